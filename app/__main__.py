@@ -1,0 +1,5 @@
+"""``python -m case_server``: the command line."""
+
+from .cli import main
+
+main()

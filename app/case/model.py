@@ -1,0 +1,238 @@
+"""The CASE 1.1 information model: one class per CF type, in the order of the binding.
+
+Field names are the standard's own. Classes named ``CFPckg…`` are the forms inside a package,
+which may leave out the link to what contains them; the others are the stand-alone forms
+(CASE 1.1 REST/JSON binding, section 5). Nothing beyond these fields is accepted: what is
+somebody's own goes under ``extensions``, where it is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from .types import (
+    AssociationType,
+    Date,
+    DateTime,
+    Extensions,
+    Identifier,
+    Integer,
+    Maybe,
+    TargetType,
+    Text,
+    Uri,
+)
+
+
+class CaseObject(BaseModel):
+    """What all classes of the model share: strict types, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class LinkURI(CaseObject):
+    """A link to another entity: its title, identifier and address."""
+
+    title: Text
+    identifier: Identifier
+    uri: Uri
+
+
+class LinkGenURI(LinkURI):
+    """A link to a node of an association, which may lie outside CASE."""
+
+    targetType: Maybe[TargetType] = None
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+def _last(links: list[LinkURI]) -> dict[str, Any] | None:
+    return links[-1].model_dump() if links else None
+
+
+# Written as one link or as several, all of which are remembered; answered as the last one.
+KeywordLinks = Annotated[
+    list[LinkURI],
+    BeforeValidator(_as_list),
+    PlainSerializer(_last),
+    WithJsonSchema({"$ref": "#/components/schemas/LinkURI"}),
+]
+
+
+class Entity(CaseObject):
+    """What every addressable class has."""
+
+    identifier: Identifier
+    uri: Uri
+    lastChangeDateTime: DateTime
+    extensions: Maybe[Extensions] = None
+
+
+class CFPckgDocument(Entity):
+    """The root of a framework, as it stands inside its package."""
+
+    frameworkType: Maybe[Text] = None
+    caseVersion: Maybe[Literal["1.1"]] = None
+    creator: Text
+    title: Text
+    officialSourceURL: Maybe[Uri] = None
+    publisher: Maybe[Text] = None
+    description: Maybe[Text] = None
+    subject: Maybe[list[Text]] = None
+    subjectURI: Maybe[list[LinkURI]] = None
+    language: Maybe[Text] = None
+    version: Maybe[Text] = None
+    adoptionStatus: Maybe[Text] = None
+    statusStartDate: Maybe[Date] = None
+    statusEndDate: Maybe[Date] = None
+    licenseURI: Maybe[LinkURI] = None
+    notes: Maybe[Text] = None
+    CFPackageURI: Maybe[LinkURI] = None
+
+
+class CFDocument(CFPckgDocument):
+    """The root of a competency framework."""
+
+    caseVersion: Literal["1.1"]
+    CFPackageURI: LinkURI
+
+
+class CFPckgItem(Entity):
+    """One competency statement, as it stands inside a package."""
+
+    fullStatement: Text
+    alternativeLabel: Maybe[Text] = None
+    CFItemType: Maybe[Text] = None
+    humanCodingScheme: Maybe[Text] = None
+    listEnumeration: Maybe[Text] = None
+    abbreviatedStatement: Maybe[Text] = None
+    conceptKeywords: Maybe[list[Text]] = None
+    conceptKeywordsURI: Maybe[KeywordLinks] = None
+    notes: Maybe[Text] = None
+    subject: Maybe[list[Text]] = None
+    subjectURI: Maybe[list[LinkURI]] = None
+    language: Maybe[Text] = None
+    educationLevel: Maybe[list[Text]] = None
+    CFItemTypeURI: Maybe[LinkURI] = None
+    licenseURI: Maybe[LinkURI] = None
+    statusStartDate: Maybe[Date] = None
+    statusEndDate: Maybe[Date] = None
+    CFDocumentURI: Maybe[LinkURI] = None
+
+
+class CFItem(CFPckgItem):
+    """One competency statement of a framework."""
+
+    CFDocumentURI: LinkURI
+
+
+class CFAssociation(Entity):
+    """A typed relation from an origin node to a destination node."""
+
+    associationType: AssociationType
+    sequenceNumber: Maybe[Integer] = None
+    originNodeURI: LinkGenURI
+    destinationNodeURI: LinkGenURI
+    CFAssociationGroupingURI: Maybe[LinkURI] = None
+    notes: Maybe[Text] = None
+    CFDocumentURI: Maybe[LinkURI] = None
+
+
+class CFSubject(Entity):
+    """A subject area, shared by all frameworks."""
+
+    title: Text
+    hierarchyCode: Text
+    description: Maybe[Text] = None
+
+
+class CFConcept(Entity):
+    """A concept that items are about, shared by all frameworks."""
+
+    title: Text
+    keywords: Maybe[Text] = None
+    hierarchyCode: Text
+    description: Maybe[Text] = None
+
+
+class CFItemType(Entity):
+    """A class of items, such as Unit, Lesson or Standard."""
+
+    title: Text
+    description: Text
+    hierarchyCode: Text
+    typeCode: Maybe[Text] = None
+
+
+class CFLicense(Entity):
+    """The terms under which a framework or an item may be used."""
+
+    title: Text
+    description: Maybe[Text] = None
+    licenseText: Text
+
+
+class CFAssociationGrouping(Entity):
+    """A name for associations that belong together."""
+
+    title: Text
+    description: Maybe[Text] = None
+
+
+class CFRubricCriterionLevel(Entity):
+    """One degree of achievement for a criterion."""
+
+    description: Maybe[Text] = None
+    quality: Maybe[Text] = None
+    score: Maybe[float] = None
+    feedback: Maybe[Text] = None
+    position: Maybe[Integer] = None
+    rubricCriterionId: Maybe[Identifier] = None
+    # The standard makes this one a list, unlike the extensions of all other classes.
+    extensions: Maybe[list[Extensions]] = None  # type: ignore[assignment]
+
+
+class CFRubricCriterion(Entity):
+    """One criterion of a rubric, with its levels."""
+
+    category: Maybe[Text] = None
+    description: Maybe[Text] = None
+    CFItemURI: Maybe[LinkURI] = None
+    weight: Maybe[float] = None
+    position: Maybe[Integer] = None
+    rubricId: Maybe[Identifier] = None
+    CFRubricCriterionLevels: Maybe[list[CFRubricCriterionLevel]] = None
+
+
+class CFRubric(Entity):
+    """A rubric with its criteria."""
+
+    title: Maybe[Text] = None
+    description: Maybe[Text] = None
+    CFRubricCriteria: Maybe[list[CFRubricCriterion]] = None
+
+
+class CFDefinition(CaseObject):
+    """The catalogue of a package: what its document, items and associations refer to."""
+
+    CFConcepts: list[CFConcept] = Field(default_factory=list)
+    CFSubjects: list[CFSubject] = Field(default_factory=list)
+    CFLicenses: list[CFLicense] = Field(default_factory=list)
+    CFItemTypes: list[CFItemType] = Field(default_factory=list)
+    CFAssociationGroupings: list[CFAssociationGrouping] = Field(default_factory=list)
+    extensions: Maybe[Extensions] = None
+
+
+class CFPackage(CaseObject):
+    """A whole framework: document, items, associations, definitions and rubrics."""
+
+    CFDocument: CFPckgDocument
+    CFItems: list[CFPckgItem] = Field(default_factory=list)
+    CFAssociations: list[CFAssociation] = Field(default_factory=list)
+    CFDefinitions: CFDefinition = Field(default_factory=CFDefinition)
+    CFRubrics: list[CFRubric] = Field(default_factory=list)
+    extensions: Maybe[Extensions] = None

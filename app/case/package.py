@@ -1,0 +1,178 @@
+"""A CFPackage taken apart into rows to store, and the checks that need the whole of it.
+
+A row is one entity with its body in the standard's own form: JSON without nulls, fields in the
+order of the model, links to the document filled in (CASE 1.1 binding, CFPckg classes).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from pydantic_core import to_json
+
+from ..errors import Problem
+from .model import (
+    CFPackage,
+    CFPckgItem,
+    CFRubric,
+    Entity,
+    LinkURI,
+)
+from .reading import read, refusal
+from .resources import DEFINITIONS
+
+Group: TypeAlias = Sequence[tuple[str, Sequence[Entity]]]
+
+CHILDREN = {"CFRubricCriteria", "CFRubricCriterionLevels"}
+"""Fields whose entities are rows of their own; an empty list stays in the body."""
+
+
+class Row(NamedTuple):
+    """One entity, ready to store."""
+
+    kind: str
+    identifier: str
+    body: str
+    last_change_date_time: datetime
+    keywords: str | None = None
+    """JSON list of every concept an item links to; its body holds the last one."""
+    parent: str | None = None
+    """The rubric of a criterion, the criterion of a level."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package taken apart."""
+
+    document_identifier: str
+    package_identifier: str
+    extensions: str | None
+    definition_extensions: str | None
+    rows: list[Row]
+
+    def count(self, kind: str) -> int:
+        """How many entities of a kind it holds."""
+        return Counter(row.kind for row in self.rows)[kind]
+
+
+def read_package(raw: bytes) -> Package:
+    """Read and take apart an uploaded CFPackage, bare or wrapped.
+
+    Raises ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
+    """
+    package = read(CFPackage, raw, ("CFPackage",))
+    if problems := list(_repetitions(package)):
+        raise refusal("CFPackage", problems)
+    return take_apart(package)
+
+
+def take_apart(package: CFPackage) -> Package:
+    """The rows of a valid package."""
+    document = package.CFDocument
+    named = document.CFPackageURI
+    return Package(
+        document_identifier=document.identifier,
+        package_identifier=named.identifier if named else document.identifier,
+        extensions=_json(package.extensions),
+        definition_extensions=_json(package.CFDefinitions.extensions),
+        rows=list(_rows(package)),
+    )
+
+
+def _rows(package: CFPackage) -> Iterator[Row]:
+    document = package.CFDocument
+    yield row("CFDocument", document)
+    link = LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
+    for resource in DEFINITIONS:
+        for definition in getattr(package.CFDefinitions, resource.plural):
+            yield row(resource.name, definition)
+    for item in package.CFItems:
+        item.CFDocumentURI = item.CFDocumentURI or link
+        yield item_row(item)
+    for association in package.CFAssociations:
+        association.CFDocumentURI = association.CFDocumentURI or link
+        yield row("CFAssociation", association)
+    for rubric in package.CFRubrics:
+        yield from _rubric_rows(rubric)
+
+
+def _rubric_rows(rubric: CFRubric) -> Iterator[Row]:
+    yield row("CFRubric", rubric)
+    for criterion in rubric.CFRubricCriteria or ():
+        yield row("CFRubricCriterion", criterion, parent=rubric.identifier)
+        for level in criterion.CFRubricCriterionLevels or ():
+            yield row("CFRubricCriterionLevel", level, parent=criterion.identifier)
+
+
+def row(kind: str, entity: Entity, parent: str | None = None) -> Row:
+    """An entity as a row, without the entities it contains."""
+    own = {name for name in CHILDREN if getattr(entity, name, None)}
+    body = entity.model_dump_json(exclude_none=True, exclude=own)
+    return Row(kind, entity.identifier, body, entity.lastChangeDateTime, parent=parent)
+
+
+def item_row(item: CFPckgItem) -> Row:
+    """An item as a row, which remembers every concept it was sent with."""
+    return row("CFItem", item)._replace(keywords=_json(item.conceptKeywordsURI))
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else to_json(value).decode()
+
+
+def _repetitions(package: CFPackage) -> Iterator[Problem]:
+    """Identifiers and (origin, destination, type) triples that stand twice in one package."""
+    for group in _groups(package):
+        yield from _repeated_identifiers(group)
+    yield from _repeated_triples(package)
+
+
+def _groups(package: CFPackage) -> Iterator[Group]:
+    """The lists, with their paths, in which an identifier may stand but once."""
+    yield [("CFItems", package.CFItems)]
+    yield [("CFAssociations", package.CFAssociations)]
+    for kind in DEFINITIONS:
+        yield [(f"CFDefinitions.{kind.plural}", getattr(package.CFDefinitions, kind.plural))]
+    yield [("CFRubrics", package.CFRubrics)]
+    criteria = [
+        (f"CFRubrics[{index}].CFRubricCriteria", rubric.CFRubricCriteria or [])
+        for index, rubric in enumerate(package.CFRubrics)
+    ]
+    yield list(criteria)
+    yield [
+        (f"{path}[{index}].CFRubricCriterionLevels", criterion.CFRubricCriterionLevels or [])
+        for path, group in criteria
+        for index, criterion in enumerate(group)
+    ]
+
+
+def _repeated_identifiers(group: Group) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for path, entities in group:
+        for index, entity in enumerate(entities):
+            here = f"{path}[{index}]"
+            first = seen.setdefault(entity.identifier, here)
+            if first != here:
+                message = f"{entity.identifier} is already the identifier of {first}"
+                yield Problem(path=f"{here}.identifier", message=message)
+
+
+def _repeated_triples(package: CFPackage) -> Iterator[Problem]:
+    seen: dict[tuple[str, str, str], tuple[int, str]] = {}
+    for index, one in enumerate(package.CFAssociations):
+        triple = (
+            one.originNodeURI.identifier,
+            one.destinationNodeURI.identifier,
+            one.associationType,
+        )
+        first, identifier = seen.setdefault(triple, (index, one.identifier))
+        if first != index and identifier != one.identifier:
+            message = (
+                f"{one.identifier} has the origin, destination and type of "
+                f"CFAssociations[{first}] ({identifier})"
+            )
+            yield Problem(path=f"CFAssociations[{index}]", message=message)

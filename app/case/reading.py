@@ -1,0 +1,124 @@
+"""Bytes that a client sent, read into a class of the model, or refused with every problem.
+
+A body may be bare or wrapped (``{"item": {…}}``), and may say ``sourcedId`` for ``identifier``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError, create_model
+from pydantic_core import from_json, to_json
+
+from ..errors import BadRequest, InvalidData, Problem
+from .model import CaseObject
+from .types import PATTERN_MESSAGES
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Read = TypeVar("Read", bound=CaseObject)
+
+FIRST_NAME = re.compile(rb'^\s*\{\s*"(\w+)"\s*:\s*\{')
+"""The first name of an object, where an object stands under it."""
+
+UNKNOWN_FIELD = "not a field of the standard; what is your own goes under extensions"
+NULL = "null is not allowed; leave the field out"
+
+
+def read(schema: type[Read], raw: bytes, wrappers: Sequence[str] = ()) -> Read:
+    """Read a body, which may be wrapped in one of the names in ``wrappers``.
+
+    Raises ``BadRequest`` when it is not a JSON object, else ``InvalidData`` with every problem.
+    """
+    first = FIRST_NAME.match(raw)
+    wrapper = first[1].decode() if first else ""
+    if wrapper not in wrappers:
+        return _validate(schema, raw)
+    wrapped = _validate(_wrapped(schema, wrapper), raw)
+    body = getattr(wrapped, wrapper)
+    assert isinstance(body, schema)
+    return body
+
+
+@cache
+def _wrapped(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
+    fields: dict[str, Any] = {wrapper: (schema, ...)}
+    return create_model(f"Wrapped{schema.__name__}", __base__=CaseObject, **fields)
+
+
+def _validate(schema: type[Read], raw: bytes) -> Read:
+    try:
+        return schema.model_validate_json(raw)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=True)
+    if not any(detail["loc"][-1:] == ("sourcedId",) for detail in details):
+        raise _refusal(schema, details)
+    # Most bodies say identifier, so the other spelling is looked for only when one was met.
+    tree = from_json(raw)
+    if differing := list(_say_identifier(tree, "")):
+        raise InvalidData("the body names an entity in two ways", problems=differing)
+    try:
+        return schema.model_validate_json(to_json(tree, inf_nan_mode="constants"))
+    except ValidationError as error:
+        raise _refusal(schema, error.errors(include_url=False)) from None
+
+
+def _say_identifier(value: Any, path: str) -> Iterator[Problem]:
+    """Turn each ``sourcedId`` into ``identifier``, and yield those that contradict one."""
+    if isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _say_identifier(part, f"{path}[{index}]")
+    if not isinstance(value, dict):
+        return
+    if "sourcedId" in value:
+        sourced = value.pop("sourcedId")
+        if value.setdefault("identifier", sourced) != sourced:
+            message = f"differs from identifier, which is {value['identifier']!r}"
+            yield Problem(path=f"{path}.sourcedId".lstrip("."), message=message)
+    for name, part in value.items():
+        if name != "extensions":
+            yield from _say_identifier(part, f"{path}.{name}")
+
+
+def _refusal(schema: type[CaseObject], details: list[ErrorDetails]) -> BadRequest | InvalidData:
+    first = details[0]
+    if first["type"] == "json_invalid":
+        return BadRequest(f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
+    if first["loc"] == () and first["type"] == "model_type":
+        return BadRequest(f"the body must be a JSON object, a {_name(schema)}")
+    problems = [Problem(path=_path(detail["loc"]), message=_message(detail)) for detail in details]
+    return refusal(_name(schema), problems)
+
+
+def refusal(name: str, problems: list[Problem]) -> InvalidData:
+    """What a client is told: the first problem in words, all of them in ``problems``."""
+    first, more = problems[0], len(problems) - 1
+    others = f", and {more} more problem{'s' if more > 1 else ''}" if more else ""
+    return InvalidData(
+        f"the {name} is not valid: {first['path']}: {first['message']}{others}", problems=problems
+    )
+
+
+def _name(schema: type[CaseObject]) -> str:
+    return schema.__name__.removeprefix("Wrapped").replace("CFPckg", "CF")
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).lstrip(".")
+
+
+def _message(detail: ErrorDetails) -> str:
+    """What is wrong, in words that say what would be right."""
+    if detail["type"] == "missing":
+        return "required"
+    if detail["type"] == "extra_forbidden":
+        return UNKNOWN_FIELD
+    if detail["input"] is None:
+        return NULL
+    pattern = detail.get("ctx", {}).get("pattern")
+    return PATTERN_MESSAGES.get(str(pattern)) or detail["msg"].replace("Input should", "must")

@@ -1,0 +1,142 @@
+"""The primitive types of the standard, as strict as its JSON binding.
+
+An optional field may be left out but is never ``null`` (CASE 1.1 implementation guide), so
+``Maybe[T]`` is ``T`` to pydantic and ``T | None`` to type checkers.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from .vocabulary import ASSOCIATION_TYPES, EXTENSION_NAME, TARGET_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeAlias, TypeVar
+
+    T = TypeVar("T")
+    Maybe: TypeAlias = T | None
+else:
+
+    class Maybe:
+        """``Maybe[T]``: may be left out, may not be null."""
+
+        def __class_getitem__(cls, kind: Any) -> Any:
+            return kind
+
+
+LARGEST_INT = 2**64 - 1
+SMALLEST_INT = -(2**63)
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    return f"^({'|'.join(names)}|{EXTENSION_NAME})$"
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 1.0 is the integer 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def timestamp(moment: datetime) -> str:
+    """A moment as the server answers it: UTC, milliseconds, ``Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def unstorable(value: Any, path: str) -> Iterator[str]:
+    """Each place in a JSON value that could not be given back as it was sent."""
+    match value:
+        case dict():
+            if any("\x00" in key for key in value):
+                yield f"{path}: a name holds a NUL character, which cannot be stored"
+            for key, part in value.items():
+                yield from unstorable(part, f"{path}.{key}")
+        case list():
+            for index, part in enumerate(value):
+                yield from unstorable(part, f"{path}[{index}]")
+        case str() if "\x00" in value:
+            yield f"{path}: a NUL character cannot be stored"
+        case int() if not SMALLEST_INT <= value <= LARGEST_INT:
+            yield f"{path}: an integer beyond 64 bits cannot be given back exactly"
+        case float() if not math.isfinite(value):
+            yield f"{path}: a number beyond double precision cannot be given back"
+
+
+def _check_extensions(value: Any) -> Any:
+    if problems := list(unstorable(value, "extensions")):
+        raise PydanticCustomError("extensions", "{problems}", {"problems": "; ".join(problems)})
+    return value
+
+
+TEXT_PATTERN = r"^[^\x00]*$"
+IDENTIFIER_PATTERN = r"^[^/\x00-\x1f\x7f-\x9f]{1,255}$"
+URI_PATTERN = r"^[A-Za-z][A-Za-z0-9+.\-]*:[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+$"
+ASSOCIATION_TYPE_PATTERN = _one_of(ASSOCIATION_TYPES)
+TARGET_TYPE_PATTERN = _one_of(TARGET_TYPES)
+
+PATTERN_MESSAGES = {
+    TEXT_PATTERN: "a NUL character cannot be stored",
+    IDENTIFIER_PATTERN: "must be 1 to 255 characters without / and control characters",
+    URI_PATTERN: "must be an absolute URI, with anything but RFC 3986 characters percent-encoded",
+    ASSOCIATION_TYPE_PATTERN: f"must be one of {', '.join(ASSOCIATION_TYPES)}, or ext:name",
+    TARGET_TYPE_PATTERN: f"must be {', '.join(TARGET_TYPES)} or ext:name",
+}
+"""What to say when a text does not match."""
+
+Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN), WithJsonSchema({"type": "string"})]
+"""Any text that Postgres can hold."""
+
+Identifier = Annotated[
+    str,
+    StringConstraints(pattern=IDENTIFIER_PATTERN),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255}),
+]
+"""What names an entity: usually a UUID, but real ones are not all conformant."""
+
+Uri = Annotated[
+    str,
+    StringConstraints(pattern=URI_PATTERN),
+    WithJsonSchema({"type": "string", "format": "uri"}),
+]
+"""An absolute URI in the characters of RFC 3986."""
+
+DateTime = Annotated[
+    AwareDatetime,
+    PlainSerializer(timestamp, return_type=str, when_used="json"),
+]
+"""ISO 8601 with a zone."""
+
+Date = Annotated[date, WithJsonSchema({"type": "string", "format": "date"})]
+"""YYYY-MM-DD."""
+
+Integer = Annotated[
+    int,
+    BeforeValidator(_whole),
+    Field(ge=-(2**31), le=2**31 - 1),
+    WithJsonSchema({"type": "integer", "format": "int32"}),
+]
+"""A 32-bit integer."""
+
+AssociationType = Annotated[
+    str, StringConstraints(pattern=ASSOCIATION_TYPE_PATTERN, max_length=255)
+]
+"""One of the standard's types, or one of somebody's own: ``ext:name``."""
+
+TargetType = Annotated[str, StringConstraints(pattern=TARGET_TYPE_PATTERN, max_length=255)]
+"""``CASE``, or ``ext:name`` for a node outside CASE."""
+
+Extensions = Annotated[dict[str, Any], AfterValidator(_check_extensions)]
+"""Anything somebody wants to add, under names of their own."""

@@ -1,0 +1,26 @@
+"""The closed lists of the standard (CASE 1.1 information model, section 7)."""
+
+from __future__ import annotations
+
+ASSOCIATION_TYPES = (
+    "isChildOf",
+    "isPeerOf",
+    "isPartOf",
+    "exactMatchOf",
+    "precedes",
+    "isRelatedTo",
+    "replacedBy",
+    "exemplar",
+    "hasSkillLevel",
+    "isTranslationOf",
+)
+"""How an origin may relate to a destination; ``ext:`` names add to the list."""
+
+TARGET_TYPES = ("CASE",)
+"""What a node may be; ``ext:`` names are nodes that do not live in a CASE server."""
+
+EXTENSION_NAME = r"ext:[a-zA-Z0-9.\-_]+"
+"""A name of somebody's own, beside the lists above."""
+
+CASE_VERSION = "1.1"
+"""The only version a document may say it conforms to."""

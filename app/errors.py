@@ -1,0 +1,116 @@
+"""What can go wrong, as classes with a status and a sentence a client can act on.
+
+Nothing here knows HTTP bodies: ``api/errors.py`` alone turns these into answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Reason = Literal[
+    "invalid",
+    "unauthorised",
+    "forbidden",
+    "unknown",
+    "invalid_id",
+    "conflict",
+    "too_large",
+    "bad_selection",
+    "bad_sort",
+    "bad_filter",
+    "unsupported",
+    "busy",
+    "internal",
+]
+"""Why a request failed, in our words; each profile spells it in its own minor codes."""
+
+
+class StartupError(Exception):
+    """A command cannot start or go on; the message says what to do about it."""
+
+
+class Problem(TypedDict):
+    """One thing wrong with a body: where it stands and what is wrong there."""
+
+    path: str
+    message: str
+
+
+class CaseServerError(Exception):
+    """A request that cannot be answered as asked."""
+
+    status: ClassVar[int] = 500
+    reason: Reason = "internal"
+
+    def __init__(
+        self,
+        description: str,
+        *,
+        reason: Reason | None = None,
+        problems: Iterable[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(description)
+        self.description = description
+        self.reason = reason or type(self).reason
+        self.problems = list(problems)
+        self.headers = dict(headers or {})
+
+
+class BadRequest(CaseServerError):
+    """The request itself is malformed: body not JSON, ids that differ, bad list parameters."""
+
+    status = 400
+    reason = "invalid"
+
+
+class Unauthorised(CaseServerError):
+    """No token, or one that this server does not accept."""
+
+    status = 401
+    reason = "unauthorised"
+
+
+class Forbidden(CaseServerError):
+    """A valid token without the scope that the operation needs."""
+
+    status = 403
+    reason = "forbidden"
+
+
+class NotFound(CaseServerError):
+    """No live entity has this identifier."""
+
+    status = 404
+    reason = "unknown"
+
+
+class Conflict(CaseServerError):
+    """The write contradicts what is stored, and names what it contradicts."""
+
+    status = 409
+    reason = "conflict"
+
+
+class TooLarge(CaseServerError):
+    """The body is larger than this server reads."""
+
+    status = 413
+    reason = "too_large"
+
+
+class InvalidData(CaseServerError):
+    """The body was read, and what it says is not valid; ``problems`` holds every problem."""
+
+    status = 422
+    reason = "invalid"
+
+
+class Unavailable(CaseServerError):
+    """The database does not answer now; trying again later may help."""
+
+    status = 503
+    reason = "busy"

@@ -1,0 +1,117 @@
+"""Every environment variable the server reads, once, typed."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .errors import StartupError
+
+DEFAULT_CLIENT_ID = "local-client"
+DEFAULT_CLIENT_SECRET = "local-secret"  # noqa: S105  the documented default, refused off loopback
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server listening on ``host`` can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """The settings of one server. Flags of ``case-server`` override the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="CASE_SERVER_", env_ignore_empty=True)
+
+    database_url: str = Field(
+        default="",
+        description="Postgres to use, as postgresql://user:password@host:port/name. "
+        "Empty: a private embedded Postgres in the data directory.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("case-server", appauthor=False),
+        description="Where the embedded Postgres keeps its data.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    public_url: str = Field(
+        default="",
+        description="Where clients reach this server: the issuer of its tokens and the base of "
+        "the links it mints. Empty: http://HOST:PORT.",
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="Server processes.")
+    pool_size: int = Field(
+        default=8, ge=1, le=100, description="Database connections of each worker."
+    )
+    prepared_statements: bool = Field(
+        default=True,
+        description="Set to false behind a connection pooler in transaction mode.",
+    )
+    max_body_mb: int = Field(
+        default=100, ge=1, le=2000, description="Largest request body, in megabytes."
+    )
+    client_id: str = Field(
+        default=DEFAULT_CLIENT_ID,
+        validation_alias=AliasChoices("client_id", "CASE_CLIENT_ID"),
+        description="Id of the first client.",
+    )
+    client_secret: SecretStr = Field(
+        default=SecretStr(DEFAULT_CLIENT_SECRET),
+        validation_alias=AliasChoices("client_secret", "CASE_CLIENT_SECRET"),
+        description="Secret of the first client.",
+    )
+    allow_default_secret: bool = Field(
+        default=False,
+        description="Listen beyond loopback although the secret is the documented default.",
+    )
+    local_issuer: bool = Field(
+        default=True, description="Whether this server issues and accepts its own tokens."
+    )
+    token_lifetime: int = Field(
+        default=3600, ge=1, le=86400, description="Seconds a token of the local issuer lives."
+    )
+    trusted_issuers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Issuers (Cognito, Keycloak) whose tokens are accepted too, "
+        "separated by commas.",
+    )
+
+    @field_validator("trusted_issuers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """``public_url``, or where the address and port say this server is."""
+        if self.public_url:
+            return self.public_url
+        host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def refuse_open_default(self) -> None:
+        """Raise ``StartupError`` when a documented secret would be open to a network."""
+        is_default = self.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
+        if is_default and not is_loopback(self.host) and not self.allow_default_secret:
+            raise StartupError(
+                f"refusing to listen on {self.host} with the default client secret: "
+                "set CASE_CLIENT_SECRET, or CASE_SERVER_ALLOW_DEFAULT_SECRET=true "
+                "if nothing but this machine can reach that address"
+            )

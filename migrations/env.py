@@ -1,0 +1,47 @@
+"""How Alembic reaches the database, and how a migration is kept from hurting a live one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from case_server.db.tables import metadata
+
+
+def run(connection: Connection) -> None:
+    # A migration that waits for a lock blocks every query behind it: give up instead.
+    connection.execute(text("SET lock_timeout = '5s'"))
+    # Two servers started at once migrate one after the other.
+    connection.execute(text("SELECT pg_advisory_lock(hashtext('case-server migrations'))"))
+    connection.commit()
+    context.configure(
+        connection=connection, target_metadata=metadata, transaction_per_migration=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_online(url: str) -> None:
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+def run_offline(url: str) -> None:
+    context.configure(url=url, target_metadata=metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+url = context.config.get_main_option("sqlalchemy.url")
+if not url:
+    raise SystemExit("set CASE_SERVER_DATABASE_URL, or use `case-server migrate`")
+if context.is_offline_mode():
+    run_offline(url)
+else:
+    asyncio.run(run_online(url))
