@@ -64,53 +64,53 @@ class BadRequest(CaseServerError):
     """The request itself is malformed: body not JSON, ids that differ, bad list parameters."""
 
     status = 400
-    reason = "invalid"
+    reason: Reason = "invalid"
 
 
 class Unauthorised(CaseServerError):
     """No token, or one that this server does not accept."""
 
     status = 401
-    reason = "unauthorised"
+    reason: Reason = "unauthorised"
 
 
 class Forbidden(CaseServerError):
     """A valid token without the scope that the operation needs."""
 
     status = 403
-    reason = "forbidden"
+    reason: Reason = "forbidden"
 
 
 class NotFound(CaseServerError):
     """No live entity has this identifier."""
 
     status = 404
-    reason = "unknown"
+    reason: Reason = "unknown"
 
 
 class Conflict(CaseServerError):
     """The write contradicts what is stored, and names what it contradicts."""
 
     status = 409
-    reason = "conflict"
+    reason: Reason = "conflict"
 
 
 class TooLarge(CaseServerError):
     """The body is larger than this server reads."""
 
     status = 413
-    reason = "too_large"
+    reason: Reason = "too_large"
 
 
 class InvalidData(CaseServerError):
     """The body was read, and what it says is not valid; ``problems`` holds every problem."""
 
     status = 422
-    reason = "invalid"
+    reason: Reason = "invalid"
 
 
 class Unavailable(CaseServerError):
     """The database does not answer now; trying again later may help."""
 
     status = 503
-    reason = "busy"
+    reason: Reason = "busy"

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
         description="Where clients reach this server: the issuer of its tokens and the base of "
         "the links it mints. Empty: http://HOST:PORT.",
     )
+    access_log: bool = Field(default=True, description="Log every request.")
     workers: int = Field(default=1, ge=1, le=64, description="Server processes.")
     pool_size: int = Field(
         default=8, ge=1, le=100, description="Database connections of each worker."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from .types import (
     AssociationType,
@@ -59,7 +59,6 @@ KeywordLinks = Annotated[
     list[LinkURI],
     BeforeValidator(_as_list),
     PlainSerializer(_last),
-    WithJsonSchema({"$ref": "#/components/schemas/LinkURI"}),
 ]
 
 

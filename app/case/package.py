@@ -64,7 +64,7 @@ def read_package(raw: bytes) -> Package:
 
     Raises ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
-    package = read(CFPackage, raw, ("CFPackage",))
+    package = read(CFPackage, raw, ("CFPackage", "package")).entity
     if problems := list(_repetitions(package)):
         raise refusal("CFPackage", problems)
     return take_apart(package)

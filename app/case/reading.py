@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError, create_model
 from pydantic_core import from_json, to_json
@@ -29,7 +30,15 @@ UNKNOWN_FIELD = "not a field of the standard; what is your own goes under extens
 NULL = "null is not allowed; leave the field out"
 
 
-def read(schema: type[Read], raw: bytes, wrappers: Sequence[str] = ()) -> Read:
+@dataclass(frozen=True)
+class Body(Generic[Read]):
+    """What was read, and what the paths of problems in it begin with: ``item.`` or nothing."""
+
+    entity: Read
+    under: str
+
+
+def read(schema: type[Read], raw: bytes, wrappers: Sequence[str] = ()) -> Body[Read]:
     """Read a body, which may be wrapped in one of the names in ``wrappers``.
 
     Raises ``BadRequest`` when it is not a JSON object, else ``InvalidData`` with every problem.
@@ -37,11 +46,10 @@ def read(schema: type[Read], raw: bytes, wrappers: Sequence[str] = ()) -> Read:
     first = FIRST_NAME.match(raw)
     wrapper = first[1].decode() if first else ""
     if wrapper not in wrappers:
-        return _validate(schema, raw)
-    wrapped = _validate(_wrapped(schema, wrapper), raw)
-    body = getattr(wrapped, wrapper)
-    assert isinstance(body, schema)
-    return body
+        return Body(_validate(schema, raw), under="")
+    entity = getattr(_validate(_wrapped(schema, wrapper), raw), wrapper)
+    assert isinstance(entity, schema)
+    return Body(entity, under=f"{wrapper}.")
 
 
 @cache

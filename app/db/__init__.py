@@ -1,0 +1,1 @@
+"""Every line of SQL there is: no web."""

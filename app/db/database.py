@@ -1,0 +1,125 @@
+"""The pool of connections of one process, and what a request may do with one.
+
+Statements run on asyncpg directly, prepared once per connection. Connections carry no session
+state, so giving one back resets nothing. When Postgres is away, full or going down, whoever asks
+gets ``Unavailable``, not a stack trace and not a long wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import asyncpg
+from sqlalchemy import make_url
+
+from ..errors import Unavailable
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from .statement import Statement
+
+    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+
+Result = TypeVar("Result")
+
+SECONDS_TO_WAIT = 2.0
+"""How long a request waits for a free connection before it is told to come again."""
+
+AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What says that Postgres cannot serve now, though the request may be fine."""
+
+CROSSED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""What says that two transactions met, and one of them may simply try again."""
+
+
+def dsn(url: str) -> str:
+    """The URL as asyncpg reads it, whatever driver name it carries."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@contextmanager
+def _unavailable_when_away() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.DataError:
+        raise
+    except (*AWAY, *CROSSED, asyncpg.InterfaceError) as error:
+        raise Unavailable(
+            f"the database cannot answer now ({type(error).__name__}); try again",
+            headers={"Retry-After": "1"},
+        ) from error
+
+
+async def _keep(_: Any) -> None:
+    """Nothing on these connections is session state, so nothing is reset."""
+
+
+class Database:
+    """A pool of connections to one Postgres."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, settings: Settings) -> AsyncIterator[Database]:
+        """Connect; ``Unavailable`` when nothing answers at ``url``."""
+        with _unavailable_when_away():
+            pool = await asyncpg.create_pool(
+                dsn(url),
+                min_size=1,
+                max_size=settings.pool_size,
+                statement_cache_size=1024 if settings.prepared_statements else 0,
+                max_cached_statement_lifetime=0,
+                reset=_keep,
+                server_settings={"application_name": "case-server"},
+            )
+        try:
+            yield cls(pool)
+        finally:
+            await pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for as long as the block lasts."""
+        with _unavailable_when_away():
+            async with self._pool.acquire(timeout=SECONDS_TO_WAIT) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A read-only transaction in which every statement sees the same moment."""
+        async with (
+            self.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+    async def row(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """The first row of a statement, in a transaction of its own."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(statement.sql, *statement.arguments(values))
+
+    async def rows(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """All rows of a statement, in a transaction of its own."""
+        async with self.connection() as connection:
+            return await connection.fetch(statement.sql, *statement.arguments(values))
+
+    async def write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Do ``work`` on a connection; once more when it crossed another transaction."""
+        async with self.connection() as connection:
+            try:
+                return await work(connection)
+            except CROSSED:
+                return await work(connection)

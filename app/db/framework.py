@@ -1,0 +1,164 @@
+"""A whole framework, read as of one moment: streamed from cursors, however large it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select
+
+from ..case.resources import (
+    ASSOCIATIONS,
+    CONCEPTS,
+    DEFINITIONS,
+    GROUPINGS,
+    ITEM_TYPES,
+    ITEMS,
+    LICENSES,
+    RUBRICS,
+    SUBJECTS,
+    Resource,
+)
+from ..errors import NotFound
+from . import tables
+from .database import Database
+from .parts import table_of
+from .statement import Statement
+from .visible import body_of, live, visible
+
+if TYPE_CHECKING:
+    from .database import Connection
+
+BATCH = 200
+"""How many bodies are fetched, and rendered, before others get their turn."""
+
+DOCUMENT = bindparam("document_identifier", type_=Text)
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework found, and the snapshot in which the rest of it is read."""
+
+    document_identifier: str
+    package_identifier: str
+    document: str
+    extensions: str | None
+    definition_extensions: str | None
+    connection: Connection
+
+    async def bodies(self, resource: Resource) -> AsyncIterator[list[str]]:
+        """The bodies of its items, associations, rubrics or definitions, batch by batch."""
+        statement = _bodies(resource)
+        arguments = statement.arguments({"document_identifier": self.document_identifier})
+        cursor = await self.connection.cursor(statement.sql, *arguments)
+        while batch := await cursor.fetch(BATCH):
+            yield [record["body"] for record in batch]
+
+
+@asynccontextmanager
+async def open_framework(database: Database, identifier: str) -> AsyncIterator[Framework]:
+    """The framework whose package or document has this identifier. Raises ``NotFound``."""
+    async with database.snapshot() as connection:
+        statement = _find()
+        arguments = statement.arguments({"identifier": identifier})
+        found = await connection.fetchrow(statement.sql, *arguments)
+        if not found:
+            raise NotFound(f"no CFPackage has the identifier {identifier!r}, nor has a CFDocument")
+        yield Framework(connection=connection, **found)
+
+
+async def document_of_package(database: Database, identifier: str) -> str | None:
+    """The document, live or deleted, whose package or own identifier this is."""
+    found = await database.row(_owner(), identifier=identifier)
+    return found["document_identifier"] if found else None
+
+
+def _named(*columns: ColumnElement[Any]) -> Select[Any]:
+    """The package with this identifier, or of this document; a package's own name wins."""
+    table, identifier = tables.packages, bindparam("identifier", type_=Text)
+    named = table.c.identifier == identifier
+    return (
+        select(*columns)
+        .select_from(table)
+        .where(or_(named, table.c.document_identifier == identifier))
+        .order_by(named.desc())
+    )
+
+
+@cache
+def _owner() -> Statement:
+    return Statement(_named(tables.packages.c.document_identifier))
+
+
+@cache
+def _find() -> Statement:
+    package, document = tables.packages, tables.documents
+    columns = (
+        package.c.document_identifier,
+        package.c.identifier.label("package_identifier"),
+        document.c.body.label("document"),
+        package.c.extensions,
+        package.c.definition_extensions,
+    )
+    return Statement(_named(*columns).join(document).where(live(document)))
+
+
+@cache
+def _bodies(resource: Resource) -> Statement:
+    table = table_of(resource)
+    mine = (
+        table.c.identifier.in_(_referred(resource))
+        if resource in DEFINITIONS
+        else table.c.document_identifier == DOCUMENT
+    )
+    body = body_of(resource).label("body")
+    return Statement(select(body).where(mine, visible(table)).order_by(table.c.ordinal))
+
+
+def _referred(resource: Resource) -> Any:
+    """What the framework's document, items and associations refer to, and what it defined."""
+    defined = tables.package_definitions[resource.name]
+    own = select(defined.c.definition_identifier).where(defined.c.document_identifier == DOCUMENT)
+    return own.union(*REFERRED[resource.name])
+
+
+def _of_items(column: ColumnElement[Any]) -> Select[Any]:
+    table = tables.items
+    here = and_(table.c.document_identifier == DOCUMENT, live(table))
+    if column.table is table:
+        return select(column).where(here, column.is_not(None))
+    return select(column).join(table).where(here)
+
+
+def _of_associations(column: ColumnElement[Any]) -> Select[Any]:
+    table = tables.associations
+    here = (table.c.document_identifier == DOCUMENT, visible(table))
+    return select(column).where(*here, column.is_not(None))
+
+
+def _of_document(column: ColumnElement[Any], key: ColumnElement[Any]) -> Select[Any]:
+    return select(column).where(key == DOCUMENT, column.is_not(None))
+
+
+REFERRED: dict[str, list[Select[Any]]] = {
+    CONCEPTS.name: [_of_items(tables.item_concepts.c.concept_identifier)],
+    SUBJECTS.name: [
+        _of_items(tables.item_subjects.c.subject_identifier),
+        _of_document(
+            tables.document_subjects.c.subject_identifier,
+            tables.document_subjects.c.document_identifier,
+        ),
+    ],
+    LICENSES.name: [
+        _of_items(tables.items.c.license_identifier),
+        _of_document(tables.documents.c.license_identifier, tables.documents.c.identifier),
+    ],
+    ITEM_TYPES.name: [_of_items(tables.items.c.item_type_identifier)],
+    GROUPINGS.name: [_of_associations(tables.associations.c.grouping_identifier)],
+}
+
+CONTENTS = (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS)
+"""What a framework holds beside its document."""

@@ -1,0 +1,175 @@
+"""The pieces that every write is made of, as SQLAlchemy Core expressions over a source of rows.
+
+A source is anything with the columns ``body``, ``last_change_date_time``, ``document_identifier``
+and ``keywords``: one row of parameters for a PUT, a staging table for a whole package. So a single
+write and an upload of thousands run the same SQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    JSON,
+    ColumnElement,
+    Delete,
+    FromClause,
+    Select,
+    Table,
+    Text,
+    case,
+    cast,
+    column,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
+
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from . import tables
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A field by which an entity refers to definitions, which are registered from the link."""
+
+    field: str
+    definitions: Table
+    links: Table | None = None
+    """Where the pairs are kept when there can be several; else a foreign key holds the one."""
+    additive: bool = False
+    """Whether links sent before stay when they are not sent again (guide: keywords)."""
+
+
+REFERENCES: dict[str, tuple[Reference, ...]] = {
+    DOCUMENTS.name: (
+        Reference("licenseURI", tables.licenses),
+        Reference("subjectURI", tables.subjects, tables.document_subjects),
+    ),
+    ITEMS.name: (
+        Reference("licenseURI", tables.licenses),
+        Reference("CFItemTypeURI", tables.item_types),
+        Reference("subjectURI", tables.subjects, tables.item_subjects),
+        Reference("conceptKeywordsURI", tables.concepts, tables.item_concepts, additive=True),
+    ),
+    ASSOCIATIONS.name: (Reference("CFAssociationGroupingURI", tables.association_groupings),),
+}
+
+
+def table_of(resource: Resource) -> Table:
+    """Where a resource type is stored."""
+    return tables.metadata.tables[resource.table]
+
+
+def step(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+    """A JSON value inside another."""
+    for name in path:
+        value = value.op("->")(literal_column(f"'{name}'"))
+    return value
+
+
+def word(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
+    """A text inside a JSON value."""
+    *way, last = path
+    return step(value, *way).op("->>", return_type=Text())(literal_column(f"'{last}'"))
+
+
+def now() -> ColumnElement[str]:
+    """This moment as the server answers it: UTC, milliseconds, ``Z``."""
+    return func.to_char(
+        func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
+    )
+
+
+def upsert(source: FromClause, table: Table, *columns: str) -> Insert:
+    """Insert or replace; what is there already unchanged is not written again."""
+    names = ("body", *columns)
+    fresh = insert(table).from_select(
+        [*names], select(*(source.c[name] for name in names)).order_by(source.c.ordinal)
+    )
+    given: dict[str, ColumnElement[Any]] = {name: fresh.excluded[name] for name in names}
+    differs: list[ColumnElement[bool]] = [
+        cast(table.c.body, Text) != cast(given["body"], Text),
+        *(table.c[name].is_distinct_from(given[name]) for name in columns),
+    ]
+    if "deleted_at" in table.c:
+        given["deleted_at"] = null()
+        differs.append(table.c.deleted_at.is_not(None))
+    return fresh.on_conflict_do_update(
+        index_elements=[table.c.identifier], set_=given, where=or_(*differs)
+    )
+
+
+def returning_operation(write: Insert, table: Table) -> CTE:
+    """What a write did, as rows (identifier, operation)."""
+    created: ColumnElement[bool] = literal_column(f"{table.name}.xmax = 0")
+    operation = case((created, literal("create")), else_=literal("update"))
+    return write.returning(table.c.identifier, operation.label("operation")).cte("written")
+
+
+def record(done: FromClause, kind: str, document: ColumnElement[str] | None) -> Insert:
+    """One row of ``changes`` for each row (identifier, operation) of ``done``."""
+    rows = select(
+        document if document is not None else null(),
+        literal(kind),
+        done.c.identifier,
+        done.c.operation,
+    )
+    names = ["document_identifier", "kind", "identifier", "operation"]
+    return insert(tables.changes).from_select(names, rows)
+
+
+def links(source: FromClause, reference: Reference) -> Select[Any]:
+    """The links that the rows of a source hold: (owner's identifier, link)."""
+    owner: ColumnElement[Any] = word(source.c.body, "identifier").label("owner")
+    value: ColumnElement[Any] = step(source.c.body, reference.field)
+    if reference.links is None:
+        return select(owner, value.label("link")).where(value.is_not(None))
+    several = source.c.keywords if reference.additive else value
+    each = func.json_array_elements(several).table_valued(column("value", JSON)).alias("each")
+    return select(owner, each.c.value.label("link")).select_from(source, each)
+
+
+def register(source: FromClause, reference: Reference) -> Insert:
+    """Definitions not known yet, made from the links to them; known ones stay as they are."""
+    linked = links(source, reference).subquery("linked")
+    identifier = word(linked.c.link, "identifier")
+    body = func.json_build_object(
+        *("identifier", identifier, "uri", word(linked.c.link, "uri")),
+        *("lastChangeDateTime", now(), "title", word(linked.c.link, "title")),
+        type_=JSON,
+    )
+    # In one order for all writers, so that two of them never wait for each other.
+    rows = select(body, func.now()).ext(distinct_on(identifier)).order_by(identifier)
+    return (
+        insert(reference.definitions)
+        .from_select(["body", "last_change_date_time"], rows)
+        .on_conflict_do_nothing()
+    )
+
+
+def link(source: FromClause, reference: Reference, table: Table) -> Insert:
+    """The pairs that are not there yet."""
+    linked = links(source, reference).subquery("linked")
+    pairs = select(linked.c.owner, word(linked.c.link, "identifier")).distinct()
+    names = [column.name for column in table.c]
+    return insert(table).from_select(names, pairs).on_conflict_do_nothing()
+
+
+def unlink(source: FromClause, reference: Reference, table: Table) -> Delete:
+    """The pairs that the rows of the source no longer hold."""
+    linked = links(source, reference).subquery("linked")
+    owner, target = table.c
+    kept = exists(literal_column("1")).where(
+        linked.c.owner == owner, word(linked.c.link, "identifier") == target
+    )
+    owners = select(word(source.c.body, "identifier"))
+    return delete(table).where(owner.in_(owners), ~kept)

@@ -1,0 +1,290 @@
+"""One entity at a time: get, put, delete.
+
+A put is one statement: it checks what it refers to, writes, links, and records the change, or
+writes nothing and says why. It replaces the whole entity and revives a deleted one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    CTE,
+    JSON,
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    ScalarSelect,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from ..case.package import item_row, row
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
+from ..errors import Conflict, InvalidData, NotFound, Problem
+from . import parts, tables
+from .database import Database
+from .statement import Statement
+from .visible import associations_of_item, live, one
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType
+
+
+async def get(database: Database, resource: Resource, identifier: str) -> list[str]:
+    """The body of an entity, or of a set: the one asked for, then its children.
+
+    Raises ``NotFound`` when no live entity has this identifier.
+    """
+    # Postgres cannot even be asked for a NUL character.
+    known = "\x00" not in identifier
+    found = await database.rows(one(resource), identifier=identifier) if known else []
+    if not found:
+        raise NotFound(f"no {resource.name} has the identifier {identifier!r}")
+    return [record["body"] for record in found]
+
+
+async def item_with_associations(database: Database, identifier: str) -> tuple[str, list[str]]:
+    """The body of an item, and those of all associations it is an end of. Raises ``NotFound``."""
+    (item,) = await get(database, ITEMS, identifier)
+    found = await database.rows(associations_of_item(), identifier=identifier)
+    return item, [record["body"] for record in found]
+
+
+async def put_document(database: Database, document: CFDocument, under: str = "") -> None:
+    """Create or replace a document, and with it its package; ``under`` as in ``put_item``."""
+    package = document.CFPackageURI.identifier
+    holder = await _put(database, DOCUMENTS, row(DOCUMENTS.name, document), package=package)
+    if holder["claimed_by"]:
+        message = f"the package {package!r} is that of document {holder['claimed_by']!r}"
+        problem = Problem(path=f"{under}CFPackageURI.identifier", message=message)
+        raise Conflict(message, problems=[problem])
+
+
+async def put_item(database: Database, item: CFItem, under: str = "") -> None:
+    """Create or replace an item of a live document; ``under`` prefixes the paths of problems."""
+    document = item.CFDocumentURI.identifier
+    found = await _put(database, ITEMS, item_row(item), document_identifier=document)
+    if not found["document_known"]:
+        raise InvalidData(
+            f"no document has the identifier {document!r}: create it first",
+            problems=[_unknown(f"{under}CFDocumentURI.identifier", "document", document)],
+        )
+
+
+async def put_item_type(database: Database, item_type: CFItemType, under: str = "") -> None:  # noqa: ARG001  all puts are called alike
+    """Create or replace an item type, which refers to nothing that could be missing."""
+    await _put(database, ITEM_TYPES, row(ITEM_TYPES.name, item_type))
+
+
+async def put_association(database: Database, association: CFAssociation, under: str = "") -> None:
+    """Create or replace an association between nodes that are here, or said to be elsewhere."""
+    document = association.CFDocumentURI and association.CFDocumentURI.identifier
+    found = await _put(
+        database,
+        ASSOCIATIONS,
+        row(ASSOCIATIONS.name, association),
+        document_identifier=document,
+    )
+    problems = []
+    for name in ("originNodeURI", "destinationNodeURI"):
+        if not found[name]:
+            node = getattr(association, name).identifier
+            problems.append(_unknown(f"{under}{name}.identifier", "live item or document", node))
+    if not found["document_known"]:
+        problems.append(_unknown(f"{under}CFDocumentURI.identifier", "document", str(document)))
+    if problems:
+        messages = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
+        raise InvalidData(
+            f"the association refers to what is not here: {messages}", problems=problems
+        )
+    if found["holder"]:
+        raise Conflict(
+            f"association {found['holder']!r} already relates this origin and destination "
+            f"as {association.associationType}"
+        )
+
+
+def _unknown(path: str, kind: str, identifier: str) -> Problem:
+    return Problem(path=path, message=f"no {kind} has the identifier {identifier!r}")
+
+
+async def delete_association(database: Database, identifier: str) -> None:
+    """Remove an association for good. Raises ``NotFound``."""
+    if not await database.row(_delete_association(), identifier=identifier):
+        raise NotFound(f"no {ASSOCIATIONS.name} has the identifier {identifier!r}")
+
+
+async def _put(
+    database: Database, resource: Resource, entity: Any, **values: Any
+) -> asyncpg.Record:
+    statement = PUTS[resource.name]()
+    values["body"] = entity.body
+    values["last_change_date_time"] = entity.last_change_date_time
+    values["keywords"] = entity.keywords
+    arguments = statement.arguments(values)
+    found = await database.write(lambda connection: connection.fetchrow(statement.sql, *arguments))
+    assert found is not None
+    return found
+
+
+def _given(*more: BindParameter[Any]) -> CTE:
+    """The one row that a put is given, in the columns every source has."""
+    given = (
+        bindparam("body", type_=JSON),
+        bindparam("last_change_date_time", type_=tables.Moment),
+        bindparam("keywords", type_=JSON),
+        *more,
+    )
+    ordinal: ColumnElement[int] = literal_column("0").label("ordinal")
+    return select(*(one.label(one.key) for one in given), ordinal).cte("given")
+
+
+def _write(
+    resource: Resource, source: FromClause, *columns: str, document: Any = None
+) -> list[CTE]:
+    """Everything a put does with the row it was given."""
+    table = parts.table_of(resource)
+    write = parts.upsert(source, table, "last_change_date_time", *columns)
+    done = parts.returning_operation(write, table)
+    ctes = [parts.record(done, resource.name, document).cte("recorded")]
+    for reference in parts.REFERENCES.get(resource.name, ()):
+        name = reference.definitions.name
+        ctes.append(parts.register(source, reference).cte(f"registered_{name}"))
+        if reference.links is not None:
+            pairs = reference.links
+            ctes.append(parts.link(source, reference, pairs).cte(f"linked_{name}"))
+            if not reference.additive:
+                ctes.append(parts.unlink(source, reference, pairs).cte(f"unlinked_{name}"))
+    return ctes
+
+
+@cache
+def _put_item_type() -> Statement:
+    given = _given()
+    return Statement(select(literal_column("1")).add_cte(*_write(ITEM_TYPES, given)))
+
+
+@cache
+def _put_document() -> Statement:
+    package = bindparam("package", type_=Text)
+    given = _given(package)
+    identifier = parts.word(given.c.body, "identifier")
+    claimed_by = _scalar(
+        tables.packages.c.document_identifier,
+        tables.packages.c.identifier == given.c.package,
+        tables.packages.c.document_identifier != identifier,
+    )
+    source = select(given).where(claimed_by.is_(None)).cte("source")
+    born = insert(tables.packages).from_select(
+        ["document_identifier", "identifier"],
+        select(parts.word(source.c.body, "identifier"), source.c.package),
+    )
+    born = born.on_conflict_do_update(
+        index_elements=[tables.packages.c.document_identifier],
+        set_={"identifier": born.excluded.identifier},
+        where=tables.packages.c.identifier != born.excluded.identifier,
+    )
+    document = parts.word(bindparam("body", type_=JSON), "identifier")
+    ctes = [*_write(DOCUMENTS, source, document=document), born.cte("born")]
+    return Statement(select(claimed_by.label("claimed_by")).select_from(given).add_cte(*ctes))
+
+
+@cache
+def _put_item() -> Statement:
+    document = bindparam("document_identifier", type_=Text)
+    given = _given(document)
+    known = _live_exists(tables.documents, given.c.document_identifier)
+    source = select(given).where(known).cte("source")
+    ctes = _write(ITEMS, source, "document_identifier", document=document)
+    return Statement(select(known.label("document_known")).select_from(given).add_cte(*ctes))
+
+
+@cache
+def _put_association() -> Statement:
+    document = bindparam("document_identifier", type_=Text)
+    given = _given(document)
+    ends = ("originNodeURI", "destinationNodeURI")
+    origin, destination = (parts.word(given.c.body, end, "identifier") for end in ends)
+    checked = select(
+        given.c.body,
+        given.c.last_change_date_time,
+        given.c.keywords,
+        given.c.ordinal,
+        func.coalesce(document, _home(origin), _home(destination)).label("document_identifier"),
+        *(_is_node(given.c.body, end).label(end) for end in ends),
+        or_(document.is_(None), _live_exists(tables.documents, document)).label("document_known"),
+        _scalar(
+            tables.associations.c.identifier,
+            tables.associations.c.origin_identifier == origin,
+            tables.associations.c.destination_identifier == destination,
+            tables.associations.c.association_type == parts.word(given.c.body, "associationType"),
+            tables.associations.c.identifier != parts.word(given.c.body, "identifier"),
+        ).label("holder"),
+    ).cte("checked")
+    checks = [checked.c[name] for name in (*ends, "document_known")]
+    source = select(checked).where(*checks, checked.c.holder.is_(None)).cte("source")
+    home = select(checked.c.document_identifier).scalar_subquery()
+    ctes = _write(ASSOCIATIONS, source, "document_identifier", document=home)
+    return Statement(select(*checks, checked.c.holder).add_cte(*ctes))
+
+
+@cache
+def _delete_association() -> Statement:
+    table = tables.associations
+    gone = (
+        delete(table)
+        .where(table.c.identifier == bindparam("identifier", type_=Text))
+        .returning(
+            table.c.identifier, table.c.document_identifier, literal("delete").label("operation")
+        )
+        .cte("gone")
+    )
+    recorded = parts.record(gone, ASSOCIATIONS.name, gone.c.document_identifier).cte("recorded")
+    return Statement(select(gone.c.identifier).add_cte(recorded))
+
+
+def _scalar(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
+    return select(column).where(*conditions).scalar_subquery()
+
+
+def _live_exists(table: Table, identifier: ColumnElement[Any]) -> ColumnElement[bool]:
+    return exists(literal_column("1")).where(table.c.identifier == identifier, live(table))
+
+
+def _home(node: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The document that a node belongs to, or is."""
+    return func.coalesce(
+        _scalar(tables.items.c.document_identifier, tables.items.c.identifier == node),
+        _scalar(tables.documents.c.identifier, tables.documents.c.identifier == node),
+    )
+
+
+def _is_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
+    """Whether an end is a live item or document here, or says that it lies outside CASE."""
+    identifier = parts.word(body, end, "identifier")
+    return or_(
+        func.coalesce(parts.word(body, end, "targetType"), "CASE") != "CASE",
+        _live_exists(tables.items, identifier),
+        _live_exists(tables.documents, identifier),
+    )
+
+
+PUTS = {
+    DOCUMENTS.name: _put_document,
+    ITEMS.name: _put_item,
+    ITEM_TYPES.name: _put_item_type,
+    ASSOCIATIONS.name: _put_association,
+}

@@ -1,0 +1,132 @@
+"""What a reader may see: live entities, and associations neither of whose nodes is deleted."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from ..case.resources import RUBRICS, Resource
+from . import tables
+from .parts import table_of
+from .statement import Statement
+
+
+def live(table: Table) -> ColumnElement[bool]:
+    """Whether a row has not been deleted."""
+    return table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
+
+
+def visible(table: Table) -> ColumnElement[bool]:
+    """Whether a reader may see a row."""
+    if table is not tables.associations:
+        return live(table)
+    ends = (table.c.origin_identifier, table.c.destination_identifier)
+    return and_(
+        *(~_is_deleted(nodes, end) for nodes in (tables.items, tables.documents) for end in ends)
+    )
+
+
+def _is_deleted(table: Table, identifier: ColumnElement[Any]) -> ColumnElement[bool]:
+    one = exists(literal_column("1")).where(table.c.identifier == identifier)
+    return one.where(table.c.deleted_at.is_not(None))
+
+
+def body_of(resource: Resource) -> ColumnElement[Any]:
+    """The body as an expression; that of a rubric contains its criteria and their levels."""
+    return _whole_rubric() if resource is RUBRICS else table_of(resource).c.body
+
+
+def _whole_rubric() -> ColumnElement[Any]:
+    criteria, levels = tables.rubric_criteria, tables.rubric_criterion_levels
+    own_levels = (
+        select(_list(levels))
+        .where(levels.c.criterion_identifier == criteria.c.identifier)
+        .scalar_subquery()
+    )
+    criterion = _with(criteria.c.body, "CFRubricCriterionLevels", own_levels)
+    own_criteria = (
+        select(_list(criteria, criterion))
+        .where(criteria.c.rubric_identifier == tables.rubrics.c.identifier)
+        .correlate(tables.rubrics)
+        .scalar_subquery()
+    )
+    return _with(tables.rubrics.c.body, "CFRubricCriteria", own_criteria)
+
+
+def _list(table: Table, value: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
+    part = table.c.body if value is None else value
+    return func.json_agg(aggregate_order_by(part, table.c.ordinal))
+
+
+def _with(body: ColumnElement[Any], name: str, parts: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A body with a list put before its closing brace; unchanged when there is no list."""
+    opened = func.left(body.cast(Text), literal_column("-1"))
+    return func.coalesce(
+        opened.op("||")(literal_column(f"',\"{name}\":'"))
+        .op("||")(parts.cast(Text))
+        .op("||")(literal_column("'}'")),
+        body.cast(Text),
+    ).cast(JSON)
+
+
+@cache
+def one(resource: Resource) -> Statement:
+    """The entity with an ``identifier``; for a set, followed by its children in code order.
+
+    A child's hierarchyCode continues its parent's with a dot: ELA, ELA.1, ELA.1.V.
+    """
+    table = table_of(resource)
+    identifier = bindparam("identifier", type_=Text)
+    body = body_of(resource).label("body")
+    if resource.answers == "one":
+        return Statement(select(body).where(table.c.identifier == identifier, visible(table)))
+    asked = table.alias("asked")
+    continues = and_(
+        asked.c.hierarchy_code != literal_column("''"),
+        func.starts_with(
+            table.c.hierarchy_code, asked.c.hierarchy_code.op("||")(literal_column("'.'"))
+        ),
+    )
+    return Statement(
+        select(body)
+        .select_from(asked, table)
+        .where(asked.c.identifier == identifier, asked.c.deleted_at.is_(None), live(table))
+        .where(or_(table.c.identifier == identifier, continues))
+        .order_by(
+            table.c.identifier != identifier,
+            table.c.hierarchy_code.collate("C"),
+            table.c.identifier,
+        )
+    )
+
+
+@cache
+def associations_of_item() -> Statement:
+    """The visible associations of which an item is the origin or the destination."""
+    table = tables.associations
+    identifier = bindparam("identifier", type_=Text)
+    ends = (table.c.origin_identifier, table.c.destination_identifier)
+    # A union rather than an OR: each half is one look-up in an index.
+    either = union(*(select(table.c.identifier).where(end == identifier) for end in ends))
+    return Statement(
+        select(table.c.body)
+        .where(table.c.identifier.in_(either), visible(table))
+        .order_by(table.c.ordinal)
+    )

@@ -1,0 +1,1 @@
+"""What may be asked of any list: no web, no SQL."""

@@ -1,0 +1,185 @@
+"""What a list may be asked about: every field of a class of the model, by its dotted name.
+
+Links are asked about through their parts (``CFPackageURI.identifier``), extensions through any
+path below them. ``sourcedId`` is TimeBack's name for ``identifier`` and means it everywhere.
+A field knows how it may be compared and reads the value it is compared with.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+from pydantic import AwareDatetime, BaseModel, PlainSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pydantic.fields import FieldInfo
+
+
+class Kind(StrEnum):
+    """What a field holds, as far as comparing and sorting are concerned."""
+
+    TEXT = "a text"
+    NUMBER = "a number"
+    DATE = "a date"
+    DATETIME = "a date-time"
+    TEXTS = "a list of texts"
+    LINK = "an object"
+    LINKS = "a list of objects"
+    LINKS_PART = "a part of every object of a list"
+    OPEN = "an extension"
+
+
+ARRAYS = frozenset({Kind.TEXTS, Kind.LINKS_PART})
+SCALARS = frozenset({Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.DATETIME})
+
+EXPECTED = {
+    Kind.NUMBER: "a number such as '3' or '0.75'",
+    Kind.DATE: "a date such as '2026-01-31'",
+    Kind.DATETIME: "an ISO 8601 date or date-time such as '2026-01-31T08:00:00Z'",
+}
+"""What a value must look like where not every text will do."""
+
+# Within the range of Postgres' double precision and numeric, which refuse what overflows them.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
+
+_LONGEST_QUOTE = 40
+
+_SIMPLE = {
+    str: Kind.TEXT,
+    int: Kind.NUMBER,
+    float: Kind.NUMBER,
+    date: Kind.DATE,
+    AwareDatetime: Kind.DATETIME,
+}
+_MANY = {Kind.TEXT: Kind.TEXTS, Kind.LINK: Kind.LINKS, Kind.OPEN: Kind.OPEN}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A place in a body and the kind of value that stands there."""
+
+    path: tuple[str, ...]
+    kind: Kind
+
+    @property
+    def name(self) -> str:
+        """The dotted name of the field."""
+        return ".".join(self.path)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a filter may compare it: objects only have parts that can be compared."""
+        if self.kind is Kind.OPEN:
+            return len(self.path) > 1
+        return self.kind in SCALARS | ARRAYS
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that make sense of such a value."""
+        if self.kind in ARRAYS:
+            return ("=", "!=", "~")
+        if self.kind is Kind.DATETIME:
+            return ("=", "!=", ">", ">=", "<", "<=")
+        return ("=", "!=", ">", ">=", "<", "<=", "~")
+
+    def read(self, text: str) -> str | datetime | None:
+        """The value that a text stands for here, or None if it is of another kind."""
+        match self.kind:
+            case Kind.NUMBER:
+                return text if is_number(text) else None
+            case Kind.DATE:
+                return text if _is_date(text) else None
+            case Kind.DATETIME:
+                return _moment(text)
+        return text
+
+
+Fields: TypeAlias = "Mapping[str, Field]"
+
+
+@cache
+def fields_of(model: type[BaseModel]) -> Fields:
+    """Every field of a class and every part of its links, by dotted name, in model order."""
+    fields = [field for name, info in model.model_fields.items() for field in _derive(name, info)]
+    return MappingProxyType({field.name: field for field in fields})
+
+
+def find(fields: Fields, name: str) -> Field | None:
+    """The field that a client's name means, if there is one."""
+    path = tuple(name.split("."))
+    top = fields.get(path[0])
+    if top and top.kind is Kind.OPEN:
+        return Field(path, Kind.OPEN) if all(path) else None
+    return fields.get(".".join("identifier" if part == "sourcedId" else part for part in path))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a decimal number."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The end of a message that says what was allowed."""
+    return f"one of {', '.join(names)}"
+
+
+def shorten(text: str) -> str:
+    """As much of a client's words as a message needs to quote."""
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+
+
+def _is_date(text: str) -> bool:
+    try:
+        # Python also reads 20260131 and 2026-W05-6, which do not sort as text.
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        # In UTC, because a zone may lead out of the years that a datetime can hold.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _derive(name: str, info: FieldInfo) -> Iterator[Field]:
+    kind = _kind(info.annotation)
+    # A list of links with a serializer of its own (conceptKeywordsURI) is answered as one link.
+    if kind is Kind.LINKS and any(isinstance(each, PlainSerializer) for each in info.metadata):
+        kind = Kind.LINK
+    yield Field((name,), kind)
+    if kind in (Kind.LINK, Kind.LINKS):
+        for part in _texts(info.annotation):
+            yield Field((name, part), Kind.TEXT if kind is Kind.LINK else Kind.LINKS_PART)
+
+
+def _kind(annotation: Any) -> Kind:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kind(get_args(annotation)[0])
+    if origin is Literal:
+        return Kind.TEXT
+    if origin is dict:
+        return Kind.OPEN
+    if origin is list:
+        return _MANY[_kind(get_args(annotation)[0])]
+    return Kind.LINK if issubclass(annotation, BaseModel) else _SIMPLE[annotation]
+
+
+def _texts(annotation: Any) -> Iterator[str]:
+    """The text fields of the class of an object, or of the objects of a list."""
+    (linked,) = get_args(annotation) or (annotation,)
+    for name, info in linked.model_fields.items():
+        if _kind(info.annotation) is Kind.TEXT:
+            yield name

@@ -1,0 +1,183 @@
+"""The parameters of a list: limit, offset, sort, orderBy, filter, fields, read into a Query.
+
+They are read from the raw pairs of the query string, because all that is wrong with them is
+reported at once. Parameters that are not of the standard are nobody's business here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import BadRequest, Reason
+from .fields import SCALARS, Field, fields_of, find, one_of, shorten
+from .filter import Grammar, Node, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pydantic import BaseModel
+
+    from .fields import Fields
+
+    T = TypeVar("T")
+
+LARGEST_OFFSET = 2**31 - 1
+
+_REASONS: dict[str, Reason] = {
+    "sort": "bad_sort",
+    "orderBy": "bad_sort",
+    "filter": "bad_filter",
+    "fields": "bad_selection",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many entities a page holds."""
+
+    default: int
+    maximum: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a list request asks for, checked."""
+
+    limit: int
+    offset: int
+    sort: Field | None
+    descending: bool
+    where: Node | None
+    fields: tuple[str, ...] | None
+
+
+def read(
+    params: Iterable[tuple[str, str]],
+    model: type[BaseModel],
+    *,
+    limits: Limits,
+    grammar: Grammar,
+) -> Query:
+    """The query that a list request states, or a BadRequest with every problem it has."""
+    given = _Given(params)
+    fields = fields_of(model)
+    query = Query(
+        limit=given.one("limit", partial(_whole, least=1, most=limits.maximum), limits.default),
+        offset=given.one("offset", partial(_whole, least=0, most=LARGEST_OFFSET), 0),
+        sort=given.one("sort", partial(_sort, fields=fields), None),
+        descending=given.one("orderBy", _descending, default=False),
+        where=given.one("filter", partial(parse, fields=fields, grammar=grammar), None),
+        fields=given.several("fields", partial(_selection, fields=fields)),
+    )
+    given.check()
+    return query
+
+
+def read_selection(
+    params: Iterable[tuple[str, str]],
+    model: type[BaseModel],
+) -> tuple[str, ...] | None:
+    """The fields that a request for one entity asks for; None means all."""
+    given = _Given(params)
+    selection = given.several("fields", partial(_selection, fields=fields_of(model)))
+    given.check()
+    return selection
+
+
+def read_names(
+    params: Iterable[tuple[str, str]],
+    allowed: Sequence[str],
+) -> tuple[str, ...] | None:
+    """As ``read_selection``, of an answer that is no class of the model."""
+    given = _Given(params)
+    selection = given.several("fields", partial(_names, allowed=allowed))
+    given.check()
+    return selection
+
+
+class _Given:
+    """The parameters as they were sent, and what turned out to be wrong with them."""
+
+    def __init__(self, params: Iterable[tuple[str, str]]) -> None:
+        self.values: dict[str, list[str]] = {}
+        for name, value in params:
+            self.values.setdefault(name, []).append(value)
+        self.problems: dict[str, BadRequest] = {}
+
+    def one(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        return self._attempt(name, lambda values: parse(_only(name, values)), default)
+
+    def several(self, name: str, parse: Callable[[list[str]], T]) -> T | None:
+        return self._attempt(name, parse, None)
+
+    def check(self) -> None:
+        if not self.problems:
+            return
+        raise BadRequest(
+            "; ".join(f"{name}: {problem}" for name, problem in self.problems.items()),
+            reason=next(iter(self.problems.values())).reason,
+            problems=[
+                {"path": name, "message": problem.description}
+                for name, problem in self.problems.items()
+            ],
+        )
+
+    def _attempt(self, name: str, parse: Callable[[list[str]], T], default: T) -> T:
+        if name not in self.values:
+            return default
+        try:
+            return parse(self.values[name])
+        except BadRequest as problem:
+            self.problems[name] = problem
+            return default
+
+
+def _only(name: str, values: list[str]) -> str:
+    if len(set(values)) > 1:
+        raise BadRequest(
+            "found different values, expected one",
+            reason=_REASONS.get(name),
+        )
+    return values[0]
+
+
+def _quoted(text: str) -> str:
+    return f"'{shorten(text)}'" if text.strip() else "nothing"
+
+
+def _whole(text: str, *, least: int, most: int) -> int:
+    # As many digits as any bound here has: int() refuses thousands of them in its own way.
+    if re.fullmatch(r"[0-9]{1,10}", text) and least <= int(text) <= most:
+        return int(text)
+    raise BadRequest(f"found {_quoted(text)}, expected a whole number from {least} to {most}")
+
+
+def _sort(name: str, *, fields: Fields) -> Field:
+    field = find(fields, name)
+    if field and field.kind in SCALARS:
+        return field
+    found = f"{shorten(name)}, which is {field.kind}" if field else _quoted(name)
+    allowed = one_of(each.name for each in fields.values() if each.kind in SCALARS)
+    raise BadRequest(f"found {found}, expected {allowed}", reason="bad_sort")
+
+
+def _descending(text: str) -> bool:
+    if text.lower() in ("asc", "desc"):
+        return text.lower() == "desc"
+    raise BadRequest(f"found {_quoted(text)}, expected asc or desc", reason="bad_sort")
+
+
+def _selection(values: list[str], *, fields: Fields) -> tuple[str, ...]:
+    allowed = [name for name in fields if "." not in name]
+    return _names(values, allowed=[*allowed, "sourcedId"])
+
+
+def _names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...]:
+    names = [name.strip() for value in values for name in value.split(",")]
+    if unknown := [name for name in names if name not in allowed]:
+        found = ", ".join(_quoted(name) for name in dict.fromkeys(unknown))
+        raise BadRequest(f"found {found}, expected {one_of(allowed)}", reason="bad_selection")
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,376 @@
+"""From the text of a filter to a tree, or to where it goes wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from case_server.case.model import CFAssociation, CFDocument
+from case_server.errors import BadRequest
+from case_server.query.fields import Field, Kind, fields_of
+from case_server.query.filter import (
+    FREE,
+    MAX_DEPTH,
+    MAX_MEMBERS,
+    MAX_PREDICATES,
+    STANDARD,
+    And,
+    Comparison,
+    Grammar,
+    Node,
+    Or,
+    parse,
+)
+
+FIELDS = dict(fields_of(CFDocument)) | {
+    name: field for name, field in fields_of(CFAssociation).items() if name == "sequenceNumber"
+}
+
+
+def tree(text: str, grammar: Grammar = STANDARD) -> Node:
+    return parse(text, fields=FIELDS, grammar=grammar)
+
+
+def refusal(text: str, grammar: Grammar = STANDARD) -> str:
+    with pytest.raises(BadRequest) as caught:
+        tree(text, grammar)
+    assert caught.value.reason == "bad_filter"
+    return caught.value.description
+
+
+def text(name: str, operator: str, value: str) -> Comparison:
+    return Comparison(Field(tuple(name.split(".")), Kind.TEXT), operator, value)
+
+
+def of(kind: Kind, name: str, operator: str, value: str | datetime) -> Comparison:
+    return Comparison(Field(tuple(name.split(".")), kind), operator, value)
+
+
+A, B, C, D = (text("title", "=", value) for value in "abcd")
+EQUALS = {letter: f"title='{letter}'" for letter in "abcd"}
+MOMENT = datetime(2024, 2, 29, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("title='a'", A),
+        ("  title  =\t'a'  ", A),
+        ("title!='a'", text("title", "!=", "a")),
+        ("title>='a'", text("title", ">=", "a")),
+        ("title<='a'", text("title", "<=", "a")),
+        ("title > 'a'", text("title", ">", "a")),
+        ("title < 'a'", text("title", "<", "a")),
+        ("title~'a'", text("title", "~", "a")),
+        ("title=''", text("title", "=", "")),
+        ("title='O''Brien'", text("title", "=", "O'Brien")),
+        ("title=''''", text("title", "=", "'")),
+        ("title=' a AND (b) OR \"c\" '", text("title", "=", ' a AND (b) OR "c" ')),
+        ("title='Ünïcode 数学'", text("title", "=", "Ünïcode 数学")),
+        ("sourcedId='a'", text("identifier", "=", "a")),
+        ("CFPackageURI.sourcedId='a'", text("CFPackageURI.identifier", "=", "a")),
+        ("title='a' AND title='b'", And((A, B))),
+        ("title='a' and title='b'", And((A, B))),
+        ("title='a' OR title='b'", Or((A, B))),
+        ("title='a'\n or \ttitle='b'", Or((A, B))),
+        ("subject='a'", of(Kind.TEXTS, "subject", "=", "a")),
+        ("subject~'a'", of(Kind.TEXTS, "subject", "~", "a")),
+        ("subjectURI.title!='a'", of(Kind.LINKS_PART, "subjectURI.title", "!=", "a")),
+        ("extensions.my.own>'a'", of(Kind.OPEN, "extensions.my.own", ">", "a")),
+        ("statusEndDate>='2024-02-29'", of(Kind.DATE, "statusEndDate", ">=", "2024-02-29")),
+        ("statusEndDate~'2024-'", of(Kind.DATE, "statusEndDate", "~", "2024-")),
+        ("sequenceNumber<'-1.5'", of(Kind.NUMBER, "sequenceNumber", "<", "-1.5")),
+        ("sequenceNumber~'1'", of(Kind.NUMBER, "sequenceNumber", "~", "1")),
+        (
+            "lastChangeDateTime>'2024-02-29T12:00:00+02:00'",
+            of(Kind.DATETIME, "lastChangeDateTime", ">", MOMENT),
+        ),
+    ],
+)
+def test_both_grammars_read(written: str, expected: Node) -> None:
+    assert tree(written, STANDARD) == expected
+    assert tree(written, FREE) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{a} AND {b} AND {c}", And((A, B, C))),
+        ("{a} OR {b} OR {c}", Or((A, B, C))),
+        ("{a} OR {b} AND {c}", Or((A, And((B, C))))),
+        ("{a} AND {b} OR {c} AND {d}", Or((And((A, B)), And((C, D))))),
+        ("({a})", A),
+        ("(({a}))", A),
+        ("({a} OR {b}) AND {c}", And((Or((A, B)), C))),
+        ("{a} AND ({b} or {c})", And((A, Or((B, C))))),
+        ("( {a} AND {b} ) AND {c}", And((And((A, B)), C))),
+        ("title = 5", text("title", "=", "5")),
+        (
+            "title=true AND title=false",
+            And((text("title", "=", "true"), text("title", "=", "false"))),
+        ),
+        ("sequenceNumber>=-1.5", of(Kind.NUMBER, "sequenceNumber", ">=", "-1.5")),
+    ],
+)
+def test_the_free_grammar_reads_more(written: str, expected: Node) -> None:
+    written = written.format(**EQUALS)
+    assert tree(written, FREE) == expected
+    refusal(written, STANDARD)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "value"),
+    [
+        ("title@'a,b'", Kind.TEXT, ("a", "b")),
+        ("title@' a , b c '", Kind.TEXT, ("a", "b c")),
+        ("title@'a'", Kind.TEXT, ("a",)),
+        ("title@'O''Brien,b'", Kind.TEXT, ("O'Brien", "b")),
+        ("subject@'a,b'", Kind.TEXTS, ("a", "b")),
+        ("sequenceNumber@'1,2'", Kind.NUMBER, ("1", "2")),
+        ("sequenceNumber@3", Kind.NUMBER, ("3",)),
+        ("lastChangeDateTime@'2024-02-29T10:00:00Z'", Kind.DATETIME, (MOMENT,)),
+    ],
+)
+def test_in_list(written: str, kind: Kind, value: tuple[str, ...]) -> None:
+    name = written.partition("@")[0]
+    assert tree(written, FREE) == Comparison(Field((name,), kind), "@", value)
+    assert "expected one of =, !=" in refusal(written, STANDARD)
+
+
+def test_as_many_members_as_the_free_grammar_takes_and_one_more() -> None:
+    most = ",".join(["a"] * MAX_MEMBERS)
+    assert tree(f"title@'{most}'", FREE) == Comparison(A.field, "@", ("a",) * MAX_MEMBERS)
+    assert refusal(f"title@'{most},a'", FREE).endswith(f"expected at most {MAX_MEMBERS} values")
+
+
+OPERATORS = "=, !=, >, >=, <, <=, ~"
+QUOTES = "a value in single quotes, a quote inside it doubled"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("", "at character 1: found the end, expected the name of a field"),
+        ("   ", "at character 4: found the end, expected the name of a field"),
+        (
+            "title",
+            f"at character 6: found the end, expected one of {OPERATORS}, as title is a text",
+        ),
+        ("title==", f"at character 7: found =, expected {QUOTES}"),
+        ("title=", f"at character 7: found the end, expected {QUOTES}"),
+        ("title=a", f"at character 7: found a, expected {QUOTES}"),
+        ('title="a"', f'at character 7: found ", expected {QUOTES}'),
+        ("title='a", f"at character 7: found a quote that is never closed, expected {QUOTES}"),
+        ("title='a''b", f"at character 7: found a quote that is never closed, expected {QUOTES}"),
+        (
+            "title in 'a'",
+            f"at character 7: found in, expected one of {OPERATORS}, as title is a text",
+        ),
+        ("='a'", "at character 1: found =, expected the name of a field"),
+        ("'title'='a'", "at character 1: found 'title', expected the name of a field"),
+        ("(title='a')", "at character 1: found (, expected the name of a field"),
+        ("title='a')", "at character 10: found ), expected AND or OR between spaces, or the end"),
+        (
+            "title='a' 'b'",
+            "at character 11: found 'b', expected AND or OR between spaces, or the end",
+        ),
+        ("title='a' NOT title='b'", "at character 11: found NOT, expected AND or OR"),
+        ("title='a'AND title='b'", "at character 10: found AND, expected AND or OR between spaces"),
+        ("title='a' AND'b'", "at character 11: found AND, expected AND or OR between spaces"),
+        ("title='a' ANDtitle='b'", "at character 11: found ANDtitle, expected AND or OR"),
+        ("title='a' AND", "at character 14: found the end, expected the name of a field"),
+        ("title='a' AND OR title='b'", "at character 15: found OR, expected the name of a field"),
+        ("AND title='a'", "at character 1: found AND, expected one of identifier, "),
+        ("nonsense='a'", "at character 1: found nonsense, expected one of identifier, uri, "),
+        (
+            "title='a' OR nonsense='a'",
+            "at character 14: found nonsense, expected one of identifier, uri, ",
+        ),
+        ("CFPackageURI.x='a'", "at character 1: found CFPackageURI.x, expected one of identifier"),
+        (
+            "licenseURI='a'",
+            (
+                "at character 1: found licenseURI, expected one of "
+                "licenseURI.title, licenseURI.identifier, licenseURI.uri"
+            ),
+        ),
+        (
+            "subjectURI~'a'",
+            (
+                "at character 1: found subjectURI, expected one of "
+                "subjectURI.title, subjectURI.identifier, subjectURI.uri"
+            ),
+        ),
+        (
+            "extensions~'a'",
+            "at character 1: found extensions, expected a name below it, as in extensions.level",
+        ),
+        (
+            "subject>'a'",
+            "at character 8: found >, expected one of =, !=, ~, as subject is a list of texts",
+        ),
+        (
+            "subjectURI.title <= 'a'",
+            (
+                "at character 18: found <=, expected one of =, !=, ~, "
+                "as subjectURI.title is a part of every object of a list"
+            ),
+        ),
+        (
+            "lastChangeDateTime~'2024'",
+            (
+                "at character 19: found ~, expected one of =, !=, >, >=, <, <=, "
+                "as lastChangeDateTime is a date-time"
+            ),
+        ),
+        (
+            "lastChangeDateTime>'soon'",
+            (
+                "at character 20: found 'soon', expected an ISO 8601 date or date-time such as "
+                "'2026-01-31T08:00:00Z', as lastChangeDateTime is a date-time"
+            ),
+        ),
+        (
+            "statusEndDate='2024'",
+            (
+                "at character 15: found '2024', expected a date such as '2026-01-31', "
+                "as statusEndDate is a date"
+            ),
+        ),
+        (
+            "sequenceNumber='x'",
+            (
+                "at character 16: found 'x', expected a number such as '3' or '0.75', "
+                "as sequenceNumber is a number"
+            ),
+        ),
+        ("sequenceNumber~'.'", "at character 16: found '.', expected a number such as '3'"),
+        ("title='\0'", "at character 8: found a NUL character, expected text that can be stored"),
+        (
+            "title='a' AND title='b' AND title='c'",
+            "at character 29: found title, expected at most 2 predicates",
+        ),
+        (
+            "title='a' AND title='b' OR title='c'",
+            "at character 25: found OR, expected AND and OR not to be mixed in one filter",
+        ),
+        ("title=5", f"at character 7: found 5, expected {QUOTES}"),
+        ("t" * 60 + "='a'", f"at character 1: found {'t' * 40}..., expected one of identifier"),
+    ],
+)
+def test_the_standard_grammar_says_what_is_wrong_and_where(written: str, message: str) -> None:
+    assert refusal(written).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (
+            "(title='a'",
+            "at character 11: found the end, expected AND or OR between spaces, or a cl",
+        ),
+        ("((title='a')", "at character 13: found the end, expected AND or OR between spaces, or a"),
+        ("(title='a'))", "at character 12: found ), expected AND or OR between spaces, or the end"),
+        ("()", "at character 2: found ), expected the name of a field"),
+        ("(title='a')AND title='b'", "at character 12: found AND, expected AND or OR between sp"),
+        ("(title)='a'", "at character 7: found ), expected one of ="),
+        ("title=maybe", f"at character 7: found maybe, expected {QUOTES}"),
+        ("title@a,b", f"at character 7: found a, expected {QUOTES}"),
+        ("title@1,2", "at character 8: found ,, expected AND or OR between spaces, or the end"),
+        ("sequenceNumber@'1,x'", "at character 16: found '1,x', expected a number such as"),
+        ("sequenceNumber=true", "at character 16: found true, expected a number such as"),
+        ("title$'a'", "at character 1: found title$, expected one of identifier"),
+        ("subject>'a'", "at character 8: found >, expected one of =, !=, ~, @, as subject is a "),
+    ],
+)
+def test_the_free_grammar_says_what_is_wrong_and_where(written: str, message: str) -> None:
+    assert refusal(written, FREE).startswith(message)
+
+
+def test_an_unknown_field_is_answered_with_those_that_can_be_compared() -> None:
+    allowed = refusal("nonsense='a'").partition("expected one of ")[2].split(", ")
+    assert {"title", "subject", "subjectURI.title", "CFPackageURI.identifier"} <= set(allowed)
+    assert not {"extensions", "subjectURI", "CFPackageURI"} & set(allowed)
+
+
+def test_as_many_predicates_as_the_free_grammar_takes_and_one_more() -> None:
+    most = " OR ".join(["title='a'"] * MAX_PREDICATES)
+    assert tree(most, FREE) == Or((A,) * MAX_PREDICATES)
+    assert refusal(f"{most} OR title='a'", FREE).endswith(f"at most {MAX_PREDICATES} predicates")
+
+
+def test_as_deep_as_the_free_grammar_goes_and_one_deeper() -> None:
+    deepest = "(" * MAX_DEPTH + "title='a'" + ")" * MAX_DEPTH
+    assert tree(deepest, FREE) == A
+    message = f"at character 21: found (, expected parentheses at most {MAX_DEPTH} deep"
+    assert refusal(f"({deepest})", FREE) == message
+    assert refusal("(" * 50_000, FREE) == message
+
+
+def test_groups_side_by_side_are_not_deep() -> None:
+    assert tree(" OR ".join(["(title='a')"] * 30), FREE) == Or((A,) * 30)
+
+
+def test_a_grammar_without_a_bound_takes_any_number() -> None:
+    unbound = Grammar(max_predicates=None, mixing=False, parentheses=False, in_list=False)
+    assert tree(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
+
+
+PIECES = st.sampled_from(
+    [
+        *FIELDS,
+        *("sourcedId", "extensions.a", "x", ".", ",", "(", ")", " ", "\t", "\0", "AND", "or"),
+        *("=", "!=", ">", "<=", "~", "@", "5", "true", "'a'", "'", "''", "'2024-01-01'"),
+    ]
+)
+
+
+@given(
+    written=st.text() | st.lists(PIECES).map("".join) | st.lists(PIECES).map(" ".join),
+    grammar=st.sampled_from([STANDARD, FREE]),
+)
+@example(written="'" * 10_001, grammar=FREE)
+@example(written=" " * 50_000, grammar=FREE)
+def test_any_text_is_a_tree_or_a_bad_request(written: str, grammar: Grammar) -> None:
+    try:
+        outcome: object = tree(written, grammar)
+    except BadRequest as error:
+        outcome = error.reason
+    assert outcome == "bad_filter" or isinstance(outcome, Comparison | And | Or)
+
+
+@given(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    st.sampled_from([STANDARD, FREE]),
+)
+def test_any_value_survives_quoting(value: str, grammar: Grammar) -> None:
+    quoted = value.replace("'", "''")
+    assert tree(f"title='{quoted}'", grammar) == text("title", "=", value)
+    both = tree(f"title='{quoted}' AND title~'{quoted}'", grammar)
+    assert both == And((text("title", "=", value), text("title", "~", value)))
+
+
+@given(
+    st.recursive(
+        st.sampled_from("abcd"),
+        lambda inner: st.lists(inner, min_size=2, max_size=3),
+        max_leaves=15,
+    )
+)
+def test_what_is_written_with_parentheses_is_read_as_it_was_meant(shape: object) -> None:
+    def written(part: object, depth: int = 0) -> str:
+        if isinstance(part, list):
+            word = " OR " if depth % 2 else " AND "
+            return f"({word.join(written(each, depth + 1) for each in part)})"
+        return f"title='{part}'"
+
+    def meant(part: object, depth: int = 0) -> Node:
+        if isinstance(part, list):
+            parts = tuple(meant(each, depth + 1) for each in part)
+            return Or(parts) if depth % 2 else And(parts)
+        return text("title", "=", str(part))
+
+    assert tree(written(shape), FREE) == meant(shape)

@@ -1,0 +1,117 @@
+"""Which fields a page shows, and where its headers lead."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from case_server.query.page import headers, select
+from case_server.query.params import Query
+
+URL = "https://case.example/case/1.1/CFDocuments"
+BODY = {"sourcedId": "1", "identifier": "1", "title": "Maths", "notes": "x"}
+
+
+def page(limit: int, offset: int) -> Query:
+    return Query(limit, offset, sort=None, descending=False, where=None, fields=None)
+
+
+def links(
+    limit: int,
+    offset: int,
+    total: int,
+    params: tuple[tuple[str, str], ...] = (),
+) -> dict[str, list[tuple[str, str]]]:
+    """Each relation of the Link header and the parameters that its address states."""
+    value = headers(URL, params, page(limit, offset), total)["Link"]
+    found = re.findall(r'<([^<>]*)>; rel="(\w+)"(?:, |$)', value)
+    assert ", ".join(f'<{target}>; rel="{relation}"' for target, relation in found) == value
+    assert all(target.startswith(f"{URL}?") for target, _ in found)
+    return {relation: parse_qsl(urlsplit(target).query) for target, relation in found}
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        (None, ["sourcedId", "identifier", "title", "notes"]),
+        (("notes", "sourcedId"), ["sourcedId", "notes"]),
+        (("identifier",), ["identifier"]),
+        (("sourcedId", "identifier"), ["sourcedId", "identifier"]),
+        (("description",), []),
+        ((), []),
+    ],
+)
+def test_a_selection_keeps_the_named_fields_in_their_order(
+    fields: tuple[str, ...] | None, names: list[str]
+) -> None:
+    assert list(select(BODY, fields).items()) == [(name, BODY[name]) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("limit", "offset", "total", "offsets"),
+    [
+        (10, 0, 0, {"first": 0, "last": 0}),
+        (10, 0, 1, {"first": 0, "last": 0}),
+        (10, 0, 10, {"first": 0, "last": 0}),
+        (10, 0, 11, {"first": 0, "next": 10, "last": 10}),
+        (10, 10, 11, {"first": 0, "prev": 0, "last": 10}),
+        (10, 10, 35, {"first": 0, "prev": 0, "next": 20, "last": 30}),
+        (10, 5, 20, {"first": 0, "prev": 0, "next": 15, "last": 10}),
+        (10, 25, 35, {"first": 0, "prev": 15, "last": 30}),
+        (10, 500, 35, {"first": 0, "prev": 30, "last": 30}),
+        (10, 500, 0, {"first": 0, "prev": 0, "last": 0}),
+        (1, 1, 3, {"first": 0, "prev": 0, "next": 2, "last": 2}),
+    ],
+)
+def test_where_the_links_lead(limit: int, offset: int, total: int, offsets: dict[str, int]) -> None:
+    found = links(limit, offset, total)
+    assert {relation: int(dict(asked)["offset"]) for relation, asked in found.items()} == offsets
+    assert {dict(asked)["limit"] for asked in found.values()} == {str(limit)}
+
+
+def test_the_total_is_counted() -> None:
+    assert headers(URL, [], page(10, 0), 35)["X-Total-Count"] == "35"
+
+
+def test_a_link_header_reads_as_the_rfc_has_it() -> None:
+    value = headers(URL, [("filter", "title='a, <b>'")], page(10, 0), 11)["Link"]
+    query = "filter=title%3D%27a%2C%20%3Cb%3E%27&limit=10&offset"
+    assert value == (
+        f'<{URL}?{query}=0>; rel="first", '
+        f'<{URL}?{query}=10>; rel="next", '
+        f'<{URL}?{query}=10>; rel="last"'
+    )
+
+
+def test_other_parameters_are_kept_and_the_page_is_replaced() -> None:
+    params = (("offset", "7"), ("fields", "a"), ("limit", "3"), ("fields", "b"), ("limit", "3"))
+    assert links(3, 0, 2, params)["first"] == [
+        ("fields", "a"),
+        ("fields", "b"),
+        ("limit", "3"),
+        ("offset", "0"),
+    ]
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_any_parameter_comes_back_as_it_was(name: str, value: str) -> None:
+    header = headers(URL, [(name, value)], page(10, 0), 0)["Link"]
+    assert header.isascii()
+    if name not in ("limit", "offset"):
+        target = header.partition(">")[0]
+        assert parse_qsl(urlsplit(target).query)[0] == (name, value)
+
+
+@given(st.integers(1, 50), st.integers(0, 200))
+def test_following_next_from_the_first_page_meets_every_entity_once(limit: int, total: int) -> None:
+    met: list[int] = []
+    offset: int | None = 0
+    while offset is not None:
+        met += range(offset, min(offset + limit, total))
+        following = links(limit, offset, total).get("next")
+        offset = int(dict(following)["offset"]) if following else None
+    assert met == list(range(total))
