@@ -1,0 +1,242 @@
+"""Lists: filter, sort, fields, paging, and every way of asking wrongly (CASE binding, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import factories
+import pytest
+from calls import Api
+
+LISTED = ("CFDocuments", "CFItems", "CFSubjects")
+each = pytest.mark.parametrize("plural", LISTED)
+
+
+async def fill(api: Api, plural: str, *fields: factories.Body) -> list[str]:
+    """Store one entity for each of the field sets; their identifiers, in that order."""
+    if plural == "CFSubjects":
+        subjects = [factories.subject(**{"code": "S", **one}) for one in fields]
+        await api.upload(CFDefinitions={"CFSubjects": subjects})
+        return [one["identifier"] for one in subjects]
+    if plural == "CFDocuments":
+        return [(await api.framework(**one))["identifier"] for one in fields]
+    document = await api.framework()
+    return [(await api.new_item(document, **one))["identifier"] for one in fields]
+
+
+async def listed(api: Api, plural: str, **params: Any) -> list[str]:
+    body = await api.get(f"/{plural}", **params)
+    return [one["identifier"] for one in body[plural]]
+
+
+@each
+async def test_empty(api: Api, plural: str) -> None:
+    body = await api.get(f"/{plural}")
+    assert body == {plural: [], "total": 0, "limit": api.profile.limits.default, "offset": 0}
+
+
+@each
+async def test_pages_hold_everything_once(api: Api, plural: str) -> None:
+    stored = await fill(api, plural, *({} for _ in range(25)))
+    pages = [await listed(api, plural, limit=4, offset=offset) for offset in range(0, 28, 4)]
+    assert [len(page) for page in pages] == [4, 4, 4, 4, 4, 4, 1]
+    assert sorted(one for page in pages for one in page) == sorted(stored)
+
+
+@each
+async def test_same_sort_key_does_not_upset_paging(api: Api, plural: str) -> None:
+    stored = await fill(api, plural, *({} for _ in range(9)))
+    for order in ("asc", "desc"):
+        asked = {"limit": 2, "sort": "lastChangeDateTime", "orderBy": order}
+        pages = [await listed(api, plural, **asked, offset=offset) for offset in range(0, 10, 2)]
+        assert sorted(one for page in pages for one in page) == sorted(stored)
+
+
+@each
+async def test_headers_lead_through_the_list(api: Api, plural: str) -> None:
+    await fill(api, plural, *({} for _ in range(7)))
+    answer = await api.send("GET", f"/{plural}", 200, params={"limit": 3, "sort": "uri"})
+    seen = [len(answer.json()[plural])]
+    assert answer.headers["X-Total-Count"] == "7"
+    while "next" in answer.links:
+        url = answer.links["next"]["url"]
+        assert url.startswith(f"http://case.test{api.profile.prefix}/{plural}?")
+        answer = await api.client.get(url)
+        seen.append(len(answer.json()[plural]))
+    assert seen == [3, 3, 1]
+    assert {"first", "prev", "last"} == answer.links.keys()
+
+
+@each
+async def test_beyond_the_end_there_is_nothing_but_the_total(api: Api, plural: str) -> None:
+    await fill(api, plural, {})
+    body = await api.get(f"/{plural}", offset=1000)
+    assert (body[plural], body["total"]) == ([], 1)
+
+
+@each
+async def test_deleted_entities_are_in_no_list(
+    api: Api, plural: str, execute: Callable[..., Awaitable[Any]]
+) -> None:
+    gone, stays = await fill(api, plural, {}, {})
+    table = plural.removeprefix("CF").lower()
+    await execute(f"UPDATE {table} SET deleted_at = now() WHERE identifier = $1", gone)
+    body = await api.get(f"/{plural}")
+    assert [one["identifier"] for one in body[plural]] == [stays]
+    assert body["total"] == 1
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "x", "1.5", "", "maximum", "9" * 5000])
+@each
+async def test_bad_limit(api: Api, plural: str, bad: str) -> None:
+    maximum = api.profile.limits.maximum
+    limit = str(maximum + 1) if bad == "maximum" else bad
+    answer = await api.get(f"/{plural}", 400, limit=limit)
+    assert str(maximum) in answer["imsx_description"]
+
+
+@each
+async def test_largest_limit(api: Api, plural: str) -> None:
+    maximum = api.profile.limits.maximum
+    assert (await api.get(f"/{plural}", limit=maximum))["limit"] == maximum
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "told", "reason"),
+    [
+        ("offset", "-1", "0", "invalid"),
+        ("offset", "x", "0", "invalid"),
+        ("sort", "colour", "title", "bad_sort"),
+        ("sort", "subjectURI", "title", "bad_sort"),
+        ("orderBy", "up", "asc", "bad_sort"),
+        ("filter", "colour='red'", "title", "bad_filter"),
+        ("filter", "title", "", "bad_filter"),
+        ("filter", "title='a' AND title='b' AND title='c'", "at most 2", "bad_filter"),
+        ("filter", "title='a\x00'", "NUL", "bad_filter"),
+        ("filter", "lastChangeDateTime>'soon'", "date", "bad_filter"),
+        ("fields", "colour", "title", "bad_selection"),
+        ("fields", "", "title", "bad_selection"),
+    ],
+)
+async def test_what_cannot_be_asked(
+    api: Api, parameter: str, value: str, told: str, reason: Any
+) -> None:
+    answer = await api.get("/CFDocuments", 400, **{parameter: value})
+    minor = answer[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
+    assert minor["imsx_codeMinorFieldValue"] == api.profile.minor(reason)
+    assert told in answer["imsx_description"]
+
+
+async def test_all_bad_parameters_are_named_at_once(api: Api) -> None:
+    answer = await api.get("/CFItems", 400, limit="x", sort="x", filter="x", fields="x")
+    named = [problem["path"] for problem in answer["imsx_error_details"]]
+    assert named == ["limit", "sort", "filter", "fields"]
+
+
+@each
+async def test_fields_are_those_and_only_those(api: Api, plural: str) -> None:
+    await fill(api, plural, {}, {})
+    for params in ({"fields": "uri,sourcedId"}, {"fields": ["uri", "sourcedId"]}):
+        body = await api.get(f"/{plural}", **params)
+        assert [set(one) for one in body[plural]] == [{"uri", "sourcedId"}] * 2
+
+
+DOCUMENTS: list[factories.Body] = [
+    {
+        "title": "Alpha",
+        "publisher": "O'Brien",
+        "subject": ["Math", "Art"],
+        "statusStartDate": "2020-01-01",
+        "lastChangeDateTime": "2020-06-01T00:00:00.123456Z",
+        "CFPackageURI": factories.link("package-a", "the first"),
+        "subjectURI": [factories.link("subject-a", "Mathematics"), factories.link(title="Art")],
+        "extensions": {"place": {"city": "Łódź"}},
+    },
+    {
+        "title": "beta",
+        "publisher": "100%_\\",
+        "subject": ["Math"],
+        "statusStartDate": "2021-01-01",
+        "lastChangeDateTime": "2021-06-01T00:00:00+02:00",
+    },
+    {"title": "GAMMA", "subject": ["Reading, Writing"], "creator": "somebody else"},
+    {"title": "Ökologie", "subject": []},
+]
+
+FILTERS = [
+    ("title='alpha'", "0"),
+    ("title='ALPHA' OR title='BETA'", "01"),
+    ("title!='alpha'", "123"),
+    ("title~'A' AND title~'l'", "0"),
+    ("title='ökologie'", "3"),
+    ("title>'b'", "123"),
+    ("title<='beta'", "01"),
+    ("publisher='o''brien'", "0"),
+    ("publisher~'%_\\'", "1"),
+    ("publisher~'b%n'", ""),
+    ("publisher!='x'", "0123"),
+    ("publisher>'a'", "0"),
+    ("subject='Math,Art'", "0"),
+    ("subject='art, math'", "0"),
+    ("subject='Math'", "1"),
+    ("subject!='Math'", "023"),
+    ("subject~'mat'", "01"),
+    ("subject='reading, writing'", "2"),
+    ("subject=''", "3"),
+    ("subjectURI.title~'math'", "0"),
+    ("subjectURI.identifier~'subject-a'", "0"),
+    ("CFPackageURI.identifier='package-a'", "0"),
+    ("CFPackageURI.sourcedId='PACKAGE-A'", "0"),
+    ("statusStartDate>='2020-01-02'", "1"),
+    ("statusStartDate='2020-01-01'", "0"),
+    ("lastChangeDateTime<'2021-01-01'", "0"),
+    ("lastChangeDateTime='2020-06-01T00:00:00.123Z'", "0"),
+    ("lastChangeDateTime<='2021-05-31T22:00:00Z'", "01"),
+    ("extensions.place.city='łódź'", "0"),
+    ("caseVersion='1.1' AND creator='SOMEBODY ELSE'", "2"),
+    ("title='x'' OR ''1''=''1'", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "found"), FILTERS)
+async def test_filters(api: Api, text: str, found: str) -> None:
+    stored = await fill(api, "CFDocuments", *DOCUMENTS)
+    names = dict(zip(stored, "0123", strict=True))
+    assert "".join(sorted(names[one] for one in await listed(api, "CFDocuments", filter=text))) == (
+        found
+    )
+
+
+async def test_filter_by_what_both_names_of_the_id_mean(api: Api) -> None:
+    one, _ = await fill(api, "CFItems", {}, {})
+    for name in ("identifier", "sourcedId"):
+        assert await listed(api, "CFItems", filter=f"{name}='{one.upper()}'") == [one]
+
+
+async def test_filter_counts_in_the_total(api: Api) -> None:
+    await fill(api, "CFItems", *({"humanCodingScheme": f"A.{number}"} for number in range(5)), {})
+    body = await api.get("/CFItems", filter="humanCodingScheme~'a.'", limit=2)
+    assert (len(body["CFItems"]), body["total"]) == (2, 5)
+
+
+SORTS = [
+    ("title", "asc", "0123"),
+    ("title", "desc", "3210"),
+    ("publisher", "asc", "1023"),
+    ("publisher", "desc", "0123"),
+    ("statusStartDate", "desc", "1023"),
+    ("lastChangeDateTime", "asc", "0123"),
+    ("CFPackageURI.title", "desc", "0123"),
+]
+
+
+@pytest.mark.parametrize(("field", "order", "expected"), SORTS)
+async def test_sorts_without_regard_to_case_and_with_the_absent_last(
+    api: Api, field: str, order: str, expected: str
+) -> None:
+    ids = [f"doc-{number}" for number in range(4)]
+    documents = [{"identifier": one, **fields} for one, fields in zip(ids, DOCUMENTS, strict=True)]
+    await fill(api, "CFDocuments", *documents)
+    found = await listed(api, "CFDocuments", sort=field, orderBy=order)
+    assert [ids.index(one) for one in found] == [int(one) for one in expected]

@@ -1,0 +1,383 @@
+"""CFPackages: uploaded, read back whole, replaced exactly, refused with every reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import factories
+import httpx
+import pytest
+from calls import Api
+
+Execute = Callable[..., Awaitable[Any]]
+REAL = ("ccss-math-2010", "georgia-science-excerpt-v1p1", "large-11k")
+
+
+def without_ids(node: Any) -> Any:
+    """An answer without the second name of each identifier."""
+    if isinstance(node, list):
+        return [without_ids(part) for part in node]
+    if isinstance(node, dict):
+        return {name: without_ids(part) for name, part in node.items() if name != "sourcedId"}
+    return node
+
+
+def fields_lost(sent: Any, got: Any, path: str = "") -> list[str]:
+    """Where an answer lacks, or changed, something that was sent."""
+    if isinstance(sent, dict) and isinstance(got, dict):
+        return [
+            lost
+            for name, part in sent.items()
+            for lost in fields_lost(part, got.get(name), f"{path}.{name}")
+        ]
+    if isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
+        pairs = zip(sent, got, strict=True)
+        return [x for i, (a, b) in enumerate(pairs) for x in fields_lost(a, b, f"{path}[{i}]")]
+    return [] if sent == got else [f"{path}: {sent!r} became {got!r}"]
+
+
+async def identifiers(api: Api, document: str, plural: str) -> list[str]:
+    return [one["identifier"] for one in (await api.package(document))[plural]]
+
+
+async def test_upload_says_what_it_stored(api: Api) -> None:
+    body = factories.package()
+    answer = await api.send("POST", "/CFPackages", 201, body)
+    identifier = body["CFDocument"]["identifier"]
+    result = answer.json()
+    assert result["success"] is True
+    assert result["message"]
+    assert result["result"] == {
+        "documentId": identifier,
+        "stats": {"documents": 1, "items": 2, "associations": 1},
+        "success": True,
+    }
+    location = answer.headers["Location"]
+    assert location == f"http://case.test{api.profile.prefix}/CFPackages/{identifier}"
+
+
+@pytest.mark.parametrize("wrapper", ["CFPackage", "package", None])
+async def test_what_went_in_comes_out(api: Api, wrapper: str | None) -> None:
+    body = factories.everything()
+    body["extensions"] = {"whole": True}
+    body["CFDefinitions"]["extensions"] = {"catalogue": "mine"}
+    await api.send("POST", "/CFPackages", 201, {wrapper: body} if wrapper else body)
+    package = await api.package(body["CFDocument"]["identifier"])
+    assert fields_lost(body, package) == []
+
+
+async def test_package_is_named_by_its_package_uri(api: Api) -> None:
+    body = factories.package()
+    named = factories.link()
+    body["CFDocument"]["CFPackageURI"] = named
+    await api.send("POST", "/CFPackages", 201, body)
+    package = await api.package(named["identifier"])
+    assert package["CFDocument"]["CFPackageURI"]["identifier"] == named["identifier"]
+    assert await api.package(body["CFDocument"]["identifier"]) == package
+
+
+async def test_package_without_a_name_has_that_of_its_document(api: Api) -> None:
+    body = await api.upload()
+    identifier = body["CFDocument"]["identifier"]
+    package = await api.package(identifier)
+    uri = package["CFDocument"]["CFPackageURI"]
+    assert uri["identifier"] == identifier
+    assert uri["uri"] == f"http://case.test{api.profile.prefix}/CFPackages/{identifier}"
+
+
+async def test_links_to_the_document_are_filled_in(api: Api) -> None:
+    body = await api.upload()
+    document = body["CFDocument"]
+    expected = {name: document[name] for name in ("identifier", "title", "uri")}
+    for name in ("CFItem", "CFAssociation"):
+        entity = await api.one(name, factories.first_of(body, name)["identifier"])
+        assert without_ids(entity["CFDocumentURI"]) == expected
+
+
+async def test_fields_of_a_package(api: Api) -> None:
+    body = await api.upload()
+    identifier = body["CFDocument"]["identifier"]
+    package = await api.one("CFPackage", identifier, fields="CFDocument,sourcedId")
+    assert package.keys() == {"CFDocument", "sourcedId"}
+    answer = await api.get(f"/CFPackages/{identifier}", 400, fields="CFThings")
+    assert "CFItems" in answer["imsx_description"]
+
+
+async def test_unknown_package(api: Api) -> None:
+    for path in ("/CFPackages/nobody", "/CFPackages/nobody/groups", "/CFPackages/%00"):
+        await api.get(path, 404)
+
+
+async def test_package_of_a_deleted_document(api: Api, execute: Execute) -> None:
+    body = await api.upload()
+    await execute("UPDATE documents SET deleted_at = now()")
+    await api.get(f"/CFPackages/{body['CFDocument']['identifier']}", 404)
+    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, body)
+    assert await api.package(body["CFDocument"]["identifier"])
+
+
+async def test_post_of_a_document_that_exists(api: Api) -> None:
+    body = await api.upload()
+    answer = await api.send("POST", "/CFPackages", 409, body)
+    assert "PUT" in answer.json()["imsx_description"]
+
+
+async def test_put_of_an_unknown_document(api: Api) -> None:
+    body = factories.package()
+    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 404, body)
+
+
+async def test_put_under_another_id(api: Api) -> None:
+    first, second = await api.upload(), await api.upload()
+    path = f"/CFPackages/{first['CFDocument']['identifier']}"
+    await api.send("PUT", path, 400, second)
+
+
+async def test_put_under_the_packages_own_id(api: Api) -> None:
+    document = await api.framework()
+    body = factories.package(document["identifier"])
+    path = f"/CFPackages/{document['CFPackageURI']['identifier']}"
+    answer = await api.send("PUT", path, 200, body)
+    assert answer.json()["result"]["stats"]["items"] == 2
+
+
+async def test_put_makes_the_framework_exactly_what_was_sent(api: Api, execute: Execute) -> None:
+    body = await api.upload()
+    document = body["CFDocument"]["identifier"]
+    parent, child = body["CFItems"]
+    added = factories.packed_item()
+    single = await api.new_item({"identifier": document})
+    body["CFItems"] = [{**parent, "fullStatement": "changed"}, added]
+    body["CFAssociations"] = [factories.association(added["identifier"], parent["identifier"])]
+    answer = await api.send("PUT", f"/CFPackages/{document}", 200, body)
+    assert answer.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
+    package = await api.package(document)
+    assert fields_lost(body, package) == []
+    for gone in (child, single):
+        await api.get(f"/CFItems/{gone['identifier']}", 404)
+    deleted = await execute("SELECT identifier FROM items WHERE deleted_at IS NOT NULL")
+    assert {row[0] for row in deleted} == {child["identifier"], single["identifier"]}
+    assert len(await execute("SELECT 1 FROM associations")) == 1
+
+
+async def test_put_again_unchanged_writes_nothing(api: Api, execute: Execute) -> None:
+    body = factories.everything()
+    await api.send("POST", "/CFPackages", 201, body)
+    before = await execute("SELECT * FROM changes")
+    rows = await execute("SELECT xmin, * FROM items ORDER BY ordinal")
+    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, body)
+    assert await execute("SELECT * FROM changes") == before
+    assert await execute("SELECT xmin, * FROM items ORDER BY ordinal") == rows
+
+
+async def test_put_records_what_changed(api: Api, execute: Execute) -> None:
+    body = await api.upload(CFRubrics=[factories.rubric()])
+    document = body["CFDocument"]["identifier"]
+    await execute("TRUNCATE changes")
+    gone = body["CFItems"].pop()
+    lost = body["CFAssociations"].pop()
+    level = body["CFRubrics"][0]["CFRubricCriteria"][0]["CFRubricCriterionLevels"].pop()
+    assert level
+    await api.send("PUT", f"/CFPackages/{document}", 200, body)
+    rows = await execute("SELECT document_identifier, kind, identifier, operation FROM changes")
+    assert {tuple(row) for row in rows} == {
+        (document, "CFItem", gone["identifier"], "delete"),
+        (document, "CFAssociation", lost["identifier"], "delete"),
+        (document, "CFRubric", body["CFRubrics"][0]["identifier"], "update"),
+    }
+    assert len(rows) == 3
+
+
+async def test_put_brings_back_what_an_earlier_one_dropped(api: Api) -> None:
+    body = await api.upload()
+    path = f"/CFPackages/{body['CFDocument']['identifier']}"
+    await api.send("PUT", path, 200, {"CFDocument": body["CFDocument"]})
+    assert (await api.package(body["CFDocument"]["identifier"]))["CFItems"] == []
+    await api.send("PUT", path, 200, body)
+    assert fields_lost(body, await api.package(body["CFDocument"]["identifier"])) == []
+
+
+async def test_two_associations_may_swap_their_triples(api: Api) -> None:
+    body = await api.upload()
+    parent, child = (one["identifier"] for one in body["CFItems"])
+    one = factories.association(parent, child)
+    body["CFAssociations"].append(one)
+    path = f"/CFPackages/{body['CFDocument']['identifier']}"
+    await api.send("PUT", path, 200, body)
+    first, second = body["CFAssociations"]
+    for end in ("originNodeURI", "destinationNodeURI"):
+        first[end], second[end] = second[end], first[end]
+    await api.send("PUT", path, 200, body)
+    assert fields_lost(body, await api.package(body["CFDocument"]["identifier"])) == []
+
+
+async def test_rubrics_change_with_their_package(api: Api) -> None:
+    body = await api.upload(CFRubrics=[factories.rubric(), factories.rubric()])
+    path = f"/CFPackages/{body['CFDocument']['identifier']}"
+    kept, dropped = body["CFRubrics"]
+    body["CFRubrics"] = [kept]
+    first, second = kept["CFRubricCriteria"]
+    second["CFRubricCriterionLevels"] = first.pop("CFRubricCriterionLevels")
+    await api.send("PUT", path, 200, body)
+    assert fields_lost(kept, await api.one("CFRubric", kept["identifier"])) == []
+    rubric = await api.one("CFRubric", kept["identifier"])
+    assert "CFRubricCriterionLevels" not in rubric["CFRubricCriteria"][0]
+    await api.get(f"/CFRubrics/{dropped['identifier']}", 404)
+
+
+async def test_definitions_are_those_referred_to_and_those_defined(api: Api) -> None:
+    body = factories.everything()
+    unused = factories.item_type(hierarchyCode="unused")
+    body["CFDefinitions"]["CFItemTypes"].append(unused)
+    await api.send("POST", "/CFPackages", 201, body)
+    await api.upload()  # another framework, whose definitions are not these
+    document = body["CFDocument"]["identifier"]
+    definitions = (await api.package(document))["CFDefinitions"]
+    assert {name: len(listed) for name, listed in definitions.items()} == {
+        "CFConcepts": 1,
+        "CFSubjects": 1,
+        "CFLicenses": 1,
+        "CFItemTypes": 2,
+        "CFAssociationGroupings": 1,
+    }
+    body["CFDefinitions"] = {}
+    await api.send("PUT", f"/CFPackages/{document}", 200, body)
+    definitions = (await api.package(document))["CFDefinitions"]
+    assert all(len(listed) == 1 for listed in definitions.values())
+
+
+async def test_upload_accepts_nodes_that_are_elsewhere(api: Api) -> None:
+    body = factories.package()
+    body["CFAssociations"].append(
+        factories.association("far-away", body["CFItems"][0]["identifier"])
+    )
+    await api.send("POST", "/CFPackages", 201, body)
+    assert len((await api.package(body["CFDocument"]["identifier"]))["CFAssociations"]) == 2
+
+
+async def test_items_of_another_document_are_listed(api: Api, execute: Execute) -> None:
+    first = await api.upload(CFRubrics=[factories.rubric()])
+    second = factories.package(
+        CFItems=first["CFItems"],
+        CFAssociations=first["CFAssociations"],
+        CFRubrics=[factories.rubric()],
+    )
+    second["CFRubrics"][0]["CFRubricCriteria"] = first["CFRubrics"][0]["CFRubricCriteria"]
+    changes = await execute("SELECT 1 FROM changes")
+    answer = await api.send("POST", "/CFPackages", 409, second)
+    problems = answer.json()["imsx_error_details"]
+    assert [one["path"] for one in problems] == [
+        "CFItems[0]",
+        "CFItems[1]",
+        "CFAssociations[0]",
+        "CFRubricCriterion[0]",
+        "CFRubricCriterion[1]",
+        "CFRubricCriterionLevel[0]",
+        "CFRubricCriterionLevel[1]",
+    ]
+    assert all(first["CFDocument"]["identifier"] in one["message"] for one in problems)
+    await api.get(f"/CFDocuments/{second['CFDocument']['identifier']}", 404)
+    assert await execute("SELECT 1 FROM changes") == changes
+
+
+async def test_triples_of_another_document_are_listed(api: Api) -> None:
+    first = await api.upload()
+    taken = first["CFAssociations"][0]
+    copy = {**taken, **factories.entity()}
+    answer = await api.send("POST", "/CFPackages", 409, factories.package(CFAssociations=[copy]))
+    (problem,) = answer.json()["imsx_error_details"]
+    assert problem["path"] == "CFAssociations[0]"
+    assert taken["identifier"] in problem["message"]
+
+
+async def test_package_name_of_another_document(api: Api) -> None:
+    document = await api.framework()
+    body = factories.package()
+    body["CFDocument"]["CFPackageURI"] = document["CFPackageURI"]
+    answer = await api.send("POST", "/CFPackages", 409, body)
+    assert document["identifier"] in answer.json()["imsx_description"]
+
+
+async def test_deleted_item_may_be_taken_over(api: Api) -> None:
+    first = await api.upload()
+    dropped = first["CFItems"].pop()
+    first["CFAssociations"] = []
+    await api.send("PUT", f"/CFPackages/{first['CFDocument']['identifier']}", 200, first)
+    second = factories.package(CFItems=[dropped], CFAssociations=[])
+    await api.send("POST", "/CFPackages", 201, second)
+    found = await api.one("CFItem", dropped["identifier"])
+    assert found["CFDocumentURI"]["identifier"] == second["CFDocument"]["identifier"]
+
+
+async def test_repetitions_within_an_upload_are_all_named(api: Api) -> None:
+    body = factories.package(CFRubrics=[factories.rubric()])
+    body["CFItems"].append(body["CFItems"][0])
+    first = body["CFAssociations"][0]
+    body["CFAssociations"].append({**first, "identifier": "another"})
+    kind = factories.item_type()
+    body["CFDefinitions"] = {"CFItemTypes": [kind, kind]}
+    criteria = body["CFRubrics"][0]["CFRubricCriteria"]
+    criteria[1]["CFRubricCriterionLevels"] = criteria[0]["CFRubricCriterionLevels"]
+    answer = await api.send("POST", "/CFPackages", 422, body)
+    paths = [problem["path"] for problem in answer.json()["imsx_error_details"]]
+    assert paths == [
+        "CFItems[2].identifier",
+        "CFDefinitions.CFItemTypes[1].identifier",
+        "CFRubrics[0].CFRubricCriteria[1].CFRubricCriterionLevels[0].identifier",
+        "CFRubrics[0].CFRubricCriteria[1].CFRubricCriterionLevels[1].identifier",
+        "CFAssociations[1]",
+    ]
+
+
+async def test_every_problem_of_an_upload_is_named(api: Api, execute: Execute) -> None:
+    body = factories.package()
+    del body["CFDocument"]["creator"]
+    body["CFItems"][1]["educationLevel"] = "06, 07"
+    body["CFAssociations"][0]["associationType"] = "RelatedTo"
+    body["CFDefinitions"] = {"CFSubjects": [{"identifier": "s"}]}
+    answer = await api.send("POST", "/CFPackages", 422, body)
+    paths = {problem["path"] for problem in answer.json()["imsx_error_details"]}
+    assert paths == {
+        "CFDocument.creator",
+        "CFItems[1].educationLevel",
+        "CFAssociations[0].associationType",
+        *(f"CFDefinitions.CFSubjects[0].{name}" for name in ("uri", "title", "hierarchyCode")),
+        "CFDefinitions.CFSubjects[0].lastChangeDateTime",
+    }
+    assert await execute("SELECT 1 FROM documents") == []
+
+
+async def test_body_too_large(client: httpx.AsyncClient, api: Api) -> None:
+    async def pieces() -> Any:
+        for _ in range(31):
+            yield b" " * 1_000_000
+
+    for content in (b" " * 31_000_000, pieces()):
+        answer = await api.send("POST", "/CFPackages", 413, content=content)
+        assert "30 MB" in answer.json()["imsx_description"]
+
+
+@pytest.mark.parametrize("name", REAL)
+async def test_real_frameworks_come_back_whole(api: Api, shared: Path, name: str) -> None:
+    raw = (shared / "frameworks" / f"{name}.json").read_bytes()
+    sent = json.loads(raw)
+    await api.send("POST", "/CFPackages", 201, content=raw)
+    package = await api.package(sent["CFDocument"]["identifier"])
+    for body in (sent, package):
+        normalise(body)
+    assert fields_lost(sent, package) == []
+    assert len(package["CFItems"]) == len(sent["CFItems"])
+    assert len(package["CFAssociations"]) == len(sent["CFAssociations"])
+
+
+def normalise(node: Any) -> None:
+    """Write all times alike: the server answers them in UTC with milliseconds."""
+    for part in node.values() if isinstance(node, dict) else node:
+        if isinstance(part, dict | list):
+            normalise(part)
+    if isinstance(node, dict) and "lastChangeDateTime" in node:
+        node["lastChangeDateTime"] = datetime.fromisoformat(node["lastChangeDateTime"]).timestamp()

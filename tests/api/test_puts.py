@@ -1,0 +1,533 @@
+"""PUT of documents, items, item types and associations (curriculum guide)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+import factories
+import pytest
+from calls import Api
+
+from case_server.api.writing import PUTS, Put
+
+each = pytest.mark.parametrize("put", PUTS, ids=lambda put: put.plural)
+
+Execute = Callable[..., Awaitable[Any]]
+
+
+async def body_for(api: Api, put: Put) -> factories.Body:
+    """A bare body that this PUT accepts, with whatever it refers to stored."""
+    if put.plural == "CFDocuments":
+        return factories.document()
+    if put.plural == "CFItemTypes":
+        return factories.item_type()
+    document = await api.framework()
+    if put.plural == "CFItems":
+        return factories.item(document["identifier"])
+    parent, child = await api.new_item(document), await api.new_item(document)
+    return factories.association(child["identifier"], parent["identifier"])
+
+
+async def stored(api: Api, put: Put, identifier: str) -> Any:
+    """What was stored, as the entity's own resource answers it."""
+    name = put.schema.__name__
+    if name == "CFItemType":
+        return (await api.get(f"/CFItemTypes/{identifier}"))["CFItemTypes"][0]
+    return await api.one(name, identifier)
+
+
+@each
+async def test_creates_and_replaces_with_201_and_no_body(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    for _ in range(2):
+        answer = await api.put(f"/{put.plural}", body)
+        assert answer.content == b""
+    found = await stored(api, put, body["identifier"])
+    assert {name: found[name] for name in ("identifier", "uri", "lastChangeDateTime")} == {
+        name: body[name] for name in ("identifier", "uri", "lastChangeDateTime")
+    }
+
+
+@each
+@pytest.mark.parametrize("spelling", ["identifier", "sourcedId", "both"])
+async def test_wrapped_or_bare_with_either_name_of_the_id(
+    api: Api, put: Put, spelling: str
+) -> None:
+    body = await body_for(api, put)
+    identifier = body["identifier"]
+    if spelling != "identifier":
+        body["sourcedId"] = identifier
+    if spelling == "sourcedId":
+        del body["identifier"]
+        body["extensions"] = {"sourcedId": "somebody's own"}
+    for sent in (body, *({wrapper: body} for wrapper in put.wrappers)):
+        await api.send("PUT", f"/{put.plural}/{identifier}", 201, sent)
+    found = await stored(api, put, identifier)
+    assert found["identifier"] == identifier
+    assert found.get("extensions") == body.get("extensions")
+
+
+@each
+async def test_ids_that_contradict_each_other(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    identifier = body["identifier"]
+    body["sourcedId"] = "another"
+    answer = await api.send("PUT", f"/{put.plural}/{identifier}", 422, {put.wrappers[0]: body})
+    (problem,) = answer.json()["imsx_error_details"]
+    assert problem["path"] == f"{put.wrappers[0]}.sourcedId"
+
+
+@each
+async def test_id_of_the_path_is_that_of_the_body(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    answer = await api.send("PUT", f"/{put.plural}/another", 400, body)
+    assert "another" in answer.json()["imsx_description"]
+    assert body["identifier"] in answer.json()["imsx_description"]
+
+
+@each
+async def test_omitted_optional_field_is_cleared(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    await api.put(f"/{put.plural}", {**body, "extensions": {"mine": [1, None]}})
+    assert (await stored(api, put, body["identifier"]))["extensions"] == {"mine": [1, None]}
+    await api.put(f"/{put.plural}", body)
+    assert "extensions" not in await stored(api, put, body["identifier"])
+
+
+@each
+async def test_every_problem_is_named(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    identifier = body["identifier"]
+    body |= {"lastChangeDateTime": "yesterday", "colour": "red", "notes": None, "uri": "not a uri"}
+    wrapper = put.wrappers[0]
+    answer = await api.send("PUT", f"/{put.plural}/{identifier}", 422, {wrapper: body})
+    paths = {problem["path"] for problem in answer.json()["imsx_error_details"]}
+    assert paths >= {f"{wrapper}.{name}" for name in ("lastChangeDateTime", "colour", "uri")}
+
+
+@each
+async def test_missing_required_fields_are_named(api: Api, put: Put) -> None:
+    answer = await api.send("PUT", f"/{put.plural}/x", 422, {"identifier": "x"})
+    required = {name for name, field in put.schema.model_fields.items() if field.is_required()} - {
+        "identifier"
+    }
+    told = {problem["path"]: problem["message"] for problem in answer.json()["imsx_error_details"]}
+    assert told == dict.fromkeys(required, "required")
+
+
+@each
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"null", b'"text"', b"<html>", b"\xff\xfe{", b'{"a":"\\ud800"}']
+)
+async def test_body_that_is_no_json_object(api: Api, put: Put, raw: bytes) -> None:
+    answer = await api.send("PUT", f"/{put.plural}/x", 400, content=raw)
+    assert answer.json()["imsx_codeMajor"] == "failure"
+
+
+@each
+@pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85"])
+async def test_identifiers_that_are_not_allowed(api: Api, put: Put, odd: str) -> None:
+    body = await body_for(api, put)
+    answer = await api.send("PUT", f"/{put.plural}/x", 422, {**body, "identifier": odd})
+    assert [problem["path"] for problem in answer.json()["imsx_error_details"]] == ["identifier"]
+
+
+@each
+@pytest.mark.parametrize(
+    "odd", ["x", "x" * 255, "ä b?#%&+", "00000000-0000-0000-0000-00000000000g"]
+)
+async def test_identifiers_need_not_be_uuids(api: Api, put: Put, odd: str) -> None:
+    body = await body_for(api, put)
+    body["identifier"] = odd
+    await api.send("PUT", f"/{put.plural}/{quote(odd, safe='')}", 201, body)
+    assert (await stored(api, put, quote(odd, safe="")))["identifier"] == odd
+
+
+@each
+async def test_nul_is_refused_with_its_path(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    body["extensions"] = {"deep": [{"er": "a\x00b"}]}
+    answer = await api.send("PUT", f"/{put.plural}/{body['identifier']}", 422, body)
+    (problem,) = answer.json()["imsx_error_details"]
+    assert problem["path"] == "extensions"
+    assert "deep[0].er" in problem["message"]
+
+
+async def test_nul_in_a_field(api: Api) -> None:
+    document = await api.framework()
+    body = factories.item(document["identifier"], fullStatement="a\x00b")
+    answer = await api.send("PUT", f"/CFItems/{body['identifier']}", 422, {"item": body})
+    assert answer.json()["imsx_error_details"] == [
+        {"path": "item.fullStatement", "message": "a NUL character cannot be stored"}
+    ]
+
+
+async def test_text_that_only_looks_like_nul_is_kept(api: Api) -> None:
+    document = await api.framework()
+    body = await api.new_item(
+        document, fullStatement="\\u0000 \\\\u0000 \u2028 \U0001f600 'q\" \x01"
+    )
+    found = await api.one("CFItem", body["identifier"])
+    assert found["fullStatement"] == body["fullStatement"]
+
+
+async def test_case_version_must_be_1_1(api: Api) -> None:
+    body = factories.document(caseVersion="1.0")
+    answer = await api.send("PUT", f"/CFDocuments/{body['identifier']}", 422, body)
+    assert [one["path"] for one in answer.json()["imsx_error_details"]] == ["caseVersion"]
+
+
+async def test_times_are_answered_in_utc_with_milliseconds(api: Api, execute: Execute) -> None:
+    body = factories.document(lastChangeDateTime="2026-01-15T12:30:00.123456+03:00")
+    await api.put("/CFDocuments", body)
+    found = await api.one("CFDocument", body["identifier"])
+    assert found["lastChangeDateTime"] == "2026-01-15T09:30:00.123Z"
+    (row,) = await execute("SELECT last_change_date_time FROM documents")
+    assert row[0].microsecond == 123456
+
+
+async def test_time_without_zone_is_refused(api: Api) -> None:
+    body = factories.document(lastChangeDateTime="2026-01-15T12:30:00")
+    await api.send("PUT", f"/CFDocuments/{body['identifier']}", 422, body)
+
+
+@each
+async def test_deleted_is_revived(api: Api, put: Put, execute: Execute) -> None:
+    if put.plural == "CFItemAssociations":
+        return  # associations are not deleted softly
+    body = await body_for(api, put)
+    await api.put(f"/{put.plural}", body)
+    name = put.schema.__name__
+    await execute(
+        f"UPDATE {TABLES[name]} SET deleted_at = now() WHERE identifier = $1", body["identifier"]
+    )
+    await api.get(f"/{name}s/{body['identifier']}", 404)
+    await api.put(f"/{put.plural}", body)
+    assert await stored(api, put, body["identifier"])
+
+
+TABLES = {"CFDocument": "documents", "CFItem": "items", "CFItemType": "item_types"}
+
+
+# Documents and their packages
+
+
+async def test_package_is_born_with_its_document(api: Api) -> None:
+    body = await api.framework()
+    package = await api.package(body["CFPackageURI"]["identifier"])
+    assert package["CFDocument"]["identifier"] == body["identifier"]
+    assert package["CFItems"] == package["CFAssociations"] == package["CFRubrics"] == []
+
+
+async def test_package_answers_to_either_identifier(api: Api) -> None:
+    body = await api.framework()
+    by_package = await api.package(body["CFPackageURI"]["identifier"])
+    assert await api.package(body["identifier"]) == by_package
+
+
+async def test_two_documents_cannot_have_one_package(api: Api) -> None:
+    first = await api.framework()
+    second = factories.document(CFPackageURI=first["CFPackageURI"])
+    answer = await api.send("PUT", f"/CFDocuments/{second['identifier']}", 409, second)
+    assert first["identifier"] in answer.json()["imsx_description"]
+    await api.get(f"/CFDocuments/{second['identifier']}", 404)
+
+
+async def test_document_may_change_its_package(api: Api) -> None:
+    body = await api.framework()
+    old, new = body["CFPackageURI"]["identifier"], factories.link()
+    await api.put("/CFDocuments", {**body, "CFPackageURI": new})
+    await api.send("GET", f"/CFPackages/{old}", 404)
+    assert (await api.package(new["identifier"]))["CFDocument"]["CFPackageURI"]["uri"] == new["uri"]
+
+
+# What a body refers to
+
+
+@pytest.mark.parametrize("wrapper", ["item", None])
+async def test_item_of_an_unknown_document(api: Api, wrapper: str | None) -> None:
+    body = factories.item("nobody", subjectURI=[factories.link()])
+    sent = {wrapper: body} if wrapper else body
+    answer = await api.send("PUT", f"/CFItems/{body['identifier']}", 422, sent)
+    (problem,) = answer.json()["imsx_error_details"]
+    assert problem["path"] == ("item." if wrapper else "") + "CFDocumentURI.identifier"
+    assert "nobody" in problem["message"]
+
+
+async def test_refused_item_leaves_nothing_behind(api: Api, execute: Execute) -> None:
+    body = factories.item("nobody", subjectURI=[factories.link()], CFItemTypeURI=factories.link())
+    await api.send("PUT", f"/CFItems/{body['identifier']}", 422, {"item": body})
+    for table in ("items", "subjects", "item_types", "item_subjects", "changes"):
+        assert await execute(f"SELECT 1 FROM {table}") == []
+
+
+async def test_item_of_a_deleted_document(api: Api, execute: Execute) -> None:
+    document = await api.framework()
+    await execute("UPDATE documents SET deleted_at = now()")
+    body = factories.item(document["identifier"])
+    await api.send("PUT", f"/CFItems/{body['identifier']}", 422, {"item": body})
+
+
+async def test_item_may_move_to_another_document(api: Api) -> None:
+    first, second = await api.framework(), await api.framework()
+    body = await api.new_item(first)
+    body["CFDocumentURI"] = factories.link(second["identifier"])
+    await api.put("/CFItems", {"item": body})
+    assert (await api.package(first["identifier"]))["CFItems"] == []
+    assert len((await api.package(second["identifier"]))["CFItems"]) == 1
+
+
+async def test_subjects_are_registered_from_links_and_synchronised(api: Api) -> None:
+    one, two, three = factories.link(title="one"), factories.link(), factories.link()
+    body = await api.framework(subjectURI=[one, two])
+    subject = (await api.get(f"/CFSubjects/{one['identifier']}"))["CFSubjects"][0]
+    assert (subject["title"], subject["uri"]) == ("one", one["uri"])
+    await api.put("/CFDocuments", {**body, "subjectURI": [two, three]})
+    package = await api.package(body["identifier"])
+    named = {one["identifier"] for one in package["CFDefinitions"]["CFSubjects"]}
+    assert named == {two["identifier"], three["identifier"]}
+    await api.get(f"/CFSubjects/{one['identifier']}")  # unlinked, not removed
+
+
+async def test_subjects_of_an_item_are_synchronised(api: Api) -> None:
+    document, one, two = await api.framework(), factories.link(), factories.link()
+    body = await api.new_item(document, subjectURI=[one, one])
+    await api.put("/CFItems", {"item": {**body, "subjectURI": [two]}})
+    package = await api.package(document["identifier"])
+    named = [one["identifier"] for one in package["CFDefinitions"]["CFSubjects"]]
+    assert named == [two["identifier"]]
+
+
+async def test_keyword_links_are_additive_and_the_last_is_answered(api: Api) -> None:
+    document = await api.framework()
+    one, two, three = factories.link(), factories.link(), factories.link()
+    body = await api.new_item(document, conceptKeywordsURI=one)
+    await api.put("/CFItems", {"item": {**body, "conceptKeywordsURI": [two, one, three]}})
+    found = await api.one("CFItem", body["identifier"])
+    assert found["conceptKeywordsURI"]["identifier"] == three["identifier"]
+    concepts = (await api.package(document["identifier"]))["CFDefinitions"]["CFConcepts"]
+    assert {one["identifier"] for one in concepts} == {
+        one["identifier"] for one in (one, two, three)
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "plural"),
+    [("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")],
+)
+async def test_definition_is_registered_from_a_link(api: Api, field: str, plural: str) -> None:
+    document, named = await api.framework(), factories.link(title="its name")
+    await api.new_item(document, **{field: named})
+    await api.get(f"/{plural}/{named['identifier']}")
+    package = await api.package(document["identifier"])
+    (definition,) = package["CFDefinitions"][plural]
+    assert definition["title"] == "its name"
+
+
+async def test_link_never_overwrites_a_definition(api: Api) -> None:
+    document, kind = await api.framework(), factories.item_type(title="the original")
+    await api.put("/CFItemTypes", kind)
+    named = factories.link(kind["identifier"], title="another name")
+    await api.new_item(document, CFItemTypeURI=named)
+    found = (await api.get(f"/CFItemTypes/{kind['identifier']}"))["CFItemTypes"][0]
+    assert (found["title"], found["description"]) == ("the original", "a class of items")
+
+
+async def test_grouping_is_registered_from_a_link(api: Api) -> None:
+    document, grouping = await api.framework(), factories.link(title="a group")
+    one, two = await api.new_item(document), await api.new_item(document)
+    await api.new_association(one, two, CFAssociationGroupingURI=grouping)
+    found = await api.one("CFAssociationGrouping", grouping["identifier"])
+    assert found["title"] == "a group"
+
+
+# Associations
+
+
+async def test_association_belongs_to_the_document_of_its_origin(api: Api) -> None:
+    here, there = await api.framework(), await api.framework()
+    one, two = await api.new_item(here), await api.new_item(there)
+    body = await api.new_association(one, two, associationType="exactMatchOf")
+    package = await api.package(here["identifier"])
+    assert [a["identifier"] for a in package["CFAssociations"]] == [body["identifier"]]
+    assert (await api.package(there["identifier"]))["CFAssociations"] == []
+
+
+async def test_association_may_end_at_a_document(api: Api) -> None:
+    document = await api.framework()
+    item = await api.new_item(document)
+    body = await api.new_association(item, document)
+    found = await api.one("CFAssociation", body["identifier"])
+    assert found["destinationNodeURI"]["identifier"] == document["identifier"]
+
+
+async def test_association_to_nodes_that_are_not_here(api: Api) -> None:
+    body = factories.association("nobody", "nothing")
+    path = f"/CFItemAssociations/{body['identifier']}"
+    answer = await api.send("PUT", path, 422, {"association": body})
+    assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
+        "association.originNodeURI.identifier",
+        "association.destinationNodeURI.identifier",
+    ]
+    await api.get(f"/CFAssociations/{body['identifier']}", 404)
+
+
+async def test_association_to_a_deleted_item(api: Api, execute: Execute) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
+    body = factories.association(one["identifier"], two["identifier"])
+    await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
+
+
+async def test_association_to_a_node_outside_case(api: Api) -> None:
+    document = await api.framework()
+    item = await api.new_item(document)
+    body = factories.association(item["identifier"], "https-thing")
+    body["destinationNodeURI"]["targetType"] = "ext:web-page"
+    await api.put("/CFItemAssociations", {"association": body})
+    found = await api.one("CFAssociation", body["identifier"])
+    assert found["destinationNodeURI"]["targetType"] == "ext:web-page"
+
+
+async def test_association_of_an_unknown_document(api: Api) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    body = factories.association(one["identifier"], two["identifier"])
+    body["CFDocumentURI"] = factories.link("nobody")
+    answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
+    assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
+        "CFDocumentURI.identifier"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["isChildOf", "isTranslationOf", "ext:see-also_1.2"])
+async def test_association_types(api: Api, kind: str) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    body = await api.new_association(one, two, associationType=kind)
+    assert (await api.one("CFAssociation", body["identifier"]))["associationType"] == kind
+
+
+@pytest.mark.parametrize("kind", ["ischildof", "RelatedTo", "ext:", "ext:a b", "", "isChildOf\n"])
+async def test_unknown_association_type(api: Api, kind: str) -> None:
+    body = factories.association("a", "b", associationType=kind)
+    answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
+    (problem,) = answer.json()["imsx_error_details"]
+    assert problem["path"] == "associationType"
+    assert "isChildOf" in problem["message"]
+
+
+async def test_one_triple_has_one_association(api: Api) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    first = await api.new_association(one, two)
+    second = factories.association(one["identifier"], two["identifier"])
+    path = f"/CFItemAssociations/{second['identifier']}"
+    answer = await api.send("PUT", path, 409, {"association": second})
+    assert first["identifier"] in answer.json()["imsx_description"]
+    second["associationType"] = "precedes"
+    await api.send("PUT", path, 201, {"association": second})
+
+
+@pytest.mark.parametrize("number", [1, 1.0, -(2**31), 2**31 - 1])
+async def test_sequence_numbers(api: Api, number: float) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    body = await api.new_association(one, two, sequenceNumber=number)
+    assert (await api.one("CFAssociation", body["identifier"]))["sequenceNumber"] == number
+
+
+@pytest.mark.parametrize("number", ["1", 1.5, 2**31, True, None])
+async def test_sequence_numbers_that_are_none(api: Api, number: object) -> None:
+    body = factories.association("a", "b", sequenceNumber=number)
+    answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
+    assert [one["path"] for one in answer.json()["imsx_error_details"]] == ["sequenceNumber"]
+
+
+# Item associations, and the only DELETE there is
+
+
+async def test_item_with_all_its_associations(api: Api) -> None:
+    document = await api.framework()
+    one, two, three = [await api.new_item(document) for _ in range(3)]
+    out = await api.new_association(one, two)
+    into = await api.new_association(three, one)
+    loop = await api.new_association(one, one, associationType="isRelatedTo")
+    await api.new_association(two, three)
+    body = await api.get(f"/CFItemAssociations/{one['identifier']}")
+    assert body["CFItem"]["identifier"] == one["identifier"]
+    assert body["CFItem"]["CFDocumentURI"]["identifier"] == document["identifier"]
+    found = [association["identifier"] for association in body["CFAssociations"]]
+    assert found == [association["identifier"] for association in (out, into, loop)]
+
+
+async def test_item_without_associations(api: Api) -> None:
+    item = await api.new_item(await api.framework())
+    body = await api.get(f"/CFItemAssociations/{item['identifier']}")
+    assert body["CFAssociations"] == []
+    await api.get("/CFItemAssociations/nobody", 404)
+
+
+async def test_associations_of_a_deleted_item_are_hidden_until_it_is_revived(
+    api: Api, execute: Execute
+) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    body = await api.new_association(one, two)
+    await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
+    await api.get(f"/CFAssociations/{body['identifier']}", 404)
+    await api.get(f"/CFItemAssociations/{two['identifier']}", 404)
+    assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
+    package = await api.package(document["identifier"])
+    assert package["CFAssociations"] == []
+    assert [item["identifier"] for item in package["CFItems"]] == [one["identifier"]]
+    await api.put("/CFItems", {"item": two})
+    assert len((await api.package(document["identifier"]))["CFAssociations"]) == 1
+
+
+async def test_delete_association_is_for_good(api: Api, execute: Execute) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    body = await api.new_association(one, two)
+    path = f"/CFItemAssociations/{body['identifier']}"
+    answer = await api.send("DELETE", path, 204)
+    assert answer.content == b""
+    await api.get(f"/CFAssociations/{body['identifier']}", 404)
+    assert await execute("SELECT 1 FROM associations") == []
+    again = await api.send("DELETE", path, 404)
+    assert again.json()["imsx_codeMajor"] == "failure"
+    await api.put("/CFItemAssociations", body)
+
+
+async def test_delete_takes_an_association_not_an_item(api: Api) -> None:
+    item = await api.new_item(await api.framework())
+    await api.send("DELETE", f"/CFItemAssociations/{item['identifier']}", 404)
+
+
+# The record of changes
+
+
+async def test_each_write_is_recorded_once_and_repeating_it_is_not_a_change(
+    api: Api, execute: Execute
+) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    body = await api.new_association(one, two)
+    await api.put("/CFItems", {"item": one})
+    await api.put("/CFItems", {"item": {**one, "fullStatement": "changed"}})
+    await api.send("DELETE", f"/CFItemAssociations/{body['identifier']}", 204)
+    rows = await execute(
+        "SELECT document_identifier, kind, identifier, operation FROM changes ORDER BY sequence"
+    )
+    mine = document["identifier"]
+    assert [tuple(row) for row in rows] == [
+        (mine, "CFDocument", mine, "create"),
+        (mine, "CFItem", one["identifier"], "create"),
+        (mine, "CFItem", two["identifier"], "create"),
+        (mine, "CFAssociation", body["identifier"], "create"),
+        (mine, "CFItem", one["identifier"], "update"),
+        (mine, "CFAssociation", body["identifier"], "delete"),
+    ]
