@@ -12,6 +12,7 @@ import httpx
 import pytest
 from anyio import to_thread
 from calls import Api
+from external_issuer import ExternalIssuer
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
@@ -77,13 +78,28 @@ async def database_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str) -> Settings:
+def _external_issuer() -> Iterator[ExternalIssuer]:
+    issuer = ExternalIssuer()
+    yield issuer
+    issuer.stop()
+
+
+@pytest.fixture
+def external_issuer(_external_issuer: ExternalIssuer) -> ExternalIssuer:
+    """An issuer elsewhere that the application trusts."""
+    _external_issuer.reset()
+    return _external_issuer
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, _external_issuer: ExternalIssuer) -> Settings:
     return Settings(
         database_url=database_url,
         public_url="http://case.test",
         client_id=CLIENT[0],
         client_secret=CLIENT[1],
         max_body_mb=30,
+        trusted_issuers=(_external_issuer.url,),
     )
 
 

@@ -48,13 +48,17 @@ def dsn(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Whatever keeps a connection from being made, trying again is all a client can do."""
+
+
 @contextmanager
-def _unavailable_when_away() -> Iterator[None]:
+def _unavailable_on(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except asyncpg.DataError:
         raise
-    except (*AWAY, *CROSSED, asyncpg.InterfaceError) as error:
+    except errors as error:
         raise Unavailable(
             f"the database cannot answer now ({type(error).__name__}); try again",
             headers={"Retry-After": "1"},
@@ -75,7 +79,7 @@ class Database:
     @asynccontextmanager
     async def open(cls, url: str, settings: Settings) -> AsyncIterator[Database]:
         """Connect; ``Unavailable`` when nothing answers at ``url``."""
-        with _unavailable_when_away():
+        with _unavailable_on(*CANNOT_CONNECT):
             pool = await asyncpg.create_pool(
                 dsn(url),
                 min_size=1,
@@ -93,9 +97,13 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for as long as the block lasts."""
-        with _unavailable_when_away():
-            async with self._pool.acquire(timeout=SECONDS_TO_WAIT) as connection:
+        with _unavailable_on(*CANNOT_CONNECT):
+            connection = await self._pool.acquire(timeout=SECONDS_TO_WAIT)
+        try:
+            with _unavailable_on(*AWAY, *CROSSED, asyncpg.InterfaceError):
                 yield connection
+        finally:
+            await self._pool.release(connection)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:

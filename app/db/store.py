@@ -48,9 +48,7 @@ async def get(database: Database, resource: Resource, identifier: str) -> list[s
 
     Raises ``NotFound`` when no live entity has this identifier.
     """
-    # Postgres cannot even be asked for a NUL character.
-    known = "\x00" not in identifier
-    found = await database.rows(one(resource), identifier=identifier) if known else []
+    found = await database.rows(one(resource), identifier=identifier)
     if not found:
         raise NotFound(f"no {resource.name} has the identifier {identifier!r}")
     return [record["body"] for record in found]

@@ -1,0 +1,50 @@
+"""Reading what a request carries and writing what it gets, the same way in every route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+
+from ..errors import BadRequest, TooLarge
+from .deps import services
+from .profiles import Profile
+from .rendering import Renderer
+
+JSON = "application/json"
+
+
+def renderer(request: Request, profile: Profile) -> Renderer:
+    """What writes the answers of this profile on this server."""
+    return Renderer(profile, services(request).settings.base_url)
+
+
+def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(orjson.dumps(content), status, headers, JSON)
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises ``TooLarge`` as soon as it is known to be more than is read here."""
+    megabytes = services(request).settings.max_body_mb
+    refusal = TooLarge(f"the body is larger than the {megabytes} MB this server reads")
+    limit = megabytes * 1_000_000
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise refusal
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise refusal
+    return bytes(body)
+
+
+def refuse_other_id(in_path: str, in_body: str) -> None:
+    """The identifier of a body is that of the path it was sent to (guide, PUT)."""
+    if in_path != in_body:
+        raise BadRequest(
+            f"the identifier in the body, {in_body!r}, is not the one in the path, {in_path!r}"
+        )

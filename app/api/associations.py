@@ -1,0 +1,58 @@
+"""CFItemAssociations: GET takes an item's identifier, PUT and DELETE an association's."""
+
+from fastapi import APIRouter, Request, Response
+
+from ..case.resources import ASSOCIATIONS, ITEMS
+from ..db import store
+from . import docs
+from .answers import answer, renderer
+from .deps import Deleter, Reader, services
+from .profiles import Profile
+from .resources import Identifier
+
+PATH = "/CFItemAssociations/{sourcedId}"
+
+
+def association_routes(profile: Profile) -> APIRouter:
+    """An item with its associations, and the only DELETE there is."""
+    router = APIRouter()
+
+    async def read_item_associations(
+        identifier: Identifier, request: Request, _: Reader
+    ) -> Response:
+        item, associations = await store.item_with_associations(
+            services(request).database, identifier
+        )
+        render = renderer(request, profile)
+        listed = [render.entity(ASSOCIATIONS, body) for body in associations]
+        return answer({"CFItem": render.entity(ITEMS, item), "CFAssociations": listed})
+
+    both = docs.wrapped("CFItem", docs.ref("CFItem"))
+    both["properties"] |= docs.wrapped("CFAssociations", docs.ref("CFAssociation"), many=True)[
+        "properties"
+    ]
+    router.add_api_route(
+        PATH,
+        read_item_associations,
+        name="getCFItemAssociations",
+        summary="An item and all its associations; sourcedId names the item",
+        responses=docs.responses(
+            200, "The item and its associations.", docs.json_content(both), 404
+        ),
+    )
+    router.add_api_route(
+        PATH,
+        delete_association,
+        methods=["DELETE"],
+        status_code=204,
+        name="deleteCFItemAssociation",
+        summary="Remove an association for good; sourcedId names the association",
+        responses=docs.responses(204, "Removed; no body.", None, 404),
+    )
+    return router
+
+
+async def delete_association(identifier: Identifier, request: Request, _: Deleter) -> Response:
+    """Remove an association for good."""
+    await store.delete_association(services(request).database, identifier)
+    return Response(status_code=204)

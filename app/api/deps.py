@@ -1,0 +1,93 @@
+"""What routes are given: the services of this process, and the caller, checked.
+
+A route says in its signature who may call it: ``caller: Reader``. What is not a FastAPI route
+calls ``authorise`` itself.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Request, Security
+from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
+from fastapi.security import OAuth2, SecurityScopes
+
+from ..auth.clients import Clients
+from ..auth.issuers import LocalIssuer
+from ..auth.scopes import DESCRIPTIONS, Scope
+from ..auth.verifier import Caller, Verifier
+from ..errors import Forbidden, Unauthorised
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..db.database import Database
+
+TOKEN_PATH = "/oauth2/token"  # noqa: S105  an address, not a password
+
+
+@dataclass
+class Services:
+    """What one process holds from its start to its end."""
+
+    settings: Settings
+    issuer: LocalIssuer | None
+    clients: Clients
+    verifier: Verifier
+    database: "Database"
+    schema_revision: str
+
+
+def services(request: Request) -> Services:
+    """The services of the application that this request came to."""
+    found: Services = request.app.state.services
+    return found
+
+
+_scheme = OAuth2(
+    flows=OAuthFlows(
+        clientCredentials=OAuthFlowClientCredentials(
+            tokenUrl=TOKEN_PATH,
+            scopes={scope.value: text for scope, text in DESCRIPTIONS.items()},
+        )
+    ),
+    scheme_name="CaseOAuth2",
+    auto_error=False,
+)
+
+
+async def authorise(verifier: Verifier, authorization: str | None, scope: Scope) -> Caller:
+    """The caller that this Authorization header proves, if it may do what ``scope`` allows."""
+    kind, _, token = (authorization or "").partition(" ")
+    token = token.strip()
+    if kind.lower() != "bearer" or not token:
+        raise Unauthorised(
+            "This operation needs an access token, sent as the header Authorization: Bearer TOKEN.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    caller = verifier.recall(token) or await verifier.verify(token)
+    if scope not in caller.scopes:
+        raise Forbidden(
+            f"This operation needs a token with the scope {scope}.",
+            headers={
+                "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"',
+            },
+        )
+    return caller
+
+
+async def _caller(
+    request: Request,
+    wanted: SecurityScopes,
+    authorization: Annotated[str | None, Depends(_scheme)],
+) -> Caller:
+    verifier = services(request).verifier
+    return await authorise(verifier, authorization, Scope(wanted.scopes[-1]))
+
+
+def requires(scope: Scope) -> Any:
+    """A dependency that is the caller, once it has shown that it may do this."""
+    return Security(_caller, scopes=[scope.value])
+
+
+Reader = Annotated[Caller, requires(Scope.READONLY)]
+Writer = Annotated[Caller, requires(Scope.CREATEPUT)]
+Deleter = Annotated[Caller, requires(Scope.DELETE)]

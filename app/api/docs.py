@@ -1,0 +1,283 @@
+"""The OpenAPI document: the model's classes, the guide's examples, and every error described.
+
+Routes read and write raw JSON, so what FastAPI cannot see in their signatures is told here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import (
+    GenerateJsonSchema,
+    JsonSchemaMode,
+    JsonSchemaValue,
+    models_json_schema,
+)
+from pydantic_core.core_schema import WithDefaultSchema
+
+from .. import __version__
+from ..case import model
+from ..query.params import Limits
+from . import examples
+
+Schema = dict[str, Any]
+
+PREFIX = "#/components/schemas/"
+
+
+def ref(name: str) -> Schema:
+    """A schema by its name."""
+    return {"$ref": f"{PREFIX}{name}"}
+
+
+def json_content(schema: Schema, example: Any = None) -> Schema:
+    """A JSON body."""
+    content: Schema = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return {"application/json": content}
+
+
+def wrapped(name: str, schema: Schema, *, many: bool = False) -> Schema:
+    """An object with one name."""
+    inner = {"type": "array", "items": schema} if many else schema
+    return {"type": "object", "required": [name], "properties": {name: inner}}
+
+
+def page_of(plural: str, schema: Schema) -> Schema:
+    """A page of a list, with its paging keys."""
+    paged = wrapped(plural, schema, many=True)
+    for key in ("total", "limit", "offset"):
+        paged["properties"][key] = {"type": "integer"}
+    paged["required"] += ["total", "limit", "offset"]
+    return paged
+
+
+ERRORS = {
+    400: "Malformed: not JSON, ids that differ, a bad list parameter",
+    401: "No access token, or one that is not accepted",
+    403: "The token lacks the scope of this operation",
+    404: "No live entity has this identifier",
+    409: "It contradicts what is stored, and the description names what",
+    413: "The body is larger than this server reads",
+    422: "Not valid: imsx_error_details lists every problem with its path",
+    503: "The database cannot answer now; Retry-After says when to come again",
+}
+
+
+def responses(
+    status: int, description: str, content: Schema | None, *errors: int
+) -> dict[int | str, Schema]:
+    """What a route answers: its success, and the errors that it can meet."""
+    success: Schema = {"description": description}
+    if content is not None:
+        success["content"] = content
+    told: dict[int | str, Schema] = {status: success}
+    for code in sorted({401, 403, 503, *errors}):
+        told[code] = {"description": ERRORS[code], "content": json_content(ref("imsx_StatusInfo"))}
+    # "default" also keeps FastAPI from describing a validation error that is never answered.
+    told["default"] = {
+        "description": "Any other error",
+        "content": json_content(ref("imsx_StatusInfo")),
+    }
+    return told
+
+
+def request_body(schema: Schema, example: Any) -> Schema:
+    """The body a route reads."""
+    return {"requestBody": {"required": True, "content": json_content(schema, example)}}
+
+
+FIELDS_PARAMETER = {
+    "name": "fields",
+    "in": "query",
+    "description": "The fields to answer, those and only those: separated by commas or repeated.",
+    "schema": {"type": "array", "items": {"type": "string"}},
+    "style": "form",
+    "explode": False,
+}
+
+
+def list_parameters(limits: Limits) -> list[Schema]:
+    """What may be asked of a list (CASE 1.1 binding, section 3)."""
+
+    def query(name: str, description: str, **schema: Any) -> Schema:
+        return {"name": name, "in": "query", "description": description, "schema": schema}
+
+    return [
+        query(
+            "limit",
+            "How many to answer.",
+            type="integer",
+            minimum=1,
+            maximum=limits.maximum,
+            default=limits.default,
+        ),
+        query("offset", "How many to pass over first.", type="integer", minimum=0, default=0),
+        query(
+            "sort", "The field to sort by, such as title or CFPackageURI.identifier.", type="string"
+        ),
+        query(
+            "orderBy",
+            "The direction of the sort.",
+            type="string",
+            enum=["asc", "desc"],
+            default="asc",
+        ),
+        query(
+            "filter",
+            "field='value', with = != > >= < <= or ~ (contains); two of them joined by AND or OR. "
+            "Comparison ignores case; a quote in a value is doubled; links are asked about "
+            "through their parts (CFPackageURI.identifier); a list equals all its members joined "
+            "by commas and contains (~) what any member contains.",
+            type="string",
+            example="title~'math' AND adoptionStatus='Draft'",
+        ),
+        FIELDS_PARAMETER,
+    ]
+
+
+class _Schemas(GenerateJsonSchema):
+    """An optional field may be left out; a default of null would say it may be null."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+MODELS: list[type[BaseModel]] = [
+    value
+    for value in vars(model).values()
+    if isinstance(value, type)
+    and issubclass(value, model.CaseObject)
+    and value not in {model.CaseObject, model.Entity}
+]
+"""Every class of the model, in the order of the binding."""
+
+
+KEYWORDS: Schema = {
+    **ref("LinkURI"),
+    "description": "Written as one link or as a list, all remembered; answered as the last one.",
+}
+
+
+def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
+    """The JSON Schema of every class, as it is answered."""
+    mode: JsonSchemaMode = "validation"
+    _, found = models_json_schema(
+        [(one, mode) for one in MODELS], ref_template=PREFIX + "{model}", schema_generator=_Schemas
+    )
+    schemas: dict[str, Schema] = found["$defs"]
+    for name in ("CFItem", "CFPckgItem"):
+        schemas[name]["properties"]["conceptKeywordsURI"] = KEYWORDS
+    if both_ids:
+        for schema in schemas.values():
+            if "identifier" in schema["properties"]:
+                named = {"type": "string", "description": "The same as identifier."}
+                schema["properties"]["sourcedId"] = named
+    return schemas
+
+
+STATUS_INFO: Schema = {
+    "type": "object",
+    "description": "What went wrong (CASE 1.1 binding, imsx_StatusInfo).",
+    "required": ["imsx_codeMajor", "imsx_severity", "imsx_description"],
+    "properties": {
+        "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
+        "imsx_severity": {"type": "string", "enum": ["error"]},
+        "imsx_description": {"type": "string"},
+        "imsx_CodeMinor": ref("imsx_CodeMinor"),
+        "imsx_codeMinor": ref("imsx_CodeMinor"),
+        "imsx_error_details": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "message"],
+                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+    "example": examples.STATUS_INFO,
+}
+
+CODE_MINOR: Schema = {
+    "type": "object",
+    "required": ["imsx_codeMinorField"],
+    "properties": {
+        "imsx_codeMinorField": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "imsx_codeMinorFieldName": {"type": "string"},
+                    "imsx_codeMinorFieldValue": {"type": "string"},
+                },
+            },
+        }
+    },
+}
+
+UPLOAD_RESULT: Schema = {
+    "type": "object",
+    "required": ["success", "message", "result"],
+    "properties": {
+        "success": {"type": "boolean"},
+        "message": {"type": "string"},
+        "result": {
+            "type": "object",
+            "required": ["documentId", "stats", "success"],
+            "properties": {
+                "documentId": {"type": "string"},
+                "stats": {
+                    "type": "object",
+                    "properties": {
+                        name: {"type": "integer"} for name in ("documents", "items", "associations")
+                    },
+                },
+                "success": {"type": "boolean"},
+            },
+        },
+    },
+}
+
+GROUPS: Schema = {
+    "type": "object",
+    "required": ["CFDocument", "structuredContent"],
+    "properties": {
+        "identifier": {"type": "string"},
+        "sourcedId": {"type": "string"},
+        "CFDocument": ref("CFPckgDocument"),
+        "structuredContent": {
+            "type": "object",
+            "description": "Root items by CFItemType, each with childGroups: its children by "
+            "CFItemType, and so on down.",
+            "additionalProperties": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+}
+
+DESCRIPTION = """CASE 1.1 as TimeBack's platform offers it, over a Postgres of your own.
+
+Get a token from `/oauth2/token` with the client credentials that the server printed when it
+started, and send it as `Authorization: Bearer TOKEN`.
+"""
+
+
+def install(app: FastAPI) -> None:
+    """Make ``/openapi.json`` know the schemas that the routes refer to."""
+    app.title, app.version, app.description = "case-server", __version__, DESCRIPTION
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "imsx_StatusInfo" not in schemas:
+            schemas |= model_schemas(both_ids=True)
+            schemas |= {"imsx_StatusInfo": STATUS_INFO, "imsx_CodeMinor": CODE_MINOR}
+            schemas |= {"CFPackageUploadResult": UPLOAD_RESULT, "CFPackageWithGroups": GROUPS}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it

@@ -1,0 +1,78 @@
+"""What went wrong, as an answer: the standard's imsx_StatusInfo in the spelling of the profile.
+
+CASE 1.1 REST/JSON binding, section 6 (imsx_StatusInfo) and appendix B (codes).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from ..errors import CaseServerError, Reason
+from .answers import answer
+from .profiles import PROFILES, Profile
+
+FIELD_NAME = "TargetEndSystem"
+"""Who reports the minor code: the system the request was for, as the vendor's API says it."""
+
+REASONS: dict[int, Reason] = {404: "unknown", 405: "unsupported"}
+
+
+def profile_of(path: str) -> Profile:
+    """The profile a path belongs to; outside all of them, the first."""
+    return next((one for one in PROFILES if path.startswith(f"{one.prefix}/")), PROFILES[0])
+
+
+def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
+    """The body of an error."""
+    minor = {
+        "imsx_codeMinorField": [
+            {
+                "imsx_codeMinorFieldName": FIELD_NAME,
+                "imsx_codeMinorFieldValue": profile.minor(error.reason),
+            }
+        ]
+    }
+    body: dict[str, Any] = {
+        "imsx_codeMajor": "failure",
+        "imsx_severity": "error",
+        "imsx_description": error.description,
+        **dict.fromkeys(profile.code_minor_names, minor),
+    }
+    if profile.details:
+        body["imsx_error_details"] = error.problems
+    return body
+
+
+def refusal(path: str, error: CaseServerError) -> Response:
+    """The answer to a request that cannot be answered as asked."""
+    return answer(status_info(profile_of(path), error), error.status, error.headers)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CaseServerError)
+    return refusal(request.url.path, error)
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    """No such route, or not with this method."""
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path, request.method
+    told = {
+        404: f"there is nothing at {path}; /docs lists what there is",
+        405: f"{method} is not possible at {path}",
+    }
+    said = CaseServerError(
+        told.get(error.status_code, error.detail),
+        reason=REASONS.get(error.status_code, "invalid"),
+        headers=error.headers,
+    )
+    return answer(status_info(profile_of(path), said), error.status_code, said.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ours, and every unknown route, in this shape."""
+    app.add_exception_handler(CaseServerError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse_route)

@@ -1,0 +1,51 @@
+"""Whether the process lives, and whether it can serve."""
+
+from fastapi import APIRouter, Request, Response
+
+from ..db import schema
+from ..errors import Unavailable
+from . import docs
+from .answers import answer
+from .deps import services
+
+
+def health_routes() -> APIRouter:
+    """/health for whoever restarts processes, /ready for whoever sends them requests."""
+    router = APIRouter(tags=["Health"])
+    status = docs.json_content({"type": "object", "properties": {"status": {"type": "string"}}})
+    router.add_api_route(
+        "/health",
+        health,
+        summary="The process is alive",
+        responses={200: {"description": "Alive.", "content": status}},
+    )
+    error = {
+        "description": docs.ERRORS[503],
+        "content": docs.json_content(docs.ref("imsx_StatusInfo")),
+    }
+    router.add_api_route(
+        "/ready",
+        ready,
+        summary="The database answers and its schema is current",
+        responses={200: {"description": "Ready.", "content": status}, 503: error},
+    )
+    return router
+
+
+async def health() -> Response:
+    """The process is alive."""
+    return answer({"status": "alive"})
+
+
+async def ready(request: Request) -> Response:
+    """The database answers and its schema is the one this release needs."""
+    held = services(request)
+    async with held.database.connection() as connection:
+        revision = await schema.current(connection)
+    if revision != held.schema_revision:
+        raise Unavailable(
+            f"the database is at schema {revision}, this server needs {held.schema_revision}: "
+            "run case-server migrate",
+            headers={"Retry-After": "10"},
+        )
+    return answer({"status": "ready"})

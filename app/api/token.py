@@ -1,0 +1,137 @@
+"""Tokens over HTTP: the client-credentials grant of OAuth 2, and the keys to check them with.
+
+Its errors follow RFC 6749, not CASE: who asks for a token here is an OAuth library.
+"""
+
+from http import HTTPStatus
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from ..auth.clients import Client, Clients
+from ..auth.issuers import LocalIssuer
+from ..auth.scopes import Scope, parse_scopes, spell
+from .deps import TOKEN_PATH, services
+from .grant import Grant, OAuthError, read_grant
+
+_ALIASES = ("/oauth/token", "/auth/1.0/token")
+_NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_FORM = {
+    "type": "object",
+    "required": ["grant_type"],
+    "properties": {
+        "grant_type": {"type": "string", "const": "client_credentials"},
+        "client_id": {"type": "string", "description": "Here or by HTTP Basic"},
+        "client_secret": {"type": "string", "format": "password"},
+        "scope": {"type": "string", "description": "With spaces between; none: all you may have"},
+    },
+}
+_BODY = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _FORM}}}
+
+
+class Token(BaseModel):
+    """A token, and what the client must know about it."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a kind of token, not a secret
+    expires_in: int
+    scope: str
+
+
+class OAuthProblem(BaseModel):
+    """What went wrong, in the words of RFC 6749."""
+
+    error: str
+    error_description: str
+
+
+def token_routes() -> APIRouter:
+    """The routes of the local issuer, to be mounted only where there is one."""
+    router = APIRouter(tags=["Tokens"])
+    problems: dict[int | str, dict[str, Any]] = {
+        status: {"model": OAuthProblem} for status in (400, 401, 413)
+    }
+    router.post(
+        TOKEN_PATH,
+        response_model=Token,
+        responses=problems,
+        openapi_extra={"requestBody": _BODY},
+    )(token)
+    for path in _ALIASES:
+        router.post(path, response_model=Token, include_in_schema=False)(token)
+    router.get("/.well-known/jwks.json")(jwks)
+    router.get("/.well-known/openid-configuration")(openid_configuration)
+    return router
+
+
+async def token(request: Request) -> JSONResponse:
+    """Exchange a client's id and secret for an access token."""
+    try:
+        grant = await read_grant(request)
+        client = _client(services(request).clients, grant)
+        scopes = _scopes(grant, client)
+    except OAuthError as error:
+        return _refusal(error)
+    access_token, lifetime = _issuer(request).issue(client.id, scopes)
+    answer = Token(access_token=access_token, expires_in=lifetime, scope=spell(scopes))
+    return JSONResponse(answer.model_dump(), headers=_NOT_STORED)
+
+
+async def jwks(request: Request) -> dict[str, list[dict[str, str]]]:
+    """The public keys of this server's tokens."""
+    return _issuer(request).jwks()
+
+
+async def openid_configuration(request: Request) -> dict[str, Any]:
+    """Where this server issues tokens and publishes its keys."""
+    url = _issuer(request).url
+    return {
+        "issuer": url,
+        "token_endpoint": url + TOKEN_PATH,
+        "jwks_uri": f"{url}/.well-known/jwks.json",
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "scopes_supported": list(Scope),
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    }
+
+
+def _issuer(request: Request) -> LocalIssuer:
+    issuer = services(request).issuer
+    assert issuer is not None, "token routes are mounted only where there is a local issuer"
+    return issuer
+
+
+def _client(clients: Clients, grant: Grant) -> Client:
+    found = [clients.authenticate(*pair) for pair in grant.credentials]
+    client = next((client for client in found if client), None)
+    if client is None:
+        raise OAuthError(
+            "invalid_client",
+            "Send the client id and secret of this server, by HTTP Basic or in the body. "
+            "Its environment sets them: CASE_CLIENT_ID and CASE_CLIENT_SECRET.",
+            HTTPStatus.UNAUTHORIZED,
+        )
+    return client
+
+
+def _scopes(grant: Grant, client: Client) -> frozenset[Scope]:
+    granted: frozenset[Scope] = frozenset()
+    for word in grant.scope.split():
+        scopes = parse_scopes(word)
+        if not scopes or not scopes <= client.scopes:
+            raise OAuthError("invalid_scope", f"This client may not have the scope {word}.")
+        granted |= scopes
+    return granted or client.scopes
+
+
+def _refusal(error: OAuthError) -> JSONResponse:
+    problem = OAuthProblem(error=error.error, error_description=error.description)
+    headers = dict(_NOT_STORED)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Basic realm="case-server"'
+    return JSONResponse(problem.model_dump(), error.status, headers)

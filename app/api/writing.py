@@ -1,0 +1,101 @@
+"""PUT of one entity: idempotent, replaces the whole of it, answers 201 without a body.
+
+201 on creation and on replacement alike (guide, "All PUT endpoints are idempotent upserts").
+Bodies are read wrapped or bare, whichever the guide shows.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+
+from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
+from ..case.reading import read
+from ..db import store
+from . import docs, examples
+from .answers import read_body, refuse_other_id
+from .deps import Writer, services
+from .resources import Identifier
+
+CREATED = 201
+
+
+@dataclass(frozen=True)
+class Put:
+    """A class that can be put one at a time: where, how it may be wrapped, and what stores it."""
+
+    plural: str
+    schema: type[Entity]
+    wrappers: tuple[str, ...]
+    wrapped: bool
+    """Whether the guide shows it wrapped in the first of them."""
+    store: Callable[..., Awaitable[None]]
+    example: docs.Schema
+
+
+PUTS = (
+    Put(
+        "CFDocuments",
+        CFDocument,
+        ("document", "CFDocument"),
+        wrapped=False,
+        store=store.put_document,
+        example=examples.DOCUMENT,
+    ),
+    Put(
+        "CFItems",
+        CFItem,
+        ("item", "CFItem"),
+        wrapped=True,
+        store=store.put_item,
+        example=examples.ITEM,
+    ),
+    Put(
+        "CFItemTypes",
+        CFItemType,
+        ("itemType", "CFItemType"),
+        wrapped=False,
+        store=store.put_item_type,
+        example=examples.ITEM_TYPE,
+    ),
+    # The path names the association, though GET of the same path takes an item's identifier.
+    Put(
+        "CFItemAssociations",
+        CFAssociation,
+        ("association", "CFAssociation"),
+        wrapped=True,
+        store=store.put_association,
+        example=examples.ASSOCIATION,
+    ),
+)
+
+
+def writing_routes() -> APIRouter:
+    """The PUTs of the guide, the same in every profile that writes."""
+    router = APIRouter()
+    for put in PUTS:
+        _add(router, put)
+    return router
+
+
+def _add(router: APIRouter, put: Put) -> None:
+    async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
+        body = read(put.schema, await read_body(request), put.wrappers)
+        refuse_other_id(identifier, body.entity.identifier)
+        await put.store(services(request).database, body.entity, under=body.under)
+        return Response(status_code=CREATED)
+
+    name = put.schema.__name__
+    schema, shown = docs.ref(name), put.example
+    if put.wrapped:
+        schema, shown = docs.wrapped(put.wrappers[0], schema), {put.wrappers[0]: shown}
+    router.add_api_route(
+        f"/{put.plural}/{{sourcedId}}",
+        replace,
+        methods=["PUT"],
+        status_code=CREATED,
+        name=f"put{name}",
+        summary=f"Create or replace one {name}",
+        responses=docs.responses(CREATED, "Stored; no body.", None, 400, 409, 413, 422),
+        openapi_extra=docs.request_body(schema, shown),
+    )

@@ -1,0 +1,166 @@
+"""JSON Web Tokens: signing them and checking them; nothing else imports jose.
+
+By itself python-jose believes a token's own word about its algorithm, and passes tokens that
+never expire. So everything is decided here: which algorithms, with which kind of key, and which
+claims must be there. What a header says about where to find keys (``jku``, ``x5u``, ``jwk``) is
+never read: a key comes from the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jose import jwk as jose_jwk
+from jose import jws, jwt
+from jose.exceptions import JOSEError
+
+if TYPE_CHECKING:
+    from jose.backends.base import Key
+
+Claims = dict[str, Any]
+Jwk = Mapping[str, Any]
+
+MAX_LENGTH = 8 * 1024
+
+# Public-key algorithms only, each with the kind of key that fits it. A shared-secret algorithm in
+# this table would let anybody sign with our public key as the secret.
+_ALGORITHMS = {
+    "RS256": {"kty": "RSA"},
+    "RS384": {"kty": "RSA"},
+    "RS512": {"kty": "RSA"},
+    "ES256": {"kty": "EC", "crv": "P-256"},
+    "ES384": {"kty": "EC", "crv": "P-384"},
+}
+_NUMBERS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y")}
+
+_LATEST = 2**63
+"""No time claim reaches this; Infinity and numbers of a thousand digits do."""
+
+
+class TokenError(Exception):
+    """A token that is not accepted; the message is a clause that says why.
+
+    It goes into a header, so it never repeats what the token says, and holds no quotes.
+    """
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A private key and the name under which its public half is published."""
+
+    kid: str
+    private_pem: str = field(repr=False)
+
+
+def new_signing_key() -> SigningKey:
+    """Make an RSA key of 2048 bits under a random name."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return SigningKey(secrets.token_urlsafe(12), pem.decode())
+
+
+def public_jwk(key: SigningKey) -> dict[str, str]:
+    """The public half of a key, as a JWKS publishes it."""
+    return {**_private(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
+
+
+def sign(key: SigningKey, claims: Claims) -> str:
+    """Write claims into a token, signed with RS256."""
+    return jwt.encode(dict(claims), _private(key), "RS256", headers={"kid": key.kid})
+
+
+def unverified(token: str) -> tuple[dict[str, Any], Claims]:
+    """Header and claims as the token states them: good for choosing a key, for nothing else."""
+    if len(token) > MAX_LENGTH:
+        raise TokenError(f"it is longer than {MAX_LENGTH} characters")
+    if token.count(".") != 2:  # noqa: PLR2004  header.claims.signature
+        raise TokenError("it is not a signed JSON Web Token")
+    try:
+        return jwt.get_unverified_header(token), jwt.get_unverified_claims(token)
+    except (JOSEError, RecursionError) as error:
+        raise TokenError("it is not a readable JSON Web Token") from error
+
+
+def verify(token: str, jwk: Jwk, *, issuer: str, leeway: int) -> Claims:
+    """The claims of a token that ``jwk`` signed, that ``issuer`` issued and that is valid now."""
+    header, _ = unverified(token)
+    if "crit" in header:
+        raise TokenError("it demands header extensions that this server does not know")
+    algorithm = _algorithm(header.get("alg"), jwk)
+    try:
+        payload = jws.verify(token, _public(algorithm, jwk), [algorithm])
+    except JOSEError as error:
+        raise TokenError("its signature does not match") from error
+    claims: Claims = json.loads(payload)
+    _check_identity(claims, issuer)
+    _check_times(claims, leeway)
+    return claims
+
+
+def _algorithm(algorithm: object, jwk: Jwk) -> str:
+    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
+        raise TokenError(f"its algorithm is not one of {', '.join(_ALGORITHMS)}")
+    fits = all(jwk.get(name) == value for name, value in _ALGORITHMS[algorithm].items())
+    if not fits or jwk.get("alg", algorithm) != algorithm:
+        raise TokenError("its algorithm is not the one of the key that it names")
+    if jwk.get("use", "sig") != "sig":
+        raise TokenError("the key that it names is not for signatures")
+    return algorithm
+
+
+def _public(algorithm: str, jwk: Jwk) -> Key:
+    kind = jwk["kty"]
+    numbers = tuple((name, jwk.get(name)) for name in _NUMBERS[kind])
+    try:
+        return _construct(algorithm, kind, numbers)
+    except (JOSEError, ValueError, TypeError, AttributeError) as error:
+        raise TokenError("the key that it names is unusable") from error
+
+
+# Reading a key costs almost as much as checking a signature with it, so each is read once.
+@lru_cache(maxsize=128)
+def _construct(algorithm: str, kind: str, numbers: tuple[tuple[str, Any], ...]) -> Key:
+    return jose_jwk.construct({"kty": kind, **dict(numbers)}, algorithm)
+
+
+@lru_cache(maxsize=16)
+def _private(key: SigningKey) -> Key:
+    return jose_jwk.construct(key.private_pem, "RS256")
+
+
+def _check_identity(claims: Claims, issuer: str) -> None:
+    for name in ("iss", "sub"):
+        if not isinstance(claims.get(name), str) or not claims[name]:
+            raise TokenError(f"it lacks the claim {name}, or that is not text")
+    # Some issuers end their own name with a slash, and nobody copies that reliably.
+    if claims["iss"].removesuffix("/") != issuer.removesuffix("/"):
+        raise TokenError("another issuer issued it")
+
+
+def _check_times(claims: Claims, leeway: int) -> None:
+    now = time.time()
+    expires, starts = _time(claims, "exp"), _time({"nbf": 0, **claims}, "nbf")
+    _time(claims, "iat")
+    if expires <= now - leeway:
+        raise TokenError("it has expired")
+    if starts > now + leeway:
+        raise TokenError("it is not valid yet")
+
+
+def _time(claims: Claims, name: str) -> float:
+    value: Any = claims.get(name)
+    if type(value) not in {int, float} or not 0 <= value < _LATEST:
+        raise TokenError(f"it lacks the claim {name}, or that is not a time")
+    return float(value)

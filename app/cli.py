@@ -1,0 +1,264 @@
+"""The command line: thin, and over the same functions that the routes call."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+import click
+import httpx
+from pydantic import ValidationError
+
+from . import __version__
+from .api.profiles import STANDARD_FORM
+from .api.rendering import Renderer
+from .case.package import Package, read_package
+from .case.resources import ASSOCIATIONS, ITEMS
+from .db.database import Database
+from .db.framework import open_framework
+from .db.upload import Written, write_package
+from .errors import CaseServerError, StartupError
+from .serving import ready_database
+from .serving import serve as serve_until_stopped
+from .settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
+
+
+class _Group(click.Group):
+    """Says what went wrong in one sentence, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StartupError as error:
+            _fail(str(error))
+        except CaseServerError as error:
+            _fail(error.description)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"case-server: {message}", err=True)
+    sys.exit(1)
+
+
+def _settings(**flags: Any) -> Settings:
+    """The environment, overridden by the flags that were given."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(step) for step in detail['loc'])}: {detail['msg']}"
+            for detail in error.errors()
+        )
+        raise StartupError(f"the settings are not valid: {problems}") from error
+
+
+def database_option(command: Command) -> Command:
+    """The flag that all commands with a database have."""
+    return click.option(
+        "--database-url",
+        envvar="CASE_SERVER_DATABASE_URL",
+        show_envvar=True,
+        help="Postgres to use (postgresql://user:password@host/name). Without one, a private "
+        "Postgres is kept in the data directory (CASE_SERVER_DATA_DIR).",
+    )(command)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="case-server")
+def main() -> None:
+    """A self-hosted CASE 1.1 server: TimeBack's CASE API on your machine.
+
+    \b
+    case-server serve                   start it; needs nothing else
+    case-server import framework.json   load a framework, also while it runs
+    case-server export DOCUMENT_ID      write it out again
+
+    Every setting is an environment variable CASE_SERVER_…; flags override them.
+    """  # noqa: D301  click keeps the lines after its \b as they are
+
+
+@main.command()
+@click.option("--host", envvar="CASE_SERVER_HOST", show_envvar=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=int,
+    envvar="CASE_SERVER_PORT",
+    show_envvar=True,
+    help="Port; 0 takes a free one.",
+)
+@click.option(
+    "--workers", type=int, envvar="CASE_SERVER_WORKERS", show_envvar=True, help="Server processes."
+)
+@click.option(
+    "--access-log/--no-access-log",
+    default=None,
+    envvar="CASE_SERVER_ACCESS_LOG",
+    show_envvar=True,
+    help="Whether every request is logged.",
+)
+@database_option
+def serve(**flags: Any) -> None:
+    """Start the server.
+
+    Without a database URL it keeps a private Postgres of its own, and migrates it. With one, it
+    refuses to start on an old schema and says so: run `case-server migrate` first.
+    """
+    try:
+        serve_until_stopped(_settings(**flags))
+    except KeyboardInterrupt:
+        # Ctrl+C is how it is meant to be stopped.
+        click.echo("stopped", err=True)
+
+
+@main.command()
+@database_option
+def migrate(database_url: str | None) -> None:
+    """Bring the database's schema to what this release needs."""
+    with ready_database(_settings(database_url=database_url), migrate=True):
+        click.echo("the schema is current")
+
+
+@main.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
+@database_option
+def import_packages(files: tuple[BinaryIO, ...], database_url: str | None) -> None:
+    """Load CASE packages: JSON files as GET CFPackages answers them, or - for standard input.
+
+    Each file is one transaction: its document, items and associations become exactly what the
+    file says. A file that is not valid is refused with every reason, and nothing of it is stored;
+    the others are loaded. Exits with 1 when one was refused.
+    """
+    with ready_database(_settings(database_url=database_url)) as settings:
+        loaded = asyncio.run(_with_database(settings, lambda database: _load(database, files)))
+    sys.exit(0 if loaded else 1)
+
+
+async def _with_database(
+    settings: Settings, work: Callable[[Database], Awaitable[Result]]
+) -> Result:
+    async with Database.open(settings.database_url, settings) as database:
+        return await work(database)
+
+
+async def _load(database: Database, files: tuple[BinaryIO, ...]) -> bool:
+    """Load each file; whether all of them could be."""
+    loaded = True
+    for file in files:
+        start, progress = time.monotonic(), _Progress(file.name)
+        try:
+            progress("reading")
+            package = read_package(file.read())
+            written = await write_package(database, package, progress=progress)
+        except CaseServerError as error:
+            progress.end()
+            loaded = False
+            _report(file.name, error)
+        else:
+            progress.end()
+            _summarise(file.name, package, written, time.monotonic() - start)
+    return loaded
+
+
+class _Progress:
+    """On a terminal, one line that says what is being done."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.shown = sys.stderr.isatty()
+
+    def __call__(self, stage: str) -> None:
+        if self.shown:
+            click.echo(f"\r\x1b[K{self.name}: {stage} …", nl=False, err=True)
+
+    def end(self) -> None:
+        if self.shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _summarise(name: str, package: Package, written: Written, seconds: float) -> None:
+    done = "created" if written.created else "replaced" if written.changed else "unchanged"
+    items, associations = package.count(ITEMS.name), package.count(ASSOCIATIONS.name)
+    click.echo(
+        f"{name}: {done} {package.document_identifier}: {items:,} items, "
+        f"{associations:,} associations, {written.changed:,} changes in {seconds:.1f} s"
+    )
+
+
+def _report(name: str, error: CaseServerError) -> None:
+    """Every reason why a file was refused."""
+    if not error.problems:
+        click.echo(f"{name}: refused: {error.description}", err=True)
+        return
+    count = len(error.problems)
+    click.echo(f"{name}: refused, {count:,} problem{'s' if count > 1 else ''}:", err=True)
+    for problem in error.problems:
+        click.echo(f"  {problem['path']}: {problem['message']}", err=True)
+
+
+@main.command()
+@click.argument("identifier", metavar="ID")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; else stdout.")
+@database_option
+def export(identifier: str, output: Path | None, database_url: str | None) -> None:
+    """Write a framework as a CASE package, in the standard's own form.
+
+    ID is the identifier of its document or of its package. A file appears only when it is whole.
+    """
+    with ready_database(_settings(database_url=database_url)) as settings:
+        asyncio.run(
+            _with_database(settings, lambda database: _export(database, identifier, output))
+        )
+
+
+async def _export(database: Database, identifier: str, output: Path | None) -> None:
+    if output is None:
+        await _write_out(database, identifier, sys.stdout.buffer)
+        return
+    partial = output.with_name(f"{output.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            await _write_out(database, identifier, file)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+async def _write_out(database: Database, identifier: str, file: BinaryIO) -> None:
+    renderer = Renderer(STANDARD_FORM, base_url="")
+    async with open_framework(database, identifier) as framework:
+        async for piece in renderer.package(framework):
+            file.write(piece)
+    file.write(b"\n")
+    file.flush()
+
+
+@main.command()
+@click.option("--url", help="The running server. [default: where the settings say it is]")
+@click.option("--scope", default="", help="Scopes to ask for; all of the client's otherwise.")
+def token(url: str | None, scope: str) -> None:
+    """Print an access token of the running server, for CASE_CLIENT_ID and CASE_CLIENT_SECRET.
+
+    \b
+    curl -H "Authorization: Bearer $(case-server token)" http://127.0.0.1:8000/case/1.1/CFDocuments
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    settings = _settings()
+    address = f"{(url or settings.base_url).rstrip('/')}/oauth2/token"
+    form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
+    pair = (settings.client_id, settings.client_secret.get_secret_value())
+    try:
+        answer = httpx.post(address, data=form, auth=pair, timeout=10)
+    except httpx.HTTPError as error:
+        raise StartupError(
+            f"no server answers at {address}: {error}; start it with case-server serve"
+        ) from error
+    if answer.status_code != httpx.codes.OK:
+        raise StartupError(f"{address} refused a token: {answer.text}")
+    click.echo(answer.json()["access_token"])

@@ -1,0 +1,93 @@
+"""The application: what it holds while it runs, and every door it opens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+from fastapi import APIRouter, FastAPI
+
+from .api import docs, errors
+from .api.associations import association_routes
+from .api.deps import Services
+from .api.edge import Edge
+from .api.health import health_routes
+from .api.packages import package_routes
+from .api.profiles import PROFILES, Profile
+from .api.resources import resource_routes
+from .api.token import token_routes
+from .api.writing import writing_routes
+from .auth.clients import Clients
+from .auth.issuers import LocalIssuer, TrustedIssuer
+from .auth.tokens import SigningKey, new_signing_key
+from .auth.verifier import Verifier
+from .db import keys, schema
+from .db.database import Database
+from .settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The server over the database its settings name, which must have a URL by now."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        lifespan=lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        # Its telemetry costs fifty microseconds a request, and nobody here reads it.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    for profile in PROFILES:
+        app.include_router(_profile_routes(profile), prefix=profile.prefix, tags=[profile.title])
+    if settings.local_issuer:
+        app.include_router(token_routes())
+    app.include_router(health_routes())
+    app.add_middleware(Edge)
+    errors.install(app)
+    docs.install(app)
+    return app
+
+
+def _profile_routes(profile: Profile) -> APIRouter:
+    """Everything that one profile offers."""
+    router = APIRouter()
+    router.include_router(resource_routes(profile))
+    router.include_router(writing_routes())
+    router.include_router(association_routes(profile))
+    router.include_router(package_routes(profile))
+    return router
+
+
+@asynccontextmanager
+async def _services(settings: Settings) -> AsyncIterator[Services]:
+    """What one process holds from its start to its end."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database.open(settings.database_url, settings))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=5))
+        issuer = await _local_issuer(database, settings) if settings.local_issuer else None
+        trusted = [TrustedIssuer(url, http) for url in settings.trusted_issuers]
+        yield Services(
+            settings=settings,
+            database=database,
+            issuer=issuer,
+            clients=Clients(settings),
+            verifier=Verifier(issuer, trusted),
+            schema_revision=schema.needed(),
+        )
+
+
+async def _local_issuer(database: Database, settings: Settings) -> LocalIssuer:
+    stored = await keys.stored_keys(database)
+    if not stored:
+        new = new_signing_key()
+        await keys.add_first_key(database, new.kid, new.private_pem)
+        stored = await keys.stored_keys(database)
+    signing = [SigningKey(kid, pem) for kid, pem in stored]
+    return LocalIssuer(signing, settings.base_url, settings.token_lifetime)

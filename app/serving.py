@@ -1,0 +1,198 @@
+"""A running server: its database made ready, its socket bound, its first words printed."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import asyncpg
+import click
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG
+from uvicorn.supervisors import Multiprocess
+
+from . import __version__
+from .api.profiles import PROFILES
+from .db import schema
+from .db.database import dsn
+from .db.embedded import embedded_postgres
+from .errors import StartupError
+from .main import create_app
+from .settings import DEFAULT_CLIENT_SECRET, Settings
+
+BACKLOG = 2048
+SECONDS_TO_FINISH = 30
+"""How long requests in flight may take to end after the server is told to stop."""
+
+
+@contextmanager
+def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Settings]:
+    """The settings with the URL of a database whose schema is current.
+
+    The embedded database is migrated here; another one only when ``migrate`` says so, and else
+    ``StartupError`` says what to run.
+    """
+    if settings.database_url:
+        _bring_up_to_date(settings.database_url, allowed=migrate)
+        yield settings
+        return
+    with embedded_postgres(settings.data_dir) as url:
+        _bring_up_to_date(url, allowed=True)
+        yield settings.model_copy(update={"database_url": url})
+
+
+def _bring_up_to_date(url: str, *, allowed: bool) -> None:
+    revision, needed = asyncio.run(_revision(url)), schema.needed()
+    if revision == needed:
+        return
+    if revision is not None and not schema.is_known(revision):
+        raise StartupError(
+            f"the database is at schema {revision}, which case-server {__version__} does not "
+            "know: it is newer; upgrade case-server"
+        )
+    if not allowed:
+        state = f"is at schema {revision}" if revision else "has no schema yet"
+        raise StartupError(
+            f"the database {state}, and {needed} is needed; run: case-server migrate"
+        )
+    schema.migrate(url)
+
+
+async def _revision(url: str) -> str | None:
+    try:
+        connection = await asyncpg.connect(dsn(url), timeout=10)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise StartupError(
+            f"no database answers at CASE_SERVER_DATABASE_URL: {str(error) or type(error).__name__}"
+        ) from error
+    try:
+        return await schema.current(connection)
+    finally:
+        await connection.close()
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
+    settings.refuse_open_default()
+    bound = _bind(settings)
+    port = bound.getsockname()[1]
+    settings = settings.model_copy(update={"port": port})
+    signal.signal(signal.SIGTERM, _leave)
+    with ready_database(settings) as complete:
+        if complete.workers == 1:
+            _Announcing(_config(complete), settings).run([bound])
+        else:
+            _serve_with_workers(complete, settings, bound)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Unwind, so that the embedded Postgres is left as it should be."""
+    sys.exit(0)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """The listening socket, taken before anything else starts."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((settings.host, settings.port))
+        bound.listen(BACKLOG)
+    except OSError as error:
+        raise StartupError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "try another --port, or --port 0 for a free one"
+        ) from error
+    bound.set_inheritable(True)
+    return bound
+
+
+def _logging() -> dict[str, Any]:
+    """Requests as they come and what goes wrong, without the server's chatter about itself."""
+    config = copy.deepcopy(LOGGING_CONFIG)
+    config["loggers"]["uvicorn"]["level"] = "WARNING"
+    config["loggers"]["uvicorn.error"]["level"] = "WARNING"
+    config["loggers"]["case_server"] = {"handlers": ["default"], "level": "INFO"}
+    return config
+
+
+def _config(settings: Settings, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        more.pop("app", None) or create_app(settings),
+        log_config=_logging(),
+        access_log=settings.access_log,
+        timeout_graceful_shutdown=SECONDS_TO_FINISH,
+        server_header=False,
+        **more,
+    )
+
+
+class _Announcing(uvicorn.Server):
+    """Says where it is once it can answer."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self.settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            announce(self.settings)
+
+
+def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.socket) -> None:
+    """Several processes on one socket; they learn the settings from the environment."""
+    for name, value in _as_environment(complete).items():
+        os.environ[name] = value
+    config = _config(complete, app=f"{__package__}.main:create_app", factory=True)
+    config.workers = complete.workers
+    announce(settings)
+    Multiprocess(config, [bound]).run()
+
+
+def _as_environment(settings: Settings) -> dict[str, str]:
+    secret = settings.client_secret.get_secret_value()
+    own = {"CASE_CLIENT_ID": settings.client_id, "CASE_CLIENT_SECRET": secret}
+    others = settings.model_dump(exclude={"client_id", "client_secret", "trusted_issuers"})
+    named = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in others.items()}
+    return own | named | {"CASE_SERVER_TRUSTED_ISSUERS": ",".join(settings.trusted_issuers)}
+
+
+def announce(settings: Settings) -> None:
+    """Print where everything is, and lines to paste."""
+    base = settings.base_url
+    token_url = f"{base}/oauth2/token"
+    default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
+    secret = DEFAULT_CLIENT_SECRET if default else "$CASE_CLIENT_SECRET"
+    data = "the database of CASE_SERVER_DATABASE_URL"
+    if not settings.database_url:
+        data = f"an embedded Postgres in {settings.data_dir}"
+    rows = [
+        *((profile.title, f"{base}{profile.prefix}") for profile in PROFILES),
+        ("tokens", token_url if settings.local_issuer else ", ".join(settings.trusted_issuers)),
+        ("client id", settings.client_id),
+        ("client secret", secret),
+        ("documentation", f"{base}/docs"),
+        ("data", data),
+    ]
+    click.echo(f"case-server {__version__} is ready at {base}\n")
+    for name, value in rows:
+        click.echo(f"  {name:<20}{value}")
+    if settings.local_issuer:
+        click.echo(
+            "\nIn another terminal, ask it something:\n\n"
+            f'  TOKEN=$(curl -s -u "{settings.client_id}:{secret}" '
+            f"-d grant_type=client_credentials {token_url} "
+            """| sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')\n"""
+            f'  curl -s -H "Authorization: Bearer $TOKEN" {base}{PROFILES[0].prefix}/CFDocuments\n'
+        )
+    click.echo("`case-server import FILE` loads a framework while this runs. Ctrl+C stops it.")
+    sys.stdout.flush()

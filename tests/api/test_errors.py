@@ -1,0 +1,171 @@
+"""Every error has the standard's shape, and every answer an id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from case_server.api.profiles import Profile
+from case_server.db import schema
+from case_server.db.database import Database, dsn
+from case_server.main import create_app
+from case_server.settings import Settings
+
+
+def assert_status_info(answer: httpx.Response, profile: Profile) -> None:
+    """The body is an imsx_StatusInfo in the spelling of the profile."""
+    assert answer.headers["Content-Type"] == "application/json"
+    body = answer.json()
+    assert (body["imsx_codeMajor"], body["imsx_severity"]) == ("failure", "error")
+    assert body["imsx_description"]
+    for name in profile.code_minor_names:
+        (field,) = body[name]["imsx_codeMinorField"]
+        assert field.keys() == {"imsx_codeMinorFieldName", "imsx_codeMinorFieldValue"}
+    details = {"imsx_error_details"} if profile.details else set()
+    common = {"imsx_codeMajor", "imsx_severity", "imsx_description"}
+    assert body.keys() == common | details | set(profile.code_minor_names)
+
+
+@pytest.mark.parametrize("path", ["/CFNothing", "/CFItems/a/b", "", "/cfitems/x"])
+async def test_unknown_route(client: httpx.AsyncClient, profile: Profile, path: str) -> None:
+    answer = await client.get(profile.prefix + path)
+    assert answer.status_code == 404
+    assert_status_info(answer, profile)
+
+
+async def test_unknown_route_outside_the_profiles(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/nothing/here")
+    assert answer.status_code == 404
+    assert answer.json()["imsx_codeMajor"] == "failure"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/CFItems/x"),
+        ("POST", "/CFDocuments"),
+        ("PATCH", "/CFPackages/x"),
+        ("PUT", "/CFSubjects/x"),
+    ],
+)
+async def test_wrong_method(
+    client: httpx.AsyncClient, profile: Profile, method: str, path: str
+) -> None:
+    answer = await client.request(method, profile.prefix + path)
+    assert answer.status_code == 405
+    assert answer.headers["Allow"]
+    assert_status_info(answer, profile)
+
+
+async def test_every_status_in_one_shape(client: httpx.AsyncClient, profile: Profile) -> None:
+    path = f"{profile.prefix}/CFItems"
+    answers = [
+        await client.get(path, params={"limit": "x"}),
+        await client.get(f"{path}/nobody"),
+        await client.put(f"{path}/x", content=b"{"),
+        await client.put(f"{path}/x", json={}),
+        await client.get(path, headers={"Authorization": "Bearer nonsense"}),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 404, 400, 422, 401]
+    for answer in answers:
+        assert_status_info(answer, profile)
+
+
+async def test_answers_carry_the_clients_request_id(
+    anonymous: httpx.AsyncClient, profile: Profile
+) -> None:
+    for path in ("/health", f"{profile.prefix}/CFItems", "/nothing"):
+        answer = await anonymous.get(path, headers={"X-Request-ID": "abc-123"})
+        assert answer.headers["X-Request-ID"] == "abc-123"
+
+
+@pytest.mark.parametrize("bad", [None, "with space", "x" * 129, "ünïcode"])
+async def test_answers_carry_a_new_request_id(
+    anonymous: httpx.AsyncClient, bad: str | None
+) -> None:
+    headers = [(b"X-Request-ID", bad.encode())] if bad else []
+    ids = {
+        (await anonymous.get("/health", headers=headers)).headers["X-Request-ID"] for _ in range(2)
+    }
+    assert len(ids) == 2
+    assert all(len(one) == 32 for one in ids)
+
+
+async def test_failure_of_ours_is_logged_and_told_without_its_details(
+    app: FastAPI,
+    client: httpx.AsyncClient,
+    profile: Profile,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret reason")
+
+    monkeypatch.setattr(Database, "rows", broken)
+    answer = await client.get(f"{profile.prefix}/CFItems", headers={"X-Request-ID": "find-me"})
+    assert answer.status_code == 500
+    assert_status_info(answer, profile)
+    assert "the secret reason" not in answer.text
+    assert "find-me" in caplog.text
+    assert "the secret reason" in caplog.text
+
+
+async def test_health_needs_nothing(anonymous: httpx.AsyncClient) -> None:
+    for path in ("/health", "/ready"):
+        answer = await anonymous.get(path)
+        assert answer.status_code == 200, answer.text
+
+
+async def test_database_away(
+    empty_database: Callable[[str], Awaitable[str]], settings: Settings, profile: Profile
+) -> None:
+    """Requests are told to come again, /ready is red, /health green; and it recovers."""
+    url = await empty_database("away")
+    await asyncio.to_thread(schema.migrate, url)
+    app = create_app(settings.model_copy(update={"database_url": url}))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://case.test") as client,
+    ):
+        form = {"grant_type": "client_credentials"}
+        credentials = (settings.client_id, settings.client_secret.get_secret_value())
+        token = (await client.post("/oauth2/token", data=form, auth=credentials)).json()
+        client.headers["Authorization"] = f"Bearer {token['access_token']}"
+        path = f"{profile.prefix}/CFItems/x"
+        assert (await client.get(path)).status_code == 404
+        server = await asyncpg.connect(dsn(settings.database_url))
+        name = url.rsplit("/", 1)[1]
+        try:
+            await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            await server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+            )
+            for where in (path, "/ready"):
+                answer = await client.get(where)
+                assert answer.status_code == 503
+                assert answer.headers["Retry-After"]
+                assert_status_info(answer, profile)
+            assert (await client.get("/health")).status_code == 200
+            await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+            assert (await client.get("/ready")).status_code == 200
+            assert (await client.get(path)).status_code == 404
+        finally:
+            await server.close()
+
+
+async def test_ready_is_red_while_the_schema_is_not_current(
+    anonymous: httpx.AsyncClient, execute: Callable[..., Awaitable[object]]
+) -> None:
+    await execute("UPDATE alembic_version SET version_num = 'older'")
+    try:
+        answer = await anonymous.get("/ready")
+        assert answer.status_code == 503
+        assert "case-server migrate" in answer.json()["imsx_description"]
+    finally:
+        await execute("UPDATE alembic_version SET version_num = $1", schema.needed())

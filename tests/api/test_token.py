@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote_plus
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import SecretStr
+
+from case_server.api.deps import Deleter, Reader, Services, Writer
+from case_server.api.token import token_routes
+from case_server.auth.clients import Clients
+from case_server.auth.issuers import LocalIssuer
+from case_server.auth.scopes import Scope, spell
+from case_server.auth.tokens import new_signing_key, public_jwk, unverified
+from case_server.auth.verifier import Verifier
+from case_server.errors import CaseServerError
+from case_server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from case_server.db.database import Database
+
+PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
+PATH = PATHS[0]
+ID, SECRET = "robot@school", "s%20cret+/: ü"
+GRANT = {"grant_type": "client_credentials"}
+SENT = {**GRANT, "client_id": ID, "client_secret": SECRET}
+KEY = new_signing_key()
+ISSUER = LocalIssuer([KEY], "http://case.test", 1800)
+V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
+
+
+def application() -> FastAPI:
+    app = FastAPI()
+    app.include_router(token_routes())
+    settings = Settings(client_id=ID, client_secret=SecretStr(SECRET))
+    app.state.services = Services(
+        settings=settings,
+        issuer=ISSUER,
+        clients=Clients(settings),
+        verifier=Verifier(ISSUER, []),
+        database=cast("Database", None),  # no route here asks it
+        schema_revision="",
+    )
+
+    @app.get("/read")
+    async def read(caller: Reader) -> str:
+        return caller.client_id
+
+    @app.get("/write")
+    async def write(caller: Writer) -> str:
+        return caller.client_id
+
+    @app.get("/delete")
+    async def delete(caller: Deleter) -> str:
+        return caller.client_id
+
+    @app.exception_handler(CaseServerError)
+    async def refuse(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, CaseServerError)
+        return JSONResponse(error.description, error.status, error.headers)
+
+    return app
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=application())
+    async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
+        yield client
+
+
+def basic(client_id: str, secret: str) -> dict[str, str]:
+    encoded = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+    return {"Authorization": f"Basic {encoded}"}
+
+
+def assert_issued(answer: httpx.Response, scopes: frozenset[Scope] = frozenset(Scope)) -> str:
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
+    assert body["token_type"] == "Bearer"
+    assert body["expires_in"] == 1800
+    assert body["scope"] == spell(scopes)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Pragma"] == "no-cache"
+    assert unverified(body["access_token"])[1]["scope"] == spell(scopes)
+    return cast("str", body["access_token"])
+
+
+def assert_refused(answer: httpx.Response, error: str, status: int = 400) -> str:
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert set(answer.json()) == {"error", "error_description"}
+    assert answer.headers["Cache-Control"] == "no-store"
+    challenge = 'Basic realm="case-server"' if status == 401 else None
+    assert answer.headers.get("WWW-Authenticate") == challenge
+    return cast("str", answer.json()["error_description"])
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_all_forms_of_asking(http: httpx.AsyncClient, path: str) -> None:
+    encoded = basic(quote_plus(ID), quote_plus(SECRET))
+    nameless = {"client_id": ID, "client_secret": SECRET}
+
+    assert_issued(await http.post(path, data=GRANT, headers=encoded))
+    assert_issued(await http.post(path, data=GRANT, headers=basic(ID, SECRET)))
+    assert_issued(await http.post(path, data=SENT))
+    assert_issued(await http.post(path, json=SENT))
+    assert_issued(await http.post(path, json=nameless))
+    assert_issued(await http.post(path, json={}, headers=encoded))
+    assert_issued(await http.post(path, json={**SENT, "grant_type": "", "scope": None}))
+    assert_issued(await http.post(path, data={**SENT, "audience": "x"}))
+    assert_issued(await http.post(path, content=b"grant_type=client_credentials", headers=encoded))
+
+
+async def test_both_ways_at_once_must_agree(http: httpx.AsyncClient) -> None:
+    for headers in (basic(ID, SECRET), basic(quote_plus(ID), quote_plus(SECRET))):
+        assert_issued(await http.post(PATH, data=SENT, headers=headers))
+        assert_issued(await http.post(PATH, data={**GRANT, "client_id": ID}, headers=headers))
+        for change in ({"client_id": "x"}, {"client_secret": "x"}):
+            answer = await http.post(PATH, data={**SENT, **change}, headers=headers)
+            assert "not carry the same" in assert_refused(answer, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        basic(ID, SECRET + " "),
+        basic(ID.upper(), SECRET),
+        basic(ID, ""),
+        basic("", SECRET),
+        basic("", ""),
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic !"},
+        {"Authorization": "Basic /w=="},
+        {"Authorization": "Bearer x"},
+    ],
+)
+async def test_a_client_that_is_not_known(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    assert_refused(await http.post(PATH, data=GRANT, headers=headers), "invalid_client", 401)
+
+
+async def test_a_wrong_secret_in_the_body(http: httpx.AsyncClient) -> None:
+    changes: list[dict[str, Any]] = [{"client_secret": ""}, {"client_secret": "x"}]
+    for change in [*changes, {"client_id": "x"}, {"client_id": ""}]:
+        for way in ("data", "json"):
+            answer = await http.post(PATH, **{way: {**SENT, **change}})  # type: ignore[arg-type]  # one of two bodies
+            description = assert_refused(answer, "invalid_client", 401)
+            assert "CASE_CLIENT_ID and CASE_CLIENT_SECRET" in description
+
+
+async def test_the_grant(http: httpx.AsyncClient) -> None:
+    credentials = {"client_id": ID, "client_secret": SECRET}
+    for grant in ({}, {"grant_type": ""}):
+        answer = await http.post(PATH, data={**credentials, **grant})
+        assert "grant_type" in assert_refused(answer, "invalid_request")
+    for body in ("data", "json"):
+        other = {**credentials, "grant_type": "password"}
+        answer = await http.post(PATH, **{body: other})  # type: ignore[arg-type]  # one of two bodies
+        assert "client_credentials" in assert_refused(answer, "unsupported_grant_type")
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        ("", set(Scope)),
+        (" ", set(Scope)),
+        (Scope.READONLY.value, {Scope.READONLY}),
+        (f"{V1P1}case.readonly", {Scope.READONLY}),
+        (f"{V1P1}case.delete  {Scope.CREATEPUT}", {Scope.CREATEPUT, Scope.DELETE}),
+    ],
+)
+async def test_the_scopes_asked_for(
+    http: httpx.AsyncClient, asked: str, granted: set[Scope]
+) -> None:
+    for body in ({"data": {**SENT, "scope": asked}}, {"json": {**SENT, "scope": asked}}):
+        assert_issued(await http.post(PATH, **body), frozenset(granted))  # type: ignore[arg-type]  # one of two bodies
+
+
+@pytest.mark.parametrize("scope", ["openid", Scope.READONLY + "x", "case.readonly", "ü"])
+async def test_a_scope_that_is_not_to_be_had(http: httpx.AsyncClient, scope: str) -> None:
+    answer = await http.post(PATH, data={**SENT, "scope": f"{Scope.READONLY} {scope}"})
+
+    assert f"scope {scope}." in assert_refused(answer, "invalid_scope")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", "{"),
+        ("application/json", "[]"),
+        ("application/json", '"x"'),
+        ("application/json", json.dumps({**SENT, "scope": 7})),
+        ("application/json", json.dumps({**SENT, "scope": [Scope.READONLY]})),
+        ("application/json", json.dumps({**SENT, "client_secret": "\ud800"})),
+        ("application/json; charset=utf-8", "["),
+        ("text/plain", "grant_type=client_credentials"),
+        ("multipart/form-data; boundary=x", "--x--"),
+        ("application/x-www-form-urlencoded", b"grant_type=\xff"),
+        ("application/x-www-form-urlencoded", "grant_type=client_credentials" + "&a=1" * 100),
+        ("application/x-www-form-urlencoded", "grant_type=x&grant_type=client_credentials"),
+    ],
+)
+async def test_a_body_that_cannot_be_read(
+    http: httpx.AsyncClient, kind: str, body: str | bytes
+) -> None:
+    answer = await http.post(
+        PATH, content=body, headers={**basic(ID, SECRET), "Content-Type": kind}
+    )
+
+    assert_refused(answer, "invalid_request")
+
+
+async def test_a_body_that_is_too_large(http: httpx.AsyncClient) -> None:
+    form = "grant_type=client_credentials&pad="
+    allowed = form + "x" * (64 * 1024 - len(form))
+
+    headers = {**basic(ID, SECRET), "Content-Type": "application/x-www-form-urlencoded"}
+    assert_issued(await http.post(PATH, content=allowed, headers=headers))
+    answer = await http.post(PATH, content=allowed + "x", headers=headers)
+    assert "65536" in assert_refused(answer, "invalid_request", 413)
+
+
+async def test_a_token_opens_what_its_scope_allows(http: httpx.AsyncClient) -> None:
+    needed = {"/read": Scope.READONLY, "/write": Scope.CREATEPUT, "/delete": Scope.DELETE}
+    for granted in Scope:
+        answer = await http.post(PATH, data={**SENT, "scope": granted.value})
+        token = assert_issued(answer, frozenset({granted}))
+        for path, scope in needed.items():
+            answer = await http.get(path, headers={"Authorization": f"bearer  {token}"})
+            if scope is granted:
+                assert (answer.status_code, answer.json()) == (200, ID)
+                continue
+            assert answer.status_code == 403
+            assert scope in answer.json()
+            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+            assert answer.headers["WWW-Authenticate"] == challenge
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic eDp5", "x", "Bearerx y"])
+async def test_no_token(http: httpx.AsyncClient, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    for path in ("/read", "/write", "/delete"):
+        answer = await http.get(path, headers=headers)
+
+        assert answer.status_code == 401
+        assert "Authorization: Bearer" in answer.json()
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_bad_token(http: httpx.AsyncClient) -> None:
+    expired, _ = LocalIssuer([KEY], ISSUER.url, -1).issue("robot", frozenset(Scope))
+
+    answer = await http.get("/read", headers={"Authorization": f"Bearer {expired}"})
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == (
+        'Bearer error="invalid_token", '
+        'error_description="The access token is not accepted: it has expired."'
+    )
+
+
+async def test_what_is_published(http: httpx.AsyncClient) -> None:
+    configuration = (await http.get("/.well-known/openid-configuration")).json()
+    keys = (await http.get(configuration["jwks_uri"])).json()
+
+    assert configuration["issuer"] == "http://case.test"
+    assert configuration["token_endpoint"] == "http://case.test/oauth2/token"
+    assert configuration["scopes_supported"] == [scope.value for scope in Scope]
+    assert keys == {"keys": [public_jwk(KEY)]}
+    assert_issued(await http.post(configuration["token_endpoint"], data=SENT))
+
+
+async def test_the_interface_description(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+
+    schemes = document["components"]["securitySchemes"]
+    assert set(schemes) == {"CaseOAuth2"}
+    flow = schemes["CaseOAuth2"]["flows"]["clientCredentials"]
+    assert flow["tokenUrl"] == "/oauth2/token"
+    assert set(flow["scopes"]) == set(Scope)
+    paths = document["paths"]
+    assert paths["/read"]["get"]["security"] == [{"CaseOAuth2": [Scope.READONLY]}]
+    assert paths["/delete"]["get"]["security"] == [{"CaseOAuth2": [Scope.DELETE]}]
+    assert [path for path in PATHS if path in paths] == ["/oauth2/token"]
+    form = paths[PATH]["post"]["requestBody"]["content"]
+    assert set(form) == {"application/x-www-form-urlencoded"}
+    assert set(paths[PATH]["post"]["responses"]) == {"200", "400", "401", "413"}
+
+
+def test_an_unknown_client_is_not_found_out_by_the_time_it_takes() -> None:
+    clients = Clients(Settings(client_id=ID, client_secret=SecretStr(SECRET)))
+
+    def best(client_id: str, secret: str) -> float:
+        times = []
+        for _ in range(2000):
+            start = time.perf_counter()
+            assert clients.authenticate(client_id, secret) is None
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    known, unknown = best(ID, "x" * 40), best("nobody", "x" * 40)
+    assert 0.4 < known / unknown < 2.5

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from case_server.auth import tokens
+from case_server.auth.tokens import (
+    MAX_LENGTH,
+    SigningKey,
+    TokenError,
+    new_signing_key,
+    public_jwk,
+    sign,
+    unverified,
+    verify,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ISSUER = "https://issuer.test"
+KEY = new_signing_key()
+FOREIGN = SigningKey(KEY.kid, new_signing_key().private_pem)
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    all_claims = {"iss": ISSUER, "sub": "robot", "iat": now, "exp": now + 60} | changes
+    return {name: value for name, value in all_claims.items() if value is not None}
+
+
+def check(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> dict[str, Any]:
+    return verify(token, jwk or public_jwk(KEY), issuer=ISSUER, leeway=leeway)
+
+
+def refusal(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> str:
+    with pytest.raises(TokenError) as caught:
+        check(token, jwk, leeway)
+    return str(caught.value)
+
+
+def encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def forge(header: dict[str, Any], content: dict[str, Any], by: Callable[[bytes], bytes]) -> str:
+    """A token made without the library under test."""
+    text = ".".join(encode(json.dumps(part).encode()) for part in (header, content))
+    return f"{text}.{encode(by(text.encode()))}"
+
+
+def rsa_signer(
+    key: SigningKey, hasher: type[hashes.HashAlgorithm] = hashes.SHA256
+) -> Callable[[bytes], bytes]:
+    private = serialization.load_pem_private_key(key.private_pem.encode(), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    return lambda text: private.sign(text, padding.PKCS1v15(), hasher())
+
+
+def ec_pair(
+    curve: ec.EllipticCurve, hasher: hashes.HashAlgorithm
+) -> tuple[dict[str, str], Callable[[bytes], bytes]]:
+    private = ec.generate_private_key(curve)
+    size = curve.key_size // 8
+    point = private.public_key().public_numbers()
+
+    def signer(text: bytes) -> bytes:
+        r, s = decode_dss_signature(private.sign(text, ec.ECDSA(hasher)))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    x, y = (encode(number.to_bytes(size, "big")) for number in (point.x, point.y))
+    return {"kty": "EC", "crv": f"P-{curve.key_size}", "x": x, "y": y}, signer
+
+
+def test_what_was_signed_is_verified() -> None:
+    stated = claims(scope="a b")
+
+    token = sign(KEY, stated)
+
+    assert check(token) == stated
+    assert unverified(token) == ({"alg": "RS256", "typ": "JWT", "kid": KEY.kid}, stated)
+
+
+def test_a_key_keeps_its_secret() -> None:
+    assert "PRIVATE" not in repr(KEY)
+    assert KEY.kid in repr(KEY)
+    assert set(public_jwk(KEY)) == {"kty", "n", "e", "kid", "use", "alg"}
+    assert len(base64.urlsafe_b64decode(public_jwk(KEY)["n"] + "==")) == 256
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "hasher"),
+    [("RS256", hashes.SHA256), ("RS384", hashes.SHA384), ("RS512", hashes.SHA512)],
+)
+def test_every_rsa_algorithm_of_another_maker(
+    algorithm: str, hasher: type[hashes.HashAlgorithm]
+) -> None:
+    jwk = {name: public_jwk(KEY)[name] for name in ("kty", "n", "e")}
+    token = forge({"alg": algorithm}, claims(), rsa_signer(KEY, hasher))
+
+    assert check(token, jwk)["sub"] == "robot"
+    assert "algorithm" in refusal(token, {**jwk, "alg": "PS256"})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "curve", "hasher"),
+    [("ES256", ec.SECP256R1(), hashes.SHA256()), ("ES384", ec.SECP384R1(), hashes.SHA384())],
+)
+def test_every_elliptic_curve_of_another_maker(
+    algorithm: str, curve: ec.EllipticCurve, hasher: hashes.HashAlgorithm
+) -> None:
+    jwk, signer = ec_pair(curve, hasher)
+    other, _ = ec_pair(curve, hasher)
+    token = forge({"alg": algorithm}, claims(), signer)
+
+    assert check(token, jwk)["sub"] == "robot"
+    assert refusal(token, other) == "its signature does not match"
+
+
+def test_a_curve_of_another_algorithm() -> None:
+    jwk, signer = ec_pair(ec.SECP384R1(), hashes.SHA256())
+
+    assert "not the one of the key" in refusal(forge({"alg": "ES256"}, claims(), signer), jwk)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, 7, ["RS256"]])
+@pytest.mark.parametrize("by", [lambda _: b"", rsa_signer(KEY)])
+def test_no_algorithm(algorithm: object, by: Callable[[bytes], bytes]) -> None:
+    token = forge({"alg": algorithm, "kid": KEY.kid}, claims(), by)
+
+    assert "its algorithm is not one of RS256" in refusal(token)
+
+
+@pytest.mark.parametrize("secret", ["pem", "jwk", "modulus"])
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_public_key_is_no_secret(algorithm: str, secret: str) -> None:
+    private = serialization.load_pem_private_key(KEY.private_pem.encode(), None)
+    pem = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    jwk = public_jwk(KEY)
+    bytes_of = {"pem": pem, "jwk": json.dumps(jwk).encode(), "modulus": jwk["n"].encode()}
+    hasher = getattr(hashlib, f"sha{algorithm[2:]}")
+    token = forge(
+        {"alg": algorithm, "kid": KEY.kid},
+        claims(),
+        lambda text: hmac.digest(bytes_of[secret], text, hasher),
+    )
+
+    assert "its algorithm is not one of RS256" in refusal(token)
+    assert "its algorithm is not one of RS256" in refusal(
+        token, {"kty": "oct", "k": encode(bytes_of[secret]), "alg": algorithm}
+    )
+
+
+def test_an_algorithm_that_does_not_fit_the_key() -> None:
+    token = sign(KEY, claims())
+
+    for change in ({"alg": "RS512"}, {"kty": "EC"}, {"kty": "oct"}):
+        assert "not the one of the key" in refusal(token, {**public_jwk(KEY), **change})
+    assert "not for signatures" in refusal(token, {**public_jwk(KEY), "use": "enc"})
+
+
+@pytest.mark.parametrize("modulus", [None, "", "AQAB", "é", 7, ["x"]])
+def test_a_key_that_is_none(modulus: object) -> None:
+    token = sign(KEY, claims())
+
+    assert refusal(token, {**public_jwk(KEY), "n": modulus}) == "the key that it names is unusable"
+
+
+def test_a_foreign_key_of_the_same_name() -> None:
+    assert refusal(sign(FOREIGN, claims())) == "its signature does not match"
+
+
+def test_claims_changed_after_signing() -> None:
+    header, _, signature = sign(KEY, claims()).split(".")
+    body = encode(json.dumps(claims(sub="root")).encode())
+
+    assert refusal(f"{header}.{body}.{signature}") == "its signature does not match"
+
+
+@pytest.mark.parametrize("place", ["jku", "x5u", "jwk", "x5c"])
+def test_a_header_cannot_bring_its_own_key(place: str) -> None:
+    own: dict[str, Any] = {
+        "jku": "https://attacker.test/jwks.json",
+        "x5u": "https://attacker.test/cert",
+        "jwk": public_jwk(FOREIGN),
+        "x5c": ["MIIB"],
+    }
+    header = {"alg": "RS256", "kid": KEY.kid, place: own[place]}
+
+    assert refusal(forge(header, claims(), rsa_signer(FOREIGN))) == "its signature does not match"
+    assert check(forge(header, claims(), rsa_signer(KEY)))["sub"] == "robot"
+
+
+def test_a_demand_that_is_not_understood() -> None:
+    token = forge({"alg": "RS256", "crit": ["b64"], "b64": False}, claims(), rsa_signer(KEY))
+
+    assert "extensions" in refusal(token)
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "iss", "sub"])
+@pytest.mark.parametrize("value", [None, True, "", [], {}])
+def test_a_claim_that_is_missing_or_no_value(name: str, value: object) -> None:
+    assert f"it lacks the claim {name}" in refusal(sign(KEY, claims(**{name: value})))
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, -1, "9999999999"])
+def test_what_is_no_time(name: str, value: object) -> None:
+    assert f"it lacks the claim {name}" in refusal(sign(KEY, claims(**{name: value})))
+
+
+def test_an_expired_token() -> None:
+    now = int(time.time())
+
+    assert refusal(sign(KEY, claims(exp=now))) == "it has expired"
+    assert refusal(sign(KEY, claims(exp=now - 60)), leeway=60) == "it has expired"
+    assert check(sign(KEY, claims(exp=now - 50)), leeway=60)["exp"] == now - 50
+
+
+def test_a_token_of_the_future() -> None:
+    soon = int(time.time()) + 50
+
+    assert refusal(sign(KEY, claims(nbf=soon))) == "it is not valid yet"
+    assert check(sign(KEY, claims(nbf=soon)), leeway=60)["nbf"] == soon
+    assert check(sign(KEY, claims(nbf=soon - 100)))["nbf"] == soon - 100
+
+
+def test_a_token_of_another_issuer() -> None:
+    for issuer in ("https://other.test", ISSUER + ".attacker.test", ISSUER + "//", ISSUER.upper()):
+        assert refusal(sign(KEY, claims(iss=issuer))) == "another issuer issued it"
+    assert check(sign(KEY, claims(iss=ISSUER + "/")))["sub"] == "robot"
+
+
+def test_a_token_of_another_audience_and_with_a_hash_is_still_ours() -> None:
+    stated = claims(aud=["account"], at_hash="x", jti=7)
+
+    assert check(sign(KEY, stated)) == stated
+
+
+def test_a_token_as_long_as_allowed() -> None:
+    assert len(sign(KEY, claims(pad="x" * 5600))) <= MAX_LENGTH
+    assert check(sign(KEY, claims(pad="x" * 5600)))["sub"] == "robot"
+    assert "longer than 8192" in refusal(sign(KEY, claims(pad="x" * 6000)))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "a.b",
+        "a.b.c",
+        "..",
+        "....",
+        "é.é.é",
+        "\x00.\n.\x7f",
+        f"{encode(b'[]')}.{encode(b'{}')}.",
+        f"{encode(b'{}')}.{encode(b'[]')}.",
+        f"{encode(b'{}')}.{encode(b'{')}.",
+        f"{encode(b'{}')}.{encode(b'[' * 5000)}.",
+        f"{encode(b'[' * 5000)}.{encode(b'{}')}.",
+        f"{encode(b'{}')}.{encode(bytes([0xFF]))}.",
+    ],
+)
+def test_what_is_no_token_at_all(token: str) -> None:
+    assert "JSON Web Token" in refusal(token)
+    with pytest.raises(TokenError):
+        unverified(token)
+
+
+def test_a_token_in_four_parts() -> None:
+    assert "not a signed JSON Web Token" in refusal(sign(KEY, claims()) + ".x")
+
+
+def test_a_key_is_read_once() -> None:
+    jwk = public_jwk(new_signing_key())
+    built = tokens._construct.cache_info().misses
+
+    for _ in range(3):
+        refusal(sign(KEY, claims()), dict(jwk))
+
+    assert tokens._construct.cache_info().misses == built + 1

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from case_server.auth import verifier as module
+from case_server.auth.issuers import LocalIssuer, TrustedIssuer
+from case_server.auth.scopes import Scope
+from case_server.auth.tokens import SigningKey, new_signing_key, sign
+from case_server.auth.verifier import Caller, Verifier
+from case_server.errors import Unauthorised, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from external_issuer import ExternalIssuer
+
+HERE = "http://here.test"
+OLD, NEW = new_signing_key(), new_signing_key()
+LOCAL = LocalIssuer([OLD, NEW], HERE, 3600)
+V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient() as client:
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def verifier(clock: Clock) -> Verifier:
+    return Verifier(LOCAL, [], clock=clock)
+
+
+def token(key: SigningKey = NEW, **changes: Any) -> str:
+    now = int(time.time())
+    claims = {"iss": HERE, "sub": "robot", "iat": now, "exp": now + 3600} | changes
+    return sign(key, {name: value for name, value in claims.items() if value is not None})
+
+
+async def refusal(verifier: Verifier, text: str) -> str:
+    with pytest.raises(Unauthorised) as caught:
+        await verifier.verify(text)
+    challenge = caught.value.headers["WWW-Authenticate"]
+    description = caught.value.description
+    assert challenge == f'Bearer error="invalid_token", error_description="{description}"'
+    assert verifier.recall(text) is None
+    return description
+
+
+async def test_a_token_of_this_server(verifier: Verifier) -> None:
+    text, _ = LOCAL.issue("robot", {Scope.READONLY, Scope.DELETE})
+
+    assert await verifier.verify(text) == Caller("robot", frozenset({Scope.READONLY, Scope.DELETE}))
+    assert (await verifier.verify(token(OLD))).client_id == "robot"
+
+
+@pytest.mark.parametrize(
+    ("changes", "client_id"),
+    [
+        ({"client_id": "a", "azp": "b"}, "a"),
+        ({"azp": "b"}, "b"),
+        ({"client_id": 7, "azp": ""}, "robot"),
+        ({}, "robot"),
+    ],
+)
+async def test_the_name_of_a_caller(
+    verifier: Verifier, changes: dict[str, Any], client_id: str
+) -> None:
+    assert (await verifier.verify(token(**changes))).client_id == client_id
+
+
+@pytest.mark.parametrize(
+    ("scope", "scopes"),
+    [
+        (f"{V1P1}case.delete", {Scope.DELETE}),
+        ([f"{V1P1}case.delete", Scope.READONLY.value, 7], {Scope.DELETE, Scope.READONLY}),
+        (f"{Scope.READONLY}ish", set()),
+        (None, set()),
+    ],
+)
+async def test_the_scopes_of_a_caller(
+    verifier: Verifier, scope: object, scopes: set[Scope]
+) -> None:
+    assert (await verifier.verify(token(scope=scope))).scopes == scopes
+
+
+async def test_a_refusal_says_why(verifier: Verifier) -> None:
+    foreign = SigningKey(NEW.kid, new_signing_key().private_pem)
+    unknown = SigningKey("x", NEW.private_pem)
+    past = int(time.time()) - 1
+
+    assert "is not a signed JSON Web Token" in await refusal(verifier, "rubbish")
+    assert "has expired" in await refusal(verifier, token(exp=past))
+    assert "lacks the claim exp" in await refusal(verifier, token(exp=None))
+    assert "signature" in await refusal(verifier, token(foreign))
+    assert "key that this server does not have" in await refusal(verifier, token(unknown))
+    assert "not an access token" in await refusal(verifier, token(token_use="id"))
+    for issuer in ("http://other.test", None, ["x"], HERE + "/x"):
+        assert "does not trust its issuer" in await refusal(verifier, token(iss=issuer))
+
+
+async def test_a_token_that_names_no_key(verifier: Verifier) -> None:
+    for kid in (None, 7):
+        nameless = SigningKey(kid, NEW.private_pem)  # type: ignore[arg-type]  # a careless issuer's
+
+        assert "does not name a key" in await refusal(verifier, token(nameless))
+
+
+async def test_without_issuers_nobody_comes_in() -> None:
+    assert "does not trust" in await refusal(Verifier(None, []), token())
+
+
+async def test_a_verified_token_is_remembered(verifier: Verifier, clock: Clock) -> None:
+    text = token()
+    assert verifier.recall(text) is None
+
+    caller = await verifier.verify(text)
+
+    assert verifier.recall(text) is caller
+    assert await verifier.verify(text) is caller
+    assert verifier.recall(text + " ") is None
+    clock.now += 299
+    assert verifier.recall(text) is caller
+    clock.now += 2
+    assert verifier.recall(text) is None
+    assert await verifier.verify(text) == caller
+    assert verifier.recall(text) == caller
+
+
+async def test_a_token_is_not_remembered_beyond_its_end(verifier: Verifier, clock: Clock) -> None:
+    text = token(exp=int(clock.now) + 20)
+    await verifier.verify(text)
+
+    clock.now += 18
+    assert verifier.recall(text)
+    clock.now += 2
+    assert verifier.recall(text) is None
+
+
+async def test_the_memory_is_bounded(
+    verifier: Verifier, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert module.CAPACITY == 10_000
+    monkeypatch.setattr(module, "CAPACITY", 3)
+    texts = [token(jti=str(number)) for number in range(4)]
+    for text in texts[:3]:
+        await verifier.verify(text)
+
+    clock.now += 301
+    await verifier.verify(texts[0])
+    clock.now -= 301
+    await verifier.verify(texts[3])
+
+    kept = [verifier.recall(text) is not None for text in texts]
+    assert kept == [True, False, True, True]
+
+
+async def test_the_memory_holds_no_tokens(verifier: Verifier) -> None:
+    text = token()
+    await verifier.verify(text)
+
+    assert text not in repr(vars(verifier))
+    assert text.rpartition(".")[2] not in repr(vars(verifier))
+
+
+async def test_what_is_forgotten_is_verified_anew(verifier: Verifier) -> None:
+    text = token()
+    await verifier.verify(text)
+
+    verifier.forget()
+
+    assert verifier.recall(text) is None
+
+
+async def test_both_issuers_at_once(
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+) -> None:
+    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+
+    caller = await verifier.verify(external_issuer.token(client_id="far"))
+    slashed = await verifier.verify(external_issuer.token(iss=external_issuer.url + "/"))
+
+    assert caller == Caller("far", frozenset({Scope.READONLY}))
+    assert slashed.client_id == "robot"
+    assert await verifier.verify(token())
+    assert external_issuer.fetches == 1
+
+
+async def test_an_issuer_cannot_speak_for_another(
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+) -> None:
+    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+    borrowed_name = SigningKey(NEW.kid, external_issuer.key.private_pem)
+
+    assert "key that this server" in await refusal(verifier, external_issuer.token(iss=HERE))
+    assert "signature" in await refusal(verifier, token(borrowed_name))
+    assert "does not publish" in await refusal(verifier, token(iss=external_issuer.url))
+    assert "not an access token" in await refusal(verifier, external_issuer.token(token_use="id"))
+
+
+async def test_clocks_may_differ_by_a_minute(
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+) -> None:
+    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+    past = int(time.time()) - 50
+
+    assert await verifier.verify(external_issuer.token(exp=past))
+    assert "expired" in await refusal(verifier, external_issuer.token(exp=past - 20))
+    assert "expired" in await refusal(verifier, token(exp=past))
+
+
+async def test_changed_keys_empty_the_memory(
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+) -> None:
+    ticks = Clock()
+    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=ticks)])
+    text = external_issuer.token()
+    assert await verifier.verify(text) == verifier.recall(text)
+
+    external_issuer.rotate()
+    ticks.now += 60
+    assert await verifier.verify(external_issuer.token())
+
+    assert verifier.recall(text) is None
+    assert "does not publish" in await refusal(verifier, text)
+
+
+async def test_an_issuer_out_of_reach_is_not_the_callers_fault(
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient
+) -> None:
+    external_issuer.down = True
+    verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
+
+    with pytest.raises(Unavailable) as caught:
+        await verifier.verify(external_issuer.token())
+    assert caught.value.headers["Retry-After"] == "5"
+    assert await verifier.verify(token())

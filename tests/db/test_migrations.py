@@ -1,0 +1,123 @@
+"""The schema: built by the migrations, what the tables say, and undone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from case_server.db import schema, tables
+from case_server.db.database import dsn
+
+Database = Callable[[str], Awaitable[str]]
+
+CATALOGUE = {
+    "columns": """
+        SELECT table_name, column_name, data_type, is_nullable, column_default,
+               is_generated, generation_expression, is_identity
+        FROM information_schema.columns WHERE table_schema = 'public'""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'""",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+}
+
+
+async def catalogue(url: str) -> dict[str, set[tuple[Any, ...]]]:
+    """Everything that makes up a schema, apart from Alembic's own table."""
+    connection = await asyncpg.connect(dsn(url))
+    try:
+        return {
+            kind: {tuple(row) for row in await connection.fetch(sql) if row[0] != "alembic_version"}
+            for kind, sql in CATALOGUE.items()
+        }
+    finally:
+        await connection.close()
+
+
+async def test_migrations_build_what_the_tables_say(empty_database: Database) -> None:
+    migrated, created = await empty_database("migrated"), await empty_database("created")
+    await asyncio.to_thread(schema.migrate, migrated)
+    engine = create_async_engine(make_url(created).set(drivername="postgresql+asyncpg"))
+    async with engine.begin() as connection:
+        await connection.run_sync(tables.metadata.create_all)
+    await engine.dispose()
+    ours, theirs = await catalogue(migrated), await catalogue(created)
+    for kind in CATALOGUE:
+        assert ours[kind] == theirs[kind]
+
+
+async def test_alembic_finds_nothing_to_do(empty_database: Database) -> None:
+    url = await empty_database("checked")
+    await asyncio.to_thread(schema.migrate, url)
+    await asyncio.to_thread(schema.check, url)
+
+
+async def test_downgrade_leaves_nothing_and_upgrade_builds_again(empty_database: Database) -> None:
+    url = await empty_database("undone")
+    await asyncio.to_thread(schema.migrate, url)
+    before = await catalogue(url)
+    await asyncio.to_thread(schema.downgrade, url, "base")
+    assert not any((await catalogue(url)).values())
+    await asyncio.to_thread(schema.migrate, url)
+    assert await catalogue(url) == before
+
+
+async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> None:
+    url = await empty_database("raced")
+    await asyncio.gather(*(asyncio.to_thread(run_migrate, url) for _ in range(2)))
+    connection = await asyncpg.connect(dsn(url))
+    assert await schema.current(connection) == schema.needed()
+    await connection.close()
+
+
+def run_migrate(url: str) -> None:
+    """In a process of its own: Alembic's context is one to a process."""
+    code = f"from case_server.db import schema; schema.migrate({url!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_current_and_known(empty_database: Database) -> None:
+    url = await empty_database("states")
+    connection = await asyncpg.connect(dsn(url))
+    assert await schema.current(connection) is None
+    await asyncio.to_thread(schema.migrate, url)
+    assert await schema.current(connection) == schema.needed()
+    await connection.close()
+    assert schema.is_known(schema.needed())
+    assert not schema.is_known("2099_01_01_unheard_of")
+
+
+INSERTS = {
+    "items": """INSERT INTO items (body, last_change_date_time, document_identifier)
+                VALUES ('{"identifier": "x"}', now(), 'nobody')""",
+    "item_subjects": "INSERT INTO item_subjects VALUES ('nobody', 'nobody')",
+    "item_types": """INSERT INTO documents (body, last_change_date_time)
+                     VALUES ('{"identifier": "x", "licenseURI": {"identifier": "y"}}', now())""",
+}
+
+
+@pytest.mark.parametrize("insert", INSERTS.values(), ids=INSERTS)
+async def test_foreign_keys_are_real(
+    execute: Callable[..., Awaitable[Any]], clean: None, insert: str
+) -> None:
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await execute(insert)
+
+
+async def test_triple_is_unique_in_the_database(
+    execute: Callable[..., Awaitable[Any]], clean: None
+) -> None:
+    body = """{"identifier": "%s", "associationType": "isChildOf",
+               "originNodeURI": {"identifier": "a"}, "destinationNodeURI": {"identifier": "b"}}"""
+    insert = "INSERT INTO associations (body, last_change_date_time) VALUES ($1, now())"
+    await execute(insert, body % "one")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await execute(insert, body % "two")

@@ -1,0 +1,86 @@
+"""An issuer elsewhere, real: its own keys, its own port."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from case_server.auth.tokens import SigningKey, new_signing_key, public_jwk, sign
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+class ExternalIssuer:
+    """Issues tokens and publishes its keys over HTTP; can rotate, fail, and count who asks."""
+
+    def __init__(self) -> None:
+        self._first_key = new_signing_key()
+        routes = [
+            Route("/realm/.well-known/openid-configuration", self._configuration),
+            Route("/realm/.well-known/jwks.json", self._jwks),
+            Route("/realm/keys", self._jwks),
+        ]
+        app = Starlette(routes=routes)
+        config = uvicorn.Config(app, port=0, ws="none", lifespan="off", log_level="error")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/realm"
+        self.reset()
+
+    def reset(self) -> None:
+        """Behave again as if just started."""
+        self.key: SigningKey = self._first_key
+        self.published: list[dict[str, str]] = [public_jwk(self.key)]
+        self.jwks_uri: str | None = f"{self.url}/keys"
+        self.fetches = 0
+        self.delay = 0.0
+        self.down = False
+        self.moved = False
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def rotate(self) -> None:
+        """Sign with a new key from now on, and publish that one only."""
+        self.key = new_signing_key()
+        self.published = [public_jwk(self.key)]
+
+    def token(self, **changes: Any) -> str:
+        """A valid token with these claims changed; None leaves a claim out."""
+        now = int(time.time())
+        claims = {
+            "iss": self.url,
+            "sub": "robot",
+            "client_id": "robot",
+            "scope": "https://purl.imsglobal.org/spec/case/v1p0/scope/case.readonly",
+            "token_use": "access",
+            "iat": now,
+            "exp": now + 3600,
+        } | changes
+        return sign(self.key, {name: value for name, value in claims.items() if value is not None})
+
+    async def _configuration(self, _: Request) -> Response:
+        if self.down or self.jwks_uri is None:
+            return Response(status_code=503 if self.down else 404)
+        return JSONResponse({"issuer": self.url, "jwks_uri": self.jwks_uri})
+
+    async def _jwks(self, request: Request) -> Response:
+        self.fetches += 1
+        await asyncio.sleep(self.delay)
+        if self.moved:
+            self.moved = False
+            return RedirectResponse(request.url)
+        return Response(status_code=503) if self.down else JSONResponse({"keys": self.published})

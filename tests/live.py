@@ -1,0 +1,108 @@
+"""A server as users start it: a process of its own, found by what it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+COMMAND = (sys.executable, "-m", "case_server")
+READY = re.compile(r"is ready at (\S+)")
+END = "Ctrl+C stops it"
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """This process's environment, less its settings of a server, with these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CASE_")}
+    return kept | {"CASE_SERVER_DATA_DIR": str(data_dir)} | settings
+
+
+def run(
+    *arguments: str, data_dir: Path, stdin: str | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """One command, run to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(data_dir, **settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@dataclass
+class Live:
+    """A running server."""
+
+    process: subprocess.Popen[str]
+    banner: str
+    base_url: str
+
+    def token(self, client: str = "local-client", secret: str = "local-secret") -> str:
+        form = {"grant_type": "client_credentials"}
+        answer = httpx.post(f"{self.base_url}/oauth2/token", data=form, auth=(client, secret))
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    def client(self) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=60)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Tell it to stop, and wait until it has."""
+        self.process.send_signal(how)
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def serving(
+    data_dir: Path, *arguments: str, command: tuple[str, ...] | None = None, **settings: str
+) -> Iterator[Live]:
+    """A server on a free port, ready to answer; stopped at the end."""
+    log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
+    process = subprocess.Popen(
+        command or (*COMMAND, "serve", "--port", "0", *arguments),
+        env=environment(data_dir, **settings),
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout
+        banner = _read_banner(process.stdout)
+        found = READY.search(banner)
+        assert found, f"it did not start: {banner}{_all_of(log)}"
+        yield Live(process, banner, found[1])
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+        if process.stdout:
+            process.stdout.close()
+        log.close()
+
+
+def _read_banner(stdout: IO[str]) -> str:
+    lines = []
+    for line in stdout:
+        lines.append(line)
+        if END in line:
+            break
+    return "".join(lines)
+
+
+def _all_of(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()

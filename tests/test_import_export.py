@@ -1,0 +1,131 @@
+"""`case-server import` and `export`: what goes in comes out, or is refused with every reason."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import factories
+import pytest
+from live import run
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("import") / "data"
+
+
+def write(folder: Path, name: str, body: Any) -> str:
+    path = folder / name
+    path.write_text(json.dumps(body))
+    return str(path)
+
+
+def times_alike(node: Any) -> Any:
+    """A body whose times are all in UTC with milliseconds, as the server answers them."""
+    if isinstance(node, list):
+        return [times_alike(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    body = {name: times_alike(part) for name, part in node.items()}
+    if "lastChangeDateTime" in body:
+        moment = datetime.fromisoformat(body["lastChangeDateTime"]).astimezone(UTC)
+        body["lastChangeDateTime"] = moment.isoformat(timespec="milliseconds")
+    return body
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "associations"),
+    [("ccss-math-2010", 746, 746), ("large-11k", 11_033, 11_041)],
+)
+def test_real_framework_there_and_back(
+    shared: Path, tmp_path: Path, name: str, items: int, associations: int
+) -> None:
+    source, data_dir = shared / "frameworks" / f"{name}.json", tmp_path / "data"
+    ran = run("import", str(source), data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    assert f"{items:,} items" in ran.stdout
+    sent = json.loads(source.read_bytes())
+    exported = run("export", sent["CFDocument"]["identifier"], data_dir=data_dir)
+    assert exported.returncode == 0, exported.stderr
+    got = json.loads(exported.stdout)
+    assert len(got["CFItems"]) == items
+    assert len(got["CFAssociations"]) == associations
+    for kind in ("CFItems", "CFAssociations"):
+        assert times_alike(got[kind]) == times_alike(sent[kind])
+    assert times_alike(got["CFDocument"]) == times_alike(sent["CFDocument"])
+    for kind, definitions in sent["CFDefinitions"].items():
+        by_id = {one["identifier"]: one for one in times_alike(got["CFDefinitions"][kind])}
+        assert all(by_id[one["identifier"]] == one for one in times_alike(definitions))
+
+
+def test_export_is_in_the_standards_own_form(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.everything()
+    assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
+    target = tmp_path / "out.json"
+    ran = run("export", body["CFDocument"]["identifier"], "-o", str(target), data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    assert "sourcedId" not in target.read_text()
+    got = json.loads(target.read_text())
+    assert "CFPackageURI" not in got["CFDocument"]
+    assert all("CFDocumentURI" not in one for one in got["CFItems"] + got["CFAssociations"])
+    assert got["CFRubrics"] == body["CFRubrics"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_export_of_nothing(data_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    ran = run("export", "nobody", "-o", str(target), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "nobody" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_files_are_refused_with_every_reason_and_good_ones_loaded(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    bad, good = factories.package(), factories.package()
+    del bad["CFItems"][0]["fullStatement"]
+    bad["CFAssociations"][0]["associationType"] = "RelatedTo"
+    (tmp_path / "text.json").write_text("not json")
+    ran = run(
+        "import",
+        write(tmp_path, "bad.json", bad),
+        str(tmp_path / "text.json"),
+        write(tmp_path, "good.json", good),
+        data_dir=data_dir,
+    )
+    assert ran.returncode == 1
+    assert "bad.json: refused, 2 problems" in ran.stderr
+    assert "CFItems[0].fullStatement: required" in ran.stderr
+    assert "CFAssociations[0].associationType: must be one of" in ran.stderr
+    assert "text.json: refused: the body is not JSON" in ran.stderr
+    assert "good.json: created" in ran.stdout
+    for body, code in ((bad, 1), (good, 0)):
+        identifier = body["CFDocument"]["identifier"]
+        assert run("export", identifier, data_dir=data_dir).returncode == code
+
+
+def test_import_again(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package()
+    source = write(tmp_path, "one.json", body)
+    assert "created" in run("import", source, data_dir=data_dir).stdout
+    assert "unchanged" in run("import", source, data_dir=data_dir).stdout
+    body["CFItems"][0]["fullStatement"] = "changed"
+    assert "replaced" in run("import", write(tmp_path, "one.json", body), data_dir=data_dir).stdout
+
+
+def test_file_that_is_not_there(data_dir: Path) -> None:
+    ran = run("import", "nowhere.json", data_dir=data_dir)
+    assert ran.returncode == 2
+    assert "nowhere.json" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "import", "export", "token"])
+def test_help_teaches(data_dir: Path, command: str) -> None:
+    ran = run(command, "--help", data_dir=data_dir)
+    assert ran.returncode == 0
+    assert len(ran.stdout.splitlines()) > 5
+    assert command in run("--help", data_dir=data_dir).stdout
