@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from case_server.db.tables import metadata
+from case_server.settings import Settings
 
 
 def run(connection: Connection) -> None:
@@ -25,22 +26,23 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def run_online(url: str) -> None:
+async def run_online(url: URL) -> None:
     engine = create_async_engine(url, poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()
 
 
-def run_offline(url: str) -> None:
+def run_offline(url: URL) -> None:
     context.configure(url=url, target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
-url = context.config.get_main_option("sqlalchemy.url")
-if not url:
-    raise SystemExit("set CASE_SERVER_DATABASE_URL, or use `case-server migrate`")
+configured = context.config.get_main_option("sqlalchemy.url") or Settings().database_url
+if not configured:
+    raise SystemExit("set CASE_SERVER_DATABASE_URL to a database that may be changed")
+url = make_url(configured).set(drivername="postgresql+asyncpg")
 if context.is_offline_mode():
     run_offline(url)
 else:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +67,16 @@ class Live:
 
 @contextmanager
 def serving(
-    data_dir: Path, *arguments: str, command: tuple[str, ...] | None = None, **settings: str
+    data_dir: Path,
+    *arguments: str,
+    command: tuple[str, ...] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Live]:
     """A server on a free port, ready to answer; stopped at the end."""
     log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
     process = subprocess.Popen(
         command or (*COMMAND, "serve", "--port", "0", *arguments),
-        env=environment(data_dir, **settings),
+        env=environment(data_dir, **(settings or {})),
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,

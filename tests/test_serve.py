@@ -114,7 +114,7 @@ def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
 def test_listens_beyond_loopback_when_told_how(
     live: Live, data_dir: Path, settings: dict[str, str]
 ) -> None:
-    with serving(data_dir, "--host", "0.0.0.0", **settings) as server:
+    with serving(data_dir, "--host", "0.0.0.0", settings=settings) as server:
         assert server.base_url.startswith("http://localhost:")
         secret = settings.get("CASE_CLIENT_SECRET", "local-secret")
         assert server.token(secret=secret)
@@ -180,7 +180,7 @@ async def test_another_database_is_never_migrated_silently(
     ran = run("migrate", "--database-url", url, data_dir=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert await schema.current(connection) == schema.needed()
-    with serving(tmp_path, CASE_SERVER_DATABASE_URL=url) as server:
+    with serving(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert total(server) == 0
         assert url not in server.banner
     await connection.execute("UPDATE alembic_version SET version_num = '2099_unheard_of'")

@@ -174,6 +174,7 @@ def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
     for name in ("CFItem", "CFPckgItem"):
         schemas[name]["properties"]["conceptKeywordsURI"] = KEYWORDS
     if both_ids:
+        schemas["CFPackage"]["properties"]["identifier"] = {"type": "string"}
         for schema in schemas.values():
             if "identifier" in schema["properties"]:
                 named = {"type": "string", "description": "The same as identifier."}

@@ -21,6 +21,18 @@ Body: TypeAlias = dict[str, Any]
 PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS: "CFDocumentURI"}
 """The links to what contains an entity, which the standard leaves out inside a package."""
 
+DERIVED = {"hierarchyCode": None, "description": "title", "licenseText": "uri"}
+"""Required fields that a definition registered from a link lacks, and what says the same; a code
+that nobody has given is empty."""
+
+
+def _complete(resource: Resource, node: Body) -> None:
+    """Fill in what every definition must say (CASE 1.1 information model)."""
+    fields = resource.schema.model_fields
+    for name, source in DERIVED.items():
+        if name in fields and fields[name].is_required() and name not in node:
+            node[name] = node[source] if source else ""
+
 
 def both_ids(node: Body) -> Body:
     """A body in which every entity and link says ``sourcedId`` beside ``identifier``."""
@@ -51,6 +63,8 @@ class Renderer:
         node: Body = orjson.loads(body)
         if resource is DOCUMENTS and "CFPackageURI" not in node:
             node["CFPackageURI"] = self._package_link(node)
+        if resource in DEFINITIONS:
+            _complete(resource, node)
         return both_ids(node) if self.profile.both_ids else node
 
     def packed(self, resource: Resource, body: str) -> Body:
@@ -59,6 +73,8 @@ class Renderer:
             return self.entity(resource, body)
         node: Body = orjson.loads(body)
         node.pop(PACKAGE_LINKS.get(resource, ""), None)
+        if resource in DEFINITIONS:
+            _complete(resource, node)
         return both_ids(node) if self.profile.both_ids else node
 
     def single(self, name: str, body: Body) -> Body:

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import make_url
 
 from .. import migrations
 
@@ -23,10 +22,8 @@ class Executor(Protocol):
 def _config(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    address = make_url(url).set(drivername="postgresql+asyncpg")
     # Alembic reads % as the start of an interpolation.
-    escaped = address.render_as_string(hide_password=False).replace("%", "%%")
-    config.set_main_option("sqlalchemy.url", escaped)
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config
 
 

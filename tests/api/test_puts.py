@@ -326,6 +326,21 @@ async def test_definition_is_registered_from_a_link(api: Api, field: str, plural
     assert definition["title"] == "its name"
 
 
+async def test_definition_known_from_a_link_says_all_that_a_definition_must(api: Api) -> None:
+    document, named = await api.framework(), factories.link(title="its name")
+    await api.new_item(document, CFItemTypeURI=named, licenseURI=named, subjectURI=[named])
+    definitions = (await api.package(document["identifier"]))["CFDefinitions"]
+    (kind,), (license_,), (subject,) = (
+        definitions[plural] for plural in ("CFItemTypes", "CFLicenses", "CFSubjects")
+    )
+    assert (kind["description"], kind["hierarchyCode"]) == ("its name", "")
+    assert license_["licenseText"] == named["uri"]
+    assert "description" not in license_
+    assert subject["hierarchyCode"] == ""
+    (alone,) = (await api.get(f"/CFItemTypes/{named['identifier']}"))["CFItemTypes"]
+    assert alone == kind
+
+
 async def test_link_never_overwrites_a_definition(api: Api) -> None:
     document, kind = await api.framework(), factories.item_type(title="the original")
     await api.put("/CFItemTypes", kind)

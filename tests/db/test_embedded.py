@@ -113,9 +113,9 @@ def empty_dir(tmp_path: Path) -> Iterator[Path]:
 def public_dir() -> Iterator[Path]:
     """A directory that other accounts can reach, which tmp_path is not when we are root."""
     nobody = pwd.getpwnam("nobody").pw_uid
-    python = find_binaries(None) / "postgres"
-    if subprocess.run(["test", "-x", python], user=nobody, check=False).returncode:
-        pytest.skip(f"another account cannot read {python}")
+    program = find_binaries(None) / "postgres"
+    if subprocess.run(["test", "-x", program], user=nobody, check=False).returncode:
+        pytest.skip(f"another account cannot run {program}")
     parent = Path(tempfile.mkdtemp())
     parent.chmod(0o755)
     yield parent / "data"
@@ -421,7 +421,8 @@ def test_a_failing_start_shows_the_end_of_the_log(copied_dir: Path) -> None:
 @as_root
 def test_root_owns_what_it_made(data_dir: Path) -> None:
     with embedded_postgres(data_dir):
-        assert {path.stat().st_uid for path in data_dir.rglob("*.*")} == {0}
+        pass
+    assert {path.stat().st_uid for path in data_dir.rglob("*")} == {0}
 
 
 @as_root

@@ -1,0 +1,141 @@
+"""The OpenAPI document: whole, consistent, and with examples that the server accepts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from case_server.api import examples
+from case_server.api.profiles import PROFILES
+
+METHODS = {"get", "put", "post", "delete"}
+
+
+@pytest.fixture
+async def document(anonymous: httpx.AsyncClient) -> Any:
+    answer = await anonymous.get("/openapi.json")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert method in METHODS
+            yield method, path, operation
+
+
+def references(node: Any) -> Iterator[str]:
+    for name, part in node.items() if isinstance(node, dict) else enumerate(node):
+        if name == "$ref":
+            yield part
+        elif isinstance(part, dict | list):
+            yield from references(part)
+
+
+async def test_every_reference_leads_somewhere(document: Any) -> None:
+    found = set(references(document))
+    assert len(found) > 15
+    for reference in found:
+        node = document
+        for step in reference.removeprefix("#/").split("/"):
+            node = node[step]
+
+
+async def test_every_route_is_described(document: Any) -> None:
+    names = []
+    for method, path, operation in operations(document):
+        names.append(operation["operationId"])
+        assert operation["summary"], (method, path)
+        assert all(answer["description"] for answer in operation["responses"].values())
+        if path.startswith(PROFILES[0].prefix):
+            assert {"401", "403", "503", "default"} <= operation["responses"].keys()
+            assert operation["tags"] == [PROFILES[0].title]
+        if method in {"put", "post"} and path.startswith(PROFILES[0].prefix):
+            body = operation["requestBody"]["content"]["application/json"]
+            assert body["schema"]
+            assert body["example"]
+            assert {"400", "413", "422"} <= operation["responses"].keys()
+        if "{sourcedId}" in path and method == "get":
+            assert "404" in operation["responses"]
+    assert len(names) == len(set(names))
+
+
+async def test_lists_describe_their_parameters(document: Any) -> None:
+    for plural in ("CFDocuments", "CFItems", "CFSubjects"):
+        operation = document["paths"][f"{PROFILES[0].prefix}/{plural}"]["get"]
+        named = [parameter["name"] for parameter in operation["parameters"]]
+        assert named == ["limit", "offset", "sort", "orderBy", "filter", "fields"]
+        assert operation["parameters"][0]["schema"]["maximum"] == PROFILES[0].limits.maximum
+
+
+async def test_optional_fields_are_never_null(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    assert "null" not in json.dumps(schemas)
+    assert "fullStatement" in schemas["CFItem"]["required"]
+    assert "CFDocumentURI" in schemas["CFItem"]["required"]
+    assert "CFDocumentURI" not in schemas["CFPckgItem"]["required"]
+
+
+async def test_examples_match_the_schemas(document: Any) -> None:
+    validated = 0
+    for _, _, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if content and "example" in content:
+            schema = {**content["schema"], "components": document["components"]}
+            jsonschema.Draft202012Validator(schema).validate(content["example"])
+            validated += 1
+    assert validated == 6
+
+
+async def test_answers_match_the_schemas(client: httpx.AsyncClient, document: Any) -> None:
+    prefix = PROFILES[0].prefix
+    answer = await client.post(f"{prefix}/CFPackages", json=examples.PACKAGE)
+    assert answer.status_code == 201, answer.text
+    ids = {
+        "CFDocuments": examples.DOCUMENT_ID,
+        "CFItems": examples.ITEM_ID,
+        "CFItemAssociations": examples.ITEM_ID,
+        "CFPackages": examples.PACKAGE_ID,
+        "CFAssociations": examples.ASSOCIATION_ID,
+        "CFSubjects": examples.SUBJECT_ID,
+        "CFItemTypes": examples.ITEM_TYPE_ID,
+    }
+    validated = 0
+    for method, path, operation in operations(document):
+        plural = path.removeprefix(prefix).split("/")[1]
+        if method == "get" and path.startswith(prefix) and plural in ids:
+            found = await client.get(path.replace("{sourcedId}", ids[plural]))
+            assert found.status_code == 200, found.text
+            schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            whole = {**schema, "components": document["components"]}
+            jsonschema.Draft202012Validator(whole).validate(found.json())
+            validated += 1
+    assert validated == 11
+
+
+async def test_examples_of_puts_work(client: httpx.AsyncClient) -> None:
+    prefix = PROFILES[0].prefix
+    for path, body in (
+        (f"CFDocuments/{examples.DOCUMENT_ID}", examples.DOCUMENT),
+        (f"CFItemTypes/{examples.ITEM_TYPE_ID}", examples.ITEM_TYPE),
+        (f"CFItems/{examples.PARENT_ID}", {"item": examples.PARENT}),
+        (f"CFItems/{examples.ITEM_ID}", {"item": examples.ITEM}),
+        (
+            f"CFItemAssociations/{examples.ASSOCIATION_ID}",
+            {"association": examples.ASSOCIATION},
+        ),
+    ):
+        answer = await client.put(f"{prefix}/{path}", json=body)
+        assert answer.status_code == 201, answer.text
+
+
+async def test_documentation_page(anonymous: httpx.AsyncClient) -> None:
+    answer = await anonymous.get("/docs")
+    assert answer.status_code == 200
+    assert "case-server" in answer.text
