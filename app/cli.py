@@ -14,7 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from . import __version__
-from .api.profiles import STANDARD_FORM
+from .api.profiles import EXPORT
 from .api.rendering import Renderer
 from .case.package import Package, read_package
 from .case.resources import ASSOCIATIONS, ITEMS
@@ -232,7 +232,7 @@ async def _export(database: Database, identifier: str, output: Path | None) -> N
 
 
 async def _write_out(database: Database, identifier: str, file: BinaryIO) -> None:
-    renderer = Renderer(STANDARD_FORM, base_url="")
+    renderer = Renderer(EXPORT, base_url="")
     async with open_framework(database, identifier) as framework:
         async for piece in renderer.package(framework):
             file.write(piece)

@@ -5,6 +5,7 @@ Nothing here knows HTTP bodies: ``api/errors.py`` alone turns these into answers
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, ClassVar, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ Reason = Literal[
     "internal",
 ]
 """Why a request failed, in our words; each profile spells it in its own minor codes."""
+
+
+CONFORMANT_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+"""What the standard asks of an identifier; not every real one is like that."""
 
 
 class StartupError(Exception):
@@ -82,10 +87,18 @@ class Forbidden(CaseServerError):
 
 
 class NotFound(CaseServerError):
-    """No live entity has this identifier."""
+    """No live entity of this kind has this identifier."""
 
     status = 404
     reason: Reason = "unknown"
+
+    def __init__(self, kind: str, identifier: str, advice: str = "") -> None:
+        description = f"no {kind} has the identifier {identifier!r}"
+        conformant = re.fullmatch(CONFORMANT_UUID, identifier)
+        super().__init__(
+            f"{description}: {advice}" if advice else description,
+            reason="unknown" if conformant else "invalid_id",
+        )
 
 
 class Conflict(CaseServerError):

@@ -14,7 +14,7 @@ from .api.deps import Services
 from .api.edge import Edge
 from .api.health import health_routes
 from .api.packages import package_routes
-from .api.profiles import PROFILES, Profile
+from .api.profiles import PLATFORM, PROFILES, Profile
 from .api.resources import resource_routes
 from .api.token import token_routes
 from .api.writing import writing_routes
@@ -44,14 +44,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Its telemetry costs fifty microseconds a request, and nobody here reads it.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for profile in PROFILES:
-        app.include_router(_profile_routes(profile), prefix=profile.prefix, tags=[profile.title])
+    routes = {profile: _profile_routes(profile) for profile in PROFILES}
+    for profile, router in routes.items():
+        app.include_router(
+            router,
+            prefix=profile.prefix,
+            tags=[profile.title],
+            include_in_schema=profile is PLATFORM,
+        )
+    app.include_router(docs.document_routes(routes))
     if settings.local_issuer:
         app.include_router(token_routes())
     app.include_router(health_routes())
     app.add_middleware(Edge)
     errors.install(app)
-    docs.install(app)
+    docs.describe(app, PLATFORM)
     return app
 
 
@@ -59,7 +66,8 @@ def _profile_routes(profile: Profile) -> APIRouter:
     """Everything that one profile offers."""
     router = APIRouter()
     router.include_router(resource_routes(profile))
-    router.include_router(writing_routes())
+    if profile.writes:
+        router.include_router(writing_routes())
     router.include_router(association_routes(profile))
     router.include_router(package_routes(profile))
     return router

@@ -23,7 +23,6 @@ from . import __version__
 from .api.profiles import PROFILES
 from .db import schema
 from .db.database import dsn
-from .db.embedded import embedded_postgres
 from .errors import StartupError
 from .main import create_app
 from .settings import DEFAULT_CLIENT_SECRET, Settings
@@ -44,6 +43,9 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
         _bring_up_to_date(settings.database_url, allowed=migrate)
         yield settings
         return
+    # It is for Unix; with a database of their own, others never come here.
+    from .db.embedded import embedded_postgres  # noqa: PLC0415
+
     with embedded_postgres(settings.data_dir) as url:
         _bring_up_to_date(url, allowed=True)
         yield settings.model_copy(update={"database_url": url})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import factories
@@ -36,6 +37,23 @@ class Api:
     async def put(self, path: str, body: Any, status: int = 201) -> httpx.Response:
         return await self.send("PUT", f"{path}/{identifier_of(body)}", status, body)
 
+    def total(self, page: Any) -> int:
+        """How many there are in all, as this profile's lists say it."""
+        return int(page["totalCount" if "totalCount" in self.profile.paging else "total"])
+
+    def lost(self, sent: Any, got: Any) -> list[str]:
+        """Where an answer lacks, or changed, something that was sent.
+
+        Of a profile that mints addresses, ``uri`` is not compared.
+        """
+        return list(_lost(sent, got, "", {"uri"} if self.profile.mints else set()))
+
+    def uri(self, sent: factories.Body, plural: str) -> str:
+        """The uri that an entity is answered with."""
+        if not self.profile.mints:
+            return str(sent["uri"])
+        return f"http://case.test{self.profile.prefix}/{plural}/{sent['identifier']}"
+
     async def package(self, identifier: str) -> Any:
         return await self.one("CFPackage", identifier)
 
@@ -61,6 +79,18 @@ class Api:
         body = factories.package(**fields)
         await self.send("POST", "/CFPackages", 201, body)
         return body
+
+
+def _lost(sent: Any, got: Any, path: str, unequal: set[str]) -> Iterator[str]:
+    if isinstance(sent, dict) and isinstance(got, dict):
+        for name, part in sent.items():
+            if name not in unequal or name not in got:
+                yield from _lost(part, got.get(name), f"{path}.{name}", unequal)
+    elif isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
+        for index, pair in enumerate(zip(sent, got, strict=True)):
+            yield from _lost(*pair, f"{path}[{index}]", unequal)
+    elif sent != got:
+        yield f"{path}: {sent!r} became {got!r}"
 
 
 def identifier_of(body: Any) -> str:

@@ -165,8 +165,18 @@ async def client(
 
 
 @pytest.fixture(params=PROFILES, ids=lambda profile: profile.name)
-def profile(request: pytest.FixtureRequest) -> Profile:
+def any_profile(request: pytest.FixtureRequest) -> Profile:
     """Each profile in turn: the same test holds for all of them."""
+    found: Profile = request.param
+    return found
+
+
+WRITERS = [profile for profile in PROFILES if profile.writes]
+
+
+@pytest.fixture(params=WRITERS, ids=lambda profile: profile.name)
+def profile(request: pytest.FixtureRequest) -> Profile:
+    """Each profile that writes in turn."""
     found: Profile = request.param
     return found
 

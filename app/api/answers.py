@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
 from fastapi import Request, Response
 
+from ..db import store
 from ..errors import BadRequest, TooLarge
 from .deps import services
 from .profiles import Profile
@@ -18,7 +20,13 @@ JSON = "application/json"
 
 def renderer(request: Request, profile: Profile) -> Renderer:
     """What writes the answers of this profile on this server."""
-    return Renderer(profile, services(request).settings.base_url)
+    held = services(request)
+    return Renderer(
+        profile,
+        held.settings.base_url,
+        nodes=partial(store.nodes, held.database),
+        extensions=request.query_params.get("extensions", "").lower() == "true",
+    )
 
 
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -24,22 +24,30 @@ def association_routes(profile: Profile) -> APIRouter:
             services(request).database, identifier
         )
         render = renderer(request, profile)
-        listed = [render.entity(ASSOCIATIONS, body) for body in associations]
-        return answer({"CFItem": render.entity(ITEMS, item), "CFAssociations": listed})
+        both = {
+            "CFItem": await render.entity(ITEMS, item),
+            "CFAssociations": await render.packed(ASSOCIATIONS, associations),
+        }
+        return answer(both)
 
-    both = docs.wrapped("CFItem", docs.ref("CFItem"))
-    both["properties"] |= docs.wrapped("CFAssociations", docs.ref("CFAssociation"), many=True)[
-        "properties"
-    ]
+    described = docs.wrapped("CFItem", docs.ref("CFItem"))
+    listed = docs.wrapped("CFAssociations", docs.ref("CFAssociation"), many=True)
+    described["properties"] |= listed["properties"]
     router.add_api_route(
         PATH,
         read_item_associations,
         name="getCFItemAssociations",
         summary="An item and all its associations; sourcedId names the item",
         responses=docs.responses(
-            200, "The item and its associations.", docs.json_content(both), 404
+            200, "The item and its associations.", docs.json_content(described), 404
         ),
     )
+    if profile.writes:
+        _add_delete(router)
+    return router
+
+
+def _add_delete(router: APIRouter) -> None:
     router.add_api_route(
         PATH,
         delete_association,
@@ -49,7 +57,6 @@ def association_routes(profile: Profile) -> APIRouter:
         summary="Remove an association for good; sourcedId names the association",
         responses=docs.responses(204, "Removed; no body.", None, 404),
     )
-    return router
 
 
 async def delete_association(identifier: Identifier, request: Request, _: Deleter) -> Response:

@@ -5,9 +5,10 @@ Routes read and write raw JSON, so what FastAPI cannot see in their signatures i
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from pydantic import BaseModel
 from pydantic.json_schema import (
     GenerateJsonSchema,
@@ -19,8 +20,10 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from .. import __version__
 from ..case import model
-from ..query.params import Limits
 from . import examples
+from .answers import answer
+from .deps import services
+from .profiles import PROFILES, Profile
 
 Schema = dict[str, Any]
 
@@ -46,12 +49,12 @@ def wrapped(name: str, schema: Schema, *, many: bool = False) -> Schema:
     return {"type": "object", "required": [name], "properties": {name: inner}}
 
 
-def page_of(plural: str, schema: Schema) -> Schema:
+def page_of(plural: str, schema: Schema, paging: tuple[str, ...]) -> Schema:
     """A page of a list, with its paging keys."""
     paged = wrapped(plural, schema, many=True)
-    for key in ("total", "limit", "offset"):
+    for key in paging:
         paged["properties"][key] = {"type": "integer"}
-    paged["required"] += ["total", "limit", "offset"]
+    paged["required"] += paging
     return paged
 
 
@@ -100,8 +103,29 @@ FIELDS_PARAMETER = {
 }
 
 
-def list_parameters(limits: Limits) -> list[Schema]:
+EXTENSIONS_PARAMETER = {
+    "name": "extensions",
+    "in": "query",
+    "description": "Whether extensions are answered too.",
+    "schema": {"type": "boolean", "default": False},
+}
+
+
+def entity_parameters(profile: Profile) -> list[Schema]:
+    """What may be asked of one entity."""
+    hides = not profile.extensions and profile.version != "1.0"
+    return [FIELDS_PARAMETER, *([EXTENSIONS_PARAMETER] if hides else [])]
+
+
+JOINED = {
+    True: "any number of them joined by AND, OR and parentheses; @ is one of a list",
+    False: "two of them joined by AND or OR",
+}
+
+
+def list_parameters(profile: Profile) -> list[Schema]:
     """What may be asked of a list (CASE 1.1 binding, section 3)."""
+    limits, joined = profile.limits, JOINED[profile.grammar.mixing]
 
     def query(name: str, description: str, **schema: Any) -> Schema:
         return {"name": name, "in": "query", "description": description, "schema": schema}
@@ -128,14 +152,14 @@ def list_parameters(limits: Limits) -> list[Schema]:
         ),
         query(
             "filter",
-            "field='value', with = != > >= < <= or ~ (contains); two of them joined by AND or OR. "
+            f"field='value', with = != > >= < <= or ~ (contains); {joined}. "
             "Comparison ignores case; a quote in a value is doubled; links are asked about "
             "through their parts (CFPackageURI.identifier); a list equals all its members joined "
             "by commas and contains (~) what any member contains.",
             type="string",
             example="title~'math' AND adoptionStatus='Draft'",
         ),
-        FIELDS_PARAMETER,
+        *entity_parameters(profile),
     ]
 
 
@@ -260,15 +284,15 @@ GROUPS: Schema = {
     },
 }
 
-DESCRIPTION = """CASE 1.1 as TimeBack's platform offers it, over a Postgres of your own.
+DESCRIPTION = """CASE over a Postgres of your own.
 
 Get a token from `/oauth2/token` with the client credentials that the server printed when it
 started, and send it as `Authorization: Bearer TOKEN`.
 """
 
 
-def install(app: FastAPI) -> None:
-    """Make ``/openapi.json`` know the schemas that the routes refer to."""
+def describe(app: FastAPI, profile: Profile) -> None:
+    """Make an application's OpenAPI document know the schemas that its routes refer to."""
     app.title, app.version, app.description = "case-server", __version__, DESCRIPTION
     generate = app.openapi
 
@@ -276,9 +300,33 @@ def install(app: FastAPI) -> None:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "imsx_StatusInfo" not in schemas:
-            schemas |= model_schemas(both_ids=True)
+            schemas |= model_schemas(both_ids=profile.both_ids)
             schemas |= {"imsx_StatusInfo": STATUS_INFO, "imsx_CodeMinor": CODE_MINOR}
             schemas |= {"CFPackageUploadResult": UPLOAD_RESULT, "CFPackageWithGroups": GROUPS}
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it
+
+
+def document_routes(routes: dict[Profile, APIRouter]) -> APIRouter:
+    """The OpenAPI document of each profile, with this server in it.
+
+    The standard's are where its consumers look for them (CASE 1.1 binding, section 2.5).
+    """
+    router = APIRouter(include_in_schema=False)
+    for profile in PROFILES:
+        router.add_api_route(profile.prefix + profile.document, _document(profile, routes[profile]))
+    return router
+
+
+def _document(profile: Profile, router: APIRouter) -> Callable[..., Awaitable[Response]]:
+    described = FastAPI(generate_unique_id_function=lambda route: route.name)
+    described.include_router(router, tags=[profile.title])
+    describe(described, profile)
+
+    async def read_document(request: Request) -> Response:
+        base_url = services(request).settings.base_url
+        servers = [{"url": base_url + profile.prefix, "description": profile.title}]
+        return answer({**described.openapi(), "servers": servers})
+
+    return read_document

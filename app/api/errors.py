@@ -22,7 +22,7 @@ REASONS: dict[int, Reason] = {404: "unknown", 405: "unsupported"}
 
 def profile_of(path: str) -> Profile:
     """The profile a path belongs to; outside all of them, the first."""
-    return next((one for one in PROFILES if path.startswith(f"{one.prefix}/")), PROFILES[0])
+    return next((one for one in PROFILES if f"{path}/".startswith(f"{one.prefix}/")), PROFILES[0])
 
 
 def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:

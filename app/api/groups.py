@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import orjson
 
-from .rendering import Body
+from .shapes import Body
 
 Task: TypeAlias = bytes | tuple[str]
 """Something to write: bytes as they are, or (an item's identifier,)."""

@@ -1,6 +1,7 @@
 """CFPackages: a whole framework at once, read, uploaded, replaced, or read as a tree."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace as replaced
 from typing import Any
 from urllib.parse import quote
 
@@ -52,8 +53,10 @@ def package_routes(profile: Profile) -> APIRouter:
             refuse_other_id(owner or identifier, package.document_identifier)
         return answer(await _upload(request, package, "replace"))
 
-    _add_reads(router, read_one, read_groups, profile)
-    _add_writes(router, create, replace)
+    _add_read(router, "", read_one, "CFPackage", profile)
+    if profile.writes:
+        _add_read(router, "/groups", read_groups, "CFPackageWithGroups", profile)
+        _add_writes(router, create, replace)
     return router
 
 
@@ -86,16 +89,18 @@ async def _groups(
     held: Services, render: Renderer, identifier: str, fields: Fields
 ) -> AsyncIterator[bytes]:
     async with open_framework(held.database, identifier) as framework:
-        items = [
-            render.packed(ITEMS, body) async for part in framework.bodies(ITEMS) for body in part
+        inside = replaced(render, nodes=framework.nodes)
+        (document,) = await inside.packed(DOCUMENTS, [framework.document])
+        items, associations = [
+            [
+                body
+                async for bodies in framework.bodies(resource)
+                for body in await inside.packed(resource, bodies)
+            ]
+            for resource in (ITEMS, ASSOCIATIONS)
         ]
-        associations = [
-            render.packed(ASSOCIATIONS, body)
-            async for part in framework.bodies(ASSOCIATIONS)
-            for body in part
-        ]
-    head: dict[str, Any] = dict.fromkeys(("identifier", "sourcedId"), framework.package_identifier)
-    head["CFDocument"] = render.packed(DOCUMENTS, framework.document)
+    package = render.package_identifier(framework)
+    head = {"identifier": package, "sourcedId": package, "CFDocument": document}
     for piece in render.with_groups(head, structured_content(items, associations), fields):
         yield piece
 
@@ -134,23 +139,25 @@ async def _upload(request: Request, package: Package, mode: Mode) -> dict[str, A
     }
 
 
-def _add_reads(router: APIRouter, read_one: Any, read_groups: Any, profile: Profile) -> None:
-    for path, handler, name, summary in (
-        ("", read_one, "CFPackage", "A whole framework"),
-        ("/groups", read_groups, "CFPackageWithGroups", "A whole framework as a tree"),
-    ):
-        schema = docs.ref(name)
-        content = docs.wrapped(name, schema) if profile.wraps else schema
-        described = f"{summary}; sourcedId names the package or its document."
-        router.add_api_route(
-            f"/CFPackages/{{sourcedId}}{path}",
-            handler,
-            name=f"get{name}",
-            summary=summary,
-            description=described,
-            responses=docs.responses(200, described, docs.json_content(content), 400, 404),
-            openapi_extra={"parameters": [docs.FIELDS_PARAMETER]},
-        )
+SUMMARIES = {
+    "CFPackage": "A whole framework",
+    "CFPackageWithGroups": "A whole framework as a tree",
+}
+
+
+def _add_read(router: APIRouter, path: str, handler: Any, name: str, profile: Profile) -> None:
+    schema = docs.ref(name)
+    content = docs.wrapped(name, schema) if profile.wraps else schema
+    described = f"{SUMMARIES[name]}; sourcedId names the package or its document."
+    router.add_api_route(
+        f"/CFPackages/{{sourcedId}}{path}",
+        handler,
+        name=f"get{name}",
+        summary=SUMMARIES[name],
+        description=described,
+        responses=docs.responses(200, described, docs.json_content(content), 400, 404),
+        openapi_extra={"parameters": docs.entity_parameters(profile)},
+    )
 
 
 def _add_writes(router: APIRouter, create: Any, replace: Any) -> None:

@@ -1,46 +1,19 @@
 """The doors to the one store: what differs between them is data, and stands here.
 
-A profile is a base path and a shape; ``rendering.py`` applies it to stored bodies, ``errors.py`` to
-what goes wrong.
+A profile is a base path and a shape; ``shapes.py`` and ``rendering.py`` apply it to stored bodies,
+``errors.py`` to what goes wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ..errors import Reason
-from ..query.filter import STANDARD, Grammar
+from ..query.filter import FREE, STANDARD, Grammar
 from ..query.params import Limits
 
-
-@dataclass(frozen=True)
-class Profile:
-    """One way of answering."""
-
-    name: str
-    prefix: str
-    title: str
-    both_ids: bool
-    """Every entity and link carries ``sourcedId`` beside ``identifier``."""
-    wraps: bool
-    """A single object stands under its class name: ``{"CFItem": {…}}``."""
-    package_links: bool
-    """Inside a package, items and associations name their document, the document its package."""
-    limits: Limits
-    grammar: Grammar
-    code_minor_names: tuple[str, ...]
-    """The keys under which an error says its minor codes."""
-    code_minors: Mapping[Reason, str]
-    details: bool
-    """An error lists its problems under ``imsx_error_details``."""
-
-    def minor(self, reason: Reason) -> str:
-        """The profile's spelling of a reason."""
-        return self.code_minors.get(reason) or MINORS[reason]
-
-
-MINORS: dict[Reason, str] = {
+MINORS: Mapping[Reason, str] = {
     "invalid": "invaliddata",
     "unauthorised": "unauthorisedrequest",
     "forbidden": "forbidden",
@@ -55,36 +28,122 @@ MINORS: dict[Reason, str] = {
     "busy": "server_busy",
     "internal": "internal_server_error",
 }
-"""The minor codes that the profiles have in common."""
+"""The minor codes of the platform; other profiles say how theirs differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """One way of answering. The defaults are the standard's."""
+
+    name: str
+    prefix: str
+    title: str
+    document: str = "/openapi.json"
+    """Where its OpenAPI document is."""
+    version: str = "1.1"
+    """The version of CASE whose fields it answers."""
+    writes: bool = False
+    """Whether it offers the vendors' operations too: PUT, POST, DELETE and groups."""
+    lists: tuple[str, ...] = ("CFDocuments",)
+    """What can be listed."""
+    both_ids: bool = False
+    """Every entity and link carries ``sourcedId`` beside ``identifier``."""
+    wraps: bool = False
+    """A single object stands under its class name: ``{"CFItem": {…}}``."""
+    package_links: bool = False
+    """Inside a package, items and associations name their document, the document its package."""
+    package_is_document: bool = False
+    """A package says its document's identifier, not its own."""
+    mints: bool = False
+    """Every ``uri`` of what is stored here is its address on this server."""
+    arrays: bool = False
+    """Lists of items and documents are there even when they are empty."""
+    untyped: str | None = None
+    """The CFItemType of an item that has none."""
+    extensions: bool = False
+    """Extensions are shown without being asked for (``?extensions=true``)."""
+    paging: tuple[str, ...] = ()
+    """What a list says beside its entities."""
+    limits: Limits = field(default_factory=lambda: Limits(default=100, maximum=3000))
+    grammar: Grammar = STANDARD
+    code_minor_names: tuple[str, ...] = ("imsx_codeMinor",)
+    """The keys under which an error says its minor codes."""
+    code_minors: Mapping[Reason, str] = field(default_factory=dict)
+    details: bool = False
+    """An error lists its problems under ``imsx_error_details``."""
+
+    def minor(self, reason: Reason) -> str:
+        """The profile's spelling of a reason."""
+        return self.code_minors.get(reason) or MINORS[reason]
+
 
 PLATFORM = Profile(
     name="platform",
     prefix="/case/1.1",
     title="TimeBack platform",
+    writes=True,
+    lists=("CFDocuments", "CFItems", "CFSubjects"),
     both_ids=True,
-    wraps=False,
     package_links=True,
+    # Neither the guide nor the standard asks for a type, but the SDK cannot read an item without.
+    untyped="unknown",
+    extensions=True,
+    paging=("total", "limit", "offset"),
     limits=Limits(default=10, maximum=100),
-    grammar=STANDARD,
     code_minor_names=("imsx_CodeMinor", "imsx_codeMinor"),
-    code_minors={},
     details=True,
 )
 
-PROFILES = (PLATFORM,)
+SDK = replace(
+    PLATFORM,
+    name="sdk",
+    prefix="/ims/case/v1p1",
+    title="TimeBack SDK",
+    wraps=True,
+    package_is_document=True,
+    mints=True,
+    arrays=True,
+    paging=("totalCount", "pageCount", "pageNumber", "offset", "limit"),
+    limits=Limits(default=100, maximum=3000),
+    grammar=FREE,
+    code_minor_names=("imsx_CodeMinor",),
+    code_minors=dict.fromkeys(("bad_selection", "bad_sort", "bad_filter"), "invaliddata"),
+)
+
+# The list of codes is closed: what it has no word for is said with the nearest.
+CLOSED_CODES: dict[Reason, str] = {
+    **dict.fromkeys(("invalid", "bad_filter", "conflict", "too_large"), "invalid_selection_field"),
+    "unsupported": "forbidden",
+}
+
+STANDARD_1_1 = Profile(
+    name="standard",
+    prefix="/1edtech/ims/case/v1p1",
+    title="1EdTech CASE 1.1",
+    document="/discovery/imscasev1p1_openapi3_v1p0.json",
+    code_minors={
+        **CLOSED_CODES,
+        "unauthorised": "unauthorised_request",
+        "invalid_id": "invalid_uuid",
+    },
+)
+
+STANDARD_1_0 = replace(
+    STANDARD_1_1,
+    name="standard-1.0",
+    prefix="/1edtech/ims/case/v1p0",
+    title="1EdTech CASE 1.0",
+    document="/discovery/imscasev1p0_openapi3_v1p0.json",
+    version="1.0",
+    code_minors={
+        **CLOSED_CODES,
+        "unauthorised": "unauthorisedrequest",
+        "invalid_id": "invaliduuid",
+    },
+)
+
+PROFILES = (PLATFORM, SDK, STANDARD_1_1, STANDARD_1_0)
 """The profiles that are served."""
 
-STANDARD_FORM = Profile(
-    name="standard",
-    prefix="",
-    title="1EdTech CASE 1.1",
-    both_ids=False,
-    wraps=False,
-    package_links=False,
-    limits=Limits(default=100, maximum=3000),
-    grammar=STANDARD,
-    code_minor_names=("imsx_codeMinor",),
-    code_minors={},
-    details=False,
-)
-"""The standard's own form, in which packages are exported."""
+EXPORT = replace(STANDARD_1_1, name="export", extensions=True)
+"""The form in which packages are written to files: the standard's own, and whole."""

@@ -1,54 +1,38 @@
-"""From a stored body, which is in the standard's own form, to what a profile answers.
-
-Everything here is a pure function of the body, the profile and this server's address.
-"""
+"""From stored bodies to what a profile answers: single entities, lists, and whole packages."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 from urllib.parse import quote
 
 import orjson
 
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..db.framework import Framework
+from . import shapes
 from .profiles import Profile
+from .shapes import Body
 
-Body: TypeAlias = dict[str, Any]
+Nodes: TypeAlias = Callable[[set[str]], Awaitable[Mapping[str, str]]]
+"""Which of these identifiers are stored here, and among what: {identifier: "CFItems"}."""
 
 PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS: "CFDocumentURI"}
 """The links to what contains an entity, which the standard leaves out inside a package."""
 
-DERIVED = {"hierarchyCode": None, "description": "title", "licenseText": "uri"}
-"""Required fields that a definition registered from a link lacks, and what says the same; a code
-that nobody has given is empty."""
 
-
-def _complete(resource: Resource, node: Body) -> None:
-    """Fill in what every definition must say (CASE 1.1 information model)."""
-    fields = resource.schema.model_fields
-    for name, source in DERIVED.items():
-        if name in fields and fields[name].is_required() and name not in node:
-            node[name] = node[source] if source else ""
-
-
-def both_ids(node: Body) -> Body:
-    """A body in which every entity and link says ``sourcedId`` beside ``identifier``."""
-    answer: Body = {}
-    if "identifier" in node:
-        answer["identifier"] = answer["sourcedId"] = node["identifier"]
-    for name, value in node.items():
-        if name == "extensions":
-            answer[name] = value
-        elif isinstance(value, dict):
-            answer[name] = both_ids(value)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            answer[name] = [both_ids(part) for part in value]
-        else:
-            answer[name] = value
-    return answer
+async def nowhere(_: set[str]) -> Mapping[str, str]:
+    """For profiles that leave every uri as it is."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -57,51 +41,131 @@ class Renderer:
 
     profile: Profile
     base_url: str
+    nodes: Nodes = nowhere
+    extensions: bool = False
+    """Whether they were asked for."""
 
-    def entity(self, resource: Resource, body: str) -> Body:
+    async def entities(self, resource: Resource, bodies: Iterable[str]) -> list[Body]:
+        """Entities that stand alone."""
+        nodes: list[Body] = [orjson.loads(body) for body in bodies]
+        return await self._shape(resource, nodes)
+
+    async def entity(self, resource: Resource, body: str) -> Body:
         """An entity that stands alone."""
-        node: Body = orjson.loads(body)
-        if resource is DOCUMENTS and "CFPackageURI" not in node:
-            node["CFPackageURI"] = self._package_link(node)
-        if resource in DEFINITIONS:
-            _complete(resource, node)
-        return both_ids(node) if self.profile.both_ids else node
+        (node,) = await self.entities(resource, [body])
+        return node
 
-    def packed(self, resource: Resource, body: str) -> Body:
-        """An entity inside its package."""
+    async def packed(self, resource: Resource, bodies: Iterable[str]) -> list[Body]:
+        """Entities inside their package."""
+        nodes: list[Body] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
-            return self.entity(resource, body)
-        node: Body = orjson.loads(body)
-        node.pop(PACKAGE_LINKS.get(resource, ""), None)
-        if resource in DEFINITIONS:
-            _complete(resource, node)
-        return both_ids(node) if self.profile.both_ids else node
+            return await self._shape(resource, nodes)
+        link = PACKAGE_LINKS.get(resource, "")
+        for node in await self._shape(resource, nodes):
+            node.pop(link, None)
+        return nodes
 
     def single(self, name: str, body: Body) -> Body:
         """A whole answer that is one object."""
         return {name: body} if self.profile.wraps else body
 
-    def _package_link(self, document: Body) -> Body:
-        identifier = document["identifier"]
-        path = f"{self.profile.prefix}/CFPackages/{quote(identifier, safe='')}"
-        return {
-            "title": document["title"],
-            "identifier": identifier,
-            "uri": f"{self.base_url}{path}",
-        }
+    @property
+    def _address(self) -> str:
+        return self.base_url + self.profile.prefix
+
+    async def _shape(self, resource: Resource, nodes: list[Body]) -> list[Body]:
+        """The bodies as the profile answers them."""
+        profile, here = self.profile, await self._here(resource, nodes)
+        for node in nodes:
+            self._name_package(resource, node)
+            shapes.complete(resource, node)
+            shapes.fill(resource, node, profile.untyped)
+            if not (profile.extensions or self.extensions):
+                shapes.hide_extensions(node)
+            if profile.version == "1.0":
+                shapes.as_1_0(resource, node)
+            if profile.arrays:
+                shapes.list_always(resource, node)
+            if profile.mints:
+                shapes.mint(resource, node, self._address, here)
+        return [shapes.both_ids(node) for node in nodes] if profile.both_ids else nodes
+
+    async def _here(self, resource: Resource, nodes: list[Body]) -> Mapping[str, str]:
+        if resource is not ASSOCIATIONS or not self.profile.mints:
+            return {}
+        return await self.nodes({end for node in nodes for end in shapes.node_identifiers(node)})
+
+    def _name_package(self, resource: Resource, node: Body) -> None:
+        """The link that a document uploaded without one has to its package."""
+        if resource is DOCUMENTS and "CFPackageURI" not in node:
+            identifier = node["identifier"]
+            uri = f"{self._address}/CFPackages/{quote(identifier, safe='')}"
+            link = {"title": node["title"], "identifier": identifier, "uri": uri}
+            node["CFPackageURI"] = link
+
+    def package_identifier(self, framework: Framework) -> str:
+        """What the package is called."""
+        if self.profile.package_is_document:
+            return framework.document_identifier
+        return framework.package_identifier
 
     async def package(
         self, framework: Framework, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
         """A CFPackage as JSON, piece by piece."""
+        inside = replace(self, nodes=framework.nodes)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         before = b""
-        async for name, value in self._members(framework, fields):
-            yield before + orjson.dumps(name) + b":"
-            async for piece in value:
+        for name, value in inside._members(framework).items():  # noqa: SLF001  its own kind
+            if fields is None or name in fields:
+                yield before + orjson.dumps(name) + b":"
+                async for piece in value:
+                    yield piece
+                before = b","
+        yield b"}}" if self.profile.wraps else b"}"
+
+    def _members(self, framework: Framework) -> dict[str, AsyncIterator[bytes]]:
+        """The names and values of a CFPackage."""
+        members: dict[str, AsyncIterator[bytes]] = {}
+        if self.profile.both_ids:
+            for name in ("identifier", "sourcedId"):
+                members[name] = _whole(orjson.dumps(self.package_identifier(framework)))
+        members["CFDocument"] = self._document(framework)
+        for resource in (ITEMS, ASSOCIATIONS):
+            members[resource.plural] = self._list(framework, resource)
+        members["CFDefinitions"] = self._definitions(framework)
+        members["CFRubrics"] = self._list(framework, RUBRICS)
+        if framework.extensions and self._shows_extensions:
+            members["extensions"] = _whole(framework.extensions.encode())
+        return members
+
+    @property
+    def _shows_extensions(self) -> bool:
+        asked = self.profile.extensions or self.extensions
+        return asked and self.profile.version != "1.0"
+
+    async def _document(self, framework: Framework) -> AsyncIterator[bytes]:
+        (document,) = await self.packed(DOCUMENTS, [framework.document])
+        yield orjson.dumps(document)
+
+    async def _list(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
+        before = b"["
+        async for bodies in framework.bodies(resource):
+            # One dump of the whole batch, less its brackets, joins it to the ones before.
+            yield before + orjson.dumps(await self.packed(resource, bodies))[1:-1]
+            before = b","
+        yield b"[]" if before == b"[" else b"]"
+
+    async def _definitions(self, framework: Framework) -> AsyncIterator[bytes]:
+        before = b"{"
+        for resource in DEFINITIONS:
+            yield before + orjson.dumps(resource.plural) + b":"
+            async for piece in self._list(framework, resource):
                 yield piece
             before = b","
-        yield b"}}" if self.profile.wraps else b"}"
+        if framework.definition_extensions and self._shows_extensions:
+            yield b',"extensions":' + framework.definition_extensions.encode()
+        yield b"}"
 
     def with_groups(
         self, head: Body, content: Iterator[bytes], fields: Sequence[str] | None
@@ -114,45 +178,6 @@ class Renderer:
             yield b',"structuredContent":' if wanted else b'"structuredContent":'
             yield from content
         yield b"}}" if self.profile.wraps else b"}"
-
-    async def _members(
-        self, framework: Framework, fields: Sequence[str] | None
-    ) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
-        """The names and values of a CFPackage that were asked for."""
-        members: dict[str, AsyncIterator[bytes]] = {}
-        if self.profile.both_ids:
-            for name in ("identifier", "sourcedId"):
-                members[name] = _whole(orjson.dumps(framework.package_identifier))
-        document = self.packed(DOCUMENTS, framework.document)
-        members["CFDocument"] = _whole(orjson.dumps(document))
-        for resource in (ITEMS, ASSOCIATIONS):
-            members[resource.plural] = self._list(framework, resource)
-        members["CFDefinitions"] = self._definitions(framework)
-        members["CFRubrics"] = self._list(framework, RUBRICS)
-        if framework.extensions:
-            members["extensions"] = _whole(framework.extensions.encode())
-        for name, value in members.items():
-            if fields is None or name in fields:
-                yield name, value
-
-    async def _list(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
-        before = b"["
-        async for bodies in framework.bodies(resource):
-            # One dump of the whole batch, less its brackets, joins it to the ones before.
-            yield before + orjson.dumps([self.packed(resource, body) for body in bodies])[1:-1]
-            before = b","
-        yield b"[]" if before == b"[" else b"]"
-
-    async def _definitions(self, framework: Framework) -> AsyncIterator[bytes]:
-        before = b"{"
-        for resource in DEFINITIONS:
-            yield before + orjson.dumps(resource.plural) + b":"
-            async for piece in self._list(framework, resource):
-                yield piece
-            before = b","
-        if framework.definition_extensions:
-            yield b',"extensions":' + framework.definition_extensions.encode()
-        yield b"}"
 
 
 async def _whole(value: bytes) -> AsyncIterator[bytes]:

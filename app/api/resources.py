@@ -19,7 +19,7 @@ from .profiles import Profile
 def _storable(identifier: str) -> str:
     """Postgres cannot even be asked for a NUL character."""
     if "\x00" in identifier:
-        raise NotFound("no identifier holds a NUL character")
+        raise NotFound("entity", identifier)
     return identifier
 
 
@@ -34,7 +34,7 @@ def resource_routes(profile: Profile) -> APIRouter:
     """One entity of every resource type, and a list of those types that have one."""
     router = APIRouter()
     for resource in RESOURCES:
-        if resource.listed:
+        if resource.plural in profile.lists:
             _add_list(router, resource, profile)
         add = _add_set if resource.answers == "set" else _add_single
         add(router, resource, profile)
@@ -47,13 +47,13 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
         query = params.read(asked, resource.schema, limits=profile.limits, grammar=profile.grammar)
         found = await listing.page(services(request).database, resource, query)
         render = renderer(request, profile)
-        bodies = [render.entity(resource, body) for body in found.bodies]
-        if query.fields is not None:
-            bodies = [page.select(body, query.fields) for body in bodies]
-        paging = {"total": found.total, "limit": query.limit, "offset": query.offset}
+        entities = await render.entities(resource, found.bodies)
+        chosen = [page.select(entity, query.fields) for entity in entities]
+        paging = page.paging(query, found.total)
+        said = {name: paging[name] for name in profile.paging}
         url = render.base_url + request.url.path
         headers = page.headers(url, asked, query, found.total)
-        return answer({resource.plural: bodies, **paging}, headers=headers)
+        return answer({resource.plural: chosen, **said}, headers=headers)
 
     router.add_api_route(
         f"/{resource.plural}",
@@ -63,10 +63,12 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
         responses=docs.responses(
             200,
             "One page; X-Total-Count and Link say how to go on.",
-            docs.json_content(docs.page_of(resource.plural, docs.ref(resource.name))),
+            docs.json_content(
+                docs.page_of(resource.plural, docs.ref(resource.name), profile.paging)
+            ),
             400,
         ),
-        openapi_extra={"parameters": docs.list_parameters(profile.limits)},
+        openapi_extra={"parameters": docs.list_parameters(profile)},
     )
 
 
@@ -75,13 +77,12 @@ def _add_single(router: APIRouter, resource: Resource, profile: Profile) -> None
         fields = params.read_selection(request.query_params.multi_items(), resource.schema)
         (body,) = await store.get(services(request).database, resource, identifier)
         render = renderer(request, profile)
-        entity = render.entity(resource, body)
-        chosen = entity if fields is None else page.select(entity, fields)
-        return answer(render.single(resource.name, chosen))
+        entity = page.select(await render.entity(resource, body), fields)
+        return answer(render.single(resource.name, entity))
 
     schema = docs.ref(resource.name)
     content = docs.wrapped(resource.name, schema) if profile.wraps else schema
-    _add_get(router, resource, read_one, f"One {resource.name}", content)
+    _add_get(router, (resource, profile), read_one, f"One {resource.name}", content)
 
 
 def _add_set(router: APIRouter, resource: Resource, profile: Profile) -> None:
@@ -89,24 +90,27 @@ def _add_set(router: APIRouter, resource: Resource, profile: Profile) -> None:
         fields = params.read_selection(request.query_params.multi_items(), resource.schema)
         found = await store.get(services(request).database, resource, identifier)
         render = renderer(request, profile)
-        entities = [render.entity(resource, body) for body in found]
-        if fields is not None:
-            entities = [page.select(entity, fields) for entity in entities]
-        return answer({resource.plural: entities})
+        entities = await render.entities(resource, found)
+        return answer({resource.plural: [page.select(entity, fields) for entity in entities]})
 
     summary = f"One {resource.name}, then those whose hierarchyCode continues its own"
     content = docs.wrapped(resource.plural, docs.ref(resource.name), many=True)
-    _add_get(router, resource, read_set, summary, content)
+    _add_get(router, (resource, profile), read_set, summary, content)
 
 
 def _add_get(
-    router: APIRouter, resource: Resource, handler: Any, summary: str, content: docs.Schema
+    router: APIRouter,
+    route: tuple[Resource, Profile],
+    handler: Any,
+    summary: str,
+    content: docs.Schema,
 ) -> None:
+    resource, profile = route
     router.add_api_route(
         f"/{resource.plural}/{{sourcedId}}",
         handler,
         name=f"get{resource.name}",
         summary=summary,
         responses=docs.responses(200, summary, docs.json_content(content), 400, 404),
-        openapi_extra={"parameters": [docs.FIELDS_PARAMETER]},
+        openapi_extra={"parameters": docs.entity_parameters(profile)},
     )

@@ -16,6 +16,12 @@ ASSOCIATION_TYPES = (
 )
 """How an origin may relate to a destination; ``ext:`` names add to the list."""
 
+RELATED = "isRelatedTo"
+"""What a reader takes a type for that it does not know."""
+
+ASSOCIATION_TYPES_1_0 = frozenset(ASSOCIATION_TYPES) - {"isTranslationOf"}
+"""The types of CASE 1.0, whose list was closed."""
+
 TARGET_TYPES = ("CASE",)
 """What a node may be; ``ext:`` names are nodes that do not live in a CASE server."""
 

@@ -7,6 +7,7 @@ gets ``Unavailable``, not a stack trace and not a long wait.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
+log = logging.getLogger("case_server")
+
 Result = TypeVar("Result")
 
 SECONDS_TO_WAIT = 2.0
@@ -36,6 +39,8 @@ AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
+    # What a connection says that was cut off while it was being used.
+    asyncpg.InternalClientError,
 )
 """What says that Postgres cannot serve now, though the request may be fine."""
 
@@ -59,6 +64,7 @@ def _unavailable_on(*errors: type[Exception]) -> Iterator[None]:
     except asyncpg.DataError:
         raise
     except errors as error:
+        log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
         raise Unavailable(
             f"the database cannot answer now ({type(error).__name__}); try again",
             headers={"Retry-After": "1"},

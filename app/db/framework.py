@@ -27,7 +27,7 @@ from . import tables
 from .database import Database
 from .parts import table_of
 from .statement import Statement
-from .visible import body_of, live, visible
+from .visible import body_of, known_nodes, live, visible
 
 if TYPE_CHECKING:
     from .database import Connection
@@ -57,6 +57,13 @@ class Framework:
         while batch := await cursor.fetch(BATCH):
             yield [record["body"] for record in batch]
 
+    async def nodes(self, identifiers: set[str]) -> dict[str, str]:
+        """Which of these are stored here, and among what: {identifier: "CFItems"}."""
+        statement = known_nodes()
+        arguments = statement.arguments({"identifiers": list(identifiers)})
+        found = await self.connection.fetch(statement.sql, *arguments)
+        return {record["identifier"]: record["plural"] for record in found}
+
 
 @asynccontextmanager
 async def open_framework(database: Database, identifier: str) -> AsyncIterator[Framework]:
@@ -66,7 +73,7 @@ async def open_framework(database: Database, identifier: str) -> AsyncIterator[F
         arguments = statement.arguments({"identifier": identifier})
         found = await connection.fetchrow(statement.sql, *arguments)
         if not found:
-            raise NotFound(f"no CFPackage has the identifier {identifier!r}, nor has a CFDocument")
+            raise NotFound("CFPackage or CFDocument", identifier)
         yield Framework(connection=connection, **found)
 
 

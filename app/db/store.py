@@ -35,7 +35,7 @@ from ..errors import Conflict, InvalidData, NotFound, Problem
 from . import parts, tables
 from .database import Database
 from .statement import Statement
-from .visible import associations_of_item, live, one
+from .visible import associations_of_item, known_nodes, live, one
 
 if TYPE_CHECKING:
     import asyncpg
@@ -50,7 +50,7 @@ async def get(database: Database, resource: Resource, identifier: str) -> list[s
     """
     found = await database.rows(one(resource), identifier=identifier)
     if not found:
-        raise NotFound(f"no {resource.name} has the identifier {identifier!r}")
+        raise NotFound(resource.name, identifier)
     return [record["body"] for record in found]
 
 
@@ -59,6 +59,12 @@ async def item_with_associations(database: Database, identifier: str) -> tuple[s
     (item,) = await get(database, ITEMS, identifier)
     found = await database.rows(associations_of_item(), identifier=identifier)
     return item, [record["body"] for record in found]
+
+
+async def nodes(database: Database, identifiers: set[str]) -> dict[str, str]:
+    """Which of these are stored here, and among what: {identifier: "CFItems"}."""
+    found = await database.rows(known_nodes(), identifiers=list(identifiers))
+    return {record["identifier"]: record["plural"] for record in found}
 
 
 async def put_document(database: Database, document: CFDocument, under: str = "") -> None:
@@ -122,7 +128,7 @@ def _unknown(path: str, kind: str, identifier: str) -> Problem:
 async def delete_association(database: Database, identifier: str) -> None:
     """Remove an association for good. Raises ``NotFound``."""
     if not await database.row(_delete_association(), identifier=identifier):
-        raise NotFound(f"no {ASSOCIATIONS.name} has the identifier {identifier!r}")
+        raise NotFound(ASSOCIATIONS.name, identifier)
 
 
 async def _put(

@@ -124,7 +124,7 @@ def _may_write(package: Package, mode: Mode, known: list[Any]) -> bool:
     """Whether the document is new; raises when the mode does not allow what would happen."""
     identifier = package.document_identifier
     if mode == "replace" and not known:
-        raise NotFound(f"no CFDocument has the identifier {identifier!r}: POST its package first")
+        raise NotFound("CFDocument", identifier, "POST its package first")
     created = not (known and known[0]["live"])
     if mode == "create" and not created:
         raise Conflict(f"the document {identifier!r} exists: PUT its package to replace it")

@@ -14,15 +14,17 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    literal,
     literal_column,
     or_,
     select,
     true,
     union,
+    union_all,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
-from ..case.resources import RUBRICS, Resource
+from ..case.resources import DOCUMENTS, ITEMS, RUBRICS, Resource
 from . import tables
 from .parts import table_of
 from .statement import Statement
@@ -130,3 +132,17 @@ def associations_of_item() -> Statement:
         .where(table.c.identifier.in_(either), visible(table))
         .order_by(table.c.ordinal)
     )
+
+
+@cache
+def known_nodes() -> Statement:
+    """Which of some identifiers are live items or documents: rows (identifier, plural)."""
+    asked = bindparam("identifiers", type_=ARRAY(Text))
+    tables_of_nodes = [(table_of(resource), resource.plural) for resource in (ITEMS, DOCUMENTS)]
+    found = [
+        select(table.c.identifier, literal(plural).label("plural")).where(
+            table.c.identifier == func.any(asked), live(table)
+        )
+        for table, plural in tables_of_nodes
+    ]
+    return Statement(union_all(*found))

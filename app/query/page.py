@@ -18,6 +18,18 @@ def select(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, An
     return {name: value for name, value in body.items() if name in fields}
 
 
+def paging(query: Query, total: int) -> dict[str, int]:
+    """What a list may say beside its entities, in the names of all the conventions."""
+    return {
+        "total": total,
+        "totalCount": total,
+        "pageCount": -(-total // query.limit),
+        "pageNumber": query.offset // query.limit + 1,
+        "limit": query.limit,
+        "offset": query.offset,
+    }
+
+
 def headers(
     url: str,
     params: Iterable[tuple[str, str]],

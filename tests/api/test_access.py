@@ -58,7 +58,9 @@ PUBLIC = {
 
 Token = Callable[..., Awaitable[str]]
 
-each_profile = pytest.mark.parametrize("prefix", [profile.prefix for profile in PROFILES])
+WRITERS = [profile for profile in PROFILES if profile.writes]
+
+each_profile = pytest.mark.parametrize("prefix", [profile.prefix for profile in WRITERS])
 each_route = pytest.mark.parametrize(
     ("method", "path", "scope"), ROUTES, ids=[f"{method} {path}" for method, path, _ in ROUTES]
 )

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from case_server.api.profiles import Profile
+from case_server.api.profiles import PROFILES, Profile
 from case_server.db import schema
 from case_server.db.database import Database, dsn
 from case_server.main import create_app
@@ -150,7 +150,7 @@ async def test_database_away(
                 answer = await client.get(where)
                 assert answer.status_code == 503
                 assert answer.headers["Retry-After"]
-                assert_status_info(answer, profile)
+                assert_status_info(answer, profile if where == path else PROFILES[0])
             assert (await client.get("/health")).status_code == 200
             await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             assert (await client.get("/ready")).status_code == 200

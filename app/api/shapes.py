@@ -1,0 +1,143 @@
+"""What a profile does to a stored body, one pure step at a time.
+
+Bodies are stored in the standard's own form; each function here takes a body that nobody else
+holds, changes it, and leaves ``extensions`` as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from ..case.resources import (
+    ASSOCIATIONS,
+    CONCEPTS,
+    DEFINITIONS,
+    DOCUMENTS,
+    GROUPINGS,
+    ITEM_TYPES,
+    ITEMS,
+    LICENSES,
+    SUBJECTS,
+    Resource,
+)
+from ..case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
+
+Body: TypeAlias = dict[str, Any]
+
+DERIVED = {"hierarchyCode": None, "description": "title", "licenseText": "uri"}
+"""Required fields that a definition registered from a link lacks, and what says the same; a code
+that nobody has given is empty."""
+
+ARRAYS = {
+    DOCUMENTS: ("subject", "subjectURI"),
+    ITEMS: ("conceptKeywords", "subject", "subjectURI", "educationLevel"),
+}
+
+NEW_IN_1_1 = {
+    DOCUMENTS: ("frameworkType", "caseVersion"),
+    ITEMS: ("subject", "subjectURI"),
+    ASSOCIATIONS: ("notes",),
+}
+
+NODES = ("originNodeURI", "destinationNodeURI")
+
+LINKS = {
+    "CFDocumentURI": DOCUMENTS.plural,
+    "CFPackageURI": "CFPackages",
+    "subjectURI": SUBJECTS.plural,
+    "conceptKeywordsURI": CONCEPTS.plural,
+    "CFItemTypeURI": ITEM_TYPES.plural,
+    "licenseURI": LICENSES.plural,
+    "CFAssociationGroupingURI": GROUPINGS.plural,
+}
+"""Links to what is always stored here, and where it is answered."""
+
+
+def complete(resource: Resource, node: Body) -> None:
+    """Fill in what every definition must say (CASE 1.1 information model)."""
+    if resource not in DEFINITIONS:
+        return
+    fields = resource.schema.model_fields
+    for name, source in DERIVED.items():
+        if name in fields and fields[name].is_required() and name not in node:
+            node[name] = node[source] if source else ""
+
+
+def fill(resource: Resource, node: Body, untyped: str | None) -> None:
+    """The type that an item must have."""
+    if untyped and resource is ITEMS:
+        node.setdefault("CFItemType", untyped)
+
+
+def list_always(resource: Resource, node: Body) -> None:
+    """Lists that are there even when they are empty."""
+    for name in ARRAYS.get(resource, ()):
+        node.setdefault(name, [])
+
+
+def mint(resource: Resource, node: Body, base: str, here: Mapping[str, str]) -> None:
+    """Give everything that is stored here its address on this server.
+
+    ``base`` is the address of the profile; ``here`` says which nodes of an association are stored
+    here, and among what: others keep the uri they came with.
+    """
+
+    def address(plural: str, identifier: str) -> str:
+        return f"{base}/{plural}/{quote(identifier, safe='')}"
+
+    node["uri"] = address(resource.plural, node["identifier"])
+    for name, plural in LINKS.items():
+        value = node.get(name, ())
+        for link in value if isinstance(value, list) else [value] if value else ():
+            link["uri"] = address(plural, link["identifier"])
+    for name in NODES:
+        end = node.get(name)
+        if end and end["identifier"] in here:
+            end["uri"] = address(here[end["identifier"]], end["identifier"])
+
+
+def node_identifiers(node: Body) -> Iterator[str]:
+    """The identifiers of the two ends of an association."""
+    yield from (node[name]["identifier"] for name in NODES if name in node)
+
+
+def hide_extensions(node: Any) -> None:
+    """Take out every ``extensions``, at whatever depth."""
+    if isinstance(node, dict):
+        node.pop("extensions", None)
+        for part in node.values():
+            hide_extensions(part)
+    elif isinstance(node, list):
+        for part in node:
+            hide_extensions(part)
+
+
+def as_1_0(resource: Resource, node: Body) -> None:
+    """Take away what CASE 1.1 added: fields, target types, and kinds of association."""
+    hide_extensions(node)
+    for name in NEW_IN_1_1.get(resource, ()):
+        node.pop(name, None)
+    for name in NODES:
+        node.get(name, {}).pop("targetType", None)
+    # The 1.1 implementation guide reads a type it does not know as a relation.
+    if resource is ASSOCIATIONS and node["associationType"] not in ASSOCIATION_TYPES_1_0:
+        node["associationType"] = RELATED
+
+
+def both_ids(node: Body) -> Body:
+    """A body in which every entity and link says ``sourcedId`` beside ``identifier``."""
+    answer: Body = {}
+    if "identifier" in node:
+        answer["identifier"] = answer["sourcedId"] = node["identifier"]
+    for name, value in node.items():
+        if name == "extensions":
+            answer[name] = value
+        elif isinstance(value, dict):
+            answer[name] = both_ids(value)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            answer[name] = [both_ids(part) for part in value]
+        else:
+            answer[name] = value
+    return answer
