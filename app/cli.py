@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
 
 import click
 import httpx
@@ -22,6 +23,7 @@ from .db.database import Database
 from .db.framework import open_framework
 from .db.upload import Written, write_package
 from .errors import CaseServerError, StartupError
+from .sample import sample as sample_framework
 from .serving import ready_database
 from .serving import serve as serve_until_stopped
 from .settings import Settings
@@ -78,7 +80,8 @@ def main() -> None:
 
     \b
     case-server serve                   start it; needs nothing else
-    case-server import framework.json   load a framework, also while it runs
+    case-server import --sample         load a framework to look at
+    case-server import framework.json   load one of your own, also while it runs
     case-server export DOCUMENT_ID      write it out again
 
     Every setting is an environment variable CASE_SERVER_…; flags override them.
@@ -127,18 +130,56 @@ def migrate(database_url: str | None) -> None:
 
 
 @main.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.File("rb"), metavar="FILE...")
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.option("--sample", is_flag=True, help="Load the sample framework that comes with this.")
+@click.option("--token", "access_token", help="Access token to send to URLs.")
 @database_option
-def import_packages(files: tuple[BinaryIO, ...], database_url: str | None) -> None:
-    """Load CASE packages: JSON files as GET CFPackages answers them, or - for standard input.
+def import_packages(
+    sources: tuple[str, ...], *, sample: bool, access_token: str | None, database_url: str | None
+) -> None:
+    """Load CASE packages.
 
-    Each file is one transaction: its document, items and associations become exactly what the
-    file says. A file that is not valid is refused with every reason, and nothing of it is stored;
-    the others are loaded. Exits with 1 when one was refused.
+    A SOURCE is a JSON file as GET CFPackages answers it, the URL of a CFPackage on a CASE server,
+    or - for standard input.
+
+    Each is one transaction: its document, items and associations become exactly what the source
+    says. One that is not valid is refused with every reason, and nothing of it is stored; the
+    others are loaded. Exits with 1 when one was refused.
     """
+    readers = [_Source(name, partial(_read, name, access_token)) for name in sources]
+    if sample:
+        readers.append(_Source("the sample", sample_framework))
+    if not readers:
+        raise click.UsageError("name a SOURCE, or --sample")
     with ready_database(_settings(database_url=database_url)) as settings:
-        loaded = asyncio.run(_with_database(settings, lambda database: _load(database, files)))
+        loaded = asyncio.run(_with_database(settings, lambda database: _load(database, readers)))
     sys.exit(0 if loaded else 1)
+
+
+class _Source(NamedTuple):
+    """Where a package comes from."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def _read(name: str, access_token: str | None) -> bytes:
+    """What a source holds; ``StartupError`` says why it cannot be read."""
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read()
+        if name.startswith(("http://", "https://")):
+            headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
+            return httpx.get(name, headers=headers, timeout=60).raise_for_status().content
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise StartupError(f"cannot be read: {error.strerror}") from error
+    except httpx.HTTPStatusError as error:
+        raise StartupError(
+            f"answered {error.response.status_code}: {error.response.text}"
+        ) from error
+    except httpx.HTTPError as error:
+        raise StartupError(f"cannot be read: {error}") from error
 
 
 async def _with_database(
@@ -148,22 +189,22 @@ async def _with_database(
         return await work(database)
 
 
-async def _load(database: Database, files: tuple[BinaryIO, ...]) -> bool:
-    """Load each file; whether all of them could be."""
+async def _load(database: Database, sources: Iterable[_Source]) -> bool:
+    """Load each source; whether all of them could be."""
     loaded = True
-    for file in files:
-        start, progress = time.monotonic(), _Progress(file.name)
+    for source in sources:
+        start, progress = time.monotonic(), _Progress(source.name)
         try:
             progress("reading")
-            package = read_package(file.read())
+            package = read_package(source.read())
             written = await write_package(database, package, progress=progress)
-        except CaseServerError as error:
+        except (CaseServerError, StartupError) as error:
             progress.end()
             loaded = False
-            _report(file.name, error)
+            _report(source.name, error)
         else:
             progress.end()
-            _summarise(file.name, package, written, time.monotonic() - start)
+            _summarise(source.name, package, written, time.monotonic() - start)
     return loaded
 
 
@@ -192,10 +233,10 @@ def _summarise(name: str, package: Package, written: Written, seconds: float) ->
     )
 
 
-def _report(name: str, error: CaseServerError) -> None:
-    """Every reason why a file was refused."""
-    if not error.problems:
-        click.echo(f"{name}: refused: {error.description}", err=True)
+def _report(name: str, error: CaseServerError | StartupError) -> None:
+    """Every reason why a source was refused."""
+    if isinstance(error, StartupError) or not error.problems:
+        click.echo(f"{name}: refused: {error}", err=True)
         return
     count = len(error.problems)
     click.echo(f"{name}: refused, {count:,} problem{'s' if count > 1 else ''}:", err=True)

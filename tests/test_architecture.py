@@ -14,7 +14,7 @@ APP = ROOT / "app"
 
 LAYERS = (
     {"errors", "settings"},
-    {"case"},
+    {"case", "sample"},
     {"query"},
     {"db"},
     {"auth"},

@@ -9,7 +9,9 @@ from typing import Any
 
 import factories
 import pytest
-from live import run
+from live import run, serving
+
+from case_server.sample import SAMPLE_DOCUMENT_ID, sample
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +121,55 @@ def test_import_again(data_dir: Path, tmp_path: Path) -> None:
 
 def test_file_that_is_not_there(data_dir: Path) -> None:
     ran = run("import", "nowhere.json", data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "nowhere.json: refused: cannot be read: No such file" in ran.stderr
+    ran = run("import", data_dir=data_dir)
     assert ran.returncode == 2
-    assert "nowhere.json" in ran.stderr
+    assert "--sample" in ran.stderr
+
+
+def test_sample(data_dir: Path) -> None:
+    ran = run("import", "--sample", data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    exported = run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir)
+    sent, got = json.loads(sample()), json.loads(exported.stdout)
+    del sent["CFDocument"]["CFPackageURI"]
+    for entity in sent["CFItems"] + sent["CFAssociations"]:
+        entity.pop("CFDocumentURI", None)
+    assert {name: in_order(part) for name, part in got.items()} == {
+        name: in_order(part) for name, part in sent.items()
+    }
+
+
+def in_order(part: Any) -> Any:
+    """Lists of definitions in one order: shared ones keep the order of who came first."""
+    if isinstance(part, dict) and "CFItemTypes" in part:
+        return {
+            name: sorted(one, key=lambda each: str(each["identifier"]))
+            if isinstance(one, list)
+            else one
+            for name, one in part.items()
+        }
+    return part
+
+
+def test_second_server_reads_from_the_first(tmp_path: Path) -> None:
+    """By URL, through the standard's profile: both end with the same framework."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("import", "--sample", data_dir=first).returncode == 0
+    with serving(first) as server:
+        prefix = f"{server.base_url}/1edtech/ims/case/v1p1"
+        url = f"{prefix}/CFPackages/{SAMPLE_DOCUMENT_ID}?extensions=true"
+        ran = run("import", url, data_dir=second)
+        assert ran.returncode == 1
+        assert "answered 401" in ran.stderr
+        ran = run("import", url, "--token", server.token(), data_dir=second)
+        assert ran.returncode == 0, ran.stderr
+    ours, theirs = (
+        run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir).stdout for data_dir in (first, second)
+    )
+    assert json.loads(ours) == json.loads(theirs)
+    assert "CFRubrics" in ours
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "import", "export", "token"])

@@ -1,22 +1,25 @@
 """Bytes that a client sent, read into a class of the model, or refused with every problem.
 
-A body may be bare or wrapped (``{"item": {…}}``), and may say ``sourcedId`` for ``identifier``.
+A body may be bare or wrapped (``{"item": {…}}``), and may use the spellings of TimeBack's SDK:
+``sourcedId`` for ``identifier``, ``cfItemType`` for ``CFItemType``, and ``licenseUri``, a text, for
+the link ``licenseURI``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import ValidationError, create_model
 from pydantic_core import from_json, to_json
 
 from ..errors import BadRequest, InvalidData, Problem
 from .model import CaseObject
-from .types import PATTERN_MESSAGES
+from .types import PATTERN_MESSAGES, URI_PATTERN
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -63,33 +66,51 @@ def _validate(schema: type[Read], raw: bytes) -> Read:
         return schema.model_validate_json(raw)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True)
-    if not any(detail["loc"][-1:] == ("sourcedId",) for detail in details):
+    if not any(detail["loc"] and detail["loc"][-1] in SPELLINGS for detail in details):
         raise _refusal(schema, details)
-    # Most bodies say identifier, so the other spelling is looked for only when one was met.
+    # Most bodies use the standard's spelling, so others are looked for only when one was met.
     tree = from_json(raw)
-    if differing := list(_say_identifier(tree, "")):
-        raise InvalidData("the body names an entity in two ways", problems=differing)
+    if differing := list(_respell(tree, "")):
+        raise InvalidData("the body says one thing in two ways", problems=differing)
     try:
         return schema.model_validate_json(to_json(tree, inf_nan_mode="constants"))
     except ValidationError as error:
         raise _refusal(schema, error.errors(include_url=False)) from None
 
 
-def _say_identifier(value: Any, path: str) -> Iterator[Problem]:
-    """Turn each ``sourcedId`` into ``identifier``, and yield those that contradict one."""
+def _license_link(value: Any) -> Any:
+    """A licence named by a text, as the link it stands for; the same text is the same licence."""
+    if not isinstance(value, str):
+        return value
+    identifier = str(uuid5(NAMESPACE_URL, value))
+    uri = value if re.match(URI_PATTERN, value) else f"urn:uuid:{identifier}"
+    return {"title": value, "identifier": identifier, "uri": uri}
+
+
+SPELLINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "sourcedId": ("identifier", lambda value: value),
+    "cfItemType": ("CFItemType", lambda value: value),
+    "licenseUri": ("licenseURI", _license_link),
+}
+"""Other names that fields go by, and what their values mean."""
+
+
+def _respell(value: Any, path: str) -> Iterator[Problem]:
+    """Say everything in the standard's names, and yield what contradicts itself."""
     if isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _say_identifier(part, f"{path}[{index}]")
+            yield from _respell(part, f"{path}[{index}]")
     if not isinstance(value, dict):
         return
-    if "sourcedId" in value:
-        sourced = value.pop("sourcedId")
-        if value.setdefault("identifier", sourced) != sourced:
-            message = f"differs from identifier, which is {value['identifier']!r}"
-            yield Problem(path=f"{path}.sourcedId".lstrip("."), message=message)
+    for other, (name, meaning) in SPELLINGS.items():
+        if other in value:
+            meant = meaning(value.pop(other))
+            if value.setdefault(name, meant) != meant:
+                message = f"differs from {name}, which is {value[name]!r}"
+                yield Problem(path=f"{path}.{other}".lstrip("."), message=message)
     for name, part in value.items():
         if name != "extensions":
-            yield from _say_identifier(part, f"{path}.{name}")
+            yield from _respell(part, f"{path}.{name}")
 
 
 def _refusal(schema: type[CaseObject], details: list[ErrorDetails]) -> BadRequest | InvalidData:

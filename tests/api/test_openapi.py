@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from case_server.api import examples
-from case_server.api.profiles import PROFILES
+from case_server.api.profiles import PROFILES, Profile
 
 METHODS = {"get", "put", "post", "delete"}
 
@@ -133,6 +134,26 @@ async def test_examples_of_puts_work(client: httpx.AsyncClient) -> None:
     ):
         answer = await client.put(f"{prefix}/{path}", json=body)
         assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+async def test_every_profile_has_a_valid_document(
+    anonymous: httpx.AsyncClient, profile: Profile
+) -> None:
+    answer = await anonymous.get(profile.prefix + profile.document)
+    assert answer.status_code == 200
+    document = answer.json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["servers"][0]["url"] == f"http://case.test{profile.prefix}"
+    methods = {method for method, _, _ in operations(document)}
+    assert methods == (METHODS if profile.writes else {"get"})
+    assert len(document["paths"]) == (16 if profile.writes else 12)
+    if not profile.writes:
+        assert "sourcedId" not in json.dumps(document["components"]["schemas"]["CFItem"])
+
+
+async def test_the_servers_own_document_is_valid(document: Any) -> None:
+    OpenAPIV31SpecValidator(document).validate()
 
 
 async def test_documentation_page(anonymous: httpx.AsyncClient) -> None:

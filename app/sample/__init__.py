@@ -1,0 +1,13 @@
+"""A small framework of this project's own making, in which everything of the standard occurs."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+SAMPLE_DOCUMENT_ID = "f0976224-a9ee-4d2e-ab23-9c8ed8c4edeb"
+"""The identifier of its document."""
+
+
+def sample() -> bytes:
+    """The framework as a CFPackage, in JSON."""
+    return files(__name__).joinpath("framework.json").read_bytes()

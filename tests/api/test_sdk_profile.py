@@ -1,0 +1,213 @@
+"""The sdk profile: the shape of captured production answers, and uploads as the SDK sends them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import factories
+import httpx
+import pytest
+from calls import Api
+
+from case_server.api.profiles import SDK, STANDARD_1_1
+
+BASE = f"http://case.test{SDK.prefix}"
+
+
+@pytest.fixture
+def sdk(client: httpx.AsyncClient) -> Api:
+    return Api(client, SDK)
+
+
+def sdk_package() -> factories.Body:
+    """A package as the SDK leaves it: no links to the document, two spellings of its own."""
+    body = factories.package()
+    body["CFDocument"]["licenseUri"] = "https://creativecommons.org/licenses/by/4.0/"
+    body["CFItems"][0]["cfItemType"] = "Domain"
+    body["CFAssociations"][0]["sequenceNumber"] = 1.0
+    return body
+
+
+async def test_single_objects_are_wrapped(sdk: Api) -> None:
+    body = factories.everything()
+    await sdk.send("POST", "/CFPackages", 201, body)
+    for name in ("CFDocument", "CFItem", "CFAssociation", "CFLicense", "CFRubric"):
+        identifier = factories.first_of(body, name)["identifier"]
+        assert (await sdk.get(f"/{name}s/{identifier}")).keys() == {name}
+    document = body["CFDocument"]["identifier"]
+    assert (await sdk.get(f"/CFPackages/{document}")).keys() == {"CFPackage"}
+    assert (await sdk.get(f"/CFPackages/{document}/groups")).keys() == {"CFPackageWithGroups"}
+
+
+async def test_item_has_its_lists_and_a_type(sdk: Api) -> None:
+    body = await sdk.upload()
+    item = await sdk.one("CFItem", body["CFItems"][0]["identifier"])
+    for name in ("conceptKeywords", "subject", "subjectURI", "educationLevel"):
+        assert item[name] == []
+    assert item["CFItemType"] == "unknown"
+    (listed, _) = (await sdk.get("/CFItems"))["CFItems"]
+    assert listed["CFItemType"] == "unknown"
+
+
+async def test_addresses_are_minted(sdk: Api) -> None:
+    body = factories.everything()
+    far = factories.association("far-away", body["CFItems"][0]["identifier"])
+    up = factories.association(body["CFItems"][0]["identifier"], body["CFDocument"]["identifier"])
+    body["CFAssociations"] += [far, up]
+    await sdk.send("POST", "/CFPackages", 201, body)
+    document = body["CFDocument"]["identifier"]
+    item = await sdk.one("CFItem", body["CFItems"][0]["identifier"])
+    assert item["uri"] == f"{BASE}/CFItems/{item['sourcedId']}"
+    for name, plural in (
+        ("CFDocumentURI", "CFDocuments"),
+        ("CFItemTypeURI", "CFItemTypes"),
+        ("conceptKeywordsURI", "CFConcepts"),
+    ):
+        assert item[name]["uri"] == f"{BASE}/{plural}/{item[name]['sourcedId']}"
+    assert item["subjectURI"][0]["uri"].startswith(f"{BASE}/CFSubjects/")
+    found = await sdk.one("CFAssociation", far["identifier"])
+    assert found["originNodeURI"]["uri"] == far["originNodeURI"]["uri"]
+    here = found["destinationNodeURI"]
+    assert here["uri"] == f"{BASE}/CFItems/{here['sourcedId']}"
+    found = await sdk.one("CFAssociation", up["identifier"])
+    assert found["destinationNodeURI"]["uri"] == f"{BASE}/CFDocuments/{document}"
+    package = await sdk.package(document)
+    alone = [await sdk.one("CFAssociation", one["sourcedId"]) for one in package["CFAssociations"]]
+    assert package["CFAssociations"] == alone
+    address = package["CFDocument"]["CFPackageURI"]["uri"]
+    assert (await sdk.client.get(address)).json()["CFPackage"] == package
+
+
+async def test_package_is_called_by_its_document(sdk: Api) -> None:
+    document = await sdk.framework()
+    package = await sdk.package(document["CFPackageURI"]["identifier"])
+    assert package["sourcedId"] == document["identifier"]
+
+
+async def test_uploads_as_the_sdk_sends_them(sdk: Api) -> None:
+    body = sdk_package()
+    identifier = body["CFDocument"]["identifier"]
+    await sdk.send("PUT", f"/CFPackages/{identifier}", 404, body)
+    await sdk.send("POST", "/CFPackages", 201, body)
+    answer = await sdk.send("PUT", f"/CFPackages/{identifier}", 200, body)
+    assert answer.json()["result"]["stats"] == {"documents": 1, "items": 2, "associations": 1}
+    package = await sdk.package(identifier)
+    link = package["CFDocument"]["licenseURI"]
+    assert link["title"] == "https://creativecommons.org/licenses/by/4.0/"
+    assert link["uri"] == f"{BASE}/CFLicenses/{link['sourcedId']}"
+    license_ = await sdk.one("CFLicense", link["sourcedId"])
+    assert license_["licenseText"] == "https://creativecommons.org/licenses/by/4.0/"
+    assert package["CFItems"][0]["CFItemType"] == "Domain"
+    assert package["CFAssociations"][0]["sequenceNumber"] == 1
+    assert "licenseUri" not in json.dumps(package)
+
+
+async def test_licence_that_is_no_uri(sdk: Api) -> None:
+    first, second = sdk_package(), sdk_package()
+    for body in (first, second):
+        body["CFDocument"]["licenseUri"] = "All rights reserved"
+        await sdk.send("POST", "/CFPackages", 201, body)
+    links = [
+        (await sdk.one("CFDocument", body["CFDocument"]["identifier"]))["licenseURI"]
+        for body in (first, second)
+    ]
+    assert links[0] == links[1]
+    standard = Api(sdk.client, STANDARD_1_1)
+    license_ = await standard.get(f"/CFLicenses/{links[0]['sourcedId']}")
+    assert license_["uri"] == f"urn:uuid:{links[0]['sourcedId']}"
+
+
+async def test_spellings_that_contradict_each_other(sdk: Api) -> None:
+    body = sdk_package()
+    body["CFItems"][0]["CFItemType"] = "Cluster"
+    answer = await sdk.send("POST", "/CFPackages", 422, body)
+    (problem,) = answer.json()["imsx_error_details"]
+    assert problem["path"] == "CFItems[0].cfItemType"
+    body["CFItems"][0]["CFItemType"] = "Domain"
+    await sdk.send("POST", "/CFPackages", 201, body)
+
+
+async def test_there_are_no_nulls(sdk: Api) -> None:
+    body = factories.everything()
+    await sdk.send("POST", "/CFPackages", 201, body)
+    answer = await sdk.send("GET", f"/CFPackages/{body['CFDocument']['identifier']}", 200)
+    assert "null" not in answer.text
+
+
+async def test_errors_are_spelled_as_the_sdk_reads_them(sdk: Api) -> None:
+    for body, minor in (
+        (await sdk.get("/CFItems/nobody", 404), "unknownobject"),
+        (await sdk.get("/CFItems", 400, limit="x"), "invaliddata"),
+        (await sdk.get("/CFItems", 400, sort="x"), "invaliddata"),
+    ):
+        (field,) = body["imsx_CodeMinor"]["imsx_codeMinorField"]
+        assert field["imsx_codeMinorFieldValue"] == minor
+        assert "imsx_codeMinor" not in body
+
+
+async def test_pages_are_counted(sdk: Api) -> None:
+    document = await sdk.framework()
+    for _ in range(5):
+        await sdk.new_item(document)
+    body = await sdk.get("/CFItems", limit=2, offset=2)
+    counted = {name: body[name] for name in ("totalCount", "pageCount", "pageNumber")}
+    assert counted == {"totalCount": 5, "pageCount": 3, "pageNumber": 2}
+
+
+async def test_captured_answers_come_back(sdk: Api, shared: Path) -> None:
+    """What production answered, uploaded here, is answered again: all but the host in its uris."""
+    captured = json.loads(
+        (shared / "reference/captures/package-items-and-associations.json").read_text()
+    )
+    sent = captured["CFPackage"]
+    sent["CFDocument"] = factories.entity(sent.pop("sourcedId"), creator="c", title="Math")
+    await sdk.send("POST", "/CFPackages", 201, {"CFPackage": sent})
+    got = await sdk.package(sent["CFDocument"]["identifier"])
+    for kind in ("CFItems", "CFAssociations"):
+        assert len(got[kind]) == len(sent[kind])
+        for before, after in zip(sent[kind], got[kind], strict=True):
+            assert with_one_id(after) == with_host(before)
+
+
+def with_one_id(node: Any) -> Any:
+    """An answer as production writes it: only ``sourcedId``."""
+    if isinstance(node, list):
+        return [with_one_id(part) for part in node]
+    if isinstance(node, dict):
+        return {name: with_one_id(part) for name, part in node.items() if name != "identifier"}
+    return node
+
+
+def with_host(node: Any) -> Any:
+    """A captured answer, as if this server had given it."""
+    text = json.dumps(node).replace("https://api.alpha-1edtech.com", "http://case.test")
+    return json.loads(text)
+
+
+async def test_captured_groups_have_our_shape(sdk: Api, shared: Path) -> None:
+    captured = json.loads(
+        (shared / "reference/captures/groups-constructed-example.json").read_text()
+    )
+    groups = captured["CFPackageWithGroups"]
+    items: list[factories.Body] = []
+    edges: list[factories.Body] = []
+
+    def walk(content: Any, parent: str | None) -> None:
+        for members in content.values():
+            for order, member in enumerate(members):
+                fields = {name: part for name, part in member.items() if name != "childGroups"}
+                items.append(fields)
+                if parent:
+                    edge = factories.association(member["sourcedId"], parent, sequenceNumber=order)
+                    edges.append(edge)
+                walk(member.get("childGroups", {}), member["sourcedId"])
+
+    walk(groups["structuredContent"], None)
+    document = factories.entity(groups["sourcedId"], creator="c", title="Math - Common Core")
+    body = {"CFDocument": document, "CFItems": items, "CFAssociations": edges}
+    await sdk.send("POST", "/CFPackages", 201, body)
+    answer = await sdk.get(f"/CFPackages/{groups['sourcedId']}/groups")
+    got = with_one_id(answer["CFPackageWithGroups"]["structuredContent"])
+    assert got == with_host(groups["structuredContent"])

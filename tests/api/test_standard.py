@@ -1,0 +1,258 @@
+"""The standard's profiles: every answer of the 12 operations is valid, in 1.1 and in 1.0."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import AsyncIterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import factories
+import httpx
+import jsonschema
+import pytest
+from calls import Api
+
+from case_server.api import docs
+from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile
+from case_server.api.shapes import NEW_IN_1_1
+from case_server.case.resources import RESOURCES
+from case_server.case.vocabulary import ASSOCIATION_TYPES_1_0
+from case_server.sample import sample
+
+OWN_SCHEMAS = Path(__file__).parents[1] / "schemas" / "standard.json"
+
+OPERATIONS = {
+    "getAllCFDocuments": "/CFDocuments",
+    "getCFPackage": "/CFPackages/{}",
+    "getCFItemAssociations": "/CFItemAssociations/{}",
+    **{f"get{resource.name}": f"/{resource.plural}/{{}}" for resource in RESOURCES},
+}
+"""The 12 operations of the binding (section 2) and their paths."""
+
+SMALL = ("sample", "ccss-math-2010", "georgia-science-excerpt-v1p1")
+
+NOBODY = "0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b0b"
+
+BOTH = (STANDARD_1_1, STANDARD_1_0)
+
+both = pytest.mark.parametrize("version", BOTH, ids=lambda profile: profile.version)
+
+
+def test_there_are_twelve_operations() -> None:
+    assert len(OPERATIONS) == 12
+
+
+@cache
+def official(folder: Path, operation: str, version: str) -> Any:
+    """The official schema of an answer; for 1.0, with what 1.1 added taken away."""
+    path = folder / f"{operation}-200-responsepayload-schema.json"
+    schema = json.loads(path.read_text())
+    return schema if version == "1.1" else as_1_0(schema)
+
+
+def as_1_0(schema: Any) -> Any:
+    """A schema of 1.1 in which nothing of 1.1 is left."""
+    new = {name for names in NEW_IN_1_1.values() for name in names} - {"subject", "subjectURI"}
+    changed = copy.deepcopy(schema)
+    for definition in [changed, *changed.get("$defs", {}).values()]:
+        fields = definition.get("properties", {})
+        gone = {"extensions", "targetType", "frameworkType", "caseVersion"}
+        if "fullStatement" in fields:
+            gone |= {"subject", "subjectURI"}
+        if "associationType" in fields:
+            gone |= new & {"notes"}
+            fields["associationType"] = {"enum": sorted(ASSOCIATION_TYPES_1_0)}
+        for name in gone:
+            fields.pop(name, None)
+    return changed
+
+
+def framework(name: str, shared: Path) -> bytes:
+    return sample() if name == "sample" else (shared / "frameworks" / f"{name}.json").read_bytes()
+
+
+def identifiers(body: factories.Body, operation: str) -> list[str]:
+    """What to ask an operation for: everything of a small framework, some of a large one."""
+    kind = operation.removeprefix("get")
+    if kind in {"CFDocument", "CFPackage"}:
+        return [body["CFDocument"]["identifier"]]
+    kind = {"CFItemAssociations": "CFItem"}.get(kind, kind)
+    lists = {**body, **body.get("CFDefinitions", {})}
+    found = [one["identifier"] for one in lists.get(f"{kind}s", [])]
+    return found[:: max(1, len(found) // 40)]
+
+
+async def answers(
+    client: httpx.AsyncClient, profile: Profile, body: factories.Body, **params: Any
+) -> AsyncIterator[tuple[str, Any]]:
+    """What every operation answers about a stored framework."""
+    api = Api(client, profile)
+    for operation, path in OPERATIONS.items():
+        if operation == "getAllCFDocuments":
+            yield operation, await api.get(path, **params)
+            continue
+        for identifier in identifiers(body, operation):
+            yield operation, await api.get(path.format(identifier), **params)
+
+
+def but_for_empty(operation: str, answer: Any) -> Any:
+    """``[]`` stands where the schema asks for one association at least and there is none."""
+    if operation == "getCFItemAssociations" and answer["CFAssociations"] == []:
+        return {**answer, "CFAssociations": [factories.association("a", "b")]}
+    return answer
+
+
+CASES = [
+    *((version, name, asked) for version in BOTH for name in SMALL for asked in ("", "true")),
+    # Validating it takes ten seconds, so the large one is validated once.
+    (STANDARD_1_1, "large-11k", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "extensions"),
+    CASES,
+    ids=[f"{version.version}-{name}-{asked or 'false'}" for version, name, asked in CASES],
+)
+async def test_every_answer_is_valid(
+    client: httpx.AsyncClient,
+    shared: Path,
+    version: Profile,
+    name: str,
+    extensions: str,
+) -> None:
+    raw = framework(name, shared)
+    await client.post("/case/1.1/CFPackages", content=raw)
+    folder, seen = shared / "reference" / "jsonschema", set()
+    async for operation, answer in answers(client, version, json.loads(raw), extensions=extensions):
+        schema = official(folder, operation, version.version)
+        validator = jsonschema.Draft202012Validator(schema)
+        validator.validate(but_for_empty(operation, answer))
+        seen.add(operation)
+    if name == "sample":
+        assert seen == OPERATIONS.keys()
+
+
+async def test_every_answer_is_valid_by_our_own_schemas(client: httpx.AsyncClient) -> None:
+    """The same, in a checkout that has nothing beside it."""
+    await client.post("/case/1.1/CFPackages", content=sample())
+    schemas = json.loads(OWN_SCHEMAS.read_text())
+    seen = set()
+    async for operation, answer in answers(client, STANDARD_1_1, json.loads(sample())):
+        for name, entity in entities(operation, answer):
+            reference = {"$ref": f"#/$defs/{name}", "$defs": schemas}
+            jsonschema.Draft202012Validator(reference).validate(entity)
+            seen.add(operation)
+    assert seen == OPERATIONS.keys()
+
+
+def entities(operation: str, answer: Any) -> list[tuple[str, Any]]:
+    """What an answer holds, with the classes it must be of."""
+    if operation == "getAllCFDocuments":
+        return [("CFDocument", one) for one in answer["CFDocuments"]]
+    if operation == "getCFItemAssociations":
+        related = [("CFAssociation", one) for one in answer["CFAssociations"]]
+        return [("CFItem", answer["CFItem"]), *related]
+    name = operation.removeprefix("get")
+    return [(name, one) for one in answer.get(f"{name}s", [answer])]
+
+
+def test_our_own_schemas_are_those_of_the_model() -> None:
+    """Written anew by: python -m pytest tests/api/test_standard.py with WRITE_SCHEMAS=1."""
+    text = json.dumps(docs.model_schemas(both_ids=False), indent=1, sort_keys=True)
+    current = text.replace(docs.PREFIX, "#/$defs/") + "\n"
+    if os.environ.get("WRITE_SCHEMAS"):
+        OWN_SCHEMAS.write_text(current)
+    assert OWN_SCHEMAS.read_text() == current
+
+
+@both
+@pytest.mark.parametrize(
+    ("path", "status", "minor"),
+    [
+        ("/CFItems/nobody", 404, {"1.1": "invalid_uuid", "1.0": "invaliduuid"}),
+        (f"/CFItems/{NOBODY}", 404, "unknownobject"),
+        (f"/CFPackages/{NOBODY}", 404, "unknownobject"),
+        ("/CFItems", 404, "unknownobject"),
+        ("/CFDocuments?sort=colour", 400, "invalid_sort_field"),
+        ("/CFDocuments?fields=colour", 400, "invalid_selection_field"),
+        ("/CFDocuments?filter=colour", 400, "invalid_selection_field"),
+        ("/CFDocuments?limit=0", 400, "invalid_selection_field"),
+    ],
+)
+async def test_errors_are_valid(
+    client: httpx.AsyncClient, shared: Path, version: Profile, path: str, status: int, minor: Any
+) -> None:
+    answer = await client.get(version.prefix + path)
+    assert answer.status_code == status
+    (field,) = answer.json()["imsx_codeMinor"]["imsx_codeMinorField"]
+    expected = minor if isinstance(minor, str) else minor[version.version]
+    assert field["imsx_codeMinorFieldValue"] == expected
+    if version is STANDARD_1_1:
+        name = "getCFItem-400-401-403-404-429-500-default-responsepayload-schema.json"
+        schema = json.loads((shared / "reference" / "jsonschema" / name).read_text())
+        jsonschema.Draft202012Validator(schema).validate(answer.json())
+
+
+@both
+async def test_a_token_is_needed(anonymous: httpx.AsyncClient, version: Profile) -> None:
+    answer = await anonymous.get(f"{version.prefix}/CFDocuments")
+    assert answer.status_code == 401
+    (field,) = answer.json()["imsx_codeMinor"]["imsx_codeMinorField"]
+    spelled = {"1.1": "unauthorised_request", "1.0": "unauthorisedrequest"}
+    assert field["imsx_codeMinorFieldValue"] == spelled[version.version]
+
+
+@both
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/CFItems/x"),
+        ("POST", "/CFPackages"),
+        ("PUT", "/CFPackages/x"),
+        ("DELETE", "/CFItemAssociations/x"),
+        ("GET", "/CFPackages/x/groups"),
+        ("GET", "/CFSubjects"),
+    ],
+)
+async def test_nothing_beyond_the_twelve(
+    client: httpx.AsyncClient, version: Profile, method: str, path: str
+) -> None:
+    answer = await client.request(method, version.prefix + path, json={})
+    assert answer.status_code in {404, 405}
+
+
+async def test_odd_ids_are_answered_as_stored(client: httpx.AsyncClient) -> None:
+    body = factories.package(document_id="no-uuid")
+    await client.post("/case/1.1/CFPackages", json=body)
+    answer = await client.get(f"{STANDARD_1_1.prefix}/CFDocuments/no-uuid")
+    assert answer.status_code == 200
+    assert answer.json()["identifier"] == "no-uuid"
+
+
+async def test_extensions_are_shown_when_asked_for(client: httpx.AsyncClient) -> None:
+    await client.post("/case/1.1/CFPackages", content=sample())
+    path = f"{STANDARD_1_1.prefix}/CFPackages/{json.loads(sample())['CFDocument']['identifier']}"
+    assert "extensions" not in (await client.get(path)).text
+    shown = (await client.get(path, params={"extensions": "true"})).json()
+    sent = json.loads(sample())
+    assert shown["extensions"] == sent["extensions"]
+    assert shown["CFDocument"]["extensions"] == sent["CFDocument"]["extensions"]
+    assert shown["CFDefinitions"]["extensions"] == sent["CFDefinitions"]["extensions"]
+
+
+async def test_1_0_knows_nothing_of_1_1(client: httpx.AsyncClient) -> None:
+    await client.post("/case/1.1/CFPackages", content=sample())
+    path = f"{STANDARD_1_0.prefix}/CFPackages/{json.loads(sample())['CFDocument']['identifier']}"
+    answer = await client.get(path, params={"extensions": "true"})
+    for word in ("extensions", "frameworkType", "caseVersion", "targetType", "isTranslationOf"):
+        assert f'"{word}"' not in answer.text
+    package = answer.json()
+    assert all("subject" not in item for item in package["CFItems"])
+    assert all("notes" not in one for one in package["CFAssociations"])
+    types = {one["associationType"] for one in package["CFAssociations"]}
+    assert types <= ASSOCIATION_TYPES_1_0

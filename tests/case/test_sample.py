@@ -1,0 +1,355 @@
+"""The sample framework is what it claims to be: everything of the standard, and nothing amiss."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema
+import pytest
+from factories import Body
+
+from case_server.case import model
+from case_server.case.model import CaseObject, CFPackage, Entity, LinkURI
+from case_server.case.package import read_package
+from case_server.case.resources import DEFINITIONS
+from case_server.case.vocabulary import ASSOCIATION_TYPES, EXTENSION_NAME, TARGET_TYPES
+from case_server.sample import SAMPLE_DOCUMENT_ID, sample
+
+Class = type[CaseObject]
+
+SCHEMA = "reference/jsonschema/getCFPackage-200-responsepayload-schema.json"
+CODED = [one.plural for one in DEFINITIONS if "hierarchyCode" in one.schema.model_fields]
+
+
+def class_within(annotation: Any) -> Class | None:
+    """The class that a field holds, by itself or in a list."""
+    for kind in get_args(annotation) or (annotation,):
+        if isinstance(kind, type) and issubclass(kind, CaseObject):
+            return kind
+    return None
+
+
+def fields_of(kind: Class) -> dict[str, Class | None]:
+    return {name: class_within(field.annotation) for name, field in kind.model_fields.items()}
+
+
+def reachable(kind: Class = CFPackage) -> dict[Class, None]:
+    """Every class a package is made of, in order."""
+    found: dict[Class, None] = {kind: None}
+    for inner in fields_of(kind).values():
+        found |= reachable(inner) if inner else {}
+    return found
+
+
+def objects(
+    value: Any, kind: Class = CFPackage, field: str = ""
+) -> Iterator[tuple[Class, str, Body]]:
+    """Every object of the model in a JSON value: its class, the field it stands in, itself."""
+    if isinstance(value, list):
+        for part in value:
+            yield from objects(part, kind, field)
+        return
+    yield kind, field, value
+    for name, inner in fields_of(kind).items():
+        if inner and name in value:
+            yield from objects(value[name], inner, name)
+
+
+PACKAGE: Body = json.loads(sample())
+OBJECTS = list(objects(PACKAGE))
+ENTITIES = {one["identifier"]: (kind, one) for kind, _, one in OBJECTS if issubclass(kind, Entity)}
+LINKS = [(field, one) for kind, field, one in OBJECTS if issubclass(kind, LinkURI)]
+DOCUMENT: Body = PACKAGE["CFDocument"]
+ITEMS: dict[str, Body] = {one["identifier"]: one for one in PACKAGE["CFItems"]}
+ASSOCIATIONS: list[Body] = PACKAGE["CFAssociations"]
+
+
+def is_child(association: Body) -> bool:
+    return bool(association["associationType"] == "isChildOf")
+
+
+def is_outside(link: Body) -> bool:
+    return link["identifier"] not in ENTITIES
+
+
+def parents() -> dict[str, list[str]]:
+    """What each node is a child of."""
+    found = defaultdict(list)
+    for one in filter(is_child, ASSOCIATIONS):
+        origin, destination = one["originNodeURI"], one["destinationNodeURI"]
+        found[origin["identifier"]].append(destination["identifier"])
+    return found
+
+
+def depth(identifier: str, above: tuple[str, ...] = ()) -> int:
+    """How far below the document an item stands, on its longest way."""
+    assert identifier not in above, "the tree has a cycle"
+    if identifier == SAMPLE_DOCUMENT_ID:
+        return 0
+    ways = parents()[identifier]
+    assert ways, f"{identifier} hangs in the air"
+    return 1 + max(depth(parent, (*above, identifier)) for parent in ways)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts(part)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        pytest.param(kind, field, id=f"{kind.__name__}.{field}")
+        for kind in reachable()
+        for field in kind.model_fields
+    ],
+)
+def test_every_field_of_every_class_is_used(kind: Class, field: str) -> None:
+    values = [one[field] for found, _, one in OBJECTS if found is kind and field in one]
+    assert any(value not in ("", [], {}, None) for value in values)
+
+
+def test_no_class_of_the_model_is_out_of_reach() -> None:
+    """The stand-alone forms have the fields of the packed ones; the rest is met in a package."""
+    for kind in vars(model).values():
+        if isinstance(kind, type) and issubclass(kind, CaseObject):
+            assert any(
+                kind.model_fields.keys() <= met.model_fields.keys()
+                and (issubclass(kind, met) or issubclass(met, kind))
+                for met in reachable()
+            ), kind
+
+
+def test_no_field_is_unknown() -> None:
+    for kind, _, one in OBJECTS:
+        assert one.keys() <= kind.model_fields.keys()
+
+
+def test_size() -> None:
+    assert 20 <= len(ITEMS) <= 30
+    assert 30 <= len(ASSOCIATIONS) <= 40
+
+
+@pytest.mark.parametrize("name", ASSOCIATION_TYPES)
+def test_every_association_type_is_used(name: str) -> None:
+    assert any(one["associationType"] == name for one in ASSOCIATIONS)
+
+
+def test_an_association_type_of_its_own_is_used() -> None:
+    own = {one["associationType"] for one in ASSOCIATIONS} - {*ASSOCIATION_TYPES}
+    assert own
+    assert all(re.fullmatch(EXTENSION_NAME, name) for name in own)
+
+
+def test_target_types_are_the_standards_and_its_own() -> None:
+    types = {one["targetType"] for kind, _, one in OBJECTS if "targetType" in one}
+    assert types > {*TARGET_TYPES}
+    assert all(re.fullmatch(EXTENSION_NAME, name) for name in types - {*TARGET_TYPES})
+
+
+@pytest.mark.parametrize("plural", CODED)
+def test_hierarchy_codes_are_three_deep(plural: str) -> None:
+    codes = {one["hierarchyCode"] for one in PACKAGE["CFDefinitions"][plural]}
+    assert max(code.count(".") for code in codes) == 2
+    assert all(code.rpartition(".")[0] in codes for code in codes if "." in code)
+
+
+def test_a_code_that_only_begins_alike_is_no_child() -> None:
+    codes = [one["hierarchyCode"] for one in PACKAGE["CFDefinitions"]["CFSubjects"]]
+    assert any(
+        long != short and long.startswith(short) and not long.startswith(f"{short}.")
+        for short in codes
+        for long in codes
+    )
+
+
+def test_tree_is_four_levels_deep() -> None:
+    assert max(depth(identifier) for identifier in ITEMS) == 4
+
+
+def test_roots_are_tied_to_the_document() -> None:
+    roots = [child for child, above in parents().items() if above == [SAMPLE_DOCUMENT_ID]]
+    assert len(roots) > 1
+    assert all("sequenceNumber" in one for one in filter(is_child, ASSOCIATIONS))
+
+
+def test_one_item_has_two_parents() -> None:
+    assert Counter(map(len, parents().values())) == {1: len(ITEMS) - 1, 2: 1}
+
+
+def test_codes_decide_a_tie_of_sequence_numbers() -> None:
+    """In the file the later code comes first, so that keeping the file's order is not enough."""
+    places = defaultdict(list)
+    for one in filter(is_child, ASSOCIATIONS):
+        child = ITEMS[one["originNodeURI"]["identifier"]]
+        place = (one["destinationNodeURI"]["identifier"], one["sequenceNumber"])
+        places[place].append(child["humanCodingScheme"])
+    ((one, other),) = [codes for codes in places.values() if len(codes) > 1]
+    assert one > other
+
+
+def test_sequence_numbers_disagree_with_the_order_of_the_file() -> None:
+    numbers = defaultdict(list)
+    for one in filter(is_child, ASSOCIATIONS):
+        numbers[one["destinationNodeURI"]["identifier"]].append(one["sequenceNumber"])
+    assert any(sorted(some) != some for some in numbers.values())
+
+
+def test_identifiers_are_unique_and_random_uuids() -> None:
+    met = [one["identifier"] for kind, _, one in OBJECTS if issubclass(kind, Entity)]
+    met.append(DOCUMENT["CFPackageURI"]["identifier"])
+    assert len(met) == len(set(met))
+    for identifier in [*met, *(link["identifier"] for _, link in LINKS)]:
+        read = uuid.UUID(identifier)
+        assert str(read) == identifier
+        assert (read.version, read.variant) == (4, uuid.RFC_4122)
+
+
+def test_package_has_an_identifier_of_its_own() -> None:
+    package = read_package(sample())
+    assert package.document_identifier == SAMPLE_DOCUMENT_ID == DOCUMENT["identifier"]
+    assert package.package_identifier != package.document_identifier
+
+
+def test_links_resolve_and_say_what_they_lead_to() -> None:
+    for field, link in LINKS:
+        if field == "CFPackageURI" or is_outside(link):
+            continue
+        _, entity = ENTITIES[link["identifier"]]
+        assert link["uri"] == entity["uri"]
+        assert link["title"] == entity.get("fullStatement", entity.get("title"))
+
+
+def test_links_lead_to_the_class_their_field_names() -> None:
+    """A field that names no class is about subjects, concepts or licences."""
+    named = {
+        "subjectURI": "CFSubject",
+        "conceptKeywordsURI": "CFConcept",
+        "licenseURI": "CFLicense",
+    }
+    for field, link in LINKS:
+        if field == "CFPackageURI" or field.endswith("NodeURI"):
+            continue
+        kind, _ = ENTITIES[link["identifier"]]
+        name = named.get(field, field.removesuffix("URI"))
+        assert kind.__name__.replace("Pckg", "") == name
+
+
+def test_only_marked_destinations_lie_outside() -> None:
+    found = {}
+    for one in ASSOCIATIONS:
+        assert not is_outside(one["originNodeURI"])
+        destination = one["destinationNodeURI"]
+        if is_outside(destination):
+            found[one["associationType"]] = destination["targetType"]
+        else:
+            assert destination.get("targetType", "CASE") == "CASE"
+    assert found.pop("exactMatchOf") == "CASE"
+    assert found
+    assert all(re.fullmatch(EXTENSION_NAME, target) for target in found.values())
+
+
+def test_rubrics_name_their_parents() -> None:
+    for rubric in PACKAGE["CFRubrics"]:
+        for criterion in rubric["CFRubricCriteria"]:
+            assert criterion["rubricId"] == rubric["identifier"]
+            for level in criterion["CFRubricCriterionLevels"]:
+                assert level["rubricCriterionId"] == criterion["identifier"]
+
+
+def test_addresses_are_nobodys() -> None:
+    for _, _, one in OBJECTS:
+        if "uri" in one:
+            assert one["uri"].startswith("https://example.org/")
+
+
+def test_times_are_in_utc_with_milliseconds() -> None:
+    for _, entity in ENTITIES.values():
+        time = entity["lastChangeDateTime"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
+        assert time <= DOCUMENT["lastChangeDateTime"]
+
+
+@pytest.mark.parametrize("language", ["ja", "ar"])
+def test_translations_say_their_language(language: str) -> None:
+    ends = [
+        [
+            ITEMS[one[end]["identifier"]]["language"]
+            for end in ("originNodeURI", "destinationNodeURI")
+        ]
+        for one in ASSOCIATIONS
+        if one["associationType"] == "isTranslationOf"
+    ]
+    assert ["en", language] in ends
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pytest.param(lambda text: '"' in text, id="double quote"),
+        pytest.param(lambda text: "'" in text, id="single quote"),
+        pytest.param(lambda text: "C:\\" in text, id="backslash"),
+        pytest.param(lambda text: r"$\frac{1}{2}$" in text, id="LaTeX"),
+        pytest.param(lambda text: "<b>" in text, id="HTML"),
+        pytest.param(lambda text: "&" in text, id="ampersand"),
+        pytest.param(lambda text: "\n" in text, id="newline"),
+        pytest.param(lambda text: "\u2028" in text, id="U+2028"),
+        pytest.param(lambda text: max(text) > "\U0001f000", id="emoji"),
+        pytest.param(lambda text: "AL" in map(unicodedata.bidirectional, text), id="right to left"),
+    ],
+)
+def test_statements_hold_what_careless_code_breaks_on(hostile: Callable[[str], bool]) -> None:
+    assert any(hostile(item["fullStatement"]) for item in ITEMS.values())
+
+
+def test_one_line_fields_hold_one_line() -> None:
+    """NormalizedString, which the standard has for all but these, allows no control characters."""
+    free = {"fullStatement", "notes", "description", "licenseText", "feedback", "extensions"}
+    for kind, _, one in OBJECTS:
+        if not issubclass(kind, LinkURI):
+            simple = {
+                name: one[name]
+                for name in one.keys() - free
+                if not class_within(kind.model_fields[name].annotation)
+            }
+            assert not any(re.search(r"[\r\n\t]", text) for text in texts(simple))
+
+
+def test_file_is_written_to_be_read() -> None:
+    written = json.dumps(PACKAGE, ensure_ascii=False, indent=2) + "\n"
+    assert sample() == written.encode()
+
+
+def test_it_is_read_without_loss() -> None:
+    """In the order of the model, as the server answers it."""
+    read = CFPackage.model_validate_json(sample()).model_dump_json(exclude_none=True)
+    assert json.dumps(json.loads(read)) == json.dumps(PACKAGE)
+
+
+def test_it_is_taken_apart_without_problems() -> None:
+    rows = read_package(sample()).rows
+    assert {row.identifier for row in rows} == ENTITIES.keys()
+    assert len(rows) == len(ENTITIES)
+
+
+def test_it_is_valid_in_the_official_schema(shared: Path) -> None:
+    """Without the links to package and document, which our model reads and the standard omits."""
+    package = json.loads(sample())
+    stripped = [package["CFDocument"].pop("CFPackageURI")]
+    for plural in ("CFItems", "CFAssociations"):
+        stripped += [one.pop("CFDocumentURI") for one in package[plural] if "CFDocumentURI" in one]
+    assert len(stripped) == 3
+    schema = json.loads((shared / SCHEMA).read_bytes())
+    checker = jsonschema.FormatChecker()
+    jsonschema.Draft202012Validator(schema, format_checker=checker).validate(package)
