@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import os
 import signal
 import socket
@@ -117,9 +118,21 @@ def _bind(settings: Settings) -> socket.socket:
     return bound
 
 
+class NoProbes(logging.Filter):
+    """Leaves out of the access log those who ask every few seconds whether the server lives."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a request is logged; uvicorn gives its path as the third argument."""
+        return not (isinstance(record.args, tuple) and record.args[2] in {"/health", "/ready"})
+
+
 def _logging() -> dict[str, Any]:
     """Requests as they come and what goes wrong, without the server's chatter about itself."""
     config = copy.deepcopy(LOGGING_CONFIG)
+    config["filters"] = {"no_probes": {"()": NoProbes}}
+    config["loggers"]["uvicorn.access"]["filters"] = ["no_probes"]
+    # What the server says of itself stands alone on stdout.
+    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
     config["loggers"]["uvicorn"]["level"] = "WARNING"
     config["loggers"]["uvicorn.error"]["level"] = "WARNING"
     config["loggers"]["case_server"] = {"handlers": ["default"], "level": "INFO"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import StartupError
@@ -29,7 +29,9 @@ def is_loopback(host: str) -> bool:
 class Settings(BaseSettings):
     """The settings of one server. Flags of ``case-server`` override the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="CASE_SERVER_", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CASE_SERVER_", env_ignore_empty=True, populate_by_name=True
+    )
 
     database_url: str = Field(
         default="",
@@ -63,12 +65,12 @@ class Settings(BaseSettings):
     )
     client_id: str = Field(
         default=DEFAULT_CLIENT_ID,
-        validation_alias=AliasChoices("client_id", "CASE_CLIENT_ID"),
+        validation_alias="CASE_CLIENT_ID",
         description="Id of the first client.",
     )
     client_secret: SecretStr = Field(
         default=SecretStr(DEFAULT_CLIENT_SECRET),
-        validation_alias=AliasChoices("client_secret", "CASE_CLIENT_SECRET"),
+        validation_alias="CASE_CLIENT_SECRET",
         description="Secret of the first client.",
     )
     allow_default_secret: bool = Field(

@@ -130,6 +130,22 @@ def test_settings_that_are_not_valid(data_dir: Path) -> None:
     assert "pool_size" in ran.stderr
 
 
+def test_only_settings_of_its_own_are_read(live: Live, data_dir: Path) -> None:
+    stray = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "0.0.0.0", "PORT": "1"}
+    with serving(data_dir, settings={**stray, "CASE_CLIENT_ID": "mine"}) as server:
+        assert server.token("mine", "local-secret")
+
+
+def test_requests_are_logged_but_probes_are_not(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        for path in ("/health", "/ready", "/case/1.1/CFItems"):
+            httpx.get(server.base_url + path)
+    log = (tmp_path / "data.log").read_text()
+    assert "GET /case/1.1/CFItems" in log
+    assert "/health" not in log
+    assert "/ready" not in log
+
+
 def test_two_workers(live: Live, data_dir: Path) -> None:
     with serving(data_dir, "--workers", "2") as server, server.client() as client:
         for _ in range(20):

@@ -1,0 +1,62 @@
+"""The workflow runs what .ci/run runs, and asks the containers what anybody would ask."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from case_server.api.deps import TOKEN_PATH
+from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
+JOBS: dict[str, Any] = yaml.safe_load(WORKFLOW)["jobs"]
+
+
+def commands(job: str) -> list[str]:
+    return [step["run"] for step in JOBS[job]["steps"] if "run" in step]
+
+
+def test_checks_are_those_of_ci_run() -> None:
+    assert commands("check") == ["bash .ci/run"]
+    assert (ROOT / ".ci/run").read_text().splitlines()[-2:] == ["make lint", "make test"]
+
+
+def test_oldest_python_is_the_oldest_that_is_supported() -> None:
+    versions = JOBS["check"]["strategy"]["matrix"]["python"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert versions == ["3.11", "3.13"]
+    assert project["requires-python"] == f">={versions[0]}"
+    (setup,) = [
+        step["with"]
+        for step in JOBS["check"]["steps"]
+        if step.get("uses", "").startswith("actions/setup-python@")
+    ]
+    assert setup["python-version"] == "${{ matrix.python }}"
+    assert (ROOT / setup["cache-dependency-path"]).is_file()
+
+
+def test_image_is_built_started_and_used() -> None:
+    start, ready, use, *_ = commands("image")
+    assert start == "docker compose up -d --build --wait"
+    assert ready.endswith(" http://localhost:8000/ready")
+    assert f"-u {DEFAULT_CLIENT_ID}:{DEFAULT_CLIENT_SECRET} " in use
+    assert f"http://localhost:8000{TOKEN_PATH} " in use
+    for command in (ready, use):
+        assert command.count("curl ") == command.count("--fail-with-body ")
+
+
+def test_actions_are_pinned_to_a_major_version() -> None:
+    used = [step["uses"] for job in JOBS.values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in used)
+
+
+def test_workflow_may_only_read() -> None:
+    told = yaml.safe_load(WORKFLOW)
+    assert told["permissions"] == {"contents": "read"}
+    assert not any("permissions" in job for job in JOBS.values())
