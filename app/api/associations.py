@@ -9,6 +9,7 @@ from .answers import answer, renderer
 from .deps import Deleter, Reader, services
 from .profiles import Profile
 from .resources import Identifier
+from .schemas import ref
 
 PATH = "/CFItemAssociations/{sourcedId}"
 
@@ -30,8 +31,8 @@ def association_routes(profile: Profile) -> APIRouter:
         }
         return answer(both)
 
-    described = docs.wrapped("CFItem", docs.ref("CFItem"))
-    listed = docs.wrapped("CFAssociations", docs.ref("CFAssociation"), many=True)
+    described = docs.wrapped("CFItem", ref("CFItem"))
+    listed = docs.wrapped("CFAssociations", ref("CFAssociation"), many=True)
     described["properties"] |= listed["properties"]
     router.add_api_route(
         PATH,

@@ -9,30 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from pydantic import BaseModel
-from pydantic.json_schema import (
-    GenerateJsonSchema,
-    JsonSchemaMode,
-    JsonSchemaValue,
-    models_json_schema,
-)
-from pydantic_core.core_schema import WithDefaultSchema
 
 from .. import __version__
-from ..case import model
-from . import examples
 from .answers import answer
 from .deps import services
 from .profiles import PROFILES, Profile
-
-Schema = dict[str, Any]
-
-PREFIX = "#/components/schemas/"
-
-
-def ref(name: str) -> Schema:
-    """A schema by its name."""
-    return {"$ref": f"{PREFIX}{name}"}
+from .schemas import Schema, all_schemas, ref
 
 
 def json_content(schema: Schema, example: Any = None) -> Schema:
@@ -111,6 +93,15 @@ EXTENSIONS_PARAMETER = {
 }
 
 
+REPAIR_PARAMETER = {
+    "name": "repair",
+    "in": "query",
+    "description": "Whether what is not valid is repaired where that needs no guessing; the result "
+    "then lists each kind of repair under repairs.",
+    "schema": {"type": "boolean", "default": False},
+}
+
+
 def entity_parameters(profile: Profile) -> list[Schema]:
     """What may be asked of one entity."""
     hides = not profile.extensions and profile.version != "1.0"
@@ -163,127 +154,6 @@ def list_parameters(profile: Profile) -> list[Schema]:
     ]
 
 
-class _Schemas(GenerateJsonSchema):
-    """An optional field may be left out; a default of null would say it may be null."""
-
-    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
-        if schema.get("default") is None:
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
-
-
-MODELS: list[type[BaseModel]] = [
-    value
-    for value in vars(model).values()
-    if isinstance(value, type)
-    and issubclass(value, model.CaseObject)
-    and value not in {model.CaseObject, model.Entity}
-]
-"""Every class of the model, in the order of the binding."""
-
-
-KEYWORDS: Schema = {
-    **ref("LinkURI"),
-    "description": "Written as one link or as a list, all remembered; answered as the last one.",
-}
-
-
-def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
-    """The JSON Schema of every class, as it is answered."""
-    mode: JsonSchemaMode = "validation"
-    _, found = models_json_schema(
-        [(one, mode) for one in MODELS], ref_template=PREFIX + "{model}", schema_generator=_Schemas
-    )
-    schemas: dict[str, Schema] = found["$defs"]
-    for name in ("CFItem", "CFPckgItem"):
-        schemas[name]["properties"]["conceptKeywordsURI"] = KEYWORDS
-    if both_ids:
-        schemas["CFPackage"]["properties"]["identifier"] = {"type": "string"}
-        for schema in schemas.values():
-            if "identifier" in schema["properties"]:
-                named = {"type": "string", "description": "The same as identifier."}
-                schema["properties"]["sourcedId"] = named
-    return schemas
-
-
-STATUS_INFO: Schema = {
-    "type": "object",
-    "description": "What went wrong (CASE 1.1 binding, imsx_StatusInfo).",
-    "required": ["imsx_codeMajor", "imsx_severity", "imsx_description"],
-    "properties": {
-        "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
-        "imsx_severity": {"type": "string", "enum": ["error"]},
-        "imsx_description": {"type": "string"},
-        "imsx_CodeMinor": ref("imsx_CodeMinor"),
-        "imsx_codeMinor": ref("imsx_CodeMinor"),
-        "imsx_error_details": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["path", "message"],
-                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-    "example": examples.STATUS_INFO,
-}
-
-CODE_MINOR: Schema = {
-    "type": "object",
-    "required": ["imsx_codeMinorField"],
-    "properties": {
-        "imsx_codeMinorField": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "imsx_codeMinorFieldName": {"type": "string"},
-                    "imsx_codeMinorFieldValue": {"type": "string"},
-                },
-            },
-        }
-    },
-}
-
-UPLOAD_RESULT: Schema = {
-    "type": "object",
-    "required": ["success", "message", "result"],
-    "properties": {
-        "success": {"type": "boolean"},
-        "message": {"type": "string"},
-        "result": {
-            "type": "object",
-            "required": ["documentId", "stats", "success"],
-            "properties": {
-                "documentId": {"type": "string"},
-                "stats": {
-                    "type": "object",
-                    "properties": {
-                        name: {"type": "integer"} for name in ("documents", "items", "associations")
-                    },
-                },
-                "success": {"type": "boolean"},
-            },
-        },
-    },
-}
-
-GROUPS: Schema = {
-    "type": "object",
-    "required": ["CFDocument", "structuredContent"],
-    "properties": {
-        "identifier": {"type": "string"},
-        "sourcedId": {"type": "string"},
-        "CFDocument": ref("CFPckgDocument"),
-        "structuredContent": {
-            "type": "object",
-            "description": "Root items by CFItemType, each with childGroups: its children by "
-            "CFItemType, and so on down.",
-            "additionalProperties": {"type": "array", "items": {"type": "object"}},
-        },
-    },
-}
-
 DESCRIPTION = """CASE over a Postgres of your own.
 
 Get a token from `/oauth2/token` with the client credentials that the server printed when it
@@ -300,9 +170,7 @@ def describe(app: FastAPI, profile: Profile) -> None:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "imsx_StatusInfo" not in schemas:
-            schemas |= model_schemas(both_ids=profile.both_ids)
-            schemas |= {"imsx_StatusInfo": STATUS_INFO, "imsx_CodeMinor": CODE_MINOR}
-            schemas |= {"CFPackageUploadResult": UPLOAD_RESULT, "CFPackageWithGroups": GROUPS}
+            schemas |= all_schemas(both_ids=profile.both_ids)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it

@@ -7,6 +7,7 @@ from ..errors import Unavailable
 from . import docs
 from .answers import answer
 from .deps import services
+from .schemas import ref
 
 
 def health_routes() -> APIRouter:
@@ -21,7 +22,7 @@ def health_routes() -> APIRouter:
     )
     error = {
         "description": docs.ERRORS[503],
-        "content": docs.json_content(docs.ref("imsx_StatusInfo")),
+        "content": docs.json_content(ref("imsx_StatusInfo")),
     }
     router.add_api_route(
         "/ready",

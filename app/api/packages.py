@@ -1,6 +1,7 @@
 """CFPackages: a whole framework at once, read, uploaded, replaced, or read as a tree."""
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from dataclasses import replace as replaced
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from ..case.package import Package, read_package
+from ..case.repair import Repair, read_repaired
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.framework import document_of_package, open_framework
 from ..db.upload import Mode, write_package
@@ -21,6 +23,7 @@ from .groups import structured_content
 from .profiles import Profile
 from .rendering import Renderer
 from .resources import Identifier
+from .schemas import ref
 
 Fields = tuple[str, ...] | None
 
@@ -40,18 +43,18 @@ def package_routes(profile: Profile) -> APIRouter:
         return await _streamed(pieces)
 
     async def create(request: Request, _: Writer) -> Response:
-        package = await _read(request)
-        result = await _upload(request, package, "create")
+        package, repairs = await _read(request)
+        result = await _upload(request, package, "create", repairs)
         where = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
         location = services(request).settings.base_url + where
         return answer(result, 201, {"Location": location})
 
     async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
-        package = await _read(request)
+        package, repairs = await _read(request)
         if identifier not in {package.document_identifier, package.package_identifier}:
             owner = await document_of_package(services(request).database, identifier)
             refuse_other_id(owner or identifier, package.document_identifier)
-        return answer(await _upload(request, package, "replace"))
+        return answer(await _upload(request, package, "replace", repairs))
 
     _add_read(router, "", read_one, "CFPackage", profile)
     if profile.writes:
@@ -117,12 +120,20 @@ async def _streamed(pieces: AsyncIterator[bytes]) -> Response:
     return StreamingResponse(all_pieces(), media_type=JSON)
 
 
-async def _read(request: Request) -> Package:
-    """The uploaded package; validated beside the event loop, which others need meanwhile."""
-    return await to_thread.run_sync(read_package, await read_body(request))
+async def _read(request: Request) -> tuple[Package, list[Repair] | None]:
+    """The uploaded package, and what was repaired in it if ``?repair=true`` asks for that.
+
+    Validated beside the event loop, which others need meanwhile.
+    """
+    raw = await read_body(request)
+    if request.query_params.get("repair", "").lower() == "true":
+        return await to_thread.run_sync(read_repaired, raw)
+    return await to_thread.run_sync(read_package, raw), None
 
 
-async def _upload(request: Request, package: Package, mode: Mode) -> dict[str, Any]:
+async def _upload(
+    request: Request, package: Package, mode: Mode, repairs: list[Repair] | None
+) -> dict[str, Any]:
     written = await write_package(services(request).database, package, mode)
     done = "created" if written.created else "replaced"
     stats = {
@@ -130,12 +141,14 @@ async def _upload(request: Request, package: Package, mode: Mode) -> dict[str, A
         "items": package.count(ITEMS.name),
         "associations": package.count(ASSOCIATIONS.name),
     }
-    identifier = package.document_identifier
+    result = {"documentId": package.document_identifier, "stats": stats, "success": True}
+    if repairs is not None:
+        result["repairs"] = [asdict(repair) for repair in repairs]
     return {
         "success": True,
         "message": f"CFPackage {done}: {stats['items']} items, "
         f"{stats['associations']} associations",
-        "result": {"documentId": identifier, "stats": stats, "success": True},
+        "result": result,
     }
 
 
@@ -146,7 +159,7 @@ SUMMARIES = {
 
 
 def _add_read(router: APIRouter, path: str, handler: Any, name: str, profile: Profile) -> None:
-    schema = docs.ref(name)
+    schema = ref(name)
     content = docs.wrapped(name, schema) if profile.wraps else schema
     described = f"{SUMMARIES[name]}; sourcedId names the package or its document."
     router.add_api_route(
@@ -161,8 +174,9 @@ def _add_read(router: APIRouter, path: str, handler: Any, name: str, profile: Pr
 
 
 def _add_writes(router: APIRouter, create: Any, replace: Any) -> None:
-    body = docs.request_body(docs.ref("CFPackage"), examples.PACKAGE)
-    result = docs.json_content(docs.ref("CFPackageUploadResult"))
+    body = docs.request_body(ref("CFPackage"), examples.PACKAGE)
+    body |= {"parameters": [docs.REPAIR_PARAMETER]}
+    result = docs.json_content(ref("CFPackageUploadResult"))
     router.add_api_route(
         "/CFPackages",
         create,

@@ -14,6 +14,7 @@ from . import docs, examples
 from .answers import answer, renderer
 from .deps import Reader, services
 from .profiles import Profile
+from .schemas import Schema, ref
 
 
 def _storable(identifier: str) -> str:
@@ -63,9 +64,7 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
         responses=docs.responses(
             200,
             "One page; X-Total-Count and Link say how to go on.",
-            docs.json_content(
-                docs.page_of(resource.plural, docs.ref(resource.name), profile.paging)
-            ),
+            docs.json_content(docs.page_of(resource.plural, ref(resource.name), profile.paging)),
             400,
         ),
         openapi_extra={"parameters": docs.list_parameters(profile)},
@@ -80,7 +79,7 @@ def _add_single(router: APIRouter, resource: Resource, profile: Profile) -> None
         entity = page.select(await render.entity(resource, body), fields)
         return answer(render.single(resource.name, entity))
 
-    schema = docs.ref(resource.name)
+    schema = ref(resource.name)
     content = docs.wrapped(resource.name, schema) if profile.wraps else schema
     _add_get(router, (resource, profile), read_one, f"One {resource.name}", content)
 
@@ -94,7 +93,7 @@ def _add_set(router: APIRouter, resource: Resource, profile: Profile) -> None:
         return answer({resource.plural: [page.select(entity, fields) for entity in entities]})
 
     summary = f"One {resource.name}, then those whose hierarchyCode continues its own"
-    content = docs.wrapped(resource.plural, docs.ref(resource.name), many=True)
+    content = docs.wrapped(resource.plural, ref(resource.name), many=True)
     _add_get(router, (resource, profile), read_set, summary, content)
 
 
@@ -103,7 +102,7 @@ def _add_get(
     route: tuple[Resource, Profile],
     handler: Any,
     summary: str,
-    content: docs.Schema,
+    content: Schema,
 ) -> None:
     resource, profile = route
     router.add_api_route(

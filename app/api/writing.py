@@ -16,6 +16,7 @@ from . import docs, examples
 from .answers import read_body, refuse_other_id
 from .deps import Writer, services
 from .resources import Identifier
+from .schemas import Schema, ref
 
 CREATED = 201
 
@@ -30,7 +31,7 @@ class Put:
     wrapped: bool
     """Whether the guide shows it wrapped in the first of them."""
     store: Callable[..., Awaitable[None]]
-    example: docs.Schema
+    example: Schema
 
 
 PUTS = (
@@ -86,7 +87,7 @@ def _add(router: APIRouter, put: Put) -> None:
         return Response(status_code=CREATED)
 
     name = put.schema.__name__
-    schema, shown = docs.ref(name), put.example
+    schema, shown = ref(name), put.example
     if put.wrapped:
         schema, shown = docs.wrapped(put.wrappers[0], schema), {put.wrappers[0]: shown}
     router.add_api_route(

@@ -14,15 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sqlalchemy import (
     CTE,
     JSON,
-    Column,
     ColumnElement,
-    FromClause,
-    Integer,
-    MetaData,
-    Select,
     Table,
     Text,
-    and_,
     bindparam,
     cast,
     delete,
@@ -36,14 +30,15 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.schema import CreateTable
 
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..errors import Conflict, NotFound, Problem
 from . import parts, tables
+from .conflicts import conflicts, problems
 from .database import Database
-from .statement import DIALECT, Statement
+from .staging import DOCUMENT, STAGED, identifiers_of, source_of, stage
+from .statement import Statement
 from .visible import live
 
 if TYPE_CHECKING:
@@ -51,23 +46,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["create", "replace", "either"]
 Progress = Callable[[str], None]
-
-STAGED = Table(
-    "staged",
-    MetaData(),
-    Column("ordinal", Integer, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("identifier", Text, nullable=False),
-    Column("body", JSON, nullable=False),
-    Column("last_change_date_time", tables.Moment, nullable=False),
-    Column("keywords", JSON),
-    Column("parent", Text),
-    prefixes=["TEMPORARY"],
-    postgresql_on_commit="DROP",
-)
-"""Where the rows of an upload lie while they are compared with what is stored."""
-
-DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 class Written(NamedTuple):
@@ -107,8 +85,8 @@ async def _write(
         await _run(connection, _lock(), values)
         created = _may_write(package, mode, await _run(connection, _known(), values))
         progress("staging")
-        await _stage(connection, package)
-        await _refuse_conflicts(connection, values)
+        await stage(connection, package)
+        _refuse(problems(await _run(connection, conflicts(), values)))
         changed = 0
         for name, statement in _steps():
             progress(name)
@@ -131,25 +109,11 @@ def _may_write(package: Package, mode: Mode, known: list[Any]) -> bool:
     return created
 
 
-async def _stage(connection: Connection, package: Package) -> None:
-    await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
-    columns = [column.name for column in STAGED.c]
-    records = (
-        (ordinal, one.kind, one.identifier, one.body, one.last_change_date_time, *one[4:])
-        for ordinal, one in enumerate(package.rows)
-    )
-    await connection.copy_records_to_table(STAGED.name, records=records, columns=columns)
-    # Without statistics the planner takes the staging table for a small one.
-    await connection.execute("ANALYZE staged")
-
-
-async def _refuse_conflicts(connection: Connection, values: dict[str, Any]) -> None:
-    found = await _run(connection, _conflicts(), values)
+def _refuse(found: list[Problem]) -> None:
     if found:
-        problems = [Problem(path=row["path"], message=row["message"]) for row in found]
-        first, more = problems[0]["message"], len(problems) - 1
+        first, more = found[0]["message"], len(found) - 1
         others = f", and {more} more" if more else ""
-        raise Conflict(f"the package takes what is not its own: {first}{others}", problems=problems)
+        raise Conflict(f"the package takes what is not its own: {first}{others}", problems=found)
 
 
 @cache
@@ -162,17 +126,6 @@ def _lock() -> Statement:
 def _known() -> Statement:
     table = tables.documents
     return Statement(select(live(table).label("live")).where(table.c.identifier == DOCUMENT))
-
-
-def _source(kind: str) -> CTE:
-    """The staged rows of a kind, in the columns every source has."""
-    columns = (STAGED.c[name] for name in ("ordinal", "body", "last_change_date_time", "keywords"))
-    rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
-    return rows.where(STAGED.c.kind == literal(kind)).cte("source")
-
-
-def _staged_identifiers(kind: str) -> Select[Any]:
-    return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))
 
 
 def _count(*ctes: CTE, of: CTE) -> Statement:
@@ -198,7 +151,7 @@ def _steps() -> list[tuple[str, Statement]]:
 
 def _upsert(resource: Resource, *columns: str) -> list[Statement]:
     """Register what the rows refer to, write them, and make their links what was sent."""
-    table, source = parts.table_of(resource), _source(resource.name)
+    table, source = parts.table_of(resource), source_of(resource.name)
     references = parts.REFERENCES.get(resource.name, ())
     before = [_silent(parts.register(source, reference)) for reference in references]
     after = [
@@ -240,7 +193,7 @@ def _package() -> Statement:
 def _list_definitions(resource: Resource) -> Statement:
     """Remember which definitions the package brought, and forget those it no longer brings."""
     table = tables.package_definitions[resource.name]
-    brought = _staged_identifiers(resource.name)
+    brought = identifiers_of(resource.name)
     forgotten = (
         delete(table)
         .where(
@@ -288,7 +241,7 @@ def _rubrics() -> Statement:
         tables.rubric_criterion_levels,
     )
     columns = ("last_change_date_time", "document_identifier")
-    source = _source(RUBRICS.name)
+    source = source_of(RUBRICS.name)
     written = parts.returning_operation(parts.upsert(source, rubrics, *columns), rubrics)
     criteria_written, criteria_gone = _children("CFRubricCriterion", criteria, RUBRICS.name)
     levels_written, levels_gone = _children("CFRubricCriterionLevel", levels, "CFRubricCriterion")
@@ -322,105 +275,11 @@ def _children(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
         index_elements=[table.c.identifier], set_=given, where=differs
     )
     remove = delete(table).where(
-        table.c[column].in_(_staged_identifiers(parent_kind)),
-        table.c.identifier.not_in(_staged_identifiers(kind)),
+        table.c[column].in_(identifiers_of(parent_kind)),
+        table.c.identifier.not_in(identifiers_of(kind)),
     )
     parent = table.c[column].label("parent")
     return (
         write.returning(parent).cte(f"{table.name}_written"),
         remove.returning(parent).cte(f"{table.name}_gone"),
-    )
-
-
-@cache
-def _conflicts() -> Statement:
-    """Rows (path, message): what the upload holds that belongs elsewhere."""
-    staged = select(
-        STAGED,
-        (func.row_number().over(partition_by=STAGED.c.kind, order_by=STAGED.c.ordinal) - 1).label(
-            "index"
-        ),
-    ).cte("numbered")
-    found = [
-        *(_elsewhere(staged, resource) for resource in (ITEMS, ASSOCIATIONS, RUBRICS)),
-        _taken_triples(staged),
-        _elsewhere_part(staged, "CFRubricCriterion", tables.rubric_criteria),
-        _elsewhere_part(staged, "CFRubricCriterionLevel", tables.rubric_criterion_levels),
-        _taken_package(),
-    ]
-    return Statement(union_all(*found))
-
-
-def _conflict(path: ColumnElement[str], message: str, *values: ColumnElement[Any]) -> Select[Any]:
-    return select(path.label("path"), func.format(literal(message), *values).label("message"))
-
-
-def _place(staged: FromClause, plural: str) -> ColumnElement[str]:
-    return func.format(literal(f"{plural}[%s]"), staged.c.index)
-
-
-def _elsewhere(staged: FromClause, resource: Resource) -> Select[Any]:
-    """Entities that belong to another document."""
-    table = parts.table_of(resource)
-    home = func.coalesce(table.c.document_identifier, literal("none"))
-    message = f"{resource.name} %s belongs to document %s"
-    return (
-        _conflict(_place(staged, resource.plural), message, table.c.identifier, home)
-        .join_from(staged, table, staged.c.identifier == table.c.identifier)
-        .where(staged.c.kind == literal(resource.name), live(table))
-        .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
-    )
-
-
-def _elsewhere_part(staged: FromClause, kind: str, table: Table) -> Select[Any]:
-    """Parts of a rubric that belong to a rubric of another document."""
-    rubrics, criteria = tables.rubrics, tables.rubric_criteria
-    found = _conflict(
-        _place(staged, kind),
-        f"{kind} %s belongs to rubric %s of document %s",
-        table.c.identifier,
-        rubrics.c.identifier,
-        rubrics.c.document_identifier,
-    ).join_from(staged, table, staged.c.identifier == table.c.identifier)
-    if table is not criteria:
-        found = found.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
-    return found.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
-        staged.c.kind == literal(kind), rubrics.c.document_identifier != DOCUMENT
-    )
-
-
-def _taken_triples(staged: FromClause) -> Select[Any]:
-    """Associations whose origin, destination and type another document relates already."""
-    table = tables.associations
-    same = and_(
-        table.c.origin_identifier == parts.word(staged.c.body, "originNodeURI", "identifier"),
-        table.c.destination_identifier
-        == parts.word(staged.c.body, "destinationNodeURI", "identifier"),
-        table.c.association_type == parts.word(staged.c.body, "associationType"),
-        table.c.identifier != staged.c.identifier,
-        table.c.document_identifier.is_distinct_from(DOCUMENT),
-    )
-    return (
-        _conflict(
-            _place(staged, ASSOCIATIONS.plural),
-            "CFAssociation %s has the origin, destination and type of %s of document %s",
-            staged.c.identifier,
-            table.c.identifier,
-            func.coalesce(table.c.document_identifier, literal("none")),
-        )
-        .join_from(staged, table, same)
-        .where(staged.c.kind == literal(ASSOCIATIONS.name))
-    )
-
-
-def _taken_package() -> Select[Any]:
-    table = tables.packages
-    return _conflict(
-        literal("CFDocument.CFPackageURI.identifier"),
-        "the package %s is that of document %s",
-        table.c.identifier,
-        table.c.document_identifier,
-    ).where(
-        table.c.identifier == bindparam("package_identifier", type_=Text),
-        table.c.document_identifier != DOCUMENT,
     )

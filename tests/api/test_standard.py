@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 from calls import Api
 
-from case_server.api import docs
+from case_server.api import schemas as own
 from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile
 from case_server.api.shapes import NEW_IN_1_1
 from case_server.case.resources import RESOURCES
@@ -163,8 +163,8 @@ def entities(operation: str, answer: Any) -> list[tuple[str, Any]]:
 
 def test_our_own_schemas_are_those_of_the_model() -> None:
     """Written anew by: python -m pytest tests/api/test_standard.py with WRITE_SCHEMAS=1."""
-    text = json.dumps(docs.model_schemas(both_ids=False), indent=1, sort_keys=True)
-    current = text.replace(docs.PREFIX, "#/$defs/") + "\n"
+    text = json.dumps(own.model_schemas(both_ids=False), indent=1, sort_keys=True)
+    current = text.replace(own.PREFIX, "#/$defs/") + "\n"
     if os.environ.get("WRITE_SCHEMAS"):
         OWN_SCHEMAS.write_text(current)
     assert OWN_SCHEMAS.read_text() == current

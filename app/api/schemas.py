@@ -1,0 +1,156 @@
+"""The schemas of the OpenAPI documents: the model's classes, and the few that are not of it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core.core_schema import WithDefaultSchema
+
+from ..case import model
+from . import examples
+
+Schema: TypeAlias = dict[str, Any]
+
+PREFIX = "#/components/schemas/"
+
+
+def ref(name: str) -> Schema:
+    """A schema by its name."""
+    return {"$ref": f"{PREFIX}{name}"}
+
+
+class _Schemas(GenerateJsonSchema):
+    """An optional field may be left out; a default of null would say it may be null."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+MODELS: list[type[BaseModel]] = [
+    value
+    for value in vars(model).values()
+    if isinstance(value, type)
+    and issubclass(value, model.CaseObject)
+    and value not in {model.CaseObject, model.Entity}
+]
+"""Every class of the model, in the order of the binding."""
+
+
+KEYWORDS: Schema = {
+    **ref("LinkURI"),
+    "description": "Written as one link or as a list, all remembered; answered as the last one.",
+}
+
+
+def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
+    """The JSON Schema of every class, as it is answered."""
+    _, found = models_json_schema(
+        [(one, "validation") for one in MODELS],
+        ref_template=PREFIX + "{model}",
+        schema_generator=_Schemas,
+    )
+    schemas: dict[str, Schema] = found["$defs"]
+    for name in ("CFItem", "CFPckgItem"):
+        schemas[name]["properties"]["conceptKeywordsURI"] = KEYWORDS
+    if both_ids:
+        schemas["CFPackage"]["properties"]["identifier"] = {"type": "string"}
+        for schema in schemas.values():
+            if "identifier" in schema["properties"]:
+                named = {"type": "string", "description": "The same as identifier."}
+                schema["properties"]["sourcedId"] = named
+    return schemas
+
+
+STATUS_INFO: Schema = {
+    "type": "object",
+    "description": "What went wrong (CASE 1.1 binding, imsx_StatusInfo).",
+    "required": ["imsx_codeMajor", "imsx_severity", "imsx_description"],
+    "properties": {
+        "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
+        "imsx_severity": {"type": "string", "enum": ["error"]},
+        "imsx_description": {"type": "string"},
+        "imsx_CodeMinor": ref("imsx_CodeMinor"),
+        "imsx_codeMinor": ref("imsx_CodeMinor"),
+        "imsx_error_details": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["path", "message"],
+                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+    "example": examples.STATUS_INFO,
+}
+
+CODE_MINOR: Schema = {
+    "type": "object",
+    "required": ["imsx_codeMinorField"],
+    "properties": {
+        "imsx_codeMinorField": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "imsx_codeMinorFieldName": {"type": "string"},
+                    "imsx_codeMinorFieldValue": {"type": "string"},
+                },
+            },
+        }
+    },
+}
+
+UPLOAD_RESULT: Schema = {
+    "type": "object",
+    "required": ["success", "message", "result"],
+    "properties": {
+        "success": {"type": "boolean"},
+        "message": {"type": "string"},
+        "result": {
+            "type": "object",
+            "required": ["documentId", "stats", "success"],
+            "properties": {
+                "documentId": {"type": "string"},
+                "stats": {
+                    "type": "object",
+                    "properties": {
+                        name: {"type": "integer"} for name in ("documents", "items", "associations")
+                    },
+                },
+                "success": {"type": "boolean"},
+                "repairs": {"type": "array", "items": {"type": "object"}},
+            },
+        },
+    },
+}
+
+GROUPS: Schema = {
+    "type": "object",
+    "required": ["CFDocument", "structuredContent"],
+    "properties": {
+        "identifier": {"type": "string"},
+        "sourcedId": {"type": "string"},
+        "CFDocument": ref("CFPckgDocument"),
+        "structuredContent": {
+            "type": "object",
+            "description": "Root items by CFItemType, each with childGroups: its children by "
+            "CFItemType, and so on down.",
+            "additionalProperties": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+}
+
+
+def all_schemas(*, both_ids: bool) -> dict[str, Schema]:
+    """Everything that the routes of a profile refer to."""
+    return {
+        **model_schemas(both_ids=both_ids),
+        "imsx_StatusInfo": STATUS_INFO,
+        "imsx_CodeMinor": CODE_MINOR,
+        "CFPackageUploadResult": UPLOAD_RESULT,
+        "CFPackageWithGroups": GROUPS,
+    }

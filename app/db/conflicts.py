@@ -1,0 +1,126 @@
+"""What an upload must not take: entities, triples and names that belong to another document."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal,
+    select,
+    union_all,
+)
+
+from ..case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
+from ..errors import Problem
+from . import parts, tables
+from .staging import DOCUMENT, STAGED
+from .statement import Statement
+from .visible import live
+
+
+def problems(found: list[Any]) -> list[Problem]:
+    """The rows of ``conflicts()``, as a client is told of them."""
+    return [Problem(path=row["path"], message=row["message"]) for row in found]
+
+
+@cache
+def conflicts() -> Statement:
+    """Rows (path, message): what the upload holds that belongs elsewhere."""
+    staged = select(
+        STAGED,
+        (func.row_number().over(partition_by=STAGED.c.kind, order_by=STAGED.c.ordinal) - 1).label(
+            "index"
+        ),
+    ).cte("numbered")
+    found = [
+        *(_elsewhere(staged, resource) for resource in (ITEMS, ASSOCIATIONS, RUBRICS)),
+        _taken_triples(staged),
+        _elsewhere_part(staged, "CFRubricCriterion", tables.rubric_criteria),
+        _elsewhere_part(staged, "CFRubricCriterionLevel", tables.rubric_criterion_levels),
+        _taken_package(),
+    ]
+    return Statement(union_all(*found))
+
+
+def _conflict(path: ColumnElement[str], message: str, *values: ColumnElement[Any]) -> Select[Any]:
+    return select(path.label("path"), func.format(literal(message), *values).label("message"))
+
+
+def _place(staged: FromClause, plural: str) -> ColumnElement[str]:
+    return func.format(literal(f"{plural}[%s]"), staged.c.index)
+
+
+def _elsewhere(staged: FromClause, resource: Resource) -> Select[Any]:
+    """Entities that belong to another document."""
+    table = parts.table_of(resource)
+    home = func.coalesce(table.c.document_identifier, literal("none"))
+    message = f"{resource.name} %s belongs to document %s"
+    return (
+        _conflict(_place(staged, resource.plural), message, table.c.identifier, home)
+        .join_from(staged, table, staged.c.identifier == table.c.identifier)
+        .where(staged.c.kind == literal(resource.name), live(table))
+        .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
+    )
+
+
+def _elsewhere_part(staged: FromClause, kind: str, table: Table) -> Select[Any]:
+    """Parts of a rubric that belong to a rubric of another document."""
+    rubrics, criteria = tables.rubrics, tables.rubric_criteria
+    found = _conflict(
+        _place(staged, kind),
+        f"{kind} %s belongs to rubric %s of document %s",
+        table.c.identifier,
+        rubrics.c.identifier,
+        rubrics.c.document_identifier,
+    ).join_from(staged, table, staged.c.identifier == table.c.identifier)
+    if table is not criteria:
+        found = found.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
+    return found.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
+        staged.c.kind == literal(kind), rubrics.c.document_identifier != DOCUMENT
+    )
+
+
+def _taken_triples(staged: FromClause) -> Select[Any]:
+    """Associations whose origin, destination and type another document relates already."""
+    table = tables.associations
+    same = and_(
+        table.c.origin_identifier == parts.word(staged.c.body, "originNodeURI", "identifier"),
+        table.c.destination_identifier
+        == parts.word(staged.c.body, "destinationNodeURI", "identifier"),
+        table.c.association_type == parts.word(staged.c.body, "associationType"),
+        table.c.identifier != staged.c.identifier,
+        table.c.document_identifier.is_distinct_from(DOCUMENT),
+    )
+    return (
+        _conflict(
+            _place(staged, ASSOCIATIONS.plural),
+            "CFAssociation %s has the origin, destination and type of %s of document %s",
+            staged.c.identifier,
+            table.c.identifier,
+            func.coalesce(table.c.document_identifier, literal("none")),
+        )
+        .join_from(staged, table, same)
+        .where(staged.c.kind == literal(ASSOCIATIONS.name))
+    )
+
+
+def _taken_package() -> Select[Any]:
+    table = tables.packages
+    return _conflict(
+        literal("CFDocument.CFPackageURI.identifier"),
+        "the package %s is that of document %s",
+        table.c.identifier,
+        table.c.document_identifier,
+    ).where(
+        table.c.identifier == bindparam("package_identifier", type_=Text),
+        table.c.document_identifier != DOCUMENT,
+    )
