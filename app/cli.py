@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import click
 import httpx
 from pydantic import ValidationError
 
-from . import __version__
+from . import __version__, loading
 from .api.profiles import EXPORT
 from .api.rendering import Renderer
-from .case.package import Package, read_package
-from .case.resources import ASSOCIATIONS, ITEMS
 from .db.database import Database
 from .db.framework import open_framework
-from .db.upload import Written, write_package
 from .errors import CaseServerError, StartupError
 from .sample import sample as sample_framework
 from .serving import ready_database
@@ -132,54 +127,43 @@ def migrate(database_url: str | None) -> None:
 @main.command("import")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("--sample", is_flag=True, help="Load the sample framework that comes with this.")
+@click.option("--strict", is_flag=True, help="Refuse what is not valid instead of repairing it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be repaired or refused.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Write what became of each source as JSON."
+)
+@click.option("--quiet", "-q", is_flag=True, help="Say only what was refused.")
 @click.option("--token", "access_token", help="Access token to send to URLs.")
 @database_option
-def import_packages(
-    sources: tuple[str, ...], *, sample: bool, access_token: str | None, database_url: str | None
-) -> None:
+def import_packages(**flags: Any) -> None:
     """Load CASE packages.
 
-    A SOURCE is a JSON file as GET CFPackages answers it, the URL of a CFPackage on a CASE server,
-    or - for standard input.
+    A SOURCE is a JSON file as GET CFPackages answers it (.json or .json.gz), a folder of them, the
+    URL of a CFPackage on a CASE server, or - for standard input.
 
     Each is one transaction: its document, items and associations become exactly what the source
-    says. One that is not valid is refused with every reason, and nothing of it is stored; the
-    others are loaded. Exits with 1 when one was refused.
+    says. What is not valid is repaired where that needs no guessing, and each kind of repair is
+    said once. What cannot be repaired is refused with every reason, and nothing of it is stored;
+    the others are loaded.
+
+    Exits with 0 when all were loaded, 1 when one was refused, 2 when the command is not valid.
     """
-    readers = [_Source(name, partial(_read, name, access_token)) for name in sources]
-    if sample:
-        readers.append(_Source("the sample", sample_framework))
-    if not readers:
+    found = list(loading.sources(flags["sources"], flags["access_token"]))
+    if flags["sample"]:
+        found.append(loading.Source("the sample", sample_framework))
+    if not found:
         raise click.UsageError("name a SOURCE, or --sample")
-    with ready_database(_settings(database_url=database_url)) as settings:
-        loaded = asyncio.run(_with_database(settings, lambda database: _load(database, readers)))
-    sys.exit(0 if loaded else 1)
-
-
-class _Source(NamedTuple):
-    """Where a package comes from."""
-
-    name: str
-    read: Callable[[], bytes]
-
-
-def _read(name: str, access_token: str | None) -> bytes:
-    """What a source holds; ``StartupError`` says why it cannot be read."""
-    try:
-        if name == "-":
-            return sys.stdin.buffer.read()
-        if name.startswith(("http://", "https://")):
-            headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-            return httpx.get(name, headers=headers, timeout=60).raise_for_status().content
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise StartupError(f"cannot be read: {error.strerror}") from error
-    except httpx.HTTPStatusError as error:
-        raise StartupError(
-            f"answered {error.response.status_code}: {error.response.text}"
-        ) from error
-    except httpx.HTTPError as error:
-        raise StartupError(f"cannot be read: {error}") from error
+    loader = loading.Loader(strict=flags["strict"], quiet=flags["quiet"])
+    if flags["dry_run"]:
+        outcomes = asyncio.run(loader.load(None, found))
+    else:
+        with ready_database(_settings(database_url=flags["database_url"])) as settings:
+            outcomes = asyncio.run(
+                _with_database(settings, lambda database: loader.load(database, found))
+            )
+    if flags["report"]:
+        loading.write_report(flags["report"], outcomes)
+    sys.exit(1 if any(outcome.status == "refused" for outcome in outcomes) else 0)
 
 
 async def _with_database(
@@ -187,61 +171,6 @@ async def _with_database(
 ) -> Result:
     async with Database.open(settings.database_url, settings) as database:
         return await work(database)
-
-
-async def _load(database: Database, sources: Iterable[_Source]) -> bool:
-    """Load each source; whether all of them could be."""
-    loaded = True
-    for source in sources:
-        start, progress = time.monotonic(), _Progress(source.name)
-        try:
-            progress("reading")
-            package = read_package(source.read())
-            written = await write_package(database, package, progress=progress)
-        except (CaseServerError, StartupError) as error:
-            progress.end()
-            loaded = False
-            _report(source.name, error)
-        else:
-            progress.end()
-            _summarise(source.name, package, written, time.monotonic() - start)
-    return loaded
-
-
-class _Progress:
-    """On a terminal, one line that says what is being done."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.shown = sys.stderr.isatty()
-
-    def __call__(self, stage: str) -> None:
-        if self.shown:
-            click.echo(f"\r\x1b[K{self.name}: {stage} …", nl=False, err=True)
-
-    def end(self) -> None:
-        if self.shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-
-def _summarise(name: str, package: Package, written: Written, seconds: float) -> None:
-    done = "created" if written.created else "replaced" if written.changed else "unchanged"
-    items, associations = package.count(ITEMS.name), package.count(ASSOCIATIONS.name)
-    click.echo(
-        f"{name}: {done} {package.document_identifier}: {items:,} items, "
-        f"{associations:,} associations, {written.changed:,} changes in {seconds:.1f} s"
-    )
-
-
-def _report(name: str, error: CaseServerError | StartupError) -> None:
-    """Every reason why a source was refused."""
-    if isinstance(error, StartupError) or not error.problems:
-        click.echo(f"{name}: refused: {error}", err=True)
-        return
-    count = len(error.problems)
-    click.echo(f"{name}: refused, {count:,} problem{'s' if count > 1 else ''}:", err=True)
-    for problem in error.problems:
-        click.echo(f"  {problem['path']}: {problem['message']}", err=True)
 
 
 @main.command()

@@ -15,12 +15,14 @@ APP = ROOT / "app"
 LAYERS = (
     {"errors", "settings"},
     {"case", "sample"},
+    {"repair"},
     {"query"},
     {"db"},
     {"auth"},
     {"api"},
     {"main"},
     {"serving"},
+    {"loading"},
     {"cli"},
     {"__main__"},
 )
@@ -79,7 +81,7 @@ def test_every_room_has_its_place() -> None:
         ("fastapi", {"api/*.py", "main.py"}),
         ("starlette", {"api/*.py"}),
         ("uvicorn", {"serving.py"}),
-        ("click", {"cli.py", "serving.py"}),
+        ("click", {"cli.py", "loading.py", "serving.py"}),
         ("pydantic_settings", {"settings.py"}),
     ],
 )

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from ..case.package import Package, read_package
-from ..case.repair import Repair, read_repaired
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.framework import document_of_package, open_framework
 from ..db.upload import Mode, write_package
 from ..query import params
+from ..repair.reader import Repair, read_repaired
 from . import docs, examples
 from .answers import JSON, answer, read_body, refuse_other_id, renderer
 from .deps import Reader, Services, Writer, services

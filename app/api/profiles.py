@@ -52,6 +52,8 @@ class Profile:
     """A single object stands under its class name: ``{"CFItem": {…}}``."""
     package_links: bool = False
     """Inside a package, items and associations name their document, the document its package."""
+    foreign_links: bool = False
+    """…and, if not that, at least where the link says what cannot be told from the document."""
     package_is_document: bool = False
     """A package says its document's identifier, not its own."""
     mints: bool = False
@@ -145,5 +147,6 @@ STANDARD_1_0 = replace(
 PROFILES = (PLATFORM, SDK, STANDARD_1_1, STANDARD_1_0)
 """The profiles that are served."""
 
-EXPORT = replace(STANDARD_1_1, name="export", extensions=True)
-"""The form in which packages are written to files: the standard's own, and whole."""
+EXPORT = replace(STANDARD_1_1, name="export", extensions=True, foreign_links=True)
+"""The form in which packages are written to files: the standard's own, and whole, so that what is
+read from it again is the same."""

@@ -55,14 +55,19 @@ class Renderer:
         (node,) = await self.entities(resource, [body])
         return node
 
-    async def packed(self, resource: Resource, bodies: Iterable[str]) -> list[Body]:
-        """Entities inside their package."""
+    async def packed(
+        self, resource: Resource, bodies: Iterable[str], home: Body | None = None
+    ) -> list[Body]:
+        """Entities inside the package of a document, to which ``home`` is the link."""
         nodes: list[Body] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
             return await self._shape(resource, nodes)
-        link = PACKAGE_LINKS.get(resource, "")
-        for node in await self._shape(resource, nodes):
-            node.pop(link, None)
+        name = PACKAGE_LINKS.get(resource, "")
+        said = [node.get(name) for node in nodes]
+        for node, link in zip(await self._shape(resource, nodes), said, strict=True):
+            node.pop(name, None)
+            if self.profile.foreign_links and link not in (None, home):
+                node[name] = link
         return nodes
 
     def single(self, name: str, body: Body) -> Body:
@@ -149,10 +154,11 @@ class Renderer:
         yield orjson.dumps(document)
 
     async def _list(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
-        before = b"["
+        before, document = b"[", orjson.loads(framework.document)
+        home = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.bodies(resource):
             # One dump of the whole batch, less its brackets, joins it to the ones before.
-            yield before + orjson.dumps(await self.packed(resource, bodies))[1:-1]
+            yield before + orjson.dumps(await self.packed(resource, bodies, home))[1:-1]
             before = b","
         yield b"[]" if before == b"[" else b"]"
 

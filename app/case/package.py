@@ -24,11 +24,15 @@ from .model import (
 )
 from .reading import read, refusal
 from .resources import DEFINITIONS
+from .types import Identifier, Maybe
 
 Group: TypeAlias = Sequence[tuple[str, Sequence[Entity]]]
 
 CHILDREN = {"CFRubricCriteria", "CFRubricCriterionLevels"}
 """Fields whose entities are rows of their own; an empty list stays in the body."""
+
+KEYWORDS = {"conceptKeywordsURI"}
+"""A field written as a list and answered as its last member."""
 
 
 class Row(NamedTuple):
@@ -59,13 +63,20 @@ class Package:
         return Counter(row.kind for row in self.rows)[kind]
 
 
+class NamedCFPackage(CFPackage):
+    """A package that says its own identifier, as TimeBack's APIs answer it."""
+
+    identifier: Maybe[Identifier] = None
+
+
 def read_package(raw: bytes) -> Package:
     """Read and take apart an uploaded CFPackage, bare or wrapped.
 
     Raises ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
-    package = read(CFPackage, raw, ("CFPackage", "package")).entity
-    if problems := list(_repetitions(package)):
+    package = read(NamedCFPackage, raw, ("CFPackage", "package")).entity
+    problems = [*_wrong_name(package), *_repetitions(package)]
+    if problems:
         raise refusal("CFPackage", problems)
     return take_apart(package)
 
@@ -111,6 +122,8 @@ def _rubric_rows(rubric: CFRubric) -> Iterator[Row]:
 def row(kind: str, entity: Entity, parent: str | None = None) -> Row:
     """An entity as a row, without the entities it contains."""
     own = {name for name in CHILDREN if getattr(entity, name, None)}
+    # No link at all is a field left out, not one that is null.
+    own |= {name for name in KEYWORDS if getattr(entity, name, None) == []}
     body = entity.model_dump_json(exclude_none=True, exclude=own)
     return Row(kind, entity.identifier, body, entity.lastChangeDateTime, parent=parent)
 
@@ -122,6 +135,15 @@ def item_row(item: CFPckgItem) -> Row:
 
 def _json(value: object) -> str | None:
     return None if value is None else to_json(value).decode()
+
+
+def _wrong_name(package: NamedCFPackage) -> Iterator[Problem]:
+    """An answer of this server names its package, or its document; nothing else may be said."""
+    document = package.CFDocument
+    named = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
+    if package.identifier not in (None, named, document.identifier):
+        message = f"is not the identifier of the package, {named!r}, nor of its document"
+        yield Problem(path="identifier", message=message)
 
 
 def _repetitions(package: CFPackage) -> Iterator[Problem]:

@@ -71,7 +71,7 @@ def _validate(schema: type[Read], raw: bytes) -> Read:
     # Most bodies use the standard's spelling, so others are looked for only when one was met.
     tree = from_json(raw)
     if differing := list(_respell(tree, "")):
-        raise InvalidData("the body says one thing in two ways", problems=differing)
+        raise refusal(_name(schema), differing)
     try:
         return schema.model_validate_json(to_json(tree, inf_nan_mode="constants"))
     except ValidationError as error:
@@ -80,7 +80,7 @@ def _validate(schema: type[Read], raw: bytes) -> Read:
 
 def _license_link(value: Any) -> Any:
     """A licence named by a text, as the link it stands for; the same text is the same licence."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))
     uri = value if re.match(URI_PATTERN, value) else f"urn:uuid:{identifier}"
@@ -105,7 +105,8 @@ def _respell(value: Any, path: str) -> Iterator[Problem]:
     for other, (name, meaning) in SPELLINGS.items():
         if other in value:
             meant = meaning(value.pop(other))
-            if value.setdefault(name, meant) != meant:
+            # The SDK's empty text says that there is none.
+            if meant != "" and value.setdefault(name, meant) != meant:
                 message = f"differs from {name}, which is {value[name]!r}"
                 yield Problem(path=f"{path}.{other}".lstrip("."), message=message)
     for name, part in value.items():
@@ -133,7 +134,8 @@ def refusal(name: str, problems: list[Problem]) -> InvalidData:
 
 
 def _name(schema: type[CaseObject]) -> str:
-    return schema.__name__.removeprefix("Wrapped").replace("CFPckg", "CF")
+    name = schema.__name__.removeprefix("Wrapped").removeprefix("Named")
+    return name.replace("CFPckg", "CF")
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -51,6 +51,21 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _iso(value: object) -> object:
+    """A date, T and a time: pydantic alone would take seconds since 1970, too."""
+    if not isinstance(value, str) or value[10:11] not in {"T", "t"}:
+        raise PydanticCustomError("not_iso", "must be an ISO 8601 date-time with a time zone")
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        message = "must lie in the years 1 to 9999 in UTC, too"
+        raise PydanticCustomError("beyond_calendar", message) from None
+
+
 def timestamp(moment: datetime) -> str:
     """A moment as the server answers it: UTC, milliseconds, ``Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
@@ -115,6 +130,9 @@ Uri = Annotated[
 
 DateTime = Annotated[
     AwareDatetime,
+    Field(strict=False),  # what _iso lets through is text
+    BeforeValidator(_iso),
+    AfterValidator(_in_utc),
     PlainSerializer(timestamp, return_type=str, when_used="json"),
 ]
 """ISO 8601 with a zone."""

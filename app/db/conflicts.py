@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    or_,
     select,
     union_all,
 )
@@ -85,7 +86,9 @@ def _elsewhere_part(staged: FromClause, kind: str, table: Table) -> Select[Any]:
     if table is not criteria:
         found = found.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
     return found.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
-        staged.c.kind == literal(kind), rubrics.c.document_identifier != DOCUMENT
+        staged.c.kind == literal(kind),
+        rubrics.c.document_identifier != DOCUMENT,
+        live(rubrics),
     )
 
 
@@ -114,13 +117,14 @@ def _taken_triples(staged: FromClause) -> Select[Any]:
 
 
 def _taken_package() -> Select[Any]:
-    table = tables.packages
+    """A package name that another document has, as its package's or as its own."""
+    table, name = tables.packages, bindparam("package_identifier", type_=Text)
     return _conflict(
         literal("CFDocument.CFPackageURI.identifier"),
-        "the package %s is that of document %s",
-        table.c.identifier,
+        "%s names the package of document %s",
+        name,
         table.c.document_identifier,
     ).where(
-        table.c.identifier == bindparam("package_identifier", type_=Text),
+        or_(table.c.identifier == name, table.c.document_identifier == name),
         table.c.document_identifier != DOCUMENT,
     )

@@ -7,7 +7,9 @@ gets ``Unavailable``, not a stack trace and not a long wait.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -32,7 +34,7 @@ SECONDS_TO_WAIT = 2.0
 """How long a request waits for a free connection before it is told to come again."""
 
 AWAY = (
-    OSError,
+    ConnectionError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -44,8 +46,16 @@ AWAY = (
 )
 """What says that Postgres cannot serve now, though the request may be fine."""
 
-CROSSED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+CROSSED = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    # Somebody took a name between the look and the write; a second look says whose it is.
+    asyncpg.UniqueViolationError,
+)
 """What says that two transactions met, and one of them may simply try again."""
+
+ATTEMPTS = 8
+"""How often a write is tried before its client is told to come again."""
 
 
 def dsn(url: str) -> str:
@@ -93,7 +103,11 @@ class Database:
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
                 reset=_keep,
-                server_settings={"application_name": "case-server"},
+                server_settings={
+                    "application_name": "case-server",
+                    # What a write decides on is what it then finds, or it is tried again.
+                    "default_transaction_isolation": "repeatable read",
+                },
             )
         try:
             yield cls(pool)
@@ -116,7 +130,7 @@ class Database:
         """A read-only transaction in which every statement sees the same moment."""
         async with (
             self.connection() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
+            connection.transaction(readonly=True),
         ):
             yield connection
 
@@ -131,9 +145,11 @@ class Database:
             return await connection.fetch(statement.sql, *statement.arguments(values))
 
     async def write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Do ``work`` on a connection; once more when it crossed another transaction."""
+        """Do ``work`` on a connection; again when it crossed another transaction."""
         async with self.connection() as connection:
-            try:
-                return await work(connection)
-            except CROSSED:
-                return await work(connection)
+            for attempt in range(1, ATTEMPTS):
+                try:
+                    return await work(connection)
+                except CROSSED:
+                    await asyncio.sleep(random.uniform(0, 0.01) * 2**attempt)  # noqa: S311  a pause
+            return await work(connection)

@@ -89,12 +89,16 @@ def now() -> ColumnElement[str]:
     )
 
 
-def upsert(source: FromClause, table: Table, *columns: str) -> Insert:
-    """Insert or replace; what is there already unchanged is not written again."""
+def upsert(source: FromClause, table: Table, *columns: str, once: tuple[str, ...] = ()) -> Insert:
+    """Insert or replace; what is there already unchanged is not written again.
+
+    The columns ``once`` are written on insertion only.
+    """
     names = ("body", *columns)
-    fresh = insert(table).from_select(
-        [*names], select(*(source.c[name] for name in names)).order_by(source.c.ordinal)
-    )
+    filled = (*names, *once)
+    # Locked in one order by all writers, so that two of them never wait for each other.
+    rows = select(*(source.c[name] for name in filled)).order_by(word(source.c.body, "identifier"))
+    fresh = insert(table).from_select([*filled], rows)
     given: dict[str, ColumnElement[Any]] = {name: fresh.excluded[name] for name in names}
     differs: list[ColumnElement[bool]] = [
         cast(table.c.body, Text) != cast(given["body"], Text),
@@ -139,7 +143,10 @@ def links(source: FromClause, reference: Reference) -> Select[Any]:
 
 
 def register(source: FromClause, reference: Reference) -> Insert:
-    """Definitions not known yet, made from the links to them; known ones stay as they are."""
+    """Definitions not known yet, made from the links to them; known ones stay as they are.
+
+    One that was deleted is back.
+    """
     linked = links(source, reference).subquery("linked")
     identifier = word(linked.c.link, "identifier")
     body = func.json_build_object(
@@ -149,10 +156,12 @@ def register(source: FromClause, reference: Reference) -> Insert:
     )
     # In one order for all writers, so that two of them never wait for each other.
     rows = select(body, func.now()).ext(distinct_on(identifier)).order_by(identifier)
-    return (
-        insert(reference.definitions)
-        .from_select(["body", "last_change_date_time"], rows)
-        .on_conflict_do_nothing()
+    table = reference.definitions
+    fresh = insert(table).from_select(["body", "last_change_date_time"], rows)
+    return fresh.on_conflict_do_update(
+        index_elements=[table.c.identifier],
+        set_={"deleted_at": null()},
+        where=table.c.deleted_at.is_not(None),
     )
 
 

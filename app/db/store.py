@@ -188,7 +188,11 @@ def _put_document() -> Statement:
     identifier = parts.word(given.c.body, "identifier")
     claimed_by = _scalar(
         tables.packages.c.document_identifier,
-        tables.packages.c.identifier == given.c.package,
+        or_(
+            tables.packages.c.identifier == given.c.package,
+            # A package is also found by its document's identifier, so that is taken too.
+            tables.packages.c.document_identifier == given.c.package,
+        ),
         tables.packages.c.document_identifier != identifier,
     )
     source = select(given).where(claimed_by.is_(None)).cte("source")
@@ -261,7 +265,7 @@ def _delete_association() -> Statement:
 
 
 def _scalar(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
-    return select(column).where(*conditions).scalar_subquery()
+    return select(func.min(column)).where(*conditions).scalar_subquery()
 
 
 def _live_exists(table: Table, identifier: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -39,6 +39,9 @@ metadata = MetaData(
 
 Moment = TIMESTAMP(timezone=True)
 
+AFTER_UPLOADS = 1_000_000_000_000
+"""Uploads number their rows from 0; what is put one at a time comes after them."""
+
 
 def _from_body(
     name: str, *path: str, references: str | None = None, primary: bool = False
@@ -49,13 +52,18 @@ def _from_body(
     return Column(name, Text, Computed(f"body{steps}", persisted=True), *keys, primary_key=primary)
 
 
+def _ordinal() -> Column[int]:
+    """The order in which the parts of a framework are answered."""
+    return Column("ordinal", BigInteger, Identity(start=AFTER_UPLOADS), nullable=False)
+
+
 def _entity_table(name: str, *more: SchemaItem) -> Table:
-    """What every addressable entity has; ``ordinal`` keeps the order in which they came."""
+    """What every addressable entity has."""
     return Table(
         name,
         metadata,
         _from_body("identifier", "identifier", primary=True),
-        Column("ordinal", BigInteger, Identity(), nullable=False),
+        _ordinal(),
         Column("body", JSON, nullable=False),
         Column("last_change_date_time", Moment, nullable=False),
         *more,
@@ -165,7 +173,7 @@ rubric_criteria = Table(
     "rubric_criteria",
     metadata,
     _from_body("identifier", "identifier", primary=True),
-    Column("ordinal", BigInteger, Identity(), nullable=False),
+    _ordinal(),
     Column("body", JSON, nullable=False),
     Column("rubric_identifier", Text, ForeignKey("rubrics.identifier"), nullable=False, index=True),
 )
@@ -174,7 +182,7 @@ rubric_criterion_levels = Table(
     "rubric_criterion_levels",
     metadata,
     _from_body("identifier", "identifier", primary=True),
-    Column("ordinal", BigInteger, Identity(), nullable=False),
+    _ordinal(),
     Column("body", JSON, nullable=False),
     Column(
         "criterion_identifier",

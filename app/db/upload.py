@@ -80,9 +80,23 @@ async def _write(
         "extensions": package.extensions,
         "definition_extensions": package.definition_extensions,
     }
+    # Two uploads of one document come one after the other. The lock is taken before the
+    # transaction, whose view of the data is as old as its first statement.
+    await _run(connection, _lock(), values)
+    try:
+        return await _write_locked(connection, package, mode, progress, values)
+    finally:
+        await _run(connection, _unlock(), values)
+
+
+async def _write_locked(
+    connection: Connection,
+    package: Package,
+    mode: Mode,
+    progress: Progress,
+    values: dict[str, Any],
+) -> Written:
     async with connection.transaction():
-        # Two uploads of one document come one after the other.
-        await _run(connection, _lock(), values)
         created = _may_write(package, mode, await _run(connection, _known(), values))
         progress("staging")
         await stage(connection, package)
@@ -116,10 +130,18 @@ def _refuse(found: list[Problem]) -> None:
         raise Conflict(f"the package takes what is not its own: {first}{others}", problems=found)
 
 
+def _key() -> ColumnElement[int]:
+    return func.hashtextextended(DOCUMENT, literal_column("0"))
+
+
 @cache
 def _lock() -> Statement:
-    key = func.hashtextextended(DOCUMENT, literal_column("0"))
-    return Statement(select(func.pg_advisory_xact_lock(key)))
+    return Statement(select(func.pg_advisory_lock(_key())))
+
+
+@cache
+def _unlock() -> Statement:
+    return Statement(select(func.pg_advisory_unlock(_key())))
 
 
 @cache
@@ -142,8 +164,8 @@ def _steps() -> list[tuple[str, Statement]]:
         *(("definitions", _list_definitions(resource)) for resource in DEFINITIONS),
         ("associations", _remove_associations()),
         ("items", _remove_softly(ITEMS)),
-        *(("items", one) for one in _upsert(ITEMS, "document_identifier")),
-        *(("associations", one) for one in _upsert(ASSOCIATIONS, "document_identifier")),
+        *(("items", one) for one in _upsert(ITEMS, "ordinal", "document_identifier")),
+        *(("associations", one) for one in _upsert(ASSOCIATIONS, "ordinal", "document_identifier")),
         ("rubrics", _remove_softly(RUBRICS)),
         ("rubrics", _rubrics()),
     ]
@@ -163,7 +185,9 @@ def _upsert(resource: Resource, *columns: str) -> list[Statement]:
             parts.link(source, reference, reference.links),
         )
     ]
-    write = parts.upsert(source, table, "last_change_date_time", *columns)
+    # Documents and definitions are not the parts of one framework: they keep their place.
+    once = () if "ordinal" in columns else ("ordinal",)
+    write = parts.upsert(source, table, "last_change_date_time", *columns, once=once)
     done = parts.returning_operation(write, table)
     document = None if resource in DEFINITIONS else DOCUMENT
     recorded = parts.record(done, resource.name, document).cte("recorded")
@@ -176,6 +200,7 @@ def _silent(change: Any) -> Statement:
 
 
 def _package() -> Statement:
+    """The package itself; a change of its extensions is a change of its document."""
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     born = insert(table).values(
@@ -185,9 +210,21 @@ def _package() -> Statement:
         definition_extensions=bindparam("definition_extensions", type_=JSON),
     )
     given: dict[str, Any] = {name: born.excluded[name] for name in names}
-    return _silent(
-        born.on_conflict_do_update(index_elements=[table.c.document_identifier], set_=given)
+    differs = [
+        cast(table.c[name], Text).is_distinct_from(cast(given[name], Text)) for name in names
+    ]
+    write = born.on_conflict_do_update(
+        index_elements=[table.c.document_identifier], set_=given, where=or_(*differs)
     )
+    replaced: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("replaced")
+    done = write.returning(table.c.document_identifier.label("identifier"), replaced).cte("done")
+    changed = (
+        select(done.c.identifier, literal("update").label("operation"))
+        .where(done.c.replaced)
+        .cte("changed")
+    )
+    recorded = parts.record(changed, DOCUMENTS.name, DOCUMENT).cte("recorded")
+    return _count(recorded, of=changed)
 
 
 def _list_definitions(resource: Resource) -> Statement:
@@ -240,7 +277,7 @@ def _rubrics() -> Statement:
         tables.rubric_criteria,
         tables.rubric_criterion_levels,
     )
-    columns = ("last_change_date_time", "document_identifier")
+    columns = ("ordinal", "last_change_date_time", "document_identifier")
     source = source_of(RUBRICS.name)
     written = parts.returning_operation(parts.upsert(source, rubrics, *columns), rubrics)
     criteria_written, criteria_gone = _children("CFRubricCriterion", criteria, RUBRICS.name)
@@ -264,12 +301,16 @@ def _rubrics() -> Statement:
 def _children(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
     """Write the parts of a kind and remove those their parents no longer have."""
     column = next(name.name for name in table.c if name.foreign_keys)
-    rows = select(STAGED.c.body, STAGED.c.parent).where(STAGED.c.kind == literal(kind))
-    fresh = insert(table).from_select(["body", column], rows.order_by(STAGED.c.ordinal))
-    given: dict[str, Any] = {name: fresh.excluded[name] for name in ("body", column)}
+    names = ("ordinal", "body", column)
+    rows = select(STAGED.c.ordinal, STAGED.c.body, STAGED.c.parent).where(
+        STAGED.c.kind == literal(kind)
+    )
+    fresh = insert(table).from_select([*names], rows.order_by(STAGED.c.identifier))
+    given: dict[str, Any] = {name: fresh.excluded[name] for name in names}
     differs = or_(
         cast(table.c.body, Text) != cast(fresh.excluded.body, Text),
         table.c[column] != fresh.excluded[column],
+        table.c.ordinal != fresh.excluded.ordinal,
     )
     write = fresh.on_conflict_do_update(
         index_elements=[table.c.identifier], set_=given, where=differs

@@ -40,14 +40,24 @@ def visible(table: Table) -> ColumnElement[bool]:
     if table is not tables.associations:
         return live(table)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
-    return and_(
-        *(~_is_deleted(nodes, end) for nodes in (tables.items, tables.documents) for end in ends)
+    return and_(*(~_is_deleted(end) for end in ends))
+
+
+def _is_deleted(node: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a node was deleted here, and is not here as anything else."""
+    kinds = (tables.items, tables.documents)
+    gone, there = (
+        [_exists(table, node, table.c.deleted_at, deleted=deleted) for table in kinds]
+        for deleted in (True, False)
     )
+    return and_(or_(*gone), ~or_(*there))
 
 
-def _is_deleted(table: Table, identifier: ColumnElement[Any]) -> ColumnElement[bool]:
-    one = exists(literal_column("1")).where(table.c.identifier == identifier)
-    return one.where(table.c.deleted_at.is_not(None))
+def _exists(
+    table: Table, identifier: ColumnElement[Any], deleted_at: ColumnElement[Any], *, deleted: bool
+) -> ColumnElement[bool]:
+    is_so = deleted_at.is_not(None) if deleted else deleted_at.is_(None)
+    return exists(literal_column("1")).where(table.c.identifier == identifier, is_so)
 
 
 def body_of(resource: Resource) -> ColumnElement[Any]:

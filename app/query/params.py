@@ -104,7 +104,10 @@ class _Given:
     def __init__(self, params: Iterable[tuple[str, str]]) -> None:
         self.values: dict[str, list[str]] = {}
         for name, value in params:
-            self.values.setdefault(name, []).append(value)
+            # A client that leaves a parameter empty says nothing with it; only an empty selection
+            # is invalid (CASE 1.1 binding, section 3.4).
+            if value or name == "fields":
+                self.values.setdefault(name, []).append(value)
         self.problems: dict[str, BadRequest] = {}
 
     def one(self, name: str, parse: Callable[[str], T], default: T) -> T:

@@ -31,7 +31,7 @@ def create_bodies(name: str, *more: sa.schema.SchemaItem) -> None:
     op.create_table(
         name,
         from_body("identifier", "identifier"),
-        sa.Column("ordinal", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger(), sa.Identity(start=10**12), nullable=False),
         sa.Column("body", sa.JSON(), nullable=False),
         *more,
         sa.PrimaryKeyConstraint("identifier", name=f"pk_{name}"),

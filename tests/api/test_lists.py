@@ -89,7 +89,7 @@ async def test_deleted_entities_are_in_no_list(
     assert api.total(body) == 1
 
 
-@pytest.mark.parametrize("bad", ["0", "-1", "x", "1.5", "", "maximum", "9" * 5000])
+@pytest.mark.parametrize("bad", ["0", "-1", "x", "1.5", " ", "maximum", "9" * 5000])
 @each
 async def test_bad_limit(api: Api, plural: str, bad: str) -> None:
     maximum = api.profile.limits.maximum
@@ -137,6 +137,12 @@ async def test_how_much_a_filter_may_say(api: Api) -> None:
         answer = await api.get("/CFDocuments", 400, filter="title='a' OR title='b' OR title='c'")
         assert "at most 2" in answer["imsx_description"]
         await api.get("/CFDocuments", 400, filter=three)
+
+
+async def test_empty_parameters_say_nothing(api: Api) -> None:
+    """The SDK sends those it was not given like that."""
+    body = await api.get("/CFItems", limit="", offset="", sort="", orderBy="", filter="")
+    assert body == await api.get("/CFItems")
 
 
 async def test_all_bad_parameters_are_named_at_once(api: Api) -> None:

@@ -334,6 +334,25 @@ async def test_every_problem_of_an_upload_is_named(api: Api, execute: Execute) -
     assert await execute("SELECT 1 FROM documents") == []
 
 
+async def test_upload_is_repaired_when_that_is_asked_for(api: Api) -> None:
+    body = factories.package()
+    body["CFItems"][0]["educationLevel"] = "06, 07"
+    await api.send("POST", "/CFPackages", 422, body)
+    answer = await api.send("POST", "/CFPackages", 201, body, params={"repair": "true"})
+    (repair,) = answer.json()["result"]["repairs"]
+    assert (repair["kind"], repair["count"]) == ("text-for-list", 1)
+    assert repair["path"] == "CFItems[0].educationLevel"
+    item = await api.one("CFItem", body["CFItems"][0]["identifier"])
+    assert item["educationLevel"] == ["06", "07"]
+    path = f"/CFPackages/{body['CFDocument']['identifier']}"
+    answer = await api.send("PUT", path, 200, body, params={"repair": "true"})
+    assert len(answer.json()["result"]["repairs"]) == 1
+    body["CFItems"][0]["statusEndDate"] = "soon"
+    answer = await api.send("POST", "/CFPackages", 422, body, params={"repair": "true"})
+    paths = [problem["path"] for problem in answer.json()["imsx_error_details"]]
+    assert paths == ["CFItems[0].statusEndDate"]
+
+
 async def test_body_too_large(client: httpx.AsyncClient, api: Api) -> None:
     async def pieces() -> Any:
         for _ in range(31):

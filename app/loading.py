@@ -1,0 +1,197 @@
+"""Packages from wherever they are into the store, and an honest account of what became of each."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import httpx
+
+from .case.package import Package, read_package
+from .case.resources import ASSOCIATIONS, ITEMS
+from .db.database import Database
+from .db.upload import write_package
+from .errors import CaseServerError, Problem, StartupError
+from .repair.reader import Repair, read_repaired
+
+SUFFIXES = (".json", ".json.gz")
+
+
+class Source(NamedTuple):
+    """Where a package comes from."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+@dataclass
+class Outcome:
+    """What became of one source."""
+
+    source: str
+    status: str = "refused"
+    """created, replaced, unchanged, readable (nothing was to be stored) or refused."""
+    document: str | None = None
+    items: int = 0
+    associations: int = 0
+    changes: int = 0
+    seconds: float = 0.0
+    repairs: list[Repair] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    reason: str | None = None
+
+
+def sources(names: Sequence[str], access_token: str | None) -> Iterator[Source]:
+    """The packages that names stand for: files, folders of them, URLs, or - for standard input."""
+    for name in names:
+        if name == "-":
+            yield Source(name, sys.stdin.buffer.read)
+        elif name.startswith(("http://", "https://")):
+            yield Source(name, lambda url=name: _fetch(url, access_token))  # type: ignore[misc]  # bound now
+        else:
+            files = _files(Path(name))
+            yield from (Source(str(path), lambda path=path: _read(path)) for path in files)  # type: ignore[misc]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StartupError(f"cannot be read: {reason}") from error
+
+
+def _fetch(url: str, access_token: str | None) -> bytes:
+    headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
+    try:
+        return httpx.get(url, headers=headers, timeout=60).raise_for_status().content
+    except httpx.HTTPStatusError as error:
+        answer = error.response
+        raise StartupError(f"answered {answer.status_code}: {answer.text}") from error
+    except httpx.HTTPError as error:
+        raise StartupError(f"cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads sources one by one, each in a transaction of its own."""
+
+    strict: bool = False
+    quiet: bool = False
+
+    async def load(self, database: Database | None, found: Sequence[Source]) -> list[Outcome]:
+        """Store each source, or only read it where there is no database."""
+        outcomes = []
+        for source in found:
+            outcome, start, progress = (
+                Outcome(source.name),
+                time.monotonic(),
+                self._progress(source),
+            )
+            try:
+                await self._load(database, source, outcome, progress)
+            except (CaseServerError, StartupError) as error:
+                outcome.reason = str(error)
+                outcome.problems = getattr(error, "problems", [])
+            outcome.seconds = round(time.monotonic() - start, 2)
+            progress("")
+            _tell(outcome, quiet=self.quiet)
+            outcomes.append(outcome)
+        return outcomes
+
+    async def _load(
+        self,
+        database: Database | None,
+        source: Source,
+        outcome: Outcome,
+        progress: Callable[[str], None],
+    ) -> None:
+        progress("reading")
+        package, outcome.repairs = self._understand(source.read())
+        outcome.document = package.document_identifier
+        outcome.items = package.count(ITEMS.name)
+        outcome.associations = package.count(ASSOCIATIONS.name)
+        if database is None:
+            outcome.status = "readable"
+            return
+        written = await write_package(database, package, progress=progress)
+        outcome.changes = written.changed
+        replaced = "replaced" if written.changed else "unchanged"
+        outcome.status = "created" if written.created else replaced
+
+    def _understand(self, raw: bytes) -> tuple[Package, list[Repair]]:
+        return (read_package(raw), []) if self.strict else read_repaired(raw)
+
+    def _progress(self, source: Source) -> Callable[[str], None]:
+        """On a terminal, one line that says what is being done; empty to take it away."""
+        if self.quiet or not sys.stderr.isatty():
+            return lambda _: None
+
+        def show(stage: str) -> None:
+            line = f"{source.name}: {stage} …" if stage else ""
+            click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+        return show
+
+
+def _tell(outcome: Outcome, *, quiet: bool) -> None:
+    """One line for what went well, every reason for what did not, each kind of repair once."""
+    if outcome.status == "refused":
+        _tell_refusal(outcome)
+    elif not quiet:
+        click.echo(
+            f"{outcome.source}: {outcome.status} {outcome.document}: {outcome.items:,} items, "
+            f"{outcome.associations:,} associations, {outcome.changes:,} changes "
+            f"in {outcome.seconds:.1f} s"
+        )
+    if not quiet:
+        for repair in outcome.repairs:
+            click.echo(f"  {repair.kind} ({repair.count:,}): {repair.explanation}")
+            click.echo(f"    first at {repair.path}{_change(repair)}")
+
+
+def _tell_refusal(outcome: Outcome) -> None:
+    if not outcome.problems:
+        click.echo(f"{outcome.source}: refused: {outcome.reason}", err=True)
+        return
+    count = len(outcome.problems)
+    problems = "problem" if count == 1 else "problems"
+    click.echo(f"{outcome.source}: refused, {count:,} {problems}:", err=True)
+    for problem in outcome.problems:
+        click.echo(f"  {problem['path']}: {problem['message']}", err=True)
+
+
+def _change(repair: Repair) -> str:
+    """An example, where there is more to see than that something is gone."""
+    if repair.after is None:
+        return ""
+    before = f"{_short(repair.before)} became " if repair.before is not None else "now "
+    return f": {before}{_short(repair.after)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+LONGEST = 80
+
+
+def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Everything that became of every source, as JSON."""
+    report = [asdict(outcome) for outcome in outcomes]
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

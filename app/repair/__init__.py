@@ -1,0 +1,1 @@
+"""What is not valid made valid, where that takes no guessing, with an honest report."""

@@ -1,0 +1,132 @@
+"""What links and entities lack, from what they and their package have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+from uuid import NAMESPACE_URL, uuid5
+
+from ..case.model import CFPckgDocument, Entity
+from ..case.resources import DEFINITIONS
+from .dialects import UUID, is_uri, urn
+from .findings import Findings, Json
+from .shapes import shapes
+
+Met: TypeAlias = list[tuple[type[Entity], Json]]
+"""Entities of a package, each with its class."""
+
+LABELS = ("alternativeLabel", "abbreviatedStatement", "title")
+"""What stands for the statement of an item that has none."""
+
+SOURCES = {
+    "title": ("description", "identifier"),
+    "description": ("title",),
+    "licenseText": ("description", "uri"),
+    "hierarchyCode": (),
+}
+"""What stands for a required field of a definition, best first."""
+
+OF_THE_DOCUMENT = {"CFDocumentURI", "CFPackageURI"}
+"""Links whose title is the document's."""
+
+DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
+
+
+def link(written: str, field: str, document_title: str | None) -> Json:
+    """The link that a bare text stands for."""
+    address = written.strip()
+    identifier = last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
+    known = is_uri(address) or address == identifier
+    return {
+        "title": (document_title if field in OF_THE_DOCUMENT else None) or address,
+        "identifier": identifier,
+        "uri": address if known else urn(identifier),
+    }
+
+
+def last_uuid(uri: object) -> str | None:
+    """The UUID a uri ends in; those before it are somebody else's."""
+    found = UUID.findall(uri) if isinstance(uri, str) else []
+    return found[-1] if found else None
+
+
+def complete_statement(item: Json, findings: Findings) -> None:
+    """An item without a statement gets its label."""
+    for name in LABELS:
+        label = item.get(name)
+        if isinstance(label, str) and label.strip():
+            _fill(item, "fullStatement", label, findings)
+
+
+def complete_entities(met: Met, findings: Findings) -> dict[str, str]:
+    """Fill in what entities lack; answers with the uri of each by its identifier."""
+    changed = _document_change(met)
+    for schema, entity in met:
+        _complete_uri(entity, findings)
+        if changed and schema is not CFPckgDocument:
+            _fill(entity, "lastChangeDateTime", changed, findings)
+        if schema in DEFINITION_CLASSES:
+            _complete_definition(schema, entity, findings)
+    return _uris(met)
+
+
+def _document_change(met: Met) -> str | None:
+    times = (one.get("lastChangeDateTime") for schema, one in met if schema is CFPckgDocument)
+    changed = next(times, None)
+    return changed if isinstance(changed, str) else None
+
+
+def _uris(met: Met) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for _, entity in met:
+        identifier, uri = entity.get("identifier"), entity.get("uri")
+        if isinstance(identifier, str) and is_uri(uri):
+            found.setdefault(identifier, str(uri))
+    return found
+
+
+def _complete_uri(entity: Json, findings: Findings) -> None:
+    identifier = entity.get("identifier")
+    if isinstance(identifier, str):
+        _fill(entity, "uri", urn(identifier), findings)
+        _replace_identifier(entity, urn(identifier), findings)
+
+
+def _complete_definition(schema: type[Entity], entity: Json, findings: Findings) -> None:
+    required = (
+        name for name in SOURCES if name in shapes(schema) and shapes(schema)[name].required
+    )
+    for name in required:
+        values = (entity.get(source) for source in SOURCES[name])
+        found = next((value for value in values if isinstance(value, str)), None)
+        value = "" if name == "hierarchyCode" else found
+        if value is not None:
+            _fill(entity, name, value, findings)
+
+
+def complete_links(links: Iterable[Json], uris: dict[str, str], findings: Findings) -> None:
+    """Fill in what links lack."""
+    for one in links:
+        if "identifier" not in one and (found := last_uuid(one.get("uri"))):
+            _fill(one, "identifier", found, findings, "link-without-identifier")
+        identifier = one.get("identifier")
+        if isinstance(identifier, str):
+            address = uris.get(identifier) or urn(identifier)
+            _fill(one, "uri", address, findings, "link-without-uri")
+            _replace_identifier(one, address, findings)
+            _fill(one, "title", identifier, findings, "link-without-title")
+
+
+def _replace_identifier(value: Json, address: str, findings: Findings) -> None:
+    """A uri that is nothing but the identifier becomes the address."""
+    uri = value["uri"]
+    if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
+        value["uri"] = address
+        findings.note("uri-is-identifier", findings.place_of(value, "uri"), uri, address)
+
+
+def _fill(value: Json, name: str, missing: str, findings: Findings, kind: str = "") -> None:
+    """Fill in a field that is not there."""
+    if name not in value:
+        value[name] = missing
+        findings.note(kind or f"missing-{name}", findings.place_of(value, name), None, missing)

@@ -1,0 +1,118 @@
+"""The tolerant reader: a package mended where that takes no guessing, with a report of it.
+
+What cannot be mended stays as it is, for the strict reader to refuse with its path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from codecs import BOM_UTF8
+from typing import Any
+
+from pydantic_core import to_json
+
+from ..case.model import CFPackage
+from ..case.package import Package, read_package
+from ..case.reading import refusal
+from ..errors import BadRequest, InvalidData, Problem
+from .completion import complete_entities, complete_links
+from .dialects import MISSING_SLASH, Written
+from .findings import Findings, Json, Repair
+from .repetitions import collapse
+from .walk import Walk
+
+__all__ = ["Repair", "read_repaired", "repair"]
+
+WRAPPERS = ("CFPackage", "package")
+
+SUSPECT = re.compile(MISSING_SLASH.pattern.encode())
+"""What the strict reader cannot know to be wrong."""
+
+
+def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
+    """A CFPackage with everything mended that can be mended without guessing meaning.
+
+    A valid one comes back as it is. Raises ``BadRequest`` when it is not a JSON object.
+    """
+    if _read_as_it_is(raw):
+        return raw, []
+    mended = Mended(raw)
+    repairs = mended.findings.repairs()
+    return (mended.written, repairs) if repairs else (raw, [])
+
+
+def read_repaired(raw: bytes) -> tuple[Package, list[Repair]]:
+    """As ``read_package``, after repair.
+
+    Raises ``BadRequest`` or ``InvalidData`` with every problem that is left, with paths into
+    what was sent.
+    """
+    if package := _read_as_it_is(raw):
+        return package, []
+    mended = Mended(raw)
+    try:
+        return read_package(mended.written), mended.findings.repairs()
+    except InvalidData as error:
+        raise refusal("CFPackage", [mended.as_sent(one) for one in error.problems]) from None
+
+
+def _read_as_it_is(raw: bytes) -> Package | None:
+    """A package that needs no repair."""
+    body = raw.removeprefix(BOM_UTF8)
+    try:
+        package = read_package(body)
+    except InvalidData:
+        return None
+    return None if body != raw or SUSPECT.search(raw) else package
+
+
+class Mended:
+    """A package after its repairs: as a tree, as text, and what was found."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.findings = Findings()
+        self.tree = self._unwrapped(_parse(self._without_mark(raw)))
+        document = self.tree.get("CFDocument")
+        title = document.get("title") if isinstance(document, dict) else None
+        walk = Walk(self.findings, title if isinstance(title, str) else None)
+        walk.visit(CFPackage, self.tree, self.root)
+        uris = complete_entities(walk.entities, self.findings)
+        complete_links(walk.links, uris, self.findings)
+        collapse(self.tree, self.findings)
+
+    @property
+    def written(self) -> bytes:
+        """The package as JSON."""
+        return to_json(self.tree, inf_nan_mode="constants")
+
+    def as_sent(self, problem: Problem) -> Problem:
+        """A problem of the mended package, where it stands in what was sent."""
+        return Problem(
+            path=self.findings.as_sent(self.tree, problem["path"]), message=problem["message"]
+        )
+
+    def _without_mark(self, raw: bytes) -> bytes:
+        if raw.startswith(BOM_UTF8):
+            self.findings.note("byte-order-mark", "")
+        return raw.removeprefix(BOM_UTF8)
+
+    def _unwrapped(self, tree: Json) -> Json:
+        self.root = ""
+        names = [name for name in WRAPPERS if tree.keys() == {name}]
+        if names and isinstance(tree[names[0]], dict):
+            self.root = names[0]
+            self.findings.note("wrapper", self.root, self.root)
+            tree = tree[self.root]
+        return tree
+
+
+def _parse(raw: bytes) -> Json:
+    """The JSON object in a body, with numbers that know how they were written."""
+    try:
+        tree: Any = json.loads(raw, parse_float=Written)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise BadRequest("the body must be a JSON object, a CFPackage")
+    return tree

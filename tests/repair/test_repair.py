@@ -1,0 +1,587 @@
+"""The tolerant reader: what it mends, what it leaves alone, and what it says about both."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import NAMESPACE_URL, uuid5
+
+import pytest
+from factories import Body, association, entity, everything, link, new_id, package
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from case_server.case.package import Package, read_package
+from case_server.errors import BadRequest, InvalidData
+from case_server.repair.findings import EXPLANATIONS
+from case_server.repair.reader import Repair, read_repaired, repair
+
+ABSENT = object()
+UUID = "84c261f2-2a9d-4ba6-a60d-8c8dc055a163"
+OTHER = "1dbf53e4-cd0d-4f20-93a0-f96aff9d6f04"
+ITEM = "CFItems[0]"
+LEVEL = "CFRubrics[0].CFRubricCriteria[0].CFRubricCriterionLevels[0]"
+CRITERION = "CFRubrics[0].CFRubricCriteria[0]"
+ASSOCIATION = "CFAssociations[0]"
+NODE = f"{ASSOCIATION}.originNodeURI"
+TYPE = "CFDefinitions.CFItemTypes[0]"
+LICENSE = "CFDefinitions.CFLicenses[0]"
+GROUPING = "CFDefinitions.CFAssociationGroupings[0]"
+Value = Any
+"""A value, or a function that finds it in the package before it was spoilt."""
+
+
+def steps(path: str) -> list[str | int]:
+    return [name or int(index) for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path)]
+
+
+def get(body: Any, path: str) -> Any:
+    for step in steps(path):
+        if isinstance(body, dict) and step not in body:
+            return ABSENT
+        body = body[step]
+    return body
+
+
+def put(body: Any, path: str, value: Any) -> None:
+    *way, last = steps(path)
+    for step in way:
+        body = body[step]
+    if value is ABSENT:
+        body.pop(last, None)
+    else:
+        body[last] = value
+
+
+def raw_of(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+def repaired(body: Any) -> tuple[Any, list[Repair]]:
+    mended, repairs = repair(raw_of(body))
+    return json.loads(mended), repairs
+
+
+def kinds(repairs: list[Repair]) -> dict[str, int]:
+    return {one.kind: one.count for one in repairs}
+
+
+def of(path: str) -> Callable[[Body], Any]:
+    """What stands at a path before anything was spoilt."""
+    return lambda body: deepcopy(get(body, path))
+
+
+class Case(NamedTuple):
+    kind: str
+    path: str
+    before: Value
+    after: Value
+    at: str = ""
+    """Where the value is after the repair, if elsewhere."""
+    also: frozenset[str] = frozenset()
+    """Other kinds of repair that this one leads to."""
+    absent: str = ""
+    """A path that is to be absent as well."""
+
+
+def linked(title: str, identifier: str, uri: str) -> Body:
+    return {"title": title, "identifier": identifier, "uri": uri}
+
+
+def same_item_uri(body: Body) -> Any:
+    return body["CFItems"][1]["uri"]
+
+
+MADE = str(uuid5(NAMESPACE_URL, "Cells"))
+ADDRESS = f"https://x.test/{OTHER}/uri/{UUID}"
+
+CASES = [
+    Case("null", f"{ITEM}.notes", None, ABSENT),
+    Case("null", f"{ITEM}.subject", [None, "a"], ["a"]),
+    Case("null", "CFDefinitions", None, ABSENT),
+    Case("empty-text", f"{ITEM}.statusEndDate", "", ABSENT),
+    Case("empty-text", f"{ITEM}.licenseURI", " ", ABSENT),
+    Case("empty-text", f"{ASSOCIATION}.sequenceNumber", "", ABSENT),
+    Case("field-name", f"{ITEM}.educationalLevel", ["06"], ["06"], f"{ITEM}.educationLevel"),
+    Case("field-name", f"{ITEM}.humancodingscheme", "B", "B", f"{ITEM}.humanCodingScheme",
+         absent=f"{ITEM}.humanCodingScheme"),
+    Case("field-name", f"{ITEM}.cfitemtype", "Unit", "Unit", f"{ITEM}.CFItemType"),
+    Case("field-name", f"{NODE}.URI", of(f"{NODE}.uri"), of(f"{NODE}.uri"), f"{NODE}.uri",
+         absent=f"{NODE}.uri"),
+    Case("unknown-field", f"{ITEM}.colour", {"a": None}, {"a": None},
+         f"{ITEM}.extensions.colour"),
+    Case("unknown-field", f"{LEVEL}.colour", "red", [{"colour": "red"}], f"{LEVEL}.extensions"),
+    Case("unknown-field", "colour", "red", "red", "extensions.colour"),
+    Case("unknown-field", "CFDefinitions.colour", 1, 1, "CFDefinitions.extensions.colour"),
+    Case("unknown-link-field", f"{NODE}.colour", "red", ABSENT),
+    Case("text-for-list", f"{ITEM}.educationLevel", "06, 07,08,", ["06", "07", "08"]),
+    Case("text-for-list", f"{ITEM}.subject", "Arts, fine", ["Arts, fine"]),
+    Case("text-for-list", f"{ITEM}.conceptKeywords", "a, b", ["a, b"]),
+    Case("object-for-list", f"{ITEM}.subjectURI", of(f"{ITEM}.subjectURI[0]"),
+         of(f"{ITEM}.subjectURI")),
+    Case("object-for-list", f"{LEVEL}.extensions", {"a": 1}, [{"a": 1}]),
+    Case("object-for-list", "CFRubrics", of("CFRubrics[0]"), of("CFRubrics")),
+    Case("number-for-text", f"{ITEM}.humanCodingScheme", 5, "5"),
+    Case("number-for-text", f"{ITEM}.notes", before=False, after="false"),
+    Case("number-for-text", "CFDocument.caseVersion", 1.1, "1.1"),
+    Case("text-for-number", f"{ASSOCIATION}.sequenceNumber", " 7", 7),
+    Case("text-for-number", f"{ASSOCIATION}.sequenceNumber", "7.0", 7),
+    Case("text-for-number", f"{LEVEL}.position", "-2", -2),
+    Case("text-for-number", f"{LEVEL}.score", "2.5", 2.5),
+    Case("text-for-number", f"{CRITERION}.weight", "1e-1", 0.1),
+    Case("datetime-for-date", f"{ITEM}.statusStartDate", "2018-09-25T23:59:59-06:00",
+         "2018-09-25"),
+    Case("datetime-for-date", "CFDocument.statusEndDate", "2018-09-25 01:02", "2018-09-25"),
+    Case("date-for-datetime", f"{ITEM}.lastChangeDateTime", "2018-09-25",
+         "2018-09-25T00:00:00Z"),
+    Case("datetime-without-zone", f"{LEVEL}.lastChangeDateTime", "2017-05-25T18:05:33.5",
+         "2017-05-25T18:05:33.5Z"),
+    Case("datetime-with-space", f"{ITEM}.lastChangeDateTime", "2017-05-25 18:05:33+02:00",
+         "2017-05-25T18:05:33+02:00"),
+    Case("case-version", "CFDocument.caseVersion", "1.0", ABSENT),
+    Case("association-type", f"{ASSOCIATION}.associationType", "RelatedTo", "isRelatedTo"),
+    Case("association-type", f"{ASSOCIATION}.associationType", "Is Child Of", "isChildOf"),
+    Case("association-type", f"{ASSOCIATION}.associationType", "isChildof", "isChildOf"),
+    Case("association-type", f"{ASSOCIATION}.associationType", "Exact_Match-Of", "exactMatchOf"),
+    Case("target-type", f"{NODE}.targetType", "case", "CASE"),
+    Case("spaces-around-identifier", f"{ITEM}.identifier",
+         lambda body: f"\t{body['CFItems'][0]['identifier']}\n", of(f"{ITEM}.identifier")),
+    Case("uri-characters", "CFDocument.officialSourceURL", "http://x.test/a b/%20/é?q={1}",
+         "http://x.test/a%20b/%20/%C3%A9?q=%7B1%7D"),
+    Case("uri-characters", f"{ITEM}.uri", " http://x.test ", "http://x.test"),
+    Case("missing-slash", f"{ITEM}.uri", f"http://x.test/CFItems{UUID}",
+         f"http://x.test/CFItems/{UUID}"),
+    Case("missing-slash", f"{NODE}.uri", f"http://x.test/CFDocuments{UUID}",
+         f"http://x.test/CFDocuments/{UUID}"),
+    Case("missing-slash", f"{ASSOCIATION}.uri", f"http://x.test/CFAssociations{UUID}",
+         f"http://x.test/CFAssociations/{UUID}"),
+    Case("text-for-link", "CFDocument.CFPackageURI", ADDRESS,
+         linked("a framework", UUID, ADDRESS)),
+    Case("text-for-link", f"{ITEM}.CFDocumentURI", ADDRESS, linked("a framework", UUID, ADDRESS)),
+    Case("text-for-link", f"{ITEM}.subjectURI", ["Cells"],
+         [linked("Cells", MADE, f"urn:uuid:{MADE}")]),
+    Case("text-for-link", f"{ITEM}.licenseURI", "http://x.test/l",
+         linked("http://x.test/l", str(uuid5(NAMESPACE_URL, "http://x.test/l")),
+                "http://x.test/l")),
+    Case("text-for-link", f"{NODE}", of("CFItems[1].identifier"), same_item_uri, f"{NODE}.uri",
+         also=frozenset({"uri-is-identifier"})),
+    Case("link-without-title", f"{NODE}.title", ABSENT, of(f"{NODE}.identifier")),
+    Case("link-without-identifier", f"{ITEM}.CFItemTypeURI", {"title": "t", "uri": ADDRESS},
+         linked("t", UUID, ADDRESS)),
+    Case("link-without-uri", f"{NODE}.uri", ABSENT, same_item_uri),
+    Case("link-without-uri", f"{ITEM}.licenseURI", {"title": "t", "identifier": UUID},
+         linked("t", UUID, f"urn:uuid:{UUID}")),
+    Case("uri-is-identifier", f"{NODE}.uri", of(f"{NODE}.identifier"), same_item_uri),
+    Case("uri-is-identifier", f"{ITEM}.licenseURI", linked("t", UUID, UUID),
+         linked("t", UUID, f"urn:uuid:{UUID}")),
+    Case("uri-is-identifier", f"{ITEM}.uri", of(f"{ITEM}.identifier"), of(f"{ITEM}.uri")),
+    Case("missing-uri", f"{LEVEL}.uri", ABSENT, of(f"{LEVEL}.uri")),
+    Case("missing-title", f"{TYPE}.title", ABSENT, of(f"{TYPE}.description")),
+    Case("missing-title", f"{GROUPING}.title", ABSENT, of(f"{GROUPING}.identifier")),
+    Case("missing-description", f"{TYPE}.description", ABSENT, of(f"{TYPE}.title")),
+    Case("missing-hierarchyCode", f"{TYPE}.hierarchyCode", ABSENT, ""),
+    Case("missing-licenseText", f"{LICENSE}.licenseText", ABSENT, of(f"{LICENSE}.uri")),
+    *(
+        Case("missing-lastChangeDateTime", f"{path}.lastChangeDateTime", ABSENT,
+             of("CFDocument.lastChangeDateTime"))
+        for path in (ITEM, ASSOCIATION, TYPE, "CFRubrics[0]", CRITERION, LEVEL)
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}:{case.path}")
+def test_each_kind(case: Case) -> None:
+    original = everything()
+    spoilt = deepcopy(original)
+    before, after = (
+        found(original) if callable(found) else found for found in (case.before, case.after)
+    )
+    if case.absent:
+        put(spoilt, case.absent, ABSENT)
+    put(spoilt, case.path, before)
+    mended, repairs = repaired(spoilt)
+    assert get(mended, case.at or case.path) == after
+    assert kinds(repairs) == dict.fromkeys({case.kind, *case.also}, 1)
+    assert repairs[0].path.startswith(case.path)
+    assert repairs[0].explanation == EXPLANATIONS[case.kind]
+    assert read_repaired(raw_of(spoilt)) == (read_package(raw_of(mended)), repairs)
+    assert repaired(mended) == (mended, [])
+
+
+STATEMENTS = [
+    ({"alternativeLabel": "l", "abbreviatedStatement": "s", "title": "t"}, "l"),
+    ({"abbreviatedStatement": "s", "title": "t"}, "s"),
+    ({"title": "t"}, "t"),
+    ({"alternativeLabel": " ", "title": "t"}, "t"),
+]
+
+
+@pytest.mark.parametrize(("fields", "statement"), STATEMENTS)
+def test_statement_from_the_best_label(fields: Body, statement: str) -> None:
+    body = package()
+    body["CFItems"][0] |= fields
+    del body["CFItems"][0]["fullStatement"]
+    mended, repairs = repaired(body)
+    assert mended["CFItems"][0]["fullStatement"] == statement
+    assert repairs[0].kind == "missing-fullStatement"
+    assert (repairs[0].before, repairs[0].after) == (None, statement)
+
+
+def test_licence_text_is_the_description_where_there_is_one() -> None:
+    body = everything()
+    put(body, LICENSE, entity(title="a", description="b"))
+    assert get(repaired(body)[0], f"{LICENSE}.licenseText") == "b"
+
+
+def test_a_code_written_as_a_number_keeps_its_zeros() -> None:
+    body = package()
+    body["CFItems"][0]["humanCodingScheme"] = "MARK"
+    raw = raw_of(body).replace(b'"MARK"', b"1.10")
+    assert json.loads(repair(raw)[0])["CFItems"][0]["humanCodingScheme"] == "1.10"
+
+
+@pytest.mark.parametrize("name", ["CFPackage", "package"])
+def test_wrappers(name: str) -> None:
+    body = package()
+    assert repair(raw_of({name: body})) == (raw_of({name: body}), [])
+    body["CFItems"][1]["notes"] = None
+    mended, repairs = repaired({name: body})
+    assert mended["CFDocument"] == body["CFDocument"]
+    paths = {one.kind: one.path for one in repairs}
+    assert paths == {"wrapper": name, "null": f"{name}.CFItems[1].notes"}
+
+
+def test_unknown_wrappers_are_refused() -> None:
+    with pytest.raises(InvalidData):
+        read_repaired(raw_of({"data": package()}))
+
+
+def test_byte_order_mark() -> None:
+    raw = raw_of(package())
+    mended, repairs = repair(b"\xef\xbb\xbf" + raw)
+    assert kinds(repairs) == {"byte-order-mark": 1}
+    assert json.loads(mended) == json.loads(raw)
+
+
+def repetitions() -> Iterator[tuple[str, str, Body]]:
+    """What stands twice: the kind of repair, the path, the package."""
+    body = package()
+    body["CFAssociations"].append(deepcopy(body["CFAssociations"][0]))
+    yield "repeated-entity", "CFAssociations[1]", body
+    body = package()
+    body["CFItems"].append(deepcopy(body["CFItems"][0]))
+    yield "repeated-entity", "CFItems[2]", body
+    body = everything()
+    types = body["CFDefinitions"]["CFItemTypes"]
+    types.insert(0, {**types[0], "typeCode": None})
+    yield "repeated-entity", "CFDefinitions.CFItemTypes[1]", body
+    body = package()
+    first = body["CFAssociations"][0]
+    body["CFAssociations"].append({**first, "associationType": "isPartOf"})
+    yield "repeated-association-id", "CFAssociations[1]", body
+    body = package()
+    first = body["CFAssociations"][0]
+    body["CFAssociations"].append({**first, "identifier": new_id(), "sequenceNumber": 3})
+    yield "repeated-triple", "CFAssociations[1]", body
+
+
+@pytest.mark.parametrize(("kind", "path", "body"), list(repetitions()))
+def test_repetitions_collapse_to_the_first(kind: str, path: str, body: Body) -> None:
+    mended, repairs = repaired(body)
+    assert {one.kind: one.path for one in repairs if one.kind != "null"} == {kind: path}
+    members, _, index = path.rpartition("[")
+    before, after = get(body, members), get(mended, members)
+    del before[int(index[:-1])]
+    dropped = {name: value for name, value in before[0].items() if value is not None}
+    assert [after[0], *after[1:]] == [dropped, *before[1:]]
+    read_package(raw_of(mended))
+
+
+def test_every_kind_has_a_test() -> None:
+    elsewhere = {"missing-fullStatement", "wrapper", "byte-order-mark"}
+    tested = {case.kind for case in CASES} | {kind for kind, _, _ in repetitions()} | elsewhere
+    assert tested == EXPLANATIONS.keys()
+
+
+REFUSED = [
+    (f"{ITEM}.statusStartDate", "soon"),
+    (f"{ITEM}.statusStartDate", "2018-13-25T00:00:00Z"),
+    (f"{ITEM}.lastChangeDateTime", "yesterday"),
+    (f"{ITEM}.notes", "a\x00b"),
+    (f"{ITEM}.notes", ["a"]),
+    (f"{ITEM}.uri", "x.test/a"),
+    (f"{ITEM}.uri", "http://x.test/\x00"),
+    (f"{ITEM}.identifier", ABSENT),
+    (f"{ITEM}.fullStatement", ABSENT),
+    ("CFDocument.title", ABSENT),
+    ("CFDocument.creator", ABSENT),
+    ("CFDocument", ABSENT),
+    (f"{ITEM}.licenseURI", {"title": "only"}),
+    (f"{ASSOCIATION}.associationType", "isNear"),
+    (f"{ASSOCIATION}.sequenceNumber", "1.5"),
+    (f"{ASSOCIATION}.sequenceNumber", "2147483648"),
+    (f"{ASSOCIATION}.sequenceNumber", True),
+    (f"{LEVEL}.score", "many"),
+    (f"{LEVEL}.extensions", "free"),
+    (f"{ITEM}.extensions", "free"),
+]
+
+
+def parent(path: str) -> str:
+    """A path without the part of an entity or link that names it."""
+    return path.removesuffix(".identifier").removesuffix(".uri")
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED)
+def test_what_would_take_guessing_is_refused_where_it_stands(path: str, value: Any) -> None:
+    body = everything()
+    put(body, path, value)
+    put(body, "CFItems[1].notes", None)
+    assert get(repaired(body)[0], path) in ([ABSENT] if value is ABSENT else [value])
+    with pytest.raises(InvalidData) as refused:
+        read_repaired(raw_of(body))
+    assert {parent(one["path"]) for one in refused.value.problems} == {parent(path)}
+
+
+def test_two_items_under_one_identifier_are_refused() -> None:
+    body = package()
+    body["CFItems"].append({**body["CFItems"][0], "fullStatement": "another"})
+    with pytest.raises(InvalidData) as refused:
+        read_repaired(raw_of(body))
+    assert [one["path"] for one in refused.value.problems] == ["CFItems[2].identifier"]
+
+
+def test_one_thing_said_in_two_ways_is_refused() -> None:
+    body = package()
+    body["CFItems"][0] |= {"CFItemType": "a", "cfItemType": "b", "notes": None}
+    with pytest.raises(InvalidData) as refused:
+        read_repaired(raw_of(body))
+    assert [one["path"] for one in refused.value.problems] == ["CFItems[0].cfItemType"]
+
+
+def test_paths_lead_into_the_file_as_it_was_sent() -> None:
+    body = package()
+    first = body["CFAssociations"][0]
+    body["CFAssociations"] += [deepcopy(first), association(new_id(), new_id())]
+    body["CFAssociations"][2]["destinationNodeURI"]["title"] = ["?"]
+    body["CFItems"].insert(0, None)
+    body["CFItems"][2]["educationalLevel"] = [{}]
+    body["CFItems"][2]["subjectURI"] = {**link(), "title": {}}
+    with pytest.raises(InvalidData) as refused:
+        read_repaired(raw_of({"CFPackage": body}))
+    assert {one["path"] for one in refused.value.problems} == {
+        "CFPackage.CFAssociations[2].destinationNodeURI.title",
+        "CFPackage.CFItems[2].educationalLevel[0]",
+        "CFPackage.CFItems[2].subjectURI.title",
+    }
+    assert "and 2 more problems" in refused.value.description
+
+
+def test_every_problem_is_told_at_once() -> None:
+    body = everything()
+    for path, value in (("CFDocument.title", ABSENT), (f"{ITEM}.uri", "?"), (f"{NODE}.title", [])):
+        put(body, path, value)
+    with pytest.raises(InvalidData) as refused:
+        read_repaired(raw_of(body))
+    assert len(refused.value.problems) == 3
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"{", b"null", b"\xff", b"\xef\xbb\xbf[]"])
+@pytest.mark.parametrize("reader", [repair, read_repaired])
+def test_what_is_no_object_is_a_bad_request(raw: bytes, reader: Callable[[bytes], Any]) -> None:
+    with pytest.raises(BadRequest):
+        reader(raw)
+
+
+def test_valid_packages_come_back_as_they_are() -> None:
+    for body in (package(), everything(), {"package": everything()}):
+        raw = json.dumps(body, indent=3).encode()
+        mended, repairs = repair(raw)
+        assert mended is raw
+        assert repairs == []
+        assert read_repaired(raw) == (read_package(raw), [])
+
+
+def test_an_address_without_slash_in_a_text_is_a_text() -> None:
+    body = package()
+    body["CFItems"][0]["notes"] = f"see http://x.test/CFItems{UUID}"
+    assert repair(raw_of(body)) == (raw_of(body), [])
+
+
+def test_extensions_are_left_alone() -> None:
+    body = everything()
+    own = {"educationalLevel": None, "uri": "a b", "sourcedId": 1}
+    body["CFItems"][0] |= {"extensions": own, "notes": None, "colour": "red"}
+    assert repaired(body)[0]["CFItems"][0]["extensions"] == {**own, "colour": "red"}
+
+
+def test_counts_and_first_example() -> None:
+    body = everything()
+    for item in body["CFItems"]:
+        item["educationLevel"] = "06, 07"
+    found = repaired(body)[1][0]
+    assert (found.count, found.path) == (2, "CFItems[0].educationLevel")
+    assert (found.before, found.after) == ("06, 07", ["06", "07"])
+    assert str(found) == (
+        "A text stood where a list of texts belongs; it was made a list. "
+        '2 times, first at CFItems[0].educationLevel: "06, 07" → ["06","07"]'
+    )
+
+
+def test_long_values_are_shortened_when_printed() -> None:
+    body = package()
+    body["CFItems"][0]["subject"] = "x" * 10_000
+    found = repaired(body)[1][0]
+    assert found.after == ["x" * 10_000]
+    assert len(str(found)) < 320
+
+
+EXPECTED = {
+    "ccss-math-2010": {},
+    "georgia-science-excerpt-v1p1": {},
+    "large-11k": {},
+    "large-11k-broken": {
+        "null": 27717,
+        "text-for-list": 9238,
+        "datetime-for-date": 18476,
+        "missing-description": 1,
+    },
+    "opencase-v1p1-with-rubrics": {
+        "null": 201,
+        "missing-hierarchyCode": 8,
+        "missing-description": 5,
+    },
+    "opensalt-2017-sample": {
+        "datetime-without-zone": 59,
+        "text-for-link": 56,
+        "field-name": 16,
+        "text-for-list": 16,
+        "unknown-field": 16,
+        "text-for-number": 2,
+        "null": 3,
+        "missing-description": 3,
+    },
+    "smarterbalanced-math-content-spec": {
+        "missing-description": 4,
+        "repeated-entity": 1,
+        "repeated-triple": 1,
+    },
+    "teks-118-economics": {"null": 479, "text-for-list": 160, "datetime-for-date": 319},
+}
+
+each_framework = pytest.mark.parametrize("name", EXPECTED)
+
+
+@each_framework
+def test_real_frameworks_become_readable(shared: Path, name: str) -> None:
+    raw = (shared / f"frameworks/{name}.json").read_bytes()
+    mended, repairs = repair(raw)
+    assert kinds(repairs) == EXPECTED[name]
+    assert (mended == raw) == (not repairs)
+    assert read_package(mended) == read_repaired(raw)[0]
+    assert repair(mended) == (mended, [])
+
+
+def test_every_real_framework_is_tested(shared: Path) -> None:
+    assert {file.stem for file in (shared / "frameworks").glob("*.json")} == EXPECTED.keys()
+
+
+RESPELT = {"educationalLevel": "educationLevel"}
+
+
+def kept(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """Every path of the original whose value is not in the repaired file, with all it holds."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name, value in before.items():
+            here = f"{path}.{name}"
+            found = after.get(RESPELT.get(name, name), after.get("extensions", {}).get(name))
+            yield from kept(value, found, here)
+    elif isinstance(before, list) and isinstance(after, list):
+        by_id = {one["identifier"]: one for one in after if isinstance(one, dict)}
+        for index, value in enumerate(before):
+            other = by_id.get(value["identifier"]) if isinstance(value, dict) else after[index]
+            yield from kept(value, other, f"{path}[{index}]")
+    elif before is not None and before != after and not means(before, after):
+        yield path
+
+
+def means(before: Any, after: Any) -> bool:
+    """Whether the repaired value says what the original said."""
+    if isinstance(after, list):
+        return before in (after[0], ", ".join(after))
+    if isinstance(after, dict):
+        return bool(before == after["uri"])
+    if isinstance(before, str) and isinstance(after, str):
+        return after in (before[:10], f"{before}Z")
+    return isinstance(before, str) and before == str(after)
+
+
+@each_framework
+def test_nothing_is_lost(shared: Path, name: str) -> None:
+    raw = (shared / f"frameworks/{name}.json").read_bytes()
+    lost = list(kept(json.loads(raw), json.loads(repair(raw)[0])))
+    assert lost == ([".CFAssociations[580]"] if name.startswith("smarter") else [])
+
+
+def test_the_broken_large_one_becomes_the_sound_one(shared: Path) -> None:
+    sound = json.loads((shared / "frameworks/large-11k.json").read_bytes())
+    mended = json.loads(repair((shared / "frameworks/large-11k-broken.json").read_bytes())[0])
+    for one in mended["CFAssociations"]:
+        # The sound one leaves out the documents that its parts were taken from.
+        one.pop("CFDocumentURI", None)
+    assert mended == sound
+
+
+hostile = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["", " ", UUID, ADDRESS, "2018-09-25", "2018-09-25T01:02:03", "1", "1.1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["identifier", "uri", "title", "URI", "x"]) | st.text(max_size=3),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=5,
+)
+
+
+def places(value: Any, path: str = "") -> Iterator[str]:
+    parts: Any = ()
+    if isinstance(value, dict):
+        parts = ((f"{path}.{name}".lstrip("."), part) for name, part in value.items())
+    if isinstance(value, list):
+        parts = ((f"{path}[{index}]", part) for index, part in enumerate(value))
+    for here, part in parts:
+        yield here
+        yield from places(part, here)
+
+
+FULL = everything()
+SPOTS = st.sampled_from(list(places(FULL)))
+CHANGES = st.lists(st.tuples(SPOTS, st.sampled_from(["put", "add"]), hostile), max_size=6)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(CHANGES)
+def test_never_crashes(changes: list[tuple[str, str, Any]]) -> None:
+    body = deepcopy(FULL)
+    for path, how, value in sorted(changes, key=lambda change: -len(steps(change[0]))):
+        put(body, f"{path}x" if how == "add" and not path.endswith("]") else path, value)
+    raw = raw_of(body)
+    with suppress(BadRequest):
+        mended, repairs = repair(raw)
+        assert (mended == raw) == (not repairs)
+        assert repair(mended) == (mended, [])
+        with suppress(InvalidData):
+            assert isinstance(read_repaired(raw)[0], Package)

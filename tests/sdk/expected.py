@@ -1,0 +1,150 @@
+"""What must come back of a package that the SDK sent, on either base path."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel
+from timeback_case import CFPackageInput
+
+Body = dict[str, Any]
+
+ARRAYS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
+"""Lists of an item that one profile always answers; a document has the two about subjects."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a client sees differ between the base paths."""
+
+    name: str
+    path: str
+    page: int
+    """Entities of a list that nobody limited."""
+    most: int
+    complete: bool
+    """Lists are there even when empty, and every uri is an address on the server."""
+    free: bool
+    """Filters may have parentheses, bare numbers, ``@``, and more than two predicates."""
+    minors: dict[str, str] = field(default_factory=dict)
+    """Its words for what is wrong with a parameter."""
+
+
+EXPLICIT = Profile("explicit", "/ims/case/v1p1", page=100, most=3000, complete=True, free=True)
+LEARNWITH = Profile(
+    "learnwith",
+    "/case/1.1",
+    page=10,
+    most=100,
+    complete=False,
+    free=False,
+    minors={"filter": "invalid_filter_field", "sort": "invalid_sort_field"},
+)
+PROFILES = {profile.name: profile for profile in (EXPLICIT, LEARNWITH)}
+
+
+def as_sent(package: Body) -> Body:
+    """What the SDK's input models let through."""
+    return dump(CFPackageInput.model_validate(package))
+
+
+def dump(model: BaseModel) -> Body:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Expected:
+    """The answers to one package."""
+
+    def __init__(self, package: Body, profile: Profile, base_url: str) -> None:
+        self.sent = as_sent(package)
+        self.profile = profile
+        self.address = base_url + profile.path
+        self.identifier: str = self.sent["CFDocument"]["identifier"]
+        self.here = {self.identifier: "CFDocuments"}
+        self.here |= {item["identifier"]: "CFItems" for item in self.sent["CFItems"]}
+        self.document = self._document(self.sent["CFDocument"])
+        self.items = {one["identifier"]: self._item(one) for one in self.sent["CFItems"]}
+        self.associations = {
+            one["identifier"]: self._association(one) for one in self.sent["CFAssociations"]
+        }
+
+    @property
+    def stats(self) -> Body:
+        return {
+            "documents": 1,
+            "items": len(self.items),
+            "associations": len(self.associations),
+        }
+
+    def _uri(self, plural: str, identifier: str, sent: str) -> str:
+        minted = f"{self.address}/{plural}/{quote(identifier, safe='')}"
+        return minted if self.profile.complete and plural else sent
+
+    def _entity(self, plural: str, sent: Body) -> Body:
+        answer = {**sent, "sourcedId": sent["identifier"]}
+        del answer["identifier"]
+        answer["uri"] = self._uri(plural, sent["identifier"], sent["uri"])
+        answer["lastChangeDateTime"] = utc(sent["lastChangeDateTime"])
+        return answer
+
+    def _link(self, plural: str, sent: Body) -> Body:
+        identifier = sent["identifier"]
+        uri = self._uri(plural, identifier, sent["uri"])
+        return {"sourcedId": identifier, "title": sent["title"], "uri": uri}
+
+    def _document(self, sent: Body) -> Body:
+        answer = self._entity("CFDocuments", sent)
+        identifier, title = sent["identifier"], sent["title"]
+        package = f"{self.address}/CFPackages/{quote(identifier, safe='')}"
+        answer["CFPackageURI"] = {"sourcedId": identifier, "title": title, "uri": package}
+        if self.profile.complete:
+            answer = {"subject": [], "subjectURI": []} | answer
+        if uri := answer.pop("licenseUri", None):
+            # The SDK sends a licence as a mere text; what comes back is a link.
+            identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, uri))
+            answer["licenseURI"] = self._link(
+                "CFLicenses", {"identifier": identifier, "title": uri, "uri": uri}
+            )
+        return answer
+
+    def _item(self, sent: Body) -> Body:
+        answer = self._entity("CFItems", sent)
+        lower = answer.pop("cfItemType", "unknown")
+        answer.setdefault("CFItemType", lower)
+        for name, plural in (("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")):
+            if name in sent:
+                answer[name] = self._link(plural, sent[name])
+        if self.profile.complete:
+            answer = {name: [] for name in ARRAYS} | answer
+        return answer | {"CFDocumentURI": self._to_document()}
+
+    def _association(self, sent: Body) -> Body:
+        answer = self._entity("CFAssociations", sent)
+        for name in ("originNodeURI", "destinationNodeURI"):
+            answer[name] = self._link(self.here.get(sent[name]["identifier"], ""), sent[name])
+        return answer | {"CFDocumentURI": self._to_document()}
+
+    def _to_document(self) -> Body:
+        return self._link("CFDocuments", self.sent["CFDocument"])
+
+    def children(self) -> dict[str, dict[str, tuple[float, str]]]:
+        """Of each item its children, and what orders them: sequenceNumber, humanCodingScheme."""
+        found: dict[str, dict[str, tuple[float, str]]] = {name: {} for name in self.items}
+        for one in self.sent["CFAssociations"]:
+            child = one["originNodeURI"]["identifier"]
+            parent = one["destinationNodeURI"]["identifier"]
+            if one["associationType"] == "isChildOf" and {child, parent} <= self.items.keys():
+                place = one.get("sequenceNumber", float("inf"))
+                code = self.items[child].get("humanCodingScheme", "")
+                found[parent][child] = (place, code)
+        return found
+
+
+def utc(moment: str) -> str:
+    """A moment as it is answered: UTC, milliseconds, ``Z``."""
+    at = datetime.fromisoformat(moment).astimezone(UTC)
+    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,162 @@
+"""A whole framework through the SDK: uploaded, and everything in it read back in every way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from checks import Checks
+from expected import Body, Expected, dump
+from timeback_case import CaseClient, CFItemWithChildGroups, CFPackageUploadResult
+from timeback_common import where_to_filter
+
+AT_ONCE = 16
+SINGLE = 1000
+"""Most entities of a kind that are also asked for one by one."""
+
+
+async def upload(checks: Checks, client: CaseClient, package: Body, expected: Expected) -> None:
+    """Create the package as it is: the SDK itself leaves out what it does not know."""
+    result = await client.packages.create(package)
+    check_result(checks, f"packages.create {expected.identifier}", result, expected)
+
+
+def check_result(
+    checks: Checks, name: str, result: CFPackageUploadResult, expected: Expected
+) -> None:
+    told = {"documentId": expected.identifier, "stats": expected.stats, "success": True}
+    checks.equal(f"{name}: counts", dump(result.result), told)
+    checks.true(f"{name}: success", result.success and result.message)
+
+
+async def read(checks: Checks, client: CaseClient, expected: Expected) -> None:
+    """Read it back through all methods that read."""
+    await read_package(checks, client, expected)
+    await read_definitions(checks, client, expected)
+    await read_groups(checks, client, expected)
+    await read_entities(checks, client, expected)
+    await read_lists(checks, client, expected)
+
+
+async def read_package(checks: Checks, client: CaseClient, expected: Expected) -> None:
+    package = (await client.packages.get(expected.identifier))["CFPackage"]
+    checks.equal("packages.get: sourcedId", package.sourced_id, expected.identifier)
+    checks.equal("packages.get: document", dump(package.cf_document), expected.document)
+    _same(checks, "packages.get: items", package.cf_items, expected.items)
+    _same(checks, "packages.get: associations", package.cf_associations, expected.associations)
+
+
+async def read_definitions(checks: Checks, client: CaseClient, expected: Expected) -> None:
+    """The SDK sends definitions but reads none, so they are looked for in the raw answer."""
+    path = f"{expected.profile.path}/CFPackages/{quote(expected.identifier, safe='')}"
+    answer = await client.get_transport().get(path)
+    told = answer.get("CFPackage", answer)
+    sent = expected.sent.get("CFDefinitions", {})
+    for name in sent.keys() - {"extensions"}:
+        titles = {one["identifier"]: one["title"] for one in told["CFDefinitions"][name]}
+        wanted = {one["identifier"]: one["title"] for one in sent[name]}
+        checks.equal(f"packages.get: {name}", titles, titles | wanted)
+    for found, put in ((told, expected.sent), (told["CFDefinitions"], sent)):
+        checks.equal("packages.get: extensions", found.get("extensions"), put.get("extensions"))
+
+
+async def read_entities(checks: Checks, client: CaseClient, expected: Expected) -> None:
+    document = (await client.documents.get(expected.identifier))["CFDocument"]
+    checks.equal("documents.get", dump(document), expected.document)
+    some = dict(list(expected.items.items())[:SINGLE])
+    items = [one["CFItem"] for one in await each(client.items.get, list(some))]
+    _same(checks, "items.get", items, some)
+    some = dict(list(expected.associations.items())[:SINGLE])
+    associations = await each(client.associations.get, list(some))
+    _same(checks, "associations.get", [one["CFAssociation"] for one in associations], some)
+
+
+async def each(call: Callable[[str], Awaitable[Any]], identifiers: Sequence[str]) -> list[Any]:
+    """One call for every identifier, some of them at once."""
+    answers: list[Any] = []
+    for start in range(0, len(identifiers), AT_ONCE):
+        answers += await asyncio.gather(*map(call, identifiers[start : start + AT_ONCE]))
+    return answers
+
+
+def _same(
+    checks: Checks, name: str, found: Sequence[Any] | None, expected: dict[str, Body]
+) -> None:
+    """The models must be as many, and must say what is expected of each."""
+    checks.equal(f"{name}: how many", len(found or ()), len(expected))
+    bodies = {model.sourced_id: dump(model) for model in found or ()}
+    checks.equal(f"{name}: every field of all {len(expected):,}", bodies, expected)
+
+
+async def read_lists(checks: Checks, client: CaseClient, expected: Expected) -> None:
+    """Page through all items of the document, and find the document itself."""
+    where = where_to_filter({"CFDocumentURI.identifier": expected.identifier})
+    limit = min(expected.profile.most, len(expected.items) // 3 + 1)
+    found: list[Any] = []
+    more = True
+    while more:
+        params = {"limit": limit, "offset": len(found), "filter": where, "sort": "identifier"}
+        page = (await client.items.list(params))["CFItems"]
+        found += page
+        more = len(page) == limit
+    _same(checks, f"items.list in pages of {limit:,}", found, expected.items)
+    where = where_to_filter({"identifier": expected.identifier})
+    documents = (await client.documents.list({"filter": where}))["CFDocuments"]
+    checks.equal("documents.list", [dump(one) for one in documents], [expected.document])
+
+
+async def read_groups(checks: Checks, client: CaseClient, expected: Expected) -> None:
+    """Every item and every isChildOf must be in the tree, grouped by type, and in order."""
+    groups = (await client.packages.get_groups(expected.identifier))["CFPackageWithGroups"]
+    checks.equal("packages.get_groups: sourcedId", groups.sourced_id, expected.identifier)
+    checks.equal("packages.get_groups: document", dump(groups.cf_document), expected.document)
+    tree = Tree(dump(groups).get("structuredContent", {}))
+    children = expected.children()
+    edges = {(parent, child) for parent in children for child in children[parent]}
+    roots = expected.items.keys() - {child for _, child in edges}
+    checks.equal("packages.get_groups: every item", tree.bodies, expected.items)
+    checks.equal("packages.get_groups: every isChildOf", tree.edges, edges)
+    checks.true("packages.get_groups: every root, once", roots <= set(tree.roots))
+    checks.equal("packages.get_groups: no root twice", len(tree.roots), len(set(tree.roots)))
+    checks.equal("packages.get_groups: by CFItemType", tree.misplaced, [])
+    unordered = [
+        members
+        for parent, members in tree.groups
+        if parent and members != sorted(members, key=children[parent].__getitem__)
+    ]
+    checks.equal("packages.get_groups: children in order", unordered, [])
+
+
+class Tree:
+    """A structuredContent taken apart, without recursion: real ones may be deep."""
+
+    def __init__(self, content: Body) -> None:
+        self.bodies: dict[str, Body] = {}
+        self.edges: set[tuple[str, str]] = set()
+        self.roots: list[str] = []
+        self.groups: list[tuple[str, list[str]]] = []
+        """Parents, and their children of one type."""
+        self.misplaced: list[str] = []
+        """Items in a group of another type."""
+        waiting: list[tuple[str, Body]] = [("", content)]
+        while waiting:
+            parent, groups = waiting.pop()
+            for kind, members in groups.items():
+                waiting += self._take(parent, kind, members)
+
+    def _take(self, parent: str, kind: str, members: list[Body]) -> Iterator[tuple[str, Body]]:
+        parsed = [CFItemWithChildGroups.model_validate(member) for member in members]
+        self.groups.append((parent, [one.sourced_id for one in parsed]))
+        for one in parsed:
+            body = dump(one)
+            below = body.pop("childGroups", {})
+            self.bodies[one.sourced_id] = body
+            if kind != one.cf_item_type:
+                self.misplaced.append(one.sourced_id)
+            if parent:
+                self.edges.add((parent, one.sourced_id))
+            else:
+                self.roots.append(one.sourced_id)
+            yield one.sourced_id, below

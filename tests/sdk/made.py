@@ -1,0 +1,127 @@
+"""Packages made up here, under ids that never repeat: what real frameworks have too little of."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from expected import Body
+
+NOW = "2026-01-15T09:30:00.250Z"
+
+
+def entity(identifier: str = "", **fields: Any) -> Body:
+    identifier = identifier or str(uuid.uuid4())
+    uri = f"https://example.edu/{uuid.uuid4()}"
+    return {"identifier": identifier, "uri": uri, "lastChangeDateTime": NOW, **fields}
+
+
+def link(to: Body, title: str = "a title") -> Body:
+    return {"title": title, "identifier": to["identifier"], "uri": to["uri"]}
+
+
+def below(child: Body, parent: Body, kind: str = "isChildOf", **fields: Any) -> Body:
+    fields |= {"originNodeURI": link(child), "destinationNodeURI": link(parent)}
+    return entity(associationType=kind, **fields)
+
+
+def package(*items: Body, associations: tuple[Body, ...] = (), **fields: Any) -> Body:
+    document = entity(title="A framework", creator="The walk", **fields)
+    return {"CFDocument": document, "CFItems": [*items], "CFAssociations": [*associations]}
+
+
+def small() -> Body:
+    """Two items, one below the other."""
+    parent, child = entity(fullStatement="A parent"), entity(fullStatement="A child")
+    return package(parent, child, associations=(below(child, parent),))
+
+
+def strange() -> Body:
+    """Every field that the SDK sends, identifiers that are no UUIDs, and a tree that is none."""
+    kind = entity(title="Standard", description="What is to be learnt", hierarchyCode="S")
+    licence = entity(title="A licence", licenseText="Use it well")
+    definitions = {
+        "CFItemTypes": [kind],
+        "CFLicenses": [licence],
+        "CFSubjects": [entity(title="Mathematics", hierarchyCode="M")],
+        "CFConcepts": [entity(title="Counting", hierarchyCode="C")],
+        "CFAssociationGroupings": [entity(title="A grouping")],
+    }
+    code = uuid.uuid4().hex[:8]
+    full = entity(
+        f"öde id {code} %2F?#&+;=@'\"<>",
+        fullStatement="  O'Brien's rule (part 1): 100% of “ünïcode”, 数学 🧮  ",
+        alternativeLabel="A rule",
+        CFItemType="Standard",
+        CFItemTypeURI=link(kind, "Standard"),
+        licenseURI=link(licence, "A licence"),
+        humanCodingScheme=f"{code}.1",
+        listEnumeration="1",
+        abbreviatedStatement="Rule",
+        conceptKeywords=["rule", "O'Brien"],
+        notes="Line\r\nbreaks\tand <b>markup</b>",
+        subject=["Mathematics"],
+        language="en",
+        educationLevel=["01", "02"],
+        statusStartDate="2026-01-01",
+        statusEndDate="2026-12-31",
+        extensions={"own:depth": {"nothing": None, "list": [1, 2.5, True, "x"]}},
+    )
+    full["lastChangeDateTime"] = "2026-01-15T09:30:00.123456+05:30"
+    lower = entity(f"{code}-lower", fullStatement="Two", cfItemType="Standard")
+    plain = [
+        entity(f"{code}-{number}", fullStatement=text, humanCodingScheme=f"{code}.{number}")
+        for number, text in enumerate(("Zero", "O'Brien's other rule", "Two", "Three"), start=2)
+    ]
+    root, first, second, lonely = plain
+    associations = (
+        below(full, root, sequenceNumber=2),
+        below(lower, root, sequenceNumber=1),
+        below(second, root),
+        below(first, root),
+        below(full, first, sequenceNumber=-1),
+        below(first, second),
+        below(second, first),
+        below(full, lonely, "exactMatchOf", extensions={"own:sure": False}),
+        below(full, entity("elsewhere"), "isRelatedTo"),
+        below(full, lower, "ext:preparesFor"),
+    )
+    made = package(full, lower, *plain, associations=associations, **FULL_DOCUMENT)
+    made["CFAssociations"].append(below(root, made["CFDocument"]))
+    return {**made, "CFDefinitions": definitions, "extensions": {"own:package": 1}}
+
+
+FULL_DOCUMENT: Body = {
+    "officialSourceURL": "https://example.edu/standards.pdf",
+    "publisher": "A publisher",
+    "description": "Everything a document may say",
+    "language": "en",
+    "version": "2026",
+    "caseVersion": "1.1",
+    "adoptionStatus": "Draft",
+    "statusStartDate": "2026-01-01",
+    "statusEndDate": "2026-12-31",
+    "licenseUri": "https://creativecommons.org/licenses/by/4.0/",
+    "notes": "Some notes",
+    "subject": ["Mathematics", "Maths"],
+    "extensions": {"own:colour": "green"},
+}
+
+
+def as_documented() -> Body:
+    """The example of the SDK's own documentation, with the fields its "…" stands for."""
+    code = uuid.uuid4().hex[:8]
+    document = {
+        "identifier": f"doc-id-{code}",
+        "uri": "https://example.edu/frameworks/math-k12",
+        "title": "K-12 Math Standards",
+        "creator": "Example District",
+        "lastChangeDateTime": NOW,
+    }
+    item = {
+        "identifier": f"item-1-{code}",
+        "uri": "https://example.edu/frameworks/math-k12/items/1",
+        "fullStatement": "Understand addition within 20",
+        "lastChangeDateTime": NOW,
+    }
+    return {"CFDocument": document, "CFItems": [item], "CFAssociations": []}

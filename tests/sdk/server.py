@@ -1,0 +1,34 @@
+"""Where the server is, and clients of it as the SDK makes them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from expected import Profile
+from timeback_case import CaseClient
+from timeback_common import TimebackProvider
+
+
+class Server:
+    """A running server, seen through one profile."""
+
+    def __init__(self, base_url: str, token_url: str, profile: Profile) -> None:
+        self.base_url, self.token_url, self.profile = base_url, token_url, profile
+
+    def client(self) -> CaseClient:
+        """As the SDK's documentation makes one; it finds the credentials in the environment."""
+        if self.profile.name == "explicit":
+            return CaseClient(base_url=self.base_url, auth_url=self.token_url)
+        return CaseClient(provider=self.provider())
+
+    def provider(self, **options: Any) -> TimebackProvider:
+        """The same connection, with options that only a provider takes."""
+        given = {
+            "base_url": self.base_url,
+            "auth_url": self.token_url,
+            "client_id": os.environ["CASE_CLIENT_ID"],
+            "client_secret": os.environ["CASE_CLIENT_SECRET"],
+            "path_profile": "LEARNWITH_AI" if self.profile.name == "learnwith" else None,
+        }
+        return TimebackProvider(**(given | options))

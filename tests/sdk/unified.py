@@ -1,0 +1,129 @@
+"""The unified TimeBack client and shared providers, with nothing but CASE behind them.
+
+    python tests/sdk/unified.py BASE_URL TOKEN_URL
+
+Needs Python 3.12 or newer with timeback-core, CASE_CLIENT_ID and CASE_CLIENT_SECRET.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Any
+
+import made
+from checks import Checks
+from timeback_case import CaseClient, NotFoundError
+from timeback_common import TimebackProvider
+from timeback_core import TimebackClient, TimebackManager
+
+
+class Unified:
+    """The ways to connect, each tried with one framework written and read."""
+
+    def __init__(self, checks: Checks, base_url: str, token_url: str) -> None:
+        self.checks, self.base_url = checks, base_url
+        self.auth = {
+            "auth_url": token_url,
+            "client_id": os.environ["CASE_CLIENT_ID"],
+            "client_secret": os.environ["CASE_CLIENT_SECRET"],
+        }
+
+    async def use(self, name: str, client: TimebackClient) -> None:
+        """Authenticate, write and read, and close."""
+        checks, package = self.checks, made.small()
+        identifier = package["CFDocument"]["identifier"]
+        answer = await client.check_auth()
+        checks.equal(f"{name}: check_auth", [answer["ok"], answer.get("error")], [True, None])
+        result = await client.case_.packages.upsert(identifier, package)
+        checks.equal(f"{name}: packages.upsert", result.result.document_id, identifier)
+        await self.read(name, client.case_, identifier)
+        await client.close()
+        checks.true(f"{name}: closed", client.closed)
+        self.raises(f"{name}: used after it was closed", lambda: client.case_, "has been closed")
+
+    async def read(self, name: str, client: CaseClient, identifier: str) -> None:
+        found = (await client.packages.get_groups(identifier))["CFPackageWithGroups"]
+        count = sum(len(group) for group in (found.structured_content or {}).values())
+        self.checks.equal(f"{name}: packages.get_groups", count, 1)
+        document = (await client.documents.get(identifier))["CFDocument"]
+        self.checks.equal(f"{name}: documents.get", document.sourced_id, identifier)
+
+    def raises(self, name: str, act: Any, says: str) -> None:
+        try:
+            act()
+        except RuntimeError as error:
+            self.checks.true(name, says in str(error), str(error))
+        else:
+            self.checks.true(name, holds=False)
+
+    async def base_url_mode(self) -> None:
+        await self.use("base URL", TimebackClient(base_url=self.base_url, **self.auth))
+
+    async def services_mode(self) -> None:
+        services = {"case": self.base_url}
+        client = TimebackClient(services=services, **self.auth)
+        self.raises("services: only CASE", lambda: client.oneroster, "is not configured")
+        await self.use("services", client)
+
+    async def provider_mode(self) -> None:
+        provider = TimebackProvider(base_url=self.base_url, **self.auth)
+        await self.use("provider", TimebackClient(provider=provider))
+
+    async def wrong_secret(self) -> None:
+        auth = self.auth | {"client_secret": "wrong"}
+        async with TimebackClient(base_url=self.base_url, **auth) as client:
+            answer = await client.check_auth()
+            refused = not answer["ok"] and "invalid_client" in answer["error"]
+            self.checks.true("check_auth with a wrong secret", refused, str(answer))
+
+    async def shared_provider(self) -> None:
+        """One provider, two clients: one token, and what one writes the other reads."""
+        provider = TimebackProvider(base_url=self.base_url, **self.auth)
+        package, other = made.small(), made.small()
+        identifier = package["CFDocument"]["identifier"]
+        async with CaseClient(provider=provider) as one, CaseClient(provider=provider) as two:
+            await one.packages.create(package)
+            first = await provider.get_token_manager("case").get_token()
+            await self.read("shared provider", two, identifier)
+            second = await provider.get_token_manager("case").get_token()
+            self.checks.equal("shared provider: one token", first, second)
+            await asyncio.gather(two.packages.create(other), *(one.items.list() for _ in range(5)))
+            found = await one.packages.get(other["CFDocument"]["identifier"])
+            self.checks.equal("shared provider: items", len(found["CFPackage"].cf_items or ()), 2)
+            call = two.items.get("nobody")
+            code = "unknownobject"
+            await self.checks.refused("shared provider: errors", call, NotFoundError, 404, code)
+            provider.invalidate_tokens()
+            await self.read("shared provider: after its tokens were dropped", one, identifier)
+
+    async def manager(self) -> None:
+        """Two named clients asked at once."""
+        manager = TimebackManager()
+        manager.register("one", base_url=self.base_url, **self.auth)
+        manager.register("two", services={"case": self.base_url}, **self.auth)
+        results = await manager.broadcast(lambda client: client.case_.documents.list())
+        lists = [[one.sourced_id for one in value["CFDocuments"]] for value in results.values()]
+        await manager.close()
+        self.checks.true("manager: both answer", results.all_succeeded, str(results.failed))
+        self.checks.equal("manager: the same", lists[0], lists[1])
+
+
+async def main(base_url: str, token_url: str) -> None:
+    # The SDK logs every error that it raises.
+    logging.disable()
+    checks = Checks()
+    unified = Unified(checks, base_url, token_url)
+    await checks.part("base URL mode", unified.base_url_mode())
+    await checks.part("services mode", unified.services_mode())
+    await checks.part("provider mode", unified.provider_mode())
+    await checks.part("a wrong secret", unified.wrong_secret())
+    await checks.part("a shared provider", unified.shared_provider())
+    await checks.part("a manager", unified.manager())
+    checks.end()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

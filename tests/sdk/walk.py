@@ -1,0 +1,142 @@
+"""The TimeBack SDK as published, driven through every method against a running server.
+
+    python tests/sdk/walk.py BASE_URL TOKEN_URL PROFILE FRAMEWORK.json...
+
+PROFILE is ``explicit`` (a CaseClient with a base URL, which calls /ims/case/v1p1) or ``learnwith``
+(a TimebackProvider with that path profile, which calls /case/1.1). It needs Python 3.12 or newer
+with timeback-case, CASE_CLIENT_ID and CASE_CLIENT_SECRET, and a server that does not have these
+frameworks yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import frameworks
+import lists
+import made
+import refusals
+from checks import Checks
+from expected import PROFILES, Body, Expected
+from server import Server
+from timeback_case import CaseClient, CFPackageInput, NotFoundError
+
+
+class Walk:
+    """One client, and what the parts of the walk need."""
+
+    def __init__(self, checks: Checks, server: Server, client: CaseClient) -> None:
+        self.checks, self.server, self.client = checks, server, client
+
+    def expect(self, package: Body) -> Expected:
+        return Expected(package, self.server.profile, self.server.base_url)
+
+    async def connect(self) -> None:
+        """The ways to say where the server is and who is asking."""
+        base, server = self.server.base_url, self.server
+        await self.check_auth("check_auth", self.client)
+        for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token"):
+            async with CaseClient(provider=server.provider(auth_url=base + path)) as client:
+                await self.check_auth(f"check_auth at {path}", client)
+        async with CaseClient(provider=server.provider(base_url=f"{base}/")) as client:
+            await client.documents.list()
+            self.checks.true("a base URL that ends with a slash", holds=True)
+        os.environ |= {"CASE_BASE_URL": base, "CASE_TOKEN_URL": server.token_url}
+        if server.profile.name == "explicit":
+            async with CaseClient() as client:
+                await client.documents.list()
+                self.checks.true("addresses from the environment", holds=True)
+
+    async def check_auth(self, name: str, client: CaseClient) -> None:
+        answer = await client.check_auth()
+        self.checks.equal(name, [answer["ok"], answer.get("error")], [True, None])
+
+    async def file(self, file: str) -> None:
+        await self.framework(read_framework(file))
+
+    async def framework(self, package: Body) -> None:
+        """Create a framework as a user would: all of its JSON handed to the SDK."""
+        expected = self.expect(package)
+        await frameworks.upload(self.checks, self.client, package, expected)
+        await frameworks.read(self.checks, self.client, expected)
+
+    async def replace(self, package: Body) -> None:
+        """Upsert creates what is unknown and replaces what is known; update only replaces."""
+        checks, client = self.checks, self.client
+        expected = self.expect(package)
+        result = await client.packages.upsert(expected.identifier, package)
+        frameworks.check_result(checks, "packages.upsert of the unknown", result, expected)
+        await frameworks.read(checks, client, expected)
+        changed = self._changed(package)
+        result = await client.packages.upsert(expected.identifier, changed)
+        frameworks.check_result(checks, "packages.upsert again", result, self.expect(changed))
+        await frameworks.read(checks, client, self.expect(changed))
+        gone = package["CFItems"][1]["identifier"]
+        call = client.items.get(gone)
+        await checks.refused("an item left out", call, NotFoundError, 404, "unknownobject")
+        model = CFPackageInput.model_validate(package)
+        result = await client.packages.update(expected.identifier, model)
+        frameworks.check_result(checks, "packages.update with a model", result, expected)
+        await frameworks.read(checks, client, expected)
+
+    @staticmethod
+    def _changed(package: Body) -> Body:
+        """Another title, a statement that changed, an item and its associations left out."""
+        changed = copy.deepcopy(package)
+        changed["CFDocument"]["title"] = "Another title"
+        changed["CFDocument"].pop("notes", None)
+        changed["CFItems"][0]["fullStatement"] = "Another statement"
+        gone = changed["CFItems"].pop(1)["identifier"]
+        changed["CFAssociations"] = [
+            one
+            for one in changed["CFAssociations"]
+            if gone not in {one[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")}
+        ]
+        return changed
+
+    async def everything(self, files: Sequence[str]) -> None:
+        checks, client, server = self.checks, self.client, self.server
+        strange, small = made.strange(), made.small()
+        await checks.part("connecting", self.connect())
+        for file in files:
+            await checks.part(Path(file).name, self.file(file))
+        await checks.part("the documented example", self.framework(made.as_documented()))
+        await checks.part("a strange framework", self.replace(strange))
+        await checks.part("lists", lists.read(checks, client, self.expect(strange)))
+        await checks.part("a small framework", self.framework(small))
+        await checks.part("unknown", refusals.unknown(checks, client, server))
+        await checks.part("invalid", refusals.invalid(checks, client))
+        await checks.part("conflicts", refusals.conflicts(checks, client, small))
+        await checks.part("parameters", refusals.parameters(checks, client, server))
+        await checks.part("authentication refused", refusals.authentication(checks, server))
+        await checks.part("authorisation", refusals.authorisation(checks, server, small))
+
+
+def read_framework(file: str) -> Body:
+    """A full CASE package; its licence, a link, becomes the text that the SDK knows."""
+    package: Body = json.loads(Path(file).read_text())
+    package = package.get("CFPackage", package)
+    document = package["CFDocument"]
+    if licence := document.get("licenseURI"):
+        document["licenseUri"] = licence["uri"]
+    return package
+
+
+async def main(base_url: str, token_url: str, profile: str, *files: str) -> None:
+    # The SDK logs every error that it raises.
+    logging.disable()
+    checks, server = Checks(), Server(base_url, token_url, PROFILES[profile])
+    async with server.client() as client:
+        await Walk(checks, server, client).everything(files)
+    checks.end()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""The TimeBack SDK from PyPI, unmodified, in a process of its own: it needs a newer Python."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from live import Live, environment, serving
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = ROOT / "tests" / "sdk"
+SAMPLE = ROOT / "app" / "sample" / "framework.json"
+SDK = ("timeback-case==0.4.0", "timeback-core==0.4.0")
+OLDEST = (3, 12)
+NEWEST = (3, 14)
+CREDENTIALS = {"CASE_CLIENT_ID": "local-client", "CASE_CLIENT_SECRET": "local-secret"}
+REAL = ("ccss-math-2010", "georgia-science-excerpt-v1p1")
+"""Real frameworks that are valid as they are and have no identifier in common."""
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with the SDK, installed once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done, failed = (shared / f"sdk{end}" for end in ("", ".done", ".failed"))
+    with (shared / "sdk.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() and not failed.exists():
+            problem = install(folder)
+            (failed if problem else done).write_text(problem)
+    if failed.exists():
+        unavailable(failed.read_text())
+    return folder / "bin" / "python"
+
+
+def unavailable(why: str) -> NoReturn:
+    """Nothing can be shown here; where everything must be shown, that is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def install(folder: Path) -> str:
+    """Put the SDK into a virtual environment; say what went wrong, if anything did."""
+    wanted = f"Python {'.'.join(map(str, OLDEST))} or newer"
+    found = next(filter(runs, interpreters()), None)
+    if found is None:
+        return f"the TimeBack SDK needs {wanted}, and there is none on PATH, of uv or of pyenv"
+    pip = (folder / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    for command in ((found, "-m", "venv", folder), (*pip, *SDK)):
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            return f"the TimeBack SDK could not be installed with {found}: {ran.stderr[-2000:]}"
+    return ""
+
+
+def interpreters() -> Iterator[Path]:
+    """Where a Python that is new enough may be: this one, on PATH, of uv, of pyenv."""
+    yield Path(sys.executable)
+    names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+    yield from (Path(found) for name in names if (found := shutil.which(name)))
+    homes = {
+        "UV_PYTHON_INSTALL_DIR": (Path("~/.local/share/uv/python"), ""),
+        "PYENV_ROOT": (Path("~/.pyenv"), "versions/"),
+    }
+    for variable, (default, below) in homes.items():
+        home = Path(os.environ.get(variable) or default.expanduser())
+        for name in names:
+            yield from sorted(home.glob(f"{below}*/bin/{name}"))
+
+
+def runs(interpreter: Path) -> bool:
+    """Whether it starts (a shim may not), is new enough, and can make environments."""
+    code = f"import ensurepip, venv, sys; sys.exit(sys.version_info < {OLDEST})"
+    ran = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
+    return ran.returncode == 0
+
+
+@pytest.fixture
+def live(tmp_path: Path, python: Path) -> Iterator[Live]:
+    """A server that has nothing yet, started once the SDK is there."""
+    # Nobody reads what it prints once it has started, and a full pipe would stop it.
+    with serving(tmp_path / "data", "--no-access-log") as server:
+        yield server
+
+
+def drive(python: Path, tmp_path: Path, *arguments: str, **variables: str) -> str:
+    """What a script of the SDK printed; it must have ended well."""
+    clean = {
+        name: value
+        for name, value in environment(tmp_path, **variables).items()
+        # Other servers that this machine's user has told the SDK about.
+        if not name.startswith(("TIMEBACK_", "PYTHON"))
+    }
+    ran = subprocess.run(
+        [python, *arguments], env=clean, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    return ran.stdout
+
+
+@pytest.mark.parametrize("profile", ["explicit", "learnwith"])
+def test_every_method_of_the_sdk(python: Path, live: Live, tmp_path: Path, profile: str) -> None:
+    real = ROOT.parent / "shared" / "frameworks"
+    files = [str(path) for name in REAL if (path := real / f"{name}.json").exists()]
+    urls = (live.base_url, f"{live.base_url}/oauth2/token")
+    script = str(SCRIPTS / "walk.py")
+    told = drive(python, tmp_path, script, *urls, profile, str(SAMPLE), *files, **CREDENTIALS)
+    assert re.search(r"^all \d{3} checks passed$", told, re.MULTILINE)
+
+
+def test_unified_client(python: Path, live: Live, tmp_path: Path) -> None:
+    urls = (live.base_url, f"{live.base_url}/oauth2/token")
+    told = drive(python, tmp_path, str(SCRIPTS / "unified.py"), *urls, **CREDENTIALS)
+    assert re.search(r"^all \d\d checks passed$", told, re.MULTILINE)
+
+
+def test_readme_points_the_sdk_at_it(python: Path, live: Live, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    section = readme.partition("## Point the SDK at it\n")[2].partition("\n## ")[0]
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert "http://127.0.0.1:8000" in snippet
+    script = tmp_path / "snippet.py"
+    script.write_text(snippet.replace("http://127.0.0.1:8000", live.base_url))
+    for _ in ("created", "replaced"):
+        assert drive(python, tmp_path, str(script)).splitlines() == [
+            "documents=1 items=1 associations=0",
+            "Standard 3.OA.1: Interpret products of whole numbers",
+            "no CFItem has the identifier '3-oa-2'",
+        ]
