@@ -103,6 +103,76 @@ async def test_package_of_a_deleted_document(api: Api, execute: Execute) -> None
     assert await api.package(body["CFDocument"]["identifier"])
 
 
+async def test_what_was_answered_can_be_sent_back(api: Api) -> None:
+    body = factories.everything()
+    body["CFDocument"]["CFPackageURI"] = factories.link()
+    await api.send("POST", "/CFPackages", 201, body)
+    identifier = body["CFDocument"]["identifier"]
+    answered = await api.get(f"/CFPackages/{identifier}")
+    await api.send("PUT", f"/CFPackages/{identifier}", 200, answered)
+    assert await api.get(f"/CFPackages/{identifier}") == answered
+    package = answered.get("CFPackage", answered)
+    package["identifier"] = package["sourcedId"] = "another"
+    refused = await api.send("PUT", f"/CFPackages/{identifier}", 422, answered)
+    paths = [problem["path"] for problem in refused.json()["imsx_error_details"]]
+    assert paths == ["identifier"]
+
+
+async def test_order_is_that_of_the_last_upload(api: Api) -> None:
+    body = await api.upload(CFRubrics=[factories.rubric()])
+    document = body["CFDocument"]["identifier"]
+    added = await api.new_item({"identifier": document})
+    body["CFItems"] = [*body["CFItems"][::-1], factories.packed_item()]
+    body["CFRubrics"][0]["CFRubricCriteria"].reverse()
+    await api.send("PUT", f"/CFPackages/{document}", 200, body)
+    last = await api.new_item({"identifier": document})
+    package = await api.package(document)
+    ids = [item["identifier"] for item in package["CFItems"]]
+    assert ids == [*(item["identifier"] for item in body["CFItems"]), last["identifier"]]
+    assert added["identifier"] not in ids
+    assert api.lost(body["CFRubrics"], package["CFRubrics"]) == []
+
+
+async def test_criteria_of_a_dropped_rubric_may_be_taken_over(api: Api) -> None:
+    first = await api.upload(CFRubrics=[factories.rubric()])
+    (rubric,) = first.pop("CFRubrics")
+    await api.send("PUT", f"/CFPackages/{first['CFDocument']['identifier']}", 200, first)
+    await api.upload(CFRubrics=[rubric])
+    assert api.lost(rubric, await api.one("CFRubric", rubric["identifier"])) == []
+
+
+async def test_package_may_not_be_named_like_another_document(api: Api) -> None:
+    other = await api.framework()
+    link = factories.link(other["identifier"])
+    body = factories.package()
+    body["CFDocument"]["CFPackageURI"] = link
+    await api.send("POST", "/CFPackages", 409, body)
+    document = factories.document(CFPackageURI=link)
+    await api.send("PUT", f"/CFDocuments/{document['identifier']}", 409, document)
+
+
+async def test_definitions_of_what_was_dropped_are_not_listed(api: Api, execute: Execute) -> None:
+    body = factories.everything()
+    body["CFDefinitions"] = {}
+    await api.send("POST", "/CFPackages", 201, body)
+    document = body["CFDocument"]["identifier"]
+    first = body["CFItems"].pop(0)
+    await api.send("PUT", f"/CFPackages/{document}", 200, body)
+    await api.get(f"/CFItems/{first['identifier']}", 404)
+    definitions = (await api.package(document))["CFDefinitions"]
+    assert {name for name, listed in definitions.items() if listed} == {"CFLicenses"}
+
+
+async def test_change_of_a_packages_own_fields_is_recorded(api: Api, execute: Execute) -> None:
+    body = await api.upload()
+    document = body["CFDocument"]["identifier"]
+    await execute("TRUNCATE changes")
+    for _ in range(2):
+        await api.send("PUT", f"/CFPackages/{document}", 200, {**body, "extensions": {"a": 1}})
+    rows = await execute("SELECT kind, identifier, operation FROM changes")
+    assert [tuple(row) for row in rows] == [("CFDocument", document, "update")]
+
+
 async def test_post_of_a_document_that_exists(api: Api) -> None:
     body = await api.upload()
     answer = await api.send("POST", "/CFPackages", 409, body)

@@ -187,8 +187,20 @@ async def test_times_are_answered_in_utc_with_milliseconds(api: Api, execute: Ex
     assert row[0].microsecond == 123456
 
 
-async def test_time_without_zone_is_refused(api: Api) -> None:
-    body = factories.document(lastChangeDateTime="2026-01-15T12:30:00")
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-01-15T12:30:00",
+        "2026-01-15",
+        "1700000000",
+        "2026-01-15 09:30:00Z",
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
+        1700000000,
+    ],
+)
+async def test_times_that_are_none(api: Api, time: object) -> None:
+    body = factories.document(lastChangeDateTime=time)
     await api.send("PUT", f"/CFDocuments/{body['identifier']}", 422, body)
 
 
@@ -339,6 +351,32 @@ async def test_definition_known_from_a_link_says_all_that_a_definition_must(api:
     assert subject["hierarchyCode"] == ""
     (alone,) = (await api.get(f"/CFItemTypes/{named['identifier']}"))["CFItemTypes"]
     assert alone == kind
+
+
+async def test_link_brings_a_deleted_definition_back(api: Api, execute: Execute) -> None:
+    document, named = await api.framework(), factories.link()
+    body = await api.new_item(document, CFItemTypeURI=named)
+    await execute("UPDATE item_types SET deleted_at = now()")
+    await api.get(f"/CFItemTypes/{named['identifier']}", 404)
+    await api.put("/CFItems", {"item": {**body, "fullStatement": "changed"}})
+    await api.get(f"/CFItemTypes/{named['identifier']}")
+
+
+async def test_no_keyword_link_is_no_field(api: Api) -> None:
+    document = await api.framework()
+    body = await api.new_item(document, conceptKeywordsURI=[])
+    assert "conceptKeywordsURI" not in await api.one("CFItem", body["identifier"])
+
+
+async def test_node_that_lives_under_another_kind_is_not_deleted(
+    api: Api, execute: Execute
+) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", one["identifier"])
+    await api.put("/CFDocuments", factories.document(one["identifier"]))
+    body = await api.new_association(two, one)
+    await api.get(f"/CFAssociations/{body['identifier']}")
 
 
 async def test_link_never_overwrites_a_definition(api: Api) -> None:
