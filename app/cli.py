@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
@@ -183,25 +185,39 @@ def export(identifier: str, output: Path | None, database_url: str | None) -> No
     ID is the identifier of its document or of its package. A file appears only when it is whole.
     """
     with ready_database(_settings(database_url=database_url)) as settings:
-        asyncio.run(
-            _with_database(settings, lambda database: _export(database, identifier, output))
-        )
+        try:
+            with _opened(output) as file:
+                asyncio.run(
+                    _with_database(settings, lambda database: _write(database, identifier, file))
+                )
+        except BrokenPipeError:
+            # Whoever read it has had enough; Python would complain again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            reason = f"{output or 'stdout'} cannot be written: {error.strerror}"
+            raise StartupError(reason) from error
 
 
-async def _export(database: Database, identifier: str, output: Path | None) -> None:
-    if output is None:
-        await _write_out(database, identifier, sys.stdout.buffer)
-        return
-    partial = output.with_name(f"{output.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            await _write_out(database, identifier, file)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+@contextmanager
+def _opened(output: Path | None) -> Iterator[BinaryIO]:
+    """Where to write: a new file takes its name only when it is whole."""
+    target = output.resolve() if output else None
+    if target is None:
+        yield sys.stdout.buffer
+    elif target.exists() and not target.is_file():
+        with target.open("wb") as file:  # a pipe or a device is written to, never replaced
+            yield file
+    else:
+        partial = target.with_name(f"{target.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
-async def _write_out(database: Database, identifier: str, file: BinaryIO) -> None:
+async def _write(database: Database, identifier: str, file: BinaryIO) -> None:
     renderer = Renderer(EXPORT, base_url="")
     async with open_framework(database, identifier) as framework:
         async for piece in renderer.package(framework):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -26,6 +29,9 @@ from .db import keys, schema
 from .db.database import Database
 from .settings import Settings
 
+PARENT = "CASE_SERVER_PARENT"
+"""Set for the workers of several: the process whose end is theirs, too."""
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The server over the database its settings name, which must have a URL by now."""
@@ -33,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _services(settings) as services:
+        async with _services(settings) as services, _orphans_end():
             app.state.services = services
             yield
 
@@ -60,6 +66,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     docs.describe(app, PLATFORM)
     return app
+
+
+@asynccontextmanager
+async def _orphans_end() -> AsyncIterator[None]:
+    """End a worker whose parent was killed: it would hold the port and outlive its database."""
+
+    async def watch(parent: int) -> None:
+        while os.getppid() == parent:  # noqa: ASYNC110  a parent's end is no event
+            await asyncio.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    parent = os.environ.get(PARENT)
+    watching = asyncio.create_task(watch(int(parent))) if parent else None
+    try:
+        yield
+    finally:
+        if watching:
+            watching.cancel()
 
 
 def _profile_routes(profile: Profile) -> APIRouter:

@@ -22,10 +22,11 @@ from uvicorn.supervisors import Multiprocess
 
 from . import __version__
 from .api.profiles import PROFILES
+from .auth.issuers import refuse_unsafe_issuers
 from .db import schema
 from .db.database import dsn
 from .errors import StartupError
-from .main import create_app
+from .main import PARENT, create_app
 from .settings import DEFAULT_CLIENT_SECRET, Settings
 
 BACKLOG = 2048
@@ -40,6 +41,8 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
     The embedded database is migrated here; another one only when ``migrate`` says so, and else
     ``StartupError`` says what to run.
     """
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _leave)
     if settings.database_url:
         _bring_up_to_date(settings.database_url, allowed=migrate)
         yield settings
@@ -72,7 +75,7 @@ def _bring_up_to_date(url: str, *, allowed: bool) -> None:
 async def _revision(url: str) -> str | None:
     try:
         connection = await asyncpg.connect(dsn(url), timeout=10)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (OSError, OverflowError, asyncpg.PostgresError) as error:
         raise StartupError(
             f"no database answers at CASE_SERVER_DATABASE_URL: {str(error) or type(error).__name__}"
         ) from error
@@ -85,10 +88,10 @@ async def _revision(url: str) -> str | None:
 def serve(settings: Settings) -> None:
     """Serve until told to stop."""
     settings.refuse_open_default()
+    refuse_unsafe_issuers(settings.trusted_issuers)
     bound = _bind(settings)
     port = bound.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
-    signal.signal(signal.SIGTERM, _leave)
     with ready_database(settings) as complete:
         if complete.workers == 1:
             _Announcing(_config(complete), settings).run([bound])
@@ -167,6 +170,7 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
     """Several processes on one socket; they learn the settings from the environment."""
     for name, value in _as_environment(complete).items():
         os.environ[name] = value
+    os.environ[PARENT] = str(os.getpid())
     config = _config(complete, app=f"{__package__}.main:create_app", factory=True)
     config.workers = complete.workers
     announce(settings)

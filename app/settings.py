@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import StartupError
@@ -95,6 +96,21 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: str) -> str:
+        if value and not re.match(r"postgres(ql)?(\+\w+)?://", value):
+            raise ValueError("must be a Postgres URL: postgresql://user:password@host:port/name")
+        return value
+
+    @model_validator(mode="after")
+    def _somebody_may_come_in(self) -> Settings:
+        if not self.local_issuer and not self.trusted_issuers:
+            raise ValueError(
+                "without CASE_SERVER_LOCAL_ISSUER, CASE_SERVER_TRUSTED_ISSUERS must name an issuer"
+            )
+        return self
 
     @field_validator("public_url")
     @classmethod

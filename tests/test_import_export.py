@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import factories
 import pytest
-from live import run, serving
+from live import COMMAND, environment, run, serving
 
 from case_server.sample import SAMPLE_DOCUMENT_ID, sample
 
@@ -84,6 +86,38 @@ def test_export_of_nothing(data_dir: Path, tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "nobody" in ran.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_export_to_a_reader_that_has_had_enough(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package(CFItems=[factories.packed_item() for _ in range(3000)])
+    body["CFAssociations"] = []
+    assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
+    identifier = body["CFDocument"]["identifier"]
+    command = shlex.join((*COMMAND, "export", identifier))
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
+        env=environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, len(ran.stdout), ran.stderr) == (0, 50, "")
+
+
+def test_export_to_what_cannot_be_written(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package()
+    assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
+    identifier = body["CFDocument"]["identifier"]
+    for target in (tmp_path, tmp_path / "nowhere" / "out.json", Path("/dev/full")):
+        ran = run("export", identifier, "-o", str(target), data_dir=data_dir)
+        assert ran.returncode == 1
+        assert f"{target} cannot be written" in ran.stderr
+        assert "Traceback" not in ran.stderr
+    link, real = tmp_path / "link.json", tmp_path / "real.json"
+    link.symlink_to(real)
+    assert run("export", identifier, "-o", str(link), data_dir=data_dir).returncode == 0
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["CFDocument"]["identifier"] == identifier
 
 
 def test_bad_files_are_refused_with_every_reason_and_good_ones_loaded(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -150,6 +151,48 @@ def test_two_workers(live: Live, data_dir: Path) -> None:
     with serving(data_dir, "--workers", "2") as server, server.client() as client:
         for _ in range(20):
             assert client.get(DOCUMENTS).status_code == 200
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with serving(data_dir, "--workers", "2") as server:
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert stops_answering(server)
+    with serving(data_dir) as server:
+        assert total(server) == 0
+
+
+def stops_answering(server: Live) -> bool:
+    for _ in range(200):
+        try:
+            httpx.get(f"{server.base_url}/health")
+        except httpx.ConnectError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_closing_the_terminal_leaves_nothing_running(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        server.stop(signal.SIGHUP)
+    assert not postmaster_lives(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"CASE_SERVER_DATABASE_URL": "garbage"}, "postgresql://"),
+        ({"CASE_SERVER_DATABASE_URL": "mysql://a/b"}, "postgresql://"),
+        ({"CASE_SERVER_DATABASE_URL": "postgresql://a:b@127.0.0.1:99999/c"}, "DATABASE_URL"),
+        ({"CASE_SERVER_TRUSTED_ISSUERS": "http://example.com"}, "https"),
+        ({"CASE_SERVER_LOCAL_ISSUER": "false"}, "CASE_SERVER_TRUSTED_ISSUERS"),
+    ],
+)
+def test_settings_that_cannot_work(tmp_path: Path, settings: dict[str, str], told: str) -> None:
+    ran = run("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
+    assert ran.returncode == 1
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""What every request passes first: its id, its path without a trailing slash, and a last resort."""
+"""What every request passes first: its id, its path without a trailing slash, and a last resort.
+
+HEAD is answered as GET is, without the body (RFC 9110, section 9.3.2).
+"""
 
 from __future__ import annotations
 
@@ -32,16 +35,20 @@ class Edge:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        path = scope["path"]
-        if len(path) > 1 and path.endswith("/"):
-            scope["path"] = path.rstrip("/") or "/"
-        started = False
+        path, started = scope["path"], False
+        if len(path) > 1 and path.endswith("/") and not scope["raw_path"].endswith(b"%2F"):
+            scope["path"] = path[:-1]
+        head = scope["method"] == "HEAD"
+        if head:
+            scope["method"] = "GET"
 
         async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message["headers"], (ID_HEADER, request_id)]
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:

@@ -104,7 +104,9 @@ async def _groups(
         ]
     package = render.package_identifier(framework)
     head = {"identifier": package, "sourcedId": package, "CFDocument": document}
-    for piece in render.with_groups(head, structured_content(items, associations), fields):
+    # Beside the event loop: building the tree of a large framework takes a while.
+    tree = await to_thread.run_sync(b"".join, structured_content(items, associations))
+    for piece in render.with_groups(head, iter([tree]), fields):
         yield piece
 
 

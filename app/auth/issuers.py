@@ -21,7 +21,7 @@ from .scopes import Scope, spell
 from .tokens import Jwk, SigningKey, TokenError, public_jwk, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +83,7 @@ class TrustedIssuer:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not _is_safe(url):
-            raise StartupError(
-                f"the trusted issuer {url!r} must be an https URL (http only on this machine): "
-                "its keys decide who may come in"
-            )
+        refuse_unsafe_issuers([url])
         self.url = url.removesuffix("/")
         self.on_key_change: Callable[[], None] = _nothing
         self._http = http
@@ -152,6 +148,16 @@ class TrustedIssuer:
         if not _is_safe(url):
             raise ValueError(f"{url!r} is neither https nor on this machine")
         return await self._http.get(url, follow_redirects=False, timeout=5)
+
+
+def refuse_unsafe_issuers(urls: Iterable[str]) -> None:
+    """Raise ``StartupError`` for an issuer whose keys somebody between could exchange."""
+    for url in urls:
+        if not _is_safe(url):
+            raise StartupError(
+                f"the trusted issuer {url!r} must be an https URL (http only on this machine): "
+                "its keys decide who may come in"
+            )
 
 
 def _nothing() -> None:

@@ -34,7 +34,9 @@ SECONDS_TO_WAIT = 2.0
 """How long a request waits for a free connection before it is told to come again."""
 
 AWAY = (
-    ConnectionError,
+    # Not every OSError: a broken pipe is that of whoever reads what is written meanwhile.
+    ConnectionRefusedError,
+    ConnectionResetError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,

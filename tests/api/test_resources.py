@@ -104,6 +104,25 @@ async def test_trailing_slash_is_the_same_answer(
     assert with_slash.json() == await api.get(path)
 
 
+@each
+async def test_head_is_get_without_a_body(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    get, head = await api.send("GET", path, 200), await api.send("HEAD", path, 200)
+    assert head.content == b""
+    assert head.headers["Content-Length"] == get.headers["Content-Length"]
+
+
+@each
+async def test_only_one_slash_is_no_part_of_an_id(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    for odd in ("//", "%2F"):
+        await api.send("GET", path + odd, 404)
+
+
 @pytest.mark.parametrize("resource", DELETABLE, ids=lambda resource: resource.name)
 async def test_deleted_is_not_found(
     api: Api,
