@@ -15,6 +15,8 @@ from typing import NoReturn
 import pytest
 from live import Live, environment, serving
 
+from case_server.repair.reader import repair
+
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "tests" / "sdk"
 SAMPLE = ROOT / "app" / "sample" / "framework.json"
@@ -22,8 +24,18 @@ SDK = ("timeback-case==0.4.0", "timeback-core==0.4.0")
 OLDEST = (3, 12)
 NEWEST = (3, 14)
 CREDENTIALS = {"CASE_CLIENT_ID": "local-client", "CASE_CLIENT_SECRET": "local-secret"}
-REAL = ("ccss-math-2010", "georgia-science-excerpt-v1p1")
-"""Real frameworks that are valid as they are and have no identifier in common."""
+REAL = (
+    "ccss-math-2010",
+    "georgia-science-excerpt-v1p1",
+    "opencase-v1p1-with-rubrics",
+    "opensalt-2017-sample",
+    "smarterbalanced-math-content-spec",
+    "teks-118-economics",
+)
+"""Real frameworks that have no identifier in common; the broken ones are repaired first."""
+
+LARGE = ("large-11k",)
+"""Parts of the others under one document: for a server of its own."""
 
 
 @pytest.fixture(scope="session")
@@ -102,20 +114,30 @@ def drive(python: Path, tmp_path: Path, *arguments: str, **variables: str) -> st
         if not name.startswith(("TIMEBACK_", "PYTHON"))
     }
     ran = subprocess.run(
-        [python, *arguments], env=clean, capture_output=True, text=True, timeout=120, check=False
+        [python, *arguments], env=clean, capture_output=True, text=True, timeout=300, check=False
     )
     assert ran.returncode == 0, ran.stderr + ran.stdout
     return ran.stdout
 
 
+def repaired(source: Path, folder: Path) -> str:
+    """A framework in which nothing is left that the importer would repair."""
+    target = folder / source.name
+    target.write_bytes(repair(source.read_bytes())[0])
+    return str(target)
+
+
+@pytest.mark.parametrize("names", [REAL, LARGE], ids=["real", "large"])
 @pytest.mark.parametrize("profile", ["explicit", "learnwith"])
-def test_every_method_of_the_sdk(python: Path, live: Live, tmp_path: Path, profile: str) -> None:
+def test_every_method_of_the_sdk(
+    python: Path, live: Live, tmp_path: Path, profile: str, names: tuple[str, ...]
+) -> None:
     real = ROOT.parent / "shared" / "frameworks"
-    files = [str(path) for name in REAL if (path := real / f"{name}.json").exists()]
+    files = [repaired(path, tmp_path) for name in names if (path := real / f"{name}.json").exists()]
     urls = (live.base_url, f"{live.base_url}/oauth2/token")
     script = str(SCRIPTS / "walk.py")
     told = drive(python, tmp_path, script, *urls, profile, str(SAMPLE), *files, **CREDENTIALS)
-    assert re.search(r"^all \d{3} checks passed$", told, re.MULTILINE)
+    assert re.search(r"^all \d{3,4} checks passed$", told, re.MULTILINE)
 
 
 def test_unified_client(python: Path, live: Live, tmp_path: Path) -> None:
