@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,10 +55,10 @@ def sources(names: Sequence[str], access_token: str | None) -> Iterator[Source]:
         if name == "-":
             yield Source(name, sys.stdin.buffer.read)
         elif name.startswith(("http://", "https://")):
-            yield Source(name, lambda url=name: _fetch(url, access_token))  # type: ignore[misc]  # bound now
+            yield Source(name, partial(_fetch, name, access_token))
         else:
             files = _files(Path(name))
-            yield from (Source(str(path), lambda path=path: _read(path)) for path in files)  # type: ignore[misc]
+            yield from (Source(str(path), partial(_read, path)) for path in files)
 
 
 def _files(path: Path) -> list[Path]:

@@ -12,7 +12,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import (
-    CTE,
     JSON,
     ColumnElement,
     Table,
@@ -26,7 +25,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -37,7 +35,8 @@ from ..errors import Conflict, NotFound, Problem
 from . import parts, tables
 from .conflicts import conflicts, problems
 from .database import Database
-from .staging import DOCUMENT, STAGED, identifiers_of, source_of, stage
+from .rubrics import write_rubrics
+from .staging import DOCUMENT, STAGED, count_changed, identifiers_of, source_of, stage
 from .statement import Statement
 from .visible import live
 
@@ -150,11 +149,6 @@ def _known() -> Statement:
     return Statement(select(live(table).label("live")).where(table.c.identifier == DOCUMENT))
 
 
-def _count(*ctes: CTE, of: CTE) -> Statement:
-    """A statement that does what the CTEs do and says how many entities changed."""
-    return Statement(select(func.count().label("changed")).select_from(of).add_cte(*ctes))
-
-
 @cache
 def _steps() -> list[tuple[str, Statement]]:
     """The statements of an upload, in order, and what each is about."""
@@ -167,7 +161,7 @@ def _steps() -> list[tuple[str, Statement]]:
         *(("items", one) for one in _upsert(ITEMS, "ordinal", "document_identifier")),
         *(("associations", one) for one in _upsert(ASSOCIATIONS, "ordinal", "document_identifier")),
         ("rubrics", _remove_softly(RUBRICS)),
-        ("rubrics", _rubrics()),
+        ("rubrics", write_rubrics()),
     ]
 
 
@@ -191,7 +185,7 @@ def _upsert(resource: Resource, *columns: str) -> list[Statement]:
     done = parts.returning_operation(write, table)
     document = None if resource in DEFINITIONS else DOCUMENT
     recorded = parts.record(done, resource.name, document).cte("recorded")
-    return [*before, _count(recorded, of=done), *after]
+    return [*before, count_changed(recorded, of=done), *after]
 
 
 def _silent(change: Any) -> Statement:
@@ -224,7 +218,7 @@ def _package() -> Statement:
         .cte("changed")
     )
     recorded = parts.record(changed, DOCUMENTS.name, DOCUMENT).cte("recorded")
-    return _count(recorded, of=changed)
+    return count_changed(recorded, of=changed)
 
 
 def _list_definitions(resource: Resource) -> Statement:
@@ -248,7 +242,7 @@ def _gone(change: Any, table: Table, resource: Resource) -> Statement:
     """A deletion, recorded."""
     operation = literal("delete").label("operation")
     gone = change.returning(table.c.identifier, operation).cte("gone")
-    return _count(parts.record(gone, resource.name, DOCUMENT).cte("recorded"), of=gone)
+    return count_changed(parts.record(gone, resource.name, DOCUMENT).cte("recorded"), of=gone)
 
 
 def _not_staged(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
@@ -267,60 +261,3 @@ def _remove_softly(resource: Resource) -> Statement:
     table = parts.table_of(resource)
     missing = (*_not_staged(table, resource), table.c.deleted_at.is_(None))
     return _gone(update(table).where(*missing).values(deleted_at=func.now()), table, resource)
-
-
-@cache
-def _rubrics() -> Statement:
-    """Rubrics with their criteria and levels; a change of a part is a change of its rubric."""
-    rubrics, criteria, levels = (
-        tables.rubrics,
-        tables.rubric_criteria,
-        tables.rubric_criterion_levels,
-    )
-    columns = ("ordinal", "last_change_date_time", "document_identifier")
-    source = source_of(RUBRICS.name)
-    written = parts.returning_operation(parts.upsert(source, rubrics, *columns), rubrics)
-    criteria_written, criteria_gone = _children("CFRubricCriterion", criteria, RUBRICS.name)
-    levels_written, levels_gone = _children("CFRubricCriterionLevel", levels, "CFRubricCriterion")
-    of_level = select(STAGED.c.parent).where(
-        STAGED.c.kind == literal("CFRubricCriterion"),
-        STAGED.c.identifier.in_(
-            select(levels_written.c.parent).union_all(select(levels_gone.c.parent))
-        ),
-    )
-    touched = union_all(
-        select(criteria_written.c.parent), select(criteria_gone.c.parent), of_level
-    ).cte("touched")
-    others = select(touched.c.parent, literal("update")).where(
-        touched.c.parent.not_in(select(written.c.identifier))
-    )
-    done = select(written.c.identifier, written.c.operation).union(others).cte("done")
-    return _count(parts.record(done, RUBRICS.name, DOCUMENT).cte("recorded"), of=done)
-
-
-def _children(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
-    """Write the parts of a kind and remove those their parents no longer have."""
-    column = next(name.name for name in table.c if name.foreign_keys)
-    names = ("ordinal", "body", column)
-    rows = select(STAGED.c.ordinal, STAGED.c.body, STAGED.c.parent).where(
-        STAGED.c.kind == literal(kind)
-    )
-    fresh = insert(table).from_select([*names], rows.order_by(STAGED.c.identifier))
-    given: dict[str, Any] = {name: fresh.excluded[name] for name in names}
-    differs = or_(
-        cast(table.c.body, Text) != cast(fresh.excluded.body, Text),
-        table.c[column] != fresh.excluded[column],
-        table.c.ordinal != fresh.excluded.ordinal,
-    )
-    write = fresh.on_conflict_do_update(
-        index_elements=[table.c.identifier], set_=given, where=differs
-    )
-    remove = delete(table).where(
-        table.c[column].in_(identifiers_of(parent_kind)),
-        table.c.identifier.not_in(identifiers_of(kind)),
-    )
-    parent = table.c[column].label("parent")
-    return (
-        write.returning(parent).cte(f"{table.name}_written"),
-        remove.returning(parent).cte(f"{table.name}_gone"),
-    )
