@@ -121,10 +121,10 @@ def _taken_package() -> Select[Any]:
     table, name = tables.packages, bindparam("package_identifier", type_=Text)
     return _conflict(
         literal("CFDocument.CFPackageURI.identifier"),
-        "%s names the package of document %s",
+        "%s or its document names the package of document %s",
         name,
         table.c.document_identifier,
     ).where(
-        or_(table.c.identifier == name, table.c.document_identifier == name),
+        or_(table.c.identifier.in_((name, DOCUMENT)), table.c.document_identifier == name),
         table.c.document_identifier != DOCUMENT,
     )

@@ -84,15 +84,10 @@ async def document_of_package(database: Database, identifier: str) -> str | None
 
 
 def _named(*columns: ColumnElement[Any]) -> Select[Any]:
-    """The package with this identifier, or of this document; a package's own name wins."""
+    """The package with this identifier, or of this document: one, as no two share a name."""
     table, identifier = tables.packages, bindparam("identifier", type_=Text)
-    named = table.c.identifier == identifier
-    return (
-        select(*columns)
-        .select_from(table)
-        .where(or_(named, table.c.document_identifier == identifier))
-        .order_by(named.desc())
-    )
+    either = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
+    return select(*columns).select_from(table).where(either)
 
 
 @cache

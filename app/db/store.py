@@ -72,7 +72,7 @@ async def put_document(database: Database, document: CFDocument, under: str = ""
     package = document.CFPackageURI.identifier
     holder = await _put(database, DOCUMENTS, row(DOCUMENTS.name, document), package=package)
     if holder["claimed_by"]:
-        message = f"the package {package!r} is that of document {holder['claimed_by']!r}"
+        message = f"{package!r} or its document names the package of {holder['claimed_by']!r}"
         problem = Problem(path=f"{under}CFPackageURI.identifier", message=message)
         raise Conflict(message, problems=[problem])
 
@@ -188,9 +188,9 @@ def _put_document() -> Statement:
     identifier = parts.word(given.c.body, "identifier")
     claimed_by = _scalar(
         tables.packages.c.document_identifier,
+        # A package is also found by its document's identifier, so both names are taken.
         or_(
-            tables.packages.c.identifier == given.c.package,
-            # A package is also found by its document's identifier, so that is taken too.
+            tables.packages.c.identifier.in_((given.c.package, identifier)),
             tables.packages.c.document_identifier == given.c.package,
         ),
         tables.packages.c.document_identifier != identifier,

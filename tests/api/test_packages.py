@@ -151,6 +151,14 @@ async def test_package_may_not_be_named_like_another_document(api: Api) -> None:
     await api.send("PUT", f"/CFDocuments/{document['identifier']}", 409, document)
 
 
+async def test_document_may_not_be_named_like_another_package(api: Api) -> None:
+    other = await api.framework()
+    taken = other["CFPackageURI"]["identifier"]
+    await api.send("POST", "/CFPackages", 409, factories.package(document_id=taken))
+    await api.send("PUT", f"/CFDocuments/{taken}", 409, factories.document(taken))
+    assert (await api.package(taken))["CFDocument"]["identifier"] == other["identifier"]
+
+
 async def test_definitions_of_what_was_dropped_are_not_listed(api: Api, execute: Execute) -> None:
     body = factories.everything()
     body["CFDefinitions"] = {}
