@@ -41,14 +41,14 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
     The embedded database is migrated here; another one only when ``migrate`` says so, and else
     ``StartupError`` says what to run.
     """
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _leave)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no terminals that hang up
+            signal.signal(getattr(signal, name), _leave)
     if settings.database_url:
         _bring_up_to_date(settings.database_url, allowed=migrate)
         yield settings
         return
-    # It is for Unix; with a database of their own, others never come here.
-    from .db.embedded import embedded_postgres  # noqa: PLC0415
+    from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
 
     with embedded_postgres(settings.data_dir) as url:
         _bring_up_to_date(url, allowed=True)

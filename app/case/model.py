@@ -191,8 +191,7 @@ class CFRubricCriterionLevel(Entity):
     feedback: Maybe[Text] = None
     position: Maybe[Integer] = None
     rubricCriterionId: Maybe[Identifier] = None
-    # The standard makes this one a list, unlike the extensions of all other classes.
-    extensions: Maybe[list[Extensions]] = None  # type: ignore[assignment]
+    extensions: Maybe[list[Extensions]] = None  # type: ignore[assignment]  # a list here alone
 
 
 class CFRubricCriterion(Entity):

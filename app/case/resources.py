@@ -29,15 +29,13 @@ class Resource:
     table: str
     answers: Literal["one", "set"] = "one"
     """``set``: the entity asked for, then those whose hierarchyCode continues its own."""
-    listed: bool = False
-    """Whether ``GET /{plural}`` lists them."""
 
 
-DOCUMENTS = Resource("CFDocument", "CFDocuments", CFDocument, "documents", listed=True)
-ITEMS = Resource("CFItem", "CFItems", CFItem, "items", listed=True)
+DOCUMENTS = Resource("CFDocument", "CFDocuments", CFDocument, "documents")
+ITEMS = Resource("CFItem", "CFItems", CFItem, "items")
 ASSOCIATIONS = Resource("CFAssociation", "CFAssociations", CFAssociation, "associations")
 CONCEPTS = Resource("CFConcept", "CFConcepts", CFConcept, "concepts", answers="set")
-SUBJECTS = Resource("CFSubject", "CFSubjects", CFSubject, "subjects", answers="set", listed=True)
+SUBJECTS = Resource("CFSubject", "CFSubjects", CFSubject, "subjects", answers="set")
 LICENSES = Resource("CFLicense", "CFLicenses", CFLicense, "licenses")
 ITEM_TYPES = Resource("CFItemType", "CFItemTypes", CFItemType, "item_types", answers="set")
 GROUPINGS = Resource(

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select
 
 from ..case.resources import (
-    ASSOCIATIONS,
     CONCEPTS,
     DEFINITIONS,
     GROUPINGS,
     ITEM_TYPES,
-    ITEMS,
     LICENSES,
-    RUBRICS,
     SUBJECTS,
     Resource,
 )
@@ -161,6 +158,3 @@ REFERRED: dict[str, list[Select[Any]]] = {
     ITEM_TYPES.name: [_of_items(tables.items.c.item_type_identifier)],
     GROUPINGS.name: [_of_associations(tables.associations.c.grouping_identifier)],
 }
-
-CONTENTS = (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS)
-"""What a framework holds beside its document."""

@@ -69,7 +69,7 @@ def test_a_link_has_exactly_its_own_parts() -> None:
 def test_the_fields_of_a_class_are_worked_out_once_and_cannot_be_changed() -> None:
     assert fields_of(model.CFItem) is ITEM
     with pytest.raises(TypeError):
-        ITEM["title"] = Field(("title",), Kind.TEXT)  # type: ignore[index]
+        ITEM["title"] = Field(("title",), Kind.TEXT)  # type: ignore[index]  # shown here
 
 
 @pytest.mark.parametrize(
