@@ -81,7 +81,7 @@ def test_every_room_has_its_place() -> None:
         ("fastapi", {"api/*.py", "main.py"}),
         ("starlette", {"api/*.py"}),
         ("uvicorn", {"serving.py"}),
-        ("click", {"cli.py", "loading.py", "serving.py"}),
+        ("click", {"cli/*.py", "loading.py", "serving.py"}),
         ("pydantic_settings", {"settings.py"}),
     ],
 )

@@ -1,0 +1,89 @@
+"""What all commands share: how they fail, read settings, reach the database, write files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from ..db.database import Database
+from ..errors import CaseServerError, StartupError
+from ..settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
+
+
+class Group(click.Group):
+    """Says what went wrong in one sentence, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what it refuses is one line on stderr."""
+        try:
+            return super().invoke(ctx)
+        except StartupError as error:
+            fail(str(error))
+        except CaseServerError as error:
+            fail(error.description)
+
+
+def fail(message: str) -> NoReturn:
+    """Say why on stderr, and exit with 1."""
+    click.echo(f"case-server: {message}", err=True)
+    sys.exit(1)
+
+
+def settings_of(**flags: Any) -> Settings:
+    """The environment, overridden by the flags that were given."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(step) for step in detail['loc'])}: {detail['msg']}"
+            for detail in error.errors()
+        )
+        raise StartupError(f"the settings are not valid: {problems}") from error
+
+
+def database_option(command: Command) -> Command:
+    """The flag that all commands with a database have."""
+    return click.option(
+        "--database-url",
+        envvar="CASE_SERVER_DATABASE_URL",
+        show_envvar=True,
+        help="Postgres to use (postgresql://user:password@host/name). Without one, a private "
+        "Postgres is kept in the data directory (CASE_SERVER_DATA_DIR).",
+    )(command)
+
+
+async def with_database(
+    settings: Settings, work: Callable[[Database], Awaitable[Result]]
+) -> Result:
+    """The result of some work on the database that the settings name."""
+    async with Database.open(settings.database_url, settings) as database:
+        return await work(database)
+
+
+@contextmanager
+def opened(output: Path | None) -> Iterator[BinaryIO]:
+    """Where to write: a new file takes its name only when it is whole."""
+    target = output.resolve() if output else None
+    if target is None:
+        yield sys.stdout.buffer
+    elif target.exists() and not target.is_file():
+        with target.open("wb") as file:  # a pipe or a device is written to, never replaced
+            yield file
+    else:
+        partial = target.with_name(f"{target.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)

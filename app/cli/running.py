@@ -1,0 +1,78 @@
+"""Commands about a running server: start it, migrate its database, get a token from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import httpx
+
+from ..errors import StartupError
+from ..serving import ready_database
+from ..serving import serve as serve_until_stopped
+from .common import database_option, settings_of
+
+
+@click.command()
+@click.option("--host", envvar="CASE_SERVER_HOST", show_envvar=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=int,
+    envvar="CASE_SERVER_PORT",
+    show_envvar=True,
+    help="Port; 0 takes a free one.",
+)
+@click.option(
+    "--workers", type=int, envvar="CASE_SERVER_WORKERS", show_envvar=True, help="Server processes."
+)
+@click.option(
+    "--access-log/--no-access-log",
+    default=None,
+    envvar="CASE_SERVER_ACCESS_LOG",
+    show_envvar=True,
+    help="Whether every request is logged.",
+)
+@database_option
+def serve(**flags: Any) -> None:
+    """Start the server.
+
+    Without a database URL it keeps a private Postgres of its own, and migrates it. With one, it
+    refuses to start on an old schema and says so: run `case-server migrate` first.
+    """
+    try:
+        serve_until_stopped(settings_of(**flags))
+    except KeyboardInterrupt:
+        # Ctrl+C is how it is meant to be stopped.
+        click.echo("stopped", err=True)
+
+
+@click.command()
+@database_option
+def migrate(database_url: str | None) -> None:
+    """Bring the database's schema to what this release needs."""
+    with ready_database(settings_of(database_url=database_url), migrate=True):
+        click.echo("the schema is current")
+
+
+@click.command()
+@click.option("--url", help="The running server. [default: where the settings say it is]")
+@click.option("--scope", default="", help="Scopes to ask for; all of the client's otherwise.")
+def token(url: str | None, scope: str) -> None:
+    """Print an access token of the running server, for CASE_CLIENT_ID and CASE_CLIENT_SECRET.
+
+    \b
+    curl -H "Authorization: Bearer $(case-server token)" http://127.0.0.1:8000/case/1.1/CFDocuments
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    settings = settings_of()
+    address = f"{(url or settings.base_url).rstrip('/')}/oauth2/token"
+    form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
+    pair = (settings.client_id, settings.client_secret.get_secret_value())
+    try:
+        answer = httpx.post(address, data=form, auth=pair, timeout=10)
+    except httpx.HTTPError as error:
+        raise StartupError(
+            f"no server answers at {address}: {error}; start it with case-server serve"
+        ) from error
+    if answer.status_code != httpx.codes.OK:
+        raise StartupError(f"{address} refused a token: {answer.text}")
+    click.echo(answer.json()["access_token"])
