@@ -108,6 +108,13 @@ class Conflict(CaseServerError):
     reason: Reason = "conflict"
 
 
+class Gone(CaseServerError):
+    """What was asked about is no longer told; the message says where to begin again."""
+
+    status = 410
+    reason: Reason = "invalid"
+
+
 class TooLarge(CaseServerError):
     """The body is larger than this server reads."""
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 
 from .api import docs, errors
 from .api.associations import association_routes
+from .api.changes import change_routes
 from .api.deps import Services
 from .api.edge import Edge
 from .api.health import health_routes
@@ -92,6 +93,7 @@ def _profile_routes(profile: Profile) -> APIRouter:
     router.include_router(resource_routes(profile))
     if profile.writes:
         router.include_router(writing_routes())
+        router.include_router(change_routes(profile))
     router.include_router(association_routes(profile))
     router.include_router(package_routes(profile))
     return router

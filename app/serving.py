@@ -9,10 +9,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import click
@@ -25,9 +25,12 @@ from .api.profiles import PROFILES
 from .auth.issuers import refuse_unsafe_issuers
 from .db import schema
 from .db.database import dsn
+from .db.feed import continue_history
 from .errors import StartupError
 from .main import PARENT, create_app
 from .settings import DEFAULT_CLIENT_SECRET, Settings
+
+Result = TypeVar("Result")
 
 BACKLOG = 2048
 SECONDS_TO_FINISH = 30
@@ -56,9 +59,13 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
 
 
 def _bring_up_to_date(url: str, *, allowed: bool) -> None:
-    revision, needed = asyncio.run(_revision(url)), schema.needed()
-    if revision == needed:
-        return
+    revision, needed = asyncio.run(_with(url, schema.current)), schema.needed()
+    if revision != needed:
+        _migrate(url, revision, needed, allowed=allowed)
+    asyncio.run(_with(url, continue_history))
+
+
+def _migrate(url: str, revision: str | None, needed: str, *, allowed: bool) -> None:
     if revision is not None and not schema.is_known(revision):
         raise StartupError(
             f"the database is at schema {revision}, which case-server {__version__} does not "
@@ -72,7 +79,8 @@ def _bring_up_to_date(url: str, *, allowed: bool) -> None:
     schema.migrate(url)
 
 
-async def _revision(url: str) -> str | None:
+async def _with(url: str, ask: Callable[[Any], Awaitable[Result]]) -> Result:
+    """What a connection of its own answers."""
     try:
         connection = await asyncpg.connect(dsn(url), timeout=10)
     except (OSError, OverflowError, asyncpg.PostgresError) as error:
@@ -80,7 +88,7 @@ async def _revision(url: str) -> str | None:
             f"no database answers at CASE_SERVER_DATABASE_URL: {str(error) or type(error).__name__}"
         ) from error
     try:
-        return await schema.current(connection)
+        return await ask(connection)
     finally:
         await connection.close()
 

@@ -24,6 +24,9 @@ from case_server.main import create_app
 from case_server.settings import Settings
 
 CLIENT = ("test-client", "test-secret")
+KEPT = {"signing_keys", "feed_history"}
+"""Tables that are filled once, when the schema is built or the application starts."""
+
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
@@ -125,7 +128,7 @@ async def execute(database_url: str) -> AsyncIterator[Execute]:
 @pytest.fixture
 async def clean(execute: Execute) -> None:
     """Empty every table that tests fill."""
-    names = [name for name in tables.metadata.tables if name != "signing_keys"]
+    names = [name for name in tables.metadata.tables if name not in KEPT]
     await execute(f"TRUNCATE {', '.join(names)}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from .. import __version__
+from ..query.params import Limits
 from .answers import answer
 from .deps import services
 from .profiles import PROFILES, Profile
@@ -46,6 +47,7 @@ ERRORS = {
     403: "The token lacks the scope of this operation",
     404: "No live entity has this identifier",
     409: "It contradicts what is stored, and the description names what",
+    410: "The cursor is of a history that this store no longer tells: begin without one",
     413: "The body is larger than this server reads",
     422: "Not valid: imsx_error_details lists every problem with its path",
     503: "The database cannot answer now; Retry-After says when to come again",
@@ -151,6 +153,17 @@ def list_parameters(profile: Profile) -> list[Schema]:
             example="title~'math' AND adoptionStatus='Draft'",
         ),
         *entity_parameters(profile),
+    ]
+
+
+def feed_parameters(limits: Limits) -> list[Schema]:
+    """What may be asked of the feed of changes."""
+    limit = {"type": "integer", "minimum": 1}
+    limit |= {"maximum": limits.maximum, "default": limits.default}
+    since = "The next of an answer before; empty begins with the first change."
+    return [
+        {"name": "since", "in": "query", "description": since, "schema": {"type": "string"}},
+        {"name": "limit", "in": "query", "description": "How many writes.", "schema": limit},
     ]
 
 

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core.core_schema import WithDefaultSchema
 
 from ..case import model
+from ..case.resources import RESOURCES
 from . import examples
 
 Schema: TypeAlias = dict[str, Any]
@@ -145,6 +146,32 @@ GROUPS: Schema = {
 }
 
 
+CHANGES: Schema = {
+    "type": "object",
+    "required": ["changes", "next", "more"],
+    "properties": {
+        "changes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["kind", "identifier", "sourcedId", "operation", "changedAt", "uri"],
+                "properties": {
+                    "kind": {"type": "string", "enum": [one.name for one in RESOURCES]},
+                    "identifier": {"type": "string"},
+                    "sourcedId": {"type": "string"},
+                    "operation": {"type": "string", "enum": ["created", "updated", "deleted"]},
+                    "changedAt": {"type": "string", "format": "date-time"},
+                    "uri": {"type": "string", "format": "uri"},
+                    "documentIdentifier": {"type": "string"},
+                },
+            },
+        },
+        "next": {"type": "string", "description": "The cursor to go on with, as since."},
+        "more": {"type": "boolean", "description": "Whether there are more already."},
+    },
+}
+
+
 def all_schemas(*, both_ids: bool) -> dict[str, Schema]:
     """Everything that the routes of a profile refer to."""
     return {
@@ -153,4 +180,5 @@ def all_schemas(*, both_ids: bool) -> dict[str, Schema]:
         "imsx_CodeMinor": CODE_MINOR,
         "CFPackageUploadResult": UPLOAD_RESULT,
         "CFPackageWithGroups": GROUPS,
+        "Changes": CHANGES,
     }

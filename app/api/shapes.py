@@ -7,6 +7,7 @@ holds, changes it, and leaves ``extensions`` as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -53,6 +54,11 @@ LINKS = {
     "CFAssociationGroupingURI": GROUPINGS.plural,
 }
 """Links to what is always stored here, and where it is answered."""
+
+
+def moment(when: datetime) -> str:
+    """A time as it is answered: UTC, milliseconds, ``Z``."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03}Z"
 
 
 def complete(resource: Resource, node: Body) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from . import frameworks, running
+from . import frameworks, removal, running
 from .common import Group
 
 
@@ -29,6 +29,9 @@ for command in (
     running.migrate,
     frameworks.import_packages,
     frameworks.export,
+    removal.delete,
+    removal.undelete,
+    removal.purge,
     running.token,
 ):
     main.add_command(command)

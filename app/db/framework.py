@@ -80,7 +80,7 @@ async def document_of_package(database: Database, identifier: str) -> str | None
     return found["document_identifier"] if found else None
 
 
-def _named(*columns: ColumnElement[Any]) -> Select[Any]:
+def named(*columns: ColumnElement[Any]) -> Select[Any]:
     """The package with this identifier, or of this document: one, as no two share a name."""
     table, identifier = tables.packages, bindparam("identifier", type_=Text)
     either = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
@@ -89,7 +89,7 @@ def _named(*columns: ColumnElement[Any]) -> Select[Any]:
 
 @cache
 def _owner() -> Statement:
-    return Statement(_named(tables.packages.c.document_identifier))
+    return Statement(named(tables.packages.c.document_identifier))
 
 
 @cache
@@ -102,7 +102,7 @@ def _find() -> Statement:
         package.c.extensions,
         package.c.definition_extensions,
     )
-    return Statement(_named(*columns).join(document).where(live(document)))
+    return Statement(named(*columns).join(document).where(live(document)))
 
 
 @cache

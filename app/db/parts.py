@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     JSON,
     ColumnElement,
     Delete,
@@ -19,13 +18,11 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    case,
     cast,
     column,
     delete,
     exists,
     func,
-    literal,
     literal_column,
     null,
     or_,
@@ -33,7 +30,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 
-from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from ..case.resources import (
+    ASSOCIATIONS,
+    CONCEPTS,
+    DOCUMENTS,
+    GROUPINGS,
+    ITEM_TYPES,
+    ITEMS,
+    LICENSES,
+    SUBJECTS,
+    Resource,
+)
 from . import tables
 
 
@@ -42,25 +49,30 @@ class Reference:
     """A field by which an entity refers to definitions, which are registered from the link."""
 
     field: str
-    definitions: Table
+    resource: Resource
     links: Table | None = None
     """Where the pairs are kept when there can be several; else a foreign key holds the one."""
     additive: bool = False
     """Whether links sent before stay when they are not sent again (guide: keywords)."""
 
+    @property
+    def definitions(self) -> Table:
+        """Where they are stored."""
+        return table_of(self.resource)
+
 
 REFERENCES: dict[str, tuple[Reference, ...]] = {
     DOCUMENTS.name: (
-        Reference("licenseURI", tables.licenses),
-        Reference("subjectURI", tables.subjects, tables.document_subjects),
+        Reference("licenseURI", LICENSES),
+        Reference("subjectURI", SUBJECTS, tables.document_subjects),
     ),
     ITEMS.name: (
-        Reference("licenseURI", tables.licenses),
-        Reference("CFItemTypeURI", tables.item_types),
-        Reference("subjectURI", tables.subjects, tables.item_subjects),
-        Reference("conceptKeywordsURI", tables.concepts, tables.item_concepts, additive=True),
+        Reference("licenseURI", LICENSES),
+        Reference("CFItemTypeURI", ITEM_TYPES),
+        Reference("subjectURI", SUBJECTS, tables.item_subjects),
+        Reference("conceptKeywordsURI", CONCEPTS, tables.item_concepts, additive=True),
     ),
-    ASSOCIATIONS.name: (Reference("CFAssociationGroupingURI", tables.association_groupings),),
+    ASSOCIATIONS.name: (Reference("CFAssociationGroupingURI", GROUPINGS),),
 }
 
 
@@ -110,25 +122,6 @@ def upsert(source: FromClause, table: Table, *columns: str, once: tuple[str, ...
     return fresh.on_conflict_do_update(
         index_elements=[table.c.identifier], set_=given, where=or_(*differs)
     )
-
-
-def returning_operation(write: Insert, table: Table) -> CTE:
-    """What a write did, as rows (identifier, operation)."""
-    created: ColumnElement[bool] = literal_column(f"{table.name}.xmax = 0")
-    operation = case((created, literal("create")), else_=literal("update"))
-    return write.returning(table.c.identifier, operation.label("operation")).cte("written")
-
-
-def record(done: FromClause, kind: str, document: ColumnElement[str] | None) -> Insert:
-    """One row of ``changes`` for each row (identifier, operation) of ``done``."""
-    rows = select(
-        document if document is not None else null(),
-        literal(kind),
-        done.c.identifier,
-        done.c.operation,
-    )
-    names = ["document_identifier", "kind", "identifier", "operation"]
-    return insert(tables.changes).from_select(names, rows)
 
 
 def links(source: FromClause, reference: Reference) -> Select[Any]:

@@ -9,8 +9,8 @@ from sqlalchemy import CTE, Table, Text, cast, delete, literal, or_, select, uni
 from sqlalchemy.dialects.postgresql import insert
 
 from ..case.resources import RUBRICS
-from . import parts, tables
-from .staging import DOCUMENT, STAGED, count_changed, identifiers_of, source_of
+from . import parts, recording, tables
+from .staging import DOCUMENT, STAGED, identifiers_of, source_of
 from .statement import Statement
 
 
@@ -24,7 +24,7 @@ def write_rubrics() -> Statement:
     )
     columns = ("ordinal", "last_change_date_time", "document_identifier")
     source = source_of(RUBRICS.name)
-    written = parts.returning_operation(parts.upsert(source, rubrics, *columns), rubrics)
+    written = recording.written(parts.upsert(source, rubrics, *columns), rubrics)
     criteria_written, criteria_gone = _children("CFRubricCriterion", criteria, RUBRICS.name)
     levels_written, levels_gone = _children("CFRubricCriterionLevel", levels, "CFRubricCriterion")
     of_level = select(STAGED.c.parent).where(
@@ -40,7 +40,7 @@ def write_rubrics() -> Statement:
         touched.c.parent.not_in(select(written.c.identifier))
     )
     done = select(written.c.identifier, written.c.operation).union(others).cte("done")
-    return count_changed(parts.record(done, RUBRICS.name, DOCUMENT).cte("recorded"), of=done)
+    return recording.counted(done, RUBRICS.name, *recording.all_of(done, RUBRICS, DOCUMENT))
 
 
 def _children(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    func,
     literal,
     select,
 )
@@ -22,7 +21,7 @@ from sqlalchemy.schema import CreateTable
 
 from ..case.package import Package
 from . import tables
-from .statement import DIALECT, Statement
+from .statement import DIALECT
 
 if TYPE_CHECKING:
     from .database import Connection
@@ -69,8 +68,3 @@ def source_of(kind: str) -> CTE:
 def identifiers_of(kind: str) -> Select[Any]:
     """The identifiers of the staged rows of a kind."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))
-
-
-def count_changed(*ctes: CTE, of: CTE) -> Statement:
-    """A statement that does what the CTEs do and says how many entities changed."""
-    return Statement(select(func.count().label("changed")).select_from(of).add_cte(*ctes))

@@ -22,7 +22,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal,
     literal_column,
     or_,
     select,
@@ -32,7 +31,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ..case.package import item_row, row
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ..errors import Conflict, InvalidData, NotFound, Problem
-from . import parts, tables
+from . import parts, recording, tables
 from .database import Database
 from .statement import Statement
 from .visible import associations_of_item, known_nodes, live, one
@@ -162,17 +161,23 @@ def _write(
     """Everything a put does with the row it was given."""
     table = parts.table_of(resource)
     write = parts.upsert(source, table, "last_change_date_time", *columns)
-    done = parts.returning_operation(write, table)
-    ctes = [parts.record(done, resource.name, document).cte("recorded")]
+    done = recording.written(write, table)
+    recorded = [recording.entries(done, resource.name, document)]
+    moved = [*recording.scopes(done, resource.name, document)]
+    ctes: list[CTE] = []
     for reference in parts.REFERENCES.get(resource.name, ()):
-        name = reference.definitions.name
-        ctes.append(parts.register(source, reference).cte(f"registered_{name}"))
+        name = reference.resource.table
+        fresh = recording.written(parts.register(source, reference), reference.definitions)
+        recorded.append(recording.entries(fresh, reference.resource.name, None))
         if reference.links is not None:
             pairs = reference.links
-            ctes.append(parts.link(source, reference, pairs).cte(f"linked_{name}"))
+            linked = parts.link(source, reference, pairs)
+            # They may be more than the body says.
+            added = linked.returning(literal_column("1")).cte(f"linked_{name}")
+            moved.append(select(document).where(recording.happened(added)))
             if not reference.additive:
                 ctes.append(parts.unlink(source, reference, pairs).cte(f"unlinked_{name}"))
-    return ctes
+    return [recording.record(*recorded), recording.mark(*moved), *ctes]
 
 
 @cache
@@ -252,16 +257,10 @@ def _put_association() -> Statement:
 @cache
 def _delete_association() -> Statement:
     table = tables.associations
-    gone = (
-        delete(table)
-        .where(table.c.identifier == bindparam("identifier", type_=Text))
-        .returning(
-            table.c.identifier, table.c.document_identifier, literal("delete").label("operation")
-        )
-        .cte("gone")
-    )
-    recorded = parts.record(gone, ASSOCIATIONS.name, gone.c.document_identifier).cte("recorded")
-    return Statement(select(gone.c.identifier).add_cte(recorded))
+    change = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
+    gone = recording.deleted(change, table)
+    kept = recording.all_of(gone, ASSOCIATIONS, gone.c.previous)
+    return Statement(select(gone.c.identifier).add_cte(*kept))
 
 
 def _scalar(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:

@@ -225,10 +225,43 @@ changes = Table(
     Column("identifier", Text, nullable=False),
     Column("operation", Text, nullable=False),
     Column("changed_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
-    Index("ix_changes_document", "document_identifier", "sequence"),
+    Index("ix_changes_entity", "identifier", "kind", "sequence"),
+    Index("ix_changes_transaction", "transaction_id"),
 )
 """Append-only: one row per write, in the statement that wrote. Sequence numbers become visible
 out of order; whoever follows this table compares ``transaction_id`` with a snapshot."""
+
+feed_history = Table(
+    "feed_history",
+    metadata,
+    Column("identifier", Text, primary_key=True, server_default=text("gen_random_uuid()::text")),
+)
+"""One row: the history that ``changes`` tells. Restored elsewhere, a store begins another one."""
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+"""How often what a scope covers was written; a scope is a document, or ``SHARED`` or ``NODES``."""
+
+revision_marks = Table(
+    "revision_marks",
+    metadata,
+    Column("scope", Text, nullable=False),
+    Column("changed_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
+    Index("ix_revision_marks_scope", "scope"),
+)
+"""Writes not yet counted in ``revisions``. They are only ever added, so that the writers of one
+document do not wait for each other; a revision is the version and the number of these."""
+
+SHARED = ""
+"""The scope of the definitions, which are the parts of all packages that refer to them."""
+
+NODES = "/"
+"""The scope of what is here and what is not, on which associations to other documents depend."""
 
 signing_keys = Table(
     "signing_keys",

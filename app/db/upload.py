@@ -7,19 +7,24 @@ is not written again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     ColumnElement,
+    Delete,
     Table,
     Text,
+    Update,
     bindparam,
     cast,
     delete,
     exists,
+    false,
     func,
     literal,
     literal_column,
@@ -27,16 +32,17 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..errors import Conflict, NotFound, Problem
-from . import parts, tables
+from . import parts, recording, tables
 from .conflicts import conflicts, problems
 from .database import Database
+from .locks import alone_with
 from .rubrics import write_rubrics
-from .staging import DOCUMENT, STAGED, count_changed, identifiers_of, source_of, stage
+from .staging import DOCUMENT, STAGED, identifiers_of, source_of, stage
 from .statement import Statement
 from .visible import live
 
@@ -46,14 +52,21 @@ if TYPE_CHECKING:
 Mode = Literal["create", "replace", "either"]
 Progress = Callable[[str], None]
 
+UPDATED: ColumnElement[str] = literal(recording.UPDATE).label("operation")
+
 
 class Written(NamedTuple):
     """What an upload did."""
 
     created: bool
     """Whether no live document had this identifier before."""
-    changed: int
-    """How many entities were created, updated or deleted."""
+    changes: Counter[tuple[str, str]]
+    """How many entities of a kind were created, updated, revived or deleted."""
+
+    @property
+    def changed(self) -> int:
+        """How many entities are not what they were."""
+        return self.changes.total()
 
 
 async def write_package(
@@ -79,13 +92,9 @@ async def _write(
         "extensions": package.extensions,
         "definition_extensions": package.definition_extensions,
     }
-    # Two uploads of one document come one after the other. The lock is taken before the
-    # transaction, whose view of the data is as old as its first statement.
-    await _run(connection, _lock(), values)
-    try:
+    # Two uploads of one document come one after the other.
+    async with alone_with(connection, package.document_identifier):
         return await _write_locked(connection, package, mode, progress, values)
-    finally:
-        await _run(connection, _unlock(), values)
 
 
 async def _write_locked(
@@ -100,11 +109,12 @@ async def _write_locked(
         progress("staging")
         await stage(connection, package)
         _refuse(problems(await _run(connection, conflicts(), values)))
-        changed = 0
+        changes: Counter[tuple[str, str]] = Counter()
         for name, statement in _steps():
             progress(name)
-            changed += sum(row["changed"] for row in await _run(connection, statement, values))
-    return Written(created, changed)
+            for row in await _run(connection, statement, {**values, "replaced": not created}):
+                changes[row["kind"], row["operation"]] += row["changed"]
+    return Written(created, changes)
 
 
 async def _run(connection: Connection, statement: Statement, values: dict[str, Any]) -> list[Any]:
@@ -127,20 +137,6 @@ def _refuse(found: list[Problem]) -> None:
         first, more = found[0]["message"], len(found) - 1
         others = f", and {more} more" if more else ""
         raise Conflict(f"the package takes what is not its own: {first}{others}", problems=found)
-
-
-def _key() -> ColumnElement[int]:
-    return func.hashtextextended(DOCUMENT, literal_column("0"))
-
-
-@cache
-def _lock() -> Statement:
-    return Statement(select(func.pg_advisory_lock(_key())))
-
-
-@cache
-def _unlock() -> Statement:
-    return Statement(select(func.pg_advisory_unlock(_key())))
 
 
 @cache
@@ -169,28 +165,36 @@ def _upsert(resource: Resource, *columns: str) -> list[Statement]:
     """Register what the rows refer to, write them, and make their links what was sent."""
     table, source = parts.table_of(resource), source_of(resource.name)
     references = parts.REFERENCES.get(resource.name, ())
-    before = [_silent(parts.register(source, reference)) for reference in references]
+    before = [_register(parts.register(source, reference), reference) for reference in references]
     after = [
-        _silent(change)
+        change
         for reference in references
         if reference.links is not None
         for change in (
-            parts.unlink(source, reference, reference.links),
-            parts.link(source, reference, reference.links),
+            Statement(parts.unlink(source, reference, reference.links)),
+            _link(parts.link(source, reference, reference.links)),
         )
     ]
     # Documents and definitions are not the parts of one framework: they keep their place.
     once = () if "ordinal" in columns else ("ordinal",)
     write = parts.upsert(source, table, "last_change_date_time", *columns, once=once)
-    done = parts.returning_operation(write, table)
+    done = recording.written(write, table)
     document = None if resource in DEFINITIONS else DOCUMENT
-    recorded = parts.record(done, resource.name, document).cte("recorded")
-    return [*before, count_changed(recorded, of=done), *after]
+    kept = recording.all_of(done, resource, document)
+    return [*before, recording.counted(done, resource.name, *kept), *after]
 
 
-def _silent(change: Any) -> Statement:
-    """A change that is counted with the entity it belongs to."""
-    return Statement(change.returning(literal_column("0").label("changed")))
+def _register(fresh: Insert, reference: parts.Reference) -> Statement:
+    done = recording.written(fresh, reference.definitions)
+    kept = recording.all_of(done, reference.resource, None)
+    return recording.counted(done, reference.resource.name, *kept)
+
+
+def _link(fresh: Insert) -> Statement:
+    """Links that are added; they may be more than the body says, so they move the revision."""
+    linked = fresh.returning(literal_column("1")).cte("linked")
+    moved = recording.mark(select(DOCUMENT).where(recording.happened(linked)))
+    return Statement(select(literal_column("1")).where(false()).add_cte(moved))
 
 
 def _package() -> Statement:
@@ -212,17 +216,16 @@ def _package() -> Statement:
     )
     replaced: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("replaced")
     done = write.returning(table.c.document_identifier.label("identifier"), replaced).cte("done")
-    changed = (
-        select(done.c.identifier, literal("update").label("operation"))
-        .where(done.c.replaced)
-        .cte("changed")
-    )
-    recorded = parts.record(changed, DOCUMENTS.name, DOCUMENT).cte("recorded")
-    return count_changed(recorded, of=changed)
+    changed = select(done.c.identifier, UPDATED).where(done.c.replaced).cte("changed")
+    kept = recording.all_of(changed, DOCUMENTS, DOCUMENT)
+    return recording.counted(changed, DOCUMENTS.name, *kept)
 
 
 def _list_definitions(resource: Resource) -> Statement:
-    """Remember which definitions the package brought, and forget those it no longer brings."""
+    """Remember which definitions the package brought, and forget those it no longer brings.
+
+    In a package that was there before, that is a change of its document.
+    """
     table = tables.package_definitions[resource.name]
     brought = identifiers_of(resource.name)
     forgotten = (
@@ -230,19 +233,27 @@ def _list_definitions(resource: Resource) -> Statement:
         .where(
             table.c.document_identifier == DOCUMENT, table.c.definition_identifier.not_in(brought)
         )
+        .returning(table.c.definition_identifier)
         .cte("forgotten")
     )
     pairs = select(DOCUMENT, STAGED.c.identifier).where(STAGED.c.kind == literal(resource.name))
     names = [column.name for column in table.c]
-    kept = insert(table).from_select(names, pairs).on_conflict_do_nothing()
-    return _silent(kept.add_cte(forgotten))
+    fresh = insert(table).from_select(names, pairs).on_conflict_do_nothing()
+    added = fresh.returning(table.c.definition_identifier).cte("added")
+    changed = (
+        select(DOCUMENT.label("identifier"), UPDATED)
+        .where(bindparam("replaced", type_=Boolean))
+        .where(or_(recording.happened(forgotten), recording.happened(added)))
+        .cte("changed")
+    )
+    kept = recording.all_of(changed, DOCUMENTS, DOCUMENT)
+    return recording.counted(changed, DOCUMENTS.name, *kept)
 
 
-def _gone(change: Any, table: Table, resource: Resource) -> Statement:
+def _gone(change: Delete | Update, table: Table, resource: Resource) -> Statement:
     """A deletion, recorded."""
-    operation = literal("delete").label("operation")
-    gone = change.returning(table.c.identifier, operation).cte("gone")
-    return count_changed(parts.record(gone, resource.name, DOCUMENT).cte("recorded"), of=gone)
+    gone = recording.deleted(change, table)
+    return recording.counted(gone, resource.name, *recording.all_of(gone, resource, DOCUMENT))
 
 
 def _not_staged(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:

@@ -1,4 +1,4 @@
-"""What a reader may see: live entities, and associations neither of whose nodes is deleted."""
+"""What a reader may see: live entities, and associations whose nodes and document are live."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def visible(table: Table) -> ColumnElement[bool]:
     if table is not tables.associations:
         return live(table)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
-    return and_(*(~_is_deleted(end) for end in ends))
+    documents, home = tables.documents, table.c.document_identifier
+    gone = _exists(documents, home, documents.c.deleted_at, deleted=True)
+    return and_(*(~_is_deleted(end) for end in ends), ~gone)
 
 
 def _is_deleted(node: ColumnElement[Any]) -> ColumnElement[bool]:

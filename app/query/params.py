@@ -87,6 +87,15 @@ def read_selection(
     return selection
 
 
+def read_feed(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
+    """The cursor and the limit that a request for changes states."""
+    given = _Given(params)
+    since = given.one("since", str, "")
+    limit = given.one("limit", partial(_whole, least=1, most=limits.maximum), limits.default)
+    given.check()
+    return since or None, limit
+
+
 def read_names(
     params: Iterable[tuple[str, str]],
     allowed: Sequence[str],

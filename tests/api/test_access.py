@@ -31,6 +31,7 @@ ROUTES = [
             "/CFLicenses/x",
             "/CFAssociationGroupings/x",
             "/CFRubrics/x",
+            "/changes",
         )
     ),
     *(
@@ -46,7 +47,7 @@ ROUTES = [
     ("POST", "/CFPackages", WRITE),
     ("DELETE", "/CFItemAssociations/x", DELETE),
 ]
-"""The table of the guide, and what the union rule adds."""
+"""The table of the guide, what the union rule adds, and the feed of changes."""
 
 PUBLIC = {
     "/health",

@@ -147,7 +147,7 @@ async def test_every_profile_has_a_valid_document(
     assert document["servers"][0]["url"] == f"http://case.test{profile.prefix}"
     methods = {method for method, _, _ in operations(document)}
     assert methods == (METHODS if profile.writes else {"get"})
-    assert len(document["paths"]) == (16 if profile.writes else 12)
+    assert len(document["paths"]) == (17 if profile.writes else 12)
     if not profile.writes:
         assert "sourcedId" not in json.dumps(document["components"]["schemas"]["CFItem"])
 

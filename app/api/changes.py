@@ -1,0 +1,75 @@
+"""The feed of changes: what followers of this server poll instead of reading everything again.
+
+An extension of ours: neither the standard nor the guide has one.
+"""
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+
+from ..case.resources import RESOURCES
+from ..db import feed, recording
+from ..query import params
+from . import docs
+from .answers import answer
+from .deps import Reader, services
+from .profiles import Profile
+from .schemas import ref
+from .shapes import Body, moment
+
+PLURALS = {resource.name: resource.plural for resource in RESOURCES}
+
+OPERATIONS = {
+    recording.CREATE: "created",
+    recording.REVIVE: "created",
+    recording.UPDATE: "updated",
+    recording.DELETE: "deleted",
+}
+"""What a follower is told: what comes back is new to it."""
+
+LIMITS = params.Limits(default=500, maximum=5000)
+
+
+def change_routes(profile: Profile) -> APIRouter:
+    """GET of the changes since a cursor."""
+    router = APIRouter()
+
+    async def read_changes(request: Request, _: Reader) -> Response:
+        since, limit = params.read_feed(request.query_params.multi_items(), LIMITS)
+        held = services(request)
+        page = await feed.changes(held.database, since, limit)
+        address = held.settings.base_url + profile.prefix
+        found = [_entry(change, address) for change in page.changes]
+        return answer({"changes": found, "next": page.next.cursor(), "more": page.more})
+
+    router.add_api_route(
+        "/changes",
+        read_changes,
+        name="getChanges",
+        summary="What was created, updated or deleted since a cursor",
+        description="Without since, from the beginning. Ask again with next as since: at once "
+        "while more is true, and later for what is new. No change is left out, whoever wrote at "
+        "the same time. Entities are read at their uri; a deleted one is no longer there.",
+        responses=docs.responses(
+            200, "Changes, in the order in which they were made.", FEED, 400, 410
+        ),
+        openapi_extra={"parameters": docs.feed_parameters(LIMITS)},
+    )
+    return router
+
+
+FEED = docs.json_content(ref("Changes"))
+
+
+def _entry(change: feed.Change, address: str) -> Body:
+    entry: Body = {
+        "kind": change.kind,
+        "identifier": change.identifier,
+        "sourcedId": change.identifier,
+        "operation": OPERATIONS[change.operation],
+        "changedAt": moment(change.changed_at),
+        "uri": f"{address}/{PLURALS[change.kind]}/{quote(change.identifier, safe='')}",
+    }
+    if change.document_identifier is not None:
+        entry["documentIdentifier"] = change.document_identifier
+    return entry

@@ -1,0 +1,121 @@
+"""What every write leaves behind: rows of ``changes``, and marks on the revisions it moves.
+
+Both are written by the statement that writes the entity, so that they are there when it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Delete,
+    FromClause,
+    Select,
+    Table,
+    Update,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from ..case.resources import DOCUMENTS, ITEMS, Resource
+from . import tables
+from .statement import Statement
+
+CREATE, UPDATE, DELETE, REVIVE = "create", "update", "delete", "revive"
+"""What can happen to an entity; what is revived had been deleted."""
+
+NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
+"""What an association can relate."""
+
+
+def written(write: Insert, table: Table) -> CTE:
+    """What an upsert did: rows (identifier, operation, previous document)."""
+    done = write.returning(table.c.identifier).cte(f"{table.name}_written")
+    # A statement sees its tables as they were before it.
+    before = table.alias(f"{table.name}_before")
+    operation = case(
+        (before.c.identifier.is_(None), literal_column(f"'{CREATE}'")),
+        *(
+            [(before.c.deleted_at.is_not(None), literal_column(f"'{REVIVE}'"))]
+            if "deleted_at" in table.c
+            else []
+        ),
+        else_=literal_column(f"'{UPDATE}'"),
+    )
+    columns = [done.c.identifier, operation.label("operation")]
+    if "document_identifier" in table.c:
+        columns.append(before.c.document_identifier.label("previous"))
+    joined = done.outerjoin(before, before.c.identifier == done.c.identifier)
+    return select(*columns).select_from(joined).cte(f"{table.name}_operations")
+
+
+def deleted(change: Delete | Update, table: Table) -> CTE:
+    """What a deletion did: rows (identifier, operation, previous document)."""
+    columns = [table.c.identifier, literal_column(f"'{DELETE}'").label("operation")]
+    if "document_identifier" in table.c:
+        columns.append(table.c.document_identifier.label("previous"))
+    return change.returning(*columns).cte(f"{table.name}_deleted")
+
+
+def entries(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> Select[Any]:
+    """The rows of ``changes`` that say what was done to entities of a kind."""
+    home = null() if document is None else document
+    return select(home, literal_column(f"'{kind}'"), done.c.identifier, done.c.operation)
+
+
+def record(*what: Select[Any]) -> CTE:
+    """The entries, written."""
+    names = ["document_identifier", "kind", "identifier", "operation"]
+    rows = union_all(*what) if len(what) > 1 else what[0]
+    return insert(tables.changes).from_select(names, rows).cte("recorded")
+
+
+def scopes(
+    done: FromClause, kind: str, document: ColumnElement[Any] | None
+) -> Iterable[Select[Any]]:
+    """The scopes whose revision moves when this was done to entities of a kind."""
+    new = done.c.operation == literal_column(f"'{CREATE}'")
+    if document is None:
+        # Nothing can refer yet to a definition that is new.
+        yield select(literal(tables.SHARED)).select_from(done).where(~new)
+    else:
+        yield select(document).select_from(done)
+    if "previous" in done.c:
+        yield select(done.c.previous)
+    if kind in NODE_KINDS:
+        came_or_went = done.c.operation != literal_column(f"'{UPDATE}'")
+        yield select(literal(tables.NODES)).select_from(done).where(came_or_went)
+
+
+def mark(*moved: Select[Any]) -> CTE:
+    """The revisions of these scopes, moved on by one."""
+    every = union_all(*(select(one.subquery().c[0].label("scope")) for one in moved)).subquery()
+    rows = select(every.c.scope).where(every.c.scope.is_not(None)).distinct()
+    return insert(tables.revision_marks).from_select(["scope"], rows).cte("marked")
+
+
+def all_of(done: CTE, resource: Resource, document: ColumnElement[Any] | None) -> tuple[CTE, CTE]:
+    """Record what was done to entities of one kind, and move the revisions it touches."""
+    kind = resource.name
+    return record(entries(done, kind, document)), mark(*scopes(done, kind, document))
+
+
+def counted(done: CTE, kind: str, *ctes: CTE) -> Statement:
+    """A statement that does what the CTEs do: rows (kind, operation, changed)."""
+    columns = (literal(kind).label("kind"), done.c.operation, func.count().label("changed"))
+    return Statement(select(*columns).group_by(done.c.operation).add_cte(*ctes))
+
+
+def happened(change: CTE) -> ColumnElement[bool]:
+    """Whether a change touched any row."""
+    return exists(literal_column("1")).select_from(change)

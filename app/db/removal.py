@@ -1,0 +1,193 @@
+"""Deletion for operators: documents and items softly, back again, and for good.
+
+What the REST API offers stays as the guide has it; this is behind the command line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    select,
+    update,
+)
+
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
+from ..errors import Conflict, NotFound
+from . import parts, recording, tables
+from .database import Database
+from .locks import alone_with
+from .statement import Statement
+
+if TYPE_CHECKING:
+    from .database import Connection
+
+Changes = Counter[tuple[str, str]]
+"""How many entities of a kind were created, updated, revived or deleted."""
+
+IDENTIFIER = bindparam("identifier", type_=Text)
+CASCADE = (ITEMS, RUBRICS)
+"""What goes with its document, and comes back with it."""
+
+
+async def delete(database: Database, resource: Resource, identifier: str) -> Changes:
+    """Delete a live document with all that is in it, or a live item. Raises ``NotFound``."""
+    steps = _deletions(resource)
+    found = await _alone(database, resource, identifier, steps)
+    if not found:
+        raise NotFound(resource.name, identifier)
+    return found
+
+
+async def undelete(database: Database, resource: Resource, identifier: str) -> Changes:
+    """Bring back a deleted item, or a document with what was deleted with it.
+
+    Raises ``NotFound`` when nothing deleted has this identifier, ``Conflict`` for an item whose
+    document is deleted.
+    """
+    home = await database.row(_state(resource), identifier=identifier)
+    if home is None or not home["deleted"]:
+        advice = "it is not deleted" if home else ""
+        raise NotFound(f"deleted {resource.name}", identifier, advice)
+    if home["document_deleted"]:
+        document = home["document_identifier"]
+        raise Conflict(
+            f"its document is deleted too; run: case-server undelete document {document}"
+        )
+    return await _alone(database, resource, identifier, _revivals(resource))
+
+
+async def _alone(
+    database: Database, resource: Resource, identifier: str, steps: list[Statement]
+) -> Changes:
+    """Run the steps while nobody uploads the document, each seeing all that is committed."""
+    home = await database.row(_state(resource), identifier=identifier)
+    document = home["document_identifier"] if home else identifier
+
+    async def work(connection: Connection) -> Changes:
+        values = {"identifier": identifier, "document_identifier": document}
+        found: Changes = Counter()
+        async with (
+            alone_with(connection, document),
+            connection.transaction(isolation="read_committed"),
+        ):
+            for statement in (_lock_document(), *steps):
+                for row in await connection.fetch(statement.sql, *statement.arguments(values)):
+                    found[row["kind"], row["operation"]] += row["changed"]
+        return found
+
+    return await database.write(work)
+
+
+@cache
+def _state(resource: Resource) -> Statement:
+    """The document of an entity, and which of the two are deleted."""
+    table, documents = parts.table_of(resource), tables.documents
+    home = _home(table)
+    columns = (
+        home.label("document_identifier"),
+        table.c.deleted_at.is_not(None).label("deleted"),
+        (
+            documents.c.deleted_at.is_not(None)
+            if table is not documents
+            else literal_column("false")
+        ).label("document_deleted"),
+    )
+    source = table if table is documents else table.join(documents)
+    return Statement(select(*columns).select_from(source).where(table.c.identifier == IDENTIFIER))
+
+
+def _home(table: Table) -> ColumnElement[Any]:
+    return table.c.identifier if table is tables.documents else table.c.document_identifier
+
+
+@cache
+def _lock_document() -> Statement:
+    """Wait for those who are adding to the document, and keep others from it.
+
+    Whatever refers to a document shares its row while it is written.
+    """
+    table = tables.documents
+    locked = (
+        select(table.c.identifier)
+        .where(table.c.identifier == bindparam("document_identifier", type_=Text))
+        .with_for_update()
+        .cte("locked")
+    )
+    nothing = literal("").label("kind"), literal("").label("operation")
+    return Statement(select(*nothing, func.count().label("changed")).select_from(locked))
+
+
+def _document_deleted_at() -> ColumnElement[Any]:
+    table = tables.documents
+    return select(table.c.deleted_at).where(table.c.identifier == IDENTIFIER).scalar_subquery()
+
+
+@cache
+def _deletions(resource: Resource) -> list[Statement]:
+    """The entity, then what goes with it; one moment marks them all."""
+    table = parts.table_of(resource)
+    mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
+    steps = [_set(resource, mine, func.now())]
+    if resource is DOCUMENTS:
+        for part in CASCADE:
+            rows = parts.table_of(part)
+            inside = rows.c.document_identifier == IDENTIFIER
+            just_now = _document_deleted_at() == func.now()
+            steps.append(
+                _set(part, and_(inside, rows.c.deleted_at.is_(None), just_now), func.now())
+            )
+        steps.append(_hidden_with_document(recording.DELETE))
+    return steps
+
+
+@cache
+def _revivals(resource: Resource) -> list[Statement]:
+    """What was deleted with a document, then the document itself."""
+    table = parts.table_of(resource)
+    steps = []
+    if resource is DOCUMENTS:
+        for part in CASCADE:
+            rows = parts.table_of(part)
+            inside = rows.c.document_identifier == IDENTIFIER
+            together = rows.c.deleted_at == _document_deleted_at()
+            steps.append(_set(part, and_(inside, together), None))
+    mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
+    steps.append(_set(resource, mine, None))
+    if resource is DOCUMENTS:
+        steps.append(_hidden_with_document(recording.REVIVE))
+    return steps
+
+
+def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> Statement:
+    """Delete or revive some rows of a kind, and record it."""
+    table = parts.table_of(resource)
+    operation = recording.REVIVE if deleted_at is None else recording.DELETE
+    home = _home(table).label("previous")
+    columns = (table.c.identifier, literal(operation).label("operation"), home)
+    change = update(table).where(where).values(deleted_at=deleted_at)
+    done = change.returning(*columns).cte("done")
+    kept = recording.all_of(done, resource, done.c.previous)
+    return recording.counted(done, resource.name, *kept)
+
+
+def _hidden_with_document(operation: str) -> Statement:
+    """The associations of a document, which are seen only while it is."""
+    table = tables.associations
+    done = (
+        select(table.c.identifier, literal(operation).label("operation"))
+        .where(table.c.document_identifier == IDENTIFIER)
+        .cte("done")
+    )
+    kept = recording.all_of(done, ASSOCIATIONS, IDENTIFIER)
+    return recording.counted(done, ASSOCIATIONS.name, *kept)

@@ -1,0 +1,155 @@
+"""How often a package was written: what tells a reader that nothing is new.
+
+A revision counts every write that can change what a package answers: those of the document and
+its parts, those of the definitions all packages share, and, for packages that relate nodes of
+other documents, those that add or remove nodes anywhere. It is read in one look, and two readers
+who see the same revision see the same package.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import array, insert
+
+from ..errors import NotFound, Unavailable
+from . import tables
+from .database import Database
+from .framework import DOCUMENT, named
+from .statement import Statement
+from .visible import live
+
+FOLD_AT = 100
+"""How many marks are counted one by one before they are folded into the version."""
+
+SCOPE = bindparam("scope", type_=Text)
+
+
+class Revision(NamedTuple):
+    """The state of a package, and when it came about."""
+
+    document_identifier: str
+    history: str
+    """That of the whole store: it is another one where a backup was restored."""
+    document: int
+    shared: int
+    nodes: int
+    changed_at: datetime | None
+
+
+async def revision(database: Database, identifier: str) -> Revision:
+    """The revision of the package or document with this identifier. Raises ``NotFound``."""
+    found = await database.row(_revision(), identifier=identifier)
+    if not found:
+        raise NotFound("CFPackage or CFDocument", identifier)
+    *state, marks = found
+    now = Revision(*state)
+    if marks > FOLD_AT:
+        await fold(database, now.document_identifier)
+    return now
+
+
+async def relates_others(database: Database, document_identifier: str) -> bool:
+    """Whether associations of a document have ends that are not its own."""
+    found = await database.row(_relates_others(), document_identifier=document_identifier)
+    return bool(found and found[0])
+
+
+async def fold(database: Database, *scopes: str) -> None:
+    """Count the marks of these scopes, and of the shared ones, into their versions."""
+    for scope in (*scopes, tables.SHARED, tables.NODES):
+        try:
+            await database.rows(_fold(), scope=scope)
+        except Unavailable:
+            return
+
+
+@cache
+def _revision() -> Statement:
+    package, documents = tables.packages, tables.documents
+    document = package.c.document_identifier
+    state = _state(document)
+    history = select(tables.feed_history.c.identifier).scalar_subquery()
+    found = named(document, history, *state.c).join(documents).join(state, true())
+    return Statement(found.where(live(documents)))
+
+
+def _state(document: ColumnElement[str]) -> FromClause:
+    """What is counted for a document, for the definitions, and for all nodes, in one row."""
+    kept, marks = tables.revisions, tables.revision_marks
+    zero: ColumnElement[int] = literal_column("0")
+    one: ColumnElement[int] = literal_column("1")
+    each = union_all(
+        select(kept.c.scope, kept.c.version, kept.c.changed_at, zero.label("marks")),
+        select(marks.c.scope, one, marks.c.changed_at, one),
+    ).subquery("each")
+    shared, nodes = (literal(scope, Text) for scope in (tables.SHARED, tables.NODES))
+    scopes = (document, shared, nodes)
+
+    def version(scope: ColumnElement[str]) -> ColumnElement[int]:
+        counted = func.sum(each.c.version).filter(each.c.scope == scope)
+        return func.coalesce(counted, zero).cast(BigInteger)
+
+    return (
+        select(
+            version(document).label("document"),
+            version(shared).label("shared"),
+            version(nodes).label("nodes"),
+            func.max(each.c.changed_at).label("changed_at"),
+            func.coalesce(func.sum(each.c.marks), zero).label("marks"),
+        )
+        .where(each.c.scope == func.any(array(scopes)))
+        .lateral("state")
+    )
+
+
+@cache
+def _relates_others() -> Statement:
+    table, items = tables.associations, tables.items
+    mine = table.c.document_identifier == DOCUMENT
+    ends = (table.c.origin_identifier, table.c.destination_identifier)
+    own = exists(literal_column("1"))
+    elsewhere = [
+        and_(
+            end != DOCUMENT,
+            ~own.where(items.c.identifier == end, items.c.document_identifier == DOCUMENT),
+        )
+        for end in ends
+    ]
+    return Statement(select(exists(literal_column("1")).where(mine, or_(*elsewhere))))
+
+
+@cache
+def _fold() -> Statement:
+    marks, table = tables.revision_marks, tables.revisions
+    gone = delete(marks).where(marks.c.scope == SCOPE).returning(marks.c.changed_at).cte("gone")
+    counted = select(SCOPE, func.count(), func.max(gone.c.changed_at)).having(func.count() > 0)
+    fresh = insert(table).from_select(["scope", "version", "changed_at"], counted)
+    return Statement(
+        fresh.on_conflict_do_update(
+            index_elements=[table.c.scope],
+            set_={
+                "version": table.c.version + fresh.excluded.version,
+                "changed_at": func.greatest(table.c.changed_at, fresh.excluded.changed_at),
+            },
+        )
+    )
