@@ -75,13 +75,15 @@ async def _alone(
     document = home["document_identifier"] if home else identifier
 
     async def work(connection: Connection) -> Changes:
+        lock = _lock_document()
         values = {"identifier": identifier, "document_identifier": document}
         found: Changes = Counter()
         async with (
             alone_with(connection, document),
             connection.transaction(isolation="read_committed"),
         ):
-            for statement in (_lock_document(), *steps):
+            await connection.execute(lock.sql, *lock.arguments(values))
+            for statement in steps:
                 for row in await connection.fetch(statement.sql, *statement.arguments(values)):
                     found[row["kind"], row["operation"]] += row["changed"]
         return found
@@ -117,15 +119,8 @@ def _lock_document() -> Statement:
 
     Whatever refers to a document shares its row while it is written.
     """
-    table = tables.documents
-    locked = (
-        select(table.c.identifier)
-        .where(table.c.identifier == bindparam("document_identifier", type_=Text))
-        .with_for_update()
-        .cte("locked")
-    )
-    nothing = literal("").label("kind"), literal("").label("operation")
-    return Statement(select(*nothing, func.count().label("changed")).select_from(locked))
+    table, mine = tables.documents, bindparam("document_identifier", type_=Text)
+    return Statement(select(table.c.identifier).where(table.c.identifier == mine).with_for_update())
 
 
 def _document_deleted_at() -> ColumnElement[Any]:

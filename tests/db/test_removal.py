@@ -1,0 +1,172 @@
+"""Deletion for operators: what goes, what comes back, and what is gone for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import factories
+import pytest
+from calls import Api
+
+from case_server.case.resources import DOCUMENTS, ITEMS
+from case_server.db import removal
+from case_server.db.database import Database
+from case_server.db.purge import purge
+from case_server.errors import Conflict, NotFound
+from case_server.settings import Settings
+
+Execute = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
+    async with Database.open(database_url, settings) as found:
+        yield found
+
+
+def now() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def framework(api: Api) -> tuple[Any, str, str]:
+    """An uploaded framework with a rubric, its document's identifier, and that of an item."""
+    body = await api.upload(CFItems=[factories.packed_item() for _ in range(3)], CFAssociations=[])
+    return body, body["CFDocument"]["identifier"], body["CFItems"][0]["identifier"]
+
+
+async def test_a_document_goes_with_all_that_is_in_it_and_comes_back(
+    api: Api, database: Database
+) -> None:
+    body, document, item = await framework(api)
+    before = await api.package(document)
+    other = await api.new_item(await api.framework())
+    relation = await api.new_association(other, body["CFItems"][0])
+    found = await removal.delete(database, DOCUMENTS, document)
+    assert found == {("CFDocument", "delete"): 1, ("CFItem", "delete"): 3}
+    for path in (
+        f"/CFDocuments/{document}",
+        f"/CFPackages/{document}",
+        f"/CFItems/{item}",
+        f"/CFAssociations/{relation['identifier']}",
+    ):
+        await api.get(path, 404)
+    with pytest.raises(NotFound):
+        await removal.delete(database, DOCUMENTS, document)
+    await removal.undelete(database, DOCUMENTS, document)
+    assert await api.package(document) == before
+    await api.get(f"/CFAssociations/{relation['identifier']}")
+
+
+async def test_associations_go_with_their_document(api: Api, database: Database) -> None:
+    crosswalk, other = await api.framework(), await api.framework()
+    one, two = await api.new_item(other), await api.new_item(other)
+    link = factories.link(crosswalk["identifier"])
+    relation = await api.new_association(one, two, CFDocumentURI=link)
+    path = f"/CFAssociations/{relation['identifier']}"
+    await removal.delete(database, DOCUMENTS, crosswalk["identifier"])
+    await api.get(path, 404)
+    assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
+    found = await removal.undelete(database, DOCUMENTS, crosswalk["identifier"])
+    assert found == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
+    await api.get(path)
+
+
+async def test_what_was_deleted_before_its_document_stays_deleted(
+    api: Api, database: Database
+) -> None:
+    _, document, item = await framework(api)
+    assert await removal.delete(database, ITEMS, item) == {("CFItem", "delete"): 1}
+    await removal.delete(database, DOCUMENTS, document)
+    with pytest.raises(Conflict, match="case-server undelete document"):
+        await removal.undelete(database, ITEMS, item)
+    await removal.undelete(database, DOCUMENTS, document)
+    assert len((await api.package(document))["CFItems"]) == 2
+    await removal.undelete(database, ITEMS, item)
+    assert len((await api.package(document))["CFItems"]) == 3
+
+
+@pytest.mark.parametrize("resource", [DOCUMENTS, ITEMS], ids=lambda each: each.name)
+async def test_nothing_to_delete_or_bring_back(api: Api, database: Database, resource: Any) -> None:
+    _, document, item = await framework(api)
+    identifier = document if resource is DOCUMENTS else item
+    with pytest.raises(NotFound):
+        await removal.delete(database, resource, "unheard-of")
+    with pytest.raises(NotFound):
+        await removal.undelete(database, resource, "unheard-of")
+    with pytest.raises(NotFound, match="not deleted"):
+        await removal.undelete(database, resource, identifier)
+
+
+async def test_writers_meet_a_deletion(api: Api, database: Database, execute: Execute) -> None:
+    """Whoever comes first, nothing in a deleted document is alive."""
+    prefix = api.profile.prefix
+    for _ in range(5):
+        document = await api.framework()
+        bodies = [factories.item(document["identifier"]) for _ in range(8)]
+        puts = [
+            api.client.put(f"{prefix}/CFItems/{body['identifier']}", json=body) for body in bodies
+        ]
+        deletion = removal.delete(database, DOCUMENTS, document["identifier"])
+        *answers, _ = await asyncio.gather(*puts, deletion)
+        assert {answer.status_code for answer in answers} <= {201, 422}
+    alive = await execute(
+        "SELECT 1 FROM items JOIN documents ON documents.identifier = document_identifier "
+        "WHERE items.deleted_at IS NULL AND documents.deleted_at IS NOT NULL"
+    )
+    assert not alive
+
+
+async def test_purge_removes_for_good(api: Api, database: Database, execute: Execute) -> None:
+    kept, kept_document, dropped = await framework(api)
+    everything = factories.packed_item(
+        subjectURI=[factories.link()],
+        conceptKeywordsURI=factories.link(),
+        CFItemTypeURI=factories.link(),
+    )
+    rubric = factories.entity(
+        CFRubricCriteria=[factories.entity(CFRubricCriterionLevels=[factories.entity()])]
+    )
+    body = await api.upload(
+        CFItems=[everything],
+        CFAssociations=[],
+        CFRubrics=[rubric],
+        CFDefinitions={"CFItemTypes": [factories.item_type()]},
+    )
+    document = body["CFDocument"]["identifier"]
+    relation = await api.new_association(kept["CFItems"][1], everything)
+    await removal.delete(database, DOCUMENTS, document)
+    await removal.delete(database, ITEMS, dropped)
+    assert await purge(database, now() - timedelta(hours=1)) == {}
+    expected = {"CFDocument": 1, "CFItem": 2, "CFRubric": 1, "CFAssociation": 1}
+    found = await purge(database, now(), dry_run=True)
+    assert {kind: found[kind] for kind in expected} == expected
+    assert await purge(database, now()) == found
+    for resource, identifier in ((DOCUMENTS, document), (ITEMS, dropped)):
+        with pytest.raises(NotFound):
+            await removal.undelete(database, resource, identifier)
+    for table in ("rubrics", "rubric_criteria", "rubric_criterion_levels", "associations"):
+        assert not await execute(f"SELECT 1 FROM {table}")
+    await api.get(f"/CFAssociations/{relation['identifier']}", 404)
+    assert len((await api.package(kept_document))["CFItems"]) == 2
+    await api.send("POST", "/CFPackages", 201, body)
+
+
+async def test_purge_keeps_the_latest_change_of_everything(
+    api: Api, database: Database, execute: Execute
+) -> None:
+    document = await api.framework()
+    item = await api.new_item(document)
+    for number in range(3):
+        await api.put("/CFItems", {"item": {**item, "fullStatement": f"{number}"}})
+    gone = await api.new_item(document)
+    await removal.delete(database, ITEMS, gone["identifier"])
+    await purge(database, now())
+    rows = await execute("SELECT kind, identifier, operation FROM changes ORDER BY sequence")
+    assert [tuple(row) for row in rows] == [
+        ("CFDocument", document["identifier"], "create"),
+        ("CFItem", item["identifier"], "update"),
+        ("CFItem", gone["identifier"], "delete"),
+    ]
