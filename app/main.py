@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 from .api import docs, errors
 from .api.associations import association_routes
 from .api.changes import change_routes
+from .api.copies import Copies
 from .api.deps import Services
 from .api.edge import Edge
 from .api.health import health_routes
@@ -28,6 +29,7 @@ from .auth.tokens import SigningKey, new_signing_key
 from .auth.verifier import Verifier
 from .db import keys, schema
 from .db.database import Database
+from .db.revision import Revisions
 from .settings import Settings
 
 PARENT = "CASE_SERVER_PARENT"
@@ -107,6 +109,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5))
         issuer = await _local_issuer(database, settings) if settings.local_issuer else None
         trusted = [TrustedIssuer(url, http) for url in settings.trusted_issuers]
+        copies = Copies(settings.cache_mb, producers=max(1, settings.pool_size // 2))
+        stack.push_async_callback(copies.close)
         yield Services(
             settings=settings,
             database=database,
@@ -114,6 +118,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
             clients=Clients(settings),
             verifier=Verifier(issuer, trusted),
             schema_revision=schema.needed(),
+            revisions=Revisions(database),
+            copies=copies,
         )
 
 

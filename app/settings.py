@@ -78,6 +78,9 @@ class Settings(BaseSettings):
         default=False,
         description="Listen beyond loopback although the secret is the documented default.",
     )
+    cache_mb: int = Field(
+        default=64, ge=0, description="Memory each worker keeps compressed packages in."
+    )
     local_issuer: bool = Field(
         default=True, description="Whether this server issues and accepts its own tokens."
     )

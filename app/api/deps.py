@@ -20,6 +20,8 @@ from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..db.database import Database
+    from ..db.revision import Revisions
+    from .copies import Copies
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  an address, not a password
 
@@ -34,6 +36,8 @@ class Services:
     verifier: Verifier
     database: "Database"
     schema_revision: str
+    revisions: "Revisions"
+    copies: "Copies"
 
 
 def services(request: Request) -> Services:

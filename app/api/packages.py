@@ -1,6 +1,6 @@
 """CFPackages: a whole framework at once, read, uploaded, replaced, or read as a tree."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from dataclasses import replace as replaced
 from typing import Any
@@ -12,13 +12,18 @@ from fastapi.responses import StreamingResponse
 
 from ..case.package import Package, read_package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ..db.framework import document_of_package, open_framework
+from ..db.framework import Framework, document_of_package, open_framework
+from ..db.revision import Revision, Revisions, revision_in
 from ..db.upload import Mode, write_package
+from ..errors import CaseServerError
 from ..query import params
 from ..repair.reader import Repair, read_repaired
 from . import docs, examples
 from .answers import JSON, answer, read_body, refuse_other_id, renderer
-from .deps import Reader, Services, Writer, services
+from .conditional import form_of, is_known, validators
+from .copies import Copy
+from .deps import Reader, Writer, services
+from .encoding import best
 from .groups import structured_content
 from .profiles import Profile
 from .rendering import Renderer
@@ -34,13 +39,13 @@ def package_routes(profile: Profile) -> APIRouter:
 
     async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
         fields = _selection(request, PACKAGE_FIELDS)
-        pieces = _package(services(request), renderer(request, profile), identifier, fields)
-        return await _streamed(pieces)
+        render = renderer(request, profile)
+        return await _kept(request, render, identifier, (_package, fields))
 
     async def read_groups(identifier: Identifier, request: Request, _: Reader) -> Response:
         fields = _selection(request, GROUP_FIELDS)
-        pieces = _groups(services(request), renderer(request, profile), identifier, fields)
-        return await _streamed(pieces)
+        render = renderer(request, profile)
+        return await _kept(request, render, identifier, (_groups, fields))
 
     async def create(request: Request, _: Writer) -> Response:
         package, repairs = await _read(request)
@@ -80,28 +85,22 @@ def _selection(request: Request, allowed: tuple[str, ...]) -> Fields:
     return params.read_names(request.query_params.multi_items(), allowed)
 
 
-async def _package(
-    held: Services, render: Renderer, identifier: str, fields: Fields
-) -> AsyncIterator[bytes]:
-    async with open_framework(held.database, identifier) as framework:
-        async for piece in render.package(framework, fields):
-            yield piece
+async def _package(render: Renderer, framework: Framework, fields: Fields) -> AsyncIterator[bytes]:
+    async for piece in render.package(framework, fields):
+        yield piece
 
 
-async def _groups(
-    held: Services, render: Renderer, identifier: str, fields: Fields
-) -> AsyncIterator[bytes]:
-    async with open_framework(held.database, identifier) as framework:
-        inside = replaced(render, nodes=framework.nodes)
-        (document,) = await inside.packed(DOCUMENTS, [framework.document])
-        items, associations = [
-            [
-                body
-                async for bodies in framework.bodies(resource)
-                for body in await inside.packed(resource, bodies)
-            ]
-            for resource in (ITEMS, ASSOCIATIONS)
+async def _groups(render: Renderer, framework: Framework, fields: Fields) -> AsyncIterator[bytes]:
+    inside = replaced(render, nodes=framework.nodes)
+    (document,) = await inside.packed(DOCUMENTS, [framework.document])
+    items, associations = [
+        [
+            body
+            async for bodies in framework.bodies(resource)
+            for body in await inside.packed(resource, bodies)
         ]
+        for resource in (ITEMS, ASSOCIATIONS)
+    ]
     package = render.package_identifier(framework)
     head = {"identifier": package, "sourcedId": package, "CFDocument": document}
     # Beside the event loop: building the tree of a large framework takes a while.
@@ -110,16 +109,61 @@ async def _groups(
         yield piece
 
 
-async def _streamed(pieces: AsyncIterator[bytes]) -> Response:
-    """A JSON answer piece by piece, begun before its status is sent: a 404 is still a 404."""
-    first = await anext(pieces)
+async def _kept(
+    request: Request,
+    render: Renderer,
+    identifier: str,
+    what: tuple[Callable[[Renderer, Framework, Fields], AsyncIterator[bytes]], Fields],
+) -> Response:
+    """The answer that is kept for this request, made anew when something was written since."""
+    held, (write, fields) = services(request), what
+    now = await held.revisions.now(identifier)
+    key = (write.__name__, render.profile.name, render.base_url, render.extensions, fields)
+    form = form_of(*key)
+    if await is_known(request, held.revisions, now, form):
+        return Response(None, 304, validators(now, form))
 
-    async def all_pieces() -> AsyncIterator[bytes]:
-        yield first
-        async for piece in pieces:
-            yield piece
+    async def produce(copy: Copy) -> AsyncIterator[bytes]:
+        async with open_framework(held.database, now.document_identifier) as framework:
+            copy.revision = await revision_in(framework.connection, now.document_identifier)
+            async for piece in write(render, framework, fields):
+                yield piece
 
-    return StreamingResponse(all_pieces(), media_type=JSON)
+    place = (now.document_identifier, *key)
+    copy = held.copies.find(place)
+    if copy is None or not await _is_fresh(copy, held.revisions, now):
+        copy = held.copies.make(place, produce)
+        await copy.begun()
+    return await _sent(request, copy, form)
+
+
+async def _is_fresh(copy: Copy, revisions: Revisions, now: Revision) -> bool:
+    """Whether a copy is of a state that is still that of the store."""
+    try:
+        await copy.begun()
+    except CaseServerError:
+        return False
+    if copy.revision is None or not await revisions.same(copy.revision, now):
+        return False
+    copy.revision = now
+    return True
+
+
+async def _sent(request: Request, copy: Copy, form: str) -> Response:
+    """A copy in the encoding its client likes best."""
+    assert copy.revision is not None
+    headers = {**validators(copy.revision, form), "Vary": "Accept-Encoding"}
+    offered = ("zstd", "gzip") if copy.whole else ("gzip",)
+    encoding = best(request.headers.get("accept-encoding", ""), offered)
+    if encoding != "identity":
+        headers["Content-Encoding"] = encoding
+    if encoding == "zstd":
+        packed = await to_thread.run_sync(copy.zstd)
+        return Response(packed, headers=headers, media_type=JSON)
+    if encoding == "gzip" and copy.whole:
+        return Response(copy.packed(), headers=headers, media_type=JSON)
+    pieces = copy.gzip() if encoding == "gzip" else copy.identity()
+    return StreamingResponse(pieces, headers=headers, media_type=JSON)
 
 
 async def _read(request: Request) -> tuple[Package, list[Repair] | None]:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import asyncpg
 from sqlalchemy import (
@@ -42,6 +42,8 @@ from .visible import visible
 
 if TYPE_CHECKING:
     from .database import Connection
+
+    AnyConnection: TypeAlias = Connection | asyncpg.Connection[asyncpg.Record]
 
 START = "1:1:"
 """The snapshot in which nothing is committed."""
@@ -151,7 +153,7 @@ def _takes_along(change: Change) -> bool:
     return change.kind in recording.NODE_KINDS and change.operation in operations
 
 
-async def _row(connection: Connection, statement: Statement) -> asyncpg.Record:
+async def _row(connection: AnyConnection, statement: Statement) -> asyncpg.Record:
     found = await connection.fetchrow(statement.sql)
     assert found is not None
     return found
@@ -218,7 +220,7 @@ def _taken_along() -> Statement:
     )
 
 
-async def begin_anew(connection: Connection) -> None:
+async def begin_anew(connection: AnyConnection) -> None:
     """Tell the changes so far as history, and let those who followed them know."""
     table = tables.changes
     past = update(table).values(transaction_id=literal_column("1"))
@@ -228,7 +230,7 @@ async def begin_anew(connection: Connection) -> None:
             await connection.execute(statement.sql, *statement.arguments({}))
 
 
-async def continue_history(connection: Connection) -> None:
+async def continue_history(connection: AnyConnection) -> None:
     """Begin anew where the changes are of another Postgres, whose transactions were others."""
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
     now = cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger)

@@ -8,9 +8,10 @@ who see the same revision see the same package.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from datetime import datetime
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -38,8 +39,14 @@ from .framework import DOCUMENT, named
 from .statement import Statement
 from .visible import live
 
+if TYPE_CHECKING:
+    from .database import Connection
+
 FOLD_AT = 100
 """How many marks are counted one by one before they are folded into the version."""
+
+REMEMBERED = 1000
+"""Of how many revisions it is remembered whether they depend on other documents."""
 
 SCOPE = bindparam("scope", type_=Text)
 
@@ -56,22 +63,53 @@ class Revision(NamedTuple):
     changed_at: datetime | None
 
 
-async def revision(database: Database, identifier: str) -> Revision:
-    """The revision of the package or document with this identifier. Raises ``NotFound``."""
-    found = await database.row(_revision(), identifier=identifier)
-    if not found:
-        raise NotFound("CFPackage or CFDocument", identifier)
-    *state, marks = found
-    now = Revision(*state)
-    if marks > FOLD_AT:
-        await fold(database, now.document_identifier)
-    return now
+class Revisions:
+    """Revisions of packages, and which of them are the same to a reader."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._relates_others: OrderedDict[Revision, bool] = OrderedDict()
+
+    async def now(self, identifier: str) -> Revision:
+        """That of the package or document with this identifier. Raises ``NotFound``."""
+        found = await self.database.row(_revision(), identifier=identifier)
+        if not found:
+            raise NotFound("CFPackage or CFDocument", identifier)
+        *state, marks = found
+        now = Revision(*state)
+        if marks > FOLD_AT:
+            await fold(self.database, now.document_identifier)
+        return now
+
+    async def same(self, then: Revision, now: Revision) -> bool:
+        """Whether a package that was read then is what it is now."""
+        if then._replace(nodes=now.nodes, changed_at=now.changed_at) != now:
+            return False
+        return then.nodes == now.nodes or not await self._depends_on_others(now)
+
+    async def _depends_on_others(self, now: Revision) -> bool:
+        """Whether its associations have ends elsewhere; remembered, as the question is dear."""
+        key = now._replace(nodes=0, shared=0, changed_at=None)
+        if key not in self._relates_others:
+            async with self.database.snapshot() as connection:
+                found = await revision_in(connection, now.document_identifier)
+                if found is None or found._replace(nodes=0, shared=0, changed_at=None) != key:
+                    return True
+                statement = _relates_others()
+                arguments = statement.arguments({"document_identifier": now.document_identifier})
+                self._relates_others[key] = await connection.fetchval(statement.sql, *arguments)
+            if len(self._relates_others) > REMEMBERED:
+                self._relates_others.popitem(last=False)
+        return self._relates_others[key]
 
 
-async def relates_others(database: Database, document_identifier: str) -> bool:
-    """Whether associations of a document have ends that are not its own."""
-    found = await database.row(_relates_others(), document_identifier=document_identifier)
-    return bool(found and found[0])
+async def revision_in(connection: Connection, identifier: str) -> Revision | None:
+    """The revision that a snapshot sees; None when it sees no such package."""
+    statement = _revision()
+    found = await connection.fetchrow(
+        statement.sql, *statement.arguments({"identifier": identifier})
+    )
+    return Revision(*found[:-1]) if found else None
 
 
 async def fold(database: Database, *scopes: str) -> None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
+from case_server.api.copies import Copies
 from case_server.api.deps import Deleter, Reader, Services, Writer
 from case_server.api.token import token_routes
 from case_server.auth.clients import Clients
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from case_server.db.database import Database
+    from case_server.db.revision import Revisions
 
 PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
 PATH = PATHS[0]
@@ -48,6 +50,8 @@ def application() -> FastAPI:
         verifier=Verifier(ISSUER, []),
         database=cast("Database", None),  # no route here asks it
         schema_revision="",
+        revisions=cast("Revisions", None),
+        copies=Copies(megabytes=0, producers=1),
     )
 
     @app.get("/read")

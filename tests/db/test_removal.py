@@ -110,7 +110,7 @@ async def test_writers_meet_a_deletion(api: Api, database: Database, execute: Ex
             api.client.put(f"{prefix}/CFItems/{body['identifier']}", json=body) for body in bodies
         ]
         deletion = removal.delete(database, DOCUMENTS, document["identifier"])
-        *answers, _ = await asyncio.gather(*puts, deletion)
+        answers, _ = await asyncio.gather(asyncio.gather(*puts), deletion)
         assert {answer.status_code for answer in answers} <= {201, 422}
     alive = await execute(
         "SELECT 1 FROM items JOIN documents ON documents.identifier = document_identifier "

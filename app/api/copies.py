@@ -1,0 +1,176 @@
+"""Answers worth keeping: whole frameworks, compressed, until something in them is written.
+
+An answer is produced once, however many ask for it meanwhile, and whoever reads slowly holds
+nothing but his place in it: no connection, no snapshot. It is kept as gzip; who wants something
+else gets that made from it. What it costs is bounded by ``CASE_SERVER_CACHE_MB``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeAlias
+
+from isal import isal_zlib
+
+from ..db.revision import Revision
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Key: TypeAlias = tuple[object, ...]
+Produce: TypeAlias = Callable[["Copy"], AsyncIterator[bytes]]
+"""Writes an answer piece by piece; says the revision that it writes before the first of them."""
+
+GZIP = 16 + 15
+"""zlib's word for a gzip header around the largest window."""
+
+LEVEL = 1
+
+SLICE = 16_384
+"""How much gzip is unpacked at a time: some 150 kB of JSON."""
+
+
+class Copy:
+    """An answer, whole or still being written, as pieces of one gzip stream."""
+
+    def __init__(self) -> None:
+        self.revision: Revision | None = None
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.whole = False
+        self.error: BaseException | None = None
+        self._zstd: bytes | None = None
+        self._grown = asyncio.Event()
+
+    async def fill(self, produce: Produce) -> None:
+        """Write the answer down as it is produced."""
+        packing = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP)
+        try:
+            async for piece in produce(self):
+                # Flushed, so that a reader can have what is there.
+                self._add(packing.compress(piece) + packing.flush(isal_zlib.Z_SYNC_FLUSH))
+            self._add(packing.flush())
+            # Whoever reads the pieces keeps the list that they are in.
+            self.pieces, self.whole = [b"".join(self.pieces)], True
+        except BaseException as error:
+            self.error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._wake()
+
+    def _add(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+        self.size += len(piece)
+        self._wake()
+
+    def _wake(self) -> None:
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+
+    async def begun(self) -> None:
+        """Wait until it is known what is being written, or that nothing will be."""
+        while not (self.pieces or self.error):
+            await self._grown.wait()
+        if self.error and not self.pieces:
+            raise self.error
+
+    async def gzip(self) -> AsyncIterator[bytes]:
+        """The answer as gzip, as far as it is there, then as it grows."""
+        pieces, place = self.pieces, 0
+        while True:
+            grown = self._grown
+            if place < len(pieces):
+                yield pieces[place]
+                place += 1
+            elif self.error:
+                raise self.error
+            elif self.whole:
+                return
+            else:
+                await grown.wait()
+
+    async def identity(self) -> AsyncIterator[bytes]:
+        """The answer as it is, unpacked piece by piece."""
+        unpacking = isal_zlib.decompressobj(GZIP)
+        async for piece in self.gzip():
+            for start in range(0, len(piece), SLICE):
+                if raw := unpacking.decompress(piece[start : start + SLICE]):
+                    yield raw
+                    # Others get their turn between two slices of a large answer.
+                    await asyncio.sleep(0)
+
+    def packed(self) -> bytes:
+        """The whole answer as gzip."""
+        (whole,) = self.pieces
+        return whole
+
+    def zstd(self) -> bytes:
+        """The whole answer as zstd, made once. To be called beside the event loop."""
+        if self._zstd is None:
+            self._zstd = zstd.compress(isal_zlib.decompress(self.packed(), GZIP))
+            self.size += len(self._zstd)
+        return self._zstd
+
+
+class Copies:
+    """The copies of one process: those being written, and those kept, the last used last."""
+
+    def __init__(self, megabytes: int, producers: int) -> None:
+        self.limit = megabytes * 1_000_000
+        self._kept: OrderedDict[Key, Copy] = OrderedDict()
+        self._writing: dict[asyncio.Task[None], Copy] = {}
+        # Each producer holds a connection; others need some, too.
+        self._turn = asyncio.Semaphore(producers)
+
+    def find(self, key: Key) -> Copy | None:
+        """The copy last made for a key, whole or not."""
+        copy = self._kept.get(key)
+        if copy is not None:
+            self._kept.move_to_end(key)
+        return copy
+
+    def make(self, key: Key, produce: Produce) -> Copy:
+        """A new copy, in place of what was kept for the key."""
+        copy = self._kept[key] = Copy()
+        self._kept.move_to_end(key)
+
+        async def fill() -> None:
+            async with self._turn:
+                await copy.fill(produce)
+
+        task = asyncio.create_task(fill())
+        self._writing[task] = copy
+        task.add_done_callback(lambda done: self._finish(key, done))
+        return copy
+
+    def _finish(self, key: Key, task: asyncio.Task[None]) -> None:
+        copy = self._writing.pop(task)
+        if not copy.whole and self._kept.get(key) is copy:
+            del self._kept[key]
+        self.trim()
+
+    def trim(self) -> None:
+        """Let go of what was not used for longest, until the rest is within the limit."""
+        for key in self._over():
+            del self._kept[key]
+
+    def _over(self) -> Iterator[Key]:
+        size = sum(copy.size for copy in self._kept.values())
+        for key, copy in list(self._kept.items()):
+            if size <= self.limit:
+                return
+            if copy.whole:
+                size -= copy.size
+                yield key
+
+    async def close(self) -> None:
+        """End what is being written."""
+        for task in self._writing:
+            task.cancel()
+        await asyncio.gather(*self._writing, return_exceptions=True)
