@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
-import httpx
 
 from .case.package import Package, read_package
 from .case.resources import ASSOCIATIONS, ITEMS
@@ -21,16 +18,7 @@ from .db.database import Database
 from .db.upload import write_package
 from .errors import CaseServerError, Problem, StartupError
 from .repair.reader import Repair, read_repaired
-
-SUFFIXES = (".json", ".json.gz")
-
-
-class Source(NamedTuple):
-    """Where a package comes from."""
-
-    name: str
-    read: Callable[[], bytes]
-
+from .sources import Source
 
 @dataclass
 class Outcome:
@@ -47,44 +35,6 @@ class Outcome:
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     reason: str | None = None
-
-
-def sources(names: Sequence[str], access_token: str | None) -> Iterator[Source]:
-    """The packages that names stand for: files, folders of them, URLs, or - for standard input."""
-    for name in names:
-        if name == "-":
-            yield Source(name, sys.stdin.buffer.read)
-        elif name.startswith(("http://", "https://")):
-            yield Source(name, partial(_fetch, name, access_token))
-        else:
-            files = _files(Path(name))
-            yield from (Source(str(path), partial(_read, path)) for path in files)
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StartupError(f"cannot be read: {reason}") from error
-
-
-def _fetch(url: str, access_token: str | None) -> bytes:
-    headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-    try:
-        return httpx.get(url, headers=headers, timeout=60).raise_for_status().content
-    except httpx.HTTPStatusError as error:
-        answer = error.response
-        raise StartupError(f"answered {answer.status_code}: {answer.text}") from error
-    except httpx.HTTPError as error:
-        raise StartupError(f"cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)

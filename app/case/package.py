@@ -75,7 +75,7 @@ def read_package(raw: bytes) -> Package:
     Raises ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
     package = read(NamedCFPackage, raw, ("CFPackage", "package")).entity
-    problems = [*_wrong_name(package), *_repetitions(package)]
+    problems = [*wrong_name(package), *_repetitions(package)]
     if problems:
         raise refusal("CFPackage", problems)
     return take_apart(package)
@@ -137,7 +137,7 @@ def _json(value: object) -> str | None:
     return None if value is None else to_json(value).decode()
 
 
-def _wrong_name(package: NamedCFPackage) -> Iterator[Problem]:
+def wrong_name(package: NamedCFPackage) -> Iterator[Problem]:
     """An answer of this server names its package, or its document; nothing else may be said."""
     document = package.CFDocument
     named = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier

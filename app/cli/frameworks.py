@@ -18,6 +18,7 @@ from ..db.framework import open_framework
 from ..errors import StartupError
 from ..sample import sample as sample_framework
 from ..serving import ready_database
+from ..sources import Source, sources
 from .common import database_option, opened, settings_of, with_database
 
 
@@ -45,9 +46,9 @@ def import_packages(**flags: Any) -> None:
 
     Exits with 0 when all were loaded, 1 when one was refused, 2 when the command is not valid.
     """
-    found = list(loading.sources(flags["sources"], flags["access_token"]))
+    found = list(sources(flags["sources"], flags["access_token"]))
     if flags["sample"]:
-        found.append(loading.Source("the sample", sample_framework))
+        found.append(Source("the sample", sample_framework))
     if not found:
         raise click.UsageError("name a SOURCE, or --sample")
     loader = loading.Loader(strict=flags["strict"], quiet=flags["quiet"])

@@ -38,6 +38,7 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
     if _read_as_it_is(raw):
         return raw, []
     mended = Mended(raw)
+    mended.collapse()
     repairs = mended.findings.repairs()
     return (mended.written, repairs) if repairs else (raw, [])
 
@@ -51,6 +52,7 @@ def read_repaired(raw: bytes) -> tuple[Package, list[Repair]]:
     if package := _read_as_it_is(raw):
         return package, []
     mended = Mended(raw)
+    mended.collapse()
     try:
         return read_package(mended.written), mended.findings.repairs()
     except InvalidData as error:
@@ -68,10 +70,13 @@ def _read_as_it_is(raw: bytes) -> Package | None:
 
 
 class Mended:
-    """A package after its repairs: as a tree, as text, and what was found."""
+    """A package after its repairs: as a tree, as text, and what was found.
 
-    def __init__(self, raw: bytes) -> None:
-        self.findings = Findings()
+    ``entities`` are the objects of the tree that are entities, each with its class.
+    """
+
+    def __init__(self, raw: bytes, findings: Findings | None = None) -> None:
+        self.findings = findings or Findings()
         self.tree = self._unwrapped(_parse(self._without_mark(raw)))
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
@@ -79,6 +84,10 @@ class Mended:
         walk.visit(CFPackage, self.tree, self.root)
         uris = complete_entities(walk.entities, self.findings)
         complete_links(walk.links, uris, self.findings)
+        self.entities = walk.entities
+
+    def collapse(self) -> None:
+        """Leave one of each of what stands twice."""
         collapse(self.tree, self.findings)
 
     @property

@@ -1,0 +1,61 @@
+"""Where packages come from: files, folders of them, URLs, standard input."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from .errors import StartupError
+
+SUFFIXES = (".json", ".json.gz")
+
+
+class Source(NamedTuple):
+    """Where a package comes from."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def sources(names: Sequence[str], access_token: str | None) -> Iterator[Source]:
+    """The packages that names stand for: files, folders of them, URLs, or - for standard input."""
+    for name in names:
+        if name == "-":
+            yield Source(name, sys.stdin.buffer.read)
+        elif name.startswith(("http://", "https://")):
+            yield Source(name, partial(_fetch, name, access_token))
+        else:
+            files = _files(Path(name))
+            yield from (Source(str(path), partial(_read, path)) for path in files)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StartupError(f"cannot be read: {reason}") from error
+
+
+def _fetch(url: str, access_token: str | None) -> bytes:
+    headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
+    try:
+        return httpx.get(url, headers=headers, timeout=60).raise_for_status().content
+    except httpx.HTTPStatusError as error:
+        answer = error.response
+        raise StartupError(f"answered {answer.status_code}: {answer.text}") from error
+    except httpx.HTTPError as error:
+        raise StartupError(f"cannot be read: {error}") from error
