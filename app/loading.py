@@ -20,6 +20,7 @@ from .errors import CaseServerError, Problem, StartupError
 from .repair.reader import Repair, read_repaired
 from .sources import Source
 
+
 @dataclass
 class Outcome:
     """What became of one source."""

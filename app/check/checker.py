@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
 from codecs import BOM_UTF8
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..case.package import NamedCFPackage, wrong_name

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from ..case.model import Entity
 from ..case.resources import DEFINITIONS
@@ -132,7 +131,7 @@ class Facts:
     def name(self, identifier: str) -> str:
         """What to call a node in a message: its code, title or identifier."""
         node = self.known.get(identifier)
-        names = ("humanCodingScheme", "title") if node else ()
+        names = ("humanCodingScheme", "abbreviatedStatement", "title") if node else ()
         found = (text(node.body, name) for name in names if node)
         return next((name for name in found if name and name.strip()), identifier)
 
@@ -149,6 +148,7 @@ def kind_of(schema: type[Entity]) -> str:
     return schema.__name__.replace("CFPckg", "CF")
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value is a whole number; true and false are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def number(body: Json, name: str) -> int | None:
+    """A field that is a whole number; true and false are none."""
+    value = body.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -64,6 +64,8 @@ class Checked:
     findings: list[Finding]
 
 
-def at_least(severity: Severity, least: str) -> bool:
+def at_least(severity: Severity, least: Severity | Literal["never"]) -> bool:
     """Whether a severity is as grave as another, or graver; none is as grave as ``never``."""
-    return least != "never" and severity in SEVERITIES[: [*SEVERITIES].index(least) + 1]
+    if least == "never":
+        return False
+    return SEVERITIES.index(severity) <= SEVERITIES.index(least)

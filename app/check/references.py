@@ -26,7 +26,11 @@ NAMES = {
 }
 """Fields that name a definition by its title or code."""
 
-PACKAGED = {"CFDocument": "CFPackageURI", "CFItem": "CFDocumentURI", "CFAssociation": "CFDocumentURI"}
+PACKAGED = {
+    "CFDocument": "CFPackageURI",
+    "CFItem": "CFDocumentURI",
+    "CFAssociation": "CFDocumentURI",
+}
 """Links that an entity has only when it stands alone (CASE 1.1 binding, CFPckg classes)."""
 
 
@@ -72,9 +76,7 @@ def unused_definitions(facts: Facts) -> Iterator[Hit]:
         for field, kind in NAMES.items()
         for name in texts(node.body, field)
     }
-    used = [
-        one for one in facts.definitions if one.identifier in links or _names(one) & named
-    ]
+    used = [one for one in facts.definitions if one.identifier in links or _names(one) & named]
     codes = {(one.kind, prefix) for one in used for prefix in _prefixes(one.body)}
     kept = {id(one) for one in used}
     for one in facts.definitions:
@@ -118,7 +120,9 @@ def stand_alone_links(facts: Facts) -> Iterator[Hit]:
 
 def rubric_links(facts: Facts) -> Iterator[Hit]:
     """Criteria and levels that name another parent than the one they stand in, or no item."""
-    nodes = {id(node.body): node for node in facts.of("CFRubricCriterion", "CFRubricCriterionLevel")}
+    nodes = {
+        id(node.body): node for node in facts.of("CFRubricCriterion", "CFRubricCriterionLevel")
+    }
     items = {node.identifier for node in facts.of("CFItem")}
     for rubric in facts.of("CFRubric"):
         for criterion in objects(rubric.body, "CFRubricCriteria"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from .facts import CHILD, Edge, Facts, is_number, text
+from .facts import CHILD, Edge, Facts, number, text
 from .finding import Hit
 
 SHOWN = 8
@@ -97,11 +97,11 @@ def sequence_ties(facts: Facts) -> Iterator[Hit]:
     for parent, edges in facts.children.items():
         tied: dict[int, list[Edge]] = defaultdict(list)
         for edge in edges:
-            if is_number(number := edge.node.body.get("sequenceNumber")):
-                tied[number].append(edge)
-        for number, same in tied.items():
+            if (position := number(edge.node.body, "sequenceNumber")) is not None:
+                tied[position].append(edge)
+        for position, same in tied.items():
             if len({edge.origin for edge in same}) > 1:
-                message = f"{len(same):,} children of {facts.name(parent)} have number {number}"
+                message = f"{len(same):,} children of {facts.name(parent)} have number {position}"
                 yield Hit(same[1].node, "sequenceNumber", message)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from . import frameworks, removal, running
+from . import checking, frameworks, removal, running
 from .common import Group
 
 
@@ -19,6 +19,7 @@ def main() -> None:
     case-server import --sample         load a framework to look at
     case-server import framework.json   load one of your own, also while it runs
     case-server export DOCUMENT_ID      write it out again
+    case-server check framework.json    look for what is wrong in it; needs no server
 
     Every setting is an environment variable CASE_SERVER_…; flags override them.
     """  # noqa: D301  click keeps the lines after its \b as they are
@@ -32,6 +33,7 @@ for command in (
     removal.delete,
     removal.undelete,
     removal.purge,
+    checking.check_packages,
     running.token,
 ):
     main.add_command(command)
