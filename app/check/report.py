@@ -66,7 +66,13 @@ def as_text(results: Sequence[Result], *, width: int | None, everything: bool) -
 
 def _wrapped(line: str, width: int) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()) + 4)
-    return textwrap.wrap(line, max(width, 40), subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        line,
+        max(width, 40),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _lines(result: Result, *, everything: bool) -> Iterator[str]:

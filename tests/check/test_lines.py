@@ -73,7 +73,7 @@ def test_every_path_stands_where_it_is_said_to(value: Any, indent: int | None) -
         expected.setdefault(path, set()).add(begins)  # odd names make one path of two
     lines = Lines(text, expected)
     rows = text.split("\n")
-    for path, begins in expected.items():
+    for path, names in expected.items():
         line, column = lines.of(path)
         if path:
-            assert any(rows[line - 1][column - 1 :].startswith(one) for one in begins), path
+            assert any(rows[line - 1][column - 1 :].startswith(one) for one in names), path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -367,7 +368,7 @@ def test_deep_and_wide_trees_have_no_circle_and_take_no_time() -> None:
     body["CFItems"] += [item for layer in layers for item in layer]
     body["CFAssociations"] += [
         association(child["identifier"], parent["identifier"])
-        for upper, lower in zip(layers, layers[1:], strict=False)
+        for upper, lower in pairwise(layers)
         for child in lower
         for parent in upper
     ]
