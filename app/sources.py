@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
-
 from .errors import StartupError
+from .fetching import Fetcher
 
 SUFFIXES = (".json", ".json.gz")
 
@@ -24,13 +23,13 @@ class Source(NamedTuple):
     read: Callable[[], bytes]
 
 
-def sources(names: Sequence[str], access_token: str | None) -> Iterator[Source]:
+def sources(names: Sequence[str], fetcher: Fetcher) -> Iterator[Source]:
     """The packages that names stand for: files, folders of them, URLs, or - for standard input."""
     for name in names:
         if name == "-":
             yield Source(name, sys.stdin.buffer.read)
         elif name.startswith(("http://", "https://")):
-            yield Source(name, partial(_fetch, name, access_token))
+            yield Source(name, partial(fetcher.fetch, name))
         else:
             files = _files(Path(name))
             yield from (Source(str(path), partial(_read, path)) for path in files)
@@ -49,14 +48,3 @@ def _read(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StartupError(f"cannot be read: {reason}") from error
-
-
-def _fetch(url: str, access_token: str | None) -> bytes:
-    headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-    try:
-        return httpx.get(url, headers=headers, timeout=60).raise_for_status().content
-    except httpx.HTTPStatusError as error:
-        answer = error.response
-        raise StartupError(f"answered {answer.status_code}: {answer.text}") from error
-    except httpx.HTTPError as error:
-        raise StartupError(f"cannot be read: {error}") from error

@@ -23,6 +23,7 @@ LAYERS = (
     {"api"},
     {"main"},
     {"serving"},
+    {"fetching"},
     {"sources"},
     {"loading"},
     {"cli"},

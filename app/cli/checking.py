@@ -20,6 +20,7 @@ from ..check.sarif import as_sarif
 from ..errors import StartupError
 from ..sources import Source, sources
 from .common import opened
+from .reaching import fetcher_of, reaching_options
 
 UNREADABLE = 2
 
@@ -84,7 +85,7 @@ def _show_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
     callback=_show_rules,
     help="List all rules and exit.",
 )
-@click.option("--token", "access_token", help="Access token to send to URLs.")
+@reaching_options
 def check_packages(**flags: Any) -> None:
     """Look for what is wrong in CASE packages; nothing is stored.
 
@@ -104,7 +105,7 @@ def check_packages(**flags: Any) -> None:
     Exits with 0 when nothing as grave as --fail-on was found, 1 when something was, 2 when a
     source cannot be read, the output cannot be written or the command is not valid.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    found = list(sources(flags["names"], flags["access_token"]))
+    found = list(sources(flags["names"], fetcher_of(flags)))
     if not found:
         raise click.UsageError("name a SOURCE")
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]

@@ -20,6 +20,7 @@ from ..sample import sample as sample_framework
 from ..serving import ready_database
 from ..sources import Source, sources
 from .common import database_option, opened, settings_of, with_database
+from .reaching import fetcher_of, reaching_options
 
 
 @click.command("import")
@@ -31,7 +32,7 @@ from .common import database_option, opened, settings_of, with_database
     "--report", type=click.Path(path_type=Path), help="Write what became of each source as JSON."
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say only what was refused.")
-@click.option("--token", "access_token", help="Access token to send to URLs.")
+@reaching_options
 @database_option
 def import_packages(**flags: Any) -> None:
     """Load CASE packages.
@@ -46,7 +47,7 @@ def import_packages(**flags: Any) -> None:
 
     Exits with 0 when all were loaded, 1 when one was refused, 2 when the command is not valid.
     """
-    found = list(sources(flags["sources"], flags["access_token"]))
+    found = list(sources(flags["sources"], fetcher_of(flags)))
     if flags["sample"]:
         found.append(Source("the sample", sample_framework))
     if not found:
