@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import httpx
 
@@ -35,6 +36,14 @@ class Credentials:
     client_secret: str = field(repr=False)
 
 
+class Fetched(NamedTuple):
+    """What a URL answered, and what it said to ask with next time."""
+
+    body: bytes
+    etag: str | None
+    last_modified: str | None
+
+
 @dataclass(frozen=True)
 class Fetcher:
     """Reads URLs, with one token for all of them when there is one."""
@@ -47,16 +56,32 @@ class Fetcher:
 
         Raises ``StartupError`` when it answers anything but success, too much, or nothing.
         """
+        found = self.fetch_newer(url, None, None)
+        assert found, "only with validators can nothing be new"
+        return found.body
+
+    def fetch_newer(self, url: str, etag: str | None, last_modified: str | None) -> Fetched | None:
+        """What a URL answers; None when that is what these validators were given for.
+
+        Raises ``StartupError`` as ``fetch`` does.
+        """
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        if etag:
+            headers["If-None-Match"] = etag
+        if last_modified:
+            headers["If-Modified-Since"] = last_modified
         try:
             # A redirect to another origin is followed without the token.
             with httpx.stream(
                 "GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True
             ) as answer:
+                if answer.status_code == httpx.codes.NOT_MODIFIED and (etag or last_modified):
+                    return None
                 if not answer.is_success:
                     answer.read()
                     raise StartupError(self._refusal(answer))
-                return _read(answer)
+                said = answer.headers
+                return Fetched(_read(answer), said.get("ETag"), said.get("Last-Modified"))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise StartupError(f"cannot be read: {error}") from error
 

@@ -25,7 +25,7 @@ LAYERS = (
     {"serving"},
     {"fetching"},
     {"sources"},
-    {"loading"},
+    {"loading", "mirroring"},
     {"cli"},
     {"__main__"},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from . import checking, frameworks, removal, running
+from . import checking, frameworks, mirrors, removal, running
 from .common import Group
 
 
@@ -34,6 +34,7 @@ for command in (
     removal.undelete,
     removal.purge,
     checking.check_packages,
+    mirrors.sync,
     running.token,
 ):
     main.add_command(command)

@@ -263,6 +263,21 @@ SHARED = ""
 NODES = "/"
 """The scope of what is here and what is not, on which associations to other documents depend."""
 
+mirrors = Table(
+    "mirrors",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("list_url", Text),
+    Column("document_identifier", Text, nullable=False),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("history", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+"""Where a document is mirrored from: what the source said of it when it was last read, and the
+revision it had here then. ``list_url`` is the list that named it, if one did."""
+
 signing_keys = Table(
     "signing_keys",
     metadata,

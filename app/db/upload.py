@@ -41,6 +41,7 @@ from . import parts, recording, tables
 from .conflicts import conflicts, problems
 from .database import Database
 from .locks import alone_with
+from .revision import Revision, revision_in
 from .rubrics import write_rubrics
 from .staging import DOCUMENT, STAGED, identifiers_of, source_of, stage
 from .statement import Statement
@@ -62,6 +63,8 @@ class Written(NamedTuple):
     """Whether no live document had this identifier before."""
     changes: Counter[tuple[str, str]]
     """How many entities of a kind were created, updated, revived or deleted."""
+    revision: Revision
+    """That of the package as it was written."""
 
     @property
     def changed(self) -> int:
@@ -114,7 +117,9 @@ async def _write_locked(
             progress(name)
             for row in await _run(connection, statement, {**values, "replaced": not created}):
                 changes[row["kind"], row["operation"]] += row["changed"]
-    return Written(created, changes)
+        revision = await revision_in(connection, package.document_identifier)
+        assert revision
+    return Written(created, changes, revision)
 
 
 async def _run(connection: Connection, statement: Statement, values: dict[str, Any]) -> list[Any]:

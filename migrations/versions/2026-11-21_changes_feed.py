@@ -1,4 +1,4 @@
-"""The changes as a feed, and the revision of each package."""
+"""The changes as a feed, the revision of each package, and where mirrors come from."""
 
 from __future__ import annotations
 
@@ -37,10 +37,22 @@ def upgrade() -> None:
         sa.Column("changed_at", MOMENT, server_default=NOW, nullable=False),
     )
     op.create_index("ix_revision_marks_scope", "revision_marks", ["scope"])
+    op.create_table(
+        "mirrors",
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("list_url", sa.Text()),
+        sa.Column("document_identifier", sa.Text(), nullable=False),
+        sa.Column("etag", sa.Text()),
+        sa.Column("last_modified", sa.Text()),
+        sa.Column("history", sa.Text(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("url", name="pk_mirrors"),
+    )
 
 
 def downgrade() -> None:
-    for name in ("revision_marks", "revisions", "feed_history"):
+    for name in ("mirrors", "revision_marks", "revisions", "feed_history"):
         op.drop_table(name)
     op.drop_index("ix_changes_transaction", "changes")
     op.drop_index("ix_changes_entity", "changes")
