@@ -1,0 +1,1 @@
+"""How fast the server is, beside the limits of what it stands on, measured in one run."""

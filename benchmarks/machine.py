@@ -1,0 +1,67 @@
+"""The machine and the software that figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from . import memory
+from .errors import BenchmarkError
+from .postgres import value
+
+PACKAGES = (
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "asyncpg",
+    "sqlalchemy",
+    "pydantic",
+    "orjson",
+)
+
+
+def description(postgres_url: str) -> list[tuple[str, str]]:
+    """What there is to know before believing a figure: rows (what, value)."""
+    held = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
+    extensions = value(postgres_url, "SELECT string_agg(name, ', ') FROM pg_available_extensions "
+                       "WHERE name IN ('pg_trgm')")
+    return [
+        ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("processor", f"{_processor()}, {os.cpu_count()} cores"),
+        ("memory", _memory()),
+        ("system", f"{platform.system()} {platform.release()}"),
+        ("Python", platform.python_version()),
+        (
+            "Postgres",
+            f"{value(postgres_url, 'SHOW server_version')}, "
+            f"fsync {value(postgres_url, 'SHOW fsync')}, {extensions or 'without pg_trgm'}",
+        ),
+        ("wrk", _wrk()),
+        ("case-server", f"{version('case-server')}, one worker, tokens checked, no access log"),
+        ("packages", held),
+    ]
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    found = info.exists() and re.search(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _memory() -> str:
+    try:
+        return f"{memory.total() / 2**30:.1f} GiB"
+    except BenchmarkError:
+        return "unknown"
+
+
+def _wrk() -> str:
+    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+    return (said.stdout + said.stderr).split("\n")[0].removeprefix("wrk ").split(" Copyright")[0]

@@ -1,0 +1,113 @@
+"""Servers as processes of their own: the one that is measured, and the bare ones it is held to."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from .errors import BenchmarkError
+from .limits import CONSTANT, DATABASE
+
+READY = re.compile(r"is ready at (\S+)")
+SECONDS_TO_START = 60
+CREDENTIALS = ("benchmark-client", "benchmark-secret")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running case-server."""
+
+    base_url: str
+    pid: int
+    headers: Mapping[str, str]
+    """What lets a request in."""
+    seconds_to_start: float
+
+
+@contextmanager
+def case_server(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
+    """``case-server serve`` on a free port, without its access log, as users start it."""
+    command = (sys.executable, "-m", "case_server", "serve", "--port", "0", "--no-access-log")
+    client = dict(zip(("CASE_CLIENT_ID", "CASE_CLIENT_SECRET"), CREDENTIALS, strict=True))
+    started = time.perf_counter()
+    with _process([*command, *arguments], log, client | settings) as process:
+        base_url = _announced(process, log)
+        seconds = time.perf_counter() - started
+        yield Server(base_url, process.pid, _authorisation(base_url), seconds)
+
+
+@contextmanager
+def limit_server(log: Path, database_url: str, constants: Path) -> Iterator[str]:
+    """The bare application of ``limits.py`` on a free port; its base URL."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.limits:app", "--port", str(port)]
+    command += ["--no-access-log", "--no-server-header", "--log-level", "warning"]
+    variables = {DATABASE: database_url, CONSTANT: str(constants)}
+    with _process(command, log, variables) as process:
+        _wait_for(port, process, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], log: Path, variables: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CASE_")}
+    with log.open("a") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[1],
+            env=kept | dict(variables),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+            if process.stdout:
+                process.stdout.close()
+
+
+def _announced(process: subprocess.Popen[str], log: Path) -> str:
+    """Where the server says it is."""
+    assert process.stdout
+    for line in process.stdout:
+        if found := READY.search(line):
+            return found[1]
+    raise BenchmarkError(f"the server did not start: {log.read_text()[-2000:]}")
+
+
+def _wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise BenchmarkError(f"the limit's server did not start: {log.read_text()[-2000:]}")
+
+
+def _authorisation(base_url: str) -> dict[str, str]:
+    form = {"grant_type": "client_credentials"}
+    answer = httpx.post(f"{base_url}/oauth2/token", data=form, auth=CREDENTIALS, timeout=30)
+    answer.raise_for_status()
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}

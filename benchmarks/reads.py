@@ -1,0 +1,102 @@
+"""Small reads: one item, an item with its associations, a page of documents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from . import data, wrk
+from .lab import PREFIX, SEED, Lab, items_of, reads
+from .client import Client
+from .plans import explained, statements_since
+from .postgres import pgbench
+from .processes import Server
+from .results import Row, rates
+
+AT_MOST = 10_000
+"""So many identifiers are varied among; more only cost the load generator memory."""
+
+
+def item(lab: Lab) -> Iterator[Row]:
+    """GET one item, beside the bare application, and in a server that holds many more."""
+    sizes, shown = lab.sizes, items_of(SEED, min(lab.sizes.items, AT_MOST))
+    share = -(-sizes.many // sizes.documents)
+    others = [
+        data.identifier_of(f"many{number}", f"item/{index}")
+        for number in range(sizes.documents)
+        for index in range(number * share, number * share + min(share, 10))
+    ]
+    with (
+        lab.serve(lab.framework()) as one,
+        lab.serve(lab.many()) as many,
+        lab.limit(lab.framework()) as bare,
+    ):
+        limit, measured, of_many = lab.rates(
+            wrk.Requests(bare, [f"/items/{identifier}" for identifier in shown]),
+            reads(one, [f"/CFItems/{identifier}" for identifier in shown]),
+            reads(many, [f"/CFItems/{identifier}" for identifier in others]),
+        )
+    yield rates("GET one item", limit, measured, 0.7)
+    yield rates(f"GET one item of {sizes.many:,}, beside of 1 framework", measured, of_many, 0.9)
+
+
+def associations(lab: Lab) -> Iterator[Row]:
+    """GET an item with its associations, beside the bare application and its two statements."""
+    shown = items_of(SEED, min(lab.sizes.items, AT_MOST))
+    with lab.serve(lab.framework()) as server, lab.limit(lab.framework()) as bare:
+        limit, measured = lab.rates(
+            wrk.Requests(bare, [f"/item-associations/{identifier}" for identifier in shown]),
+            reads(server, [f"/CFItemAssociations/{identifier}" for identifier in shown]),
+        )
+    yield rates("GET CFItemAssociations", limit, measured, 0.6)
+
+
+def documents(lab: Lab) -> Iterator[Row]:
+    """A page of 100 documents, filtered and sorted, beside its statement in pgbench."""
+    where = quote("title~'Mathematics'")
+    path = f"/CFDocuments?limit=100&sort=title&filter={where}"
+    name = lab.many()
+    statement = _own_statement(lab, name, path)
+    with lab.serve(name) as server:
+        load = reads(server, [path])
+        wrk.run(load, 1)
+        limit, measured = lab.interleaved(
+            lambda: pgbench(
+                lab.postgres.databases[name], statement, lab.folder, lab.seconds, clients=8
+            ),
+            lambda: wrk.run(load, lab.seconds).rate,
+        )
+    row = f"GET CFDocuments, 100 of {lab.sizes.documents:,}, filter and sort"
+    yield rates(row, limit, measured, 0.3)
+
+
+def _own_statement(lab: Lab, name: str, path: str) -> str:
+    """The statement that the server runs for a list, with its values in place."""
+    with explained(lab.postgres, name):
+        before = lab.postgres.log.stat().st_size
+        with lab.serve(name) as server, Client(server.base_url, server.headers) as client:
+            client.get(f"{PREFIX}{path}")
+        return statements_since(lab.postgres.log, before, "documents")[-1].literally()
+
+
+def workers(lab: Lab) -> Iterator[Row]:
+    """GET one item from two workers, beside one."""
+    paths = [f"/CFItems/{identifier}" for identifier in items_of(SEED, lab.sizes.items)[:AT_MOST]]
+    name = lab.framework()
+    with lab.serve(name) as one, lab.serve(name, "--workers", "2") as two:
+        _settle(two, paths)
+        single, double = lab.rates(reads(one, paths), reads(two, paths))
+    yield _two_beside_one(single, double)
+
+
+def _settle(server: Server, paths: list[str]) -> None:
+    """Let every worker start and learn the token."""
+    wrk.run(reads(server, paths), 2)
+
+
+def _two_beside_one(single: list[float], double: list[float]) -> Row:
+    row = rates("two workers, GET one item", single, double, 1.6)
+    if (os.cpu_count() or 1) >= 4:
+        return row
+    return Row(row.case, row.limit, row.measured, row.ratio, note="fewer than 4 cores: reported")

@@ -1,0 +1,74 @@
+"""PUT one item, over many connections: into one document, and into many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from . import data, loading, wrk
+from .lab import PREFIX, Lab, say
+from .postgres import execute, pgbench
+from .processes import Server
+from .results import Row, rates
+
+NAME = "writes"
+DOCUMENTS = 10
+TABLE = "limit_items"
+
+
+def writes(lab: Lab) -> Iterator[Row]:
+    """PUT one item, beside pgbench writing rows of the same size into a table like the server's."""
+    share = max(lab.sizes.items * 2 // 3, 100)
+    say(f"loading {share * DOCUMENTS:,} items to be written")
+    url = lab.postgres.database(NAME)
+    loading.load(url, DOCUMENTS, share * DOCUMENTS, "write")
+    execute(url, f"CREATE TABLE {TABLE} (LIKE items INCLUDING ALL)")
+    script = upsert(share)
+    with lab.serve(NAME) as server:
+        one, many = _puts(server, share, 1), _puts(server, share, DOCUMENTS)
+        for load in (one, many):
+            wrk.run(load, 1)
+        limit, of_one, of_many = lab.interleaved(
+            lambda: pgbench(url, script, lab.folder, lab.seconds, wrk.CONNECTIONS),
+            lambda: wrk.run(one, lab.seconds).rate,
+            lambda: wrk.run(many, lab.seconds).rate,
+        )
+    lab.postgres.drop(NAME)
+    yield rates("PUT one item, of many documents", limit, of_many, 0.4)
+    yield rates("PUT one item, of one document", limit, of_one, 0.4)
+    yield rates("PUT one item, of one document beside of many", of_many, of_one, 0.9)
+
+
+def _puts(server: Server, share: int, documents: int) -> wrk.Requests:
+    """As many items, of so many documents: what is locked is locked as often."""
+    lines = []
+    for number in range(documents):
+        seed = f"write{number}"
+        document = data.identifier_of(seed, "document")
+        for index in range(number * share, number * share + share // documents):
+            item = data.identifier_of(seed, f"item/{index}")
+            lines.append(f"{PREFIX}/CFItems/{item}\t{item}\t{document}")
+    headers = {**server.headers, "Content-Type": "application/json"}
+    body = orjson.dumps({"item": _body("ITEM", "DOCUMENT", "STAMP")}).decode()
+    return wrk.Requests(server.base_url, lines, headers, body)
+
+
+def _body(item: str, document: str, stamp: str) -> data.Body:
+    """An item with blanks where one differs from another."""
+    (body,) = data.stored_items("write0", range(1, 2))
+    body["CFDocumentURI"] = {**body["CFDocumentURI"], "identifier": document}
+    return {**body, "identifier": item, "notes": f"{body['notes']} {stamp}"}
+
+
+def upsert(share: int) -> str:
+    """What pgbench does over and over: insert or replace a row like that of an item."""
+    raw = orjson.dumps(_body("limit-ITEM", "limit", "STAMP")).decode().replace("'", "''")
+    body = raw.replace("ITEM", "' || :item::text || '").replace("STAMP", "' || :stamp::text || '")
+    return f"""\\set item random(1, {share})
+\\set stamp random(1, 1000000000)
+INSERT INTO {TABLE} (body, last_change_date_time, document_identifier) \
+VALUES (('{body}')::json, now(), 'limit') ON CONFLICT (identifier) DO UPDATE \
+SET body = excluded.body, last_change_date_time = excluded.last_change_date_time, \
+deleted_at = NULL;
+"""
