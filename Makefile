@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format lock clean
+.PHONY: help serve test bench lint format lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,13 +15,16 @@ serve: $(VENV)/installed ## Start the server (ARGS="--port 9000" passes flags)
 test: $(VENV)/installed ## Run the tests (ARGS="-k filter" passes flags)
 	@$(BIN)/pytest -n auto $(ARGS)
 
+bench: $(VENV)/installed ## Measure the speed (ARGS="--quick" passes flags, AGAINST=url adds a server)
+	@$(BIN)/python -m benchmarks $(ARGS) $(if $(AGAINST),--against $(AGAINST))
+
 # typing/ shows the rooms under their installed names to mypy, which does not follow import hooks.
 lint: $(VENV)/installed ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@rm -rf $(VENV)/typing && mkdir -p $(VENV)/typing/case_server
 	@ln -s $(CURDIR)/app/* $(CURDIR)/migrations $(VENV)/typing/case_server/
-	@$(BIN)/mypy $(VENV)/typing/case_server tests
+	@$(BIN)/mypy $(VENV)/typing/case_server tests benchmarks
 
 format: $(VENV)/installed ## Put the code into the house format
 	@$(BIN)/ruff check --fix-only .

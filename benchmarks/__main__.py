@@ -14,7 +14,7 @@ import click
 from case_server.db.embedded import embedded_postgres
 from case_server.errors import StartupError
 
-from . import filters, machine, packages, peers, reads, report, sdk, starting, uploads, wrk, writes
+from . import filters, machine, packages, peers, reads, report, sdk, starting, uploads, writes, wrk
 from .errors import BenchmarkError
 from .lab import FULL_ITEMS, QUICK_ITEMS, Lab, Sizes, say
 from .postgres import Postgres
@@ -46,7 +46,9 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 @click.option(
     "--only", multiple=True, type=click.Choice(list(CASES)), help="This case; may be repeated."
 )
-@click.option("--rounds", type=click.IntRange(1), help="Interleaved rounds.  [default: 3; quick: 1]")
+@click.option(
+    "--rounds", type=click.IntRange(1), help="Interleaved rounds.  [default: 3; quick: 1]"
+)
 @click.option(
     "--items",
     type=click.IntRange(20),
@@ -60,6 +62,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
     help="Where to keep the results.  [default: benchmarks/RESULTS.md, of a full run only]",
 )
 def main(
+    *,
     quick: bool,
     only: Sequence[str],
     rounds: int | None,
@@ -98,9 +101,9 @@ def main(
 
 
 def _measured(lab: Lab, names: Sequence[str], against: str | None) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for name in names:
-        say(name)
+        click.echo(f"{name}: {_meaning(CASES[name])}", err=True)
         rows += _rows(name, CASES[name](lab))
     if against:
         say(against)
@@ -110,10 +113,12 @@ def _measured(lab: Lab, names: Sequence[str], against: str | None) -> list[Row]:
 
 def _rows(name: str, case: Iterator[Row]) -> Iterator[Row]:
     """The rows of a case; what stops it is a row, so that the others are still measured."""
+    begun = time.monotonic()
     try:
         yield from case
     except BenchmarkError as error:
         yield failed(name, "an answer", str(error))
+    say(f"{name} took {time.monotonic() - begun:.0f} s")
 
 
 def _meaning(case: Case) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 from .errors import BenchmarkError
@@ -36,7 +37,7 @@ class Client:
         self._socket = socket.create_connection((self.address.hostname, port), timeout=120)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -49,17 +50,24 @@ class Client:
 
     def get(self, path: str, *, status: int | None = 200, **headers: str) -> Answer:
         """Ask for a path; names of headers are written with ``_`` for ``-``."""
-        return self.send("GET", path, status=status, **headers)
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.send("GET", path, status=status, headers=more)
 
     def put(self, path: str, body: bytes, *, status: int | None = None) -> Answer:
         """Send a body."""
         return self.send("PUT", path, body, status=status)
 
     def send(
-        self, method: str, path: str, body: bytes = b"", *, status: int | None, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        status: int | None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request. Raises ``BenchmarkError`` on another status than the one expected."""
-        given = {**self.headers, **{name.replace("_", "-"): one for name, one in headers.items()}}
+        given = {**self.headers, **(headers or {})}
         if body:
             given |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {one}" for name, one in given.items())]

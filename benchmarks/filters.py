@@ -73,8 +73,7 @@ def filters(lab: Lab) -> Iterator[Row]:
             took[search.title] = median(_answers(client, search))
     for search in wanted:
         ran = _explained(lab, search)
-        own = min(one.seconds for one in ran)
-        best = min([own, *_best(url, search)])
+        best = min([_own(ran), *_best(url, search)])
         yield _added(search, took[search.title], best, lab.sizes.million)
         yield _scanned(search, ran)
     lab.postgres.drop(NAME)
@@ -104,6 +103,14 @@ def _explained(lab: Lab, search: Search) -> list[Ran]:
         return statements_since(lab.postgres.log, before, "items")
 
 
+def _own(ran: list[Ran]) -> float:
+    """Postgres' time for one request of the server: its statements, each when it was fastest."""
+    fastest: dict[str, float] = {}
+    for one in ran:
+        fastest[one.sql] = min(one.seconds, fastest.get(one.sql, one.seconds))
+    return sum(fastest.values())
+
+
 def _best(url: str, search: Search) -> Iterator[float]:
     """A plain statement with the same answer, with and without scans of the whole table."""
     condition = f"{search.condition} AND deleted_at IS NULL"
@@ -120,7 +127,7 @@ def _added(search: Search, took: float, best: float, items: int) -> Row:
         f"GET CFItems of {items:,}, {search.title}",
         duration(best),
         duration(took),
-        f"+{added * 1000:.1f} ms",
+        f"{added * 1000:+.1f} ms",
         "<= +3 ms",
         added <= MOST_ADDED,
     )
@@ -128,7 +135,9 @@ def _added(search: Search, took: float, best: float, items: int) -> Row:
 
 def _scanned(search: Search, ran: list[Ran]) -> Row:
     scanned = any(one.scans("items") for one in ran)
-    steps = " < ".join(name for name, _ in ran[-1].nodes)
+    plans = {one.sql: " < ".join(name for name, _ in one.nodes) for one in ran}
     found = "sequential scan" if scanned else "index"
     case = f"... how {search.title} is found"
-    return Row(case, "", found, "", "no sequential scan", not scanned, note=steps)
+    return Row(
+        case, "", found, "", "no sequential scan", not scanned, note="; ".join(plans.values())
+    )

@@ -118,12 +118,14 @@ class Lab:
         """Requests a second of several loads, in interleaved rounds, once all are warm."""
         for load in loads:
             wrk.run(load, 1)
-        return self.interleaved(*((lambda one=load: wrk.run(one, self.seconds).rate) for load in loads))
+        return self.interleaved(
+            *((lambda one=load: wrk.run(one, self.seconds).rate) for load in loads)
+        )
 
 
 def say(what: str) -> None:
     """Tell whoever waits what is being done."""
-    click.echo(f"  {what} ...", err=True)
+    click.echo(f"  {what}", err=True)
 
 
 def timed(work: Callable[[], object]) -> float:

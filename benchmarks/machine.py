@@ -30,19 +30,17 @@ PACKAGES = (
 def description(postgres_url: str) -> list[tuple[str, str]]:
     """What there is to know before believing a figure: rows (what, value)."""
     held = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
-    extensions = value(postgres_url, "SELECT string_agg(name, ', ') FROM pg_available_extensions "
-                       "WHERE name IN ('pg_trgm')")
+    extension = value(
+        postgres_url, "SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'"
+    )
+    server, fsync = (value(postgres_url, f"SHOW {name}") for name in ("server_version", "fsync"))
     return [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("processor", f"{_processor()}, {os.cpu_count()} cores"),
         ("memory", _memory()),
         ("system", f"{platform.system()} {platform.release()}"),
         ("Python", platform.python_version()),
-        (
-            "Postgres",
-            f"{value(postgres_url, 'SHOW server_version')}, "
-            f"fsync {value(postgres_url, 'SHOW fsync')}, {extensions or 'without pg_trgm'}",
-        ),
+        ("Postgres", f"{server}, fsync {fsync}, {extension or 'without pg_trgm'}"),
         ("wrk", _wrk()),
         ("case-server", f"{version('case-server')}, one worker, tokens checked, no access log"),
         ("packages", held),

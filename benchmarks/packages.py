@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import median
 
 from . import data, memory, wrk
@@ -59,10 +60,12 @@ def _small_reads(lab: Lab, server: Server) -> Row:
     with Client(server.base_url, server.headers) as client:
         quiet, busy = lab.interleaved(
             lambda: wrk.run(load, lab.seconds, SMALL_CONNECTIONS).p99,
-            lambda: meanwhile(
-                lambda: wrk.run(load, lab.seconds, SMALL_CONNECTIONS),
-                lambda: _cold(client, package_path(SEED)),
-            ).p99,
+            lambda: (
+                meanwhile(
+                    lambda: wrk.run(load, lab.seconds, SMALL_CONNECTIONS),
+                    lambda: _cold(client, package_path(SEED)),
+                ).p99
+            ),
         )
     return times("p99 of small reads while packages are read cold", quiet, busy, P99)
 
@@ -70,10 +73,14 @@ def _small_reads(lab: Lab, server: Server) -> Row:
 def warm(lab: Lab) -> Iterator[Row]:
     """GET package again, compressed or not, beside constant bytes of the same size."""
     name = lab.framework()
-    with lab.serve(name) as server, lab.limit(name) as bare:
-        with Client(server.base_url, server.headers) as client, Client(bare) as limit:
-            for encoding in ENCODINGS:
-                yield _warm(lab, client, limit, encoding)
+    with (
+        lab.serve(name) as server,
+        lab.limit(name) as bare,
+        Client(server.base_url, server.headers) as client,
+        Client(bare) as limit,
+    ):
+        for encoding in ENCODINGS:
+            yield _warm(lab, client, limit, encoding)
 
 
 def _warm(lab: Lab, client: Client, limit: Client, encoding: str) -> Row:
@@ -98,7 +105,7 @@ def _warm(lab: Lab, client: Client, limit: Client, encoding: str) -> Row:
     bottom, taken = lab.interleaved(*measures, times=OFTEN)
     row = rates(title, [1 / one for one in bottom], [1 / one for one in taken], 0.8)
     size = megabytes(len(answer.body))
-    return Row(*(getattr(row, name) for name in row.__dataclass_fields__ if name != "note"), size)
+    return replace(row, note=f"{size} each")
 
 
 def unchanged(lab: Lab) -> Iterator[Row]:
@@ -125,11 +132,13 @@ def unchanged(lab: Lab) -> Iterator[Row]:
 def groups(lab: Lab) -> Iterator[Row]:
     """GET package as a tree, beside GET package, both cold."""
     path = package_path(SEED)
-    with lab.serve(lab.framework()) as server:
-        with Client(server.base_url, server.headers) as client:
-            whole, tree = lab.interleaved(
-                lambda: _cold(client, path).seconds,
-                lambda: _cold(client, f"{path}/groups").seconds,
-                times=2,
-            )
+    with (
+        lab.serve(lab.framework()) as server,
+        Client(server.base_url, server.headers) as client,
+    ):
+        whole, tree = lab.interleaved(
+            lambda: _cold(client, path).seconds,
+            lambda: _cold(client, f"{path}/groups").seconds,
+            times=2,
+        )
     yield times(f"GET groups of {lab.sizes.items:,}, beside GET package, cold", whole, tree, 1.5)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from statistics import median
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -46,11 +47,12 @@ class Peer:
 def peer(lab: Lab, base_url: str) -> Iterator[Row]:
     """The reads that make sense of any CASE server, beside the same reads of this one."""
     other = Peer(base_url)
-    documents = _listed(other.get("/CFDocuments?limit=1").json(), "CFDocuments")
+    documents = other.get("/CFDocuments?limit=1").json().get("CFDocuments")
     if not documents:
         raise BenchmarkError(f"{base_url} has no CFDocument to read: load a framework there first")
     document = _name(documents[0])
-    package = _unwrapped(other.get(f"/CFPackages/{document}").json(), "CFPackage")
+    package = other.get(f"/CFPackages/{document}").json()
+    package = package.get("CFPackage", package)
     items = [_name(item) for item in package.get("CFItems", [])][:AT_MOST]
     if not items:
         raise BenchmarkError(f"the package of {document} at {base_url} has no CFItems")
@@ -81,9 +83,7 @@ def _beside(lab: Lab, title: str, ours: wrk.Requests, theirs: wrk.Requests) -> R
     return Row(title, per_second(own), per_second(other), f"{other / own:.2f}", note=note)
 
 
-def _packages(
-    lab: Lab, base_url: str, headers: dict[str, str], other: Peer, document: str
-) -> Row:
+def _packages(lab: Lab, base_url: str, headers: dict[str, str], other: Peer, document: str) -> Row:
     with httpx.Client(base_url=base_url, headers=headers, timeout=120) as http:
         ours, theirs = lab.interleaved(
             lambda: _took(lambda: http.get(package_path(SEED))),
@@ -117,15 +117,5 @@ def _authorisation() -> dict[str, str]:
     return {"Authorization": f"Bearer {json.loads(answer.text)['access_token']}"}
 
 
-def _listed(body: dict[str, object], name: str) -> list[dict[str, object]]:
-    found = body.get(name, [])
-    assert isinstance(found, list)
-    return found
-
-
-def _unwrapped(body: dict[str, dict[str, object]], name: str) -> dict[str, object]:
-    return body.get(name, body)
-
-
-def _name(entity: dict[str, object]) -> str:
+def _name(entity: dict[str, Any]) -> str:
     return str(entity.get("identifier") or entity["sourcedId"])

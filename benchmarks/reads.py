@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import quote
 
 from . import data, wrk
-from .lab import PREFIX, SEED, Lab, items_of, reads
 from .client import Client
+from .lab import PREFIX, SEED, Lab, items_of, reads
 from .plans import explained, statements_since
 from .postgres import pgbench
-from .processes import Server
 from .results import Row, rates
 
 AT_MOST = 10_000
 """So many identifiers are varied among; more only cost the load generator memory."""
+CORES = 4
+"""With fewer, two workers, their Postgres and the load have no room beside each other."""
 
 
 def item(lab: Lab) -> Iterator[Row]:
@@ -85,18 +87,9 @@ def workers(lab: Lab) -> Iterator[Row]:
     paths = [f"/CFItems/{identifier}" for identifier in items_of(SEED, lab.sizes.items)[:AT_MOST]]
     name = lab.framework()
     with lab.serve(name) as one, lab.serve(name, "--workers", "2") as two:
-        _settle(two, paths)
+        wrk.run(reads(two, paths), 2)  # each worker opens its connections and learns the token
         single, double = lab.rates(reads(one, paths), reads(two, paths))
-    yield _two_beside_one(single, double)
-
-
-def _settle(server: Server, paths: list[str]) -> None:
-    """Let every worker start and learn the token."""
-    wrk.run(reads(server, paths), 2)
-
-
-def _two_beside_one(single: list[float], double: list[float]) -> Row:
     row = rates("two workers, GET one item", single, double, 1.6)
-    if (os.cpu_count() or 1) >= 4:
-        return row
-    return Row(row.case, row.limit, row.measured, row.ratio, note="fewer than 4 cores: reported")
+    if (os.cpu_count() or 1) < CORES:
+        row = replace(row, target="reported", met=None, note=f"fewer than {CORES} cores")
+    yield row

@@ -29,9 +29,7 @@ def rates(case: str, limit: Sequence[float], measured: Sequence[float], least: f
     )
 
 
-def times(
-    case: str, limit: Sequence[float], measured: Sequence[float], most: float | None
-) -> Row:
+def times(case: str, limit: Sequence[float], measured: Sequence[float], most: float | None) -> Row:
     """A row of seconds: the median must stay within ``most`` times the limit's median."""
     bottom, own = median(limit), median(measured)
     ratio = own / bottom if bottom else float("inf")

@@ -13,7 +13,7 @@ from case_server.db.embedded import embedded_postgres
 
 from . import memory
 from .client import Client
-from .lab import Lab, package_path, SEED, say, timed
+from .lab import SEED, Lab, package_path, say, timed
 from .processes import case_server
 from .results import Row, below, megabytes, times
 

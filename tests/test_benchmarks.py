@@ -1,0 +1,248 @@
+"""The benchmark: its data is valid, its figures are added up right, and one case runs for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from anyio import to_thread
+
+from benchmarks import data, filters, loading, plans, report, results, writes, wrk
+from benchmarks.client import Client
+from benchmarks.errors import BenchmarkError
+from case_server.case.package import read_package
+from case_server.db.database import dsn
+
+ROOT = Path(__file__).parents[1]
+
+SAID = """Running 1s test @ http://127.0.0.1:8000
+  1 threads and 32 connections
+measured {"requests": 3000, "microseconds": 1500000, "p50": 4000, "p99": 9000, \
+"refused": 0, "broken": 0}
+"""
+
+
+def test_generated_frameworks_are_valid_packages() -> None:
+    package = read_package(data.packed(30, "a"))
+    assert package.count("CFItem") == package.count("CFAssociation") == 30
+    assert package.document_identifier == data.identifier_of("a", "document")
+    other = read_package(data.packed(30, "b"))
+    shared = {row.identifier for row in package.rows} & {row.identifier for row in other.rows}
+    assert shared == {data.ITEM_TYPE["identifier"]}
+    assert data.packed(30, "a") == data.packed(30, "a")
+
+
+def test_generated_items_make_one_tree() -> None:
+    body = data.framework(100, "a")
+    parents = {
+        one["originNodeURI"]["identifier"]: one["destinationNodeURI"]["identifier"]
+        for one in body["CFAssociations"]
+    }
+    assert parents.keys() == {item["identifier"] for item in body["CFItems"]}
+    for node in parents:
+        above, steps = node, 0
+        while above in parents:
+            above, steps = parents[above], steps + 1
+        assert above == body["CFDocument"]["identifier"]
+        assert steps <= 4
+
+
+def test_generated_bodies_are_as_long_as_real_ones() -> None:
+    body = data.framework(100, "a")
+    assert 600 < len(json.dumps(body)) / 200 < 1200
+
+
+def test_searched_words_are_rare() -> None:
+    found = [
+        index
+        for index in range(0, 3 * data.RARITY, 100)
+        if data.RARE in data.item("a", index)["fullStatement"]
+    ]
+    assert found == [10_000, 30_000, 50_000]
+
+
+async def test_loaded_items_are_what_the_server_stores(database_url: str, clean: None) -> None:
+    await to_thread.run_sync(loading.load, database_url, 2, 20, "x")
+    connection = await asyncpg.connect(dsn(database_url))
+    stored = await connection.fetch("SELECT identifier, body FROM items ORDER BY ordinal")
+    await connection.close()
+    uploaded = {
+        row.identifier: json.loads(row.body)
+        for row in read_package(data.packed(10, "x0")).rows
+        if row.kind == "CFItem"
+    }
+    assert len(stored) == 20
+    assert {row["identifier"]: json.loads(row["body"]) for row in stored[:10]} == uploaded
+
+
+def test_search_finds_a_code_that_is_there() -> None:
+    exact = filters.searches(1000)[0]
+    codes = [data.node_of("million7", index).title for index in range(70, 80)]
+    assert any(f"'{code.lower()}'" in exact.condition for code in codes)
+
+
+def test_wrk_output() -> None:
+    load = wrk.parse(SAID)
+    assert load == wrk.Load(requests=3000, seconds=1.5, p50=0.004, p99=0.009)
+    assert load.rate == 2000
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("unable to connect", "said nothing"),
+        (SAID.replace('"refused": 0', '"refused": 7'), "7 were refused"),
+        (SAID.replace('"broken": 0', '"broken": 2'), "2 broke"),
+        (SAID.replace("3000", "0"), "of 0 requests"),
+    ],
+)
+def test_load_that_measures_nothing_is_refused(said: str, problem: str) -> None:
+    with pytest.raises(BenchmarkError, match=problem):
+        wrk.parse(said)
+
+
+def test_rows_compare_medians_with_their_target() -> None:
+    row = results.rates("a", [1000, 10, 1200], [700, 699, 900_000], 0.7)
+    assert (row.limit, row.measured, row.ratio, row.met) == ("1,000/s", "700/s", "0.70", True)
+    assert results.rates("a", [1000], [699], 0.7).met is False
+    row = results.times("a", [0.1, 0.1, 9], [0.15, 0.2, 0.01], 1.6)
+    assert (row.limit, row.measured, row.ratio, row.met) == ("100.0 ms", "150.0 ms", "1.50x", True)
+    assert results.times("a", [0.1], [0.17], 1.6).met is False
+    assert results.times("a", [1], [5], None).met is None
+    assert results.below("a", 24.9e6, 25e6, results.megabytes).met is True
+    assert results.below("a", 25e6, 25e6, results.megabytes).met is False
+
+
+def test_table_lines_up_and_says_what_is_met() -> None:
+    rows = [
+        results.rates("GET", [100], [90], 0.7),
+        results.failed("zstd", ">= 0.8", "no such encoding"),
+        results.unmeasured("sdk", "not here"),
+    ]
+    told = report.table(rows)
+    assert len({len(line) for line in told.splitlines()}) == 1
+    assert re.search(r"^\| GET +\| 100/s +\| 90/s +\| 0.90 +\| >= 0.7 +\| yes", told, re.MULTILINE)
+    assert re.search(r"^\| zstd .*\| \*\*no\*\*", told, re.MULTILINE)
+    assert report.summary(rows) == "1 of 2 targets met"
+    assert report.remarks(rows) == "* zstd: no such encoding\n* sdk: not here"
+    whole = report.document(rows, [("date", "today")], "make bench", [("item", "a limit")])
+    for part in (told, "no such encoding", "| date | today |", "`make bench`", "a limit"):
+        assert part in whole
+
+
+def test_plans_are_read_from_the_log_of_postgres() -> None:
+    plan = {
+        "Query Text": "SELECT $2 FROM items WHERE a = $1::text",
+        "Query Parameters": "$1 = 'it''s', $2 = '10'",
+        "Plan": {"Node Type": "Limit", "Plans": [_scan("Seq Scan"), _scan("Index Scan")]},
+    }
+    shown = json.dumps(plan, indent=2).replace("\n", "\n\t")
+    log = f"x LOG:  starting\nx LOG:  duration: 12.500 ms  plan:\n\t{shown}\nx LOG:  done\n"
+    (ran,) = plans.parse(log)
+    assert ran.seconds == 0.0125
+    assert ran.literally() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
+    assert ran.scans("items")
+    assert not ran.scans("documents")
+
+
+def _scan(kind: str) -> dict[str, str]:
+    return {"Node Type": kind, "Relation Name": "items"}
+
+
+def test_pgbench_writes_what_the_server_is_sent() -> None:
+    script = writes.upsert(100)
+    assert "' || :item::text || '" in script
+    (sent,) = data.stored_items("write0", range(1, 2))
+    assert abs(len(script) - len(json.dumps(sent, separators=(",", ":")))) < 500
+
+
+@pytest.fixture
+def wrk_installed() -> None:
+    if not shutil.which("wrk"):
+        pytest.skip("wrk is not installed: apt-get install wrk")
+
+
+def run(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({"PATH": path} if path is not None else {})
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_one_case_runs(wrk_installed: None, tmp_path: Path) -> None:
+    kept = tmp_path / "results.md"
+    ran = run("--quick", "--only", "associations", "--items", "30", "--output", str(kept))
+    assert ran.returncode == 0, ran.stderr
+    assert "| GET CFItemAssociations" in ran.stdout
+    assert "| processor |" in kept.read_text()
+
+
+def test_without_wrk_it_says_what_to_install(tmp_path: Path) -> None:
+    ran = run("--quick", path=str(tmp_path))
+    assert ran.returncode == 2
+    assert "apt-get install wrk" in ran.stderr
+
+
+ANSWERS = {
+    "of a length": [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n", b"ETag: x\r\n\r\nab", b"cd"],
+    "in chunks": [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n",
+        b"0\r",
+        b"\n\r\n",
+    ],
+    "without a body": [b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"],
+}
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that sends the pieces of one answer, with pauses, to whoever asks."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                for _ in range(2):
+                    connection.recv(4096)
+                    for piece in request.param:
+                        connection.sendall(piece)
+                        time.sleep(0.02)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize("server", ANSWERS.values(), ids=ANSWERS, indirect=True)
+def test_client_times_whole_answers(server: str) -> None:
+    with Client(server) as client:
+        first, second = (client.get("/", status=None, If_None_Match="x") for _ in range(2))
+    assert (first.status, first.body) == (second.status, second.body)
+    assert first.first_byte < first.seconds or first.status == 304
+    assert first.status == 304 or b"abcd" in first.body
+
+
+@pytest.mark.parametrize("server", [ANSWERS["of a length"]], indirect=True)
+def test_client_refuses_another_status(server: str) -> None:
+    with Client(server) as client:
+        with pytest.raises(BenchmarkError, match="GET / was answered 200: abcd"):
+            client.get("/", status=304)
+        client.get("/")
