@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import asyncpg
 import click
+import httpx
 
 from case_server.db.embedded import embedded_postgres
 from case_server.errors import StartupError
@@ -38,6 +40,9 @@ CASES: dict[str, Case] = {
     "workers": reads.workers,
     "sdk": sdk.sdk,
 }
+STOPPING = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)
+"""What ends one case, while the others are still measured."""
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -94,7 +99,8 @@ def main(
     click.echo(f"{report.table(rows)}\n\n{report.remarks(rows)}\n\n{report.summary(rows)}")
     kept = output or (None if quick or only or items else RESULTS)
     if kept:
-        command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+        flags = shlex.join(sys.argv[1:])
+        command = f'make bench ARGS="{flags}"' if flags else "make bench"
         limits = [(name, _meaning(CASES[name])) for name in only or CASES]
         kept.write_text(report.document(rows, facts, command, limits))
         click.echo(f"kept in {kept}", err=True)
@@ -116,8 +122,8 @@ def _rows(name: str, case: Iterator[Row]) -> Iterator[Row]:
     begun = time.monotonic()
     try:
         yield from case
-    except BenchmarkError as error:
-        yield failed(name, "an answer", str(error))
+    except STOPPING as error:
+        yield failed(name, "an answer", f"{type(error).__name__}: {error}")
     say(f"{name} took {time.monotonic() - begun:.0f} s")
 
 

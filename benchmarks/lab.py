@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,6 +61,8 @@ class Lab:
     rounds: int
     seconds: float
     """How long one round of load lasts."""
+    filled: set[str] = field(default_factory=set)
+    """Databases that hold what they are for."""
 
     def log(self) -> Path:
         """Where servers write what goes wrong."""
@@ -88,21 +90,30 @@ class Lab:
     def framework(self) -> str:
         """A database with one framework, and a small one, both uploaded as clients do."""
         name = "framework"
-        if name not in self.postgres.databases:
+        if self._to_be_filled(name):
             say(f"uploading a framework of {self.sizes.items:,} items")
             with self.serve(name) as server, Client(server.base_url, server.headers) as client:
                 for seed, items in ((SMALL, 20), (SEED, self.sizes.items)):
                     post(client, data.packed(items, seed))
+            self.filled.add(name)
         return name
 
     def many(self) -> str:
         """A database with many frameworks."""
         name = "many"
-        if name not in self.postgres.databases:
+        if self._to_be_filled(name):
             say(f"loading {self.sizes.many:,} items in {self.sizes.documents:,} documents")
             url = self.postgres.database(name)
             loading.load(url, self.sizes.documents, self.sizes.many, "many")
+            self.filled.add(name)
         return name
+
+    def _to_be_filled(self, name: str) -> bool:
+        """Whether a database is not filled yet; one that was filled by half is gone."""
+        if name in self.filled:
+            return False
+        self.postgres.drop(name)
+        return True
 
     def interleaved(
         self, *measures: Callable[[], Measured], times: int = 1

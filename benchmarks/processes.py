@@ -80,7 +80,10 @@ def _process(
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
             if process.stdout:
                 process.stdout.close()
 
