@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from .errors import BenchmarkError
 
 LAST_CHUNK = b"\r\n0\r\n\r\n"
+IDLE = 2.0
+"""Seconds after which a connection is made anew: servers close what nobody uses."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,13 @@ class Client:
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self.address = urlsplit(base_url)
         self.headers = {"Host": self.address.netloc, **(headers or {})}
+        self._connect()
+
+    def _connect(self) -> None:
         port = self.address.port or 80
         self._socket = socket.create_connection((self.address.hostname, port), timeout=120)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +85,9 @@ class Client:
         return answer
 
     def _exchange(self, request: bytes) -> Answer:
+        if time.monotonic() - self._used > IDLE:
+            self._socket.close()
+            self._connect()
         started = time.perf_counter()
         self._socket.sendall(request)
         received = bytearray(self._receive())
@@ -97,6 +106,7 @@ class Client:
             size += len(pieces[-1])
             tail = (tail + pieces[-1])[-8:]
         seconds = time.perf_counter() - started
+        self._used = time.monotonic()
         return Answer(status, headers, b"".join(pieces), first_byte, seconds)
 
     def _receive(self) -> bytes:

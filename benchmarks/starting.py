@@ -7,12 +7,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from case_server.db.embedded import embedded_postgres
 
 from . import memory
 from .client import Client
+from .errors import BenchmarkError
 from .lab import SEED, Lab, package_path, say, timed
 from .processes import case_server
 from .results import Row, below, megabytes, times
@@ -61,14 +63,20 @@ def worked(lab: Lab) -> Iterator[Row]:
     with lab.serve(lab.framework()) as server:
         yield below("memory, idle", memory.resident(server.pid), IDLE, megabytes)
 
-        def read(_: int) -> None:
+        def read(_: int) -> str:
             with Client(server.base_url, server.headers) as client:
-                client.get(package_path(SEED), Accept_Encoding="gzip")
+                try:
+                    client.get(package_path(SEED), Accept_Encoding="gzip")
+                except BenchmarkError as error:
+                    return str(error)
+            return ""
 
         with ThreadPoolExecutor(READERS) as readers:
-            list(readers.map(read, range(READERS)))
-        after = memory.resident(server.pid)
-        row = below(f"memory, after {READERS} packages at once", after, WORKED, megabytes)
-        yield row
-        highest = memory.peak(server.pid)
-        yield Row(f"memory, the most while {READERS} packages were read", "", megabytes(highest))
+            refusals = [refusal for refusal in readers.map(read, range(READERS)) if refusal]
+        after, highest = memory.resident(server.pid), memory.peak(server.pid)
+    row = below(f"memory, after {READERS} packages at once", after, WORKED, megabytes)
+    if refusals:
+        note = f"{len(refusals)} of {READERS} were refused: {refusals[0][:250]}"
+        row = replace(row, met=False, note=note)
+    yield row
+    yield Row(f"memory, the most while {READERS} packages were read", "", megabytes(highest))
