@@ -15,7 +15,7 @@ import orjson
 
 from . import data, loading, wrk
 from .client import Client
-from .postgres import Postgres
+from .postgres import Postgres, execute
 from .processes import Server, case_server, limit_server
 
 Measured = TypeVar("Measured")
@@ -95,6 +95,8 @@ class Lab:
             with self.serve(name) as server, Client(server.base_url, server.headers) as client:
                 for seed, items in ((SMALL, 20), (SEED, self.sizes.items)):
                     post(client, data.packed(items, seed))
+            # As Postgres does by itself, but at a moment that nobody knows.
+            execute(self.postgres.databases[name], "VACUUM ANALYZE")
             self.filled.add(name)
         return name
 
