@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from pydantic_core import to_json
@@ -121,11 +122,20 @@ def _rubric_rows(rubric: CFRubric) -> Iterator[Row]:
 
 def row(kind: str, entity: Entity, parent: str | None = None) -> Row:
     """An entity as a row, without the entities it contains."""
-    own = {name for name in CHILDREN if getattr(entity, name, None)}
-    # No link at all is a field left out, not one that is null.
-    own |= {name for name in KEYWORDS if getattr(entity, name, None) == []}
-    body = entity.model_dump_json(exclude_none=True, exclude=own)
+    own = set()
+    for name in _left_out(type(entity)):
+        value = getattr(entity, name)
+        # No link at all is a field left out, not one that is null.
+        if value if name in CHILDREN else value == []:
+            own.add(name)
+    body = entity.model_dump_json(exclude_none=True, exclude=own or None)
     return Row(kind, entity.identifier, body, entity.lastChangeDateTime, parent=parent)
+
+
+@cache
+def _left_out(kind: type[Entity]) -> tuple[str, ...]:
+    """The fields of a class that may have to be left out of its body."""
+    return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in kind.model_fields)
 
 
 def item_row(item: CFPckgItem) -> Row:

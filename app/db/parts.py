@@ -138,10 +138,16 @@ def links(source: FromClause, reference: Reference) -> Select[Any]:
 def register(source: FromClause, reference: Reference) -> Insert:
     """Definitions not known yet, made from the links to them; known ones stay as they are.
 
-    One that was deleted is back.
+    One that was deleted is back. Those that are known are left alone, not even locked: all the
+    items of a framework may be of one type.
     """
     linked = links(source, reference).subquery("linked")
+    table = reference.definitions
     identifier = word(linked.c.link, "identifier")
+    known = table.alias("known")
+    is_known = exists(literal_column("1")).where(
+        known.c.identifier == identifier, known.c.deleted_at.is_(None)
+    )
     body = func.json_build_object(
         *("identifier", identifier, "uri", word(linked.c.link, "uri")),
         *("lastChangeDateTime", now(), "title", word(linked.c.link, "title")),
@@ -149,8 +155,7 @@ def register(source: FromClause, reference: Reference) -> Insert:
     )
     # In one order for all writers, so that two of them never wait for each other.
     rows = select(body, func.now()).ext(distinct_on(identifier)).order_by(identifier)
-    table = reference.definitions
-    fresh = insert(table).from_select(["body", "last_change_date_time"], rows)
+    fresh = insert(table).from_select(["body", "last_change_date_time"], rows.where(~is_known))
     return fresh.on_conflict_do_update(
         index_elements=[table.c.identifier],
         set_={"deleted_at": null()},
@@ -164,6 +169,11 @@ def link(source: FromClause, reference: Reference, table: Table) -> Insert:
     pairs = select(linked.c.owner, word(linked.c.link, "identifier")).distinct()
     names = [column.name for column in table.c]
     return insert(table).from_select(names, pairs).on_conflict_do_nothing()
+
+
+def unlink_all(owner: ColumnElement[str], table: Table) -> Delete:
+    """The pairs of an owner that links to nothing any more."""
+    return delete(table).where(next(iter(table.c)) == owner)
 
 
 def unlink(source: FromClause, reference: Reference, table: Table) -> Delete:

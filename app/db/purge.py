@@ -141,7 +141,9 @@ def _remove(resource: Resource) -> Statement:
     change = _of(table, "identifier", resource)
     gone = change.returning(literal(recording.DELETE).label("operation")).cte("gone")
     moved = recording.mark(
-        select(literal(tables.NODES)).select_from(gone).where(recording.happened(gone))
+        select(literal(tables.NODES).label("scope"))
+        .select_from(gone)
+        .where(recording.happened(gone))
     )
     return recording.counted(gone, resource.name, moved)
 

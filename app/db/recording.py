@@ -5,7 +5,6 @@ Both are written by the statement that writes the entity, so that they are there
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -23,9 +22,10 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
+    true,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, array, insert
 
 from ..case.resources import DOCUMENTS, ITEMS, Resource
 from . import tables
@@ -80,34 +80,34 @@ def record(*what: Select[Any]) -> CTE:
     return insert(tables.changes).from_select(names, rows).cte("recorded")
 
 
-def scopes(
-    done: FromClause, kind: str, document: ColumnElement[Any] | None
-) -> Iterable[Select[Any]]:
+def scopes(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> Select[Any]:
     """The scopes whose revision moves when this was done to entities of a kind."""
-    new = done.c.operation == literal_column(f"'{CREATE}'")
     if document is None:
         # Nothing can refer yet to a definition that is new.
-        yield select(literal(tables.SHARED)).select_from(done).where(~new)
-    else:
-        yield select(document).select_from(done)
+        moved = done.c.operation != literal_column(f"'{CREATE}'")
+        return select(literal(tables.SHARED).label("scope")).select_from(done).where(moved)
+    each: list[ColumnElement[Any]] = [document]
     if "previous" in done.c:
-        yield select(done.c.previous)
+        each.append(func.nullif(done.c.previous, document))
     if kind in NODE_KINDS:
         came_or_went = done.c.operation != literal_column(f"'{UPDATE}'")
-        yield select(literal(tables.NODES)).select_from(done).where(came_or_went)
+        each.append(case((came_or_went, literal_column(f"'{tables.NODES}'"))))
+    several = func.unnest(array(each)).table_valued("scope").render_derived("moved").lateral()
+    return select(several.c.scope).select_from(done.join(several, true()))
 
 
-def mark(*moved: Select[Any]) -> CTE:
-    """The revisions of these scopes, moved on by one."""
-    every = union_all(*(select(one.subquery().c[0].label("scope")) for one in moved)).subquery()
-    rows = select(every.c.scope).where(every.c.scope.is_not(None)).distinct()
-    return insert(tables.revision_marks).from_select(["scope"], rows).cte("marked")
+def mark(*moved: Select[Any], once: bool = True) -> CTE:
+    """The revisions of these scopes, moved on: by one, or, where that is cheaper, by more."""
+    every = (union_all(*moved) if len(moved) > 1 else moved[0]).subquery("every")
+    rows = select(every.c.scope).where(every.c.scope.is_not(None))
+    fresh = insert(tables.revision_marks)
+    return fresh.from_select(["scope"], rows.distinct() if once else rows).cte("marked")
 
 
 def all_of(done: CTE, resource: Resource, document: ColumnElement[Any] | None) -> tuple[CTE, CTE]:
     """Record what was done to entities of one kind, and move the revisions it touches."""
     kind = resource.name
-    return record(entries(done, kind, document)), mark(*scopes(done, kind, document))
+    return record(entries(done, kind, document)), mark(scopes(done, kind, document))
 
 
 def counted(done: CTE, kind: str, *ctes: CTE) -> Statement:

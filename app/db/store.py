@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from ..case.package import item_row, row
+from ..case.package import Row, item_row, row
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ..errors import Conflict, InvalidData, NotFound, Problem
 from . import parts, recording, tables
@@ -39,7 +39,7 @@ from .visible import associations_of_item, known_nodes, live, one
 if TYPE_CHECKING:
     import asyncpg
 
-    from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType
+    from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
 
 
 async def get(database: Database, resource: Resource, identifier: str) -> list[str]:
@@ -69,7 +69,9 @@ async def nodes(database: Database, identifiers: set[str]) -> dict[str, str]:
 async def put_document(database: Database, document: CFDocument, under: str = "") -> None:
     """Create or replace a document, and with it its package; ``under`` as in ``put_item``."""
     package = document.CFPackageURI.identifier
-    holder = await _put(database, DOCUMENTS, row(DOCUMENTS.name, document), package=package)
+    holder = await _put(
+        database, DOCUMENTS, document, row(DOCUMENTS.name, document), package=package
+    )
     if holder["claimed_by"]:
         message = f"{package!r} or its document names the package of {holder['claimed_by']!r}"
         problem = Problem(path=f"{under}CFPackageURI.identifier", message=message)
@@ -79,7 +81,7 @@ async def put_document(database: Database, document: CFDocument, under: str = ""
 async def put_item(database: Database, item: CFItem, under: str = "") -> None:
     """Create or replace an item of a live document; ``under`` prefixes the paths of problems."""
     document = item.CFDocumentURI.identifier
-    found = await _put(database, ITEMS, item_row(item), document_identifier=document)
+    found = await _put(database, ITEMS, item, item_row(item), document_identifier=document)
     if not found["document_known"]:
         raise InvalidData(
             f"no document has the identifier {document!r}: create it first",
@@ -89,7 +91,7 @@ async def put_item(database: Database, item: CFItem, under: str = "") -> None:
 
 async def put_item_type(database: Database, item_type: CFItemType, under: str = "") -> None:  # noqa: ARG001  all puts are called alike
     """Create or replace an item type, which refers to nothing that could be missing."""
-    await _put(database, ITEM_TYPES, row(ITEM_TYPES.name, item_type))
+    await _put(database, ITEM_TYPES, item_type, row(ITEM_TYPES.name, item_type))
 
 
 async def put_association(database: Database, association: CFAssociation, under: str = "") -> None:
@@ -98,6 +100,7 @@ async def put_association(database: Database, association: CFAssociation, under:
     found = await _put(
         database,
         ASSOCIATIONS,
+        association,
         row(ASSOCIATIONS.name, association),
         document_identifier=document,
     )
@@ -131,12 +134,14 @@ async def delete_association(database: Database, identifier: str) -> None:
 
 
 async def _put(
-    database: Database, resource: Resource, entity: Any, **values: Any
+    database: Database, resource: Resource, entity: Entity, stored: Row, **values: Any
 ) -> asyncpg.Record:
-    statement = PUTS[resource.name]()
-    values["body"] = entity.body
-    values["last_change_date_time"] = entity.last_change_date_time
-    values["keywords"] = entity.keywords
+    fields = (reference.field for reference in parts.REFERENCES.get(resource.name, ()))
+    present = frozenset(field for field in fields if getattr(entity, field))
+    statement = PUTS[resource.name](present)
+    values["body"] = stored.body
+    values["last_change_date_time"] = stored.last_change_date_time
+    values["keywords"] = stored.keywords
     arguments = statement.arguments(values)
     found = await database.write(lambda connection: connection.fetchrow(statement.sql, *arguments))
     assert found is not None
@@ -156,38 +161,54 @@ def _given(*more: BindParameter[Any]) -> CTE:
 
 
 def _write(
-    resource: Resource, source: FromClause, *columns: str, document: Any = None
+    resource: Resource,
+    source: FromClause,
+    *columns: str,
+    document: Any = None,
+    present: frozenset[str] = frozenset(),
 ) -> list[CTE]:
-    """Everything a put does with the row it was given."""
+    """Everything a put does with the row it was given, whose ``present`` fields hold links."""
     table = parts.table_of(resource)
     write = parts.upsert(source, table, "last_change_date_time", *columns)
     done = recording.written(write, table)
     recorded = [recording.entries(done, resource.name, document)]
-    moved = [*recording.scopes(done, resource.name, document)]
+    moved = [recording.scopes(done, resource.name, document)]
     ctes: list[CTE] = []
     for reference in parts.REFERENCES.get(resource.name, ()):
-        name = reference.resource.table
-        fresh = recording.written(parts.register(source, reference), reference.definitions)
-        recorded.append(recording.entries(fresh, reference.resource.name, None))
-        if reference.links is not None:
-            pairs = reference.links
+        name, pairs = reference.resource.table, reference.links
+        if reference.field in present:
+            fresh = recording.written(parts.register(source, reference), reference.definitions)
+            recorded.append(recording.entries(fresh, reference.resource.name, None))
+        if pairs is None:
+            continue
+        if reference.field in present:
             linked = parts.link(source, reference, pairs)
             # They may be more than the body says.
             added = linked.returning(literal_column("1")).cte(f"linked_{name}")
-            moved.append(select(document).where(recording.happened(added)))
-            if not reference.additive:
-                ctes.append(parts.unlink(source, reference, pairs).cte(f"unlinked_{name}"))
-    return [recording.record(*recorded), recording.mark(*moved), *ctes]
+            moved.append(select(document.label("scope")).where(recording.happened(added)))
+        if not reference.additive:
+            # An item that links to no subject, as most do, needs no comparing.
+            gone = (
+                parts.unlink(source, reference, pairs)
+                if reference.field in present
+                else parts.unlink_all(IDENTIFIER, pairs)
+            )
+            ctes.append(gone.cte(f"unlinked_{name}"))
+    return [recording.record(*recorded), recording.mark(*moved, once=False), *ctes]
+
+
+IDENTIFIER = parts.word(bindparam("body", type_=JSON), "identifier")
+"""Of the entity that is put."""
 
 
 @cache
-def _put_item_type() -> Statement:
+def _put_item_type(_: frozenset[str]) -> Statement:
     given = _given()
     return Statement(select(literal_column("1")).add_cte(*_write(ITEM_TYPES, given)))
 
 
 @cache
-def _put_document() -> Statement:
+def _put_document(present: frozenset[str]) -> Statement:
     package = bindparam("package", type_=Text)
     given = _given(package)
     identifier = parts.word(given.c.body, "identifier")
@@ -210,23 +231,22 @@ def _put_document() -> Statement:
         set_={"identifier": born.excluded.identifier},
         where=tables.packages.c.identifier != born.excluded.identifier,
     )
-    document = parts.word(bindparam("body", type_=JSON), "identifier")
-    ctes = [*_write(DOCUMENTS, source, document=document), born.cte("born")]
+    ctes = [*_write(DOCUMENTS, source, document=IDENTIFIER, present=present), born.cte("born")]
     return Statement(select(claimed_by.label("claimed_by")).select_from(given).add_cte(*ctes))
 
 
 @cache
-def _put_item() -> Statement:
+def _put_item(present: frozenset[str]) -> Statement:
     document = bindparam("document_identifier", type_=Text)
     given = _given(document)
     known = _live_exists(tables.documents, given.c.document_identifier)
     source = select(given).where(known).cte("source")
-    ctes = _write(ITEMS, source, "document_identifier", document=document)
+    ctes = _write(ITEMS, source, "document_identifier", document=document, present=present)
     return Statement(select(known.label("document_known")).select_from(given).add_cte(*ctes))
 
 
 @cache
-def _put_association() -> Statement:
+def _put_association(present: frozenset[str]) -> Statement:
     document = bindparam("document_identifier", type_=Text)
     given = _given(document)
     ends = ("originNodeURI", "destinationNodeURI")
@@ -250,7 +270,7 @@ def _put_association() -> Statement:
     checks = [checked.c[name] for name in (*ends, "document_known")]
     source = select(checked).where(*checks, checked.c.holder.is_(None)).cte("source")
     home = select(checked.c.document_identifier).scalar_subquery()
-    ctes = _write(ASSOCIATIONS, source, "document_identifier", document=home)
+    ctes = _write(ASSOCIATIONS, source, "document_identifier", document=home, present=present)
     return Statement(select(*checks, checked.c.holder).add_cte(*ctes))
 
 

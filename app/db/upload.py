@@ -198,7 +198,7 @@ def _register(fresh: Insert, reference: parts.Reference) -> Statement:
 def _link(fresh: Insert) -> Statement:
     """Links that are added; they may be more than the body says, so they move the revision."""
     linked = fresh.returning(literal_column("1")).cte("linked")
-    moved = recording.mark(select(DOCUMENT).where(recording.happened(linked)))
+    moved = recording.mark(select(DOCUMENT.label("scope")).where(recording.happened(linked)))
     return Statement(select(literal_column("1")).where(false()).add_cte(moved))
 
 
