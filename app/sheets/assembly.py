@@ -1,0 +1,207 @@
+"""Rows put together to a package: names for what has none, the hierarchy, and what lies nested."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from ..case.types import timestamp
+from ..errors import Problem
+from ..repair.dialects import urn
+from ..repair.shapes import shapes
+from .columns import (
+    ASSOCIATION,
+    CRITERION,
+    DEFINED,
+    DOCUMENT,
+    ITEM,
+    LEVEL,
+    PACKAGE,
+    RUBRIC,
+    Layout,
+    layout_of,
+)
+from .hierarchy import ENDS, Tree, name_items
+from .rows import Grid, Json, Place, Row, Rows
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a person says of a framework beside its file; it counts more than what the file says."""
+
+    title: str | None = None
+    creator: str | None = None
+    identifier: str | None = None
+    changed: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When what says no time of change was changed: a file's own time, where there is one."""
+
+
+class Assembly:
+    """A package that grids say, the places of its entities, and what is wrong with the rows."""
+
+    def __init__(self, grids: Iterable[Grid], defaults: Defaults) -> None:
+        self.problems: list[Problem] = []
+        self.left_out: list[str] = []
+        """Sheets that are not read."""
+        self.places: dict[str, Place] = {}
+        self._defaults = defaults
+        self._rows: dict[Layout, list[Row]] = defaultdict(list)
+        for grid, layout in self._tables(list(grids)):
+            for row in Rows(grid, layout, self.problems):
+                self._rows[row.layout].append(row)
+        self.package = self._package()
+
+    def _tables(self, grids: list[Grid]) -> Iterator[tuple[Grid, Layout | None]]:
+        """The sheets that are read; the first one holds items where none has a name of ours."""
+        named = [(grid, layout_of(grid.name) if grid.name else None) for grid in grids]
+        if any(layout for _, layout in named):
+            self.left_out = [
+                grid.name
+                for grid, layout in named
+                if not layout and grid.name and grid.name != HELP
+            ]
+            yield from ((grid, layout) for grid, layout in named if layout)
+        else:
+            yield from named[:1]
+            self.left_out = [grid.name for grid in grids[1:] if grid.name]
+
+    def _package(self) -> Json:
+        document = self._document()
+        items, stated = self._rows[ITEM], self._rows[ASSOCIATION]
+        space = uuid5(NAMESPACE_URL, document["identifier"])
+        for rows in self._rows.values():
+            self._drop_odd_names(rows)
+        name_items(items, space)
+        for row in items:
+            _complete(row.entity, ITEM, document)
+        tree = Tree(space, document, items, stated, self.problems)
+        associations = tree.associations()
+        for row in associations:
+            _complete(row.entity, ASSOCIATION, document)
+        definitions = {layout.sheet: self._defined(layout, space, document) for layout in DEFINED}
+        self._license_of_document(document, definitions)
+        package: Json = {
+            "CFDocument": document,
+            "CFItems": self._listed(items, "CFItems"),
+            "CFAssociations": self._listed(associations, "CFAssociations"),
+            "CFDefinitions": definitions,
+            "CFRubrics": self._rubrics(space, document),
+        }
+        self._extensions(package)
+        return package
+
+    def _defined(self, layout: Layout, space: UUID, document: Json) -> list[Json]:
+        rows = self._rows[layout]
+        for row in rows:
+            said = f"{layout.kind}\n{row.entity.get('title')}"
+            row.entity.setdefault("identifier", str(uuid5(space, said)))
+            _complete(row.entity, layout, document)
+        return self._listed(rows, f"CFDefinitions.{layout.sheet}")
+
+    def _document(self) -> Json:
+        rows = self._rows[DOCUMENT]
+        row = rows[0] if rows else Row(DOCUMENT, Place(""))
+        for other in rows[1:]:
+            self._problem(other.place.at(), "a second document; a file holds one framework")
+        document, given = row.entity, self._defaults
+        for name, flag in (("title", given.title), ("creator", given.creator)):
+            if flag is not None:
+                document[name] = flag
+            elif not document.get(name):
+                self._problem(
+                    row.place.at(name).strip() if rows else name,
+                    f"the framework has no {name}: give it with --{name}, or in a sheet or row "
+                    "CFDocument",
+                )
+                document[name] = "?"
+        self._drop_odd_names(rows)
+        if given.identifier:
+            document["identifier"] = given.identifier
+        made = uuid5(NAMESPACE_URL, f"{document['creator']}\n{document['title']}")
+        document.setdefault("identifier", str(made))
+        document.setdefault("lastChangeDateTime", timestamp(given.changed))
+        _complete(document, DOCUMENT, document)
+        self.places["CFDocument"] = row.place if rows else Place("CFDocument")
+        return document
+
+    def _license_of_document(self, document: Json, definitions: dict[str, list[Json]]) -> None:
+        """OpenSALT's document row holds the text of its licence."""
+        text = next((row.ours.get("licenseText") for row in self._rows[DOCUMENT]), None)
+        link = document.get("licenseURI")
+        if text and isinstance(link, dict):
+            made = {**link, "licenseText": text}
+            _complete(made, DOCUMENT, document)
+            definitions["CFLicenses"].append(made)
+
+    def _drop_odd_names(self, rows: list[Row]) -> None:
+        for row in rows:
+            if not isinstance(row.entity.get("identifier", ""), str):
+                self._problem(row.place.at("identifier"), "must be a text")
+                del row.entity["identifier"]
+
+    def _listed(self, rows: list[Row], path: str) -> list[Json]:
+        for index, row in enumerate(rows):
+            self.places[f"{path}[{index}]"] = row.place
+        return [row.entity for row in rows]
+
+    def _rubrics(self, space: UUID, document: Json) -> list[Json]:
+        """Rubrics with their criteria and levels, each in the row's order."""
+        above: dict[str, tuple[Json, str]] = {}
+        rubrics: list[Json] = []
+        for layout, holder in ((RUBRIC, ""), (CRITERION, "CFRubricCriteria"), (LEVEL, LEVEL.sheet)):
+            here: dict[str, tuple[Json, str]] = {}
+            for number, row in enumerate(self._rows[layout]):
+                made = uuid5(space, f"{layout.kind}\n{number}")
+                row.entity.setdefault("identifier", str(made))
+                _complete(row.entity, layout, document)
+                held, path = rubrics, "CFRubrics"
+                if holder:
+                    parent = row.ours.get("parent", "")
+                    if parent not in above:
+                        self._problem(row.place.at("parent"), f"nothing above is named {parent!r}")
+                        continue
+                    entity, path = above[parent]
+                    held, path = entity.setdefault(holder, []), f"{path}.{holder}"
+                held.append(row.entity)
+                path = f"{path}[{len(held) - 1}]"
+                here[row.entity["identifier"]] = (row.entity, path)
+                self.places[path] = row.place
+            above = here
+        return rubrics
+
+    def _extensions(self, package: Json) -> None:
+        for row in self._rows[PACKAGE]:
+            if "extensions" in row.ours:
+                package["extensions"] = row.ours["extensions"]
+            if "definitionExtensions" in row.ours:
+                package["CFDefinitions"]["extensions"] = row.ours["definitionExtensions"]
+
+    def _problem(self, path: str, message: str) -> None:
+        self.problems.append(Problem(path=path, message=message))
+
+
+HELP = "About"
+"""The sheet of the template that explains the others."""
+
+
+def _complete(entity: Json, layout: Layout, document: Json) -> None:
+    """What every entity and every link says, made up where nobody said it."""
+    entity.setdefault("uri", urn(entity["identifier"]))
+    if entity.get("lastChangeDateTime") is None:
+        entity["lastChangeDateTime"] = document["lastChangeDateTime"]
+    for name, shape in shapes(layout.schema).items():
+        link = entity.get(name)
+        if isinstance(link, dict) and not shape.many and shape.model and name not in ENDS:
+            _complete_link(link)
+
+
+def _complete_link(link: Json) -> None:
+    called = link.get("title") or link.get("uri")
+    if "identifier" not in link and isinstance(called, str):
+        identifier = str(uuid5(NAMESPACE_URL, called))
+        link["identifier"] = identifier
+        link.setdefault("title", called)
+        link.setdefault("uri", urn(identifier))

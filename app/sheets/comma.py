@@ -1,0 +1,86 @@
+"""CSV as spreadsheets write it: whatever stands between its cells, in whatever encoding.
+
+A text that a spreadsheet would take for a formula is written with an apostrophe before it, which
+is taken away again when it is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+from ..errors import BadRequest
+from .cells import Cell, text_of
+from .rows import Grid
+
+DELIMITERS = ",;\t"
+FORMULA = "=+-@\t\r＝＋－＠"  # noqa: RUF001  East Asian spreadsheets take full-width signs, too
+GUARD = "'"
+
+
+def read_grid(raw: bytes) -> Grid:
+    """The cells of a CSV. Raises ``BadRequest`` when it is not text."""
+    text = _decoded(raw)
+    first, _, rest = text.partition("\n")
+    delimiter = max(DELIMITERS, key=_unquoted(first).count)
+    if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
+        text, delimiter = rest, first.strip()[-1]
+    return Grid(None, _rows(text, delimiter))
+
+
+def _rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+            yield [_unguarded(cell) for cell in row]
+    except csv.Error as error:
+        raise BadRequest(f"the CSV cannot be read: {error}") from None
+
+
+def _unquoted(line: str) -> str:
+    """A line without what stands in quotes."""
+    return "".join(line.split('"')[::2])
+
+
+def _decoded(raw: bytes) -> str:
+    """Text in UTF-8, in UTF-16 with its mark, or as older versions of Excel write it."""
+    try:
+        if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            return raw.decode("utf-16")
+        try:
+            return raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return raw.decode("cp1252")
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"the CSV is neither UTF-8 nor Windows-1252: {error.reason} at byte {error.start:,}; "
+            "save it as CSV UTF-8"
+        ) from None
+
+
+def _unguarded(cell: str) -> str:
+    guarded = cell[:1] == GUARD and cell[1:2] and cell[1] in GUARD + FORMULA
+    return cell[1:] if guarded else cell
+
+
+def _guarded(cell: Cell) -> str:
+    text = text_of(cell) if not isinstance(cell, float) else repr(cell)
+    looks = isinstance(cell, str) and text and text[0] in GUARD + FORMULA
+    return f"{GUARD}{text}" if looks else text
+
+
+def write_grid(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:
+    """Write rows as Excel reads them: UTF-8 with a mark, commas, CR LF."""
+    file.write(BOM_UTF8)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
+    try:
+        writer = csv.writer(text)
+        for row in rows:
+            writer.writerow([_guarded(cell) for cell in row])
+    finally:
+        text.flush()
+        text.detach()

@@ -1,0 +1,225 @@
+"""The hierarchy that item rows say, as associations of the standard, and the other way round.
+
+A row names its parent by identifier or code, or says a level such as 1.2.3 (OpenSALT's
+``smartLevel``). What else the association to the parent says is kept beside it, as JSON in
+``parentAssociation``, with its position among all associations.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid5
+
+import orjson
+
+from ..errors import Problem
+from .cells import flat, text_of
+from .rows import Json, Row
+
+IS_CHILD_OF = "isChildOf"
+
+NONE = "none"
+"""What stands in ``parentAssociation`` of an item that has no parent, not even the document."""
+
+ENDS = {"originNodeURI", "destinationNodeURI"}
+LONGEST_TITLE = 200
+
+
+def link_to(entity: Json) -> Json:
+    """The link to an item or document, called what people call it."""
+    names = ("humanCodingScheme", "title", "fullStatement", "identifier")
+    title = next((str(entity[name]) for name in names if entity.get(name)), "")
+    short = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
+    identifier = entity["identifier"]
+    return {"title": short, "identifier": identifier, "uri": entity.get("uri", "")}
+
+
+@dataclass
+class Tree:
+    """Items and document, found by what people call them, and the associations between them."""
+
+    space: UUID
+    """Where identifiers that nobody gave are made."""
+    document: Json
+    items: list[Row]
+    stated: list[Row]
+    """Rows of associations."""
+    problems: list[Problem]
+    _last: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def __post_init__(self) -> None:
+        self.nodes = {row.entity["identifier"]: row.entity for row in self.items}
+        self.nodes.setdefault(self.document["identifier"], self.document)
+        self.codes: dict[str, list[Json]] = defaultdict(list)
+        for row in self.items:
+            if code := row.entity.get("humanCodingScheme"):
+                self.codes[str(code).strip()].append(row.entity)
+        self.levels: dict[str, Json] = {}
+        self.triples: dict[tuple[str, str, str], Json] = {}
+
+    def associations(self) -> list[Row]:
+        """All associations, in the order of their positions, new ones last."""
+        for row in self.stated:
+            self._complete(row)
+            self.triples.setdefault(self._triple(row.entity), row.entity)
+        self.parented = {triple[0] for triple in self.triples if triple[1] == IS_CHILD_OF}
+        for row in self.items:
+            self._note_level(row)
+        derived = [made for row in self.items if (made := self._to_parent(row))]
+        return sorted([*derived, *self.stated], key=_position)
+
+    def _triple(self, association: Json) -> tuple[str, str, str]:
+        origin, destination = (
+            str(flat(association, (name, "identifier")))
+            for name in ("originNodeURI", "destinationNodeURI")
+        )
+        return origin, str(association.get("associationType")), destination
+
+    def _complete(self, row: Row) -> None:
+        """Fill in the ends of an association that is a row, and its name."""
+        association = row.entity
+        for name in ENDS & association.keys():
+            end = association[name]
+            if isinstance(end, str):
+                end = association[name] = {"identifier": end}
+            if isinstance(end, dict) and "uri" not in end:
+                self._complete_end(end)
+        origin, kind, destination = self._triple(association)
+        made = uuid5(self.space, f"{origin}\n{kind}\n{destination}")
+        association.setdefault("identifier", str(made))
+
+    def _complete_end(self, end: Json) -> None:
+        """A node by identifier or by code, as far as it is known here."""
+        name = str(end.get("identifier", end.get("title")))
+        coded = self.codes.get(name.strip(), [])
+        node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
+        if node:
+            known = link_to(node)
+            end |= {**known, "title": end.get("title", known["title"])}
+
+    def _note_level(self, row: Row) -> None:
+        level = row.ours.get("smartLevel")
+        if level is None or "parent" in row.ours:
+            return
+        first = self.levels.setdefault(level.strip(), row.entity)
+        if first is not row.entity:
+            self._problem(row, "smartLevel", f"{level} is the level of another row, too")
+
+    def _to_parent(self, row: Row) -> Row | None:
+        """The association of an item to its parent."""
+        kept = self._kept(row)
+        parent = self._parent(row, kept)
+        if parent is None:
+            return None
+        item = row.entity
+        said = self.triples.get((item["identifier"], IS_CHILD_OF, parent["identifier"]))
+        if said is not None and not kept:
+            if "sequenceNumber" in row.ours or "smartLevel" in row.ours:
+                said.setdefault("sequenceNumber", self._sequence(row, parent, kept))
+            return None
+        made = uuid5(self.space, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}")
+        association: Json = {
+            "identifier": str(made),
+            "lastChangeDateTime": item.get("lastChangeDateTime"),
+            **{name: value for name, value in (kept or {}).items() if name not in ENDS},
+            "associationType": IS_CHILD_OF,
+            "originNodeURI": _same(kept, "originNodeURI", item) or link_to(item),
+            "destinationNodeURI": _same(kept, "destinationNodeURI", parent) or link_to(parent),
+        }
+        if (sequence := self._sequence(row, parent, kept)) is not None:
+            association["sequenceNumber"] = sequence
+        position = association.pop("position", None)
+        ours = {} if position is None else {"position": position}
+        return Row(row.layout, row.place, association, ours)
+
+    def _kept(self, row: Row) -> Json | None:
+        """What was kept of the association to the parent; nothing where it says none."""
+        written = row.ours.get("parentAssociation")
+        if written is None or written.strip().casefold() == NONE:
+            return None
+        try:
+            kept = orjson.loads(written)
+        except orjson.JSONDecodeError:
+            kept = None
+        if isinstance(kept, dict):
+            return kept
+        self._problem(row, "parentAssociation", f"must be a JSON object, or {NONE}")
+        return None
+
+    def _parent(self, row: Row, kept: Json | None) -> Json | None:
+        """The item or document that a row says is its parent."""
+        if "parent" in row.ours:
+            return self._named(row, text_of(row.ours["parent"]), kept)
+        if "smartLevel" in row.ours:
+            return self._by_level(row)
+        unsaid = "parentAssociation" not in row.ours or kept
+        if not unsaid or row.entity["identifier"] in self.parented:
+            return None
+        return self.document
+
+    def _named(self, row: Row, name: str, kept: Json | None) -> Json | None:
+        before = (kept or {}).get("destinationNodeURI")
+        if isinstance(before, dict) and before.get("identifier") == name:
+            return before
+        if not (found := self.nodes.get(name) or self.nodes.get(name.strip())):
+            coded = self.codes.get(name.strip(), [])
+            if len(coded) == 1:
+                found = coded[0]
+            elif coded:
+                message = f"{len(coded)} items have the code {name}; name the identifier of one"
+                self._problem(row, "parent", message)
+            else:
+                message = f"no item has the identifier or code {name!r}"
+                self._problem(row, "parent", message)
+        if found is row.entity:
+            self._problem(row, "parent", "an item cannot be its own parent")
+            return None
+        return found
+
+    def _by_level(self, row: Row) -> Json | None:
+        level = row.ours["smartLevel"].strip()
+        above = level.rpartition(".")[0]
+        if above and above not in self.levels:
+            self._problem(row, "smartLevel", f"no item has the level {above}, above {level}")
+        return self.levels.get(above) if above else self.document
+
+    def _sequence(self, row: Row, parent: Json, kept: Json | None) -> Any:
+        """The number said; else the one after the sibling above, for what is new."""
+        last = row.ours.get("smartLevel", "").strip().rpartition(".")[2]
+        number = row.ours.get("sequenceNumber")
+        if number is None and last.isdecimal():
+            number = int(last)
+        if number is None and not kept:
+            number = self._last[parent["identifier"]] + 1
+        if isinstance(number, int):
+            self._last[parent["identifier"]] = number
+        return number
+
+    def _problem(self, row: Row, name: str, message: str) -> None:
+        self.problems.append(Problem(path=row.place.at(name), message=message))
+
+
+def _same(kept: Json | None, name: str, node: Json) -> Any:
+    """An end that was kept, if it still is this node."""
+    end = (kept or {}).get(name)
+    return end if flat({"end": end}, ("end", "identifier")) == node["identifier"] else None
+
+
+def _position(row: Row) -> float:
+    position = row.ours.get("position")
+    return position if isinstance(position, int | float) else float("inf")
+
+
+def name_items(items: list[Row], space: UUID) -> None:
+    """Identifiers for items that have none: the same ones each time a sheet is read.
+
+    They are made of the item's code, or of its statement where it has no code.
+    """
+    met: Counter[str] = Counter()
+    for row in items:
+        called = row.entity.get("humanCodingScheme") or row.entity.get("fullStatement") or ""
+        met[called] += 1
+        again = f"#{met[called]}" if met[called] > 1 else ""
+        row.entity.setdefault("identifier", str(uuid5(space, f"CFItem\n{called}{again}")))

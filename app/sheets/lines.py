@@ -1,0 +1,83 @@
+"""Frameworks as lines of JSON: one entity a line, under the name of its class.
+
+``{"CFDocument": {…}}`` comes first; ``CFItem``, ``CFAssociation``, the classes of definitions and
+``CFRubric`` follow. ``CFPackage`` and ``CFDefinition`` lines hold extensions of these two.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import orjson
+
+from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ..errors import BadRequest, Problem
+from .rows import Json, Place
+
+LISTS = {resource.name: resource.plural for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
+DEFINED = {resource.name: resource.plural for resource in DEFINITIONS}
+HOLDERS = ("CFPackage", "CFDefinition")
+
+
+class Lines:
+    """Writes entities as lines, as they come."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def add(self, kind: str, entity: Json) -> None:
+        """Write one entity."""
+        self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
+    """The package that lines say, where each entity stood, and what could not be read."""
+    package: Json = {"CFItems": [], "CFAssociations": [], "CFDefinitions": {}, "CFRubrics": []}
+    places: dict[str, Place] = {}
+    problems: list[Problem] = []
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            path = _add(package, line)
+            places[path] = Place(f"line {number}")
+        except ValueError as error:
+            problems.append(Problem(path=f"line {number}", message=str(error)))
+    if not places and problems:
+        raise BadRequest(f"the file is not lines of JSON: {problems[0]['message']}")
+    return package, places, problems
+
+
+def _add(package: Json, line: bytes) -> str:
+    """Put the entity of a line where it belongs, and answer with its path."""
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(said, dict) or len(said) != 1:
+        raise ValueError('must be one object under the name of its class: {"CFItem": {…}}')
+    ((kind, entity),) = said.items()
+    if not isinstance(entity, dict):
+        raise ValueError(f"{kind} must be an object")  # noqa: TRY004  a person reads this
+    if kind in HOLDERS:
+        held = package["CFDefinitions"] if kind == "CFDefinition" else package
+        held |= {name: value for name, value in entity.items() if name == "extensions"}
+        return "CFDefinitions" if kind == "CFDefinition" else "CFPackage"
+    if kind == DOCUMENTS.name:
+        if kind in package:
+            raise ValueError("a second CFDocument; a file holds one framework")
+        package[kind] = entity
+        return kind
+    if kind not in LISTS | DEFINED:
+        raise ValueError(f"{kind} is no class that a line can hold")
+    holder, plural = (package, LISTS[kind]) if kind in LISTS else (None, DEFINED.get(kind, ""))
+    held = holder if holder is not None else package["CFDefinitions"]
+    members = held.setdefault(plural, [])
+    members.append(entity)
+    return f"{'' if holder is not None else 'CFDefinitions.'}{plural}[{len(members) - 1}]"
+
+
+__all__ = ["DEFINED", "LISTS", "Lines", "read_lines"]

@@ -1,0 +1,87 @@
+"""Files of other forms read as the CFPackage they say, by the readers that all packages go through.
+
+Problems and repairs are told with the sheet, row and column, or the line, where they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
+
+import orjson
+
+from ..case.package import Package, read_package
+from ..case.reading import refusal
+from ..errors import InvalidData, Problem
+from ..repair.reader import Repair, read_repaired
+from .assembly import Assembly, Defaults
+from .comma import read_grid
+from .lines import read_lines
+from .rows import Json, Place
+from .workbook import read_grids
+
+Form: TypeAlias = Literal["csv", "xlsx", "jsonl"]
+"""What a framework may be written as, beside a CFPackage in JSON."""
+
+FORMS: tuple[Form, ...] = get_args(Form)
+
+ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
+
+
+def read(
+    raw: bytes, form: Form, defaults: Defaults, *, strict: bool = False
+) -> tuple[Package, list[Repair]]:
+    """The package that a file says, and what was repaired in it.
+
+    Raises ``BadRequest`` when it is not a file of that form, else ``InvalidData`` with every
+    problem, of its rows and of what they say.
+    """
+    if form == "jsonl":
+        said, places, problems = read_lines(raw)
+        return _understand(said, places, problems, strict=strict)
+    grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
+    assembly = Assembly(grids, defaults)
+    left = [_left_out(assembly.left_out)] if assembly.left_out else []
+    package, repairs = _understand(
+        assembly.package, assembly.places, assembly.problems, strict=strict
+    )
+    return package, [*left, *repairs]
+
+
+def _understand(
+    said: Json, places: Mapping[str, Place], problems: list[Problem], *, strict: bool
+) -> tuple[Package, list[Repair]]:
+    raw = orjson.dumps(said)
+    package, repairs = None, []
+    try:
+        package, repairs = (read_package(raw), []) if strict else read_repaired(raw)
+    except InvalidData as error:
+        problems = [
+            *problems,
+            *(
+                Problem(path=_where(places, one["path"]), message=one["message"])
+                for one in error.problems
+            ),
+        ]
+    if problems or package is None:
+        raise refusal("framework", problems)
+    return package, [replace(one, path=_where(places, one.path)) for one in repairs]
+
+
+def _where(places: Mapping[str, Place], path: str) -> str:
+    """A path into the package, as a person finds it in the file."""
+    if path.startswith("CFDocument"):
+        entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
+        return places[entity].at(name) if entity in places else path
+    entity, name = path, ""
+    while entity and entity not in places:
+        entity, dot, last = entity.rpartition(".") if "." in entity else ("", "", entity)
+        name = f"{last}{dot and name and '.'}{name}"
+    return places[entity].at(name) if entity else path
+
+
+def _left_out(sheets: list[str]) -> Repair:
+    explanation = "A sheet has no name that is known here; it was left out."
+    return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)

@@ -1,0 +1,167 @@
+"""Rows: an entity written into the cells of one, and read from them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from ..errors import Problem
+from .cells import TEXT, Cell, column_letter, flat, is_empty, json_of, overlay, put, text_of
+from .columns import ITEM, MORE, Column, Layout, folded, layout_of
+
+Json: TypeAlias = dict[str, Any]
+Line: TypeAlias = dict[str, Cell]
+"""The cells of a row by the names of their columns."""
+
+CLASS = "class"
+"""The column that says what a row of a table of everything is."""
+
+
+class Grid(NamedTuple):
+    """Cells as a file has them: a sheet, or all of a CSV, which has no name."""
+
+    name: str | None
+    rows: Iterable[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row stands, in words for a person."""
+
+    where: str
+    columns: dict[str, str] = field(default_factory=dict)
+    """The letter of each column by its name."""
+
+    def at(self, name: str = "") -> str:
+        """Where the cell of a field stands."""
+        letter = next((self.columns[one] for one in _steps(name) if one in self.columns), None)
+        column = f", column {letter}" if letter else ""
+        return f"{self.where}{column}{f' ({name})' if name else ''}"
+
+
+def _steps(name: str) -> Iterator[str]:
+    """A field's path, then those of what it is part of."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+@dataclass
+class Row:
+    """What one row says."""
+
+    layout: Layout
+    place: Place
+    entity: Json = field(default_factory=dict)
+    ours: Json = field(default_factory=dict)
+    """What it says that is no field of the entity."""
+
+
+def line_of(layout: Layout, entity: Json, ours: Json | None = None) -> Line:
+    """The cells that say an entity; what no cell can say exactly goes into ``more``."""
+    line: Line = {}
+    more: Json = {}
+    fields = {column.path[0] for column in layout.columns.values() if not column.ours}
+    for name in entity.keys() - fields:
+        more[name] = entity[name]
+    for column in layout.columns.values():
+        value = None if column.ours else flat(entity, column.path)
+        if value is not None and column.codec.fits(value):
+            line[column.name] = column.codec.write(value)
+        elif value is not None:
+            put(more, column.path, value)
+    line |= ours or {}
+    return line | {MORE.name: json_of(more)} if more else line
+
+
+class Rows:
+    """Reads the rows of one grid, and remembers what cannot be read."""
+
+    def __init__(self, grid: Grid, layout: Layout | None, problems: list[Problem]) -> None:
+        self.where = f"sheet {grid.name}, " if grid.name else ""
+        self.problems = problems
+        self.layout = layout
+        self.number = 0
+        self._rows = iter(grid.rows)
+        self._columns: dict[str, list[tuple[int, Column]]] = {}
+
+    def __iter__(self) -> Iterator[Row]:
+        header = next(self._filled(), ())
+        self.headings = [text_of(cell).strip() for cell in header]
+        self.header_number = self.number
+        kinds = [index for index, name in enumerate(self.headings) if folded(name) == CLASS]
+        for cells in self._filled():
+            layout = self._layout(cells, kinds[0] if kinds else None)
+            if layout:
+                yield self._row(layout, cells)
+
+    def _filled(self) -> Iterator[Sequence[Cell]]:
+        for cells in self._rows:
+            self.number += 1
+            if not all(is_empty(cell) for cell in cells):
+                yield cells
+
+    def _layout(self, cells: Sequence[Cell], index: int | None) -> Layout | None:
+        if self.layout or index is None:
+            return self.layout or ITEM
+        written = text_of(cells[index]).strip() if index < len(cells) else ""
+        layout = layout_of(written) if written else ITEM
+        if not layout:
+            place = Place(f"{self.where}row {self.number}", {CLASS: column_letter(index)})
+            self._problem(place.at(CLASS), f"{written!r} is no class of the standard")
+        return layout
+
+    def _row(self, layout: Layout, cells: Sequence[Cell]) -> Row:
+        columns = self._columns_of(layout)
+        known = {column.name: column_letter(index) for index, column in columns}
+        row = Row(layout, Place(f"{self.where}row {self.number}", known))
+        for index, column in columns:
+            cell = cells[index] if index < len(cells) else None
+            if not is_empty(cell):
+                self._read(row, column, cell)
+        self._read_more(row)
+        if extra := next((i for i, c in _beyond(cells, self.headings) if not is_empty(c)), None):
+            where = f"{row.place.where}, column {column_letter(extra)}"
+            self._problem(where, "this column has no heading; give it one, or empty the cell")
+        return row
+
+    def _columns_of(self, layout: Layout) -> list[tuple[int, Column]]:
+        """The columns as a class has them; a heading it does not know is a field of its own."""
+        if layout.kind in self._columns:
+            return self._columns[layout.kind]
+        found: dict[str, tuple[int, Column]] = {}
+        for index, heading in enumerate(self.headings):
+            if not heading or folded(heading) == CLASS:
+                continue
+            column = layout.find(heading) or Column(heading, (heading,), TEXT)
+            if column.name in found:
+                first = column_letter(found[column.name][0])
+                where = f"{self.where}row {self.header_number}, column {column_letter(index)}"
+                self._problem(where, f"{heading!r} is {column.name}, which column {first} is, too")
+            else:
+                found[column.name] = (index, column)
+        self._columns[layout.kind] = list(found.values())
+        return self._columns[layout.kind]
+
+    def _read(self, row: Row, column: Column, cell: Cell) -> None:
+        try:
+            put(row.ours if column.ours else row.entity, column.path, column.codec.read(cell))
+        except ValueError as error:
+            self._problem(row.place.at(column.name), str(error))
+
+    def _read_more(self, row: Row) -> None:
+        more = row.ours.pop(MORE.name, {})
+        if isinstance(more, dict):
+            overlay(row.entity, more)
+        else:
+            self._problem(row.place.at(MORE.name), "must be a JSON object")
+
+    def _problem(self, path: str, message: str) -> None:
+        self.problems.append(Problem(path=path, message=message))
+
+
+def _beyond(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:
+    """The cells that no heading stands over."""
+    named = {index for index, heading in enumerate(headings) if heading}
+    return ((index, cell) for index, cell in enumerate(cells) if index not in named)

@@ -1,0 +1,161 @@
+"""A framework as tables: its entities in any order, then a CSV or a workbook of them all."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import BinaryIO, Self
+
+from . import comma, workbook
+from .cells import TEXT, Cell, json_of
+from .columns import (
+    ASSOCIATION,
+    BY_KIND,
+    CRITERION,
+    DOCUMENT,
+    ITEM,
+    LAYOUTS,
+    LEVEL,
+    PACKAGE,
+    RUBRIC,
+    Layout,
+)
+from .hierarchy import IS_CHILD_OF, NONE
+from .rows import CLASS, Json, Line, line_of
+
+NESTED = {RUBRIC: ("CFRubricCriteria", CRITERION), CRITERION: ("CFRubricCriterionLevels", LEVEL)}
+"""Fields whose entities are rows of a table of their own, which name their parent."""
+
+ALWAYS = (DOCUMENT, ITEM, ASSOCIATION)
+"""Sheets that a workbook has even where nothing is in them."""
+
+
+class Tables:
+    """Gathers the rows of one framework, on disk, until it is known which columns are used."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._open = ExitStack()
+        self._spools: dict[Layout, BinaryIO] = {}
+        self._used: dict[Layout, set[str]] = {layout: set() for layout in LAYOUTS}
+        self._children: dict[str, Json] = {}
+        self._associations = 0
+        self._package: Json = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def add(self, kind: str, entity: Json) -> None:
+        """Take in one entity, in the form it has inside a package."""
+        if kind == ASSOCIATION.kind:
+            self._add_association(entity)
+        elif kind in {"CFPackage", "CFDefinition"}:
+            name = "extensions" if kind == "CFPackage" else "definitionExtensions"
+            self._package[name] = json_of(entity["extensions"])
+        else:
+            self._add(BY_KIND[kind], entity)
+
+    def _add(self, layout: Layout, entity: Json, parent: str | None = None) -> None:
+        name, below = NESTED.get(layout, ("", None))
+        children = entity.get(name)
+        if below and children:
+            entity = {other: value for other, value in entity.items() if other != name}
+            for child in children:
+                self._add(below, child, entity["identifier"])
+        self._spool(layout, line_of(layout, entity, {"parent": parent} if parent else None))
+
+    def _add_association(self, association: Json) -> None:
+        """The first isChildOf of an item stands in its row, others in rows of their own."""
+        self._associations += 1
+        origin = association["originNodeURI"]["identifier"]
+        parent = association["destinationNodeURI"]["identifier"]
+        position = {"position": self._associations}
+        first = association["associationType"] == IS_CHILD_OF and origin not in self._children
+        if first and TEXT.fits(parent):
+            self._children[origin] = {**association, **position}
+        else:
+            self._spool(ASSOCIATION, line_of(ASSOCIATION, association, {**position}))
+
+    def _spool(self, layout: Layout, line: Line) -> None:
+        if layout not in self._spools:
+            self._spools[layout] = self._open.enter_context(tempfile.TemporaryFile())
+        spool = self._spools[layout]
+        self._used[layout] |= line.keys()
+        pickle.dump(line, spool)
+
+    def _lines(self, layout: Layout) -> Iterator[Line]:
+        spool = self._spools.get(layout)
+        if spool is None:
+            return
+        spool.seek(0)
+        while True:
+            try:
+                line: Line = pickle.load(spool)  # noqa: S301  a file of our own, without a name
+            except EOFError:
+                return
+            yield self._with_parent(line) if layout is ITEM else line
+
+    def _with_parent(self, line: Line) -> Line:
+        """An item with its place in the hierarchy."""
+        child = self._children.get(str(line.get("identifier")))
+        if child is None:
+            return {**line, "parentAssociation": NONE}
+        kept = {name: child[name] for name in child if name not in OF_THE_ROW}
+        placed = {
+            "parent": child["destinationNodeURI"]["identifier"],
+            "parentAssociation": json_of(kept),
+        }
+        if "sequenceNumber" in child:
+            placed["sequenceNumber"] = child["sequenceNumber"]
+        return {**line, **placed}
+
+    def _finish(self) -> None:
+        """Give associations whose origin is no item here rows of their own."""
+        items = {str(line.get("identifier")) for line in self._lines(ITEM)}
+        for origin in self._children.keys() - items:
+            child = self._children.pop(origin)
+            position = {"position": child.pop("position")}
+            self._spool(ASSOCIATION, line_of(ASSOCIATION, child, position))
+        self._used[ITEM] |= {"parent", "sequenceNumber", "parentAssociation"}
+        if self._package:
+            self._spool(PACKAGE, dict(self._package))
+
+    def _header(self, layout: Layout) -> list[str]:
+        used = {*self._used[layout], *layout.first}
+        return [name for name in layout.columns if name in used]
+
+    def write_workbook(self) -> None:
+        """A sheet for each class. Raises ``InvalidData`` when a text is too long for a cell."""
+        self._finish()
+        sheets = (layout for layout in LAYOUTS if layout in ALWAYS or layout in self._spools)
+        workbook.write_grids(
+            self._file,
+            ((one.sheet, self._header(one), self._cells(one)) for one in sheets),
+        )
+
+    def write_csv(self) -> None:
+        """One table of everything, whose column ``class`` says what a row is."""
+        self._finish()
+        present = [layout for layout in LAYOUTS if layout in self._spools]
+        names = dict.fromkeys(name for layout in (ITEM, *present) for name in self._header(layout))
+        comma.write_grid(self._file, self._all([*names], present))
+
+    def _all(self, names: list[str], layouts: Sequence[Layout]) -> Iterator[list[Cell]]:
+        yield [CLASS, *names]
+        for layout in layouts:
+            for line in self._lines(layout):
+                yield [layout.kind, *(line.get(name) for name in names)]
+
+    def _cells(self, layout: Layout) -> Iterator[list[Cell]]:
+        header = self._header(layout)
+        for line in self._lines(layout):
+            yield [line.get(name) for name in header]
+
+
+OF_THE_ROW = {"associationType", "sequenceNumber"}
+"""What the row of an item says of the association to its parent itself."""
