@@ -6,18 +6,21 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .case.package import Package, read_package
+from .case.package import Package
 from .case.resources import ASSOCIATIONS, ITEMS
 from .db.database import Database
 from .db.upload import write_package
 from .errors import CaseServerError, Problem, StartupError
-from .repair.reader import Repair, read_repaired
+from .repair.reader import Repair
+from .sheets.assembly import Defaults
+from .sheets.reader import read
 from .sources import Source
 
 
@@ -44,6 +47,8 @@ class Loader:
 
     strict: bool = False
     quiet: bool = False
+    defaults: Defaults = field(default_factory=Defaults)
+    """What is said of a spreadsheet beside it."""
 
     async def load(self, database: Database | None, found: Sequence[Source]) -> list[Outcome]:
         """Store each source, or only read it where there is no database."""
@@ -73,7 +78,7 @@ class Loader:
         progress: Callable[[str], None],
     ) -> None:
         progress("reading")
-        package, outcome.repairs = self._understand(source.read())
+        package, outcome.repairs = self._understand(source)
         outcome.document = package.document_identifier
         outcome.items = package.count(ITEMS.name)
         outcome.associations = package.count(ASSOCIATIONS.name)
@@ -85,8 +90,9 @@ class Loader:
         replaced = "replaced" if written.changed else "unchanged"
         outcome.status = "created" if written.created else replaced
 
-    def _understand(self, raw: bytes) -> tuple[Package, list[Repair]]:
-        return (read_package(raw), []) if self.strict else read_repaired(raw)
+    def _understand(self, source: Source) -> tuple[Package, list[Repair]]:
+        defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
+        return read(source.read(), source.form, defaults, strict=self.strict)
 
     def _progress(self, source: Source) -> Callable[[str], None]:
         """On a terminal, one line that says what is being done; empty to take it away."""

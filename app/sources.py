@@ -6,39 +6,56 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from .errors import StartupError
 from .fetching import Fetcher
-
-SUFFIXES = (".json", ".json.gz")
+from .sheets.forms import Form, form_of
 
 
 class Source(NamedTuple):
-    """Where a package comes from."""
+    """Where a package comes from, what it is written in, and when it was last changed."""
 
     name: str
     read: Callable[[], bytes]
+    form: Form = "case-json"
+    changed: datetime | None = None
 
 
-def sources(names: Sequence[str], fetcher: Fetcher) -> Iterator[Source]:
-    """The packages that names stand for: files, folders of them, URLs, or - for standard input."""
+def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) -> Iterator[Source]:
+    """The packages that names stand for: files, folders of them, URLs, or - for standard input.
+
+    ``form`` is what all of them are written in; else their names say it.
+    """
     for name in names:
         if name == "-":
-            yield Source(name, sys.stdin.buffer.read)
+            yield Source(name, sys.stdin.buffer.read, form or "case-json")
         elif name.startswith(("http://", "https://")):
-            yield Source(name, partial(fetcher.fetch, name))
+            said = form_of(urlsplit(name).path)
+            yield Source(name, partial(fetcher.fetch, name), form or said or "case-json")
         else:
-            files = _files(Path(name))
-            yield from (Source(str(path), partial(_read, path)) for path in files)
+            for path in _files(Path(name)):
+                said = form_of(path.name) or "case-json"
+                yield Source(str(path), partial(_read, path), form or said, _changed(path))
 
 
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
+    # What Excel keeps beside an open workbook, and what systems hide, is nobody's framework.
+    seen = (file for file in path.iterdir() if not file.name.startswith((".", "~$")))
+    return sorted(file for file in seen if form_of(file.name))
+
+
+def _changed(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None  # said when it is read
 
 
 def _read(path: Path) -> bytes:

@@ -153,12 +153,18 @@ class Renderer:
         (document,) = await self.packed(DOCUMENTS, [framework.document])
         yield orjson.dumps(document)
 
-    async def _list(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
-        before, document = b"[", orjson.loads(framework.document)
+    async def batches(self, framework: Framework, resource: Resource) -> AsyncIterator[list[Body]]:
+        """The items, associations, rubrics or definitions of a package, some at a time."""
+        document = orjson.loads(framework.document)
         home = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.bodies(resource):
+            yield await self.packed(resource, bodies, home)
+
+    async def _list(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
+        before = b"["
+        async for entities in self.batches(framework, resource):
             # One dump of the whole batch, less its brackets, joins it to the ones before.
-            yield before + orjson.dumps(await self.packed(resource, bodies, home))[1:-1]
+            yield before + orjson.dumps(entities)[1:-1]
             before = b","
         yield b"[]" if before == b"[" else b"]"
 

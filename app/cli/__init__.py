@@ -35,6 +35,7 @@ for command in (
     removal.purge,
     checking.check_packages,
     mirrors.sync,
+    frameworks.template,
     running.token,
 ):
     main.add_command(command)

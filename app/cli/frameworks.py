@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import click
 
-from .. import loading
-from ..api.profiles import EXPORT
-from ..api.rendering import Renderer
-from ..db.database import Database
-from ..db.framework import open_framework
+from .. import exporting, loading
 from ..errors import StartupError
 from ..sample import sample as sample_framework
 from ..serving import ready_database
+from ..sheets import template as templates
+from ..sheets.assembly import Defaults
+from ..sheets.forms import COMPRESSED, FORMS, TABLES, Form, form_of
 from ..sources import Source, sources
 from .common import database_option, opened, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
@@ -33,12 +35,25 @@ from .reaching import fetcher_of, reaching_options
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say only what was refused.")
 @reaching_options
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMS),
+    help="What the sources are written in. [default: what their names say, else case-json]",
+)
+@click.option("--title", help="Title of a framework whose spreadsheet does not say it.")
+@click.option("--creator", help="Creator of a framework whose spreadsheet does not say it.")
+@click.option("--document-id", help="Identifier of the framework that a spreadsheet is.")
 @database_option
 def import_packages(**flags: Any) -> None:
     """Load CASE packages.
 
-    A SOURCE is a JSON file as GET CFPackages answers it (.json or .json.gz), a folder of them, the
-    URL of a CFPackage on a CASE server, or - for standard input.
+    A SOURCE is a JSON file as GET CFPackages answers it, a spreadsheet (.csv, .xlsx) or a file of
+    lines (.jsonl) as export writes them, any of these compressed (.gz), a folder of them, the URL
+    of a CFPackage on a CASE server, or - for standard input.
+
+    A spreadsheet of your own has a row for each item under a row of headings: code, parent,
+    statement, type, … ; `case-server template FILE.xlsx` makes one to fill in.
 
     Each is one transaction: its document, items and associations become exactly what the source
     says. What is not valid is repaired where that needs no guessing, and each kind of repair is
@@ -47,12 +62,12 @@ def import_packages(**flags: Any) -> None:
 
     Exits with 0 when all were loaded, 1 when one was refused, 2 when the command is not valid.
     """
-    found = list(sources(flags["sources"], fetcher_of(flags)))
+    found = list(sources(flags["sources"], fetcher_of(flags), flags["form"]))
     if flags["sample"]:
         found.append(Source("the sample", sample_framework))
     if not found:
         raise click.UsageError("name a SOURCE, or --sample")
-    loader = loading.Loader(strict=flags["strict"], quiet=flags["quiet"])
+    loader = loading.Loader(flags["strict"], flags["quiet"], _defaults(found, flags))
     if flags["dry_run"]:
         outcomes = asyncio.run(loader.load(None, found))
     else:
@@ -65,20 +80,48 @@ def import_packages(**flags: Any) -> None:
     sys.exit(1 if any(outcome.status == "refused" for outcome in outcomes) else 0)
 
 
+def _defaults(found: list[loading.Source], flags: dict[str, Any]) -> Defaults:
+    """What the flags say of the one spreadsheet that they can be about."""
+    about = {"title": flags["title"], "creator": flags["creator"]}
+    about["identifier"] = flags["document_id"]
+    if any(about.values()) and [source.form in TABLES for source in found] != [True]:
+        raise click.UsageError("--title, --creator and --document-id are about one spreadsheet")
+    return Defaults(**about)
+
+
 @click.command()
 @click.argument("identifier", metavar="ID")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; else stdout.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMS),
+    help="What to write it as. [default: what the file's name says, else case-json]",
+)
 @database_option
-def export(identifier: str, output: Path | None, database_url: str | None) -> None:
-    """Write a framework as a CASE package, in the standard's own form.
+def export(
+    identifier: str, output: Path | None, form: Form | None, database_url: str | None
+) -> None:
+    """Write a framework to a file, whole: import reads the same from each of them.
 
-    ID is the identifier of its document or of its package. A file appears only when it is whole.
-    """
+    \b
+    case-json   a CASE package, in the standard's own form
+    csv         one table, a row for each item, association and definition
+    xlsx        a workbook, a sheet for each of these
+    jsonl       one entity a line, under the name of its class
+
+    ID is the identifier of its document or of its package. What a name ending in .gz names is
+    compressed. A file appears only when it is whole.
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    name = output.name if output else ""
+    form = form or form_of(name) or "case-json"
     with ready_database(settings_of(database_url=database_url)) as settings:
         try:
-            with opened(output) as file:
+            with opened(output) as file, _compressed(file, name) as target:
                 asyncio.run(
-                    with_database(settings, lambda database: _write(database, identifier, file))
+                    with_database(
+                        settings, lambda held: exporting.export(held, identifier, form, target)
+                    )
                 )
         except BrokenPipeError:
             # Whoever read it has had enough; Python would complain again when it ends.
@@ -88,10 +131,34 @@ def export(identifier: str, output: Path | None, database_url: str | None) -> No
             raise StartupError(reason) from error
 
 
-async def _write(database: Database, identifier: str, file: BinaryIO) -> None:
-    renderer = Renderer(EXPORT, base_url="")
-    async with open_framework(database, identifier) as framework:
-        async for piece in renderer.package(framework):
-            file.write(piece)
-    file.write(b"\n")
-    file.flush()
+@contextmanager
+def _compressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """The file, or one that compresses what is written to it."""
+    if not name.lower().endswith(COMPRESSED):
+        yield file
+        return
+    # Without a time in it, so that the same framework is the same file.
+    with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed:
+        yield cast("BinaryIO", packed)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def template(file: Path) -> None:
+    """Write an empty spreadsheet to fill in, and to import.
+
+    FILE.xlsx gets a sheet for the framework, one for its items, one for associations between them,
+    and one that explains every column. FILE.csv gets the headings of items alone; its title and
+    creator are given to import, with --title and --creator.
+    """
+    writers = {"csv": templates.write_csv, "xlsx": templates.write_workbook}
+    form = form_of(file.name) or ""
+    if form not in writers:
+        raise click.UsageError(f"name a FILE that ends in .xlsx or .csv, not {file.name}")
+    if file.exists():
+        raise StartupError(f"{file} is there already; name another file")
+    try:
+        with opened(file) as opened_file:
+            writers[form](opened_file)
+    except OSError as error:
+        raise StartupError(f"{file} cannot be written: {error.strerror}") from error

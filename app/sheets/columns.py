@@ -271,7 +271,3 @@ def layout_of(sheet: str) -> Layout | None:
         if name in names | {one.removeprefix("cf") for one in names}:
             return layout
     return OPENSALT.get(name)
-
-
-LINK_PARTS: dict[str, str] = {}
-MEANINGS: dict[str, str] = {}

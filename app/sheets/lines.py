@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import orjson
 
@@ -25,11 +25,17 @@ class Lines:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The file is its owner's to close."""
+
     def add(self, kind: str, entity: Json) -> None:
         """Write one entity."""
         self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Nothing is held back."""
 
 
@@ -70,14 +76,12 @@ def _add(package: Json, line: bytes) -> str:
         if kind in package:
             raise ValueError("a second CFDocument; a file holds one framework")
         package[kind] = entity
-        return kind
+        return DOCUMENTS.name
     if kind not in LISTS | DEFINED:
         raise ValueError(f"{kind} is no class that a line can hold")
-    holder, plural = (package, LISTS[kind]) if kind in LISTS else (None, DEFINED.get(kind, ""))
-    held = holder if holder is not None else package["CFDefinitions"]
+    inside = kind in DEFINED
+    held = package["CFDefinitions"] if inside else package
+    plural = (LISTS | DEFINED)[kind]
     members = held.setdefault(plural, [])
     members.append(entity)
-    return f"{'' if holder is not None else 'CFDefinitions.'}{plural}[{len(members) - 1}]"
-
-
-__all__ = ["DEFINED", "LISTS", "Lines", "read_lines"]
+    return f"{'CFDefinitions.' if inside else ''}{plural}[{len(members) - 1}]"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
 
 import orjson
 
@@ -18,14 +17,10 @@ from ..errors import InvalidData, Problem
 from ..repair.reader import Repair, read_repaired
 from .assembly import Assembly, Defaults
 from .comma import read_grid
+from .forms import Form
 from .lines import read_lines
 from .rows import Json, Place
 from .workbook import read_grids
-
-Form: TypeAlias = Literal["csv", "xlsx", "jsonl"]
-"""What a framework may be written as, beside a CFPackage in JSON."""
-
-FORMS: tuple[Form, ...] = get_args(Form)
 
 ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
 
@@ -38,6 +33,8 @@ def read(
     Raises ``BadRequest`` when it is not a file of that form, else ``InvalidData`` with every
     problem, of its rows and of what they say.
     """
+    if form == "case-json":
+        return (read_package(raw), []) if strict else read_repaired(raw)
     if form == "jsonl":
         said, places, problems = read_lines(raw)
         return _understand(said, places, problems, strict=strict)
@@ -54,7 +51,8 @@ def _understand(
     said: Json, places: Mapping[str, Place], problems: list[Problem], *, strict: bool
 ) -> tuple[Package, list[Repair]]:
     raw = orjson.dumps(said)
-    package, repairs = None, []
+    package: Package | None = None
+    repairs: list[Repair] = []
     try:
         package, repairs = (read_package(raw), []) if strict else read_repaired(raw)
     except InvalidData as error:

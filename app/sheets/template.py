@@ -8,7 +8,8 @@ from typing import BinaryIO
 from . import comma, workbook
 from .assembly import HELP
 from .cells import Cell
-from .columns import ASSOCIATION, DOCUMENT, ITEM, LINK_PARTS, MEANINGS, Column, Layout
+from .columns import ASSOCIATION, DOCUMENT, ITEM, Column, Layout
+from .meanings import LINK_PARTS, MEANINGS
 
 FILLED_IN = (DOCUMENT, ITEM, ASSOCIATION)
 """The tables that people fill in; the others come with frameworks that were written out."""
@@ -25,10 +26,9 @@ OURS_ALONE = {"parentAssociation", "smartLevel", "position", "licenseText", "mor
 
 def meaning_of(layout: Layout, column: Column) -> str:
     """What a column is for, in a sentence."""
-    own = MEANINGS.get(f"{layout.kind}.{column.name}") or MEANINGS.get(column.name)
-    if own or len(column.path) == 1:
-        return own or ""
-    return LINK_PARTS[column.path[-1]].format(MEANINGS[column.path[0]])
+    name, *part = column.path
+    own = MEANINGS.get(f"{layout.kind}.{name}") or MEANINGS[name]
+    return LINK_PARTS[part[0]].format(own) if part else own
 
 
 def write_csv(file: BinaryIO) -> None:

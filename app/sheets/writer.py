@@ -22,6 +22,7 @@ from .columns import (
     RUBRIC,
     Layout,
 )
+from .forms import Form
 from .hierarchy import IS_CHILD_OF, NONE
 from .rows import CLASS, Json, Line, line_of
 
@@ -35,8 +36,8 @@ ALWAYS = (DOCUMENT, ITEM, ASSOCIATION)
 class Tables:
     """Gathers the rows of one framework, on disk, until it is known which columns are used."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, form: Form) -> None:
+        self._file, self._form = file, form
         self._open = ExitStack()
         self._spools: dict[Layout, BinaryIO] = {}
         self._used: dict[Layout, set[str]] = {layout: set() for layout in LAYOUTS}
@@ -83,10 +84,10 @@ class Tables:
 
     def _spool(self, layout: Layout, line: Line) -> None:
         if layout not in self._spools:
-            self._spools[layout] = self._open.enter_context(tempfile.TemporaryFile())
-        spool = self._spools[layout]
+            spool = tempfile.TemporaryFile()  # noqa: SIM115  the stack closes it
+            self._spools[layout] = self._open.enter_context(spool)
         self._used[layout] |= line.keys()
-        pickle.dump(line, spool)
+        pickle.dump(line, self._spools[layout])
 
     def _lines(self, layout: Layout) -> Iterator[Line]:
         spool = self._spools.get(layout)
@@ -114,7 +115,7 @@ class Tables:
             placed["sequenceNumber"] = child["sequenceNumber"]
         return {**line, **placed}
 
-    def _finish(self) -> None:
+    def _complete(self) -> None:
         """Give associations whose origin is no item here rows of their own."""
         items = {str(line.get("identifier")) for line in self._lines(ITEM)}
         for origin in self._children.keys() - items:
@@ -129,18 +130,24 @@ class Tables:
         used = {*self._used[layout], *layout.first}
         return [name for name in layout.columns if name in used]
 
-    def write_workbook(self) -> None:
-        """A sheet for each class. Raises ``InvalidData`` when a text is too long for a cell."""
-        self._finish()
+    def finish(self) -> None:
+        """Write everything. Raises ``InvalidData`` when a text is too long for a cell."""
+        self._complete()
+        if self._form == "csv":
+            self._write_csv()
+        else:
+            self._write_workbook()
+
+    def _write_workbook(self) -> None:
+        """A sheet for each class."""
         sheets = (layout for layout in LAYOUTS if layout in ALWAYS or layout in self._spools)
         workbook.write_grids(
             self._file,
             ((one.sheet, self._header(one), self._cells(one)) for one in sheets),
         )
 
-    def write_csv(self) -> None:
+    def _write_csv(self) -> None:
         """One table of everything, whose column ``class`` says what a row is."""
-        self._finish()
         present = [layout for layout in LAYOUTS if layout in self._spools]
         names = dict.fromkeys(name for layout in (ITEM, *present) for name in self._header(layout))
         comma.write_grid(self._file, self._all([*names], present))

@@ -1,0 +1,67 @@
+"""A framework out of the store into a file of any form, read as of one moment from cursors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+import orjson
+
+from .api.profiles import EXPORT
+from .api.rendering import Renderer
+from .api.shapes import Body
+from .case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from .db.database import Database
+from .db.framework import Framework, open_framework
+from .sheets.forms import Form
+from .sheets.lines import Lines
+from .sheets.writer import Tables
+
+RENDERER = Renderer(EXPORT, base_url="")
+
+
+class Writer(Protocol):
+    """What takes in the entities of one framework, one by one."""
+
+    def add(self, kind: str, entity: Body) -> None:
+        """Take in an entity, as it stands inside a package."""
+
+    def finish(self) -> None:
+        """Write what was held back until all was known."""
+
+
+async def export(database: Database, identifier: str, form: Form, file: BinaryIO) -> None:
+    """Write the framework whose document or package this is, in the standard's own form.
+
+    Raises ``NotFound``, and ``InvalidData`` when the form cannot hold what the framework says.
+    """
+    async with open_framework(database, identifier) as framework:
+        if form == "case-json":
+            async for piece in RENDERER.package(framework):
+                file.write(piece)
+            file.write(b"\n")
+        else:
+            with _writer(form, file) as writer:
+                async for kind, entity in _entities(framework):
+                    writer.add(kind, entity)
+                writer.finish()
+    file.flush()
+
+
+def _writer(form: Form, file: BinaryIO) -> AbstractContextManager[Writer]:
+    return Lines(file) if form == "jsonl" else Tables(file, form)
+
+
+async def _entities(framework: Framework) -> AsyncIterator[tuple[str, Body]]:
+    """All that a package holds, each under the name of its class."""
+    (document,) = await RENDERER.packed(DOCUMENTS, [framework.document])
+    yield DOCUMENTS.name, document
+    for resource in (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS):
+        async for entities in RENDERER.batches(framework, resource):
+            for entity in entities:
+                yield resource.name, entity
+    held = {"CFDefinition": framework.definition_extensions, "CFPackage": framework.extensions}
+    for name, extensions in held.items():
+        if extensions:
+            yield name, {"extensions": orjson.loads(extensions)}
