@@ -18,7 +18,8 @@ def main() -> None:
     case-server serve                   start it; needs nothing else
     case-server import --sample         load a framework to look at
     case-server import framework.json   load one of your own, also while it runs
-    case-server export DOCUMENT_ID      write it out again
+    case-server import maths.xlsx       or a spreadsheet (template writes an empty one)
+    case-server export DOCUMENT_ID      write it out again, as JSON or a spreadsheet
     case-server check framework.json    look for what is wrong in it; needs no server
 
     Every setting is an environment variable CASE_SERVER_…; flags override them.

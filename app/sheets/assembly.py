@@ -110,7 +110,7 @@ class Assembly:
         for name, flag in (("title", given.title), ("creator", given.creator)):
             if flag is not None:
                 document[name] = flag
-            elif not document.get(name):
+            elif name not in document:
                 self._problem(
                     row.place.at(name).strip() if rows else name,
                     f"the framework has no {name}: give it with --{name}, or in a sheet or row "

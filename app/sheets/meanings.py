@@ -45,8 +45,10 @@ MEANINGS = {
     "listEnumeration": "The letter or number before the item in its list.",
     "CFDocumentURI": "the framework, where that is not this one",
     "associationType": "Such as isRelatedTo, exactMatchOf, precedes or isPartOf. Required.",
-    "originNodeURI": "the item that the association is from (an item's code will do)",
-    "destinationNodeURI": "the item that the association is to (an item's code will do)",
+    "originNodeURI": "the item that the association is from",
+    "originNodeURI.identifier": "The identifier or code of the item it is from. Required.",
+    "destinationNodeURI": "the item that the association is to",
+    "destinationNodeURI.identifier": "The identifier or code of the item it is to. Required.",
     "CFAssociationGroupingURI": "the group that the association belongs to",
     "position": "The place among all associations of the framework.",
 }
@@ -56,6 +58,6 @@ LINK_PARTS = {
     "title": "The title of {}.",
     "identifier": "The identifier of {}.",
     "uri": "The address of {}.",
-    "targetType": "What {} is, when it does not lie in CASE: ext:name.",
+    "targetType": "The kind of {} when it does not lie in CASE: ext:name.",
 }
 """The columns of a link."""

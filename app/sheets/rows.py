@@ -8,11 +8,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import Problem
 from .cells import TEXT, Cell, column_letter, flat, is_empty, json_of, overlay, put, text_of
-from .columns import ITEM, MORE, Column, Layout, folded, layout_of
+from .columns import ITEM, LAYOUTS, MORE, Column, Layout, folded, layout_of
 
 Json: TypeAlias = dict[str, Any]
 Line: TypeAlias = dict[str, Cell]
 """The cells of a row by the names of their columns."""
+
+NAMES = {name for layout in LAYOUTS for name in layout.columns}
 
 CLASS = "class"
 """The column that says what a row of a table of everything is."""
@@ -91,6 +93,7 @@ class Rows:
         self.headings = [text_of(cell).strip() for cell in header]
         self.header_number = self.number
         kinds = [index for index, name in enumerate(self.headings) if folded(name) == CLASS]
+        self.mixed = bool(kinds)
         for cells in self._filled():
             layout = self._layout(cells, kinds[0] if kinds else None)
             if layout:
@@ -134,7 +137,7 @@ class Rows:
         for index, heading in enumerate(self.headings):
             if not heading or folded(heading) == CLASS:
                 continue
-            column = layout.find(heading) or Column(heading, (heading,), TEXT)
+            column = self._column(layout, heading)
             if column.name in found:
                 first = column_letter(found[column.name][0])
                 where = f"{self.where}row {self.header_number}, column {column_letter(index)}"
@@ -143,6 +146,13 @@ class Rows:
                 found[column.name] = (index, column)
         self._columns[layout.kind] = list(found.values())
         return self._columns[layout.kind]
+
+    def _column(self, layout: Layout, heading: str) -> Column:
+        """The column that a heading is to a class; a field of its own where it is none."""
+        # In a table of everything, the name of another class's column is no nickname of ours.
+        others = self.mixed and heading in NAMES and heading not in layout.columns
+        known = None if others else layout.find(heading)
+        return known or Column(heading, (heading,), TEXT)
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
         try:

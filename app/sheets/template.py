@@ -27,8 +27,8 @@ OURS_ALONE = {"parentAssociation", "smartLevel", "position", "licenseText", "mor
 def meaning_of(layout: Layout, column: Column) -> str:
     """What a column is for, in a sentence."""
     name, *part = column.path
-    own = MEANINGS.get(f"{layout.kind}.{name}") or MEANINGS[name]
-    return LINK_PARTS[part[0]].format(own) if part else own
+    whole = MEANINGS.get(f"{layout.kind}.{column.name}") or MEANINGS.get(column.name)
+    return whole or LINK_PARTS[part[0]].format(MEANINGS[name])
 
 
 def write_csv(file: BinaryIO) -> None:

@@ -134,8 +134,8 @@ def _too_long(
 def _cell(sheet: Any, value: Cell) -> Any:
     if value is None:
         return None
-    if isinstance(value, float) and float(f"{value:.16g}") != value:
-        value = repr(value)  # more digits than the file format keeps of a number
+    if isinstance(value, float) and (float(f"{value:.16g}") != value or repr(value) == "-0.0"):
+        value = repr(value)  # more than the library writes of a number
     if not isinstance(value, str):
         return value
     cell = WriteOnlyCell(sheet, value=escape(value))

@@ -64,7 +64,8 @@ class Tables:
     def _add(self, layout: Layout, entity: Json, parent: str | None = None) -> None:
         name, below = NESTED.get(layout, ("", None))
         children = entity.get(name)
-        if below and children:
+        # A name of nothing but spaces cannot be told in a cell: what it holds stays in its row.
+        if below and children and TEXT.fits(entity["identifier"]):
             entity = {other: value for other, value in entity.items() if other != name}
             for child in children:
                 self._add(below, child, entity["identifier"])

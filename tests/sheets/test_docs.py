@@ -1,0 +1,60 @@
+"""docs/spreadsheets.md says every column, what it goes by, and what to write into it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from openpyxl import load_workbook
+
+from case_server.sheets import template
+from case_server.sheets.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, Column, Layout
+from case_server.sheets.forms import FORMS
+
+DOCS = (Path(__file__).parents[2] / "docs" / "spreadsheets.md").read_text()
+
+
+def row(layout: Layout, column: Column) -> str:
+    names = {column.name, column.path[0]} if column.path[-1] == "title" else {column.name}
+    also = ", ".join(f"`{other}`" for other, name in layout.aliases.items() if name in names)
+    cells = (f"`{column.name}`", also, column.codec.about, template.meaning_of(layout, column))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+@pytest.mark.parametrize("layout", [DOCUMENT, ITEM, ASSOCIATION], ids=lambda one: one.sheet)
+def test_every_column_is_told(layout: Layout) -> None:
+    section = DOCS.split(f"### {layout.sheet}\n")[1].split("\n#")[0]
+    told = [line for line in section.splitlines() if line.startswith("| `")]
+    assert told == [row(layout, column) for column in layout.columns.values()]
+
+
+def test_every_form_and_sheet_is_told() -> None:
+    assert all(f"| `{form}` |" in DOCS for form in FORMS)
+    assert all(layout.kind in DOCS.replace("`", "") for layout in (DOCUMENT, ITEM, ASSOCIATION))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: one.sheet)
+def test_headings_are_found_by_all_their_names(layout: Layout) -> None:
+    for name, column in layout.columns.items():
+        spelt = name.replace("URI", " uri").upper()
+        assert layout.find(name) is layout.find(spelt) is column
+    for other, name in layout.aliases.items():
+        found = layout.find(other)
+        assert found
+        assert name in {found.name, found.path[0]}
+
+
+def test_template_explains_its_columns() -> None:
+    file = io.BytesIO()
+    template.write_workbook(file)
+    book = load_workbook(file)
+    assert book.sheetnames == ["CFDocument", "CFItems", "CFAssociations", "About"]
+    explained = [cells[:2] for cells in book["About"].iter_rows(min_row=2, values_only=True)]
+    headings = [
+        (sheet, heading)
+        for sheet in book.sheetnames[:-1]
+        for heading in next(book[sheet].iter_rows(values_only=True))
+    ]
+    assert explained == headings
+    assert all(cells[2] and cells[3] for cells in book["About"].iter_rows(values_only=True))
