@@ -44,7 +44,12 @@ def escape(text: str) -> str:
 
 def unescape(text: str) -> str:
     """The text that was escaped."""
-    return ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    return ESCAPED.sub(lambda found: _character(int(found[1], 16)) or found[0], text)
+
+
+def _character(code: int) -> str:
+    """The character of a code; none for half a surrogate pair, which is no text."""
+    return "" if 0xD800 <= code < 0xE000 else chr(code)
 
 
 def read_grids(raw: bytes) -> list[Grid]:
