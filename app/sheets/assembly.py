@@ -201,7 +201,7 @@ def _complete(entity: Json, layout: Layout, document: Json) -> None:
 def _complete_link(link: Json) -> None:
     called = link.get("title") or link.get("uri")
     if "identifier" not in link and isinstance(called, str):
-        identifier = str(uuid5(NAMESPACE_URL, called))
-        link["identifier"] = identifier
-        link.setdefault("title", called)
+        link["identifier"] = str(uuid5(NAMESPACE_URL, called))
+    if isinstance(identifier := link.get("identifier"), str):
+        link.setdefault("title", called or identifier)
         link.setdefault("uri", urn(identifier))

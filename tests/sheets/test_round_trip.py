@@ -16,7 +16,7 @@ from anyio import from_thread, to_thread
 from calls import Api
 from conftest import Execute
 from factories import Body
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from packages import HOSTILE, packages
 
@@ -178,11 +178,14 @@ async def test_any_package_comes_back_from_the_api(
         identifier = body["CFDocument"]["identifier"]
         answered = await api.package(quote(identifier, safe=""))
         assert lost(api, body, answered) == []
+        # What was known from links alone is defined by a package that says it.
+        whole = await exported(store, identifier, "case-json")
+        await write_package(store, understood(whole, "case-json"))
         for form, raw in (await in_every_form(store, identifier)).items():
             written = await write_package(store, understood(raw, form))
             assert (written.created, written.changed) == (False, 0), form
 
-    @bounded
+    @hypothesis_settings(bounded, max_examples=25, phases=[Phase.explicit, Phase.generate])
     @given(body=packages())
     def each(body: Body) -> None:
         from_thread.run(there_and_back, body)

@@ -1,0 +1,377 @@
+"""Spreadsheets as people make them: read with tolerance, refused with every cell that is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from typing import Any
+
+import factories
+import pytest
+from factories import Body
+from openpyxl import Workbook, load_workbook
+
+from case_server.case.package import Package
+from case_server.errors import BadRequest, InvalidData, Problem
+from case_server.sheets import comma, workbook
+from case_server.sheets.assembly import Defaults
+from case_server.sheets.forms import form_of
+from case_server.sheets.reader import read
+from case_server.sheets.writer import Tables
+
+DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
+
+SHEET = """Code,Parent,Full Statement,type,GRADES
+A,,Algebra,Domain,"6, 7"
+A.1,A,Solve,Standard,6
+A.2,A,Graph,Standard,7
+"""
+
+
+def bodies(package: Package, kind: str) -> list[Body]:
+    return [json.loads(row.body) for row in package.rows if row.kind == kind]
+
+
+def read_csv(text: str | bytes, defaults: Defaults = DEFAULTS) -> Package:
+    raw = text.encode() if isinstance(text, str) else text
+    return read(raw, "csv", defaults, strict=True)[0]
+
+
+def book(**sheets: list[list[Any]]) -> bytes:
+    made = Workbook(write_only=True)
+    for name, rows in sheets.items():
+        sheet = made.create_sheet(name.replace("_", " "))
+        for row in rows:
+            sheet.append(row)
+    file = io.BytesIO()
+    made.save(file)
+    return file.getvalue()
+
+
+def problems_of(raw: bytes, form: Any = "csv", defaults: Defaults = DEFAULTS) -> list[Problem]:
+    with pytest.raises(InvalidData) as refused:
+        read(raw, form, defaults)
+    return refused.value.problems
+
+
+def tree(package: Package) -> list[tuple[str, str, int]]:
+    """Each isChildOf: the codes of child and parent, and the sequence number."""
+    names = {one["identifier"]: one["humanCodingScheme"] for one in bodies(package, "CFItem")}
+    names[package.document_identifier] = "the framework"
+    return [
+        (
+            names[one["originNodeURI"]["identifier"]],
+            names[one["destinationNodeURI"]["identifier"]],
+            one["sequenceNumber"],
+        )
+        for one in bodies(package, "CFAssociation")
+        if one["associationType"] == "isChildOf"
+    ]
+
+
+TREE = [("A", "the framework", 1), ("A.1", "A", 1), ("A.2", "A", 2)]
+
+
+def test_a_sheet_of_ones_own() -> None:
+    package = read_csv(SHEET)
+    assert package.document_identifier == "maths"
+    (document,) = bodies(package, "CFDocument")
+    assert (document["title"], document["creator"]) == ("Mathematics", "a district")
+    first, second, _ = bodies(package, "CFItem")
+    assert (first["fullStatement"], first["CFItemType"]) == ("Algebra", "Domain")
+    assert (first["educationLevel"], second["educationLevel"]) == (["6", "7"], ["6"])
+    assert tree(package) == TREE
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_delimiters_and_encodings(delimiter: str, encoding: str) -> None:
+    file = io.StringIO(newline="")
+    rows = csv.reader(io.StringIO(SHEET.replace("Solve", "Résoudre «x»")))
+    csv.writer(file, delimiter=delimiter).writerows(rows)
+    package = read_csv(file.getvalue().encode(encoding))
+    assert tree(package) == TREE
+    assert bodies(package, "CFItem")[1]["fullStatement"] == "Résoudre «x»"
+
+
+def test_a_line_that_names_the_delimiter() -> None:
+    assert tree(read_csv("sep=;\n" + SHEET.replace("6, 7", "6").replace(",", ";"))) == TREE
+
+
+def test_what_is_no_text() -> None:
+    with pytest.raises(BadRequest, match="save it as CSV UTF-8"):
+        read_csv(b"code\n\x81\xff")
+
+
+def test_the_same_names_each_time() -> None:
+    """Rows that are inserted, and texts that are changed, change no other item's identifier."""
+    before = bodies(read_csv(SHEET), "CFItem")
+    more = SHEET.replace("A.1,A,Solve", "A.0,A,New,Standard,6\nA.1,A,Solve it")
+    after = {one["humanCodingScheme"]: one for one in bodies(read_csv(more), "CFItem")}
+    assert [after[one["humanCodingScheme"]]["identifier"] for one in before] == [
+        one["identifier"] for one in before
+    ]
+    assert after["A.1"]["fullStatement"] == "Solve it"
+    assert len({one["identifier"] for one in after.values()}) == 4
+    assert tree(read_csv(more))[1:] == [("A.0", "A", 1), ("A.1", "A", 2), ("A.2", "A", 3)]
+
+
+def test_items_without_codes_and_with_the_same_text() -> None:
+    package = read_csv("statement\nAgain\nAgain\n")
+    first, second = bodies(package, "CFItem")
+    assert first["identifier"] != second["identifier"]
+
+
+def test_every_problem_with_its_cell() -> None:
+    sheet = (
+        "code,parent,statement,statusStartDate,sequence,extensions\n"
+        "A,nobody,Algebra,last spring,first,not json\n"
+        "B,B,,,,\n"
+        "C,,one,,,\n"
+        "C,,two,,,\n"
+        "D,C,three,,,\n"
+    )
+    told = {problem["path"]: problem["message"] for problem in problems_of(sheet.encode())}
+    assert told.keys() == {
+        "row 2, column F (extensions)",
+        "row 2, column B (parent)",
+        "row 2, column D (statusStartDate)",
+        "row 2, column E (sequenceNumber)",
+        "row 3, column B (parent)",
+        "row 3, column C (fullStatement)",
+        "row 6, column B (parent)",
+    } - {"row 2, column E (sequenceNumber)"}
+    assert "no item has the identifier or code 'nobody'" in told["row 2, column B (parent)"]
+    assert "its own parent" in told["row 3, column B (parent)"]
+    assert "2 items have the code C" in told["row 6, column B (parent)"]
+    number = problems_of(b"code,statement,sequence\nA,Algebra,first\n")
+    assert [one["path"] for one in number] == ["row 2, column C (sequenceNumber)"]
+
+
+def test_a_title_and_a_creator_are_asked_for() -> None:
+    told = problems_of(SHEET.encode(), defaults=Defaults())
+    assert [one["path"] for one in told] == ["title", "creator"]
+    assert "--title" in told[0]["message"]
+    raw = book(CFDocument=[["title"], ["Mathematics"]], CFItems=[["code", "statement"], ["A", "B"]])
+    (problem,) = problems_of(raw, "xlsx", Defaults())
+    assert problem["path"] == "sheet CFDocument, row 2 (creator)"
+    assert "--creator" in problem["message"]
+
+
+def test_headings_that_cannot_be_meant() -> None:
+    told = problems_of(b"code,humanCodingScheme,statement,\nA,A,text,stray\n")
+    assert [one["path"] for one in told] == ["row 1, column B", "row 2, column D"]
+    assert "column A is, too" in told[0]["message"]
+
+
+def test_unknown_columns_are_kept_and_told() -> None:
+    package, repairs = read(b"code,statement,Bloom\nA,text,Analyse\n", "csv", DEFAULTS)
+    assert bodies(package, "CFItem")[0]["extensions"] == {"Bloom": "Analyse"}
+    (repair,) = repairs
+    assert (repair.kind, repair.path) == ("unknown-field", "row 2, column C (Bloom)")
+
+
+def test_a_workbook_of_ones_own() -> None:
+    rows = [row.split(",") for row in SHEET.replace('"6, 7"', "6").splitlines()]
+    package, repairs = read(book(Tabelle1=rows, Notes=[["x"]]), "xlsx", DEFAULTS)
+    assert tree(package) == TREE
+    assert [(one.kind, one.path) for one in repairs] == [("unknown-sheet", "Notes")]
+
+
+def test_cells_that_are_numbers_and_dates() -> None:
+    from datetime import UTC, datetime
+
+    header = ["code", "parent", "statement", "grade", "statusStartDate", "lastChangeDateTime"]
+    day = datetime(2026, 8, 1, 9, 30)  # noqa: DTZ001  spreadsheets have no zones
+    rows = [header, [1, None, "one", 6, day, day], [1.5, 1, 2, 7.0, None, None]]
+    package, repairs = read(book(Sheet1=rows), "xlsx", DEFAULTS)
+    first, second = bodies(package, "CFItem")
+    assert (first["humanCodingScheme"], second["humanCodingScheme"]) == ("1", "1.5")
+    assert (first["educationLevel"], second["educationLevel"]) == (["6"], ["7"])
+    assert (first["statusStartDate"], second["fullStatement"]) == ("2026-08-01", "2")
+    assert first["lastChangeDateTime"] == day.replace(tzinfo=UTC).isoformat(
+        timespec="milliseconds"
+    ).replace("+00:00", "Z")
+    assert tree(package) == [("1", "the framework", 1), ("1.5", "1", 1)]
+    assert repairs == []
+
+
+DOC = ["identifier", "creator", "title", "lastChangeDate", "licenseTitle", "licenseText"]
+ITEMS = ["identifier", "fullStatement", "humanCodingScheme", "smartLevel", "CFItemType", "license"]
+ENDS = ("originNodeURI", "originNodeIdentifier", "originNodeHumanCodingScheme")
+TARGETS = ("destinationNodeURI", "destinationNodeIdentifier", "destinationNodeHumanCodingScheme")
+GROUP = ("associationGroupIdentifier", "associationGroupName")
+ASSOCIATIONS = ["identifier", *ENDS, "associationType", *TARGETS, *GROUP]
+
+
+def opensalt(*levels: str) -> bytes:
+    a, b, c = ids = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
+    items = [
+        [name, f"text {level}", f"C{level}", level, "Standard", None]
+        for name, level in zip(ids, levels, strict=True)
+    ]
+    stated = [
+        ["one", "local:b", b, "C1.1", "isChildOf", "local:a", a, "C1", None, None],
+        ["two", "local:b", b, "C1.1", "isRelatedTo", "local:c", c, "C1.2", "g", "a group"],
+    ]
+    document = ["doc", "somebody", "a title", "2026-01-01T00:00:00Z", "CC BY", "share it"]
+    return book(
+        CF_Doc=[DOC, document], CF_Item=[ITEMS, *items], CF_Association=[ASSOCIATIONS, *stated]
+    )
+
+
+def test_workbooks_of_opensalt() -> None:
+    package, repairs = read(opensalt("1", "1.1", "1.2"), "xlsx", Defaults(), strict=True)
+    assert repairs == []
+    assert package.document_identifier == "doc"
+    assert sorted(tree(package)) == [
+        ("C1", "the framework", 1),
+        ("C1.1", "C1", 1),
+        ("C1.2", "C1", 2),
+    ]
+    associations = {one["identifier"]: one for one in bodies(package, "CFAssociation")}
+    assert len(associations) == 4
+    assert associations["one"]["sequenceNumber"] == 1
+    assert associations["two"]["CFAssociationGroupingURI"]["title"] == "a group"
+    (license_,) = bodies(package, "CFLicense")
+    assert (license_["title"], license_["licenseText"]) == ("CC BY", "share it")
+
+
+def test_levels_that_lead_nowhere() -> None:
+    told = problems_of(opensalt("1", "1", "2.1"), "xlsx", Defaults())
+    assert [one["path"] for one in told if "smartLevel" in one["path"]] == [
+        "sheet CF Item, row 3, column D (smartLevel)",
+        "sheet CF Item, row 4, column D (smartLevel)",
+    ]
+
+
+def written(body: Body, form: Any) -> bytes:
+    file = io.BytesIO()
+    with Tables(file, form) as tables:
+        tables.add("CFDocument", body["CFDocument"])
+        for plural in ("CFItems", "CFAssociations"):
+            for entity in body[plural]:
+                tables.add(plural[:-1], entity)
+        tables.finish()
+    return file.getvalue()
+
+
+def edited(raw: bytes, change: Any) -> bytes:
+    """A CSV whose rows, as dictionaries, somebody changed."""
+    rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
+    rows = [row for row in rows if change(row) is not False]
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def three() -> Body:
+    body = factories.package()
+    root, parent = body["CFDocument"], body["CFItems"][0]
+    other = factories.packed_item(humanCodingScheme="B")
+    body["CFItems"].append(other)
+    for item in (parent, other):
+        body["CFAssociations"].append(
+            factories.association(item["identifier"], root["identifier"], sequenceNumber=1)
+        )
+    return body
+
+
+def test_what_was_written_can_be_moved_and_taken_out() -> None:
+    body = three()
+
+    def move(row: Body) -> None:
+        if row["humanCodingScheme"] == "A.1":
+            row |= {"parent": "B", "sequenceNumber": "7"}
+
+    package = read_csv(edited(written(body, "csv"), move), Defaults())
+    assert ("A.1", "B", 7) in tree(package)
+    moved = body["CFAssociations"][0]
+    (same,) = [
+        one for one in bodies(package, "CFAssociation") if one["identifier"] == moved["identifier"]
+    ]
+    assert same["destinationNodeURI"]["title"] == "B"
+    gone = read_csv(edited(written(body, "csv"), lambda row: row["humanCodingScheme"] != "A.1"), Defaults())
+    assert [code for code, _, _ in tree(gone)] == ["A", "B"]
+    assert gone.count("CFAssociation") == 2
+
+
+def test_formulas_are_texts() -> None:
+    body = factories.package()
+    body["CFItems"][0]["fullStatement"] = "=1+1"
+    text = written(body, "csv").decode("utf-8-sig")
+    assert "'=1+1" in text
+    assert ",=1+1" not in text
+    sheet = load_workbook(io.BytesIO(written(body, "xlsx")))["CFItems"]
+    column = [cell.value for cell in sheet[1]].index("fullStatement")
+    assert (sheet[2][column].value, sheet[2][column].data_type) == ("=1+1", "s")
+
+
+@pytest.mark.parametrize("start", comma.FORMULA)
+def test_no_cell_of_a_csv_begins_like_a_formula(start: str) -> None:
+    file = io.BytesIO()
+    comma.write_grid(file, [[f"{start}1", 1, -1, None]])
+    (row,) = csv.reader(io.StringIO(file.getvalue().decode("utf-8-sig"), newline=""))
+    assert row == [f"'{start}1", "1", "-1", ""]
+
+
+def test_a_text_too_long_for_a_cell_is_named() -> None:
+    body = factories.package()
+    for item in body["CFItems"]:
+        item["fullStatement"] = "x" * (workbook.LONGEST + 1)
+    body["CFItems"][0]["notes"] = "𝒳" * (workbook.LONGEST // 2)
+    with pytest.raises(InvalidData) as refused:
+        written(body, "xlsx")
+    assert [one["path"].split(" (")[1] for one in refused.value.problems] == [
+        "fullStatement)",
+        "fullStatement)",
+    ]
+    assert "csv, jsonl or case-json" in refused.value.problems[0]["message"]
+    assert read_csv(written(body, "csv"), Defaults()).count("CFItem") == 2
+
+
+def test_a_workbook_that_unfolds_beyond_all_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "LARGEST", 2**20)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", b"0" * 2**21)
+    with pytest.raises(BadRequest, match="unfolds to 2,097,152 bytes"):
+        read(file.getvalue(), "xlsx", DEFAULTS)
+
+
+def test_a_sheet_with_one_cell_in_its_last_corner() -> None:
+    """What it says of its size is not believed, and its width is bounded."""
+    raw = book(Sheet1=[["code", "statement"], ["A", "B", *[None] * 16_000, "far out"]])
+    assert read(raw, "xlsx", DEFAULTS, strict=True)[0].count("CFItem") == 1
+
+
+@pytest.mark.parametrize("raw", [b"", b"not a zip", b"PK\x05\x06" + b"\0" * 18])
+def test_what_is_no_workbook(raw: bytes) -> None:
+    with pytest.raises(BadRequest, match="XLSX|workbook"):
+        read(raw, "xlsx", DEFAULTS)
+
+
+def test_what_is_no_file_of_lines() -> None:
+    with pytest.raises(BadRequest, match="not lines of JSON"):
+        read(b"one\ntwo\n", "jsonl", DEFAULTS)
+    document = json.dumps({"CFDocument": factories.package()["CFDocument"]})
+    raw = f'{document}\n{document}\n[]\n{{"CFItem": 1}}\n{{"Car": {{}}}}\n'.encode()
+    told = problems_of(raw, "jsonl")
+    assert [one["path"] for one in told] == ["line 2", "line 3", "line 4", "line 5"]
+    (problem,) = problems_of(f'{document}\n\n{{"CFItem": {{}}}}\n'.encode(), "jsonl")[:1]
+    assert problem["path"].startswith("line 3")
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *(("a.json", "case-json"), ("a.JSON.gz", "case-json"), ("a.csv", "csv"), ("a.tsv", "csv")),
+        *(("a.xlsx", "xlsx"), ("a.jsonl.gz", "jsonl"), ("a.txt", None), ("a.gz", None)),
+    ],
+)
+def test_forms_by_name(name: str, form: str | None) -> None:
+    assert form_of(name) == form
