@@ -210,7 +210,7 @@ def test_second_server_reads_from_the_first(tmp_path: Path) -> None:
     assert ours["CFRubrics"]
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "import", "export", "token"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "import", "export", "template", "token"])
 def test_help_teaches(data_dir: Path, command: str) -> None:
     ran = run(command, "--help", data_dir=data_dir)
     assert ran.returncode == 0

@@ -29,7 +29,8 @@ class Group(click.Group):
         except StartupError as error:
             fail(str(error))
         except CaseServerError as error:
-            fail(error.description)
+            told = [f"\n  {one['path']}: {one['message']}" for one in error.problems]
+            fail("".join([error.description, *told]))
 
 
 def fail(message: str) -> NoReturn:

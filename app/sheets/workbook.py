@@ -115,9 +115,10 @@ def write_grids(
             problems += _too_long(name, number, header, row)
             if not problems:
                 sheet.append([_cell(sheet, cell) for cell in row])
+    # Saved in any case, for that is what removes the library's own files.
+    book.save(io.BytesIO() if problems else file)
     if problems:
         raise refusal("workbook", problems)
-    book.save(file)
 
 
 def _too_long(

@@ -92,8 +92,8 @@ def test_any_text_comes_back_from_every_text_field(form: Form, text: str) -> Non
     body = factories.everything()
     fields = ("fullStatement", "notes", "humanCodingScheme", "CFItemType", "language")
     for item in body["CFItems"]:
-        item |= dict.fromkeys(fields, text)
-        item |= {"subject": [text, text], "educationLevel": [text], "conceptKeywords": [text]}
+        item.update(dict.fromkeys(fields, text))
+        item.update(subject=[text, text], educationLevel=[text], conceptKeywords=[text])
     body["CFDocument"] |= {"description": text, "extensions": {"own": [text], text: None}}
     body["CFAssociations"][0] |= {"notes": text}
     body["CFAssociations"][0]["originNodeURI"]["title"] = text

@@ -1,0 +1,161 @@
+"""`case-server import`, `export` and `template` with files of every form."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from live import COMMAND, environment, run
+from openpyxl import load_workbook
+
+from case_server.sample import SAMPLE_DOCUMENT_ID
+
+SHEET = "code,parent,statement\nA,,Algebra\nA.1,A,Solve\n"
+FLAGS = ("--title", "Mathematics", "--creator", "a district", "--document-id", "maths")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data_dir = tmp_path_factory.mktemp("sheets") / "data"
+    ran = run("import", "--sample", data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    return data_dir
+
+
+@pytest.mark.parametrize("name", ["a.json.gz", "a.csv", "a.xlsx", "a.jsonl.gz"])
+def test_file_names_say_the_form(data_dir: Path, tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert target.read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
+    again = run("import", "--strict", str(target), data_dir=data_dir)
+    assert "unchanged" in again.stdout, again.stderr
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_forms_by_flag_and_pipes(data_dir: Path, tmp_path: Path) -> None:
+    for form in ("csv", "xlsx", "jsonl"):
+        exported = subprocess.run(
+            [*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", form],
+            env=environment(data_dir),
+            capture_output=True,
+            check=True,
+        )
+        imported = subprocess.run(
+            [*COMMAND, "import", "-", "--format", form],
+            env=environment(data_dir),
+            input=exported.stdout,
+            capture_output=True,
+            check=True,
+        )
+        assert b"unchanged" in imported.stdout
+    lines = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert lines[0].keys() == {"CFDocument"}
+    assert {"CFItem", "CFAssociation", "CFRubric"} <= {kind for line in lines for kind in line}
+
+
+def test_a_framework_that_no_form_but_xlsx_refuses(data_dir: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "long.csv", tmp_path / "long.xlsx"
+    source.write_text(f"code,statement\nA,{'x' * 40_000}\n")
+    flags = ("--title", "Long", "--creator", "a district", "--document-id", "long")
+    assert run("import", str(source), *flags, data_dir=data_dir).returncode == 0
+    ran = run("export", "long", "-o", str(target), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "sheet CFItems, row 2, column E (fullStatement): 40,000 characters" in ran.stderr
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_sheet_of_ones_own_and_again(data_dir: Path, tmp_path: Path) -> None:
+    source = tmp_path / "maths.csv"
+    source.write_text(SHEET)
+    ran = run("import", str(source), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "--title" in ran.stderr
+    assert "--creator" in ran.stderr
+    assert (
+        "created maths: 2 items, 2 associations"
+        in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
+    )
+    assert "unchanged" in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
+    source.write_text(SHEET.replace("A.1,A,Solve", "A.2,A,Graph"))
+    assert "replaced maths: 2 items" in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
+    got = json.loads(run("export", "maths", data_dir=data_dir).stdout)
+    assert [item["humanCodingScheme"] for item in got["CFItems"]] == ["A", "A.2"]
+    assert len(got["CFAssociations"]) == 2
+
+
+def test_flags_are_about_one_spreadsheet(data_dir: Path, tmp_path: Path) -> None:
+    ran = run("import", "--sample", "--title", "Another", data_dir=data_dir)
+    assert ran.returncode == 2
+    assert "about one spreadsheet" in ran.stderr
+
+
+def test_folders_with_every_form(data_dir: Path, tmp_path: Path) -> None:
+    for name in ("a.xlsx", "b.jsonl.gz"):
+        ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(tmp_path / name), data_dir=data_dir)
+        assert ran.returncode == 0
+    (tmp_path / "~$a.xlsx").write_bytes(b"what Excel keeps beside an open workbook")
+    ran = run("import", str(tmp_path), data_dir=data_dir)
+    assert (ran.returncode, ran.stdout.count("unchanged")) == (0, 2)
+
+
+def test_a_reader_that_has_had_enough(data_dir: Path) -> None:
+    command = " ".join((*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", "csv"))
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
+        env=environment(data_dir),
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, len(ran.stdout), ran.stderr) == (0, 50, b"")
+
+
+def test_a_template_filled_in_is_imported(data_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "standards.xlsx"
+    assert run("template", str(target), data_dir=data_dir).returncode == 0
+    ran = run("template", str(target), data_dir=data_dir)
+    assert (ran.returncode, "is there already" in ran.stderr) == (1, True)
+    book = load_workbook(target)
+    fill(book["CFDocument"], title="Mathematics", creator="a district")
+    fill(book["CFItems"], humanCodingScheme="A", fullStatement="Algebra", CFItemType="Domain")
+    fill(book["CFItems"], humanCodingScheme="A.1", fullStatement="Solve", parent="A")
+    fill(
+        book["CFAssociations"],
+        **{
+            "originNodeURI.identifier": "A.1",
+            "associationType": "isRelatedTo",
+            "destinationNodeURI.identifier": "A",
+        },
+    )
+    book.save(target)
+    ran = run("import", "--strict", str(target), data_dir=data_dir)
+    assert "2 items, 3 associations" in ran.stdout, ran.stderr
+
+
+def fill(sheet: object, **cells: str) -> None:
+    """Append a row with these cells under their headings."""
+    headings = [cell.value for cell in sheet[1]]  # type: ignore[index]  # a sheet that was read
+    assert cells.keys() <= set(headings)
+    sheet.append([cells.get(name) for name in headings])  # type: ignore[attr-defined]
+
+
+def test_templates_of_other_kinds(data_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "standards.csv"
+    assert run("template", str(target), data_dir=data_dir).returncode == 0
+    assert "humanCodingScheme" in target.read_text(encoding="utf-8-sig")
+    ran = run("template", str(tmp_path / "standards.ods"), data_dir=data_dir)
+    assert (ran.returncode, ".xlsx or .csv" in ran.stderr) == (2, True)
+
+
+def test_compressed_exports_are_the_same_each_time(data_dir: Path, tmp_path: Path) -> None:
+    first, second = (tmp_path / name for name in ("a.csv.gz", "b.csv.gz"))
+    for target in (first, second):
+        assert (
+            run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir).returncode == 0
+        )
+    assert first.read_bytes() == second.read_bytes()
+    assert gzip.open(io.BytesIO(first.read_bytes())).read(3) == b"\xef\xbb\xbf"
