@@ -34,6 +34,7 @@ UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)
 WIDTH = 24
 TEXT_FORMAT = "@"
 
+SURROGATES = range(0xD800, 0xE000)
 ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
@@ -49,7 +50,7 @@ def unescape(text: str) -> str:
 
 def _character(code: int) -> str:
     """The character of a code; none for half a surrogate pair, which is no text."""
-    return "" if 0xD800 <= code < 0xE000 else chr(code)
+    return "" if code in SURROGATES else chr(code)
 
 
 def read_grids(raw: bytes) -> list[Grid]:

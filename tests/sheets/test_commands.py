@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import subprocess
 from pathlib import Path
@@ -158,4 +157,4 @@ def test_compressed_exports_are_the_same_each_time(data_dir: Path, tmp_path: Pat
             run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir).returncode == 0
         )
     assert first.read_bytes() == second.read_bytes()
-    assert gzip.open(io.BytesIO(first.read_bytes())).read(3) == b"\xef\xbb\xbf"
+    assert gzip.decompress(first.read_bytes()).startswith(b"\xef\xbb\xbf")

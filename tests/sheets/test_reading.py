@@ -207,11 +207,11 @@ ASSOCIATIONS = ["identifier", *ENDS, "associationType", *TARGETS, *GROUP]
 
 def opensalt(*levels: str) -> bytes:
     a, b, c = ids = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
-    items = [
+    items: list[list[Any]] = [
         [name, f"text {level}", f"C{level}", level, "Standard", None]
         for name, level in zip(ids, levels, strict=True)
     ]
-    stated = [
+    stated: list[list[Any]] = [
         ["one", "local:b", b, "C1.1", "isChildOf", "local:a", a, "C1", None, None],
         ["two", "local:b", b, "C1.1", "isRelatedTo", "local:c", c, "C1.2", "g", "a group"],
     ]
