@@ -105,7 +105,9 @@ def check_packages(**flags: Any) -> None:
     Exits with 0 when nothing as grave as --fail-on was found, 1 when something was, 2 when a
     source cannot be read, the output cannot be written or the command is not valid.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    found = list(sources(flags["names"], fetcher_of(flags)))
+    named = sources(flags["names"], fetcher_of(flags))
+    # A folder may hold spreadsheets, too, which are not what is checked here.
+    found = [one for one in named if one.form == "case-json" or one.name in flags["names"]]
     if not found:
         raise click.UsageError("name a SOURCE")
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]

@@ -80,7 +80,7 @@ def import_packages(**flags: Any) -> None:
     sys.exit(1 if any(outcome.status == "refused" for outcome in outcomes) else 0)
 
 
-def _defaults(found: list[loading.Source], flags: dict[str, Any]) -> Defaults:
+def _defaults(found: list[Source], flags: dict[str, Any]) -> Defaults:
     """What the flags say of the one spreadsheet that they can be about."""
     about = {"title": flags["title"], "creator": flags["creator"]}
     about["identifier"] = flags["document_id"]
