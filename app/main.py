@@ -16,6 +16,7 @@ from .api.associations import association_routes
 from .api.changes import change_routes
 from .api.copies import Copies
 from .api.deps import Services
+from .api.direct import direct_routes
 from .api.edge import Edge
 from .api.health import health_routes
 from .api.packages import package_routes
@@ -55,12 +56,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     routes = {profile: _profile_routes(profile) for profile in PROFILES}
     for profile, router in routes.items():
-        app.include_router(
-            router,
-            prefix=profile.prefix,
-            tags=[profile.title],
-            include_in_schema=profile is PLATFORM,
-        )
+        app.router.routes += direct_routes(router.routes, profile.prefix)
+    # Run directly, they are still to be described: the first of them in /openapi.json.
+    app.include_router(routes[PLATFORM], prefix=PLATFORM.prefix, tags=[PLATFORM.title])
     app.include_router(docs.document_routes(routes))
     if settings.local_issuer:
         app.include_router(token_routes())
@@ -92,12 +90,12 @@ async def _orphans_end() -> AsyncIterator[None]:
 def _profile_routes(profile: Profile) -> APIRouter:
     """Everything that one profile offers."""
     router = APIRouter()
-    router.include_router(resource_routes(profile))
+    router.routes += resource_routes(profile).routes
     if profile.writes:
-        router.include_router(writing_routes())
-        router.include_router(change_routes(profile))
-    router.include_router(association_routes(profile))
-    router.include_router(package_routes(profile))
+        router.routes += writing_routes().routes
+        router.routes += change_routes(profile).routes
+    router.routes += association_routes(profile).routes
+    router.routes += package_routes(profile).routes
     return router
 
 

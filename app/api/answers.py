@@ -10,7 +10,7 @@ import orjson
 from fastapi import Request, Response
 
 from ..db import store
-from ..errors import BadRequest, TooLarge
+from ..errors import BadRequest, NotFound, TooLarge
 from .deps import services
 from .profiles import Profile
 from .rendering import Renderer
@@ -48,6 +48,13 @@ async def read_body(request: Request) -> bytes:
         if len(body) > limit:
             raise refusal
     return bytes(body)
+
+
+def storable(identifier: str) -> str:
+    """An identifier as a path says it; Postgres cannot even be asked for a NUL character."""
+    if "\x00" in identifier:
+        raise NotFound("entity", identifier)
+    return identifier
 
 
 def refuse_other_id(in_path: str, in_body: str) -> None:

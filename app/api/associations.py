@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db import store
 from . import docs
-from .answers import answer, renderer
+from .answers import JSON, answer, renderer
 from .deps import Deleter, Reader, services
 from .profiles import Profile
 from .resources import Identifier
@@ -25,11 +25,14 @@ def association_routes(profile: Profile) -> APIRouter:
             services(request).database, identifier
         )
         render = renderer(request, profile)
-        both = {
-            "CFItem": await render.entity(ITEMS, item),
-            "CFAssociations": await render.packed(ASSOCIATIONS, associations),
-        }
-        return answer(both)
+        if profile.package_links:
+            # Nothing is left out of them here, so they are what stands alone.
+            one = await render.json(ITEMS, [item])
+            several = await render.json(ASSOCIATIONS, associations)
+            both = b'{"CFItem":%s,"CFAssociations":[%s]}' % (one, several)
+            return Response(both, media_type=JSON)
+        packed = await render.packed(ASSOCIATIONS, associations)
+        return answer({"CFItem": await render.entity(ITEMS, item), "CFAssociations": packed})
 
     described = docs.wrapped("CFItem", ref("CFItem"))
     listed = docs.wrapped("CFAssociations", ref("CFAssociation"), many=True)

@@ -19,7 +19,7 @@ import orjson
 
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..db.framework import Framework
-from . import shapes
+from . import shapes, text
 from .profiles import Profile
 from .shapes import Body
 
@@ -49,6 +49,14 @@ class Renderer:
         """Entities that stand alone."""
         nodes: list[Body] = [orjson.loads(body) for body in bodies]
         return await self._shape(resource, nodes)
+
+    async def json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
+        """Entities that stand alone, as JSON separated by commas."""
+        if text.is_plain(self.profile):
+            plain = text.both_ids(resource, bodies)
+            if plain is not None:
+                return plain.encode()
+        return orjson.dumps(await self.entities(resource, bodies))[1:-1]
 
     async def entity(self, resource: Resource, body: str) -> Body:
         """An entity that stands alone."""
@@ -162,11 +170,20 @@ class Renderer:
 
     async def _list(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
         before = b"["
-        async for entities in self.batches(framework, resource):
-            # One dump of the whole batch, less its brackets, joins it to the ones before.
-            yield before + orjson.dumps(entities)[1:-1]
+        async for entities in self._written(framework, resource):
+            yield before + entities
             before = b","
         yield b"[]" if before == b"[" else b"]"
+
+    async def _written(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
+        """As ``batches``, as JSON separated by commas."""
+        if text.is_plain(self.profile):
+            async for bodies in framework.bodies(resource):
+                yield await self.json(resource, bodies)
+        else:
+            async for entities in self.batches(framework, resource):
+                # One dump of a whole batch, less its brackets.
+                yield orjson.dumps(entities)[1:-1]
 
     async def _definitions(self, framework: Framework) -> AsyncIterator[bytes]:
         before = b"{"

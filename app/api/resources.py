@@ -3,31 +3,23 @@
 # FastAPI evaluates the annotations of these closures, so they are not postponed to strings.
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator
 
 from ..case.resources import RESOURCES, Resource
 from ..db import listing, store
-from ..errors import NotFound
 from ..query import page, params
 from . import docs, examples
-from .answers import answer, renderer
+from .answers import JSON, answer, renderer, storable
 from .deps import Reader, services
 from .profiles import Profile
 from .schemas import Schema, ref
 
-
-def _storable(identifier: str) -> str:
-    """Postgres cannot even be asked for a NUL character."""
-    if "\x00" in identifier:
-        raise NotFound("entity", identifier)
-    return identifier
-
-
 Identifier = Annotated[
     str,
     Path(alias="sourcedId", description="The identifier.", examples=[examples.ITEM_ID]),
-    AfterValidator(_storable),
+    AfterValidator(storable),
 ]
 
 
@@ -48,12 +40,19 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
         query = params.read(asked, resource.schema, limits=profile.limits, grammar=profile.grammar)
         found = await listing.page(services(request).database, resource, query)
         render = renderer(request, profile)
-        entities = await render.entities(resource, found.bodies)
-        chosen = [page.select(entity, query.fields) for entity in entities]
         paging = page.paging(query, found.total)
         said = {name: paging[name] for name in profile.paging}
         url = render.base_url + request.url.path
         headers = page.headers(url, asked, query, found.total)
+        if query.fields is None:
+            listed = b'{"%s":[%s]' % (
+                resource.plural.encode(),
+                await render.json(resource, found.bodies),
+            )
+            told = b"," + orjson.dumps(said)[1:] if said else b"}"
+            return Response(listed + told, headers=headers, media_type=JSON)
+        entities = await render.entities(resource, found.bodies)
+        chosen = [page.select(entity, query.fields) for entity in entities]
         return answer({resource.plural: chosen, **said}, headers=headers)
 
     router.add_api_route(
@@ -73,10 +72,14 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
 
 def _add_single(router: APIRouter, resource: Resource, profile: Profile) -> None:
     async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
-        fields = params.read_selection(request.query_params.multi_items(), resource.schema)
-        (body,) = await store.get(services(request).database, resource, identifier)
+        fields = None
+        if request.scope["query_string"]:
+            fields = params.read_selection(request.query_params.multi_items(), resource.schema)
+        found = await store.get(services(request).database, resource, identifier)
         render = renderer(request, profile)
-        entity = page.select(await render.entity(resource, body), fields)
+        if fields is None and not profile.wraps:
+            return Response(await render.json(resource, found), media_type=JSON)
+        entity = page.select(await render.entity(resource, found[0]), fields)
         return answer(render.single(resource.name, entity))
 
     schema = ref(resource.name)

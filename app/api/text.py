@@ -1,0 +1,49 @@
+"""Bodies as text, for answers that differ from what is stored by their second identifier only.
+
+Most bodies do, on the platform's profile; reading them into objects to write them out again would
+cost more than everything else that is done for an answer. Stored bodies are compact JSON, in which
+a quote inside a string is always escaped: ``"identifier":"`` is a name and the start of its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from .profiles import Profile
+
+NAME = '"identifier":"'
+
+SAID: dict[Resource, str | None] = {
+    ITEMS: '"CFItemType":',
+    DOCUMENTS: '"CFPackageURI":',
+    ASSOCIATIONS: None,
+}
+"""What such a body has to say itself, for nothing else would be filled in."""
+
+
+def is_plain(profile: Profile) -> bool:
+    """Whether a profile adds a second identifier, and leaves everything else as it is stored."""
+    changes = (profile.mints, profile.arrays, not profile.extensions, profile.version == "1.0")
+    return profile.both_ids and profile.package_links and not any(changes)
+
+
+def both_ids(resource: Resource, bodies: Sequence[str]) -> str | None:
+    """The bodies, separated by commas, each identifier beside it as ``sourcedId``.
+
+    None when one of them needs more than that.
+    """
+    if resource not in SAID:
+        return None
+    whole, said = ",".join(bodies), SAID[resource]
+    if '"extensions":' in whole or (said and whole.count(said) != len(bodies)):
+        return None
+    first, *parts = whole.split(NAME)
+    found = [first]
+    for part in parts:
+        end = part.index('"')
+        identifier = part[:end]
+        if "\\" in identifier:
+            return None
+        found.append(f'{identifier}","sourcedId":"{part}')
+    return NAME.join(found)
