@@ -90,8 +90,9 @@ async def _keep(_: Any) -> None:
 class Database:
     """A pool of connections to one Postgres."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, size: int) -> None:
         self._pool = pool
+        self._free = asyncio.Semaphore(size)
 
     @classmethod
     @asynccontextmanager
@@ -102,6 +103,7 @@ class Database:
                 dsn(url),
                 min_size=1,
                 max_size=settings.pool_size,
+                timeout=SECONDS_TO_WAIT,
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
                 reset=_keep,
@@ -112,20 +114,40 @@ class Database:
                 },
             )
         try:
-            yield cls(pool)
+            yield cls(pool, settings.pool_size)
         finally:
             await pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for as long as the block lasts."""
-        with _unavailable_on(*CANNOT_CONNECT):
-            connection = await self._pool.acquire(timeout=SECONDS_TO_WAIT)
+        connection = await self._take()
         try:
             with _unavailable_on(*AWAY, *CROSSED, asyncpg.InterfaceError):
                 yield connection
         finally:
+            await self._give_back(connection)
+
+    async def _take(self) -> Connection:
+        """A free connection; ``Unavailable`` when none is free in time."""
+        with _unavailable_on(*CANNOT_CONNECT):
+            if self._free.locked():
+                async with asyncio.timeout(SECONDS_TO_WAIT):
+                    await self._free.acquire()
+            else:
+                await self._free.acquire()
+            try:
+                # One is free, so this does not wait; a timeout of the pool's costs a task.
+                return await self._pool.acquire()
+            except BaseException:
+                self._free.release()
+                raise
+
+    async def _give_back(self, connection: Connection) -> None:
+        try:
             await self._pool.release(connection)
+        finally:
+            self._free.release()
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:
