@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import httpx
 from fastapi import APIRouter, FastAPI
@@ -25,8 +26,9 @@ from .api.resources import resource_routes
 from .api.token import token_routes
 from .api.writing import writing_routes
 from .auth.clients import Clients
+from .auth.following import Follower, signing_keys
 from .auth.issuers import LocalIssuer, TrustedIssuer
-from .auth.tokens import SigningKey, new_signing_key
+from .auth.tokens import new_signing_key
 from .auth.verifier import Verifier
 from .db import keys, schema
 from .db.database import Database
@@ -109,23 +111,44 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         trusted = [TrustedIssuer(url, http) for url in settings.trusted_issuers]
         copies = Copies(settings.cache_mb, producers=max(1, settings.pool_size // 2))
         stack.push_async_callback(copies.close)
+        clients = Clients(settings, database)
+        verifier = Verifier(
+            issuer, trusted, scopes_of=clients.scopes_of, audience=settings.audience
+        )
+        if issuer:
+            await stack.enter_async_context(_beside(Follower(database, issuer, verifier).follow()))
         yield Services(
             settings=settings,
             database=database,
             issuer=issuer,
-            clients=Clients(settings),
-            verifier=Verifier(issuer, trusted),
+            clients=clients,
+            verifier=verifier,
             schema_revision=schema.needed(),
             revisions=Revisions(database),
             copies=copies,
         )
 
 
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do some endless work for as long as the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 async def _local_issuer(database: Database, settings: Settings) -> LocalIssuer:
-    stored = await keys.stored_keys(database)
+    stored = await signing_keys(database)
     if not stored:
         new = new_signing_key()
         await keys.add_first_key(database, new.kid, new.private_pem)
-        stored = await keys.stored_keys(database)
-    signing = [SigningKey(kid, pem) for kid, pem in stored]
-    return LocalIssuer(signing, settings.base_url, settings.token_lifetime)
+        stored = await signing_keys(database)
+    return LocalIssuer(
+        stored,
+        settings.base_url,
+        settings.token_lifetime,
+        audience=settings.audience,
+        reload=partial(signing_keys, database),
+    )

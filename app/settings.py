@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     token_lifetime: int = Field(
         default=3600, ge=1, le=86400, description="Seconds a token of the local issuer lives."
     )
+    audience: str = Field(
+        default="",
+        description="The audience (aud) that accepted tokens must name, and that this server's "
+        "own tokens carry. Empty: any.",
+    )
     trusted_issuers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Issuers (Cognito, Keycloak) whose tokens are accepted too, "

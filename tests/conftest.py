@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 
 from case_server.api.profiles import PROFILES, Profile
 from case_server.db import schema, tables
-from case_server.db.database import dsn
+from case_server.db.database import Database, dsn
 from case_server.db.embedded import embedded_postgres
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -111,6 +111,13 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     application = create_app(settings)
     async with application.router.lifespan_context(application):
         yield application
+
+
+@pytest.fixture(scope="session")
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """A pool of connections beside the application's."""
+    async with Database.open(settings.database_url, settings) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

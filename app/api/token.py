@@ -10,9 +10,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from ..auth.clients import Client, Clients
+from ..auth.clients import Client
 from ..auth.issuers import LocalIssuer
 from ..auth.scopes import Scope, parse_scopes, spell
+from ..auth.throttle import TooManyAttempts
 from .deps import TOKEN_PATH, services
 from .grant import Grant, OAuthError, read_grant
 
@@ -51,7 +52,7 @@ def token_routes() -> APIRouter:
     """The routes of the local issuer, to be mounted only where there is one."""
     router = APIRouter(tags=["Tokens"])
     problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": OAuthProblem} for status in (400, 401, 413)
+        status: {"model": OAuthProblem} for status in (400, 401, 413, 429)
     }
     router.post(
         TOKEN_PATH,
@@ -70,7 +71,7 @@ async def token(request: Request) -> JSONResponse:
     """Exchange a client's id and secret for an access token."""
     try:
         grant = await read_grant(request)
-        client = _client(services(request).clients, grant)
+        client = await _client(request, grant)
         scopes = _scopes(grant, client)
     except OAuthError as error:
         return _refusal(error)
@@ -106,14 +107,23 @@ def _issuer(request: Request) -> LocalIssuer:
     return issuer
 
 
-def _client(clients: Clients, grant: Grant) -> Client:
-    found = [clients.authenticate(*pair) for pair in grant.credentials]
-    client = next((client for client in found if client), None)
+async def _client(request: Request, grant: Grant) -> Client:
+    address = request.client.host if request.client else ""
+    try:
+        client = await services(request).clients.authenticate(grant.credentials, address)
+    except TooManyAttempts as error:
+        raise OAuthError(
+            "temporarily_unavailable",
+            f"Too many failed attempts; try again in {error.seconds} seconds.",
+            HTTPStatus.TOO_MANY_REQUESTS,
+            {"Retry-After": str(error.seconds)},
+        ) from error
     if client is None:
         raise OAuthError(
             "invalid_client",
             "Send the client id and secret of this server, by HTTP Basic or in the body. "
-            "Its environment sets them: CASE_CLIENT_ID and CASE_CLIENT_SECRET.",
+            "Its environment sets them, CASE_CLIENT_ID and CASE_CLIENT_SECRET; "
+            "case-server client add makes others.",
             HTTPStatus.UNAUTHORIZED,
         )
     return client
@@ -131,7 +141,7 @@ def _scopes(grant: Grant, client: Client) -> frozenset[Scope]:
 
 def _refusal(error: OAuthError) -> JSONResponse:
     problem = OAuthProblem(error=error.error, error_description=error.description)
-    headers = dict(_NOT_STORED)
+    headers = {**_NOT_STORED, **error.headers}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Basic realm="case-server"'
     return JSONResponse(problem.model_dump(), error.status, headers)

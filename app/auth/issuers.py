@@ -21,7 +21,7 @@ from .scopes import Scope, spell
 from .tokens import Jwk, SigningKey, TokenError, public_jwk, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,34 @@ class LocalIssuer:
 
     leeway: ClassVar[int] = 0  # the clock that issued is the clock that checks
 
-    def __init__(self, keys: Sequence[SigningKey], url: str, lifetime: int) -> None:
+    pause: ClassVar[float] = 1.0
+    """Seconds between two looks for a key that is not known: any request can name one."""
+
+    def __init__(
+        self,
+        keys: Sequence[SigningKey],
+        url: str,
+        lifetime: int,
+        *,
+        audience: str = "",
+        reload: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None,
+    ) -> None:
         self.url = url.removesuffix("/")
-        self._newest = keys[-1]
         self._lifetime = lifetime
+        self._audience = {"aud": audience} if audience else {}
+        self._reload = reload
+        self._looked = -math.inf
+        self.use(keys)
+
+    def use(self, keys: Sequence[SigningKey]) -> None:
+        """Sign with the last of these keys, and stand by all of them."""
+        self._newest = keys[-1]
         self._public = {key.kid: public_jwk(key) for key in keys}
+
+    @property
+    def kids(self) -> list[str]:
+        """The names of its keys, the newest last."""
+        return list(self._public)
 
     def issue(self, client_id: str, scopes: Collection[Scope]) -> tuple[str, int]:
         """Return a new token and the seconds it lives; its claims are those of Cognito's."""
@@ -51,6 +74,7 @@ class LocalIssuer:
             "exp": now + self._lifetime,
             "version": 2,
             "jti": str(uuid.uuid4()),
+            **self._audience,
         }
         return sign(self._newest, claims), self._lifetime
 
@@ -59,7 +83,12 @@ class LocalIssuer:
         return {"keys": list(self._public.values())}
 
     async def key(self, kid: str) -> Jwk:
-        """The public key of this name."""
+        """The public key of this name, looked for once more if another process may have made it."""
+        if kid not in self._public and self._reload:
+            now = time.monotonic()
+            if now - self._looked >= self.pause:
+                self._looked = now
+                self.use(await self._reload())
         try:
             return self._public[kid]
         except KeyError:

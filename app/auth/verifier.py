@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,11 +14,13 @@ from .scopes import Scope, parse_scopes
 from .tokens import Claims, Jwk, TokenError, unverified, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .issuers import LocalIssuer, TrustedIssuer
 
 CAPACITY = 10_000
+REMEMBER = 300
+"""Seconds for which a token that was verified is not verified again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +46,33 @@ class Issuer(Protocol):
         """The public key of this name; ``TokenError`` if there is none."""
 
 
+ScopesOf = Callable[[str], Awaitable[frozenset[Scope] | None]]
+"""What a client of the local issuer may do now; None if it is not known any more."""
+
+
 class Verifier:
-    """Accepts tokens of the issuers it was given, and of nobody else."""
+    """Accepts tokens of the issuers it was given, and of nobody else.
+
+    ``scopes_of`` asks for the clients of the local issuer; without it, its word alone counts.
+    With an ``audience``, a token must be for it.
+    """
 
     def __init__(
         self,
         local: LocalIssuer | None,
         trusted: Sequence[TrustedIssuer],
-        remember: int = 300,
         *,
+        scopes_of: ScopesOf | None = None,
+        audience: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         issuers: list[Issuer] = [*([local] if local else []), *trusted]
         self._issuers = {issuer.url: issuer for issuer in issuers}
-        self._remember = remember
+        self._local = local
+        self._scopes_of = scopes_of
+        self._audience = audience
         self._clock = clock
+        self._changes = 0
         self._remembered: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
         for issuer in trusted:
             issuer.on_key_change = self.forget
@@ -68,10 +83,12 @@ class Verifier:
             return known
         try:
             claims = await self._claims(token)
+            changes = self._changes
+            caller = await self._caller(claims)
         except TokenError as error:
             raise _refusal(f"The access token is not accepted: {error}.") from error
-        caller = Caller(_client_id(claims), parse_scopes(claims.get("scope")))
-        self._keep(token, caller, claims["exp"])
+        if changes == self._changes:  # else what it was checked against may be gone by now
+            self._keep(token, caller, claims["exp"])
         return caller
 
     def recall(self, token: str) -> Caller | None:
@@ -80,7 +97,8 @@ class Verifier:
         return found[1] if found is not None and found[0] > self._clock() else None
 
     def forget(self) -> None:
-        """Verify every token anew: the keys that vouched for them have changed."""
+        """Verify every token anew: the keys or clients that vouched for them have changed."""
+        self._changes += 1
         self._remembered.clear()
 
     async def _claims(self, token: str) -> Claims:
@@ -94,12 +112,24 @@ class Verifier:
         claims = verify(token, await issuer.key(kid), issuer=issuer.url, leeway=issuer.leeway)
         if claims.get("token_use", "access") != "access":
             raise TokenError("it is not an access token (token_use)")
+        if self._audience and not _is_for(self._audience, claims.get("aud")):
+            raise TokenError("it is for another audience (aud)")
         return claims
+
+    async def _caller(self, claims: Claims) -> Caller:
+        client_id, scopes = _client_id(claims), parse_scopes(claims.get("scope"))
+        ours = self._local is not None and claims["iss"].removesuffix("/") == self._local.url
+        if ours and self._scopes_of:
+            held = await self._scopes_of(client_id)
+            if held is None:
+                raise TokenError("its client is not known here any more")
+            scopes &= held
+        return Caller(client_id, scopes)
 
     def _keep(self, token: str, caller: Caller, expires: float) -> None:
         digest = _digest(token)
         self._remembered.pop(digest, None)  # kept again, it is among the newest
-        self._remembered[digest] = (min(expires, self._clock() + self._remember), caller)
+        self._remembered[digest] = (min(expires, self._clock() + REMEMBER), caller)
         if len(self._remembered) > CAPACITY:
             self._remembered.popitem(last=False)
 
@@ -107,6 +137,11 @@ class Verifier:
 def _digest(token: str) -> bytes:
     # The memory holds no tokens: whoever gets to read it cannot call with what is there.
     return hashlib.sha256(token.encode()).digest()
+
+
+def _is_for(audience: str, claim: object) -> bool:
+    """Whether the claim is this audience, or an array with it (RFC 7519, section 4.1.3)."""
+    return claim == audience or (isinstance(claim, list) and audience in claim)
 
 
 def _client_id(claims: Claims) -> str:

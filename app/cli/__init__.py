@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from . import checking, frameworks, mirrors, removal, running
+from . import access, checking, frameworks, mirrors, removal, running
 from .common import Group
 
 
@@ -38,5 +38,7 @@ for command in (
     mirrors.sync,
     frameworks.template,
     running.token,
+    access.client,
+    access.keys,
 ):
     main.add_command(command)

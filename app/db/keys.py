@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy import bindparam, delete, func, literal, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from .statement import Statement
@@ -17,7 +18,31 @@ KEYS = Statement(select(signing_keys).order_by(signing_keys.c.created_at))
 ADD = Statement(
     insert(signing_keys).values(kid=bindparam("kid"), private_pem=bindparam("private_pem"))
 )
+_newer = signing_keys.alias("newer")
+DROP_SUPERSEDED = Statement(
+    delete(signing_keys).where(
+        select(literal(1))
+        .where(
+            _newer.c.created_at > signing_keys.c.created_at,
+            _newer.c.created_at < func.now() - text("interval '25 hours'"),
+        )
+        .exists()
+    )
+)
+"""A token lives a day at most, and signers learn of a new key within seconds."""
+DROP_OLDER = Statement(
+    delete(signing_keys).where(
+        signing_keys.c.created_at < select(func.max(_newer.c.created_at)).scalar_subquery()
+    )
+)
 LOCK = Statement(select(func.pg_advisory_xact_lock(literal_column("hashtext('signing keys')"))))
+
+
+class Listed(NamedTuple):
+    """A key as ``keys list`` shows it."""
+
+    kid: str
+    created_at: datetime
 
 
 async def stored_keys(database: Database) -> list[tuple[str, str]]:
@@ -32,3 +57,22 @@ async def add_first_key(database: Database, kid: str, private_pem: str) -> None:
         if not await connection.fetch(KEYS.sql):
             values = {"kid": kid, "private_pem": private_pem}
             await connection.execute(ADD.sql, *ADD.arguments(values))
+
+
+async def listed_keys(database: Database) -> list[Listed]:
+    """Every key without its secret, the newest last."""
+    return [Listed(row["kid"], row["created_at"]) for row in await database.rows(KEYS)]
+
+
+async def add_newest_key(
+    database: Database, kid: str, private_pem: str, *, drop_older: bool
+) -> None:
+    """Store the key that signs from now on.
+
+    Older ones go when no live token can be theirs any more, or with ``drop_older`` at once.
+    """
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute(LOCK.sql, *LOCK.arguments({}))
+        await connection.execute(ADD.sql, *ADD.arguments({"kid": kid, "private_pem": private_pem}))
+        drop = DROP_OLDER if drop_older else DROP_SUPERSEDED
+        await connection.execute(drop.sql, *drop.arguments({}))

@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.sql.schema import SchemaItem
 
 from ..case.resources import DEFINITIONS
@@ -286,3 +286,29 @@ signing_keys = Table(
     Column("created_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
 )
 """The keys of the local issuer; the newest signs, all of them verify."""
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("identifier", Text, primary_key=True),
+    Column("name", Text),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
+)
+"""Who may ask the local issuer for tokens, beside the client that the settings name."""
+
+client_secrets = Table(
+    "client_secrets",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column(
+        "client_identifier",
+        Text,
+        ForeignKey("clients.identifier", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("created_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", Moment),
+)
+"""Salted hashes only; a client has two while its secret is being exchanged."""

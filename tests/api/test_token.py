@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote_plus
@@ -18,8 +19,10 @@ from case_server.api.token import token_routes
 from case_server.auth.clients import Clients
 from case_server.auth.issuers import LocalIssuer
 from case_server.auth.scopes import Scope, spell
+from case_server.auth.secret import hash_secret
 from case_server.auth.tokens import new_signing_key, public_jwk, unverified
 from case_server.auth.verifier import Verifier
+from case_server.db.clients import add
 from case_server.errors import CaseServerError
 from case_server.settings import Settings
 
@@ -39,16 +42,16 @@ ISSUER = LocalIssuer([KEY], "http://case.test", 1800)
 V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 
 
-def application() -> FastAPI:
+def application(database: Database) -> FastAPI:
     app = FastAPI()
     app.include_router(token_routes())
     settings = Settings(client_id=ID, client_secret=SecretStr(SECRET))
     app.state.services = Services(
         settings=settings,
         issuer=ISSUER,
-        clients=Clients(settings),
+        clients=Clients(settings, database),
         verifier=Verifier(ISSUER, []),
-        database=cast("Database", None),  # no route here asks it
+        database=database,
         schema_revision="",
         revisions=cast("Revisions", None),
         copies=Copies(megabytes=0, producers=1),
@@ -75,8 +78,8 @@ def application() -> FastAPI:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=application())
+async def http(database: Database, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=application(database))
     async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
         yield client
 
@@ -297,19 +300,66 @@ async def test_the_interface_description(http: httpx.AsyncClient) -> None:
     assert [path for path in PATHS if path in paths] == ["/oauth2/token"]
     form = paths[PATH]["post"]["requestBody"]["content"]
     assert set(form) == {"application/x-www-form-urlencoded"}
-    assert set(paths[PATH]["post"]["responses"]) == {"200", "400", "401", "413"}
+    assert set(paths[PATH]["post"]["responses"]) == {"200", "400", "401", "413", "429"}
 
 
-def test_an_unknown_client_is_not_found_out_by_the_time_it_takes() -> None:
-    clients = Clients(Settings(client_id=ID, client_secret=SecretStr(SECRET)))
+async def test_an_unknown_client_is_not_found_out_by_the_time_it_takes(
+    database: Database, clean: None
+) -> None:
+    clients = Clients(Settings(client_id=ID, client_secret=SecretStr(SECRET)), database)
+    await add(database, "stored", None, [Scope.READONLY], hash_secret(SECRET))
 
-    def best(client_id: str, secret: str) -> float:
+    async def best(client_id: str) -> float:
         times = []
-        for _ in range(2000):
+        for number in range(4):
             start = time.perf_counter()
-            assert clients.authenticate(client_id, secret) is None
+            found = await clients.authenticate([(client_id, "x" * 40)], f"10.0.0.{number}")
             times.append(time.perf_counter() - start)
-        return min(times)
+            assert found is None
+        return min(times[1:])  # the first one may have to make a hash to compare with
 
-    known, unknown = best(ID, "x" * 40), best("nobody", "x" * 40)
-    assert 0.4 < known / unknown < 2.5
+    first, stored, unknown = [await best(name) for name in (ID, "stored", "nobody")]
+    assert 0.4 < first / unknown < 2.5
+    assert 0.4 < stored / unknown < 2.5
+
+
+async def test_guessing_is_slowed_and_told_in_the_words_of_oauth(http: httpx.AsyncClient) -> None:
+    for _ in range(5):
+        answer = await http.post(PATH, data={**SENT, "client_secret": "guess"})
+        assert_refused(answer, "invalid_client", 401)
+    answer = await http.post(PATH, data=SENT)
+    assert_refused(answer, "temporarily_unavailable", 429)
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_another_address_is_not_slowed(database: Database, clean: None) -> None:
+    app = application(database)
+
+    async def ask(address: str, secret: str) -> int:
+        transport = httpx.ASGITransport(app=app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
+            return (await client.post(PATH, data={**SENT, "client_secret": secret})).status_code
+
+    assert [await ask("10.0.0.1", "guess") for _ in range(6)] == [401] * 5 + [429]
+    assert await ask("10.0.0.1", SECRET) == 429
+    assert await ask("10.0.0.2", SECRET) == 200
+
+
+@pytest.mark.parametrize("secret", [SECRET, "wrong-s3cret-wrong"])
+async def test_no_secret_is_ever_logged(
+    http: httpx.AsyncClient, secret: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sent = {**SENT, "client_secret": secret}
+    for _ in range(3):
+        tokens = [
+            (await http.post(PATH, data=sent)).json().get("access_token"),
+            (await http.post(PATH, json=sent)).json().get("access_token"),
+            (await http.post(PATH, data=GRANT, headers=basic(ID, secret))).json(),
+        ]
+    await http.post(PATH, json={**sent, "scope": 7})
+    await http.post(PATH, data={**sent, "grant_type": "password"})
+    assert caplog.records
+    encoded = base64.b64encode(f"{ID}:{secret}".encode()).decode()
+    for hidden in (secret, quote_plus(secret), encoded, *filter(None, tokens[:2])):
+        assert hidden not in caplog.text

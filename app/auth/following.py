@@ -1,0 +1,54 @@
+"""One process kept in step with the others: what keys there are, and who may still come in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ..db import clients, keys
+from .tokens import SigningKey
+
+if TYPE_CHECKING:
+    from ..db.database import Database
+    from .issuers import LocalIssuer
+    from .verifier import Verifier
+
+log = logging.getLogger("case_server")
+
+SECONDS = 2.0
+"""Between two looks: so long does a removed client's token open doors at most."""
+
+
+async def signing_keys(database: Database) -> list[SigningKey]:
+    """The keys of the local issuer, the newest last."""
+    return [SigningKey(kid, pem) for kid, pem in await keys.stored_keys(database)]
+
+
+class Follower:
+    """Looks every few seconds; a notification would not come through every connection pooler."""
+
+    def __init__(self, database: Database, issuer: LocalIssuer, verifier: Verifier) -> None:
+        self._database, self._issuer, self._verifier = database, issuer, verifier
+        self._seen: object = None
+
+    async def follow(self) -> None:
+        """Look until cancelled; a database that is away is looked at again."""
+        while True:
+            await asyncio.sleep(SECONDS)
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  whatever it was, the next look may go well
+                log.debug("keys and clients could not be looked at: %s", error)
+
+    async def look(self) -> None:
+        """Take over what changed since the last look."""
+        stored = await signing_keys(self._database)
+        everyone = await clients.everyone(self._database)
+        seen = ([key.kid for key in stored], [(one.identifier, one.scopes) for one in everyone])
+        if seen == self._seen:
+            return
+        self._seen = seen
+        if stored and seen[0] != self._issuer.kids:
+            self._issuer.use(stored)
+        self._verifier.forget()

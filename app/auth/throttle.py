@@ -1,0 +1,106 @@
+"""Guessing made slow: who failed often waits, longer each time, and nobody else does."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Kind = Literal["pair", "address", "client"]
+Key = tuple[Kind, str, str]
+
+FREE: dict[Kind, int] = {"pair": 5, "address": 20, "client": 100}
+"""Failures before anybody waits: for one client from one address, for any client from one
+address, and for one client from anywhere."""
+LONGEST = 60.0
+"""Seconds that one more failure costs at most."""
+FORGET = 900.0
+"""Seconds without a failure after which a count starts again."""
+CAPACITY = 10_000
+LONGEST_NAME = 255
+
+
+class TooManyAttempts(Exception):
+    """Too many failures lately; ``seconds`` says when to come again."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many failed attempts; try again in {seconds} s")
+        self.seconds = seconds
+
+
+@dataclass(slots=True)
+class _Count:
+    failures: int = 0
+    last: float = 0.0
+    until: float = 0.0
+
+
+class Throttle:
+    """Counts the failures of one process, in bounded memory: the least recent are forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._counts: OrderedDict[Key, _Count] = OrderedDict()
+
+    def check(self, client_id: str, address: str, *, proven: bool = False) -> None:
+        """Raise ``TooManyAttempts`` if this attempt has to wait.
+
+        ``proven``: the same secret was right lately. Then what others failed at elsewhere does
+        not matter: they cannot lock a client out that is in use.
+        """
+        now = self._clock()
+        kinds: tuple[Kind, ...] = ("pair", "address") if proven else ("pair", "address", "client")
+        waits = [
+            self._counts[key].until - now
+            for key in _keys(client_id, address, kinds)
+            if key in self._counts
+        ]
+        if (wait := max(waits, default=0)) > 0:
+            raise TooManyAttempts(math.ceil(wait))
+
+    def failed(self, client_id: str, address: str) -> None:
+        """Count a failure."""
+        now = self._clock()
+        for key in _keys(client_id, address, tuple(FREE)):
+            count = self._counts.pop(key, None)
+            if count is None or now - count.last > FORGET:
+                count = _Count()
+            count.failures += 1
+            count.last = now
+            if (over := count.failures - FREE[key[0]]) >= 0:
+                count.until = now + min(LONGEST, 2.0 ** min(over, 10))
+            self._counts[key] = count
+        while len(self._counts) > CAPACITY:
+            self._counts.popitem(last=False)
+
+    def succeeded(self, client_id: str, address: str) -> None:
+        """Forget what this address failed at with this client: it was a slip."""
+        for key in _keys(client_id, address, ("pair",)):
+            self._counts.pop(key, None)
+
+
+def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
+    name, place = client_id[:LONGEST_NAME], _network(address)
+    all_keys: dict[Kind, Key] = {
+        "pair": ("pair", name, place),
+        "address": ("address", "", place),
+        "client": ("client", name, ""),
+    }
+    return [all_keys[kind] for kind in kinds]
+
+
+def _network(address: str) -> str:
+    """Who has one IPv6 address has a network of 64 bits full of them."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:LONGEST_NAME]
+    if found.version == 4:  # noqa: PLR2004  the version that it is
+        return str(found)
+    return str(ipaddress.ip_network((found.packed[:8] + bytes(8), 64)))

@@ -1,0 +1,263 @@
+"""Clients of the database: what proves them, how their secrets change, what removing one does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+
+from case_server.auth import clients as module
+from case_server.auth.clients import Client, Clients
+from case_server.auth.following import Follower, signing_keys
+from case_server.auth.issuers import LocalIssuer
+from case_server.auth.scopes import Scope
+from case_server.auth.secret import hash_secret, matches, new_secret
+from case_server.auth.tokens import new_signing_key
+from case_server.auth.verifier import Verifier
+from case_server.db import clients as table
+from case_server.db import keys
+from case_server.errors import Conflict, NotFound, Unauthorised
+from case_server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from case_server.db.database import Database
+
+HERE = "10.0.0.1"
+SECRET, OTHER = new_secret(), new_secret()
+HASH, OTHER_HASH = hash_secret(SECRET), hash_secret(OTHER)
+READ = frozenset({Scope.READONLY})
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def clients(database: Database, clock: Clock) -> Clients:
+    first = Settings(client_id="first", client_secret=SecretStr("first-secret"))
+    return Clients(first, database, clock=clock)
+
+
+@pytest.fixture
+async def robot(database: Database) -> str:
+    await table.add(database, "robot", "A robot", [Scope.READONLY], HASH)
+    return "robot"
+
+
+async def test_a_hash_is_salted_and_slow_and_holds_no_secret() -> None:
+    assert len(SECRET) == 43
+    assert hash_secret(SECRET) != HASH
+    assert SECRET not in HASH
+    start = time.perf_counter()
+    assert matches(SECRET, HASH)
+    assert time.perf_counter() - start > 0.005
+    assert not matches(OTHER, HASH)
+    assert not matches("", HASH)
+
+
+async def test_only_the_secret_proves_a_client(clients: Clients, robot: str) -> None:
+    found = await clients.authenticate([(robot, "x"), (robot, SECRET)], HERE)
+    assert found == Client(robot, READ)
+    for readings in ([], [(robot, OTHER)], [("nobody", SECRET)], [("n\0body", "")], [("", "")]):
+        assert await clients.authenticate(readings, "10.0.0.2") is None
+
+
+async def test_the_client_of_the_settings_may_do_everything(clients: Clients) -> None:
+    first = await clients.authenticate([("first", "first-secret")], HERE)
+    assert first == Client("first", frozenset(Scope))
+    assert await clients.scopes_of("first") == frozenset(Scope)
+
+
+async def test_secrets_at_rest_are_hashes(
+    clients: Clients, robot: str, execute: Callable[..., Awaitable[Any]]
+) -> None:
+    await clients.authenticate([(robot, SECRET)], HERE)
+    rows = await execute("SELECT c::text || s::text FROM clients c, client_secrets s")
+    assert "scrypt$" in rows[0][0]
+    assert SECRET not in rows[0][0]
+    assert SECRET not in repr(vars(clients))
+
+
+async def test_what_was_right_is_hashed_once_for_a_while(
+    clients: Clients, robot: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counting(secret: str, stored: str) -> bool:
+        asked.append(secret)
+        return matches(secret, stored)
+
+    monkeypatch.setattr(module, "matches", counting)
+    together = [clients.authenticate([(robot, SECRET)], HERE) for _ in range(20)]
+    assert await asyncio.gather(*together) == [Client(robot, READ)] * 20
+    assert asked == [SECRET]
+    clock.now += 301
+    assert await clients.authenticate([(robot, SECRET)], HERE)
+    assert asked == [SECRET] * 2
+
+
+async def test_the_loop_goes_on_while_a_secret_is_checked(clients: Clients, robot: str) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.001)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.gather(
+        *(clients.authenticate([(robot, str(n))], f"10.1.{n}.1") for n in range(4))
+    )
+    ticking.cancel()
+    assert ticks > 10
+
+
+async def test_two_secrets_while_one_is_exchanged(
+    clients: Clients, database: Database, robot: str, execute: Callable[..., Awaitable[Any]]
+) -> None:
+    await table.rotate(database, robot, OTHER_HASH, timedelta(hours=24))
+    for secret in (SECRET, OTHER):
+        assert await clients.authenticate([(robot, secret)], HERE)
+    (listed,) = await table.everyone(database)
+    assert (listed.secrets, listed.next_end is not None) == (2, True)
+
+    third = new_secret()
+    await table.rotate(database, robot, hash_secret(third), timedelta(hours=24))
+    assert await clients.authenticate([(robot, SECRET)], HERE) is None
+    for secret in (OTHER, third):
+        assert await clients.authenticate([(robot, secret)], HERE)
+
+    await execute("UPDATE client_secrets SET expires_at = now() WHERE expires_at IS NOT NULL")
+    assert await clients.authenticate([(robot, OTHER)], HERE) is None
+    assert await clients.authenticate([(robot, third)], HERE)
+
+
+async def test_an_old_secret_may_end_at_once(
+    clients: Clients, database: Database, robot: str
+) -> None:
+    assert await clients.authenticate([(robot, SECRET)], HERE)
+    await table.rotate(database, robot, OTHER_HASH, timedelta(0))
+    assert await clients.authenticate([(robot, SECRET)], HERE) is None
+    assert await clients.authenticate([(robot, OTHER)], HERE)
+
+
+async def test_what_cannot_be_done_with_clients(database: Database, robot: str) -> None:
+    with pytest.raises(Conflict, match="client rotate robot"):
+        await table.add(database, robot, None, [], OTHER_HASH)
+    with pytest.raises(NotFound, match="nobody"):
+        await table.rotate(database, "nobody", OTHER_HASH, timedelta(0))
+    with pytest.raises(NotFound, match="nobody"):
+        await table.remove(database, "nobody")
+
+
+@pytest.fixture
+async def issuer(
+    database: Database, execute: Callable[..., Awaitable[Any]]
+) -> AsyncIterator[LocalIssuer]:
+    before = {kid for kid, _ in await keys.stored_keys(database)}
+
+    async def reload() -> Any:
+        return await signing_keys(database)
+
+    new = new_signing_key()
+    await keys.add_newest_key(database, new.kid, new.private_pem, drop_older=False)
+    yield LocalIssuer(await reload(), "http://case.test", 3600, reload=reload)
+    await execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", list(before))
+
+
+async def test_tokens_of_a_removed_client_are_refused(
+    clients: Clients, database: Database, robot: str, issuer: LocalIssuer
+) -> None:
+    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    follower = Follower(database, issuer, verifier)
+    await follower.look()
+    token, _ = issuer.issue(robot, READ)
+    assert (await verifier.verify(token)).client_id == robot
+
+    await follower.look()
+    assert verifier.recall(token)
+    await table.remove(database, robot)
+    await follower.look()
+    assert verifier.recall(token) is None
+    with pytest.raises(Unauthorised, match="not known here any more"):
+        await verifier.verify(token)
+
+
+async def test_a_token_allows_no_more_than_its_client_may(
+    clients: Clients, robot: str, issuer: LocalIssuer
+) -> None:
+    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    token, _ = issuer.issue(robot, frozenset(Scope))
+    assert (await verifier.verify(token)).scopes == READ
+
+
+async def test_a_new_key_is_known_to_others_at_once(
+    clients: Clients, database: Database, issuer: LocalIssuer
+) -> None:
+    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    before, _ = issuer.issue("first", READ)
+    new = new_signing_key()
+    await keys.add_newest_key(database, new.kid, new.private_pem, drop_older=False)
+    elsewhere = LocalIssuer(await signing_keys(database), issuer.url, 3600)
+    after, _ = elsewhere.issue("first", READ)
+
+    assert elsewhere.kids[-1] == new.kid != issuer.kids[-1]
+    assert await verifier.verify(after)
+    assert issuer.kids[-1] == new.kid
+    assert await verifier.verify(before)
+
+
+async def test_a_dropped_key_vouches_for_nothing(
+    clients: Clients,
+    database: Database,
+    issuer: LocalIssuer,
+    execute: Callable[..., Awaitable[Any]],
+) -> None:
+    rows = await execute("SELECT * FROM signing_keys")
+    verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
+    follower = Follower(database, issuer, verifier)
+    token, _ = issuer.issue("first", READ)
+    await verifier.verify(token)
+    new = new_signing_key()
+    try:
+        await keys.add_newest_key(database, new.kid, new.private_pem, drop_older=True)
+        await follower.look()
+        assert issuer.kids == [new.kid]
+        with pytest.raises(Unauthorised, match="does not have"):
+            await verifier.verify(token)
+    finally:
+        for row in rows:
+            await execute("INSERT INTO signing_keys VALUES ($1, $2, $3)", *row.values())
+
+
+async def test_keys_no_token_can_need_are_dropped(
+    database: Database, issuer: LocalIssuer, execute: Callable[..., Awaitable[Any]]
+) -> None:
+    made = [new_signing_key() for _ in range(4)]
+    for key, age in zip(made[:3], ("90", "60", "20"), strict=True):
+        await execute(
+            f"INSERT INTO signing_keys VALUES ($1, $2, now() - interval '{age} hours')",
+            key.kid,
+            key.private_pem,
+        )
+    await keys.add_newest_key(database, made[3].kid, made[3].private_pem, drop_older=False)
+    left = {listed.kid for listed in await keys.listed_keys(database)}
+    assert made[0].kid not in left
+    assert {key.kid for key in made[1:]} <= left
