@@ -49,6 +49,5 @@ class Follower:
         if seen == self._seen:
             return
         self._seen = seen
-        if stored and seen[0] != self._issuer.kids:
-            self._issuer.use(stored)
+        self._issuer.use(stored)
         self._verifier.forget()

@@ -48,10 +48,14 @@ class LocalIssuer:
         self._audience = {"aud": audience} if audience else {}
         self._reload = reload
         self._looked = -math.inf
+        self._newest = keys[-1]
+        self._public: dict[str, dict[str, str]] = {}
         self.use(keys)
 
     def use(self, keys: Sequence[SigningKey]) -> None:
-        """Sign with the last of these keys, and stand by all of them."""
+        """Sign with the last of these keys, and stand by all of them; none change nothing."""
+        if not keys:
+            return
         self._newest = keys[-1]
         self._public = {key.kid: public_jwk(key) for key in keys}
 

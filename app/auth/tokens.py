@@ -41,6 +41,9 @@ _ALGORITHMS = {
 }
 _NUMBERS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y")}
 
+SKEW = 60
+"""Seconds by which the clocks of two servers may differ."""
+
 _LATEST = 2**63
 """No time claim reaches this; Infinity and numbers of a thousand digits do."""
 
@@ -152,11 +155,14 @@ def _check_identity(claims: Claims, issuer: str) -> None:
 def _check_times(claims: Claims, leeway: int) -> None:
     now = time.time()
     expires, starts = _time(claims, "exp"), _time({"nbf": 0, **claims}, "nbf")
-    _time(claims, "iat")
+    issued = _time(claims, "iat")
     if expires <= now - leeway:
         raise TokenError("it has expired")
     if starts > now + leeway:
         raise TokenError("it is not valid yet")
+    # Of several servers that issue under one name, each has a clock of its own.
+    if issued > now + SKEW:
+        raise TokenError("it was issued in the future (iat)")
 
 
 def _time(claims: Claims, name: str) -> float:

