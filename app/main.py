@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-import httpx
 from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from .api import docs, errors
 from .api.associations import association_routes
@@ -33,6 +33,7 @@ from .auth.verifier import Verifier
 from .db import keys, schema
 from .db.database import Database
 from .db.revision import Revisions
+from .guarded import guarded_client
 from .settings import Settings
 
 PARENT = "CASE_SERVER_PARENT"
@@ -65,7 +66,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.local_issuer:
         app.include_router(token_routes())
     app.include_router(health_routes())
-    app.add_middleware(Edge)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "PUT", "POST", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "If-None-Match", "X-Request-ID"),
+            expose_headers=("ETag", "Link", "Retry-After", "X-Request-ID", "X-Total-Count"),
+        )
+    app.add_middleware(
+        Edge, https=settings.base_url.startswith("https:"), access_log=settings.access_log
+    )
     errors.install(app)
     docs.describe(app, PLATFORM)
     return app
@@ -106,7 +117,11 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     """What one process holds from its start to its end."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(settings.database_url, settings))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=5))
+        http = await stack.enter_async_context(
+            guarded_client(
+                allow_private=settings.allow_private_urls, named=settings.trusted_issuers
+            )
+        )
         issuer = await _local_issuer(database, settings) if settings.local_issuer else None
         trusted = [TrustedIssuer(url, http) for url in settings.trusted_issuers]
         copies = Copies(settings.cache_mb, producers=max(1, settings.pool_size // 2))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import logging
 import os
 import signal
 import socket
@@ -17,10 +15,9 @@ from typing import Any, TypeVar
 import asyncpg
 import click
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from . import __version__
+from . import __version__, logs
 from .api.profiles import PROFILES
 from .auth.issuers import refuse_unsafe_issuers
 from .db import schema
@@ -129,32 +126,11 @@ def _bind(settings: Settings) -> socket.socket:
     return bound
 
 
-class NoProbes(logging.Filter):
-    """Leaves out of the access log those who ask every few seconds whether the server lives."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a request is logged; uvicorn gives its path as the third argument."""
-        return not (isinstance(record.args, tuple) and record.args[2] in {"/health", "/ready"})
-
-
-def _logging() -> dict[str, Any]:
-    """Requests as they come and what goes wrong, without the server's chatter about itself."""
-    config = copy.deepcopy(LOGGING_CONFIG)
-    config["filters"] = {"no_probes": {"()": NoProbes}}
-    config["loggers"]["uvicorn.access"]["filters"] = ["no_probes"]
-    # What the server says of itself stands alone on stdout.
-    config["handlers"]["access"]["stream"] = "ext://sys.stderr"
-    config["loggers"]["uvicorn"]["level"] = "WARNING"
-    config["loggers"]["uvicorn.error"]["level"] = "WARNING"
-    config["loggers"]["case_server"] = {"handlers": ["default"], "level": "INFO"}
-    return config
-
-
 def _config(settings: Settings, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         more.pop("app", None) or create_app(settings),
-        log_config=_logging(),
-        access_log=settings.access_log,
+        log_config=logs.configuration(settings.log_format),
+        access_log=False,  # the application writes a line for each request itself
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
         server_header=False,
         **more,
@@ -188,9 +164,11 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
 def _as_environment(settings: Settings) -> dict[str, str]:
     secret = settings.client_secret.get_secret_value()
     own = {"CASE_CLIENT_ID": settings.client_id, "CASE_CLIENT_SECRET": secret}
-    others = settings.model_dump(exclude={"client_id", "client_secret", "trusted_issuers"})
-    named = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in others.items()}
-    return own | named | {"CASE_SERVER_TRUSTED_ISSUERS": ",".join(settings.trusted_issuers)}
+    others = settings.model_dump(exclude={"client_id", "client_secret"})
+    return own | {
+        f"CASE_SERVER_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in others.items()
+    }
 
 
 def announce(settings: Settings) -> None:

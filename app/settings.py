@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -51,6 +51,18 @@ class Settings(BaseSettings):
         default="",
         description="Where clients reach this server: the issuer of its tokens and the base of "
         "the links it mints. Empty: http://HOST:PORT.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How log lines are written: text or json."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins of web pages that may call this server from a browser, separated by "
+        "commas; * allows all. Empty: none.",
+    )
+    allow_private_urls: bool = Field(
+        default=False,
+        description="Fetch also from private addresses that others name, such as a jwks_uri.",
     )
     access_log: bool = Field(default=True, description="Log every request.")
     workers: int = Field(default=1, ge=1, le=64, description="Server processes.")
@@ -98,7 +110,15 @@ class Settings(BaseSettings):
         "separated by commas.",
     )
 
-    @field_validator("trusted_issuers", mode="before")
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"https?://[\w.:\[\]-]+", origin):
+                raise ValueError(f"{origin!r} is no origin: https://host, https://host:port or *")
+        return value
+
+    @field_validator("trusted_issuers", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

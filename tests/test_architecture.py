@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 APP = ROOT / "app"
 
 LAYERS = (
-    {"errors", "settings"},
+    {"errors", "settings", "logs", "guarded"},
     {"case", "sample"},
     {"repair"},
     {"check"},

@@ -4,6 +4,7 @@ A route says in its signature who may call it: ``caller: Reader``. What is not a
 calls ``authorise`` itself.
 """
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ..db.database import Database
     from ..db.revision import Revisions
     from .copies import Copies
+
+CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
+"""The client behind the request at hand, once it has proved who it is: for the log."""
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  an address, not a password
 
@@ -68,6 +72,7 @@ async def authorise(verifier: Verifier, authorization: str | None, scope: Scope)
             headers={"WWW-Authenticate": "Bearer"},
         )
     caller = verifier.recall(token) or await verifier.verify(token)
+    CALLER_ID.set(caller.client_id)
     if scope not in caller.scopes:
         raise Forbidden(
             f"This operation needs a token with the scope {scope}.",

@@ -1,12 +1,15 @@
-"""What every request passes first: its id, its path without a trailing slash, and a last resort.
+"""What every request passes first and every answer last.
 
-HEAD is answered as GET is, without the body (RFC 9110, section 9.3.2).
+In: its id, its path without a trailing slash, HEAD as GET without the body (RFC 9110, section
+9.3.2). Out: the id, the headers that keep browsers from harm, a line in the log, and a last resort
+for what nobody caught.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import time
 import uuid
 from collections.abc import MutableMapping
 from typing import Any
@@ -14,56 +17,118 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import CaseServerError
+from ..logs import LINE, REQUESTS
+from .deps import CALLER_ID
 from .errors import refusal
 
 log = logging.getLogger("case_server")
+requests = logging.getLogger(REQUESTS)
 
 ID_HEADER = b"x-request-id"
 GOOD_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 """What is taken from a client and given back: anything else could forge headers or logs."""
 
+PROBES = {"/health", "/ready"}
+"""Who asks every few seconds whether the server lives would fill the log."""
+GONE = 499
+"""What is logged, as proxies do, of a client that left before there was an answer."""
+
+Header = tuple[bytes, bytes]
+
+POLICY = b"content-security-policy"
+DATA: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"private, no-cache"),
+    (POLICY, b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""For answers that are data. What an answer says itself stands."""
+READER = (
+    b"default-src 'none'; connect-src 'self'; worker-src blob:; frame-ancestors 'none'; "
+    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    b"font-src https://fonts.gstatic.com; "
+    b"img-src data: https://fastapi.tiangolo.com https://cdn.redoc.ly https://cdn.jsdelivr.net"
+)
+"""For the pages that show the OpenAPI document: they are made of a script from elsewhere."""
+READERS = ("/docs", "/docs/oauth2-redirect", "/redoc")
+HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
+
 
 class Edge:
-    """Gives each answer an ``X-Request-ID`` (the client's own, or a new one)."""
+    """Gives each answer an ``X-Request-ID`` (the client's own, or a new one) and its headers."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, https: bool = False, access_log: bool = True) -> None:
         self.app = app
+        self.access_log = access_log
+        self.data = (*DATA, HTTPS_ONLY) if https else DATA
+        self.names = {name for name, _ in self.data}
+        reader = tuple((name, READER if name == POLICY else told) for name, told in self.data)
+        self.readers = dict.fromkeys(READERS, reader)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
-        path, started = scope["path"], False
+        request_id, begun = _request_id(scope), time.perf_counter()
+        path, method, status = scope["path"], scope["method"], 0
         if len(path) > 1 and path.endswith("/") and not scope["raw_path"].endswith(b"%2F"):
             scope["path"] = path[:-1]
-        head = scope["method"] == "HEAD"
+        head = method == "HEAD"
         if head:
             scope["method"] = "GET"
+        CALLER_ID.set("")
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal started
+        async def send_complete(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message["headers"], (ID_HEADER, request_id)]
+                status = message["status"]
+                headers = message["headers"]
+                own = self._own(scope["path"], headers)
+                message["headers"] = [*headers, *own, (ID_HEADER, request_id)]
             elif head:
                 message = {**message, "body": b""}
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, send_complete)
         except Exception:
-            log.exception("request %s: %s %s failed", request_id.decode(), scope["method"], path)
-            if started:
+            log.exception("request %s: %s %s failed", request_id.decode(), method, _told(scope))
+            if status:
                 # The answer is under way: cutting it off is the only way left to say so.
                 raise
             error = CaseServerError(
                 f"the server failed; its log has the reason under request {request_id.decode()}"
             )
-            await refusal(path, error)(scope, receive, send_with_id)
+            await refusal(path, error)(scope, receive, send_complete)
+        finally:
+            if self.access_log and path not in PROBES:
+                _log(scope, method, status, begun, request_id)
+
+    def _own(self, path: str, headers: list[Header]) -> tuple[Header, ...]:
+        """The headers that an answer does not have yet."""
+        ours = self.readers.get(path, self.data)
+        theirs = {name for name, _ in headers}
+        if theirs.isdisjoint(self.names):
+            return ours
+        return tuple(header for header in ours if header[0] not in theirs)
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> bytes:
     sent = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
     return sent if GOOD_ID.fullmatch(sent) else uuid.uuid4().hex.encode()
+
+
+def _told(scope: Scope) -> str:
+    """The path as it was sent, percent-encoded: what it decodes to could forge lines."""
+    raw: bytes = scope["raw_path"]
+    return raw.decode("ascii", "backslashreplace")
+
+
+def _log(scope: Scope, method: str, status: int, begun: float, request_id: bytes) -> None:
+    client = CALLER_ID.get().encode("unicode_escape").decode()[:255] or "-"
+    milliseconds = round((time.perf_counter() - begun) * 1000, 1)
+    path = _told(scope)
+    requests.info(LINE, method, path, status or GONE, milliseconds, client, request_id.decode())

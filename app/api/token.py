@@ -6,7 +6,7 @@ Its errors follow RFC 6749, not CASE: who asks for a token here is an OAuth libr
 from http import HTTPStatus
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -14,11 +14,12 @@ from ..auth.clients import Client
 from ..auth.issuers import LocalIssuer
 from ..auth.scopes import Scope, parse_scopes, spell
 from ..auth.throttle import TooManyAttempts
-from .deps import TOKEN_PATH, services
+from .deps import CALLER_ID, TOKEN_PATH, services
 from .grant import Grant, OAuthError, read_grant
 
 _ALIASES = ("/oauth/token", "/auth/1.0/token")
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+PUBLISHED = "public, max-age=60"
 _FORM = {
     "type": "object",
     "required": ["grant_type"],
@@ -72,6 +73,7 @@ async def token(request: Request) -> JSONResponse:
     try:
         grant = await read_grant(request)
         client = await _client(request, grant)
+        CALLER_ID.set(client.id)
         scopes = _scopes(grant, client)
     except OAuthError as error:
         return _refusal(error)
@@ -80,13 +82,15 @@ async def token(request: Request) -> JSONResponse:
     return JSONResponse(answer.model_dump(), headers=_NOT_STORED)
 
 
-async def jwks(request: Request) -> dict[str, list[dict[str, str]]]:
+async def jwks(request: Request, response: Response) -> dict[str, list[dict[str, str]]]:
     """The public keys of this server's tokens."""
+    response.headers["Cache-Control"] = PUBLISHED
     return _issuer(request).jwks()
 
 
-async def openid_configuration(request: Request) -> dict[str, Any]:
+async def openid_configuration(request: Request, response: Response) -> dict[str, Any]:
     """Where this server issues tokens and publishes its keys."""
+    response.headers["Cache-Control"] = PUBLISHED
     url = _issuer(request).url
     return {
         "issuer": url,

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
+import orjson
 
+from .. import guarded
 from ..errors import StartupError, Unavailable
 from ..settings import is_loopback
 from .scopes import Scope, spell
@@ -22,6 +24,9 @@ from .tokens import Jwk, SigningKey, TokenError, public_jwk, sign
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+
+MAX_ANSWER = 512 * 1024
+"""Bytes of keys that are read at most; real issuers publish a few thousand."""
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +165,8 @@ class TrustedIssuer:
                 self.on_key_change()
 
     async def _fetch(self) -> dict[str, Jwk]:
-        answer = await self._get(await self._jwks_uri())
-        listed = _object(answer).get("keys")
+        url = await self._jwks_uri()
+        status, listed = await self._get(url, "keys")
         entries = listed if isinstance(listed, list) else []
         keys: dict[str, Jwk] = {
             entry["kid"]: entry
@@ -169,18 +174,19 @@ class TrustedIssuer:
             if isinstance(entry, dict) and isinstance(entry.get("kid"), str)
         }
         if not keys:
-            raise ValueError(f"{answer.url} answered {answer.status_code} and no keys")
+            raise ValueError(f"{url} answered {status} and no keys")
         return keys
 
     async def _jwks_uri(self) -> str:
-        answer = await self._get(f"{self.url}/.well-known/openid-configuration")
-        uri = _object(answer).get("jwks_uri")
+        _, uri = await self._get(f"{self.url}/.well-known/openid-configuration", "jwks_uri")
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
-    async def _get(self, url: str) -> httpx.Response:
+    async def _get(self, url: str, name: str) -> tuple[int, Any]:
+        """The status, and what the object at ``url`` has under this name."""
         if not _is_safe(url):
             raise ValueError(f"{url!r} is neither https nor on this machine")
-        return await self._http.get(url, follow_redirects=False, timeout=5)
+        status, body = await guarded.read(self._http, url, limit=MAX_ANSWER)
+        return status, _object(status, body).get(name)
 
 
 def refuse_unsafe_issuers(urls: Iterable[str]) -> None:
@@ -208,11 +214,11 @@ def _is_safe(url: str) -> bool:
     )
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
-    if answer.status_code != httpx.codes.OK:
+def _object(status: int, body: bytes) -> dict[str, Any]:
+    if status != httpx.codes.OK:
         return {}
     try:
-        body = answer.json()
+        content = orjson.loads(body)
     except ValueError:
         return {}
-    return body if isinstance(body, dict) else {}
+    return content if isinstance(content, dict) else {}

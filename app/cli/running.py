@@ -32,6 +32,13 @@ from .common import database_option, settings_of
     show_envvar=True,
     help="Whether every request is logged.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar="CASE_SERVER_LOG_FORMAT",
+    show_envvar=True,
+    help="How log lines are written.",
+)
 @database_option
 def serve(**flags: Any) -> None:
     """Start the server.

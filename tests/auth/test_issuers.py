@@ -12,6 +12,7 @@ from case_server.auth.issuers import LocalIssuer, TrustedIssuer
 from case_server.auth.scopes import Scope, spell
 from case_server.auth.tokens import TokenError, new_signing_key, public_jwk, unverified, verify
 from case_server.errors import StartupError, Unavailable
+from case_server.guarded import guarded_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -253,6 +254,28 @@ async def test_keys_are_not_fetched_in_the_open(
     with pytest.raises(Unavailable):
         await trusted.key(external_issuer.key.kid)
     assert external_issuer.fetches == 0
+
+
+async def test_keys_are_not_fetched_from_another_place_on_this_machine(
+    external_issuer: ExternalIssuer,
+) -> None:
+    external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', 'localhost')}/keys"
+
+    async with guarded_client(allow_private=False, named=[external_issuer.url]) as http:
+        with pytest.raises(Unavailable):
+            await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
+    assert external_issuer.fetches == 0
+    async with guarded_client(allow_private=True) as http:
+        assert await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
+
+
+async def test_keys_without_end_are_not_read(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    external_issuer.published += [{"kid": "x" * 600_000}]
+
+    with pytest.raises(Unavailable):
+        await trusted.key(external_issuer.key.kid)
 
 
 async def test_a_redirect_is_not_followed(

@@ -1,0 +1,159 @@
+"""Fetching what somebody else's address names, without reaching what only this machine reaches.
+
+A URL in a document of a stranger may name the cloud's metadata service, a router, or a database
+beside this server. So a host's name is looked up once, each of its addresses must be public, and
+the connection goes to the address that was checked: a second look-up could say something else.
+Redirects pass the same way. Answers are read up to a limit, and as they are sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Iterable
+
+    Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+PORTS = {"http": 80, "https": 443}
+SECONDS = 10.0
+"""How long one answer may take in all, however slowly it drips."""
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class UnsafeAddress(httpx.RequestError):
+    """An address that this server does not fetch from."""
+
+
+class TooMuch(httpx.RequestError):
+    """An answer that is longer than its reader allows, or packed."""
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Connects to public addresses, and to the origins that the operator named."""
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        named: Iterable[str] = (),
+        resolve: Resolve | None = None,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        self._allow_private = allow_private
+        self._named = {_origin(httpx.URL(url)) for url in named}
+        self._resolve = resolve or resolved
+        # Connections are told apart by address here: kept open, one to a host would be used for
+        # another host at that address, whose certificate nobody looked at.
+        self._inner = httpx.AsyncHTTPTransport(
+            verify=verify, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request to the first checked address that answers."""
+        url = request.url
+        if url.scheme not in PORTS:
+            raise UnsafeAddress(f"{url.scheme}: is not fetched", request=request)
+        addresses = await self._checked(request)
+        for address in addresses[:-1]:
+            try:
+                return await self._send(request, address)
+            except httpx.ConnectError:
+                continue
+        return await self._send(request, addresses[-1])
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._inner.aclose()
+
+    async def _checked(self, request: httpx.Request) -> list[str]:
+        url = request.url
+        try:
+            addresses = await self._resolve(url.host, url.port or PORTS[url.scheme])
+        except (OSError, UnicodeError) as error:
+            raise httpx.ConnectError(
+                f"{url.host} is not known: {error}", request=request
+            ) from error
+        if not self._allow_private and _origin(url) not in self._named:
+            private = [address for address in addresses if not is_public(address)]
+            if private or not addresses:
+                raise UnsafeAddress(
+                    f"{url.host} is at {', '.join(private) or 'no address'}, which is not public; "
+                    "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
+                    request=request,
+                )
+        return addresses
+
+    async def _send(self, request: httpx.Request, address: str) -> httpx.Response:
+        pinned = httpx.Request(
+            request.method,
+            request.url.copy_with(host=address),
+            headers=request.headers,  # with the Host that was asked for
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": request.url.host},
+        )
+        return await self._inner.handle_async_request(pinned)
+
+
+def guarded_client(*, allow_private: bool, named: Iterable[str] = ()) -> httpx.AsyncClient:
+    """A client for addresses from elsewhere; ``named`` are URLs whose origins are trusted."""
+    transport = GuardedTransport(allow_private=allow_private, named=named)
+    return httpx.AsyncClient(transport=transport, timeout=5, max_redirects=5)
+
+
+async def read(
+    http: httpx.AsyncClient, url: str, *, limit: int, redirects: bool = False
+) -> tuple[int, bytes]:
+    """The status and the body, of ``limit`` bytes at most, of what is at ``url``.
+
+    Raises ``httpx.HTTPError``, which ``UnsafeAddress`` and ``TooMuch`` are, too.
+    """
+    try:
+        async with (
+            asyncio.timeout(SECONDS),
+            http.stream(
+                "GET", url, headers={"Accept-Encoding": "identity"}, follow_redirects=redirects
+            ) as answer,
+        ):
+            if answer.headers.get("content-encoding", "identity") != "identity":
+                raise TooMuch(f"{url} answered packed, unasked", request=answer.request)
+            body = bytearray()
+            async for piece in answer.aiter_raw():
+                body += piece
+                if len(body) > limit:
+                    reason = f"{url} answered more than {limit} bytes"
+                    raise TooMuch(reason, request=answer.request)
+            return answer.status_code, bytes(body)
+    except TimeoutError as error:
+        raise httpx.ReadTimeout(f"{url} took longer than {SECONDS:.0f} s") from error
+
+
+async def resolved(host: str, port: int) -> list[str]:
+    """The addresses of a host, each once."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the open internet, also where another is wrapped in it."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in NAT64:
+            inner = ipaddress.IPv4Address(found.packed[-4:])
+        if inner:
+            return is_public(str(inner))
+        if found.teredo:
+            return False
+    return found.is_global and not found.is_multicast
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, url.host, url.port or PORTS.get(url.scheme, 0)

@@ -1,0 +1,241 @@
+"""Fetching from addresses of strangers, against a real server that counts who comes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import ipaddress
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from case_server import guarded
+from case_server.guarded import GuardedTransport, TooMuch, UnsafeAddress, is_public, read
+
+
+class Server:
+    """Answers what the path says, and remembers who asked for which host."""
+
+    def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
+        self.hosts: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.hosts.append(self.headers["Host"])
+                _, kind, *rest = self.path.split("/", 2)
+                headers, body = {"X": "x"}, b"here"
+                if kind == "to":
+                    headers["Location"] = rest[0]
+                if kind == "big":
+                    body = b"x" * 1_000_000
+                if kind == "packed":
+                    headers["Content-Encoding"], body = "gzip", gzip.compress(bytes(10_000_000))
+                self.send_response(302 if kind == "to" else 200)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if kind == "slow":
+                    for _ in range(50):
+                        self.wfile.write(b"x")
+                        time.sleep(0.05)
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who is cut off is no error
+        if certificate:
+            self._server.socket = certificate.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:4700::1111", True),
+        ("127.0.0.1", False),
+        ("127.8.9.1", False),
+        ("0.0.0.0", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00:ec2::254", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("::ffff:93.184.216.34", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("2002:7f00:1::", False),
+        ("2001:0:1::1", False),
+    ],
+)
+def test_which_addresses_are_public(address: str, public: object) -> None:
+    assert is_public(address) == public
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:{port}/",
+        "http://127.0.0.1:{port}/",
+        "http://2130706433:{port}/",
+        "http://0x7f.1:{port}/",
+        "http://[::1]:{port}/",
+        "http://[::ffff:127.0.0.1]:{port}/",
+        "http://0.0.0.0:{port}/",
+    ],
+)
+async def test_this_machine_is_not_reached(server: Server, url: str) -> None:
+    async with guarded.guarded_client(allow_private=False) as http:
+        with pytest.raises(httpx.HTTPError) as caught:
+            await read(http, url.format(port=server.port), limit=100)
+    assert "CASE_SERVER_ALLOW_PRIVATE_URLS" in str(caught.value) or isinstance(
+        caught.value, httpx.ConnectError
+    )
+    assert server.hosts == []
+
+
+async def test_other_schemes_are_not_fetched() -> None:
+    async with guarded.guarded_client(allow_private=True) as http:
+        for url in ("file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/"):
+            with pytest.raises((UnsafeAddress, httpx.UnsupportedProtocol)):
+                await read(http, url, limit=100)
+
+
+async def test_what_is_allowed_and_what_the_operator_named(server: Server) -> None:
+    async with guarded.guarded_client(allow_private=True) as http:
+        assert await read(http, f"http://localhost:{server.port}/", limit=100) == (200, b"here")
+    async with guarded.guarded_client(allow_private=False, named=[f"{server.url}/realm"]) as http:
+        assert await read(http, f"{server.url}/", limit=100) == (200, b"here")
+        for url in (f"http://localhost:{server.port}/", "http://127.0.0.1:9/"):
+            with pytest.raises(UnsafeAddress):
+                await read(http, url, limit=100)
+
+
+async def test_a_redirect_is_checked_like_the_first_address(server: Server) -> None:
+    inside = f"http://localhost:{server.port}/"
+    async with guarded.guarded_client(allow_private=False, named=[server.url]) as http:
+        with pytest.raises(UnsafeAddress):
+            await read(http, f"{server.url}/to/{inside}", limit=100, redirects=True)
+        assert len(server.hosts) == 1
+        found = await read(http, f"{server.url}/to//x", limit=100, redirects=True)
+        assert found == (200, b"here")
+
+
+async def test_the_connection_goes_to_the_address_that_was_checked(server: Server) -> None:
+    looked: list[str] = []
+
+    async def resolve(host: str, _: int) -> list[str]:
+        """Says first what is harmless, as a name server that means harm would."""
+        looked.append(host)
+        return ["127.0.0.1"] if len(looked) == 1 else ["10.0.0.1"]
+
+    transport = GuardedTransport(allow_private=True, resolve=resolve)
+    async with httpx.AsyncClient(transport=transport) as http:
+        url = f"http://keys.example.edu:{server.port}/"
+        assert await read(http, url, limit=100) == (200, b"here")
+    assert looked == ["keys.example.edu"]
+    assert server.hosts == [f"keys.example.edu:{server.port}"]
+
+
+async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
+    async def resolve(_: str, __: int) -> list[str]:
+        return ["93.184.216.34", "127.0.0.1"]
+
+    async with httpx.AsyncClient(transport=GuardedTransport(resolve=resolve)) as http:
+        with pytest.raises(UnsafeAddress, match=r"127\.0\.0\.1"):
+            await read(http, "https://keys.example.edu/", limit=100)
+
+
+async def test_an_answer_is_read_up_to_a_limit(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with guarded.guarded_client(allow_private=True) as http:
+        for path in ("big", "packed"):
+            with pytest.raises(TooMuch):
+                await read(http, f"{server.url}/{path}", limit=999_999)
+        assert await read(http, f"{server.url}/big", limit=1_000_000)
+        monkeypatch.setattr(guarded, "SECONDS", 0.3)
+        with pytest.raises(httpx.ReadTimeout, match="took longer"):
+            await read(http, f"{server.url}/slow", limit=100)
+
+
+def certificate_for(name: str, folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "certificate.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+async def test_the_certificate_must_be_that_of_the_name(tmp_path: Path) -> None:
+    file = certificate_for("keys.example.edu", tmp_path)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(file)
+    server = Server(own)
+
+    async def resolve(_: str, __: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    trusting = ssl.create_default_context(cafile=str(file))
+    transport = GuardedTransport(allow_private=True, resolve=resolve, verify=trusting)
+    try:
+        async with httpx.AsyncClient(transport=transport) as http:
+            url = f"https://keys.example.edu:{server.port}/"
+            assert await read(http, url, limit=100) == (200, b"here")
+            with pytest.raises(httpx.ConnectError, match="certificate"):
+                await read(http, f"https://other.example.edu:{server.port}/", limit=100)
+    finally:
+        server.stop()
