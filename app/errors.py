@@ -130,7 +130,7 @@ class InvalidData(CaseServerError):
 
 
 class Unavailable(CaseServerError):
-    """The database does not answer now; trying again later may help."""
+    """The database or the server cannot answer now; trying again later may help."""
 
     status = 503
     reason: Reason = "busy"

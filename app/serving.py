@@ -30,8 +30,6 @@ from .settings import DEFAULT_CLIENT_SECRET, Settings
 Result = TypeVar("Result")
 
 BACKLOG = 2048
-SECONDS_TO_FINISH = 30
-"""How long requests in flight may take to end after the server is told to stop."""
 
 
 @contextmanager
@@ -131,7 +129,7 @@ def _config(settings: Settings, **more: Any) -> uvicorn.Config:
         more.pop("app", None) or create_app(settings),
         log_config=logs.configuration(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
-        timeout_graceful_shutdown=SECONDS_TO_FINISH,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
         server_header=False,
         **more,
     )
@@ -150,6 +148,16 @@ class _Announcing(uvicorn.Server):
             announce(self.settings)
 
 
+class _Workers(Multiprocess):
+    """Lets nobody in while the last requests end."""
+
+    def terminate_all(self) -> None:
+        # Left open here, the socket would take connections that no worker serves any more.
+        for bound in self.sockets:
+            bound.close()
+        super().terminate_all()
+
+
 def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.socket) -> None:
     """Several processes on one socket; they learn the settings from the environment."""
     for name, value in _as_environment(complete).items():
@@ -158,7 +166,7 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
     config = _config(complete, app=f"{__package__}.main:create_app", factory=True)
     config.workers = complete.workers
     announce(settings)
-    Multiprocess(config, [bound]).run()
+    _Workers(config, [bound]).run()
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:

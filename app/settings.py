@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         description="Fetch also from private addresses that others name, such as a jwks_uri.",
     )
     access_log: bool = Field(default=True, description="Log every request.")
+    shutdown_timeout: int = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        description="Seconds that requests in flight have to end when the server is stopped.",
+    )
     workers: int = Field(default=1, ge=1, le=64, description="Server processes.")
     pool_size: int = Field(
         default=8, ge=1, le=100, description="Database connections of each worker."

@@ -18,7 +18,6 @@ import yaml
 from sqlalchemy import make_url
 
 from case_server.errors import StartupError
-from case_server.serving import SECONDS_TO_FINISH
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings, is_loopback
 
 ROOT = Path(__file__).parents[1]
@@ -303,7 +302,7 @@ def test_service_is_healthy_while_it_can_serve(answering: Answering) -> None:
 def test_requests_in_flight_may_end_before_docker_kills() -> None:
     grace = re.fullmatch(r"(\d+)s", service("case-server")["stop_grace_period"])
     assert grace
-    assert int(grace[1]) > SECONDS_TO_FINISH
+    assert int(grace[1]) > Settings.model_fields["shutdown_timeout"].default
 
 
 def test_postgres_is_healthy_once_it_answers_over_tcp() -> None:

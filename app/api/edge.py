@@ -7,6 +7,7 @@ for what nobody caught.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import CaseServerError
+from ..errors import CaseServerError, Unavailable
 from ..logs import LINE, REQUESTS
 from .deps import CALLER_ID
 from .errors import refusal
@@ -32,6 +33,11 @@ PROBES = {"/health", "/ready"}
 """Who asks every few seconds whether the server lives would fill the log."""
 GONE = 499
 """What is logged, as proxies do, of a client that left before there was an answer."""
+
+STOPPING = Unavailable(
+    "the server is stopping, and this took too long; try again", headers={"Retry-After": "5"}
+)
+"""For a request that took longer than a server that stops waits."""
 
 Header = tuple[bytes, bytes]
 
@@ -94,15 +100,12 @@ class Edge:
 
         try:
             await self.app(scope, receive, send_complete)
-        except Exception:
-            log.exception("request %s: %s %s failed", request_id.decode(), method, _told(scope))
+        except (Exception, asyncio.CancelledError) as error:
+            last = _last_resort(error, scope, method, request_id.decode())
             if status:
                 # The answer is under way: cutting it off is the only way left to say so.
                 raise
-            error = CaseServerError(
-                f"the server failed; its log has the reason under request {request_id.decode()}"
-            )
-            await refusal(path, error)(scope, receive, send_complete)
+            await refusal(path, last)(scope, receive, send_complete)
         finally:
             if self.access_log and path not in PROBES:
                 _log(scope, method, status, begun, request_id)
@@ -114,6 +117,16 @@ class Edge:
         if theirs.isdisjoint(self.names):
             return ours
         return tuple(header for header in ours if header[0] not in theirs)
+
+
+def _last_resort(
+    error: BaseException, scope: Scope, method: str, request_id: str
+) -> CaseServerError:
+    """What is said of an error that nobody caught; the log has all of it."""
+    if isinstance(error, asyncio.CancelledError):
+        return STOPPING
+    log.error("request %s: %s %s failed", request_id, method, _told(scope), exc_info=error)
+    return CaseServerError(f"the server failed; its log has the reason under request {request_id}")
 
 
 def _request_id(scope: MutableMapping[str, Any]) -> bytes:

@@ -33,6 +33,14 @@ from .common import database_option, settings_of
     help="Whether every request is logged.",
 )
 @click.option(
+    "--shutdown-timeout",
+    type=int,
+    envvar="CASE_SERVER_SHUTDOWN_TIMEOUT",
+    show_envvar=True,
+    metavar="SECONDS",
+    help="How long requests in flight may take to end when it is stopped; new ones are refused.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     envvar="CASE_SERVER_LOG_FORMAT",

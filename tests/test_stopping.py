@@ -1,0 +1,76 @@
+"""A server told to stop: what is in flight ends well, what is new is refused, nobody waits long."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import factories
+import pytest
+from live import Live, serving
+
+
+@contextmanager
+def begun_put(live: Live) -> Iterator[tuple[socket.socket, bytes]]:
+    """A PUT of which half the body is sent, and the other half."""
+    body = factories.document()
+    content = json.dumps(body).encode()
+    token = live.token()
+    port = int(live.base_url.rsplit(":", 1)[1])
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    head = (
+        f"PUT /case/1.1/CFDocuments/{body['identifier']} HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    half = len(content) // 2
+    connection.sendall(head.encode() + content[:half])
+    time.sleep(1)  # the request has to be in the server's hands, which nobody outside can see
+    yield connection, content[half:]
+    connection.close()
+
+
+def refuses(live: Live) -> bool:
+    """Whether new connections come to be refused."""
+    port = int(live.base_url.rsplit(":", 1)[1])
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_is_in_flight_ends_and_what_is_new_is_refused(tmp_path: Path, workers: str) -> None:
+    with (
+        serving(tmp_path / "data", "--workers", workers) as server,
+        begun_put(server) as (connection, rest),
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        assert refuses(server)
+        assert server.process.poll() is None
+        connection.sendall(rest)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 201 ")
+        assert server.process.wait(timeout=20) == 0
+
+
+def test_what_never_ends_is_cut_off(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "data", "--shutdown-timeout", "1") as server,
+        begun_put(server) as (connection, _),
+    ):
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert 1 <= time.monotonic() - begun < 20
+        answer = connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 5" in answer
+        assert b"imsx_codeMajor" in answer
