@@ -39,9 +39,7 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
     The embedded database is migrated here; another one only when ``migrate`` says so, and else
     ``StartupError`` says what to run.
     """
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no terminals that hang up
-            signal.signal(getattr(signal, name), _leave)
+    leave_when_told()
     if settings.database_url:
         _bring_up_to_date(settings.database_url, allowed=migrate)
         yield settings
@@ -100,6 +98,13 @@ def serve(settings: Settings) -> None:
             _Announcing(_config(complete), settings).run([bound])
         else:
             _serve_with_workers(complete, settings, bound)
+
+
+def leave_when_told() -> None:
+    """End tidily when another process, or the terminal, says so."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no terminals that hang up
+            signal.signal(getattr(signal, name), _leave)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from . import access, checking, frameworks, mirrors, removal, running
+from . import access, checking, frameworks, keeping, mirrors, removal, running
 from .common import Group
 
 
@@ -40,5 +40,7 @@ for command in (
     running.token,
     access.client,
     access.keys,
+    keeping.backup,
+    keeping.restore,
 ):
     main.add_command(command)

@@ -52,6 +52,34 @@ def embedded_postgres(data_dir: Path) -> Iterator[str]:
                 fcntl.flock(users_lock, fcntl.LOCK_UN)  # a fork of ours would hold it on
 
 
+@contextmanager
+def only_user(data_dir: Path) -> Iterator[str]:
+    """Start the private Postgres of data_dir for us alone; whoever else comes waits.
+
+    Raises ``StartupError`` when somebody uses it.
+    """
+    with (
+        _open(data_dir / "start.lock") as start_lock,
+        _open(data_dir / "users.lock") as users_lock,
+        _held(start_lock),
+    ):
+        try:
+            fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartupError(f"{data_dir} is in use: stop case-server first") from None
+        cluster = _Cluster(data_dir)
+        try:
+            yield cluster.start()
+        finally:
+            cluster.stop()
+
+
+def binaries_of(data_dir: Path) -> Path:
+    """The folder of the Postgres that keeps this data directory, or would make it."""
+    version = data_dir / "postgres" / "PG_VERSION"
+    return find_binaries(int(version.read_text()) if version.exists() else None)
+
+
 def find_binaries(major: int | None) -> Path:
     """The folder of the first Postgres installed, or of the first one of that major version."""
     found: dict[int, Path] = {}
@@ -91,14 +119,12 @@ class _Cluster:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir, self.pgdata = data_dir, data_dir / "postgres"
-        version = self.pgdata / "PG_VERSION"
-        major = int(version.read_text()) if version.exists() else None
-        self.binaries = find_binaries(major)
+        self.binaries = binaries_of(data_dir)
         self.prefix: tuple[str, ...] = ()
         self.account: tuple[int, int] | None = None
         if os.geteuid() == 0:
             self._leave_root()
-        if major is None:
+        if not (self.pgdata / "PG_VERSION").exists():
             self._create()
 
     def _leave_root(self) -> None:
