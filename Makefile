@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench lint format lock clean
+.PHONY: help serve test bench lint format lock audit sbom clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,6 +37,18 @@ lock: $(VENV)/installed ## Pin the newest releases of all dependencies
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --extra embedded --group dev \
 		-c requirements.lock pyproject.toml -o requirements-dev.lock
+
+# The advisory that is passed over has no fix, and no code that it is about is loaded: SECURITY.md.
+audit: $(VENV)/installed ## Ask whether an advisory names a dependency of the lock (needs the network)
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes \
+		-r requirements.lock --ignore-vuln GHSA-wj6h-64fc-37mp
+
+sbom: $(VENV)/installed ## List what the lock installs as a CycloneDX document, build/sbom.json
+	@$(BIN)/pip install --quiet uv
+	@mkdir -p build
+	@$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock \
+		--pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
 clean: ## Remove what was installed here
 	rm -rf $(VENV) *.egg-info build
