@@ -343,6 +343,8 @@ async def test_another_address_is_not_slowed(database: Database, clean: None) ->
     assert [await ask("10.0.0.1", "guess") for _ in range(6)] == [401] * 5 + [429]
     assert await ask("10.0.0.1", SECRET) == 429
     assert await ask("10.0.0.2", SECRET) == 200
+    # That it was right elsewhere must not tell a guesser that waits that it has found it.
+    assert await ask("10.0.0.1", SECRET) == 429
 
 
 @pytest.mark.parametrize("secret", [SECRET, "wrong-s3cret-wrong"])
