@@ -153,8 +153,21 @@ class _Announcing(uvicorn.Server):
             announce(self.settings)
 
 
+SECONDS_TO_START = 60
+"""How long a worker may take to be ready; one that fails sooner ends the wait."""
+
+
 class _Workers(Multiprocess):
-    """Lets nobody in while the last requests end."""
+    """Says where it is once all can answer; lets nobody in while the last requests end."""
+
+    def __init__(self, config: uvicorn.Config, bound: socket.socket, settings: Settings) -> None:
+        super().__init__(config, [bound])
+        self.settings = settings
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        if all(process.wait_until_ready(SECONDS_TO_START) for process in self.processes):
+            announce(self.settings)
 
     def terminate_all(self) -> None:
         # Left open here, the socket would take connections that no worker serves any more.
@@ -170,8 +183,7 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
     os.environ[PARENT] = str(os.getpid())
     config = _config(complete, app=f"{__package__}.main:create_app", factory=True)
     config.workers = complete.workers
-    announce(settings)
-    _Workers(config, [bound]).run()
+    _Workers(config, bound, settings).run()
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:
