@@ -169,6 +169,20 @@ def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     assert content(new) == ({body["identifier"]}, [schema.needed()], [])
 
 
+def test_a_restored_store_tells_another_history(tmp_path: Path) -> None:
+    data_dir, file = tmp_path / "data", tmp_path / "a.backup"
+    history = "SELECT identifier FROM feed_history"
+    with embedded_postgres(data_dir) as url:
+        schema.migrate(url)
+        before = ask(url, history)
+    assert run("backup", str(file), data_dir=data_dir).returncode == 0
+    assert run("restore", str(file), data_dir=data_dir).returncode == 0
+    with embedded_postgres(data_dir) as url:
+        after = ask(url, history)
+    assert len(before) == len(after) == 1
+    assert before != after
+
+
 @pytest.mark.parametrize(("command", "tool"), [("backup", "pg_dump"), ("restore", "pg_restore")])
 def test_another_postgres_has_tools_of_its_own(
     command: str, tool: str, monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ from ..errors import StartupError
 from . import schema
 from .database import dsn
 from .embedded import NAME, binaries_of, embedded_postgres, only_user
+from .feed import begin_anew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,7 @@ def restore(data_dir: Path, source: Path, *, force: bool, say: Callable[[str], N
             if revision != schema.needed():
                 say(f"migrating from schema {revision}")
                 schema.migrate(new.render_as_string(hide_password=False))
+            asyncio.run(_begin_anew(new))
             asyncio.run(_swap(current))
         finally:
             asyncio.run(_administer(current, *_drops()))
@@ -150,6 +152,15 @@ async def _count(url: str) -> str:
                 count = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  one of two names
                 told += [f"{count:,} {table}"] if count else []
         return ", ".join(told)
+    finally:
+        await connection.close()
+
+
+async def _begin_anew(url: URL) -> None:
+    """Who followed the changes of the store as it was would miss what is no longer in it."""
+    connection = await asyncpg.connect(dsn(_spelled(url, NEW)))
+    try:
+        await begin_anew(connection)
     finally:
         await connection.close()
 

@@ -119,7 +119,7 @@ def scope_of(method: str, path: str) -> str:
 
 async def test_every_route_of_the_application_is_in_a_table(app: FastAPI) -> None:
     found = list(offered(app.routes))
-    assert len(found) == len(set(found)) > 70
+    assert len(set(found)) > 70
     assert set(found) >= OPEN
     closed = set(found) - OPEN
     for profile in PROFILES:
