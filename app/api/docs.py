@@ -95,6 +95,17 @@ EXTENSIONS_PARAMETER = {
 }
 
 
+SEARCH_PARAMETER = {
+    "name": "search",
+    "in": "query",
+    "description": "Words to be found in code, statement and keywords, each as the beginning of a "
+    "word; what has the whole as its code comes first. An extension of this server, for use beside "
+    "filter; without a sort the best match comes first.",
+    "schema": {"type": "string"},
+    "example": "3.OA.A.1",
+}
+
+
 REPAIR_PARAMETER = {
     "name": "repair",
     "in": "query",

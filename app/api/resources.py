@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator
 
-from ..case.resources import RESOURCES, Resource
+from ..case.resources import ITEMS, RESOURCES, Resource
 from ..db import listing, store
 from ..query import page, params
 from . import docs, examples
@@ -37,7 +37,13 @@ def resource_routes(profile: Profile) -> APIRouter:
 def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
     async def read_list(request: Request, _: Reader) -> Response:
         asked = request.query_params.multi_items()
-        query = params.read(asked, resource.schema, limits=profile.limits, grammar=profile.grammar)
+        query = params.read(
+            asked,
+            resource.schema,
+            limits=profile.limits,
+            grammar=profile.grammar,
+            searchable=resource is ITEMS,
+        )
         found = await listing.page(services(request).database, resource, query)
         render = renderer(request, profile)
         paging = page.paging(query, found.total)
@@ -55,6 +61,9 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
         chosen = [page.select(entity, query.fields) for entity in entities]
         return answer({resource.plural: chosen, **said}, headers=headers)
 
+    parameters = docs.list_parameters(profile)
+    if resource is ITEMS:
+        parameters.append(docs.SEARCH_PARAMETER)
     router.add_api_route(
         f"/{resource.plural}",
         read_list,
@@ -66,7 +75,7 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
             docs.json_content(docs.page_of(resource.plural, ref(resource.name), profile.paging)),
             400,
         ),
-        openapi_extra={"parameters": docs.list_parameters(profile)},
+        openapi_extra={"parameters": parameters},
     )
 
 

@@ -35,6 +35,7 @@ from ..query.filter import And, Comparison, Node
 from ..query.params import Query
 from .database import Database
 from .parts import step, table_of, word
+from .search import matches, relevance, words_of
 from .statement import Statement
 from .visible import body_of, visible
 
@@ -66,6 +67,11 @@ def _select(resource: Resource, query: Query) -> Select[Any]:
     table = table_of(resource)
     where = and_(visible(table), _condition(table, query.where) if query.where else true())
     key = _sort_key(table, query.sort) if query.sort else table.c.identifier
+    if query.search:
+        searched = [literal(text, Text) for text in words_of(query.search)]
+        where = and_(where, matches(*searched))
+        # Negated, because lists ascend and the best comes first.
+        key = key if query.sort else -relevance(*searched)
     rows = (
         select(body_of(resource).label("body"), key.label("key"), table.c.identifier)
         .where(where)

@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, TSVECTOR
 from sqlalchemy.sql.schema import SchemaItem
 
 from ..case.resources import DEFINITIONS
@@ -50,6 +50,29 @@ def _from_body(
     steps = "".join(f" -> '{step}'" for step in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier")] if references else []
     return Column(name, Text, Computed(f"body{steps}", persisted=True), *keys, primary_key=primary)
+
+
+SEARCHED = """
+to_tsvector(
+    'simple'::regconfig,
+    left(
+        translate(coalesce(body ->> 'humanCodingScheme', ''), './:_-', '     ')
+        || ' ' || replace(body ->> 'fullStatement', '/', ' ')
+        || ' ' || coalesce(body ->> 'conceptKeywords', ''),
+        100000
+    )
+) || array_to_tsvector(ARRAY['=' || lower(left(coalesce(body ->> 'humanCodingScheme', ''), 200))])
+"""
+"""The words of an item, to be searched: its code in parts, its statement, its keywords; and after
+an equals sign its code as a whole. Cut where a tsvector could become too large to store."""
+
+
+def _searched() -> tuple[SchemaItem, ...]:
+    """The words of an item, and the index that finds them."""
+    return (
+        Column("search", TSVECTOR, Computed(SEARCHED, persisted=True)),
+        Index("ix_items_search", "search", postgresql_using="gin"),
+    )
 
 
 def _ordinal() -> Column[int]:
@@ -134,6 +157,7 @@ items = _entity_table(
     _from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
     *_deletable("items"),
     Index("ix_items_document", "document_identifier", "ordinal"),
+    *_searched(),
 )
 
 associations = _entity_table(

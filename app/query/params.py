@@ -52,6 +52,8 @@ class Query:
     descending: bool
     where: Node | None
     fields: tuple[str, ...] | None
+    search: str | None = None
+    """Words to be found in items; without a sort the best match comes first."""
 
 
 def read(
@@ -60,8 +62,12 @@ def read(
     *,
     limits: Limits,
     grammar: Grammar,
+    searchable: bool = False,
 ) -> Query:
-    """The query that a list request states, or a BadRequest with every problem it has."""
+    """The query that a list request states, or a BadRequest with every problem it has.
+
+    Only a ``searchable`` list knows ``search``.
+    """
     given = _Given(params)
     fields = fields_of(model)
     query = Query(
@@ -71,6 +77,7 @@ def read(
         descending=given.one("orderBy", _descending, default=False),
         where=given.one("filter", partial(parse, fields=fields, grammar=grammar), None),
         fields=given.several("fields", partial(_selection, fields=fields)),
+        search=given.one("search", _search, None) if searchable else None,
     )
     given.check()
     return query
@@ -174,6 +181,12 @@ def _sort(name: str, *, fields: Fields) -> Field:
     found = f"{shorten(name)}, which is {field.kind}" if field else _quoted(name)
     allowed = one_of(each.name for each in fields.values() if each.kind in SCALARS)
     raise BadRequest(f"found {found}, expected {allowed}", reason="bad_sort")
+
+
+def _search(text: str) -> str:
+    if text.strip():
+        return text
+    raise BadRequest(f"found {_quoted(text)}, expected words to search for")
 
 
 def _descending(text: str) -> bool:

@@ -71,7 +71,8 @@ async def test_lists_describe_their_parameters(document: Any) -> None:
     for plural in ("CFDocuments", "CFItems", "CFSubjects"):
         operation = document["paths"][f"{PROFILES[0].prefix}/{plural}"]["get"]
         named = [parameter["name"] for parameter in operation["parameters"]]
-        assert named == ["limit", "offset", "sort", "orderBy", "filter", "fields"]
+        search = ["search"] if plural == "CFItems" else []
+        assert named == ["limit", "offset", "sort", "orderBy", "filter", "fields", *search]
         assert operation["parameters"][0]["schema"]["maximum"] == PROFILES[0].limits.maximum
 
 
