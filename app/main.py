@@ -35,6 +35,8 @@ from .db.database import Database
 from .db.revision import Revisions
 from .guarded import guarded_client
 from .settings import Settings
+from .web import routes as web
+from .web.swagger import swagger_routes
 
 PARENT = "CASE_SERVER_PARENT"
 """Set for the workers of several: the process whose end is theirs, too."""
@@ -53,6 +55,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         lifespan=lifespan,
         redirect_slashes=False,
+        # Its own page would fetch Swagger UI from elsewhere.
+        docs_url=None,
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         # Its telemetry costs fifty microseconds a request, and nobody here reads it.
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -66,6 +71,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.local_issuer:
         app.include_router(token_routes())
     app.include_router(health_routes())
+    app.include_router(swagger_routes())
+    if settings.web:
+        web.install(app)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -210,6 +210,7 @@ def announce(settings: Settings) -> None:
         ("tokens", token_url if settings.local_issuer else ", ".join(settings.trusted_issuers)),
         ("client id", settings.client_id),
         ("client secret", secret),
+        *([("pages to look at", f"{base}/")] if settings.web else []),
         ("documentation", f"{base}/docs"),
         ("data", data),
     ]

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds that requests in flight have to end when the server is stopped.",
     )
+    web: bool = Field(default=True, description="Serve pages for people beside the API.")
     workers: int = Field(default=1, ge=1, le=64, description="Server processes.")
     pool_size: int = Field(
         default=8, ge=1, le=100, description="Database connections of each worker."

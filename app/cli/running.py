@@ -47,6 +47,13 @@ from .common import database_option, settings_of
     show_envvar=True,
     help="How log lines are written.",
 )
+@click.option(
+    "--web/--no-web",
+    default=None,
+    envvar="CASE_SERVER_WEB",
+    show_envvar=True,
+    help="Whether there are pages for people beside the API.",
+)
 @database_option
 def serve(**flags: Any) -> None:
     """Start the server.

@@ -1,0 +1,1 @@
+"""HTML for people: pages to browse, search, compare and upload frameworks."""

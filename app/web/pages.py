@@ -1,0 +1,141 @@
+"""How every page is made: its template, its headers, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from .. import __version__
+from ..errors import BadRequest, CaseServerError
+from . import access, text
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+
+FRAGMENT = "x-fragment"
+"""Sent by the script of the pages: it wants the part that changes, not the page around it."""
+
+HEADERS = {
+    # Nothing from elsewhere, nothing inline: what a framework says cannot become a program.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # With no referrer at all, forms would be sent from an unknown origin.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "private, no-store",
+    "Vary": "X-Fragment",
+}
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def _path(*steps: str) -> str:
+    """A path on this server, made of identifiers as they are."""
+    return "".join(f"/{quote(step, safe='')}" for step in steps)
+
+
+def _query(**params: object) -> str:
+    """The query of a link, without what is empty."""
+    given = {name: value for name, value in params.items() if value not in (None, "", 0)}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    files = {file.name: _digest(file.name) for file in STATIC.iterdir()}
+    made.globals |= {
+        "static": {name: f"/static/{name}?v={digest}" for name, digest in files.items()},
+        "path": _path,
+        "query": _query,
+        "version": __version__,
+    }
+    made.filters |= {"rich": text.rich, "plain": text.plain, "moment": text.moment}
+    return made
+
+
+_templates = _environment()
+
+
+async def page(
+    request: Request, template: str, *, status: int = 200, title: str, **values: Any
+) -> Response:
+    """A page, or only the part of it that changes when the script asks for that."""
+    caller = await access.caller(request)
+    html = _templates.get_template(template).render(
+        request=request,
+        title=title,
+        base="fragment.html" if is_fragment(request) else "layout.html",
+        signed_in=caller is not None and not access.is_open(request),
+        may_write=access.may_write(caller),
+        csrf=access.csrf_token(request),
+        here=request.url.path,
+        **values,
+    )
+    return HTMLResponse(html, status)
+
+
+def is_fragment(request: Request) -> bool:
+    """Whether only the part that changes is asked for."""
+    return FRAGMENT in request.headers
+
+
+class Page(APIRoute):
+    """A route whose answers are for people: its refusals are pages, too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the headers of a page and a page for every refusal."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                _refuse_nul(request)
+                response = await handle(request)
+            except RequestValidationError as error:
+                names = sorted({str(problem["loc"][-1]) for problem in error.errors()})
+                said = BadRequest(f"{', '.join(names)}: not what this page can be asked for")
+                response = await _refusal(request, said)
+            except access.SignInNeeded:
+                response = RedirectResponse(access.sign_in_path(request), 303)
+            except CaseServerError as error:
+                response = await _refusal(request, error)
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            access.remember_csrf(request, response)
+            return response
+
+        return answer
+
+
+def _refuse_nul(request: Request) -> None:
+    """Postgres cannot even be asked for a NUL character."""
+    asked = [request.url.path, *request.query_params.values()]
+    if any("\x00" in unquote(text) for text in asked):
+        raise BadRequest("an address cannot hold the character NUL")
+
+
+async def _refusal(request: Request, error: CaseServerError) -> Response:
+    shown = await page(
+        request, "error.html", status=error.status, title="That did not work", error=error
+    )
+    shown.headers.update(error.headers)
+    return shown

@@ -1,0 +1,86 @@
+"""Sign-in with a client's id and secret, or with a token where tokens are issued elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel
+
+from ..api.deps import Services, services
+from ..errors import Unauthorised
+from . import access
+from .pages import Page, page
+
+
+def sign_in_routes() -> APIRouter:
+    """Coming in and going out."""
+    router = APIRouter(route_class=Page)
+    router.add_api_route("/sign-in", read_sign_in)
+    router.add_api_route("/sign-in", sign_in, methods=["POST"])
+    router.add_api_route("/sign-out", sign_out, methods=["POST"])
+    return router
+
+
+async def read_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  its name in links
+    """The form; nobody needs it where no sign-in is needed."""
+    if await access.caller(request):
+        return RedirectResponse(access.local_path(next), 303)
+    return await _form(request, next)
+
+
+async def _form(request: Request, wanted: str, problem: str = "") -> Response:
+    return await page(
+        request,
+        "sign_in.html",
+        status=401 if problem else 200,
+        title="Sign in",
+        problem=problem,
+        next=access.local_path(wanted),
+        local=services(request).issuer is not None,
+    )
+
+
+class SignIn(BaseModel):
+    """What the form sends."""
+
+    csrf: str = ""
+    next: str = "/"
+    client_id: str = ""
+    client_secret: str = ""
+    token: str = ""
+
+
+async def sign_in(request: Request, form: Annotated[SignIn, Form()]) -> Response:
+    """Start a session, or say why not."""
+    access.refuse_forgery(request, form.csrf)
+    try:
+        granted, lifetime = await _token(services(request), form)
+    except Unauthorised as error:
+        return await _form(request, form.next, error.description)
+    response = RedirectResponse(access.local_path(form.next), 303)
+    access.start_session(request, response, granted, lifetime)
+    return response
+
+
+async def _token(held: Services, form: SignIn) -> tuple[str, int | None]:
+    """An access token, and how long it lives where that is known. Raises ``Unauthorised``."""
+    if held.issuer is None:
+        await held.verifier.verify(form.token.strip())
+        return form.token.strip(), None
+    client = held.clients.authenticate(form.client_id.strip(), form.client_secret)
+    if client is None:
+        raise Unauthorised(
+            "This is not the id and secret of a client of this server. Its environment sets them: "
+            "CASE_CLIENT_ID and CASE_CLIENT_SECRET."
+        )
+    return held.issuer.issue(client.id, client.scopes)
+
+
+async def sign_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
+    """End the session."""
+    access.refuse_forgery(request, csrf)
+    response = RedirectResponse("/sign-in", 303)
+    access.end_session(response)
+    return response

@@ -1,0 +1,71 @@
+"""/docs: the OpenAPI document to read and try, without a request to anywhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse
+
+from ..errors import NotFound
+
+ASSETS = Path(fastapi_offline.__file__).parent / "static"
+OWN = Path(__file__).parent / "static"
+
+FILES = {
+    "swagger-ui.css": (ASSETS, "text/css"),
+    "swagger-ui-bundle.js": (ASSETS, "text/javascript"),
+    "docs.js": (OWN, "text/javascript"),
+}
+
+HEADERS = {
+    # Swagger UI draws its icons from data: addresses and sets styles on what it makes.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+HTML = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>case-server · API</title>
+<link rel="icon" href="/docs/assets/icon.svg">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript; the document itself is at <a href="/openapi.json">
+/openapi.json</a>.</noscript>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script src="/docs/assets/docs.js"></script>
+</body>
+</html>
+"""
+
+
+def swagger_routes() -> APIRouter:
+    """Swagger UI from the files of an installed package."""
+    router = APIRouter(include_in_schema=False)
+    router.add_api_route("/docs", read_docs)
+    router.add_api_route("/docs/assets/{name}", read_asset)
+    return router
+
+
+async def read_docs() -> Response:
+    """The page."""
+    return HTMLResponse(HTML, headers=HEADERS)
+
+
+async def read_asset(request: Request, name: str) -> Response:  # noqa: ARG001  as all handlers
+    """One of the files that the page is made of."""
+    if name == "icon.svg":
+        return FileResponse(OWN / name, media_type="image/svg+xml", headers=HEADERS)
+    if name not in FILES:
+        raise NotFound("file of the documentation", name)
+    folder, kind = FILES[name]
+    return FileResponse(folder / name, media_type=kind, headers=HEADERS)
