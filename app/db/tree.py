@@ -11,8 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    Alias,
     ColumnElement,
+    FromClause,
     Integer,
     Numeric,
     Select,
@@ -90,18 +90,18 @@ async def paths(database: Database, identifiers: Sequence[str]) -> dict[str, lis
     return found
 
 
-def _child() -> tuple[Alias, Alias]:
+def _child() -> tuple[FromClause, FromClause]:
     return tables.items.alias("child"), tables.associations.alias("link")
 
 
-def _links_in_tree(link: Alias) -> ColumnElement[bool]:
+def _links_in_tree(link: FromClause) -> ColumnElement[bool]:
     return and_(
         link.c.association_type == literal_column("'isChildOf'"),
         link.c.origin_identifier != link.c.destination_identifier,
     )
 
 
-def _line(item: Alias) -> tuple[ColumnElement[Any], ...]:
+def _line(item: FromClause) -> tuple[ColumnElement[Any], ...]:
     """What a line of a tree says of an item."""
     statement = func.left(word(item.c.body, "fullStatement"), literal_column(str(SHOWN)))
     return (

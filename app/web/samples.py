@@ -68,5 +68,7 @@ async def told(request: Request, resource: Resource, identifier: str, name: str)
         text=orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode(),
         body=read_body(body),
         curl=f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(url)}',
-        python=f"await client.{part}.get({identifier!r})" if profile.writes else "",
+        python=f"await client.{part}.get({orjson.dumps(identifier).decode()})"
+        if profile.writes
+        else "",
     )

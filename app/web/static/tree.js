@@ -161,6 +161,8 @@
   const selected = tree.querySelector("[aria-selected]") ?? tree.querySelector("[role=treeitem]");
   if (selected) {
     selected.tabIndex = 0;
-    if (selected.hasAttribute("aria-selected")) selected.scrollIntoView({ block: "center" });
+    // On a narrow page the item stands above the tree, and is what was asked for.
+    const beside = panel && panel.getBoundingClientRect().left > tree.getBoundingClientRect().right;
+    if (beside && selected.hasAttribute("aria-selected")) selected.scrollIntoView({ block: "center" });
   }
 })();

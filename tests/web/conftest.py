@@ -1,0 +1,63 @@
+"""The pages over the real application: signed in, and on this machine without a sign-in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from conftest import CLIENT
+from fastapi import FastAPI
+
+from case_server.main import create_app
+from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings
+
+
+def visitor(app: FastAPI, base_url: str = "http://case.test") -> httpx.AsyncClient:
+    """A browser without scripts."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base_url)
+
+
+async def form_token(browser: httpx.AsyncClient, path: str) -> str:
+    """The token against forgery in the form of a page."""
+    page = await browser.get(path)
+    return page.text.split('name="csrf" value="')[1].split('"')[0]
+
+
+@pytest.fixture
+async def stranger(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """Nobody has signed in."""
+    async with visitor(app) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody who signed in."""
+    async with visitor(app) as browser:
+        form = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
+        form["csrf"] = await form_token(browser, "/sign-in")
+        answer = await browser.post("/sign-in", data=form)
+        assert answer.status_code == 303, answer.text
+        yield browser
+
+
+@pytest.fixture(scope="session")
+async def open_app(database_url: str) -> AsyncIterator[FastAPI]:
+    """As `serve` starts it on this machine: the default client, a loopback address."""
+    settings = Settings(
+        database_url=database_url,
+        client_id=DEFAULT_CLIENT_ID,
+        client_secret=DEFAULT_CLIENT_SECRET,
+        max_body_mb=1,
+    )
+    application = create_app(settings)
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+async def local(open_app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser on the machine of the server."""
+    async with visitor(open_app, "http://127.0.0.1:8000") as browser:
+        yield browser

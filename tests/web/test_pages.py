@@ -1,0 +1,365 @@
+"""Each page answers, escapes what frameworks say, has one heading, and forbids what it must."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import factories
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from case_server.main import create_app
+
+HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+async def framework(client: httpx.AsyncClient) -> factories.Body:
+    """A framework in which everything that can be written freely is hostile."""
+    body = factories.package()
+    body["CFDocument"] |= {
+        "title": HOSTILE,
+        "creator": HOSTILE,
+        "description": HOSTILE,
+        "notes": HOSTILE,
+    }
+    for item in body["CFItems"]:
+        item |= {
+            "fullStatement": HOSTILE,
+            "humanCodingScheme": f"{HOSTILE} 3.OA",
+            "CFItemType": HOSTILE,
+            "educationLevel": [HOSTILE],
+            "conceptKeywords": [HOSTILE],
+            "notes": HOSTILE,
+        }
+    answer = await client.post("/case/1.1/CFPackages", json=body)
+    assert answer.status_code == 201, answer.text
+    return body
+
+
+FORBIDDEN = {"onerror", "onclick", "style", "iframe", "object", "base"}
+
+
+class Tags(HTMLParser):
+    """The names of all elements and attributes of a page, as a browser reads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names |= {tag, *(name for name, _ in attrs)}
+
+
+def tags_of(html: str) -> set[str]:
+    tags = Tags()
+    tags.feed(html)
+    return tags.names
+
+
+def pages_of(body: factories.Body) -> list[str]:
+    document, item = body["CFDocument"]["identifier"], body["CFItems"][1]["identifier"]
+    parent = body["CFItems"][0]["identifier"]
+    return [
+        "/",
+        "/?q=script",
+        "/search",
+        "/search?q=3.OA",
+        f"/search?q={HOSTILE}",
+        f"/search?q=3.OA&document={document}",
+        f"/documents/{document}",
+        f"/documents/{document}/json",
+        f"/documents/{document}/items/{item}",
+        f"/documents/{document}/items/{item}/json?profile=sdk",
+        f"/documents/{document}/children/{parent}",
+        "/compare",
+        "/upload",
+    ]
+
+
+async def test_every_page(browser: httpx.AsyncClient, framework: factories.Body) -> None:
+    for path in pages_of(framework):
+        page = await browser.get(path)
+        assert page.status_code == 200, (path, page.text)
+        assert page.text.count("<h1") == 1, path
+        assert "<title>" in page.text
+        assert "<script>" not in page.text
+        assert "<img src=x" not in page.text
+        assert not (tags_of(page.text) & FORBIDDEN), path
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert page.headers["cache-control"] == "private, no-store"
+
+
+async def test_frameworks_are_listed_filtered_and_paged(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    assert "case-server import --sample" in (await browser.get("/")).text
+    for number in range(25):
+        body = factories.package()
+        body["CFDocument"] |= {"title": f"Framework {number:02}", "creator": "Someone"}
+        await client.post("/case/1.1/CFPackages", json=body)
+    first = (await browser.get("/")).text
+    assert "Framework 19" in first
+    assert "Framework 20" not in first
+    assert "1 to 20 of 25" in first
+    assert "Framework 24" in (await browser.get("/?offset=20")).text
+    assert (await browser.get("/?q=WORK 07")).text.count("<h2><a") == 1
+    assert "No framework is called that" in (await browser.get("/?q=nothing")).text
+
+
+async def test_tree_opens_along_the_way_to_an_item(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    chain = [factories.packed_item(humanCodingScheme=f"L{depth}") for depth in range(8)]
+    others = [factories.packed_item(humanCodingScheme=f"O{number}") for number in range(3)]
+    links = [
+        factories.association(child["identifier"], parent["identifier"], sequenceNumber=9)
+        for parent, child in pairwise(chain)
+    ]
+    links += [
+        factories.association(one["identifier"], chain[0]["identifier"], sequenceNumber=number)
+        for number, one in enumerate(reversed(others))
+    ]
+    body = factories.package(CFItems=[*chain, *others], CFAssociations=links)
+    await client.post("/case/1.1/CFPackages", json=body)
+    document = body["CFDocument"]["identifier"]
+
+    closed = (await browser.get(f"/documents/{document}")).text
+    assert codes(closed) == ["L0"]
+    below = await browser.get(
+        f"/documents/{document}/children/{chain[0]['identifier']}?level=2",
+        headers={"X-Fragment": "1"},
+    )
+    assert "<html" not in below.text
+    assert codes(below.text) == ["O2", "O1", "O0", "L1"]
+    assert 'aria-level="2"' in below.text
+    opened = (await browser.get(f"/documents/{document}/items/{chain[6]['identifier']}")).text
+    assert codes(opened) == ["L0", "O2", "O1", "O0", *(f"L{depth}" for depth in range(1, 8))]
+    assert 'aria-level="8"' in opened
+    crumbs = opened.split('aria-label="Where it stands"')[1].split("</nav>")[0]
+    assert re.findall(r"L\d", crumbs) == [f"L{depth}" for depth in range(6)]
+
+
+def codes(html: str) -> list[str]:
+    return re.findall(r'<span class="words"><span class="code">(.*?)</span>', html)
+
+
+async def test_cycles_and_several_parents_end(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    one, two, three, root = (factories.packed_item(humanCodingScheme=code) for code in "ABCR")
+    pairs = [(one, two), (two, one), (one, one), (three, root), (three, one)]
+    body = factories.package(
+        CFItems=[one, two, three, root],
+        CFAssociations=[factories.association(a["identifier"], b["identifier"]) for a, b in pairs],
+    )
+    await client.post("/case/1.1/CFPackages", json=body)
+    document = body["CFDocument"]["identifier"]
+    assert codes((await browser.get(f"/documents/{document}")).text) == ["R"]
+    for item in body["CFItems"]:
+        page = await browser.get(f"/documents/{document}/items/{item['identifier']}")
+        assert page.status_code == 200
+        assert page.text.count('aria-selected="true"') <= 1
+
+
+async def test_children_come_in_portions(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    parent = factories.packed_item(humanCodingScheme="P")
+    children = [factories.packed_item(humanCodingScheme=f"C{one:03}") for one in range(450)]
+    links = [factories.association(one["identifier"], parent["identifier"]) for one in children]
+    body = factories.package(CFItems=[parent, *children], CFAssociations=links)
+    await client.post("/case/1.1/CFPackages", json=body)
+    document = body["CFDocument"]["identifier"]
+    path, found = f"/documents/{document}/children/{parent['identifier']}", []
+    while path:
+        page = (await browser.get(path, headers={"X-Fragment": "1"})).text
+        found += codes(page)
+        more = re.search(r'data-more href="([^"]+)"', page)
+        path = more[1].replace("&amp;", "&") if more else ""
+    assert found == [f"C{one:03}" for one in range(450)]
+    last = (await browser.get(f"/documents/{document}/items/{children[-1]['identifier']}")).text
+    assert codes(last)[-1] == "C449"
+    assert "250 more" in last
+
+
+async def test_associations_are_told_in_words_across_frameworks(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    here, there = factories.package(), factories.package()
+    there["CFDocument"]["title"] = "The other one"
+    mine, other = here["CFItems"][0], there["CFItems"][0]
+    outside = factories.association(mine["identifier"], factories.new_id())
+    outside["destinationNodeURI"]["uri"] = "javascript:alert(1)"
+    here["CFAssociations"] += [
+        factories.association(
+            mine["identifier"], other["identifier"], associationType="replacedBy"
+        ),
+        outside,
+    ]
+    for body in (there, here):
+        assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    link = f"/documents/{there['CFDocument']['identifier']}/items/{other['identifier']}"
+    page = (
+        await browser.get(
+            f"/documents/{here['CFDocument']['identifier']}/items/{mine['identifier']}"
+        )
+    ).text
+    assert "is replaced by" in page
+    assert "is the parent of" in page
+    assert f'href="{link}"' in page
+    assert "in The other one" in page
+    assert "not on this server" in page
+    assert "javascript:" not in page
+    back = (await browser.get(link)).text
+    assert "replaces" in back
+    assert f"/items/{mine['identifier']}" in back
+
+
+@pytest.mark.parametrize("profile", ["platform", "sdk", "standard", "standard-1.0"])
+async def test_json_is_what_the_profile_answers(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, framework: factories.Body, profile: str
+) -> None:
+    document, item = framework["CFDocument"]["identifier"], framework["CFItems"][0]["identifier"]
+    page = (await browser.get(f"/documents/{document}/items/{item}/json?profile={profile}")).text
+    shown = _unescaped(page.split('<code id="json">')[1].split("</code>")[0])
+    url = _unescaped(page.split('<code id="curl">')[1].split("</code>")[0]).split(" ")[-1]
+    answer = await client.get(url.removeprefix("http://case.test"))
+    assert httpx.Response(200, text=shown).json() == answer.json()
+    assert (f"await client.items.get(&#34;{item}&#34;)" in page) == (profile in {"platform", "sdk"})
+
+
+def _unescaped(html: str) -> str:
+    for code, sign in (
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&#34;", '"'),
+        ("&#39;", "'"),
+        ("&amp;", "&"),
+    ):
+        html = html.replace(code, sign)
+    return html
+
+
+async def test_search_shows_the_way_to_each_item(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    body = factories.package()
+    parent, child = body["CFItems"]
+    child |= {"humanCodingScheme": "3.OA.A.1", "fullStatement": "Interpret products"}
+    await client.post("/case/1.1/CFPackages", json=body)
+    document = body["CFDocument"]["identifier"]
+    for words in ("3.OA.A.1", "3.oa", "interp", "products 3.oa"):
+        page = (await browser.get("/search", params={"q": words})).text
+        assert f'href="/documents/{document}/items/{child["identifier"]}"' in page
+        assert f"</span> {parent['humanCodingScheme']}" in page
+    fragment = await browser.get("/search?q=products", headers={"X-Fragment": "1"})
+    assert "<html" not in fragment.text
+    assert "Interpret products" in fragment.text
+    assert "Nothing holds" in (await browser.get("/search?q=unheard")).text
+    elsewhere = factories.package()
+    await client.post("/case/1.1/CFPackages", json=elsewhere)
+    other = elsewhere["CFDocument"]["identifier"]
+    assert "Nothing holds" in (await browser.get(f"/search?q=3.OA.A.1&document={other}")).text
+
+
+async def test_comparison_and_its_table(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    left, right = factories.package(), factories.package()
+    left["CFItems"][0]["fullStatement"] = "=HYPERLINK(1)"
+    pair = [left["CFItems"][0]["identifier"], right["CFItems"][1]["identifier"]]
+    right["CFAssociations"].append(
+        factories.association(*reversed(pair), associationType="replacedBy")
+    )
+    for body in (left, right):
+        assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    both = {"left": left["CFDocument"]["identifier"], "right": right["CFDocument"]["identifier"]}
+    page = (await browser.get("/compare", params=both)).text
+    assert "replaces" in page
+    assert all(f"/items/{one}" in page for one in pair)
+    for side, body, gone in (("left", left, pair[0]), ("right", right, pair[1])):
+        alone = (await browser.get("/compare", params={**both, "part": side})).text
+        assert [gone not in alone, *(one["identifier"] in alone for one in body["CFItems"])].count(
+            True
+        ) == 2
+    table = await browser.get("/compare.csv", params=both)
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
+    assert rows[0][3] == "relation"
+    assert rows[1][1:4] == ["'=HYPERLINK(1)", pair[0], "replaces"]
+    assert rows[1][6] == pair[1]
+    assert len(rows) == 4
+    turned = {"left": both["right"], "right": both["left"]}
+    assert "is replaced by" in (await browser.get("/compare", params=turned)).text
+    same = await browser.get("/compare", params={"left": both["left"], "right": both["left"]})
+    assert same.status_code == 400
+
+
+WRONG = {
+    "/documents/nobody": 404,
+    "/documents/nobody/items/x": 404,
+    "/documents/a%00b": 400,
+    "/search?q=a%00b": 400,
+    "/?offset=-1": 400,
+    "/?offset=many": 400,
+    "/compare?left=a&right=b": 404,
+    "/compare.csv": 400,
+    "/search?q=x&document=nobody": 404,
+}
+
+
+@pytest.mark.parametrize(("path", "status"), WRONG.items())
+async def test_what_is_wrong_is_a_page_too(
+    browser: httpx.AsyncClient, path: str, status: int
+) -> None:
+    page = await browser.get(path)
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert "That did not work" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_item_of_another_framework_and_unknown_profile(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, framework: factories.Body
+) -> None:
+    other = factories.package()
+    await client.post("/case/1.1/CFPackages", json=other)
+    document, item = other["CFDocument"]["identifier"], framework["CFItems"][0]["identifier"]
+    assert (await browser.get(f"/documents/{document}/items/{item}")).status_code == 404
+    path = f"/documents/{document}/json?profile=unheard"
+    assert (await browser.get(path)).status_code == 400
+
+
+async def test_static_files_and_documentation_come_from_here(anonymous: httpx.AsyncClient) -> None:
+    page = (await anonymous.get("/sign-in")).text
+    for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+        assert (await anonymous.get(address)).status_code == 200
+    docs = await anonymous.get("/docs")
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', docs.text)
+    assert all(address.startswith("/") for address in addresses)
+    for address in addresses:
+        assert (await anonymous.get(address)).status_code == 200, address
+    assert (await anonymous.get("/docs/assets/other.js")).status_code == 404
+
+
+async def test_without_pages_only_the_api_is_there(settings: Any, clean: None) -> None:
+
+    app: FastAPI = create_app(settings.model_copy(update={"web": False}))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as visitor:
+            for path in ("/", "/search", "/upload", "/sign-in", "/compare", "/static/style.css"):
+                answer = await visitor.get(path)
+                assert answer.status_code == 404, path
+                assert answer.json()["imsx_codeMajor"] == "failure"
+            assert (await visitor.get("/docs")).status_code == 200
+            assert (await visitor.get("/health")).status_code == 200

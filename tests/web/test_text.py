@@ -1,0 +1,91 @@
+"""Statements: what is written as markdown or LaTeX is drawn, and nothing in them can act."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from case_server.web.text import plain, rich
+
+DRAWN = [
+    ("a < b & c", "<p>a &lt; b &amp; c</p>"),
+    ("**bold** and *leaning*", "<p><strong>bold</strong> and <em>leaning</em></p>"),
+    ("x<sup>2</sup> <em>For example</em>", "<p>x<sup>2</sup> <em>For example</em></p>"),
+    ("1. one\n2. two", "<ol>\n<li>one</li>\n<li>two</li>\n</ol>"),
+    ("# no heading", "<p># no heading</p>"),
+    ("costs $5 and $10", "<p>costs $5 and $10</p>"),
+    ("2 * 3 * 4", "<p>2 * 3 * 4</p>"),
+]
+
+
+@pytest.mark.parametrize(("written", "drawn"), DRAWN)
+def test_markdown_is_drawn(written: str, drawn: str) -> None:
+    assert rich(written).strip() == drawn
+
+
+@pytest.mark.parametrize(
+    "written", ["$x^2$", "\\(x^2\\)", "$$x^2$$", "so \\[ x^2 \\] is", "$$\nx^2\n$$"]
+)
+def test_latex_is_drawn(written: str) -> None:
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in rich(written)
+    assert "$" not in rich(written)
+
+
+@pytest.mark.parametrize(
+    "latex", ["\\frac{a", "\\unheard{x}", "{" * 500, "x^", "\\begin{matrix}", "\\left("]
+)
+def test_broken_latex_is_shown_as_text(latex: str) -> None:
+    assert f'<code class="latex">{latex}</code>' in rich(f"see ${latex}$ there")
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<em onclick=alert(1)>x</em>",
+    "</article><iframe src=//elsewhere>",
+    "[click](javascript:alert(1))",
+    "[click](JaVaScRiPt&colon;alert(1))",
+    "[click](data:text/html,<script>alert(1)</script>)",
+    "<javascript:alert(1)>",
+    "![beacon](https://elsewhere.example/x.png)",
+    "$\\href{javascript:alert(1)}{x}$",
+    "$\\style{background:url(//elsewhere)}{x}$",
+    "$\\text{<script>alert(1)</script>}$",
+    "$\\text{&lt;script&gt;alert(1)&lt;/script&gt;}$",
+    "$<script>alert(1)</script>$",
+    "$$<img src=x onerror=alert(1)>$$",
+    "`<script>alert(1)</script>`",
+    "<em><strong>crossed</em></strong>",
+    "<em>never closed",
+    "</p></div>",
+]
+
+HARMLESS = re.compile(
+    r"</?(p|em|strong|code|b|i|u|s|sub|sup|ul|ol|li|math|m[a-z]+)"
+    r"( (display|class|displaystyle|stretchy|form|fence)=\"[a-z]*\")*>|<br ?/?>"
+    r"|<a href=\"https?://[^\"<>]*\" rel=\"noopener noreferrer nofollow\">|</a>"
+)
+
+
+@pytest.mark.parametrize("written", HOSTILE)
+def test_hostile_statements_are_inert(written: str) -> None:
+    for drawn in (rich(written), rich(f"before {written} after")):
+        left = HARMLESS.sub("", drawn)
+        assert "<" not in left, left
+
+
+def test_marks_never_reach_beyond_the_statement() -> None:
+    for written in ("<em>a", "a</em>", "<em><b>x</em></b>", "<sub>x</sup>"):
+        assert rich(written).count("<") == 2  # the paragraph's own
+
+
+def test_very_long_statements_are_shown_as_they_are() -> None:
+    assert rich("*a* " * 10_000).startswith("<p>*a* ")
+    deep = "[" * 9_000 + "*" * 9_000
+    assert "[[[" in rich(deep)
+
+
+def test_plain_lines() -> None:
+    assert plain("x<sup>2</sup>\n<br/>and  more") == "x2 and more"
+    assert plain(None) == ""

@@ -1,0 +1,121 @@
+"""Upload: told first, written only as checked, and nothing of what is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import factories
+import httpx
+import orjson
+
+from .conftest import form_token
+
+
+async def send(browser: httpx.AsyncClient, step: str, raw: bytes, **fields: str) -> httpx.Response:
+    fields["csrf"] = await form_token(browser, "/upload")
+    files = {"file": ("framework.json", raw)}
+    return await browser.post(f"/upload/{step}", data=fields, files=files)
+
+
+def digest(page: str) -> str:
+    found = re.search(r'name="checked" value="(\w+)"', page)
+    assert found, page
+    return found[1]
+
+
+async def number_of_frameworks(client: httpx.AsyncClient) -> int:
+    return int((await client.get("/case/1.1/CFDocuments")).json()["total"])
+
+
+async def test_good_file(browser: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+    body = factories.package()
+    raw = orjson.dumps(body)
+    report = await send(browser, "check", raw)
+    assert report.status_code == 200
+    assert "2 items and 1 associations" in report.text
+    assert "valid as it is" in report.text
+    assert "new here" in report.text
+    assert await number_of_frameworks(client) == 0
+    stored = await send(browser, "store", raw, checked=digest(report.text))
+    assert stored.status_code == 303
+    assert stored.headers["location"] == f"/documents/{body['CFDocument']['identifier']}"
+    assert (await browser.get(stored.headers["location"])).status_code == 200
+    again = await send(browser, "check", raw)
+    assert "here already, with 2 items" in again.text
+
+
+async def test_file_that_needs_repair(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    body: Any = factories.package()
+    body["CFItems"][0] |= {"educationLevel": "03", "notes": None}
+    raw = orjson.dumps(body)
+    report = await send(browser, "check", raw)
+    assert "What will be repaired" in report.text
+    assert "CFItems[0].educationLevel" in report.text
+    await send(browser, "store", raw, checked=digest(report.text))
+    item = (await client.get(f"/case/1.1/CFItems/{body['CFItems'][0]['identifier']}")).json()
+    assert item["educationLevel"] == ["03"]
+
+
+async def test_broken_files_are_told_and_nothing_is_written(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    body: Any = factories.package()
+    body["CFItems"][0]["lastChangeDateTime"] = "yesterday"
+    body["CFItems"][1]["fullStatement"] = 7 * ["<script>"]
+    for raw, said in (
+        (orjson.dumps(body), "CFItems[0].lastChangeDateTime"),
+        (orjson.dumps(body), "CFItems[1].fullStatement"),
+        (b"not JSON", "the body is not JSON"),
+        (b"[]", "must be a JSON object"),
+        (b"", "the body is not JSON"),
+    ):
+        report = await send(browser, "check", raw)
+        assert said in report.text
+        assert "It cannot be stored" in report.text
+        assert 'name="checked"' not in report.text
+        refused = await send(browser, "store", raw, checked="anything")
+        assert refused.status_code == 422
+        assert said in refused.text
+    assert await number_of_frameworks(client) == 0
+
+
+async def test_only_what_was_checked_is_stored(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    one, other = (orjson.dumps(factories.package()) for _ in range(2))
+    report = await send(browser, "check", one)
+    for checked in ({}, {"checked": "made up"}, {"checked": digest(report.text)}):
+        refused = await send(browser, "store", other, **checked)
+        assert refused.status_code == 409
+        assert "new here" in refused.text
+    assert await number_of_frameworks(client) == 0
+
+
+async def test_what_is_taken_by_another_framework(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    body = factories.package()
+    await client.post("/case/1.1/CFPackages", json=body)
+    body["CFDocument"] = factories.package()["CFDocument"]
+    raw = orjson.dumps(body)
+    report = await send(browser, "check", raw)
+    refused = await send(browser, "store", raw, checked=digest(report.text))
+    assert refused.status_code == 409
+    assert "belongs to document" in refused.text
+    assert await number_of_frameworks(client) == 1
+
+
+async def test_too_large_and_malformed_forms(local: httpx.AsyncClient) -> None:
+    answer = await send(local, "check", b" " * 1_100_000)
+    assert answer.status_code == 413
+    assert "1 MB" in answer.text
+    csrf = await form_token(local, "/upload")
+    assert (await local.post("/upload/check", data={"csrf": csrf})).status_code == 400
+    odd = {"Content-Type": "multipart/form-data"}
+    assert (await local.post("/upload/check", content=b"x", headers=odd)).status_code == 400
+    nameless = {"file": ("", b"{}")}
+    answer = await local.post("/upload/check", data={"csrf": csrf}, files=nameless)
+    assert answer.status_code == 400
