@@ -1,0 +1,417 @@
+"""The pages in a real browser: by mouse and by keyboard, wide and narrow, light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import factories
+import httpx
+import orjson
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from live import Live, serving
+from playwright.sync_api import Browser, Page, expect
+
+from case_server.db import schema
+
+from .browsing import opened, started
+
+Opened = Callable[..., AbstractContextManager[Page]]
+
+PHONE = {"width": 390, "height": 844}
+DEEPEST = 7
+
+HOSTILE = {
+    "H.1": "<script>document.title = 'taken'; window.taken = 1</script>",
+    "H.2": '<img src=x onerror="window.taken = 1">',
+    "H.3": "[click me](javascript:window.taken=1)",
+    "H.4": "$\\href{javascript:window.taken=1}{x}$ and $\\frac{broken",
+    "H.5": "![beacon](https://elsewhere.example/x.png) <iframe src=https://elsewhere.example>",
+    "H.6": "<em>never closed $\\style{background:url(https://elsewhere.example)}{x}$",
+}
+
+
+@pytest.fixture(scope="module")
+def databases(empty_database: Any) -> list[str]:
+    """One for each server; made before the browser, which has an event loop of its own."""
+    urls = [anyio.run(empty_database, purpose) for purpose in ("browser", "browser_sign_in")]
+    for url in urls:
+        schema.migrate(url)
+    return urls
+
+
+@pytest.fixture(scope="module")
+def live(databases: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A server as people start it on their machine."""
+    directory = tmp_path_factory.mktemp("live") / "data"
+    settings = {"CASE_SERVER_DATABASE_URL": databases[0]}
+    with serving(directory, "--no-access-log", settings=settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(databases: list[str]) -> Iterator[Browser]:
+    with started() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def frameworks(live: Live) -> dict[str, factories.Body]:
+    """A deep framework, one that it refers to, and one that is hostile."""
+    deep, other = framework("Deep waters", "D"), framework("Other shores", "O")
+    deep["CFAssociations"].append(
+        factories.association(
+            deep["CFItems"][-1]["identifier"],
+            other["CFItems"][2]["identifier"],
+            associationType="exactMatchOf",
+        )
+    )
+    hostile = framework("<script>window.taken = 1</script>", "X")
+    hostile["CFItems"] = [
+        factories.packed_item(humanCodingScheme=code, fullStatement=statement)
+        for code, statement in HOSTILE.items()
+    ]
+    hostile["CFAssociations"] = []
+    with live.client() as client:
+        for body in (other, deep, hostile):
+            assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
+    return {"deep": deep, "other": other, "hostile": hostile}
+
+
+def framework(title: str, letter: str) -> factories.Body:
+    """One chain of items, and beside each link of it two others."""
+    items, links, parent = [], [], None
+    for depth in range(1, DEEPEST + 1):
+        level = [
+            factories.packed_item(
+                humanCodingScheme=f"{letter}{depth}.{number}",
+                fullStatement=f"Statement {number} at depth {depth}, **weighty**, $x^{depth}$",
+                educationLevel=["03"],
+                CFItemType="Standard",
+            )
+            for number in (1, 2, 3)
+        ]
+        if parent:
+            links += [
+                factories.association(one["identifier"], parent, sequenceNumber=number)
+                for number, one in enumerate(level)
+            ]
+        items += level
+        parent = level[0]["identifier"]
+    body = factories.package(CFItems=items, CFAssociations=links)
+    body["CFDocument"] |= {"title": title, "adoptionStatus": "Draft"}
+    return body
+
+
+@pytest.fixture
+def visit(live: Live, chromium: Browser, frameworks: Any) -> Opened:
+    """Opens a page that must not complain, nor ask anybody else."""
+    return partial(opened, chromium, live.base_url)
+
+
+def line(page: Page, code: str) -> Any:
+    return page.get_by_role("treeitem").filter(has=page.get_by_text(code, exact=True))
+
+
+def test_open_and_expand_to_depth_six(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/")
+        page.get_by_role("link", name="Deep waters").click()
+        for depth in range(1, 6):
+            code = line(page, f"D{depth}.1")
+            expect(code).to_have_attribute("aria-expanded", "false")
+            code.locator(".twisty").click()
+            expect(code).to_have_attribute("aria-expanded", "true")
+            expect(line(page, f"D{depth + 1}.3")).to_have_attribute("aria-level", str(depth + 1))
+        line(page, "D6.2").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("D6.2")
+        assert re.search(r"/documents/.+/items/.+", page.url)
+        page.reload()
+        expect(line(page, "D6.2")).to_have_attribute("aria-selected", "true")
+        expect(line(page, "D1.3")).to_be_visible()
+        line(page, "D1.1").locator(".twisty").click()
+        expect(line(page, "D2.1")).to_be_hidden()
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Deep waters")
+
+
+def test_search_as_one_types(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/")
+        page.get_by_role("searchbox", name="Search all frameworks").type("D7.2")
+        found = page.locator("#found li")
+        expect(found).to_have_count(1)
+        expect(found).to_contain_text(re.compile(r"Deep waters . D1\.1 . D2\.1"))
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("D7.2")
+        expect(line(page, "D7.2")).to_have_attribute("aria-selected", "true")
+        page.goto("/search")
+        page.get_by_role("searchbox", name="Codes").type("depth 3")
+        expect(page.locator("#results li")).to_have_count(18)
+        assert "q=depth+3" in page.url
+
+
+def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/")
+        page.get_by_role("searchbox", name="Search all frameworks").type("D4.3")
+        page.locator("#found li a").first.click()
+        page.get_by_role("link", name="TimeBack platform").click()
+        expect(page.locator("#json")).to_contain_text('"humanCodingScheme": "D4.3"')
+        expect(page.locator("#curl")).to_contain_text("/case/1.1/CFItems/")
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_role("button", name="Copy the curl command").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#curl")
+
+
+def test_association_is_followed_across_frameworks(visit: Opened, frameworks: Any) -> None:
+    deep = frameworks["deep"]
+    with visit() as page:
+        document, item = deep["CFDocument"]["identifier"], deep["CFItems"][-1]["identifier"]
+        page.goto(f"/documents/{document}/items/{item}")
+        expect(page.get_by_text("is an exact match of")).to_be_visible()
+        page.locator(".relation").filter(has_text="in Other shores").get_by_role("link").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("O1.3")
+        expect(page.locator(".root")).to_have_text("Other shores")
+        expect(page.locator(".relation").filter(has_text="in Deep waters")).to_be_visible()
+
+
+def test_keyboard_alone(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        for _ in range(10):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent") == "Deep waters":
+                break
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("tree")).to_be_visible()
+        while not page.evaluate("document.activeElement.matches('[role=treeitem]')"):
+            page.keyboard.press("Tab")
+        expect(line(page, "D1.1")).to_be_focused()
+        page.keyboard.press("ArrowRight")
+        expect(line(page, "D2.1")).to_be_visible()
+        page.keyboard.press("ArrowRight")
+        expect(line(page, "D2.1")).to_be_focused()
+        page.keyboard.press("ArrowDown")
+        expect(line(page, "D2.2")).to_be_focused()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowLeft")
+        expect(line(page, "D1.1")).to_be_focused()
+        page.keyboard.press("End")
+        expect(line(page, "D1.3")).to_be_focused()
+        page.keyboard.press("Home")
+        expect(line(page, "D1.1")).to_be_focused()
+        page.keyboard.press("ArrowLeft")
+        expect(line(page, "D2.1")).to_be_hidden()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("D1.2")
+        expect(line(page, "D1.2")).to_have_attribute("aria-selected", "true")
+        # One stop for the whole tree: the next is beyond it.
+        page.keyboard.press("Tab")
+        assert not page.evaluate("document.activeElement.matches('[role=treeitem]')")
+
+
+def test_upload_of_a_good_and_a_broken_file(visit: Opened, live: Live, tmp_path: Path) -> None:
+    body = framework("Fresh water", "F")
+    good, broken = tmp_path / "good.json", tmp_path / "broken.json"
+    body["CFItems"][0]["educationLevel"] = "03"
+    good.write_bytes(orjson.dumps(body))
+    body["CFItems"][0]["lastChangeDateTime"] = "yesterday"
+    broken.write_bytes(orjson.dumps(body))
+    with visit() as page:
+        page.goto("/upload")
+        page.set_input_files("#file", broken)
+        expect(page.get_by_text("It cannot be stored")).to_be_visible()
+        expect(page.locator(".repairs code")).to_have_text("CFItems[0].lastChangeDateTime")
+        expect(page.get_by_role("button", name="Store it")).to_be_hidden()
+        page.set_input_files("#file", good)
+        expect(page.get_by_text("What will be repaired")).to_be_visible()
+        document = body["CFDocument"]["identifier"]
+        with live.client() as client:
+            assert client.get(f"/case/1.1/CFDocuments/{document}").status_code == 404
+        page.get_by_role("button", name="Store it").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Fresh water")
+        assert page.url.endswith(f"/documents/{document}")
+        expect(line(page, "F1.1")).to_be_visible()
+
+
+def test_upload_by_dropping_a_file(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/upload")
+        page.evaluate(
+            """() => {
+                const data = new DataTransfer();
+                data.items.add(new File(['{"a": 1}'], 'dropped.json'));
+                const drop = document.querySelector('.drop');
+                drop.dispatchEvent(new DragEvent('drop', {dataTransfer: data, cancelable: true}));
+            }"""
+        )
+        expect(page.get_by_role("heading", name="dropped.json")).to_be_visible()
+        expect(page.get_by_text("It cannot be stored")).to_be_visible()
+
+
+def test_comparison(visit: Opened, frameworks: Any) -> None:
+    with visit() as page:
+        page.goto("/compare")
+        page.get_by_label("Left").select_option(label="Deep waters")
+        page.get_by_label("Right").select_option(label="Other shores")
+        page.get_by_role("button", name="Compare").click()
+        expect(page.get_by_role("cell", name="is an exact match of")).to_be_visible()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download CSV").click()
+        text = Path(download.value.path()).read_text("utf-8-sig")
+        assert "D7.3" in text.splitlines()[1]
+        assert "O1.3" in text.splitlines()[1]
+        page.get_by_role("link", name="Left alone").click()
+        expect(page.locator(".plain li")).to_have_count(3 * DEEPEST - 1)
+
+
+def test_hostile_statements_are_inert(visit: Opened, frameworks: Any) -> None:
+    body = frameworks["hostile"]
+    document = body["CFDocument"]["identifier"]
+    with visit() as page:
+        for item in body["CFItems"]:
+            page.goto(f"/documents/{document}/items/{item['identifier']}")
+            expect(page.get_by_role("heading", level=1)).to_have_text(item["humanCodingScheme"])
+            for link in page.locator("main a").all():
+                assert not (link.get_attribute("href") or "").lower().startswith("javascript")
+            assert page.locator("main iframe, main img, main script").count() == 0
+            assert page.evaluate("window.taken") is None
+            assert (
+                page.evaluate("getComputedStyle(document.querySelector('footer p')).fontStyle")
+                == "normal"
+            )
+        page.goto(f"/documents/{document}")
+        for code in HOSTILE:
+            line(page, code).click()
+            expect(page.get_by_role("heading", level=1)).to_have_text(code)
+        page.goto("/search?q=script")
+        page.goto("/")
+        assert page.evaluate("window.taken") is None
+
+
+def test_without_javascript_everything_can_be_read(visit: Opened) -> None:
+    with visit(java_script_enabled=False) as page:
+        page.goto("/")
+        page.get_by_role("link", name="Deep waters").click()
+        for depth in range(1, 7):
+            line(page, f"D{depth}.1").click()
+            expect(page.get_by_role("heading", level=1)).to_have_text(f"D{depth}.1")
+            expect(line(page, f"D{depth + 1}.3")).to_be_visible()
+        page.get_by_role("searchbox", name="Search all frameworks").fill("O7.1")
+        page.keyboard.press("Enter")
+        page.locator(".results a").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("O7.1")
+        page.get_by_role("link", name="1EdTech CASE 1.1").click()
+        expect(page.locator("#json")).to_contain_text("O7.1")
+
+
+LOOKS = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "has_touch": True},
+    "dark phone": {"viewport": PHONE, "color_scheme": "dark"},
+}
+
+
+@pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
+def test_axe_finds_nothing(visit: Opened, frameworks: Any, options: dict[str, Any]) -> None:
+    deep, other = frameworks["deep"], frameworks["other"]
+    document, item = deep["CFDocument"]["identifier"], deep["CFItems"][-1]["identifier"]
+    both = f"left={document}&right={other['CFDocument']['identifier']}"
+    with visit(**options) as page:
+        for path in (
+            "/",
+            "/?q=nothing",
+            f"/documents/{document}",
+            f"/documents/{document}/items/{item}",
+            f"/documents/{document}/items/{item}/json?profile=sdk",
+            "/search?q=statement",
+            "/search?q=unheard",
+            f"/compare?{both}",
+            f"/compare?{both}&part=left",
+            "/upload",
+        ):
+            page.goto(path)
+            assert_accessible(page)
+            width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert width <= 0, f"{path} is wider than the screen by {width}"
+        page.goto("/")
+        page.get_by_role("searchbox", name="Search all frameworks").type("statement")
+        expect(page.locator("#found li").first).to_be_visible()
+        assert_accessible(page)
+
+
+def assert_accessible(page: Page) -> None:
+    results = Axe().run(
+        page,
+        options={
+            "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        },
+    )
+    assert results.violations_count == 0, f"{page.url}\n{results.generate_report()}"
+
+
+def test_dark_is_dark(visit: Opened) -> None:
+    def lightness(page: Page) -> int:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
+
+    with visit(color_scheme="dark") as dark, visit(color_scheme="light") as light:
+        dark.goto("/")
+        light.goto("/")
+        assert lightness(dark) < 150
+        assert lightness(light) > 600
+
+
+def test_phone_shows_the_item_first(visit: Opened, frameworks: Any) -> None:
+    deep = frameworks["deep"]
+    path = (
+        f"/documents/{deep['CFDocument']['identifier']}/items/{deep['CFItems'][-1]['identifier']}"
+    )
+    with visit(viewport=PHONE) as page:
+        page.goto(path)
+        expect(page.get_by_role("heading", level=1)).to_be_in_viewport()
+        line(page, "D7.1").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("D7.1")
+        expect(page.get_by_role("heading", level=1)).to_be_in_viewport()
+
+
+def test_documentation_asks_nobody_else(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/docs")
+        expect(page.locator(".opblock").first).to_be_visible()
+
+
+def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> None:
+    settings = {
+        "CASE_SERVER_DATABASE_URL": databases[1],
+        "CASE_CLIENT_ID": "somebody",
+        "CASE_CLIENT_SECRET": "something",
+    }
+    with (
+        serving(tmp_path / "data", "--no-access-log", settings=settings) as running,
+        opened(chromium, running.base_url) as page,
+    ):
+        page.goto("/compare")
+        page.get_by_label("Client id").fill("somebody")
+        page.get_by_label("Client secret").fill("something")
+        assert_accessible(page)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Compare two frameworks")
+        assert page.evaluate("document.cookie") == ""
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert httpx.get(running.base_url).status_code == 303
