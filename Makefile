@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench lint format lock audit sbom clean
+.PHONY: help serve test bench lint format screenshots lock audit sbom clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,9 @@ lint: $(VENV)/installed ## Check style and types
 format: $(VENV)/installed ## Put the code into the house format
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+screenshots: $(VENV)/installed ## Take the pictures of the pages anew (needs Chromium)
+	@PYTHONPATH=tests $(BIN)/python tests/web/screenshots.py
 
 lock: $(VENV)/installed ## Pin the newest releases of all dependencies
 	@$(BIN)/pip install --quiet uv

@@ -69,7 +69,12 @@ def _environment() -> Environment:
         "query": _query,
         "version": __version__,
     }
-    made.filters |= {"rich": text.rich, "plain": text.plain, "moment": text.moment}
+    made.filters |= {
+        "rich": text.rich,
+        "line": text.line,
+        "plain": text.plain,
+        "moment": text.moment,
+    }
     return made
 
 

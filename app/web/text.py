@@ -24,8 +24,12 @@ LONGEST = 20_000
 
 LONGEST_FORMULA = 1_000
 
-RULES = ("newline", "escape", "backticks", "emphasis", "strikethrough", "link", "list", "paragraph")
-"""What is read as markdown: nothing that makes headings, and no images, which would be fetched."""
+LINE = 320
+"""The characters of a statement that a line shows."""
+
+LINE_RULES = ("escape", "backticks", "emphasis", "strikethrough")
+"""What is read as markdown everywhere. Elsewhere than in a line also lists and links; nothing that
+makes headings, and no images, which would be fetched."""
 
 TAG = re.compile(r"<(/?)(b|em|i|strong|sub|sup|u)>|<br ?/?>")
 """The only HTML that is let through: marks on words, without attributes."""
@@ -140,6 +144,17 @@ def rich(statement: str | None) -> Markup:
     return Markup(_markdown.render(written, tags))  # noqa: S704  all of it is escaped or made here
 
 
+@lru_cache(maxsize=8192)
+def line(statement: str | None) -> Markup:
+    """A statement as one line that may stand inside a link, cut where it is long."""
+    words = " ".join((statement or "").split())
+    if len(words) > LINE:
+        words = f"{words[:LINE].rsplit(' ', 1)[0]}…"
+    if not _is_balanced(words):
+        words = plain(words)
+    return Markup(_liner.renderInline(BRACKETS.sub(_dollars, words), {"tags": True}))  # noqa: S704  as above
+
+
 def _dollars(found: re.Match[str]) -> str:
     mark = "$" if found[1] else "$$"
     return f"{mark}{(found[1] or found[2]).strip()}{mark}"
@@ -200,11 +215,11 @@ def _math_rule(block: bool) -> Any:  # noqa: FBT001  two of them are made
     return render
 
 
-def _reader() -> MarkdownIt:
-    reader = MarkdownIt("zero", {"breaks": True, "html": False}).enable(RULES, ignoreInvalid=True)
+def _reader(*rules: str, blocks: bool) -> MarkdownIt:
+    reader = MarkdownIt("zero", {"breaks": True, "html": False}).enable(rules)
     reader.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
     for name, block in (("math_inline", False), ("math_inline_double", True), ("math_block", True)):
-        reader.add_render_rule(name, _math_rule(block))
+        reader.add_render_rule(name, _math_rule(block and blocks))
     reader.add_render_rule("link_open", _link)
     reader.inline.ruler.push("tag", _tag)
     return reader
@@ -218,4 +233,5 @@ def _link(
     return renderer.renderToken(tokens, index, options, env)
 
 
-_markdown = _reader()
+_markdown = _reader(*LINE_RULES, "newline", "link", "list", blocks=True)
+_liner = _reader(*LINE_RULES, blocks=False)

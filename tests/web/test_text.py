@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from case_server.web.text import plain, rich
+from case_server.web.text import line, plain, rich
 
 DRAWN = [
     ("a < b & c", "<p>a &lt; b &amp; c</p>"),
@@ -70,7 +70,12 @@ HARMLESS = re.compile(
 
 @pytest.mark.parametrize("written", HOSTILE)
 def test_hostile_statements_are_inert(written: str) -> None:
-    for drawn in (rich(written), rich(f"before {written} after")):
+    for drawn in (
+        rich(written),
+        rich(f"before {written} after"),
+        line(written),
+        line(f"{written} {'word ' * 100}"),
+    ):
         left = HARMLESS.sub("", drawn)
         assert "<" not in left, left
 
@@ -84,6 +89,16 @@ def test_very_long_statements_are_shown_as_they_are() -> None:
     assert rich("*a* " * 10_000).startswith("<p>*a* ")
     deep = "[" * 9_000 + "*" * 9_000
     assert "[[[" in rich(deep)
+
+
+def test_lines_may_stand_inside_links_and_are_cut() -> None:
+    assert line("see [this](https://a.example)\n\nand $x^2$") == (
+        "see [this](https://a.example) and "
+        '<math display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>'
+    )
+    assert line("<em>" + "word " * 100 + "</em>").startswith("word word")
+    assert line("word " * 100).endswith("word…")
+    assert len(line("x" * 10_000)) < 400
 
 
 def test_plain_lines() -> None:

@@ -1,0 +1,79 @@
+"""Takes the pictures of the pages that the README shows: the sample framework, in a real browser.
+
+`make screenshots` runs this; it starts a server of its own, with a database of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+from live import run, serving
+from PIL import Image
+from playwright.sync_api import Page
+from web.browsing import opened, started
+
+from case_server.sample import SAMPLE_DOCUMENT_ID
+
+PICTURES = Path(__file__).parents[2] / "docs" / "screenshots"
+WIDE = {"width": 1280, "height": 760}
+PHONE = {"width": 390, "height": 760}
+COLOURS = 128
+"""Enough for pages of text, and a quarter of the bytes."""
+
+
+def main() -> None:
+    """Take every picture."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        with serving(data, "--no-access-log") as live, started() as browser:
+            loaded = run("import", "--sample", data_dir=data)
+            assert loaded.returncode == 0, loaded.stderr
+            item = deepest(live.client())
+            path = f"/documents/{SAMPLE_DOCUMENT_ID}/items/{item['identifier']}"
+            looks: list[tuple[str, str, dict[str, Any]]] = [
+                ("item", path, {"viewport": WIDE}),
+                ("item-dark", path, {"viewport": WIDE, "color_scheme": "dark"}),
+                ("phone", path, {"viewport": PHONE}),
+                ("json", f"{path}/json?profile=sdk", {"viewport": WIDE}),
+            ]
+            for name, address, options in looks:
+                with opened(browser, live.base_url, **options) as page:
+                    page.goto(address)
+                    take(page, name)
+            with opened(browser, live.base_url, viewport=WIDE) as page:
+                page.goto("/")
+                page.get_by_role("searchbox", name="Search all frameworks").type("cloud")
+                page.locator("#found li").first.wait_for()
+                take(page, "search")
+
+
+def deepest(client: httpx.Client) -> Any:
+    """An item to show: the one with the most associations."""
+    package = client.get(f"/case/1.1/CFPackages/{SAMPLE_DOCUMENT_ID}").json()
+
+    def weight(item: Any) -> int:
+        ends = ("originNodeURI", "destinationNodeURI")
+        return sum(
+            item["identifier"] in {one[end]["identifier"] for end in ends}
+            for one in package["CFAssociations"]
+        )
+
+    return max(package["CFItems"], key=weight)
+
+
+def take(page: Page, name: str) -> None:
+    """Write one picture, with as few colours as it needs."""
+    picture = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
+    file = PICTURES / f"{name}.png"
+    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(file, optimize=True)
+    print(f"{file.name}: {file.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
