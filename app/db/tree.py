@@ -167,16 +167,27 @@ def _children() -> Statement:
 
 @cache
 def _roots() -> Statement:
-    item, link = _child()
-    up, above = tables.associations.alias("up"), tables.items.alias("above")
+    up, above, top = (
+        tables.associations.alias("up"),
+        tables.items.alias("above"),
+        tables.items.alias("top"),
+    )
     has_parent = exists(literal_column("1")).where(
-        up.c.origin_identifier == item.c.identifier,
+        up.c.origin_identifier == top.c.identifier,
         up.c.document_identifier == DOCUMENT,
         _links_in_tree(up),
         above.c.identifier == up.c.destination_identifier,
         above.c.document_identifier == DOCUMENT,
         above.c.deleted_at.is_(None),
     )
+    # By name alone first: with their bodies thousands of items would not fit into a hash table.
+    found = (
+        select(top.c.identifier)
+        .where(top.c.document_identifier == DOCUMENT, top.c.deleted_at.is_(None), ~has_parent)
+        .offset(literal_column("0"))
+        .subquery("found")
+    )
+    item, link = tables.items.alias("child"), tables.associations.alias("link")
     to_document = and_(
         link.c.origin_identifier == item.c.identifier,
         link.c.destination_identifier == DOCUMENT,
@@ -191,8 +202,9 @@ def _roots() -> Statement:
             func.row_number().over(order_by=order).label("place"),
             func.count().over().label("total"),
         )
-        .select_from(item.outerjoin(link, to_document))
-        .where(item.c.document_identifier == DOCUMENT, item.c.deleted_at.is_(None), ~has_parent)
+        .select_from(found)
+        .join(item, item.c.identifier == found.c.identifier)
+        .outerjoin(link, to_document)
     )
 
 

@@ -36,7 +36,9 @@ def is_open(request: Request) -> bool:
     secret = settings.client_secret.get_secret_value()
     default = (settings.client_id, secret) == (DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET)
     return (
-        default and is_loopback(settings.host) and is_loopback(_hostname(request.headers["host"]))
+        default
+        and is_loopback(settings.host)
+        and is_loopback(_hostname(request.headers.get("host", "")))
     )
 
 
@@ -145,7 +147,8 @@ def refuse_forgery(request: Request, sent: str) -> None:
     """Raise ``Forbidden`` unless this was sent by a form of this server's own pages."""
     known = request.cookies.get(CSRF, "")
     origin = request.headers.get("origin")
-    own = {request.headers["host"], urlsplit(services(request).settings.base_url).netloc}
+    base_url = services(request).settings.base_url
+    own = {request.headers.get("host"), urlsplit(base_url).netloc}
     elsewhere = origin is not None and urlsplit(origin).netloc not in own
     if elsewhere or not known or not secrets.compare_digest(known.encode(), sent.encode()):
         raise Forbidden(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -48,10 +49,11 @@ async def open_tree(
     database: Database, document: str, way: Sequence[str], offset: int = 0
 ) -> Branch:
     """The roots of a document, open along a way of items from a root down."""
-    found = list(await tree.roots(database, document, way, SHOWN, offset))
-    if not found and not offset:
-        return Branch(document)
-    below = await tree.children(database, document, way, way, SHOWN) if way else []
+    # At once: in a large framework the roots take longest.
+    found, below = await asyncio.gather(
+        tree.roots(database, document, way, SHOWN, offset),
+        tree.children(database, document, way, way, SHOWN),
+    )
     return _branch(document, [*found, *below], 1, offset, set(way))
 
 

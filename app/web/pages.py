@@ -87,7 +87,6 @@ async def page(
     """A page, or only the part of it that changes when the script asks for that."""
     caller = await access.caller(request)
     html = _templates.get_template(template).render(
-        request=request,
         title=title,
         base="fragment.html" if is_fragment(request) else "layout.html",
         signed_in=caller is not None and not access.is_open(request),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from .browse import browse_routes
 from .compare import compare_routes
@@ -12,10 +15,23 @@ from .signin import sign_in_routes
 from .upload import upload_routes
 
 
+class Static(StaticFiles):
+    """Files that pages name with a digest of their content: under it they never change."""
+
+    def file_response(self, full_path: Any, stat_result: Any, scope: Scope, *more: Any) -> Response:
+        """A file; to be kept for good by whoever asked for it by its digest."""
+        response = super().file_response(full_path, stat_result, scope, *more)
+        named = scope["query_string"].startswith(b"v=")
+        kept = "public, max-age=31536000, immutable" if named else "no-cache"
+        response.headers["Cache-Control"] = kept
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
 def install(app: FastAPI) -> None:
     """Add the pages to an application."""
     pages = APIRouter(include_in_schema=False)
     for routes in (browse_routes, compare_routes, upload_routes, sign_in_routes):
         pages.include_router(routes())
     app.include_router(pages)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", Static(directory=STATIC), name="static")

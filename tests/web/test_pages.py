@@ -342,7 +342,11 @@ async def test_item_of_another_framework_and_unknown_profile(
 async def test_static_files_and_documentation_come_from_here(anonymous: httpx.AsyncClient) -> None:
     page = (await anonymous.get("/sign-in")).text
     for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
-        assert (await anonymous.get(address)).status_code == 200
+        file = await anonymous.get(address)
+        assert file.status_code == 200
+        assert "immutable" in file.headers["cache-control"]
+        plainly = await anonymous.get(address.partition("?")[0])
+        assert plainly.headers["cache-control"] == "no-cache"
     docs = await anonymous.get("/docs")
     addresses = re.findall(r'(?:src|href)="([^"]+)"', docs.text)
     assert all(address.startswith("/") for address in addresses)

@@ -3,7 +3,7 @@
 // it has come. Every page can be read without this script.
 
 (() => {
-  const WAIT = 120;
+  const WAIT = 80;
   const SHORTEST = 2;
 
   // Copying.
