@@ -7,6 +7,7 @@ import io
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import factories
@@ -367,3 +368,18 @@ async def test_without_pages_only_the_api_is_there(settings: Any, clean: None) -
                 assert answer.json()["imsx_codeMajor"] == "failure"
             assert (await visitor.get("/docs")).status_code == 200
             assert (await visitor.get("/health")).status_code == 200
+
+
+async def test_every_code_of_a_real_framework_is_found_first(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, shared: Path
+) -> None:
+    raw = (shared / "frameworks" / "ccss-math-2010.json").read_bytes()
+    assert (await client.post("/case/1.1/CFPackages", content=raw)).status_code == 201
+    items = httpx.Response(200, content=raw).json()["CFItems"]
+    known = [item["humanCodingScheme"] for item in items if item.get("humanCodingScheme")]
+    assert "3.OA.A.1" in known
+    for code in {"3.OA.A.1", *known[::7]}:
+        page = (await browser.get("/search", params={"q": code})).text
+        found = re.findall(r'<span class="code">(.*?)</span>', page)
+        assert found[0] == code
+        assert "Standards for Math" in page.split('<p class="way">')[1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import orjson
 import pytest
 
 from case_server.web.text import line, plain, rich
@@ -104,3 +106,12 @@ def test_lines_may_stand_inside_links_and_are_cut() -> None:
 def test_plain_lines() -> None:
     assert plain("x<sup>2</sup>\n<br/>and  more") == "x2 and more"
     assert plain(None) == ""
+
+
+def test_statements_of_real_frameworks(shared: Path) -> None:
+    for file in sorted((shared / "frameworks").glob("*.json")):
+        for item in orjson.loads(file.read_bytes())["CFItems"]:
+            statement = item["fullStatement"]
+            for drawn in (rich(statement), line(statement)):
+                left = HARMLESS.sub("", drawn)
+                assert not re.search(r"<[a-z/!]", left, re.IGNORECASE), (file.name, left)
