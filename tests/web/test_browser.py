@@ -162,6 +162,7 @@ def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("D4.3")
+        expect(page.locator("#found li")).to_have_count(1)
         page.locator("#found li a").first.click()
         page.get_by_role("link", name="TimeBack platform").click()
         expect(page.locator("#json")).to_contain_text('"humanCodingScheme": "D4.3"')

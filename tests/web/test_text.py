@@ -65,7 +65,7 @@ HOSTILE = [
 
 HARMLESS = re.compile(
     r"</?(p|em|strong|code|b|i|u|s|sub|sup|ul|ol|li|math|m[a-z]+)"
-    r"( (display|class|displaystyle|stretchy|form|fence)=\"[a-z]*\")*>|<br ?/?>"
+    r"( (display|class|displaystyle|stretchy|form|fence|width)=\"[a-z0-9.]*\")*>|<br ?/?>"
     r"|<a href=\"https?://[^\"<>]*\" rel=\"noopener noreferrer nofollow\">|</a>"
 )
 
