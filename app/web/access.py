@@ -21,6 +21,9 @@ from ..settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, is_loopback
 SESSION = "case_session"
 CSRF = "case_csrf"
 
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
+"""What a proxy adds: who asks through one may be anywhere."""
+
 
 class SignInNeeded(Exception):
     """Nobody is signed in, and this page is not for everybody."""
@@ -35,11 +38,9 @@ def is_open(request: Request) -> bool:
     settings = services(request).settings
     secret = settings.client_secret.get_secret_value()
     default = (settings.client_id, secret) == (DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET)
-    return (
-        default
-        and is_loopback(settings.host)
-        and is_loopback(_hostname(request.headers.get("host", "")))
-    )
+    asked_for = _hostname(request.headers.get("host", ""))
+    forwarded = any(name in request.headers for name in FORWARDED)
+    return default and is_loopback(settings.host) and is_loopback(asked_for) and not forwarded
 
 
 def _hostname(netloc: str) -> str:

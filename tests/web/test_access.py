@@ -149,6 +149,11 @@ async def test_name_from_elsewhere_that_leads_here_needs_one(
     assert (await local.get("/", headers={"Host": host})).status_code == 303
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via"])
+async def test_who_comes_through_a_proxy_needs_one(local: httpx.AsyncClient, name: str) -> None:
+    assert (await local.get("/", headers={name: "somewhere"})).status_code == 303
+
+
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])
 async def test_names_of_this_machine(local: httpx.AsyncClient, host: str) -> None:
     assert (await local.get("/", headers={"Host": host})).status_code == 200
