@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     FromClause,
     Integer,
@@ -208,6 +209,26 @@ def _roots() -> Statement:
     )
 
 
+def _first_parent(way: CTE) -> FromClause:
+    """The parent of the last item of a way: of several the one that was told first."""
+    up, above = tables.associations.alias("up"), tables.items.alias("above")
+    return (
+        select(above.c.identifier)
+        .select_from(up)
+        .join(above, above.c.identifier == up.c.destination_identifier)
+        .where(
+            up.c.origin_identifier == way.c.identifier,
+            up.c.document_identifier == way.c.document,
+            above.c.document_identifier == way.c.document,
+            above.c.deleted_at.is_(None),
+            _links_in_tree(up),
+        )
+        .order_by(up.c.ordinal)
+        .limit(literal_column("1"))
+        .lateral("parent")
+    )
+
+
 @cache
 def _paths() -> Statement:
     items = tables.items
@@ -221,22 +242,7 @@ def _paths() -> Statement:
         .where(items.c.identifier == func.any(bindparam("identifiers", type_=ARRAY(Text))))
         .cte("way", recursive=True)
     )
-    up, above = tables.associations.alias("up"), tables.items.alias("above")
-    parent = (
-        select(above.c.identifier)
-        .select_from(up)
-        .join(above, above.c.identifier == up.c.destination_identifier)
-        .where(
-            up.c.origin_identifier == start.c.identifier,
-            up.c.document_identifier == start.c.document,
-            above.c.document_identifier == start.c.document,
-            above.c.deleted_at.is_(None),
-            _links_in_tree(up),
-        )
-        .order_by(up.c.ordinal)
-        .limit(literal_column("1"))
-        .lateral("parent")
-    )
+    parent = _first_parent(start)
     way = start.union_all(
         select(
             start.c.start,
