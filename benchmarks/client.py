@@ -78,7 +78,7 @@ class Client:
             given |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {one}" for name, one in given.items())]
         answer = self._exchange("\r\n".join([*lines, "", ""]).encode() + body)
-        good = answer.status == status if status else answer.status < 400  # noqa: PLR2004  errors
+        good = answer.status == status if status else answer.status < 400
         if not good:
             said = answer.body[:500].decode(errors="replace")
             raise BenchmarkError(f"{method} {path} was answered {answer.status}: {said}")
@@ -98,7 +98,7 @@ class Client:
         headers = dict(line.lower().split(": ", 1) for line in head[1:])
         pieces, size = [bytes(received[end + 4 :])], len(received) - end - 4
         status = int(head[0].split()[1])
-        length = 0 if status == 304 else int(headers.get("content-length", -1))  # noqa: PLR2004
+        length = 0 if status == 304 else int(headers.get("content-length", -1))
         chunked = headers.get("transfer-encoding") == "chunked"
         tail = b"\r\n" + pieces[0][-8:]
         while not (tail.endswith(LAST_CHUNK) if chunked else size >= length):

@@ -55,7 +55,7 @@ def unmeasured(case: str, reason: str) -> Row:
 
 def per_second(rate: float) -> str:
     """A rate as the table shows it."""
-    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"  # noqa: PLR2004  digits that matter
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"
 
 
 def duration(seconds: float) -> str:

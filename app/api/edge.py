@@ -41,24 +41,14 @@ STOPPING = Unavailable(
 
 Header = tuple[bytes, bytes]
 
-POLICY = b"content-security-policy"
 DATA: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cache-control", b"private, no-cache"),
-    (POLICY, b"default-src 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 """For answers that are data. What an answer says itself stands."""
-READER = (
-    b"default-src 'none'; connect-src 'self'; worker-src blob:; frame-ancestors 'none'; "
-    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    b"font-src https://fonts.gstatic.com; "
-    b"img-src data: https://fastapi.tiangolo.com https://cdn.redoc.ly https://cdn.jsdelivr.net"
-)
-"""For the pages that show the OpenAPI document: they are made of a script from elsewhere."""
-READERS = ("/docs", "/docs/oauth2-redirect", "/redoc")
 HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -70,8 +60,6 @@ class Edge:
         self.access_log = access_log
         self.data = (*DATA, HTTPS_ONLY) if https else DATA
         self.names = {name for name, _ in self.data}
-        reader = tuple((name, READER if name == POLICY else told) for name, told in self.data)
-        self.readers = dict.fromkeys(READERS, reader)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back (ASGI)."""
@@ -110,13 +98,12 @@ class Edge:
             if self.access_log and path not in PROBES:
                 _log(scope, method, status, begun, request_id)
 
-    def _own(self, path: str, headers: list[Header]) -> tuple[Header, ...]:
+    def _own(self, headers: list[Header]) -> tuple[Header, ...]:
         """The headers that an answer does not have yet."""
-        ours = self.readers.get(path, self.data)
         theirs = {name for name, _ in headers}
         if theirs.isdisjoint(self.names):
-            return ours
-        return tuple(header for header in ours if header[0] not in theirs)
+            return self.data
+        return tuple(header for header in self.data if header[0] not in theirs)
 
 
 def _last_resort(

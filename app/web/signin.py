@@ -8,7 +8,8 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 
-from ..api.deps import Services, services
+from ..api.deps import services
+from ..auth.throttle import TooManyAttempts
 from ..errors import Unauthorised
 from . import access
 from .pages import Page, page
@@ -56,24 +57,33 @@ async def sign_in(request: Request, form: Annotated[SignIn, Form()]) -> Response
     """Start a session, or say why not."""
     access.refuse_forgery(request, form.csrf)
     try:
-        granted, lifetime = await _token(services(request), form)
+        granted, lifetime = await _token(request, form)
     except Unauthorised as error:
         return await _form(request, form.next, error.description)
+    except TooManyAttempts as error:
+        told = f"Too many failed attempts; try again in {error.seconds} seconds."
+        return await _form(request, form.next, told)
     response = RedirectResponse(access.local_path(form.next), 303)
     access.start_session(request, response, granted, lifetime)
     return response
 
 
-async def _token(held: Services, form: SignIn) -> tuple[str, int | None]:
-    """An access token, and how long it lives where that is known. Raises ``Unauthorised``."""
+async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
+    """An access token, and how long it lives where that is known.
+
+    Raises ``Unauthorised``, or ``TooManyAttempts``.
+    """
+    held = services(request)
     if held.issuer is None:
         await held.verifier.verify(form.token.strip())
         return form.token.strip(), None
-    client = held.clients.authenticate(form.client_id.strip(), form.client_secret)
+    address = request.client.host if request.client else ""
+    given = (form.client_id.strip(), form.client_secret)
+    client = await held.clients.authenticate([given], address)
     if client is None:
         raise Unauthorised(
-            "This is not the id and secret of a client of this server. Its environment sets them: "
-            "CASE_CLIENT_ID and CASE_CLIENT_SECRET."
+            "This is not the id and secret of a client of this server. Its environment sets them, "
+            "CASE_CLIENT_ID and CASE_CLIENT_SECRET; case-server client add makes others."
         )
     return held.issuer.issue(client.id, client.scopes)
 

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "2026_11_21_search"
-down_revision = "2026_11_21_initial"
+down_revision = "2026_11_21_clients"
 branch_labels = None
 depends_on = None
 
