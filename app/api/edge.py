@@ -80,7 +80,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"]
-                own = self._own(scope["path"], headers)
+                own = self._own(headers)
                 message["headers"] = [*headers, *own, (ID_HEADER, request_id)]
             elif head:
                 message = {**message, "body": b""}

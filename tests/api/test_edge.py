@@ -60,15 +60,14 @@ async def test_what_an_answer_says_itself_stands(client: httpx.AsyncClient) -> N
         assert keys.headers.get_list("Cache-Control") == ["public, max-age=60"]
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
-async def test_pages_may_run_their_own_script_and_no_other(path: str) -> None:
+async def test_pages_may_run_their_own_scripts_and_no_others() -> None:
     async with door() as client:
-        answer = await client.get(path)
+        answer = await client.get("/docs")
     (policy,) = answer.headers.get_list("Content-Security-Policy")
     assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
-    loaded = {part.split("/")[2] for part in answer.text.split('"') if part.startswith("https://")}
-    assert all(f"https://{host}" in policy for host in loaded)
+    assert "https://" not in answer.text
 
 
 @pytest.mark.parametrize(("public_url", "told"), [("https://case.example.edu", True), ("", False)])
