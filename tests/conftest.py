@@ -24,8 +24,9 @@ from case_server.main import create_app
 from case_server.settings import Settings
 
 CLIENT = ("test-client", "test-secret")
-KEPT = {"signing_keys", "feed_history"}
-"""Tables that are filled once, when the schema is built or the application starts."""
+KEPT = {"signing_keys", "feed_history", "revisions", "revision_marks"}
+"""Tables that are filled once, when the schema is built or the application starts, and those that
+never go back: what an application keeps in memory is known by them."""
 
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 

@@ -10,7 +10,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from ..case.package import Package, read_package
+from ..case.package import Package
+from ..case.parts import read_large_package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.framework import Framework, document_of_package, open_framework
 from ..db.revision import Revision, Revisions, revision_in
@@ -174,7 +175,7 @@ async def _read(request: Request) -> tuple[Package, list[Repair] | None]:
     raw = await read_body(request)
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(read_repaired, raw)
-    return await to_thread.run_sync(read_package, raw), None
+    return await to_thread.run_sync(read_large_package, raw), None
 
 
 async def _upload(

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 from ..errors import Problem
 from .model import (
     CFPackage,
+    CFPckgDocument,
     CFPckgItem,
     CFRubric,
     Entity,
@@ -98,7 +99,7 @@ def take_apart(package: CFPackage) -> Package:
 def _rows(package: CFPackage) -> Iterator[Row]:
     document = package.CFDocument
     yield row("CFDocument", document)
-    link = LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
+    link = link_to(document)
     for resource in DEFINITIONS:
         for definition in getattr(package.CFDefinitions, resource.plural):
             yield row(resource.name, definition)
@@ -110,6 +111,11 @@ def _rows(package: CFPackage) -> Iterator[Row]:
         yield row("CFAssociation", association)
     for rubric in package.CFRubrics:
         yield from _rubric_rows(rubric)
+
+
+def link_to(document: CFPckgDocument) -> LinkURI:
+    """The link that a document's parts have to it."""
+    return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
 def _rubric_rows(rubric: CFRubric) -> Iterator[Row]:

@@ -60,7 +60,8 @@ def _iso(value: object) -> object:
 
 def _in_utc(moment: datetime) -> datetime:
     try:
-        return moment.astimezone(UTC)
+        # Most are in UTC already, and being told so costs less than being converted.
+        return moment.astimezone(UTC) if moment.utcoffset() else moment.replace(tzinfo=UTC)
     except OverflowError:
         message = "must lie in the years 1 to 9999 in UTC, too"
         raise PydanticCustomError("beyond_calendar", message) from None
@@ -68,7 +69,8 @@ def _in_utc(moment: datetime) -> datetime:
 
 def timestamp(moment: datetime) -> str:
     """A moment as the server answers it: UTC, milliseconds, ``Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def unstorable(value: Any, path: str) -> Iterator[str]:

@@ -68,7 +68,7 @@ def _elsewhere(staged: FromClause, resource: Resource) -> Select[Any]:
     return (
         _conflict(_place(staged, resource.plural), message, table.c.identifier, home)
         .join_from(staged, table, staged.c.identifier == table.c.identifier)
-        .where(staged.c.kind == literal(resource.name), live(table))
+        .where(staged.c.kind == literal(resource.name), staged.c.body.is_not(None), live(table))
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
     )
 
@@ -112,7 +112,7 @@ def _taken_triples(staged: FromClause) -> Select[Any]:
             func.coalesce(table.c.document_identifier, literal("none")),
         )
         .join_from(staged, table, same)
-        .where(staged.c.kind == literal(ASSOCIATIONS.name))
+        .where(staged.c.kind == literal(ASSOCIATIONS.name), staged.c.body.is_not(None))
     )
 
 

@@ -1,8 +1,8 @@
 """The pieces that every write is made of, as SQLAlchemy Core expressions over a source of rows.
 
-A source is anything with the columns ``body``, ``last_change_date_time``, ``document_identifier``
-and ``keywords``: one row of parameters for a PUT, a staging table for a whole package. So a single
-write and an upload of thousands run the same SQL.
+A source is anything with the columns ``identifier``, ``body``, ``last_change_date_time``,
+``document_identifier`` and ``keywords``: one row of parameters for a PUT, a staging table for a
+whole package. So a single write and an upload of thousands run the same SQL.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def upsert(source: FromClause, table: Table, *columns: str, once: tuple[str, ...
     names = ("body", *columns)
     filled = (*names, *once)
     # Locked in one order by all writers, so that two of them never wait for each other.
-    rows = select(*(source.c[name] for name in filled)).order_by(word(source.c.body, "identifier"))
+    rows = select(*(source.c[name] for name in filled)).order_by(source.c.identifier)
     fresh = insert(table).from_select([*filled], rows)
     given: dict[str, ColumnElement[Any]] = {name: fresh.excluded[name] for name in names}
     differs: list[ColumnElement[bool]] = [
@@ -126,7 +126,7 @@ def upsert(source: FromClause, table: Table, *columns: str, once: tuple[str, ...
 
 def links(source: FromClause, reference: Reference) -> Select[Any]:
     """The links that the rows of a source hold: (owner's identifier, link)."""
-    owner: ColumnElement[Any] = word(source.c.body, "identifier").label("owner")
+    owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = step(source.c.body, reference.field)
     if reference.links is None:
         return select(owner, value.label("link")).where(value.is_not(None))
@@ -183,5 +183,5 @@ def unlink(source: FromClause, reference: Reference, table: Table) -> Delete:
     kept = exists(literal_column("1")).where(
         linked.c.owner == owner, word(linked.c.link, "identifier") == target
     )
-    owners = select(word(source.c.body, "identifier"))
+    owners = select(source.c.identifier)
     return delete(table).where(owner.in_(owners), ~kept)

@@ -148,9 +148,14 @@ async def _put(
     return found
 
 
+IDENTIFIER = parts.word(bindparam("body", type_=JSON), "identifier")
+"""Of the entity that is put."""
+
+
 def _given(*more: BindParameter[Any]) -> CTE:
     """The one row that a put is given, in the columns every source has."""
     given = (
+        IDENTIFIER.label("identifier"),
         bindparam("body", type_=JSON),
         bindparam("last_change_date_time", type_=tables.Moment),
         bindparam("keywords", type_=JSON),
@@ -195,10 +200,6 @@ def _write(
             )
             ctes.append(gone.cte(f"unlinked_{name}"))
     return [recording.record(*recorded), recording.mark(*moved, once=False), *ctes]
-
-
-IDENTIFIER = parts.word(bindparam("body", type_=JSON), "identifier")
-"""Of the entity that is put."""
 
 
 @cache
@@ -252,6 +253,7 @@ def _put_association(present: frozenset[str]) -> Statement:
     ends = ("originNodeURI", "destinationNodeURI")
     origin, destination = (parts.word(given.c.body, end, "identifier") for end in ends)
     checked = select(
+        given.c.identifier,
         given.c.body,
         given.c.last_change_date_time,
         given.c.keywords,

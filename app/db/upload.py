@@ -43,7 +43,7 @@ from .database import Database
 from .locks import alone_with
 from .revision import Revision, revision_in
 from .rubrics import write_rubrics
-from .staging import DOCUMENT, STAGED, identifiers_of, source_of, stage
+from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of, stage
 from .statement import Statement
 from .visible import live
 
@@ -108,12 +108,13 @@ async def _write_locked(
     values: dict[str, Any],
 ) -> Written:
     async with connection.transaction():
-        created = _may_write(package, mode, await _run(connection, _known(), values))
+        known = await _run(connection, _known(), values)
+        created = _may_write(package, mode, known)
         progress("staging")
-        await stage(connection, package)
+        staged = await stage(connection, package, known=bool(known))
         _refuse(problems(await _run(connection, conflicts(), values)))
         changes: Counter[tuple[str, str]] = Counter()
-        for name, statement in _steps():
+        for name, statement in _steps(staged):
             progress(name)
             for row in await _run(connection, statement, {**values, "replaced": not created}):
                 changes[row["kind"], row["operation"]] += row["changed"]
@@ -151,35 +152,40 @@ def _known() -> Statement:
 
 
 @cache
-def _steps() -> list[tuple[str, Statement]]:
+def _steps(staged: Staged) -> list[tuple[str, Statement]]:
     """The statements of an upload, in order, and what each is about."""
-    return [
-        *(("definitions", one) for resource in DEFINITIONS for one in _upsert(resource)),
-        *(("document", one) for one in (*_upsert(DOCUMENTS), _package())),
-        *(("definitions", _list_definitions(resource)) for resource in DEFINITIONS),
+    upsert = partial(_upsert, staged)
+    removed = [
         ("associations", _remove_associations()),
         ("items", _remove_softly(ITEMS)),
-        *(("items", one) for one in _upsert(ITEMS, "ordinal", "document_identifier")),
-        *(("associations", one) for one in _upsert(ASSOCIATIONS, "ordinal", "document_identifier")),
         ("rubrics", _remove_softly(RUBRICS)),
+    ]
+    return [
+        *(("definitions", one) for resource in DEFINITIONS for one in upsert(resource)),
+        *(("document", one) for one in (*upsert(DOCUMENTS), _package())),
+        *(("definitions", _list_definitions(resource)) for resource in DEFINITIONS),
+        *(removed if staged.known else ()),
+        *(("items", one) for one in upsert(ITEMS, "ordinal", "document_identifier")),
+        *(("associations", one) for one in upsert(ASSOCIATIONS, "ordinal", "document_identifier")),
         ("rubrics", write_rubrics()),
     ]
 
 
-def _upsert(resource: Resource, *columns: str) -> list[Statement]:
+def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[Statement]:
     """Register what the rows refer to, write them, and make their links what was sent."""
     table, source = parts.table_of(resource), source_of(resource.name)
     references = parts.REFERENCES.get(resource.name, ())
-    before = [_register(parts.register(source, reference), reference) for reference in references]
-    after = [
-        change
-        for reference in references
-        if reference.links is not None
-        for change in (
-            Statement(parts.unlink(source, reference, reference.links)),
-            _link(parts.link(source, reference, reference.links)),
-        )
-    ]
+    # What no row has needs no looking for, unless it was there before.
+    present = [each for each in references if each.field in staged.fields]
+    before = [_register(parts.register(source, each), each) for each in present]
+    after: list[Statement] = []
+    for each in references:
+        if each.links is None:
+            continue
+        if staged.known:
+            after.append(Statement(parts.unlink(source, each, each.links)))
+        if each in present:
+            after.append(_link(parts.link(source, each, each.links)))
     # Documents and definitions are not the parts of one framework: they keep their place.
     once = () if "ordinal" in columns else ("ordinal",)
     write = parts.upsert(source, table, "last_change_date_time", *columns, once=once)

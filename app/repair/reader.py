@@ -13,7 +13,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from ..case.model import CFPackage
-from ..case.package import Package, read_package
+from ..case.package import Package
+from ..case.parts import read_large_package
 from ..case.reading import refusal
 from ..errors import BadRequest, InvalidData, Problem
 from .completion import complete_entities, complete_links
@@ -44,7 +45,7 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
 
 
 def read_repaired(raw: bytes) -> tuple[Package, list[Repair]]:
-    """As ``read_package``, after repair.
+    """As ``read_large_package``, after repair.
 
     Raises ``BadRequest`` or ``InvalidData`` with every problem that is left, with paths into
     what was sent.
@@ -54,7 +55,7 @@ def read_repaired(raw: bytes) -> tuple[Package, list[Repair]]:
     mended = Mended(raw)
     mended.collapse()
     try:
-        return read_package(mended.written), mended.findings.repairs()
+        return read_large_package(mended.written), mended.findings.repairs()
     except InvalidData as error:
         raise refusal("CFPackage", [mended.as_sent(one) for one in error.problems]) from None
 
@@ -63,7 +64,7 @@ def _read_as_it_is(raw: bytes) -> Package | None:
     """A package that needs no repair."""
     body = raw.removeprefix(BOM_UTF8)
     try:
-        package = read_package(body)
+        package = read_large_package(body)
     except InvalidData:
         return None
     return None if body != raw or SUSPECT.search(raw) else package
