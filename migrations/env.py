@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from case_server.db import trigrams
 from case_server.db.tables import metadata
 from case_server.settings import Settings
 
@@ -20,7 +21,11 @@ def run(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_lock(hashtext('case-server migrations'))"))
     connection.commit()
     context.configure(
-        connection=connection, target_metadata=metadata, transaction_per_migration=True
+        connection=connection,
+        target_metadata=metadata,
+        transaction_per_migration=True,
+        # This index is made where Postgres can have it, and belongs to no version.
+        include_name=lambda name, *_: name != trigrams.INDEX,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from .. import migrations
+from . import trigrams
 
 
 class Executor(Protocol):
@@ -51,6 +53,8 @@ async def current(connection: Executor) -> str | None:
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the database at ``url`` to ``revision``, each step in a transaction of its own."""
     command.upgrade(_config(url), revision)
+    if revision == "head":
+        asyncio.run(trigrams.index_words(url))
 
 
 def downgrade(url: str, revision: str) -> None:
