@@ -41,19 +41,20 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
     """
     leave_when_told()
     if settings.database_url:
-        _bring_up_to_date(settings.database_url, allowed=migrate)
+        _bring_up_to_date(settings.database_url, allowed=migrate, asked=migrate)
         yield settings
         return
     from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
 
     with embedded_postgres(settings.data_dir) as url:
-        _bring_up_to_date(url, allowed=True)
+        _bring_up_to_date(url, allowed=True, asked=migrate)
         yield settings.model_copy(update={"database_url": url})
 
 
-def _bring_up_to_date(url: str, *, allowed: bool) -> None:
+def _bring_up_to_date(url: str, *, allowed: bool, asked: bool) -> None:
     revision, needed = asyncio.run(_with(url, schema.current)), schema.needed()
-    if revision != needed:
+    # Who asks for it also gets what Postgres could not have when the schema was made.
+    if asked or revision != needed:
         _migrate(url, revision, needed, allowed=allowed)
     asyncio.run(_with(url, continue_history))
 

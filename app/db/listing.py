@@ -23,7 +23,7 @@ from ..query.params import Query
 from .conditions import Values, condition, outline, sort_key
 from .database import Database
 from .parts import table_of
-from .search import Words, matches, relevance, words_of
+from .search import Words, matches, relevance
 from .statement import Statement
 from .visible import body_of, visible
 
@@ -55,15 +55,17 @@ class Shape(NamedTuple):
 
 async def page(database: Database, resource: Resource, query: Query) -> Page:
     """The entities a query asks for. The order is total: identifiers break ties."""
-    values: Values = {}
-    where = outline(table_of(resource), query.where, values) if query.where else None
-    if query.search:
-        values |= words_of(query.search)._asdict()
-    searched = bool(query.search)
-    statement = _statement(Shape(resource, where, query.sort, query.descending, searched))
-    found = await database.rows(statement, **values, limit=query.limit, offset=query.offset)
+    statement, values = prepared(resource, query)
+    found = await database.rows(statement, **values)
     bodies = [record["body"] for record in found if record["body"] is not None]
     return Page(found[0]["total"], bodies)
+
+
+def prepared(resource: Resource, query: Query) -> tuple[Statement, Values]:
+    """The statement that answers a query, shared by all of its shape, and its parameters."""
+    values: Values = {"limit": query.limit, "offset": query.offset}
+    where = outline(table_of(resource), query.where, values) if query.where else None
+    return _statement(Shape(resource, where, query.sort, query.descending)), values
 
 
 @lru_cache(SHAPES)

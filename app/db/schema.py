@@ -51,7 +51,10 @@ async def current(connection: Executor) -> str | None:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database at ``url`` to ``revision``, each step in a transaction of its own."""
+    """Bring the database at ``url`` to ``revision``, each step in a transaction of its own.
+
+    At ``head`` it also gets the index of words, if it may have it and has it not.
+    """
     command.upgrade(_config(url), revision)
     if revision == "head":
         asyncio.run(trigrams.index_words(url))
