@@ -36,8 +36,9 @@ from sqlalchemy.types import TypeEngine
 
 from ..query.fields import ARRAYS, Field, Kind
 from ..query.filter import And, Comparison, Node
+from .listed import FOLDED_LENGTH
 from .parts import step, word
-from .tables import FOLDED_LENGTH, Moment, items
+from .tables import Moment, items
 from .trigrams import may_match, pattern
 
 Expression = ColumnElement[Any]

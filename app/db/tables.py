@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, TSVECTOR
 from sqlalchemy.sql.schema import SchemaItem
 
 from ..case.resources import DEFINITIONS
+from .listed import LISTED_ITEMS
 
 metadata = MetaData(
     naming_convention={
@@ -149,40 +150,6 @@ packages = Table(
     Column("definition_extensions", JSON),
 )
 """A package is born with its document; its identifier is that of the CFPackageURI."""
-
-FOLDED_LENGTH = 200
-"""Characters of a text that are indexed: with its identifier they fit into a page of an index."""
-
-LIVE = text("deleted_at IS NULL")
-
-LISTED_ITEMS: tuple[SchemaItem, ...] = (
-    Column(
-        "folded_code",
-        Text,
-        Computed(f"left(lower(body ->> 'humanCodingScheme'), {FOLDED_LENGTH})", persisted=True),
-    ),
-    Column(
-        "changed_at",
-        TIMESTAMP(),
-        Computed(
-            "date_trunc('milliseconds', timezone('UTC', last_change_date_time))", persisted=True
-        ),
-    ),
-    # GET CFItems, and how many there are; pages far from the start look at nothing else.
-    Index("ix_items_live", "identifier", postgresql_where=LIVE),
-    # GET CFItems?filter=humanCodingScheme='…', with = or @, and ?sort=humanCodingScheme.
-    Index("ix_items_code", "folded_code", "identifier", postgresql_where=LIVE),
-    # GET CFItems?filter=lastChangeDateTime>'…' and ?sort=lastChangeDateTime: what has changed.
-    Index("ix_items_changed", "changed_at", "identifier", postgresql_where=LIVE),
-    # GET CFItems?filter=CFDocumentURI.identifier='…': the items of one framework.
-    Index(
-        "ix_items_document_link",
-        text("lower((body -> 'CFDocumentURI') ->> 'identifier')"),
-        postgresql_where=LIVE,
-    ),
-)
-"""What lists of items need beside their bodies: columns, since only those are read from an index
-alone. ``trigrams.py`` has one index more, for which Postgres needs an extension."""
 
 items = _entity_table(
     "items",

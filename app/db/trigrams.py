@@ -6,6 +6,7 @@ Postgres does not bring it, answers the same without it, by reading every item.
 
 from __future__ import annotations
 
+import logging
 import re
 
 import asyncpg
@@ -14,6 +15,8 @@ from sqlalchemy import Table
 from ..query.fields import Field
 from .database import dsn
 from .tables import items
+
+log = logging.getLogger("case_server")
 
 SEARCHED = (items, ("fullStatement",))
 """GET CFItems?filter=fullStatement~'…': the field in whose texts people look for words."""
@@ -41,6 +44,18 @@ def pattern(text: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
+IMPOSSIBLE = (
+    asyncpg.InsufficientPrivilegeError,
+    # Not installed beside Postgres: newer and older ones say it differently.
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.UndefinedFileError,
+    # Installed in a schema that is not on the search path.
+    asyncpg.UndefinedObjectError,
+    # Somebody has been writing for as long as was waited.
+    asyncpg.LockNotAvailableError,
+)
+
+
 async def index_words(url: str) -> bool:
     """Make the index where that is possible and not done yet; whether it is there."""
     connection = await asyncpg.connect(dsn(url))
@@ -48,19 +63,16 @@ async def index_words(url: str) -> bool:
         # As for migrations: wait for no lock for long, and one server at a time.
         await connection.execute("SET lock_timeout = '5s'")
         await connection.execute("SELECT pg_advisory_lock(hashtext('case-server migrations'))")
-        if await connection.fetchval("SELECT to_regclass($1)", INDEX):
-            return True
-        async with connection.transaction():
-            await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
-            await connection.execute(_CREATE)
-    except (
-        asyncpg.InsufficientPrivilegeError,
-        # Not installed beside Postgres: newer and older ones say it differently.
-        asyncpg.FeatureNotSupportedError,
-        asyncpg.UndefinedFileError,
-        # Installed in a schema that is not on the search path.
-        asyncpg.UndefinedObjectError,
-    ):
+        if not await connection.fetchval("SELECT to_regclass($1)", INDEX):
+            async with connection.transaction():
+                await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+                await connection.execute(_CREATE)
+    except IMPOSSIBLE as error:
+        log.warning(
+            "searching statements for words will read every item, as there can be no index now"
+            " (%s); when a superuser has run CREATE EXTENSION pg_trgm, run case-server migrate",
+            error,
+        )
         return False
     finally:
         await connection.close()

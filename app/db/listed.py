@@ -1,0 +1,45 @@
+"""What lists of a million items need beside their bodies: columns, and indexes over them.
+
+Each index has its query. Columns rather than expressions, because Postgres reads only columns from
+an index alone, and so passes over what an offset leaves out without a look at the table.
+``trigrams.py`` has one index more, for which Postgres needs an extension.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Computed, Index, Text, text
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.sql.schema import SchemaItem
+
+FOLDED_LENGTH = 200
+"""Characters of a text that are indexed: with its identifier they fit into a page of an index."""
+
+LIVE = text("deleted_at IS NULL")
+
+LISTED_ITEMS: tuple[SchemaItem, ...] = (
+    Column(
+        "folded_code",
+        Text,
+        Computed(f"left(lower(body ->> 'humanCodingScheme'), {FOLDED_LENGTH})", persisted=True),
+    ),
+    Column(
+        "changed_at",
+        TIMESTAMP(),
+        Computed(
+            "date_trunc('milliseconds', timezone('UTC', last_change_date_time))", persisted=True
+        ),
+    ),
+    # GET CFItems, and how many there are; pages far from the start look at nothing else.
+    Index("ix_items_live", "identifier", postgresql_where=LIVE),
+    # GET CFItems?filter=humanCodingScheme='…', with = or @, and ?sort=humanCodingScheme.
+    Index("ix_items_code", "folded_code", "identifier", postgresql_where=LIVE),
+    # GET CFItems?filter=lastChangeDateTime>'…' and ?sort=lastChangeDateTime: what has changed.
+    Index("ix_items_changed", "changed_at", "identifier", postgresql_where=LIVE),
+    # GET CFItems?filter=CFDocumentURI.identifier='…': the items of one framework.
+    Index(
+        "ix_items_document_link",
+        text("lower((body -> 'CFDocumentURI') ->> 'identifier')"),
+        postgresql_where=LIVE,
+    ),
+)
+"""For the table of items."""

@@ -1,0 +1,85 @@
+"""The index of words: made where Postgres can have it, missed where not, and made later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from live import run
+from sqlalchemy import make_url
+
+from case_server.db import schema, trigrams
+from case_server.db.database import dsn
+from case_server.db.tables import items
+from case_server.query.fields import Field, Kind
+
+Database = Callable[[str], Awaitable[str]]
+
+
+@pytest.fixture
+async def plain(empty_database: Database) -> AsyncIterator[tuple[asyncpg.Connection[Any], str]]:
+    """A superuser's connection to a database, and its URL for who may make tables there alone."""
+    url = await empty_database("plain")
+    connection = await asyncpg.connect(dsn(url))
+    name = await connection.fetchval("SELECT current_database() || '_role'")
+    await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'known'")
+    await connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}")
+    yield (
+        connection,
+        (make_url(url).set(username=name, password="known").render_as_string(hide_password=False)),
+    )
+    await connection.execute(f"DROP OWNED BY {name} CASCADE")
+    await connection.execute(f"DROP ROLE {name}")
+    await connection.close()
+
+
+async def has_index(connection: asyncpg.Connection[Any]) -> bool:
+    return await connection.fetchval("SELECT to_regclass($1)", trigrams.INDEX) is not None
+
+
+async def test_whoever_may_have_it_has_it(empty_database: Database) -> None:
+    url = await empty_database("words")
+    await asyncio.to_thread(schema.migrate, url)
+    connection = await asyncpg.connect(dsn(url))
+    assert await has_index(connection)
+    await connection.close()
+    await asyncio.to_thread(schema.check, url)
+
+
+async def test_whoever_may_not_has_it_when_asked_again(
+    plain: tuple[asyncpg.Connection[Any], str], tmp_path: Path
+) -> None:
+    connection, url = plain
+    ran = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "CREATE EXTENSION pg_trgm" in ran.stderr
+    assert await schema.current(connection) == schema.needed()
+    assert not await has_index(connection)
+    await asyncio.to_thread(schema.check, url)
+    await connection.execute("CREATE EXTENSION pg_trgm")
+    ran = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert await has_index(connection)
+
+
+async def test_it_goes_with_the_migration_that_lists_need(empty_database: Database) -> None:
+    url = await empty_database("unlisted")
+    await asyncio.to_thread(schema.migrate, url)
+    await asyncio.to_thread(schema.downgrade, url, "2026_11_21_changes_feed")
+    connection = await asyncpg.connect(dsn(url))
+    assert not await has_index(connection)
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [("law", True), ("a-law", True), ("ław", True), ("la", False), ("la w", False), ("%%%", False)],
+)
+def test_the_index_is_asked_for_what_it_can_hold(text: str, *, asked: bool) -> None:
+    statement = Field(("fullStatement",), Kind.TEXT)
+    assert trigrams.may_match(items, statement, text) is asked
+    assert trigrams.may_match(items, Field(("notes",), Kind.TEXT), text)
