@@ -65,7 +65,10 @@ def prepared(resource: Resource, query: Query) -> tuple[Statement, Values]:
     """The statement that answers a query, shared by all of its shape, and its parameters."""
     values: Values = {"limit": query.limit, "offset": query.offset}
     where = outline(table_of(resource), query.where, values) if query.where else None
-    return _statement(Shape(resource, where, query.sort, query.descending)), values
+    if query.search:
+        values |= words_of(query.search)._asdict()
+    shape = Shape(resource, where, query.sort, query.descending, bool(query.search))
+    return _statement(shape), values
 
 
 @lru_cache(SHAPES)
