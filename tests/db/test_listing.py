@@ -54,15 +54,8 @@ FIELDS: dict[str, Callable[[random.Random], str]] = {
     "educationLevel": lambda some: some.choice(["", "01", "01,02", "k,K", "one, two", "two"]),
     "extensions.level": lambda some: some.choice(["High", "low", "3"]),
 }
-COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": eq,
-    "!=": ne,
-    "~": contains,
-    ">": gt,
-    ">=": ge,
-    "<": lt,
-    "<=": le,
-}
+ORDERING = {">": gt, ">=": ge, "<": lt, "<=": le}
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {"=": eq, "!=": ne, "~": contains, **ORDERING}
 SORTS = ["", "identifier", "humanCodingScheme", "lastChangeDateTime", "statusStartDate", "language"]
 
 
