@@ -23,7 +23,7 @@ from ..query.params import Query
 from .conditions import Values, condition, outline, sort_key
 from .database import Database
 from .parts import table_of
-from .search import Words, matches, relevance
+from .search import Words, matches, relevance, words_of
 from .statement import Statement
 from .visible import body_of, visible
 

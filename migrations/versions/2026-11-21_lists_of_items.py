@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_21_lists_of_items"
-down_revision = "2026_11_21_changes_feed"
+down_revision = "2026_11_21_search"
 branch_labels = None
 depends_on = None
 
