@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from .case.resources import ASSOCIATIONS, ITEMS
 from .db.database import Database
 from .db.upload import write_package
 from .errors import CaseServerError, Problem, StartupError
+from .progress import Progress, bar
 from .repair.reader import Repair
 from .sheets.assembly import Defaults
 from .sheets.reader import read
@@ -54,11 +54,8 @@ class Loader:
         """Store each source, or only read it where there is no database."""
         outcomes = []
         for source in found:
-            outcome, start, progress = (
-                Outcome(source.name),
-                time.monotonic(),
-                self._progress(source),
-            )
+            outcome, start = Outcome(source.name), time.monotonic()
+            progress = bar(source.name, quiet=self.quiet)
             try:
                 await self._load(database, source, outcome, progress)
             except (CaseServerError, StartupError) as error:
@@ -75,7 +72,7 @@ class Loader:
         database: Database | None,
         source: Source,
         outcome: Outcome,
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> None:
         progress("reading")
         package, outcome.repairs = self._understand(source)
@@ -93,17 +90,6 @@ class Loader:
     def _understand(self, source: Source) -> tuple[Package, list[Repair]]:
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
         return read(source.read(), source.form, defaults, strict=self.strict)
-
-    def _progress(self, source: Source) -> Callable[[str], None]:
-        """On a terminal, one line that says what is being done; empty to take it away."""
-        if self.quiet or not sys.stderr.isatty():
-            return lambda _: None
-
-        def show(stage: str) -> None:
-            line = f"{source.name}: {stage} …" if stage else ""
-            click.echo(f"\r\x1b[K{line}", nl=False, err=True)
-
-        return show
 
 
 def _tell(outcome: Outcome, *, quiet: bool) -> None:

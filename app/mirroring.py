@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -26,10 +26,10 @@ from .db.revision import Revision, Revisions
 from .db.upload import write_package
 from .errors import CaseServerError, NotFound, Problem, StartupError
 from .fetching import Fetched, Fetcher
+from .progress import Progress
 from .repair.reader import read_repaired
 
 Changes = Counter[tuple[str, str]]
-Progress = Callable[[str], None]
 
 PAGE = 100
 """How many documents of a list are asked for at a time: what every server allows."""

@@ -25,7 +25,7 @@ LAYERS = (
     {"web"},
     {"main"},
     {"serving"},
-    {"fetching"},
+    {"fetching", "progress"},
     {"sources"},
     {"loading", "exporting", "mirroring"},
     {"cli"},
@@ -90,7 +90,7 @@ def test_every_room_has_its_place() -> None:
         ("latex2mathml", {"web/text.py"}),
         ("uvicorn", {"serving.py"}),
         ("openpyxl", {"sheets/workbook.py"}),
-        ("click", {"cli/*.py", "loading.py", "serving.py"}),
+        ("click", {"cli/*.py", "loading.py", "progress.py", "serving.py"}),
         ("pydantic_settings", {"settings.py"}),
     ],
 )

@@ -155,6 +155,39 @@ def test_import_again(data_dir: Path, tmp_path: Path) -> None:
     assert "replaced" in run("import", write(tmp_path, "one.json", body), data_dir=data_dir).stdout
 
 
+def test_import_again_leaves_exactly_the_new_tree(data_dir: Path, tmp_path: Path) -> None:
+    items = [factories.packed_item() for _ in range(6)]
+    root, first, second, moved, removed, left = (item["identifier"] for item in items)
+    new = factories.packed_item()
+
+    def under(*pairs: tuple[str, str]) -> list[Any]:
+        return [
+            factories.association(child, parent, f"of-{child}", sequenceNumber=place)
+            for place, (child, parent) in enumerate(pairs, 1)
+        ]
+
+    tree = under((first, root), (second, root), (moved, first), (removed, first), (left, second))
+    body = factories.package(CFItems=items, CFAssociations=tree)
+    assert run("import", write(tmp_path, "old.json", body), data_dir=data_dir).returncode == 0
+    body["CFItems"] = [new, *(item for item in items if item["identifier"] != removed)]
+    body["CFAssociations"] = under(
+        (first, root), (second, root), (left, second), (moved, second), (new["identifier"], first)
+    )
+    source = write(tmp_path, "new.json", body)
+    assert run("import", source, data_dir=data_dir).returncode == 0
+    assert run("import", source, data_dir=tmp_path / "fresh").returncode == 0
+    identifier = body["CFDocument"]["identifier"]
+    again, fresh = (
+        json.loads(run("export", identifier, data_dir=folder).stdout)
+        for folder in (data_dir, tmp_path / "fresh")
+    )
+    assert again == fresh
+    assert len(again["CFItems"]) == 6
+    assert {one["identifier"] for one in again["CFAssociations"]} == {
+        f"of-{child}" for child in (first, second, left, moved, new["identifier"])
+    }
+
+
 def test_file_that_is_not_there(data_dir: Path) -> None:
     ran = run("import", "nowhere.json", data_dir=data_dir)
     assert ran.returncode == 1

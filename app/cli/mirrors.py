@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from ..db.database import Database
-from ..mirroring import Mirroring, Progress, Synced, read_urls, told
+from ..mirroring import Mirroring, Synced, read_urls, told
+from ..progress import bar
 from ..serving import ready_database
 from .common import database_option, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
@@ -55,7 +56,7 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
         """Whether all are in step."""
         all_well = True
         for url in dict.fromkeys(named):
-            progress = _progress(url, quiet=flags["quiet"])
+            progress = bar(url, quiet=flags["quiet"])
             async for synced in Mirroring(database, fetcher, progress).sync(url):
                 progress("")
                 _tell(synced, quiet=flags["quiet"])
@@ -65,18 +66,6 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     with ready_database(settings_of(database_url=flags["database_url"])) as settings:
         all_well = asyncio.run(with_database(settings, work))
     sys.exit(0 if all_well else 1)
-
-
-def _progress(url: str, *, quiet: bool) -> Progress:
-    """On a terminal, one line that says what is being done; empty to take it away."""
-    if quiet or not sys.stderr.isatty():
-        return lambda _: None
-
-    def show(stage: str) -> None:
-        line = f"{url}: {stage} …" if stage else ""
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
-
-    return show
 
 
 def _tell(synced: Synced, *, quiet: bool) -> None:
