@@ -115,6 +115,20 @@ class Gone(CaseServerError):
     reason: Reason = "invalid"
 
 
+class TooSlow(CaseServerError):
+    """The body did not arrive in the time there is for it."""
+
+    status = 408
+    reason: Reason = "invalid"
+
+
+class UnsupportedMedia(CaseServerError):
+    """The body is written in a way that is not read here."""
+
+    status = 415
+    reason: Reason = "invalid"
+
+
 class TooLarge(CaseServerError):
     """The body is larger than this server reads."""
 

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(
         default=100, ge=1, le=2000, description="Largest request body, in megabytes."
     )
+    body_timeout: int = Field(
+        default=20,
+        ge=1,
+        description="Seconds a request body may take, beside one for each 10 kB of it.",
+    )
     client_id: str = Field(
         default=DEFAULT_CLIENT_ID,
         validation_alias="CASE_CLIENT_ID",

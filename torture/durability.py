@@ -230,9 +230,7 @@ class Trial:
     async def _prepare(self, server: Live) -> None:
         shared = factories.document()
         async with _client(server) as client:
-            answer = await client.put(
-                f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared
-            )
+            answer = await client.put(f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared)
             assert answer.status_code == 201, answer.text
         kinds: list[Callable[..., Writer]] = [ItemWriter] * 7 + [AssociationWriter] * 5
         self.writers += [kind(self.tally, self.rng, shared) for kind in kinds]

@@ -10,7 +10,7 @@ import orjson
 from fastapi import Request, Response
 
 from ..db import store
-from ..errors import BadRequest, NotFound, TooLarge
+from ..errors import BadRequest, NotFound
 from .deps import services
 from .profiles import Profile
 from .rendering import Renderer
@@ -32,22 +32,6 @@ def renderer(request: Request, profile: Profile) -> Renderer:
 def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(orjson.dumps(content), status, headers, JSON)
-
-
-async def read_body(request: Request) -> bytes:
-    """The whole body. Raises ``TooLarge`` as soon as it is known to be more than is read here."""
-    megabytes = services(request).settings.max_body_mb
-    refusal = TooLarge(f"the body is larger than the {megabytes} MB this server reads")
-    limit = megabytes * 1_000_000
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limit:
-        raise refusal
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise refusal
-    return bytes(body)
 
 
 def storable(identifier: str) -> str:

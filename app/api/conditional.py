@@ -17,7 +17,7 @@ from fastapi import Request
 from .. import __version__
 from ..db.revision import Revision, Revisions
 
-TAG = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d+)-(\d+)-(\d+)-([0-9a-f]{12})"')
+TAG = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{12})"')
 
 SECONDS_TO_SETTLE = 2
 """A time says whole seconds: of one in which more may still happen it would say too much."""
@@ -62,6 +62,6 @@ async def _any_same(tags: str, revisions: Revisions, now: Revision, form: str) -
 def _moment(said: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(said) if said else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-CODING = re.compile(r"\s*([\w*-]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?))?\s*")
+CODING = re.compile(r"\s*+([\w*-]++)\s*+(?:;\s*+q\s*+=\s*+([01](?:\.\d{0,3})?)\s*+)?")
+"""It never gives back what it took: blanks by the thousand cost no more than they are long."""
 
 
 def best(accepted: str, offered: tuple[str, ...]) -> str:

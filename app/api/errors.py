@@ -17,6 +17,9 @@ from .profiles import PROFILES, Profile
 FIELD_NAME = "TargetEndSystem"
 """Who reports the minor code: the system the request was for, as the vendor's API says it."""
 
+MOST_PROBLEMS = 1000
+"""How many problems an answer lists; its description says how many there are."""
+
 REASONS: dict[int, Reason] = {404: "unknown", 405: "unsupported"}
 
 
@@ -42,7 +45,7 @@ def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
         **dict.fromkeys(profile.code_minor_names, minor),
     }
     if profile.details:
-        body["imsx_error_details"] = error.problems
+        body["imsx_error_details"] = error.problems[:MOST_PROBLEMS]
     return body
 
 

@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, unquote_plus
 import orjson
 from fastapi import Request
 
+from .bodies import pieces
+
 MAX_BODY = 64 * 1024
 _CREDENTIALS = ("client_id", "client_secret")
 _FIELDS = ("grant_type", "scope", *_CREDENTIALS)
@@ -61,7 +63,7 @@ async def read_grant(request: Request) -> Grant:
 
 async def _body(request: Request) -> bytes:
     body = b""
-    async for chunk in request.stream():
+    async for chunk in pieces(request):
         body += chunk
         if len(body) > MAX_BODY:
             raise OAuthError("invalid_request", f"The body is larger than {MAX_BODY} bytes.", 413)

@@ -20,7 +20,8 @@ from ..errors import CaseServerError
 from ..query import params
 from ..repair.reader import Repair, read_repaired
 from . import docs, examples
-from .answers import JSON, answer, read_body, refuse_other_id, renderer
+from .answers import JSON, answer, refuse_other_id, renderer
+from .bodies import read_body
 from .conditional import form_of, is_known, validators
 from .copies import Copy
 from .deps import Reader, Writer, services

@@ -13,7 +13,8 @@ from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
 from ..case.reading import read
 from ..db import store
 from . import docs, examples
-from .answers import read_body, refuse_other_id
+from .answers import refuse_other_id
+from .bodies import read_body
 from .deps import Writer, services
 from .resources import Identifier
 from .schemas import Schema, ref

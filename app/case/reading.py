@@ -18,6 +18,7 @@ from pydantic import ValidationError, create_model
 from pydantic_core import from_json, to_json
 
 from ..errors import BadRequest, InvalidData, Problem
+from .bounds import MOST_PROBLEMS, UnknownField, every_problem, quick, refuse_crowded
 from .model import CaseObject
 from .types import PATTERN_MESSAGES, URI_PATTERN
 
@@ -62,20 +63,27 @@ def _wrapped(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
 
 
 def _validate(schema: type[Read], raw: bytes) -> Read:
+    refuse_crowded(raw)
+    first: list[ErrorDetails] = []
     try:
-        return schema.model_validate_json(raw)
+        return quick(schema, raw)
+    except UnknownField:
+        pass
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=True)
-    if not any(detail["loc"] and detail["loc"][-1] in SPELLINGS for detail in details):
-        raise _refusal(schema, details)
-    # Most bodies use the standard's spelling, so others are looked for only when one was met.
+        first = error.errors(include_url=False)
+        if first[0]["loc"] == ():
+            raise _refusal(schema, first) from None
+    # Most bodies use the standard's spelling, so others are looked for only when one is not valid.
     tree = from_json(raw)
     if differing := list(_respell(tree, "")):
         raise refusal(_name(schema), differing)
     try:
-        return schema.model_validate_json(to_json(tree, inf_nan_mode="constants"))
+        return quick(schema, to_json(tree, inf_nan_mode="constants"))
+    except UnknownField:
+        pass
     except ValidationError as error:
-        raise _refusal(schema, error.errors(include_url=False)) from None
+        first = error.errors(include_url=False)
+    raise _refusal(schema, every_problem(schema, tree) or first)
 
 
 def _license_link(value: Any) -> Any:
@@ -128,8 +136,11 @@ def refusal(name: str, problems: list[Problem]) -> InvalidData:
     """What a client is told: the first problem in words, all of them in ``problems``."""
     first, more = problems[0], len(problems) - 1
     others = f", and {more} more problem{'s' if more > 1 else ''}" if more else ""
+    if len(problems) >= MOST_PROBLEMS:
+        others = f", and {MOST_PROBLEMS - 1} more problems or more"
     return InvalidData(
-        f"the {name} is not valid: {first['path']}: {first['message']}{others}", problems=problems
+        f"the {name} is not valid: {first['path']}: {first['message']}{others}",
+        problems=problems[:MOST_PROBLEMS],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
@@ -92,8 +93,12 @@ def unstorable(value: Any, path: str) -> Iterator[str]:
             yield f"{path}: a number beyond double precision cannot be given back"
 
 
+ENOUGH = 20
+"""How many places in one extension are named."""
+
+
 def _check_extensions(value: Any) -> Any:
-    if problems := list(unstorable(value, "extensions")):
+    if problems := list(islice(unstorable(value, "extensions"), ENOUGH)):
         raise PydanticCustomError("extensions", "{problems}", {"problems": "; ".join(problems)})
     return value
 

@@ -43,6 +43,11 @@ AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
+    # Somebody, or a limit that an administrator set, ended what was being done.
+    asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
     # What a connection says that was cut off while it was being used.
     asyncpg.InternalClientError,
 )

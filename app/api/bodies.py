@@ -1,0 +1,66 @@
+"""The body of a request, as it arrives: never more of it than is read, and not for ever.
+
+A body costs its sender time and this server memory; who sends a byte a second is sent away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from ..errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
+from .deps import services
+
+SLOWEST = 10_000
+"""Bytes a second that a body must come with, beyond the seconds that every body has."""
+
+CLOSED = {"Connection": "close"}
+"""What is still to come of a body is not waited for."""
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises ``TooLarge`` as soon as it is known to be more than is read here.
+
+    Raises ``UnsupportedMedia`` for a compressed one, ``TooSlow`` when it does not arrive.
+    """
+    coding = request.headers.get("content-encoding", "").strip()
+    if coding.lower() not in {"", "identity"}:
+        raise UnsupportedMedia(
+            f"this server reads no bodies with Content-Encoding {coding[:40]!r}: send it as it is",
+            headers={"Accept-Encoding": "identity"} | CLOSED,
+        )
+    megabytes = services(request).settings.max_body_mb
+    refusal = TooLarge(f"the body is larger than the {megabytes} MB this server reads")
+    limit = megabytes * 1_000_000
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced[:20]) > limit:
+        raise refusal
+    body = bytearray()
+    async for piece in pieces(request):
+        body += piece
+        if len(body) > limit:
+            raise refusal
+    return bytes(body)
+
+
+async def pieces(request: Request) -> AsyncIterator[bytes]:
+    """A body piece by piece, for as long as it keeps coming."""
+    seconds, received = services(request).settings.body_timeout, 0
+    begun = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(begun + seconds) as patience:
+            async for piece in request.stream():
+                yield piece
+                received += len(piece)
+                patience.reschedule(begun + seconds + received / SLOWEST)
+    except TimeoutError:
+        raise TooSlow(
+            f"the body did not arrive within {seconds} seconds and one more for each "
+            f"{SLOWEST:,} bytes; {received:,} bytes did",
+            headers=CLOSED,
+        ) from None
+    except ClientDisconnect:
+        raise BadRequest("the connection was closed before the body was whole") from None

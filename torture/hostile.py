@@ -1,0 +1,300 @@
+"""Bodies and headers that nobody sends by mistake, to every way into the server.
+
+Each is refused with the standard's status body, which names the problem, and costs no more memory
+than the largest body the server says it reads.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import factories
+import httpx
+from live import Live
+
+from .server import MEGABYTE, Memory, client, watched
+
+WAYS_IN = (
+    ("PUT", "/CFDocuments/x"),
+    ("PUT", "/CFItems/x"),
+    ("PUT", "/CFItemTypes/x"),
+    ("PUT", "/CFItemAssociations/x"),
+    ("POST", "/CFPackages"),
+    ("PUT", "/CFPackages/x"),
+    ("POST", "/CFPackages?repair=true"),
+)
+PROFILES = ("/case/1.1", "/ims/case/v1p1")
+TOKEN_PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
+DEPTH = 10_000
+
+
+def _item(**fields: Any) -> bytes:
+    body = {**factories.item("d", "x"), **fields}
+    return json.dumps(body).encode()
+
+
+def _instead(found: str, raw: bytes) -> bytes:
+    """An item with something that no JSON library would write."""
+    return _item(notes="HERE").replace(b'"HERE"', raw).replace(b"HERE", found.encode())
+
+
+BODIES: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: b"",
+    "white space": lambda: b" \n" * 500,
+    "a text": lambda: b'"text"',
+    "a list": lambda: b"[]",
+    "null": lambda: b"null",
+    "not JSON": lambda: b"<html></html>",
+    "half an object": lambda: _item()[:-20],
+    "two objects": lambda: _item() + _item(),
+    "a list that is 10,000 deep": lambda: b"[" * DEPTH + b"]" * DEPTH,
+    "an object that is 10,000 deep": lambda: b'{"a":' * DEPTH + b"1" + b"}" * DEPTH,
+    "depth that is never closed": lambda: b'{"item":' * DEPTH,
+    "depth in extensions": lambda: _instead(
+        "", b'"", "extensions": ' + b'{"a":' * DEPTH + b"1" + b"}" * DEPTH
+    ),
+    "depth in an unknown field": lambda: _instead("", b'"", "x": ' + b"[" * DEPTH + b"]" * DEPTH),
+    "1e400": lambda: _instead("", b"1e400"),
+    "1e400 in extensions": lambda: _instead("", b'"", "extensions": {"a": 1e400}'),
+    "NaN": lambda: _instead("", b"NaN"),
+    "a hundred thousand digits": lambda: _instead("", b"9" * 100_000),
+    "…in extensions": lambda: _instead("", b'"", "extensions": {"a": ' + b"9" * 100_000 + b"}"),
+    "a fraction of as many": lambda: _instead(
+        "", b'"", "extensions": {"a": 0.' + b"9" * 100_000 + b"}"
+    ),
+    "a name twice": lambda: _instead("", b'"a", "notes": 7'),
+    "an identifier twice": lambda: b'{"identifier": "y", ' + _item()[1:],
+    "two wrappers": lambda: b'{"item": ' + _item() + b', "CFItem": ' + _item() + b"}",
+    "a wrapper twice": lambda: b'{"item": ' + _item() + b', "item": 5}',
+    "a lone surrogate": lambda: _instead("", rb'"\ud800"'),
+    "a lone surrogate as bytes": lambda: _instead("", b'"\xed\xa0\x80"'),
+    "a lone surrogate as a name": lambda: _instead("", rb'"", "extensions": {"\udfff": 1}'),
+    "a NUL": lambda: _instead("", rb'"\u0000"'),
+    "a NUL as a byte": lambda: _instead("", b'"\x00"'),
+    "a NUL as a name": lambda: _instead("", rb'"", "extensions": {"\u0000": 1}'),
+    "a NUL after the end": lambda: _item() + b"\x00",
+    "a BOM": lambda: b"\xef\xbb\xbf" + _item(notes=5),
+    "UTF-16": lambda: _item().decode().encode("utf-16"),
+    "UTF-32": lambda: _item().decode().encode("utf-32"),
+    "Latin-1": lambda: _instead("", b'"\xe9"'),
+    "overlong UTF-8": lambda: _instead("", b'"\xc0\x80"'),
+    "a comment": lambda: _item() + b"// that is all",
+    "single quotes": lambda: _item().replace(b'"', b"'"),
+    "a hundred thousand unknown fields": lambda: json.dumps(
+        {f"f{number}": 1 for number in range(100_000)}
+    ).encode(),
+    "a hundred thousand items of nothing": lambda: b'{"CFItems": [' + b"{}," * 100_000 + b"{}]}",
+    "sourcedId and identifier": lambda: _item(sourcedId="other"),
+    "sourcedId as an object": lambda: _item(sourcedId={"a": []}),
+    "an identifier that is a number": lambda: _item(identifier=5),
+    "a year beyond the calendar": lambda: _item(lastChangeDateTime="9999-12-31T23:59:59-23:59"),
+    "a moment without a zone": lambda: _item(lastChangeDateTime="2026-01-01T00:00:00"),
+    "the name of a prototype": lambda: _item(__proto__={}, __class__=1),
+}
+"""What is sent to every way in; none of it is a valid body anywhere."""
+
+HEADERS: dict[str, dict[str, str]] = {
+    "gzip": {"Content-Encoding": "gzip"},
+    "XML": {"Content-Type": "application/xml"},
+    "text": {"Content-Type": "text/plain; charset=utf-16"},
+    "a form": {"Content-Type": "application/x-www-form-urlencoded"},
+    "multipart": {"Content-Type": "multipart/form-data; boundary=x"},
+    "nonsense": {"Content-Type": "\\;;;="},
+}
+
+READS: dict[str, tuple[str, dict[str, str]]] = {
+    "a tag of 9,000 digits": (
+        "/CFPackages/{id}",
+        {"If-None-Match": f'"00000000-{"9" * 9000}-1-1-000000000000"'},
+    ),
+    "ten thousand tags": (
+        "/CFPackages/{id}",
+        {"If-None-Match": '"00000000-1-1-1-000000000000",' * 500},
+    ),
+    "a moment beyond the calendar": (
+        "/CFPackages/{id}",
+        {"If-Modified-Since": "Mon, 01 Jan 99999 00:00:00 GMT"},
+    ),
+    "a moment in an impossible zone": (
+        "/CFPackages/{id}",
+        {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 +9999999999"},
+    ),
+    "the first moment there is": (
+        "/CFPackages/{id}",
+        {"If-Modified-Since": "Mon, 01 Jan 0001 00:00:00 +2359"},
+    ),
+    "a moment of huge numbers": (
+        "/CFPackages/{id}",
+        {"If-Modified-Since": f"Mon, {'9' * 5000} Jan 2024 00:00:00 GMT"},
+    ),
+    "an encoding of blanks": ("/CFPackages/{id}", {"Accept-Encoding": "a" + " " * 30_000 + "!"}),
+    "an encoding that weighs nothing": (
+        "/CFPackages/{id}",
+        {"Accept-Encoding": "gzip;q=9.9.9,*;q=x"},
+    ),
+    "a Host of brackets": ("/CFItems", {"Host": "[[["}),
+    "a Host that is empty": ("/CFItems/x", {"Host": ""}),
+    "a Host with a path": ("/CFNothing", {"Host": "a/b?c#d"}),
+    "a limit of 9,000 digits": (f"/CFItems?limit={'9' * 9000}", {}),
+    "an offset beyond 64 bits": ("/CFItems?offset=99999999999999999999", {}),
+    "an offset at the end of 64 bits": ("/CFItems?offset=9223372036854775807", {}),
+    "digits that are not ASCII": ("/CFItems?limit=%D9%A3&offset=%C2%B2", {}),
+    "a NUL in a filter": ("/CFItems?filter=notes%3D'%00'", {}),
+    "a surrogate in a filter": ("/CFItems?filter=notes%3D'%ED%A0%80'", {}),
+    "a NUL in a path": ("/CFItems/%00", {}),
+    "broken UTF-8 in a path": ("/CFItems/%FF%FE", {}),
+    "a long path": (f"/CFItems/{'x' * 20_000}", {}),
+    "ten thousand fields": ("/CFItems?" + "fields=identifier&" * 3000, {}),
+    "a cursor of nonsense": ("/changes?since=%00%FF", {}),
+    "a cursor of digits": (f"/changes?since={'9' * 9000}", {}),
+    "a token of 60 kB": ("/CFItems", {"Authorization": "Bearer " + "x.y" * 20_000}),
+    "a token of dots": ("/CFItems", {"Authorization": "Bearer ..."}),
+    "a token that is no text": ("/CFItems", {"Authorization": "Bearer \xff\xfe"}),
+    "an id with controls": ("/CFItems", {"X-Request-ID": "\x7f\t"}),
+}
+"""Requests that read, with what they carry; answered or refused, but never failed on."""
+
+
+@dataclass
+class Tally:
+    """What was tried and how it was answered."""
+
+    tried: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    memory: Memory | None = None
+    slowest: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tried:,} hostile requests, answers {dict(sorted(self.answers.items()))}, "
+            f"slowest {self.slowest:.2f} s, {self.memory}; {len(self.wrong)} wrong"
+        )
+
+    def judge(self, what: str, answer: httpx.Response, allowed: range) -> None:
+        """Whether a refusal is one, and says why."""
+        self.tried += 1
+        self.answers[answer.status_code] += 1
+        self.slowest = max(self.slowest, answer.elapsed.total_seconds())
+        if answer.status_code not in allowed:
+            self.wrong.append(f"{what}: {answer.status_code} {answer.text[:200]}")
+        elif answer.status_code >= 400:
+            try:
+                body = answer.json()
+            except ValueError:
+                body = {}
+            if not (body.get("imsx_description") or body.get("error_description")):
+                self.wrong.append(f"{what}: {answer.status_code} says nothing: {answer.text[:200]}")
+
+
+REFUSED, ANSWERED = range(400, 500), range(200, 500)
+
+
+async def run(live: Live, body_mb: int) -> Tally:
+    """Try everything on a server that reads bodies of ``body_mb`` megabytes at most."""
+    tally = Tally()
+    async with client(live) as http, watched(live) as tally.memory:
+        for prefix in PROFILES:
+            await _bodies(tally, http, prefix)
+            await _reads(tally, http, prefix)
+        await _tokens(tally, http)
+        await _large(tally, http, body_mb)
+    return tally
+
+
+async def _bodies(tally: Tally, http: httpx.AsyncClient, prefix: str) -> None:
+    for method, path in WAYS_IN:
+        for what, make in BODIES.items():
+            answer = await http.request(method, prefix + path, content=make())
+            tally.judge(f"{what} to {method} {prefix}{path}", answer, REFUSED)
+        for what, headers in HEADERS.items():
+            answer = await http.request(method, prefix + path, content=b"{", headers=headers)
+            tally.judge(f"{what} to {method} {prefix}{path}", answer, REFUSED)
+
+
+async def _reads(tally: Tally, http: httpx.AsyncClient, prefix: str) -> None:
+    package = factories.package()
+    identifier = package["CFDocument"]["identifier"]
+    made = await http.post(f"{prefix}/CFPackages", json=package)
+    assert made.status_code == 201, made.text
+    for what, (path, headers) in READS.items():
+        sent = {name: value.encode("latin-1") for name, value in headers.items()}
+        try:
+            answer = await http.get(
+                prefix + path.replace("{id}", identifier),
+                headers=[*((name.encode(), value) for name, value in sent.items())],
+            )
+        except httpx.HTTPError as error:
+            tally.wrong.append(f"{what}: {error!r}")
+            continue
+        if answer.status_code == 400 and not answer.headers.get("X-Request-ID"):
+            tally.tried += 1  # refused before it was a request
+            continue
+        tally.judge(f"{what} ({prefix})", answer, ANSWERED)
+
+
+async def _tokens(tally: Tally, http: httpx.AsyncClient) -> None:
+    kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain", "\\")
+    for path in TOKEN_PATHS:
+        for what, make in BODIES.items():
+            for kind in kinds:
+                headers = {"Content-Type": kind, "Authorization": ""}
+                answer = await http.post(path, content=make(), headers=headers)
+                tally.judge(f"{what} as {kind} to {path}", answer, REFUSED)
+
+
+def _large_bodies(megabytes: int) -> Iterator[tuple[str, bytes]]:
+    """Bodies of just the size that is read, and the bombs that only look small."""
+    size = megabytes * MEGABYTE
+    yield "blanks", b" " * size
+    yield "brackets", b"[" * size
+    yield "a text", b'"' + b"x" * (size - 2) + b'"'
+    yield "backslashes", b'"' + b"\\u0041" * ((size - 2) // 6) + b'"'
+    yield "empty lists", b"[" + b"[]," * (size // 3 - 1) + b"0]"
+    yield "empty items", b'{"CFItems":[' + b"{}," * (size // 3 - 10) + b"{}]}"
+    yield "zeros", b"[" + b"0," * (size // 2 - 2) + b"0]"
+    yield "a number", b"9" * size
+
+
+async def _large(tally: Tally, http: httpx.AsyncClient, megabytes: int) -> None:
+    for what, body in _large_bodies(megabytes):
+        for method, path in (
+            ("PUT", "/CFItems/x"),
+            ("POST", "/CFPackages"),
+            ("POST", "/CFPackages?repair=true"),
+        ):
+            answer = await http.request(method, f"/case/1.1{path}", content=body)
+            tally.judge(f"{megabytes} MB of {what} to {path}", answer, REFUSED)
+            assert tally.memory
+            print(
+                what,
+                path,
+                answer.status_code,
+                answer.elapsed.total_seconds(),
+                len(answer.content),
+                tally.memory,
+                flush=True,
+            )
+    too_much = b" " * (megabytes * MEGABYTE + 1)
+    bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
+    for method, path in WAYS_IN:
+        answer = await http.request(method, f"/case/1.1{path}", content=too_much)
+        tally.judge(f"too much to {path}", answer, range(413, 414))
+        answer = await http.request(method, f"/case/1.1{path}", content=_endless(megabytes))
+        tally.judge(f"too much without a length to {path}", answer, range(413, 414))
+        for coding in ("gzip", "deflate", "br", "zstd", "gzip, gzip"):
+            headers = {"Content-Encoding": coding}
+            answer = await http.request(
+                method, f"/case/1.1{path}", content=bomb[: 5 * MEGABYTE], headers=headers
+            )
+            tally.judge(f"a bomb in {coding} to {path}", answer, range(413, 416))
+
+
+async def _endless(megabytes: int) -> AsyncIterator[bytes]:
+    for _ in range(megabytes + 2):
+        yield b" " * MEGABYTE
