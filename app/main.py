@@ -24,6 +24,7 @@ from .api.packages import package_routes
 from .api.profiles import PLATFORM, PROFILES, Profile
 from .api.resources import resource_routes
 from .api.token import token_routes
+from .api.turns import Turns
 from .api.writing import writing_routes
 from .auth.clients import Clients
 from .auth.following import Follower, signing_keys
@@ -40,6 +41,10 @@ from .web.swagger import swagger_routes
 
 PARENT = "CASE_SERVER_PARENT"
 """Set for the workers of several: the process whose end is theirs, too."""
+
+
+UPLOADS_AT_ONCE = 2
+"""How many packages one process reads and stores at a time."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -132,7 +137,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         )
         issuer = await _local_issuer(database, settings) if settings.local_issuer else None
         trusted = [TrustedIssuer(url, http) for url in settings.trusted_issuers]
-        copies = Copies(settings.cache_mb, producers=max(1, settings.pool_size // 2))
+        copies = Copies(settings.cache_mb, producers=max(1, settings.pool_size // 4))
         stack.push_async_callback(copies.close)
         clients = Clients(settings, database)
         verifier = Verifier(
@@ -149,6 +154,8 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
             schema_revision=schema.needed(),
             revisions=Revisions(database),
             copies=copies,
+            # Each holds many times the size of its body, and a connection.
+            uploads=Turns(1 if settings.pool_size < UPLOADS_AT_ONCE * 2 else UPLOADS_AT_ONCE),
         )
 
 

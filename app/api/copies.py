@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeAlias
@@ -43,12 +44,16 @@ class Copy:
         self.pieces: list[bytes] = []
         self.size = 0
         self.whole = False
+        self.started = False
+        """Whether the store was looked at: what is written after that may not be in it."""
         self.error: BaseException | None = None
         self._zstd: bytes | None = None
+        self._one_at_a_time = threading.Lock()
         self._grown = asyncio.Event()
 
     async def fill(self, produce: Produce) -> None:
         """Write the answer down as it is produced."""
+        self.started = True
         packing = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP)
         try:
             async for piece in produce(self):
@@ -112,10 +117,11 @@ class Copy:
 
     def zstd(self) -> bytes:
         """The whole answer as zstd, made once. To be called beside the event loop."""
-        if self._zstd is None:
-            self._zstd = zstd.compress(isal_zlib.decompress(self.packed(), GZIP))
-            self.size += len(self._zstd)
-        return self._zstd
+        with self._one_at_a_time:
+            if self._zstd is None:
+                self._zstd = zstd.compress(isal_zlib.decompress(self.packed(), GZIP))
+                self.size += len(self._zstd)
+            return self._zstd
 
 
 class Copies:

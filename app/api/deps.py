@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..db.database import Database
     from ..db.revision import Revisions
     from .copies import Copies
+    from .turns import Turns
 
 CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
 """The client behind the request at hand, once it has proved who it is: for the log."""
@@ -42,6 +43,7 @@ class Services:
     schema_revision: str
     revisions: "Revisions"
     copies: "Copies"
+    uploads: "Turns"
 
 
 def services(request: Request) -> Services:

@@ -50,18 +50,22 @@ def package_routes(profile: Profile) -> APIRouter:
         return await _kept(request, render, identifier, (_groups, fields))
 
     async def create(request: Request, _: Writer) -> Response:
-        package, repairs = await _read(request)
-        result = await _upload(request, package, "create", repairs)
+        raw = await read_body(request)
+        async with services(request).uploads.one():
+            package, repairs = await _read(request, raw)
+            result = await _upload(request, package, "create", repairs)
         where = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
         location = services(request).settings.base_url + where
         return answer(result, 201, {"Location": location})
 
     async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
-        package, repairs = await _read(request)
-        if identifier not in {package.document_identifier, package.package_identifier}:
-            owner = await document_of_package(services(request).database, identifier)
-            refuse_other_id(owner or identifier, package.document_identifier)
-        return answer(await _upload(request, package, "replace", repairs))
+        raw = await read_body(request)
+        async with services(request).uploads.one():
+            package, repairs = await _read(request, raw)
+            if identifier not in {package.document_identifier, package.package_identifier}:
+                owner = await document_of_package(services(request).database, identifier)
+                refuse_other_id(owner or identifier, package.document_identifier)
+            return answer(await _upload(request, package, "replace", repairs))
 
     _add_read(router, "", read_one, "CFPackage", profile)
     if profile.writes:
@@ -141,10 +145,14 @@ async def _kept(
 
 async def _is_fresh(copy: Copy, revisions: Revisions, now: Revision) -> bool:
     """Whether a copy is of a state that is still that of the store."""
+    is_to_come = not copy.started
     try:
         await copy.begun()
     except CaseServerError:
         return False
+    if is_to_come:
+        # Of the state at a moment after this was asked; writers never leave such readers alone.
+        return True
     if copy.revision is None or not await revisions.same(copy.revision, now):
         return False
     copy.revision = now
@@ -168,12 +176,11 @@ async def _sent(request: Request, copy: Copy, form: str) -> Response:
     return StreamingResponse(pieces, headers=headers, media_type=JSON)
 
 
-async def _read(request: Request) -> tuple[Package, list[Repair] | None]:
+async def _read(request: Request, raw: bytes) -> tuple[Package, list[Repair] | None]:
     """The uploaded package, and what was repaired in it if ``?repair=true`` asks for that.
 
     Validated beside the event loop, which others need meanwhile.
     """
-    raw = await read_body(request)
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(read_repaired, raw)
     return await to_thread.run_sync(read_large_package, raw), None

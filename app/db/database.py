@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -61,6 +62,15 @@ CROSSED = (
 )
 """What says that two transactions met, and one of them may simply try again."""
 
+SECONDS_TO_ANSWER = 0.5
+"""After how long without an answer it is asked whether Postgres still answers anybody."""
+
+SECONDS_TO_PROVE_IT = 1.25
+"""How long a new connection may take to show that."""
+
+LOCK_TIMEOUT = "10s"
+"""How long a write waits for another that holds what it needs."""
+
 ATTEMPTS = 8
 """How often a write is tried before its client is told to come again."""
 
@@ -95,9 +105,12 @@ async def _keep(_: Any) -> None:
 class Database:
     """A pool of connections to one Postgres."""
 
-    def __init__(self, pool: Pool, size: int) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, size: int, url: str) -> None:
+        self._pool, self._url = pool, url
         self._free = asyncio.Semaphore(size)
+        self._in_use: dict[Connection, float] = {}
+        self._answered = 0.0
+        self._away = False
 
     @classmethod
     @asynccontextmanager
@@ -116,11 +129,15 @@ class Database:
                     "application_name": "case-server",
                     # What a write decides on is what it then finds, or it is tried again.
                     "default_transaction_isolation": "repeatable read",
+                    "lock_timeout": LOCK_TIMEOUT,
                 },
             )
+        database = cls(pool, settings.pool_size, dsn(url))
+        watching = asyncio.create_task(database._watch())
         try:
-            yield cls(pool, settings.pool_size)
+            yield database
         finally:
+            watching.cancel()
             await pool.close()
 
     @asynccontextmanager
@@ -130,12 +147,15 @@ class Database:
         try:
             with _unavailable_on(*AWAY, *CROSSED, asyncpg.InterfaceError):
                 yield connection
+            self._answered = time.monotonic()
         finally:
             await self._give_back(connection)
 
     async def _take(self) -> Connection:
         """A free connection; ``Unavailable`` when none is free in time."""
         with _unavailable_on(*CANNOT_CONNECT):
+            if self._away:
+                raise ConnectionRefusedError("it answered nobody when it was last asked")
             if self._free.locked():
                 async with asyncio.timeout(SECONDS_TO_WAIT):
                     await self._free.acquire()
@@ -143,16 +163,46 @@ class Database:
                 await self._free.acquire()
             try:
                 # One is free, so this does not wait; a timeout of the pool's costs a task.
-                return await self._pool.acquire()
+                connection = await self._pool.acquire()
             except BaseException:
                 self._free.release()
                 raise
+        self._in_use[connection] = time.monotonic()
+        return connection
 
     async def _give_back(self, connection: Connection) -> None:
+        del self._in_use[connection]
         try:
             await self._pool.release(connection)
         finally:
             self._free.release()
+
+    async def _watch(self) -> None:
+        """Cut off who waits for a Postgres that is there and answers nobody.
+
+        A statement may take long, so time alone says nothing; that a new connection gets no
+        answer either does.
+        """
+        while True:
+            await asyncio.sleep(SECONDS_TO_ANSWER / 2)
+            long_ago = time.monotonic() - SECONDS_TO_ANSWER
+            waiting = [one for one, since in self._in_use.items() if since < long_ago]
+            if self._away or (waiting and self._answered < long_ago):
+                self._away = not await self._answers() and self._answered < long_ago
+            for connection in waiting if self._away else ():
+                if connection in self._in_use:
+                    connection.terminate()
+
+    async def _answers(self) -> bool:
+        """Whether Postgres answers a new connection, be it with a refusal."""
+        try:
+            connection = await asyncpg.connect(self._url, timeout=SECONDS_TO_PROVE_IT)
+        except asyncpg.PostgresError:
+            return True
+        except (OSError, asyncpg.InterfaceError):
+            return False
+        connection.terminate()
+        return True
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:

@@ -1,0 +1,14 @@
+"""Postgres away in every way, in short: ``make torture`` sends a thousand requests into it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from torture import away
+
+
+def test_who_asks_while_the_database_is_away_is_told_so_and_then_it_is_back() -> None:
+    tally = asyncio.run(away.run(each=8))
+    assert tally.wrong == []
+    assert tally.answers == {503: tally.faults.total()}
+    assert tally.faults.keys() == {*away.FAULTS, "pool full"}

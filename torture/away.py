@@ -1,0 +1,281 @@
+"""Postgres away in every way it can be: requests are told to come again, and then it is back.
+
+Each fault is made for real, on a Postgres of our own; a disk that is full is the exception: the
+nearest that needs no privileges is ``temp_file_limit``, whose error is of the same class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+import factories
+import httpx
+
+from case_server.db.database import dsn
+
+from .cluster import Cluster, private_cluster, until
+from .server import PREFIX, client, server
+
+SECONDS = 2.0
+MARGIN = 1.0
+"""The processes of this test share their processor with everything they test."""
+
+READ, WRITE = "read", "write"
+
+
+@dataclass
+class Tally:
+    """How requests were answered, fault by fault."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    answers: Counter[int] = field(default_factory=Counter)
+    slowest: dict[str, float] = field(default_factory=dict)
+    recovered: float = 0.0
+    connections: tuple[int, int] = (0, 0)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        slow = ", ".join(f"{fault} {seconds:.2f} s" for fault, seconds in self.slowest.items())
+        return (
+            f"{self.faults.total():,} faulty requests ({dict(self.faults)}), answers "
+            f"{dict(sorted(self.answers.items()))}; slowest: {slow}; recovery at most "
+            f"{self.recovered:.2f} s; connections before and after {self.connections}; "
+            f"{len(self.wrong)} wrong"
+        )
+
+
+@asynccontextmanager
+async def stopped(cluster: Cluster) -> AsyncIterator[None]:
+    """It crashed."""
+    await asyncio.to_thread(cluster.stop)
+    yield
+    await asyncio.to_thread(cluster.start)
+
+
+@asynccontextmanager
+async def frozen(cluster: Cluster) -> AsyncIterator[None]:
+    """It is so slow that it does not answer at all; its connections are open."""
+    with cluster.frozen():
+        yield
+
+
+@asynccontextmanager
+async def closed(cluster: Cluster) -> AsyncIterator[None]:
+    """It lets nobody in and throws out who is there."""
+    async with _elsewhere(cluster) as sql:
+        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
+        await _throw_out(sql)
+        yield
+        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
+
+
+@asynccontextmanager
+async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
+    """Others have all its connections."""
+    async with _elsewhere(cluster) as sql, AsyncExitStack() as stack:
+        await _throw_out(sql)
+        while True:
+            try:
+                taken = await asyncpg.connect(dsn(cluster.url), timeout=5)
+            except asyncpg.TooManyConnectionsError:
+                break
+            stack.push_async_callback(taken.close, timeout=5)
+        yield
+
+
+@asynccontextmanager
+async def read_only(cluster: Cluster) -> AsyncIterator[None]:
+    """It is a standby now, or its disk is nearly full: it reads, and writes nothing."""
+    async with _elsewhere(cluster) as sql:
+        await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
+        await _throw_out(sql)
+        yield
+        await sql.execute("ALTER DATABASE case_server RESET default_transaction_read_only")
+        await _throw_out(sql)
+
+
+@asynccontextmanager
+async def no_space(cluster: Cluster) -> AsyncIterator[None]:
+    """There is no room for temporary files, and no memory to do without."""
+    async with _elsewhere(cluster) as sql:
+        await sql.execute("ALTER DATABASE case_server SET temp_file_limit = 0")
+        await sql.execute("ALTER DATABASE case_server SET work_mem = '64kB'")
+        await _throw_out(sql)
+        yield
+        await sql.execute("ALTER DATABASE case_server RESET ALL")
+        await _throw_out(sql)
+
+
+@asynccontextmanager
+async def locked(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Somebody holds every table, so that whoever comes waits, until this is called."""
+    async with cluster.sql() as sql:
+        await sql("BEGIN")
+        await sql("LOCK TABLE items, documents, packages IN ACCESS EXCLUSIVE MODE")
+        yield partial(sql, "ROLLBACK")
+
+
+Fault: TypeAlias = Callable[[Cluster], AbstractAsyncContextManager[None]]
+
+FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
+    "stopped": (stopped, {READ, WRITE}, True),
+    "frozen": (frozen, {READ, WRITE}, True),
+    "closed": (closed, {READ, WRITE}, True),
+    "out of connections": (out_of_connections, {READ, WRITE}, True),
+    "read-only": (read_only, {WRITE}, False),
+    "no space": (no_space, {"sort"}, False),
+}
+"""What can happen, which requests it hits, and whether /ready says so."""
+
+
+@asynccontextmanager
+async def _elsewhere(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """A connection that what happens to the server's database does not touch."""
+    url = dsn(cluster.url).rsplit("/", 1)[0] + "/postgres"
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=10)
+
+
+async def _throw_out(sql: asyncpg.Connection[Any]) -> None:
+    theirs = "FROM pg_stat_activity WHERE datname = 'case_server' AND pid <> pg_backend_pid()"
+
+    async def gone() -> bool:
+        # Told again each time: somebody may have been on the way in.
+        return not await sql.fetch(f"SELECT pg_terminate_backend(pid) {theirs}")
+
+    await until(gone, 5, "everybody thrown out")
+
+
+class Trial:
+    """One server over one cluster, and the requests that meet the faults."""
+
+    def __init__(self, cluster: Cluster, http: httpx.AsyncClient, tally: Tally) -> None:
+        self.cluster, self.http, self.tally = cluster, http, tally
+        self.document = factories.document()
+
+    async def prepare(self, items: int) -> None:
+        """Something to read: enough of it that sorting it needs more than a little memory."""
+        packed = [factories.packed_item(notes="n" * 500) for _ in range(items)]
+        body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
+        answer = await self.http.post(f"{PREFIX}/CFPackages", json=body)
+        assert answer.status_code == 201, answer.text
+
+    def requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
+        """So many requests that need what is away."""
+        identifier = self.document["identifier"]
+        made: list[tuple[str, str, Any]] = []
+        for number in range(count):
+            if "sort" in kinds:
+                made.append(("GET", f"/CFItems?sort=notes&limit=100&offset={number}", None))
+            elif (number % 2 and WRITE in kinds) or READ not in kinds:
+                item = factories.item(identifier)
+                made.append(("PUT", f"/CFItems/{item['identifier']}", item))
+            elif number % 4:
+                made.append(("GET", f"/CFItems/{number}", None))
+            else:
+                made.append(("GET", f"/CFPackages/{identifier}", None))
+        return made
+
+    async def meet(self, name: str, count: int) -> None:
+        """Make a fault, send requests into it, and see them answered; then see all well again."""
+        fault, kinds, red = FAULTS[name]
+        async with fault(self.cluster):
+            # So many at once that the pool is full, too.
+            for start in range(0, count, 40):
+                asked = self.requests(kinds, min(40, count - start))
+                await asyncio.gather(*(self._refused(name, *one) for one in asked))
+            await self._health(name, red=red)
+        await self.recovers(name, kinds)
+
+    async def _refused(self, name: str, method: str, path: str, body: Any) -> None:
+        begun = time.monotonic()
+        answer = await self.http.request(method, PREFIX + path, json=body)
+        took = time.monotonic() - begun
+        self.tally.faults[name] += 1
+        self.tally.answers[answer.status_code] += 1
+        self.tally.slowest[name] = max(took, self.tally.slowest.get(name, 0))
+        if answer.status_code != 503 or "Retry-After" not in answer.headers:
+            self.tally.wrong.append(
+                f"{name}: {method} {path}: {answer.status_code} {answer.text[:150]}"
+            )
+        elif took > SECONDS + MARGIN:
+            self.tally.wrong.append(f"{name}: {method} {path}: answered after {took:.1f} s")
+
+    async def _health(self, name: str, *, red: bool) -> None:
+        for path, expected in (("/health", 200), ("/ready", 503 if red else 200)):
+            begun = time.monotonic()
+            answer = await self.http.get(path)
+            took = time.monotonic() - begun
+            if answer.status_code != expected or took > SECONDS + MARGIN:
+                self.tally.wrong.append(f"{name}: {path}: {answer.status_code} after {took:.1f} s")
+
+    async def recovers(self, name: str, kinds: set[str]) -> None:
+        """Everything that was refused is answered again, without anybody doing anything."""
+
+        async def well() -> bool:
+            answers = [
+                await self.http.request(method, PREFIX + path, json=body)
+                for method, path, body in self.requests(kinds, 4)
+            ]
+            return all(answer.status_code < 500 for answer in answers)
+
+        took = await until(well, 10, f"all well after {name}")
+        self.tally.recovered = max(took, self.tally.recovered)
+
+    async def full(self, pool_size: int) -> None:
+        """Fill the pool with requests that wait for a lock: others do not wait with them."""
+        name = "pool full"
+        async with locked(self.cluster) as unlock:
+            path = f"{PREFIX}/CFPackages/{self.document['identifier']}"
+            waiting = [asyncio.create_task(self.http.get(path)) for _ in range(pool_size)]
+            await asyncio.sleep(0.5)
+            asked = self.requests({READ, WRITE}, 20)
+            await asyncio.gather(*(self._refused(name, *one) for one in asked))
+            await self._health(name, red=True)
+            await unlock()
+            answers = Counter(answer.status_code for answer in await asyncio.gather(*waiting))
+        if answers != {200: pool_size}:
+            self.tally.wrong.append(f"{name}: who waited for the lock was answered {answers}")
+        await self.recovers(name, {READ, WRITE})
+
+    async def connections(self) -> int:
+        """How many connections the server has."""
+        async with _elsewhere(self.cluster) as sql:
+            count = await sql.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'case-server'"
+            )
+        return int(count)
+
+
+async def run(each: int, pool_size: int = 8) -> Tally:
+    """``each`` requests into every fault."""
+    tally = Tally()
+    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+        folder = Path(name)
+        async with private_cluster(folder / "postgres") as cluster:
+            with server(folder, cluster.url, pool_size=pool_size) as live:
+                async with client(live) as http:
+                    trial = Trial(cluster, http, tally)
+                    await trial.prepare(400)
+                    before = await trial.connections()
+                    for fault in FAULTS:
+                        await trial.meet(fault, each)
+                    await trial.full(pool_size)
+                    after = await trial.connections()
+                    tally.connections = (before, after)
+                    if after > pool_size:
+                        tally.wrong.append(f"{after} connections of a pool of {pool_size}")
+    return tally
