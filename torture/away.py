@@ -84,12 +84,16 @@ async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
     """Others have all its connections."""
     async with _elsewhere(cluster) as sql, AsyncExitStack() as stack:
         await _throw_out(sql)
-        while True:
+        refused = 0
+        while refused < 5:  # one that is on its way out leaves room for one more
             try:
                 taken = await asyncpg.connect(dsn(cluster.url), timeout=5)
             except asyncpg.TooManyConnectionsError:
-                break
-            stack.push_async_callback(taken.close, timeout=5)
+                refused += 1
+                await asyncio.sleep(0.1)
+            else:
+                refused = 0
+                stack.push_async_callback(taken.close, timeout=5)
         yield
 
 

@@ -1,0 +1,121 @@
+"""Filters by a grammar of what is nearly one: words in the right places, and some that are not."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+
+PLACES = (
+    "/case/1.1/CFItems",
+    "/case/1.1/CFDocuments",
+    "/ims/case/v1p1/CFItems",
+    "/ims/case/v1p1/CFSubjects",
+    "/1edtech/ims/case/v1p1/CFDocuments",
+    "/1edtech/ims/case/v1p0/CFDocuments",
+)
+FIELDS = (
+    "identifier",
+    "title",
+    "fullStatement",
+    "lastChangeDateTime",
+    "subject",
+    "subjectURI.title",
+    "CFPackageURI.identifier",
+    "educationLevel",
+    "extensions.a.b",
+    "extensions",
+    "CFDocumentURI",
+    "statusStartDate",
+    "sourcedId",
+    "nobody",
+    "identifier.identifier",
+    "1",
+    "",
+    "and",
+    "é",
+)
+OPERATORS = ("=", "!=", ">", ">=", "<", "<=", "~", "@", "==", "=>", "!", "")
+VALUES = (
+    "'a'",
+    "''",
+    "''''",
+    "'a''b'",
+    "'%'",
+    "'_\\'",
+    "'2026-01-01'",
+    "'2026-01-01T00:00:00Z'",
+    "'1e400'",
+    "'a,b,,c'",
+    "5",
+    "-1.5e3",
+    "true",
+    "'",
+    "'\\ud800'",
+    "'\x00'",
+    "'☃'",
+    '"a"',
+    "null",
+    "'" + "x" * 3000 + "'",
+    "'0001-01-01T00:00:00+23:59'",
+    "'9999-12-31T23:59:59-23:59'",
+    "'[]'",
+    "'{}'",
+    "9" * 400,
+)
+JOINS = (" AND ", " OR ", " and ", " or ", "AND", " NOT ", "  ", ",", ") AND (")
+
+
+@dataclass
+class Tally:
+    """What was asked."""
+
+    tried: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.tried:,} filters, answers {dict(sorted(self.answers.items()))}; {len(self.wrong)} wrong"
+
+
+def filters(rng: random.Random, depth: int = 0) -> str:
+    """A filter, or something like one."""
+    if depth < 4 and rng.random() < 0.3:
+        inner = filters(rng, depth + 1)
+        return rng.choice((f"({inner})", f"({inner}", f"{inner})", f"(({inner}))"))
+    if depth < 6 and rng.random() < 0.45:
+        return filters(rng, depth + 1) + rng.choice(JOINS) + filters(rng, depth + 1)
+    space = rng.choice(("", " ", "\t", "\u00a0"))
+    parts = (
+        rng.choice(FIELDS),
+        rng.choice(OPERATORS[:8] if rng.random() < 0.8 else OPERATORS),
+        rng.choice(VALUES),
+    )
+    return space.join(parts)
+
+
+async def run(http: httpx.AsyncClient, count: int, seed: int) -> Tally:
+    """So many filters, with other parameters beside them."""
+    tally, rng = Tally(), random.Random(seed)
+    for number in range(count):
+        text = filters(rng) if number % 50 else "(" * 500 + filters(rng)
+        params: list[tuple[str, Any]] = [("filter", text)]
+        if rng.random() < 0.3:
+            params.append(
+                (
+                    rng.choice(("sort", "orderBy", "limit", "offset", "fields")),
+                    rng.choice((*FIELDS, *VALUES)),
+                )
+            )
+        place = rng.choice(PLACES)
+        answer = await http.get(f"{place}?{urlencode(params, errors='surrogatepass')}")
+        tally.tried += 1
+        tally.answers[answer.status_code] += 1
+        said = answer.json().get("imsx_description")
+        if answer.status_code not in {200, 400} or (answer.status_code == 400 and not said):
+            tally.wrong.append(f"{place} {params}: {answer.status_code} {answer.text[:200]}")
+    return tally

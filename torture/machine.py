@@ -1,0 +1,271 @@
+"""A machine that writes and reads at random, and compares every answer with the model's.
+
+Few identifiers for many steps: most of what is interesting happens when the same thing is
+written again, elsewhere, or after it was taken away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import asyncpg
+import factories
+import httpx
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import make_url
+
+from case_server.db import schema, tables
+from case_server.db.database import dsn
+from case_server.main import create_app
+from case_server.settings import Settings
+
+from .model import KINDS, Association, Document, Item, Model, Upload
+from .observed import Observer
+
+PREFIX = "/case/1.1"
+DOCUMENTS, PACKAGES = ("d1", "d2", "d3"), ("p1", "p2", "d1", "d2", "d3")
+ITEMS, ASSOCIATIONS = ("i1", "i2", "i3", "i4"), ("a1", "a2", "a3", "a4")
+TYPES = ("isChildOf", "precedes")
+
+documents, packages = st.sampled_from(DOCUMENTS), st.sampled_from(PACKAGES)
+items, associations = st.sampled_from(ITEMS), st.sampled_from(ASSOCIATIONS)
+nodes = st.sampled_from((*ITEMS, *DOCUMENTS))
+words = st.sampled_from(("alpha", "beta"))
+
+
+def links(prefix: str) -> st.SearchStrategy[tuple[str, ...]]:
+    """Up to two of three definitions."""
+    names = st.sampled_from([f"{prefix}{number}" for number in range(3)])
+    return st.lists(names, max_size=2, unique=True).map(tuple)
+
+
+def maybe(*names: str) -> st.SearchStrategy[str | None]:
+    """One of these, or none."""
+    return st.sampled_from((None, *names))
+
+
+an_item = st.builds(
+    Item,
+    statement=words,
+    document=documents,
+    subjects=links("s"),
+    keywords=links("c"),
+    type=maybe("t1", "t2"),
+)
+an_association = st.builds(
+    Association,
+    origin=nodes,
+    destination=nodes,
+    type=st.sampled_from(TYPES),
+    home=maybe(*DOCUMENTS),
+    grouping=maybe("g1"),
+)
+an_upload = st.builds(
+    Upload,
+    document=documents,
+    title=words,
+    package=packages,
+    items=st.dictionaries(items, an_item, max_size=3),
+    associations=st.dictionaries(associations, an_association, max_size=3).filter(
+        lambda found: len({one.triple for one in found.values()}) == len(found)
+    ),
+    definitions=st.dictionaries(
+        st.tuples(st.just("CFSubject"), st.sampled_from(("s0", "s1")))
+        | st.tuples(st.just("CFItemType"), st.sampled_from(("t1", "t2"))),
+        words,
+        max_size=2,
+    ),
+)
+
+
+class Server:
+    """The application over a database of its own, called from code that is not asynchronous."""
+
+    def __init__(self, server_url: str, name: str) -> None:
+        self.loop = asyncio.Runner()
+        self.asked: Counter[str] = Counter()
+        self.run(_new_database(server_url, name))
+        self.url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        schema.migrate(self.url)
+        self.app = create_app(Settings(database_url=self.url, public_url="http://case.test"))
+        self.lifespan = self.app.router.lifespan_context(self.app)
+        self.run(self.lifespan.__aenter__())
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://case.test"
+        )
+        form = {"grant_type": "client_credentials"}
+        told = self.run(
+            self.http.post("/oauth2/token", data=form, auth=("local-client", "local-secret"))
+        )
+        self.http.headers["Authorization"] = f"Bearer {told.json()['access_token']}"
+
+    def run(self, work: Any) -> Any:
+        """What something asynchronous answers."""
+        return self.loop.run(work)
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        """One request to the platform profile."""
+        sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
+        answer: httpx.Response = self.run(sent)
+        self.asked[f"{method} {answer.status_code}"] += 1
+        return answer
+
+    def empty(self) -> None:
+        """As it was in the beginning."""
+        kept = {"signing_keys", "feed_history"}
+        names = ", ".join(name for name in tables.metadata.tables if name not in kept)
+
+        async def truncate() -> None:
+            connection = await asyncpg.connect(dsn(self.url))
+            await connection.execute(f"TRUNCATE {names}")
+            # Another history: what was kept of the one before is of no use.
+            await connection.execute("UPDATE feed_history SET identifier = gen_random_uuid()::text")
+            await connection.close()
+
+        self.run(truncate())
+
+    def close(self) -> None:
+        """End it."""
+        self.run(self.http.aclose())
+        self.run(self.lifespan.__aexit__(None, None, None))
+        self.loop.close()
+
+
+async def _new_database(server_url: str, name: str) -> None:
+    connection = await asyncpg.connect(dsn(server_url))
+    await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    await connection.execute(f'CREATE DATABASE "{name}"')
+    await connection.close()
+
+
+class Machine(RuleBasedStateMachine):
+    """Every write of the API, each followed by every read."""
+
+    server: Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.steps = Model(), 0
+        self.server.empty()
+        self.observer = Observer(self.server.send, self.model)
+
+    def _title(self) -> str:
+        """A title that no link had before: who was first is seen by it."""
+        self.steps += 1
+        return f"title {self.steps}"
+
+    def _expect(self, expected: int, method: str, path: str, body: Any) -> None:
+        answer = self.server.send(method, path, body)
+        assert answer.status_code == expected, f"{method} {path} {body}: {answer.text}"
+        self.observer.wrote(changed=expected < 400)
+
+    @rule(identifier=documents, package=packages, title=words, subjects=links("s"), one=maybe("l1"))
+    def put_document(
+        self, identifier: str, package: str, title: str, subjects: Any, one: str | None
+    ) -> None:
+        link, sent = self._title(), Document(title, package, subjects, one)
+        body = factories.document(identifier, title=title, CFPackageURI=factories.link(package))
+        _add(body, "subjectURI", [factories.link(each, link) for each in subjects])
+        _add(body, "licenseURI", one and factories.link(one, link))
+        expected = self.model.put_document(identifier, sent, link)
+        self._expect(expected, "PUT", f"/CFDocuments/{identifier}", body)
+
+    @rule(identifier=items, sent=an_item)
+    def put_item(self, identifier: str, sent: Item) -> None:
+        link = self._title()
+        body = {**_item(identifier, sent, link), "CFDocumentURI": factories.link(sent.document)}
+        expected = self.model.put_item(identifier, sent, link)
+        self._expect(expected, "PUT", f"/CFItems/{identifier}", {"item": body})
+
+    @rule(identifier=st.sampled_from(("t1", "t2")))
+    def put_type(self, identifier: str) -> None:
+        title = self._title()
+        body = factories.item_type(identifier, title=title)
+        expected = self.model.put_type(identifier, title)
+        self._expect(expected, "PUT", f"/CFItemTypes/{identifier}", body)
+
+    @rule(identifier=associations, sent=an_association)
+    def put_association(self, identifier: str, sent: Association) -> None:
+        link = self._title()
+        body = _association(identifier, sent, link)
+        _add(body, "CFDocumentURI", sent.home and factories.link(sent.home))
+        expected = self.model.put_association(identifier, sent, link)
+        self._expect(expected, "PUT", f"/CFItemAssociations/{identifier}", body)
+
+    @rule(identifier=associations)
+    def delete_association(self, identifier: str) -> None:
+        expected = self.model.delete_association(identifier)
+        self._expect(expected, "DELETE", f"/CFItemAssociations/{identifier}", None)
+
+    @rule(sent=an_upload, replace=st.booleans())
+    def upload(self, sent: Upload, replace: bool) -> None:
+        link = self._title()
+        for one in sent.items.values():
+            one.document = sent.document
+        document = factories.document(
+            sent.document, title=sent.title, CFPackageURI=factories.link(sent.package)
+        )
+        body = {
+            "CFDocument": document,
+            "CFItems": [_item(name, one, link) for name, one in sent.items.items()],
+            "CFAssociations": [_association(n, o, link) for n, o in sent.associations.items()],
+            "CFDefinitions": _definitions(sent),
+        }
+        expected = self.model.upload(sent, replace=replace, title=link)
+        path = f"/CFPackages/{sent.document}" if replace else "/CFPackages"
+        self._expect(expected, "PUT" if replace else "POST", path, body)
+
+    @invariant()
+    def answers_what_the_model_says(self) -> None:
+        self.observer.compare(DOCUMENTS, ITEMS, ASSOCIATIONS)
+
+
+def _add(body: factories.Body, name: str, value: Any) -> None:
+    if value:
+        body[name] = value
+
+
+def _item(identifier: str, sent: Item, link: str) -> factories.Body:
+    body = factories.packed_item(identifier, fullStatement=sent.statement)
+    _add(body, "subjectURI", [factories.link(each, link) for each in sent.subjects])
+    _add(body, "conceptKeywordsURI", [factories.link(each, link) for each in sent.keywords])
+    _add(body, "CFItemTypeURI", sent.type and factories.link(sent.type, link))
+    return body
+
+
+def _association(identifier: str, sent: Association, link: str) -> factories.Body:
+    ends = (sent.origin, sent.destination)
+    body = factories.association(*ends, identifier, associationType=sent.type)
+    _add(body, "CFAssociationGroupingURI", sent.grouping and factories.link(sent.grouping, link))
+    return body
+
+
+def _definitions(sent: Upload) -> dict[str, Any]:
+    found: dict[str, Any] = {f"{kind}s": [] for kind in KINDS}
+    for (kind, identifier), title in sent.definitions.items():
+        made = factories.subject("S") if kind == "CFSubject" else factories.item_type()
+        found[f"{kind}s"].append(made | {"identifier": identifier, "title": title})
+    return found
+
+
+def run(server_url: str, name: str, examples: int, steps: int, seed: int) -> Counter[str]:
+    """So many random histories of so many steps; how often what was answered to what."""
+    server = Server(server_url, name)
+    try:
+        kind = type("Seeded", (Machine,), {"server": server, "_hypothesis_internal_use_seed": seed})
+        chosen = settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            phases=(Phase.generate,),
+        )
+        run_state_machine_as_test(kind, settings=chosen)  # type: ignore[no-untyped-call]
+        return server.asked
+    finally:
+        server.close()

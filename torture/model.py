@@ -1,0 +1,226 @@
+"""What the server is to answer, in memory: the rules of DESIGN as a few dictionaries.
+
+It knows nothing of SQL, transactions, revisions or caches: what it says of a state, it says by
+looking at all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Links: TypeAlias = tuple[str, ...]
+
+KINDS = ("CFItemType", "CFSubject", "CFConcept", "CFLicense", "CFAssociationGrouping")
+
+
+@dataclass
+class Document:
+    """A framework: never deleted here, as no route does that."""
+
+    title: str
+    package: str
+    subjects: Links = ()
+    license: str | None = None
+    defined: set[tuple[str, str]] = field(default_factory=set)
+    """(kind, identifier) of what its last upload defined."""
+
+
+@dataclass
+class Item:
+    """A statement. Deleted ones wait to be revived."""
+
+    statement: str
+    document: str
+    subjects: Links = ()
+    keywords: Links = ()
+    """Those of the last write: the last of them is answered."""
+    type: str | None = None
+    live: bool = True
+    linked: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Association:
+    """A relation; hidden while an end of it is a deleted item."""
+
+    origin: str
+    destination: str
+    type: str
+    home: str | None
+    grouping: str | None = None
+
+    @property
+    def triple(self) -> tuple[str, str, str]:
+        """What no two of them share."""
+        return self.origin, self.destination, self.type
+
+
+@dataclass
+class Upload:
+    """A package as it is sent."""
+
+    document: str
+    title: str
+    package: str
+    items: dict[str, Item]
+    associations: dict[str, Association]
+    definitions: dict[tuple[str, str], str]
+    """Titles by (kind, identifier)."""
+
+
+class Model:
+    """The whole store."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Document] = {}
+        self.items: dict[str, Item] = {}
+        self.associations: dict[str, Association] = {}
+        self.definitions: dict[tuple[str, str], str] = {}
+
+    def register(self, kind: str, links: Iterable[str | None], title: str) -> None:
+        """What is linked to is there from then on; what was there stays as it is."""
+        for identifier in links:
+            if identifier is not None:
+                self.definitions.setdefault((kind, identifier), title)
+
+    def put_document(self, identifier: str, sent: Document, title: str) -> int:
+        """201, or 409 where another document has the name."""
+        if self.name_taken(identifier, sent.package):
+            return 409
+        self.register("CFSubject", sent.subjects, title)
+        self.register("CFLicense", [sent.license], title)
+        before = self.documents.get(identifier)
+        sent.defined = before.defined if before else set()
+        self.documents[identifier] = sent
+        return 201
+
+    def name_taken(self, identifier: str, package: str) -> bool:
+        """Whether another document's package or own identifier is one of these two."""
+        return any(
+            name != identifier and (one.package in {package, identifier} or name == package)
+            for name, one in self.documents.items()
+        )
+
+    def put_item(self, identifier: str, sent: Item, title: str) -> int:
+        """201, or 422 for an unknown document."""
+        if sent.document not in self.documents:
+            return 422
+        self._write_item(identifier, sent, title)
+        return 201
+
+    def _write_item(
+        self, identifier: str, sent: Item, title: str, *, uploaded: bool = False
+    ) -> None:
+        self.register("CFSubject", sent.subjects, title)
+        self.register("CFConcept", sent.keywords, title)
+        self.register("CFItemType", [sent.type], title)
+        before = self.items.get(identifier)
+        # After an upload everything is as sent; one at a time, they only become more.
+        kept = before.linked if before and not uploaded else set()
+        sent.linked = {*kept, *sent.keywords}
+        self.items[identifier] = sent
+
+    def put_type(self, identifier: str, title: str) -> int:
+        """201, always."""
+        self.definitions["CFItemType", identifier] = title
+        return 201
+
+    def put_association(self, identifier: str, sent: Association, title: str) -> int:
+        """201; 422 for ends that are not here; 409 for a triple that another one has."""
+        if not (self.is_node(sent.origin) and self.is_node(sent.destination)):
+            return 422
+        if sent.home is not None and sent.home not in self.documents:
+            return 422
+        if self._holders(sent, identifier):
+            return 409
+        if sent.home is None:
+            sent.home = self._home(sent.origin)
+        self.register("CFAssociationGrouping", [sent.grouping], title)
+        self.associations[identifier] = sent
+        return 201
+
+    def is_node(self, identifier: str) -> bool:
+        """Whether an association may end there."""
+        item = self.items.get(identifier)
+        return identifier in self.documents or (item is not None and item.live)
+
+    def _home(self, node: str) -> str:
+        return self.items[node].document if node in self.items else node
+
+    def _holders(self, sent: Association, identifier: str) -> list[Association]:
+        return [
+            one
+            for name, one in self.associations.items()
+            if name != identifier and one.triple == sent.triple
+        ]
+
+    def delete_association(self, identifier: str) -> int:
+        """204, or 404."""
+        return 204 if self.associations.pop(identifier, None) else 404
+
+    def upload(self, sent: Upload, *, replace: bool, title: str) -> int:
+        """201 or 200; 404 for a document that is not there, 409 for all that is not its own."""
+        here = sent.document in self.documents
+        if replace and not here:
+            return 404
+        if (here and not replace) or self._takes(sent):
+            return 409
+        self.definitions |= sent.definitions
+        kept = Document(sent.title, sent.package, defined=set(sent.definitions))
+        self.documents[sent.document] = kept
+        for item in self._own(sent.document):
+            item.live = False
+        for identifier, item in sent.items.items():
+            self._write_item(identifier, item, title, uploaded=True)
+        for identifier, one in list(self.associations.items()):
+            if one.home == sent.document:
+                del self.associations[identifier]
+        for identifier, one in sent.associations.items():
+            one.home = sent.document
+            self.register("CFAssociationGrouping", [one.grouping], title)
+            self.associations[identifier] = one
+        return 200 if replace else 201
+
+    def _own(self, document: str) -> list[Item]:
+        return [item for item in self.items.values() if item.document == document]
+
+    def _takes(self, sent: Upload) -> bool:
+        """Whether an upload holds what belongs to another document."""
+        known = [self.items.get(name) for name in sent.items]
+        items = any(one and one.live and one.document != sent.document for one in known)
+        held = [self.associations.get(name) for name in sent.associations]
+        taken = [
+            holder for name, one in sent.associations.items() for holder in self._holders(one, name)
+        ]
+        others = any(one and one.home != sent.document for one in [*held, *taken])
+        return items or others or self.name_taken(sent.document, sent.package)
+
+    def visible(self, one: Association) -> bool:
+        """Whether neither end of it is a deleted item."""
+        ends = (one.origin, one.destination)
+        return all(end not in self.items or self.is_node(end) for end in ends)
+
+    def shown_items(self, document: str) -> dict[str, Item]:
+        """The items of a package."""
+        return {n: i for n, i in self.items.items() if i.live and i.document == document}
+
+    def shown_associations(self, document: str) -> dict[str, Association]:
+        """The associations of a package."""
+        mine = {n: a for n, a in self.associations.items() if a.home == document}
+        return {name: one for name, one in mine.items() if self.visible(one)}
+
+    def shown_definitions(self, document: str) -> set[tuple[str, str]]:
+        """What a package's parts refer to, and what its upload defined."""
+        body, items = self.documents[document], self.shown_items(document).values()
+        groupings = (one.grouping for one in self.shown_associations(document).values())
+        linked: dict[str, list[str | None]] = {
+            "CFItemType": [item.type for item in items],
+            "CFSubject": [*body.subjects, *(one for item in items for one in item.subjects)],
+            "CFConcept": [one for item in items for one in item.linked],
+            "CFLicense": [body.license],
+            "CFAssociationGrouping": [*groupings],
+        }
+        pairs = {(kind, name) for kind, names in linked.items() for name in names if name}
+        return pairs | body.defined

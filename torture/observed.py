@@ -1,0 +1,165 @@
+"""Every read of the API, compared with what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import httpx
+
+from .model import KINDS, Model
+
+Send = Callable[..., httpx.Response]
+
+
+def _names(links: Any) -> list[str]:
+    return [one["identifier"] for one in links or ()]
+
+
+class Observer:
+    """Reads everything, and remembers what it was told of packages."""
+
+    def __init__(self, send: Send, model: Model) -> None:
+        self.send, self.model = send, model
+        self.kept: dict[str, tuple[str, Any]] = {}
+        self.quiet = False
+        """Whether nothing was written since the last look."""
+
+    def wrote(self, *, changed: bool) -> None:
+        """Something was sent; what was refused changes nothing."""
+        self.quiet = not changed
+
+    def compare(
+        self, documents: Sequence[str], items: Sequence[str], associations: Sequence[str]
+    ) -> None:
+        """Ask for everything there may be."""
+        for identifier in items:
+            self._item(identifier)
+        for identifier in associations:
+            self._association(identifier)
+        for kind in KINDS:
+            self._definitions(kind)
+        for identifier in documents:
+            self._document(identifier)
+        self._lists()
+        self.quiet = True
+
+    def _get(self, path: str, *, there: bool) -> Any:
+        answer = self.send("GET", path)
+        expected = 200 if there else 404
+        assert answer.status_code == expected, f"GET {path}: {answer.status_code} {answer.text}"
+        return answer.json() if there else None
+
+    def _item(self, identifier: str) -> None:
+        known = self.model.items.get(identifier)
+        there = known is not None and known.live
+        body = self._get(f"/CFItems/{identifier}", there=there)
+        both = self._get(f"/CFItemAssociations/{identifier}", there=there)
+        if known is None or not there:
+            return
+        assert body == both["CFItem"]
+        assert body["fullStatement"] == known.statement
+        assert body["CFDocumentURI"]["identifier"] == known.document
+        assert _names(body.get("subjectURI")) == [*known.subjects]
+        keyword = body.get("conceptKeywordsURI", {}).get("identifier")
+        assert keyword == (known.keywords[-1] if known.keywords else None)
+        assert body.get("CFItemTypeURI", {}).get("identifier") == known.type
+        touching = {
+            name
+            for name, one in self.model.associations.items()
+            if identifier in {one.origin, one.destination} and self.model.visible(one)
+        }
+        assert {*_names(both["CFAssociations"])} == touching
+
+    def _association(self, identifier: str) -> None:
+        known = self.model.associations.get(identifier)
+        there = known is not None and self.model.visible(known)
+        body = self._get(f"/CFAssociations/{identifier}", there=there)
+        if known is not None and there:
+            ends = [body[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")]
+            assert (*ends, body["associationType"]) == known.triple
+            grouping = body.get("CFAssociationGroupingURI", {}).get("identifier")
+            assert grouping == known.grouping
+
+    def _definitions(self, kind: str) -> None:
+        for (which, identifier), title in self.model.definitions.items():
+            if which == kind:
+                body = self._get(f"/{kind}s/{identifier}", there=True)
+                first = body[f"{kind}s"][0] if f"{kind}s" in body else body
+                assert (first["identifier"], first["title"]) == (identifier, title)
+
+    def _document(self, identifier: str) -> None:
+        known = self.model.documents.get(identifier)
+        body = self._get(f"/CFDocuments/{identifier}", there=known is not None)
+        owner = next(
+            (n for n, one in self.model.documents.items() if identifier in {n, one.package}), None
+        )
+        self._package(identifier, owner)
+        if known is not None:
+            assert body["title"] == known.title
+            assert body["CFPackageURI"]["identifier"] == known.package
+            assert _names(body.get("subjectURI")) == [*known.subjects]
+            assert body.get("licenseURI", {}).get("identifier") == known.license
+
+    def _package(self, identifier: str, owner: str | None) -> None:
+        path = f"/CFPackages/{identifier}"
+        tag, before = self.kept.pop(identifier, ("", None))
+        known = self.send("GET", path, **{"If-None-Match": tag}) if tag else None
+        answer = self.send("GET", path)
+        assert answer.status_code == (404 if owner is None else 200), answer.text
+        tree = self.send("GET", f"{path}/groups")
+        assert tree.status_code == answer.status_code, tree.text
+        if owner is None:
+            return
+        body = answer.json()
+        if known is not None:
+            # Never a package that is no longer so; and what nobody wrote is not sent again.
+            assert known.status_code == 200 or body == before, f"{path}: 304 though it changed"
+            assert known.status_code == 304 or not self.quiet, f"{path}: sent again"
+        self.kept[identifier] = answer.headers["ETag"], body
+        self._parts(owner, body)
+        self._tree(owner, tree.json()["structuredContent"])
+
+    def _parts(self, owner: str, body: Any) -> None:
+        model = self.model
+        assert body["CFDocument"]["identifier"] == owner
+        assert body["identifier"] == model.documents[owner].package
+        assert sorted(_names(body["CFItems"])) == sorted(model.shown_items(owner))
+        assert sorted(_names(body["CFAssociations"])) == sorted(model.shown_associations(owner))
+        found = [
+            (kind, one["identifier"], one["title"])
+            for kind in KINDS
+            for one in body["CFDefinitions"][f"{kind}s"]
+        ]
+        shown = model.shown_definitions(owner)
+        wanted = sorted((*pair, model.definitions[pair]) for pair in shown)
+        assert sorted(found) == wanted, f"definitions of {owner}: {sorted(found)}, not {wanted}"
+
+    def _tree(self, owner: str, content: Any) -> None:
+        items = self.model.shown_items(owner)
+        pairs = {
+            (one.destination, one.origin)
+            for one in self.model.shown_associations(owner).values()
+            if one.type == "isChildOf" and {one.origin, one.destination} <= items.keys()
+        }
+        met = list(_walk(content, None))
+        assert {child for _, child in met} == items.keys()
+        assert {pair for pair in met if pair[0] is not None} == pairs
+
+    def _lists(self) -> None:
+        live = {name: one for name, one in self.model.items.items() if one.live}
+        every = self._get("/CFItems?limit=100", there=True)
+        assert (sorted(_names(every["CFItems"])), every["total"]) == (sorted(live), len(live))
+        some = self._get("/CFItems?filter=fullStatement%3D'ALPHA'&sort=identifier", there=True)
+        wanted = sorted(name for name, one in live.items() if one.statement == "alpha")
+        assert _names(some["CFItems"]) == wanted[:10]
+        documents = self._get("/CFDocuments", there=True)
+        assert sorted(_names(documents["CFDocuments"])) == sorted(self.model.documents)
+
+
+def _walk(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
+    """The (parent, child) pairs of a tree."""
+    for members in content.values():
+        for one in members:
+            yield parent, one["identifier"]
+            yield from _walk(one["childGroups"], one["identifier"])

@@ -1,0 +1,170 @@
+"""Writers that meet on purpose: on one entity, one triple, one package, and in opposite orders.
+
+Nobody is answered with anything but success, a conflict that is one, or 503 with Retry-After; and
+what is there afterwards is what somebody was told is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import factories
+import httpx
+
+from .server import PREFIX
+
+WRITERS = 16
+
+
+@dataclass
+class Tally:
+    """What writers were answered."""
+
+    answers: dict[str, Counter[int]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        told = "; ".join(f"{name} {dict(sorted(c.items()))}" for name, c in self.answers.items())
+        return f"{sum(c.total() for c in self.answers.values()):,} writes: {told}; {len(self.wrong)} wrong"
+
+
+class Trial:
+    """A store with one framework in it, and sixteen who write to it at once."""
+
+    def __init__(self, http: httpx.AsyncClient, rng: random.Random) -> None:
+        self.http, self.rng, self.tally = http, rng, Tally()
+        self.document = factories.new_id()
+
+    async def send(self, name: str, method: str, path: str, body: Any, *allowed: int) -> int:
+        """One write; 503 with Retry-After is sent again, as clients do."""
+        while True:
+            answer = await self.http.request(method, PREFIX + path, json=body)
+            self.tally.answers.setdefault(name, Counter())[answer.status_code] += 1
+            if answer.status_code == 503 and "Retry-After" in answer.headers:
+                await asyncio.sleep(0.1)
+                continue
+            if answer.status_code not in allowed:
+                self.tally.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+            return answer.status_code
+
+    async def get(self, path: str) -> Any:
+        """What is there now."""
+        answer = await self.http.get(PREFIX + path)
+        return answer.json() if answer.status_code == 200 else None
+
+    async def prepare(self) -> None:
+        """A framework to write to."""
+        body = factories.document(self.document)
+        await self.send("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
+
+    async def same_item(self) -> None:
+        """The last acknowledged write of each is one of those that are there."""
+        path, last = f"/CFItems/{factories.new_id()}", {}
+
+        async def write(number: int) -> None:
+            notes = f"{number}-{factories.new_id()}"
+            links = [factories.link(f"s{one}") for one in self.rng.sample(range(8), 4)]
+            body = factories.item(self.document, path.rpartition("/")[2], notes=notes)
+            body |= {"subjectURI": links, "conceptKeywordsURI": links}
+            await self.send("same item", "PUT", path, body, 201)
+            last[notes] = [link["identifier"] for link in links]
+
+        await asyncio.gather(*(write(number) for number in range(WRITERS)))
+        found = await self.get(path)
+        subjects = [link["identifier"] for link in found["subjectURI"]]
+        if last.get(found["notes"]) != subjects:
+            self.tally.wrong.append(f"same item: {subjects} are not those of {found['notes']}")
+
+    async def same_triple(self) -> None:
+        """Of many ids for one triple one gets it; put and deleted at once, it is there or not."""
+        ends = [f"{self.document}-{end}" for end in "ab"]
+        for end in ends:
+            body = factories.item(self.document, end)
+            await self.send("ends", "PUT", f"/CFItems/{end}", body, 201)
+        told = []
+
+        async def write(number: int) -> None:
+            body = factories.association(
+                *ends, associationType="related" if number % 2 else "exemplar"
+            )
+            body["associationType"] = "precedes"
+            path = f"/CFItemAssociations/{body['identifier']}"
+            if await self.send("same triple", "PUT", path, body, 201, 409) == 201:
+                told.append(path)
+
+        await asyncio.gather(*(write(number) for number in range(WRITERS)))
+        if len(told) != 1:
+            self.tally.wrong.append(f"same triple: {len(told)} were told that they have it")
+        for path in told:
+            await self.send("same triple", "DELETE", path, None, 204)
+
+    async def same_package(self) -> None:
+        """Replaced by many, and added to meanwhile: one of the packages is there, whole."""
+        identifier = factories.new_id()
+        items = [factories.packed_item() for _ in range(40)]
+        bodies = [self._package(identifier, items, number) for number in range(WRITERS)]
+        await self.send("same package", "POST", "/CFPackages", bodies[0], 201)
+        path = f"/CFPackages/{identifier}"
+        await asyncio.gather(
+            *(self.send("same package", "PUT", path, body, 200) for body in bodies),
+            *(self.get(path) for _ in range(4)),
+        )
+        found = await self.get(path)
+        versions = {part["notes"] for part in (found["CFDocument"], *found["CFItems"])}
+        if len(versions) != 1 or len(found["CFItems"]) != len(items):
+            self.tally.wrong.append(f"same package: it is of {sorted(versions)}")
+
+    def _package(self, identifier: str, items: list[Any], number: int) -> factories.Body:
+        """Every second one is written in the opposite order."""
+        ordered = items if number % 2 else items[::-1]
+        notes = str(number)
+        kinds = [factories.item_type(f"shared-{one}", description=notes) for one in range(10)]
+        body = factories.package(
+            identifier,
+            CFItems=[{**item, "notes": notes} for item in ordered],
+            CFAssociations=[],
+            CFDefinitions={"CFItemTypes": kinds if number % 2 else kinds[::-1]},
+        )
+        body["CFDocument"]["notes"] = notes
+        return body
+
+    async def opposite_orders(self) -> None:
+        """Packages, items and types that need one another's rows, each in an order of its own."""
+        kinds = [f"shared-{one}" for one in range(10)]
+        bodies = [self._package(factories.new_id(), [], number) for number in range(WRITERS // 2)]
+        writes: list[Callable[[], Awaitable[int]]] = [
+            *(
+                lambda body=body: self.send("opposite", "POST", "/CFPackages", body, 201)
+                for body in bodies
+            ),
+            *(lambda kind=kind: self._put_type(kind) for kind in self.rng.sample(kinds, 8)),
+            *(lambda: self._put_item_with(self.rng.sample(kinds, 5)) for _ in range(8)),
+        ]
+        self.rng.shuffle(writes)
+        await asyncio.gather(*(write() for write in writes))
+
+    async def _put_type(self, kind: str) -> int:
+        body = factories.item_type(kind, description=factories.new_id())
+        return await self.send("opposite", "PUT", f"/CFItemTypes/{kind}", body, 201)
+
+    async def _put_item_with(self, names: list[str]) -> int:
+        links = [factories.link(name) for name in names]
+        body = factories.item(self.document, subjectURI=links, conceptKeywordsURI=links[::-1])
+        return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
+
+
+async def run(http: httpx.AsyncClient, rounds: int, seed: int) -> Tally:
+    """Everything that can meet, ``rounds`` times."""
+    trial = Trial(http, random.Random(seed))
+    await trial.prepare()
+    for _ in range(rounds):
+        await trial.same_item()
+        await trial.same_triple()
+        await trial.same_package()
+        await trial.opposite_orders()
+    return trial.tally
