@@ -15,7 +15,13 @@ import factories
 import httpx
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import make_url
 
 from case_server.db import schema, tables
@@ -27,7 +33,7 @@ from .model import KINDS, Association, Document, Item, Model, Upload
 from .observed import Observer
 
 PREFIX = "/case/1.1"
-DOCUMENTS, PACKAGES = ("d1", "d2", "d3"), ("p1", "p2", "d1", "d2", "d3")
+DOCUMENTS, PACKAGES = ("d1", "d2", "d3"), ("p1", "p2", "p3", "d1", "d3")
 ITEMS, ASSOCIATIONS = ("i1", "i2", "i3", "i4"), ("a1", "a2", "a3", "a4")
 TYPES = ("isChildOf", "precedes")
 
@@ -162,6 +168,11 @@ class Machine(RuleBasedStateMachine):
         answer = self.server.send(method, path, body)
         assert answer.status_code == expected, f"{method} {path} {body}: {answer.text}"
         self.observer.wrote(changed=expected < 400)
+
+    @initialize()
+    def begin(self) -> None:
+        for number in "12":
+            self.put_document(f"d{number}", f"p{number}", "begun", (), None)
 
     @rule(identifier=documents, package=packages, title=words, subjects=links("s"), one=maybe("l1"))
     def put_document(

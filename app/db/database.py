@@ -12,13 +12,14 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import make_url
 
 from ..errors import Unavailable
+from .locks import alone_with
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -223,12 +224,17 @@ class Database:
         async with self.connection() as connection:
             return await connection.fetch(statement.sql, *statement.arguments(values))
 
-    async def write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Do ``work`` on a connection; again when it crossed another transaction."""
+    async def write(self, work: Callable[[Connection], Awaitable[Result]], name: str) -> Result:
+        """Do ``work`` on a connection; again when it crossed another transaction.
+
+        Then all who met at the same ``name`` do it one after the other: they would only meet again.
+        """
         async with self.connection() as connection:
-            for attempt in range(1, ATTEMPTS):
-                try:
-                    return await work(connection)
-                except CROSSED:
+            with suppress(*CROSSED):
+                return await work(connection)
+            async with alone_with(connection, name):
+                for attempt in range(1, ATTEMPTS):
+                    with suppress(*CROSSED):
+                        return await work(connection)
                     await asyncio.sleep(random.uniform(0, 0.01) * 2**attempt)  # noqa: S311  a pause
-            return await work(connection)
+                return await work(connection)

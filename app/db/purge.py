@@ -64,7 +64,7 @@ async def purge(database: Database, before: datetime, *, dry_run: bool = False) 
         await (transaction.rollback() if dry_run else transaction.commit())
         return found
 
-    return await database.write(work)
+    return await database.write(work, name="purge")
 
 
 async def _purge(connection: Connection, before: datetime) -> Counter[str]:

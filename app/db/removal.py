@@ -88,7 +88,7 @@ async def _alone(
                     found[row["kind"], row["operation"]] += row["changed"]
         return found
 
-    return await database.write(work)
+    return await database.write(work, name="removal")
 
 
 @cache

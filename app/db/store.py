@@ -143,7 +143,10 @@ async def _put(
     values["last_change_date_time"] = stored.last_change_date_time
     values["keywords"] = stored.keywords
     arguments = statement.arguments(values)
-    found = await database.write(lambda connection: connection.fetchrow(statement.sql, *arguments))
+    found = await database.write(
+        lambda connection: connection.fetchrow(statement.sql, *arguments),
+        name=f"{resource.name} {entity.identifier}",
+    )
     assert found is not None
     return found
 

@@ -83,7 +83,10 @@ async def write_package(
     Raises ``Conflict`` listing everything that belongs to other documents or, when creating, a
     document that exists; ``NotFound`` when replacing one that was never here.
     """
-    return await database.write(partial(_write, package=package, mode=mode, progress=progress))
+    return await database.write(
+        partial(_write, package=package, mode=mode, progress=progress),
+        name=package.document_identifier,
+    )
 
 
 async def _write(

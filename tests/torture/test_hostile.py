@@ -1,0 +1,105 @@
+"""Hostile requests, in short: ``make torture`` sends bodies of a hundred megabytes, too."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import factories
+import httpx
+import pytest
+from calls import Api
+
+from case_server.api.errors import MOST_PROBLEMS
+from torture import grammar, hostile
+from torture.server import client, connect, server
+
+MEGABYTES = 1
+
+
+async def test_every_refusal_names_the_problem_and_costs_little(
+    database_url: str, tmp_path: Path, clean: None
+) -> None:
+    with server(tmp_path, database_url, max_body_mb=MEGABYTES, body_timeout=1) as live:
+        tally = await hostile.run(live, MEGABYTES)
+        assert tally.wrong == []
+        assert tally.memory is not None
+        assert tally.memory.added < 60
+        assert tally.slowest < 5
+        async with client(live) as http:
+            filtered = await grammar.run(http, count=200, seed=1)
+        assert filtered.wrong == []
+        assert filtered.answers[200]
+        assert _trickled(live, live.token()).startswith(b"HTTP/1.1 408 ")
+
+
+def _trickled(live: object, token: str) -> bytes:
+    """What is answered to who sends a byte now and then."""
+    lines = ("PUT /case/1.1/CFItems/x HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
+    head = "\r\n".join([*lines, "Content-Length: 1000", "", ""])
+    raw = connect(live, head.encode())  # type: ignore[arg-type]  a Live
+    with raw:
+        raw.settimeout(0.2)
+        for _ in range(50):
+            try:
+                raw.sendall(b" ")
+                if answer := raw.recv(1000):
+                    return answer
+            except TimeoutError:
+                continue
+        return b""
+
+
+async def test_problems_of_a_large_body_are_found_wherever_they_are(api: Api) -> None:
+    items = [factories.packed_item() for _ in range(300)]
+    items[7]["fullStatement"] = items[180]["notes"] = items[299]["language"] = 5
+    items[250]["nonsense"] = "x"
+    body = factories.package(CFItems=items, CFAssociations=[])
+    answer = await api.send("POST", "/CFPackages", 422, body)
+    assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
+        "CFItems[7].fullStatement",
+        "CFItems[180].notes",
+        "CFItems[250].nonsense",
+        "CFItems[299].language",
+    ]
+
+
+async def test_a_refusal_lists_no_more_than_is_read(api: Api) -> None:
+    items = [factories.packed_item(notes=None) for _ in range(MOST_PROBLEMS + 500)]
+    body = factories.package(CFItems=items, CFAssociations=[])
+    told = (await api.send("POST", "/CFPackages", 422, body)).json()
+    assert len(told["imsx_error_details"]) == MOST_PROBLEMS
+    assert f"{MOST_PROBLEMS + 499} more problems" in told["imsx_description"]
+
+
+async def test_a_body_denser_than_any_package_is_refused(api: Api) -> None:
+    raw = b'{"CFItems": [' + b"{}," * 100_000 + b"{}]}"
+    answer = await api.send("POST", "/CFPackages", 413, content=raw)
+    assert "100,003" in answer.json()["imsx_description"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, gzip"])
+async def test_compressed_bodies_are_refused_by_name(api: Api, coding: str) -> None:
+    headers = {"Content-Encoding": coding}
+    answer = await api.send("PUT", "/CFItems/x", 415, content=b"{}", headers=headers)
+    assert coding in answer.json()["imsx_description"]
+
+
+async def test_blanks_in_a_header_cost_no_time(client: httpx.AsyncClient, api: Api) -> None:
+    body = await api.upload()
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    begun = time.monotonic()
+    answer = await client.get(path, headers={"Accept-Encoding": "a" + " " * 30_000 + "!"})
+    assert answer.status_code == 200
+    assert time.monotonic() - begun < 2
+
+
+async def test_a_tag_of_many_digits_is_no_tag(client: httpx.AsyncClient, api: Api) -> None:
+    body = await api.upload()
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    tag = (await client.get(path)).headers["ETag"]
+    history, _, *rest = tag.split("-")
+    long = "-".join([history, "9" * 5000, *rest])
+    assert (await client.get(path, headers={"If-None-Match": long})).status_code == 200
+    assert json.loads((await client.get(path)).content)
