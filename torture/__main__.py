@@ -44,15 +44,15 @@ async def _load(seed: int) -> Any:
 
 
 async def _writers(seed: int) -> Any:
-    return await _served(lambda live, http: writers.run(http, rounds=15, seed=seed))
+    return await _served(lambda _, http: writers.run(http, rounds=15, seed=seed))
 
 
 async def _hostile(_: int) -> Any:
-    return await _served(lambda live, http: hostile.run(live, 100), max_body_mb=100)
+    return await _served(lambda live, _: hostile.run(live, 100), max_body_mb=100)
 
 
 async def _filters(seed: int) -> Any:
-    return await _served(lambda live, http: grammar.run(http, 5000, seed))
+    return await _served(lambda _, http: grammar.run(http, 5000, seed))
 
 
 async def _schemathesis(seed: int) -> Any:

@@ -79,7 +79,8 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"{self.tried:,} filters, answers {dict(sorted(self.answers.items()))}; {len(self.wrong)} wrong"
+        answers = dict(sorted(self.answers.items()))
+        return f"{self.tried:,} filters, answers {answers}; {len(self.wrong)} wrong"
 
 
 def filters(rng: random.Random, depth: int = 0) -> str:

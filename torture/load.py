@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -197,11 +198,10 @@ async def _trickle(raw: list[socket.socket], until: float) -> None:
             if one.fileno() == -1:
                 continue
             one.setblocking(False)
-            for what in (lambda: one.recv(1), lambda: one.send(b" ")):
-                try:
-                    what()
-                except OSError:
-                    pass
+            with suppress(OSError):
+                one.send(b" ")
+            with suppress(OSError):
+                one.recv(1)
 
 
 async def run(items: int, seconds: float, slow: int, seed: int) -> Tally:

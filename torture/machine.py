@@ -274,9 +274,9 @@ def run(server_url: str, name: str, examples: int, steps: int, seed: int) -> Cou
             deadline=None,
             database=None,
             print_blob=True,
-            phases=(Phase.generate,),
+            phases=(Phase.generate, Phase.shrink),
         )
-        run_state_machine_as_test(kind, settings=chosen)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(kind, settings=chosen)
         return server.asked
     finally:
         server.close()

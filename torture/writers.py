@@ -30,7 +30,8 @@ class Tally:
 
     def __str__(self) -> str:
         told = "; ".join(f"{name} {dict(sorted(c.items()))}" for name, c in self.answers.items())
-        return f"{sum(c.total() for c in self.answers.values()):,} writes: {told}; {len(self.wrong)} wrong"
+        count = sum(answers.total() for answers in self.answers.values())
+        return f"{count:,} writes: {told}; {len(self.wrong)} wrong"
 
 
 class Trial:
@@ -88,16 +89,13 @@ class Trial:
             await self.send("ends", "PUT", f"/CFItems/{end}", body, 201)
         told = []
 
-        async def write(number: int) -> None:
-            body = factories.association(
-                *ends, associationType="related" if number % 2 else "exemplar"
-            )
-            body["associationType"] = "precedes"
+        async def write() -> None:
+            body = factories.association(*ends, associationType="precedes")
             path = f"/CFItemAssociations/{body['identifier']}"
             if await self.send("same triple", "PUT", path, body, 201, 409) == 201:
                 told.append(path)
 
-        await asyncio.gather(*(write(number) for number in range(WRITERS)))
+        await asyncio.gather(*(write() for _ in range(WRITERS)))
         if len(told) != 1:
             self.tally.wrong.append(f"same triple: {len(told)} were told that they have it")
         for path in told:

@@ -28,7 +28,7 @@ MOST_PROBLEMS = 50_000
 VALUES_ALWAYS = 5000
 BYTES_A_VALUE = 16
 BYTES_A_GROUP = 40
-"""Real packages have a value every forty bytes or more, an object or list every hundred and fifty."""
+"""Real packages have a value every forty bytes, an object or list every hundred and fifty."""
 
 PIECE = 50
 """How many members of a list are looked at together."""
@@ -57,7 +57,7 @@ def refuse_crowded(raw: bytes) -> None:
 
 
 class UnknownField(Exception):
-    """A body has a field that its class has not: where it stands is for ``every_problem`` to say."""
+    """A body has a field that its class has not; ``every_problem`` says where it stands."""
 
 
 def quick(schema: type[Valid], raw: bytes) -> Valid:
@@ -156,7 +156,8 @@ def _cut(value: Any, known: frozenset[str], members: int) -> Any:
 def _field_names() -> frozenset[str]:
     from .model import CaseObject  # noqa: PLC0415  which is made of types that are bounded here
 
-    waiting, names = [CaseObject], set()
+    waiting: list[type[CaseObject]] = [CaseObject]
+    names: set[str] = set()
     while waiting:
         kind = waiting.pop()
         names |= kind.model_fields.keys()

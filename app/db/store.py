@@ -143,10 +143,8 @@ async def _put(
     values["last_change_date_time"] = stored.last_change_date_time
     values["keywords"] = stored.keywords
     arguments = statement.arguments(values)
-    found = await database.write(
-        lambda connection: connection.fetchrow(statement.sql, *arguments),
-        name=f"{resource.name} {entity.identifier}",
-    )
+    name = f"{resource.name} {entity.identifier}"
+    found = await database.write(lambda one: one.fetchrow(statement.sql, *arguments), name)
     assert found is not None
     return found
 

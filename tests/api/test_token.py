@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from case_server.api.copies import Copies
 from case_server.api.deps import Deleter, Reader, Services, Writer
 from case_server.api.token import token_routes
+from case_server.api.turns import Turns
 from case_server.auth.clients import Clients
 from case_server.auth.issuers import LocalIssuer
 from case_server.auth.scopes import Scope, spell
@@ -54,6 +55,7 @@ def application(database: Database) -> FastAPI:
         schema_revision="",
         revisions=cast("Revisions", None),
         copies=Copies(megabytes=0, producers=1),
+        uploads=Turns(1),
     )
 
     @app.get("/read")

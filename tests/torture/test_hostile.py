@@ -10,6 +10,7 @@ import factories
 import httpx
 import pytest
 from calls import Api
+from live import Live
 
 from case_server.api.errors import MOST_PROBLEMS
 from torture import grammar, hostile
@@ -34,11 +35,11 @@ async def test_every_refusal_names_the_problem_and_costs_little(
         assert _trickled(live, live.token()).startswith(b"HTTP/1.1 408 ")
 
 
-def _trickled(live: object, token: str) -> bytes:
+def _trickled(live: Live, token: str) -> bytes:
     """What is answered to who sends a byte now and then."""
     lines = ("PUT /case/1.1/CFItems/x HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
     head = "\r\n".join([*lines, "Content-Length: 1000", "", ""])
-    raw = connect(live, head.encode())  # type: ignore[arg-type]  a Live
+    raw = connect(live, head.encode())
     with raw:
         raw.settimeout(0.2)
         for _ in range(50):
