@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from . import away, durability, grammar, hostile, inputs, load, machine, writers
+from . import away, durability, grammar, hostile, load, machine, writers
 from .cluster import private_cluster
 from .server import client, server
 
@@ -48,15 +48,11 @@ async def _writers(seed: int) -> Any:
 
 
 async def _hostile(_: int) -> Any:
-    return await _served(lambda live, _: hostile.run(live, 100), max_body_mb=100)
+    return await _served(lambda live, _: hostile.run(live, 10), max_body_mb=10)
 
 
 async def _filters(seed: int) -> Any:
     return await _served(lambda _, http: grammar.run(http, 5000, seed))
-
-
-async def _schemathesis(seed: int) -> Any:
-    return await _served(lambda live, _: asyncio.to_thread(inputs.run, live, 12, seed))
 
 
 async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
@@ -77,7 +73,6 @@ PARTS: dict[str, Callable[[int], Awaitable[Any]]] = {
     "load": _load,
     "hostile": _hostile,
     "filters": _filters,
-    "schemathesis": _schemathesis,
 }
 
 
