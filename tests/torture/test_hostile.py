@@ -1,4 +1,4 @@
-"""Hostile requests, in short: ``make torture`` sends bodies of a hundred megabytes, too."""
+"""Hostile requests, in short: ``make torture`` sends larger bodies, too."""
 
 from __future__ import annotations
 
