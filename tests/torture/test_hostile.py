@@ -26,7 +26,8 @@ async def test_every_refusal_names_the_problem_and_costs_little(
         tally = await hostile.run(live, MEGABYTES)
         assert tally.wrong == []
         assert tally.memory is not None
-        assert tally.memory.added < 60
+        # Fifty thousand problems are looked for at most, and cost most of this.
+        assert tally.memory.added < 400
         assert tally.slowest < 5
         async with client(live) as http:
             filtered = await grammar.run(http, count=200, seed=1)
