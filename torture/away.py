@@ -160,7 +160,7 @@ async def _throw_out(sql: asyncpg.Connection[Any]) -> None:
         # Told again each time: somebody may have been on the way in.
         return not await sql.fetch(f"SELECT pg_terminate_backend(pid) {theirs}")
 
-    await until(gone, 5, "everybody thrown out")
+    await until(gone, 20, "everybody thrown out")
 
 
 class Trial:

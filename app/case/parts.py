@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 from pydantic import ValidationError
 
+from .bounds import refuse_crowded
 from .model import CFAssociation, CFPckgItem, Entity
 from .package import (
     NamedCFPackage,
@@ -39,6 +40,7 @@ MANY = ("CFItems", "CFAssociations")
 
 def read_large_package(raw: bytes) -> Package:
     """As ``package.read_package``."""
+    refuse_crowded(raw)
     return _by_parts(raw) or read_package(raw)
 
 

@@ -132,7 +132,7 @@ async def add(
             await _add_secret(connection, identifier, secret_hash)
             return True
 
-    if not await database.write(work):
+    if not await database.write(work, f"client {identifier}"):
         raise Conflict(
             f"the client {identifier!r} is here already; "
             f"case-server client rotate {identifier} gives it a new secret"
@@ -152,7 +152,7 @@ async def rotate(database: Database, identifier: str, secret_hash: str, keep: ti
             await _add_secret(connection, identifier, secret_hash)
             return True
 
-    if not await database.write(work):
+    if not await database.write(work, f"client {identifier}"):
         raise NotFound("client", identifier, "case-server client list shows who is here")
 
 

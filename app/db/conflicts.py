@@ -29,8 +29,14 @@ from .visible import live
 
 
 def problems(found: list[Any]) -> list[Problem]:
-    """The rows of ``conflicts()``, as a client is told of them."""
-    return [Problem(path=row["path"], message=row["message"]) for row in found]
+    """The rows of ``conflicts()``, as a client is told of them: in the order of the upload."""
+    rows = sorted(found, key=lambda row: _place_of(row["path"]))
+    return [Problem(path=row["path"], message=row["message"]) for row in rows]
+
+
+def _place_of(path: str) -> tuple[str, int]:
+    name, _, index = path.partition("[")
+    return name, int(index.rstrip("]") or 0)
 
 
 @cache

@@ -103,7 +103,7 @@ async def test_failure_of_ours_is_logged_and_told_without_its_details(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret reason")
 
     monkeypatch.setattr(Database, "rows", broken)
