@@ -34,9 +34,12 @@ def problems(found: list[Any]) -> list[Problem]:
     return [Problem(path=row["path"], message=row["message"]) for row in rows]
 
 
-def _place_of(path: str) -> tuple[str, int]:
+ORDER = ("CFItems", "CFAssociations", "CFRubrics", "CFRubricCriterion", "CFRubricCriterionLevel")
+
+
+def _place_of(path: str) -> tuple[int, int]:
     name, _, index = path.partition("[")
-    return name, int(index.rstrip("]") or 0)
+    return ORDER.index(name) if name in ORDER else len(ORDER), int(index.rstrip("]") or 0)
 
 
 @cache
