@@ -36,6 +36,9 @@ from .db.database import Database
 from .db.revision import Revisions
 from .guarded import guarded_client
 from .settings import Settings
+from .target.control import control_routes
+from .target.edge import TargetEdge
+from .target.namespaces import Namespaces
 from .web import routes as web
 from .web.swagger import swagger_routes
 
@@ -53,9 +56,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _services(settings) as services, _orphans_end():
-            app.state.services = services
-            yield
+        async with _orphans_end():
+            if settings.target:
+                async with Namespaces.open(settings, _services) as namespaces:
+                    app.state.namespaces = namespaces
+                    yield
+            else:
+                async with (
+                    Database.open(settings.database_url, settings) as database,
+                    _services(settings, database) as services,
+                ):
+                    app.state.services = services
+                    yield
 
     app = FastAPI(
         lifespan=lifespan,
@@ -79,20 +91,31 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(swagger_routes())
     if settings.web:
         web.install(app)
+    if settings.target:
+        app.include_router(control_routes())
+    _wrap(app, settings)
+    errors.install(app)
+    docs.describe(app, PLATFORM)
+    return app
+
+
+def _wrap(app: FastAPI, settings: Settings) -> None:
+    """What every request passes before it comes to a route; the last that is added, first."""
+    headers = ["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"]
+    if settings.target:
+        app.add_middleware(TargetEdge, token=settings.control_token.get_secret_value())
+        headers.append("X-CASE-Namespace")
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "PUT", "POST", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "If-None-Match", "X-Request-ID"),
+            allow_headers=headers,
             expose_headers=("ETag", "Link", "Retry-After", "X-Request-ID", "X-Total-Count"),
         )
     app.add_middleware(
         Edge, https=settings.base_url.startswith("https:"), access_log=settings.access_log
     )
-    errors.install(app)
-    docs.describe(app, PLATFORM)
-    return app
 
 
 @asynccontextmanager
@@ -126,10 +149,9 @@ def _profile_routes(profile: Profile) -> APIRouter:
 
 
 @asynccontextmanager
-async def _services(settings: Settings) -> AsyncIterator[Services]:
-    """What one process holds from its start to its end."""
+async def _services(settings: Settings, database: Database) -> AsyncIterator[Services]:
+    """What requests on a database are given."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(settings.database_url, settings))
         http = await stack.enter_async_context(
             guarded_client(
                 allow_private=settings.allow_private_urls, named=settings.trusted_issuers
@@ -143,7 +165,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
         verifier = Verifier(
             issuer, trusted, scopes_of=clients.scopes_of, audience=settings.audience
         )
-        if issuer:
+        if issuer and not settings.target:  # a target's copies are written by nobody else
             await stack.enter_async_context(_beside(Follower(database, issuer, verifier).follow()))
         yield Services(
             settings=settings,

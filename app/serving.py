@@ -15,17 +15,20 @@ from typing import Any, TypeVar
 import asyncpg
 import click
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.supervisors import Multiprocess
 
 from . import __version__, logs
 from .api.profiles import PROFILES
 from .auth.issuers import refuse_unsafe_issuers
 from .db import schema
+from .db.copies import refuse_unsuitable
 from .db.database import dsn
 from .db.feed import continue_history
 from .errors import StartupError
 from .main import PARENT, create_app
 from .settings import DEFAULT_CLIENT_SECRET, Settings
+from .target.failing import TRANSPORT
 
 Result = TypeVar("Result")
 
@@ -46,7 +49,7 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
         return
     from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
 
-    with embedded_postgres(settings.data_dir) as url:
+    with embedded_postgres(settings.data_dir, durable=settings.durable) as url:
         _bring_up_to_date(url, allowed=True, asked=migrate)
         yield settings.model_copy(update={"database_url": url})
 
@@ -90,11 +93,14 @@ async def _with(url: str, ask: Callable[[Any], Awaitable[Result]]) -> Result:
 def serve(settings: Settings) -> None:
     """Serve until told to stop."""
     settings.refuse_open_default()
+    settings.refuse_unsafe_target()
     refuse_unsafe_issuers(settings.trusted_issuers)
     bound = _bind(settings)
     port = bound.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
     with ready_database(settings) as complete:
+        if complete.target:
+            asyncio.run(refuse_unsuitable(complete.database_url))
         if complete.workers == 1:
             _Announcing(_config(complete), settings).run([bound])
         else:
@@ -135,10 +141,22 @@ def _config(settings: Settings, **more: Any) -> uvicorn.Config:
         more.pop("app", None) or create_app(settings),
         log_config=logs.configuration(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
-        timeout_graceful_shutdown=settings.shutdown_timeout,
+        timeout_graceful_shutdown=1 if settings.target else settings.shutdown_timeout,
         server_header=False,
+        http=_Breakable if settings.target else "auto",
         **more,
     )
+
+
+class _Breakable(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # chosen by what is there
+    """Lets requests reach the connection they came over, so that a target can break it."""
+
+    app_state: dict[str, Any]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Give the connection to every request that comes over it."""
+        self.app_state = {**self.app_state, TRANSPORT: transport}
+        super().connection_made(transport)
 
 
 class _Announcing(uvicorn.Server):
@@ -190,7 +208,8 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
 def _as_environment(settings: Settings) -> dict[str, str]:
     secret = settings.client_secret.get_secret_value()
     own = {"CASE_CLIENT_ID": settings.client_id, "CASE_CLIENT_SECRET": secret}
-    others = settings.model_dump(exclude={"client_id", "client_secret"})
+    # Target mode, whose token this would print as stars, has no workers.
+    others = settings.model_dump(exclude={"client_id", "client_secret", "control_token"})
     return own | {
         f"CASE_SERVER_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
         for name, value in others.items()
@@ -213,7 +232,8 @@ def announce(settings: Settings) -> None:
         ("client secret", secret),
         *([("pages to look at", f"{base}/")] if settings.web else []),
         ("documentation", f"{base}/docs"),
-        ("data", data),
+        ("data", f"copies of {data}, dropped at the end" if settings.target else data),
+        *([("target mode", f"{base}/_target")] if settings.target else []),
     ]
     click.echo(f"case-server {__version__} is ready at {base}\n")
     for name, value in rows:
@@ -226,5 +246,11 @@ def announce(settings: Settings) -> None:
             """| sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')\n"""
             f'  curl -s -H "Authorization: Bearer $TOKEN" {base}{PROFILES[0].prefix}/CFDocuments\n'
         )
-    click.echo("`case-server import FILE` loads a framework while this runs. Ctrl+C stops it.")
+    if settings.target:
+        click.echo(
+            "This is a test target: POST /_target/seed and /_target/reset set what it holds; see\n"
+            "docs/testing.md. Ctrl+C stops it."
+        )
+    else:
+        click.echo("`case-server import FILE` loads a framework while this runs. Ctrl+C stops it.")
     sys.stdout.flush()

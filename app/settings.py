@@ -43,6 +43,11 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("case-server", appauthor=False),
         description="Where the embedded Postgres keeps its data.",
     )
+    durable: bool = Field(
+        default=True,
+        description="Whether the embedded Postgres waits for the disk. Set to false where the "
+        "data is thrown away: writes are faster, and a power cut may cost all of it.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
@@ -121,6 +126,16 @@ class Settings(BaseSettings):
         description="Issuers (Cognito, Keycloak) whose tokens are accepted too, "
         "separated by commas.",
     )
+    target: bool = Field(
+        default=False,
+        description="Be a test target: /_target/ resets, seeds, breaks and questions the server, "
+        "on copies of the database.",
+    )
+    control_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="What /_target/ asks for as a bearer token; empty: nothing, on a loopback "
+        "address only.",
+    )
 
     @field_validator("cors_origins")
     @classmethod
@@ -164,6 +179,24 @@ class Settings(BaseSettings):
             return self.public_url
         host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def refuse_unsafe_target(self) -> None:
+        """Raise ``StartupError`` when target mode cannot work, or would be open to a network."""
+        if not self.target:
+            return
+        problems = []
+        if self.workers > 1:
+            problems.append(
+                f"it runs in one process and not in {self.workers}: leave out --workers and "
+                "CASE_SERVER_WORKERS"
+            )
+        if not is_loopback(self.host) and not self.control_token.get_secret_value():
+            problems.append(
+                f"whoever reaches {self.host} could erase and break everything: set "
+                "CASE_SERVER_CONTROL_TOKEN, which /_target/ then asks for"
+            )
+        if problems:
+            raise StartupError(f"target mode cannot start: {'; '.join(problems)}")
 
     def refuse_open_default(self) -> None:
         """Raise ``StartupError`` when a documented secret would be open to a network."""

@@ -30,6 +30,9 @@ never go back: what an application keeps in memory is known by them."""
 
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 
+collect_ignore = ["sample_project"]
+"""A project of its own: ``testing/test_sample_project.py`` runs it where it is installed."""
+
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 APP = ROOT / "app"
 
 LAYERS = (
+    {"testing"},
     {"errors", "settings", "logs", "guarded"},
     {"case", "sample"},
     {"repair"},
@@ -23,6 +24,7 @@ LAYERS = (
     {"auth"},
     {"api"},
     {"web"},
+    {"target"},
     {"main"},
     {"serving"},
     {"fetching", "progress"},
@@ -83,8 +85,9 @@ def test_every_room_has_its_place() -> None:
         ("asyncpg", {"db/*.py", "serving.py"}),
         ("sqlalchemy", {"db/*.py"}),
         ("alembic", {"db/schema.py"}),
-        ("fastapi", {"api/*.py", "web/*.py", "main.py"}),
-        ("starlette", {"api/*.py", "web/*.py"}),
+        ("fastapi", {"api/*.py", "target/*.py", "web/*.py", "main.py"}),
+        ("starlette", {"api/*.py", "target/*.py", "web/*.py"}),
+        ("pytest", {"testing/plugin.py"}),
         ("jinja2", {"web/pages.py"}),
         ("markdown_it", {"web/text.py"}),
         ("latex2mathml", {"web/text.py"}),

@@ -46,9 +46,13 @@ class Services:
     uploads: "Turns"
 
 
+SERVICES = "case_server.services"
+"""Where a request that is not for the application's own services carries those it is for."""
+
+
 def services(request: Request) -> Services:
-    """The services of the application that this request came to."""
-    found: Services = request.app.state.services
+    """The services that this request is for: its own, else those of the application."""
+    found: Services = request.scope.get(SERVICES) or request.app.state.services
     return found
 
 

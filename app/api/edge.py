@@ -26,6 +26,9 @@ log = logging.getLogger("case_server")
 requests = logging.getLogger(REQUESTS)
 
 ID_HEADER = b"x-request-id"
+REQUEST_ID = "case_server.request_id"
+"""Where a request carries its id, as bytes."""
+
 GOOD_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 """What is taken from a client and given back: anything else could forge headers or logs."""
 
@@ -67,6 +70,7 @@ class Edge:
             await self.app(scope, receive, send)
             return
         request_id, begun = _request_id(scope), time.perf_counter()
+        scope[REQUEST_ID] = request_id
         path, method, status = scope["path"], scope["method"], 0
         if len(path) > 1 and path.endswith("/") and not scope["raw_path"].endswith(b"%2F"):
             scope["path"] = path[:-1]

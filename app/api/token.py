@@ -17,7 +17,7 @@ from ..auth.throttle import TooManyAttempts
 from .deps import CALLER_ID, TOKEN_PATH, services
 from .grant import Grant, OAuthError, read_grant
 
-_ALIASES = ("/oauth/token", "/auth/1.0/token")
+TOKEN_PATHS = (TOKEN_PATH, "/oauth/token", "/auth/1.0/token")
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 PUBLISHED = "public, max-age=60"
 _FORM = {
@@ -61,7 +61,7 @@ def token_routes() -> APIRouter:
         responses=problems,
         openapi_extra={"requestBody": _BODY},
     )(token)
-    for path in _ALIASES:
+    for path in TOKEN_PATHS[1:]:
         router.post(path, response_model=Token, include_in_schema=False)(token)
     router.get("/.well-known/jwks.json")(jwks)
     router.get("/.well-known/openid-configuration")(openid_configuration)

@@ -20,7 +20,7 @@ from .. import guarded
 from ..errors import StartupError, Unavailable
 from ..settings import is_loopback
 from .scopes import Scope, spell
-from .tokens import Jwk, SigningKey, TokenError, public_jwk, sign
+from .tokens import Claims, Jwk, SigningKey, TokenError, public_jwk, sign
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -49,6 +49,8 @@ class LocalIssuer:
         reload: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None,
     ) -> None:
         self.url = url.removesuffix("/")
+        self.lifetimes: dict[str, int] = {}
+        """Seconds that the tokens of a client live, where that is not what all others do."""
         self._lifetime = lifetime
         self._audience = {"aud": audience} if audience else {}
         self._reload = reload
@@ -70,9 +72,18 @@ class LocalIssuer:
         return list(self._public)
 
     def issue(self, client_id: str, scopes: Collection[Scope]) -> tuple[str, int]:
-        """Return a new token and the seconds it lives; its claims are those of Cognito's."""
+        """Return a new token and the seconds it lives."""
+        claims = self.claims(client_id, scopes)
+        return self.sign(claims), claims["exp"] - claims["iat"]
+
+    def sign(self, claims: Claims) -> str:
+        """Any claims as a token of this issuer."""
+        return sign(self._newest, claims)
+
+    def claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
+        """What a new token says; the claims are those of Cognito's."""
         now = int(time.time())
-        claims = {
+        return {
             "sub": client_id,
             "client_id": client_id,
             "token_use": "access",
@@ -80,12 +91,11 @@ class LocalIssuer:
             "iss": self.url,
             "auth_time": now,
             "iat": now,
-            "exp": now + self._lifetime,
+            "exp": now + self.lifetimes.get(client_id, self._lifetime),
             "version": 2,
             "jti": str(uuid.uuid4()),
             **self._audience,
         }
-        return sign(self._newest, claims), self._lifetime
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The document that publishes the keys."""

@@ -144,6 +144,15 @@ def _is_for(audience: str, claim: object) -> bool:
     return claim == audience or (isinstance(claim, list) and audience in claim)
 
 
+def stated_client(token: str) -> str | None:
+    """Who a token says its client is, whether that is true or not: for logs, never for access."""
+    try:
+        _, claims = unverified(token)
+        return _client_id({"sub": "", **claims})
+    except (TokenError, StopIteration):
+        return None
+
+
 def _client_id(claims: Claims) -> str:
     names = (claims.get("client_id"), claims.get("azp"), claims["sub"])
     return next(name for name in names if isinstance(name, str) and name)

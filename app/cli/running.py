@@ -54,6 +54,15 @@ from .common import database_option, settings_of
     show_envvar=True,
     help="Whether there are pages for people beside the API.",
 )
+@click.option(
+    "--target",
+    is_flag=True,
+    default=None,
+    envvar="CASE_SERVER_TARGET",
+    show_envvar=True,
+    help="Be a test target: /_target/ resets, seeds, breaks and questions the server. It works on "
+    "copies of the database, which are dropped at the end.",
+)
 @database_option
 def serve(**flags: Any) -> None:
     """Start the server.

@@ -86,7 +86,8 @@ CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @contextmanager
-def _unavailable_on(*errors: type[Exception]) -> Iterator[None]:
+def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
+    """Raise ``Unavailable`` for any of these errors."""
     try:
         yield
     except asyncpg.DataError:
@@ -117,7 +118,7 @@ class Database:
     @asynccontextmanager
     async def open(cls, url: str, settings: Settings) -> AsyncIterator[Database]:
         """Connect; ``Unavailable`` when nothing answers at ``url``."""
-        with _unavailable_on(*CANNOT_CONNECT):
+        with unavailable_on(*CANNOT_CONNECT):
             pool = await asyncpg.create_pool(
                 dsn(url),
                 min_size=1,
@@ -146,7 +147,7 @@ class Database:
         """A connection for as long as the block lasts."""
         connection = await self._take()
         try:
-            with _unavailable_on(*AWAY, *CROSSED, asyncpg.InterfaceError):
+            with unavailable_on(*AWAY, *CROSSED, asyncpg.InterfaceError):
                 yield connection
             self._answered = time.monotonic()
         finally:
@@ -154,7 +155,7 @@ class Database:
 
     async def _take(self) -> Connection:
         """A free connection; ``Unavailable`` when none is free in time."""
-        with _unavailable_on(*CANNOT_CONNECT):
+        with unavailable_on(*CANNOT_CONNECT):
             if self._away:
                 raise ConnectionRefusedError("it answered nobody when it was last asked")
             if self._free.locked():

@@ -25,6 +25,7 @@ from ..errors import StartupError
 
 NAME, HOST, OLDEST_MAJOR = "case_server", "127.0.0.1", 15
 SETTINGS = f"-c listen_addresses={HOST} -c unix_socket_directories= -c max_connections=100"
+IN_HASTE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 INSTALL = "run pip install 'case-server[embedded]' or set CASE_SERVER_DATABASE_URL"
 ELSEWHERE = "choose another data directory (CASE_SERVER_DATA_DIR) or set CASE_SERVER_DATABASE_URL"
 BUILTIN = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
@@ -33,8 +34,11 @@ LOCALES = ((*BUILTIN, "--locale=C.UTF-8"), (*BUILTIN, "--locale=C"), ("--locale=
 
 
 @contextmanager
-def embedded_postgres(data_dir: Path) -> Iterator[str]:
-    """Join (or start) the private Postgres of data_dir; yield its URL."""
+def embedded_postgres(data_dir: Path, *, durable: bool = True) -> Iterator[str]:
+    """Join (or start) the private Postgres of data_dir; yield its URL.
+
+    Started without ``durable``, it does not wait for the disk.
+    """
     data_dir = data_dir.resolve()
     with _open(data_dir / "start.lock") as start_lock, _open(data_dir / "users.lock") as users_lock:
         with _held(start_lock):
@@ -42,7 +46,7 @@ def embedded_postgres(data_dir: Path) -> Iterator[str]:
         try:
             with _held(start_lock):
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
-                url = cluster.start()
+                url = cluster.start(SETTINGS if durable else f"{SETTINGS} {IN_HASTE}")
             yield url
         finally:
             with _held(start_lock):
@@ -173,12 +177,12 @@ class _Cluster:
         new.rename(self.pgdata)
         self._run("sync", password, self.data_dir)  # or a power cut could take password or name
 
-    def start(self) -> str:
+    def start(self, settings: str = SETTINGS) -> str:
         """Join the server or start it; its URL."""
         # Again, as the children of a killed one take time to go and a free port can be taken.
         for pause in (0.0, 0.2, 0.5, 1.0):
             time.sleep(pause)
-            if port := self._live_port() or self._launch():
+            if port := self._live_port() or self._launch(settings):
                 self._own()
                 password = (self.data_dir / "postgres.password").read_text()
                 return f"postgresql://{NAME}:{password}@{HOST}:{port}/{NAME}"
@@ -189,7 +193,7 @@ class _Cluster:
         if self._live_port():
             self._run(self.binaries / "pg_ctl", "stop", "-s", "-t", "300", "-m", "fast")
 
-    def _launch(self) -> str | None:
+    def _launch(self, settings: str) -> str | None:
         """Start at the port of last time, or at another where that one is taken by now."""
         file = self.data_dir / "postgres.port"
         try:
@@ -199,7 +203,7 @@ class _Cluster:
         with trial:
             file.write_text(port := str(trial.getsockname()[1]))
         # Quoted here: pg_ctl hands its own -D and -l to a shell without protecting them.
-        options = f"-D {shlex.quote(str(self.pgdata))} -p {port} {SETTINGS}"
+        options = f"-D {shlex.quote(str(self.pgdata))} -p {port} {settings}"
         start = (self.binaries / "pg_ctl", "start", "-s", "-t", "300", "-o", options)
         return port if self._run(*start) else None
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    insert,
     literal,
     literal_column,
     not_,
@@ -221,12 +222,16 @@ def _taken_along() -> Statement:
 
 
 async def begin_anew(connection: AnyConnection) -> None:
-    """Tell the changes so far as history, and let those who followed them know."""
+    """Tell the changes so far as history, and let those who followed them know.
+
+    Whoever kept an answer of the former history is told that all packages changed now.
+    """
     table = tables.changes
-    past = update(table).values(transaction_id=literal_column("1"))
+    past = update(table).values(transaction_id=literal_column("1")).where(table.c.transaction_id > 1)
     renamed = update(tables.feed_history).values(identifier=cast(func.gen_random_uuid(), Text))
+    marked = insert(tables.revision_marks).values(scope=literal(tables.SHARED, Text))
     async with connection.transaction():
-        for statement in (Statement(past), Statement(renamed)):
+        for statement in (Statement(past), Statement(renamed), Statement(marked)):
             await connection.execute(statement.sql, *statement.arguments({}))
 
 

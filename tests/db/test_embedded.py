@@ -211,6 +211,13 @@ def test_the_files_are_for_their_owner_alone(made: Path) -> None:
     }
 
 
+def test_it_waits_for_the_disk_unless_told_not_to(data_dir: Path) -> None:
+    for durable, fsync in ((False, "off"), (True, "on")):
+        with embedded_postgres(data_dir, durable=durable) as url:
+            assert query(url, "SHOW fsync") == fsync
+            assert query(url, "SELECT word FROM kept") == "first"
+
+
 def test_data_and_url_survive_a_restart(data_dir: Path) -> None:
     with embedded_postgres(data_dir) as before:
         query(before, "CREATE TABLE restarted AS SELECT 'yes'")

@@ -1,0 +1,121 @@
+"""One copy of a database in use: its pool, what is remembered of it, and who is using it now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ..api.copies import Copies as Answers
+from ..auth.following import signing_keys
+from ..auth.tokens import SigningKey
+from ..db import feed
+from ..db.database import Database
+from ..db.revision import Revisions
+from ..errors import Conflict, Unavailable
+
+if TYPE_CHECKING:
+    from ..db.copies import Copies
+    from ..db.database import Connection
+    from ..settings import Settings
+
+SECONDS_TO_FINISH = 30.0
+"""How long requests on a database may go on after it was replaced or is to be copied."""
+
+SECONDS_TO_CLOSE = 1.0
+"""How long connections may take to close before they are cut off."""
+
+
+class StandIn(Database):
+    """Stands for the database a namespace is on now, for what outlives each of them."""
+
+    def __init__(self, current: Database) -> None:
+        self.current = current
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection to the database of now."""
+        async with self.current.connection() as connection:
+            yield connection
+
+
+class Copy:
+    """A database that requests run on."""
+
+    def __init__(self, copies: Copies, settings: Settings, name: str, template: str) -> None:
+        self.name, self.template = name, template
+        self.keys: list[SigningKey] = []
+        self.written = False
+        """Whether it may differ from its template."""
+        self._copies, self._settings = copies, settings
+        self._stack = AsyncExitStack()
+        self._database: Database | None = None
+        self._users = 0
+        self._free = asyncio.Event()
+        self._free.set()
+
+    @classmethod
+    async def make(cls, copies: Copies, settings: Settings, template: str) -> Copy:
+        """Copy ``template``, to which nobody may be connected, and connect to the copy."""
+        made = cls(copies, settings, await copies.copy(template), template)
+        await made.connect()
+        # Done here for all rows, so that little is left to do when it is gone to.
+        await made.begin_anew()
+        return made
+
+    @property
+    def database(self) -> Database:
+        """The database, connected."""
+        assert self._database, "it is connected before anybody is given it"
+        return self._database
+
+    async def connect(self) -> None:
+        """Open the pool and read the keys; nothing is remembered of answers yet."""
+        settings = self._settings
+        opened = Database.open(self._copies.url(self.name), settings)
+        self._database = await self._stack.enter_async_context(opened)
+        self.keys = await signing_keys(self._database)
+        self.revisions = Revisions(self._database)
+        self.answers = Answers(settings.cache_mb, producers=max(1, settings.pool_size // 2))
+        self._stack.push_async_callback(self.answers.close)
+
+    async def begin_anew(self) -> None:
+        """Belie what clients know of another copy: their ETags, their places in the feed."""
+        async with self.database.connection() as connection:
+            await feed.begin_anew(connection)
+
+    async def disconnect(self) -> None:
+        """Close the pool, so that the database can be a template."""
+        await self._stack.aclose()
+
+    def enter(self) -> None:
+        """One more request runs on it."""
+        self._users += 1
+        self._free.clear()
+
+    def leave(self) -> None:
+        """One request less runs on it."""
+        self._users -= 1
+        if not self._users:
+            self._free.set()
+
+    async def quiet(self) -> None:
+        """Wait until no request runs on it; ``Conflict`` when that takes too long."""
+        try:
+            await asyncio.wait_for(self._free.wait(), SECONDS_TO_FINISH)
+        except TimeoutError as error:
+            raise Conflict(f"{self._users} requests are still being answered") from error
+
+    async def discard(self) -> None:
+        """Let the requests that run on it end, then drop it."""
+        with suppress(Conflict):
+            await self.quiet()
+        with suppress(Unavailable):  # what is left over is dropped when the server ends
+            await self.drop()
+
+    async def drop(self) -> None:
+        """Drop it, whoever uses it."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.disconnect(), SECONDS_TO_CLOSE)
+        await self._copies.drop(self.name)

@@ -1,0 +1,148 @@
+"""What every request of a target passes: its namespace, the journal, and the faults."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+from starlette.datastructures import Headers
+
+from ..api.deps import SERVICES
+from ..api.edge import PROBES, REQUEST_ID
+from ..api.errors import refusal
+from ..api.grant import OAuthError, read_grant
+from ..api.token import TOKEN_PATHS
+from ..auth.verifier import stated_client
+from ..errors import BadRequest, CaseServerError, Unauthorised
+from .failing import fail
+from .namespaces import DEFAULT
+from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from .journal import Entry
+    from .namespace import Namespace
+    from .namespaces import Namespaces
+
+NAMESPACE = "case_server.namespace"
+"""Where a request carries its namespace."""
+
+CONTROL = "/_target"
+PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
+HEADER = "x-case-namespace"
+
+
+class TargetEdge:
+    """Leads each request into its namespace; ``token`` is what the control API asks for."""
+
+    def __init__(self, app: ASGIApp, token: str = "") -> None:
+        self.app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or let it fail (ASGI)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope = {**scope}  # the log tells the path as it was sent
+        namespaces: Namespaces = scope["app"].state.namespaces
+        headers = Headers(scope=scope)
+        try:
+            name = _name(scope, headers)
+            is_control = f"{scope['path']}/".startswith(f"{CONTROL}/")
+            if is_control:
+                self._check_token(headers)
+            namespace = scope[NAMESPACE] = await namespaces.get(name)
+        except CaseServerError as error:
+            await refusal(scope["path"], error)(scope, receive, send)
+            return
+        if is_control or scope["path"] in PROBES:
+            scope[SERVICES] = namespace.services
+            await self.app(scope, receive, send)
+        else:
+            await self._exchange(namespace, scope, headers, receive, send)
+
+    def _check_token(self, headers: Headers) -> None:
+        if not self._token:
+            return
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        fits = hmac.compare_digest(_digest(token.strip()), _digest(self._token))
+        if kind.lower() != "bearer" or not fits:
+            raise Unauthorised(
+                "/_target/ needs the control token, sent as the header Authorization: Bearer "
+                "TOKEN; the server's environment says it: CASE_SERVER_CONTROL_TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    async def _exchange(
+        self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
+    ) -> None:
+        entry = _begin(namespace, scope, headers)
+        recorder = Recorder(
+            namespace.journal, entry, receive, send, headers.get("content-type", "")
+        )
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
+            async with namespace.request(writes=writes) as services:
+                scope[SERVICES] = services
+                await self.app(scope, receive, send)
+
+        if scope["path"] in TOKEN_PATHS:
+            entry.client = await _client_of_grant(scope, await recorder.read_ahead())
+        fault = namespace.faults.choose(entry)
+        try:
+            if fault is None:
+                await answered(scope, recorder.receive, recorder.send)
+            else:
+                entry.fault = fault.effect()
+                await fail(fault, answered, scope, recorder.receive, recorder.send)
+        finally:
+            recorder.tell()
+
+
+def _name(scope: Scope, headers: Headers) -> str:
+    """The namespace a request names; its prefix is taken off the path."""
+    named, found = headers.get(HEADER), PREFIX.match(scope["path"])
+    if found is None:
+        return named or DEFAULT
+    prefix, name = found[0], found[1]
+    if named not in {None, name}:
+        raise BadRequest(f"the path names the namespace {name!r}, X-CASE-Namespace {named!r}")
+    scope["path"] = scope["path"][len(prefix) :] or "/"
+    if scope["raw_path"].startswith(prefix.encode()):
+        scope["raw_path"] = scope["raw_path"][len(prefix) :] or b"/"
+    scope["root_path"] = scope.get("root_path", "") + prefix
+    return name
+
+
+def _begin(namespace: Namespace, scope: Scope, headers: Headers) -> Entry:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return namespace.journal.begin(
+        scope["method"],
+        scope["path"],
+        scope["query_string"].decode("latin-1"),
+        stated_client(token.strip()) if kind.lower() == "bearer" else None,
+        scope[REQUEST_ID].decode(),
+    )
+
+
+async def _client_of_grant(scope: Scope, body: bytes) -> str | None:
+    """Who asks for a token."""
+
+    async def replay() -> Message:
+        return {"type": "http.request", "body": body}
+
+    try:
+        grant = await read_grant(Request(scope, replay))
+    except OAuthError:
+        return None
+    return grant.credentials[0][0] if grant.credentials else None
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode()).digest()

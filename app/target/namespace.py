@@ -1,0 +1,224 @@
+"""A namespace: a database of its own behind addresses of its own, and what was asked of it.
+
+It runs on a copy of its seed. Going back means to go on with another copy, one that was made ahead,
+so a reset costs no more than an assignment; the old copy is dropped behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..auth.following import signing_keys
+from ..auth.tokens import new_signing_key
+from ..case.package import Package
+from ..db import keys
+from ..db.upload import write_package
+from ..errors import NotFound, Unavailable
+from .copied import Copy, StandIn
+from .faults import Faults
+from .journal import Journal
+
+if TYPE_CHECKING:
+    from ..api.deps import Services
+    from ..auth.issuers import LocalIssuer
+    from ..db.copies import Copies
+
+
+@dataclass
+class Spare:
+    """A copy made ahead, and of what."""
+
+    template: str
+    task: asyncio.Task[Copy]
+
+
+class Namespace:
+    """What one suite of tests sees."""
+
+    def __init__(
+        self,
+        name: str,
+        services: Services,
+        stand_in: StandIn,
+        copies: Copies,
+        current: Copy,
+        seed: str,
+    ) -> None:
+        self.name, self.services, self.seed = name, services, seed
+        self.current = current
+        self._stand_in = stand_in
+        self.snapshots: dict[str, str] = {}
+        self.journal, self.faults = Journal(), Faults()
+        self._copies = copies
+        self._spare: Spare | None = None
+        self._behind: set[asyncio.Task[None]] = set()
+        self._changing = asyncio.Lock()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._adopt()
+
+    @property
+    def base_url(self) -> str:
+        """Where its clients reach it."""
+        return self.services.settings.base_url
+
+    @asynccontextmanager
+    async def request(self, *, writes: bool) -> AsyncIterator[Services]:
+        """The services of one request, the same from its start to its end."""
+        await self._open.wait()
+        services, copy = self.services, self.current
+        if writes and not copy.written:
+            copy.written = True
+            if not (self._spare or self._changing.locked()):
+                # Somebody will want to go back, and till then there is time.
+                self._spare = self._made_ahead(copy.template)
+        copy.enter()
+        try:
+            yield services
+        finally:
+            copy.leave()
+
+    async def reset(self) -> None:
+        """Go back to the seed, and forget faults, journal and lifetimes of tokens."""
+        async with self._changing:
+            await self._go_to(self.seed)
+        self.journal.clear()
+        self.faults.replace([])
+        if self.services.issuer:
+            self.services.issuer.lifetimes.clear()
+
+    async def seed_with(self, empty: str, packages: Sequence[Package]) -> str:
+        """Make these packages, and nothing else, the seed; return the one of before.
+
+        ``empty`` names a database without entities. What cannot be stored raises as an upload
+        does, and changes nothing.
+        """
+        async with self._changing:
+            made = await Copy.make(self._copies, self.services.settings, empty)
+            try:
+                for package in packages:
+                    await write_package(made.database, package)
+                await made.disconnect()
+            except BaseException:
+                await made.drop()
+                raise
+            before, self.seed = self.seed, made.name
+        await self.reset()
+        return before
+
+    async def snapshot(self, name: str) -> None:
+        """Keep the data as it is now; requests wait meanwhile."""
+        async with self._changing, self._standing_still():
+            taken = await self._copies.copy(self.current.name)
+        if former := self.snapshots.get(name):
+            await self._copies.drop(former)
+        self.snapshots[name] = taken
+
+    @asynccontextmanager
+    async def _standing_still(self) -> AsyncIterator[None]:
+        """Nobody is connected to the database while the block runs."""
+        self._open.clear()
+        try:
+            await self.current.quiet()
+            await self.current.disconnect()
+            try:
+                yield
+            finally:
+                await self.current.connect()
+                self._adopt()
+        finally:
+            self._open.set()
+
+    async def restore(self, name: str) -> None:
+        """Go back to a snapshot; what was asked and is to fail stays as it is."""
+        async with self._changing:
+            await self._go_to(self._snapshot(name))
+
+    async def forget_snapshot(self, name: str) -> None:
+        """Drop a snapshot."""
+        template = self._snapshot(name)
+        del self.snapshots[name]
+        async with self._changing:
+            await self._drop_spare(unless=self.seed)
+            await self._copies.drop(template)
+
+    def _snapshot(self, name: str) -> str:
+        if name not in self.snapshots:
+            known = ", ".join(self.snapshots) or "there is none"
+            raise NotFound("snapshot", name, f"take one first ({known})")
+        return self.snapshots[name]
+
+    async def rotate_keys(self, issuer: LocalIssuer, *, revoke: bool) -> str:
+        """Sign with a new key from now on, and return its kid; ``revoke`` ends the old ones."""
+        new = await asyncio.to_thread(new_signing_key)
+        async with self._changing:
+            copy = self.current
+            copy.written = True
+            await keys.add_newest_key(
+                copy.database, new.kid, new.private_pem, drop_older=revoke
+            )
+            copy.keys = await signing_keys(copy.database)
+            issuer.use(copy.keys)
+            self.services.verifier.forget()
+        return new.kid
+
+    async def close(self) -> None:
+        """Drop every database that is this namespace's alone, but its seed."""
+        async with self._changing:
+            await self._drop_spare()
+            await self.current.drop()
+            for name in self.snapshots.values():
+                await self._copies.drop(name)
+        await asyncio.gather(*self._behind, return_exceptions=True)
+
+    async def _go_to(self, template: str) -> None:
+        """Go on with a copy of ``template``, and make the next one ahead."""
+        if self.current.template == template and not self.current.written:
+            return
+        await self._drop_spare(unless=template)
+        old, new = self.current, await self._take(template)
+        await new.begin_anew()
+        self.current = new
+        self._adopt()
+        self._leave_behind(old)
+        self._spare = self._made_ahead(template)
+
+    async def _take(self, template: str) -> Copy:
+        """The copy made ahead, else one made now."""
+        spare, self._spare = self._spare, None
+        if spare:
+            with suppress(Unavailable):
+                return await spare.task
+        return await Copy.make(self._copies, self.services.settings, template)
+
+    def _adopt(self) -> None:
+        """Make the services those of the current copy."""
+        copy, known, issuer = self.current, self.services, self.services.issuer
+        self._stand_in.current = copy.database
+        self.services = replace(
+            known, database=copy.database, revisions=copy.revisions, copies=copy.answers
+        )
+        if issuer and [key.kid for key in copy.keys] != issuer.kids:
+            issuer.use(copy.keys)
+            known.verifier.forget()
+
+    def _made_ahead(self, template: str) -> Spare:
+        made = Copy.make(self._copies, self.services.settings, template)
+        return Spare(template, asyncio.create_task(made))
+
+    def _leave_behind(self, old: Copy) -> None:
+        task = asyncio.create_task(old.discard())
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+
+    async def _drop_spare(self, unless: str | None = None) -> None:
+        """Drop the copy made ahead, unless it is one of that template."""
+        if self._spare is None or self._spare.template == unless:
+            return
+        spare, self._spare = self._spare, None
+        with suppress(Unavailable):
+            await (await spare.task).drop()
