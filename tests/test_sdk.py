@@ -5,14 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from interpreters import WANTED, interpreters, runs, unavailable
 from live import Live, environment, serving
 
 from case_server.repair.reader import repair
@@ -21,8 +19,6 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "tests" / "sdk"
 SAMPLE = ROOT / "app" / "sample" / "framework.json"
 SDK = ("timeback-case==0.4.0", "timeback-core==0.4.0")
-OLDEST = (3, 12)
-NEWEST = (3, 14)
 CREDENTIALS = {"CASE_CLIENT_ID": "local-client", "CASE_CLIENT_SECRET": "local-secret"}
 REAL = (
     "ccss-math-2010",
@@ -54,47 +50,17 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-def unavailable(why: str) -> NoReturn:
-    """Nothing can be shown here; where everything must be shown, that is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 def install(folder: Path) -> str:
     """Put the SDK into a virtual environment; say what went wrong, if anything did."""
-    wanted = f"Python {'.'.join(map(str, OLDEST))} or newer"
     found = next(filter(runs, interpreters()), None)
     if found is None:
-        return f"the TimeBack SDK needs {wanted}, and there is none on PATH, of uv or of pyenv"
+        return f"the TimeBack SDK needs {WANTED}, and there is none on PATH, of uv or of pyenv"
     pip = (folder / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
     for command in ((found, "-m", "venv", folder), (*pip, *SDK)):
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
             return f"the TimeBack SDK could not be installed with {found}: {ran.stderr[-2000:]}"
     return ""
-
-
-def interpreters() -> Iterator[Path]:
-    """Where a Python that is new enough may be: this one, on PATH, of uv, of pyenv."""
-    yield Path(sys.executable)
-    names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
-    yield from (Path(found) for name in names if (found := shutil.which(name)))
-    homes = {
-        "UV_PYTHON_INSTALL_DIR": (Path("~/.local/share/uv/python"), ""),
-        "PYENV_ROOT": (Path("~/.pyenv"), "versions/"),
-    }
-    for variable, (default, below) in homes.items():
-        home = Path(os.environ.get(variable) or default.expanduser())
-        for name in names:
-            yield from sorted(home.glob(f"{below}*/bin/{name}"))
-
-
-def runs(interpreter: Path) -> bool:
-    """Whether it starts (a shim may not), is new enough, and can make environments."""
-    code = f"import ensurepip, venv, sys; sys.exit(sys.version_info < {OLDEST})"
-    ran = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
-    return ran.returncode == 0
 
 
 @pytest.fixture

@@ -1,0 +1,46 @@
+"""Pythons on this machine that are new enough for TimeBack's SDK."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+OLDEST = (3, 12)
+NEWEST = (3, 14)
+WANTED = f"Python {'.'.join(map(str, OLDEST))} or newer"
+
+
+def unavailable(why: str) -> NoReturn:
+    """Nothing can be shown here; where everything must be shown, that is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def interpreters() -> Iterator[Path]:
+    """Where a Python that is new enough may be: this one, on PATH, of uv, of pyenv."""
+    yield Path(sys.executable)
+    names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+    yield from (Path(found) for name in names if (found := shutil.which(name)))
+    homes = {
+        "UV_PYTHON_INSTALL_DIR": (Path("~/.local/share/uv/python"), ""),
+        "PYENV_ROOT": (Path("~/.pyenv"), "versions/"),
+    }
+    for variable, (default, below) in homes.items():
+        home = Path(os.environ.get(variable) or default.expanduser())
+        for name in names:
+            yield from sorted(home.glob(f"{below}*/bin/{name}"))
+
+
+def runs(interpreter: Path) -> bool:
+    """Whether it starts (a shim may not), is new enough, and can make environments."""
+    code = f"import ensurepip, venv, sys; sys.exit(sys.version_info < {OLDEST})"
+    ran = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
+    return ran.returncode == 0

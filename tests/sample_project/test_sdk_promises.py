@@ -1,0 +1,129 @@
+"""What TimeBack's SDK promises about failure, shown by failing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import publisher
+import pytest
+from timeback_case import (
+    APIError,
+    AuthenticationError,
+    CaseClient,
+    ForbiddenError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    ValidationError,
+)
+
+LIST = {"method": "GET", "path": "*/CFDocuments"}
+TOKENS = {"method": "POST", "path": "/oauth2/token"}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_waits_as_long_as_it_is_told_and_tries_again(case_reset, status):
+    case_reset.fail(**LIST, status=status, retry_after=2, times=1)
+    begun = time.monotonic()
+    assert len(asyncio.run(publisher.documents())) == 1
+    assert time.monotonic() - begun >= 2
+    case_reset.expect(**LIST, status=status, count=1)
+    case_reset.expect(**LIST, status=200, count=1)
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimitError), (503, ServerError)])
+def test_gives_up_after_three_attempts(case_reset, status, error):
+    case_reset.fail(**LIST, status=status, retry_after=0)
+    with pytest.raises(error):
+        asyncio.run(publisher.documents())
+    case_reset.expect(**LIST, status=status, count=3)
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_does_not_try_again_what_is_broken(case_reset, status):
+    case_reset.fail(**LIST, status=status, times=1)
+    with pytest.raises(ServerError) as found:
+        asyncio.run(publisher.documents())
+    assert found.value.status_code == status
+    case_reset.expect(**LIST, count=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, APIError),
+        (401, AuthenticationError),
+        (403, ForbiddenError),
+        (404, NotFoundError),
+        (409, APIError),
+        (422, ValidationError),
+    ],
+)
+def test_has_a_class_for_each_error(case_reset, status, error):
+    case_reset.fail(**LIST, status=status, description="as asked for")
+    with pytest.raises(error) as found:
+        asyncio.run(publisher.documents())
+    assert type(found.value) is error
+    assert found.value.status_code == status
+    assert "as asked for" in str(found.value)
+    case_reset.expect(**LIST, count=1)
+
+
+def test_drops_a_token_that_is_refused(case_reset):
+    async def calls():
+        async with CaseClient() as client:
+            await client.documents.list()
+            case_reset.rotate_keys(revoke=True)
+            with pytest.raises(AuthenticationError):
+                await client.documents.list()
+            await client.documents.list()
+
+    asyncio.run(calls())
+    case_reset.expect(**TOKENS, status=200, count=2)
+    case_reset.expect(**LIST, status=401, count=1)
+    case_reset.expect(**LIST, status=200, count=2)
+
+
+def test_gets_a_new_token_a_minute_before_the_old_one_ends(case_reset):
+    async def calls():
+        async with CaseClient() as client:
+            await client.documents.list()
+            await client.documents.list()
+            case_reset.expect(**TOKENS, count=1)
+            await asyncio.sleep(1.5)
+            await client.documents.list()
+
+    case_reset.token_lifetime(61)
+    asyncio.run(calls())
+    case_reset.expect(**TOKENS, count=2)
+
+
+def test_stops_waiting(case_reset):
+    case_reset.fail(**LIST, delay=2)
+    begun = time.monotonic()
+    with pytest.raises(APIError, match="timeout") as found:
+        asyncio.run(publisher.documents(timeout=0.5))
+    assert time.monotonic() - begun < 2
+    assert found.value.status_code == 408
+
+
+def test_does_not_wait_longer_than_it_may(case_reset):
+    case_reset.fail(**LIST, status=503, retry_after=60)
+    with pytest.raises(APIError, match="timeout"):
+        asyncio.run(publisher.documents(timeout=2))
+    case_reset.expect(**LIST, count=1)
+
+
+def test_says_when_an_answer_is_no_json(case_reset):
+    case_reset.fail(**LIST, body="malformed")
+    with pytest.raises(APIError, match="Invalid JSON response"):
+        asyncio.run(publisher.documents())
+
+
+@pytest.mark.parametrize("fault", [{"reset": True}, {"body": "truncated"}])
+def test_lets_a_broken_connection_through(case_reset, fault):
+    case_reset.fail(**LIST, **fault)
+    with pytest.raises(Exception, match=r"reset by peer|without sending|disconnected|^$"):
+        asyncio.run(publisher.documents())
+    case_reset.expect(**LIST, count=1)

@@ -1,0 +1,204 @@
+"""The pytest plugin, in test runs of its own: what it starts, shares, tells and leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import factories
+import httpx
+import orjson
+import pytest
+from live import Live, serving
+
+TESTS = """
+import os
+import httpx
+import pytest
+
+DOCUMENTS = "/case/1.1/CFDocuments"
+
+def total(settings):
+    pair = (settings.client_id, settings.client_secret)
+    form = {"grant_type": "client_credentials"}
+    token = httpx.post(settings.token_url, data=form, auth=pair).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.get(settings.base_url + DOCUMENTS, headers=headers).json()["total"]
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+SEEDED = """
+def test_seeded(case_client_settings):
+    assert total(case_client_settings) == EXPECTED
+"""
+EACH_WORKER = """
+@pytest.mark.parametrize("number", range(4))
+def test_alone(case_reset, case_client_settings, case_server, number):
+    assert case_client_settings.environment.items() <= os.environ.items()
+    assert case_server.namespace == os.environ.get("PYTEST_XDIST_WORKER")
+    assert total(case_client_settings) == 1
+    case_reset.seed()
+    assert total(case_client_settings) == 0
+    case_reset.seed(sample=True)
+    case_reset.fail(status=503)
+    print(case_server.url)
+
+@pytest.mark.anyio
+async def test_async(case_target, case_client_settings):
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(case_client_settings.base_url + DOCUMENTS)
+    assert answer.status_code == 401
+    case_target.expect(method="GET", status=401, count=1)
+"""
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """This environment without what makes it part of the run that is going on."""
+    ours = ("CASE_", "PYTEST_", "TIMEBACK_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | variables
+
+
+def pytest_run(
+    folder: Path, code: str, *arguments: str, variables: Mapping[str, str] | None = None
+) -> str:
+    """What a run of these tests said, and its exit code in the last line."""
+    (folder / "test_it.py").write_text(TESTS + code)
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env=clean_environment(TMPDIR=temporary(folder), **(variables or {})),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return f"{ran.stdout}{ran.stderr}\nexit {ran.returncode}"
+
+
+def temporary(folder: Path) -> str:
+    """Where a run of tests keeps its server."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    return str(folder / "tmp")
+
+
+def servers(folder: Path) -> list[Path]:
+    return [*(folder / "tmp").glob("case-server-*")]
+
+
+def goes(folder: Path) -> bool:
+    """Whether the server of a run goes soon after it."""
+    for _ in range(300):
+        if not servers(folder):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_every_worker_has_the_server_to_itself(tmp_path: Path, workers: str) -> None:
+    told = pytest_run(tmp_path, EACH_WORKER, "-n", workers, "-rP")
+    assert "5 passed" in told, told
+    urls = {line for line in told.splitlines() if line.startswith("http://127.0.0.1:")}
+    assert len(urls) == 1, "all workers share one server"
+    assert goes(tmp_path)
+
+
+@pytest.mark.parametrize(("seed", "expected"), [("sample", 1), ("empty", 0), ("framework.json", 1)])
+def test_seed_of_the_option(tmp_path: Path, seed: str, expected: int) -> None:
+    (tmp_path / "framework.json").write_bytes(orjson.dumps(factories.package()))
+    code = SEEDED.replace("EXPECTED", str(expected))
+    assert "1 passed" in pytest_run(tmp_path, code, f"--case-seed={seed}")
+
+
+def test_seed_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text('{"CFDocument": {}}')
+    told = pytest_run(tmp_path, SEEDED, "--case-seed=bad.json")
+    assert "packages[0].CFDocument.title" in told
+    told = pytest_run(tmp_path, SEEDED, "--case-seed=missing.json")
+    assert "say sample, empty or the file of a CFPackage" in told
+    assert "exit 1" in told
+
+
+def test_another_server_is_used_as_it_is(tmp_path: Path) -> None:
+    settings = {"CASE_SERVER_CONTROL_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
+    with serving(tmp_path / "data", "--target", settings=settings) as server:
+        variables = {**settings, "CASE_SERVER_URL": f"{server.base_url}/"}
+        code = SEEDED.replace("EXPECTED", "0")
+        assert "1 passed" in pytest_run(tmp_path, code, variables=variables)
+        seeded = SEEDED.replace("EXPECTED", "1")
+        arguments = ("-n", "2", "--case-seed=sample")
+        assert "1 passed" in pytest_run(tmp_path, seeded, *arguments, variables=variables)
+        assert "1 passed" in pytest_run(tmp_path, code, variables=variables)
+        assert namespaces(server) == ["default"], "those of the workers are dropped"
+        without = {**variables, "CASE_SERVER_CONTROL_TOKEN": "x"}
+        assert "needs the control token" in pytest_run(tmp_path, code, variables=without)
+
+
+def namespaces(server: Live) -> list[str]:
+    headers = {"Authorization": "Bearer t"}
+    answer = httpx.get(f"{server.base_url}/_target/namespaces", headers=headers)
+    return [one["namespace"] for one in answer.json()]
+
+
+def test_another_server_that_is_no_target(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        variables = {"CASE_SERVER_URL": server.base_url}
+        told = pytest_run(tmp_path, SEEDED, variables=variables)
+    assert "is not in target mode: start it with case-server serve --target" in told
+    told = pytest_run(tmp_path, SEEDED, variables={"CASE_SERVER_URL": "http://127.0.0.1:9"})
+    assert "no server answers at http://127.0.0.1:9" in told
+
+
+def test_database_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    variables = {"CASE_SERVER_DATABASE_URL": "postgresql://a:b@127.0.0.1:9/c"}
+    told = pytest_run(tmp_path, SEEDED, variables=variables)
+    assert "no database answers at CASE_SERVER_DATABASE_URL" in told
+    assert goes(tmp_path)
+
+
+def test_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
+    told = pytest_run(tmp_path, "def test_nothing(): pass\n")
+    assert "1 passed" in told
+    assert not servers(tmp_path)
+
+
+def test_imports_nothing_of_the_server() -> None:
+    code = (
+        "import sys, case_server.testing.plugin, case_server.testing.process,"
+        " case_server.testing.target\n"
+        "print(*sys.modules, sep='\\n')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(ran.stdout.split())
+    ours = {name for name in modules if name.startswith("case_server.")}
+    assert all(name.startswith("case_server.testing") for name in ours)
+    assert not modules & {"fastapi", "sqlalchemy", "pydantic", "httpx", "asyncpg", "uvicorn"}
+
+
+def test_a_killed_run_leaves_nothing_running(tmp_path: Path) -> None:
+    code = "def test_waits(case_server):\n    import time\n    time.sleep(60)\n"
+    (tmp_path / "test_it.py").write_text(code)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=clean_environment(TMPDIR=temporary(tmp_path)),
+        stdout=subprocess.DEVNULL,
+    )
+    for _ in range(600):
+        if any((folder / "ready").exists() for folder in servers(tmp_path)):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("it never started")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert goes(tmp_path)
