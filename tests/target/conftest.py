@@ -1,0 +1,88 @@
+"""The application in target mode, over a database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+from anyio import to_thread
+from fastapi import FastAPI
+from sqlalchemy import make_url
+from targets import BASE, CONTROL_TOKEN, Suite, client_of
+
+from case_server.db import schema
+from case_server.db.database import dsn
+from case_server.main import create_app
+from case_server.settings import Settings
+
+
+@pytest.fixture(scope="session")
+async def target_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
+    """A database with a schema, to which nobody is connected."""
+    url = await empty_database("target")
+    await to_thread.run_sync(schema.migrate, url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def target_settings(target_url: str) -> Settings:
+    return Settings(
+        database_url=target_url, public_url=BASE, target=True, control_token=CONTROL_TOKEN
+    )
+
+
+@pytest.fixture(scope="session")
+async def target_app(target_settings: Settings) -> AsyncIterator[FastAPI]:
+    application = create_app(target_settings)
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+async def suite(target_app: FastAPI) -> AsyncIterator[Suite]:
+    """The server's own namespace, holding nothing."""
+    async with client_of(target_app) as http:
+        found = Suite(http)
+        await found.control("POST", "/reset")
+        await found.login()
+        await found.control("DELETE", "/requests", 204)
+        yield found
+        if found.reseeded:
+            await found.control("POST", "/seed", body={})
+
+
+@pytest.fixture
+async def other(target_app: FastAPI, suite: Suite) -> AsyncIterator[Suite]:
+    """A namespace beside it, by its path; dropped afterwards."""
+    async with client_of(target_app) as http:
+        found = Suite(http, "/ns/other")
+        await found.login()
+        yield found
+    await suite.control("DELETE", "/namespaces/other", 204)
+
+
+@pytest.fixture
+async def databases(postgres: str) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
+    """The names of all databases of the Postgres."""
+    connection = await asyncpg.connect(dsn(postgres))
+
+    async def names() -> set[str]:
+        rows = await connection.fetch("SELECT datname FROM pg_database")
+        return {row["datname"] for row in rows}
+
+    yield names
+    await connection.close()
+
+
+@pytest.fixture
+def copies(
+    target_url: str, databases: Callable[[], Awaitable[set[str]]]
+) -> Callable[[], Awaitable[set[str]]]:
+    """The names of the copies that this process's target has."""
+    prefix = f"{make_url(target_url).database}_target_"
+
+    async def names() -> set[str]:
+        return {name for name in await databases() if name.startswith(prefix)}
+
+    return names

@@ -1,0 +1,253 @@
+"""Reset, seed and snapshots: what a target holds, and how it goes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import factories
+import pytest
+from anyio import to_thread
+from conftest import new_database
+from fastapi import FastAPI
+from sqlalchemy import make_url
+from targets import DOCUMENTS, Suite, settled
+
+from case_server.db import schema
+from case_server.db.copies import Copies, refuse_unsuitable
+from case_server.db.database import dsn
+from case_server.errors import StartupError
+
+SAMPLE = {"documents": 1, "items": 26, "associations": 39}
+
+
+def large(entities: int) -> factories.Body:
+    items = [factories.packed_item() for _ in range(entities // 2)]
+    first = items[0]["identifier"]
+    links = [factories.association(item["identifier"], first) for item in items[1:]]
+    return factories.package(CFItems=items, CFAssociations=links)
+
+
+async def test_reset_goes_back_to_the_seed(suite: Suite) -> None:
+    seeded = await suite.control("POST", "/seed", body={"sample": True})
+    assert seeded["seeded"] == SAMPLE
+    await suite.put_document()
+    assert await suite.total() == 2
+    for _ in range(3):
+        await suite.control("POST", "/reset")
+        assert await suite.total() == 1
+        await suite.put_document()
+        assert await suite.total() == 2
+
+
+async def test_reset_takes_less_than_a_tenth_of_a_second(suite: Suite) -> None:
+    """With 1,000 entities, as a client sees it; a busy machine is given some attempts."""
+    await suite.control("POST", "/seed", body=large(1000))
+    durations = []
+    for _ in range(5):
+        await suite.put_document()
+        await asyncio.sleep(0.5)  # as long as a test takes: meanwhile the next copy is made
+        begun = time.perf_counter()
+        await suite.control("POST", "/reset")
+        durations.append(time.perf_counter() - begun)
+        assert await suite.total() == 1
+    assert min(durations) < 0.1, durations
+
+
+async def test_reset_forgets_what_was_asked_and_what_was_to_fail(suite: Suite) -> None:
+    await suite.control("PUT", "/faults", body=[{"status": 503, "path": "*"}])
+    await suite.control("PUT", "/lifetimes", body={"local-client": 5})
+    assert (await suite.call("GET", DOCUMENTS)).status_code == 503
+    await suite.control("POST", "/reset")
+    assert await suite.control("GET", "/requests") == []
+    assert await suite.control("GET", "/faults") == []
+    assert await suite.control("GET", "/lifetimes") == {}
+
+
+async def test_tokens_outlive_a_reset(suite: Suite) -> None:
+    await suite.put_document()
+    await suite.control("POST", "/reset")
+    assert await suite.total() == 0
+
+
+async def test_a_request_under_way_ends_on_the_data_it_began_with(suite: Suite) -> None:
+    await suite.put_document()
+    await suite.control("PUT", "/faults", body=[{"path": "*/CFDocuments", "slow_body": 1}])
+    begun = asyncio.create_task(suite.call("GET", DOCUMENTS))
+    await asyncio.sleep(0.3)
+    await suite.control("POST", "/reset")
+    assert (await begun).json()["total"] == 1
+    assert await suite.total() == 0
+
+
+async def test_many_at_once(suite: Suite) -> None:
+    """Resets between requests: each request sees the seed or what one of them wrote."""
+
+    async def work() -> None:
+        for _ in range(5):
+            body = factories.document()
+            answer = await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+            assert answer.status_code in {201, 503}, answer.text
+            await suite.control("POST", "/reset")
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    await suite.control("POST", "/reset")
+    assert await suite.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "documents"),
+    [
+        ({}, 0),
+        ({"sample": True}, 1),
+        ({"sample": True, "packages": [factories.package(), factories.package()]}, 3),
+        (factories.package(), 1),
+        ({"CFPackage": factories.package()}, 1),
+    ],
+)
+async def test_seed_is_what_it_holds(suite: Suite, body: factories.Body, documents: int) -> None:
+    await suite.put_document()
+    await suite.control("POST", "/seed", body=body)
+    assert await suite.total() == documents
+    await suite.put_document()
+    await suite.control("POST", "/reset")
+    assert await suite.total() == documents
+
+
+async def test_seed_that_is_not_valid_changes_nothing(suite: Suite) -> None:
+    await suite.control("POST", "/seed", body={"sample": True})
+    bad = factories.package()
+    bad["CFItems"][0]["fullStatement"] = 7
+    del bad["CFDocument"]["title"]
+    both = {"packages": [factories.package(), bad]}
+    refused = await suite.control("POST", "/seed", 422, both)
+    assert [one["path"] for one in refused["imsx_error_details"]] == [
+        "packages[1].CFDocument.title",
+        "packages[1].CFItems[0].fullStatement",
+    ]
+    assert await suite.total() == 1
+    unreadable: tuple[Any, ...] = ({"sampel": True}, [], {"packages": 3})
+    for body in unreadable:
+        await suite.control("POST", "/seed", 422, body)
+    assert await suite.total() == 1
+
+
+async def test_seed_with_repairs(suite: Suite) -> None:
+    body = factories.package()
+    body["CFItems"][0]["educationLevel"] = "06, 07"
+    await suite.control("POST", "/seed", 422, body)
+    await suite.control("POST", "/seed?repair=true", body=body)
+    assert await suite.total() == 1
+    await suite.control("POST", "/seed?repair=perhaps", 400, body)
+
+
+async def test_seed_that_contradicts_itself_leaves_no_database(
+    suite: Suite, target_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+) -> None:
+    await suite.control("POST", "/seed", body={})
+    before = await settled(target_app, copies)
+    item = factories.packed_item()
+    one, two = (factories.package(CFItems=[item], CFAssociations=[]) for _ in range(2))
+    await suite.control("POST", "/seed", 409, {"packages": [one, two]})
+    assert len(await settled(target_app, copies)) == len(before)
+    assert await suite.total() == 0
+
+
+async def test_snapshots(suite: Suite) -> None:
+    await suite.put_document()
+    await suite.control("POST", "/snapshots/one", 201)
+    await suite.put_document()
+    assert (await suite.control("POST", "/snapshots/two", 201))["snapshots"] == ["one", "two"]
+    await suite.control("POST", "/reset")
+    assert await suite.total() == 0
+    for name, documents in (("two", 2), ("one", 1), ("one", 1)):
+        await suite.control("POST", f"/snapshots/{name}/restore")
+        assert await suite.total() == documents
+        await suite.put_document()
+    await suite.control("POST", "/snapshots/one", 201)
+    await suite.control("POST", "/reset")
+    await suite.control("POST", "/snapshots/one/restore")
+    assert await suite.total() == 2
+    for name in ("one", "two"):
+        await suite.control("DELETE", f"/snapshots/{name}", 204)
+    assert await suite.control("GET", "/snapshots") == []
+    refused = await suite.control("POST", "/snapshots/one/restore", 404)
+    assert "'one'" in refused["imsx_description"]
+    await suite.control("POST", "/snapshots/One", 400)
+
+
+async def test_requests_wait_while_a_snapshot_is_taken(suite: Suite) -> None:
+    taking = asyncio.create_task(suite.control("POST", "/snapshots/busy", 201))
+    totals = await asyncio.gather(*(suite.total() for _ in range(20)))
+    await taking
+    assert set(totals) == {0}
+    await suite.control("DELETE", "/snapshots/busy", 204)
+
+
+async def test_the_database_of_the_settings_is_never_written(suite: Suite, target_url: str) -> None:
+    await suite.control("POST", "/seed", body={"sample": True})
+    await suite.put_document()
+    connection = await asyncpg.connect(dsn(target_url))
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM documents") == 0
+        assert await connection.fetchval("SELECT count(*) FROM signing_keys") == 0
+    finally:
+        await connection.close()
+
+
+async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
+    postgres: str, databases: Callable[[], Awaitable[set[str]]]
+) -> None:
+    url = await new_database(postgres, "case_test_copies")
+    beside = await new_database(postgres, "case_test_copies_target_production")
+    async with Copies.open(url) as copies:
+        name = await copies.copy(copies.main)
+        assert name in await databases()
+        assert make_url(copies.url(name)).database == name
+    assert name not in await databases()
+    killed = await new_database(postgres, "case_test_copies_target_0123456789ab")
+    async with Copies.open(url):
+        assert make_url(killed).database not in await databases()
+    assert make_url(beside).database in await databases()
+
+
+async def test_a_role_that_may_not_make_databases(postgres: str) -> None:
+    url = await new_database(postgres, "case_test_no_right")
+    await to_thread.run_sync(schema.migrate, url)
+    connection = await asyncpg.connect(dsn(postgres))
+    await connection.execute("DROP ROLE IF EXISTS case_test_poor")
+    await connection.execute("CREATE ROLE case_test_poor LOGIN PASSWORD 'poor'")
+    try:
+        poor = make_url(url).set(username="case_test_poor", password="poor")
+        address = poor.render_as_string(hide_password=False)
+        owner = 'ALTER DATABASE "case_test_no_right" OWNER TO "case_test_poor"'
+        with pytest.raises(
+            StartupError, match=f'run ALTER ROLE "case_test_poor" CREATEDB and {owner}'
+        ):
+            await refuse_unsuitable(address)
+        await connection.execute("ALTER ROLE case_test_poor CREATEDB")
+        with pytest.raises(StartupError, match=f"run {owner} as"):
+            await refuse_unsuitable(address)
+        await connection.execute(owner)
+        await refuse_unsuitable(address)
+        async with Copies.open(address) as copies:
+            await copies.copy(copies.main)
+    finally:
+        await connection.execute("DROP DATABASE case_test_no_right WITH (FORCE)")
+        await connection.execute("DROP ROLE case_test_poor")
+        await connection.close()
+
+
+async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("case_server.db.copies.SECONDS_TO_LEAVE", 1)
+    url = await new_database(postgres, "case_test_in_use")
+    connection = await asyncpg.connect(dsn(url))
+    try:
+        with pytest.raises(StartupError, match="others are connected"):
+            await refuse_unsuitable(url)
+    finally:
+        await connection.close()
+    await refuse_unsuitable(url)

@@ -1,0 +1,73 @@
+"""docs/testing.md and the code say the same."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from case_server.target import namespaces
+from case_server.target.control import control_routes
+from case_server.target.expecting import Expectation
+from case_server.target.faults import Fault
+from case_server.testing import target
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "testing.md").read_text()
+
+
+def section(title: str) -> str:
+    return re.split(r"^#+ ", DOCS.split(f" {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_every_route_is_there() -> None:
+    told = {
+        (method, path)
+        for methods, path in re.findall(r"^\| (.+?) ?(/_target\S*)` \|", DOCS, re.MULTILINE)
+        for method in re.findall(r"[A-Z]+", methods)
+    }
+    routes = {
+        (method, route.path)  # type: ignore[attr-defined]  # all of them are routes of paths
+        for route in control_routes().routes
+        for method in route.methods  # type: ignore[attr-defined]  # as above
+    }
+    assert told == routes
+
+
+def test_every_field_of_a_fault_is_there() -> None:
+    told = re.findall(r"^\| `(\w+)` \|", section("Faults"), re.MULTILINE)
+    assert told == list(Fault.model_fields)
+    assert list(target.Fault.__annotations__) == list(Fault.model_fields)
+
+
+def test_every_field_of_an_expectation_is_there() -> None:
+    told = set(re.findall(r"`(\w+)`", section("Expectations")))
+    assert told == set(Expectation.model_fields) == set(target.Expected.__annotations__)
+
+
+def test_every_method_of_the_fixture_is_there() -> None:
+    methods = {
+        name
+        for name, value in vars(target.Target).items()
+        if callable(value) and not name.startswith("_")
+    }
+    told = set(re.findall(r"`(\w+)\(", section("The plugin")))
+    assert told == methods - {"check", "seed_as_told", "drop_namespace"}
+
+
+def test_ten_lines_are_those_of_the_sample_project() -> None:
+    source = (ROOT / "tests" / "sample_project" / "test_publisher.py").read_text()
+    (shown,) = re.findall(
+        r"^```python\n(def test_survives.*?)^```$", DOCS, re.MULTILINE | re.DOTALL
+    )
+    (function,) = (
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name in shown
+    )
+    assert ast.get_source_segment(source, function) == shown.rstrip()
+    assert len(shown.splitlines()) <= 10
+
+
+def test_limits() -> None:
+    assert f"at most {namespaces.MOST}" in DOCS

@@ -1,0 +1,175 @@
+"""Faults: what goes wrong, when, and for whom."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import factories
+import pytest
+from targets import DOCUMENTS, Suite
+
+from case_server.api.profiles import Profile
+
+
+async def statuses(suite: Suite, number: int, path: str = DOCUMENTS) -> list[int]:
+    return [(await suite.call("GET", path)).status_code for _ in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("status", "minor"),
+    [
+        (400, "invaliddata"),
+        (401, "unauthorisedrequest"),
+        (403, "forbidden"),
+        (404, "unknownobject"),
+        (429, "server_busy"),
+        (500, "internal_server_error"),
+        (503, "server_busy"),
+    ],
+)
+async def test_status_with_the_body_of_the_platform(suite: Suite, status: int, minor: str) -> None:
+    await suite.control("PUT", "/faults", body=[{"status": status, "description": "as told"}])
+    answer = await suite.call("GET", DOCUMENTS, headers={"X-Request-ID": "mine"})
+    assert answer.status_code == status
+    body = answer.json()
+    assert body["imsx_description"] == "as told"
+    (field,) = body["imsx_codeMinor"]["imsx_codeMinorField"]
+    assert field["imsx_codeMinorFieldValue"] == minor
+    assert answer.headers.get("Retry-After") == ("1" if status in {429, 503} else None)
+    assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+    assert answer.headers["X-Request-ID"] == "mine"
+
+
+async def test_error_is_spelled_as_each_profile_does(suite: Suite, any_profile: Profile) -> None:
+    await suite.control("PUT", "/faults", body=[{"status": 503, "retry_after": 7}])
+    answer = await suite.call("GET", f"{any_profile.prefix}/CFDocuments")
+    assert answer.headers["Retry-After"] == "7"
+    assert set(any_profile.code_minor_names) <= answer.json().keys()
+    assert ("imsx_error_details" in answer.json()) == any_profile.details
+
+
+async def test_tokens_fail_in_the_words_of_oauth(suite: Suite) -> None:
+    rules = [{"path": "/oauth2/token", "client": "local-client", "status": 503}]
+    await suite.control("PUT", "/faults", body=rules)
+    form = {"grant_type": "client_credentials"}
+    own = await suite.call("POST", "/oauth2/token", data=form, auth=("local-client", "x"))
+    assert (own.status_code, own.json()["error"]) == (503, "temporarily_unavailable")
+    in_form = {**form, "client_id": "local-client", "client_secret": "x"}
+    assert (await suite.call("POST", "/oauth2/token", data=in_form)).status_code == 503
+    someone = await suite.call("POST", "/oauth2/token", data=form, auth=("somebody", "x"))
+    assert someone.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ({}, [503, 503, 503, 503]),
+        ({"times": 2}, [503, 503, 200, 200]),
+        ({"nth": 3}, [200, 200, 503, 200]),
+        ({"nth": [1, 4]}, [503, 200, 200, 503]),
+        ({"method": "put"}, [200, 200, 200, 200]),
+        ({"method": "get", "times": 1}, [503, 200, 200, 200]),
+        ({"path": "/case/1.1/*"}, [503, 503, 503, 503]),
+        ({"path": "/ims/*"}, [200, 200, 200, 200]),
+        ({"path_regex": "CFDoc.*s$", "times": 1}, [503, 200, 200, 200]),
+        ({"client": "local-client"}, [503, 503, 503, 503]),
+        ({"client": "somebody"}, [200, 200, 200, 200]),
+    ],
+)
+async def test_which_requests(suite: Suite, when: dict[str, Any], expected: list[int]) -> None:
+    await suite.control("PUT", "/faults", body=[{**when, "status": 503}])
+    assert await statuses(suite, 4) == expected
+    (rule,) = await suite.control("GET", "/faults")
+    assert rule["applied"] == expected.count(503)
+    assert rule.items() >= when.items()
+
+
+async def test_chance_is_the_same_with_the_same_seed(suite: Suite) -> None:
+    async def drawn(seed: int) -> list[int]:
+        rule = {"probability": 0.5, "seed": seed, "status": 500}
+        await suite.control("PUT", "/faults", body=[rule])
+        return await statuses(suite, 30)
+
+    first, second, other = await drawn(1), await drawn(1), await drawn(2)
+    assert first == second != other
+    assert 5 < first.count(500) < 25
+
+
+async def test_first_rule_that_hits_wins_and_all_count(suite: Suite) -> None:
+    await suite.control("PUT", "/faults", body=[{"status": 500, "nth": 2}])
+    added = await suite.control("POST", "/faults", body=[{"status": 503, "times": 2}])
+    assert [rule["status"] for rule in added] == [500, 503]
+    assert await statuses(suite, 4) == [503, 500, 503, 200]
+    told = await suite.control("GET", "/faults")
+    assert [(rule["matched"], rule["applied"]) for rule in told] == [(4, 1), (4, 2)]
+    await suite.control("DELETE", "/faults", 204)
+    assert await suite.control("GET", "/faults") == []
+
+
+@pytest.mark.parametrize("execute", [False, True])
+async def test_what_was_asked_is_done_only_where_told(suite: Suite, *, execute: bool) -> None:
+    rule = {"method": "PUT", "status": 503, "execute": execute}
+    await suite.control("PUT", "/faults", body=[rule])
+    body = factories.document()
+    answer = await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+    assert answer.status_code == 503
+    assert await suite.total() == int(execute)
+
+
+async def test_delay(suite: Suite) -> None:
+    await suite.control("PUT", "/faults", body=[{"delay": 0.3}])
+    begun = time.perf_counter()
+    assert await suite.total() == 0
+    assert time.perf_counter() - begun >= 0.3
+
+
+async def test_slow_body(suite: Suite) -> None:
+    await suite.control("PUT", "/faults", body=[{"slow_body": 0.5}])
+    begun = time.perf_counter()
+    assert await suite.total() == 0
+    assert time.perf_counter() - begun >= 0.5
+
+
+async def test_malformed_body(suite: Suite) -> None:
+    await suite.control("PUT", "/faults", body=[{"body": "malformed"}])
+    answer = await suite.call("GET", DOCUMENTS)
+    assert answer.status_code == 200
+    assert len(answer.content) == int(answer.headers["Content-Length"])
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
+        answer.json()
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({}, "say what happens"),
+        ({"status": 200}, "greater than or equal to 400"),
+        ({"status": 500, "reset": True}, "cannot be status and reset at once"),
+        ({"delay": 1, "retry_after": 3}, "need a status"),
+        ({"delay": 1, "execute": True}, "execute is for"),
+        ({"status": 500, "path_regex": "("}, "no regular expression"),
+        ({"status": 500, "probability": 2}, "less than or equal to 1"),
+        ({"status": 500, "pth": "*"}, "Extra inputs"),
+    ],
+)
+async def test_rule_that_makes_no_sense(suite: Suite, rule: dict[str, Any], told: str) -> None:
+    refused = await suite.control("PUT", "/faults", 422, [{"status": 500}, rule])
+    (problem,) = refused["imsx_error_details"]
+    assert problem["path"].startswith("[1]")
+    assert told in problem["message"]
+    assert await suite.control("GET", "/faults") == []
+
+
+async def test_rules_that_are_no_json(suite: Suite) -> None:
+    headers = {"Authorization": "Bearer a control token"}
+    answer = await suite.http.put("/_target/faults", content=b"[{", headers=headers)
+    assert answer.status_code == 400
+    assert "not JSON" in answer.json()["imsx_description"]
+
+
+async def test_probes_never_fail(suite: Suite) -> None:
+    await suite.control("PUT", "/faults", body=[{"status": 503}])
+    assert await statuses(suite, 1, "/health") == [200]
+    assert await statuses(suite, 1, "/ready") == [200]
+    assert await suite.control("GET", "/requests") == []

@@ -1,0 +1,199 @@
+"""The journal: what clients sent, what of it is never kept, and what they should have sent."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import factories
+import pytest
+from targets import CONTROL_TOKEN, DOCUMENTS, Suite
+
+from case_server.target import journal
+from case_server.target.journal import Journal, Wanted
+
+
+async def test_tells_what_was_sent(suite: Suite) -> None:
+    body = factories.document()
+    path = f"{DOCUMENTS}/{body['identifier']}"
+    headers = {"X-Request-ID": "r-1"}
+    answer = await suite.call("PUT", path, json=body, headers=headers)
+    await suite.call("GET", f"{DOCUMENTS}?limit=3", headers={"X-Request-ID": "r-2"})
+    put, get = await suite.control("GET", "/requests?body=true")
+    assert (put["method"], put["path"], put["status"]) == ("PUT", path, 201)
+    assert (put["client"], put["request_id"], put["query"]) == ("local-client", "r-1", "")
+    assert put["request_bytes"] == len(answer.request.content)
+    assert put["body"].encode() == answer.request.content
+    assert put["body_is_whole"] is True
+    assert put["milliseconds"] > 0
+    assert put["fault"] is None
+    assert (get["query"], get["request_id"], get["body"]) == ("limit=3", "r-2", "")
+    assert get["response_bytes"] > 0
+    assert get["number"] == put["number"] + 1
+    assert put["time"] <= get["time"]
+    without = await suite.control("GET", "/requests")
+    assert "body" not in without[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("", [0, 1, 2, 3]),
+        ("method=put", [0]),
+        (f"path={quote('/ims/*')}", [2]),
+        ("status=401", [3]),
+        ("status=200&path=*CFDocuments", [1, 2]),
+        ("client=local-client", [0, 1, 2]),
+        ("client=nobody", []),
+        ("since=2001-01-01T00:00:00Z", [0, 1, 2, 3]),
+        ("since=2201-01-01", []),
+    ],
+)
+async def test_filters(suite: Suite, query: str, numbers: list[int]) -> None:
+    await suite.put_document()
+    await suite.total()
+    await suite.call("GET", "/ims/case/v1p1/CFDocuments")
+    await suite.call("GET", DOCUMENTS, headers={"Authorization": ""})
+    everything = await suite.control("GET", "/requests")
+    found = await suite.control("GET", f"/requests?{query}")
+    assert found == [everything[number] for number in numbers]
+
+
+async def test_since_an_entry(suite: Suite) -> None:
+    await suite.total()
+    (first,) = await suite.control("GET", "/requests")
+    await suite.total()
+    found = await suite.control("GET", f"/requests?since={first['time']}")
+    assert len(found) == 2
+    await suite.control("DELETE", "/requests", 204)
+    assert await suite.control("GET", "/requests") == []
+
+
+@pytest.mark.parametrize("query", ["status=abc", "since=soon", "colour=red"])
+async def test_cannot_be_asked(suite: Suite, query: str) -> None:
+    refused = await suite.control("GET", f"/requests?{query}", 400)
+    assert query.partition("=")[0] in refused["imsx_description"]
+
+
+@pytest.mark.parametrize("path", ["/oauth2/token", "/oauth/token", "/no/token/route"])
+@pytest.mark.parametrize("kind", ["form", "json", "basic", "query"])
+async def test_never_keeps_a_secret(suite: Suite, path: str, kind: str) -> None:
+    secret = "s3cret-of-the-client"
+    fields = {"grant_type": "client_credentials", "client_id": "c", "client_secret": secret}
+    ways: dict[str, dict[str, Any]] = {
+        "form": {"data": fields},
+        "json": {"json": fields},
+        "basic": {"data": {"grant_type": "client_credentials"}, "auth": ("c", secret)},
+        "query": {"params": {"client_secret": secret, "access_token": secret, "a": "b"}},
+    }
+    await suite.call("POST", path, **ways[kind])
+    (entry,) = await suite.control("GET", "/requests?body=true")
+    assert secret not in str(entry)
+    bearer = suite.http.headers["Authorization"].removeprefix("Bearer ")
+    assert bearer not in str(entry)
+    if kind in {"form", "json"}:
+        assert "client_credentials" in entry["body"]
+    if kind == "query":
+        assert "a=b" in entry["query"]
+    if path.startswith("/oauth") and kind != "query":
+        assert entry["client"] == "c"
+
+
+async def test_control_is_not_part_of_it(suite: Suite) -> None:
+    await suite.control("GET", "/requests")
+    assert await suite.control("GET", "/requests") == []
+
+
+async def test_what_a_fault_answered(suite: Suite) -> None:
+    rule = {"path": "*", "times": 1, "status": 503, "retry_after": 2}
+    await suite.control("PUT", "/faults", body=[rule])
+    body = factories.document()
+    path = f"{DOCUMENTS}/{body['identifier']}"
+    await suite.call("PUT", path, json=body)
+    (entry,) = await suite.control("GET", "/requests?body=true")
+    assert entry["status"] == 503
+    assert entry["fault"] == {"status": 503, "retry_after": 2}
+    assert body["identifier"] in entry["body"]
+
+
+async def test_body_of_a_refused_request_is_kept(suite: Suite) -> None:
+    body = factories.document()
+    path = f"{DOCUMENTS}/{body['identifier']}"
+    await suite.call("PUT", path, json=body, headers={"Authorization": ""})
+    (entry,) = await suite.control("GET", "/requests?body=true")
+    assert entry["status"] == 401
+    assert body["identifier"] in entry["body"]
+
+
+async def test_of_a_large_body_the_start(suite: Suite) -> None:
+    body = factories.package(CFItems=[factories.packed_item() for _ in range(500)])
+    body["CFAssociations"] = []
+    answer = await suite.call("POST", "/case/1.1/CFPackages", json=body)
+    assert answer.status_code == 201
+    (entry,) = await suite.control("GET", "/requests?body=true")
+    assert entry["request_bytes"] == len(answer.request.content) > journal.LONGEST_BODY
+    assert len(entry["body"]) == journal.LONGEST_BODY
+    assert entry["body_is_whole"] is False
+
+
+def test_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "ALL_BODIES", 1000)
+    kept = Journal()
+    for number in range(journal.MOST + 5):
+        entry = kept.begin("PUT", f"/{number}", "", None, "")
+        kept.keep_body(entry, b"x" * 300, "")
+    entries = kept.find(Wanted())
+    assert len(entries) == len(kept) == journal.MOST
+    assert entries[0].path == "/5"
+    assert [entry.body for entry in entries[-4:]] == [None, b"x" * 300, b"x" * 300, b"x" * 300]
+
+
+EXPECTED = [
+    ({"method": "PUT", "path": "*/CFDocuments/*"}, ""),
+    ({"method": "PUT", "path": "*/CFDocuments/*", "status": 201, "count": 2}, ""),
+    ({"at_least": 3}, ""),
+    ({"method": "PUT", "at_most": 2}, ""),
+    ({"method": "DELETE", "count": 0}, ""),
+    ({"client": "local-client", "count": 3}, ""),
+    ({"body": {"title": "first", "CFPackageURI": {"title": "a title"}}, "count": 1}, ""),
+    ({"method": "PUT", "count": 1}, "expected exactly 1 PUT on any path; there were 2"),
+    ({"method": "DELETE"}, "expected at least 1 DELETE on any path; there were 0"),
+    ({"at_least": 4}, "expected at least 4 any method on any path; there were 3"),
+    ({"method": "PUT", "at_most": 1}, "expected at most 1 PUT on any path; there were 2"),
+    ({"status": 500}, "answered 500; there were 0"),
+    ({"body": {"title": "third"}}, "with {'title': 'third'} in its body; there were 0"),
+    ({"path": "/nowhere"}, "no request at all on /nowhere"),
+]
+
+
+@pytest.mark.parametrize(("expected", "told"), EXPECTED)
+async def test_expectations(suite: Suite, expected: dict[str, Any], told: str) -> None:
+    for title in ("first", "second"):
+        body = factories.document(title=title)
+        await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+    await suite.total()
+    wanted = [{"method": "GET"}, expected]
+    answer = await suite.control("POST", "/requests/expect", 417 if told else 200, wanted)
+    assert answer["met"] is not bool(told)
+    assert len(answer["differences"]) == bool(told)
+    assert told in "".join(answer["differences"])
+
+
+async def test_expectation_lists_what_came_nearest(suite: Suite) -> None:
+    body = await suite.put_document()
+    expected = [{"method": "DELETE", "path": "*/CFDocuments/*"}]
+    answer = await suite.control("POST", "/requests/expect", 417, expected)
+    assert f"PUT {DOCUMENTS}/{body['identifier']} was answered 201" in answer["differences"][0]
+
+
+async def test_expectation_that_makes_no_sense(suite: Suite) -> None:
+    wanted = [{"count": 1, "at_least": 1}, {"count": -1}, {"colour": "red"}]
+    refused = await suite.control("POST", "/requests/expect", 422, wanted)
+    assert len(refused["imsx_error_details"]) == 3
+
+
+async def test_control_token_is_never_kept(suite: Suite) -> None:
+    await suite.call("GET", DOCUMENTS, headers={"Authorization": f"Bearer {CONTROL_TOKEN}"})
+    (entry,) = await suite.control("GET", "/requests?body=true")
+    assert CONTROL_TOKEN not in str(entry)
+    assert entry["client"] is None
