@@ -227,7 +227,9 @@ async def begin_anew(connection: AnyConnection) -> None:
     Whoever kept an answer of the former history is told that all packages changed now.
     """
     table = tables.changes
-    past = update(table).values(transaction_id=literal_column("1")).where(table.c.transaction_id > 1)
+    past = (
+        update(table).values(transaction_id=literal_column("1")).where(table.c.transaction_id > 1)
+    )
     renamed = update(tables.feed_history).values(identifier=cast(func.gen_random_uuid(), Text))
     marked = insert(tables.revision_marks).values(scope=literal(tables.SHARED, Text))
     async with connection.transaction():

@@ -46,10 +46,9 @@ class Namespace:
         stand_in: StandIn,
         copies: Copies,
         current: Copy,
-        seed: str,
     ) -> None:
-        self.name, self.services, self.seed = name, services, seed
-        self.current = current
+        self.name, self.services = name, services
+        self.current, self.seed = current, current.template
         self._stand_in = stand_in
         self.snapshots: dict[str, str] = {}
         self.journal, self.faults = Journal(), Faults()
@@ -158,9 +157,7 @@ class Namespace:
         async with self._changing:
             copy = self.current
             copy.written = True
-            await keys.add_newest_key(
-                copy.database, new.kid, new.private_pem, drop_older=revoke
-            )
+            await keys.add_newest_key(copy.database, new.kid, new.private_pem, drop_older=revoke)
             copy.keys = await signing_keys(copy.database)
             issuer.use(copy.keys)
             self.services.verifier.forget()

@@ -99,7 +99,7 @@ class Namespaces:
         copy = await Copy.make(self._copies, settings, seed)
         stand_in = StandIn(copy.database)
         services = await stack.enter_async_context(self._furnish(settings, stand_in))
-        made = Namespace(name, services, stand_in, self._copies, copy, seed)
+        made = Namespace(name, services, stand_in, self._copies, copy)
         self._known[name], self._stacks[name] = made, stack
         return made
 
