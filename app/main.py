@@ -39,6 +39,7 @@ from .settings import Settings
 from .target.control import control_routes
 from .target.edge import TargetEdge
 from .target.namespaces import Namespaces
+from .target.page import page_routes
 from .web import routes as web
 from .web.swagger import swagger_routes
 
@@ -93,6 +94,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         web.install(app)
     if settings.target:
         app.include_router(control_routes())
+        if settings.web:
+            app.include_router(page_routes())
     _wrap(app, settings)
     errors.install(app)
     docs.describe(app, PLATFORM)

@@ -32,6 +32,7 @@ NAMESPACE = "case_server.namespace"
 """Where a request carries its namespace."""
 
 CONTROL = "/_target"
+PAGE = "/target"
 PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
 HEADER = "x-case-namespace"
 
@@ -60,7 +61,7 @@ class TargetEdge:
         except CaseServerError as error:
             await refusal(scope["path"], error)(scope, receive, send)
             return
-        if is_control or scope["path"] in PROBES:
+        if is_control or _is_unseen(scope["path"]):
             scope[SERVICES] = namespace.services
             await self.app(scope, receive, send)
         else:
@@ -103,6 +104,11 @@ class TargetEdge:
                 await fail(fault, answered, scope, recorder.receive, recorder.send)
         finally:
             recorder.tell()
+
+
+def _is_unseen(path: str) -> bool:
+    """Whether a request is of whoever watches the server: neither kept nor failed."""
+    return path in {*PROBES, PAGE} or path.startswith("/static/")
 
 
 def _name(scope: Scope, headers: Headers) -> str:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -132,6 +133,10 @@ class Journal:
     def find(self, wanted: Wanted) -> list[Entry]:
         """The requests that are meant, the oldest first."""
         return [entry for entry in self._entries if wanted.fits(entry)]
+
+    def newest(self, most: int) -> list[Entry]:
+        """The newest requests, the newest first."""
+        return list(islice(reversed(self._entries), most))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
+from ..api.deps import services
 from ..errors import BadRequest, CaseServerError
 from . import access, text
 
@@ -91,6 +92,7 @@ async def page(
         base="fragment.html" if is_fragment(request) else "layout.html",
         signed_in=caller is not None and not access.is_open(request),
         may_write=access.may_write(caller),
+        target=services(request).settings.target,
         csrf=access.csrf_token(request),
         here=request.url.path,
         **values,

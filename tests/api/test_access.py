@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 
 from case_server.api.profiles import PROFILES
+from case_server.main import create_app
+from case_server.settings import Settings
 
 READ, WRITE, DELETE = "readonly", "createput", "delete"
 
@@ -91,6 +93,32 @@ PAGES = {
 }
 """What has a session instead; who may look at it is shown in tests/web/test_access.py."""
 
+TARGET = {
+    *(
+        ("GET", path)
+        for path in ("", "/snapshots", "/namespaces", "/faults", "/requests", "/lifetimes")
+    ),
+    *(
+        ("POST", path)
+        for path in (
+            "/reset",
+            "/seed",
+            "/snapshots/x",
+            "/snapshots/x/restore",
+            "/faults",
+            "/requests/expect",
+            "/tokens",
+            "/keys/rotate",
+        )
+    ),
+    *(("PUT", path) for path in ("/faults", "/lifetimes")),
+    *(
+        ("DELETE", path)
+        for path in ("/snapshots/x", "/namespaces/x", "/faults", "/requests", "/lifetimes")
+    ),
+}
+"""What a target has beside all that, under ``/_target``; it asks for the control token."""
+
 Token = Callable[..., Awaitable[str]]
 
 WRITERS = [profile for profile in PROFILES if profile.writes]
@@ -154,6 +182,14 @@ async def test_every_route_of_the_application_is_in_a_table(app: FastAPI) -> Non
         assert ours == told if profile.writes else ours <= told
         closed -= ours
     assert not closed
+
+
+def test_a_target_has_these_routes_beside_them(app: FastAPI, settings: Settings) -> None:
+    control = {(method, f"/_target{path}") for method, path in TARGET}
+    for web, page in ((True, {("GET", "/target")}), (False, set())):
+        target = settings.model_copy(update={"target": True, "web": web})
+        found = set(offered(create_app(target).routes))
+        assert found - set(offered(app.routes)) == control | page
 
 
 async def test_every_route_of_the_application_with_every_scope(

@@ -18,6 +18,7 @@ CONTROL = (
     ("GET", "/_target/requests"),
     ("GET", "/_target/namespaces"),
     ("GET", f"/ns/one{DOCUMENTS}"),
+    ("GET", "/target"),
 )
 
 

@@ -1,0 +1,72 @@
+"""The page of a target: what clients sent lately, and the faults in force."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from ..errors import NotFound
+from ..web import access
+from ..web.pages import Page, page
+from .edge import PAGE
+from .faults import WHEN, Rule
+from .journal import Entry
+from .namespaces import DEFAULT, Namespaces
+
+SHOWN = 200
+"""How many requests are shown, the newest first."""
+
+
+def page_routes() -> APIRouter:
+    """The page, to be mounted only in target mode, and where pages are wanted."""
+    router = APIRouter(route_class=Page, dependencies=[Depends(access.reader)])
+    router.add_api_route(PAGE, read_target, include_in_schema=False)
+    return router
+
+
+async def read_target(request: Request, namespace: str = DEFAULT) -> Response:
+    """The faults and the newest requests of one namespace; looking makes no new one."""
+    namespaces: Namespaces = request.app.state.namespaces
+    known = {one.name: one for one in namespaces.all()}
+    if namespace not in known:
+        raise NotFound("namespace", namespace, f"there are {', '.join(known)}")
+    shown = known[namespace]
+    return await page(
+        request,
+        "target.html",
+        title="Target",
+        namespace=namespace,
+        namespaces=list(known),
+        faults=[_rule(rule) for rule in shown.faults.rules],
+        entries=[_entry(entry) for entry in shown.journal.newest(SHOWN)],
+        total=len(shown.journal),
+    )
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    when = rule.fault.model_dump(exclude_defaults=True, include=WHEN)
+    return {
+        "when": _words(when) or "every request",
+        "what": _words(rule.fault.effect()),
+        "matched": rule.matched,
+        "applied": rule.applied,
+    }
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    started = datetime.fromtimestamp(entry.started, UTC)
+    return {
+        "time": f"{started:%H:%M:%S}.{started.microsecond // 1000:03}",
+        "asked": f"{entry.method} {entry.path}" + (f"?{entry.query}" if entry.query else ""),
+        "status": entry.status or "none",
+        "client": entry.client or "",
+        "milliseconds": "" if entry.milliseconds is None else f"{entry.milliseconds:.1f}",
+        "fault": _words(entry.fault or {}),
+    }
+
+
+def _words(told: dict[str, Any]) -> str:
+    """What a rule says, in a line."""
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
