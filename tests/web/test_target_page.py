@@ -1,0 +1,107 @@
+"""The page of a target in a real browser: it keeps itself as things are, and can be told not to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from live import Live, serving
+from playwright.sync_api import Browser, expect
+
+from case_server.db import schema
+
+from .browsing import opened, started
+
+DOCUMENTS = "/case/1.1/CFDocuments"
+FAULT = {"path": "*/CFItems", "status": 503}
+
+
+@pytest.fixture(scope="module")
+def database(empty_database: Any) -> str:
+    """Made before the browser, which has an event loop of its own."""
+    url: str = anyio.run(empty_database, "browser_target")
+    schema.migrate(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def target(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    directory = tmp_path_factory.mktemp("target") / "data"
+    settings = {"CASE_SERVER_DATABASE_URL": database}
+    with serving(directory, "--target", "--no-access-log", settings=settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(database: str) -> Iterator[Browser]:
+    with started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def client(target: Live) -> Iterator[httpx.Client]:
+    """A client of the target, which has nothing behind it."""
+    with target.client() as client:
+        client.delete("/_target/requests").raise_for_status()
+        client.delete("/_target/faults").raise_for_status()
+        yield client
+
+
+def test_it_shows_what_happens_until_told_to_pause(
+    chromium: Browser, target: Live, client: httpx.Client
+) -> None:
+    with opened(chromium, target.base_url) as page:
+        page.goto("/")
+        page.get_by_role("navigation").get_by_role("link", name="Target").click()
+        live = page.locator("#live")
+        expect(live).to_contain_text("every request is answered as it should be")
+        client.get(DOCUMENTS)
+        client.put("/_target/faults", json=[FAULT]).raise_for_status()
+        expect(live).to_contain_text(f"GET {DOCUMENTS}")
+        expect(live.get_by_role("region", name="Faults in force")).to_contain_text("status 503")
+        button = page.get_by_role("button", name="Pause")
+        button.click()
+        client.get(f"{DOCUMENTS}?limit=7")
+        page.wait_for_timeout(2500)
+        expect(live).not_to_contain_text("limit=7")
+        page.get_by_role("button", name="Go on").click()
+        expect(live).to_contain_text("limit=7")
+
+
+def test_focus_stays_where_it_is(chromium: Browser, target: Live, client: httpx.Client) -> None:
+    client.get(DOCUMENTS)
+    with opened(chromium, target.base_url) as page:
+        page.goto("/target")
+        requests = page.get_by_role("region", name="Requests")
+        requests.focus()
+        client.get(f"{DOCUMENTS}?limit=8")
+        expect(requests).to_contain_text("limit=8")
+        expect(requests).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(
+    chromium: Browser, target: Live, client: httpx.Client, scheme: str
+) -> None:
+    client.get(DOCUMENTS)
+    client.put("/_target/faults", json=[FAULT]).raise_for_status()
+    size = {"width": 390, "height": 844}
+    with opened(chromium, target.base_url, color_scheme=scheme, viewport=size) as page:
+        page.goto("/target")
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_it_can_be_read_without_scripts(
+    chromium: Browser, target: Live, client: httpx.Client
+) -> None:
+    client.get(DOCUMENTS)
+    with opened(chromium, target.base_url, java_script_enabled=False) as page:
+        page.goto("/target")
+        expect(page.locator("#live")).to_contain_text(f"GET {DOCUMENTS}")
+        expect(page.get_by_role("button", name="Pause")).to_be_hidden()
