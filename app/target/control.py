@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from ..api.answers import answer
 from ..case.package import Package, read_package
+from ..case.parts import read_large_package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..errors import BadRequest, InvalidData, Problem
 from ..repair.reader import read_repaired
@@ -98,7 +99,7 @@ def _packages(wanted: Seed, *, repairing: bool) -> Iterator[Package]:
     """The packages of a seed, read as an upload is; problems say in which one they are."""
 
     def read(raw: bytes) -> Package:
-        return read_repaired(raw)[0] if repairing else read_package(raw)
+        return read_repaired(raw)[0] if repairing else read_large_package(raw)
 
     if wanted.sample:
         yield read_package(sample())

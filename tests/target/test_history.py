@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import factories
 import pytest
-from conftest import Execute
+from anyio import to_thread
 from targets import Suite
 
 from case_server.api.profiles import PROFILES
-from case_server.db import copies, keys
+from case_server.db import copies, schema, tables
 from case_server.db.database import Database
+from case_server.settings import Settings
 
 PACKAGES = "/case/1.1/CFPackages"
 FEEDS = [f"{profile.prefix}/changes" for profile in PROFILES if profile.writes]
@@ -131,15 +133,27 @@ async def test_namespaces_do_not_share_what_they_remember(suite: Suite, other: S
 
 
 async def test_emptying_leaves_who_may_come_in(
-    clean: None, database: Database, execute: Execute
+    empty_database: Callable[[str], Awaitable[str]], settings: Settings
 ) -> None:
     """Clients, their secrets and the keys are no frameworks."""
-    key = await keys.stored_keys(database)
-    (history,) = await execute("SELECT identifier FROM feed_history")
-    await execute("INSERT INTO clients (identifier, scopes) VALUES ('kept', '{}')")
-    await execute("INSERT INTO revision_marks (scope) VALUES ('/')")
-    await copies.empty(database)
-    assert await keys.stored_keys(database) == key
-    assert await execute("SELECT identifier FROM feed_history") == [history]
-    assert len(await execute("SELECT FROM clients")) == 1
-    assert not await execute("SELECT FROM revision_marks")
+    url = await empty_database("emptied")
+    await to_thread.run_sync(schema.migrate, url)
+    kept = {"clients": 1, "client_secrets": 1, "signing_keys": 1, "feed_history": 1}
+    async with Database.open(url, settings) as database, database.connection() as connection:
+        for statement in FILL:
+            await connection.execute(statement)
+        await copies.empty(database)
+        counts = {
+            name: await connection.fetchval(f"SELECT count(*) FROM {name}")
+            for name in tables.metadata.tables
+        }
+    assert {name: count for name, count in counts.items() if count} == kept
+
+
+FILL = (
+    "INSERT INTO clients (identifier, scopes) VALUES ('kept', '{}')",
+    "INSERT INTO client_secrets (hash, client_identifier) VALUES ('hash', 'kept')",
+    "INSERT INTO signing_keys (kid, private_pem) VALUES ('kept', 'pem')",
+    "INSERT INTO revision_marks (scope) VALUES ('/')",
+    "INSERT INTO changes (kind, identifier, operation) VALUES ('CFItem', 'one', 'c')",
+)
