@@ -94,7 +94,8 @@ class TargetEdge:
                 await self.app(scope, receive, send)
 
         if scope["path"] in TOKEN_PATHS:
-            entry.client = await _client_of_grant(scope, await recorder.read_ahead())
+            told = {**scope, SERVICES: namespace.services}
+            entry.client = await _client_of_grant(told, await recorder.read_ahead())
         fault = namespace.faults.choose(entry)
         try:
             if fault is None:
