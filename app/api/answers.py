@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from ..db import store
+from ..db import reading
 from ..errors import BadRequest, NotFound
 from .deps import services
 from .profiles import Profile
@@ -24,7 +24,7 @@ def renderer(request: Request, profile: Profile) -> Renderer:
     return Renderer(
         profile,
         held.settings.base_url,
-        nodes=partial(store.nodes, held.database),
+        nodes=partial(reading.nodes, held.database),
         extensions=request.query_params.get("extensions", "").lower() == "true",
     )
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..db import store
+from ..db import reading, store
 from . import docs
 from .answers import JSON, answer, renderer
 from .deps import Deleter, Reader, services
@@ -21,7 +21,7 @@ def association_routes(profile: Profile) -> APIRouter:
     async def read_item_associations(
         identifier: Identifier, request: Request, _: Reader
     ) -> Response:
-        item, associations = await store.item_with_associations(
+        item, associations = await reading.item_with_associations(
             services(request).database, identifier
         )
         render = renderer(request, profile)

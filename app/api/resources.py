@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import AfterValidator
 
 from ..case.resources import ITEMS, RESOURCES, Resource
-from ..db import listing, store
+from ..db import listing, reading
 from ..query import page, params
 from . import docs, examples
 from .answers import JSON, answer, renderer, storable
@@ -84,7 +84,7 @@ def _add_single(router: APIRouter, resource: Resource, profile: Profile) -> None
         fields = None
         if request.scope["query_string"]:
             fields = params.read_selection(request.query_params.multi_items(), resource.schema)
-        found = await store.get(services(request).database, resource, identifier)
+        found = await reading.get(services(request).database, resource, identifier)
         render = renderer(request, profile)
         if fields is None and not profile.wraps:
             return Response(await render.json(resource, found), media_type=JSON)
@@ -99,7 +99,7 @@ def _add_single(router: APIRouter, resource: Resource, profile: Profile) -> None
 def _add_set(router: APIRouter, resource: Resource, profile: Profile) -> None:
     async def read_set(identifier: Identifier, request: Request, _: Reader) -> Response:
         fields = params.read_selection(request.query_params.multi_items(), resource.schema)
-        found = await store.get(services(request).database, resource, identifier)
+        found = await reading.get(services(request).database, resource, identifier)
         render = renderer(request, profile)
         entities = await render.entities(resource, found)
         return answer({resource.plural: [page.select(entity, fields) for entity in entities]})

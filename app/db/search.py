@@ -1,6 +1,6 @@
 """Items by their words: code, statement and keywords, through the full-text index of Postgres.
 
-The words of an item are those that ``tables.SEARCHED`` computes: without stems, so that every
+The words of an item are those that ``columns.SEARCHED`` computes: without stems, so that every
 language is searched alike.
 """
 

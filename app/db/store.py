@@ -1,4 +1,4 @@
-"""One entity at a time: get, put, delete.
+"""One entity at a time: put and delete.
 
 A put is one statement: it checks what it refers to, writes, links, and records the change, or
 writes nothing and says why. It replaces the whole entity and revives a deleted one.
@@ -34,36 +34,12 @@ from ..errors import Conflict, InvalidData, NotFound, Problem
 from . import parts, recording, tables
 from .database import Database
 from .statement import Statement
-from .visible import associations_of_item, known_nodes, live, one
+from .visible import live
 
 if TYPE_CHECKING:
     import asyncpg
 
     from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
-
-
-async def get(database: Database, resource: Resource, identifier: str) -> list[str]:
-    """The body of an entity, or of a set: the one asked for, then its children.
-
-    Raises ``NotFound`` when no live entity has this identifier.
-    """
-    found = await database.rows(one(resource), identifier=identifier)
-    if not found:
-        raise NotFound(resource.name, identifier)
-    return [record["body"] for record in found]
-
-
-async def item_with_associations(database: Database, identifier: str) -> tuple[str, list[str]]:
-    """The body of an item, and those of all associations it is an end of. Raises ``NotFound``."""
-    (item,) = await get(database, ITEMS, identifier)
-    found = await database.rows(associations_of_item(), identifier=identifier)
-    return item, [record["body"] for record in found]
-
-
-async def nodes(database: Database, identifiers: set[str]) -> dict[str, str]:
-    """Which of these are stored here, and among what: {identifier: "CFItems"}."""
-    found = await database.rows(known_nodes(), identifiers=list(identifiers))
-    return {record["identifier"]: record["plural"] for record in found}
 
 
 async def put_document(database: Database, document: CFDocument, under: str = "") -> None:

@@ -13,132 +13,44 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Computed,
     ForeignKey,
     Identity,
     Index,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, TSVECTOR
-from sqlalchemy.sql.schema import SchemaItem
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..case.resources import DEFINITIONS
+from .columns import (
+    Moment,
+    definition_table,
+    deletable,
+    entity_table,
+    from_body,
+    hierarchy_code,
+    in_document,
+    link_table,
+    metadata,
+    ordinal,
+    searched,
+)
 from .listed import LISTED_ITEMS
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+__all__ = ["Moment", "metadata"]  # of columns, for who knows the tables
 
-Moment = TIMESTAMP(timezone=True)
+concepts = definition_table("concepts", hierarchy_code())
+subjects = definition_table("subjects", hierarchy_code())
+licenses = definition_table("licenses")
+item_types = definition_table("item_types", hierarchy_code())
+association_groupings = definition_table("association_groupings")
 
-AFTER_UPLOADS = 1_000_000_000_000
-"""Uploads number their rows from 0; what is put one at a time comes after them."""
-
-
-def _from_body(
-    name: str, *path: str, references: str | None = None, primary: bool = False
-) -> Column[str]:
-    """A column that Postgres computes from the body."""
-    steps = "".join(f" -> '{step}'" for step in path[:-1]) + f" ->> '{path[-1]}'"
-    keys = [ForeignKey(f"{references}.identifier")] if references else []
-    return Column(name, Text, Computed(f"body{steps}", persisted=True), *keys, primary_key=primary)
-
-
-SEARCHED = """
-to_tsvector(
-    'simple'::regconfig,
-    left(
-        translate(coalesce(body ->> 'humanCodingScheme', ''), './:_-', '     ')
-        || ' ' || replace(body ->> 'fullStatement', '/', ' ')
-        || ' ' || coalesce(body ->> 'conceptKeywords', ''),
-        100000
-    )
-) || array_to_tsvector(ARRAY['=' || lower(left(coalesce(body ->> 'humanCodingScheme', ''), 200))])
-"""
-"""The words of an item, to be searched: its code in parts, its statement, its keywords; and after
-an equals sign its code as a whole. Cut where a tsvector could become too large to store."""
-
-
-def _searched() -> tuple[SchemaItem, ...]:
-    """The words of an item, and the index that finds them."""
-    return (
-        Column("search", TSVECTOR, Computed(SEARCHED, persisted=True)),
-        Index("ix_items_search", "search", postgresql_using="gin"),
-    )
-
-
-def _ordinal() -> Column[int]:
-    """The order in which the parts of a framework are answered."""
-    return Column("ordinal", BigInteger, Identity(start=AFTER_UPLOADS), nullable=False)
-
-
-def _entity_table(name: str, *more: SchemaItem) -> Table:
-    """What every addressable entity has."""
-    return Table(
-        name,
-        metadata,
-        _from_body("identifier", "identifier", primary=True),
-        _ordinal(),
-        Column("body", JSON, nullable=False),
-        Column("last_change_date_time", Moment, nullable=False),
-        *more,
-    )
-
-
-def _deletable(name: str) -> tuple[SchemaItem, ...]:
-    """Soft deletion. Associations are hidden while a node is deleted: the index finds those few."""
-    deleted = text("deleted_at IS NOT NULL")
-    return (
-        Column("deleted_at", Moment),
-        Index(f"ix_{name}_deleted", "identifier", postgresql_where=deleted),
-    )
-
-
-def _link_table(
-    name: str, owner: tuple[str, str], target: tuple[str, str], *, owner_key: str = "identifier"
-) -> Table:
-    """Pairs of identifiers, owner first: each side is (what it is called, its table)."""
-    sides = ((owner, owner_key), (target, "identifier"))
-    keys = [
-        Column(f"{noun}_identifier", Text, ForeignKey(f"{table}.{key}"), primary_key=True)
-        for (noun, table), key in sides
-    ]
-    return Table(name, metadata, *keys)
-
-
-def _in_document(*, nullable: bool = False) -> Column[str]:
-    return Column(
-        "document_identifier", Text, ForeignKey("documents.identifier"), nullable=nullable
-    )
-
-
-def _definition_table(name: str, *more: SchemaItem) -> Table:
-    return _entity_table(name, *more, *_deletable(name))
-
-
-def _hierarchy_code() -> Column[str]:
-    return _from_body("hierarchy_code", "hierarchyCode")
-
-
-concepts = _definition_table("concepts", _hierarchy_code())
-subjects = _definition_table("subjects", _hierarchy_code())
-licenses = _definition_table("licenses")
-item_types = _definition_table("item_types", _hierarchy_code())
-association_groupings = _definition_table("association_groupings")
-
-documents = _entity_table(
+documents = entity_table(
     "documents",
-    _from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *_deletable("documents"),
+    from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *deletable("documents"),
 )
 
 packages = Table(
@@ -151,24 +63,24 @@ packages = Table(
 )
 """A package is born with its document; its identifier is that of the CFPackageURI."""
 
-items = _entity_table(
+items = entity_table(
     "items",
-    _in_document(),
-    _from_body("item_type_identifier", "CFItemTypeURI", "identifier", references="item_types"),
-    _from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *_deletable("items"),
+    in_document(),
+    from_body("item_type_identifier", "CFItemTypeURI", "identifier", references="item_types"),
+    from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *deletable("items"),
     *LISTED_ITEMS,
     Index("ix_items_document", "document_identifier", "ordinal"),
-    *_searched(),
+    *searched(),
 )
 
-associations = _entity_table(
+associations = entity_table(
     "associations",
-    _in_document(nullable=True),
-    _from_body("association_type", "associationType"),
-    _from_body("origin_identifier", "originNodeURI", "identifier"),
-    _from_body("destination_identifier", "destinationNodeURI", "identifier"),
-    _from_body(
+    in_document(nullable=True),
+    from_body("association_type", "associationType"),
+    from_body("origin_identifier", "originNodeURI", "identifier"),
+    from_body("destination_identifier", "destinationNodeURI", "identifier"),
+    from_body(
         "grouping_identifier",
         "CFAssociationGroupingURI",
         "identifier",
@@ -188,18 +100,18 @@ associations = _entity_table(
 )
 """A node may lie in another server, so nodes are names, not foreign keys."""
 
-rubrics = _entity_table(
+rubrics = entity_table(
     "rubrics",
-    _in_document(),
-    *_deletable("rubrics"),
+    in_document(),
+    *deletable("rubrics"),
     Index("ix_rubrics_document", "document_identifier", "ordinal"),
 )
 
 rubric_criteria = Table(
     "rubric_criteria",
     metadata,
-    _from_body("identifier", "identifier", primary=True),
-    _ordinal(),
+    from_body("identifier", "identifier", primary=True),
+    ordinal(),
     Column("body", JSON, nullable=False),
     Column("rubric_identifier", Text, ForeignKey("rubrics.identifier"), nullable=False, index=True),
 )
@@ -207,8 +119,8 @@ rubric_criteria = Table(
 rubric_criterion_levels = Table(
     "rubric_criterion_levels",
     metadata,
-    _from_body("identifier", "identifier", primary=True),
-    _ordinal(),
+    from_body("identifier", "identifier", primary=True),
+    ordinal(),
     Column("body", JSON, nullable=False),
     Column(
         "criterion_identifier",
@@ -219,14 +131,14 @@ rubric_criterion_levels = Table(
     ),
 )
 
-document_subjects = _link_table(
+document_subjects = link_table(
     "document_subjects", ("document", "documents"), ("subject", "subjects")
 )
-item_subjects = _link_table("item_subjects", ("item", "items"), ("subject", "subjects"))
-item_concepts = _link_table("item_concepts", ("item", "items"), ("concept", "concepts"))
+item_subjects = link_table("item_subjects", ("item", "items"), ("subject", "subjects"))
+item_concepts = link_table("item_concepts", ("item", "items"), ("concept", "concepts"))
 
 package_definitions = {
-    resource.name: _link_table(
+    resource.name: link_table(
         f"package_{resource.table}",
         ("document", "packages"),
         ("definition", resource.table),

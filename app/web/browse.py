@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..api.deps import services
 from ..case.resources import DOCUMENTS, ITEMS
-from ..db import overview, search, store, tree
+from ..db import overview, reading, search, tree
 from ..errors import NotFound
 from . import access, lines, relations, samples
 from .pages import Page, is_fragment, page
@@ -94,7 +94,7 @@ async def read_item(request: Request, document: str, item: str) -> Response:
     """A framework, open at one of its items."""
     database = services(request).database
     body = await _body(request, document)
-    raw, associations = await store.item_with_associations(database, item)
+    raw, associations = await reading.item_with_associations(database, item)
     said = read_body(raw)
     if said["CFDocumentURI"]["identifier"] != document:
         raise NotFound("CFItem in this framework", item)
@@ -148,5 +148,5 @@ async def read_item_json(request: Request, document: str, item: str, profile: st
 
 async def _body(request: Request, document: str) -> Body:
     """A live document. Raises ``NotFound``."""
-    (body,) = await store.get(services(request).database, DOCUMENTS, document)
+    (body,) = await reading.get(services(request).database, DOCUMENTS, document)
     return read_body(body)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..api.deps import services
 from ..case.resources import DOCUMENTS
-from ..db import crosswalk, overview, store
+from ..db import crosswalk, overview, reading
 from ..errors import BadRequest
 from . import access
 from .pages import Page, page
@@ -132,6 +132,6 @@ async def _titles(request: Request, left: str, right: str) -> tuple[str, str]:
         raise BadRequest("choose two different frameworks")
     found = []
     for identifier in (left, right):
-        (body,) = await store.get(services(request).database, DOCUMENTS, identifier)
+        (body,) = await reading.get(services(request).database, DOCUMENTS, identifier)
         found.append(read_body(body)["title"])
     return found[0], found[1]

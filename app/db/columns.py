@@ -1,0 +1,121 @@
+"""What tables are made of: the metadata they share, and the columns that many of them have."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP, TSVECTOR
+from sqlalchemy.sql.schema import SchemaItem
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Moment = TIMESTAMP(timezone=True)
+
+AFTER_UPLOADS = 1_000_000_000_000
+"""Uploads number their rows from 0; what is put one at a time comes after them."""
+
+
+def from_body(
+    name: str, *path: str, references: str | None = None, primary: bool = False
+) -> Column[str]:
+    """A column that Postgres computes from the body."""
+    steps = "".join(f" -> '{step}'" for step in path[:-1]) + f" ->> '{path[-1]}'"
+    keys = [ForeignKey(f"{references}.identifier")] if references else []
+    return Column(name, Text, Computed(f"body{steps}", persisted=True), *keys, primary_key=primary)
+
+
+SEARCHED = """
+to_tsvector(
+    'simple'::regconfig,
+    left(
+        translate(coalesce(body ->> 'humanCodingScheme', ''), './:_-', '     ')
+        || ' ' || replace(body ->> 'fullStatement', '/', ' ')
+        || ' ' || coalesce(body ->> 'conceptKeywords', ''),
+        100000
+    )
+) || array_to_tsvector(ARRAY['=' || lower(left(coalesce(body ->> 'humanCodingScheme', ''), 200))])
+"""
+"""The words of an item, to be searched: its code in parts, its statement, its keywords; and after
+an equals sign its code as a whole. Cut where a tsvector could become too large to store."""
+
+
+def searched() -> tuple[SchemaItem, ...]:
+    """The words of an item, and the index that finds them."""
+    return (
+        Column("search", TSVECTOR, Computed(SEARCHED, persisted=True)),
+        Index("ix_items_search", "search", postgresql_using="gin"),
+    )
+
+
+def ordinal() -> Column[int]:
+    """The order in which the parts of a framework are answered."""
+    return Column("ordinal", BigInteger, Identity(start=AFTER_UPLOADS), nullable=False)
+
+
+def entity_table(name: str, *more: SchemaItem) -> Table:
+    """What every addressable entity has."""
+    return Table(
+        name,
+        metadata,
+        from_body("identifier", "identifier", primary=True),
+        ordinal(),
+        Column("body", JSON, nullable=False),
+        Column("last_change_date_time", Moment, nullable=False),
+        *more,
+    )
+
+
+def deletable(name: str) -> tuple[SchemaItem, ...]:
+    """Soft deletion. Associations are hidden while a node is deleted: the index finds those few."""
+    deleted = text("deleted_at IS NOT NULL")
+    return (
+        Column("deleted_at", Moment),
+        Index(f"ix_{name}_deleted", "identifier", postgresql_where=deleted),
+    )
+
+
+def link_table(
+    name: str, owner: tuple[str, str], target: tuple[str, str], *, owner_key: str = "identifier"
+) -> Table:
+    """Pairs of identifiers, owner first: each side is (what it is called, its table)."""
+    sides = ((owner, owner_key), (target, "identifier"))
+    keys = [
+        Column(f"{noun}_identifier", Text, ForeignKey(f"{table}.{key}"), primary_key=True)
+        for (noun, table), key in sides
+    ]
+    return Table(name, metadata, *keys)
+
+
+def in_document(*, nullable: bool = False) -> Column[str]:
+    """The document that an entity belongs to."""
+    return Column(
+        "document_identifier", Text, ForeignKey("documents.identifier"), nullable=nullable
+    )
+
+
+def definition_table(name: str, *more: SchemaItem) -> Table:
+    """What all definitions have."""
+    return entity_table(name, *more, *deletable(name))
+
+
+def hierarchy_code() -> Column[str]:
+    """The code by which a definition of a set finds its children."""
+    return from_body("hierarchy_code", "hierarchyCode")
