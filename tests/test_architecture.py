@@ -28,6 +28,7 @@ LAYERS = (
     {"main"},
     {"serving"},
     {"fetching", "progress"},
+    {"conform"},
     {"sources"},
     {"loading", "exporting", "mirroring"},
     {"cli"},

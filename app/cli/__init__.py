@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from . import access, checking, frameworks, keeping, mirrors, removal, running
+from . import access, checking, conforming, frameworks, keeping, mirrors, removal, running
 from .common import Group
 
 
@@ -35,6 +35,7 @@ for command in (
     removal.undelete,
     removal.purge,
     checking.check_packages,
+    conforming.conform,
     mirrors.sync,
     frameworks.template,
     running.token,

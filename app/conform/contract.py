@@ -1,0 +1,123 @@
+"""What the documents say of each base path, as data: names, shapes, limits, codes.
+
+Only what the vendor's guide, its OpenAPI document and SDK, or the standard say stands here; what
+this project decided where they are silent is in the checks that are marked as its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import StartupError
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What clients of one profile may rely on."""
+
+    name: str
+    path: str
+    """Where this project serves it."""
+    default_limit: int
+    largest_limit: int | None
+    id_key: str = "identifier"
+    """The name of an identifier in answers."""
+    wraps: bool = False
+    """A single object stands under its class name."""
+    closed: bool = False
+    """No field beyond the standard's, and no null."""
+    version: str = "1.1"
+    minor_key: str = "imsx_codeMinor"
+    minors: dict[str, str] = field(default_factory=dict)
+    """Minor codes by what went wrong."""
+    total_key: str | None = None
+    """Where the body of a list says how many there are."""
+    optional_lists: bool = False
+    """Filters, sorting and selection may be left out by a conformant server."""
+
+
+PLATFORM = Contract("platform", "/case/1.1", default_limit=10, largest_limit=100, total_key="total")
+SDK = Contract(
+    "sdk",
+    "/ims/case/v1p1",
+    default_limit=100,
+    largest_limit=3000,
+    id_key="sourcedId",
+    wraps=True,
+    minor_key="imsx_CodeMinor",
+    minors={"unknown": "unknownobject", "unauthorised": "unauthorisedrequest"},
+)
+STANDARD = Contract(
+    "standard",
+    "/1edtech/ims/case/v1p1",
+    default_limit=100,
+    largest_limit=None,
+    closed=True,
+    minors={
+        "unknown": "unknownobject",
+        "unauthorised": "unauthorised_request",
+        "malformed": "invalid_uuid",
+    },
+    optional_lists=True,
+)
+STANDARD_1_0 = Contract(
+    "standard-1.0",
+    "/1edtech/ims/case/v1p0",
+    default_limit=100,
+    largest_limit=None,
+    closed=True,
+    version="1.0",
+    minors={
+        "unknown": "unknownobject",
+        "unauthorised": "unauthorisedrequest",
+        "malformed": "invaliduuid",
+    },
+    optional_lists=True,
+)
+
+CONTRACTS = {one.name: one for one in (PLATFORM, SDK, STANDARD, STANDARD_1_0)}
+
+ENDINGS = (
+    ("/1edtech/ims/case/v1p1", STANDARD),
+    ("/ims/case/v1p1", SDK),
+    ("/ims/case/v1p0", STANDARD_1_0),
+    ("/case/1.1", PLATFORM),
+)
+"""How the end of a URL tells the profile; the longer ending first."""
+
+
+def located(url: str, profile: str | None) -> tuple[str, Contract]:
+    """The base URL of a server and the contract it is held to.
+
+    A URL without a path gets the path that this project serves the profile at; the platform's
+    when none is named. Raises ``StartupError`` when the end of the path tells no profile and none
+    is named, or the URL is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise StartupError(
+            f"{url!r} is not the base URL of a CASE server, as http://127.0.0.1:8000/case/1.1 is"
+        )
+    base = url.rstrip("/")
+    named = CONTRACTS.get(profile or "")
+    if not parts.path.strip("/"):
+        found = named or PLATFORM
+        return base + found.path, found
+    told = named or next((one for end, one in ENDINGS if base.endswith(end)), None)
+    if told is None:
+        raise StartupError(
+            f"{url} does not end in a base path that is known "
+            f"({', '.join(end for end, _ in ENDINGS)}): say with --profile what it is to be"
+        )
+    return base, told
+
+
+def identifier_of(node: Json) -> str:
+    """The identifier of an entity or link under either of its names; empty when it has none."""
+    if not isinstance(node, dict):
+        return ""
+    return str(node.get("identifier") or node.get("sourcedId") or "")
