@@ -13,6 +13,7 @@ PLURALS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
 MAJORS = {"success", "processing", "failure", "unsupported"}
 SEVERITIES = {"status", "warning", "error"}
 CLOSED = {"imsx_codeMajor", "imsx_severity", "imsx_description", "imsx_codeMinor"}
+NOBODYS = "not.a.token"
 REQUEST_ID = "case-server-conform"
 
 
@@ -43,8 +44,8 @@ def minor_of_unknown(target: Target) -> str:
 
 
 def minor_of_unauthorised(target: Target) -> str:
-    """The minor code of a 401 is that of the profile: unauthorised_request or without the line."""
-    answer = target.send("GET", "/CFDocuments", token="not.a.token")
+    """The minor code of a 401 says unauthorised_request, in the spelling of the profile."""
+    answer = target.send("GET", "/CFDocuments", token=NOBODYS)
     if answer.is_success:
         raise Skip("the server reads without a token")
     wanted = target.contract.minors.get("unauthorised", "unauthorisedrequest")

@@ -115,7 +115,7 @@ def _filled(begins: str, text: str, width: int | None) -> list[str]:
 
 def _remarks(report: Report) -> Iterator[str]:
     if not report.written:
-        yield "Nothing was written; --write also tries what writes."
+        yield "Nothing was written; where a profile writes, --write tries that, too."
     elif report.kept:
         yield "The server has no way to delete these, which the run wrote:"
         yield from (f"  {one}" for one in report.kept)

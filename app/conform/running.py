@@ -9,7 +9,7 @@ import httpx
 
 from ..errors import StartupError
 from .check import EXTENSIONS, GROUPS, Check, Outcome, Result, tried
-from .contract import Contract
+from .contract import PLATFORM, Contract
 from .samples import Samples
 from .table import CHECKS
 from .target import Access, Differs, Target, asked, seen
@@ -74,7 +74,8 @@ def run(
     finally:
         progress("")
         target.close()
-    return Report(base_url, contract.name, results, kept, own, choice.write)
+    written = any(check.writes for check, _ in chosen)
+    return Report(base_url, contract.name, results, kept, own, written)
 
 
 def plan(contract: Contract, choice: Choice, *, extensions: bool) -> list[tuple[Check, str]]:
@@ -96,9 +97,9 @@ def reach(target: Target) -> None:
     """That a server answers, and lets this client in; else ``StartupError`` says what to do."""
     try:
         token = target.token
-    except Differs as told:
+    except Differs as reason:
         raise StartupError(
-            f"no token: {told}; look at --token-url, --client-id, --client-secret and --scope"
+            f"no token: {reason}; look at --token-url, --client-id, --client-secret and --scope"
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StartupError(
@@ -122,9 +123,12 @@ def reach(target: Target) -> None:
 
 
 def is_one_of_this_project(target: Target) -> bool:
-    """Whether the feed of changes is there, which no other server has."""
+    """Whether the platform's profile has the feed of changes, which no other server has."""
+    root = target.base_url.removesuffix(target.contract.path)
+    if root == target.base_url:
+        return False
     try:
-        answer = target.get("/changes", limit=1)
+        answer = target.get_url(f"{root}{PLATFORM.path}/changes?limit=1")
         body = answer.json() if answer.is_success else None
     except (httpx.HTTPError, ValueError):
         return False

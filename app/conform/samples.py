@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from .contract import identifier_of
 from .target import Body, Differs, Skip, Target, json_of, path_of
+from .workshop import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LISTED = 100
 LOOKED_AT = 5
 """How many documents are looked into for one that has items."""
 
@@ -22,11 +24,13 @@ class Samples:
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self._found: list[tuple[Body, Body]] = []
 
     @cached_property
     def documents(self) -> list[Body]:
-        """The first page of documents; at least one."""
-        found = [one for one in self.target.page("CFDocuments").entities if identifier_of(one)]
+        """The documents of one page; at least one. What earlier runs left is passed over."""
+        page = self.target.page("CFDocuments", limit=LISTED).entities
+        found = [one for one in page if identifier_of(one) and one.get("creator") != PREFIX]
         if not found:
             raise Skip(EMPTY)
         return found
@@ -34,14 +38,21 @@ class Samples:
     @cached_property
     def document(self) -> Body:
         """The document whose package has items, else the first."""
-        return self._whole[0] if self._whole else self.documents[0]
+        return next((document for document, _ in self._whole()), self.documents[0])
 
     @property
     def package(self) -> Body:
         """The package of ``document``, out of its wrapper."""
-        if not self._whole:
+        return next(self.packages())
+
+    def packages(self) -> Iterator[Body]:
+        """Packages with items; at least one."""
+        none = True
+        for _, package in self._whole():
+            none = False
+            yield package
+        if none:
             raise Skip(f"none of the first {LOOKED_AT} documents has a package with items")
-        return self._whole[1]
 
     @property
     def item(self) -> Body:
@@ -63,9 +74,12 @@ class Samples:
         raise Skip("no association of the package begins at one of its items")
 
     def definition(self, plural: str) -> Body:
-        """A definition or rubric of the package."""
-        holder = self.package if plural == "CFRubrics" else self.package.get("CFDefinitions") or {}
-        return self._first(holder, plural)
+        """A definition or rubric of one of the packages."""
+        for package in self.packages():
+            holder = package if plural == "CFRubrics" else package.get("CFDefinitions") or {}
+            if holder.get(plural):
+                return self._first(holder, plural)
+        raise Skip(f"the packages that were looked at have no {plural}")
 
     def package_path(self, document: Body) -> str:
         """Where the package of a document is: named by its own identifier on the platform."""
@@ -73,9 +87,16 @@ class Samples:
         own = named if self.target.contract.name == "platform" else ""
         return path_of("CFPackages", own or identifier_of(document))
 
+    def _whole(self) -> Iterator[tuple[Body, Body]]:
+        """Documents with their packages; each is asked for when it is first needed, once."""
+        yield from self._found
+        for one in self._more:
+            self._found.append(one)
+            yield one
+
     @cached_property
-    def _whole(self) -> tuple[Body, Body] | None:
-        return next(self._with_items(), None)
+    def _more(self) -> Iterator[tuple[Body, Body]]:
+        return self._with_items()
 
     def _with_items(self) -> Iterator[tuple[Body, Body]]:
         for document in self.documents[:LOOKED_AT]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -23,6 +23,8 @@ Body = dict[str, Any]
 
 TIMEOUT = 60
 """Seconds that the target may stay silent."""
+OWN = ""
+"""In place of a token: that of the target."""
 TRIES = 3
 LONGEST_WAIT = 30
 QUOTED = 160
@@ -106,23 +108,35 @@ class Target:
         path: str,
         body: Any = None,
         *,
-        token: str | None = "",
+        token: str | None = OWN,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, Any] | None = None,
     ) -> httpx.Response:
         """What the target answers; with its own token unless another, or None, is given."""
+        return self._sent(method, f"{self.base_url}{path}", body, token, headers)
+
+    def get_url(self, url: str) -> httpx.Response:
+        """What the target's host answers elsewhere."""
+        return self._sent("GET", url, None, OWN, None)
+
+    def _sent(
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        token: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> httpx.Response:
         sent = {"Accept": "application/json", **(headers or {})}
-        bearer = self.token if token == "" else token
+        bearer = self.token if token == OWN else token
         if bearer:
             sent["Authorization"] = f"Bearer {bearer}"
-        given: dict[str, Any] = {"params": params} if params else {}
-        if body is not None:
-            given["json"] = body
-        return self._patiently(method, f"{self.base_url}{path}", headers=sent, **given)
+        given = {} if body is None else {"json": body}
+        return self._patiently(method, url, headers=sent, **given)
 
     def get(self, path: str, **params: Any) -> httpx.Response:
         """What the target answers to a GET."""
-        return self.send("GET", path, params=params)
+        asked = f"{path}?{urlencode(params)}" if params else path
+        return self.send("GET", asked)
 
     def page(self, plural: str, **params: Any) -> Page:
         """A page of a list; ``Differs`` when it is none."""

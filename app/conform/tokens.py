@@ -61,7 +61,7 @@ def challenge(target: Target) -> str:
         raise Skip("the server reads without a token")
     said = answer.headers.get("WWW-Authenticate", "")
     expect(said.lower().startswith("bearer"), f"WWW-Authenticate is {said!r}")
-    return said
+    return str(said)
 
 
 def reading_needs_its_scope(target: Target) -> str:
