@@ -10,8 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,7 @@ class Job:
     """A folder with somebody's tests, and a shell that has what a job would have installed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.steps = folder, list[int]()
         (folder / "test_theirs.py").write_text(THEIR_TESTS)
         (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -s\n")
         with socket.socket() as free:
@@ -81,25 +83,44 @@ class Job:
         self.environment |= {name: self.here(value) for name, value in variables.items()}
 
     def run(self, script: str, shell: str = "bash") -> str:
-        ran = subprocess.run(
+        step = subprocess.Popen(
             [shell, "-e", "-c", self.here(script)],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
-            check=False,
+            start_new_session=True,
         )
+        self.steps.append(step.pid)
+        said, _ = step.communicate(timeout=120)
         logged = self.folder / "case-server.log"
         log = logged.read_text() if logged.exists() else ""
-        assert ran.returncode == 0, f"{script}\n{ran.stdout}\n{log}"
-        return ran.stdout
+        assert step.returncode == 0, f"{script}\n{said}\n{log}"
+        return said
+
+    def end(self) -> None:
+        """End what steps left running, as the end of a job does."""
+        for step in self.steps:
+            with suppress(ProcessLookupError):
+                os.killpg(step, signal.SIGTERM)
+
+    def expect_gone(self) -> None:
+        """That the server that was started stops."""
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.1)
+        raise AssertionError("the server is still there")
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return Job(tmp_path)
+def job(tmp_path: Path) -> Iterator[Job]:
+    started = Job(tmp_path)
+    yield started
+    started.end()
 
 
 @pytest.fixture
@@ -112,25 +133,12 @@ async def _made(empty_database: Callable[[str], Awaitable[str]]) -> str:
     return await empty_database("ci")
 
 
-def stop_server(job: Job) -> None:
-    """End the server that a step left running; by its own process, found by its folder."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-            folder = (entry / "cwd").resolve()
-        except OSError:
-            continue
-        if folder == job.folder and b"serve" in command:
-            os.kill(int(entry.name), signal.SIGTERM)
-
-
 def test_pip_in_any_ci(job: Job) -> None:
     (script,) = SHELL
     told = job.run(script)
     assert "1 passed" in told
     assert "found " in told
-    with pytest.raises(AssertionError), socket.create_connection(("127.0.0.1", job.port)):
-        raise AssertionError
+    job.expect_gone()
 
 
 def test_steps_of_github_actions(job: Job, database: str) -> None:
@@ -140,7 +148,8 @@ def test_steps_of_github_actions(job: Job, database: str) -> None:
     try:
         said = [job.run(step["run"]) for step in told["steps"] if "run" in step]
     finally:
-        stop_server(job)
+        job.end()
+    job.expect_gone()
     assert "1 passed" in said[2]
     assert "is ready at" in said[3]
 

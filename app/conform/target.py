@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ Body = dict[str, Any]
 
 TIMEOUT = 60
 """Seconds that the target may stay silent."""
+TOKEN = re.compile(r'("access_token"\s*:\s*")[^"]*')
+"""What of an answer is never told."""
 OWN = ""
 """In place of a token: that of the target."""
 TRIES = 3
@@ -215,7 +218,7 @@ def asked(answer: httpx.Response) -> str:
 
 def seen(answer: httpx.Response) -> str:
     """The status and the beginning of an answer, on one line."""
-    text = shortened(" ".join(answer.text.split()))
+    text = shortened(TOKEN.sub(r"\1…", " ".join(answer.text.split())))
     return f"answered {answer.status_code}{f': {text}' if text else ''}"
 
 
