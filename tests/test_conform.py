@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from click.testing import CliRunner
 from factories import package
-from live import Live, run, serving
+from live import Live, environment, run, serving
 from tampering import Passing, Spoil, as_it_is, tampering
 
 from case_server.api.profiles import PROFILES
+from case_server.cli import main
 from case_server.conform.contract import CONTRACTS, located
 from case_server.conform.table import CHECKS
 from case_server.errors import StartupError
@@ -53,9 +56,15 @@ def conform(tmp_path: Path) -> Conform:
     """Runs the command where there is no database, and nowhere to put one."""
     nowhere = tmp_path / "a file"
     nowhere.touch()
+    kept = environment(nowhere / "data")
 
-    def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return run("conform", *arguments, data_dir=nowhere / "data", **options)
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        # In this process, as each would take a second to start.
+        unset: dict[str, str | None] = {name: None for name in os.environ if name not in kept}
+        ran = CliRunner().invoke(
+            main, ["conform", *arguments], prog_name="case-server", env={**unset, **kept}
+        )
+        return subprocess.CompletedProcess(arguments, ran.exit_code, ran.stdout, ran.stderr)
 
     return call
 
