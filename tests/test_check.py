@@ -166,7 +166,8 @@ def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]
 def test_urls_with_a_token(checked: Check, write: Callable[..., str], tmp_path: Path) -> None:
     body = clean()
     with serving(tmp_path / "data") as live:
-        posted = live.client().post("/case/1.1/CFPackages", json=body)
+        with live.client() as client:
+            posted = client.post("/case/1.1/CFPackages", json=body)
         assert posted.status_code == 201, posted.text
         url = f"{live.base_url}/1edtech/ims/case/v1p1/CFPackages/{body['CFDocument']['identifier']}"
         ran = checked(url, "--token", live.token(), "--fail-on", "note")

@@ -33,7 +33,8 @@ def main() -> None:
         with serving(data, "--no-access-log") as live, started() as browser:
             loaded = run("import", "--sample", data_dir=data)
             assert loaded.returncode == 0, loaded.stderr
-            item = deepest(live.client())
+            with live.client() as client:
+                item = deepest(client)
             path = f"/documents/{SAMPLE_DOCUMENT_ID}/items/{item['identifier']}"
             looks: list[tuple[str, str, dict[str, Any]]] = [
                 ("item", path, {"viewport": WIDE}),
