@@ -239,8 +239,11 @@ def test_what_is_spoilt_is_seen(
     with tampering(server.base_url, answer, request_) as broken:
         url = f"{broken}{BASES[profile]}"
         ran = conform(url, *CLIENT, "--write", "--no-extensions", "--format", "json")
-    found = report(ran)
-    assert outcomes(found, "fail") == failing
+    failed = outcomes(report(ran), "fail")
+    if request_ is unlimited:
+        # Fails, too, once the documents that other tests leave are more than a page.
+        failed.discard("list-each-once")
+    assert failed == failing
     assert ran.returncode == 1
 
 
