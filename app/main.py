@@ -17,7 +17,7 @@ from .api.associations import association_routes
 from .api.changes import change_routes
 from .api.copies import Copies
 from .api.deps import Services
-from .api.direct import direct_routes
+from .api.direct import Shortcut, direct_routes
 from .api.edge import Edge
 from .api.health import health_routes
 from .api.packages import package_routes
@@ -81,8 +81,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     routes = {profile: _profile_routes(profile) for profile in PROFILES}
-    for profile, router in routes.items():
-        app.router.routes += direct_routes(router.routes, profile.prefix)
+    direct = [
+        route
+        for profile, router in routes.items()
+        for route in direct_routes(router.routes, profile.prefix)
+    ]
+    app.router.routes += direct
+    # The first that is added is the last that a request passes.
+    app.add_middleware(Shortcut, routes=direct)
     # Run directly, they are still to be described: the first of them in /openapi.json.
     app.include_router(routes[PLATFORM], prefix=PLATFORM.prefix, tags=[PLATFORM.title])
     app.include_router(docs.document_routes(routes))

@@ -25,7 +25,8 @@ def renderer(request: Request, profile: Profile) -> Renderer:
         profile,
         held.settings.base_url,
         nodes=partial(reading.nodes, held.database),
-        extensions=request.query_params.get("extensions", "").lower() == "true",
+        extensions=bool(request.scope["query_string"])
+        and request.query_params.get("extensions", "").lower() == "true",
     )
 
 

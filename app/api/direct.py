@@ -12,17 +12,24 @@ from typing import Any, get_type_hints
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth.scopes import Scope as Permission
+from ..errors import CaseServerError
 from .answers import storable
 from .deps import authorise, services
+from .errors import refusal
 
 PARAMETER = "sourcedId"
 
 
-def direct_routes(routes: list[BaseRoute], prefix: str) -> list[BaseRoute]:
+ONE = f"/{{{PARAMETER}}}"
+"""How the path of a route ends that is about one entity."""
+
+
+def direct_routes(routes: list[BaseRoute], prefix: str) -> list[Route]:
     """The same routes, under a prefix, run directly."""
     described = [route for route in routes if isinstance(route, APIRoute)]
     assert len(described) == len(routes), "all routes of a profile are described"
@@ -43,12 +50,45 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the caller in, and answer (ASGI)."""
-        request = Request(scope, receive, send)
+        try:
+            response = await self._answer(Request(scope, receive, send))
+        except CaseServerError as error:
+            response = refusal(scope["path"], error)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
         verifier = services(request).verifier
         caller = await authorise(verifier, request.headers.get("authorization"), self.permission)
-        given = [storable(scope["path_params"][PARAMETER])] if self.identified else []
-        response = await self.handler(*given, request, caller)
-        await response(scope, receive, send)
+        given = [storable(request.path_params[PARAMETER])] if self.identified else []
+        response: Response = await self.handler(*given, request, caller)
+        return response
+
+
+class Shortcut:
+    """Leads requests for one entity, and for lists, to their handlers in one look.
+
+    All others, those that fit no route among them, go the long way past every route.
+    """
+
+    def __init__(self, app: ASGIApp, routes: list[Route]) -> None:
+        self.app = app
+        self.handlers = {
+            (method, route.path): route.endpoint
+            for route in routes
+            for method in route.methods or ()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on (ASGI)."""
+        handler = None
+        if scope["type"] == "http":
+            method, path = scope["method"], scope["path"]
+            handler = self.handlers.get((method, path))
+            if handler is None:
+                kind, _, identifier = path.rpartition("/")
+                handler = identifier and self.handlers.get((method, kind + ONE))
+                scope["path_params"] = {PARAMETER: identifier}
+        await (handler or self.app)(scope, receive, send)
 
 
 def _permission(hints: dict[str, Any]) -> Permission:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -122,7 +122,7 @@ def _last_resort(
 
 def _request_id(scope: MutableMapping[str, Any]) -> bytes:
     sent = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
-    return sent if GOOD_ID.fullmatch(sent) else uuid.uuid4().hex.encode()
+    return sent if GOOD_ID.fullmatch(sent) else os.urandom(16).hex().encode()
 
 
 def _told(scope: Scope) -> str:

@@ -69,6 +69,9 @@ SECONDS_TO_ANSWER = 0.5
 SECONDS_TO_PROVE_IT = 1.25
 """How long a new connection may take to show that."""
 
+SECONDS_TO_KEEP = 60.0
+"""After how long the connections nobody uses are given back to the pool, which may end them."""
+
 LOCK_TIMEOUT = "10s"
 """How long a write waits for another that holds what it needs."""
 
@@ -93,15 +96,53 @@ def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
     except asyncpg.DataError:
         raise
     except errors as error:
-        log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
-        raise Unavailable(
-            f"the database cannot answer now ({type(error).__name__}); try again",
-            headers={"Retry-After": "1"},
-        ) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> Unavailable:
+    log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
+    return Unavailable(
+        f"the database cannot answer now ({type(error).__name__}); try again",
+        headers={"Retry-After": "1"},
+    )
 
 
 async def _keep(_: Any) -> None:
     """Nothing on these connections is session state, so nothing is reset."""
+
+
+def _is_open(connection: Connection) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it was cut off, and the pool took it back
+        return False
+
+
+LOST = (*AWAY, *CROSSED, asyncpg.InterfaceError)
+"""What ends the use of a connection with the request to try again."""
+
+
+class Lease:
+    """A connection for as long as a block lasts. A class, as a generator costs three times it."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __aenter__(self) -> Connection:
+        """Raises ``Unavailable``."""
+        self._connection = await self._database.take()
+        return self._connection
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raises ``Unavailable`` for an error that another try may not meet."""
+        if error is None:
+            self._database.keep(self._connection)
+            return
+        await self._database.give_back(self._connection)
+        if isinstance(error, LOST) and not isinstance(error, asyncpg.DataError):
+            raise _unavailable(error) from error
 
 
 class Database:
@@ -110,6 +151,7 @@ class Database:
     def __init__(self, pool: Pool, size: int, url: str) -> None:
         self._pool, self._url = pool, url
         self._free = asyncio.Semaphore(size)
+        self._kept: list[Connection] = []
         self._in_use: dict[Connection, float] = {}
         self._answered = 0.0
         self._away = False
@@ -140,20 +182,14 @@ class Database:
             yield database
         finally:
             watching.cancel()
+            await database._let_go()
             await pool.close()
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> Lease:
         """A connection for as long as the block lasts."""
-        connection = await self._take()
-        try:
-            with unavailable_on(*AWAY, *CROSSED, asyncpg.InterfaceError):
-                yield connection
-            self._answered = time.monotonic()
-        finally:
-            await self._give_back(connection)
+        return Lease(self)
 
-    async def _take(self) -> Connection:
+    async def take(self) -> Connection:
         """A free connection; ``Unavailable`` when none is free in time."""
         with unavailable_on(*CANNOT_CONNECT):
             if self._away:
@@ -164,20 +200,42 @@ class Database:
             else:
                 await self._free.acquire()
             try:
-                # One is free, so this does not wait; a timeout of the pool's costs a task.
-                connection = await self._pool.acquire()
+                connection = await self._open()
             except BaseException:
                 self._free.release()
                 raise
         self._in_use[connection] = time.monotonic()
         return connection
 
-    async def _give_back(self, connection: Connection) -> None:
+    async def _open(self) -> Connection:
+        """One that was kept, or one of the pool's, which costs a task and a timer each time."""
+        while self._kept:
+            connection = self._kept.pop()
+            if _is_open(connection):
+                return connection
+            await self._pool.release(connection)
+        # One is free, so this does not wait; a timeout of the pool's costs a task, too.
+        return await self._pool.acquire()
+
+    def keep(self, connection: Connection) -> None:
+        """Have a connection that did what was asked ready for the next who needs one."""
+        self._answered = time.monotonic()
+        del self._in_use[connection]
+        self._kept.append(connection)
+        self._free.release()
+
+    async def give_back(self, connection: Connection) -> None:
+        """Let the pool find out what state a connection is in."""
         del self._in_use[connection]
         try:
             await self._pool.release(connection)
         finally:
             self._free.release()
+
+    async def _let_go(self) -> None:
+        """Give all that nobody uses back to the pool."""
+        while self._kept:
+            await self._pool.release(self._kept.pop())
 
     async def _watch(self) -> None:
         """Cut off who waits for a Postgres that is there and answers nobody.
@@ -185,8 +243,12 @@ class Database:
         A statement may take long, so time alone says nothing; that a new connection gets no
         answer either does.
         """
+        kept_since = time.monotonic()
         while True:
             await asyncio.sleep(SECONDS_TO_ANSWER / 2)
+            if time.monotonic() - kept_since > SECONDS_TO_KEEP:
+                await self._let_go()
+                kept_since = time.monotonic()
             long_ago = time.monotonic() - SECONDS_TO_ANSWER
             waiting = [one for one, since in self._in_use.items() if since < long_ago]
             if self._away or (waiting and self._answered < long_ago):

@@ -16,6 +16,7 @@ from case_server.errors import Unavailable
 from case_server.settings import Settings
 
 PREPARED = Statement(text("SELECT count(*) AS kept FROM pg_prepared_statements"))
+BACKEND = Statement(text("SELECT pg_backend_pid() AS pid"))
 
 
 @pytest.mark.parametrize("prepared", [True, False])
@@ -54,3 +55,36 @@ async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None
         found = await database.row(count)
     assert found is not None
     assert found["total"] == before + 1
+
+
+async def test_a_connection_cut_off_while_nobody_used_it_is_not_given_to_the_next(
+    settings: Settings,
+) -> None:
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with (
+        Database.open(settings.database_url, changed) as database,
+        Database.open(settings.database_url, settings) as other,
+    ):
+        mine = await database.row(BACKEND)
+        assert mine is not None
+        assert mine == await database.row(BACKEND), "it is kept, not opened anew each time"
+        await other.row(Statement(text(f"SELECT pg_terminate_backend({mine['pid']}, 5000)")))
+        await asyncio.sleep(0.1)
+        next_one = await database.row(BACKEND)
+        assert next_one is not None
+        assert next_one["pid"] != mine["pid"]
+
+
+async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
+    settings: Settings,
+) -> None:
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, changed) as database:
+        slow = asyncio.create_task(database.row(Statement(text("SELECT pg_sleep(30) AS pid"))))
+        await asyncio.sleep(0.2)
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        found = await database.row(BACKEND)
+    assert found is not None
+    assert found["pid"] > 0
