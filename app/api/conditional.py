@@ -11,6 +11,7 @@ import re
 import time
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 
 from fastapi import Request
 
@@ -19,10 +20,14 @@ from ..db.revision import Revision, Revisions
 
 TAG = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{12})"')
 
+REMEMBERED = 1000
+"""How many forms and moments are written out once for all answers that name them."""
+
 SECONDS_TO_SETTLE = 2
 """A time says whole seconds: of one in which more may still happen it would say too much."""
 
 
+@lru_cache(REMEMBERED)
 def form_of(*said: object) -> str:
     """What an answer depends on beside the state of the store, in twelve characters."""
     return hashlib.sha256(repr((__version__, *said)).encode()).hexdigest()[:12]
@@ -35,8 +40,13 @@ def validators(revision: Revision, form: str) -> dict[str, str]:
     headers = {"ETag": f'W/"{history}-{counted}-{form}"'}
     changed_at = revision.changed_at
     if changed_at and time.time() - changed_at.timestamp() > SECONDS_TO_SETTLE:
-        headers["Last-Modified"] = format_datetime(changed_at.astimezone(UTC), usegmt=True)
+        headers["Last-Modified"] = _told(changed_at)
     return headers
+
+
+@lru_cache(REMEMBERED)
+def _told(moment: datetime) -> str:
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
 async def is_known(request: Request, revisions: Revisions, now: Revision, form: str) -> bool:

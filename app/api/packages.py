@@ -88,6 +88,8 @@ GROUP_FIELDS = ("identifier", "sourcedId", "CFDocument", "structuredContent")
 
 
 def _selection(request: Request, allowed: tuple[str, ...]) -> Fields:
+    if not request.scope["query_string"]:
+        return None
     return params.read_names(request.query_params.multi_items(), allowed)
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     ColumnElement,
     FromClause,
@@ -46,7 +47,8 @@ FOLD_AT = 100
 """How many marks are counted one by one before they are folded into the version."""
 
 REMEMBERED = 1000
-"""Of how many revisions it is remembered whether they depend on other documents."""
+"""Of how many revisions it is remembered whether they depend on other documents, and of how many
+names which document they led to."""
 
 SCOPE = bindparam("scope", type_=Text)
 
@@ -68,18 +70,45 @@ class Revisions:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._last: OrderedDict[str, Revision] = OrderedDict()
         self._relates_others: OrderedDict[Revision, bool] = OrderedDict()
 
     async def now(self, identifier: str) -> Revision:
         """That of the package or document with this identifier. Raises ``NotFound``."""
+        last = self._last.get(identifier)
+        if last and (now := await self._since(last)):
+            return now
+        self._last.pop(identifier, None)
         found = await self.database.row(_revision(), identifier=identifier)
         if not found:
             raise NotFound("CFPackage or CFDocument", identifier)
         *state, marks = found
-        now = Revision(*state)
+        now = self._last[identifier] = Revision(*state)
+        if len(self._last) > REMEMBERED:
+            self._last.popitem(last=False)
         if marks > FOLD_AT:
             await fold(self.database, now.document_identifier)
         return now
+
+    async def _since(self, last: Revision) -> Revision | None:
+        """The revision that is now, if the document itself is as it was: None if it is not.
+
+        Whether it is there and what its package is called need not be asked again, which is most
+        of what the question costs.
+        """
+        document = last.document_identifier
+        scopes = (document, tables.SHARED, tables.NODES)
+        found = await self.database.rows(_counts(), scopes=scopes)
+        versions, moments = dict.fromkeys(scopes, 0), []
+        for _, scope, version, changed_at in found:
+            versions[scope] += version
+            moments.append(changed_at)
+        history = found[0][0] if found else None
+        if (history, versions[document]) != (last.history, last.document):
+            return None
+        if len(found) > FOLD_AT:
+            return None  # for those to be folded
+        return Revision(document, history, *versions.values(), max(moments))
 
     async def same(self, then: Revision, now: Revision) -> bool:
         """Whether a package that was read then is what it is now."""
@@ -129,6 +158,23 @@ def _revision() -> Statement:
     history = select(tables.feed_history.c.identifier).scalar_subquery()
     found = named(document, history, *state.c).join(documents).join(state, true())
     return Statement(found.where(live(documents)))
+
+
+@cache
+def _counts() -> Statement:
+    """Rows (history, scope, version, changed_at): what is counted for these scopes."""
+    kept, marks = tables.revisions, tables.revision_marks
+    history = select(tables.feed_history.c.identifier).scalar_subquery()
+    one: ColumnElement[int] = literal_column("1::bigint")
+    scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
+    return Statement(
+        union_all(
+            select(history, kept.c.scope, kept.c.version, kept.c.changed_at).where(
+                kept.c.scope == scopes
+            ),
+            select(history, marks.c.scope, one, marks.c.changed_at).where(marks.c.scope == scopes),
+        )
+    )
 
 
 def _state(document: ColumnElement[str]) -> FromClause:
