@@ -56,12 +56,14 @@ class CaseServerError(Exception):
         *,
         reason: Reason | None = None,
         problems: Iterable[Problem] = (),
+        more: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(description)
         self.description = description
         self.reason = reason or type(self).reason
         self.problems = list(problems)
+        self.more = more
         self.headers = dict(headers or {})
 
 
@@ -137,7 +139,10 @@ class TooLarge(CaseServerError):
 
 
 class InvalidData(CaseServerError):
-    """The body was read, and what it says is not valid; ``problems`` holds every problem."""
+    """The body was read, and what it says is not valid.
+
+    ``problems`` holds every problem, or the first of very many and ``more`` the number of others.
+    """
 
     status = 422
     reason: Reason = "invalid"

@@ -38,6 +38,8 @@ class Outcome:
     seconds: float = 0.0
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    more: int = 0
+    """How many problems there are beside those."""
     reason: str | None = None
 
 
@@ -61,6 +63,7 @@ class Loader:
             except (CaseServerError, StartupError) as error:
                 outcome.reason = str(error)
                 outcome.problems = getattr(error, "problems", [])
+                outcome.more = getattr(error, "more", 0)
             outcome.seconds = round(time.monotonic() - start, 2)
             progress("")
             _tell(outcome, quiet=self.quiet)
@@ -112,11 +115,13 @@ def _tell_refusal(outcome: Outcome) -> None:
     if not outcome.problems:
         click.echo(f"{outcome.source}: refused: {outcome.reason}", err=True)
         return
-    count = len(outcome.problems)
+    count = len(outcome.problems) + outcome.more
     problems = "problem" if count == 1 else "problems"
     click.echo(f"{outcome.source}: refused, {count:,} {problems}:", err=True)
     for problem in outcome.problems:
         click.echo(f"  {problem['path']}: {problem['message']}", err=True)
+    if outcome.more:
+        click.echo(f"  and {outcome.more:,} more", err=True)
 
 
 def _change(repair: Repair) -> str:

@@ -195,9 +195,9 @@ def _large_bodies(megabytes: int) -> Iterator[tuple[str, bytes]]:
     yield "empty lists", b"[" + b"[]," * (size // 3 - 1) + b"0]"
     yield "empty items", b'{"CFItems":[' + b"{}," * (size // 3 - 10) + b"{}]}"
     # As dense as a body may be, and no denser.
-    yield "sparse items", b'{"CFItems":[' + (b"{}," + b" " * 38) * (size // 41 - 5) + b"{}]}"
-    yield "sparse texts", b'{"subject":[' + (b"0," + b" " * 15) * (size // 17 - 5) + b"0]}"
-    fields = b",".join(b'"f%011d":0' % number for number in range(size // 17 - 5))
+    yield "sparse items", b'{"CFItems":[' + (b"{}," + b" " * 58) * (size // 61 - 5) + b"{}]}"
+    yield "sparse texts", b'{"subject":[' + (b"0," + b" " * 19) * (size // 21 - 5) + b"0]}"
+    fields = b",".join(b'"f%015d":0' % number for number in range(size // 21 - 5))
     yield "unknown fields", b'{"x":0,' + fields + b"}"
     yield "zeros", b"[" + b"0," * (size // 2 - 2) + b"0]"
     yield "a number", b"9" * size

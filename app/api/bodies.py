@@ -6,13 +6,19 @@ A body costs its sender time and this server memory; who sends a byte a second i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from io import BytesIO
+from typing import TypeVar
 
+from anyio import to_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from ..case.bounds import LARGE
 from ..errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
 from .deps import services
+
+Read = TypeVar("Read")
 
 SLOWEST = 10_000
 """Bytes a second that a body must come with, beyond the seconds that every body has."""
@@ -38,12 +44,21 @@ async def read_body(request: Request) -> bytes:
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced[:20]) > limit:
         raise refusal
-    body = bytearray()
+    body = BytesIO()
     async for piece in pieces(request):
-        body += piece
-        if len(body) > limit:
+        body.write(piece)
+        if body.tell() > limit:
             raise refusal
-    return bytes(body)
+    # Unlike a bytearray, it gives away what it holds without a copy.
+    return body.getvalue()
+
+
+async def understand(request: Request, raw: bytes, read: Callable[[], Read]) -> Read:
+    """What ``read`` makes of a body; a large one beside the event loop, and few at a time."""
+    if len(raw) <= LARGE:
+        return read()
+    async with services(request).uploads.one():
+        return await to_thread.run_sync(read)
 
 
 async def pieces(request: Request) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from ..case.reading import read
 from ..db import store
 from . import docs, examples
 from .answers import refuse_other_id
-from .bodies import read_body
+from .bodies import read_body, understand
 from .deps import Writer, services
 from .resources import Identifier
 from .schemas import Schema, ref
@@ -82,7 +82,8 @@ def writing_routes() -> APIRouter:
 
 def _add(router: APIRouter, put: Put) -> None:
     async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
-        body = read(put.schema, await read_body(request), put.wrappers)
+        raw = await read_body(request)
+        body = await understand(request, raw, lambda: read(put.schema, raw, put.wrappers))
         refuse_other_id(identifier, body.entity.identifier)
         await put.store(services(request).database, body.entity, under=body.under)
         return Response(status_code=CREATED)

@@ -9,35 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema, to_json
 
 from ..errors import TooLarge
+from .problems import Location, Problems
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-Path: TypeAlias = tuple[str, ...]
 Valid = TypeVar("Valid", bound=BaseModel)
 
-MOST_PROBLEMS = 50_000
-"""After how many problems no more are looked for."""
+LARGE = 100_000
+"""Bytes beyond which a body is not validated as a whole before its pieces are known to be valid.
+
+Each error of a whole would hold a copy of all that is around it.
+"""
 
 VALUES_ALWAYS = 5000
-BYTES_A_VALUE = 16
-BYTES_A_GROUP = 40
-"""Real packages have a value every forty bytes, an object or list every hundred and fifty."""
+BYTES_A_VALUE = 20
+BYTES_A_GROUP = 60
+"""Real packages have a value every forty bytes, an object or list every two hundred."""
 
-PIECE = 50
+PIECE = 20
 """How many members of a list are looked at together."""
-
-MEMBERS = 20
-"""How many members of a list inside those."""
 
 NAMES = 100
 """How many fields of an object; no class of the standard has a third of them."""
+
+LETTERS = 1000
+"""How much of a text."""
+
+EXTENSION_VALUES = 100
+"""How many values extensions may hold and still be looked at with what is around them."""
 
 
 def refuse_crowded(raw: bytes) -> None:
@@ -57,7 +63,7 @@ def refuse_crowded(raw: bytes) -> None:
 
 
 class UnknownField(Exception):
-    """A body has a field that its class has not; ``every_problem`` says where it stands."""
+    """A body has a field that its class has not; ``look_through`` says where it stands."""
 
 
 def quick(schema: type[Valid], raw: bytes) -> Valid:
@@ -94,22 +100,37 @@ def _stop(_: object) -> None:
     raise UnknownField
 
 
-def every_problem(schema: type[BaseModel], tree: dict[str, Any]) -> list[ErrorDetails]:
-    """What is wrong with a body, in the order of its fields, up to ``MOST_PROBLEMS``.
+def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()) -> None:
+    """Add what is wrong with a body, which stands at ``at``, piece by piece.
 
-    Of a list within a list only the beginning is looked at.
+    Of long texts and large extensions only the beginning is looked at: where nothing is found,
+    the body may still not be valid.
     """
     known = _field_names()
-    found = _details(schema, _cut(tree, known, PIECE))
-    for path, members in _long_lists(tree):
+    piece = _cut(tree, known)
+    for detail in _details(schema, piece):
+        problems.add_error(detail, (*at, *detail["loc"]), piece)
+    for place, members in _long_lists(tree, ()):
         for start in range(PIECE, len(members), PIECE):
-            if len(found) >= MOST_PROBLEMS:
-                return found[:MOST_PROBLEMS]
-            piece: Any = [_cut(one, known, MEMBERS) for one in members[start : start + PIECE]]
-            for name in reversed(path):
-                piece = {name: piece}
-            found += _moved(_details(schema, piece), path, start)
-    return found[:MOST_PROBLEMS]
+            if problems.enough:
+                return
+            problems.pieces += 1
+            piece, within = _surrounded(_cut(members[start : start + PIECE], known), place)
+            for detail in _details(schema, piece):
+                location = detail["loc"]
+                member = location[len(within)] if len(location) > len(within) else None
+                # What else is wrong is wrong with what was put around the members.
+                if location[: len(within)] == within and isinstance(member, int):
+                    where = (*at, *place, start + member, *location[len(within) + 1 :])
+                    problems.add_error(detail, where, piece)
+
+
+def _surrounded(members: list[Any], place: Location) -> tuple[Any, Location]:
+    """A list in objects and lists that hold nothing else, and its place there."""
+    piece: Any = members
+    for step in reversed(place):
+        piece = [piece] if isinstance(step, int) else {step: piece}
+    return piece, tuple(0 if isinstance(step, int) else step for step in place)
 
 
 def _details(schema: type[BaseModel], tree: Any) -> list[ErrorDetails]:
@@ -117,39 +138,57 @@ def _details(schema: type[BaseModel], tree: Any) -> list[ErrorDetails]:
         # From JSON once more: only there may a date be a text.
         schema.model_validate_json(to_json(tree, inf_nan_mode="constants"))
     except ValidationError as error:
-        return error.errors(include_url=False)
+        return error.errors(include_url=False, include_input=False)
     return []
 
 
-def _moved(found: list[ErrorDetails], path: Path, start: int) -> Iterator[ErrorDetails]:
-    """The problems of a piece of a list, where they stand in the whole of it."""
-    for detail in found:
-        location = detail["loc"]
-        place = location[len(path)] if len(location) > len(path) else None
-        if location[: len(path)] == path and isinstance(place, int):
-            detail["loc"] = (*path, place + start, *location[len(path) + 1 :])
-            yield detail
-
-
-def _long_lists(tree: dict[str, Any], path: Path = ()) -> Iterator[tuple[Path, list[Any]]]:
-    """The lists that are longer than one piece, wherever only objects are around them."""
-    for name, value in tree.items():
-        if isinstance(value, dict) and name != "extensions":
-            yield from _long_lists(value, (*path, name))
-        elif isinstance(value, list) and len(value) > PIECE:
-            yield (*path, name), value
-
-
-def _cut(value: Any, known: frozenset[str], members: int) -> Any:
-    """A value without most of its members, where there are very many."""
+def _long_lists(value: Any, place: Location) -> Iterator[tuple[Location, list[Any]]]:
+    """The lists that are longer than one piece, from the outermost on."""
     if isinstance(value, list):
-        return [_cut(one, known, MEMBERS) for one in value[:members]]
+        if len(value) > PIECE:
+            yield place, value
+        for index, one in enumerate(value):
+            if isinstance(one, (dict, list)):
+                yield from _long_lists(one, (*place, index))
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            if isinstance(one, (dict, list)) and name != "extensions":
+                yield from _long_lists(one, (*place, name))
+
+
+def _cut(value: Any, known: frozenset[str]) -> Any:
+    """A value without most of its members, where there are very many."""
+    if isinstance(value, str):
+        return value[:LETTERS]
+    if isinstance(value, list):
+        return [_cut(one, known) for one in value[:PIECE]]
     if isinstance(value, dict):
         names = [name for place, name in enumerate(value) if place < NAMES or name in known]
         cut = (name for name in names if name != "extensions")
-        kept = {name: _cut(value[name], known, members) for name in cut}
-        return kept | ({"extensions": value["extensions"]} if "extensions" in value else {})
+        kept = {name[:LETTERS]: _cut(value[name], known) for name in cut}
+        return kept | _small_extensions(value)
     return value
+
+
+def _small_extensions(value: dict[str, Any]) -> dict[str, Any]:
+    """The extensions of an object, or none in place of large ones."""
+    if "extensions" not in value:
+        return {}
+    extensions = value["extensions"]
+    large = isinstance(extensions, dict) and _weight(extensions, EXTENSION_VALUES) <= 0
+    return {"extensions": {} if large else extensions}
+
+
+def _weight(value: Any, left: int) -> int:
+    """How many values there could be beside these; none or fewer as soon as it is too many."""
+    if isinstance(value, str):
+        return left - len(value) // LETTERS - 1
+    parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    for part in parts:
+        if left <= 0:
+            break
+        left = _weight(part, left)
+    return left - 1
 
 
 @cache

@@ -7,7 +7,7 @@ order of the model, links to the document filled in (CASE 1.1 binding, CFPckg cl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,6 +17,7 @@ from pydantic_core import to_json
 
 from ..errors import Problem
 from .model import (
+    CFAssociation,
     CFPackage,
     CFPckgDocument,
     CFPckgItem,
@@ -24,11 +25,15 @@ from .model import (
     Entity,
     LinkURI,
 )
-from .reading import read, refusal
+from .problems import Problems
+from .reading import read
 from .resources import DEFINITIONS
 from .types import Identifier, Maybe
 
-Group: TypeAlias = Sequence[tuple[str, Sequence[Entity]]]
+Group: TypeAlias = Sequence[tuple[str, Sequence[str]]]
+"""Lists by their paths, each with the identifiers of its members."""
+
+Triple: TypeAlias = tuple[str, str, str]
 
 CHILDREN = {"CFRubricCriteria", "CFRubricCriterionLevels"}
 """Fields whose entities are rows of their own; an empty list stays in the body."""
@@ -77,9 +82,12 @@ def read_package(raw: bytes) -> Package:
     Raises ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
     package = read(NamedCFPackage, raw, ("CFPackage", "package")).entity
-    problems = [*wrong_name(package), *_repetitions(package)]
+    triples = ((one.identifier, triple_of(one)) for one in package.CFAssociations)
+    problems = Problems()
+    for problem in (*wrong_name(package), *repetitions(groups(package), triples)):
+        problems.add(**problem)
     if problems:
-        raise refusal("CFPackage", problems)
+        raise problems.refusal("CFPackage")
     return take_apart(package)
 
 
@@ -162,55 +170,68 @@ def wrong_name(package: NamedCFPackage) -> Iterator[Problem]:
         yield Problem(path="identifier", message=message)
 
 
-def _repetitions(package: CFPackage) -> Iterator[Problem]:
-    """Identifiers and (origin, destination, type) triples that stand twice in one package."""
-    for group in _groups(package):
+def triple_of(one: CFAssociation) -> Triple:
+    """What may stand but once in a package."""
+    return one.originNodeURI.identifier, one.destinationNodeURI.identifier, one.associationType
+
+
+def repetitions(
+    groups: Iterable[Group], triples: Iterable[tuple[str, Triple]]
+) -> Iterator[Problem]:
+    """Identifiers that stand twice in a group, and triples that two associations have.
+
+    ``triples`` has the identifier and triple of each association, in their order.
+    """
+    for group in groups:
         yield from _repeated_identifiers(group)
-    yield from _repeated_triples(package)
+    yield from _repeated_triples(triples)
 
 
-def _groups(package: CFPackage) -> Iterator[Group]:
+def groups(package: CFPackage) -> Iterator[Group]:
     """The lists, with their paths, in which an identifier may stand but once."""
-    yield [("CFItems", package.CFItems)]
-    yield [("CFAssociations", package.CFAssociations)]
+    yield [("CFItems", _named(package.CFItems))]
+    yield [("CFAssociations", _named(package.CFAssociations))]
     for kind in DEFINITIONS:
-        yield [(f"CFDefinitions.{kind.plural}", getattr(package.CFDefinitions, kind.plural))]
-    yield [("CFRubrics", package.CFRubrics)]
+        definitions = getattr(package.CFDefinitions, kind.plural)
+        yield [(f"CFDefinitions.{kind.plural}", _named(definitions))]
+    yield [("CFRubrics", _named(package.CFRubrics))]
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric.CFRubricCriteria or [])
         for index, rubric in enumerate(package.CFRubrics)
     ]
-    yield list(criteria)
+    yield [(path, _named(group)) for path, group in criteria]
     yield [
-        (f"{path}[{index}].CFRubricCriterionLevels", criterion.CFRubricCriterionLevels or [])
+        (
+            f"{path}[{index}].CFRubricCriterionLevels",
+            _named(criterion.CFRubricCriterionLevels or []),
+        )
         for path, group in criteria
         for index, criterion in enumerate(group)
     ]
 
 
+def _named(entities: Sequence[Entity]) -> list[str]:
+    return [one.identifier for one in entities]
+
+
 def _repeated_identifiers(group: Group) -> Iterator[Problem]:
     seen: dict[str, str] = {}
-    for path, entities in group:
-        for index, entity in enumerate(entities):
+    for path, identifiers in group:
+        for index, identifier in enumerate(identifiers):
             here = f"{path}[{index}]"
-            first = seen.setdefault(entity.identifier, here)
+            first = seen.setdefault(identifier, here)
             if first != here:
-                message = f"{entity.identifier} is already the identifier of {first}"
+                message = f"{identifier} is already the identifier of {first}"
                 yield Problem(path=f"{here}.identifier", message=message)
 
 
-def _repeated_triples(package: CFPackage) -> Iterator[Problem]:
-    seen: dict[tuple[str, str, str], tuple[int, str]] = {}
-    for index, one in enumerate(package.CFAssociations):
-        triple = (
-            one.originNodeURI.identifier,
-            one.destinationNodeURI.identifier,
-            one.associationType,
-        )
-        first, identifier = seen.setdefault(triple, (index, one.identifier))
-        if first != index and identifier != one.identifier:
+def _repeated_triples(triples: Iterable[tuple[str, Triple]]) -> Iterator[Problem]:
+    seen: dict[Triple, tuple[int, str]] = {}
+    for index, (named, triple) in enumerate(triples):
+        first, identifier = seen.setdefault(triple, (index, named))
+        if first != index and identifier != named:
             message = (
-                f"{one.identifier} has the origin, destination and type of "
+                f"{named} has the origin, destination and type of "
                 f"CFAssociations[{first}] ({identifier})"
             )
             yield Problem(path=f"CFAssociations[{index}]", message=message)

@@ -1,92 +1,155 @@
-"""A large package read entity by entity: what is valid never stands in memory as a whole.
+"""A package read entity by entity: never does the whole of it stand in memory as objects.
 
-Reading it in one piece would take a hundred megabytes of objects, and keep every other thread from
-running for half a second. What is not valid is left to ``package.read_package``, which reads the
-whole of it and names every problem.
+Reading it in one piece would take a hundred megabytes, keep every other thread from running for
+half a second, and many times as much where most of it is wrong.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, TypeVar
 
 import msgspec
-from pydantic import ValidationError
 
+from ..errors import BadRequest
 from .bounds import refuse_crowded
 from .model import CFAssociation, CFPckgItem, Entity
 from .package import (
     NamedCFPackage,
     Package,
+    Row,
+    Triple,
+    groups,
     item_row,
     link_to,
     read_package,
+    repetitions,
     row,
     take_apart,
+    triple_of,
     wrong_name,
 )
-from .reading import FIRST_NAME
+from .problems import MOST_COUNTED, Location, Problems
+from .reading import FIRST_NAME, examine
 
 Many = TypeVar("Many", bound=Entity)
 
-OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 LIST = msgspec.json.Decoder(list[msgspec.Raw])
-
-WRAPPERS = ("CFPackage", "package")
-MANY = ("CFItems", "CFAssociations")
+ITEMS, ASSOCIATIONS = "CFItems", "CFAssociations"
 """The lists that grow with a framework."""
 
+A_LIST = re.compile(rb"\s*\[")
 
-def read_large_package(raw: bytes) -> Package:
-    """As ``package.read_package``."""
+
+def read_large_package(raw: bytes, most: int = MOST_COUNTED) -> Package:
+    """As ``package.read_package``; after so many problems no more are looked for."""
     refuse_crowded(raw)
-    return _by_parts(raw) or read_package(raw)
+    return read_accepted(raw, most)
 
 
-def _by_parts(raw: bytes) -> Package | None:
-    """The rows of a valid package, bare or wrapped; None when it is not valid."""
+def read_accepted(raw: bytes, most: int = MOST_COUNTED) -> Package:
+    """As ``read_large_package``, of a body whose density is known to be right."""
     try:
-        members = OBJECT.decode(raw)
-        first = FIRST_NAME.match(raw)
-        wrapper = first[1].decode() if first else ""
-        if wrapper in WRAPPERS and len(members) == 1:
-            members = OBJECT.decode(members[wrapper])
-        few = {name: value for name, value in members.items() if name not in MANY}
-        head = NamedCFPackage.model_validate_json(
-            msgspec.json.encode({**few, **{name: [] for name in MANY if name in members}})
-        )
-        lists = [LIST.decode(members.get(name, b"[]")) for name in MANY]
-        if any(wrong_name(head)):
-            return None
-        return _whole(head, *lists)
-    except (msgspec.DecodeError, ValidationError, UnicodeError, RecursionError):
-        return None
+        return _read(_split(raw), most)
+    except (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError):
+        # What is wrong with the JSON is told with its line and column in the whole.
+        return read_package(raw)
 
 
-def _whole(
-    head: NamedCFPackage, items: list[msgspec.Raw], associations: list[msgspec.Raw]
-) -> Package | None:
-    """The rows of all parts, in the order in which they are stored; None when one is repeated."""
-    package, link = take_apart(head), link_to(head.CFDocument)
-    first_rubric = len(package.rows) - sum(one.kind.startswith("CFRubric") for one in package.rows)
-    rows, rubrics = package.rows[:first_rubric], package.rows[first_rubric:]
-    for item in _each(CFPckgItem, items):
-        item.CFDocumentURI = item.CFDocumentURI or link
-        rows.append(item_row(item))
-    triples: set[tuple[str, str, str]] = set()
-    for one in _each(CFAssociation, associations):
-        one.CFDocumentURI = one.CFDocumentURI or link
-        ends = (one.originNodeURI.identifier, one.destinationNodeURI.identifier)
-        triples.add((*ends, one.associationType))
-        rows.append(row("CFAssociation", one))
-    rows += rubrics
-    repeated = len({(one.kind, one.identifier) for one in rows}) < len(rows)
-    if repeated or len(triples) < len(associations):
-        return None
+@dataclass
+class _Split:
+    """A body, its lists of many taken out of it."""
+
+    at: Location
+    """Where the package stands in it."""
+    head: bytes
+    """The package with empty lists in their places."""
+    lists: dict[str, list[msgspec.Raw]]
+
+
+def _object_of(*names: str) -> msgspec.json.Decoder[Any]:
+    """Reads objects that have no other fields, without holding the others of those that have."""
+    fields = [(name, msgspec.Raw, None) for name in names]
+    return msgspec.json.Decoder(msgspec.defstruct("Object", fields, forbid_unknown_fields=True))
+
+
+PACKAGE = _object_of(*NamedCFPackage.model_fields, "sourcedId")
+WRAPPED = {wrapper: _object_of(wrapper) for wrapper in ("CFPackage", "package")}
+
+
+def _split(raw: bytes) -> _Split:
+    first, at = FIRST_NAME.match(raw), ()
+    wrapper = first[1].decode() if first else ""
+    package: Any = raw
+    if wrapper in WRAPPED:
+        package, at = getattr(WRAPPED[wrapper].decode(raw), wrapper), (wrapper,)
+    found = msgspec.structs.asdict(PACKAGE.decode(package))
+    members = {name: value for name, value in found.items() if value is not None}
+    lists = {
+        name: LIST.decode(members[name])
+        for name in (ITEMS, ASSOCIATIONS)
+        if A_LIST.match(members.get(name, b""))
+    }
+    head = msgspec.json.encode(members | {name: msgspec.Raw(b"[]") for name in lists})
+    return _Split(at, head, lists)
+
+
+def _read(split: _Split, most: int) -> Package:
+    """All parts, in the order in which they are stored. Raises ``InvalidData``."""
+    problems = Problems(most)
+    head = examine(NamedCFPackage, split.head, problems, split.at)
+    package, link = (take_apart(head), link_to(head.CFDocument)) if head else (None, None)
+    items: list[Row] = []
+    for item in _each(CFPckgItem, split, ITEMS, problems):
+        if not problems:
+            item.CFDocumentURI = item.CFDocumentURI or link
+            items.append(item_row(item))
+    associations: list[Row] = []
+    triples: list[Triple] = []
+    for one in _each(CFAssociation, split, ASSOCIATIONS, problems):
+        if not problems:
+            one.CFDocumentURI = one.CFDocumentURI or link
+            triples.append(triple_of(one))
+            associations.append(row("CFAssociation", one))
+    if head is None or package is None or problems:
+        raise problems.refusal("CFPackage")
+    _refuse_contradictions(head, package.rows, items, associations, triples)
+    rows = package.rows
+    before_rubrics = len(rows) - sum(one.kind.startswith("CFRubric") for one in rows)
+    rows = [*rows[:before_rubrics], *items, *associations, *rows[before_rubrics:]]
     return replace(package, rows=rows)
 
 
-def _each(kind: type[Many], raw: list[msgspec.Raw]) -> Iterator[Many]:
-    for one in raw:
-        yield kind.model_validate_json(bytes(one))
+def _each(kind: type[Many], split: _Split, name: str, problems: Problems) -> Iterator[Many]:
+    """The members of a list that are valid; what the others lack is added to ``problems``."""
+    for index, one in enumerate(split.lists.get(name, ())):
+        if problems.enough:
+            return
+        entity = examine(kind, bytes(one), problems, (*split.at, name, index))
+        if entity is not None:
+            yield entity
+
+
+def _refuse_contradictions(
+    head: NamedCFPackage,
+    others: list[Row],
+    items: list[Row],
+    associations: list[Row],
+    triples: list[Triple],
+) -> None:
+    """Raise ``InvalidData`` where parts that are valid do not go together."""
+    parts = (*others, *items, *associations)
+    repeated = len({(one.kind, one.identifier) for one in parts}) < len(parts)
+    found = wrong_name(head)
+    if repeated or len({*triples}) < len(triples):
+        named = [[one.identifier for one in many] for many in (items, associations)]
+        lists = ([(ITEMS, named[0])], [(ASSOCIATIONS, named[1])], *groups(head))
+        found = chain(found, repetitions(lists, zip(named[1], triples, strict=True)))
+    problems = Problems()
+    for problem in found:
+        problems.add(**problem)
+    if problems:
+        raise problems.refusal("CFPackage")

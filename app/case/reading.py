@@ -11,27 +11,29 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from itertools import islice
+from reprlib import Repr
+from typing import Any, Generic, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import ValidationError, create_model
 from pydantic_core import from_json, to_json
 
-from ..errors import BadRequest, InvalidData, Problem
-from .bounds import MOST_PROBLEMS, UnknownField, every_problem, quick, refuse_crowded
+from ..errors import BadRequest, Problem
+from .bounds import LARGE, UnknownField, look_through, quick, refuse_crowded
 from .model import CaseObject
-from .types import PATTERN_MESSAGES, URI_PATTERN
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from .problems import MOST_NAMED, UNKNOWN_FIELD, Location, Problems, path
+from .types import URI_PATTERN
 
 Read = TypeVar("Read", bound=CaseObject)
 
 FIRST_NAME = re.compile(rb'^\s*\{\s*"(\w+)"\s*:\s*\{')
 """The first name of an object, where an object stands under it."""
 
-UNKNOWN_FIELD = "not a field of the standard; what is your own goes under extensions"
-NULL = "null is not allowed; leave the field out"
+
+SHORT = Repr()
+SHORT.maxstring = 300
+"""A value as a message shows it; an identifier is at most that long."""
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,66 @@ def _wrapped(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
 
 def _validate(schema: type[Read], raw: bytes) -> Read:
     refuse_crowded(raw)
-    first: list[ErrorDetails] = []
+    problems = Problems()
+    entity = examine(schema, raw, problems)
+    if entity is None:
+        raise problems.refusal(_name(schema))
+    return entity
+
+
+def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = ()) -> Read | None:
+    """What is read of JSON that stands at ``at`` in a body; None when it adds to ``problems``.
+
+    Raises ``BadRequest`` when it is not JSON, or a whole body that is not an object.
+    """
+    small, before = len(raw) <= LARGE, problems.count
+    if small and (valid := _quick_or_none(schema, raw)):
+        return valid
+    tree = _parse(raw)
+    if not (at or isinstance(tree, dict)):
+        raise BadRequest(f"the body must be a JSON object, a {_name(schema)}")
+    # Most bodies use the standard's spelling, so others are looked for only when one is not valid.
+    if OTHER_SPELLING.search(raw):
+        for problem in islice(_respell(tree, path(at)), MOST_NAMED):
+            problems.add(**problem)
+        if problems.count > before:
+            return None
+        if small and (valid := _quick_or_none(schema, _written(tree))):
+            return valid
+    look_through(schema, tree, problems, at)
+    if problems.count > before:
+        return None
+    return _whole(schema, tree, problems, at)
+
+
+def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> Read | None:
+    """What is read of a body whose pieces have no problem; a text's end may still have one."""
+    try:
+        return quick(schema, _written(tree))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False, include_input=False):
+            problems.add_error(detail, (*at, *detail["loc"]), tree)
+    except UnknownField:
+        problems.add(path(at), f"somewhere in its very long lists: {UNKNOWN_FIELD}")
+    return None
+
+
+def _quick_or_none(schema: type[Read], raw: bytes) -> Read | None:
     try:
         return quick(schema, raw)
-    except UnknownField:
-        pass
-    except ValidationError as error:
-        first = error.errors(include_url=False)
-        if first[0]["loc"] == ():
-            raise _refusal(schema, first) from None
-    # Most bodies use the standard's spelling, so others are looked for only when one is not valid.
-    tree = from_json(raw)
-    if differing := list(_respell(tree, "")):
-        raise refusal(_name(schema), differing)
+    except (UnknownField, ValidationError):
+        return None
+
+
+def _written(tree: Any) -> bytes:
+    return to_json(tree, inf_nan_mode="constants")
+
+
+def _parse(raw: bytes) -> Any:
     try:
-        return quick(schema, to_json(tree, inf_nan_mode="constants"))
-    except UnknownField:
-        pass
-    except ValidationError as error:
-        first = error.errors(include_url=False)
-    raise _refusal(schema, every_problem(schema, tree) or first)
+        return from_json(raw)
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
 
 
 def _license_link(value: Any) -> Any:
@@ -102,12 +144,16 @@ SPELLINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 """Other names that fields go by, and what their values mean."""
 
+OTHER_SPELLING = re.compile("|".join((*SPELLINGS, r"\\u")).encode())
+"""What a body holds that has one of them, if escaped."""
 
-def _respell(value: Any, path: str) -> Iterator[Problem]:
+
+def _respell(value: Any, here: str) -> Iterator[Problem]:
     """Say everything in the standard's names, and yield what contradicts itself."""
     if isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _respell(part, f"{path}[{index}]")
+            if isinstance(part, (dict, list)):
+                yield from _respell(part, f"{here}[{index}]")
     if not isinstance(value, dict):
         return
     for other, (name, meaning) in SPELLINGS.items():
@@ -115,52 +161,13 @@ def _respell(value: Any, path: str) -> Iterator[Problem]:
             meant = meaning(value.pop(other))
             # The SDK's empty text says that there is none.
             if meant != "" and value.setdefault(name, meant) != meant:
-                message = f"differs from {name}, which is {value[name]!r}"
-                yield Problem(path=f"{path}.{other}".lstrip("."), message=message)
+                message = f"differs from {name}, which is {SHORT.repr(value[name])}"
+                yield Problem(path=f"{here}.{other}".lstrip("."), message=message)
     for name, part in value.items():
-        if name != "extensions":
-            yield from _respell(part, f"{path}.{name}")
-
-
-def _refusal(schema: type[CaseObject], details: list[ErrorDetails]) -> BadRequest | InvalidData:
-    first = details[0]
-    if first["type"] == "json_invalid":
-        return BadRequest(f"the body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
-    if first["loc"] == () and first["type"] == "model_type":
-        return BadRequest(f"the body must be a JSON object, a {_name(schema)}")
-    problems = [Problem(path=_path(detail["loc"]), message=_message(detail)) for detail in details]
-    return refusal(_name(schema), problems)
-
-
-def refusal(name: str, problems: list[Problem]) -> InvalidData:
-    """What a client is told: the first problem in words, all of them in ``problems``."""
-    first, more = problems[0], len(problems) - 1
-    others = f", and {more} more problem{'s' if more > 1 else ''}" if more else ""
-    if len(problems) >= MOST_PROBLEMS:
-        others = f", and {MOST_PROBLEMS - 1} more problems or more"
-    return InvalidData(
-        f"the {name} is not valid: {first['path']}: {first['message']}{others}",
-        problems=problems[:MOST_PROBLEMS],
-    )
+        if isinstance(part, (dict, list)) and name != "extensions":
+            yield from _respell(part, f"{here}.{name}")
 
 
 def _name(schema: type[CaseObject]) -> str:
     name = schema.__name__.removeprefix("Wrapped").removeprefix("Named")
     return name.replace("CFPckg", "CF")
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return "".join(steps).lstrip(".")
-
-
-def _message(detail: ErrorDetails) -> str:
-    """What is wrong, in words that say what would be right."""
-    if detail["type"] == "missing":
-        return "required"
-    if detail["type"] == "extra_forbidden":
-        return UNKNOWN_FIELD
-    if detail["input"] is None:
-        return NULL
-    pattern = detail.get("ctx", {}).get("pattern")
-    return PATTERN_MESSAGES.get(str(pattern)) or detail["msg"].replace("Input should", "must")

@@ -23,7 +23,8 @@ from ..case.model import (
     CFSubject,
     LinkURI,
 )
-from ..case.reading import UNKNOWN_FIELD, read
+from ..case.problems import UNKNOWN_FIELD
+from ..case.reading import read
 from ..errors import CaseServerError
 from .contract import Contract
 from .target import Body, Differs

@@ -15,8 +15,8 @@ from pydantic_core import to_json
 from ..case.bounds import refuse_crowded
 from ..case.model import CFPackage
 from ..case.package import Package
-from ..case.parts import read_large_package
-from ..case.reading import refusal
+from ..case.parts import read_accepted, read_large_package
+from ..case.problems import refusal
 from ..errors import BadRequest, InvalidData, Problem
 from .completion import complete_entities, complete_links
 from .dialects import MISSING_SLASH, Written
@@ -56,16 +56,17 @@ def read_repaired(raw: bytes) -> tuple[Package, list[Repair]]:
     mended = Mended(raw)
     mended.collapse()
     try:
-        return read_large_package(mended.written), mended.findings.repairs()
+        return read_accepted(mended.written), mended.findings.repairs()
     except InvalidData as error:
-        raise refusal("CFPackage", [mended.as_sent(one) for one in error.problems]) from None
+        problems = [mended.as_sent(one) for one in error.problems]
+        raise refusal("CFPackage", problems, error.more) from None
 
 
 def _read_as_it_is(raw: bytes) -> Package | None:
     """A package that needs no repair."""
     body = raw.removeprefix(BOM_UTF8)
     try:
-        package = read_large_package(body)
+        package = read_large_package(body, most=1)
     except InvalidData:
         return None
     return None if body != raw or SUSPECT.search(raw) else package

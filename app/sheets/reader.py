@@ -12,7 +12,7 @@ from dataclasses import replace
 import orjson
 
 from ..case.package import Package, read_package
-from ..case.reading import refusal
+from ..case.problems import refusal
 from ..errors import InvalidData, Problem
 from ..repair.reader import Repair, read_repaired
 from .assembly import Assembly, Defaults

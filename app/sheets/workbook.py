@@ -18,7 +18,7 @@ from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.utils.exceptions import InvalidFileException
 
-from ..case.reading import refusal
+from ..case.problems import refusal
 from ..errors import BadRequest, Problem
 from .cells import Cell, column_letter
 from .rows import Grid

@@ -1,0 +1,118 @@
+"""What is wrong with a body, in words and with its place: the first problems, and how many more.
+
+A body of a few megabytes can have a million problems. Those that a person could work on are named,
+the others are counted, and in the end no more are looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..errors import InvalidData, Problem
+from .types import PATTERN_MESSAGES
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Location: TypeAlias = tuple[int | str, ...]
+
+MOST_NAMED = 50_000
+"""How many problems are told with their places."""
+
+MOST_COUNTED = 1_000_000
+"""After how many no more are looked for."""
+
+MOST_PIECES = 20_000
+"""After how many pieces of long lists inside entities no more are looked at."""
+
+UNKNOWN_FIELD = "not a field of the standard; what is your own goes under extensions"
+NULL = "null is not allowed; leave the field out"
+
+
+class Problems:
+    """The problems of one body, as they are found."""
+
+    def __init__(self, most: int = MOST_COUNTED) -> None:
+        self.named: list[Problem] = []
+        self.count = 0
+        self.most = most
+        self.pieces = 0
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether looking for more is no use."""
+        return self.count >= self.most or self.pieces >= MOST_PIECES
+
+    def add(self, path: str, message: str) -> None:
+        """One problem more."""
+        self.count += 1
+        if len(self.named) < MOST_NAMED:
+            self.named.append(Problem(path=path, message=message))
+
+    def add_error(self, detail: ErrorDetails, where: Location, value: Any) -> None:
+        """What pydantic found in ``value``, with the place it has in the body."""
+        if len(self.named) < MOST_NAMED:
+            self.add(path(where), _message(detail, value))
+        else:
+            self.count += 1
+
+    def add_all(self, found: InvalidData) -> None:
+        """What was found in a part of the body."""
+        for one in found.problems:
+            self.add(**one)
+        self.count += found.more
+
+    def refusal(self, name: str) -> InvalidData:
+        """What a client is told of a body that is a ``name``."""
+        more = self.count - len(self.named)
+        return refusal(name, self.named, more, complete=not self.enough)
+
+
+def refusal(
+    name: str, problems: Sequence[Problem], more: int = 0, *, complete: bool = True
+) -> InvalidData:
+    """What a client is told: the first problem in words, how many others, and ``problems``.
+
+    ``more`` is how many there are beside those, ``complete`` whether that is all.
+    """
+    first, others = problems[0], len(problems) - 1 + more
+    told = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""
+    if not complete:
+        told = f", and at least {others:,} more problems"
+    return InvalidData(
+        f"the {name} is not valid: {first['path']}: {first['message']}{told}",
+        problems=problems,
+        more=more,
+    )
+
+
+def path(location: Iterable[int | str]) -> str:
+    """Where something stands, as a client reads it: ``CFItems[3].uri``."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).lstrip(".")
+
+
+def _message(detail: ErrorDetails, value: Any) -> str:
+    """What is wrong, in words that say what would be right."""
+    if detail["type"] == "missing":
+        return "required"
+    if detail["type"] == "extra_forbidden":
+        return UNKNOWN_FIELD
+    if _is_null(value, detail["loc"]):
+        return NULL
+    pattern = detail.get("ctx", {}).get("pattern")
+    return PATTERN_MESSAGES.get(str(pattern)) or detail["msg"].replace("Input should", "must")
+
+
+def _is_null(value: Any, location: Location) -> bool:
+    """Whether a null is what stands there."""
+    for step in location:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return value is None
