@@ -118,7 +118,7 @@ class Gone(CaseServerError):
 
 
 class TooSlow(CaseServerError):
-    """The body did not arrive in the time there is for it."""
+    """The request, or its body, did not arrive in the time there is for it."""
 
     status = 408
     reason: Reason = "invalid"
@@ -135,6 +135,13 @@ class TooLarge(CaseServerError):
     """The body is larger than this server reads."""
 
     status = 413
+    reason: Reason = "too_large"
+
+
+class HeadTooLarge(CaseServerError):
+    """The first line and the headers are longer than this server reads."""
+
+    status = 431
     reason: Reason = "too_large"
 
 

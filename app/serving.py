@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import asyncpg
 import click
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.supervisors import Multiprocess
 
 from . import __version__, logs
 from .api.profiles import PROFILES
 from .auth.issuers import refuse_unsafe_issuers
+from .connections import Config, Connection
 from .db import schema
 from .db.copies import refuse_unsuitable
 from .db.database import dsn
@@ -136,19 +136,22 @@ def _bind(settings: Settings) -> socket.socket:
     return bound
 
 
-def _config(settings: Settings, **more: Any) -> uvicorn.Config:
-    return uvicorn.Config(
+def _config(settings: Settings, **more: Any) -> Config:
+    config = Config(
         more.pop("app", None) or create_app(settings),
         log_config=logs.configuration(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
         timeout_graceful_shutdown=1 if settings.target else settings.shutdown_timeout,
         server_header=False,
-        http=_Breakable if settings.target else "auto",
+        http=_Breakable if settings.target else Connection,
+        ws="none",
         **more,
     )
+    config.head_seconds = settings.body_timeout
+    return config
 
 
-class _Breakable(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # chosen by what is there
+class _Breakable(Connection):
     """Lets requests reach the connection they came over, so that a target can break it."""
 
     app_state: dict[str, Any]

@@ -91,7 +91,8 @@ class Settings(BaseSettings):
     body_timeout: int = Field(
         default=20,
         ge=1,
-        description="Seconds a request body may take, beside one for each 10 kB of it.",
+        description="Seconds a request may take to arrive: its head, and then its body, which has "
+        "one more for each 10 kB.",
     )
     client_id: str = Field(
         default=DEFAULT_CLIENT_ID,

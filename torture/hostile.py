@@ -169,9 +169,6 @@ async def _reads(tally: Tally, http: httpx.AsyncClient, prefix: str) -> None:
         except httpx.HTTPError as error:
             tally.wrong.append(f"{what}: {error!r}")
             continue
-        if answer.status_code == 400 and not answer.headers.get("X-Request-ID"):
-            tally.tried += 1  # refused before it was a request
-            continue
         tally.judge(f"{what} ({prefix})", answer, ANSWERED)
 
 

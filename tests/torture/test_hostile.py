@@ -26,9 +26,9 @@ async def test_every_refusal_names_the_problem_and_costs_little(
         tally = await hostile.run(live, MEGABYTES)
         assert tally.wrong == []
         assert tally.memory is not None
-        # Fifty thousand problems are looked for at most, and cost most of this.
-        assert tally.memory.added < 400
-        assert tally.slowest < 30  # nothing hangs
+        print(tally)
+        assert tally.memory.added < 60
+        assert tally.slowest < 5  # nothing hangs
         async with client(live) as http:
             filtered = await grammar.run(http, count=200, seed=1)
         assert filtered.wrong == []
@@ -72,7 +72,7 @@ async def test_a_refusal_lists_no_more_than_is_read(api: Api) -> None:
     body = factories.package(CFItems=items, CFAssociations=[])
     told = (await api.send("POST", "/CFPackages", 422, body)).json()
     assert len(told["imsx_error_details"]) == MOST_PROBLEMS
-    assert f"{MOST_PROBLEMS + 499} more problems" in told["imsx_description"]
+    assert f"{MOST_PROBLEMS + 499:,} more problems" in told["imsx_description"]
 
 
 async def test_a_body_denser_than_any_package_is_refused(api: Api) -> None:
