@@ -78,7 +78,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # chosen b
         elif len(data) > room:
             super().data_received(data[room:])
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the words are ours
         """Refuse what is not HTTP, in the shape of every refusal."""
         told = "the request is not HTTP: its first line, a header or a chunk is malformed"
         self._refuse(BadRequest(told))

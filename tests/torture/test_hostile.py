@@ -26,7 +26,6 @@ async def test_every_refusal_names_the_problem_and_costs_little(
         tally = await hostile.run(live, MEGABYTES)
         assert tally.wrong == []
         assert tally.memory is not None
-        print(tally)
         assert tally.memory.added < 60
         assert tally.slowest < 5  # nothing hangs
         async with client(live) as http:
