@@ -33,6 +33,8 @@ class Put:
     """Whether the guide shows it wrapped in the first of them."""
     store: Callable[..., Awaitable[None]]
     example: Schema
+    also: tuple[str, ...] = ()
+    """Fields that are required here, though an answer may lack them."""
 
 
 PUTS = (
@@ -43,6 +45,7 @@ PUTS = (
         wrapped=False,
         store=store.put_document,
         example=examples.DOCUMENT,
+        also=("caseVersion",),
     ),
     Put(
         "CFItems",
@@ -90,6 +93,8 @@ def _add(router: APIRouter, put: Put) -> None:
 
     name = put.schema.__name__
     schema, shown = ref(name), put.example
+    if put.also:
+        schema = {"allOf": [schema, {"required": [*put.also]}]}
     if put.wrapped:
         schema, shown = docs.wrapped(put.wrappers[0], schema), {put.wrappers[0]: shown}
     router.add_api_route(
@@ -97,6 +102,7 @@ def _add(router: APIRouter, put: Put) -> None:
         replace,
         methods=["PUT"],
         status_code=CREATED,
+        response_class=Response,  # whose kind of content is none
         name=f"put{name}",
         summary=f"Create or replace one {name}",
         responses=docs.responses(CREATED, "Stored; no body.", None, 400, 409, 413, 422),
