@@ -56,14 +56,12 @@ class CaseServerError(Exception):
         *,
         reason: Reason | None = None,
         problems: Iterable[Problem] = (),
-        more: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(description)
         self.description = description
         self.reason = reason or type(self).reason
         self.problems = list(problems)
-        self.more = more
         self.headers = dict(headers or {})
 
 
@@ -148,11 +146,24 @@ class HeadTooLarge(CaseServerError):
 class InvalidData(CaseServerError):
     """The body was read, and what it says is not valid.
 
-    ``problems`` holds every problem, or the first of very many and ``more`` the number of others.
+    ``problems`` holds every problem, or the first of very many and ``more`` the number of others;
+    ``complete`` tells whether there are no others still.
     """
 
     status = 422
     reason: Reason = "invalid"
+
+    def __init__(
+        self,
+        description: str,
+        *,
+        problems: Iterable[Problem],
+        more: int = 0,
+        complete: bool = True,
+    ) -> None:
+        super().__init__(description, problems=problems)
+        self.more = more
+        self.complete = complete
 
 
 class Unavailable(CaseServerError):

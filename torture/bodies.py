@@ -75,3 +75,14 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "the name of a prototype": lambda: _item(__proto__={}, __class__=1),
 }
 """What is sent to every way in; none of it is a valid body anywhere."""
+
+WAYS_IN = (
+    ("PUT", "/CFDocuments/x"),
+    ("PUT", "/CFItems/x"),
+    ("PUT", "/CFItemTypes/x"),
+    ("PUT", "/CFItemAssociations/x"),
+    ("POST", "/CFPackages"),
+    ("PUT", "/CFPackages/x"),
+    ("POST", "/CFPackages?repair=true"),
+)
+"""Every way into the server that takes a body with entities."""

@@ -6,28 +6,17 @@ than the largest body the server says it reads.
 
 from __future__ import annotations
 
-import gzip
 import re
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
 
 import factories
 import httpx
 from live import Live
 
-from .bodies import BODIES
-from .server import MEGABYTE, Memory, client, watched
+from . import large
+from .bodies import BODIES, WAYS_IN
+from .server import client, watched
+from .tally import Tally
 
-WAYS_IN = (
-    ("PUT", "/CFDocuments/x"),
-    ("PUT", "/CFItems/x"),
-    ("PUT", "/CFItemTypes/x"),
-    ("PUT", "/CFItemAssociations/x"),
-    ("POST", "/CFPackages"),
-    ("PUT", "/CFPackages/x"),
-    ("POST", "/CFPackages?repair=true"),
-)
 PROFILES = ("/case/1.1", "/ims/case/v1p1")
 TOKEN_PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
 HEADERS: dict[str, dict[str, str]] = {
@@ -91,38 +80,6 @@ READS: dict[str, tuple[str, dict[str, str]]] = {
 """Requests that read, with what they carry; answered or refused, but never failed on."""
 
 
-@dataclass
-class Tally:
-    """What was tried and how it was answered."""
-
-    tried: int = 0
-    answers: Counter[int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    memory: Memory | None = None
-    slowest: float = 0.0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.tried:,} hostile requests, answers {dict(sorted(self.answers.items()))}, "
-            f"slowest {self.slowest:.2f} s, {self.memory}; {len(self.wrong)} wrong"
-        )
-
-    def judge(self, what: str, answer: httpx.Response, allowed: range) -> None:
-        """Whether a refusal is one, and says why."""
-        self.tried += 1
-        self.answers[answer.status_code] += 1
-        self.slowest = max(self.slowest, answer.elapsed.total_seconds())
-        if answer.status_code not in allowed:
-            self.wrong.append(f"{what}: {answer.status_code} {answer.text[:200]}")
-        elif answer.status_code >= 400:
-            try:
-                body = answer.json()
-            except ValueError:
-                body = {}
-            if not (body.get("imsx_description") or body.get("error_description")):
-                self.wrong.append(f"{what}: {answer.status_code} says nothing: {answer.text[:200]}")
-
-
 REFUSED, ANSWERED = range(400, 500), range(200, 500)
 
 
@@ -134,7 +91,7 @@ async def run(live: Live, body_mb: int) -> Tally:
             await _bodies(tally, http, prefix)
             await _reads(tally, http, prefix)
         await _tokens(tally, http)
-        await _large(tally, http, body_mb)
+        await large.run(tally, http, body_mb)
     return tally
 
 
@@ -180,50 +137,3 @@ async def _tokens(tally: Tally, http: httpx.AsyncClient) -> None:
                 headers = {"Content-Type": kind, "Authorization": ""}
                 answer = await http.post(path, content=make(), headers=headers)
                 tally.judge(f"{what} as {kind} to {path}", answer, REFUSED)
-
-
-def _large_bodies(megabytes: int) -> Iterator[tuple[str, bytes]]:
-    """Bodies of just the size that is read, and the bombs that only look small."""
-    size = megabytes * MEGABYTE
-    yield "blanks", b" " * size
-    yield "brackets", b"[" * size
-    yield "a text", b'"' + b"x" * (size - 2) + b'"'
-    yield "backslashes", b'"' + b"\\u0041" * ((size - 2) // 6) + b'"'
-    yield "empty lists", b"[" + b"[]," * (size // 3 - 1) + b"0]"
-    yield "empty items", b'{"CFItems":[' + b"{}," * (size // 3 - 10) + b"{}]}"
-    # As dense as a body may be, and no denser.
-    yield "sparse items", b'{"CFItems":[' + (b"{}," + b" " * 58) * (size // 61 - 5) + b"{}]}"
-    yield "sparse texts", b'{"subject":[' + (b"0," + b" " * 19) * (size // 21 - 5) + b"0]}"
-    fields = b",".join(b'"f%015d":0' % number for number in range(size // 21 - 5))
-    yield "unknown fields", b'{"x":0,' + fields + b"}"
-    yield "zeros", b"[" + b"0," * (size // 2 - 2) + b"0]"
-    yield "a number", b"9" * size
-
-
-async def _large(tally: Tally, http: httpx.AsyncClient, megabytes: int) -> None:
-    for what, body in _large_bodies(megabytes):
-        for method, path in (
-            ("PUT", "/CFItems/x"),
-            ("POST", "/CFPackages"),
-            ("POST", "/CFPackages?repair=true"),
-        ):
-            answer = await http.request(method, f"/case/1.1{path}", content=body)
-            tally.judge(f"{megabytes} MB of {what} to {path}", answer, REFUSED)
-    too_much = b" " * (megabytes * MEGABYTE + 1)
-    bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
-    for method, path in WAYS_IN:
-        answer = await http.request(method, f"/case/1.1{path}", content=too_much)
-        tally.judge(f"too much to {path}", answer, range(413, 414))
-        answer = await http.request(method, f"/case/1.1{path}", content=_endless(megabytes))
-        tally.judge(f"too much without a length to {path}", answer, range(413, 414))
-        for coding in ("gzip", "deflate", "br", "zstd", "gzip, gzip"):
-            headers = {"Content-Encoding": coding}
-            answer = await http.request(
-                method, f"/case/1.1{path}", content=bomb[: 5 * MEGABYTE], headers=headers
-            )
-            tally.judge(f"a bomb in {coding} to {path}", answer, range(413, 416))
-
-
-async def _endless(megabytes: int) -> AsyncIterator[bytes]:
-    for _ in range(megabytes + 2):
-        yield b" " * MEGABYTE

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema, to_json
 
 from ..errors import TooLarge
-from .problems import Location, Problems
+from .problems import Location, Problems, path
+from .types import refused_extensions
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -103,8 +104,8 @@ def _stop(_: object) -> None:
 def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()) -> None:
     """Add what is wrong with a body, which stands at ``at``, piece by piece.
 
-    Of long texts and large extensions only the beginning is looked at: where nothing is found,
-    the body may still not be valid.
+    Of long texts only the beginning is looked at: where nothing is found, the body may still not
+    be valid.
     """
     known = _field_names()
     piece = _cut(tree, known)
@@ -116,13 +117,20 @@ def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Loc
                 return
             problems.pieces += 1
             piece, within = _surrounded(_cut(members[start : start + PIECE], known), place)
-            for detail in _details(schema, piece):
+            found = _details(schema, piece)
+            if any(within[: len(one["loc"])] == one["loc"] for one in found):
+                break  # no list belongs there, which was said of its beginning
+            for detail in found:
                 location = detail["loc"]
                 member = location[len(within)] if len(location) > len(within) else None
                 # What else is wrong is wrong with what was put around the members.
                 if location[: len(within)] == within and isinstance(member, int):
                     where = (*at, *place, start + member, *location[len(within) + 1 :])
                     problems.add_error(detail, where, piece)
+
+    for place, extensions in _large_extensions(tree, ()):
+        for message in refused_extensions(extensions):
+            problems.add(path((*at, *place)), message)
 
 
 def _surrounded(members: list[Any], place: Location) -> tuple[Any, Location]:
@@ -156,6 +164,16 @@ def _long_lists(value: Any, place: Location) -> Iterator[tuple[Location, list[An
                 yield from _long_lists(one, (*place, name))
 
 
+def _large_extensions(value: Any, place: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
+    """The extensions that are not looked at with what is around them."""
+    parts = enumerate(value) if isinstance(value, list) else value.items()
+    for step, one in parts:
+        if step != "extensions" and isinstance(one, (dict, list)):
+            yield from _large_extensions(one, (*place, step))
+        elif isinstance(one, dict) and _is_large(one):
+            yield (*place, step), one
+
+
 def _cut(value: Any, known: frozenset[str]) -> Any:
     """A value without most of its members, where there are very many."""
     if isinstance(value, str):
@@ -175,8 +193,12 @@ def _small_extensions(value: dict[str, Any]) -> dict[str, Any]:
     if "extensions" not in value:
         return {}
     extensions = value["extensions"]
-    large = isinstance(extensions, dict) and _weight(extensions, EXTENSION_VALUES) <= 0
+    large = isinstance(extensions, dict) and _is_large(extensions)
     return {"extensions": {} if large else extensions}
+
+
+def _is_large(extensions: dict[str, Any]) -> bool:
+    return _weight(extensions, EXTENSION_VALUES) <= 0
 
 
 def _weight(value: Any, left: int) -> int:

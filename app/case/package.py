@@ -76,12 +76,12 @@ class NamedCFPackage(CFPackage):
     identifier: Maybe[Identifier] = None
 
 
-def read_package(raw: bytes) -> Package:
+def read_package(raw: bytes, *, crowded: bool = False) -> Package:
     """Read and take apart an uploaded CFPackage, bare or wrapped.
 
     Raises ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
-    package = read(NamedCFPackage, raw, ("CFPackage", "package")).entity
+    package = read(NamedCFPackage, raw, ("CFPackage", "package"), crowded=crowded).entity
     triples = ((one.identifier, triple_of(one)) for one in package.CFAssociations)
     problems = Problems()
     for problem in (*wrong_name(package), *repetitions(groups(package), triples)):

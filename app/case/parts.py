@@ -56,7 +56,7 @@ def read_accepted(raw: bytes, most: int = MOST_COUNTED) -> Package:
         return _read(_split(raw), most)
     except (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError):
         # What is wrong with the JSON is told with its line and column in the whole.
-        return read_package(raw)
+        return read_package(raw, crowded=True)
 
 
 @dataclass

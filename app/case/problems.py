@@ -23,7 +23,7 @@ MOST_NAMED = 50_000
 MOST_COUNTED = 1_000_000
 """After how many no more are looked for."""
 
-MOST_PIECES = 20_000
+MOST_PIECES = 5000
 """After how many pieces of long lists inside entities no more are looked at."""
 
 UNKNOWN_FIELD = "not a field of the standard; what is your own goes under extensions"
@@ -87,6 +87,7 @@ def refusal(
         f"the {name} is not valid: {first['path']}: {first['message']}{told}",
         problems=problems,
         more=more,
+        complete=complete,
     )
 
 

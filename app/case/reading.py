@@ -44,11 +44,17 @@ class Body(Generic[Read]):
     under: str
 
 
-def read(schema: type[Read], raw: bytes, wrappers: Sequence[str] = ()) -> Body[Read]:
+def read(
+    schema: type[Read], raw: bytes, wrappers: Sequence[str] = (), *, crowded: bool = False
+) -> Body[Read]:
     """Read a body, which may be wrapped in one of the names in ``wrappers``.
+
+    It may be denser than packages are if ``crowded``.
 
     Raises ``BadRequest`` when it is not a JSON object, else ``InvalidData`` with every problem.
     """
+    if not crowded:
+        refuse_crowded(raw)
     first = FIRST_NAME.match(raw)
     wrapper = first[1].decode() if first else ""
     if wrapper not in wrappers:
@@ -65,7 +71,6 @@ def _wrapped(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
 
 
 def _validate(schema: type[Read], raw: bytes) -> Read:
-    refuse_crowded(raw)
     problems = Problems()
     entity = examine(schema, raw, problems)
     if entity is None:

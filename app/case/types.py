@@ -97,9 +97,15 @@ ENOUGH = 20
 """How many places in one extension are named."""
 
 
-def _check_extensions(value: Any) -> Any:
+def refused_extensions(value: Any) -> Iterator[str]:
+    """Why extensions cannot be stored, if they cannot: one message with the first reasons."""
     if problems := list(islice(unstorable(value, "extensions"), ENOUGH)):
-        raise PydanticCustomError("extensions", "{problems}", {"problems": "; ".join(problems)})
+        yield "; ".join(problems)
+
+
+def _check_extensions(value: Any) -> Any:
+    for message in refused_extensions(value):
+        raise PydanticCustomError("extensions", "{problems}", {"problems": message})
     return value
 
 

@@ -60,6 +60,8 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Written(float):
     """A number with a fraction that remembers how it was written: 1.10 is not 1.1 in a code."""
 
+    __slots__ = ("text",)
+
     def __init__(self, text: str) -> None:
         self.text = text
 

@@ -59,7 +59,7 @@ def read_repaired(raw: bytes) -> tuple[Package, list[Repair]]:
         return read_accepted(mended.written), mended.findings.repairs()
     except InvalidData as error:
         problems = [mended.as_sent(one) for one in error.problems]
-        raise refusal("CFPackage", problems, error.more) from None
+        raise refusal("CFPackage", problems, error.more, complete=error.complete) from None
 
 
 def _read_as_it_is(raw: bytes) -> Package | None:

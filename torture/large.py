@@ -1,0 +1,146 @@
+"""Bodies of just the size that is read, and of just more: what they cost the server.
+
+``python -m torture.large 100`` tries them on a server that reads the default of 100 MB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import click
+import factories
+import httpx
+
+from .bodies import WAYS_IN
+from .cluster import private_cluster
+from .server import MEGABYTE, PREFIX, client, server, watched
+from .tally import Tally
+
+READERS = (
+    ("PUT", "/CFItems/x"),
+    ("POST", "/CFPackages"),
+    ("POST", "/CFPackages?repair=true"),
+)
+"""What reads a body in a way of its own."""
+
+TOO_LARGE = range(413, 414)
+CODINGS = ("gzip", "deflate", "br", "zstd", "gzip, gzip")
+
+
+def bodies(size: int) -> Iterator[tuple[str, bytes]]:
+    """Bodies of at most so many bytes and hardly less, none of them valid."""
+    yield "blanks", b" " * size
+    yield "brackets", b"[" * size
+    yield "objects in objects", b'{"a":' * (size // 5)
+    yield "a text", b'"' + b"x" * (size - 2) + b'"'
+    yield "backslashes", b'"' + b"\\u0041" * ((size - 2) // 6) + b'"'
+    yield "a number", b"9" * size
+    yield "zeros", _many(b"[", b"0", 0, b"]", size)
+    yield "empty lists", _many(b"[", b"[]", 0, b"]", size)
+    yield "empty items", _many(b'{"CFItems":[', b"{}", 0, b"]}", size)
+    # As dense as a body may be, and no denser.
+    yield "sparse items", _many(b'{"CFItems":[', b"{}", 60, b"]}", size)
+    yield (
+        "sparse criteria",
+        _many(b'{"CFRubrics":[{"CFRubricCriteria":[', b'{"a":1}', 60, b"]}]}", size),
+    )
+    yield "sparse texts", _many(b'{"subject":[', b"0", 20, b"]}", size)
+    yield "one name again and again", _many(b"{", b'"notes":5', 20, b"}", size)
+    fields = (b'"f%015d":0' % number for number in range(size // 21 - 5))
+    yield "unknown fields", b'{"x":0,' + b",".join(fields) + b"}"
+    texts = (b'"%018d"' % number for number in range(size // 21 - 5))
+    yield "texts that differ", b'{"subject":[0,' + b",".join(texts) + b"]}"
+    yield from _nearly_right(size)
+
+
+def _nearly_right(size: int) -> Iterator[tuple[str, bytes]]:
+    """An item, and a package, with one thing wrong in them, or one in each of their parts."""
+    for what, field, begin, one, every, end in (
+        ("NULs in texts", "subject", b"[", rb'"\u0000"', 20, b"]"),
+        ("numbers beyond doubles", "extensions", b'{"a":[', b"1e400", 20, b"]}"),
+        ("integers beyond 64 bits", "extensions", b'{"a":[', b"9" * 40, 41, b"]}"),
+        ("small objects", "extensions", b'{"a":1e400,"b":[', b'{"c":1}', 60, b"]}"),
+        ("a text with a NUL", "notes", rb'"\u0000', b"text", 20, b'"'),
+    ):
+        item = factories.item("d", "x") | {field: "HERE"}
+        head, tail = json.dumps(item).encode().split(b'"HERE"')
+        yield what, _many(head + begin, one, every, end + tail, size)
+    item = factories.packed_item(notes=None)
+    yield "items with a null", _many(b'{"CFItems":[', json.dumps(item).encode(), 0, b"]}", size)
+
+
+def _many(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
+    """As many of something as fit, each with blanks up to so many bytes."""
+    padded = one.ljust(every - 1)
+    count = (size - len(begin) - len(end) - len(one)) // (len(padded) + 1)
+    return begin + (padded + b",") * count + one + end
+
+
+async def run(tally: Tally, http: httpx.AsyncClient, megabytes: int) -> None:
+    """Send all of it to a server that reads bodies of ``megabytes`` at most."""
+    for what, body in bodies(megabytes * MEGABYTE):
+        for method, path in READERS:
+            answer = await http.request(method, PREFIX + path, content=body)
+            tally.judge(f"{megabytes} MB of {what} to {path}", answer, range(400, 500))
+        longer = body.ljust(megabytes * MEGABYTE + 1)
+        answer = await http.put(f"{PREFIX}/CFItems/x", content=longer)
+        tally.judge(f"more than {megabytes} MB of {what}", answer, TOO_LARGE)
+    bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
+    for method, path in WAYS_IN:
+        answer = await http.request(method, PREFIX + path, content=_endless(megabytes))
+        tally.judge(f"too much without a length to {path}", answer, TOO_LARGE)
+        for coding in CODINGS:
+            headers = {"Content-Encoding": coding}
+            answer = await http.request(method, PREFIX + path, content=bomb, headers=headers)
+            tally.judge(f"a bomb in {coding} to {path}", answer, range(413, 416))
+
+
+async def _endless(megabytes: int) -> AsyncIterator[bytes]:
+    for _ in range(megabytes + 2):
+        yield b" " * MEGABYTE
+
+
+@click.command()
+@click.argument("megabytes", type=click.IntRange(1, 1000))
+def main(megabytes: int) -> None:
+    """Send bodies of MEGABYTES to a server that reads no larger ones; tell what each costs."""
+    asyncio.run(_told(megabytes))
+
+
+async def _told(megabytes: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+        folder = Path(name)
+        async with private_cluster(folder / "postgres") as cluster:
+            with server(folder, cluster.url, max_body_mb=megabytes) as live:
+                tally = Tally()
+                async with client(live) as http, watched(live) as tally.memory:
+                    for what, body in bodies(megabytes * MEGABYTE):
+                        await _tell_one(tally, http, what, body)
+                    await run(tally, http, megabytes)
+                click.echo(str(tally))
+                click.echo("\n".join(tally.wrong))
+
+
+async def _tell_one(tally: Tally, http: httpx.AsyncClient, what: str, body: bytes) -> None:
+    """What a body costs each of its readers."""
+    memory = tally.memory
+    assert memory is not None
+    for method, path in READERS:
+        before, memory.most = memory.most, 0.0
+        answer = await http.request(method, PREFIX + path, content=body)
+        cost = max(memory.most, memory.look()) - memory.before
+        memory.most = max(before, memory.most)
+        click.echo(
+            f"{what:<26}{method + ' ' + path:<32}{answer.status_code}"
+            f"{answer.elapsed.total_seconds():8.2f} s{cost:8.0f} MB  "
+            f"{answer.json()['imsx_description'][:90]}"
+        )
+
+
+if __name__ == "__main__":
+    main()
