@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from ..case.package import Package
-from ..case.parts import read_large_package
+from ..case.parts import open_package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.framework import Framework, document_of_package, open_framework
 from ..db.revision import Revision, Revisions, revision_in
@@ -181,11 +181,12 @@ async def _sent(request: Request, copy: Copy, form: str) -> Response:
 async def _read(request: Request, raw: bytes) -> tuple[Package, list[Repair] | None]:
     """The uploaded package, and what was repaired in it if ``?repair=true`` asks for that.
 
-    Validated beside the event loop, which others need meanwhile.
+    Read beside the event loop, which others need meanwhile; without repair, all but its head is
+    read while it is written.
     """
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(read_repaired, raw)
-    return await to_thread.run_sync(read_large_package, raw), None
+    return await to_thread.run_sync(open_package, raw), None
 
 
 async def _upload(
@@ -195,8 +196,8 @@ async def _upload(
     done = "created" if written.created else "replaced"
     stats = {
         "documents": 1,
-        "items": package.count(ITEMS.name),
-        "associations": package.count(ASSOCIATIONS.name),
+        "items": written.sent[ITEMS.name],
+        "associations": written.sent[ASSOCIATIONS.name],
     }
     result = {"documentId": package.document_identifier, "stats": stats, "success": True}
     if repairs is not None:

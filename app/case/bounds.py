@@ -7,7 +7,7 @@ of a large one are looked for piece by piece, until there are enough to work on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,7 +166,9 @@ def _long_lists(value: Any, place: Location) -> Iterator[tuple[Location, list[An
 
 def _large_extensions(value: Any, place: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The extensions that are not looked at with what is around them."""
-    parts = enumerate(value) if isinstance(value, list) else value.items()
+    parts: Iterable[tuple[int | str, Any]] = ()
+    if isinstance(value, (list, dict)):
+        parts = enumerate(value) if isinstance(value, list) else value.items()
     for step, one in parts:
         if step != "extensions" and isinstance(one, (dict, list)):
             yield from _large_extensions(one, (*place, step))

@@ -63,7 +63,8 @@ class Package:
     package_identifier: str
     extensions: str | None
     definition_extensions: str | None
-    rows: list[Row]
+    rows: Iterable[Row]
+    """They can be gone through more than once."""
 
     def count(self, kind: str) -> int:
         """How many entities of a kind it holds."""

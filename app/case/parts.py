@@ -53,10 +53,29 @@ def read_large_package(raw: bytes, most: int = MOST_COUNTED) -> Package:
 def read_accepted(raw: bytes, most: int = MOST_COUNTED) -> Package:
     """As ``read_large_package``, of a body whose density is known to be right."""
     try:
-        return _read(_split(raw), most)
-    except (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError):
+        package, rows = _open(raw, most)
+        return replace(package, rows=list(rows.understood()))
+    except UNREADABLE:
         # What is wrong with the JSON is told with its line and column in the whole.
         return read_package(raw, crowded=True)
+
+
+def open_package(raw: bytes) -> Package:
+    """As ``read_large_package``, but only the head of it is read at once.
+
+    The rows are read, and the rest is refused, as they are gone through: never do all of them
+    stand in memory. They can be gone through again, which reads them anew.
+    """
+    refuse_crowded(raw)
+    try:
+        package, rows = _open(raw, MOST_COUNTED)
+    except UNREADABLE:
+        return read_package(raw, crowded=True)
+    return replace(package, rows=rows)
+
+
+UNREADABLE = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError)
+"""What reading by parts raises for a body that is not JSON."""
 
 
 @dataclass
@@ -81,7 +100,7 @@ WRAPPED = {wrapper: _object_of(wrapper) for wrapper in ("CFPackage", "package")}
 
 
 def _split(raw: bytes) -> _Split:
-    first, at = FIRST_NAME.match(raw), ()
+    first, at = FIRST_NAME.match(raw), Location()
     wrapper = first[1].decode() if first else ""
     package: Any = raw
     if wrapper in WRAPPED:
@@ -97,30 +116,76 @@ def _split(raw: bytes) -> _Split:
     return _Split(at, head, lists)
 
 
-def _read(split: _Split, most: int) -> Package:
-    """All parts, in the order in which they are stored. Raises ``InvalidData``."""
-    problems = Problems(most)
+def _open(raw: bytes, most: int) -> tuple[Package, _Rows]:
+    """The package without its lists of many, and all rows of it. Raises ``InvalidData``."""
+    split, problems = _split(raw), Problems(most)
     head = examine(NamedCFPackage, split.head, problems, split.at)
-    package, link = (take_apart(head), link_to(head.CFDocument)) if head else (None, None)
-    items: list[Row] = []
-    for item in _each(CFPckgItem, split, ITEMS, problems):
-        if not problems:
-            item.CFDocumentURI = item.CFDocumentURI or link
-            items.append(item_row(item))
-    associations: list[Row] = []
-    triples: list[Triple] = []
-    for one in _each(CFAssociation, split, ASSOCIATIONS, problems):
-        if not problems:
-            one.CFDocumentURI = one.CFDocumentURI or link
-            triples.append(triple_of(one))
-            associations.append(row("CFAssociation", one))
-    if head is None or package is None or problems:
+    if head is None:
+        for kind, name in ((CFPckgItem, ITEMS), (CFAssociation, ASSOCIATIONS)):
+            for _ in _each(kind, split, name, problems):
+                pass
         raise problems.refusal("CFPackage")
-    _refuse_contradictions(head, package.rows, items, associations, triples)
-    rows = package.rows
-    before_rubrics = len(rows) - sum(one.kind.startswith("CFRubric") for one in rows)
-    rows = [*rows[:before_rubrics], *items, *associations, *rows[before_rubrics:]]
-    return replace(package, rows=rows)
+    package = take_apart(head)
+    return package, _Rows(raw, split, head, [*package.rows], most)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All rows of a package, in the order in which they are stored, read as they are asked for."""
+
+    raw: bytes
+    split: _Split
+    head: NamedCFPackage
+    others: list[Row]
+    """Those that are of no list of many."""
+    most: int
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raises ``InvalidData`` and ``BadRequest``."""
+        try:
+            yield from self.understood()
+        except UNREADABLE:
+            read_package(self.raw, crowded=True)
+            raise
+
+    def understood(self) -> Iterator[Row]:
+        """Raises ``InvalidData``, and any of ``UNREADABLE``."""
+        problems, link = Problems(self.most), link_to(self.head.CFDocument)
+        before_rubrics = sum(not one.kind.startswith("CFRubric") for one in self.others)
+        yield from self.others[:before_rubrics]
+        items: list[str] = []
+        for item in _each(CFPckgItem, self.split, ITEMS, problems):
+            if not problems:
+                item.CFDocumentURI = item.CFDocumentURI or link
+                items.append(item.identifier)
+                yield item_row(item)
+        associations: list[tuple[str, Triple]] = []
+        for one in _each(CFAssociation, self.split, ASSOCIATIONS, problems):
+            if not problems:
+                one.CFDocumentURI = one.CFDocumentURI or link
+                associations.append((one.identifier, triple_of(one)))
+                yield row("CFAssociation", one)
+        if problems:
+            raise problems.refusal("CFPackage")
+        self._refuse_contradictions(items, associations)
+        yield from self.others[before_rubrics:]
+
+    def _refuse_contradictions(
+        self, items: list[str], associations: list[tuple[str, Triple]]
+    ) -> None:
+        """Raise ``InvalidData`` where parts that are valid do not go together."""
+        found = wrong_name(self.head)
+        others = [(one.kind, one.identifier) for one in self.others]
+        named = [identifier for identifier, _ in associations]
+        triples = [triple for _, triple in associations]
+        if any(len({*several}) < len(several) for several in (others, items, named, triples)):
+            lists = ([(ITEMS, items)], [(ASSOCIATIONS, named)], *groups(self.head))
+            found = chain(found, repetitions(lists, associations))
+        problems = Problems()
+        for problem in found:
+            problems.add(**problem)
+        if problems:
+            raise problems.refusal("CFPackage")
 
 
 def _each(kind: type[Many], split: _Split, name: str, problems: Problems) -> Iterator[Many]:
@@ -131,25 +196,3 @@ def _each(kind: type[Many], split: _Split, name: str, problems: Problems) -> Ite
         entity = examine(kind, bytes(one), problems, (*split.at, name, index))
         if entity is not None:
             yield entity
-
-
-def _refuse_contradictions(
-    head: NamedCFPackage,
-    others: list[Row],
-    items: list[Row],
-    associations: list[Row],
-    triples: list[Triple],
-) -> None:
-    """Raise ``InvalidData`` where parts that are valid do not go together."""
-    parts = (*others, *items, *associations)
-    repeated = len({(one.kind, one.identifier) for one in parts}) < len(parts)
-    found = wrong_name(head)
-    if repeated or len({*triples}) < len(triples):
-        named = [[one.identifier for one in many] for many in (items, associations)]
-        lists = ([(ITEMS, named[0])], [(ASSOCIATIONS, named[1])], *groups(head))
-        found = chain(found, repetitions(lists, zip(named[1], triples, strict=True)))
-    problems = Problems()
-    for problem in found:
-        problems.add(**problem)
-    if problems:
-        raise problems.refusal("CFPackage")

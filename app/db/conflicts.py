@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    FromClause,
     Select,
     Table,
     Text,
@@ -45,17 +44,11 @@ def _place_of(path: str) -> tuple[int, int]:
 @cache
 def conflicts() -> Statement:
     """Rows (path, message): what the upload holds that belongs elsewhere."""
-    staged = select(
-        STAGED,
-        (func.row_number().over(partition_by=STAGED.c.kind, order_by=STAGED.c.ordinal) - 1).label(
-            "index"
-        ),
-    ).cte("numbered")
     found = [
-        *(_elsewhere(staged, resource) for resource in (ITEMS, ASSOCIATIONS, RUBRICS)),
-        _taken_triples(staged),
-        _elsewhere_part(staged, "CFRubricCriterion", tables.rubric_criteria),
-        _elsewhere_part(staged, "CFRubricCriterionLevel", tables.rubric_criterion_levels),
+        *(_elsewhere(resource) for resource in (ITEMS, ASSOCIATIONS, RUBRICS)),
+        _taken_triples(),
+        _elsewhere_part("CFRubricCriterion", tables.rubric_criteria),
+        _elsewhere_part("CFRubricCriterionLevel", tables.rubric_criterion_levels),
         _taken_package(),
     ]
     return Statement(union_all(*found))
@@ -65,63 +58,63 @@ def _conflict(path: ColumnElement[str], message: str, *values: ColumnElement[Any
     return select(path.label("path"), func.format(literal(message), *values).label("message"))
 
 
-def _place(staged: FromClause, plural: str) -> ColumnElement[str]:
-    return func.format(literal(f"{plural}[%s]"), staged.c.index)
+def _place(plural: str) -> ColumnElement[str]:
+    return func.format(literal(f"{plural}[%s]"), STAGED.c.place)
 
 
-def _elsewhere(staged: FromClause, resource: Resource) -> Select[Any]:
+def _elsewhere(resource: Resource) -> Select[Any]:
     """Entities that belong to another document."""
     table = parts.table_of(resource)
     home = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
     return (
-        _conflict(_place(staged, resource.plural), message, table.c.identifier, home)
-        .join_from(staged, table, staged.c.identifier == table.c.identifier)
-        .where(staged.c.kind == literal(resource.name), staged.c.body.is_not(None), live(table))
+        _conflict(_place(resource.plural), message, table.c.identifier, home)
+        .join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
+        .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None), live(table))
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
     )
 
 
-def _elsewhere_part(staged: FromClause, kind: str, table: Table) -> Select[Any]:
+def _elsewhere_part(kind: str, table: Table) -> Select[Any]:
     """Parts of a rubric that belong to a rubric of another document."""
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
     found = _conflict(
-        _place(staged, kind),
+        _place(kind),
         f"{kind} %s belongs to rubric %s of document %s",
         table.c.identifier,
         rubrics.c.identifier,
         rubrics.c.document_identifier,
-    ).join_from(staged, table, staged.c.identifier == table.c.identifier)
+    ).join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
     if table is not criteria:
         found = found.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
     return found.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
-        staged.c.kind == literal(kind),
+        STAGED.c.kind == literal(kind),
         rubrics.c.document_identifier != DOCUMENT,
         live(rubrics),
     )
 
 
-def _taken_triples(staged: FromClause) -> Select[Any]:
+def _taken_triples() -> Select[Any]:
     """Associations whose origin, destination and type another document relates already."""
     table = tables.associations
     same = and_(
-        table.c.origin_identifier == parts.word(staged.c.body, "originNodeURI", "identifier"),
+        table.c.origin_identifier == parts.word(STAGED.c.body, "originNodeURI", "identifier"),
         table.c.destination_identifier
-        == parts.word(staged.c.body, "destinationNodeURI", "identifier"),
-        table.c.association_type == parts.word(staged.c.body, "associationType"),
-        table.c.identifier != staged.c.identifier,
+        == parts.word(STAGED.c.body, "destinationNodeURI", "identifier"),
+        table.c.association_type == parts.word(STAGED.c.body, "associationType"),
+        table.c.identifier != STAGED.c.identifier,
         table.c.document_identifier.is_distinct_from(DOCUMENT),
     )
     return (
         _conflict(
-            _place(staged, ASSOCIATIONS.plural),
+            _place(ASSOCIATIONS.plural),
             "CFAssociation %s has the origin, destination and type of %s of document %s",
-            staged.c.identifier,
+            STAGED.c.identifier,
             table.c.identifier,
             func.coalesce(table.c.document_identifier, literal("none")),
         )
-        .join_from(staged, table, same)
-        .where(staged.c.kind == literal(ASSOCIATIONS.name), staged.c.body.is_not(None))
+        .join_from(STAGED, table, same)
+        .where(STAGED.c.kind == literal(ASSOCIATIONS.name), STAGED.c.body.is_not(None))
     )
 
 

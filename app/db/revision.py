@@ -99,16 +99,19 @@ class Revisions:
         document = last.document_identifier
         scopes = (document, tables.SHARED, tables.NODES)
         found = await self.database.rows(_counts(), scopes=scopes)
-        versions, moments = dict.fromkeys(scopes, 0), []
-        for _, scope, version, changed_at in found:
-            versions[scope] += version
-            moments.append(changed_at)
-        history = found[0][0] if found else None
-        if (history, versions[document]) != (last.history, last.document):
+        counts: dict[str, int] = dict.fromkeys(scopes, 0)
+        for history, scope, version, _ in found:
+            counts[scope] += version
+            if history != last.history:
+                return None
+        # Very many are asked for in full once more, which also folds them.
+        if counts[document] != last.document or len(found) > FOLD_AT:
             return None
-        if len(found) > FOLD_AT:
-            return None  # for those to be folded
-        return Revision(document, history, *versions.values(), max(moments))
+        return last._replace(
+            shared=counts[tables.SHARED],
+            nodes=counts[tables.NODES],
+            changed_at=max((moment for *_, moment in found), default=None),
+        )
 
     async def same(self, then: Revision, now: Revision) -> bool:
         """Whether a package that was read then is what it is now."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from anyio import to_thread
 from sqlalchemy import (
@@ -25,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from ..case.package import Package
+from ..case.package import Package, Row
 from ..case.resources import ASSOCIATIONS, ITEMS
 from . import tables
 from .parts import REFERENCES
@@ -39,6 +42,7 @@ STAGED = Table(
     MetaData(),
     Column("ordinal", Integer, nullable=False),
     Column("kind", Text, nullable=False),
+    Column("place", Integer, nullable=False),
     Column("identifier", Text, nullable=False),
     Column("body", JSON),
     Column("last_change_date_time", tables.Moment, nullable=False),
@@ -47,10 +51,13 @@ STAGED = Table(
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
-"""Gone when the transaction ends."""
+"""Gone when the transaction ends. A row's place is that among the rows of its kind."""
 
 TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
 """The kinds of which there are many."""
+
+BATCH = 500
+"""How many rows are read before they are sent on."""
 
 REFERRING = {each.field for several in REFERENCES.values() for each in several}
 
@@ -67,54 +74,69 @@ class Staged(NamedTuple):
     """Which of the fields that refer to definitions any of its rows has."""
 
 
-async def stage(connection: Connection, package: Package, *, known: bool) -> Staged:
-    """Copy the rows of a package into the staging table.
+Stored: TypeAlias = dict[tuple[str, str], tuple[Any, ...]]
+"""What a document has: {(kind, identifier): (ordinal, time, digest of the body)}."""
+
+
+async def stage(
+    connection: Connection, package: Package, *, known: bool
+) -> tuple[Staged, Counter[str]]:
+    """Copy the rows of a package into the staging table; also how many there are of each kind.
 
     Of items and associations that are stored just so only the identifiers are copied: there is
-    nothing to write, but they are not to be deleted either.
+    nothing to write, but they are not to be deleted either. Raises what going through the rows
+    raises.
     """
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
-    stored = await _stored(connection, package) if known else {}
-    # Beside the event loop, which others need meanwhile.
-    records, fields = await to_thread.run_sync(_records, package, stored)
+    records = _Records(package, await _stored(connection, package) if known else {})
     columns = [column.name for column in STAGED.c]
     await connection.copy_records_to_table(STAGED.name, records=records, columns=columns)
     # Without statistics the planner takes the staging table for a small one.
-    await connection.execute("ANALYZE staged")
-    return Staged(known, fields)
+    await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
+    return Staged(known, frozenset(records.fields)), records.counts
 
 
-def _records(
-    package: Package, stored: dict[tuple[str, str], tuple[Any, ...]]
-) -> tuple[list[tuple[Any, ...]], frozenset[str]]:
-    """The rows of the staging table, and the fields that refer to definitions in them."""
-    records, missing = [], {f'"{field}":': field for field in REFERRING}
-    fields = set()
-    for ordinal, one in enumerate(package.rows):
+class _Records:
+    """The rows of the staging table, made as they are copied, and what is found out about them."""
+
+    def __init__(self, package: Package, stored: Stored) -> None:
+        self.counts: Counter[str] = Counter()
+        self.fields: set[str] = set()
+        self._stored = stored
+        self._missing = {f'"{field}":': field for field in REFERRING}
+        self._rows = enumerate(package.rows)
+
+    async def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
+        """Reading rows takes time, so it is done beside the event loop, which others need."""
+        while batch := await to_thread.run_sync(self._next):
+            for record in batch:
+                yield record
+
+    def _next(self) -> list[tuple[Any, ...]]:
+        return [self._record(ordinal, one) for ordinal, one in islice(self._rows, BATCH)]
+
+    def _record(self, ordinal: int, one: Row) -> tuple[Any, ...]:
+        place = self.counts[one.kind]
+        self.counts[one.kind] += 1
         body: str | None = one.body
-        print_of = stored.get((one.kind, one.identifier))
+        stored = self._stored.get((one.kind, one.identifier))
         if (
-            print_of
+            stored
             and one.keywords is None
-            and print_of == (ordinal, one.last_change_date_time, _print(one.body))
+            and stored == (ordinal, one.last_change_date_time, _print(one.body))
         ):
             body = None
         else:
-            for found in [name for name in missing if name in one.body]:
-                fields.add(missing.pop(found))
-        place = (ordinal, one.kind, one.identifier, body)
-        records.append((*place, one.last_change_date_time, *one[4:]))
-    return records, frozenset(fields)
+            for name in [name for name in self._missing if name in one.body]:
+                self.fields.add(self._missing.pop(name))
+        return (ordinal, one.kind, place, one.identifier, body, *one[3:])
 
 
 def _print(body: str) -> str:
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
-async def _stored(
-    connection: Connection, package: Package
-) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """What the document has: {(kind, identifier): (ordinal, time, digest of the body)}."""
+async def _stored(connection: Connection, package: Package) -> Stored:
     found = {}
     for kind in (ITEMS.name, ASSOCIATIONS.name):
         statement = _prints(kind)

@@ -65,6 +65,8 @@ class Written(NamedTuple):
     """How many entities of a kind were created, updated, revived or deleted."""
     revision: Revision
     """That of the package as it was written."""
+    sent: Counter[str]
+    """How many entities of each kind the package holds."""
 
     @property
     def changed(self) -> int:
@@ -114,7 +116,7 @@ async def _write_locked(
         known = await _run(connection, _known(), values)
         created = _may_write(package, mode, known)
         progress("staging")
-        staged = await stage(connection, package, known=bool(known))
+        staged, sent = await stage(connection, package, known=bool(known))
         _refuse(problems(await _run(connection, conflicts(), values)))
         changes: Counter[tuple[str, str]] = Counter()
         for name, statement in _steps(staged):
@@ -123,7 +125,7 @@ async def _write_locked(
                 changes[row["kind"], row["operation"]] += row["changed"]
         revision = await revision_in(connection, package.document_identifier)
         assert revision
-    return Written(created, changes, revision)
+    return Written(created, changes, revision, sent)
 
 
 async def _run(connection: Connection, statement: Statement, values: dict[str, Any]) -> list[Any]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from ..api.copies import Copies as Answers
 from ..auth.following import signing_keys
 from ..auth.tokens import SigningKey
 from ..db import feed
-from ..db.database import Database
+from ..db.database import Database, Lease
 from ..db.revision import Revisions
 from ..errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
     from ..db.copies import Copies
-    from ..db.database import Connection
     from ..settings import Settings
 
 SECONDS_TO_FINISH = 30.0
@@ -33,11 +31,9 @@ class StandIn(Database):
     def __init__(self, current: Database) -> None:
         self.current = current
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> Lease:
         """A connection to the database of now."""
-        async with self.current.connection() as connection:
-            yield connection
+        return self.current.connection()
 
 
 class Copy:
