@@ -46,11 +46,14 @@ LETTERS = 1000
 EXTENSION_VALUES = 100
 """How many values extensions may hold and still be looked at with what is around them."""
 
+SLICE = 1_000_000
+"""How much of a body is counted before others have a turn."""
+
 
 def refuse_crowded(raw: bytes) -> None:
     """Raise ``TooLarge`` for a body that holds more values than a package of its size can."""
-    groups = raw.count(b"[") + raw.count(b"{")
-    values = groups + raw.count(b",")
+    groups = _count(raw, b"[") + _count(raw, b"{")
+    values = groups + _count(raw, b",")
     for count, what, each in (
         (groups, "objects and lists", BYTES_A_GROUP),
         (values, "values", BYTES_A_VALUE),
@@ -61,6 +64,11 @@ def refuse_crowded(raw: bytes) -> None:
                 f"the body holds some {count:,} {what} in {len(raw):,} bytes; "
                 f"of so many bytes this server reads {most:,} at most"
             )
+
+
+def _count(raw: bytes, sign: bytes) -> int:
+    """How often a sign stands in a body, counted in slices, between which others have a turn."""
+    return sum(raw.count(sign, start, start + SLICE) for start in range(0, len(raw), SLICE))
 
 
 class UnknownField(Exception):

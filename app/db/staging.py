@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -35,6 +35,8 @@ from .parts import REFERENCES
 from .statement import DIALECT, Statement
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from .database import Connection
 
 STAGED = Table(
@@ -137,12 +139,16 @@ def _print(body: str) -> str:
 
 
 async def _stored(connection: Connection, package: Package) -> Stored:
-    found = {}
+    found: Stored = {}
+
+    def remember(kind: str, rows: Sequence[asyncpg.Record]) -> None:
+        found.update(((kind, identifier), tuple(rest)) for identifier, *rest in rows)
+
     for kind in (ITEMS.name, ASSOCIATIONS.name):
         statement = _prints(kind)
         arguments = statement.arguments({"document_identifier": package.document_identifier})
-        for row in await connection.fetch(statement.sql, *arguments):
-            found[kind, row["identifier"]] = (row["ordinal"], row["changed"], row["print"])
+        rows = await connection.fetch(statement.sql, *arguments)
+        await to_thread.run_sync(remember, kind, rows)
     return found
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from anyio import to_thread
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -119,7 +120,8 @@ async def _write_locked(
         staged, sent = await stage(connection, package, known=bool(known))
         _refuse(problems(await _run(connection, conflicts(), values)))
         changes: Counter[tuple[str, str]] = Counter()
-        for name, statement in _steps(staged):
+        # Writing the SQL of another kind of upload takes a while, which others need not wait for.
+        for name, statement in await to_thread.run_sync(_steps, staged):
             progress(name)
             for row in await _run(connection, statement, {**values, "replaced": not created}):
                 changes[row["kind"], row["operation"]] += row["changed"]
