@@ -5,11 +5,30 @@ from __future__ import annotations
 import click
 
 from .. import __version__
-from . import access, checking, conforming, frameworks, keeping, mirrors, removal, running
 from .common import Group
 
+KINDS = {
+    "serve": "running",
+    "migrate": "running",
+    "import": "frameworks",
+    "export": "frameworks",
+    "delete": "removal",
+    "undelete": "removal",
+    "purge": "removal",
+    "check": "checking",
+    "conform": "conforming",
+    "sync": "mirrors",
+    "template": "frameworks",
+    "token": "running",
+    "client": "access",
+    "keys": "access",
+    "backup": "keeping",
+    "restore": "keeping",
+}
+"""The commands, and the file that each is in."""
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=Group, kinds=KINDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="case-server")
 def main() -> None:
     """A self-hosted CASE 1.1 server: TimeBack's CASE API on your machine.
@@ -24,24 +43,3 @@ def main() -> None:
 
     Every setting is an environment variable CASE_SERVER_…; flags override them.
     """  # noqa: D301  click keeps the lines after its \b as they are
-
-
-for command in (
-    running.serve,
-    running.migrate,
-    frameworks.import_packages,
-    frameworks.export,
-    removal.delete,
-    removal.undelete,
-    removal.purge,
-    checking.check_packages,
-    conforming.conform,
-    mirrors.sync,
-    frameworks.template,
-    running.token,
-    access.client,
-    access.keys,
-    keeping.backup,
-    keeping.restore,
-):
-    main.add_command(command)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
@@ -20,7 +21,26 @@ Result = TypeVar("Result")
 
 
 class Group(click.Group):
-    """Says what went wrong in one sentence, without a traceback."""
+    """Says what went wrong in one sentence, without a traceback.
+
+    ``kinds`` says in which file a command is: what the others stand on is not read to run it.
+    """
+
+    def __init__(self, *args: Any, kinds: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.kinds = kinds or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order in which they are told."""
+        return [*self.kinds, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; None when there is none."""
+        if cmd_name not in self.kinds:
+            return super().get_command(ctx, cmd_name)
+        module = import_module(f".{self.kinds[cmd_name]}", __package__)
+        found = [one for one in vars(module).values() if isinstance(one, click.Command)]
+        return next(one for one in found if one.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what it refuses is one line on stderr."""
