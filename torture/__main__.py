@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from . import away, durability, grammar, hostile, load, machine, writers
+from . import away, described, durability, grammar, hostile, load, machine, writers
 from .cluster import private_cluster
 from .server import client, server
 
@@ -55,6 +55,10 @@ async def _filters(seed: int) -> Any:
     return await _served(lambda _, http: grammar.run(http, 5000, seed))
 
 
+async def _described(seed: int) -> Any:
+    return await _served(lambda live, _: asyncio.to_thread(described.run, live, 60, seed))
+
+
 async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
     """What comes of work with a server of its own."""
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
@@ -73,6 +77,7 @@ PARTS: dict[str, Callable[[int], Awaitable[Any]]] = {
     "load": _load,
     "hostile": _hostile,
     "filters": _filters,
+    "described": _described,
 }
 
 

@@ -14,7 +14,7 @@ from live import Live
 
 from . import large
 from .bodies import BODIES, WAYS_IN
-from .server import client, watched
+from .server import asked, client, watched
 from .tally import Tally
 
 PROFILES = ("/case/1.1", "/ims/case/v1p1")
@@ -86,7 +86,7 @@ REFUSED, ANSWERED = range(400, 500), range(200, 500)
 async def run(live: Live, body_mb: int) -> Tally:
     """Try everything on a server that reads bodies of ``body_mb`` megabytes at most."""
     tally = Tally()
-    async with client(live) as http, watched(live) as tally.memory:
+    async with client(live) as http, watched(live) as tally.memory, asked(live) as tally.others:
         for prefix in PROFILES:
             await _bodies(tally, http, prefix)
             await _reads(tally, http, prefix)

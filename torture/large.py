@@ -18,7 +18,7 @@ import httpx
 
 from .bodies import WAYS_IN
 from .cluster import private_cluster
-from .server import MEGABYTE, PREFIX, client, server, watched
+from .server import MEGABYTE, PREFIX, asked, client, server, watched
 from .tally import Tally
 
 READERS = (
@@ -118,7 +118,11 @@ async def _told(megabytes: int) -> None:
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url, max_body_mb=megabytes) as live:
                 tally = Tally()
-                async with client(live) as http, watched(live) as tally.memory:
+                async with (
+                    client(live) as http,
+                    watched(live) as tally.memory,
+                    asked(live) as tally.others,
+                ):
                     for what, body in bodies(megabytes * MEGABYTE):
                         await _tell_one(tally, http, what, body)
                     await run(tally, http, megabytes)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -89,3 +89,34 @@ async def watched(live: Live) -> AsyncIterator[Memory]:
     finally:
         watching.cancel()
         memory.look()
+
+
+@dataclass
+class Others:
+    """How long somebody else waited meanwhile who asks for little, in seconds."""
+
+    waited: list[float] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"others waited {max(self.waited):.2f} s at most in {len(self.waited):,} requests"
+
+
+@asynccontextmanager
+async def asked(live: Live) -> AsyncIterator[Others]:
+    """A server that somebody else asks ten times a second."""
+    others, leaving = Others(), asyncio.Event()
+
+    async def ask() -> None:
+        async with client(live) as http:
+            while not leaving.is_set():
+                answer = await http.get(f"{PREFIX}/CFItems?limit=1")
+                answer.raise_for_status()
+                others.waited.append(answer.elapsed.total_seconds())
+                await asyncio.sleep(0.1)
+
+    asking = asyncio.create_task(ask())
+    try:
+        yield others
+    finally:
+        leaving.set()
+        await asking

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from .server import Memory
+from .server import Memory, Others
 
 
 @dataclass
@@ -18,13 +18,14 @@ class Tally:
     answers: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     memory: Memory | None = None
+    others: Others | None = None
     slowest: float = 0.0
     slowest_was: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.tried:,} hostile requests, answers {dict(sorted(self.answers.items()))}, "
-            f"slowest {self.slowest:.2f} s ({self.slowest_was}), {self.memory}; "
+            f"slowest {self.slowest:.2f} s ({self.slowest_was}), {self.memory}, {self.others}; "
             f"{len(self.wrong)} wrong"
         )
 

@@ -34,6 +34,9 @@ BYTES_A_VALUE = 20
 BYTES_A_GROUP = 60
 """Real packages have a value every forty bytes, an object or list every two hundred."""
 
+BYTES_A_MENDED_GROUP = 120
+"""For a repair, which has the whole in memory, and where each object stood."""
+
 PIECE = 20
 """How many members of a list are looked at together."""
 
@@ -50,12 +53,12 @@ SLICE = 1_000_000
 """How much of a body is counted before others have a turn."""
 
 
-def refuse_crowded(raw: bytes) -> None:
+def refuse_crowded(raw: bytes, bytes_a_group: int = BYTES_A_GROUP) -> None:
     """Raise ``TooLarge`` for a body that holds more values than a package of its size can."""
     groups = _count(raw, b"[") + _count(raw, b"{")
     values = groups + _count(raw, b",")
     for count, what, each in (
-        (groups, "objects and lists", BYTES_A_GROUP),
+        (groups, "objects and lists", bytes_a_group),
         (values, "values", BYTES_A_VALUE),
     ):
         most = VALUES_ALWAYS + len(raw) // each
@@ -174,11 +177,11 @@ def _long_lists(value: Any, place: Location) -> Iterator[tuple[Location, list[An
 
 def _large_extensions(value: Any, place: Location) -> Iterator[tuple[Location, dict[str, Any]]]:
     """The extensions that are not looked at with what is around them."""
-    parts: Iterable[tuple[int | str, Any]] = ()
-    if isinstance(value, (list, dict)):
-        parts = enumerate(value) if isinstance(value, list) else value.items()
+    if not isinstance(value, (dict, list)):
+        return
+    parts = enumerate(value) if isinstance(value, list) else value.items()
     for step, one in parts:
-        if step != "extensions" and isinstance(one, (dict, list)):
+        if step != "extensions":
             yield from _large_extensions(one, (*place, step))
         elif isinstance(one, dict) and _is_large(one):
             yield (*place, step), one

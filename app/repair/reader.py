@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ..case.bounds import refuse_crowded
+from ..case.bounds import BYTES_A_MENDED_GROUP, refuse_crowded
 from ..case.model import CFPackage
 from ..case.package import Package
 from ..case.parts import read_accepted, read_large_package
@@ -121,7 +121,7 @@ class Mended:
 
 def _parse(raw: bytes) -> Json:
     """The JSON object in a body, with numbers that know how they were written."""
-    refuse_crowded(raw)
+    refuse_crowded(raw, BYTES_A_MENDED_GROUP)
     try:
         tree: Any = json.loads(raw, parse_float=Written)
     except (ValueError, RecursionError) as error:

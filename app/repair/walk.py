@@ -18,6 +18,10 @@ SEPARATED = {"educationLevel"}
 """Lists that are written as one text with commas; others are one member when a text."""
 
 
+MOST_UNKNOWN = 1000
+"""How many unknown fields an object may have to be mended; no slip of a pen makes more."""
+
+
 class Walk:
     """Brings objects into shape, and remembers the entities and links it met."""
 
@@ -53,7 +57,7 @@ class Walk:
             self.findings.note("null", under(path, name))
 
     def _rename(self, model: type[CaseObject], value: Json, path: str) -> None:
-        for name in [name for name in value if name not in shapes(model)]:
+        for name in _unknown(model, value):
             standard, meant = _standard_name(model, name, value[name])
             if standard and value.get(standard, meant) == meant:
                 del value[name]
@@ -121,8 +125,9 @@ class Walk:
 
     def _put_away_unknown(self, model: type[CaseObject], value: Json, path: str) -> None:
         """Move what is nobody's field under extensions, or drop it where there are none."""
-        home = self._extensions(model, value)
-        for name in [name for name in value if name not in shapes(model)]:
+        unknown = _unknown(model, value)
+        home = self._extensions(model, value) if unknown else None
+        for name in unknown:
             if name in SPELLINGS and SPELLINGS[name][0] in value:
                 continue  # one thing said in two ways, which only a person can judge
             if "extensions" not in shapes(model):
@@ -142,6 +147,12 @@ class Walk:
             found.append({})
             found = found[-1]
         return found if isinstance(found, dict) else None
+
+
+def _unknown(model: type[CaseObject], value: Json) -> list[str]:
+    """The names of fields that the model has not, unless there are too many to be mended."""
+    names = [name for name in value if name not in shapes(model)]
+    return names if len(names) <= MOST_UNKNOWN else []
 
 
 def _standard_name(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:

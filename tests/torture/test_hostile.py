@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from calls import Api
 from live import Live
 
 from case_server.api.errors import MOST_PROBLEMS
-from torture import grammar, hostile
+from torture import described, grammar, hostile
 from torture.server import client, connect, server
 
 MEGABYTES = 1
@@ -28,10 +29,15 @@ async def test_every_refusal_names_the_problem_and_costs_little(
         assert tally.memory is not None
         assert tally.memory.added < 60
         assert tally.slowest < 5  # nothing hangs
+        assert tally.others is not None
+        assert max(tally.others.waited) < 1
         async with client(live) as http:
             filtered = await grammar.run(http, count=200, seed=1)
         assert filtered.wrong == []
         assert filtered.answers[200]
+        nearly_right = await asyncio.to_thread(described.run, live, 2, 1)
+        assert nearly_right.wrong == []
+        assert [*nearly_right.operations] == [*described.DOCUMENTS]
         assert _trickled(live, live.token()).startswith(b"HTTP/1.1 408 ")
 
 
