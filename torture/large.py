@@ -9,7 +9,8 @@ import asyncio
 import gzip
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -20,6 +21,8 @@ from .bodies import WAYS_IN
 from .cluster import private_cluster
 from .server import MEGABYTE, PREFIX, asked, client, server, watched
 from .tally import Tally
+
+Tell = Callable[[str], None]
 
 READERS = (
     ("PUT", "/CFItems/x"),
@@ -81,12 +84,20 @@ def _many(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
     return begin + (padded + b",") * count + one + end
 
 
-async def run(tally: Tally, http: httpx.AsyncClient, megabytes: int) -> None:
+async def run(
+    tally: Tally, http: httpx.AsyncClient, megabytes: int, tell: Tell = lambda _: None
+) -> None:
     """Send all of it to a server that reads bodies of ``megabytes`` at most."""
     for what, body in bodies(megabytes * MEGABYTE):
         for method, path in READERS:
-            answer = await http.request(method, PREFIX + path, content=body)
+            with _noted(tally) as cost:
+                answer = await http.request(method, PREFIX + path, content=body)
             tally.judge(f"{megabytes} MB of {what} to {path}", answer, range(400, 500))
+            seconds = answer.elapsed.total_seconds()
+            tell(
+                f"{what:<26}{method + ' ' + path:<32}{answer.status_code}{seconds:8.2f} s"
+                f"{cost():8.0f} MB  {answer.json()['imsx_description'][:90]}"
+            )
         longer = body.ljust(megabytes * MEGABYTE + 1)
         answer = await http.put(f"{PREFIX}/CFItems/x", content=longer)
         tally.judge(f"more than {megabytes} MB of {what}", answer, TOO_LARGE)
@@ -98,6 +109,19 @@ async def run(tally: Tally, http: httpx.AsyncClient, megabytes: int) -> None:
             headers = {"Content-Encoding": coding}
             answer = await http.request(method, PREFIX + path, content=bomb, headers=headers)
             tally.judge(f"a bomb in {coding} to {path}", answer, range(413, 416))
+
+
+@contextmanager
+def _noted(tally: Tally) -> Iterator[Callable[[], float]]:
+    """How much more memory there was at most while something was done."""
+    memory = tally.memory
+    assert memory is not None
+    before, memory.most = memory.most, 0.0
+    found = 0.0
+    yield lambda: found
+    memory.look()
+    found = memory.added
+    memory.most = max(before, memory.most)
 
 
 async def _endless(megabytes: int) -> AsyncIterator[bytes]:
@@ -123,27 +147,9 @@ async def _told(megabytes: int) -> None:
                     watched(live) as tally.memory,
                     asked(live) as tally.others,
                 ):
-                    for what, body in bodies(megabytes * MEGABYTE):
-                        await _tell_one(tally, http, what, body)
-                    await run(tally, http, megabytes)
+                    await run(tally, http, megabytes, click.echo)
                 click.echo(str(tally))
                 click.echo("\n".join(tally.wrong))
-
-
-async def _tell_one(tally: Tally, http: httpx.AsyncClient, what: str, body: bytes) -> None:
-    """What a body costs each of its readers."""
-    memory = tally.memory
-    assert memory is not None
-    for method, path in READERS:
-        before, memory.most = memory.most, 0.0
-        answer = await http.request(method, PREFIX + path, content=body)
-        cost = max(memory.most, memory.look()) - memory.before
-        memory.most = max(before, memory.most)
-        click.echo(
-            f"{what:<26}{method + ' ' + path:<32}{answer.status_code}"
-            f"{answer.elapsed.total_seconds():8.2f} s{cost:8.0f} MB  "
-            f"{answer.json()['imsx_description'][:90]}"
-        )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ BYTES_A_VALUE = 20
 BYTES_A_GROUP = 60
 """Real packages have a value every forty bytes, an object or list every two hundred."""
 
+TINY = 4000
+"""Bytes up to which a body that is not valid is validated as it is."""
+
 BYTES_A_MENDED_GROUP = 120
 """For a repair, which has the whole in memory, and where each object stood."""
 
@@ -112,6 +115,14 @@ def _stop(_: object) -> None:
     raise UnknownField
 
 
+def look_at(
+    schema: type[BaseModel], raw: bytes, tree: Any, problems: Problems, at: Location = ()
+) -> None:
+    """Add all that is wrong with a tiny body, which stands at ``at`` and holds ``tree``."""
+    for detail in _details(schema, raw):
+        problems.add_error(detail, (*at, *detail["loc"]), tree)
+
+
 def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()) -> None:
     """Add what is wrong with a body, which stands at ``at``, piece by piece.
 
@@ -120,15 +131,14 @@ def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Loc
     """
     known = _field_names()
     piece = _cut(tree, known)
-    for detail in _details(schema, piece):
-        problems.add_error(detail, (*at, *detail["loc"]), piece)
+    look_at(schema, written(piece), piece, problems, at)
     for place, members in _long_lists(tree, ()):
         for start in range(PIECE, len(members), PIECE):
             if problems.enough:
                 return
             problems.pieces += 1
             piece, within = _surrounded(_cut(members[start : start + PIECE], known), place)
-            found = _details(schema, piece)
+            found = _details(schema, written(piece))
             if any(within[: len(one["loc"])] == one["loc"] for one in found):
                 break  # no list belongs there, which was said of its beginning
             for detail in found:
@@ -152,10 +162,14 @@ def _surrounded(members: list[Any], place: Location) -> tuple[Any, Location]:
     return piece, tuple(0 if isinstance(step, int) else step for step in place)
 
 
-def _details(schema: type[BaseModel], tree: Any) -> list[ErrorDetails]:
+def written(tree: Any) -> bytes:
+    """JSON once more: only there may a date be a text."""
+    return to_json(tree, inf_nan_mode="constants")
+
+
+def _details(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
     try:
-        # From JSON once more: only there may a date be a text.
-        schema.model_validate_json(to_json(tree, inf_nan_mode="constants"))
+        schema.model_validate_json(raw)
     except ValidationError as error:
         return error.errors(include_url=False, include_input=False)
     return []

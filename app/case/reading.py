@@ -17,10 +17,10 @@ from typing import Any, Generic, TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import ValidationError, create_model
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from ..errors import BadRequest, Problem
-from .bounds import LARGE, UnknownField, look_through, quick, refuse_crowded
+from .bounds import LARGE, TINY, UnknownField, look_at, look_through, quick, refuse_crowded, written
 from .model import CaseObject
 from .problems import MOST_NAMED, UNKNOWN_FIELD, Location, Problems, path
 from .types import URI_PATTERN
@@ -95,9 +95,13 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
             problems.add(**problem)
         if problems.count > before:
             return None
-        if small and (valid := _quick_or_none(schema, _written(tree))):
+        raw = written(tree)
+        if small and (valid := _quick_or_none(schema, raw)):
             return valid
-    look_through(schema, tree, problems, at)
+    if len(raw) <= TINY:
+        look_at(schema, raw, tree, problems, at)
+    else:
+        look_through(schema, tree, problems, at)
     if problems.count > before:
         return None
     return _whole(schema, tree, problems, at)
@@ -106,7 +110,7 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
 def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> Read | None:
     """What is read of a body whose pieces have no problem; a text's end may still have one."""
     try:
-        return quick(schema, _written(tree))
+        return quick(schema, written(tree))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             problems.add_error(detail, (*at, *detail["loc"]), tree)
@@ -120,10 +124,6 @@ def _quick_or_none(schema: type[Read], raw: bytes) -> Read | None:
         return quick(schema, raw)
     except (UnknownField, ValidationError):
         return None
-
-
-def _written(tree: Any) -> bytes:
-    return to_json(tree, inf_nan_mode="constants")
 
 
 def _parse(raw: bytes) -> Any:
