@@ -111,6 +111,15 @@ def test_heads_of_one_connection_are_counted_each_for_itself(live: Live) -> None
         assert connection.sock is first
 
 
+def test_a_refusal_arrives_though_the_body_is_still_sent(live: Live) -> None:
+    headers = {"Authorization": f"Bearer {live.token()}", "Content-Encoding": "gzip"}
+    with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
+        for _ in range(3):
+            connection.request("PUT", "/case/1.1/CFItems/x", bytes(8_000_000), headers)
+            answer = connection.getresponse()
+            assert (answer.status, "gzip" in json.load(answer)["imsx_description"]) == (415, True)
+
+
 def test_requests_in_one_piece_are_all_answered(live: Live) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
     answer = rest(connect(live, (HEAD + b"\r\n") * 3 + last))

@@ -36,7 +36,7 @@ async def read_body(request: Request) -> bytes:
     if coding.lower() not in {"", "identity"}:
         raise UnsupportedMedia(
             f"this server reads no bodies with Content-Encoding {coding[:40]!r}: send it as it is",
-            headers={"Accept-Encoding": "identity"} | CLOSED,
+            headers={"Accept-Encoding": "identity"},
         )
     megabytes = services(request).settings.max_body_mb
     refusal = TooLarge(f"the body is larger than the {megabytes} MB this server reads")
