@@ -56,7 +56,7 @@ async def _filters(seed: int) -> Any:
 
 
 async def _described(seed: int) -> Any:
-    return await _served(lambda live, _: asyncio.to_thread(described.run, live, 60, seed))
+    return await _served(lambda live, _: asyncio.to_thread(described.run, live, 40, seed))
 
 
 async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
