@@ -49,7 +49,7 @@ def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Set
         return
     from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
 
-    with embedded_postgres(settings.data_dir, durable=settings.durable) as url:
+    with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
         _bring_up_to_date(url, allowed=True, asked=migrate)
         yield settings.model_copy(update={"database_url": url})
 

@@ -1,6 +1,8 @@
 """``make torture``: every part in turn, with what was tried and what went wrong.
 
-Each part has its own Postgres and its own server; all of them together stay within ten minutes.
+Each part has its own Postgres and its own server, and its share of the time there is. A part ends
+in good order when its share is over, and says so when it did less than it is there for; time that
+it leaves goes to those after it.
 """
 
 from __future__ import annotations
@@ -12,51 +14,88 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from . import away, described, durability, grammar, hostile, load, machine, writers
+from . import away, disk, durability, grammar, histories, hostile, load, writers
+from .clock import Clock, too_few
 from .cluster import private_cluster
 from .server import client, server
 
-MOST_SECONDS = 240
-"""How long one part may take before it is ended as a failure."""
+SECONDS_TO_END = 25
+"""How long a part may still take, once its share is over, to end what it is in the middle of."""
+
+SERVER, POSTGRES = "kills of the server", "kills of Postgres"
+FAULTS, HISTORIES, WRITES = "requests into faults", "histories", "writes"
 
 
-async def _durability(seed: int) -> Any:
-    return await durability.run(kills=32, seed=seed)
+class Outcome(NamedTuple):
+    """What came of a part."""
+
+    told: object
+    wrong: list[str]
+    counts: dict[str, int]
 
 
-async def _model(seed: int) -> Any:
+class Part(NamedTuple):
+    """One way to break the server."""
+
+    run: Callable[[int, Clock], Awaitable[Outcome]]
+    weight: int
+    """Its share of the time, beside those of the others."""
+    wanted: dict[str, int]
+    """How often it does what it does, if there is time."""
+    promised: dict[str, int] = {}  # noqa: RUF012  nobody changes it
+    """Below which it has failed, however well all went."""
+
+
+async def _durability(seed: int, clock: Clock) -> Outcome:
+    kills = sum(PARTS["durability"].wanted.values())
+    tally = await durability.run(kills, seed, clock)
+    counts = {SERVER: tally.kills["the server"], POSTGRES: tally.kills["Postgres"]}
+    return Outcome(tally, tally.wrong, counts)
+
+
+async def _model(seed: int, clock: Clock) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
         async with private_cluster(Path(name) / "postgres") as cluster:
-            asked = await asyncio.to_thread(machine.run, cluster.url, "model", 25, 25, seed)
-    return f"{asked.total():,} requests agree with the model: {dict(sorted(asked.items()))}"
+            wanted = PARTS["model"].wanted[HISTORIES]
+            run = (histories.run, cluster.url, "model", wanted, 25, seed, clock)
+            tally = await asyncio.to_thread(*run)
+    return Outcome(tally, [], {HISTORIES: tally.histories})
 
 
-async def _away(_: int) -> Any:
-    return await away.run(each=170)
+async def _away(_: int, clock: Clock) -> Outcome:
+    tally = await away.run(170, clock=clock)
+    return Outcome(tally, tally.wrong, {FAULTS: tally.faults.total()})
 
 
-async def _load(seed: int) -> Any:
-    return await load.run(items=11_000, seconds=20, slow=25, seed=seed)
+async def _disk(_: int, clock: Clock) -> Outcome:
+    tally = await disk.run(clock)
+    return Outcome(tally, tally.wrong, {disk.FULL: tally.full})
 
 
-async def _writers(seed: int) -> Any:
-    return await _served(lambda _, http: writers.run(http, rounds=15, seed=seed))
+async def _load(seed: int, clock: Clock) -> Outcome:
+    seconds = min(30.0, clock.left / 3)
+    tally = await load.run(items=11_000, seconds=seconds, slow=25, seed=seed, clock=clock)
+    return Outcome(tally, tally.wrong, {"packages read": tally.answers["package 200"]})
 
 
-async def _hostile(_: int) -> Any:
-    return await _served(lambda live, _: hostile.run(live, 10), max_body_mb=10)
+async def _writers(seed: int, clock: Clock) -> Outcome:
+    rounds = 15
+    tally = await _served(lambda _, http: writers.run(http, rounds, seed, clock))
+    return Outcome(tally, tally.wrong, {WRITES: sum(c.total() for c in tally.answers.values())})
 
 
-async def _filters(seed: int) -> Any:
-    return await _served(lambda _, http: grammar.run(http, 5000, seed))
+async def _hostile(_: int, __: Clock) -> Outcome:
+    tally = await _served(lambda live, _: hostile.run(live, 10), max_body_mb=10)
+    return Outcome(tally, tally.wrong, {})
 
 
-async def _described(seed: int) -> Any:
-    return await _served(lambda live, _: asyncio.to_thread(described.run, live, 40, seed))
+async def _filters(seed: int, _: Clock) -> Outcome:
+    tally = await _served(lambda _, http: grammar.run(http, 5000, seed))
+    return Outcome(tally, tally.wrong, {})
 
 
 async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
@@ -69,44 +108,70 @@ async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object
                     return await work(live, http)
 
 
-PARTS: dict[str, Callable[[int], Awaitable[Any]]] = {
-    "durability": _durability,
-    "model": _model,
-    "writers": _writers,
-    "away": _away,
-    "load": _load,
-    "hostile": _hostile,
-    "filters": _filters,
-    "described": _described,
+PARTS: dict[str, Part] = {
+    "durability": Part(
+        _durability, 17, {SERVER: 32, POSTGRES: 32}, promised={SERVER: 30, POSTGRES: 30}
+    ),
+    "model": Part(_model, 12, {HISTORIES: 300}),
+    "writers": Part(_writers, 4, {WRITES: 1000}),
+    "away": Part(_away, 8, {FAULTS: 1000}, promised={FAULTS: 1000}),
+    "disk": Part(_disk, 4, {disk.FULL: 2}),
+    "load": Part(_load, 8, {"packages read": load.READERS}, promised={"packages read": 32}),
+    "hostile": Part(_hostile, 5, {}),
+    "filters": Part(_filters, 5, {}),
 }
 
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice([*PARTS]))
 @click.option("--seed", type=int, help="What chance begins with; it is printed.")
-def main(parts: tuple[str, ...], seed: int | None) -> None:
-    """Break the server on purpose: all PARTS, or those named. Exits with 1 when one broke."""
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="How long all of it may take.",
+)
+def main(parts: tuple[str, ...], seed: int | None, minutes: float) -> None:
+    """Break the server on purpose: all PARTS, or those named.
+
+    Exits with 1 when one broke, or did less than it is there for.
+    """
     seed = random.randrange(10**6) if seed is None else seed
-    click.echo(f"seed {seed}")
-    broken = [name for name in parts or PARTS if not _told(name, seed)]
+    names = list(parts or PARTS)
+    click.echo(f"seed {seed}, {minutes:g} minutes for {', '.join(names)}")
+    clock, broken = Clock(minutes * 60 - SECONDS_TO_END), []
+    for number, name in enumerate(names):
+        weights = [PARTS[one].weight for one in names[number:]]
+        if not _told(name, seed, clock.left * weights[0] / sum(weights)):
+            broken.append(name)
+    click.echo(f"{clock.passed:.0f} s in all")
     if broken:
         click.echo(f"broken: {', '.join(broken)}; again with --seed {seed} {' '.join(broken)}")
         sys.exit(1)
 
 
-def _told(name: str, seed: int) -> bool:
+def _told(name: str, seed: int, seconds: float) -> bool:
     """Run a part and say what came of it; whether all was well."""
-    begun = time.monotonic()
+    part, begun = PARTS[name], time.monotonic()
+    click.echo(f"{name}: {seconds:.0f} s at most")
+    clock = Clock(seconds, lambda how_far: click.echo(f"  {how_far}"))
     try:
-        found = asyncio.run(asyncio.wait_for(PARTS[name](seed), MOST_SECONDS))
+        limit = seconds + SECONDS_TO_END
+        found = asyncio.run(asyncio.wait_for(part.run(seed, clock), limit))
+    except TimeoutError:
+        click.echo(f"{name}: failed: did not end after {time.monotonic() - begun:.0f} s")
+        return False
     except Exception as error:  # noqa: BLE001  whatever it is, the other parts are run, too
         click.echo(f"{name}: failed after {time.monotonic() - begun:.0f} s: {error!r}")
         return False
-    click.echo(f"{name}: {found} ({time.monotonic() - begun:.0f} s)")
-    wrong: list[str] = getattr(found, "wrong", [])
-    for line in wrong[:20]:
+    click.echo(f"{name}: {found.told} ({time.monotonic() - begun:.0f} s)")
+    for line in found.wrong[:20]:
         click.echo(f"  {line}")
-    return not wrong
+    failed = too_few(found.counts, part.promised)
+    for line in too_few(found.counts, part.wanted):
+        click.echo(f"  the time was over after {line}{', which is a failure' * bool(failed)}")
+    return not (found.wrong or failed)
 
 
 if __name__ == "__main__":

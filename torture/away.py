@@ -23,6 +23,7 @@ import httpx
 
 from case_server.db.database import dsn
 
+from .clock import Clock
 from .cluster import Cluster, private_cluster, until
 from .server import PREFIX, client, server
 
@@ -193,12 +194,15 @@ class Trial:
                 made.append(("GET", f"/CFPackages/{identifier}", None))
         return made
 
-    async def meet(self, name: str, count: int) -> None:
+    async def meet(self, name: str, count: int, clock: Clock) -> None:
         """Make a fault, send requests into it, and see them answered; then see all well again."""
         fault, kinds, red = FAULTS[name]
         async with fault(self.cluster):
             # So many at once that the pool is full, too.
             for start in range(0, count, 40):
+                clock.tell(f"{name}: {start} of {count} requests")
+                if clock.is_up:
+                    break
                 asked = self.requests(kinds, min(40, count - start))
                 await asyncio.gather(*(self._refused(name, *one) for one in asked))
             await self._health(name, red=red)
@@ -264,8 +268,9 @@ class Trial:
         return int(count)
 
 
-async def run(each: int, pool_size: int = 8) -> Tally:
-    """``each`` requests into every fault."""
+async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Tally:
+    """``each`` requests into every fault, as far as the clock allows."""
+    clock = clock or Clock()
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
         folder = Path(name)
@@ -276,7 +281,7 @@ async def run(each: int, pool_size: int = 8) -> Tally:
                     await trial.prepare(400)
                     before = await trial.connections()
                     for fault in FAULTS:
-                        await trial.meet(fault, each)
+                        await trial.meet(fault, each, clock)
                     await trial.full(pool_size)
                     after = await trial.connections()
                     tally.connections = (before, after)

@@ -20,6 +20,7 @@ import httpx
 from live import Live, serving
 
 from .accounts import PREFIX, AssociationWriter, ItemWriter, Known, PackageWriter, Tally, Writer
+from .clock import Clock
 from .cluster import Cluster, kill, private_cluster, until
 from .integrity import broken_rules
 
@@ -34,13 +35,16 @@ class Trial:
     rng: random.Random
     writers: list[Writer] = field(default_factory=list)
 
-    async def run(self, kills: int) -> None:
-        """Write and kill, and read everything back, ``kills`` times."""
+    async def run(self, kills: int, clock: Clock) -> None:
+        """Write and kill, and read everything back, ``kills`` times, or until the clock is up."""
         stack = AsyncExitStack()
         server = self._serve(stack)
         try:
             await self._prepare(server)
             for number in range(kills):
+                clock.tell(f"{number} of {kills} kills, {self.tally.read_back:,} read back")
+                if clock.is_up:
+                    break
                 postgres = bool(number % 2)
                 await self._round(server, postgres=postgres)
                 if not postgres:
@@ -136,12 +140,12 @@ async def _write_on(writer: Writer, client: httpx.AsyncClient) -> None:
         return
 
 
-async def run(kills: int, seed: int) -> Tally:
-    """Kill the server and Postgres in turn, ``kills`` times in all; half a second or so each."""
+async def run(kills: int, seed: int, clock: Clock | None = None) -> Tally:
+    """Kill the server and Postgres in turn, ``kills`` times in all, as far as the clock allows."""
     tally = Tally(seed)
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             trial = Trial(cluster, folder, tally, random.Random(seed))
-            await trial.run(kills)
+            await trial.run(kills, clock or Clock())
     return tally

@@ -23,6 +23,7 @@ import factories
 import httpx
 from live import Live
 
+from .clock import Clock
 from .cluster import private_cluster
 from .server import PREFIX, Memory, client, connect, server, watched
 
@@ -204,8 +205,11 @@ async def _trickle(raw: list[socket.socket], until: float) -> None:
                 one.recv(1)
 
 
-async def run(items: int, seconds: float, slow: int, seed: int) -> Tally:
+async def run(
+    items: int, seconds: float, slow: int, seed: int, clock: Clock | None = None
+) -> Tally:
     """``seconds`` of load on a framework of so many items, then ``slow`` of each troublemaker."""
+    clock = clock or Clock()
     tally = Tally(items)
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
         folder = Path(name)
@@ -214,6 +218,8 @@ async def run(items: int, seconds: float, slow: int, seed: int) -> Tally:
                 async with client(live, connections=200) as http:
                     trial = Trial(live, http, tally, random.Random(seed))
                     await trial.prepare()
+                    clock.tell(f"{items:,} items stored")
                     await trial.crowd(seconds)
+                    clock.tell(f"{tally.answers['package 200']:,} packages read")
                     await trial.bad_company(slow, seconds)
     return tally

@@ -13,14 +13,12 @@ from typing import Any
 import asyncpg
 import factories
 import httpx
-from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 from sqlalchemy import make_url
 
@@ -261,22 +259,3 @@ def _definitions(sent: Upload) -> dict[str, Any]:
         made = factories.subject("S") if kind == "CFSubject" else factories.item_type()
         found[f"{kind}s"].append(made | {"identifier": identifier, "title": title})
     return found
-
-
-def run(server_url: str, name: str, examples: int, steps: int, seed: int) -> Counter[str]:
-    """So many random histories of so many steps; how often what was answered to what."""
-    server = Server(server_url, name)
-    try:
-        kind = type("Seeded", (Machine,), {"server": server, "_hypothesis_internal_use_seed": seed})
-        chosen = settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            print_blob=True,
-            phases=(Phase.generate, Phase.shrink),
-        )
-        run_state_machine_as_test(kind, settings=chosen)
-        return server.asked
-    finally:
-        server.close()

@@ -16,6 +16,7 @@ from typing import Any
 import factories
 import httpx
 
+from .clock import Clock
 from .server import PREFIX
 
 WRITERS = 16
@@ -156,11 +157,17 @@ class Trial:
         return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
 
 
-async def run(http: httpx.AsyncClient, rounds: int, seed: int) -> Tally:
-    """Everything that can meet, ``rounds`` times."""
+async def run(
+    http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None
+) -> Tally:
+    """Everything that can meet, ``rounds`` times, or until the clock is up."""
+    clock = clock or Clock()
     trial = Trial(http, random.Random(seed))
     await trial.prepare()
-    for _ in range(rounds):
+    for number in range(rounds):
+        clock.tell(f"{number} of {rounds} rounds")
+        if clock.is_up:
+            break
         await trial.same_item()
         await trial.same_triple()
         await trial.same_package()

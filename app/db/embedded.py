@@ -17,11 +17,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from ..errors import StartupError
+from .reviving import revived
 
 NAME, HOST, OLDEST_MAJOR = "case_server", "127.0.0.1", 15
 SETTINGS = f"-c listen_addresses={HOST} -c unix_socket_directories= -c max_connections=100"
@@ -34,26 +36,37 @@ LOCALES = ((*BUILTIN, "--locale=C.UTF-8"), (*BUILTIN, "--locale=C"), ("--locale=
 
 
 @contextmanager
-def embedded_postgres(data_dir: Path, *, durable: bool = True) -> Iterator[str]:
+def embedded_postgres(
+    data_dir: Path, *, durable: bool = True, revive: bool = False
+) -> Iterator[str]:
     """Join (or start) the private Postgres of data_dir; yield its URL.
 
-    Started without ``durable``, it does not wait for the disk.
+    Started without ``durable``, it does not wait for the disk. With ``revive``, it is started
+    again whenever it goes down by itself.
     """
-    data_dir = data_dir.resolve()
+    data_dir, settings = data_dir.resolve(), SETTINGS if durable else f"{SETTINGS} {IN_HASTE}"
     with _open(data_dir / "start.lock") as start_lock, _open(data_dir / "users.lock") as users_lock:
         with _held(start_lock):
             cluster = _Cluster(data_dir)
         try:
             with _held(start_lock):
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
-                url = cluster.start(SETTINGS if durable else f"{SETTINGS} {IN_HASTE}")
-            yield url
+                url = cluster.start(settings)
+            again = partial(_start_again, cluster, settings)
+            with revived(cluster.pgdata, again, url) if revive else nullcontext():
+                yield url
         finally:
             with _held(start_lock):
                 with suppress(BlockingIOError):
                     fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     cluster.stop()
                 fcntl.flock(users_lock, fcntl.LOCK_UN)  # a fork of ours would hold it on
+
+
+def _start_again(cluster: _Cluster, settings: str) -> str:
+    # By a file of its own: what this process holds by another file would not keep it waiting.
+    with _open(cluster.data_dir / "start.lock") as start_lock, _held(start_lock):
+        return cluster.start(settings)
 
 
 @contextmanager
@@ -201,7 +214,10 @@ class _Cluster:
         except (OSError, OverflowError, ValueError):
             trial = socket.create_server((HOST, 0))
         with trial:
-            file.write_text(port := str(trial.getsockname()[1]))
+            port = str(trial.getsockname()[1])
+        # Not written again without need: on a full disk that would empty it.
+        if not file.exists() or file.read_text() != port:
+            file.write_text(port)
         # Quoted here: pg_ctl hands its own -D and -l to a shell without protecting them.
         options = f"-D {shlex.quote(str(self.pgdata))} -p {port} {settings}"
         start = (self.binaries / "pg_ctl", "start", "-s", "-t", "300", "-o", options)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from torture import machine
+from torture import histories
 
 
 def test_every_answer_is_the_models(postgres: str) -> None:
     name = f"case_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_model"
-    asked = machine.run(postgres, name, examples=3, steps=10, seed=1)
+    asked = histories.run(postgres, name, examples=3, steps=10, seed=1).asked
     assert asked["PUT 201"]
     assert asked["GET 304"]
