@@ -171,9 +171,10 @@ def link(source: FromClause, reference: Reference, table: Table) -> Insert:
     return insert(table).from_select(names, pairs).on_conflict_do_nothing()
 
 
-def unlink_all(owner: ColumnElement[str], table: Table) -> Delete:
-    """The pairs of an owner that links to nothing any more."""
-    return delete(table).where(next(iter(table.c)) == owner)
+def unlink_all(source: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
+    """The pairs of the one owner in the source, which links to nothing any more."""
+    there = exists(literal_column("1")).select_from(source)
+    return delete(table).where(next(iter(table.c)) == owner, there)
 
 
 def unlink(source: FromClause, reference: Reference, table: Table) -> Delete:

@@ -173,7 +173,7 @@ def _write(
             gone = (
                 parts.unlink(source, reference, pairs)
                 if reference.field in present
-                else parts.unlink_all(IDENTIFIER, pairs)
+                else parts.unlink_all(source, IDENTIFIER, pairs)
             )
             ctes.append(gone.cte(f"unlinked_{name}"))
     return [recording.record(*recorded), recording.mark(*moved, once=False), *ctes]
