@@ -84,17 +84,20 @@ async def closed(cluster: Cluster) -> AsyncIterator[None]:
 async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
     """Others have all its connections."""
     async with _elsewhere(cluster) as sql, AsyncExitStack() as stack:
+        # Closed meanwhile, or the server would be back before the others.
+        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
         await _throw_out(sql)
         refused = 0
         while refused < 5:  # one that is on its way out leaves room for one more
             try:
-                taken = await asyncpg.connect(dsn(cluster.url), timeout=5)
+                taken = await asyncpg.connect(_elsewhere_url(cluster), timeout=5)
             except asyncpg.TooManyConnectionsError:
                 refused += 1
                 await asyncio.sleep(0.1)
             else:
                 refused = 0
                 stack.push_async_callback(taken.close, timeout=5)
+        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
         yield
 
 
@@ -146,20 +149,26 @@ FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
 @asynccontextmanager
 async def _elsewhere(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
     """A connection that what happens to the server's database does not touch."""
-    url = dsn(cluster.url).rsplit("/", 1)[0] + "/postgres"
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await asyncpg.connect(_elsewhere_url(cluster), timeout=10)
     try:
         yield connection
     finally:
         await connection.close(timeout=10)
 
 
+def _elsewhere_url(cluster: Cluster) -> str:
+    return dsn(cluster.url).rsplit("/", 1)[0] + "/postgres"
+
+
 async def _throw_out(sql: asyncpg.Connection[Any]) -> None:
-    theirs = "FROM pg_stat_activity WHERE datname = 'case_server' AND pid <> pg_backend_pid()"
+    """End everybody who came before now; the pool replaces its first connection at once."""
+    began = await sql.fetchval("SELECT clock_timestamp()")
+    theirs = "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"
 
     async def gone() -> bool:
         # Told again each time: somebody may have been on the way in.
-        return not await sql.fetch(f"SELECT pg_terminate_backend(pid) {theirs}")
+        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {theirs}"
+        return not await sql.fetch(end, began)
 
     await until(gone, 20, "everybody thrown out")
 

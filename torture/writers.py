@@ -157,9 +157,7 @@ class Trial:
         return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
 
 
-async def run(
-    http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None
-) -> Tally:
+async def run(http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None) -> Tally:
     """Everything that can meet, ``rounds`` times, or until the clock is up."""
     clock = clock or Clock()
     trial = Trial(http, random.Random(seed))
