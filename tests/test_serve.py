@@ -217,6 +217,34 @@ def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
     assert not postmaster_lives(data_dir)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_embedded_postgres_that_was_killed_is_started_again(
+    tmp_path: Path, workers: str
+) -> None:
+    data_dir = tmp_path / "data"
+    with serving(data_dir, "--workers", workers) as server:
+        put_document(server, factories.document())
+        killed = postmaster(data_dir)
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while postmaster_or_none(data_dir) in {killed, None}:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        while httpx.get(f"{server.base_url}/ready").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert total(server) == 1
+        assert server.stop() == 0
+    assert not postmaster_lives(data_dir)
+
+
+def postmaster_or_none(data_dir: Path) -> int | None:
+    try:
+        return postmaster(data_dir)
+    except (OSError, ValueError, IndexError):
+        return None  # its file is being written
+
+
 def postmaster(data_dir: Path) -> int:
     """The process id of the embedded Postgres."""
     return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])

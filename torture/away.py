@@ -1,37 +1,33 @@
 """Postgres away in every way it can be: requests are told to come again, and then it is back.
 
-Each fault is made for real, on a Postgres of our own; a disk that is full is the exception: the
-nearest that needs no privileges is ``temp_file_limit``, whose error is of the same class.
+Each fault is made for real, on a Postgres of our own: ``faults`` has them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import asyncpg
 import factories
 import httpx
 
-from case_server.db.database import dsn
-
 from .clock import Clock
 from .cluster import Cluster, private_cluster, until
+from .faults import FAULTS, READ, SORT, WRITE, elsewhere, locked
 from .server import PREFIX, client, server
 
 SECONDS = 2.0
 MARGIN = 1.0
 """The processes of this test share their processor with everything they test."""
 
-READ, WRITE = "read", "write"
+
+ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")
 
 
 @dataclass
@@ -40,6 +36,8 @@ class Tally:
 
     faults: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
+    errors: dict[str, set[str]] = field(default_factory=dict)
+    """What the server says that Postgres said, fault by fault."""
     slowest: dict[str, float] = field(default_factory=dict)
     recovered: float = 0.0
     connections: tuple[int, int] = (0, 0)
@@ -47,130 +45,13 @@ class Tally:
 
     def __str__(self) -> str:
         slow = ", ".join(f"{fault} {seconds:.2f} s" for fault, seconds in self.slowest.items())
+        said = "; ".join(f"{fault} {', '.join(sorted(e))}" for fault, e in self.errors.items())
         return (
             f"{self.faults.total():,} faulty requests ({dict(self.faults)}), answers "
-            f"{dict(sorted(self.answers.items()))}; slowest: {slow}; recovery at most "
-            f"{self.recovered:.2f} s; connections before and after {self.connections}; "
-            f"{len(self.wrong)} wrong"
+            f"{dict(sorted(self.answers.items()))}; told of: {said}; slowest: "
+            f"{slow}; recovery at most {self.recovered:.2f} s; "
+            f"connections before and after {self.connections}; {len(self.wrong)} wrong"
         )
-
-
-@asynccontextmanager
-async def stopped(cluster: Cluster) -> AsyncIterator[None]:
-    """It crashed."""
-    await asyncio.to_thread(cluster.stop)
-    yield
-    await asyncio.to_thread(cluster.start)
-
-
-@asynccontextmanager
-async def frozen(cluster: Cluster) -> AsyncIterator[None]:
-    """It is so slow that it does not answer at all; its connections are open."""
-    with cluster.frozen():
-        yield
-
-
-@asynccontextmanager
-async def closed(cluster: Cluster) -> AsyncIterator[None]:
-    """It lets nobody in and throws out who is there."""
-    async with _elsewhere(cluster) as sql:
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
-        await _throw_out(sql)
-        yield
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
-
-
-@asynccontextmanager
-async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Others have all its connections."""
-    async with _elsewhere(cluster) as sql, AsyncExitStack() as stack:
-        # Closed meanwhile, or the server would be back before the others.
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
-        await _throw_out(sql)
-        refused = 0
-        while refused < 5:  # one that is on its way out leaves room for one more
-            try:
-                taken = await asyncpg.connect(_elsewhere_url(cluster), timeout=5)
-            except asyncpg.TooManyConnectionsError:
-                refused += 1
-                await asyncio.sleep(0.1)
-            else:
-                refused = 0
-                stack.push_async_callback(taken.close, timeout=5)
-        await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
-        yield
-
-
-@asynccontextmanager
-async def read_only(cluster: Cluster) -> AsyncIterator[None]:
-    """It is a standby now, or its disk is nearly full: it reads, and writes nothing."""
-    async with _elsewhere(cluster) as sql:
-        await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
-        await _throw_out(sql)
-        yield
-        await sql.execute("ALTER DATABASE case_server RESET default_transaction_read_only")
-        await _throw_out(sql)
-
-
-@asynccontextmanager
-async def no_space(cluster: Cluster) -> AsyncIterator[None]:
-    """There is no room for temporary files, and no memory to do without."""
-    async with _elsewhere(cluster) as sql:
-        await sql.execute("ALTER DATABASE case_server SET temp_file_limit = 0")
-        await sql.execute("ALTER DATABASE case_server SET work_mem = '64kB'")
-        await _throw_out(sql)
-        yield
-        await sql.execute("ALTER DATABASE case_server RESET ALL")
-        await _throw_out(sql)
-
-
-@asynccontextmanager
-async def locked(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Somebody holds every table, so that whoever comes waits, until this is called."""
-    async with cluster.sql() as sql:
-        await sql("BEGIN")
-        await sql("LOCK TABLE items, documents, packages IN ACCESS EXCLUSIVE MODE")
-        yield partial(sql, "ROLLBACK")
-
-
-Fault: TypeAlias = Callable[[Cluster], AbstractAsyncContextManager[None]]
-
-FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
-    "stopped": (stopped, {READ, WRITE}, True),
-    "frozen": (frozen, {READ, WRITE}, True),
-    "closed": (closed, {READ, WRITE}, True),
-    "out of connections": (out_of_connections, {READ, WRITE}, True),
-    "read-only": (read_only, {WRITE}, False),
-    "no space": (no_space, {"sort"}, False),
-}
-"""What can happen, which requests it hits, and whether /ready says so."""
-
-
-@asynccontextmanager
-async def _elsewhere(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """A connection that what happens to the server's database does not touch."""
-    connection = await asyncpg.connect(_elsewhere_url(cluster), timeout=10)
-    try:
-        yield connection
-    finally:
-        await connection.close(timeout=10)
-
-
-def _elsewhere_url(cluster: Cluster) -> str:
-    return dsn(cluster.url).rsplit("/", 1)[0] + "/postgres"
-
-
-async def _throw_out(sql: asyncpg.Connection[Any]) -> None:
-    """End everybody who came before now; the pool replaces its first connection at once."""
-    began = await sql.fetchval("SELECT clock_timestamp()")
-    theirs = "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"
-
-    async def gone() -> bool:
-        # Told again each time: somebody may have been on the way in.
-        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {theirs}"
-        return not await sql.fetch(end, began)
-
-    await until(gone, 20, "everybody thrown out")
 
 
 class Trial:
@@ -192,7 +73,7 @@ class Trial:
         identifier = self.document["identifier"]
         made: list[tuple[str, str, Any]] = []
         for number in range(count):
-            if "sort" in kinds:
+            if SORT in kinds:
                 made.append(("GET", f"/CFItems?sort=notes&limit=100&offset={number}", None))
             elif (number % 2 and WRITE in kinds) or READ not in kinds:
                 item = factories.item(identifier)
@@ -223,6 +104,7 @@ class Trial:
         took = time.monotonic() - begun
         self.tally.faults[name] += 1
         self.tally.answers[answer.status_code] += 1
+        self.tally.errors.setdefault(name, set()).update(ERROR.findall(answer.text))
         self.tally.slowest[name] = max(took, self.tally.slowest.get(name, 0))
         if answer.status_code != 503 or "Retry-After" not in answer.headers:
             self.tally.wrong.append(
@@ -270,7 +152,7 @@ class Trial:
 
     async def connections(self) -> int:
         """How many connections the server has."""
-        async with _elsewhere(self.cluster) as sql:
+        async with elsewhere(self.cluster) as sql:
             count = await sql.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'case-server'"
             )

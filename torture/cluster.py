@@ -25,6 +25,7 @@ class Cluster:
 
     def __init__(self, data_dir: Path, url: str) -> None:
         self.url, self._own = url, _Cluster(data_dir.resolve())
+        self.folder = self._own.data_dir
 
     def stop(self, how: str = "immediate") -> None:
         """Stop it; ``immediate`` is how a crash looks: nothing is flushed, recovery follows."""
@@ -34,6 +35,13 @@ class Cluster:
     def start(self) -> None:
         """Start it again where it was."""
         assert self._own.start() == self.url, "it came back at another address"
+
+    def make_folder(self, path: Path) -> Path:
+        """A new folder that Postgres may write into."""
+        path.mkdir(mode=0o700)
+        if self._own.account:
+            os.chown(path, *self._own.account)
+        return path
 
     def restart(self) -> None:
         """Stop it in an orderly way, throwing everybody out, and start it again."""

@@ -8,13 +8,9 @@ anything.
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +23,7 @@ from .clock import Clock
 from .cluster import Cluster, until
 from .integrity import broken_rules
 from .server import PREFIX, client
+from .space import NotAllowed, filled, small_disk
 
 FULL = "full disks"
 MEGABYTES = 200
@@ -38,40 +35,6 @@ SECONDS_TO_RECOVER = 40
 SECONDS_TO_ANSWER = 3.0
 NOTES = "n" * 20_000
 """So that few writes fill what is left."""
-
-
-class NotAllowed(Exception):  # noqa: N818  as it is read where it is caught
-    """This process may not mount anything."""
-
-
-@contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of so many megabytes at ``folder``. Raises ``NotAllowed``."""
-    folder.mkdir()
-    mount = shutil.which("mount") or "false"
-    command = (mount, "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotAllowed(f"no disk of a size of its own: {done.stderr.strip() or 'no mount'}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(("umount", "-l", str(folder)), check=True)
-
-
-@contextmanager
-def filled(disk: Path, but: int = 0) -> Iterator[None]:
-    """Nothing is free on the disk but so many bytes; it is free again afterwards."""
-    filler, spare = disk / "filler", disk / "spare"
-    try:
-        with filler.open("wb", buffering=0) as file, suppress(OSError):
-            spare.write_bytes(bytes(but))
-            while True:
-                file.write(bytes(4096))
-        spare.unlink()
-        yield
-    finally:
-        filler.unlink()
 
 
 @dataclass
@@ -173,10 +136,13 @@ async def run(clock: Clock | None = None) -> Tally:
     tally, clock = Tally(), clock or Clock()
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
         try:
-            with small_disk(Path(name) / "disk", MEGABYTES) as disk:
-                with serving(disk / "data", settings={"CASE_SERVER_ACCESS_LOG": "false"}) as live:
-                    async with client(live) as http:
-                        await _both(Trial(live, http, disk, tally), clock)
+            settings = {"CASE_SERVER_ACCESS_LOG": "false"}
+            with (
+                small_disk(Path(name) / "disk", MEGABYTES) as disk,
+                serving(disk / "data", settings=settings) as live,
+            ):
+                async with client(live) as http:
+                    await _both(Trial(live, http, disk, tally), clock)
         except NotAllowed as error:
             tally.note = f"not tried: {error}; run it as root to have it tried"
     return tally

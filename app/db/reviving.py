@@ -24,7 +24,7 @@ LONGEST_PAUSE = 8.0
 
 @contextmanager
 def revived(pgdata: Path, start: Callable[[], str], url: str) -> Iterator[None]:
-    """While the block lasts, call ``start`` when the Postgres of ``pgdata`` is gone from ``url``."""
+    """While the block lasts, ``start`` the Postgres of ``pgdata`` when it is gone from ``url``."""
     over = threading.Event()
 
     def watch() -> None:

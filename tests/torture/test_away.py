@@ -12,3 +12,6 @@ def test_who_asks_while_the_database_is_away_is_told_so_and_then_it_is_back() ->
     assert tally.wrong == []
     assert tally.answers == {503: tally.faults.total()}
     assert tally.faults.keys() == {*away.FAULTS, "pool full"}
+    # Where nothing may be mounted, a limit takes the place of the disk.
+    assert tally.errors["no space"] <= {"DiskFullError", "ConfigurationLimitExceededError"}
+    assert len(tally.errors["no space"]) == 1

@@ -1,0 +1,21 @@
+"""A small disk of the server's own, filled to the last byte."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from torture import disk
+
+
+def test_a_full_disk_loses_nothing_and_all_is_well_once_there_is_room() -> None:
+    tally = asyncio.run(disk.run())
+    if tally.note:
+        pytest.skip(tally.note)
+    assert tally.wrong == []
+    assert tally.full == 2
+    # Without room for tables, writes alone are refused; without room for the log, Postgres goes.
+    assert tally.answers["no room"]["GET 200"] == 20
+    assert tally.answers["no room for the log"]["PUT 201"]
+    assert tally.read_back > 100
