@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +62,8 @@ async def _model(seed: int, clock: Clock) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
         async with private_cluster(Path(name) / "postgres") as cluster:
             wanted = PARTS["model"].wanted[HISTORIES]
-            run = (histories.run, cluster.url, "model", wanted, 25, seed, clock)
-            tally = await asyncio.to_thread(*run)
+            run = partial(histories.run, cluster.url, "model", wanted, 25, seed, clock)
+            tally = await asyncio.to_thread(run)
     return Outcome(tally, [], {HISTORIES: tally.histories})
 
 

@@ -140,7 +140,9 @@ async def _kept(
     place = (now.document_identifier, *key)
     copy = held.copies.find(place)
     if copy is None or not await _is_fresh(copy, held.revisions, now):
-        copy = held.copies.make(place, produce)
+        # One of those who waited makes the next, which the others share: it begins after all asked.
+        newer = held.copies.find(place)
+        copy = newer if newer and newer is not copy else held.copies.make(place, produce)
         await copy.begun()
     return await _sent(request, copy, form)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from torture import away
+from torture.faults import FAULTS
 
 
 def test_who_asks_while_the_database_is_away_is_told_so_and_then_it_is_back() -> None:
     tally = asyncio.run(away.run(each=8))
     assert tally.wrong == []
     assert tally.answers == {503: tally.faults.total()}
-    assert tally.faults.keys() == {*away.FAULTS, "pool full"}
+    assert tally.faults.keys() == {*FAULTS, "pool full"}
     # Where nothing may be mounted, a limit takes the place of the disk.
     assert tally.errors["no space"] <= {"DiskFullError", "ConfigurationLimitExceededError"}
     assert len(tally.errors["no space"]) == 1
