@@ -10,6 +10,7 @@ from typing import NamedTuple
 import httpx
 
 from .errors import StartupError
+from .typed import TypedTransport
 
 TIMEOUT = 60
 """Seconds that a server may stay silent."""
@@ -50,6 +51,8 @@ class Fetcher:
 
     access_token: str | None = field(default=None, repr=False)
     credentials: Credentials | None = None
+    allow_private: bool = False
+    """Whether names, and redirects, may lead to private addresses."""
 
     def fetch(self, url: str) -> bytes:
         """What a URL answers, decompressed.
@@ -72,9 +75,10 @@ class Fetcher:
             headers["If-Modified-Since"] = last_modified
         try:
             # A redirect to another origin is followed without the token.
-            with httpx.stream(
-                "GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True
-            ) as answer:
+            with (
+                self._client(url) as http,
+                http.stream("GET", url, headers=headers, follow_redirects=True) as answer,
+            ):
                 if answer.status_code == httpx.codes.NOT_MODIFIED and (etag or last_modified):
                     return None
                 if not answer.is_success:
@@ -88,7 +92,18 @@ class Fetcher:
     @cached_property
     def _token(self) -> str | None:
         """The token that was given, or one that is got once."""
-        return _token_of(self.credentials) if self.credentials else self.access_token
+        if not self.credentials:
+            return self.access_token
+        try:
+            with self._client(self.credentials.token_url) as http:
+                return _token_of(self.credentials, http)
+        except httpx.InvalidURL as error:
+            raise StartupError(_no_token(self.credentials.token_url, error)) from error
+
+    def _client(self, url: str) -> httpx.Client:
+        """A client for one URL that was typed. Raises ``httpx.InvalidURL``."""
+        transport = TypedTransport([url], allow_private=self.allow_private)
+        return httpx.Client(transport=transport, timeout=TIMEOUT)
 
     def _refusal(self, answer: httpx.Response) -> str:
         said = f"answered {answer.status_code}: {_quoted(answer)}"
@@ -126,15 +141,19 @@ def _decompressed(body: bytes, limit: int) -> bytes:
     return whole
 
 
-def _token_of(credentials: Credentials) -> str:
+def _no_token(url: str, error: Exception) -> str:
+    return f"no token: {url} cannot be read: {error}"
+
+
+def _token_of(credentials: Credentials, http: httpx.Client) -> str:
     """An access token for a client, which is authenticated with HTTP Basic."""
     url = credentials.token_url
     pair = (credentials.client_id, credentials.client_secret)
     form = {"grant_type": "client_credentials"}
     try:
-        answer = httpx.post(url, data=form, auth=pair, timeout=TIMEOUT)
+        answer = http.post(url, data=form, auth=pair)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartupError(f"no token: {url} cannot be read: {error}") from error
+        raise StartupError(_no_token(url, error)) from error
     if not answer.is_success:
         raise StartupError(
             f"no token: {url} answered {answer.status_code}: {_quoted(answer)}; "

@@ -81,24 +81,33 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 f"{url.host} is not known: {error}", request=request
             ) from error
         if not self._allow_private and _origin(url) not in self._named:
-            private = [address for address in addresses if not is_public(address)]
-            if private or not addresses:
-                raise UnsafeAddress(
-                    f"{url.host} is at {', '.join(private) or 'no address'}, which is not public; "
-                    "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
-                    request=request,
-                )
+            refuse_private(request, addresses)
         return addresses
 
     async def _send(self, request: httpx.Request, address: str) -> httpx.Response:
-        pinned = httpx.Request(
-            request.method,
-            request.url.copy_with(host=address),
-            headers=request.headers,  # with the Host that was asked for
-            stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": request.url.host},
+        return await self._inner.handle_async_request(pinned(request, address))
+
+
+def refuse_private(request: httpx.Request, addresses: list[str]) -> None:
+    """Raise ``UnsafeAddress`` unless all addresses of the host of a request are public."""
+    private = [address for address in addresses if not is_public(address)]
+    if private or not addresses:
+        raise UnsafeAddress(
+            f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public; "
+            "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
+            request=request,
         )
-        return await self._inner.handle_async_request(pinned)
+
+
+def pinned(request: httpx.Request, address: str) -> httpx.Request:
+    """The request, to an address that was checked, with the name and the Host it was for."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )
 
 
 def guarded_client(*, allow_private: bool, named: Iterable[str] = ()) -> httpx.AsyncClient:
@@ -153,6 +162,14 @@ def is_public(address: str) -> bool:
         if found.teredo:
             return False
     return found.is_global and not found.is_multicast
+
+
+def is_private_by_name(host: str) -> bool:
+    """Whether a host says itself that it is not of the open internet: nobody is misled by it."""
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     )
     allow_private_urls: bool = Field(
         default=False,
-        description="Fetch also from private addresses that others name, such as a jwks_uri.",
+        description="Fetch also from private addresses that others name: a jwks_uri, a redirect, "
+        "the name service.",
     )
     access_log: bool = Field(default=True, description="Log every request.")
     shutdown_timeout: int = Field(

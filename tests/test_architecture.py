@@ -15,6 +15,7 @@ APP = ROOT / "app"
 LAYERS = (
     {"testing"},
     {"errors", "settings", "logs", "guarded"},
+    {"typed"},
     {"case", "sample"},
     {"repair"},
     {"check"},

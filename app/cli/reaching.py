@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..fetching import Credentials, Fetcher
+from .common import settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,9 +47,10 @@ def fetcher_of(flags: dict[str, Any]) -> Fetcher:
     Raises ``UsageError`` when they contradict each other or are half of what is needed.
     """
     token, url, client, secret = (flags.pop(name) for name in NAMES)
+    private = settings_of().allow_private_urls
     if url is None:
         _refuse_clients_for_nothing()
-        return Fetcher(token)
+        return Fetcher(token, allow_private=private)
     if token is not None:
         raise click.UsageError("give --token or --token-url, not both")
     if not client or not secret:
@@ -56,7 +58,7 @@ def fetcher_of(flags: dict[str, Any]) -> Fetcher:
             "--token-url needs --client-id and --client-secret, or CASE_SOURCE_CLIENT_ID and "
             "CASE_SOURCE_CLIENT_SECRET"
         )
-    return Fetcher(credentials=Credentials(url, client, secret))
+    return Fetcher(credentials=Credentials(url, client, secret), allow_private=private)
 
 
 def _refuse_clients_for_nothing() -> None:

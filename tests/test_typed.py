@@ -1,0 +1,174 @@
+"""What the operator typed is fetched; where that leads without his knowing is guarded."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import factories
+import httpx
+import pytest
+from live import run
+
+from case_server.errors import StartupError
+from case_server.fetching import Credentials, Fetcher
+from case_server.guarded import UnsafeAddress, is_private_by_name
+from case_server.typed import TypedTransport
+
+
+class Place:
+    """A server that answers a package, or leads elsewhere, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.leads_to = ""
+        self.body = json.dumps(factories.package()).encode()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                self.send_response(302 if outer.leads_to else 200)
+                if outer.leads_to:
+                    self.send_header("Location", outer.leads_to)
+                self.end_headers()
+                self.wfile.write(outer.body)
+
+            do_POST = do_GET  # noqa: N815  as http.server calls it
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/package.json"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def places() -> Iterator[tuple[Place, Place]]:
+    """Two servers on this machine."""
+    found = Place(), Place()
+    yield found
+    for place in found:
+        place.stop()
+
+
+def ask(transport: TypedTransport, url: str) -> int:
+    with httpx.Client(transport=transport) as http:
+        return http.get(url).status_code
+
+
+def test_what_was_typed_may_be_on_this_machine(places: tuple[Place, Place]) -> None:
+    one, _ = places
+    for url in (one.url, one.url.replace("127.0.0.1", "localhost")):
+        assert Fetcher().fetch(url) == one.body
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::ffff:127.0.0.1]"])
+def test_a_redirect_does_not_lead_to_what_only_this_machine_reaches(
+    places: tuple[Place, Place], host: str
+) -> None:
+    one, inside = places
+    one.leads_to = inside.url.replace("127.0.0.1", host)
+    with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it"):
+        Fetcher().fetch(one.url)
+    with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS"):
+        Fetcher().fetch_newer(one.url, '"x"', None)
+    assert inside.asked == []
+
+
+def test_other_schemes_are_not_fetched(places: tuple[Place, Place]) -> None:
+    one, _ = places
+    for url in ("file:///etc/passwd", "ftp://127.0.0.1/"):
+        one.leads_to = url
+        with pytest.raises(StartupError, match="cannot be read"):
+            Fetcher().fetch(one.url)
+
+
+@pytest.mark.parametrize(
+    "addresses", [["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], ["169.254.169.254"], []]
+)
+def test_a_name_does_not_lead_there_either(
+    places: tuple[Place, Place], addresses: list[str]
+) -> None:
+    one, _ = places
+    url = f"http://frameworks.example.edu:{one.port}/"
+    transport = TypedTransport([url], allow_private=False, resolve=lambda *_: addresses)
+    with pytest.raises(UnsafeAddress, match="is not public"):
+        ask(transport, url)
+    assert one.asked == []
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(places: tuple[Place, Place]) -> None:
+    one, _ = places
+    looked: list[str] = []
+
+    def resolve(host: str, _: int) -> list[str]:
+        looked.append(host)
+        return ["127.0.0.1"] if len(looked) == 1 else ["10.0.0.1"]
+
+    url = f"http://frameworks.example.edu:{one.port}/"
+    assert ask(TypedTransport([url], allow_private=True, resolve=resolve), url) == 200
+    assert looked == ["frameworks.example.edu"]
+
+
+def test_a_token_endpoint_is_guarded_too(places: tuple[Place, Place]) -> None:
+    one, inside = places
+    one.leads_to = inside.url.replace("127.0.0.1", "localhost")
+    fetcher = Fetcher(credentials=Credentials(one.url, "me", "hush"))
+    with pytest.raises(StartupError, match="no token"):
+        fetcher.fetch(inside.url)
+    assert inside.asked == []
+
+
+def test_a_proxy_looks_names_up_itself(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, _ = places
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert Fetcher().fetch("http://frameworks.invalid/x") == proxy.body
+    assert proxy.asked == ["http://frameworks.invalid/x"]
+    proxy.leads_to = "http://169.254.169.254/"
+    with pytest.raises(StartupError, match="not public"):
+        Fetcher().fetch("http://frameworks.invalid/x")
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        ("localhost", True),
+        ("x.localhost", True),
+        ("10.0.0.1", True),
+        ("::1", True),
+        ("93.184.216.34", False),
+        ("frameworks.example.edu", False),
+        ("localhost.example.edu", False),
+    ],
+)
+def test_which_names_say_it_themselves(host: str, private: object) -> None:
+    assert is_private_by_name(host) == private
+
+
+@pytest.mark.parametrize("command", [("import",), ("check",), ("sync",)])
+def test_commands_are_guarded_unless_told_otherwise(
+    places: tuple[Place, Place], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    one, inside = places
+    one.leads_to = inside.url.replace("127.0.0.1", "localhost")
+    ran = run(*command, one.url, data_dir=tmp_path / "data")
+    assert ran.returncode
+    assert "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it" in ran.stdout + ran.stderr
+    assert inside.asked == []
+    run(*command, one.url, data_dir=tmp_path / "data", CASE_SERVER_ALLOW_PRIVATE_URLS="true")
+    assert inside.asked
