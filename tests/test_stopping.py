@@ -74,3 +74,63 @@ def test_what_never_ends_is_cut_off(tmp_path: Path) -> None:
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 5" in answer
         assert b"imsx_codeMajor" in answer
+
+
+@contextmanager
+def slow_reader(live: Live) -> Iterator[socket.socket]:
+    """A connection on which a large package has begun to come."""
+    items = [factories.packed_item(notes="n" * 1000) for _ in range(6000)]
+    body = factories.package(CFItems=items, CFAssociations=[])
+    document = body["CFDocument"]["identifier"]
+    with live.client() as client:
+        assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
+        token = client.headers["Authorization"]
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", int(live.base_url.rsplit(":", 1)[1])))
+    head = f"GET /case/1.1/CFPackages/{document} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}"
+    connection.sendall(f"{head}\r\nAccept-Encoding: identity\r\n\r\n".encode())
+    assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    yield connection
+    connection.close()
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """Everything that still comes, until the other side closes or cuts the connection."""
+    pieces = []
+    try:
+        while piece := connection.recv(1_000_000):
+            pieces.append(piece)
+            if piece.endswith(b"0\r\n\r\n"):
+                break
+    except ConnectionResetError:
+        pass
+    return b"".join(pieces)
+
+
+def test_a_package_that_is_being_read_is_read_to_its_end(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "data", "--shutdown-timeout", "25") as server,
+        slow_reader(server) as connection,
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        assert refuses(server)
+        time.sleep(1)
+        assert server.process.poll() is None
+        rest = rest_of(connection)
+        assert rest.endswith(b"0\r\n\r\n")
+        assert len(rest) > 6_000_000
+        assert server.process.wait(timeout=25) == 0
+
+
+def test_a_reader_slower_than_the_timeout_is_cut_off_and_can_tell(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "data", "--shutdown-timeout", "2") as server,
+        slow_reader(server) as connection,
+    ):
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert 2 <= time.monotonic() - begun < 15
+        # Without the last chunk of RFC 9112, section 7.1, nobody takes it for the whole answer.
+        assert not rest_of(connection).endswith(b"0\r\n\r\n")

@@ -95,7 +95,8 @@ async def _writers(seed: int, clock: Clock) -> Outcome:
 
 
 async def _hostile(_: int, __: Clock) -> Outcome:
-    tally = await _served(lambda live, _: hostile.run(live, 10), max_body_mb=10)
+    megabytes = 5
+    tally = await _served(lambda live, _: hostile.run(live, megabytes), max_body_mb=megabytes)
     return Outcome(tally, tally.wrong, {})
 
 
