@@ -1,0 +1,304 @@
+"""Tokens made to deceive, sent as requests: each is 401, and nothing that they name is fetched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import factories
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from external_issuer import ExternalIssuer
+
+from case_server.auth.tokens import new_signing_key, public_jwk
+
+PATH = "/case/1.1/CFDocuments"
+SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
+ATTACKER = new_signing_key()
+SKEW = 60
+
+Token = Callable[..., Awaitable[str]]
+
+
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decoded(part: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
+    return found
+
+
+def forged(
+    header: dict[str, Any], claims: dict[str, Any], by: Callable[[bytes], bytes] | None = None
+) -> str:
+    """A token made by hand, signed by the attacker's own key unless said otherwise."""
+    text = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
+    return f"{text}.{encoded((by or attacker)(text.encode()))}"
+
+
+def attacker(text: bytes) -> bytes:
+    private = serialization.load_pem_private_key(ATTACKER.private_pem.encode(), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    return private.sign(text, padding.PKCS1v15(), hashes.SHA256())
+
+
+def unsigned(_: bytes) -> bytes:
+    return b""
+
+
+class Lure:
+    """Publishes the attacker's key, and counts who comes for it."""
+
+    def __init__(self) -> None:
+        self.visits = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.visits += 1
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps({"keys": [public_jwk(ATTACKER)]}).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Nobody reads it."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/jwks.json"
+        self.thread = Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def lure() -> Iterator[Lure]:
+    found = Lure()
+    yield found
+    found.stop()
+
+
+async def refused(http: httpx.AsyncClient, token: str) -> str:
+    """What is said of a token that opens nothing, for reading as for writing."""
+    headers = {"Authorization": f"Bearer {token}"}
+    body = factories.document()
+    for method, path in (("GET", PATH), ("PUT", f"{PATH}/{body['identifier']}")):
+        answer = await http.request(method, path, headers=headers, json=body)
+        assert answer.status_code == 401, answer.text
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert token not in answer.text
+    return str(answer.json()["imsx_description"])
+
+
+async def status(http: httpx.AsyncClient, token: str, method: str = "GET", path: str = PATH) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    return (await http.request(method, path, headers=headers)).status_code
+
+
+async def parts(token: Token) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header and the claims of a token that this server issued."""
+    header, claims, _ = (await token()).split(".")
+    return decoded(header), decoded(claims)
+
+
+async def test_what_these_tests_change_is_what_opens_doors(
+    anonymous: httpx.AsyncClient, token: Token, external_issuer: ExternalIssuer
+) -> None:
+    assert await status(anonymous, await token()) == 200
+    assert await status(anonymous, external_issuer.token()) == 200
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", None])
+async def test_none_is_no_algorithm(
+    anonymous: httpx.AsyncClient, token: Token, algorithm: str | None
+) -> None:
+    header, claims = await parts(token)
+    for by in (unsigned, attacker):
+        assert await refused(anonymous, forged({**header, "alg": algorithm}, claims, by))
+    whole = await token()
+    assert await refused(anonymous, whole.rpartition(".")[0] + ".")
+
+
+@pytest.mark.parametrize("bits", [256, 384, 512])
+async def test_the_public_key_is_no_secret(
+    anonymous: httpx.AsyncClient, token: Token, bits: int
+) -> None:
+    header, claims = await parts(token)
+    (jwk, *_) = (await anonymous.get("/.well-known/jwks.json")).json()["keys"]
+    numbers = rsa.RSAPublicNumbers(
+        *(int.from_bytes(base64.urlsafe_b64decode(jwk[name] + "==")) for name in ("e", "n"))
+    )
+    key = numbers.public_key()
+    pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
+    spki, pkcs1 = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1
+    secrets = [
+        *(key.public_bytes(how, form) for how in (pem, der) for form in (spki, pkcs1)),
+        key.public_bytes(pem, spki).strip(),
+        json.dumps(jwk).encode(),
+        jwk["n"].encode(),
+        b"",
+    ]
+    for secret in secrets:
+
+        def by(text: bytes, secret: bytes = secret) -> bytes:
+            return hmac.digest(secret, text, getattr(hashlib, f"sha{bits}"))
+
+        assert "algorithm" in await refused(
+            anonymous, forged({**header, "alg": f"HS{bits}"}, claims, by)
+        )
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256", "ES256", "EdDSA", "RSA1_5"])
+async def test_another_algorithm_of_the_same_key(
+    anonymous: httpx.AsyncClient, token: Token, algorithm: str
+) -> None:
+    header, claims = await parts(token)
+    assert await refused(anonymous, forged({**header, "alg": algorithm}, claims))
+
+
+async def test_a_header_that_brings_or_names_a_key(
+    anonymous: httpx.AsyncClient, token: Token, lure: Lure
+) -> None:
+    header, claims = await parts(token)
+    own = {"jwk": public_jwk(ATTACKER), "jku": lure.url, "x5u": lure.url, "x5c": ["MIIB"]}
+    for kid in (header["kid"], ATTACKER.kid, lure.url):
+        for name, value in own.items():
+            assert await refused(anonymous, forged({**header, "kid": kid, name: value}, claims))
+        assert await refused(anonymous, forged({**header, "kid": kid, **own}, claims))
+    for issuer in (lure.url, lure.url.removesuffix("/jwks.json")):
+        assert await refused(anonymous, forged(header, {**claims, "iss": issuer}))
+    assert lure.visits == 0
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [
+        "../../../../../../dev/null",
+        "/proc/self/environ",
+        "file:///etc/passwd",
+        "' OR '1'='1' --",
+        "x'; DELETE FROM signing_keys; --",
+        "x' UNION SELECT 'x",
+        "\x00",
+        "key\r\nX-Injected: yes",
+        "",
+        None,
+        7,
+        ["x"],
+        {"x": 1},
+    ],
+)
+async def test_a_name_of_a_key_that_is_none(
+    anonymous: httpx.AsyncClient, token: Token, kid: object
+) -> None:
+    header, claims = await parts(token)
+    empty = hmac.digest(b"", b"x", "sha256")
+    for by in (attacker, unsigned, lambda _: empty):
+        assert await refused(anonymous, forged({**header, "kid": kid}, claims, by))
+    assert await status(anonymous, await token()) == 200
+
+
+@pytest.mark.parametrize(
+    ("claim", "accepted", "too_far"),
+    [("exp", -SKEW + 10, -SKEW - 10), ("nbf", SKEW - 10, SKEW + 10), ("iat", SKEW - 10, SKEW + 10)],
+)
+async def test_clocks_differ_by_a_minute_and_no_more(
+    anonymous: httpx.AsyncClient,
+    external_issuer: ExternalIssuer,
+    claim: str,
+    accepted: int,
+    too_far: int,
+) -> None:
+    now = int(time.time())
+    assert await status(anonymous, external_issuer.token(**{claim: now + accepted})) == 200
+    assert await refused(anonymous, external_issuer.token(**{claim: now + too_far}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"token_use": "id"},
+        {"token_use": "refresh"},
+        {"token_use": ["access"]},
+        {"iss": "https://elsewhere.test"},
+        {"iss": None},
+        {"iss": ["x"]},
+        {"exp": None},
+        {"sub": None},
+    ],
+    ids=str,
+)
+async def test_claims_of_another_kind(
+    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, changes: dict[str, Any]
+) -> None:
+    assert await refused(anonymous, external_issuer.token(**changes))
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (f"{SCOPE}readonly", 200),
+        (f"openid {SCOPE}readonly profile", 200),
+        ([f"{SCOPE}readonly", "openid"], 200),
+        (f"{SCOPE}readonly.extra", 403),
+        (f"x{SCOPE}readonly", 403),
+        (f"{SCOPE}read", 403),
+        (f"{SCOPE}READONLY", 403),
+        (f"{SCOPE}readonly,{SCOPE}createput", 403),
+        ([f"{SCOPE}readonly {SCOPE}createput"], 403),
+        ("case.readonly", 403),
+        ("*", 403),
+        ({f"{SCOPE}readonly": True}, 403),
+        (None, 403),
+        (f"{SCOPE}createput {SCOPE}delete", 403),
+    ],
+    ids=str,
+)
+async def test_scopes_are_read_whole(
+    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, scope: object, expected: int
+) -> None:
+    text = external_issuer.token(scope=scope)
+    assert await status(anonymous, text) == expected
+    if expected == 200:
+        assert await status(anonymous, text, "DELETE", "/case/1.1/CFItemAssociations/x") == 403
+
+
+@pytest.mark.parametrize("size", [7_000, 9_000, 50_000])
+async def test_long_tokens(
+    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, size: int
+) -> None:
+    text = external_issuer.token(pad="x" * (size * 3 // 4 - 800))
+    if size < 8_192:
+        assert await status(anonymous, text) == 200
+    else:
+        assert "8192" in await refused(anonymous, text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-4] + ("AAAA" if text[-4:] != "AAAA" else "BBBB"),
+        lambda text: text + "=",
+        lambda text: text + ".x",
+        lambda text: text.replace(".", "..", 1),
+        lambda text: "." + text,
+        lambda text: text.rpartition(".")[0],
+    ],
+)
+async def test_signatures_that_are_not_quite_right(
+    anonymous: httpx.AsyncClient, token: Token, change: Callable[[str], str]
+) -> None:
+    assert await refused(anonymous, change(await token()))
