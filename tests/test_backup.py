@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import re
+import shlex
 import stat
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import factories
 import httpx
 import pytest
 from click.testing import CliRunner
-from live import Live, run, serving
+from live import COMMAND, Live, run, serving
 
 from case_server.cli import main
 from case_server.db import schema
 from case_server.db.backup import _seal, restore
 from case_server.db.database import dsn
-from case_server.db.embedded import embedded_postgres
+from case_server.db.embedded import embedded_postgres, find_binaries
 from case_server.errors import StartupError
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -191,3 +196,47 @@ def test_another_postgres_has_tools_of_its_own(
     ran = CliRunner().invoke(main, [command, "x"])
     assert ran.exit_code == 1
     assert f"{tool} --" in ran.stderr
+
+
+def documented(file: str) -> list[str]:
+    """The commands for a Postgres of one's own, as ``docs/operations.md`` has them."""
+    text = (Path(__file__).parents[1] / "docs" / file).read_text()
+    (block,) = [one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "createdb" in one]
+    lines: list[str] = block.splitlines()
+    return lines
+
+
+def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_path: Path) -> None:
+    body = factories.document()
+    insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
+    with embedded_postgres(tmp_path / "own") as url:
+        schema.migrate(url, INITIAL)
+        ask(url, insert, json.dumps(body))
+        own = urlsplit(url)
+        restored = url.rpartition("/")[0] + "/frameworks_restored"
+        lines = [
+            re.sub(r"postgresql://…/\w+", restored, line).replace("case-server", "$CASE_SERVER")
+            for line in documented("operations.md")
+        ]
+        found = find_binaries(None)
+        environment = os.environ | {
+            "PATH": f"{found}{os.pathsep}{os.environ['PATH']}",
+            "CASE_SERVER_DATABASE_URL": url,
+            "CASE_SERVER": shlex.join(COMMAND),
+            "PGHOST": str(own.hostname),
+            "PGPORT": str(own.port),
+            "PGUSER": str(own.username),
+            "PGPASSWORD": str(own.password),
+        }
+        ran = subprocess.run(
+            ["bash", "-ec", "\n".join(lines)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert identifiers(restored) == {body["identifier"]}
+        revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (url, restored)]
+    assert revisions == [[INITIAL], [schema.needed()]]

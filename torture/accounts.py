@@ -118,7 +118,7 @@ class ItemWriter(Writer):
     kind = "items"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.next("CFItems", 60)
+        identifier, known = self.next("CFItems", 30)
         fields = {"notes": str(self.version), "subjectURI": [factories.link()]}
         body = factories.item(self.document["identifier"], identifier, **fields)
         await self.send(client, known, self.version, "PUT", body)
@@ -130,7 +130,7 @@ class AssociationWriter(Writer):
     kind = "associations"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.next("CFAssociations", 40)
+        identifier, known = self.next("CFAssociations", 20)
         if self.rng.random() < 0.25:
             return await self.send(client, known, None, "DELETE", None)
         body = factories.association(identifier, self.document["identifier"], identifier)

@@ -296,7 +296,7 @@ class Database:
             with suppress(*CROSSED):
                 return await work(connection)
             async with alone_with(connection, name):
-                for attempt in range(1, ATTEMPTS):
+                for attempt in range(2, ATTEMPTS):
                     with suppress(*CROSSED):
                         return await work(connection)
                     await asyncio.sleep(random.uniform(0, 0.01) * 2**attempt)  # noqa: S311  a pause

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from case_server.case.resources import ITEMS
-from case_server.db.database import Database
+from case_server.db.database import ATTEMPTS, Database
 from case_server.db.statement import Statement
 from case_server.db.visible import one
 from case_server.errors import Unavailable
@@ -57,6 +58,7 @@ async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None
     assert found["total"] == before + 1
 
 
+<<<<<<< HEAD
 async def test_a_connection_cut_off_while_nobody_used_it_is_not_given_to_the_next(
     settings: Settings,
 ) -> None:
@@ -88,3 +90,37 @@ async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
         found = await database.row(BACKEND)
     assert found is not None
     assert found["pid"] > 0
+=======
+CROSSES = """
+DO $$ BEGIN
+RAISE EXCEPTION 'met another' USING ERRCODE = '{}';
+END $$"""
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialisation", "deadlock"])
+async def test_who_meets_another_tries_again_and_is_told_to_come_again(
+    settings: Settings, code: str
+) -> None:
+    tried: list[str] = []
+
+    async with Database.open(settings.database_url, settings) as database:
+
+        async def meets(times: int) -> int:
+            tried.clear()
+
+            async def work(connection: Any) -> int:
+                tried.append("")
+                if len(tried) <= times:
+                    await connection.execute(CROSSES.format(code))
+                return len(tried)
+
+            return await database.write(work, "a name")
+
+        assert await meets(0) == 1
+        assert await meets(1) == 2
+        assert await meets(3) == 4
+        with pytest.raises(Unavailable) as told:
+            await meets(1000)
+    assert len(tried) == ATTEMPTS
+    assert told.value.headers["Retry-After"]
+>>>>>>> 5b47482 (Crossed writes are tried as often as is said; the documented dump and restore is run)
