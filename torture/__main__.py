@@ -179,7 +179,9 @@ def _told(name: str, seed: int, seconds: float) -> bool:
         click.echo(f"  {line}")
     failed = too_few(found.counts, part.promised)
     for line in too_few(found.counts, part.wanted):
-        click.echo(f"  the time was over after {line}{', which is a failure' * bool(failed)}")
+        click.echo(f"  it came to {line} only")
+    for line in failed:
+        click.echo(f"  too few, so it has failed: {line}")
     return not (found.wrong or failed)
 
 

@@ -46,8 +46,8 @@ def outcome(done: int, wrong: Say) -> Any:
     ("done", "wrong", "code", "said"),
     [
         (32, [], 0, "32 done"),
-        (31, [], 0, "the time was over after 31 of 32 kills\n"),
-        (29, [], 1, "the time was over after 29 of 32 kills, which is a failure"),
+        (31, [], 0, "it came to 31 of 32 kills only\n"),
+        (29, [], 1, "too few, so it has failed: 29 of 30 kills\n"),
         (32, ["an item is lost"], 1, "  an item is lost"),
     ],
 )
