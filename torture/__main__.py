@@ -152,7 +152,10 @@ def main(parts: tuple[str, ...], seed: int | None, minutes: float) -> None:
     clock, broken = Clock(minutes * 60 - SECONDS_TO_END), []
     for number, name in enumerate(names):
         weights = [PARTS[one].weight for one in names[number:]]
-        if not _told(name, seed, clock.left * weights[0] / sum(weights)):
+        if clock.is_up:
+            click.echo(f"{name}: not begun, as the time is over")
+            broken.append(name)
+        elif not _told(name, seed, clock.left * weights[0] / sum(weights)):
             broken.append(name)
     click.echo(f"{clock.passed:.0f} s in all")
     if broken:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from case_server.case.resources import ITEMS
-from case_server.db.database import ATTEMPTS, Database
+from case_server.db.database import ATTEMPTS, SECONDS_TO_WAIT, Database
 from case_server.db.statement import Statement
 from case_server.db.visible import one
 from case_server.errors import Unavailable
@@ -41,6 +41,35 @@ async def test_nobody_waits_long_for_a_connection(settings: Settings) -> None:
             await database.rows(one(ITEMS), identifier="nobody")
         assert time.monotonic() - start < 10
     assert told.value.headers["Retry-After"]
+
+
+async def test_who_waits_in_a_line_that_moves_is_not_turned_away(settings: Settings) -> None:
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, changed) as database:
+
+        async def hold() -> None:
+            async with database.connection():
+                await asyncio.sleep(1)
+
+        begun = time.monotonic()
+        # The last of them waits for longer than anybody does in a line that stands.
+        await asyncio.gather(*(hold() for _ in range(4)))
+        assert time.monotonic() - begun >= 4 > SECONDS_TO_WAIT
+
+
+async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, changed) as database:
+        async with database.connection():
+            waiting = [
+                asyncio.create_task(database.rows(one(ITEMS), identifier="x")) for _ in range(5)
+            ]
+            await asyncio.sleep(0.1)
+            for task in waiting:
+                task.cancel()
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+            assert all(isinstance(one, asyncio.CancelledError) for one in told)
+        assert await asyncio.wait_for(database.rows(one(ITEMS), identifier="x"), 5) == []
 
 
 async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None:

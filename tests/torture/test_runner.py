@@ -62,6 +62,13 @@ def test_a_part_that_did_too_little_has_failed(
     assert ("again with --seed 7 durability" in result.output) == bool(code)
 
 
+def test_what_there_is_no_time_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "SECONDS_TO_END", 120)
+    result = CliRunner().invoke(runner.main, ["model", "--minutes", "1"])
+    assert "model: not begun, as the time is over" in result.output
+    assert result.exit_code == 1
+
+
 def test_the_promises_are_those_of_the_whole_run() -> None:
     promised = {name: part.promised for name, part in runner.PARTS.items() if part.promised}
     assert promised["durability"] == {runner.SERVER: 30, runner.POSTGRES: 30}
