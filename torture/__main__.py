@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from . import away, disk, durability, grammar, histories, hostile, load, writers
+from . import away, described, disk, durability, grammar, histories, hostile, load, writers
 from .clock import Clock, too_few
 from .cluster import private_cluster
 from .server import client, server
@@ -105,6 +105,11 @@ async def _filters(seed: int, _: Clock) -> Outcome:
     return Outcome(tally, tally.wrong, {})
 
 
+async def _described(seed: int, _: Clock) -> Outcome:
+    tally = await _served(lambda live, _: asyncio.to_thread(described.run, live, 20, seed))
+    return Outcome(tally, tally.wrong, {})
+
+
 async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
     """What comes of work with a server of its own."""
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
@@ -125,6 +130,7 @@ PARTS: dict[str, Part] = {
     "writers": Part(_writers, 2, {WRITES: 1000}),
     "hostile": Part(_hostile, 7, {}),
     "filters": Part(_filters, 2, {}),
+    "described": Part(_described, 7, {}),
     # Last, as it is never done: it has whatever the others left.
     "model": Part(_model, 5, {HISTORIES: 1000}),
 }

@@ -7,7 +7,7 @@ of a large one are looked for piece by piece, until there are enough to work on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 

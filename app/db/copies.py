@@ -20,7 +20,8 @@ from sqlalchemy import make_url
 
 from ..errors import StartupError, Unavailable
 from . import tables
-from .database import CANNOT_CONNECT, Database, dsn, unavailable_on
+from .away import CANNOT_CONNECT, unavailable_on
+from .database import Database, dsn
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]

@@ -8,17 +8,17 @@ gets ``Unavailable``, not a stack trace and not a long wait.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import make_url
 
-from ..errors import Unavailable
+from .away import CANNOT_CONNECT, CROSSED, LOST, unavailable, unavailable_on
+from .line import SECONDS_TO_WAIT, Line
 from .locks import alone_with
 
 if TYPE_CHECKING:
@@ -28,40 +28,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
-log = logging.getLogger("case_server")
-
 Result = TypeVar("Result")
-
-SECONDS_TO_WAIT = 2.0
-"""How long a request waits for a free connection before it is told to come again."""
-
-AWAY = (
-    # Not every OSError: a broken pipe is that of whoever reads what is written meanwhile.
-    ConnectionRefusedError,
-    ConnectionResetError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.PostgresSystemError,
-    # Somebody, or a limit that an administrator set, ended what was being done.
-    asyncpg.QueryCanceledError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.LockNotAvailableError,
-    # What a connection says that was cut off while it was being used.
-    asyncpg.InternalClientError,
-)
-"""What says that Postgres cannot serve now, though the request may be fine."""
-
-CROSSED = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    # Somebody took a name between the look and the write; a second look says whose it is.
-    asyncpg.UniqueViolationError,
-)
-"""What says that two transactions met, and one of them may simply try again."""
 
 SECONDS_TO_ANSWER = 0.5
 """After how long without an answer it is asked whether Postgres still answers anybody."""
@@ -84,29 +51,6 @@ def dsn(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""Whatever keeps a connection from being made, trying again is all a client can do."""
-
-
-@contextmanager
-def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
-    """Raise ``Unavailable`` for any of these errors."""
-    try:
-        yield
-    except asyncpg.DataError:
-        raise
-    except errors as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: BaseException) -> Unavailable:
-    log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
-    return Unavailable(
-        f"the database cannot answer now ({type(error).__name__}); try again",
-        headers={"Retry-After": "1"},
-    )
-
-
 async def _keep(_: Any) -> None:
     """Nothing on these connections is session state, so nothing is reset."""
 
@@ -116,10 +60,6 @@ def _is_open(connection: Connection) -> bool:
         return not connection.is_closed()
     except asyncpg.InterfaceError:  # it was cut off, and the pool took it back
         return False
-
-
-LOST = (*AWAY, *CROSSED, asyncpg.InterfaceError)
-"""What ends the use of a connection with the request to try again."""
 
 
 class Lease:
@@ -142,7 +82,7 @@ class Lease:
             return
         await self._database.give_back(self._connection)
         if isinstance(error, LOST) and not isinstance(error, asyncpg.DataError):
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
 
 class Database:
@@ -150,7 +90,7 @@ class Database:
 
     def __init__(self, pool: Pool, size: int, url: str) -> None:
         self._pool, self._url = pool, url
-        self._free = asyncio.Semaphore(size)
+        self._line = Line(size)
         self._kept: list[Connection] = []
         self._in_use: dict[Connection, float] = {}
         self._answered = 0.0
@@ -177,11 +117,14 @@ class Database:
                 },
             )
         database = cls(pool, settings.pool_size, dsn(url))
-        watching = asyncio.create_task(database._watch())
+        watching = [
+            asyncio.create_task(work) for work in (database._watch(), database._line.watch())
+        ]
         try:
             yield database
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             await database._let_go()
             await pool.close()
 
@@ -192,20 +135,26 @@ class Database:
     async def take(self) -> Connection:
         """A free connection; ``Unavailable`` when none is free in time."""
         with unavailable_on(*CANNOT_CONNECT):
-            if self._away:
-                raise ConnectionRefusedError("it answered nobody when it was last asked")
-            if self._free.locked():
-                async with asyncio.timeout(SECONDS_TO_WAIT):
-                    await self._free.acquire()
-            else:
-                await self._free.acquire()
+            self._refuse_if_away()
+            await self._line.enter()
             try:
+                self._refuse_if_away()
                 connection = await self._open()
-            except BaseException:
-                self._free.release()
+            except BaseException as error:
+                self._line.leave()
+                if isinstance(error, TimeoutError) and self._is_silent(SECONDS_TO_WAIT):
+                    self._away = True  # those in line need not find out one by one
                 raise
         self._in_use[connection] = time.monotonic()
         return connection
+
+    def _is_silent(self, seconds: float) -> bool:
+        """Whether no statement was answered for so long."""
+        return time.monotonic() - self._answered > seconds
+
+    def _refuse_if_away(self) -> None:
+        if self._away:
+            raise ConnectionRefusedError("it answered nobody when it was last asked")
 
     async def _open(self) -> Connection:
         """One that was kept, or one of the pool's, which costs a task and a timer each time."""
@@ -214,7 +163,7 @@ class Database:
             if _is_open(connection):
                 return connection
             await self._pool.release(connection)
-        # One is free, so this does not wait; a timeout of the pool's costs a task, too.
+        # One is free, so this does not wait, unless it has to connect first.
         return await self._pool.acquire()
 
     def keep(self, connection: Connection) -> None:
@@ -222,7 +171,7 @@ class Database:
         self._answered = time.monotonic()
         del self._in_use[connection]
         self._kept.append(connection)
-        self._free.release()
+        self._line.leave()
 
     async def give_back(self, connection: Connection) -> None:
         """Let the pool find out what state a connection is in."""
@@ -230,7 +179,7 @@ class Database:
         try:
             await self._pool.release(connection)
         finally:
-            self._free.release()
+            self._line.leave()
 
     async def _let_go(self) -> None:
         """Give all that nobody uses back to the pool."""

@@ -338,7 +338,7 @@ def test_it_is_read_without_loss() -> None:
 
 
 def test_it_is_taken_apart_without_problems() -> None:
-    rows = read_package(sample()).rows
+    rows = [*read_package(sample()).rows]
     assert {row.identifier for row in rows} == ENTITIES.keys()
     assert len(rows) == len(ENTITIES)
 

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from case_server.case.resources import ITEMS
-from case_server.db.database import ATTEMPTS, SECONDS_TO_WAIT, Database
+from case_server.db.database import ATTEMPTS, Database
+from case_server.db.line import SECONDS_TO_WAIT
 from case_server.db.statement import Statement
 from case_server.db.visible import one
 from case_server.errors import Unavailable
@@ -87,7 +88,6 @@ async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None
     assert found["total"] == before + 1
 
 
-<<<<<<< HEAD
 async def test_a_connection_cut_off_while_nobody_used_it_is_not_given_to_the_next(
     settings: Settings,
 ) -> None:
@@ -119,7 +119,8 @@ async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
         found = await database.row(BACKEND)
     assert found is not None
     assert found["pid"] > 0
-=======
+
+
 CROSSES = """
 DO $$ BEGIN
 RAISE EXCEPTION 'met another' USING ERRCODE = '{}';
@@ -152,4 +153,3 @@ async def test_who_meets_another_tries_again_and_is_told_to_come_again(
             await meets(1000)
     assert len(tried) == ATTEMPTS
     assert told.value.headers["Retry-After"]
->>>>>>> 5b47482 (Crossed writes are tried as often as is said; the documented dump and restore is run)

@@ -1,0 +1,67 @@
+"""The errors that say Postgres cannot answer now, as what clients are told of them: try again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from ..errors import Unavailable
+
+log = logging.getLogger("case_server")
+
+AWAY = (
+    # Not every OSError: a broken pipe is that of whoever reads what is written meanwhile.
+    ConnectionRefusedError,
+    ConnectionResetError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.PostgresSystemError,
+    # Somebody, or a limit that an administrator set, ended what was being done.
+    asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    # What a connection says that was cut off while it was being used.
+    asyncpg.InternalClientError,
+)
+"""What says that Postgres cannot serve now, though the request may be fine."""
+
+CROSSED = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    # Somebody took a name between the look and the write; a second look says whose it is.
+    asyncpg.UniqueViolationError,
+)
+"""What says that two transactions met, and one of them may simply try again."""
+
+LOST = (*AWAY, *CROSSED, asyncpg.InterfaceError)
+"""What ends the use of a connection with the request to try again."""
+
+CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Whatever keeps a connection from being made, trying again is all a client can do."""
+
+
+@contextmanager
+def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
+    """Raise ``Unavailable`` for any of these errors."""
+    try:
+        yield
+    except asyncpg.DataError:
+        raise
+    except errors as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """What a request is told that met this error."""
+    log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
+    return Unavailable(
+        f"the database cannot answer now ({type(error).__name__}); try again",
+        headers={"Retry-After": "1"},
+    )
