@@ -61,7 +61,7 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 
 
 async def settled(app: FastAPI, copies: Callable[[], Awaitable[set[str]]]) -> set[str]:
-    """The copies, once none is being made or dropped behind anybody's back."""
+    """The copies, once none is being made ready or dropped behind anybody's back."""
     for namespace in app.state.namespaces.all():
         if namespace._spare:
             await namespace._spare.task

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from ..api.copies import Copies as Answers
 from ..auth.following import signing_keys
 from ..auth.tokens import SigningKey
-from ..db import feed
+from ..db import feed, kept
 from ..db.database import Database, Lease
 from ..db.revision import Revisions
-from ..errors import Conflict, Unavailable
+from ..errors import Conflict
 
 if TYPE_CHECKING:
     from ..db.copies import Copies
@@ -56,8 +56,13 @@ class Copy:
         """Copy ``template``, to which nobody may be connected, and connect to the copy."""
         made = cls(copies, settings, await copies.copy(template), template)
         await made.connect()
-        # Done here for all rows, so that little is left to do when it is gone to.
-        await made.begin_anew()
+        return made
+
+    @classmethod
+    async def make_to_go_back(cls, copies: Copies, settings: Settings, template: str) -> Copy:
+        """A copy that can be made what it is now again."""
+        made = await cls.make(copies, settings, template)
+        await kept.keep(made.database)
         return made
 
     @property
@@ -71,10 +76,28 @@ class Copy:
         settings = self._settings
         opened = Database.open(self._copies.url(self.name), settings)
         self._database = await self._stack.enter_async_context(opened)
-        self.keys = await signing_keys(self._database)
-        self.revisions = Revisions(self._database)
+        self._stack.push_async_callback(self._forget)
+        await self._remember_nothing()
+
+    async def _remember_nothing(self) -> None:
+        """Begin with no answers, and the keys that are there."""
+        settings = self._settings
+        self.keys = await signing_keys(self.database)
+        self.revisions = Revisions(self.database)
         self.answers = Answers(settings.cache_mb, producers=max(1, settings.pool_size // 2))
-        self._stack.push_async_callback(self.answers.close)
+
+    async def _forget(self) -> None:
+        await self.answers.close()
+
+    async def go_back(self) -> None:
+        """Be what it was when it was made; no request may run on it.
+
+        What clients know of it, such as ETags and places in the feed, is belied.
+        """
+        await self._forget()
+        await kept.go_back(self.database)
+        await self._remember_nothing()
+        self.written = False
 
     async def begin_anew(self) -> None:
         """Belie what clients know of another copy: their ETags, their places in the feed."""
@@ -96,19 +119,12 @@ class Copy:
         if not self._users:
             self._free.set()
 
-    async def quiet(self) -> None:
-        """Wait until no request runs on it; ``Conflict`` when that takes too long."""
+    async def quiet(self, seconds: float = SECONDS_TO_FINISH) -> None:
+        """Wait until no request runs on it; ``Conflict`` when that takes longer."""
         try:
-            await asyncio.wait_for(self._free.wait(), SECONDS_TO_FINISH)
+            await asyncio.wait_for(self._free.wait(), seconds)
         except TimeoutError as error:
             raise Conflict(f"{self._users} requests are still being answered") from error
-
-    async def discard(self) -> None:
-        """Let the requests that run on it end, then drop it."""
-        with suppress(Conflict):
-            await self.quiet()
-        with suppress(Unavailable):  # what is left over is dropped when the server ends
-            await self.drop()
 
     async def drop(self) -> None:
         """Drop it, whoever uses it."""

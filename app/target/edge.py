@@ -16,7 +16,7 @@ from ..api.errors import refusal
 from ..api.grant import OAuthError, read_grant
 from ..api.token import TOKEN_PATHS
 from ..auth.verifier import stated_client
-from ..errors import BadRequest, CaseServerError, Unauthorised
+from ..errors import BadRequest, CaseServerError, Unauthorised, Unavailable
 from .failing import fail
 from .namespaces import DEFAULT
 from .recorder import Recorder
@@ -35,6 +35,7 @@ CONTROL = "/_target"
 PAGE = "/target"
 PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
 HEADER = "x-case-namespace"
+TOO_LATE = "the target went back to another state while a fault delayed this request"
 
 
 class TargetEdge:
@@ -87,7 +88,12 @@ class TargetEdge:
             namespace.journal, entry, receive, send, headers.get("content-type", "")
         )
 
+        era = namespace.era
+
         async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            if namespace.era != era:
+                await refusal(scope["path"], Unavailable(TOO_LATE))(scope, receive, send)
+                return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
             async with namespace.request(writes=writes) as services:
                 scope[SERVICES] = services

@@ -1,7 +1,8 @@
 """A namespace: a database of its own behind addresses of its own, and what was asked of it.
 
-It runs on a copy of its seed. Going back means to go on with another copy, one that was made ahead,
-so a reset costs no more than an assignment; the old copy is dropped behind it.
+It runs on a copy of its seed. Going back undoes what was written there, which takes milliseconds
+while little was. Only where requests still run on it, or where another state is gone to, does it go
+on with another copy; the one it leaves is made ready behind it, to be gone back to.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..auth.tokens import new_signing_key
 from ..case.package import Package
 from ..db import keys
 from ..db.upload import write_package
-from ..errors import NotFound, Unavailable
+from ..errors import Conflict, NotFound, Unavailable
 from .copied import Copy, StandIn
 from .faults import Faults
 from .journal import Journal
@@ -28,12 +29,20 @@ if TYPE_CHECKING:
     from ..db.copies import Copies
 
 
+SECONDS_TO_LEAVE = 0.1
+"""How long requests may take to leave a copy before it is left to them: who has the last byte of an
+answer may ask for a reset sooner than the server is done with it."""
+
+SECONDS_TO_GET_READY = 1.0
+"""How long the copy that was left is waited for; making one takes less."""
+
+
 @dataclass
 class Spare:
-    """A copy made ahead, and of what."""
+    """The copy that was left last, of what it is, and the task that makes it ready."""
 
     template: str
-    task: asyncio.Task[Copy]
+    task: asyncio.Task[Copy | None]
 
 
 class Namespace:
@@ -53,6 +62,8 @@ class Namespace:
         self.snapshots: dict[str, str] = {}
         self.journal, self.faults = Journal(), Faults()
         self._copies = copies
+        self.era = 0
+        """How often it went back: what was sent before is not to be done after."""
         self._spare: Spare | None = None
         self._behind: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
@@ -70,11 +81,7 @@ class Namespace:
         """The services of one request, the same from its start to its end."""
         await self._open.wait()
         services, copy = self.services, self.current
-        if writes and not copy.written:
-            copy.written = True
-            if not (self._spare or self._changing.locked()):
-                # Somebody will want to go back, and till then there is time.
-                self._spare = self._made_ahead(copy.template)
+        copy.written |= writes
         copy.enter()
         try:
             yield services
@@ -142,7 +149,6 @@ class Namespace:
         template = self._snapshot(name)
         del self.snapshots[name]
         async with self._changing:
-            await self._drop_spare(unless=self.seed)
             await self._copies.drop(template)
 
     def _snapshot(self, name: str) -> str:
@@ -166,31 +172,42 @@ class Namespace:
     async def close(self) -> None:
         """Drop every database that is this namespace's alone, but its seed."""
         async with self._changing:
-            await self._drop_spare()
+            self._drop_spare()
             await self.current.drop()
             for name in self.snapshots.values():
                 await self._copies.drop(name)
-        await asyncio.gather(*self._behind, return_exceptions=True)
+            await asyncio.gather(*self._behind, return_exceptions=True)
 
     async def _go_to(self, template: str) -> None:
-        """Go on with a copy of ``template``, and make the next one ahead."""
+        """Be as ``template`` is; requests wait meanwhile."""
+        self.era += 1
         if self.current.template == template and not self.current.written:
             return
-        await self._drop_spare(unless=template)
-        old, new = self.current, await self._take(template)
-        await new.begin_anew()
-        self.current = new
-        self._adopt()
-        self._leave_behind(old)
-        self._spare = self._made_ahead(template)
+        self._open.clear()
+        try:
+            if self.current.template == template:
+                with suppress(Conflict):
+                    await self.current.quiet(SECONDS_TO_LEAVE)
+                    await self.current.go_back()
+                    self._adopt()
+                    return
+            old, self.current = self.current, await self._take(template)
+            self._adopt()
+            self._drop_spare()
+            self._spare = Spare(template=old.template, task=asyncio.create_task(_made_ready(old)))
+        finally:
+            self._open.set()
 
     async def _take(self, template: str) -> Copy:
-        """The copy made ahead, else one made now."""
-        spare, self._spare = self._spare, None
-        if spare:
-            with suppress(Unavailable):
-                return await spare.task
-        return await Copy.make(self._copies, self.services.settings, template)
+        """The copy that was left, if it is one of that template, else one made now."""
+        if self._spare and self._spare.template == template:
+            task = self._spare.task
+            await asyncio.wait((task,), timeout=SECONDS_TO_GET_READY)
+            if task.done() and (copy := task.result()):
+                self._spare = None
+                await copy.begin_anew()  # it may have waited long, and this is when it changes
+                return copy
+        return await Copy.make_to_go_back(self._copies, self.services.settings, template)
 
     def _adopt(self) -> None:
         """Make the services those of the current copy."""
@@ -203,19 +220,28 @@ class Namespace:
             issuer.use(copy.keys)
             known.verifier.forget()
 
-    def _made_ahead(self, template: str) -> Spare:
-        made = Copy.make(self._copies, self.services.settings, template)
-        return Spare(template, asyncio.create_task(made))
+    def _drop_spare(self) -> None:
+        """Drop the copy that was left, once it is left by all."""
+        if self._spare:
+            task = asyncio.create_task(_dropped(self._spare.task))
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
+        self._spare = None
 
-    def _leave_behind(self, old: Copy) -> None:
-        task = asyncio.create_task(old.discard())
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
 
-    async def _drop_spare(self, unless: str | None = None) -> None:
-        """Drop the copy made ahead, unless it is one of that template."""
-        if self._spare is None or self._spare.template == unless:
-            return
-        spare, self._spare = self._spare, None
+async def _made_ready(old: Copy) -> Copy | None:
+    """Let the requests that run on a copy end, and take it back; it is gone if that fails."""
+    try:
+        await old.quiet()
+        await old.go_back()
+    except (Conflict, Unavailable):
+        with suppress(Unavailable):  # what is left over is dropped when the server ends
+            await old.drop()
+        return None
+    return old
+
+
+async def _dropped(making_ready: asyncio.Task[Copy | None]) -> None:
+    if copy := await making_ready:
         with suppress(Unavailable):
-            await (await spare.task).drop()
+            await copy.drop()

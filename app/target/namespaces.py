@@ -96,7 +96,7 @@ class Namespaces:
             }
             settings = settings.model_copy(update=update)
         stack = AsyncExitStack()
-        copy = await Copy.make(self._copies, settings, seed)
+        copy = await Copy.make_to_go_back(self._copies, settings, seed)
         stand_in = StandIn(copy.database)
         services = await stack.enter_async_context(self._furnish(settings, stand_in))
         made = Namespace(name, services, stand_in, self._copies, copy)
