@@ -37,7 +37,9 @@ SECONDS_TO_LEAVE = 5
 
 RIGHTS = (
     "SELECT current_user AS role, rolcreatedb OR rolsuper AS creates, "
-    "rolsuper OR pg_has_role(datdba, 'USAGE') AS owns "
+    "rolsuper OR pg_has_role(datdba, 'USAGE') AS owns, "
+    "(SELECT relowner::regrole::text FROM pg_class WHERE oid = to_regclass('documents') "
+    "AND NOT (rolsuper OR pg_has_role(relowner, 'USAGE'))) AS stranger "
     "FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()"
 )
 OTHERS = (
@@ -66,6 +68,8 @@ async def _refuse(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     remedies = [] if rights["creates"] else [f'ALTER ROLE "{role}" CREATEDB']
     if not rights["owns"]:
         remedies.append(f'ALTER DATABASE "{database}" OWNER TO "{role}"')
+    if rights["stranger"]:  # whose tables they are, if not ours; quoted already
+        remedies.append(f'GRANT {rights["stranger"]} TO "{role}"')
     if remedies:
         raise StartupError(
             f"target mode copies the database, which the role {role} may not: "

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
-    Alias,
     Column,
     ColumnElement,
+    FromClause,
     MetaData,
     Table,
     Text,
@@ -49,7 +49,7 @@ CREATE TABLE {SCHEMA}.sequences AS
 SELECT format('%I.%I', schemaname, sequencename) AS name,
     coalesce(last_value, start_value) AS value, last_value IS NOT NULL AS called
 FROM pg_sequences WHERE schemaname = current_schema()
-"""
+"""  # noqa: S608  a constant
 SET_SEQUENCES = f"SELECT setval(name::regclass, value, called) FROM {SCHEMA}.sequences"  # noqa: S608  a constant
 
 
@@ -101,8 +101,8 @@ def _going_back() -> str:
 
 
 @cache
-def _kept(table: Table) -> Alias:
-    """What was kept of a table: all but what Postgres computes, and that, too, where it is a key."""
+def _kept(table: Table) -> FromClause:
+    """What was kept of a table: its key, and all that Postgres does not compute."""
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
         for column in table.columns
@@ -134,7 +134,7 @@ def _inserting(table: Table) -> Statement:
     return Statement(insert(table).from_select([column.name for column in wanted], missing))
 
 
-def _equal(one: Column[object], other: Column[object]) -> ColumnElement[bool]:
+def _equal(one: Column[Any], other: ColumnElement[Any]) -> ColumnElement[bool]:
     if one.primary_key:
         return one == other
     if isinstance(one.type, JSON):  # which knows no equality

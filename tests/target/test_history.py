@@ -97,6 +97,24 @@ async def test_going_back_is_a_modification(suite: Suite) -> None:
     await suite.control("DELETE", "/snapshots/one", 204)
 
 
+async def test_coming_back_to_a_copy_is_a_modification_now(suite: Suite) -> None:
+    """However long ago it was made ready: clients know when it was gone to, not when made."""
+    body = factories.package()
+    await suite.control("POST", "/seed", body=body)
+    await put_package(suite, body, "kept")
+    await suite.control("POST", "/snapshots/one", 201)
+    for way in ("/snapshots/one/restore", "/reset"):
+        await suite.control("POST", way)
+    await asyncio.sleep(1.1)
+    await put_package(suite, body, "written")
+    written = format_datetime(datetime.now(UTC), usegmt=True)
+    assert await title_for(suite, body, If_Modified_Since=written) is None
+    await asyncio.sleep(1.1)
+    await suite.control("POST", "/snapshots/one/restore")
+    assert await title_for(suite, body, If_Modified_Since=written) == "kept"
+    await suite.control("DELETE", "/snapshots/one", 204)
+
+
 @pytest.mark.parametrize("feed", FEEDS)
 async def test_a_cursor_of_before_is_gone(suite: Suite, feed: str) -> None:
     await suite.put_document()
