@@ -16,7 +16,20 @@ import httpx
 from case_server.db.embedded import embedded_postgres
 from case_server.errors import StartupError
 
-from . import filters, machine, packages, peers, reads, report, sdk, starting, uploads, writes, wrk
+from . import (
+    filters,
+    machine,
+    packages,
+    peers,
+    reads,
+    report,
+    sdk,
+    starting,
+    target,
+    uploads,
+    writes,
+    wrk,
+)
 from .errors import BenchmarkError
 from .lab import FULL_ITEMS, QUICK_ITEMS, Lab, Sizes, say
 from .postgres import Postgres
@@ -39,6 +52,7 @@ CASES: dict[str, Case] = {
     "memory": starting.worked,
     "workers": reads.workers,
     "sdk": sdk.sdk,
+    "target": target.target,
 }
 STOPPING = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)
 """What ends one case, while the others are still measured."""
