@@ -44,3 +44,11 @@ def runs(interpreter: Path) -> bool:
     code = f"import ensurepip, venv, sys; sys.exit(sys.version_info < {OLDEST})"
     ran = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
     return ran.returncode == 0
+
+
+def version_of(interpreter: Path) -> tuple[int, int]:
+    """Major and minor of one that runs."""
+    code = "import sys; print(*sys.version_info[:2])"
+    told = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
+    major, minor = map(int, told.stdout.split())
+    return major, minor
