@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -77,6 +78,23 @@ def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
         return await new_database(postgres, f"case_test_{worker}_{purpose}")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def migrated_database(
+    empty_database: Callable[[str], Awaitable[str]],
+) -> Callable[[str], str]:
+    """Makes databases with the schema, for servers that tests start as processes."""
+
+    async def make(purpose: str) -> str:
+        return await empty_database(purpose)
+
+    def migrated(purpose: str) -> str:
+        url = asyncio.run(make(purpose))
+        schema.migrate(url)
+        return url
+
+    return migrated
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,9 @@ from typing import Any
 
 import httpx
 
+PAUSE = 0.02
+"""Seconds between two looks whether it is to end."""
+
 HOP = {"transfer-encoding", "content-encoding", "content-length", "connection", "date", "server"}
 
 
@@ -48,6 +51,7 @@ def tampering(origin: str, answer: Spoil, request: Spoil = as_it_is) -> Iterator
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each body waits 40 ms for a word of the client
 
         def pass_on(self) -> None:
             passing = Passing(self.command, httpx.URL(f"{origin}{self.path}"))
@@ -73,7 +77,7 @@ def tampering(origin: str, answer: Spoil, request: Spoil = as_it_is) -> Iterator
             """Nobody reads it."""
 
     with httpx.Client(timeout=60) as http, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(PAUSE,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -176,6 +177,21 @@ def test_service_and_script_of_gitlab(job: Job, database: str) -> None:
     assert "1 passed" in said[-1]
 
 
+def test_commands_of_compose(job: Job, database: str) -> None:
+    services = COMPOSE["services"]
+    job.sets({"CASE_SERVER_DATABASE_URL": database, **services["tests"]["environment"]})
+    job.sets(services["case-server"]["environment"])
+    job.run(shlex.join(composed("migrate")["command"]))
+    shell, option, serve = services["case-server"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    wait = 'curl -sS --fail --retry 60 --retry-delay 1 --retry-connrefused "$CASE_BASE_URL/ready"'
+    # In its container it listens on the port that the image says; here there is one to itself.
+    job.run(f"({serve} --port 8000) > case-server.log 2>&1 &\n{wait}")
+    shell, option, script = services["tests"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    assert "1 passed" in job.run(script, shell)
+
+
 def test_what_is_installed_is_this_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = re.findall(r'pip install "?(?:\./)?(case-server)(?:\[(\w+)\])?', DOCS)
@@ -274,7 +290,9 @@ def test_compose_adds_to_services_that_are_there() -> None:
     assert added.keys() - own.keys() == {"tests"}
     assert added["tests"]["depends_on"].keys() <= own.keys()
     assert "healthcheck" in own["case-server"]
-    assert re.findall(r"(?<=-f )\S+", DOCS) == ["docker-compose.yml", "docker-compose.test.yml"] * 2
+    files = ["../case-server/docker-compose.yml", "docker-compose.test.yml"]
+    assert re.findall(r"(?<=-f )\S+", DOCS) == files * 2
+    assert added["tests"]["volumes"] == [f"${{PWD}}:{added['tests']['working_dir']}"]
 
 
 def test_typescript_is_that_of_the_readme() -> None:

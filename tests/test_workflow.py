@@ -26,10 +26,11 @@ def test_checks_are_those_of_ci_run() -> None:
     assert (ROOT / ".ci/run").read_text().splitlines()[-2:] == ["make lint", "make test"]
 
 
-def test_oldest_python_is_the_oldest_that_is_supported() -> None:
+def test_every_python_that_is_supported_is_tried() -> None:
     versions = JOBS["check"]["strategy"]["matrix"]["python"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert versions == ["3.11", "3.13"]
+    named = [one.rpartition(" ")[2] for one in project["classifiers"] if ":: 3." in one]
+    assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
     assert project["requires-python"] == f">={versions[0]}"
     (setup,) = [
         step["with"]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import factories
@@ -103,44 +103,94 @@ def goes(folder: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_every_worker_has_the_server_to_itself(tmp_path: Path, workers: str) -> None:
-    told = pytest_run(tmp_path, EACH_WORKER, "-n", workers, "-rP")
-    assert "5 passed" in told, told
-    urls = {line for line in told.splitlines() if line.startswith("http://127.0.0.1:")}
-    assert len(urls) == 1, "all workers share one server"
+@pytest.fixture(scope="module")
+def database(migrated_database: Callable[[str], str]) -> str:
+    """A database for the plugin's own server, which else makes a Postgres first."""
+    return migrated_database("plugin")
+
+
+CONTROL = {"CASE_SERVER_CONTROL_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
+
+
+@pytest.fixture(scope="module")
+def target(
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+) -> Iterator[Live]:
+    """A target that somebody else runs."""
+    settings = {**CONTROL, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}
+    folder = tmp_path_factory.mktemp("elsewhere") / "data"
+    with serving(folder, "--target", settings=settings) as server:
+        yield server
+
+
+@pytest.fixture
+def elsewhere(target: Live) -> dict[str, str]:
+    """What names that server, which is empty."""
+    headers = {"Authorization": "Bearer t"}
+    answer = httpx.post(f"{target.base_url}/_target/seed", json={}, headers=headers, timeout=60)
+    answer.raise_for_status()
+    return {**CONTROL, "CASE_SERVER_URL": f"{target.base_url}/"}
+
+
+def test_every_worker_has_the_server_to_itself(tmp_path: Path) -> None:
+    """With a Postgres of its own, as everybody has it at first."""
+    told = pytest_run(tmp_path, EACH_WORKER, "-n", "2", "-rP")
+    expect_one_server(told)
     assert goes(tmp_path)
 
 
+def test_without_workers_there_is_no_namespace(tmp_path: Path, database: str) -> None:
+    (tmp_path / "framework.json").write_bytes(orjson.dumps(factories.package()))
+    variables = {"CASE_SERVER_DATABASE_URL": database}
+    arguments = ("-n", "0", "-rP", "--case-seed=framework.json")
+    told = pytest_run(tmp_path, EACH_WORKER, *arguments, variables=variables)
+    expect_one_server(told)
+    assert goes(tmp_path)
+
+
+def expect_one_server(told: str) -> None:
+    assert "5 passed" in told, told
+    urls = {line for line in told.splitlines() if line.startswith("http://127.0.0.1:")}
+    assert len(urls) == 1, "all workers share one server"
+
+
 @pytest.mark.parametrize(("seed", "expected"), [("sample", 1), ("empty", 0), ("framework.json", 1)])
-def test_seed_of_the_option(tmp_path: Path, seed: str, expected: int) -> None:
+def test_seed_of_the_option(
+    tmp_path: Path, elsewhere: dict[str, str], seed: str, expected: int
+) -> None:
     (tmp_path / "framework.json").write_bytes(orjson.dumps(factories.package()))
     code = SEEDED.replace("EXPECTED", str(expected))
-    assert "1 passed" in pytest_run(tmp_path, code, f"--case-seed={seed}")
+    assert "1 passed" in pytest_run(tmp_path, code, f"--case-seed={seed}", variables=elsewhere)
 
 
-def test_seed_that_is_none(tmp_path: Path) -> None:
+def test_seed_of_the_ini_file(tmp_path: Path, elsewhere: dict[str, str]) -> None:
+    code = SEEDED.replace("EXPECTED", "1")
+    assert "1 passed" in pytest_run(tmp_path, code, "-o", "case_seed=sample", variables=elsewhere)
+
+
+def test_seed_that_is_none(tmp_path: Path, database: str, elsewhere: dict[str, str]) -> None:
     (tmp_path / "bad.json").write_text('{"CFDocument": {}}')
-    told = pytest_run(tmp_path, SEEDED, "--case-seed=bad.json")
+    own = {"CASE_SERVER_DATABASE_URL": database}
+    told = pytest_run(tmp_path, SEEDED, "--case-seed=bad.json", variables=own)
     assert "packages[0].CFDocument.title" in told
-    told = pytest_run(tmp_path, SEEDED, "--case-seed=missing.json")
+    assert goes(tmp_path)
+    told = pytest_run(tmp_path, SEEDED, "--case-seed=missing.json", variables=elsewhere)
     assert "say sample, empty or the file of a CFPackage" in told
     assert "exit 1" in told
 
 
-def test_another_server_is_used_as_it_is(tmp_path: Path) -> None:
-    settings = {"CASE_SERVER_CONTROL_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
-    with serving(tmp_path / "data", "--target", settings=settings) as server:
-        variables = {**settings, "CASE_SERVER_URL": f"{server.base_url}/"}
-        code = SEEDED.replace("EXPECTED", "0")
-        assert "1 passed" in pytest_run(tmp_path, code, variables=variables)
-        seeded = SEEDED.replace("EXPECTED", "1")
-        arguments = ("-n", "2", "--case-seed=sample")
-        assert "1 passed" in pytest_run(tmp_path, seeded, *arguments, variables=variables)
-        assert "1 passed" in pytest_run(tmp_path, code, variables=variables)
-        assert namespaces(server) == ["default"], "those of the workers are dropped"
-        without = {**variables, "CASE_SERVER_CONTROL_TOKEN": "x"}
-        assert "needs the control token" in pytest_run(tmp_path, code, variables=without)
+def test_another_server_is_used_as_it_is(
+    tmp_path: Path, target: Live, elsewhere: dict[str, str]
+) -> None:
+    code = SEEDED.replace("EXPECTED", "0")
+    assert "1 passed" in pytest_run(tmp_path, code, variables=elsewhere)
+    seeded = SEEDED.replace("EXPECTED", "1")
+    arguments = ("-n", "2", "--case-seed=sample")
+    assert "1 passed" in pytest_run(tmp_path, seeded, *arguments, variables=elsewhere)
+    assert "1 passed" in pytest_run(tmp_path, code, variables=elsewhere)
+    assert namespaces(target) == ["default"], "those of the workers are dropped"
+    without = {**elsewhere, "CASE_SERVER_CONTROL_TOKEN": "x"}
+    assert "needs the control token" in pytest_run(tmp_path, code, variables=without)
 
 
 def namespaces(server: Live) -> list[str]:
@@ -149,8 +199,9 @@ def namespaces(server: Live) -> list[str]:
     return [one["namespace"] for one in answer.json()]
 
 
-def test_another_server_that_is_no_target(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as server:
+def test_another_server_that_is_no_target(tmp_path: Path, database: str) -> None:
+    settings = {"CASE_SERVER_DATABASE_URL": database}
+    with serving(tmp_path / "data", settings=settings) as server:
         variables = {"CASE_SERVER_URL": server.base_url}
         told = pytest_run(tmp_path, SEEDED, variables=variables)
     assert "is not in target mode: start it with case-server serve --target" in told

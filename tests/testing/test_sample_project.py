@@ -65,9 +65,7 @@ def test_it_passes_on_each_python(wheel: Path, tmp_path: Path, minor: int) -> No
     if (3, minor) not in usable:
         pytest.skip(f"there is no Python 3.{minor} here")
     python = installed(usable[3, minor], wheel, tmp_path)
-    folder = shutil.copytree(
-        PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(*IGNORED)
-    )
+    folder = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(*IGNORED))
     number = sum(path.read_text().count("def test_") for path in PROJECT.glob("test_*.py"))
     told = run(python, "-m", "pytest", "-q", "-n", "2", folder=folder)
     assert "skipped" not in told
