@@ -54,7 +54,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with embedded_postgres(shared / "postgres") as url:
+    # Nothing of it is to survive a power cut.
+    with embedded_postgres(shared / "postgres", durable=False) as url:
         yield url
 
 

@@ -140,8 +140,8 @@ class Copies:
         found = await self._pool.fetch(
             "SELECT datname FROM pg_database WHERE datname ~ $1", pattern
         )
-        for row in found:
-            await self.drop(row["datname"])
+        # Each waits for a checkpoint, and those that wait at once for the same one.
+        await asyncio.gather(*(self.drop(row["datname"]) for row in found))
 
 
 async def empty(database: Database) -> None:

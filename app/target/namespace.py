@@ -173,10 +173,8 @@ class Namespace:
         """Drop every database that is this namespace's alone, but its seed."""
         async with self._changing:
             self._drop_spare()
-            await self.current.drop()
-            for name in self.snapshots.values():
-                await self._copies.drop(name)
-            await asyncio.gather(*self._behind, return_exceptions=True)
+            going = (self._copies.drop(name) for name in self.snapshots.values())
+            await asyncio.gather(self.current.drop(), *going, *self._behind)
 
     async def _go_to(self, template: str) -> None:
         """Be as ``template`` is; requests wait meanwhile."""
