@@ -191,8 +191,7 @@ class Namespace:
                     return
             old, self.current = self.current, await self._take(template)
             self._adopt()
-            self._drop_spare()
-            self._spare = Spare(template=old.template, task=asyncio.create_task(_made_ready(old)))
+            self._leave(old)
         finally:
             self._open.set()
 
@@ -206,6 +205,13 @@ class Namespace:
                 await copy.begin_anew()  # it may have waited long, and this is when it changes
                 return copy
         return await Copy.make_to_go_back(self._copies, self.services.settings, template)
+
+    def _leave(self, old: Copy) -> None:
+        """Make a copy ready to be gone back to, in place of the one that was left before."""
+        self._drop_spare()
+        self._spare = Spare(old.template, asyncio.create_task(_made_ready(old)))
+        if old.template not in {self.seed, *self.snapshots.values()}:
+            self._drop_spare()  # nobody goes there any more
 
     def _adopt(self) -> None:
         """Make the services those of the current copy."""

@@ -80,6 +80,7 @@ async def test_header_leads_there_too(target_app: FastAPI, other: Suite) -> None
         by_header = Suite(http)
         await by_header.login()
         assert await by_header.total() == 1
+        assert (await by_header.control("GET", ""))["namespace"] == "other"
         contrary = await by_header.call("GET", f"/ns/another{DOCUMENTS}")
         assert contrary.status_code == 400
         assert "'another'" in contrary.json()["imsx_description"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ SEEDED = """
 def test_seeded(case_client_settings):
     assert total(case_client_settings) == EXPECTED
 """
+SEEN = "assert total(case_client_settings) == 1"
 EACH_WORKER = """
 @pytest.mark.parametrize("number", range(4))
 def test_alone(case_reset, case_client_settings, case_server, number):
@@ -116,10 +118,10 @@ CONTROL = {"CASE_SERVER_CONTROL_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
 def target(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[Live]:
-    """A target that somebody else runs."""
+    """A target that somebody else runs, and that other machines may reach."""
     settings = {**CONTROL, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}
     folder = tmp_path_factory.mktemp("elsewhere") / "data"
-    with serving(folder, "--target", settings=settings) as server:
+    with serving(folder, "--target", "--host", "0.0.0.0", settings=settings) as server:
         yield server
 
 
@@ -136,6 +138,32 @@ def test_every_worker_has_the_server_to_itself(tmp_path: Path) -> None:
     """With a Postgres of its own, as everybody has it at first."""
     told = pytest_run(tmp_path, EACH_WORKER, "-n", "2", "-rP")
     expect_one_server(told)
+    assert goes(tmp_path)
+
+
+def test_three_lines_have_a_seeded_server(tmp_path: Path, database: str) -> None:
+    """Those of docs/testing.md: the shell runs, and the name of the fixture is enough."""
+    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", text, re.DOTALL)[:2]
+    lines = [*shell.splitlines(), *python.splitlines()]
+    assert len(lines) == 3
+    (tmp_path / "test_it.py").write_text(f"{TESTS}\n{python}    {SEEN}\n")
+    ran = subprocess.run(
+        ["bash", "-e", "-c", shell],
+        cwd=tmp_path,
+        env=clean_environment(
+            TMPDIR=temporary(tmp_path),
+            CASE_SERVER_DATABASE_URL=database,
+            PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            PIP_NO_INDEX="1",  # what is installed satisfies pip
+        ),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
     assert goes(tmp_path)
 
 
