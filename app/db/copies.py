@@ -1,4 +1,4 @@
-"""Databases copied from one another: how a target goes back to where it was.
+"""Databases copied from one another: what a target works on, and the states it can go back to.
 
 Postgres copies a database file by file, indexes and all, which is faster than filling its tables
 again. A copy stands beside the main database on the same server and is named after it; the main

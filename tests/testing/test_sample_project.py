@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -33,46 +35,54 @@ def run(*command: str | Path, folder: Path) -> str:
     return ran.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This project as it is installed."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*IGNORED, "tests"))
-    run(sys.executable, *PIP, "wheel", "--no-deps", "-w", folder, source, folder=folder)
-    (built,) = folder.glob("*.whl")
-    return built
+def wheel(base: Path) -> Path:
+    """This project as it is installed, built once for all test processes."""
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (built := [*folder.glob("*.whl")]):
+            source = folder / "source"
+            shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*IGNORED, "tests"))
+            run(sys.executable, *PIP, "wheel", "--no-deps", "-w", folder, source, folder=folder)
+            built = [*folder.glob("*.whl")]
+    return built[0]
 
 
-def installed(interpreter: Path, wheel: Path, folder: Path) -> Path:
+def installed(interpreter: Path, built: Path, folder: Path) -> Path:
     """The Python of a new environment with what the sample project needs."""
-    run(interpreter, "-m", "venv", folder / "venv", folder=folder)
+    run(interpreter, "-m", "venv", "--without-pip", folder / "venv", folder=folder)
     named = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     wanted = [*named["project"]["dependencies"], *named["dependency-groups"]["test"]]
     assert wanted[2] == "case-server[embedded]"
-    wanted[2] = f"{wheel}[embedded]"
+    wanted[2] = f"{built}[embedded]"
     python = folder / "venv" / "bin" / "python"
-    run(python, *PIP, "install", "--no-compile", *wanted, folder=folder)
+    pip = (sys.executable, *PIP, "--python", python)
+    run(*pip, "install", "--no-compile", *wanted, folder=folder)
     return python
 
 
 @pytest.mark.parametrize("minor", MINORS, ids=lambda minor: f"3.{minor}")
-def test_it_passes_on_each_python(wheel: Path, tmp_path: Path, minor: int) -> None:
+def test_it_passes_on_each_python(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, minor: int
+) -> None:
     """That the SDK runs on; on 3.11 the plugin's own tests show that it works."""
     usable = {version_of(one): one for one in interpreters() if runs(one)}
     if not usable:
         unavailable(f"the TimeBack SDK needs {WANTED}, and there is none here")
     if (3, minor) not in usable:
         pytest.skip(f"there is no Python 3.{minor} here")
-    python = installed(usable[3, minor], wheel, tmp_path)
+    built = wheel(tmp_path_factory.getbasetemp())
+    python = installed(usable[3, minor], built, tmp_path)
     folder = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(*IGNORED))
     number = sum(path.read_text().count("def test_") for path in PROJECT.glob("test_*.py"))
     told = run(python, "-m", "pytest", "-q", "-n", "2", folder=folder)
     assert "skipped" not in told
     passed = int(told.splitlines()[-1].split()[0])
     assert passed >= number > 10
-    told = run(python, "-m", "pytest", "-q", "test_publisher.py", folder=folder)
-    assert "passed" in told
+    if (3, minor) == min(usable):
+        told = run(python, "-m", "pytest", "-q", "test_publisher.py", folder=folder)
+        assert "passed" in told
 
 
 def test_it_knows_nothing_of_this_project_but_what_is_installed() -> None:
