@@ -20,6 +20,7 @@ from . import (
     filters,
     machine,
     packages,
+    pages,
     peers,
     reads,
     report,
@@ -53,6 +54,7 @@ CASES: dict[str, Case] = {
     "workers": reads.workers,
     "sdk": sdk.sdk,
     "target": target.target,
+    "pages": pages.pages,
 }
 STOPPING = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)
 """What ends one case, while the others are still measured."""

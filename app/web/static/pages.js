@@ -3,7 +3,7 @@
 // it has come. Every page can be read without this script.
 
 (() => {
-  const WAIT = 80;
+  const PAUSE = 60;
   const SHORTEST = 2;
 
   // Copying.
@@ -33,29 +33,44 @@
   // Search as one types.
   function live(input, target, { drop }) {
     let waiting = 0;
-    let asked = 0;
+    let last = -PAUSE;
+    let asking = new AbortController();
     const hide = () => { if (drop) target.hidden = true; };
 
     async function ask() {
+      waiting = 0;
+      last = performance.now();
+      // Only the newest question counts.
+      asking.abort();
+      asking = new AbortController();
+      const { signal } = asking;
       const words = input.value.trim();
       if (words.length < SHORTEST) {
         hide();
         return;
       }
-      asked += 1;
-      const mine = asked;
       const params = new URLSearchParams(new FormData(input.form));
-      const answer = await fetch(`/search?${params}`, { headers: { "X-Fragment": "1" } });
-      // Only the newest question counts; a page that leads elsewhere has nothing to show here.
-      if (mine !== asked || !answer.ok || answer.redirected) return;
-      target.innerHTML = await answer.text();
-      target.hidden = false;
-      if (!drop) history.replaceState(history.state, "", `/search?${params}`);
+      try {
+        const answer = await fetch(`/search?${params}`, { headers: { "X-Fragment": "1" }, signal });
+        const html = await answer.text();
+        // A page that leads elsewhere has nothing to show here; nor has one that was left.
+        if (!answer.ok || answer.redirected || !input.isConnected) return;
+        target.innerHTML = html;
+        target.hidden = false;
+        if (!drop) history.replaceState(history.state, "", `/search?${params}`);
+      } catch (error) {
+        if (error.name !== "AbortError") hide();
+      }
     }
 
+    // The first letter is asked for at once, those that follow at most every PAUSE milliseconds.
     input.addEventListener("input", () => {
+      waiting ||= setTimeout(ask, Math.max(0, last + PAUSE - performance.now()));
+    });
+    document.addEventListener("visited", () => {
       clearTimeout(waiting);
-      waiting = setTimeout(ask, WAIT);
+      waiting = 0;
+      asking.abort();
     });
     if (!drop) return;
     input.form.addEventListener("keydown", (event) => {

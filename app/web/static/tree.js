@@ -3,9 +3,8 @@
 // tree pattern of ARIA says. Without this script every line is a link that does the same.
 
 (() => {
-  const tree = document.querySelector("[role=tree]");
-  if (!tree) return;
-  const panel = document.getElementById("panel");
+  let tree = null;
+  let panel = null;
   let loaded = 0;
 
   const lines = () => [...tree.querySelectorAll("[role=treeitem]")].filter((one) => one.offsetParent);
@@ -111,13 +110,14 @@
     mark(line);
     open(line);
     if (await show(line.href)) {
-      history.pushState({ shown: true }, "", line.href);
+      history.pushState({}, "", line.href);
+      document.dispatchEvent(new CustomEvent("chosen"));
       if (panel.getBoundingClientRect().bottom < 80) panel.scrollIntoView();
     }
   }
 
-  tree.addEventListener("click", (event) => {
-    const line = event.target.closest("[role=treeitem]");
+  document.addEventListener("click", (event) => {
+    const line = event.target.closest("[role=tree] [role=treeitem]");
     if (!line || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
     if ("more" in line.dataset) more(line);
@@ -145,8 +145,8 @@
     " ": (line) => line.click(),
   };
 
-  tree.addEventListener("keydown", (event) => {
-    const line = event.target.closest("[role=treeitem]");
+  document.addEventListener("keydown", (event) => {
+    const line = event.target.closest("[role=tree] [role=treeitem]");
     if (!line || event.ctrlKey || event.metaKey || event.altKey) return;
     const act = keys[event.key];
     if (act) act(line);
@@ -155,14 +155,19 @@
     event.preventDefault();
   });
 
-  addEventListener("popstate", () => location.reload());
-
-  prepare(tree);
-  const selected = tree.querySelector("[aria-selected]") ?? tree.querySelector("[role=treeitem]");
-  if (selected) {
+  function begin() {
+    tree = document.querySelector("[role=tree]");
+    panel = document.getElementById("panel");
+    if (!tree) return;
+    prepare(tree);
+    const selected = tree.querySelector("[aria-selected]") ?? tree.querySelector("[role=treeitem]");
+    if (!selected) return;
     selected.tabIndex = 0;
     // On a narrow page the item stands above the tree, and is what was asked for.
     const beside = panel && panel.getBoundingClientRect().left > tree.getBoundingClientRect().right;
     if (beside && selected.hasAttribute("aria-selected")) selected.scrollIntoView({ block: "center" });
   }
+
+  document.addEventListener("visited", begin);
+  begin();
 })();
