@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _orphans_end():
+        async with _orphans_end(), _pages_ready(settings):
             if settings.target:
                 async with Namespaces.open(settings, _services) as namespaces:
                     app.state.namespaces = namespaces
@@ -125,6 +125,16 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         Edge, https=settings.base_url.startswith("https:"), access_log=settings.access_log
     )
+
+
+@asynccontextmanager
+async def _pages_ready(settings: Settings) -> AsyncIterator[None]:
+    """Make the pages ready beside the first requests, where there are pages."""
+    if not settings.web:
+        yield
+        return
+    async with _beside(asyncio.to_thread(web.prepare)):
+        yield
 
 
 @asynccontextmanager

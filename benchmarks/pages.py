@@ -77,8 +77,6 @@ def pages(lab: Lab) -> Iterator[Row]:
     for name, database, wanted in (_made_up(lab), _real(lab)):
         titles = [f"pages, {name}: {what}" for what in ("find a code", "its place", "its JSON")]
         try:
-            if not database:
-                raise BenchmarkError(f"{' and '.join(REAL)} are not in {SHARED}")
             say(f"looking for {wanted.code} in Chromium, {name}")
             firsts, others = _measured(lab, database, wanted)
         except BenchmarkError as error:
@@ -87,12 +85,12 @@ def pages(lab: Lab) -> Iterator[Row]:
         except Error as error:
             yield failed(f"pages, {name}", "an answer", error.message.partition("\n")[0])
             continue
-        for title, first, other in zip(titles, zip(*firsts), zip(*others), strict=True):
-            yield _row(f"{title}, first use", first)
-            yield _row(title, other)
+        for action, title in enumerate(titles):
+            yield _row(f"{title}, first use", [one[action] for one in firsts])
+            yield _row(title, [one[action] for one in others])
 
 
-def _row(title: str, seconds: tuple[float, ...]) -> Row:
+def _row(title: str, seconds: list[float]) -> Row:
     note = f"{duration(min(seconds))} at best, {duration(max(seconds))} at worst of {len(seconds)}"
     return replace(below(title, median(seconds), MOST, duration), note=note)
 
@@ -127,6 +125,8 @@ def _measured(
     lab: Lab, database: str, wanted: Wanted
 ) -> tuple[list[list[float]], list[list[float]]]:
     """The seconds of each action: in servers and browsers just started, and after that."""
+    if not database:
+        raise BenchmarkError(f"{' and '.join(REAL)} are not in {SHARED}")
     firsts, others = [], []
     for _ in range(lab.rounds):
         with lab.serve(database) as server, _chromium() as browser:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Numeric,
-    Select,
     Text,
     and_,
     bindparam,
@@ -130,14 +129,11 @@ def _number_of_children(item: ColumnElement[str]) -> ColumnElement[int]:
     )
 
 
-def _page(ordered: Select[Any]) -> Statement:
-    """Of rows with a ``place`` those that are asked for, each with its number of children."""
-    rows = ordered.subquery("rows")
+def _page(rows: FromClause) -> ColumnElement[bool]:
+    """Whether a row is asked for, of those with a ``place``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     kept = rows.c.identifier == func.any(bindparam("keep", type_=ARRAY(Text)))
-    wanted = or_(and_(rows.c.place > offset, rows.c.place <= limit), kept)
-    children_of = _number_of_children(rows.c.identifier).label("children")
-    return Statement(select(rows, children_of).where(wanted).order_by(rows.c.parent, rows.c.place))
+    return or_(and_(rows.c.place > offset, rows.c.place <= limit), kept)
 
 
 @cache
@@ -147,7 +143,7 @@ def _children() -> Statement:
     parent = link.c.destination_identifier
     number = cast(word(link.c.body, "sequenceNumber"), Numeric)
     order = (number.nulls_last(), word(item.c.body, "humanCodingScheme"), link.c.ordinal)
-    return _page(
+    rows = (
         select(
             parent.label("parent"),
             *_line(item),
@@ -163,49 +159,60 @@ def _children() -> Statement:
             item.c.deleted_at.is_(None),
             _links_in_tree(link),
         )
+        .subquery("rows")
     )
+    children_of = _number_of_children(rows.c.identifier).label("children")
+    shown = select(rows, children_of).where(_page(rows))
+    return Statement(shown.order_by(rows.c.parent, rows.c.place))
 
 
 @cache
 def _roots() -> Statement:
-    up, above, top = (
-        tables.associations.alias("up"),
-        tables.items.alias("above"),
-        tables.items.alias("top"),
+    items, up, link = tables.items, tables.associations.alias("up"), tables.associations
+    # Read once and by name alone: with their bodies thousands would not fit into a hash table.
+    live = (
+        select(items.c.identifier, items.c.ordinal)
+        .where(items.c.document_identifier == DOCUMENT, items.c.deleted_at.is_(None))
+        .cte("live")
+        .prefix_with("MATERIALIZED")
     )
+    above, top, child = live.alias("above"), live.alias("top"), items.alias("child")
     has_parent = exists(literal_column("1")).where(
         up.c.origin_identifier == top.c.identifier,
         up.c.document_identifier == DOCUMENT,
         _links_in_tree(up),
         above.c.identifier == up.c.destination_identifier,
-        above.c.document_identifier == DOCUMENT,
-        above.c.deleted_at.is_(None),
     )
-    # By name alone first: with their bodies thousands of items would not fit into a hash table.
-    found = (
-        select(top.c.identifier)
-        .where(top.c.document_identifier == DOCUMENT, top.c.deleted_at.is_(None), ~has_parent)
-        .offset(literal_column("0"))
-        .subquery("found")
-    )
-    item, link = tables.items.alias("child"), tables.associations.alias("link")
     to_document = and_(
-        link.c.origin_identifier == item.c.identifier,
+        link.c.origin_identifier == top.c.identifier,
         link.c.destination_identifier == DOCUMENT,
         link.c.association_type == literal_column("'isChildOf'"),
     )
     number = cast(word(link.c.body, "sequenceNumber"), Numeric)
-    order = (number.nulls_last(), item.c.ordinal)
-    return _page(
+    order = (number.nulls_last(), top.c.ordinal)
+    rows = (
         select(
-            DOCUMENT.label("parent"),
-            *_line(item),
+            top.c.identifier,
             func.row_number().over(order_by=order).label("place"),
             func.count().over().label("total"),
         )
-        .select_from(found)
-        .join(item, item.c.identifier == found.c.identifier)
+        .select_from(top)
         .outerjoin(link, to_document)
+        .where(~has_parent)
+        .subquery("rows")
+    )
+    return Statement(
+        select(
+            DOCUMENT.label("parent"),
+            *_line(child),
+            rows.c.place,
+            rows.c.total,
+            _number_of_children(rows.c.identifier).label("children"),
+        )
+        .select_from(rows)
+        .join(child, child.c.identifier == rows.c.identifier)
+        .where(_page(rows))
+        .order_by(rows.c.place)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -100,8 +101,11 @@ async def read_item(request: Request, document: str, item: str) -> Response:
         raise NotFound("CFItem in this framework", item)
     linked = [read_body(one) for one in associations]
     listed = linked[: relations.LISTED]
-    places = await overview.places(database, sorted(relations.other_ends(item, listed)))
-    above = (await tree.paths(database, [item]))[item]
+    ends = sorted(relations.other_ends(item, listed))
+    places, paths = await asyncio.gather(
+        overview.places(database, ends), tree.paths(database, [item])
+    )
+    above = paths[item]
     way = [*(record["identifier"] for record in above), item]
     values: dict[str, Any] = {
         "document": body,

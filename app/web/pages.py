@@ -82,6 +82,12 @@ def _environment() -> Environment:
 _templates = _environment()
 
 
+def prepare() -> None:
+    """Read every template, which takes longer than a page does: nobody is to wait for it."""
+    for name in _templates.list_templates():
+        _templates.get_template(name)
+
+
 async def page(
     request: Request, template: str, *, status: int = 200, title: str, **values: Any
 ) -> Response:

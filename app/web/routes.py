@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from .browse import browse_routes
 from .compare import compare_routes
-from .pages import STATIC
+from .pages import STATIC, prepare
 from .signin import sign_in_routes
 from .upload import upload_routes
 
@@ -26,6 +26,9 @@ class Static(StaticFiles):
         response.headers["Cache-Control"] = kept
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
+
+
+__all__ = ["install", "prepare"]
 
 
 def install(app: FastAPI) -> None:
