@@ -26,7 +26,7 @@ from .db.copies import refuse_unsuitable
 from .db.database import dsn
 from .db.feed import continue_history
 from .errors import StartupError
-from .main import PARENT, create_app
+from .main import PARENT, application
 from .settings import DEFAULT_CLIENT_SECRET, Settings
 from .target.failing import TRANSPORT
 
@@ -138,7 +138,7 @@ def _bind(settings: Settings) -> socket.socket:
 
 def _config(settings: Settings, **more: Any) -> Config:
     config = Config(
-        more.pop("app", None) or create_app(settings),
+        more.pop("app", None) or application(settings),
         log_config=logs.configuration(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
         timeout_graceful_shutdown=1 if settings.target else settings.shutdown_timeout,
@@ -203,7 +203,7 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
     for name, value in _as_environment(complete).items():
         os.environ[name] = value
     os.environ[PARENT] = str(os.getpid())
-    config = _config(complete, app=f"{__package__}.main:create_app", factory=True)
+    config = _config(complete, app=f"{__package__}.main:application", factory=True)
     config.workers = complete.workers
     _Workers(config, bound, settings).run()
 

@@ -4,18 +4,45 @@
 
 (() => {
   const IN_PLACE = /^\/documents\//;
+  const REST = 40;
+  const FRESH = 5000;
   const main = document.getElementById("main");
   const place = () => location.pathname + location.search;
   let here = place();
   let asked = 0;
+  let resting = 0;
+  let ahead = { href: "", since: 0, page: null };
 
-  // A link that leads to another page of a framework, followed in this window.
+  // A link that leads to another page of a framework.
   function link(event) {
-    const found = event.target.closest("a[href]");
+    const found = event.target.closest?.("a[href]");
     if (!found || found.target || found.hasAttribute("download")) return null;
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button) return null;
     const there = found.origin === location.origin && IN_PLACE.test(found.pathname);
     return there && found.pathname + found.search !== here ? found : null;
+  }
+
+  async function page(href) {
+    try {
+      const answer = await fetch(href);
+      return answer.ok && !answer.redirected ? await answer.text() : null;
+    } catch {
+      return null;
+    }
+  }
+
+  function fetched(href) {
+    const known = ahead.href === href && performance.now() - ahead.since < FRESH;
+    if (!known) ahead = { href, since: performance.now(), page: page(href) };
+    return ahead.page;
+  }
+
+  // What somebody points at is fetched before it is asked for.
+  for (const name of ["pointerover", "focusin"]) {
+    document.addEventListener(name, (event) => {
+      clearTimeout(resting);
+      const found = link(event);
+      if (found && !found.closest("[role=tree]")) resting = setTimeout(fetched, REST, found.href);
+    });
   }
 
   function put(next, url) {
@@ -39,26 +66,23 @@
     asked += 1;
     const mine = asked;
     main.ariaBusy = "true";
-    try {
-      const answer = await fetch(url);
-      const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-      // Somebody went elsewhere meanwhile.
-      if (mine !== asked) return;
-      // Led elsewhere, or refused: the whole page says why.
-      if (answer.redirected || !answer.ok) location.assign(url);
-      else {
-        if (remember) history.pushState({}, "", url);
-        put(next, url);
-      }
-    } catch {
-      if (mine === asked) location.assign(url);
-    } finally {
-      if (mine === asked) main.ariaBusy = "false";
+    const html = await fetched(url.href);
+    // Somebody went elsewhere meanwhile.
+    if (mine !== asked) return;
+    main.ariaBusy = "false";
+    ahead.href = "";
+    // Led elsewhere, or refused: the whole page says why.
+    if (html === null) {
+      location.assign(url);
+      return;
     }
+    if (remember) history.pushState({}, "", url);
+    put(new DOMParser().parseFromString(html, "text/html"), url);
   }
 
   document.addEventListener("click", (event) => {
-    const found = event.defaultPrevented ? null : link(event);
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button;
+    const found = elsewhere || event.defaultPrevented ? null : link(event);
     if (!found) return;
     event.preventDefault();
     visit(new URL(found.href), { remember: true });
