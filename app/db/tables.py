@@ -164,6 +164,7 @@ changes = Table(
     Column("operation", Text, nullable=False),
     Column("changed_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
     Index("ix_changes_entity", "identifier", "kind", "sequence"),
+    Index("ix_changes_document", "document_identifier", "changed_at"),
     Index("ix_changes_transaction", "transaction_id"),
 )
 """Append-only: one row per write, in the statement that wrote. Sequence numbers become visible

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,10 +9,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ..api.deps import services
 from ..case.resources import DOCUMENTS
 from ..db import crosswalk, overview, reading
+from ..db.database import Database
 from ..errors import BadRequest
 from . import access
 from .pages import Page, page
 from .relations import words_of
+from .table import Cells, table
 from .text import read_body
 
 SHOWN = 100
@@ -33,9 +32,6 @@ HEAD = (
     "right statement",
     "right identifier",
 )
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take for the beginning of a program."""
 
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
@@ -98,32 +94,33 @@ async def read_csv(request: Request, left: str, right: str) -> Response:
     """The whole comparison as a table: what is related, then what is on one side alone."""
     database = services(request).database
     await _titles(request, left, right)
-    text = io.StringIO()
-    written = csv.writer(text)
-    written.writerow(HEAD)
-    for one in await crosswalk.related(database, left, right):
-        words = words_of(one["association_type"], origin=one["forth"])
-        written.writerow(_cells((*_side(one, "left"), words, *_side(one, "right"))))
-    for one in await crosswalk.unrelated(database, (left, right), "left"):
-        written.writerow(_cells((one["code"], one["statement"], one["identifier"], *[""] * 4)))
-    for one in await crosswalk.unrelated(database, (left, right), "right"):
-        written.writerow(_cells((*[""] * 4, one["code"], one["statement"], one["identifier"])))
-    return Response(
-        # The mark tells spreadsheets that this is UTF-8.
-        text.getvalue().encode("utf-8-sig"),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="crosswalk.csv"'},
-    )
+    return table("crosswalk.csv", [HEAD, *await _rows(database, left, right)])
+
+
+async def _rows(database: Database, left: str, right: str) -> list[Cells]:
+    both = (left, right)
+    related = await crosswalk.related(database, left, right)
+    lonely = [await crosswalk.unrelated(database, both, side) for side in ("left", "right")]
+    return [
+        *(
+            (
+                *_side(one, "left"),
+                words_of(one["association_type"], origin=one["forth"]),
+                *_side(one, "right"),
+            )
+            for one in related
+        ),
+        *((*_alone(one), *[""] * 4) for one in lonely[0]),
+        *((*[""] * 4, *_alone(one)) for one in lonely[1]),
+    ]
+
+
+def _alone(record: Any) -> tuple[str, str, str]:
+    return record["code"], record["statement"], record["identifier"]
 
 
 def _side(record: Any, side: str) -> tuple[str, str, str]:
     return record[f"{side}_code"], record[f"{side}_statement"], record[side]
-
-
-def _cells(values: tuple[str | None, ...]) -> Iterator[str]:
-    for value in values:
-        text = value or ""
-        yield f"'{text}" if text.startswith(FORMULA) else text
 
 
 async def _titles(request: Request, left: str, right: str) -> tuple[str, str]:

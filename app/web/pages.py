@@ -75,6 +75,7 @@ def _environment() -> Environment:
         "line": text.line,
         "plain": text.plain,
         "moment": text.moment,
+        "second": text.second,
     }
     return made
 

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from .browse import browse_routes
 from .compare import compare_routes
+from .history import history_routes
 from .pages import STATIC, prepare
 from .signin import sign_in_routes
 from .upload import upload_routes
@@ -34,7 +35,7 @@ __all__ = ["install", "prepare"]
 def install(app: FastAPI) -> None:
     """Add the pages to an application."""
     pages = APIRouter(include_in_schema=False)
-    for routes in (browse_routes, compare_routes, upload_routes, sign_in_routes):
+    for routes in (browse_routes, history_routes, compare_routes, upload_routes, sign_in_routes):
         pages.include_router(routes())
     app.include_router(pages)
     app.mount("/static", Static(directory=STATIC), name="static")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from html import unescape
 from typing import Any
@@ -125,6 +125,12 @@ def moment(value: str | None) -> str:
         return ""
     day = datetime.fromisoformat(value)
     return f"{day.day} {day:%B %Y}"
+
+
+def second(value: datetime) -> str:
+    """A moment as a day and the time of it."""
+    moment = value.astimezone(UTC)
+    return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
 
 
 def plain(statement: str | None) -> str:
