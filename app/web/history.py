@@ -14,8 +14,8 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db import history, overview, reading
 from ..errors import BadRequest
 from . import access
+from .difference import statement_of
 from .pages import Page, page
-from .relations import words_of
 from .table import Cells, table
 from .text import Body, read_body
 
@@ -124,25 +124,18 @@ def _rows(parts: dict[history.What, list[Any]]) -> Iterator[Cells]:
 def _entity(record: Any) -> Entity:
     body = read_body(record["body"]) if record["body"] else Body()
     kind = record["kind"]
-    statement = body["fullStatement"] or body["title"] or ""
     shown_at = record["identifier"] if kind == ITEMS.name else None
     if kind == ASSOCIATIONS.name and body:
-        origin, words = body["originNodeURI"], words_of(body["associationType"], origin=True)
-        statement = f"{_name(origin)} {words} {_name(body['destinationNodeURI'])}"
-        shown_at = origin["identifier"]
+        shown_at = body["originNodeURI"]["identifier"]
     return Entity(
         kind=KINDS.get(kind, kind),
         identifier=record["identifier"],
         code=body["humanCodingScheme"] or "",
-        statement=statement,
+        statement=statement_of(body),
         changed_at=record["changed_at"],
         here=record["here"],
         shown_at=shown_at,
     )
-
-
-def _name(node: dict[str, Any]) -> str:
-    return str(node.get("title") or node.get("identifier"))
 
 
 def _written(moment: datetime) -> str:

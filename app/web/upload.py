@@ -26,6 +26,7 @@ from ..errors import BadRequest, CaseServerError, Problem, TooLarge
 from ..repair.findings import Repair
 from ..repair.reader import read_repaired
 from . import access
+from .difference import Part, parts_of
 from .pages import Page, page
 
 LISTED = 200
@@ -48,6 +49,8 @@ class Report:
     problems: tuple[Problem, ...] = ()
     present: int | None = None
     """How many items the framework has here already, when it is here."""
+    changes: tuple[Part, ...] = ()
+    """What storing it would change of that."""
 
     @property
     def items(self) -> int:
@@ -124,8 +127,11 @@ async def _report(held: Services, name: str, raw: bytes) -> Report:
         )
     document = package.document_identifier
     known = await overview.places(held.database, [document])
-    present = await overview.number_of_items(held.database, document) if known else None
-    return Report(name, len(raw), digest, package, tuple(repairs), present=present)
+    if not known:
+        return Report(name, len(raw), digest, package, tuple(repairs))
+    present = await overview.number_of_items(held.database, document)
+    changes = tuple(await parts_of(held.database, package))
+    return Report(name, len(raw), digest, package, tuple(repairs), present=present, changes=changes)
 
 
 async def _file(request: Request) -> tuple[str, bytes, str]:

@@ -45,6 +45,40 @@ async def test_good_file(browser: httpx.AsyncClient, client: httpx.AsyncClient) 
     assert "here already, with 2 items" in again.text
 
 
+async def test_what_storing_would_change_is_told_before(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    body: Any = factories.package()
+    document = body["CFDocument"]["identifier"]
+    stays, goes = body["CFItems"]
+    stays |= {"fullStatement": "the old statement", "notes": "kept"}
+    goes |= {"fullStatement": "what goes"}
+    assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    same = await send(browser, "check", orjson.dumps(body))
+    assert "Nothing of the framework, its items and its associations" in same.text
+    comes = factories.packed_item(humanCodingScheme="NEW", fullStatement="what <script>comes")
+    stays |= {"fullStatement": "the new statement", "language": "en"}
+    link = factories.association(comes["identifier"], stays["identifier"])
+    body |= {"CFItems": [stays, comes], "CFAssociations": [link]}
+    raw = orjson.dumps(body)
+    report = (await send(browser, "check", raw)).text
+    totals = re.findall(r'(Added|Changed|Deleted) <span class="count">(\d+)', report)
+    assert totals == [("Added", "2"), ("Changed", "1"), ("Deleted", "2")]
+    added, changed, deleted = report.split("<details")[1:]
+    assert "what &lt;script&gt;comes" in added
+    assert "is a child of" in added
+    assert "the new statement" in changed
+    assert "in fullStatement, language; it was:" in changed
+    assert "the old statement" in changed
+    assert "what goes" in deleted
+    assert "what goes" in (await client.get(f"/case/1.1/CFPackages/{document}")).text
+    # What was told is what becomes of it.
+    await send(browser, "store", raw, checked=digest(report))
+    changes = (await browser.get(f"/documents/{document}/changes")).text
+    told = re.findall(r'(Added|Changed|Deleted) <span class="count">(\d+)', changes)
+    assert told == totals
+
+
 async def test_file_that_needs_repair(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
