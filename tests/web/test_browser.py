@@ -173,6 +173,109 @@ def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
         assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#curl")
 
 
+def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/")
+        asked: list[str] = []
+        page.on("request", lambda one: asked.append(one.url) if "/search?" in one.url else None)
+        box = page.get_by_role("searchbox", name="Search all frameworks")
+        box.press_sequentially("D7", delay=100)
+        expect(page.locator("#found li").first).to_be_visible()
+        assert [url.rpartition("=")[2] for url in asked] == ["D7"]
+        box.fill("")
+        expect(page.locator("#found")).to_be_hidden()
+        asked.clear()
+        box.press_sequentially("statement at depth 5 weighty", delay=5)
+        expect(page.locator("#found li")).to_have_count(6)
+        assert asked[-1].endswith("weighty")
+        assert len(asked) < len("statement at depth 5 weighty") / 2
+
+
+def test_pages_of_a_framework_are_shown_in_place(visit: Opened, frameworks: Any) -> None:
+    document = frameworks["deep"]["CFDocument"]["identifier"]
+    with visit() as page:
+        page.goto("/")
+        page.evaluate("window.kept = 1")
+        page.get_by_role("searchbox", name="Search all frameworks").fill("D4.3")
+        page.locator("#found li a").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("D4.3")
+        expect(page).to_have_title(re.compile(r"D4\.3 · Deep waters"))
+        expect(page.locator("#visited")).to_have_text(re.compile(r"D4\.3 · Deep waters"))
+        expect(page.locator("main")).to_be_focused()
+        expect(page.locator("#found")).to_be_hidden()
+        expect(page.get_by_role("searchbox")).to_have_value("")
+        assert page.locator(".top nav [aria-current]").count() == 0
+        page.get_by_role("link", name="TimeBack platform").click()
+        expect(page.locator("#json")).to_contain_text("D4.3")
+        expect(page.get_by_role("button", name="Copy the JSON")).to_be_visible()
+        page.get_by_role("link", name="TimeBack SDK").click()
+        expect(page.locator("#json")).to_contain_text('"CFItem": {')
+        page.go_back()
+        page.go_back()
+        expect(line(page, "D4.3")).to_have_attribute("aria-selected", "true")
+        # The tree works that came later.
+        line(page, "D4.1").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("D4.1")
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("D4.3")
+        assert page.evaluate("window.kept") == 1
+        page.locator(".root a").click()
+        expect(page).to_have_url(re.compile(f"/documents/{document}$"))
+        page.keyboard.press("Tab")
+        page.go_back()
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Frameworks")
+        assert page.evaluate("window.kept") is None
+
+
+def test_what_cannot_be_shown_in_place_says_why(
+    chromium: Browser, live: Live, frameworks: Any
+) -> None:
+    other = frameworks["other"]
+    document, item = other["CFDocument"]["identifier"], other["CFItems"][2]["identifier"]
+    # Not watched: the browser tells a refusal on the console.
+    context = chromium.new_context(base_url=live.base_url)
+    page = context.new_page()
+    page.goto(f"/documents/{document}/items/{item}")
+    page.evaluate("document.querySelector('.json a').href += 'unheard'")
+    page.locator(".json a").first.click()
+    expect(page.get_by_role("heading", name="That did not work")).to_be_visible()
+    expect(page).to_have_url(re.compile("unheard"))
+    context.close()
+
+
+def test_changes_between_two_states(visit: Opened, live: Live) -> None:
+    body = framework("Tidal pools", "T")
+    document = body["CFDocument"]["identifier"]
+    with live.client() as client:
+        assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
+        gone = body["CFItems"].pop()
+        body["CFAssociations"] = [
+            one
+            for one in body["CFAssociations"]
+            if one["originNodeURI"]["identifier"] != gone["identifier"]
+        ]
+        body["CFItems"][0]["fullStatement"] = "Another statement"
+        answer = client.put(f"/case/1.1/CFPackages/{document}", json=body)
+        assert answer.status_code == 200
+    with visit() as page:
+        page.goto(f"/documents/{document}")
+        page.get_by_role("link", name="What changed").click()
+        expect(page.get_by_role("link", name="Changed 1")).to_have_attribute("aria-current", "page")
+        expect(page.locator(".plain")).to_contain_text("Another statement")
+        assert_accessible(page)
+        page.get_by_role("link", name="Deleted 2").click()
+        expect(page.locator(".plain")).to_contain_text("T7.3")
+        page.get_by_label("From").select_option(label="Before the first write")
+        page.get_by_role("button", name="Compare").click()
+        expect(page.get_by_role("link", name="Added 38")).to_be_visible()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download CSV").click()
+        assert len(Path(download.value.path()).read_text("utf-8-sig").splitlines()) == 39
+        page.get_by_role("link", name="T2.1 Statement").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("T2.1")
+
+
 def test_association_is_followed_across_frameworks(visit: Opened, frameworks: Any) -> None:
     deep = frameworks["deep"]
     with visit() as page:
@@ -246,6 +349,28 @@ def test_upload_of_a_good_and_a_broken_file(visit: Opened, live: Live, tmp_path:
         expect(page.get_by_role("heading", level=1)).to_have_text("Fresh water")
         assert page.url.endswith(f"/documents/{document}")
         expect(line(page, "F1.1")).to_be_visible()
+
+
+def test_upload_shows_how_far_it_has_come(visit: Opened, tmp_path: Path) -> None:
+    body = framework("Slow rivers", "S")
+    body["CFDocument"]["notes"] = "x" * 100_000
+    file = tmp_path / "slow.json"
+    file.write_bytes(orjson.dumps(body))
+    with visit() as page:
+        page.goto("/upload")
+        line_speed = {"offline": False, "latency": 0, "downloadThroughput": -1}
+        slow = {**line_speed, "uploadThroughput": 60_000}
+        page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+        bar = page.get_by_role("progressbar")
+        page.set_input_files("#file", file)
+        expect(bar).to_be_visible()
+        expect(bar).to_have_attribute("value", re.compile(r"^\d{1,2}(\.|$)"))
+        expect(page.get_by_text("valid as it is")).to_be_visible()
+        expect(bar).to_be_hidden()
+        page.get_by_role("button", name="Store it").click()
+        expect(page.get_by_text("Sending")).to_be_visible()
+        expect(bar).to_be_visible()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Slow rivers")
 
 
 def test_upload_by_dropping_a_file(visit: Opened) -> None:
@@ -337,6 +462,8 @@ def test_axe_finds_nothing(visit: Opened, frameworks: Any, options: dict[str, An
             "/",
             "/?q=nothing",
             f"/documents/{document}",
+            f"/documents/{document}/changes",
+            f"/documents/{document}/changes?since=start",
             f"/documents/{document}/items/{item}",
             f"/documents/{document}/items/{item}/json?profile=sdk",
             "/search?q=statement",

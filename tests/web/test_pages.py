@@ -76,6 +76,8 @@ def pages_of(body: factories.Body) -> list[str]:
         f"/search?q=3.OA&document={document}",
         f"/documents/{document}",
         f"/documents/{document}/json",
+        f"/documents/{document}/changes",
+        f"/documents/{document}/changes?since=start",
         f"/documents/{document}/items/{item}",
         f"/documents/{document}/items/{item}/json?profile=sdk",
         f"/documents/{document}/children/{parent}",
