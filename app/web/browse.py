@@ -91,8 +91,8 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
     )
 
 
-async def read_item(request: Request, document: str, item: str) -> Response:
-    """A framework, open at one of its items."""
+async def read_item(request: Request, document: str, item: str, listed: str = "") -> Response:
+    """A framework, open at one of its items; with ``listed=all``, however many associations."""
     database = services(request).database
     body = await _body(request, document)
     raw, associations = await reading.item_with_associations(database, item)
@@ -100,8 +100,8 @@ async def read_item(request: Request, document: str, item: str) -> Response:
     if said["CFDocumentURI"]["identifier"] != document:
         raise NotFound("CFItem in this framework", item)
     linked = [read_body(one) for one in associations]
-    listed = linked[: relations.LISTED]
-    ends = sorted(relations.other_ends(item, listed))
+    shown = linked if listed == "all" else linked[: relations.LISTED]
+    ends = sorted(relations.other_ends(item, shown))
     places, paths = await asyncio.gather(
         overview.places(database, ends), tree.paths(database, [item])
     )
@@ -111,8 +111,8 @@ async def read_item(request: Request, document: str, item: str) -> Response:
         "document": body,
         "item": said,
         "above": above,
-        "relations": relations.relations(item, listed, places),
-        "unlisted": len(linked) - len(listed),
+        "relations": relations.relations(item, shown, places),
+        "unlisted": len(linked) - len(shown),
         "samples": samples.of_item(document, item),
         "selected": item,
     }

@@ -77,8 +77,8 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
     since = since or (states[1][0] if len(states) > 1 else START)
     span = _span(document, since, until)
     counts = await history.counts(database, span)
-    asked = next((one for one in PARTS if one == part), None)
-    what = asked or next((one for one in PARTS if counts.get(one)), PARTS[0])
+    asked = [one for one in PARTS if one == part]
+    what = (*asked, *(one for one in PARTS if counts.get(one)), PARTS[0])[0]
     found = await history.differences(database, span, what, SHOWN, offset)
     entities = [_entity(record) for record in found]
     return await page(

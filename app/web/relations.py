@@ -21,7 +21,7 @@ WORDS = {
 """What an item that is the origin, or the destination, says of the other end."""
 
 LISTED = 300
-"""How many associations are written out; the JSON has all of them."""
+"""How many associations are written out unless all are asked for."""
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,9 @@ def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
         page.get_by_role("button", name="Copy the curl command").click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
         assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#curl")
+        page.get_by_role("button", name="Copy the line for the SDK").click()
+        expect(page.get_by_role("button", name="Copied")).to_have_count(2)
+        assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#python")
 
 
 def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None:

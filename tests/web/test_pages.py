@@ -115,6 +115,18 @@ async def test_frameworks_are_listed_filtered_and_paged(
     assert "1 to 20 of 25" in first
     assert "Framework 24" in (await browser.get("/?offset=20")).text
     assert (await browser.get("/?q=WORK 07")).text.count("<h2><a") == 1
+    body = factories.package()
+    body["CFDocument"] |= {
+        "title": "Told",
+        "creator": "Somebody else",
+        "adoptionStatus": "Draft",
+        "lastChangeDateTime": "2024-02-29T12:00:00Z",
+    }
+    await client.post("/case/1.1/CFPackages", json=body)
+    told = (await browser.get("/?q=told")).text
+    figures = re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", told)
+    assert figures == [("Items", "2"), ("Status", "Draft"), ("Changed", "29 February 2024")]
+    assert "Somebody else" in told
     assert "No framework is called that" in (await browser.get("/?q=nothing")).text
 
 
@@ -227,6 +239,46 @@ async def test_associations_are_told_in_words_across_frameworks(
     assert f"/items/{mine['identifier']}" in back
 
 
+async def test_item_says_all_that_it_is(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    body = factories.package()
+    item = body["CFItems"][0]
+    item |= {
+        "fullStatement": "Half is $\\frac{1}{2}$, **always**",
+        "CFItemType": "Cluster",
+        "educationLevel": ["03", "04"],
+        "conceptKeywords": ["halves"],
+        "notes": "a note",
+    }
+    await client.post("/case/1.1/CFPackages", json=body)
+    address = f"/documents/{body['CFDocument']['identifier']}/items/{item['identifier']}"
+    panel = (await browser.get(address, headers={"X-Fragment": "1"})).text
+    assert "<mfrac>" in panel
+    assert "<strong>always</strong>" in panel
+    for said in (">A<", ">Cluster<", "</span>03<", "</span>04<", ">halves<", "a note"):
+        assert said in panel, said
+
+
+async def test_associations_are_all_to_be_had(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    centre, *others = [factories.packed_item() for _ in range(311)]
+    links = [
+        factories.association(centre["identifier"], one["identifier"], associationType="isPeerOf")
+        for one in others
+    ]
+    body = factories.package(CFItems=[centre, *others], CFAssociations=links)
+    assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    address = f"/documents/{body['CFDocument']['identifier']}/items/{centre['identifier']}"
+    few = (await browser.get(address, headers={"X-Fragment": "1"})).text
+    assert "10 others are not listed here" in few
+    assert f'href="{address}?listed=all"' in few
+    every = (await browser.get(f"{address}?listed=all", headers={"X-Fragment": "1"})).text
+    assert all(one["identifier"] in every for one in others)
+    assert "not listed" not in every
+
+
 @pytest.mark.parametrize("profile", ["platform", "sdk", "standard", "standard-1.0"])
 async def test_json_is_what_the_profile_answers(
     browser: httpx.AsyncClient, client: httpx.AsyncClient, framework: factories.Body, profile: str
@@ -257,10 +309,14 @@ async def test_search_shows_the_way_to_each_item(
 ) -> None:
     body = factories.package()
     parent, child = body["CFItems"]
-    child |= {"humanCodingScheme": "3.OA.A.1", "fullStatement": "Interpret products"}
+    child |= {
+        "humanCodingScheme": "3.OA.A.1",
+        "fullStatement": "Interpret products",
+        "conceptKeywords": ["arrays"],
+    }
     await client.post("/case/1.1/CFPackages", json=body)
     document = body["CFDocument"]["identifier"]
-    for words in ("3.OA.A.1", "3.oa", "interp", "products 3.oa"):
+    for words in ("3.OA.A.1", "3.oa", "interp", "products 3.oa", "arrays"):
         page = (await browser.get("/search", params={"q": words})).text
         assert f'href="/documents/{document}/items/{child["identifier"]}"' in page
         assert f"</span> {parent['humanCodingScheme']}" in page
