@@ -25,6 +25,7 @@ from . import (
     reads,
     report,
     sdk,
+    search,
     starting,
     target,
     uploads,
@@ -54,6 +55,7 @@ CASES: dict[str, Case] = {
     "workers": reads.workers,
     "sdk": sdk.sdk,
     "target": target.target,
+    "search": search.search,
     "pages": pages.pages,
 }
 STOPPING = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)

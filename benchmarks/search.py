@@ -1,20 +1,24 @@
-"""How fast items are found: the median of searches as they are typed, over many made-up items.
-
-python benchmarks/search.py postgresql://user@host/empty-database [items]
-
-The database must be for this alone; it is migrated and filled when it is empty.
-"""
+"""How fast items are found by their words: searches as they are typed, over many made-up items."""
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median
 
-from case_server.db import schema, search, tree
+from case_server.db import search as items_found
+from case_server.db import tree
 from case_server.db.database import Database
 from case_server.settings import Settings
+
+from .lab import FULL_ITEMS, Lab, say
+from .results import Row, below, duration
+
+MOST = 0.05
+ITEMS = 100_000
+"""How many items are searched in a full run."""
 
 TYPED = (
     *("3.OA.A.1", "3.oa", "7.NF", "12.G.B.4", "3", "K"),
@@ -52,30 +56,38 @@ SELECT json_build_object(
 DOCUMENT = """INSERT INTO documents (body, last_change_date_time)
 VALUES ('{"identifier": "benchmark", "title": "A benchmark", "creator": "nobody"}', now())"""
 
-ROUNDS = 20
+TIMES = 7
+"""How often each is searched for in one round."""
 
 
-async def measure(url: str, items: int) -> None:
-    """Fill the database if it is empty, and print the median of each search and of all."""
+def search(lab: Lab) -> Iterator[Row]:
+    """Searches as they are typed, each with the ways to what it finds: 50 ms at the median."""
+    items = lab.sizes.items * ITEMS // FULL_ITEMS
+    url = lab.postgres.database("search")
+    taken = asyncio.run(_measured(url, items, lab.rounds * TIMES))
+    slowest, seconds = max(taken.items(), key=lambda one: median(one[1]))
+    every = [second for several in taken.values() for second in several]
+    title = f"search of {items:,} items"
+    row = below(title, median(every), MOST, duration)
+    yield replace(row, note=f"{len(taken)} searches, {len(every) // len(taken)} times each")
+    row = below(f"{title}, the slowest", median(seconds), MOST, duration)
+    yield replace(row, note=f"that for {slowest!r}")
+
+
+async def _measured(url: str, items: int, times: int) -> dict[str, list[float]]:
+    """The seconds that each search took."""
+    taken: dict[str, list[float]] = {typed: [] for typed in TYPED}
     async with Database.open(url, Settings(database_url=url)) as database:
         async with database.connection() as connection:
             if not await connection.fetchval("SELECT count(*) FROM documents"):
+                say(f"making {items:,} items up")
                 await connection.execute(DOCUMENT)
                 await connection.execute(FILL, items, WORDS, timeout=600)
                 await connection.execute("VACUUM ANALYZE items")
-        everything = []
-        for typed in TYPED:
-            taken = []
-            for _ in range(ROUNDS):
-                start = time.perf_counter()
-                found = await search.search_items(database, typed, None, 21, 0)
+        for _ in range(times):
+            for typed, seconds in taken.items():
+                started = time.perf_counter()
+                found = await items_found.search_items(database, typed, None, 21, 0)
                 await tree.paths(database, [record["identifier"] for record in found[:20]])
-                taken.append((time.perf_counter() - start) * 1000)
-            everything += taken
-            print(f"{statistics.median(taken):8.1f} ms  {len(found):3}  {typed}")
-        print(f"{statistics.median(everything):8.1f} ms  median of all")
-
-
-if __name__ == "__main__":
-    schema.migrate(sys.argv[1])
-    asyncio.run(measure(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000))
+                seconds.append(time.perf_counter() - started)
+    return taken

@@ -147,6 +147,16 @@ def test_requests_are_logged_but_probes_are_not(tmp_path: Path) -> None:
     assert "/ready" not in log
 
 
+def test_pages_can_be_left_out(live: Live, data_dir: Path) -> None:
+    assert f"{live.base_url}/\n" in live.banner
+    assert httpx.get(f"{live.base_url}/").status_code == 200
+    with serving(data_dir, "--no-web") as server:
+        assert "pages to look at" not in server.banner
+        for path in ("/", "/search", "/static/style.css"):
+            assert httpx.get(server.base_url + path).status_code == 404
+        assert httpx.get(f"{server.base_url}/docs").status_code == 200
+
+
 def test_two_workers(live: Live, data_dir: Path) -> None:
     with serving(data_dir, "--workers", "2") as server, server.client() as client:
         for _ in range(20):

@@ -231,6 +231,27 @@ def test_pages_of_a_framework_are_shown_in_place(visit: Opened, frameworks: Any)
         assert page.evaluate("window.kept") is None
 
 
+def test_what_is_likely_to_be_asked_for_is_fetched_once(visit: Opened) -> None:
+    with visit() as page:
+        page.goto("/")
+        asked: list[str] = []
+        page.on("request", lambda one: asked.append(one.url) if "/items/" in one.url else None)
+        with page.expect_response(re.compile("/items/")):
+            page.get_by_role("searchbox", name="Search all frameworks").fill("D5.2")
+        page.locator("#found li a").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("D5.2")
+        assert len(asked) == 1
+        with page.expect_response(re.compile("profile=sdk")):
+            page.get_by_role("link", name="TimeBack SDK").hover()
+        page.get_by_role("link", name="TimeBack SDK").click()
+        expect(page.locator("#json")).to_contain_text("D5.2")
+        assert len(asked) == 2
+        # What was shown is asked for anew: it may have changed.
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("D5.2")
+        assert len(asked) == 3
+
+
 def test_what_cannot_be_shown_in_place_says_why(
     chromium: Browser, live: Live, frameworks: Any
 ) -> None:

@@ -57,6 +57,7 @@
         if (!answer.ok || answer.redirected || !input.isConnected) return;
         target.innerHTML = html;
         target.hidden = false;
+        document.dispatchEvent(new CustomEvent("found", { detail: target }));
         if (!drop) history.replaceState(history.state, "", `/search?${params}`);
       } catch (error) {
         if (error.name !== "AbortError") hide();

@@ -5,6 +5,7 @@
 (() => {
   const IN_PLACE = /^\/documents\//;
   const REST = 40;
+  const SETTLED = 120;
   const FRESH = 5000;
   const main = document.getElementById("main");
   const place = () => location.pathname + location.search;
@@ -14,8 +15,8 @@
   let ahead = { href: "", since: 0, page: null };
 
   // A link that leads to another page of a framework.
-  function link(event) {
-    const found = event.target.closest?.("a[href]");
+  function link(place) {
+    const found = place.closest?.("a[href]");
     if (!found || found.target || found.hasAttribute("download")) return null;
     const there = found.origin === location.origin && IN_PLACE.test(found.pathname);
     return there && found.pathname + found.search !== here ? found : null;
@@ -36,11 +37,18 @@
     return ahead.page;
   }
 
+  // What is found first is most often what is wanted, once nothing more is typed.
+  document.addEventListener("found", (event) => {
+    clearTimeout(resting);
+    const first = event.detail.querySelector("a[href]");
+    if (first && link(first)) resting = setTimeout(fetched, SETTLED, first.href);
+  });
+
   // What somebody points at is fetched before it is asked for.
   for (const name of ["pointerover", "focusin"]) {
     document.addEventListener(name, (event) => {
       clearTimeout(resting);
-      const found = link(event);
+      const found = link(event.target);
       if (found && !found.closest("[role=tree]")) resting = setTimeout(fetched, REST, found.href);
     });
   }
@@ -82,7 +90,7 @@
 
   document.addEventListener("click", (event) => {
     const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button;
-    const found = elsewhere || event.defaultPrevented ? null : link(event);
+    const found = elsewhere || event.defaultPrevented ? null : link(event.target);
     if (!found) return;
     event.preventDefault();
     visit(new URL(found.href), { remember: true });
