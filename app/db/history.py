@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    false,
     func,
     literal_column,
     null,
@@ -75,7 +76,7 @@ async def differences(
 ) -> list[asyncpg.Record]:
     """What was added, changed or deleted: documents, then items, associations and others.
 
-    Rows of (kind, identifier, changed_at, here, body): ``here`` says whether it is here now,
+    Rows of (kind, identifier, changed_at, here, body): ``here`` says whether it is in it now,
     ``body`` is what it says, or said last, and None where nothing is left of it.
     """
     page = {"what": what, "limit": limit, "offset": offset}
@@ -176,10 +177,15 @@ def _differences() -> Statement:
         same = table.c.identifier == page.c.identifier
         found = found.outerjoin(table, and_(page.c.kind == _word(resource.name), same))
         bodies.append(table.c.body)
-        here.append(and_(table.c.identifier.is_not(None), live(table)))
+        own = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
+        here.append(and_(own == bindparam("document", type_=Text), live(table)))
     told = (page.c.kind, page.c.identifier, page.c.changed_at)
     return Statement(
-        select(*told, or_(*here).label("here"), func.coalesce(*bodies).label("body"))
+        select(
+            *told,
+            func.coalesce(or_(*here), false()).label("here"),
+            func.coalesce(*bodies).label("body"),
+        )
         .select_from(found)
         .order_by(page.c.place)
     )

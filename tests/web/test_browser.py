@@ -188,7 +188,8 @@ def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None
         box.fill("")
         expect(page.locator("#found")).to_be_hidden()
         asked.clear()
-        box.press_sequentially("statement at depth 5 weighty", delay=5)
+        with page.expect_response(re.compile("weighty$")):
+            box.press_sequentially("statement at depth 5 weighty", delay=5)
         expect(page.locator("#found li")).to_have_count(6)
         assert asked[-1].endswith("weighty")
         assert len(asked) < len("statement at depth 5 weighty") / 2

@@ -109,6 +109,21 @@ async def test_what_comes_back_is_added(
     assert "here again" in (await browser.get(address(written), params=params)).text
 
 
+async def test_what_went_to_another_framework_is_no_longer_here(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, written: factories.Body
+) -> None:
+    other = factories.package()
+    assert (await client.post("/case/1.1/CFPackages", json=other)).status_code == 201
+    moved = factories.item(other["CFDocument"]["identifier"], written["kept"]["identifier"])
+    path = f"/case/1.1/CFItems/{moved['identifier']}"
+    assert (await client.put(path, json={"item": moved})).status_code == 201
+    params = {"since": "start", "part": "added"}
+    page = (await browser.get(address(written), params=params)).text
+    assert page.count("no longer here") == 1
+    there = {"document": other["CFDocument"]["identifier"]}
+    assert counts((await browser.get(address(there))).text)["Changed"] == 1
+
+
 async def test_table_holds_all_of_it(browser: httpx.AsyncClient, written: factories.Body) -> None:
     made = (await states(browser, written))[0]
     page = (await browser.get(address(written), params={"since": made})).text
