@@ -58,15 +58,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _orphans_end(), _pages_ready(settings):
+        async with _orphans_end():
             if settings.target:
-                async with Namespaces.open(settings, _services) as namespaces:
+                async with (
+                    Namespaces.open(settings, _services) as namespaces,
+                    _pages_ready(settings),
+                ):
                     app.state.namespaces = namespaces
                     yield
             else:
                 async with (
                     Database.open(settings.database_url, settings) as database,
                     _services(settings, database) as services,
+                    _pages_ready(settings),
                 ):
                     app.state.services = services
                     yield

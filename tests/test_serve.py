@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -145,6 +146,18 @@ def test_requests_are_logged_but_probes_are_not(tmp_path: Path) -> None:
     assert "GET /case/1.1/CFItems" in log
     assert "/health" not in log
     assert "/ready" not in log
+
+
+def test_what_a_server_is_made_of_is_not_looked_through_for_garbage() -> None:
+    script = (
+        "import gc; from case_server.main import application; "
+        "from case_server.settings import Settings; "
+        "app = application(Settings(database_url='postgresql://nobody@localhost/none')); "
+        "print(gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    frozen, looked_through = map(int, ran.stdout.split())
+    assert frozen > 20 * looked_through
 
 
 def test_pages_can_be_left_out(live: Live, data_dir: Path) -> None:

@@ -189,10 +189,16 @@ def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None
         expect(page.locator("#found")).to_be_hidden()
         asked.clear()
         with page.expect_response(re.compile("weighty$")):
-            box.press_sequentially("statement at depth 5 weighty", delay=5)
+            box.evaluate(
+                """(box) => {
+                    for (const letter of "statement at depth 5 weighty") {
+                        box.value += letter;
+                        box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+                    }
+                }"""
+            )
         expect(page.locator("#found li")).to_have_count(6)
-        assert asked[-1].endswith("weighty")
-        assert len(asked) < len("statement at depth 5 weighty") / 2
+        assert len(asked) == 1
 
 
 def test_pages_of_a_framework_are_shown_in_place(visit: Opened, frameworks: Any) -> None:
