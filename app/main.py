@@ -55,28 +55,8 @@ UPLOADS_AT_ONCE = 2
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The server over the database its settings name, which must have a URL by now."""
     settings = settings or Settings()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _orphans_end():
-            if settings.target:
-                async with (
-                    Namespaces.open(settings, _services) as namespaces,
-                    _pages_ready(settings),
-                ):
-                    app.state.namespaces = namespaces
-                    yield
-            else:
-                async with (
-                    Database.open(settings.database_url, settings) as database,
-                    _services(settings, database) as services,
-                    _pages_ready(settings),
-                ):
-                    app.state.services = services
-                    yield
-
     app = FastAPI(
-        lifespan=lifespan,
+        lifespan=partial(_running, settings=settings),
         redirect_slashes=False,
         # Its own page would fetch Swagger UI from elsewhere.
         docs_url=None,
@@ -111,6 +91,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     docs.describe(app, PLATFORM)
     return app
+
+
+@asynccontextmanager
+async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """What the application holds while it runs."""
+    async with _orphans_end(), _pages_ready(settings):
+        if settings.target:
+            async with Namespaces.open(settings, _services) as namespaces:
+                app.state.namespaces = namespaces
+                yield
+        else:
+            async with (
+                Database.open(settings.database_url, settings) as database,
+                _services(settings, database) as services,
+            ):
+                app.state.services = services
+                yield
 
 
 def application(settings: Settings | None = None) -> FastAPI:

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db import schema, tables
+from case_server.db import migrating, tables
 from case_server.db.database import Database, dsn
 from case_server.db.embedded import embedded_postgres
 from case_server.main import create_app
@@ -92,7 +92,7 @@ def migrated_database(
 
     def migrated(purpose: str) -> str:
         url = asyncio.run(make(purpose))
-        schema.migrate(url)
+        migrating.migrate(url)
         return url
 
     return migrated
@@ -103,7 +103,7 @@ async def database_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
     """A database with the schema that the migrations build."""
     url = await empty_database("app")
     # Alembic's environment runs an event loop of its own.
-    await to_thread.run_sync(schema.migrate, url)
+    await to_thread.run_sync(migrating.migrate, url)
     return url
 
 

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from live import COMMAND, Live, run, serving
 
 from case_server.cli import main
-from case_server.db import schema
+from case_server.db import migrating, schema
 from case_server.db.backup import _seal, restore
 from case_server.db.database import dsn
 from case_server.db.embedded import embedded_postgres, find_binaries
@@ -160,7 +160,7 @@ def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
     with embedded_postgres(old) as url:
-        schema.migrate(url, INITIAL)
+        migrating.migrate(url, INITIAL)
         ask(url, insert, json.dumps(body))
         assert run("backup", str(file), data_dir=old).returncode == 0
         assert ask(url, "SELECT version_num FROM alembic_version") == [INITIAL]
@@ -178,7 +178,7 @@ def test_a_restored_store_tells_another_history(tmp_path: Path) -> None:
     data_dir, file = tmp_path / "data", tmp_path / "a.backup"
     history = "SELECT identifier FROM feed_history"
     with embedded_postgres(data_dir) as url:
-        schema.migrate(url)
+        migrating.migrate(url)
         before = ask(url, history)
     assert run("backup", str(file), data_dir=data_dir).returncode == 0
     assert run("restore", str(file), data_dir=data_dir).returncode == 0
@@ -210,7 +210,7 @@ def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_p
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
     with embedded_postgres(tmp_path / "own") as url:
-        schema.migrate(url, INITIAL)
+        migrating.migrate(url, INITIAL)
         ask(url, insert, json.dumps(body))
         own = urlsplit(url)
         restored = url.rpartition("/")[0] + "/frameworks_restored"

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import psutil
 
-from case_server.db import schema
+from case_server.db import migrating
 from case_server.db.database import dsn
 from case_server.db.embedded import _Cluster, embedded_postgres
 
@@ -84,7 +84,7 @@ class Cluster:
 async def private_cluster(data_dir: Path) -> AsyncIterator[Cluster]:
     """A new Postgres in ``data_dir`` with the current schema, for one use."""
     with embedded_postgres(data_dir) as url:
-        await asyncio.to_thread(schema.migrate, url)
+        await asyncio.to_thread(migrating.migrate, url)
         yield Cluster(data_dir, url)
 
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import make_url
 
-from case_server.db import schema, tables
+from case_server.db import migrating, tables
 from case_server.db.database import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -94,7 +94,7 @@ class Server:
         self.asked: Counter[str] = Counter()
         self.run(_new_database(server_url, name))
         self.url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
-        schema.migrate(self.url)
+        migrating.migrate(self.url)
         self.app = create_app(Settings(database_url=self.url, public_url="http://case.test"))
         self.lifespan = self.app.router.lifespan_context(self.app)
         self.run(self.lifespan.__aenter__())

@@ -17,7 +17,7 @@ import asyncpg
 from sqlalchemy import URL, make_url
 
 from ..errors import StartupError
-from . import schema
+from . import migrating, schema
 from .database import dsn
 from .embedded import NAME, binaries_of, embedded_postgres, only_user
 from .feed import begin_anew
@@ -81,7 +81,7 @@ def restore(data_dir: Path, source: Path, *, force: bool, say: Callable[[str], N
             revision = asyncio.run(_revision(new))
             if revision != schema.needed():
                 say(f"migrating from schema {revision}")
-                schema.migrate(new.render_as_string(hide_password=False))
+                migrating.migrate(new.render_as_string(hide_password=False))
             asyncio.run(_begin_anew(new))
             asyncio.run(_swap(current))
         finally:

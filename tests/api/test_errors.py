@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db import schema
+from case_server.db import migrating, schema
 from case_server.db.database import Database, dsn
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -126,7 +126,7 @@ async def test_database_away(
 ) -> None:
     """Requests are told to come again, /ready is red, /health green; and it recovers."""
     url = await empty_database("away")
-    await asyncio.to_thread(schema.migrate, url)
+    await asyncio.to_thread(migrating.migrate, url)
     app = create_app(settings.model_copy(update={"database_url": url}))
     transport = httpx.ASGITransport(app)
     async with (

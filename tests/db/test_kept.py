@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from case_server.case.package import read_package
 from case_server.case.resources import DOCUMENTS, ITEMS
-from case_server.db import copies, kept, removal, schema, tables
+from case_server.db import copies, kept, migrating, removal, tables
 from case_server.db.database import Database
 from case_server.db.purge import purge
 from case_server.db.upload import write_package
@@ -41,7 +41,7 @@ async def store(
 ) -> AsyncIterator[Database]:
     """A database with something in every table, kept."""
     url = await empty_database("kept")
-    await to_thread.run_sync(schema.migrate, url)
+    await to_thread.run_sync(migrating.migrate, url)
     async with Database.open(url, settings) as database:
         await upload(database, BODY)
         await upload(database, factories.package())

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from case_server.db import schema, tables, trigrams
+from case_server.db import migrating, schema, tables, trigrams
 from case_server.db.database import dsn
 
 Database = Callable[[str], Awaitable[str]]
@@ -47,7 +47,7 @@ async def catalogue(url: str) -> dict[str, set[tuple[Any, ...]]]:
 
 async def test_migrations_build_what_the_tables_say(empty_database: Database) -> None:
     migrated, created = await empty_database("migrated"), await empty_database("created")
-    await asyncio.to_thread(schema.migrate, migrated)
+    await asyncio.to_thread(migrating.migrate, migrated)
     engine = create_async_engine(make_url(created).set(drivername="postgresql+asyncpg"))
     async with engine.begin() as connection:
         await connection.run_sync(tables.metadata.create_all)
@@ -59,17 +59,17 @@ async def test_migrations_build_what_the_tables_say(empty_database: Database) ->
 
 async def test_alembic_finds_nothing_to_do(empty_database: Database) -> None:
     url = await empty_database("checked")
-    await asyncio.to_thread(schema.migrate, url)
-    await asyncio.to_thread(schema.check, url)
+    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(migrating.check, url)
 
 
 async def test_downgrade_leaves_nothing_and_upgrade_builds_again(empty_database: Database) -> None:
     url = await empty_database("undone")
-    await asyncio.to_thread(schema.migrate, url)
+    await asyncio.to_thread(migrating.migrate, url)
     before = await catalogue(url)
-    await asyncio.to_thread(schema.downgrade, url, "base")
+    await asyncio.to_thread(migrating.downgrade, url, "base")
     assert not any((await catalogue(url)).values())
-    await asyncio.to_thread(schema.migrate, url)
+    await asyncio.to_thread(migrating.migrate, url)
     assert await catalogue(url) == before
 
 
@@ -83,7 +83,7 @@ async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> 
 
 def run_migrate(url: str) -> None:
     """In a process of its own: Alembic's context is one to a process."""
-    code = f"from case_server.db import schema; schema.migrate({url!r})"
+    code = f"from case_server.db import migrating; migrating.migrate({url!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -91,7 +91,7 @@ async def test_current_and_known(empty_database: Database) -> None:
     url = await empty_database("states")
     connection = await asyncpg.connect(dsn(url))
     assert await schema.current(connection) is None
-    await asyncio.to_thread(schema.migrate, url)
+    await asyncio.to_thread(migrating.migrate, url)
     assert await schema.current(connection) == schema.needed()
     await connection.close()
     assert schema.is_known(schema.needed())

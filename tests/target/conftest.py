@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from targets import BASE, CONTROL_TOKEN, Suite, client_of
 
-from case_server.db import schema
+from case_server.db import migrating
 from case_server.db.database import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -21,7 +21,7 @@ from case_server.settings import Settings
 async def target_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
     """A database with a schema, to which nobody is connected."""
     url = await empty_database("target")
-    await to_thread.run_sync(schema.migrate, url)
+    await to_thread.run_sync(migrating.migrate, url)
     return url
 
 

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from targets import DOCUMENTS, Suite, settled
 
-from case_server.db import schema
+from case_server.db import migrating
 from case_server.db.copies import Copies, refuse_unsuitable
 from case_server.db.database import Database, dsn
 from case_server.db.kept import keep
@@ -263,7 +263,7 @@ async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
 
 async def test_a_role_that_may_not_make_databases(postgres: str, target_settings: Settings) -> None:
     url = await new_database(postgres, "case_test_no_right")
-    await to_thread.run_sync(schema.migrate, url)
+    await to_thread.run_sync(migrating.migrate, url)
     connection = await asyncpg.connect(dsn(postgres))
     await connection.execute("DROP ROLE IF EXISTS case_test_poor")
     await connection.execute("CREATE ROLE case_test_poor LOGIN PASSWORD 'poor'")

@@ -13,7 +13,7 @@ from anyio import to_thread
 from targets import Suite
 
 from case_server.api.profiles import PROFILES
-from case_server.db import copies, schema, tables
+from case_server.db import copies, migrating, tables
 from case_server.db.database import Database
 from case_server.settings import Settings
 
@@ -155,7 +155,7 @@ async def test_emptying_leaves_who_may_come_in(
 ) -> None:
     """Clients, their secrets and the keys are no frameworks."""
     url = await empty_database("emptied")
-    await to_thread.run_sync(schema.migrate, url)
+    await to_thread.run_sync(migrating.migrate, url)
     kept = {"clients": 1, "client_secrets": 1, "signing_keys": 1, "feed_history": 1}
     async with Database.open(url, settings) as database, database.connection() as connection:
         for statement in FILL:

@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from live import Live, serving
 from playwright.sync_api import Browser, Page, expect
 
-from case_server.db import schema
+from case_server.db import migrating
 
 from .browsing import opened, started
 
@@ -42,7 +42,7 @@ def databases(empty_database: Any) -> list[str]:
     """One for each server; made before the browser, which has an event loop of its own."""
     urls = [anyio.run(empty_database, purpose) for purpose in ("browser", "browser_sign_in")]
     for url in urls:
-        schema.migrate(url)
+        migrating.migrate(url)
     return urls
 
 

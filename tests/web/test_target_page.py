@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from live import Live, serving
 from playwright.sync_api import Browser, expect
 
-from case_server.db import schema
+from case_server.db import migrating
 
 from .browsing import opened, started
 
@@ -24,7 +24,7 @@ FAULT = {"path": "*/CFItems", "status": 503}
 def database(empty_database: Any) -> str:
     """Made before the browser, which has an event loop of its own."""
     url: str = anyio.run(empty_database, "browser_target")
-    schema.migrate(url)
+    migrating.migrate(url)
     return url
 
 
