@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -47,6 +49,9 @@ from .web.swagger import swagger_routes
 PARENT = "CASE_SERVER_PARENT"
 """Set for the workers of several: the process whose end is theirs, too."""
 
+
+M_ARENA_MAX = -8
+"""glibc's name, in malloc.h, for how many heaps there are."""
 
 UPLOADS_AT_ONCE = 2
 """How many packages one process reads and stores at a time."""
@@ -116,7 +121,19 @@ def application(settings: Settings | None = None) -> FastAPI:
     # All of it stays; to look through it for garbage now and then would hold up requests for a
     # quarter of a second.
     gc.freeze()
+    _share_memory()
     return app
+
+
+def _share_memory() -> None:
+    """Have all threads take memory from one place, so that what one gave back the others use.
+
+    Else glibc keeps a heap for each thread that ever read a large body, and none of it is returned.
+    """
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "mallopt"):
+            library.mallopt(M_ARENA_MAX, 1)
 
 
 def _wrap(app: FastAPI, settings: Settings) -> None:

@@ -20,7 +20,7 @@ from ..auth.scopes import Scope as Permission
 from ..errors import CaseServerError
 from .answers import storable
 from .deps import authorise, services
-from .errors import refusal
+from .errors import refused
 
 PARAMETER = "sourcedId"
 
@@ -53,7 +53,7 @@ class Direct:
         try:
             response = await self._answer(Request(scope, receive, send))
         except CaseServerError as error:
-            response = refusal(scope["path"], error)
+            response = refused(scope["path"], error)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ CASE 1.1 REST/JSON binding, section 6 (imsx_StatusInfo) and appendix B (codes).
 
 from __future__ import annotations
 
+from traceback import clear_frames
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -54,9 +55,24 @@ def refusal(path: str, error: CaseServerError) -> Response:
     return answer(status_info(profile_of(path), error), error.status, error.headers)
 
 
+def refused(path: str, error: CaseServerError) -> Response:
+    """As ``refusal``, once nobody needs the error any more.
+
+    The frames in which it arose hold the body that was refused, and often hold the error, too:
+    left alone, all of them would stay until the next search for garbage.
+    """
+    response = refusal(path, error)
+    one: BaseException | None = error
+    while one is not None:
+        clear_frames(one.__traceback__)
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return response
+
+
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, CaseServerError)
-    return refusal(request.url.path, error)
+    return refused(request.url.path, error)
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:

@@ -78,6 +78,8 @@ PAGES = {
             "/",
             "/search",
             "/documents/x",
+            "/documents/x/changes",
+            "/documents/x/changes.csv",
             "/documents/x/children/x",
             "/documents/x/json",
             "/documents/x/items/x",
