@@ -191,6 +191,8 @@ def stops_answering(server: Live) -> bool:
             httpx.get(f"{server.base_url}/health")
         except httpx.ConnectError:
             return True
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            pass  # a worker ended in the middle of it; the next request tells
         time.sleep(0.1)
     return False
 
