@@ -121,6 +121,8 @@ def application(settings: Settings | None = None) -> FastAPI:
     # All of it stays; to look through it for garbage now and then would hold up requests for a
     # quarter of a second.
     gc.freeze()
+    # A thread that reads a large body gives way to requests within a millisecond, not in five.
+    sys.setswitchinterval(0.001)
     _share_memory()
     return app
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeAlias
 
+from anyio import to_thread
 from isal import isal_zlib
 
 from ..db.revision import Revision
@@ -36,18 +37,25 @@ SLICE = 16_384
 """How much gzip is unpacked at a time: some 150 kB of JSON."""
 
 
+FRESH = 8
+"""How many pieces of an answer that is being written are also kept as they are."""
+
+
 class Copy:
     """An answer, whole or still being written, as pieces of one gzip stream."""
 
     def __init__(self) -> None:
         self.revision: Revision | None = None
         self.pieces: list[bytes] = []
+        self._fresh: deque[bytes] = deque(maxlen=FRESH)
+        self.length = 0
+        """How long it is as it is."""
         self.size = 0
         self.whole = False
         self.started = False
         """Whether the store was looked at: what is written after that may not be in it."""
         self.error: BaseException | None = None
-        self._zstd: bytes | None = None
+        self._zstd = b""
         self._one_at_a_time = threading.Lock()
         self._grown = asyncio.Event()
 
@@ -58,10 +66,11 @@ class Copy:
         try:
             async for piece in produce(self):
                 # Flushed, so that a reader can have what is there.
-                self._add(packing.compress(piece) + packing.flush(isal_zlib.Z_SYNC_FLUSH))
-            self._add(packing.flush())
-            # Whoever reads the pieces keeps the list that they are in.
+                self._add(packing.compress(piece) + packing.flush(isal_zlib.Z_SYNC_FLUSH), piece)
+            self._add(packing.flush(), b"")
+            # Whoever reads the pieces keeps the lists that they are in.
             self.pieces, self.whole = [b"".join(self.pieces)], True
+            self._fresh = deque()
         except BaseException as error:
             self.error = error
             if not isinstance(error, Exception):
@@ -69,8 +78,10 @@ class Copy:
         finally:
             self._wake()
 
-    def _add(self, piece: bytes) -> None:
+    def _add(self, piece: bytes, fresh: bytes) -> None:
         self.pieces.append(piece)
+        self._fresh.append(fresh)
+        self.length += len(fresh)
         self.size += len(piece)
         self._wake()
 
@@ -101,24 +112,49 @@ class Copy:
                 await grown.wait()
 
     async def identity(self) -> AsyncIterator[bytes]:
-        """The answer as it is, unpacked piece by piece."""
+        """The answer as it is: as it is written, and unpacked for who comes later or is slow."""
+        said = 0
+        async for piece in self._as_written():
+            yield piece
+            said += len(piece)
+        if self.whole and said == self.length:
+            return
         unpacking = isal_zlib.decompressobj(GZIP)
         async for piece in self.gzip():
             for start in range(0, len(piece), SLICE):
-                if raw := unpacking.decompress(piece[start : start + SLICE]):
-                    yield raw
+                raw = unpacking.decompress(piece[start : start + SLICE])
+                told, said = raw[said:], max(0, said - len(raw))
+                if told:
+                    yield told
                     # Others get their turn between two slices of a large answer.
                     await asyncio.sleep(0)
+
+    async def _as_written(self) -> AsyncIterator[bytes]:
+        """The pieces from the first on, as long as they are there as they were written."""
+        pieces, fresh, place = self.pieces, self._fresh, 0
+        while not (self.whole and place == len(pieces)):
+            grown = self._grown
+            if place == len(pieces) and self.error is None:
+                await grown.wait()
+                continue
+            first = len(pieces) - len(fresh)
+            if not first <= place < len(pieces):
+                return
+            yield fresh[place - first]
+            place += 1
 
     def packed(self) -> bytes:
         """The whole answer as gzip."""
         (whole,) = self.pieces
         return whole
 
-    def zstd(self) -> bytes:
-        """The whole answer as zstd, made once. To be called beside the event loop."""
+    async def zstd(self) -> bytes:
+        """The whole answer as zstd, made once."""
+        return self._zstd or await to_thread.run_sync(self._pack_as_zstd)
+
+    def _pack_as_zstd(self) -> bytes:
         with self._one_at_a_time:
-            if self._zstd is None:
+            if not self._zstd:
                 self._zstd = zstd.compress(isal_zlib.decompress(self.packed(), GZIP))
                 self.size += len(self._zstd)
             return self._zstd

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+import msgspec
 import orjson
-
-from .shapes import Body
 
 Task: TypeAlias = bytes | tuple[str]
 """Something to write: bytes as they are, or (an item's identifier,)."""
@@ -22,9 +21,60 @@ UNTYPED = "unknown"
 """The group of items that say no CFItemType, as the vendor's API names it."""
 
 
-def structured_content(items: Iterable[Body], associations: Iterable[Body]) -> Iterator[bytes]:
-    """The JSON object of root items by CFItemType, each with its ``childGroups``."""
-    tree = _Tree({item["identifier"]: item for item in items}, associations)
+class Item(NamedTuple):
+    """An item of the tree: what places it there, and the JSON object that is written of it."""
+
+    code: str
+    kind: str
+    written: bytes
+
+
+class _Said(msgspec.Struct, rename={"code": "humanCodingScheme", "kind": "CFItemType"}):
+    """What a stored item says of its place."""
+
+    identifier: str
+    code: str = ""
+    kind: str = UNTYPED
+
+
+class _End(msgspec.Struct):
+    identifier: str
+
+
+RELATION = {
+    "kind": "associationType",
+    "child": "originNodeURI",
+    "parent": "destinationNodeURI",
+    "place": "sequenceNumber",
+}
+
+
+class _Relation(msgspec.Struct, rename=RELATION):
+    """What a stored association says, if it is one of a child to its parent."""
+
+    kind: str
+    child: _End
+    parent: _End
+    place: int | float = float("inf")
+
+
+# Only what the tree asks of them is read of the bodies: they are many.
+_SAID = msgspec.json.Decoder(_Said)
+_RELATION = msgspec.json.Decoder(_Relation)
+
+
+def item_of(body: str, written: bytes) -> tuple[str, Item]:
+    """The identifier of a stored item, and its part of the tree."""
+    said = _SAID.decode(body)
+    return said.identifier, Item(said.code, said.kind, written)
+
+
+def structured_content(items: dict[str, Item], associations: Iterable[str]) -> Iterator[bytes]:
+    """The JSON object of root items by CFItemType, each with its ``childGroups``.
+
+    ``items`` by identifier, ``associations`` as they are stored.
+    """
+    tree = _Tree(items, associations)
     tasks: list[Task] = [*reversed(tree.group(tree.roots()))]
     written: set[str] = set()
     while tasks:
@@ -35,27 +85,24 @@ def structured_content(items: Iterable[Body], associations: Iterable[Body]) -> I
         (identifier,) = task
         children = () if identifier in written else tree.children.get(identifier, ())
         written.add(identifier)
-        yield orjson.dumps(tree.items[identifier])[:-1] + b',"childGroups":'
+        yield tree.items[identifier].written[:-1] + b',"childGroups":'
         tasks += [b"}", *reversed(tree.group(children))]
 
 
 class _Tree:
     """Items, and which of them are children of which."""
 
-    def __init__(self, items: dict[str, Body], associations: Iterable[Body]) -> None:
+    def __init__(self, items: dict[str, Item], associations: Iterable[str]) -> None:
         self.items = items
         self.children = self._children(associations)
 
-    def _children(self, associations: Iterable[Body]) -> dict[str, list[str]]:
+    def _children(self, associations: Iterable[str]) -> dict[str, list[str]]:
         """The children of each item: by sequenceNumber, then by humanCodingScheme."""
         found: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
-        for order, one in enumerate(associations):
-            child = one["originNodeURI"]["identifier"]
-            parent = one["destinationNodeURI"]["identifier"]
-            if one["associationType"] == "isChildOf" and {child, parent} <= self.items.keys():
-                place = one.get("sequenceNumber", float("inf"))
-                code = self.items[child].get("humanCodingScheme", "")
-                found[parent].append((place, code, order, child))
+        for order, one in enumerate(map(_RELATION.decode, associations)):
+            child, parent = one.child.identifier, one.parent.identifier
+            if one.kind == "isChildOf" and child in self.items and parent in self.items:
+                found[parent].append((one.place, self.items[child].code, order, child))
         return {parent: [child for *_, child in sorted(found[parent])] for parent in found}
 
     def roots(self) -> list[str]:
@@ -82,8 +129,7 @@ class _Tree:
         """What to write for a list of items: an object of lists, by CFItemType."""
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:
-            kind = self.items[identifier].get("CFItemType", UNTYPED)
-            groups.setdefault(kind, []).append(identifier)
+            groups.setdefault(self.items[identifier].kind, []).append(identifier)
         tasks: list[Task] = [b"{"]
         for kind, members in groups.items():
             tasks += [b"," if len(tasks) > 1 else b"", orjson.dumps(kind) + b":["]

@@ -26,7 +26,7 @@ from .conditional import form_of, is_known, validators
 from .copies import Copy
 from .deps import Reader, Writer, services
 from .encoding import best
-from .groups import structured_content
+from .groups import Item, item_of, structured_content
 from .profiles import Profile
 from .rendering import Renderer
 from .resources import Identifier
@@ -101,14 +101,10 @@ async def _package(render: Renderer, framework: Framework, fields: Fields) -> As
 async def _groups(render: Renderer, framework: Framework, fields: Fields) -> AsyncIterator[bytes]:
     inside = replaced(render, nodes=framework.nodes)
     (document,) = await inside.packed(DOCUMENTS, [framework.document])
-    items, associations = [
-        [
-            body
-            async for bodies in framework.bodies(resource)
-            for body in await inside.packed(resource, bodies)
-        ]
-        for resource in (ITEMS, ASSOCIATIONS)
-    ]
+    items: dict[str, Item] = {}
+    async for bodies in framework.bodies(ITEMS):
+        items.update(map(item_of, bodies, await inside.each(ITEMS, bodies)))
+    associations = [body async for bodies in framework.bodies(ASSOCIATIONS) for body in bodies]
     package = render.package_identifier(framework)
     head = {"identifier": package, "sourcedId": package, "CFDocument": document}
     # Beside the event loop: building the tree of a large framework takes a while.
@@ -172,8 +168,7 @@ async def _sent(request: Request, copy: Copy, form: str) -> Response:
     if encoding != "identity":
         headers["Content-Encoding"] = encoding
     if encoding == "zstd":
-        packed = await to_thread.run_sync(copy.zstd)
-        return Response(packed, headers=headers, media_type=JSON)
+        return Response(await copy.zstd(), headers=headers, media_type=JSON)
     if encoding == "gzip" and copy.whole:
         return Response(copy.packed(), headers=headers, media_type=JSON)
     pieces = copy.gzip() if encoding == "gzip" else copy.identity()

@@ -78,6 +78,14 @@ class Renderer:
                 node[name] = link
         return nodes
 
+    async def each(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
+        """Entities inside a package, each as JSON of its own."""
+        if text.is_plain(self.profile):
+            plain = [text.both_ids(resource, [body]) for body in bodies]
+            if None not in plain:
+                return [one.encode() for one in plain if one is not None]
+        return [orjson.dumps(one) for one in await self.packed(resource, bodies)]
+
     def single(self, name: str, body: Body) -> Body:
         """A whole answer that is one object."""
         return {name: body} if self.profile.wraps else body

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 Mode = Literal["create", "replace", "either"]
 Progress = Callable[[str], None]
 
+SORTED_IN_MEMORY = "64MB"
+"""The rows of a large framework, sorted; by default Postgres would write them to disk for it."""
+
 UPDATED: ColumnElement[str] = literal(recording.UPDATE).label("operation")
 
 
@@ -114,6 +117,7 @@ async def _write_locked(
     values: dict[str, Any],
 ) -> Written:
     async with connection.transaction():
+        await connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
         known = await _run(connection, _known(), values)
         created = _may_write(package, mode, known)
         progress("staging")

@@ -8,7 +8,7 @@ from typing import Any
 import factories
 from calls import Api
 
-from case_server.api.groups import structured_content
+from case_server.api.groups import item_of, structured_content
 
 Tree = dict[str, Any]
 
@@ -27,7 +27,13 @@ def tree(items: list[str], *edges: str, kinds: str = "") -> Any:
         }
         for edge in edges
     ]
-    return json.loads(b"".join(structured_content(bodies, associations)))
+    return json.loads(written(bodies, associations))
+
+
+def written(items: list[dict[str, Any]], associations: list[dict[str, Any]]) -> bytes:
+    bodies = [json.dumps(item) for item in items]
+    nodes = dict(item_of(body, body.encode()) for body in bodies)
+    return b"".join(structured_content(nodes, map(json.dumps, associations)))
 
 
 def shape(content: Any) -> Any:
@@ -72,8 +78,8 @@ def test_ladder_of_diamonds_does_not_explode() -> None:
     edges = [
         f"{one}{level + 1}-{other}{level}" for level in range(59) for one in "lr" for other in "lr"
     ]
-    written = json.dumps(tree(names, *edges))
-    assert written.count('"identifier"') == len(edges) + 2
+    content = json.dumps(tree(names, *edges))
+    assert content.count('"identifier"') == len(edges) + 2
 
 
 def test_depth_has_no_limit() -> None:
@@ -86,9 +92,9 @@ def test_depth_has_no_limit() -> None:
         }
         for number in range(4999)
     ]
-    written = b"".join(structured_content([{"identifier": name} for name in names], edges))
-    assert written.count(b'"childGroups"') == 5000
-    assert written.count(b"{") == written.count(b"}")
+    content = written([{"identifier": name} for name in names], edges)
+    assert content.count(b'"childGroups"') == 5000
+    assert content.count(b"{") == content.count(b"}")
 
 
 async def test_groups_of_a_framework(api: Api) -> None:

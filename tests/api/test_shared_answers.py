@@ -16,7 +16,7 @@ import pytest
 from calls import Api
 
 from case_server.api import packages
-from case_server.api.copies import Copies, Copy
+from case_server.api.copies import FRESH, Copies, Copy
 from case_server.db.database import Database, dsn
 from case_server.db.framework import open_framework
 
@@ -150,6 +150,31 @@ async def test_everybody_gets_the_right_bytes_whatever_others_ask_for(api: Api) 
     assert sizes == [100, 200, 300, 400, 500]
 
 
+@pytest.mark.parametrize("ahead", [0, 1, FRESH - 1, FRESH, FRESH + 1, 3 * FRESH])
+async def test_readers_who_fall_behind_get_the_same_bytes(ahead: int) -> None:
+    texts = [(factories.new_id() * 100).encode() for _ in range(3 * FRESH + 5)]
+    turns = asyncio.Semaphore(0)
+
+    async def produce(_: Copy) -> AsyncIterator[bytes]:
+        for text in texts:
+            await turns.acquire()
+            yield text
+
+    copy = Copies(megabytes=50, producers=1).make(("one",), produce)
+    turns.release()
+    reader = copy.identity()
+    found = await anext(reader)
+    for _ in range(ahead):
+        turns.release()
+    while len(copy.pieces) < 1 + ahead:  # noqa: ASYNC110  a list that grows is no event
+        await asyncio.sleep(0)
+    for _ in texts:
+        turns.release()
+    found += b"".join([piece async for piece in reader])
+    assert found == b"".join(texts)
+    assert b"".join([piece async for piece in copy.identity()]) == found
+
+
 async def test_zstd_is_made_once_however_many_threads_ask() -> None:
     copies = Copies(megabytes=50, producers=4)
     texts = [(factories.new_id() * 50_000).encode() for _ in range(4)]
@@ -165,7 +190,7 @@ async def test_zstd_is_made_once_however_many_threads_ask() -> None:
     for copy in made:
         async for _ in copy.gzip():
             pass
-    asked = [asyncio.to_thread(copy.zstd) for copy in made for _ in range(8)]
+    asked = [copy.zstd() for copy in made for _ in range(8)]
     found = await asyncio.gather(*asked)
     for number, text in enumerate(texts):
         packed = found[8 * number : 8 * number + 8]
