@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -31,13 +32,12 @@ from .api.turns import Turns
 from .api.writing import writing_routes
 from .auth.clients import Clients
 from .auth.following import Follower, signing_keys
-from .auth.issuers import LocalIssuer, TrustedIssuer
+from .auth.issuers import LocalIssuer
 from .auth.tokens import new_signing_key
 from .auth.verifier import Verifier
 from .db import keys, schema
 from .db.database import Database
 from .db.revision import Revisions
-from .guarded import guarded_client
 from .settings import Settings
 from .target.control import control_routes
 from .target.edge import TargetEdge
@@ -45,6 +45,9 @@ from .target.namespaces import Namespaces
 from .target.page import page_routes
 from .web import routes as web
 from .web.swagger import swagger_routes
+
+if TYPE_CHECKING:
+    from .auth.trusted import TrustedIssuer
 
 PARENT = "CASE_SERVER_PARENT"
 """Set for the workers of several: the process whose end is theirs, too."""
@@ -201,13 +204,8 @@ def _profile_routes(profile: Profile) -> APIRouter:
 async def _services(settings: Settings, database: Database) -> AsyncIterator[Services]:
     """What requests on a database are given."""
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(
-            guarded_client(
-                allow_private=settings.allow_private_urls, named=settings.trusted_issuers
-            )
-        )
         issuer = await _local_issuer(database, settings) if settings.local_issuer else None
-        trusted = [TrustedIssuer(url, http) for url in settings.trusted_issuers]
+        trusted = await _trusted_issuers(stack, settings)
         copies = Copies(settings.cache_mb, producers=max(1, settings.pool_size // 4))
         stack.push_async_callback(copies.close)
         clients = Clients(settings, database)
@@ -228,6 +226,20 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[Ser
             # Each holds many times the size of its body, and a connection.
             uploads=Turns(1 if settings.pool_size < UPLOADS_AT_ONCE * 2 else UPLOADS_AT_ONCE),
         )
+
+
+async def _trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[TrustedIssuer]:
+    if not settings.trusted_issuers:
+        return []
+    # What fetches from elsewhere costs every start a tenth of a second, and few servers need it.
+    from .auth.trusted import TrustedIssuer  # noqa: PLC0415
+    from .guarded import guarded_client  # noqa: PLC0415
+
+    client = guarded_client(
+        allow_private=settings.allow_private_urls, named=settings.trusted_issuers
+    )
+    http = await stack.enter_async_context(client)
+    return [TrustedIssuer(url, http) for url in settings.trusted_issuers]
 
 
 @asynccontextmanager

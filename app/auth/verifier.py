@@ -16,7 +16,8 @@ from .tokens import Claims, Jwk, TokenError, unverified, verify
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .issuers import LocalIssuer, TrustedIssuer
+    from .issuers import LocalIssuer
+    from .trusted import TrustedIssuer
 
 CAPACITY = 10_000
 REMEMBER = 300

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import httpx
 
 from ..errors import StartupError
 from ..serving import ready_database
@@ -94,6 +93,8 @@ def token(url: str | None, scope: str) -> None:
     \b
     curl -H "Authorization: Bearer $(case-server token)" http://127.0.0.1:8000/case/1.1/CFDocuments
     """  # noqa: D301  click keeps the lines after its \b as they are
+    import httpx  # noqa: PLC0415  no other command here needs it, least of all to start
+
     settings = settings_of()
     address = f"{(url or settings.base_url).rstrip('/')}/oauth2/token"
     form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -93,6 +94,7 @@ class Database:
         self._line = Line(size)
         self._kept: list[Connection] = []
         self._in_use: dict[Connection, float] = {}
+        self._met: Counter[str] = Counter()
         self._answered = 0.0
         self._away = False
 
@@ -242,11 +244,27 @@ class Database:
         Then all who met at the same ``name`` do it one after the other: they would only meet again.
         """
         async with self.connection() as connection:
-            with suppress(*CROSSED):
-                return await work(connection)
-            async with alone_with(connection, name):
-                for attempt in range(2, ATTEMPTS):
-                    with suppress(*CROSSED):
-                        return await work(connection)
-                    await asyncio.sleep(random.uniform(0, 0.01) * 2**attempt)  # noqa: S311  a pause
-                return await work(connection)
+            tried = 0
+            if name not in self._met:
+                with suppress(*CROSSED):
+                    return await work(connection)
+                tried = 1
+            with self._meeting(name):
+                async with alone_with(connection, name):
+                    for attempt in range(tried + 1, ATTEMPTS):
+                        with suppress(*CROSSED):
+                            return await work(connection)
+                        pause = random.uniform(0, 0.01) * 2**attempt  # noqa: S311  no secret
+                        await asyncio.sleep(pause)
+                    return await work(connection)
+
+    @contextmanager
+    def _meeting(self, name: str) -> Iterator[None]:
+        """While writers meet there, who comes new waits for them and crosses nobody."""
+        self._met[name] += 1
+        try:
+            yield
+        finally:
+            self._met[name] -= 1
+            if not self._met[name]:
+                del self._met[name]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from case_server.auth.issuers import LocalIssuer, TrustedIssuer
+from case_server.auth.issuers import LocalIssuer
 from case_server.auth.scopes import Scope, spell
 from case_server.auth.tokens import TokenError, new_signing_key, public_jwk, unverified, verify
+from case_server.auth.trusted import TrustedIssuer
 from case_server.errors import StartupError, Unavailable
 from case_server.guarded import guarded_client
 
