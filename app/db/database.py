@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 SECONDS_TO_ANSWER = 0.5
 """After how long without an answer it is asked whether Postgres still answers anybody."""
 
-SECONDS_TO_PROVE_IT = 1.25
+SECONDS_TO_PROVE_IT = 1.0
 """How long a new connection may take to show that."""
 
 SECONDS_TO_KEEP = 60.0

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 
-SECONDS_TO_WAIT = 2.0
+SECONDS_TO_WAIT = 1.75
 """How long somebody waits before he is told to come again, if nobody leaves meanwhile."""
 
 SECONDS_IN_LINE = 15.0
