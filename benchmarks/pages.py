@@ -30,8 +30,6 @@ MOST = 0.2
 TRIES = 6
 """How often the three actions are done in one browser; the first of them is cold."""
 MILLISECONDS_TO_WAIT = 10_000
-MILLISECONDS_TO_LOOK = 300
-"""How long nobody looks at an answer less than, before the next action."""
 
 REAL = ("ccss-math-2010.json", "large-11k.json")
 """Two real frameworks, which are measured, too, where they lie beside this checkout."""
@@ -183,5 +181,4 @@ def _took(page: Page, selector: str, text: str, act: Callable[[], None]) -> floa
     # Not by a function that waits in the page: the pages' own policy lets none be made of a text.
     with page.expect_console_message(lambda said: said.text.startswith("took ")) as said:
         act()
-    page.wait_for_timeout(MILLISECONDS_TO_LOOK)
     return float(said.value.text.removeprefix("took ")) / 1000
