@@ -18,7 +18,7 @@ SMALL_CONNECTIONS = 4
 """Over so many connections small things are read while something large is going on."""
 P99 = 5.0
 ENCODINGS = ("gzip", "zstd", "identity")
-OFTEN = 5
+OFTEN = 40
 """Timings of one request are short, so each round holds several."""
 
 

@@ -38,6 +38,7 @@ from . import tables
 from .database import Database
 from .framework import DOCUMENT, named
 from .statement import Statement
+from .together import Together
 from .visible import live
 
 if TYPE_CHECKING:
@@ -72,9 +73,13 @@ class Revisions:
         self.database = database
         self._last: OrderedDict[str, Revision] = OrderedDict()
         self._relates_others: OrderedDict[Revision, bool] = OrderedDict()
+        self._together = Together(self._look)
 
     async def now(self, identifier: str) -> Revision:
         """That of the package or document with this identifier. Raises ``NotFound``."""
+        return await self._together.ask(identifier)
+
+    async def _look(self, identifier: str) -> Revision:
         last = self._last.get(identifier)
         if last and (now := await self._since(last)):
             return now
