@@ -1,141 +1,37 @@
-"""A running server: its database made ready, its socket bound, its first words printed."""
+"""A running server: its processes, and its first words."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
-import asyncpg
 import click
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from . import __version__, logs
+from .api.edge import TRANSPORT
 from .api.profiles import PROFILES
-from .auth.issuers import refuse_unsafe_issuers
 from .connections import Config, Connection
-from .db import schema
 from .db.copies import refuse_unsuitable
-from .db.database import dsn
-from .db.feed import continue_history
-from .errors import StartupError
 from .main import PARENT, application
 from .settings import DEFAULT_CLIENT_SECRET, Settings
-from .target.failing import TRANSPORT
-
-Result = TypeVar("Result")
-
-BACKLOG = 2048
 
 
-@contextmanager
-def ready_database(settings: Settings, *, migrate: bool = False) -> Iterator[Settings]:
-    """The settings with the URL of a database whose schema is current.
+def run(complete: Settings, told: Settings, bound: socket.socket) -> None:
+    """Serve on a socket until told to stop.
 
-    The embedded database is migrated here; another one only when ``migrate`` says so, and else
-    ``StartupError`` says what to run.
+    ``complete`` has the URL of the database; ``told`` is what is said of the settings.
     """
-    leave_when_told()
-    if settings.database_url:
-        _bring_up_to_date(settings.database_url, allowed=migrate, asked=migrate)
-        yield settings
-        return
-    from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
-
-    with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
-        _bring_up_to_date(url, allowed=True, asked=migrate)
-        yield settings.model_copy(update={"database_url": url})
-
-
-def _bring_up_to_date(url: str, *, allowed: bool, asked: bool) -> None:
-    revision, needed = asyncio.run(_with(url, schema.current)), schema.needed()
-    # Who asks for it also gets what Postgres could not have when the schema was made.
-    if asked or revision != needed:
-        _migrate(url, revision, needed, allowed=allowed)
-    asyncio.run(_with(url, continue_history))
-
-
-def _migrate(url: str, revision: str | None, needed: str, *, allowed: bool) -> None:
-    if revision is not None and not schema.is_known(revision):
-        raise StartupError(
-            f"the database is at schema {revision}, which case-server {__version__} does not "
-            "know: it is newer; upgrade case-server"
-        )
-    if not allowed:
-        state = f"is at schema {revision}" if revision else "has no schema yet"
-        raise StartupError(
-            f"the database {state}, and {needed} is needed; run: case-server migrate"
-        )
-    from .db import migrating  # noqa: PLC0415  it costs a fifth of a start, which seldom needs it
-
-    migrating.migrate(url)
-
-
-async def _with(url: str, ask: Callable[[Any], Awaitable[Result]]) -> Result:
-    """What a connection of its own answers."""
-    try:
-        connection = await asyncpg.connect(dsn(url), timeout=10)
-    except (OSError, OverflowError, asyncpg.PostgresError) as error:
-        raise StartupError(
-            f"no database answers at CASE_SERVER_DATABASE_URL: {str(error) or type(error).__name__}"
-        ) from error
-    try:
-        return await ask(connection)
-    finally:
-        await connection.close()
-
-
-def serve(settings: Settings) -> None:
-    """Serve until told to stop."""
-    settings.refuse_open_default()
-    settings.refuse_unsafe_target()
-    refuse_unsafe_issuers(settings.trusted_issuers)
-    bound = _bind(settings)
-    port = bound.getsockname()[1]
-    settings = settings.model_copy(update={"port": port})
-    with ready_database(settings) as complete:
-        if complete.target:
-            asyncio.run(refuse_unsuitable(complete.database_url))
-        if complete.workers == 1:
-            _Announcing(_config(complete), settings).run([bound])
-        else:
-            _serve_with_workers(complete, settings, bound)
-
-
-def leave_when_told() -> None:
-    """End tidily when another process, or the terminal, says so."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no terminals that hang up
-            signal.signal(getattr(signal, name), _leave)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    """Unwind, so that the embedded Postgres is left as it should be."""
-    sys.exit(0)
-
-
-def _bind(settings: Settings) -> socket.socket:
-    """The listening socket, taken before anything else starts."""
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((settings.host, settings.port))
-        bound.listen(BACKLOG)
-    except OSError as error:
-        raise StartupError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "try another --port, or --port 0 for a free one"
-        ) from error
-    bound.set_inheritable(True)
-    return bound
+    if complete.target:
+        asyncio.run(refuse_unsuitable(complete.database_url))
+    if complete.workers == 1:
+        _Announcing(_config(complete), told).run([bound])
+    else:
+        _serve_with_workers(complete, told, bound)
 
 
 def _config(settings: Settings, **more: Any) -> Config:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ LAYERS = (
     {"target"},
     {"main"},
     {"serving", "connections"},
+    {"starting"},
     {"fetching", "progress"},
     {"conform"},
     {"sources"},
@@ -84,7 +87,7 @@ def test_every_room_has_its_place() -> None:
     ("library", "places"),
     [
         ("jose", {"auth/tokens.py"}),
-        ("asyncpg", {"db/*.py", "serving.py"}),
+        ("asyncpg", {"db/*.py"}),
         ("sqlalchemy", {"db/*.py"}),
         ("alembic", {"db/migrating.py"}),
         ("fastapi", {"api/*.py", "target/*.py", "web/*.py", "main.py"}),
@@ -104,6 +107,25 @@ def test_each_library_has_its_place(library: str, places: set[str]) -> None:
     assert users, f"nothing uses {library}"
     allowed = {file for place in places for file in APP.glob(place)}
     assert users <= allowed
+
+
+@pytest.mark.parametrize(
+    ("read", "spared"),
+    [
+        # Postgres can begin to start before any of these is read.
+        ("cli.running", ("fastapi", "sqlalchemy", "asyncpg", "jose", "uvicorn")),
+        (
+            "serving",
+            ("case_server.target", "jinja2", "markdown_it", "alembic", "httpx", "openpyxl"),
+        ),
+    ],
+)
+def test_a_start_reads_what_it_needs(read: str, spared: tuple[str, ...]) -> None:
+    script = f"import sys, case_server.{read}; print(*sys.modules, sep='\\n')"
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert f"case_server.{read}" in found
+    assert not set(spared) & set(found)
 
 
 def test_jwe_is_never_used() -> None:

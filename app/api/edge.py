@@ -29,6 +29,10 @@ ID_HEADER = b"x-request-id"
 REQUEST_ID = "case_server.request_id"
 """Where a request carries its id, as bytes."""
 
+TRANSPORT = "case_server.transport"
+"""The name under which a request's state holds its connection, an ``asyncio.Transport``, where
+something may want to break it."""
+
 GOOD_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 """What is taken from a client and given back: anything else could forge headers or logs."""
 

@@ -10,15 +10,12 @@ import math
 import time
 import uuid
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import urlsplit
 
-from ..errors import StartupError
-from ..settings import is_loopback
 from .scopes import Scope, spell
 from .tokens import Claims, Jwk, SigningKey, TokenError, public_jwk, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -104,25 +101,3 @@ class LocalIssuer:
             return self._public[kid]
         except KeyError:
             raise TokenError("it names a key that this server does not have") from None
-
-
-def refuse_unsafe_issuers(urls: Iterable[str]) -> None:
-    """Raise ``StartupError`` for an issuer whose keys somebody between could exchange."""
-    for url in urls:
-        if not is_safe(url):
-            raise StartupError(
-                f"the trusted issuer {url!r} must be an https URL (http only on this machine): "
-                "its keys decide who may come in"
-            )
-
-
-def is_safe(url: str) -> bool:
-    """Whether nobody between can exchange what is fetched from there."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    host = parts.hostname or ""
-    return bool(host) and (
-        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    )

@@ -13,7 +13,7 @@ import orjson
 
 from .. import guarded
 from ..errors import Unavailable
-from .issuers import is_safe, refuse_unsafe_issuers
+from .safe import is_safe, refuse_unsafe_issuers
 from .tokens import Jwk, TokenError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..db import clients as table
 from ..db import keys as key_table
 from ..db.database import Database
 from ..errors import StartupError
-from ..serving import ready_database
+from ..starting import ready_database
 from .common import Group, database_option, settings_of, with_database
 
 Result = TypeVar("Result")

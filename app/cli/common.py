@@ -7,14 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
 import click
 from pydantic import ValidationError
 
-from ..db.database import Database
 from ..errors import CaseServerError, StartupError
 from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..db.database import Database
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -87,6 +89,9 @@ async def with_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
     """The result of some work on the database that the settings name."""
+    # A server begins to start before it is read, and does without this.
+    from ..db.database import Database  # noqa: PLC0415  as said
+
     async with Database.open(settings.database_url, settings) as database:
         return await work(database)
 

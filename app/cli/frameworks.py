@@ -16,11 +16,11 @@ import click
 from .. import exporting, loading
 from ..errors import StartupError
 from ..sample import sample as sample_framework
-from ..serving import ready_database
 from ..sheets import template as templates
 from ..sheets.assembly import Defaults
 from ..sheets.forms import COMPRESSED, FORMS, TABLES, Form, form_of
 from ..sources import Source, sources
+from ..starting import ready_database
 from .common import database_option, opened, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ..errors import StartupError
-from ..serving import leave_when_told
 from ..settings import Settings
+from ..starting import leave_when_told
 from .common import settings_of
 
 

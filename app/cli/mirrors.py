@@ -12,7 +12,7 @@ import click
 from ..db.database import Database
 from ..mirroring import Mirroring, Synced, read_urls, told
 from ..progress import bar
-from ..serving import ready_database
+from ..starting import ready_database
 from .common import database_option, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
 

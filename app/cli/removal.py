@@ -13,7 +13,7 @@ import click
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db import purge as purging
 from ..db import removal
-from ..serving import ready_database
+from ..starting import ready_database
 from .common import database_option, settings_of, with_database
 
 KINDS = {"document": DOCUMENTS, "item": ITEMS}

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from ..errors import StartupError
-from ..serving import ready_database
-from ..serving import serve as serve_until_stopped
+from ..starting import ready_database
+from ..starting import serve as serve_until_stopped
 from .common import database_option, settings_of
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 from fastapi import Response
 
+from ..api.edge import TRANSPORT
 from ..api.errors import refusal
 from ..api.token import TOKEN_PATHS
 from ..errors import CaseServerError, Reason
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from .faults import Fault
-
-TRANSPORT = "case_server.transport"
-"""The name under which a request's state holds its connection, an ``asyncio.Transport``."""
 
 PIECES = 10
 """Into how many a slow body is cut."""

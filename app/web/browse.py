@@ -12,8 +12,8 @@ from ..case.resources import DOCUMENTS, ITEMS
 from ..db import overview, reading, search, tree
 from ..errors import NotFound
 from . import access, lines, relations, samples
+from .bodies import Body, read_body
 from .pages import Page, is_fragment, page
-from .text import Body, read_body
 
 SHOWN = 20
 """How many frameworks, or results, are shown at once."""

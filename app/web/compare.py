@@ -12,10 +12,10 @@ from ..db import crosswalk, overview, reading
 from ..db.database import Database
 from ..errors import BadRequest
 from . import access
+from .bodies import read_body
 from .pages import Page, page
 from .relations import words_of
 from .table import Cells, table
-from .text import read_body
 
 SHOWN = 100
 CHOICES = 1000

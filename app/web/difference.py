@@ -9,8 +9,8 @@ from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS
 from ..db import difference
 from ..db.database import Database
+from .bodies import Body, read_body
 from .relations import words_of
-from .text import Body, read_body
 
 LISTED = 100
 """How many of each are written out."""

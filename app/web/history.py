@@ -14,10 +14,10 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db import history, overview, reading
 from ..errors import BadRequest
 from . import access
+from .bodies import Body, read_body
 from .difference import statement_of
 from .pages import Page, page
 from .table import Cells, table
-from .text import Body, read_body
 
 SHOWN = 100
 STATES = 100

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
 from ..api.deps import services
 from ..errors import BadRequest, CaseServerError
-from . import access, text
+from . import access
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -55,7 +58,13 @@ def _query(**params: object) -> str:
     return f"?{urlencode(given)}" if given else ""
 
 
-def _environment() -> Environment:
+@cache
+def _templates() -> Environment:
+    """What pages are made with. Made by ``prepare``: a start does not wait for it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  as said
+
+    from . import text  # noqa: PLC0415  as said: it reads markdown and formulas
+
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -80,13 +89,14 @@ def _environment() -> Environment:
     return made
 
 
-_templates = _environment()
-
-
 def prepare() -> None:
     """Read every template, which takes longer than a page does: nobody is to wait for it."""
-    for name in _templates.list_templates():
-        _templates.get_template(name)
+    for name in _templates().list_templates():
+        _template(name)
+
+
+def _template(name: str) -> Template:
+    return _templates().get_template(name)
 
 
 async def page(
@@ -94,7 +104,7 @@ async def page(
 ) -> Response:
     """A page, or only the part of it that changes when the script asks for that."""
     caller = await access.caller(request)
-    html = _templates.get_template(template).render(
+    html = _template(template).render(
         title=title,
         base="fragment.html" if is_fragment(request) else "layout.html",
         signed_in=caller is not None and not access.is_open(request),

@@ -15,7 +15,7 @@ from ..api.profiles import PROFILES, Profile
 from ..case.resources import Resource
 from ..db import reading
 from ..errors import BadRequest
-from .text import Body, read_body
+from .bodies import Body, read_body
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 """What the TimeBack SDK calls its parts."""

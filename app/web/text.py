@@ -10,7 +10,6 @@ from html import unescape
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
-import orjson
 from latex2mathml.converter import convert_to_element
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -105,18 +104,6 @@ PARTS = {
 
 BRACKETS = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 """The other way to write formulas in a text."""
-
-
-class Body(dict[str, Any]):
-    """An entity as it is stored; what it does not say is None."""
-
-    def __missing__(self, _: str) -> None:
-        return None
-
-
-def read_body(raw: str) -> Body:
-    """A stored body."""
-    return Body(orjson.loads(raw))
 
 
 def moment(value: str | None) -> str:

@@ -1,0 +1,119 @@
+"""From settings to what a command needs: a socket, a database made ready, the server's own files.
+
+This file reads little itself, so that what takes long can begin at once and side by side: Postgres
+starts while Python reads the server.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType
+
+from .auth.safe import refuse_unsafe_issuers
+from .errors import StartupError
+from .settings import Settings
+
+BACKLOG = 2048
+
+
+@contextmanager
+def ready_database(
+    settings: Settings, *, migrate: bool = False, reading: threading.Thread | None = None
+) -> Iterator[Settings]:
+    """The settings with the URL of a database whose schema is current.
+
+    The embedded database is migrated here; another one only when ``migrate`` says so, and else
+    ``StartupError`` says what to run. Nothing is read while another thread is ``reading``: where
+    libraries need each other in circles, one thread could find another's half read.
+    """
+    leave_when_told()
+    if settings.database_url:
+        _bring_up_to_date(settings.database_url, reading, allowed=migrate, asked=migrate)
+        yield settings
+        return
+    from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
+
+    with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
+        _bring_up_to_date(url, reading, allowed=True, asked=migrate)
+        yield settings.model_copy(update={"database_url": url})
+
+
+def _bring_up_to_date(
+    url: str, reading: threading.Thread | None, *, allowed: bool, asked: bool
+) -> None:
+    if reading:
+        reading.join()
+    # Not at the top: the embedded Postgres starts before it is read.
+    from .db.upgrading import bring_up_to_date  # noqa: PLC0415  as said
+
+    bring_up_to_date(url, allowed=allowed, asked=asked)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
+    settings.refuse_open_default()
+    settings.refuse_unsafe_target()
+    refuse_unsafe_issuers(settings.trusted_issuers)
+    bound = _bind(settings)
+    port = bound.getsockname()[1]
+    settings = settings.model_copy(update={"port": port})
+    # Nearly all that is read stays; to look through it for garbage would take a tenth of the time.
+    gc.disable()
+    reading = _read_beside(settings)
+    with ready_database(settings, reading=reading) as complete:
+        from .serving import run  # noqa: PLC0415  it is being read beside
+
+        gc.freeze()
+        gc.enable()
+        run(complete, settings, bound)
+
+
+def _read_beside(settings: Settings) -> threading.Thread:
+    """Begin to read the server's files, on which nothing waits until the database is ready."""
+    names = [".serving"]
+    if not settings.database_url and not (settings.data_dir / "postgres").exists():
+        names.append(".db.migrating")
+
+    def read() -> None:
+        for name in names:
+            import_module(name, __package__)
+
+    thread = threading.Thread(target=read, name="reading the server", daemon=True)
+    thread.start()
+    return thread
+
+
+def leave_when_told() -> None:
+    """End tidily when another process, or the terminal, says so."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no terminals that hang up
+            signal.signal(getattr(signal, name), _leave)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Unwind, so that the embedded Postgres is left as it should be."""
+    sys.exit(0)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """The listening socket, taken before anything else starts."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((settings.host, settings.port))
+        bound.listen(BACKLOG)
+    except OSError as error:
+        raise StartupError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "try another --port, or --port 0 for a free one"
+        ) from error
+    bound.set_inheritable(True)
+    return bound
