@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from .api import docs, errors
@@ -21,7 +21,7 @@ from .api.associations import association_routes
 from .api.changes import change_routes
 from .api.copies import Copies
 from .api.deps import Services
-from .api.direct import Shortcut, direct_routes
+from .api.direct import Routes, Shortcut
 from .api.edge import Edge
 from .api.health import health_routes
 from .api.packages import package_routes
@@ -62,7 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         lifespan=partial(_running, settings=settings),
         redirect_slashes=False,
-        # Its own page would fetch Swagger UI from elsewhere.
+        # Its own page would fetch Swagger UI from elsewhere, its own document lacks most routes.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -71,16 +72,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     routes = {profile: _profile_routes(profile) for profile in PROFILES}
     direct = [
-        route
-        for profile, router in routes.items()
-        for route in direct_routes(router.routes, profile.prefix)
+        route for profile, offered in routes.items() for route in offered.direct(profile.prefix)
     ]
     app.router.routes += direct
     # The first that is added is the last that a request passes.
     app.add_middleware(Shortcut, routes=direct)
-    # Run directly, they are still to be described: the first of them in /openapi.json.
-    app.include_router(routes[PLATFORM], prefix=PLATFORM.prefix, tags=[PLATFORM.title])
-    app.include_router(docs.document_routes(routes))
+    app.include_router(docs.document_routes(app, routes, PLATFORM))
     if settings.local_issuer:
         app.include_router(token_routes())
     app.include_router(health_routes())
@@ -89,7 +86,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         web.install(app)
     _wrap(app, settings)
     errors.install(app)
-    docs.describe(app, PLATFORM)
     return app
 
 
@@ -195,16 +191,12 @@ async def _orphans_end() -> AsyncIterator[None]:
             watching.cancel()
 
 
-def _profile_routes(profile: Profile) -> APIRouter:
+def _profile_routes(profile: Profile) -> Routes:
     """Everything that one profile offers."""
-    router = APIRouter()
-    router.routes += resource_routes(profile).routes
-    if profile.writes:
-        router.routes += writing_routes().routes
-        router.routes += change_routes(profile).routes
-    router.routes += association_routes(profile).routes
-    router.routes += package_routes(profile).routes
-    return router
+    writes = (writing_routes(), change_routes(profile)) if profile.writes else ()
+    return Routes(
+        resource_routes(profile), *writes, association_routes(profile), package_routes(profile)
+    )
 
 
 @asynccontextmanager

@@ -138,8 +138,9 @@ class Trial:
         """Fill the pool with requests that wait for a lock: others do not wait with them."""
         name = "pool full"
         async with locked(self.cluster) as unlock:
-            path = f"{PREFIX}/CFPackages/{self.document['identifier']}"
-            waiting = [asyncio.create_task(self.http.get(path)) for _ in range(pool_size)]
+            # Each another question: those who ask the same would share one connection.
+            paths = [f"{PREFIX}/CFItems?offset={number}" for number in range(pool_size)]
+            waiting = [asyncio.create_task(self.http.get(path)) for path in paths]
             await asyncio.sleep(0.5)
             asked = self.requests({READ, WRITE}, 20)
             await asyncio.gather(*(self._refused(name, *one) for one in asked))

@@ -1,12 +1,13 @@
 """CFItemAssociations: GET takes an item's identifier, PUT and DELETE an association's."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db import reading, store
 from . import docs
 from .answers import JSON, answer, renderer
 from .deps import Deleter, Reader, services
+from .direct import Routes
 from .profiles import Profile
 from .resources import Identifier
 from .schemas import ref
@@ -14,9 +15,9 @@ from .schemas import ref
 PATH = "/CFItemAssociations/{sourcedId}"
 
 
-def association_routes(profile: Profile) -> APIRouter:
+def association_routes(profile: Profile) -> Routes:
     """An item with its associations, and the only DELETE there is."""
-    router = APIRouter()
+    routes = Routes()
 
     async def read_item_associations(
         identifier: Identifier, request: Request, _: Reader
@@ -37,7 +38,7 @@ def association_routes(profile: Profile) -> APIRouter:
     described = docs.wrapped("CFItem", ref("CFItem"))
     listed = docs.wrapped("CFAssociations", ref("CFAssociation"), many=True)
     described["properties"] |= listed["properties"]
-    router.add_api_route(
+    routes.add(
         PATH,
         read_item_associations,
         name="getCFItemAssociations",
@@ -47,12 +48,12 @@ def association_routes(profile: Profile) -> APIRouter:
         ),
     )
     if profile.writes:
-        _add_delete(router)
-    return router
+        _add_delete(routes)
+    return routes
 
 
-def _add_delete(router: APIRouter) -> None:
-    router.add_api_route(
+def _add_delete(routes: Routes) -> None:
+    routes.add(
         PATH,
         delete_association,
         methods=["DELETE"],

@@ -5,7 +5,7 @@ An extension of ours: neither the standard nor the guide has one.
 
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from ..case.resources import RESOURCES
 from ..db import feed, recording
@@ -13,6 +13,7 @@ from ..query import params
 from . import docs
 from .answers import answer
 from .deps import Reader, services
+from .direct import Routes
 from .profiles import Profile
 from .schemas import ref
 from .shapes import Body, moment
@@ -30,9 +31,9 @@ OPERATIONS = {
 LIMITS = params.Limits(default=500, maximum=5000)
 
 
-def change_routes(profile: Profile) -> APIRouter:
+def change_routes(profile: Profile) -> Routes:
     """GET of the changes since a cursor."""
-    router = APIRouter()
+    routes = Routes()
 
     async def read_changes(request: Request, _: Reader) -> Response:
         since, limit = params.read_feed(request.query_params.multi_items(), LIMITS)
@@ -42,7 +43,7 @@ def change_routes(profile: Profile) -> APIRouter:
         found = [_entry(change, address) for change in page.changes]
         return answer({"changes": found, "next": page.next.cursor(), "more": page.more})
 
-    router.add_api_route(
+    routes.add(
         "/changes",
         read_changes,
         name="getChanges",
@@ -55,7 +56,7 @@ def change_routes(profile: Profile) -> APIRouter:
         ),
         openapi_extra={"parameters": docs.feed_parameters(LIMITS)},
     )
-    return router
+    return routes
 
 
 FEED = docs.json_content(ref("Changes"))

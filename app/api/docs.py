@@ -6,8 +6,10 @@ Routes read and write raw JSON, so what FastAPI cannot see in their signatures i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from .. import __version__
@@ -16,6 +18,9 @@ from .answers import answer
 from .deps import services
 from .profiles import PROFILES, Profile
 from .schemas import Schema, all_schemas, ref
+
+if TYPE_CHECKING:
+    from .direct import Routes
 
 
 def json_content(schema: Schema, example: Any = None) -> Schema:
@@ -178,6 +183,8 @@ def feed_parameters(limits: Limits) -> list[Schema]:
     ]
 
 
+Document: TypeAlias = Callable[[], dict[str, Any]]
+
 DESCRIPTION = """CASE over a Postgres of your own.
 
 Get a token from `/oauth2/token` with the client credentials that the server printed when it
@@ -185,40 +192,56 @@ started, and send it as `Authorization: Bearer TOKEN`.
 """
 
 
-def describe(app: FastAPI, profile: Profile) -> None:
-    """Make an application's OpenAPI document know the schemas that its routes refer to."""
-    app.title, app.version, app.description = "case-server", __version__, DESCRIPTION
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "imsx_StatusInfo" not in schemas:
-            schemas |= all_schemas(both_ids=profile.both_ids)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to extend it
-
-
-def document_routes(routes: dict[Profile, APIRouter]) -> APIRouter:
-    """The OpenAPI document of each profile, with this server in it.
+def document_routes(app: FastAPI, routes: dict[Profile, Routes], first: Profile) -> APIRouter:
+    """The OpenAPI documents: of each profile, and of the application with its first profile.
 
     The standard's are where its consumers look for them (CASE 1.1 binding, section 2.5).
     """
     router = APIRouter(include_in_schema=False)
     for profile in PROFILES:
-        router.add_api_route(profile.prefix + profile.document, _document(profile, routes[profile]))
+        document = _document(profile, routes[profile])
+        path = profile.prefix + profile.document
+        router.add_api_route(path, _reader(document, profile))
+    document = _document(first, routes[first], prefix=first.prefix, beside=app)
+    router.add_api_route("/openapi.json", _reader(document))
     return router
 
 
-def _document(profile: Profile, router: APIRouter) -> Callable[..., Awaitable[Response]]:
-    described = FastAPI(generate_unique_id_function=lambda route: route.name)
-    described.include_router(router, tags=[profile.title])
-    describe(described, profile)
-
+def _reader(
+    document: Document, profile: Profile | None = None
+) -> Callable[[Request], Awaitable[Response]]:
     async def read_document(request: Request) -> Response:
-        base_url = services(request).settings.base_url
-        servers = [{"url": base_url + profile.prefix, "description": profile.title}]
-        return answer({**described.openapi(), "servers": servers})
+        told = await to_thread.run_sync(document)
+        if profile:
+            url = services(request).settings.base_url + profile.prefix
+            told = {**told, "servers": [{"url": url, "description": profile.title}]}
+        return answer(told)
 
     return read_document
+
+
+def _document(
+    profile: Profile, routes: Routes, *, prefix: str = "", beside: FastAPI | None = None
+) -> Document:
+    """Makes an OpenAPI document when it is first asked for: that takes a while.
+
+    It knows the schemas that the routes refer to, and the other routes of an application.
+    """
+
+    @cache
+    def made() -> dict[str, Any]:
+        described = FastAPI(
+            title="case-server",
+            version=__version__,
+            description=DESCRIPTION,
+            generate_unique_id_function=lambda route: route.name,
+        )
+        described.include_router(routes.described(), prefix=prefix, tags=[profile.title])
+        if beside:
+            described.router.routes += beside.router.routes
+        document = described.openapi()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas |= all_schemas(both_ids=profile.both_ids)
+        return document
+
+    return made

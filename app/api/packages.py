@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from anyio import to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ..case.package import Package
@@ -25,6 +25,7 @@ from .bodies import read_body
 from .conditional import form_of, is_known, validators
 from .copies import Copy
 from .deps import Reader, Writer, services
+from .direct import Routes
 from .encoding import best
 from .groups import Item, item_of, structured_content
 from .profiles import Profile
@@ -35,9 +36,9 @@ from .schemas import ref
 Fields = tuple[str, ...] | None
 
 
-def package_routes(profile: Profile) -> APIRouter:
+def package_routes(profile: Profile) -> Routes:
     """GET, POST and PUT of CFPackages, and GET of their groups."""
-    router = APIRouter()
+    routes = Routes()
 
     async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
         fields = _selection(request, PACKAGE_FIELDS)
@@ -67,11 +68,11 @@ def package_routes(profile: Profile) -> APIRouter:
                 refuse_other_id(owner or identifier, package.document_identifier)
             return answer(await _upload(request, package, "replace", repairs))
 
-    _add_read(router, "", read_one, "CFPackage", profile)
+    _add_read(routes, "", read_one, "CFPackage", profile)
     if profile.writes:
-        _add_read(router, "/groups", read_groups, "CFPackageWithGroups", profile)
-        _add_writes(router, create, replace)
-    return router
+        _add_read(routes, "/groups", read_groups, "CFPackageWithGroups", profile)
+        _add_writes(routes, create, replace)
+    return routes
 
 
 PACKAGE_FIELDS = (
@@ -213,11 +214,11 @@ SUMMARIES = {
 }
 
 
-def _add_read(router: APIRouter, path: str, handler: Any, name: str, profile: Profile) -> None:
+def _add_read(routes: Routes, path: str, handler: Any, name: str, profile: Profile) -> None:
     schema = ref(name)
     content = docs.wrapped(name, schema) if profile.wraps else schema
     described = f"{SUMMARIES[name]}; sourcedId names the package or its document."
-    router.add_api_route(
+    routes.add(
         f"/CFPackages/{{sourcedId}}{path}",
         handler,
         name=f"get{name}",
@@ -228,11 +229,11 @@ def _add_read(router: APIRouter, path: str, handler: Any, name: str, profile: Pr
     )
 
 
-def _add_writes(router: APIRouter, create: Any, replace: Any) -> None:
+def _add_writes(routes: Routes, create: Any, replace: Any) -> None:
     body = docs.request_body(ref("CFPackage"), examples.PACKAGE)
     body |= {"parameters": [docs.REPAIR_PARAMETER]}
     result = docs.json_content(ref("CFPackageUploadResult"))
-    router.add_api_route(
+    routes.add(
         "/CFPackages",
         create,
         methods=["POST"],
@@ -242,7 +243,7 @@ def _add_writes(router: APIRouter, create: Any, replace: Any) -> None:
         responses=docs.responses(201, "Stored.", result, 400, 409, 413, 422),
         openapi_extra=body,
     )
-    router.add_api_route(
+    routes.add(
         "/CFPackages/{sourcedId}",
         replace,
         methods=["PUT"],

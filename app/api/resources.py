@@ -4,7 +4,7 @@
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import AfterValidator
 
 from ..case.resources import ITEMS, RESOURCES, Resource
@@ -13,6 +13,7 @@ from ..query import page, params
 from . import docs, examples
 from .answers import JSON, answer, renderer, storable
 from .deps import Reader, services
+from .direct import Routes
 from .profiles import Profile
 from .schemas import Schema, ref
 
@@ -23,18 +24,18 @@ Identifier = Annotated[
 ]
 
 
-def resource_routes(profile: Profile) -> APIRouter:
+def resource_routes(profile: Profile) -> Routes:
     """One entity of every resource type, and a list of those types that have one."""
-    router = APIRouter()
+    routes = Routes()
     for resource in RESOURCES:
         if resource.plural in profile.lists:
-            _add_list(router, resource, profile)
+            _add_list(routes, resource, profile)
         add = _add_set if resource.answers == "set" else _add_single
-        add(router, resource, profile)
-    return router
+        add(routes, resource, profile)
+    return routes
 
 
-def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
+def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
     async def read_list(request: Request, _: Reader) -> Response:
         asked = request.query_params.multi_items()
         query = params.read(
@@ -64,7 +65,7 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
     parameters = docs.list_parameters(profile)
     if resource is ITEMS:
         parameters.append(docs.SEARCH_PARAMETER)
-    router.add_api_route(
+    routes.add(
         f"/{resource.plural}",
         read_list,
         name=f"getAll{resource.plural}",
@@ -79,7 +80,7 @@ def _add_list(router: APIRouter, resource: Resource, profile: Profile) -> None:
     )
 
 
-def _add_single(router: APIRouter, resource: Resource, profile: Profile) -> None:
+def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
     async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
         fields = None
         if request.scope["query_string"]:
@@ -93,10 +94,10 @@ def _add_single(router: APIRouter, resource: Resource, profile: Profile) -> None
 
     schema = ref(resource.name)
     content = docs.wrapped(resource.name, schema) if profile.wraps else schema
-    _add_get(router, (resource, profile), read_one, f"One {resource.name}", content)
+    _add_get(routes, (resource, profile), read_one, f"One {resource.name}", content)
 
 
-def _add_set(router: APIRouter, resource: Resource, profile: Profile) -> None:
+def _add_set(routes: Routes, resource: Resource, profile: Profile) -> None:
     async def read_set(identifier: Identifier, request: Request, _: Reader) -> Response:
         fields = params.read_selection(request.query_params.multi_items(), resource.schema)
         found = await reading.get(services(request).database, resource, identifier)
@@ -106,18 +107,18 @@ def _add_set(router: APIRouter, resource: Resource, profile: Profile) -> None:
 
     summary = f"One {resource.name}, then those whose hierarchyCode continues its own"
     content = docs.wrapped(resource.plural, ref(resource.name), many=True)
-    _add_get(router, (resource, profile), read_set, summary, content)
+    _add_get(routes, (resource, profile), read_set, summary, content)
 
 
 def _add_get(
-    router: APIRouter,
+    routes: Routes,
     route: tuple[Resource, Profile],
     handler: Any,
     summary: str,
     content: Schema,
 ) -> None:
     resource, profile = route
-    router.add_api_route(
+    routes.add(
         f"/{resource.plural}/{{sourcedId}}",
         handler,
         name=f"get{resource.name}",

@@ -7,7 +7,7 @@ Bodies are read wrapped or bare, whichever the guide shows.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
 from ..case.reading import read
@@ -16,6 +16,7 @@ from . import docs, examples
 from .answers import refuse_other_id
 from .bodies import read_body, understand
 from .deps import Writer, services
+from .direct import Routes
 from .resources import Identifier
 from .schemas import Schema, ref
 
@@ -75,15 +76,15 @@ PUTS = (
 )
 
 
-def writing_routes() -> APIRouter:
+def writing_routes() -> Routes:
     """The PUTs of the guide, the same in every profile that writes."""
-    router = APIRouter()
+    routes = Routes()
     for put in PUTS:
-        _add(router, put)
-    return router
+        _add(routes, put)
+    return routes
 
 
-def _add(router: APIRouter, put: Put) -> None:
+def _add(routes: Routes, put: Put) -> None:
     async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
         raw = await read_body(request)
         body = await understand(request, raw, lambda: read(put.schema, raw, put.wrappers))
@@ -97,7 +98,7 @@ def _add(router: APIRouter, put: Put) -> None:
         schema = {"allOf": [schema, {"required": [*put.also]}]}
     if put.wrapped:
         schema, shown = docs.wrapped(put.wrappers[0], schema), {put.wrappers[0]: shown}
-    router.add_api_route(
+    routes.add(
         f"/{put.plural}/{{sourcedId}}",
         replace,
         methods=["PUT"],

@@ -15,13 +15,17 @@ Name = TypeVar("Name", bound=Hashable)
 Answer = TypeVar("Answer")
 
 
+PATIENCE = 0.2
+"""For how many seconds a question under way is waited for; one that hangs holds up nobody else."""
+
+
 class Together(Generic[Name, Answer]):
-    """Asks about names, one question about each at a time."""
+    """Asks about names, as a rule one question about each at a time."""
 
     def __init__(self, ask: Callable[[Name], Awaitable[Answer]]) -> None:
         self._ask = ask
         self._asking: dict[Name, asyncio.Future[None]] = {}
-        """Done when the question that is under way is."""
+        """Done when the question is that began last."""
         self._next: dict[Name, asyncio.Task[Answer]] = {}
         """The question after it, which has not begun."""
 
@@ -37,7 +41,7 @@ class Together(Generic[Name, Answer]):
         return await asyncio.shield(task)
 
     async def _follow(self, name: Name, ended: asyncio.Future[None]) -> Answer:
-        await ended
+        await asyncio.wait([ended], timeout=PATIENCE)
         # Who comes from now on is too late for this question.
         del self._next[name]
         return await self._begin(name)
@@ -47,7 +51,8 @@ class Together(Generic[Name, Answer]):
         try:
             return await self._ask(name)
         finally:
-            del self._asking[name]
+            if self._asking.get(name) is ended:
+                del self._asking[name]
             ended.set_result(None)
 
 

@@ -62,6 +62,28 @@ async def test_who_comes_late_waits_for_the_next_question() -> None:
     assert store.looks == 2
 
 
+async def test_a_question_that_hangs_holds_up_nobody_else() -> None:
+    store, hangs = Store(), asyncio.Event()
+
+    async def look(name: str) -> int:
+        if not store.looks:
+            store.looks += 1
+            await hangs.wait()
+        return await store.look(name)
+
+    together = Together(look)
+    stuck = asyncio.create_task(together.ask("document"))
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(together.ask("document")) for _ in range(3)]
+    store.version = 1
+    assert await asyncio.wait_for(asyncio.gather(*others), 5) == [1] * 3
+    assert await together.ask("document") == 1
+    assert not stuck.done()
+    hangs.set()
+    assert await stuck == 1
+    assert await together.ask("document") == 1
+
+
 async def test_names_do_not_wait_for_each_other() -> None:
     store = Store()
     together = Together(store.look)
