@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -51,6 +51,9 @@ PARENT = "CASE_SERVER_PARENT"
 
 M_ARENA_MAX = -8
 """glibc's name, in malloc.h, for how many heaps there are."""
+
+SECONDS_TO_START = 0.1
+"""What would take time from the start begins so long after the application did."""
 
 UPLOADS_AT_ONCE = 2
 """How many packages one process reads and stores at a time."""
@@ -169,7 +172,7 @@ async def _pages_ready(settings: Settings) -> AsyncIterator[None]:
     if not settings.web:
         yield
         return
-    async with _beside(asyncio.to_thread(web.prepare)):
+    async with _beside(_prepared(web.prepare)):
         yield
 
 
@@ -211,6 +214,8 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[Ser
         verifier = Verifier(
             issuer, trusted, scopes_of=clients.scopes_of, audience=settings.audience
         )
+        if issuer:
+            await stack.enter_async_context(_beside(_prepared(issuer.prepare)))
         if issuer and not settings.target:  # a target's copies are written by nobody else
             await stack.enter_async_context(_beside(Follower(database, issuer, verifier).follow()))
         yield Services(
@@ -239,6 +244,12 @@ async def _trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[Tr
     )
     http = await stack.enter_async_context(client)
     return [TrustedIssuer(url, http) for url in settings.trusted_issuers]
+
+
+async def _prepared(work: Callable[[], None]) -> None:
+    """Do beside the first requests what one of them would wait for, once the server has started."""
+    await asyncio.sleep(SECONDS_TO_START)
+    await asyncio.to_thread(work)
 
 
 @asynccontextmanager

@@ -45,7 +45,7 @@ class LocalIssuer:
         self._reload = reload
         self._looked = -math.inf
         self._newest = keys[-1]
-        self._public: dict[str, dict[str, str]] = {}
+        self._keys: dict[str, SigningKey] = {}
         self.use(keys)
 
     def use(self, keys: Sequence[SigningKey]) -> None:
@@ -53,12 +53,12 @@ class LocalIssuer:
         if not keys:
             return
         self._newest = keys[-1]
-        self._public = {key.kid: public_jwk(key) for key in keys}
+        self._keys = {key.kid: key for key in keys}
 
     @property
     def kids(self) -> list[str]:
         """The names of its keys, the newest last."""
-        return list(self._public)
+        return list(self._keys)
 
     def issue(self, client_id: str, scopes: Collection[Scope]) -> tuple[str, int]:
         """Return a new token and the seconds it lives."""
@@ -86,18 +86,22 @@ class LocalIssuer:
             **self._audience,
         }
 
+    def prepare(self) -> None:
+        """Read the keys, so that they are at hand."""
+        self.jwks()
+
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The document that publishes the keys."""
-        return {"keys": list(self._public.values())}
+        return {"keys": [dict(public_jwk(key)) for key in self._keys.values()]}
 
     async def key(self, kid: str) -> Jwk:
         """The public key of this name, looked for once more if another process may have made it."""
-        if kid not in self._public and self._reload:
+        if kid not in self._keys and self._reload:
             now = time.monotonic()
             if now - self._looked >= self.pause:
                 self._looked = now
                 self.use(await self._reload())
         try:
-            return self._public[kid]
+            return public_jwk(self._keys[kid])
         except KeyError:
             raise TokenError("it names a key that this server does not have") from None

@@ -79,7 +79,9 @@ def new_signing_key() -> SigningKey:
     return SigningKey(secrets.token_urlsafe(12), pem.decode())
 
 
-def public_jwk(key: SigningKey) -> dict[str, str]:
+# Reading a key costs almost as much as checking a signature with it, so each is read once.
+@lru_cache(maxsize=16)
+def public_jwk(key: SigningKey) -> Jwk:
     """The public half of a key, as a JWKS publishes it."""
     return {**_private(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
 
@@ -137,7 +139,6 @@ def _public(algorithm: str, jwk: Jwk) -> Key:
         raise TokenError("the key that it names is unusable") from error
 
 
-# Reading a key costs almost as much as checking a signature with it, so each is read once.
 @lru_cache(maxsize=128)
 def _construct(algorithm: str, kind: str, numbers: tuple[tuple[str, Any], ...]) -> Key:
     return jose_jwk.construct({"kty": kind, **dict(numbers)}, algorithm)
