@@ -38,9 +38,17 @@ NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
 """What an association can relate."""
 
 
-def written(write: Insert, table: Table) -> CTE:
-    """What an upsert did: rows (identifier, operation, previous document)."""
-    done = write.returning(table.c.identifier).cte(f"{table.name}_written")
+def written(table: Table, *writes: Insert | Update) -> CTE:
+    """What an upsert did, or several writes: rows (identifier, operation, previous document)."""
+    each = [
+        write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
+        for number, write in enumerate(writes)
+    ]
+    done = (
+        union_all(*(select(one.c.identifier) for one in each)).subquery(f"{table.name}_written")
+        if len(each) > 1
+        else each[0]
+    )
     # A statement sees its tables as they were before it.
     before = table.alias(f"{table.name}_before")
     operation = case(

@@ -24,7 +24,7 @@ def write_rubrics() -> Statement:
     )
     columns = ("ordinal", "last_change_date_time", "document_identifier")
     source = source_of(RUBRICS.name)
-    written = recording.written(parts.upsert(source, rubrics, *columns), rubrics)
+    written = recording.written(rubrics, parts.upsert(source, rubrics, *columns))
     criteria_written, criteria_gone = _children("CFRubricCriterion", criteria, RUBRICS.name)
     levels_written, levels_gone = _children("CFRubricCriterionLevel", levels, "CFRubricCriterion")
     of_level = select(STAGED.c.parent).where(

@@ -151,15 +151,16 @@ def _write(
 ) -> list[CTE]:
     """Everything a put does with the row it was given, whose ``present`` fields hold links."""
     table = parts.table_of(resource)
-    write = parts.upsert(source, table, "last_change_date_time", *columns)
-    done = recording.written(write, table)
+    names = ("last_change_date_time", *columns)
+    writes = (parts.replace(source, table, *names), parts.create(source, table, *names))
+    done = recording.written(table, *writes)
     recorded = [recording.entries(done, resource.name, document)]
     moved = [recording.scopes(done, resource.name, document)]
     ctes: list[CTE] = []
     for reference in parts.REFERENCES.get(resource.name, ()):
         name, pairs = reference.resource.table, reference.links
         if reference.field in present:
-            fresh = recording.written(parts.register(source, reference), reference.definitions)
+            fresh = recording.written(reference.definitions, parts.register(source, reference))
             recorded.append(recording.entries(fresh, reference.resource.name, None))
         if pairs is None:
             continue

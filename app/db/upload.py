@@ -200,14 +200,14 @@ def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[Statement
     # Documents and definitions are not the parts of one framework: they keep their place.
     once = () if "ordinal" in columns else ("ordinal",)
     write = parts.upsert(source, table, "last_change_date_time", *columns, once=once)
-    done = recording.written(write, table)
+    done = recording.written(table, write)
     document = None if resource in DEFINITIONS else DOCUMENT
     kept = recording.all_of(done, resource, document)
     return [*before, recording.counted(done, resource.name, *kept), *after]
 
 
 def _register(fresh: Insert, reference: parts.Reference) -> Statement:
-    done = recording.written(fresh, reference.definitions)
+    done = recording.written(reference.definitions, fresh)
     kept = recording.all_of(done, reference.resource, None)
     return recording.counted(done, reference.resource.name, *kept)
 
