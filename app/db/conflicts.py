@@ -42,11 +42,16 @@ def _place_of(path: str) -> tuple[int, int]:
 
 
 @cache
-def conflicts() -> Statement:
-    """Rows (path, message): what the upload holds that belongs elsewhere."""
+def conflicts(*, new: bool) -> Statement:
+    """Rows (path, message): what the upload holds that belongs elsewhere.
+
+    Items and associations that are taken to be ``new`` are not looked for: where they are not, to
+    insert them fails.
+    """
     found = [
-        *(_elsewhere(resource) for resource in (ITEMS, ASSOCIATIONS, RUBRICS)),
-        _taken_triples(),
+        *(_elsewhere(resource) for resource in (ITEMS, ASSOCIATIONS) if not new),
+        *([] if new else [_taken_triples()]),
+        _elsewhere(RUBRICS),
         _elsewhere_part("CFRubricCriterion", tables.rubric_criteria),
         _elsewhere_part("CFRubricCriterionLevel", tables.rubric_criterion_levels),
         _taken_package(),

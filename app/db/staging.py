@@ -72,6 +72,8 @@ class Staged(NamedTuple):
 
     known: bool
     """Whether the document was here before."""
+    new: bool
+    """Whether its items and associations are taken to be new, too: no other document has them."""
     fields: frozenset[str]
     """Which of the fields that refer to definitions any of its rows has."""
 
@@ -81,7 +83,7 @@ Stored: TypeAlias = dict[tuple[str, str], tuple[Any, ...]]
 
 
 async def stage(
-    connection: Connection, package: Package, *, known: bool
+    connection: Connection, package: Package, *, known: bool, new: bool
 ) -> tuple[Staged, Counter[str]]:
     """Copy the rows of a package into the staging table; also how many there are of each kind.
 
@@ -95,7 +97,7 @@ async def stage(
     await connection.copy_records_to_table(STAGED.name, records=records, columns=columns)
     # Without statistics the planner takes the staging table for a small one.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
-    return Staged(known, frozenset(records.fields)), records.counts
+    return Staged(known, new, frozenset(records.fields)), records.counts
 
 
 class _Records:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from anyio import to_thread
@@ -37,7 +38,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
-from ..errors import Conflict, NotFound, Problem
+from ..errors import Conflict, NotFound
 from . import parts, recording, tables
 from .conflicts import conflicts, problems
 from .database import Database
@@ -89,49 +90,50 @@ async def write_package(
     Raises ``Conflict`` listing everything that belongs to other documents or, when creating, a
     document that exists; ``NotFound`` when replacing one that was never here.
     """
-    return await database.write(
-        partial(_write, package=package, mode=mode, progress=progress),
-        name=package.document_identifier,
-    )
+    attempts = count()
+
+    async def write(connection: Connection) -> Written:
+        # What a new document brings is nearly always new, too. It is taken for that at first, and
+        # only where that fails does the next attempt look for each part of it.
+        hopeful = next(attempts) == 0
+        # Two uploads of one document come one after the other.
+        async with alone_with(connection, package.document_identifier):
+            return await _write(connection, package, mode, progress, hopeful=hopeful)
+
+    return await database.write(write, name=package.document_identifier)
 
 
 async def _write(
-    connection: Connection, package: Package, mode: Mode, progress: Progress
+    connection: Connection, package: Package, mode: Mode, progress: Progress, *, hopeful: bool
 ) -> Written:
-    values = {
+    values = _values(package)
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
+        known = await _run(connection, _known(), values)
+        values["replaced"] = not (created := _may_write(package, mode, known))
+        progress("staging")
+        new = hopeful and not known
+        staged, sent = await stage(connection, package, known=bool(known), new=new)
+        if found := await _run(connection, conflicts(new=new), values):
+            _refuse(await _run(connection, conflicts(new=False), values) if new else found)
+        changes: Counter[tuple[str, str]] = Counter()
+        # Writing the SQL of another kind of upload takes a while, which others need not wait for.
+        for name, statement in await to_thread.run_sync(_steps, staged):
+            progress(name)
+            for row in await _run(connection, statement, values):
+                changes[row["kind"], row["operation"]] += row["changed"]
+        revision = await revision_in(connection, package.document_identifier)
+        assert revision
+    return Written(created, changes, revision, sent)
+
+
+def _values(package: Package) -> dict[str, Any]:
+    return {
         "document_identifier": package.document_identifier,
         "package_identifier": package.package_identifier,
         "extensions": package.extensions,
         "definition_extensions": package.definition_extensions,
     }
-    # Two uploads of one document come one after the other.
-    async with alone_with(connection, package.document_identifier):
-        return await _write_locked(connection, package, mode, progress, values)
-
-
-async def _write_locked(
-    connection: Connection,
-    package: Package,
-    mode: Mode,
-    progress: Progress,
-    values: dict[str, Any],
-) -> Written:
-    async with connection.transaction():
-        await connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
-        known = await _run(connection, _known(), values)
-        created = _may_write(package, mode, known)
-        progress("staging")
-        staged, sent = await stage(connection, package, known=bool(known))
-        _refuse(problems(await _run(connection, conflicts(), values)))
-        changes: Counter[tuple[str, str]] = Counter()
-        # Writing the SQL of another kind of upload takes a while, which others need not wait for.
-        for name, statement in await to_thread.run_sync(_steps, staged):
-            progress(name)
-            for row in await _run(connection, statement, {**values, "replaced": not created}):
-                changes[row["kind"], row["operation"]] += row["changed"]
-        revision = await revision_in(connection, package.document_identifier)
-        assert revision
-    return Written(created, changes, revision, sent)
 
 
 async def _run(connection: Connection, statement: Statement, values: dict[str, Any]) -> list[Any]:
@@ -149,11 +151,11 @@ def _may_write(package: Package, mode: Mode, known: list[Any]) -> bool:
     return created
 
 
-def _refuse(found: list[Problem]) -> None:
-    if found:
-        first, more = found[0]["message"], len(found) - 1
-        others = f", and {more} more" if more else ""
-        raise Conflict(f"the package takes what is not its own: {first}{others}", problems=found)
+def _refuse(rows: list[Any]) -> None:
+    found = problems(rows)
+    first, more = found[0]["message"], len(found) - 1
+    others = f", and {more} more" if more else ""
+    raise Conflict(f"the package takes what is not its own: {first}{others}", problems=found)
 
 
 @cache
@@ -198,9 +200,11 @@ def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[Statement
         if each in present:
             after.append(_link(parts.link(source, each, each.links)))
     # Documents and definitions are not the parts of one framework: they keep their place.
-    once = () if "ordinal" in columns else ("ordinal",)
-    write = parts.upsert(source, table, "last_change_date_time", *columns, once=once)
-    done = recording.written(table, write)
+    names, once = ("last_change_date_time", *columns), () if "ordinal" in columns else ("ordinal",)
+    if staged.new and resource in (ITEMS, ASSOCIATIONS):
+        done = recording.created(table, parts.append(source, table, *names))
+    else:
+        done = recording.written(table, parts.upsert(source, table, *names, once=once))
     document = None if resource in DEFINITIONS else DOCUMENT
     kept = recording.all_of(done, resource, document)
     return [*before, recording.counted(done, resource.name, *kept), *after]
