@@ -42,7 +42,7 @@ class ExternalIssuer:
     def reset(self) -> None:
         """Behave again as if just started."""
         self.key: SigningKey = self._first_key
-        self.published: list[dict[str, str]] = [public_jwk(self.key)]
+        self.published: list[dict[str, str]] = [dict(public_jwk(self.key))]
         self.jwks_uri: str | None = f"{self.url}/keys"
         self.fetches = 0
         self.delay = 0.0
@@ -56,7 +56,7 @@ class ExternalIssuer:
     def rotate(self) -> None:
         """Sign with a new key from now on, and publish that one only."""
         self.key = new_signing_key()
-        self.published = [public_jwk(self.key)]
+        self.published = [dict(public_jwk(self.key))]
 
     def token(self, **changes: Any) -> str:
         """A valid token with these claims changed; None leaves a claim out."""

@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import orjson
 
-Task: TypeAlias = bytes | tuple[str]
-"""Something to write: bytes as they are, or (an item's identifier,)."""
+Task: TypeAlias = bytes | tuple[bytes, str]
+"""Something to write: bytes as they are, or (what comes before an item, its identifier)."""
 
 UNTYPED = "unknown"
 """The group of items that say no CFItemType, as the vendor's API names it."""
@@ -49,7 +49,7 @@ RELATION = {
 }
 
 
-class _Relation(msgspec.Struct, rename=RELATION):
+class Relation(msgspec.Struct, rename=RELATION):
     """What a stored association says, if it is one of a child to its parent."""
 
     kind: str
@@ -60,7 +60,7 @@ class _Relation(msgspec.Struct, rename=RELATION):
 
 # Only what the tree asks of them is read of the bodies: they are many.
 _SAID = msgspec.json.Decoder(_Said)
-_RELATION = msgspec.json.Decoder(_Relation)
+_RELATION = msgspec.json.Decoder(Relation)
 
 
 def item_of(body: str, written: bytes) -> tuple[str, Item]:
@@ -69,12 +69,17 @@ def item_of(body: str, written: bytes) -> tuple[str, Item]:
     return said.identifier, Item(said.code, said.kind, written)
 
 
-def structured_content(items: dict[str, Item], associations: Iterable[str]) -> Iterator[bytes]:
+def relation_of(body: str) -> Relation:
+    """What a stored association relates."""
+    return _RELATION.decode(body)
+
+
+def structured_content(items: dict[str, Item], relations: Iterable[Relation]) -> Iterator[bytes]:
     """The JSON object of root items by CFItemType, each with its ``childGroups``.
 
-    ``items`` by identifier, ``associations`` as they are stored.
+    ``items`` by identifier, ``relations`` in the order of the framework.
     """
-    tree = _Tree(items, associations)
+    tree = _Tree(items, relations)
     tasks: list[Task] = [*reversed(tree.group(tree.roots()))]
     written: set[str] = set()
     while tasks:
@@ -82,24 +87,28 @@ def structured_content(items: dict[str, Item], associations: Iterable[str]) -> I
         if isinstance(task, bytes):
             yield task
             continue
-        (identifier,) = task
+        before, identifier = task
         children = () if identifier in written else tree.children.get(identifier, ())
         written.add(identifier)
-        yield tree.items[identifier].written[:-1] + b',"childGroups":'
-        tasks += [b"}", *reversed(tree.group(children))]
+        entity = before + tree.items[identifier].written[:-1]
+        if children:
+            yield entity + b',"childGroups":'
+            tasks += [b"}", *reversed(tree.group(children))]
+        else:
+            yield entity + b',"childGroups":{}}'
 
 
 class _Tree:
     """Items, and which of them are children of which."""
 
-    def __init__(self, items: dict[str, Item], associations: Iterable[str]) -> None:
+    def __init__(self, items: dict[str, Item], relations: Iterable[Relation]) -> None:
         self.items = items
-        self.children = self._children(associations)
+        self.children = self._children(relations)
 
-    def _children(self, associations: Iterable[str]) -> dict[str, list[str]]:
+    def _children(self, relations: Iterable[Relation]) -> dict[str, list[str]]:
         """The children of each item: by sequenceNumber, then by humanCodingScheme."""
         found: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
-        for order, one in enumerate(map(_RELATION.decode, associations)):
+        for order, one in enumerate(relations):
             child, parent = one.child.identifier, one.parent.identifier
             if one.kind == "isChildOf" and child in self.items and parent in self.items:
                 found[parent].append((one.place, self.items[child].code, order, child))
@@ -133,7 +142,6 @@ class _Tree:
         tasks: list[Task] = [b"{"]
         for kind, members in groups.items():
             tasks += [b"," if len(tasks) > 1 else b"", orjson.dumps(kind) + b":["]
-            for place, identifier in enumerate(members):
-                tasks += [b"," if place else b"", (identifier,)]
+            tasks += [(b"," if place else b"", member) for place, member in enumerate(members)]
             tasks.append(b"]")
         return [*tasks, b"}"]

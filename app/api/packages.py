@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from dataclasses import replace as replaced
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -27,13 +28,16 @@ from .copies import Copy
 from .deps import Reader, Writer, services
 from .direct import Routes
 from .encoding import best
-from .groups import Item, item_of, structured_content
+from .groups import Item, Relation, item_of, relation_of, structured_content
 from .profiles import Profile
 from .rendering import Renderer
 from .resources import Identifier
 from .schemas import ref
 
 Fields = tuple[str, ...] | None
+
+PIECES = 500
+"""Of how many pieces of a tree, as a rule items, one part of the answer is made."""
 
 
 def package_routes(profile: Profile) -> Routes:
@@ -103,14 +107,20 @@ async def _groups(render: Renderer, framework: Framework, fields: Fields) -> Asy
     inside = replaced(render, nodes=framework.nodes)
     (document,) = await inside.packed(DOCUMENTS, [framework.document])
     items: dict[str, Item] = {}
-    async for bodies in framework.bodies(ITEMS):
+    async for bodies in framework.bodies(ITEMS, ahead=True):
         items.update(map(item_of, bodies, await inside.each(ITEMS, bodies)))
-    associations = [body async for bodies in framework.bodies(ASSOCIATIONS) for body in bodies]
+    read = framework.bodies(ASSOCIATIONS, ahead=True)
+    relations = [relation_of(body) async for bodies in read for body in bodies]
     package = render.package_identifier(framework)
     head = {"identifier": package, "sourcedId": package, "CFDocument": document}
-    # Beside the event loop: building the tree of a large framework takes a while.
-    tree = await to_thread.run_sync(b"".join, structured_content(items, associations))
-    for piece in render.with_groups(head, iter([tree]), fields):
+    async for piece in render.with_groups(head, _tree(items, relations), fields):
+        yield piece
+
+
+async def _tree(items: dict[str, Item], relations: list[Relation]) -> AsyncIterator[bytes]:
+    """The tree, some of it at a time, built beside the event loop: of a large one it takes long."""
+    content = structured_content(items, relations)
+    while piece := await to_thread.run_sync(lambda: b"".join(islice(content, PIECES))):
         yield piece
 
 

@@ -7,7 +7,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
@@ -81,9 +80,9 @@ class Renderer:
     async def each(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
         """Entities inside a package, each as JSON of its own."""
         if text.is_plain(self.profile):
-            plain = [text.both_ids(resource, [body]) for body in bodies]
-            if None not in plain:
-                return [one.encode() for one in plain if one is not None]
+            plain = text.each_with_both_ids(resource, bodies)
+            if plain is not None:
+                return plain
         return [orjson.dumps(one) for one in await self.packed(resource, bodies)]
 
     def single(self, name: str, body: Body) -> Body:
@@ -186,7 +185,7 @@ class Renderer:
     async def _written(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
         """As ``batches``, as JSON separated by commas."""
         if text.is_plain(self.profile):
-            async for bodies in framework.bodies(resource):
+            async for bodies in framework.bodies(resource, ahead=True):
                 yield await self.json(resource, bodies)
         else:
             async for entities in self.batches(framework, resource):
@@ -204,16 +203,17 @@ class Renderer:
             yield b',"extensions":' + framework.definition_extensions.encode()
         yield b"}"
 
-    def with_groups(
-        self, head: Body, content: Iterator[bytes], fields: Sequence[str] | None
-    ) -> Iterator[bytes]:
+    async def with_groups(
+        self, head: Body, content: AsyncIterator[bytes], fields: Sequence[str] | None
+    ) -> AsyncIterator[bytes]:
         """A CFPackageWithGroups as JSON: the head, then the tree, piece by piece."""
         wanted = {name: head[name] for name in head if fields is None or name in fields}
         yield b'{"CFPackageWithGroups":{' if self.profile.wraps else b"{"
         yield orjson.dumps(wanted)[1:-1]
         if fields is None or "structuredContent" in fields:
             yield b',"structuredContent":' if wanted else b'"structuredContent":'
-            yield from content
+            async for piece in content:
+                yield piece
         yield b"}}" if self.profile.wraps else b"}"
 
 

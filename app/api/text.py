@@ -14,6 +14,9 @@ from .profiles import Profile
 
 NAME = '"identifier":"'
 
+UUID = 36
+"""How long the identifiers are that nearly all frameworks have."""
+
 SAID: dict[Resource, str | None] = {
     ITEMS: '"CFItemType":',
     DOCUMENTS: '"CFPackageURI":',
@@ -28,17 +31,24 @@ def is_plain(profile: Profile) -> bool:
     return profile.both_ids and profile.package_links and not any(changes)
 
 
-def both_ids(resource: Resource, bodies: Sequence[str]) -> str | None:
-    """The bodies, separated by commas, each identifier beside it as ``sourcedId``.
+def both_ids(resource: Resource, bodies: Sequence[str], between: str = ",") -> str | None:
+    """The bodies with something between them, each identifier beside it as ``sourcedId``.
 
     None when one of them needs more than that.
     """
     if resource not in SAID:
         return None
-    whole, said = ",".join(bodies), SAID[resource]
+    whole, said = between.join(bodies), SAID[resource]
     if '"extensions":' in whole or (said and whole.count(said) != len(bodies)):
         return None
     first, *parts = whole.split(NAME)
+    heads = [part[: UUID + 1] for part in parts]
+    joined = "".join(heads)
+    ends = joined[UUID :: UUID + 1]
+    if ends == '"' * len(parts) == '"' * joined.count('"') and "\\" not in joined:
+        # As nearly everywhere, all identifiers are UUIDs: they need not be looked for one by one.
+        found = [f'{head},"sourcedId":"{part}' for head, part in zip(heads, parts, strict=True)]
+        return NAME.join([first, *found])
     found = [first]
     for part in parts:
         end = part.index('"')
@@ -47,3 +57,10 @@ def both_ids(resource: Resource, bodies: Sequence[str]) -> str | None:
             return None
         found.append(f'{identifier}","sourcedId":"{part}')
     return NAME.join(found)
+
+
+def each_with_both_ids(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
+    """As ``both_ids``, each by itself."""
+    # No body has a line feed of its own: in a string it is escaped.
+    whole = both_ids(resource, bodies, "\n")
+    return None if whole is None else whole.encode().split(b"\n")

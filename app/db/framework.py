@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,13 +47,30 @@ class Framework:
     definition_extensions: str | None
     connection: Connection
 
-    async def bodies(self, resource: Resource) -> AsyncIterator[list[str]]:
-        """The bodies of its items, associations, rubrics or definitions, batch by batch."""
+    async def bodies(self, resource: Resource, *, ahead: bool = False) -> AsyncIterator[list[str]]:
+        """The bodies of its items, associations, rubrics or definitions, batch by batch.
+
+        With ``ahead``, Postgres is asked for a batch while the one before is made use of; until all
+        are read, nothing else can be asked of the snapshot.
+        """
         statement = _bodies(resource)
         arguments = statement.arguments({"document_identifier": self.document_identifier})
         cursor = await self.connection.cursor(statement.sql, *arguments)
-        while batch := await cursor.fetch(BATCH):
-            yield [record["body"] for record in batch]
+        batch = await cursor.fetch(BATCH)
+        while batch:
+            more = len(batch) == BATCH
+            following = asyncio.ensure_future(cursor.fetch(BATCH)) if more and ahead else None
+            try:
+                if following:
+                    await asyncio.sleep(0)  # it is sent before the batch is made use of
+                yield [record["body"] for record in batch]
+                batch = await (following or cursor.fetch(BATCH)) if more else []
+            except BaseException:
+                if following:
+                    # Nothing else can be asked of the connection before this has ended.
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
+                raise
 
     async def nodes(self, identifiers: set[str]) -> dict[str, str]:
         """Which of these are stored here, and among what: {identifier: "CFItems"}."""

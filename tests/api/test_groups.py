@@ -8,7 +8,7 @@ from typing import Any
 import factories
 from calls import Api
 
-from case_server.api.groups import item_of, structured_content
+from case_server.api.groups import item_of, relation_of, structured_content
 
 Tree = dict[str, Any]
 
@@ -33,7 +33,7 @@ def tree(items: list[str], *edges: str, kinds: str = "") -> Any:
 def written(items: list[dict[str, Any]], associations: list[dict[str, Any]]) -> bytes:
     bodies = [json.dumps(item) for item in items]
     nodes = dict(item_of(body, body.encode()) for body in bodies)
-    return b"".join(structured_content(nodes, map(json.dumps, associations)))
+    return b"".join(structured_content(nodes, map(relation_of, map(json.dumps, associations))))
 
 
 def shape(content: Any) -> Any:
