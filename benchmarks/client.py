@@ -33,7 +33,7 @@ class Client:
     """Sends one request at a time and waits for the whole answer."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
-        self.address = urlsplit(base_url)
+        self.base_url, self.address = base_url, urlsplit(base_url)
         self.headers = {"Host": self.address.netloc, **(headers or {})}
         self._connect()
 
