@@ -67,12 +67,15 @@ def serve(settings: Settings) -> None:
     # Nearly all that is read stays; to look through it for garbage would take a tenth of the time.
     gc.disable()
     reading = _read_beside(settings)
-    with ready_database(settings, reading=reading) as complete:
-        from .serving import run  # noqa: PLC0415  it is being read beside
+    try:
+        with ready_database(settings, reading=reading) as complete:
+            from .serving import run  # noqa: PLC0415  it is being read beside
 
-        gc.freeze()
-        gc.enable()
-        run(complete, settings, bound)
+            gc.freeze()
+            gc.enable()
+            run(complete, settings, bound)
+    finally:
+        reading.join()  # Python does not end well while a thread is reading
 
 
 def _read_beside(settings: Settings) -> threading.Thread:

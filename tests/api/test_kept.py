@@ -353,3 +353,27 @@ async def test_what_fails_is_told_to_all_and_not_kept() -> None:
                 pass
     await asyncio.sleep(0)
     assert copies.find(("key",)) is None
+
+
+async def test_who_asks_at_once_is_told_what_he_wrote_and_what_is_not_there(
+    api: Api, elsewhere: Api
+) -> None:
+    """Questions that are shared tell nobody less than one of his own would."""
+    body = await framework(api)
+    identifier = body["CFDocument"]["identifier"]
+    path = f"/CFPackages/{identifier}"
+
+    async def write_and_read(number: int) -> None:
+        item = factories.item(identifier, fullStatement=f"statement {number}")
+        writer, reader = (api, elsewhere) if number % 2 else (elsewhere, api)
+        await writer.put(f"/CFItems/{item['identifier']}", item)
+        package = (await reader.send("GET", path, 200)).json()
+        package = package.get("CFPackage", package)
+        assert item["identifier"] in {one["identifier"] for one in package["CFItems"]}
+
+    async def miss() -> None:
+        for _ in range(5):
+            await api.send("GET", f"/CFPackages/{factories.new_id()}", 404)
+            await api.send("GET", "/CFPackages/nothing-is-called-so", 404)
+
+    await asyncio.gather(*(write_and_read(number) for number in range(24)), *(miss(), miss()))
