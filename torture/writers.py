@@ -118,6 +118,36 @@ class Trial:
         if len(versions) != 1 or len(found["CFItems"]) != len(items):
             self.tally.wrong.append(f"same package: it is of {sorted(versions)}")
 
+    async def same_document(self) -> None:
+        """A document, its package and its items at once, with links to the same definitions."""
+        identifier = factories.new_id()
+        package = self._package(identifier, [factories.packed_item() for _ in range(10)], 0)
+        await self.send("same document", "POST", "/CFPackages", package, 201)
+        kinds = [f"kind-{factories.new_id()}" for _ in range(6)]
+
+        def links() -> list[Any]:
+            return [factories.link(name) for name in self.rng.sample(kinds, 4)]
+
+        async def put_document() -> None:
+            body = factories.document(identifier, subjectURI=links())
+            await self.send("same document", "PUT", f"/CFDocuments/{identifier}", body, 201)
+
+        async def put_package() -> None:
+            body = {**package, "CFItems": [{**one, "subjectURI": links()} for one in items]}
+            body["CFDocument"] = {**package["CFDocument"], "subjectURI": links()}
+            await self.send("same document", "PUT", f"/CFPackages/{identifier}", body, 200)
+
+        async def put_item() -> None:
+            body = factories.item(identifier, self.rng.choice(items)["identifier"])
+            body |= {"subjectURI": links(), "conceptKeywordsURI": links()}
+            path = f"/CFItems/{body['identifier']}"
+            await self.send("same document", "PUT", path, body, 201)
+
+        items = package["CFItems"]
+        writes = [*[put_document] * 4, *[put_package] * 4, *[put_item] * 8]
+        self.rng.shuffle(writes)
+        await asyncio.gather(*(write() for write in writes))
+
     def _package(self, identifier: str, items: list[Any], number: int) -> factories.Body:
         """Every second one is written in the opposite order."""
         ordered = items if number % 2 else items[::-1]
@@ -169,5 +199,6 @@ async def run(http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | No
         await trial.same_item()
         await trial.same_triple()
         await trial.same_package()
+        await trial.same_document()
         await trial.opposite_orders()
     return trial.tally

@@ -207,18 +207,20 @@ def link(source: FromClause, reference: Reference, table: Table) -> Insert:
     return insert(table).from_select(names, pairs).on_conflict_do_nothing()
 
 
-def unlink_all(source: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
-    """The pairs of the one owner in the source, which links to nothing any more."""
-    there = exists(literal_column("1")).select_from(source)
+def unlink_all(written: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
+    """The pairs of the one owner that was written, which links to nothing any more."""
+    there = exists(literal_column("1")).select_from(written)
     return delete(table).where(next(iter(table.c)) == owner, there)
 
 
-def unlink(source: FromClause, reference: Reference, table: Table) -> Delete:
-    """The pairs that the rows of the source no longer hold."""
+def unlink(
+    source: FromClause, reference: Reference, table: Table, of: FromClause | None = None
+) -> Delete:
+    """The pairs that the rows of the source no longer hold, or only some of these rows."""
     linked = links(source, reference).subquery("linked")
     owner, target = table.c
     kept = exists(literal_column("1")).where(
         linked.c.owner == owner, word(linked.c.link, "identifier") == target
     )
-    owners = select(source.c.identifier)
+    owners = select((source if of is None else of).c.identifier)
     return delete(table).where(owner.in_(owners), ~kept)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
+    and_,
     case,
     exists,
     func,
@@ -133,3 +134,8 @@ def counted(done: CTE, kind: str, *ctes: CTE) -> Statement:
 def happened(change: CTE) -> ColumnElement[bool]:
     """Whether a change touched any row."""
     return exists(literal_column("1")).select_from(change)
+
+
+def after(*changes: CTE) -> ColumnElement[bool]:
+    """Always true, and not known before these changes were made: what asks for it follows them."""
+    return and_(*(select(func.count()).select_from(one).scalar_subquery() >= 0 for one in changes))

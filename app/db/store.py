@@ -148,42 +148,54 @@ def _write(
     *columns: str,
     document: Any = None,
     present: frozenset[str] = frozenset(),
-) -> list[CTE]:
-    """Everything a put does with the row it was given, whose ``present`` fields hold links."""
+) -> tuple[CTE, list[CTE]]:
+    """Everything a put does with the row it was given, whose ``present`` fields hold links.
+
+    Definitions come before what refers to them, and its links after it, as in an upload: whoever
+    writes the same waits in the same order, so that two never wait for each other.
+    """
     table = parts.table_of(resource)
+    references = parts.REFERENCES.get(resource.name, ())
+    registered = {
+        each: recording.written(each.definitions, parts.register(source, each))
+        for each in references
+        if each.field in present
+    }
+    if registered:
+        source = select(source).where(recording.after(*registered.values())).cte("ready")
     names = ("last_change_date_time", *columns)
     writes = (parts.replace(source, table, *names), parts.create(source, table, *names))
     done = recording.written(table, *writes)
     recorded = [recording.entries(done, resource.name, document)]
+    recorded += [
+        recording.entries(fresh, each.resource.name, None) for each, fresh in registered.items()
+    ]
     moved = [recording.scopes(done, resource.name, document)]
     ctes: list[CTE] = []
-    for reference in parts.REFERENCES.get(resource.name, ()):
-        name, pairs = reference.resource.table, reference.links
-        if reference.field in present:
-            fresh = recording.written(reference.definitions, parts.register(source, reference))
-            recorded.append(recording.entries(fresh, reference.resource.name, None))
+    for each in references:
+        name, pairs = each.resource.table, each.links
         if pairs is None:
             continue
-        if reference.field in present:
-            linked = parts.link(source, reference, pairs)
+        if each in registered:
+            linked = parts.link(source, each, pairs)
             # They may be more than the body says.
             added = linked.returning(literal_column("1")).cte(f"linked_{name}")
             moved.append(select(document.label("scope")).where(recording.happened(added)))
-        if not reference.additive:
+        if not each.additive:
             # An item that links to no subject, as most do, needs no comparing.
             gone = (
-                parts.unlink(source, reference, pairs)
-                if reference.field in present
-                else parts.unlink_all(source, IDENTIFIER, pairs)
+                parts.unlink(source, each, pairs, of=done)
+                if each in registered
+                else parts.unlink_all(done, IDENTIFIER, pairs)
             )
             ctes.append(gone.cte(f"unlinked_{name}"))
-    return [recording.record(*recorded), recording.mark(*moved, once=False), *ctes]
+    return done, [recording.record(*recorded), recording.mark(*moved, once=False), *ctes]
 
 
 @cache
 def _put_item_type(_: frozenset[str]) -> Statement:
-    given = _given()
-    return Statement(select(literal_column("1")).add_cte(*_write(ITEM_TYPES, given)))
+    ctes = _write(ITEM_TYPES, _given())[1]
+    return Statement(select(literal_column("1")).add_cte(*ctes))
 
 
 @cache
@@ -201,16 +213,17 @@ def _put_document(present: frozenset[str]) -> Statement:
         tables.packages.c.document_identifier != identifier,
     )
     source = select(given).where(claimed_by.is_(None)).cte("source")
+    done, ctes = _write(DOCUMENTS, source, document=IDENTIFIER, present=present)
+    names = select(parts.word(source.c.body, "identifier"), source.c.package)
     born = insert(tables.packages).from_select(
-        ["document_identifier", "identifier"],
-        select(parts.word(source.c.body, "identifier"), source.c.package),
+        ["document_identifier", "identifier"], names.where(recording.after(done))
     )
     born = born.on_conflict_do_update(
         index_elements=[tables.packages.c.document_identifier],
         set_={"identifier": born.excluded.identifier},
         where=tables.packages.c.identifier != born.excluded.identifier,
     )
-    ctes = [*_write(DOCUMENTS, source, document=IDENTIFIER, present=present), born.cte("born")]
+    ctes.append(born.cte("born"))
     return Statement(select(claimed_by.label("claimed_by")).select_from(given).add_cte(*ctes))
 
 
@@ -220,7 +233,7 @@ def _put_item(present: frozenset[str]) -> Statement:
     given = _given(document)
     known = _live_exists(tables.documents, given.c.document_identifier)
     source = select(given).where(known).cte("source")
-    ctes = _write(ITEMS, source, "document_identifier", document=document, present=present)
+    _, ctes = _write(ITEMS, source, "document_identifier", document=document, present=present)
     return Statement(select(known.label("document_known")).select_from(given).add_cte(*ctes))
 
 
@@ -250,7 +263,7 @@ def _put_association(present: frozenset[str]) -> Statement:
     checks = [checked.c[name] for name in (*ends, "document_known")]
     source = select(checked).where(*checks, checked.c.holder.is_(None)).cte("source")
     home = select(checked.c.document_identifier).scalar_subquery()
-    ctes = _write(ASSOCIATIONS, source, "document_identifier", document=home, present=present)
+    _, ctes = _write(ASSOCIATIONS, source, "document_identifier", document=home, present=present)
     return Statement(select(*checks, checked.c.holder).add_cte(*ctes))
 
 

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from conftest import Execute
+
 from torture import load, writers
+from torture.cluster import until
 from torture.server import client, server
+
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
 async def test_writers_that_meet_lose_nothing(
-    database_url: str, tmp_path: Path, clean: None
+    database_url: str, tmp_path: Path, clean: None, execute: Execute
 ) -> None:
+    (others,), (before,) = await execute(CONNECTIONS), await execute(DEADLOCKS)
+
+    async def all_left() -> bool:
+        """Connections tell what they met when they go."""
+        return bool((await execute(CONNECTIONS))[0]["count"] <= others["count"])
+
     with server(tmp_path, database_url) as live:
         async with client(live) as http:
             tally = await writers.run(http, rounds=2, seed=1)
     assert tally.wrong == []
+    # All lock in one order: Postgres takes a second to find out that two wait for each other.
+    await until(all_left, 10, "every connection of the server is gone")
+    assert await execute(DEADLOCKS) == [before]
     # Whoever met another waits for its turn and is not sent away.
     assert not any(answers[503] for answers in tally.answers.values())
     assert tally.answers["same item"] == {201: 2 * writers.WRITERS}
