@@ -36,9 +36,13 @@ AFTER_UPLOADS = 1_000_000_000_000
 def from_body(
     name: str, *path: str, references: str | None = None, primary: bool = False
 ) -> Column[str]:
-    """A column that Postgres computes from the body."""
+    """A column that Postgres computes from the body.
+
+    What it refers to may come after it in a transaction that asks for that; else it is checked
+    when a statement ends.
+    """
     steps = "".join(f" -> '{step}'" for step in path[:-1]) + f" ->> '{path[-1]}'"
-    keys = [ForeignKey(f"{references}.identifier")] if references else []
+    keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
     return Column(name, Text, Computed(f"body{steps}", persisted=True), *keys, primary_key=primary)
 
 

@@ -42,21 +42,25 @@ def _place_of(path: str) -> tuple[int, int]:
 
 
 @cache
-def conflicts(*, new: bool) -> Statement:
-    """Rows (path, message): what the upload holds that belongs elsewhere.
+def conflicts() -> Statement:
+    """Rows (path, message): what the upload holds that belongs elsewhere."""
+    several = (_elsewhere(ITEMS), _elsewhere(ASSOCIATIONS), _taken_triples())
+    return Statement(union_all(*several, *_of_others()))
 
-    Items and associations that are taken to be ``new`` are not looked for: where they are not, to
-    insert them fails.
-    """
-    found = [
-        *(_elsewhere(resource) for resource in (ITEMS, ASSOCIATIONS) if not new),
-        *([] if new else [_taken_triples()]),
+
+@cache
+def conflicts_of_new() -> Statement:
+    """As ``conflicts()``, of what was not written yet when that fails which is not new."""
+    return Statement(union_all(*_of_others()))
+
+
+def _of_others() -> list[Select[Any]]:
+    return [
         _elsewhere(RUBRICS),
         _elsewhere_part("CFRubricCriterion", tables.rubric_criteria),
         _elsewhere_part("CFRubricCriterionLevel", tables.rubric_criterion_levels),
         _taken_package(),
     ]
-    return Statement(union_all(*found))
 
 
 def _conflict(path: ColumnElement[str], message: str, *values: ColumnElement[Any]) -> Select[Any]:

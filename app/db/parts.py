@@ -118,13 +118,6 @@ def upsert(source: FromClause, table: Table, *columns: str, once: tuple[str, ...
     )
 
 
-def append(source: FromClause, table: Table, *columns: str) -> Insert:
-    """Insert what is taken to be new, in its order; where it is not: a unique violation."""
-    names = ("body", *columns)
-    rows = select(*(source.c[name] for name in names)).order_by(source.c.ordinal)
-    return insert(table).from_select([*names], rows)
-
-
 def replace(source: FromClause, table: Table, *columns: str) -> Update:
     """What is there, replaced unless it is unchanged.
 

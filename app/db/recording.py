@@ -68,12 +68,6 @@ def written(table: Table, *writes: Insert | Update) -> CTE:
     return select(*columns).select_from(joined).cte(f"{table.name}_operations")
 
 
-def created(table: Table, write: Insert) -> CTE:
-    """What an insertion did: rows (identifier, operation)."""
-    columns = [table.c.identifier, literal_column(f"'{CREATE}'").label("operation")]
-    return write.returning(*columns).cte(f"{table.name}_created")
-
-
 def deleted(change: Delete | Update, table: Table) -> CTE:
     """What a deletion did: rows (identifier, operation, previous document)."""
     columns = [table.c.identifier, literal_column(f"'{DELETE}'").label("operation")]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
+from datetime import datetime
 from functools import cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from anyio import to_thread
@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from ..case.package import Package, Row
-from ..case.resources import ASSOCIATIONS, ITEMS
+from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from . import tables
 from .parts import REFERENCES
 from .statement import DIALECT, Statement
@@ -58,6 +58,14 @@ STAGED = Table(
 TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
 """The kinds of which there are many."""
 
+RUBRIC_KINDS = (RUBRICS.name, "CFRubricCriterion", "CFRubricCriterionLevel")
+
+HEAD_KINDS = (DOCUMENTS.name, *(resource.name for resource in DEFINITIONS))
+"""What all rows of a document may refer to, which comes first."""
+
+KINDS = (*HEAD_KINDS, *TABLES, *RUBRIC_KINDS)
+"""All there are in a package, in their order."""
+
 BATCH = 500
 """How many rows are read before they are sent on."""
 
@@ -72,8 +80,6 @@ class Staged(NamedTuple):
 
     known: bool
     """Whether the document was here before."""
-    new: bool
-    """Whether its items and associations are taken to be new, too: no other document has them."""
     fields: frozenset[str]
     """Which of the fields that refer to definitions any of its rows has."""
 
@@ -83,7 +89,7 @@ Stored: TypeAlias = dict[tuple[str, str], tuple[Any, ...]]
 
 
 async def stage(
-    connection: Connection, package: Package, *, known: bool, new: bool
+    connection: Connection, package: Package, *, known: bool
 ) -> tuple[Staged, Counter[str]]:
     """Copy the rows of a package into the staging table; also how many there are of each kind.
 
@@ -91,35 +97,74 @@ async def stage(
     nothing to write, but they are not to be deleted either. Raises what going through the rows
     raises.
     """
+    await create_staging(connection)
+    stored = await _stored(connection, package) if known else {}
+    records = Records(package, stored)
+    await copy_staged(connection, records.of())
+    return Staged(known, frozenset(records.fields)), records.counts
+
+
+async def create_staging(connection: Connection) -> None:
+    """Make the staging table of a transaction."""
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
-    records = _Records(package, await _stored(connection, package) if known else {})
+
+
+async def copy_staged(
+    connection: Connection, records: AsyncIterable[Record] | Iterable[Record]
+) -> None:
+    """Copy records into the staging table."""
     columns = [column.name for column in STAGED.c]
     await connection.copy_records_to_table(STAGED.name, records=records, columns=columns)
     # Without statistics the planner takes the staging table for a small one.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
-    return Staged(known, new, frozenset(records.fields)), records.counts
 
 
-class _Records:
+class Record(NamedTuple):
+    """A row of the staging table."""
+
+    ordinal: int
+    kind: str
+    place: int
+    identifier: str
+    body: str | None
+    last_change_date_time: datetime
+    keywords: str | None
+    parent: str | None
+
+
+class Records:
     """The rows of the staging table, made as they are copied, and what is found out about them."""
 
-    def __init__(self, package: Package, stored: Stored) -> None:
+    def __init__(self, package: Package, stored: Stored | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.fields: set[str] = set()
-        self._stored = stored
+        self._stored = stored or {}
         self._missing = {f'"{field}":': field for field in REFERRING}
         self._rows = enumerate(package.rows)
+        self._following = next(self._rows, None)
 
-    async def __aiter__(self) -> AsyncIterator[tuple[Any, ...]]:
-        """Reading rows takes time, so it is done beside the event loop, which others need."""
-        while batch := await to_thread.run_sync(self._next):
+    @property
+    def more(self) -> bool:
+        """Whether there are any that nobody asked for."""
+        return self._following is not None
+
+    async def of(self, kinds: Collection[str] = KINDS) -> AsyncIterator[Record]:
+        """Those that follow, until one is of another kind.
+
+        Reading rows takes time, so it is done beside the event loop, which others need.
+        """
+        while batch := await to_thread.run_sync(self._next, kinds):
             for record in batch:
                 yield record
 
-    def _next(self) -> list[tuple[Any, ...]]:
-        return [self._record(ordinal, one) for ordinal, one in islice(self._rows, BATCH)]
+    def _next(self, kinds: Collection[str]) -> list[Record]:
+        batch: list[Record] = []
+        while self._following and self._following[1].kind in kinds and len(batch) < BATCH:
+            batch.append(self._record(*self._following))
+            self._following = next(self._rows, None)
+        return batch
 
-    def _record(self, ordinal: int, one: Row) -> tuple[Any, ...]:
+    def _record(self, ordinal: int, one: Row) -> Record:
         place = self.counts[one.kind]
         self.counts[one.kind] += 1
         body: str | None = one.body
@@ -133,7 +178,7 @@ class _Records:
         else:
             for name in [name for name in self._missing if name in one.body]:
                 self.fields.add(self._missing.pop(name))
-        return (ordinal, one.kind, place, one.identifier, body, *one[3:])
+        return Record(ordinal, one.kind, place, one.identifier, body, *one[3:])
 
 
 def _print(body: str) -> str:

@@ -1,11 +1,25 @@
-"""A SQLAlchemy Core statement compiled once, to be run on asyncpg as a prepared statement."""
+"""SQLAlchemy Core statements, compiled once and run on asyncpg as prepared ones, alone or many."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from anyio import to_thread
 from sqlalchemy import ClauseElement, make_url
 from sqlalchemy.sql.compiler import SQLCompiler
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from .database import Connection
+
+What = TypeVar("What")
+
+Progress: TypeAlias = Callable[[str], None]
+"""Told what is being written."""
 
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
@@ -25,3 +39,31 @@ class Statement:
     def arguments(self, values: dict[str, Any]) -> list[Any]:
         """The values of the parameters, in order; those the statement fixed need not be given."""
         return [values[name] if name in values else self.fixed[name] for name in self.names]
+
+
+Steps: TypeAlias = list[tuple[str, Statement]]
+"""Statements, and what each is about."""
+
+
+@dataclass
+class Run:
+    """The statements of one transaction."""
+
+    connection: Connection
+    values: dict[str, Any]
+    """What their parameters stand for, by name."""
+    progress: Progress
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many entities of a kind were created, updated, revived or deleted."""
+
+    async def fetch(self, statement: Statement) -> list[asyncpg.Record]:
+        """The rows of a statement."""
+        return await self.connection.fetch(statement.sql, *statement.arguments(self.values))
+
+    async def all_of(self, steps: Callable[[What], Steps], what: What) -> None:
+        """Run statements that answer rows (kind, operation, changed), if any, and count those."""
+        # To write the SQL of another kind of upload takes a while, which others need not wait for.
+        for name, statement in await to_thread.run_sync(steps, what):
+            self.progress(name)
+            for row in await self.fetch(statement):
+                self.changes[row["kind"], row["operation"]] += row["changed"]

@@ -1,0 +1,180 @@
+"""What an upload does in the database with what is staged: its statements, in their order."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    ColumnElement,
+    Delete,
+    FromClause,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
+from . import parts, recording, tables
+from .rubrics import write_rubrics
+from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
+from .statement import Statement, Steps
+
+UPDATED: ColumnElement[str] = literal(recording.UPDATE).label("operation")
+
+
+@cache
+def all_steps(staged: Staged) -> Steps:
+    """Everything that makes a document what was staged."""
+    upsert = partial(_upsert, staged)
+    removed = [
+        ("associations", _remove_associations()),
+        ("items", _remove_softly(ITEMS)),
+        ("rubrics", _remove_softly(RUBRICS)),
+    ]
+    return [
+        *head_steps(staged),
+        *(removed if staged.known else ()),
+        *(("items", one) for one in upsert(ITEMS, "ordinal", "document_identifier")),
+        *(("associations", one) for one in upsert(ASSOCIATIONS, "ordinal", "document_identifier")),
+        ("rubrics", write_rubrics()),
+    ]
+
+
+@cache
+def head_steps(staged: Staged) -> Steps:
+    """What comes before the parts of a document: definitions, and the document itself."""
+    upsert = partial(_upsert, staged)
+    return [
+        *(("definitions", one) for resource in DEFINITIONS for one in upsert(resource)),
+        *(("document", one) for one in (*upsert(DOCUMENTS), _package())),
+        *(("definitions", _list_definitions(resource)) for resource in DEFINITIONS),
+    ]
+
+
+def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[Statement]:
+    """Register what the rows refer to, write them, and make their links what was sent."""
+    table, source = parts.table_of(resource), source_of(resource.name)
+    references = parts.REFERENCES.get(resource.name, ())
+    # What no row has needs no looking for, unless it was there before.
+    present = [each for each in references if each.field in staged.fields]
+    before = [register(source, each) for each in present]
+    after: list[Statement] = []
+    for each in references:
+        if each.links is None:
+            continue
+        if staged.known:
+            after.append(Statement(parts.unlink(source, each, each.links)))
+        if each in present:
+            after.append(link(source, each, each.links))
+    # Documents and definitions are not the parts of one framework: they keep their place.
+    names, once = ("last_change_date_time", *columns), () if "ordinal" in columns else ("ordinal",)
+    done = recording.written(table, parts.upsert(source, table, *names, once=once))
+    document = None if resource in DEFINITIONS else DOCUMENT
+    kept = recording.all_of(done, resource, document)
+    return [*before, recording.counted(done, resource.name, *kept), *after]
+
+
+def register(source: FromClause, reference: parts.Reference) -> Statement:
+    """Register the definitions that the rows of a source refer to."""
+    done = recording.written(reference.definitions, parts.register(source, reference))
+    kept = recording.all_of(done, reference.resource, None)
+    return recording.counted(done, reference.resource.name, *kept)
+
+
+def link(source: FromClause, reference: parts.Reference, pairs: Table) -> Statement:
+    """Add links; they may be more than the bodies say, so they move the revision."""
+    linked = parts.link(source, reference, pairs).returning(literal_column("1")).cte("linked")
+    moved = recording.mark(select(DOCUMENT.label("scope")).where(recording.happened(linked)))
+    return Statement(select(literal_column("1")).where(false()).add_cte(moved))
+
+
+def _package() -> Statement:
+    """The package itself; a change of its extensions is a change of its document."""
+    table = tables.packages
+    names = ("identifier", "extensions", "definition_extensions")
+    born = insert(table).values(
+        document_identifier=DOCUMENT,
+        identifier=bindparam("package_identifier", type_=Text),
+        extensions=bindparam("extensions", type_=JSON),
+        definition_extensions=bindparam("definition_extensions", type_=JSON),
+    )
+    given: dict[str, Any] = {name: born.excluded[name] for name in names}
+    differs = [
+        cast(table.c[name], Text).is_distinct_from(cast(given[name], Text)) for name in names
+    ]
+    write = born.on_conflict_do_update(
+        index_elements=[table.c.document_identifier], set_=given, where=or_(*differs)
+    )
+    replaced: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("replaced")
+    done = write.returning(table.c.document_identifier.label("identifier"), replaced).cte("done")
+    changed = select(done.c.identifier, UPDATED).where(done.c.replaced).cte("changed")
+    kept = recording.all_of(changed, DOCUMENTS, DOCUMENT)
+    return recording.counted(changed, DOCUMENTS.name, *kept)
+
+
+def _list_definitions(resource: Resource) -> Statement:
+    """Remember which definitions the package brought, and forget those it no longer brings.
+
+    In a package that was there before, that is a change of its document.
+    """
+    table = tables.package_definitions[resource.name]
+    brought = identifiers_of(resource.name)
+    forgotten = (
+        delete(table)
+        .where(
+            table.c.document_identifier == DOCUMENT, table.c.definition_identifier.not_in(brought)
+        )
+        .returning(table.c.definition_identifier)
+        .cte("forgotten")
+    )
+    pairs = select(DOCUMENT, STAGED.c.identifier).where(STAGED.c.kind == literal(resource.name))
+    names = [column.name for column in table.c]
+    fresh = insert(table).from_select(names, pairs).on_conflict_do_nothing()
+    added = fresh.returning(table.c.definition_identifier).cte("added")
+    changed = (
+        select(DOCUMENT.label("identifier"), UPDATED)
+        .where(bindparam("replaced", type_=Boolean))
+        .where(or_(recording.happened(forgotten), recording.happened(added)))
+        .cte("changed")
+    )
+    kept = recording.all_of(changed, DOCUMENTS, DOCUMENT)
+    return recording.counted(changed, DOCUMENTS.name, *kept)
+
+
+def _gone(change: Delete | Update, table: Table, resource: Resource) -> Statement:
+    """A deletion, recorded."""
+    gone = recording.deleted(change, table)
+    return recording.counted(gone, resource.name, *recording.all_of(gone, resource, DOCUMENT))
+
+
+def _not_staged(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
+    staged = exists(literal_column("1")).where(
+        STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
+    )
+    return table.c.document_identifier == DOCUMENT, ~staged
+
+
+def _remove_associations() -> Statement:
+    table = tables.associations
+    return _gone(delete(table).where(*_not_staged(table, ASSOCIATIONS)), table, ASSOCIATIONS)
+
+
+def _remove_softly(resource: Resource) -> Statement:
+    table = parts.table_of(resource)
+    missing = (*_not_staged(table, resource), table.c.deleted_at.is_(None))
+    return _gone(update(table).where(*missing).values(deleted_at=func.now()), table, resource)

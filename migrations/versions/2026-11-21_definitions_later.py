@@ -1,0 +1,30 @@
+"""What refers to a definition may be written before it, if both are written in one transaction."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "2026_11_21_definitions_later"
+down_revision = "2026_11_21_changes_of_a_document"
+branch_labels = None
+depends_on = None
+
+REFERENCES = (
+    ("documents", "license_identifier"),
+    ("items", "item_type_identifier"),
+    ("items", "license_identifier"),
+    ("associations", "grouping_identifier"),
+)
+
+
+def upgrade() -> None:
+    alter("DEFERRABLE")
+
+
+def downgrade() -> None:
+    alter("NOT DEFERRABLE")
+
+
+def alter(how: str) -> None:
+    for table, column in REFERENCES:
+        op.execute(f"ALTER TABLE {table} ALTER CONSTRAINT fk_{table}_{column} {how}")
