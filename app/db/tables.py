@@ -163,8 +163,9 @@ changes = Table(
     Column("identifier", Text, nullable=False),
     Column("operation", Text, nullable=False),
     Column("changed_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
-    Index("ix_changes_entity", "identifier", "kind", "sequence"),
+    # What became of a document between two moments.
     Index("ix_changes_document", "document_identifier", "changed_at"),
+    # What a follower of the feed has not seen.
     Index("ix_changes_transaction", "transaction_id"),
 )
 """Append-only: one row per write, in the statement that wrote. Sequence numbers become visible
