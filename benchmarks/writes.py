@@ -15,6 +15,12 @@ from .results import Row, rates
 NAME = "writes"
 DOCUMENTS = 10
 TABLE = "limit_items"
+FILL = f"""
+INSERT INTO {TABLE} (body, last_change_date_time, document_identifier)
+SELECT replace(body::text, identifier, 'limit-' || row_number() OVER ())::json,
+    last_change_date_time, document_identifier
+FROM items"""
+"""As many rows as the server has: what is written is there, and its indexes are as deep."""
 
 
 def writes(lab: Lab) -> Iterator[Row]:
@@ -23,7 +29,9 @@ def writes(lab: Lab) -> Iterator[Row]:
     say(f"loading {share * DOCUMENTS:,} items to be written")
     url = lab.postgres.database(NAME)
     loading.load(url, DOCUMENTS, share * DOCUMENTS, "write")
-    execute(url, f"CREATE TABLE {TABLE} (LIKE items INCLUDING ALL)")
+    execute(
+        url, f"CREATE TABLE {TABLE} (LIKE items INCLUDING ALL)", FILL, f"VACUUM ANALYZE {TABLE}"
+    )
     script = upsert(share)
     with lab.serve(NAME) as server:
         one, many = _puts(server, share, 1), _puts(server, share, DOCUMENTS)
