@@ -18,10 +18,11 @@ NAME = "million"
 DOCUMENTS = 100
 MOST_ADDED = 0.003
 """Seconds that the server may add to the best plan."""
-REQUESTS, PATIENCE = 31, 2.0
+REQUESTS, PATIENCE = 31, 4.0
 """How many requests are timed, unless that takes more seconds."""
-PREPARED = 8
-"""Requests after which Postgres has settled on a plan for a prepared statement."""
+PREPARED, SETTLED = 10, 5
+"""How many there are at least, and how many of them are not counted: after five times Postgres
+settles on a plan for a prepared statement."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,16 @@ def filters(lab: Lab) -> Iterator[Row]:
     url = lab.postgres.database(NAME)
     loading.load(url, DOCUMENTS, lab.sizes.million, "million")
     wanted = searches(lab.sizes.million)
-    took = {}
-    with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
-        for search in wanted:
-            say(f"searching them: {search.title}")
-            took[search.title] = median(_answers(client, search))
+    with (
+        explained(lab.postgres, NAME),
+        lab.serve(NAME) as server,
+        Client(server.base_url, server.headers) as client,
+    ):
+        found = {search.title: _timed(lab, client, search) for search in wanted}
     for search in wanted:
-        ran = _explained(lab, search)
+        took, ran = found[search.title]
         best = min([_own(ran), *_best(url, search)])
-        added = _added(search, took[search.title], best, lab.sizes.million)
+        added = _added(search, median(took), best, lab.sizes.million)
         scanned = _scanned(search, ran)
         if scanned.met is False:
             # Beside a scan of everything, anything is soon done.
@@ -84,36 +86,22 @@ def filters(lab: Lab) -> Iterator[Row]:
     lab.postgres.drop(NAME)
 
 
-def _answers(client: Client, search: Search) -> Iterator[float]:
-    spent = 0.0
-    client.get(f"{PREFIX}/CFItems?{search.query}")
-    for count in range(REQUESTS):
-        if spent > PATIENCE and count > 1:
-            return
-        took = client.get(f"{PREFIX}/CFItems?{search.query}").seconds
-        spent += took
-        yield took
-
-
-def _explained(lab: Lab, search: Search) -> list[Ran]:
-    """The server's own statement each of the times it ran."""
-    with explained(lab.postgres, NAME):
-        before = lab.postgres.log.stat().st_size
-        with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
-            spent = 0.0
-            for _ in range(PREPARED):
-                spent += client.get(f"{PREFIX}/CFItems?{search.query}").seconds
-                if spent > PATIENCE:
-                    break
-        return statements_since(lab.postgres.log, before, "items")
+def _timed(lab: Lab, client: Client, search: Search) -> tuple[list[float], list[Ran]]:
+    """How long each request took, and its statements: both of the same moments."""
+    say(f"searching them: {search.title}")
+    path, before = f"{PREFIX}/CFItems?{search.query}", lab.postgres.log.stat().st_size
+    took: list[float] = []
+    while len(took) < REQUESTS and (sum(took) < PATIENCE or len(took) < PREPARED):
+        took.append(client.get(path).seconds)
+    return took[SETTLED:], statements_since(lab.postgres.log, before, "items")
 
 
 def _own(ran: list[Ran]) -> float:
-    """Postgres' time for one request of the server: its statements, each when it was fastest."""
-    fastest: dict[str, float] = {}
+    """Postgres' time for one request of the server: that of its statements, at the median."""
+    times: dict[str, list[float]] = {}
     for one in ran:
-        fastest[one.sql] = min(one.seconds, fastest.get(one.sql, one.seconds))
-    return sum(fastest.values())
+        times.setdefault(one.sql, []).append(one.seconds)
+    return sum(median(some[SETTLED:] or some) for some in times.values())
 
 
 def _best(url: str, search: Search) -> Iterator[float]:
