@@ -32,7 +32,7 @@ def cold(lab: Lab) -> Iterator[Row]:
             yield below(f"{title}: RSS added", _added(server, client), MOST_MEMORY, megabytes)
             stored = f"/packages/{data.identifier_of(SEED, 'document')}"
             bottom, taken = lab.interleaved(
-                lambda: limit.get(stored), lambda: _cold(client, package_path(SEED)), times=2
+                lambda: limit.get(stored), lambda: _cold(client, package_path(SEED)), times=6
             )
             yield times(title, [one.seconds for one in bottom], [one.seconds for one in taken], 1.6)
             first = median(one.first_byte for one in taken)
@@ -148,6 +148,6 @@ def groups(lab: Lab) -> Iterator[Row]:
         whole, tree = lab.interleaved(
             lambda: _cold(client, path).seconds,
             lambda: _cold(client, f"{path}/groups").seconds,
-            times=2,
+            times=6,
         )
     yield times(f"GET groups of {lab.sizes.items:,}, beside GET package, cold", whole, tree, 1.5)

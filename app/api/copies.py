@@ -37,7 +37,7 @@ SLICE = 16_384
 """How much gzip is unpacked at a time: some 150 kB of JSON."""
 
 
-FRESH = 64
+FRESH = 16
 """How many pieces of an answer that is being written are also kept as they are."""
 
 

@@ -14,19 +14,26 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import orjson
 
-Task: TypeAlias = bytes | tuple[bytes, str]
-"""Something to write: bytes as they are, or (what comes before an item, its identifier)."""
+Task: TypeAlias = bytes | tuple[str]
+"""Something to write: bytes as they are, or the item of an identifier with its children."""
+
+LEAF = b',"childGroups":{}}'
+"""How an item ends that has no children."""
+
+PARTS = 3000
+"""Of how many parts a piece is made: of each item there are some three."""
 
 UNTYPED = "unknown"
 """The group of items that say no CFItemType, as the vendor's API names it."""
 
 
 class Item(NamedTuple):
-    """An item of the tree: what places it there, and the JSON object that is written of it."""
+    """An item of the tree: what places it there, and what is written of it."""
 
     code: str
     kind: str
-    written: bytes
+    open: bytes
+    """A JSON object but for its closing brace: the groups of its children come before that."""
 
 
 class _Said(msgspec.Struct, rename={"code": "humanCodingScheme", "kind": "CFItemType"}):
@@ -63,10 +70,10 @@ _SAID = msgspec.json.Decoder(_Said)
 _RELATION = msgspec.json.Decoder(Relation)
 
 
-def item_of(body: str, written: bytes) -> tuple[str, Item]:
+def item_of(body: str, open_object: bytes) -> tuple[str, Item]:
     """The identifier of a stored item, and its part of the tree."""
     said = _SAID.decode(body)
-    return said.identifier, Item(said.code, said.kind, written)
+    return said.identifier, Item(said.code, said.kind, open_object)
 
 
 def relation_of(body: str) -> Relation:
@@ -75,27 +82,28 @@ def relation_of(body: str) -> Relation:
 
 
 def structured_content(items: dict[str, Item], relations: Iterable[Relation]) -> Iterator[bytes]:
-    """The JSON object of root items by CFItemType, each with its ``childGroups``.
+    """The JSON object of root items by CFItemType, each with its ``childGroups``, in pieces.
 
     ``items`` by identifier, ``relations`` in the order of the framework.
     """
     tree = _Tree(items, relations)
     tasks: list[Task] = [*reversed(tree.group(tree.roots()))]
     written: set[str] = set()
+    parts: list[bytes] = []
     while tasks:
         task = tasks.pop()
         if isinstance(task, bytes):
-            yield task
-            continue
-        before, identifier = task
-        children = () if identifier in written else tree.children.get(identifier, ())
-        written.add(identifier)
-        entity = before + tree.items[identifier].written[:-1]
-        if children:
-            yield entity + b',"childGroups":'
-            tasks += [b"}", *reversed(tree.group(children))]
+            parts.append(task)
         else:
-            yield entity + b',"childGroups":{}}'
+            (identifier,) = task
+            children = () if identifier in written else tree.children[identifier]
+            written.add(identifier)
+            parts += (tree.items[identifier].open, b',"childGroups":')
+            tasks += [b"}", *reversed(tree.group(children))]
+        if len(parts) >= PARTS:
+            yield b"".join(parts)
+            parts = []
+    yield b"".join(parts)
 
 
 class _Tree:
@@ -141,7 +149,13 @@ class _Tree:
             groups.setdefault(self.items[identifier].kind, []).append(identifier)
         tasks: list[Task] = [b"{"]
         for kind, members in groups.items():
-            tasks += [b"," if len(tasks) > 1 else b"", orjson.dumps(kind) + b":["]
-            tasks += [(b"," if place else b"", member) for place, member in enumerate(members)]
-            tasks.append(b"]")
+            tasks += (b"," if len(tasks) > 1 else b"", orjson.dumps(kind) + b":[")
+            for member in members:
+                if member in self.children:
+                    tasks.append((member,))
+                else:
+                    # Most have no children, and need no second look.
+                    tasks += (self.items[member].open, LEAF)
+                tasks.append(b",")
+            tasks[-1] = b"]"
         return [*tasks, b"}"]

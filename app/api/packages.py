@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from dataclasses import replace as replaced
-from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -35,9 +34,6 @@ from .resources import Identifier
 from .schemas import ref
 
 Fields = tuple[str, ...] | None
-
-PIECES = 500
-"""Of how many pieces of a tree, as a rule items, one part of the answer is made."""
 
 
 def package_routes(profile: Profile) -> Routes:
@@ -108,7 +104,7 @@ async def _groups(render: Renderer, framework: Framework, fields: Fields) -> Asy
     (document,) = await inside.packed(DOCUMENTS, [framework.document])
     items: dict[str, Item] = {}
     async for bodies in framework.bodies(ITEMS, ahead=True):
-        items.update(map(item_of, bodies, await inside.each(ITEMS, bodies)))
+        items.update(map(item_of, bodies, await inside.each_open(ITEMS, bodies)))
     read = framework.bodies(ASSOCIATIONS, ahead=True)
     relations = [relation_of(body) async for bodies in read for body in bodies]
     package = render.package_identifier(framework)
@@ -118,9 +114,9 @@ async def _groups(render: Renderer, framework: Framework, fields: Fields) -> Asy
 
 
 async def _tree(items: dict[str, Item], relations: list[Relation]) -> AsyncIterator[bytes]:
-    """The tree, some of it at a time, built beside the event loop: of a large one it takes long."""
+    """The tree, piece by piece, built beside the event loop: of a large one it takes long."""
     content = structured_content(items, relations)
-    while piece := await to_thread.run_sync(lambda: b"".join(islice(content, PIECES))):
+    while piece := await to_thread.run_sync(next, content, b""):
         yield piece
 
 

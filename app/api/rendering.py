@@ -77,13 +77,13 @@ class Renderer:
                 node[name] = link
         return nodes
 
-    async def each(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
-        """Entities inside a package, each as JSON of its own."""
+    async def each_open(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
+        """Entities inside a package, each as a JSON object but for its closing brace."""
         if text.is_plain(self.profile):
-            plain = text.each_with_both_ids(resource, bodies)
+            plain = text.each_open(resource, bodies)
             if plain is not None:
                 return plain
-        return [orjson.dumps(one) for one in await self.packed(resource, bodies)]
+        return [orjson.dumps(one)[:-1] for one in await self.packed(resource, bodies)]
 
     def single(self, name: str, body: Body) -> Body:
         """A whole answer that is one object."""

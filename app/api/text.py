@@ -59,8 +59,8 @@ def both_ids(resource: Resource, bodies: Sequence[str], between: str = ",") -> s
     return NAME.join(found)
 
 
-def each_with_both_ids(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
-    """As ``both_ids``, each by itself."""
+def each_open(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
+    """As ``both_ids``, each by itself and without its closing brace."""
     # No body has a line feed of its own: in a string it is escaped.
     whole = both_ids(resource, bodies, "\n")
-    return None if whole is None else whole.encode().split(b"\n")
+    return None if whole is None else whole[:-1].encode().split(b"}\n")

@@ -32,7 +32,7 @@ def tree(items: list[str], *edges: str, kinds: str = "") -> Any:
 
 def written(items: list[dict[str, Any]], associations: list[dict[str, Any]]) -> bytes:
     bodies = [json.dumps(item) for item in items]
-    nodes = dict(item_of(body, body.encode()) for body in bodies)
+    nodes = dict(item_of(body, body.encode()[:-1]) for body in bodies)
     return b"".join(structured_content(nodes, map(relation_of, map(json.dumps, associations))))
 
 

@@ -44,14 +44,14 @@ def test_text_says_what_reading_and_writing_says(link: str, others: list[str]) -
     nodes = [item(one, link) for one in others]
     bodies = [orjson.dumps(node).decode() for node in nodes]
     expected = [shapes.both_ids(node) for node in nodes]
-    whole, each = text.both_ids(ITEMS, bodies), text.each_with_both_ids(ITEMS, bodies)
+    whole, each = text.both_ids(ITEMS, bodies), text.each_open(ITEMS, bodies)
     if any(set(one) & {'"', "\\"} for one in (link, *others)):
         assert whole is None  # what is escaped is left to who reads it
         assert each is None
         return
     assert each is not None
     assert orjson.loads(f"[{whole}]") == expected
-    assert [orjson.loads(one) for one in each] == expected
+    assert [orjson.loads(one + b"}") for one in each] == expected
 
 
 def test_all_of_one_batch_are_uuids_or_none_of_it_is_taken_for_that() -> None:
@@ -69,4 +69,4 @@ def test_what_needs_more_is_left_to_others() -> None:
     assert text.both_ids(ASSOCIATIONS, [body]) is None
     assert text.both_ids(ITEMS, ['{"identifier":"a"}']) is None  # an item without its type
     assert text.both_ids(CONCEPTS, ['{"identifier":"a"}']) is None
-    assert text.each_with_both_ids(CONCEPTS, ['{"identifier":"a"}']) is None
+    assert text.each_open(CONCEPTS, ['{"identifier":"a"}']) is None
