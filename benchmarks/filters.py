@@ -11,7 +11,7 @@ from . import data, loading
 from .client import Client
 from .lab import PREFIX, Lab, say
 from .plans import Ran, explained, statements_since
-from .postgres import explain
+from .postgres import explain, explaining
 from .results import Row, duration
 
 NAME = "million"
@@ -67,17 +67,14 @@ def filters(lab: Lab) -> Iterator[Row]:
     url = lab.postgres.database(NAME)
     loading.load(url, DOCUMENTS, lab.sizes.million, "million")
     wanted = searches(lab.sizes.million)
-    with (
-        explained(lab.postgres, NAME),
-        lab.serve(NAME) as server,
-        Client(server.base_url, server.headers) as client,
-    ):
-        found = {search.title: _timed(lab, client, search) for search in wanted}
+    ran = {search.title: _explained(lab, search) for search in wanted}
+    with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
+        timed = {search.title: _timed(url, client, search, ran[search.title]) for search in wanted}
     for search in wanted:
-        took, ran = found[search.title]
-        best = min([_own(ran), *_best(url, search)])
-        added = _added(search, median(took), best, lab.sizes.million)
-        scanned = _scanned(search, ran)
+        took, own = timed[search.title]
+        best = min([own, *_best(url, search)])
+        added = _added(search, took, best, lab.sizes.million)
+        scanned = _scanned(search, ran[search.title])
         if scanned.met is False:
             # Beside a scan of everything, anything is soon done.
             added = replace(added, met=False, note="no index: the limit is no best plan")
@@ -86,22 +83,30 @@ def filters(lab: Lab) -> Iterator[Row]:
     lab.postgres.drop(NAME)
 
 
-def _timed(lab: Lab, client: Client, search: Search) -> tuple[list[float], list[Ran]]:
-    """How long each request took, and its statements: both of the same moments."""
+def _explained(lab: Lab, search: Search) -> list[Ran]:
+    """The server's own statements for a search, each of the times they ran."""
+    with explained(lab.postgres, NAME):
+        before = lab.postgres.log.stat().st_size
+        with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
+            for _ in range(PREPARED):
+                client.get(f"{PREFIX}/CFItems?{search.query}")
+        return statements_since(lab.postgres.log, before, "items")
+
+
+def _timed(url: str, client: Client, search: Search, ran: list[Ran]) -> tuple[float, float]:
+    """Seconds for a request, and what Postgres says that its statements take, at the median.
+
+    By turns, so that the machine's moods touch both alike.
+    """
     say(f"searching them: {search.title}")
-    path, before = f"{PREFIX}/CFItems?{search.query}", lab.postgres.log.stat().st_size
+    path, statements = f"{PREFIX}/CFItems?{search.query}", {one.sql: one for one in ran}
     took: list[float] = []
-    while len(took) < REQUESTS and (sum(took) < PATIENCE or len(took) < PREPARED):
-        took.append(client.get(path).seconds)
-    return took[SETTLED:], statements_since(lab.postgres.log, before, "items")
-
-
-def _own(ran: list[Ran]) -> float:
-    """Postgres' time for one request of the server: that of its statements, at the median."""
-    times: dict[str, list[float]] = {}
-    for one in ran:
-        times.setdefault(one.sql, []).append(one.seconds)
-    return sum(median(some[SETTLED:] or some) for some in times.values())
+    own: list[float] = []
+    with explaining(url) as seconds_for:
+        while len(took) < REQUESTS and (sum(took) < PATIENCE or len(took) < PREPARED):
+            took.append(client.get(path).seconds)
+            own.append(sum(seconds_for(one.literally()) for one in statements.values()))
+    return median(took[SETTLED:]), median(own[SETTLED:])
 
 
 def _best(url: str, search: Search) -> Iterator[float]:

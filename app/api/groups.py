@@ -20,7 +20,7 @@ Task: TypeAlias = bytes | tuple[str]
 LEAF = b',"childGroups":{}}'
 """How an item ends that has no children."""
 
-PARTS = 3000
+PARTS = 1500
 """Of how many parts a piece is made: of each item there are some three."""
 
 UNTYPED = "unknown"
