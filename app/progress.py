@@ -12,8 +12,18 @@ import click
 Progress: TypeAlias = Callable[[str], None]
 """Told what is being done; an empty text when it is over."""
 
-STAGES = ("reading", "staging", "definitions", "document", "associations", "items", "rubrics")
-"""What an upload goes through; anything else comes before."""
+STAGES = (
+    "reading",
+    "staging",
+    "definitions",
+    "document",
+    "removing",
+    "items",
+    "associations",
+    "recording",
+    "rubrics",
+)
+"""What uploads go through, each of them most of it, in this order; anything else comes before."""
 
 WIDTH = 20
 

@@ -97,10 +97,10 @@ def _last_steps(fields: frozenset[str]) -> Steps:
             if each.field not in fields:
                 continue
             source = _with_keywords(resource) if each.additive else _of_document(resource, each)
-            steps.append(("definitions", register(source, each)))
+            steps.append(("recording", register(source, each)))
             if each.links is not None:
-                steps.append((resource.table, link(source, each, each.links)))
-        steps.append((resource.table, _record(resource)))
+                steps.append(("recording", link(source, each, each.links)))
+        steps.append(("recording", _record(resource)))
     return [*steps, ("rubrics", write_rubrics())]
 
 

@@ -42,9 +42,9 @@ def all_steps(staged: Staged) -> Steps:
     """Everything that makes a document what was staged."""
     upsert = partial(_upsert, staged)
     removed = [
-        ("associations", _remove_associations()),
-        ("items", _remove_softly(ITEMS)),
-        ("rubrics", _remove_softly(RUBRICS)),
+        ("removing", _remove_associations()),
+        ("removing", _remove_softly(ITEMS)),
+        ("removing", _remove_softly(RUBRICS)),
     ]
     return [
         *head_steps(staged),
@@ -62,7 +62,7 @@ def head_steps(staged: Staged) -> Steps:
     return [
         *(("definitions", one) for resource in DEFINITIONS for one in upsert(resource)),
         *(("document", one) for one in (*upsert(DOCUMENTS), _package())),
-        *(("definitions", _list_definitions(resource)) for resource in DEFINITIONS),
+        *(("document", _list_definitions(resource)) for resource in DEFINITIONS),
     ]
 
 
