@@ -26,6 +26,7 @@ from .staging import (
     Record,
     Records,
     Staged,
+    copy,
     copy_staged,
     create_staging,
 )
@@ -52,21 +53,18 @@ async def add(run: Run, package: Package) -> Counter[str]:
     await copy_staged(run.connection, records.of(HEAD_KINDS))
     await run.all_of(head_steps, Staged(known=False, fields=frozenset(records.fields)))
     # The definitions that parts refer to are known once all of them were read.
-    await run.connection.execute(f"SET CONSTRAINTS {', '.join(_to_definitions())} DEFERRED")
+    await run.connection.execute("SET CONSTRAINTS ALL DEFERRED")
     for resource in MANY:
         run.progress(resource.table)
-        await run.connection.copy_records_to_table(
-            resource.table,
-            records=_stored(records, resource, package.document_identifier, keywords),
-            columns=COLUMNS,
-        )
+        rows = _stored(records, resource, package.document_identifier, keywords)
+        await copy(run.connection, resource.table, rows, COLUMNS)
     await copy_staged(run.connection, records.of(RUBRIC_KINDS))
-    await copy_staged(run.connection, keywords)
+    await copy_staged(run.connection, _each(keywords))
     assert not records.more, "rows of a package come in the order of their kinds"
     if await run.fetch(conflicts_of_new()):
         raise NotNew
     await run.all_of(_last_steps, frozenset(records.fields))
-    await run.connection.execute(f"SET CONSTRAINTS {', '.join(_to_definitions())} IMMEDIATE")
+    await run.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return records.counts
 
 
@@ -80,12 +78,9 @@ async def _stored(
         yield record.ordinal, record.body, record.last_change_date_time, document
 
 
-@cache
-def _to_definitions() -> list[str]:
-    """The names of the references to definitions that items and associations have."""
-    tables = [parts.table_of(resource) for resource in MANY]
-    keys = [key for table in tables for key in table.foreign_key_constraints if key.deferrable]
-    return sorted(str(key.name) for key in keys)
+async def _each(records: list[Record]) -> AsyncIterator[Record]:
+    for record in records:
+        yield record
 
 
 @cache

@@ -25,6 +25,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    not_,
     null,
     or_,
     select,
@@ -138,6 +139,13 @@ def create(source: FromClause, table: Table, *columns: str) -> Insert:
     return insert(table).from_select([*names], rows)
 
 
+def unlike_stored(source: FromClause, table: Table, *columns: str) -> Select[Any]:
+    """The rows of a source that are not there just so; those that are need no lock."""
+    _, differs = _replaced(table, source.c, *columns)
+    here = table.c.identifier == source.c.identifier
+    return select(source).where(~exists(literal_column("1")).where(here, not_(differs)))
+
+
 def _replaced(
     table: Table, given: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
@@ -206,14 +214,11 @@ def unlink_all(written: FromClause, owner: ColumnElement[str], table: Table) -> 
     return delete(table).where(next(iter(table.c)) == owner, there)
 
 
-def unlink(
-    source: FromClause, reference: Reference, table: Table, of: FromClause | None = None
-) -> Delete:
-    """The pairs that the rows of the source no longer hold, or only some of these rows."""
+def unlink(source: FromClause, reference: Reference, table: Table) -> Delete:
+    """The pairs that the rows of the source no longer hold."""
     linked = links(source, reference).subquery("linked")
     owner, target = table.c
     kept = exists(literal_column("1")).where(
         linked.c.owner == owner, word(linked.c.link, "identifier") == target
     )
-    owners = select((source if of is None else of).c.identifier)
-    return delete(table).where(owner.in_(owners), ~kept)
+    return delete(table).where(owner.in_(select(source.c.identifier)), ~kept)

@@ -118,20 +118,25 @@ def _write(
         recording.entries(fresh, each.resource.name, None) for each, fresh in registered.items()
     ]
     moved = [recording.scopes(done, resource.name, document)]
+    moved += [
+        recording.scopes(fresh, each.resource.name, None) for each, fresh in registered.items()
+    ]
+    # Whoever did not write the row does not know what it links to by now.
+    own = select(source).where(source.c.identifier.in_(select(done.c.identifier))).cte("own")
     ctes: list[CTE] = []
     for each in references:
         name, pairs = each.resource.table, each.links
         if pairs is None:
             continue
         if each in registered:
-            linked = parts.link(source, each, pairs)
+            linked = parts.link(source if each.additive else own, each, pairs)
             # They may be more than the body says.
             added = linked.returning(literal_column("1")).cte(f"linked_{name}")
             moved.append(select(document.label("scope")).where(recording.happened(added)))
         if not each.additive:
             # An item that links to no subject, as most do, needs no comparing.
             gone = (
-                parts.unlink(source, each, pairs, of=done)
+                parts.unlink(own, each, pairs)
                 if each in registered
                 else parts.unlink_all(done, IDENTIFIER, pairs)
             )

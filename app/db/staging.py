@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -109,14 +110,40 @@ async def create_staging(connection: Connection) -> None:
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
 
 
-async def copy_staged(
-    connection: Connection, records: AsyncIterable[Record] | Iterable[Record]
-) -> None:
+async def copy_staged(connection: Connection, records: AsyncIterable[Record]) -> None:
     """Copy records into the staging table."""
-    columns = [column.name for column in STAGED.c]
-    await connection.copy_records_to_table(STAGED.name, records=records, columns=columns)
+    await copy(connection, STAGED.name, records, [column.name for column in STAGED.c])
     # Without statistics the planner takes the staging table for a small one.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
+
+
+async def copy(
+    connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
+) -> None:
+    """Copy rows into a table. Raises what going through them raises, once Postgres has ended.
+
+    asyncpg would cancel what Postgres does for an error in the rows, and wait for ever where that
+    had failed already.
+    """
+    failed: list[BaseException] = []
+
+    async def until_one_fails() -> AsyncIterator[Any]:
+        try:
+            async for row in rows:
+                yield row
+        except BaseException as error:  # noqa: BLE001  it is raised below
+            failed.append(error)
+
+    try:
+        await connection.copy_records_to_table(table, records=until_one_fails(), columns=columns)
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    except Exception:
+        if not failed:
+            raise
+    for error in failed:
+        raise error
 
 
 class Record(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -310,6 +312,24 @@ async def test_subjects_of_an_item_are_synchronised(api: Api) -> None:
     package = await api.package(document["identifier"])
     named = [one["identifier"] for one in package["CFDefinitions"]["CFSubjects"]]
     assert named == [two["identifier"]]
+
+
+async def test_who_writes_nothing_links_nothing(api: Api, execute: Execute) -> None:
+    document, one, two = await api.framework(), factories.link(), factories.link()
+    body = await api.new_item(document, subjectURI=[one])
+    later = {**body, "subjectURI": [two]}
+    changed = "UPDATE items SET body = $1::json WHERE identifier = $2"
+    # Another is about to change it, and whoever puts what is there still does not know that.
+    await execute("BEGIN")
+    try:
+        await execute(changed, json.dumps(later), body["identifier"])
+        await execute("DELETE FROM item_subjects")
+        same = asyncio.create_task(api.put("/CFItems", {"item": body}))
+        await asyncio.sleep(0.3)
+    finally:
+        await execute("COMMIT")
+    await same
+    assert await execute("SELECT 1 FROM item_subjects") == []
 
 
 async def test_keyword_links_are_additive_and_the_last_is_answered(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -9,14 +10,20 @@ from typing import Any
 import factories
 import pytest
 
-from case_server.case.package import read_package
+from case_server.case.package import Package, read_package
+from case_server.case.parts import open_package
 from case_server.db.database import Database
 from case_server.db.upload import Written, write_package
-from case_server.errors import Conflict
+from case_server.errors import Conflict, InvalidData, Unavailable
 from case_server.progress import STAGES
 from case_server.settings import Settings
+from torture.cluster import until
 
 Execute = Callable[..., Awaitable[Any]]
+
+LEFT_OPEN = """
+SELECT 1 FROM pg_stat_activity
+WHERE datname = current_database() AND state LIKE 'idle in transaction%'"""
 
 
 @pytest.fixture
@@ -118,3 +125,54 @@ async def test_nothing_is_left_of_a_new_document_with_parts_of_another(
     assert [row[0] for row in await execute("SELECT identifier FROM documents")] == [
         body["CFDocument"]["identifier"]
     ]
+
+
+def taken_and_wrong(body: factories.Body, items: int) -> Package:
+    """A large package whose first item is another document's, and whose last is none."""
+    more = [factories.packed_item(fullStatement="x" * 400) for _ in range(items)]
+    more[-1]["fullStatement"] = 5
+    whole = factories.package(CFItems=[body["CFItems"][0], *more], CFAssociations=[])
+    return open_package(json.dumps(whole).encode())
+
+
+async def test_what_is_wrong_is_told_where_postgres_has_refused_before(database: Database) -> None:
+    body = factories.everything()
+    await write(database, body)
+    async with asyncio.timeout(20):
+        with pytest.raises(InvalidData) as refused:
+            await write_package(database, taken_and_wrong(body, 4000))
+    assert [problem["path"] for problem in refused.value.problems] == [
+        "CFItems[4000].fullStatement"
+    ]
+    async with asyncio.timeout(20):
+        assert (await write(database, factories.package())).created
+
+
+async def test_an_upload_that_is_cancelled_ends(database: Database, execute: Execute) -> None:
+    body = factories.everything()
+    await write(database, body)
+    for seconds in (0.05, 0.3, 0.6):
+        upload = asyncio.create_task(write_package(database, taken_and_wrong(body, 20_000)))
+        await asyncio.sleep(seconds)
+        upload.cancel()
+        done, _ = await asyncio.wait([upload], timeout=10)
+        assert done
+        assert upload.cancelled() or isinstance(upload.exception(), (InvalidData, Unavailable))
+
+    async def none_is_left() -> bool:
+        return not await execute(LEFT_OPEN)
+
+    await until(none_is_left, 10, "no transaction is left open")
+
+
+async def test_definitions_that_stay_as_they_are_are_not_locked(
+    database: Database, execute: Execute
+) -> None:
+    body = factories.everything()
+    await write(database, body)
+    shared = {**factories.package(), "CFDefinitions": body["CFDefinitions"]}
+    await execute("BEGIN")
+    await execute("SELECT 1 FROM item_types FOR KEY SHARE")  # as whoever puts an item of that type
+    async with asyncio.timeout(5):
+        assert (await write(database, shared)).created
+    await execute("COMMIT")
