@@ -187,6 +187,15 @@ class Trial:
         return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
 
 
+async def put_one_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Tally:
+    """Only the item that all put at once."""
+    trial = Trial(http, random.Random(seed))
+    await trial.prepare()
+    for _ in range(rounds):
+        await trial.same_item()
+    return trial.tally
+
+
 async def run(http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None) -> Tally:
     """Everything that can meet, ``rounds`` times, or until the clock is up."""
     clock = clock or Clock()

@@ -25,7 +25,6 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
-    not_,
     null,
     or_,
     select,
@@ -137,13 +136,6 @@ def create(source: FromClause, table: Table, *columns: str) -> Insert:
     known = exists(literal_column("1")).where(there.c.identifier == source.c.identifier)
     rows = select(*(source.c[name] for name in names)).where(~known)
     return insert(table).from_select([*names], rows)
-
-
-def unlike_stored(source: FromClause, table: Table, *columns: str) -> Select[Any]:
-    """The rows of a source that are not there just so; those that are need no lock."""
-    _, differs = _replaced(table, source.c, *columns)
-    here = table.c.identifier == source.c.identifier
-    return select(source).where(~exists(literal_column("1")).where(here, not_(differs)))
 
 
 def _replaced(

@@ -83,9 +83,6 @@ def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[Statement
             after.append(link(source, each, each.links))
     # Documents and definitions are not the parts of one framework: they keep their place.
     names, once = ("last_change_date_time", *columns), () if "ordinal" in columns else ("ordinal",)
-    if resource in DEFINITIONS:
-        # Others may be writing what refers to those that stay as they are.
-        source = parts.unlike_stored(source, table, *names).cte("new")
     done = recording.written(table, parts.upsert(source, table, *names, once=once))
     document = None if resource in DEFINITIONS else DOCUMENT
     kept = recording.all_of(done, resource, document)

@@ -163,16 +163,3 @@ async def test_an_upload_that_is_cancelled_ends(database: Database, execute: Exe
         return not await execute(LEFT_OPEN)
 
     await until(none_is_left, 10, "no transaction is left open")
-
-
-async def test_definitions_that_stay_as_they_are_are_not_locked(
-    database: Database, execute: Execute
-) -> None:
-    body = factories.everything()
-    await write(database, body)
-    shared = {**factories.package(), "CFDefinitions": body["CFDefinitions"]}
-    await execute("BEGIN")
-    await execute("SELECT 1 FROM item_types FOR KEY SHARE")  # as whoever puts an item of that type
-    async with asyncio.timeout(5):
-        assert (await write(database, shared)).created
-    await execute("COMMIT")
