@@ -10,6 +10,8 @@ from torture import load, writers
 from torture.cluster import until
 from torture.server import client, server
 
+ROUNDS = 40
+"""So many that writers meet in every way that there is."""
 CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
@@ -37,8 +39,8 @@ async def test_writers_of_one_item_lock_in_one_order(
 
     with server(tmp_path, database_url) as live:
         async with client(live) as http:
-            tally = await writers.put_one_item(http, rounds=8, seed=1)
-    assert tally.answers["same item"] == {201: 8 * writers.WRITERS}
+            tally = await writers.put_one_item(http, rounds=ROUNDS, seed=1)
+    assert tally.answers["same item"] == {201: ROUNDS * writers.WRITERS}
     # Postgres would take a second to find out that two wait for each other.
     await until(all_left, 10, "every connection of the server is gone")
     assert await execute(DEADLOCKS) == [before]
