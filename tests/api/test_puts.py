@@ -382,6 +382,18 @@ async def test_link_brings_a_deleted_definition_back(api: Api, execute: Execute)
     await api.get(f"/CFItemTypes/{named['identifier']}")
 
 
+async def test_a_definition_that_is_back_is_so_in_all_packages(api: Api, execute: Execute) -> None:
+    one, other, named = await api.framework(), await api.framework(), factories.link()
+    body = await api.new_item(one, CFItemTypeURI=named)
+    await api.new_item(other, CFItemTypeURI=named)
+    await execute("UPDATE item_types SET deleted_at = now()")
+    path = f"/CFPackages/{other['identifier']}"
+    before = await api.send("GET", path, 200)
+    await api.put("/CFItems", {"item": {**body, "fullStatement": "changed"}})
+    after = await api.send("GET", path, 200, headers={"If-None-Match": before.headers["ETag"]})
+    assert after.json() != before.json()
+
+
 async def test_no_keyword_link_is_no_field(api: Api) -> None:
     document = await api.framework()
     body = await api.new_item(document, conceptKeywordsURI=[])
