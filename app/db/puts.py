@@ -6,7 +6,7 @@ statement than where all that is settled, as it nearly always is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -98,8 +98,8 @@ def _write(
 ) -> tuple[CTE, list[CTE]]:
     """Everything a put does with the row it was given.
 
-    Definitions come before what refers to them, and its links after it, as in an upload: whoever
-    writes the same waits in the same order, so that two never wait for each other.
+    Definitions come before what refers to them, and its links after it: all who put the same wait
+    in the same order, so that no two of them wait for each other.
     """
     table = parts.table_of(resource)
     references = () if links.settled else parts.REFERENCES.get(resource.name, ())
@@ -121,18 +121,30 @@ def _write(
     moved += [
         recording.scopes(fresh, each.resource.name, None) for each, fresh in registered.items()
     ]
+    linked, unlinked = _relink(references, registered, source, done)
+    # They may be more than the body says.
+    moved += [select(document.label("scope")).where(recording.happened(one)) for one in linked]
+    return done, [recording.record(*recorded), recording.mark(*moved, once=False), *unlinked]
+
+
+def _relink(
+    references: Iterable[parts.Reference],
+    registered: Collection[parts.Reference],
+    source: FromClause,
+    done: CTE,
+) -> tuple[list[CTE], list[CTE]]:
+    """The links that are added, and those that go: of what is in lists, and is not settled."""
     # Whoever did not write the row does not know what it links to by now.
     own = select(source).where(source.c.identifier.in_(select(done.c.identifier))).cte("own")
-    ctes: list[CTE] = []
+    linked: list[CTE] = []
+    unlinked: list[CTE] = []
     for each in references:
         name, pairs = each.resource.table, each.links
         if pairs is None:
             continue
         if each in registered:
-            linked = parts.link(source if each.additive else own, each, pairs)
-            # They may be more than the body says.
-            added = linked.returning(literal_column("1")).cte(f"linked_{name}")
-            moved.append(select(document.label("scope")).where(recording.happened(added)))
+            more = parts.link(source if each.additive else own, each, pairs)
+            linked.append(more.returning(literal_column("1")).cte(f"linked_{name}"))
         if not each.additive:
             # An item that links to no subject, as most do, needs no comparing.
             gone = (
@@ -140,8 +152,8 @@ def _write(
                 if each in registered
                 else parts.unlink_all(done, IDENTIFIER, pairs)
             )
-            ctes.append(gone.cte(f"unlinked_{name}"))
-    return done, [recording.record(*recorded), recording.mark(*moved, once=False), *ctes]
+            unlinked.append(gone.cte(f"unlinked_{name}"))
+    return linked, unlinked
 
 
 @cache
