@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -43,7 +45,14 @@ def from_body(
     """
     steps = "".join(f" -> '{step}'" for step in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
-    return Column(name, Text, Computed(f"body{steps}", persisted=True), *keys, primary_key=primary)
+    return Column(
+        name,
+        Text,
+        Computed(f"body{steps}", persisted=True),
+        *keys,
+        primary_key=primary,
+        comment=f"Generated from the body: {'.'.join(path)}.",
+    )
 
 
 SEARCHED = """
@@ -64,26 +73,66 @@ an equals sign its code as a whole. Cut where a tsvector could become too large 
 def searched() -> tuple[SchemaItem, ...]:
     """The words of an item, and the index that finds them."""
     return (
-        Column("search", TSVECTOR, Computed(SEARCHED, persisted=True)),
+        Column(
+            "search",
+            TSVECTOR,
+            Computed(SEARCHED, persisted=True),
+            comment="Generated from the body: the words of humanCodingScheme, fullStatement and"
+            " conceptKeywords, and the whole code after an equals sign.",
+        ),
         Index("ix_items_search", "search", postgresql_using="gin"),
     )
 
 
 def ordinal() -> Column[int]:
     """The order in which the parts of a framework are answered."""
-    return Column("ordinal", BigInteger, Identity(start=AFTER_UPLOADS), nullable=False)
+    return Column(
+        "ordinal",
+        BigInteger,
+        Identity(start=AFTER_UPLOADS),
+        nullable=False,
+        comment="Position within the package: 0, 1, … as uploaded; entities written one at a time"
+        f" follow from {AFTER_UPLOADS:,}.",
+    )
 
 
-def entity_table(name: str, *more: SchemaItem) -> Table:
-    """What every addressable entity has."""
+def body() -> Column[Any]:
+    """Return the column that stores the entity itself."""
+    return Column(
+        "body",
+        JSON,
+        nullable=False,
+        comment="The entity as validated JSON, in the form and field order of CASE 1.1.",
+    )
+
+
+def created_at() -> Column[Any]:
+    """Return the column that records when a row was inserted."""
+    return Column(
+        "created_at",
+        Moment,
+        nullable=False,
+        server_default=text("clock_timestamp()"),
+        comment="When the row was inserted.",
+    )
+
+
+def entity_table(name: str, *more: SchemaItem, comment: str) -> Table:
+    """Return a table with the columns that every addressable entity has, and ``more``."""
     return Table(
         name,
         metadata,
         from_body("identifier", "identifier", primary=True),
         ordinal(),
-        Column("body", JSON, nullable=False),
-        Column("last_change_date_time", Moment, nullable=False),
+        body(),
+        Column(
+            "last_change_date_time",
+            Moment,
+            nullable=False,
+            comment="lastChangeDateTime of the entity, to the microsecond.",
+        ),
         *more,
+        comment=comment,
     )
 
 
@@ -91,33 +140,50 @@ def deletable(name: str) -> tuple[SchemaItem, ...]:
     """Soft deletion. Associations are hidden while a node is deleted: the index finds those few."""
     deleted = text("deleted_at IS NOT NULL")
     return (
-        Column("deleted_at", Moment),
+        Column(
+            "deleted_at", Moment, comment="When the entity was deleted (soft delete); NULL if live."
+        ),
         Index(f"ix_{name}_deleted", "identifier", postgresql_where=deleted),
     )
 
 
 def link_table(
-    name: str, owner: tuple[str, str], target: tuple[str, str], *, owner_key: str = "identifier"
+    name: str,
+    owner: tuple[str, str],
+    target: tuple[str, str],
+    *,
+    owner_key: str = "identifier",
+    comment: str,
 ) -> Table:
-    """Pairs of identifiers, owner first: each side is (what it is called, its table)."""
+    """Return a table of pairs of identifiers, owner first: each side is (noun, table)."""
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [
-        Column(f"{noun}_identifier", Text, ForeignKey(f"{table}.{key}"), primary_key=True)
+        Column(
+            f"{noun}_identifier",
+            Text,
+            ForeignKey(f"{table}.{key}"),
+            primary_key=True,
+            comment=f"Refers to {table}.{key}.",
+        )
         for (noun, table), key in sides
     ]
-    return Table(name, metadata, *keys)
+    return Table(name, metadata, *keys, comment=comment)
 
 
 def in_document(*, nullable: bool = False) -> Column[str]:
     """The document that an entity belongs to."""
     return Column(
-        "document_identifier", Text, ForeignKey("documents.identifier"), nullable=nullable
+        "document_identifier",
+        Text,
+        ForeignKey("documents.identifier"),
+        nullable=nullable,
+        comment="The document that the entity belongs to.",
     )
 
 
-def definition_table(name: str, *more: SchemaItem) -> Table:
-    """What all definitions have."""
-    return entity_table(name, *more, *deletable(name))
+def definition_table(name: str, *more: SchemaItem, comment: str) -> Table:
+    """Return the table of a kind of definition, which can be soft-deleted."""
+    return entity_table(name, *more, *deletable(name), comment=comment)
 
 
 def hierarchy_code() -> Column[str]:

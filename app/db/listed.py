@@ -21,6 +21,8 @@ LISTED_ITEMS: tuple[SchemaItem, ...] = (
         "folded_code",
         Text,
         Computed(f"left(lower(body ->> 'humanCodingScheme'), {FOLDED_LENGTH})", persisted=True),
+        comment=f"Generated from the body: the first {FOLDED_LENGTH} characters of"
+        " humanCodingScheme in lower case.",
     ),
     Column(
         "changed_at",
@@ -28,6 +30,7 @@ LISTED_ITEMS: tuple[SchemaItem, ...] = (
         Computed(
             "date_trunc('milliseconds', timezone('UTC', last_change_date_time))", persisted=True
         ),
+        comment="Generated: last_change_date_time in UTC, to the millisecond, as it is answered.",
     ),
     # GET CFItems, and how many there are; pages far from the start look at nothing else.
     Index("ix_items_live", "identifier", postgresql_where=LIVE),

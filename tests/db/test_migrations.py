@@ -22,7 +22,9 @@ CATALOGUE = {
     "columns": """
         SELECT table_name, column_name, data_type, is_nullable, column_default,
                is_generated, generation_expression, is_identity
-        FROM information_schema.columns WHERE table_schema = 'public'""",
+        FROM information_schema.columns JOIN information_schema.tables
+            USING (table_catalog, table_schema, table_name)
+        WHERE table_schema = 'public' AND table_type = 'BASE TABLE'""",
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'""",
@@ -32,14 +34,20 @@ CATALOGUE = {
 }
 """What the tables say. The index of trigrams is there or not, as Postgres allows."""
 
+VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'"
+COMMENTS = """
+    SELECT objoid::regclass::text, objsubid, description FROM pg_description
+    JOIN pg_class ON pg_class.oid = objoid AND classoid = 'pg_class'::regclass
+    WHERE relnamespace = 'public'::regnamespace"""
 
-async def catalogue(url: str) -> dict[str, set[tuple[Any, ...]]]:
-    """Everything that makes up a schema, apart from Alembic's own table."""
+
+async def catalogue(url: str, **more: str) -> dict[str, set[tuple[Any, ...]]]:
+    """Return everything that makes up a schema, apart from Alembic's own table."""
     connection = await asyncpg.connect(dsn(url))
     try:
         return {
             kind: {tuple(row) for row in await connection.fetch(sql) if row[0] != "alembic_version"}
-            for kind, sql in CATALOGUE.items()
+            for kind, sql in (CATALOGUE | more).items()
         }
     finally:
         await connection.close()
@@ -66,11 +74,11 @@ async def test_alembic_finds_nothing_to_do(empty_database: Database) -> None:
 async def test_downgrade_leaves_nothing_and_upgrade_builds_again(empty_database: Database) -> None:
     url = await empty_database("undone")
     await asyncio.to_thread(migrating.migrate, url)
-    before = await catalogue(url)
+    before = await catalogue(url, views=VIEWS, comments=COMMENTS)
     await asyncio.to_thread(migrating.downgrade, url, "base")
-    assert not any((await catalogue(url)).values())
+    assert not any((await catalogue(url, views=VIEWS, comments=COMMENTS)).values())
     await asyncio.to_thread(migrating.migrate, url)
-    assert await catalogue(url) == before
+    assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
 
 
 async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> None:

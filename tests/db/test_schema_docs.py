@@ -1,0 +1,88 @@
+"""docs/schema.md says what the database says. Run with UPDATE_DOCS=1 to write it anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
+
+PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
+
+RELATIONS = """
+    SELECT relname, obj_description(oid) AS comment FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = $1 AND relname <> 'alembic_version'
+    ORDER BY relname COLLATE "C" """
+
+COLUMNS = """
+    SELECT attname, format_type(atttypid, atttypmod) AS type, attnotnull,
+        col_description(attrelid, attnum) AS comment
+    FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped
+    ORDER BY attnum"""
+
+TYPES = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
+
+
+async def render_views(execute: Execute) -> str:
+    lines = []
+    for view in await execute(RELATIONS, b"v"):
+        columns = await execute(COLUMNS, view["relname"])
+        described = ", ".join(f"`{row['attname']}` {short(row['type'])}" for row in columns)
+        lines += [f"### {view['relname']}", "", f"{view['comment']}", "", f"{described}.", ""]
+    return "\n".join(lines)
+
+
+async def render_tables(execute: Execute) -> str:
+    lines = []
+    for table in await execute(RELATIONS, b"r"):
+        lines += [f"### {table['relname']}", "", table["comment"], ""]
+        lines += ["| column | type | |", "|---|---|---|"]
+        for row in await execute(COLUMNS, table["relname"]):
+            kind = short(row["type"]) + (" not null" if row["attnotnull"] else "")
+            lines.append(f"| `{row['attname']}` | {kind} | {row['comment']} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def short(sql_type: str) -> str:
+    return TYPES.get(sql_type, sql_type)
+
+
+def replace_section(page: str, name: str, text: str) -> str:
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n\n{text}{end}", page, flags=re.DOTALL)
+
+
+async def test_schema_page_shows_the_comments_of_the_database(
+    execute: Execute, client: httpx.AsyncClient
+) -> None:
+    page = PAGE.read_text()
+    rendered = replace_section(page, "views", await render_views(execute) + "\n")
+    rendered = replace_section(rendered, "tables", await render_tables(execute) + "\n")
+    if os.environ.get("UPDATE_DOCS"):
+        PAGE.write_text(rendered)
+    assert PAGE.read_text() == rendered, "run this test with UPDATE_DOCS=1 and commit the page"
+
+
+@pytest.mark.parametrize("query", re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL))
+async def test_example_of_the_page_runs(
+    execute: Execute, client: httpx.AsyncClient, query: str
+) -> None:
+    statement: Any = query.replace("CREATE ROLE", "BEGIN; CREATE ROLE")
+    if query != statement:
+        # Roles belong to the whole server, which all test processes share.
+        await execute_script(execute, f"{statement} ROLLBACK;")
+    else:
+        await execute(statement)
+
+
+async def execute_script(execute: Execute, script: str) -> None:
+    for statement in filter(str.strip, script.split(";")):
+        await execute(statement)
