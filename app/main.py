@@ -33,8 +33,9 @@ from .api.writing import writing_routes
 from .auth.clients import Clients
 from .auth.following import Follower, signing_keys
 from .auth.issuers import LocalIssuer
+from .auth.scopes import named_scopes
 from .auth.tokens import new_signing_key
-from .auth.verifier import Verifier
+from .auth.verifier import TokenPolicy, Verifier
 from .db import keys, schema
 from .db.database import Database
 from .db.revision import Revisions
@@ -212,7 +213,7 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[Ser
         stack.push_async_callback(copies.close)
         clients = Clients(settings, database)
         verifier = Verifier(
-            issuer, trusted, scopes_of=clients.scopes_of, audience=settings.audience
+            issuer, trusted, scopes_of=clients.scopes_of, policy=_token_policy(settings)
         )
         if issuer:
             await stack.enter_async_context(_beside(_prepared(issuer.prepare)))
@@ -230,6 +231,14 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[Ser
             # Each holds many times the size of its body, and a connection.
             uploads=Turns(1 if settings.pool_size < UPLOADS_AT_ONCE * 2 else UPLOADS_AT_ONCE),
         )
+
+
+def _token_policy(settings: Settings) -> TokenPolicy:
+    return TokenPolicy(
+        audience=settings.audience,
+        scope_map=named_scopes(settings.scope_map),
+        max_chars=settings.max_token_chars,
+    )
 
 
 async def _trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[TrustedIssuer]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import StartupError
+
+ScopeName = Literal["readonly", "createput", "delete"]
+"""The last word of a CASE scope, as flags and settings write it."""
+SCOPE_NAMES: tuple[ScopeName, ...] = get_args(ScopeName)
+CASE_SCOPE = re.compile(r"https://purl\.imsglobal\.org/spec/case/v1p[01]/scope/case\.\w+")
 
 DEFAULT_CLIENT_ID = "local-client"
 DEFAULT_CLIENT_SECRET = "local-secret"  # noqa: S105  the documented default, refused off loopback
@@ -128,6 +133,18 @@ class Settings(BaseSettings):
         description="Issuers (Cognito, Keycloak) whose tokens are accepted too, "
         "separated by commas.",
     )
+    scope_map: Annotated[dict[str, tuple[ScopeName, ...]], NoDecode] = Field(
+        default={},
+        description="Other spellings of the three scopes in the scope, scp and roles claims of "
+        "tokens: SPELLING=readonly, several scopes joined by + (createput+delete), several "
+        "spellings separated by commas.",
+    )
+    max_token_chars: int = Field(
+        default=8192,
+        ge=2048,
+        le=60_000,
+        description="Longest access token that is read, in characters.",
+    )
     target: bool = Field(
         default=False,
         description="Be a test target: /_target/ resets, seeds, breaks and questions the server, "
@@ -153,6 +170,29 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("scope_map", mode="before")
+    @classmethod
+    def _parse_scope_map(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        scope_map: dict[str, list[str]] = {}
+        for entry in filter(None, map(str.strip, value.split(","))):
+            # The last "=", because URLs as spellings may contain one.
+            spelling, separator, names = (part.strip() for part in entry.rpartition("="))
+            scopes = [name.strip() for name in names.split("+")]
+            if not separator or not spelling or not set(scopes) <= set(SCOPE_NAMES):
+                raise ValueError(
+                    f"invalid entry {entry!r}: write SPELLING=SCOPE, for example "
+                    "case-api/case.readonly=readonly or editor=readonly+createput; "
+                    f"the scopes are {', '.join(SCOPE_NAMES)}"
+                )
+            if spelling in scope_map:
+                raise ValueError(f"{spelling!r} is mapped twice: join its scopes with +")
+            if CASE_SCOPE.fullmatch(spelling):
+                raise ValueError(f"{spelling!r} is a CASE scope already and cannot be mapped")
+            scope_map[spelling] = scopes
+        return scope_map
 
     @field_validator("database_url")
     @classmethod

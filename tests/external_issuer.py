@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,14 @@ from starlette.routing import Route
 from case_server.auth.tokens import SigningKey, new_signing_key, public_jwk, sign
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
+
+
+def base64url(data: bytes) -> str:
+    """Return bytes as tokens and keys spell them (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 class ExternalIssuer:
@@ -42,7 +51,7 @@ class ExternalIssuer:
     def reset(self) -> None:
         """Behave again as if just started."""
         self.key: SigningKey = self._first_key
-        self.published: list[dict[str, str]] = [dict(public_jwk(self.key))]
+        self.published: list[dict[str, Any]] = [dict(public_jwk(self.key))]
         self.jwks_uri: str | None = f"{self.url}/keys"
         self.fetches = 0
         self.delay = 0.0
@@ -59,7 +68,20 @@ class ExternalIssuer:
         self.published = [dict(public_jwk(self.key))]
 
     def token(self, **changes: Any) -> str:
-        """A valid token with these claims changed; None leaves a claim out."""
+        """Return a valid token with these claims changed; None leaves a claim out."""
+        return sign(self.key, self.claims(**changes))
+
+    def forged(
+        self, sign_bytes: Callable[[bytes], bytes], header: dict[str, Any], **changes: Any
+    ) -> str:
+        """Return a token with this header, signed by a function; the library plays no part."""
+        header = {"alg": "RS256", "kid": self.key.kid, **header}
+        parts = (json.dumps(part).encode() for part in (header, self.claims(**changes)))
+        signed = ".".join(map(base64url, parts))
+        return f"{signed}.{base64url(sign_bytes(signed.encode()))}"
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """Return the claims of a valid access token with some changed; None leaves one out."""
         now = int(time.time())
         claims = {
             "iss": self.url,
@@ -70,7 +92,7 @@ class ExternalIssuer:
             "iat": now,
             "exp": now + 3600,
         } | changes
-        return sign(self.key, {name: value for name, value in claims.items() if value is not None})
+        return {name: value for name, value in claims.items() if value is not None}
 
     async def _configuration(self, _: Request) -> Response:
         if self.down or self.jwks_uri is None:

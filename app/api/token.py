@@ -134,13 +134,23 @@ async def _client(request: Request, grant: Grant) -> Client:
 
 
 def _scopes(grant: Grant, client: Client) -> frozenset[Scope]:
-    granted: frozenset[Scope] = frozenset()
-    for word in grant.scope.split():
-        scopes = parse_scopes(word)
-        if not scopes or not scopes <= client.scopes:
-            raise OAuthError("invalid_scope", f"This client may not have the scope {word}.")
-        granted |= scopes
-    return granted or client.scopes
+    """Return the scopes to grant; foreign ones are ignored (RFC 6749, section 3.3).
+
+    Raises ``OAuthError`` where no CASE scope is among those asked for, or one that this client
+    may not have: a token with less than it needs would only fail later.
+    """
+    if not grant.scope.split():
+        return client.scopes
+    asked = parse_scopes(grant.scope)
+    if not asked:
+        raise OAuthError(
+            "invalid_scope",
+            "None of the scopes asked for is known here. Leave scope out to get all that this "
+            f"client may have, or ask for some of {spell(frozenset(Scope))}.",
+        )
+    if excess := asked - client.scopes:
+        raise OAuthError("invalid_scope", f"This client may not have the scope {spell(excess)}.")
+    return asked
 
 
 def _refusal(error: OAuthError) -> JSONResponse:

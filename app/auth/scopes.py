@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 
 class Scope(StrEnum):
@@ -23,17 +20,20 @@ DESCRIPTIONS = {
     Scope.DELETE: "Delete associations",
 }
 
-_SPELLINGS = {
-    spelling: scope
+ScopeMap = Mapping[str, frozenset[Scope]]
+"""Which scopes each spelling in a token grants."""
+
+STANDARD_SPELLINGS: ScopeMap = {
+    spelling: frozenset({scope})
     for scope in Scope
     for spelling in (scope.value, scope.value.replace("/v1p0/", "/v1p1/"))
 }
 
 
-def parse_scopes(claim: object) -> frozenset[Scope]:
-    """The scopes that a claim names: words in one string, or an array of them.
+def parse_scopes(claim: object, spellings: ScopeMap = STANDARD_SPELLINGS) -> frozenset[Scope]:
+    """Return the scopes that a claim grants: words of one string, or an array of strings.
 
-    Whatever is not exactly a scope, in either version's spelling, is somebody else's and ignored.
+    Only exact spellings count; foreign scopes are ignored.
     """
     if isinstance(claim, str):
         words: Collection[object] = claim.split()
@@ -41,9 +41,31 @@ def parse_scopes(claim: object) -> frozenset[Scope]:
         words = claim
     else:
         words = ()
-    return frozenset(
-        _SPELLINGS[word] for word in words if isinstance(word, str) and word in _SPELLINGS
+    granted = (spellings.get(word) for word in words if isinstance(word, str))
+    return frozenset().union(*filter(None, granted))
+
+
+def token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset[Scope]:
+    """Return the scopes that the ``scope``, ``scp`` and ``roles`` claims of a token grant.
+
+    Okta and Entra ID write ``scp`` (a string or an array) where RFC 8693 section 4.2 has
+    ``scope``. Roles are names of the operator's own, so only ``scope_map`` gives them a meaning.
+    """
+    spellings = {**STANDARD_SPELLINGS, **scope_map}
+    return frozenset().union(
+        parse_scopes(claims.get("scope"), spellings),
+        parse_scopes(claims.get("scp"), spellings),
+        parse_scopes(claims.get("roles"), scope_map),
     )
+
+
+def named_scopes(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
+    """Return a scope map of the settings, whose scopes are named by their last word, as scopes."""
+    by_name = {scope.name.lower(): scope for scope in Scope}
+    return {
+        spelling: frozenset(by_name[name] for name in names)
+        for spelling, names in scope_map.items()
+    }
 
 
 def spell(scopes: Collection[Scope]) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 Claims = dict[str, Any]
 Jwk = Mapping[str, Any]
 
-MAX_LENGTH = 8 * 1024
+MAX_TOKEN_CHARS = 8 * 1024
+MIN_RSA_BITS = 2048
+"""RS256 with a shorter key is not allowed (RFC 7518, section 3.3)."""
 
 WRITTEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 """Header, claims and signature without padding (RFC 7515, section 2). Decoders pass over anything
@@ -91,10 +93,10 @@ def sign(key: SigningKey, claims: Claims) -> str:
     return jwt.encode(dict(claims), _private(key), "RS256", headers={"kid": key.kid})
 
 
-def unverified(token: str) -> tuple[dict[str, Any], Claims]:
-    """Header and claims as the token states them: good for choosing a key, for nothing else."""
-    if len(token) > MAX_LENGTH:
-        raise TokenError(f"it is longer than {MAX_LENGTH} characters")
+def unverified(token: str, max_chars: int = MAX_TOKEN_CHARS) -> tuple[dict[str, Any], Claims]:
+    """Return header and claims as the token states them: to choose a key, for nothing else."""
+    if len(token) > max_chars:
+        raise TokenError(f"it is longer than {max_chars} characters")
     if not WRITTEN.fullmatch(token):
         raise TokenError("it is not a signed JSON Web Token")
     try:
@@ -103,9 +105,11 @@ def unverified(token: str) -> tuple[dict[str, Any], Claims]:
         raise TokenError("it is not a readable JSON Web Token") from error
 
 
-def verify(token: str, jwk: Jwk, *, issuer: str, leeway: int) -> Claims:
-    """The claims of a token that ``jwk`` signed, that ``issuer`` issued and that is valid now."""
-    header, _ = unverified(token)
+def verify(
+    token: str, jwk: Jwk, *, issuer: str, leeway: int, max_chars: int = MAX_TOKEN_CHARS
+) -> Claims:
+    """Return the claims of a token that ``jwk`` signed, ``issuer`` issued and that is valid now."""
+    header, _ = unverified(token, max_chars)
     if "crit" in header:
         raise TokenError("it demands header extensions that this server does not know")
     algorithm = _algorithm(header.get("alg"), jwk)
@@ -114,7 +118,7 @@ def verify(token: str, jwk: Jwk, *, issuer: str, leeway: int) -> Claims:
     except JOSEError as error:
         raise TokenError("its signature does not match") from error
     claims: Claims = json.loads(payload)
-    _check_identity(claims, issuer)
+    _check_issuer(claims, issuer)
     _check_times(claims, leeway)
     return claims
 
@@ -125,18 +129,29 @@ def _algorithm(algorithm: object, jwk: Jwk) -> str:
     fits = all(jwk.get(name) == value for name, value in _ALGORITHMS[algorithm].items())
     if not fits or jwk.get("alg", algorithm) != algorithm:
         raise TokenError("its algorithm is not the one of the key that it names")
-    if jwk.get("use", "sig") != "sig":
+    if not _is_for_signatures(jwk):
         raise TokenError("the key that it names is not for signatures")
     return algorithm
+
+
+def _is_for_signatures(jwk: Jwk) -> bool:
+    """Return whether ``use`` and ``key_ops`` allow verifying (RFC 7517, sections 4.2 and 4.3)."""
+    operations = jwk.get("key_ops", ["verify"])
+    return (
+        jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+    )
 
 
 def _public(algorithm: str, jwk: Jwk) -> Key:
     kind = jwk["kty"]
     numbers = tuple((name, jwk.get(name)) for name in _NUMBERS[kind])
     try:
-        return _construct(algorithm, kind, numbers)
+        key = _construct(algorithm, kind, numbers)
     except (JOSEError, ValueError, TypeError, AttributeError) as error:
         raise TokenError("the key that it names is unusable") from error
+    if kind == "RSA" and cast("Any", key).prepared_key.key_size < MIN_RSA_BITS:
+        raise TokenError(f"the key that it names is shorter than {MIN_RSA_BITS} bits")
+    return key
 
 
 @lru_cache(maxsize=128)
@@ -149,10 +164,9 @@ def _private(key: SigningKey) -> Key:
     return jose_jwk.construct(key.private_pem, "RS256")
 
 
-def _check_identity(claims: Claims, issuer: str) -> None:
-    for name in ("iss", "sub"):
-        if not isinstance(claims.get(name), str) or not claims[name]:
-            raise TokenError(f"it lacks the claim {name}, or that is not text")
+def _check_issuer(claims: Claims, issuer: str) -> None:
+    if not isinstance(claims.get("iss"), str) or not claims["iss"]:
+        raise TokenError("it lacks the claim iss, or that is not a string")
     # Some issuers end their own name with a slash, and nobody copies that reliably.
     if claims["iss"].removesuffix("/") != issuer.removesuffix("/"):
         raise TokenError("another issuer issued it")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import Unauthorised
-from .scopes import Scope, parse_scopes
-from .tokens import Claims, Jwk, TokenError, unverified, verify
+from .scopes import Scope, ScopeMap, token_scopes
+from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, unverified, verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,15 @@ CAPACITY = 10_000
 REMEMBER = 300
 """Seconds for which a token that was verified is not verified again."""
 
+ACCESS_TOKEN_TYPES = {"at+jwt", "application/at+jwt"}
+"""Header types that state an access token (RFC 9068, section 2.1), in lower case."""
+UNTYPED = {"", "jwt", "application/jwt"}
+"""Header types that do not tell an access token from an ID token."""
+OTHER_TOKEN_TYPES = {"id", "id_token", "refresh", "offline", "logout"}
+"""Values of the ``typ`` claim, in lower case, by which Keycloak marks other tokens."""
+ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
+"""Claims of ID tokens alone (OpenID Connect Core 1.0, sections 2 and 3.3.2.11)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -30,6 +39,17 @@ class Caller:
 
     client_id: str
     scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPolicy:
+    """What the operator's settings ask of tokens."""
+
+    audience: str = ""
+    """Whom a token must be for; empty: anyone."""
+    scope_map: ScopeMap = field(default_factory=dict)
+    """The operator's own spellings of scopes."""
+    max_chars: int = MAX_TOKEN_CHARS
 
 
 class Issuer(Protocol):
@@ -55,7 +75,6 @@ class Verifier:
     """Accepts tokens of the issuers it was given, and of nobody else.
 
     ``scopes_of`` asks for the clients of the local issuer; without it, its word alone counts.
-    With an ``audience``, a token must be for it.
     """
 
     def __init__(
@@ -64,14 +83,14 @@ class Verifier:
         trusted: Sequence[TrustedIssuer],
         *,
         scopes_of: ScopesOf | None = None,
-        audience: str = "",
+        policy: TokenPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         issuers: list[Issuer] = [*([local] if local else []), *trusted]
         self._issuers = {issuer.url: issuer for issuer in issuers}
         self._local = local
         self._scopes_of = scopes_of
-        self._audience = audience
+        self._policy = policy or TokenPolicy()
         self._clock = clock
         self._changes = 0
         self._remembered: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
@@ -103,22 +122,29 @@ class Verifier:
         self._remembered.clear()
 
     async def _claims(self, token: str) -> Claims:
-        header, stated = unverified(token)
+        """Return the claims of a valid access token; raises ``TokenError`` for any other."""
+        header, stated = unverified(token, self._policy.max_chars)
         issuer = self._issuers.get(str(stated.get("iss")).removesuffix("/"))
         if issuer is None:
             raise TokenError("this server does not trust its issuer")
         kid = header.get("kid")
         if not isinstance(kid, str):
             raise TokenError("its header does not name a key (kid)")
-        claims = verify(token, await issuer.key(kid), issuer=issuer.url, leeway=issuer.leeway)
-        if claims.get("token_use", "access") != "access":
-            raise TokenError("it is not an access token (token_use)")
-        if self._audience and not _is_for(self._audience, claims.get("aud")):
-            raise TokenError("it is for another audience (aud)")
+        claims = verify(
+            token,
+            await issuer.key(kid),
+            issuer=issuer.url,
+            leeway=issuer.leeway,
+            max_chars=self._policy.max_chars,
+        )
+        _check_is_access_token(header, claims)
+        audience = self._policy.audience
+        if audience and not _is_for(audience, claims):
+            raise TokenError("it is for another audience (aud, or client_id where it has no aud)")
         return claims
 
     async def _caller(self, claims: Claims) -> Caller:
-        client_id, scopes = _client_id(claims), parse_scopes(claims.get("scope"))
+        client_id, scopes = _client_id(claims), token_scopes(claims, self._policy.scope_map)
         ours = self._local is not None and claims["iss"].removesuffix("/") == self._local.url
         if ours and self._scopes_of:
             held = await self._scopes_of(client_id)
@@ -140,23 +166,50 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _is_for(audience: str, claim: object) -> bool:
-    """Whether the claim is this audience, or an array with it (RFC 7519, section 4.1.3)."""
-    return claim == audience or (isinstance(claim, list) and audience in claim)
+def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None:
+    """Raise ``TokenError`` for an ID token, or for any other token that is not for access.
+
+    An ID token is signed with the same keys, and shown to more parties than an access token.
+    """
+    header_type = str(header.get("typ", "")).lower()
+    claim_type = str(claims.get("typ", "")).lower()
+    if header_type not in ACCESS_TOKEN_TYPES | UNTYPED or claim_type in OTHER_TOKEN_TYPES:
+        raise TokenError("it is not an access token (typ)")
+    if claims.get("token_use", "access") != "access":
+        raise TokenError("it is not an access token (token_use)")
+    # Keycloak before 24 writes the nonce into access tokens, too, and marks them as Bearer.
+    is_stated = header_type in ACCESS_TOKEN_TYPES or claim_type == "bearer"
+    if not is_stated and (found := [name for name in ID_TOKEN_CLAIMS if name in claims]):
+        raise TokenError(f"it is an ID token ({found[0]}), not an access token")
+
+
+def _is_for(audience: str, claims: Claims) -> bool:
+    """Return whether ``aud`` is this audience, or an array with it (RFC 7519, section 4.1.3).
+
+    Cognito's access tokens have no ``aud``; there the client it was issued to is compared.
+    """
+    aud = claims.get("aud")
+    if aud is None:
+        return claims.get("client_id") == audience
+    return bool(aud == audience) or (isinstance(aud, list) and audience in aud)
 
 
 def stated_client(token: str) -> str | None:
-    """Who a token says its client is, whether that is true or not: for logs, never for access."""
+    """Return the client that a token states, true or not: for logs, never for access."""
     try:
         _, claims = unverified(token)
-        return _client_id({"sub": "", **claims})
-    except (TokenError, StopIteration):
+        return _client_id(claims)
+    except TokenError:
         return None
 
 
 def _client_id(claims: Claims) -> str:
-    names = (claims.get("client_id"), claims.get("azp"), claims["sub"])
-    return next(name for name in names if isinstance(name, str) and name)
+    """Return the client that a token was issued to: ``client_id``, ``azp``, or else ``sub``."""
+    for name in ("client_id", "azp", "sub"):
+        value = claims.get(name)
+        if isinstance(value, str) and value:
+            return value
+    raise TokenError("it names no client: client_id, azp or sub must be a string")
 
 
 def _refusal(description: str) -> Unauthorised:

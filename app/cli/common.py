@@ -68,10 +68,20 @@ def settings_of(**flags: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(step) for step in detail['loc'])}: {detail['msg']}"
+            f"{_variable(detail['loc'])}{detail['msg'].removeprefix('Value error, ')}"
             for detail in error.errors()
         )
         raise StartupError(f"the settings are not valid: {problems}") from error
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    """Return the environment variable of a setting with a problem, as the begin of a message."""
+    if not location:
+        return ""
+    name = str(location[0])
+    field = Settings.model_fields.get(name)
+    variable = str(field.validation_alias or f"CASE_SERVER_{name.upper()}") if field else name
+    return f"{variable}: "
 
 
 def database_option(command: Command) -> Command:

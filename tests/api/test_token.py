@@ -193,11 +193,34 @@ async def test_the_scopes_asked_for(
         assert_issued(await http.post(PATH, **body), frozenset(granted))  # type: ignore[arg-type]  # one of two bodies
 
 
-@pytest.mark.parametrize("scope", ["openid", Scope.READONLY + "x", "case.readonly", "ü"])
-async def test_a_scope_that_is_not_to_be_had(http: httpx.AsyncClient, scope: str) -> None:
-    answer = await http.post(PATH, data={**SENT, "scope": f"{Scope.READONLY} {scope}"})
+FOREIGN = ["openid", Scope.READONLY + "x", "case.readonly", "ü"]
 
-    assert f"scope {scope}." in assert_refused(answer, "invalid_scope")
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+async def test_foreign_scope_beside_a_known_one_is_ignored_and_the_answer_says_so(
+    http: httpx.AsyncClient, foreign: str
+) -> None:
+    for asked in (f"{Scope.READONLY} {foreign}", f"{foreign} {V1P1}case.readonly"):
+        answer = await http.post(PATH, data={**SENT, "scope": asked})
+        assert_issued(answer, frozenset({Scope.READONLY}))
+
+
+@pytest.mark.parametrize("foreign", [*FOREIGN, " ".join(FOREIGN)])
+async def test_foreign_scopes_alone_are_an_invalid_scope(
+    http: httpx.AsyncClient, foreign: str
+) -> None:
+    answer = await http.post(PATH, data={**SENT, "scope": foreign})
+    assert Scope.READONLY in assert_refused(answer, "invalid_scope")
+
+
+async def test_known_scope_that_the_client_may_not_have_is_an_invalid_scope(
+    http: httpx.AsyncClient, database: Database
+) -> None:
+    await add(database, "reader", None, [Scope.READONLY], hash_secret(SECRET))
+    sent = {**GRANT, "client_id": "reader", "client_secret": SECRET}
+    asked = f"openid {Scope.READONLY} {Scope.DELETE}"
+    refused = assert_refused(await http.post(PATH, data={**sent, "scope": asked}), "invalid_scope")
+    assert f"may not have the scope {Scope.DELETE}." in refused
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from case_server.auth import tokens
 from case_server.auth.tokens import (
-    MAX_LENGTH,
+    MAX_TOKEN_CHARS,
     SigningKey,
     TokenError,
     new_signing_key,
@@ -208,7 +208,7 @@ def test_a_demand_that_is_not_understood() -> None:
     assert "extensions" in refusal(token)
 
 
-@pytest.mark.parametrize("name", ["exp", "iat", "iss", "sub"])
+@pytest.mark.parametrize("name", ["exp", "iat", "iss"])
 @pytest.mark.parametrize("value", [None, True, "", [], {}])
 def test_a_claim_that_is_missing_or_no_value(name: str, value: object) -> None:
     assert f"it lacks the claim {name}" in refusal(sign(KEY, claims(**{name: value})))
@@ -256,7 +256,7 @@ def test_a_token_of_another_audience_and_with_a_hash_is_still_ours() -> None:
 
 
 def test_a_token_as_long_as_allowed() -> None:
-    assert len(sign(KEY, claims(pad="x" * 5600))) <= MAX_LENGTH
+    assert len(sign(KEY, claims(pad="x" * 5600))) <= MAX_TOKEN_CHARS
     assert check(sign(KEY, claims(pad="x" * 5600)))["sub"] == "robot"
     assert "longer than 8192" in refusal(sign(KEY, claims(pad="x" * 6000)))
 

@@ -13,7 +13,7 @@ from case_server.auth.issuers import LocalIssuer
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, new_signing_key, sign
 from case_server.auth.trusted import TrustedIssuer
-from case_server.auth.verifier import Caller, Verifier
+from case_server.auth.verifier import Caller, TokenPolicy, Verifier
 from case_server.errors import Unauthorised, Unavailable
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ async def test_a_name_of_a_key_is_only_ever_compared(
     ],
 )
 async def test_the_audience_where_one_is_set(aud: object, accepted: object) -> None:
-    verifier = Verifier(LOCAL, [], audience="case")
+    verifier = Verifier(LOCAL, [], policy=TokenPolicy(audience="case"))
     if accepted:
         assert await verifier.verify(token(aud=aud))
     else:
@@ -176,7 +176,7 @@ async def test_the_audience_where_one_is_set(aud: object, accepted: object) -> N
 async def test_our_own_tokens_name_the_audience() -> None:
     issuer = LocalIssuer([NEW], HERE, 60, audience="case")
     text, _ = issuer.issue("robot", {Scope.READONLY})
-    assert await Verifier(issuer, [], audience="case").verify(text)
+    assert await Verifier(issuer, [], policy=TokenPolicy(audience="case")).verify(text)
     assert await Verifier(issuer, []).verify(text)
 
 

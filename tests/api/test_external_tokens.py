@@ -1,0 +1,380 @@
+"""Tokens as common issuers make them: Cognito, Okta, Entra ID, Keycloak, over a real issuer."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from external_issuer import ExternalIssuer, base64url
+from live import run
+
+from case_server.auth.scopes import Scope
+from case_server.main import create_app
+from case_server.settings import Settings
+
+READONLY = Scope.READONLY.value
+DOCUMENTS = "/case/1.1/CFDocuments"
+MAPPED = (
+    "case-api/case.readonly=readonly, Case.Editor = readonly+createput,https://a.test/?s=r=readonly"
+)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Run the application with some settings of its own."""
+    parsed = Settings(**changes)  # validates and parses what the environment would say
+    update = {name: getattr(parsed, name) for name in changes}
+    app = create_app(settings.model_copy(update=update))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://case.test") as http,
+    ):
+        yield http
+
+
+async def status(http: httpx.AsyncClient, token: str, method: str = "GET") -> int:
+    return (await ask(http, token, method)).status_code
+
+
+async def ask(http: httpx.AsyncClient, token: str, method: str = "GET") -> httpx.Response:
+    path = DOCUMENTS if method == "GET" else f"{DOCUMENTS}/x"
+    headers = {"Authorization": f"Bearer {token}"}
+    return await http.request(method, path, headers=headers)
+
+
+async def refusal(http: httpx.AsyncClient, token: str) -> str:
+    answer = await ask(http, token)
+    assert answer.status_code == 401, answer.text
+    return str(answer.json()["imsx_description"])
+
+
+# Who is calling
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sub": None},
+        {"sub": None, "client_id": None, "azp": "portal"},
+        {"client_id": None, "azp": None},
+        {"sub": None, "client_id": 7, "azp": "portal"},
+    ],
+)
+async def test_token_that_names_its_client_without_sub_is_accepted(
+    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
+) -> None:
+    assert await status(anonymous, external_issuer.token(**claims)) == 200
+
+
+@pytest.mark.parametrize("name", ["sub", "client_id", "azp"])
+@pytest.mark.parametrize("value", [None, "", 7, ["robot"], {}])
+async def test_token_that_names_no_client_is_refused(
+    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, name: str, value: object
+) -> None:
+    claims = {"sub": None, "client_id": None, name: value}
+    assert "names no client" in await refusal(anonymous, external_issuer.token(**claims))
+
+
+# What it may do
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"scp": f"openid {READONLY}"},
+        {"scp": ["openid", READONLY]},
+        {"scp": [READONLY.replace("v1p0", "v1p1")], "scope": "openid"},
+    ],
+)
+async def test_scp_as_string_or_array_reads_like_scope(
+    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
+) -> None:
+    token = external_issuer.token(**({"scope": None} | claims))
+    assert await status(anonymous, token) == 200
+    assert await status(anonymous, token, "PUT") == 403
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"scp": [f"{READONLY} openid"]},
+        {"scp": {READONLY: True}},
+        {"roles": [READONLY]},
+        {"scope": "case-api/case.readonly"},
+        {"roles": ["Case.Editor"]},
+    ],
+)
+async def test_spelling_that_no_setting_maps_grants_nothing(
+    anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
+) -> None:
+    assert await status(anonymous, external_issuer.token(**({"scope": None} | claims))) == 403
+
+
+@pytest.mark.parametrize(
+    ("claims", "reads", "writes"),
+    [
+        ({"scope": "case-api/case.readonly"}, True, False),
+        ({"scope": "openid case-api/case.readonly"}, True, False),
+        ({"scp": ["case-api/case.readonly"]}, True, False),
+        ({"scope": "https://a.test/?s=r"}, True, False),
+        ({"roles": ["Other", "Case.Editor"]}, True, True),
+        ({"roles": "Case.Editor"}, True, True),
+        ({"scope": READONLY}, True, False),
+        ({"roles": ["case.editor"]}, False, False),
+        ({"roles": [READONLY]}, False, False),
+        ({"scope": "case-api/case.readonly/more"}, False, False),
+    ],
+)
+async def test_mapped_spelling_grants_the_scopes_of_the_setting(
+    settings: Settings,
+    external_issuer: ExternalIssuer,
+    clean: None,
+    claims: dict[str, Any],
+    reads: object,
+    writes: object,
+) -> None:
+    token = external_issuer.token(**({"scope": None} | claims))
+    async with serving(settings, scope_map=MAPPED) as http:
+        assert await status(http, token) == (200 if reads else 403)
+        # The scope is checked first, then the body, which is missing here.
+        assert await status(http, token, "PUT") == (400 if writes else 403)
+
+
+# Whom it is for
+
+
+@pytest.mark.parametrize(
+    ("claims", "accepted"),
+    [
+        ({"aud": "case"}, True),
+        ({"aud": ["other", "case"]}, True),
+        ({"client_id": "case"}, True),
+        ({"aud": "other", "client_id": "case"}, False),
+        ({"aud": [], "client_id": "case"}, False),
+        ({"aud": "", "client_id": "case"}, False),
+        ({"aud": "casement"}, False),
+        ({"client_id": "robot"}, False),
+        ({"client_id": None, "azp": "case"}, False),
+        ({"client_id": ["case"]}, False),
+    ],
+)
+async def test_audience_is_aud_or_without_aud_client_id(
+    settings: Settings,
+    external_issuer: ExternalIssuer,
+    clean: None,
+    claims: dict[str, Any],
+    accepted: object,
+) -> None:
+    token = external_issuer.token(**claims)
+    async with serving(settings, audience="case") as http:
+        if accepted:
+            assert await status(http, token) == 200
+        else:
+            assert "another audience" in await refusal(http, token)
+
+
+# Which keys may sign
+
+
+def rsa_key(bits: int) -> tuple[dict[str, Any], Callable[[bytes], bytes]]:
+    private = rsa.generate_private_key(65537, bits)
+    numbers = private.public_key().public_numbers()
+    n, e = (
+        base64url(number.to_bytes(-(-number.bit_length() // 8), "big"))
+        for number in (numbers.n, numbers.e)
+    )
+    jwk = {"kty": "RSA", "n": n, "e": e}
+    return jwk, lambda data: private.sign(data, padding.PKCS1v15(), hashes.SHA256())
+
+
+def ec_key(curve: ec.EllipticCurve) -> tuple[dict[str, Any], Callable[[bytes], bytes]]:
+    private = ec.generate_private_key(curve)
+    size = (curve.key_size + 7) // 8
+    point = private.public_key().public_numbers()
+    x, y = (base64url(number.to_bytes(size, "big")) for number in (point.x, point.y))
+
+    def sign_bytes(data: bytes) -> bytes:
+        r, s = decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    return {"kty": "EC", "crv": f"P-{curve.key_size}", "x": x, "y": y}, sign_bytes
+
+
+STRONG, STRONG_SIGN = rsa_key(2048)
+WEAK, WEAK_SIGN = rsa_key(1024)
+P256, P256_SIGN = ec_key(ec.SECP256R1())
+P384, P384_SIGN = ec_key(ec.SECP384R1())
+SHARED = b"s" * 64
+
+
+def hmac_sign(data: bytes) -> bytes:
+    return hmac.digest(SHARED, data, hashlib.sha256)
+
+
+@pytest.mark.parametrize(
+    ("jwk", "sign_bytes", "algorithm"),
+    [
+        (STRONG, STRONG_SIGN, "RS256"),
+        (STRONG | {"use": "sig", "key_ops": ["verify"], "alg": "RS256"}, STRONG_SIGN, "RS256"),
+        (STRONG | {"key_ops": ["sign", "verify"]}, STRONG_SIGN, "RS256"),
+        (P256, P256_SIGN, "ES256"),
+    ],
+)
+async def test_key_that_is_meant_for_signatures_is_accepted(
+    settings: Settings,
+    external_issuer: ExternalIssuer,
+    clean: None,
+    jwk: dict[str, Any],
+    sign_bytes: Callable[[bytes], bytes],
+    algorithm: str,
+) -> None:
+    external_issuer.published = [jwk | {"kid": "k"}]
+    token = external_issuer.forged(sign_bytes, {"alg": algorithm, "kid": "k"})
+    async with serving(settings) as http:
+        assert await status(http, token) == 200
+
+
+@pytest.mark.parametrize(
+    ("jwk", "sign_bytes", "algorithm", "reason"),
+    [
+        (WEAK, WEAK_SIGN, "RS256", "shorter than 2048 bits"),
+        (STRONG | {"use": "enc"}, STRONG_SIGN, "RS256", "not for signatures"),
+        (STRONG | {"key_ops": ["encrypt"]}, STRONG_SIGN, "RS256", "not for signatures"),
+        (STRONG | {"key_ops": ["sign"]}, STRONG_SIGN, "RS256", "not for signatures"),
+        (STRONG | {"key_ops": []}, STRONG_SIGN, "RS256", "not for signatures"),
+        (STRONG | {"key_ops": "verify"}, STRONG_SIGN, "RS256", "not for signatures"),
+        (STRONG | {"use": "sig", "key_ops": ["wrapKey"]}, STRONG_SIGN, "RS256", "not for sig"),
+        (P256 | {"use": "enc"}, P256_SIGN, "ES256", "not for signatures"),
+        (P384, P384_SIGN, "ES256", "not the one of the key"),
+        (P384 | {"crv": "P-256"}, P384_SIGN, "ES256", "unusable"),
+        (P256 | {"crv": "P-384"}, P256_SIGN, "ES384", "unusable"),
+        (P256 | {"y": P256["x"]}, P256_SIGN, "ES256", "unusable"),
+        (P256 | {"kty": "RSA"}, P256_SIGN, "ES256", "not the one of the key"),
+        ({"kty": "oct", "k": base64url(SHARED)}, hmac_sign, "HS256", "its algorithm is not one"),
+        ({"kty": "oct", "k": base64url(SHARED)}, hmac_sign, "RS256", "not the one of the key"),
+    ],
+)
+async def test_key_that_must_not_verify_is_refused(
+    settings: Settings,
+    external_issuer: ExternalIssuer,
+    clean: None,
+    jwk: dict[str, Any],
+    sign_bytes: Callable[[bytes], bytes],
+    algorithm: str,
+    reason: str,
+) -> None:
+    external_issuer.published = [jwk | {"kid": "k"}]
+    token = external_issuer.forged(sign_bytes, {"alg": algorithm, "kid": "k"})
+    async with serving(settings) as http:
+        assert reason in await refusal(http, token)
+
+
+# What kind of token it is
+
+
+def issuer_sign(issuer: ExternalIssuer) -> Callable[[bytes], bytes]:
+    private = serialization.load_pem_private_key(issuer.key.private_pem.encode(), None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    return lambda data: private.sign(data, padding.PKCS1v15(), hashes.SHA256())
+
+
+@pytest.mark.parametrize(
+    ("header", "claims"),
+    [
+        ({}, {"token_use": "id"}),
+        ({}, {"nonce": "n"}),
+        ({}, {"nonce": "n", "token_use": None}),
+        ({}, {"at_hash": "h", "token_use": None}),
+        ({}, {"c_hash": "h", "token_use": None}),
+        ({}, {"typ": "ID", "token_use": None}),
+        ({}, {"typ": "Refresh", "token_use": None}),
+        ({"typ": "JWT"}, {"nonce": "n", "token_use": None}),
+        ({"typ": "id_token+jwt"}, {"token_use": None}),
+        ({"typ": "logout+jwt"}, {"token_use": None}),
+        ({"typ": "dpop+jwt"}, {"token_use": None}),
+        ({"typ": 7}, {"token_use": None}),
+        ({"typ": "at+jwt"}, {"token_use": "id"}),
+    ],
+)
+async def test_id_token_is_refused_as_access_token(
+    anonymous: httpx.AsyncClient,
+    external_issuer: ExternalIssuer,
+    header: dict[str, Any],
+    claims: dict[str, Any],
+) -> None:
+    token = external_issuer.forged(issuer_sign(external_issuer), header, **claims)
+    reason = await refusal(anonymous, token)
+    assert "not an access token" in reason
+    assert next(iter([*claims, *header])) in reason or "(typ)" in reason
+
+
+@pytest.mark.parametrize(
+    ("header", "claims"),
+    [
+        ({}, {"token_use": None}),
+        ({"typ": "JWT"}, {"token_use": None}),
+        ({"typ": "at+jwt"}, {"token_use": None}),
+        ({"typ": "application/at+JWT"}, {"token_use": None, "nonce": "n"}),
+        ({"typ": "JWT"}, {"typ": "Bearer", "nonce": "keycloak 23", "token_use": None}),
+        ({}, {"jti": "j", "auth_time": 1, "sid": "s"}),
+    ],
+)
+async def test_access_token_of_a_common_issuer_is_accepted(
+    anonymous: httpx.AsyncClient,
+    external_issuer: ExternalIssuer,
+    header: dict[str, Any],
+    claims: dict[str, Any],
+) -> None:
+    token = external_issuer.forged(issuer_sign(external_issuer), header, **claims)
+    assert await status(anonymous, token) == 200
+
+
+# How long it may be
+
+
+async def test_token_length_limit_is_that_of_the_setting(
+    settings: Settings, external_issuer: ExternalIssuer, anonymous: httpx.AsyncClient
+) -> None:
+    long = external_issuer.token(groups=["x" * 100] * 80)
+    assert 8192 < len(long) < 12_000
+    assert "longer than 8192 characters" in await refusal(anonymous, long)
+    async with serving(settings, max_token_chars=12_000) as http:
+        assert await status(http, long) == 200
+        longer = external_issuer.token(groups=["x" * 100] * 120)
+        assert "longer than 12000 characters" in await refusal(http, longer)
+
+
+# Settings that cannot be
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("case-api/case.readonly", "SPELLING=SCOPE"),
+        ("=readonly", "SPELLING=SCOPE"),
+        ("editor=", "SPELLING=SCOPE"),
+        ("editor=write", "'editor=write'"),
+        ("editor=readonly+", "SPELLING=SCOPE"),
+        ("editor=readonly createput", "SPELLING=SCOPE"),
+        ("good=readonly,editor", "'editor'"),
+        ("editor=readonly,editor=delete", "mapped twice"),
+        (f"{READONLY}=delete", "is a CASE scope already"),
+        ('{"editor": "readonly"}', "SPELLING=SCOPE"),
+    ],
+)
+def test_malformed_scope_map_is_refused_at_start(tmp_path: Path, value: str, told: str) -> None:
+    ran = run("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
+    assert ran.returncode == 1
+    assert "CASE_SERVER_SCOPE_MAP" in ran.stderr
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not (tmp_path / "d").exists()
