@@ -65,6 +65,9 @@ class Package:
     definition_extensions: str | None
     rows: Iterable[Row]
     """They can be gone through more than once."""
+    derived_items: tuple[str, ...] = ()
+    """The identifiers of items that were made from codes or statements, because the spreadsheet
+    gave none."""
 
     def count(self, kind: str) -> int:
         """How many entities of a kind it holds."""

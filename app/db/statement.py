@@ -21,6 +21,9 @@ What = TypeVar("What")
 Progress: TypeAlias = Callable[[str], None]
 """Told what is being written."""
 
+DEFINITIONS_STAGE = "definitions"
+"""The stage that writes the definitions which a package holds under CFDefinitions."""
+
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
@@ -55,6 +58,8 @@ class Run:
     progress: Progress
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many entities of a kind were created, updated, revived or deleted."""
+    defined: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """The part of ``changes`` that is about definitions which the package itself holds."""
 
     async def fetch(self, statement: Statement) -> list[asyncpg.Record]:
         """The rows of a statement."""
@@ -67,3 +72,5 @@ class Run:
             self.progress(name)
             for row in await self.fetch(statement):
                 self.changes[row["kind"], row["operation"]] += row["changed"]
+                if name == DEFINITIONS_STAGE:
+                    self.defined[row["kind"], row["operation"]] += row["changed"]

@@ -32,7 +32,7 @@ from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRIC
 from . import parts, recording, tables
 from .rubrics import write_rubrics
 from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
-from .statement import Statement, Steps
+from .statement import DEFINITIONS_STAGE, Statement, Steps
 
 UPDATED: ColumnElement[str] = literal(recording.UPDATE).label("operation")
 
@@ -60,7 +60,7 @@ def head_steps(staged: Staged) -> Steps:
     """What comes before the parts of a document: definitions, and the document itself."""
     upsert = partial(_upsert, staged)
     return [
-        *(("definitions", one) for resource in DEFINITIONS for one in upsert(resource)),
+        *((DEFINITIONS_STAGE, one) for resource in DEFINITIONS for one in upsert(resource)),
         *(("document", one) for one in (*upsert(DOCUMENTS), _package())),
         *(("document", _list_definitions(resource)) for resource in DEFINITIONS),
     ]

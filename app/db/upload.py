@@ -8,22 +8,26 @@ is not written again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import asyncpg
-from sqlalchemy import select
+from sqlalchemy import Text, bindparam, func, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..case.package import Package
+from ..case.resources import ITEMS
 from ..errors import Conflict, NotFound
-from . import tables
+from . import parts, recording, tables
 from .adding import NotNew, add
+from .change_counts import ChangeCounts, count_changes
 from .conflicts import conflicts, problems
 from .database import Database
 from .locks import alone_with
 from .revision import Revision, revision_in
-from .staging import DOCUMENT, stage
+from .staging import DOCUMENT, STAGED, Staged, stage
 from .statement import Progress, Run, Statement
 from .steps import all_steps
 from .visible import live
@@ -42,33 +46,61 @@ then all of it is read before anything is written, and everything that is wrong 
 
 
 class Written(NamedTuple):
-    """What an upload did."""
+    """What a package write did, or would do in a dry run."""
 
     created: bool
     """Whether no live document had this identifier before."""
     changes: Counter[tuple[str, str]]
-    """How many entities of a kind were created, updated, revived or deleted."""
+    """How many entities of a kind were created, updated, revived or deleted, by (kind, operation);
+    among them definitions registered from links."""
     revision: Revision
-    """That of the package as it was written."""
+    """That of the package as it was written; that of a dry run never comes to be."""
     sent: Counter[str]
     """How many entities of each kind the package holds."""
+    counts: ChangeCounts
+    matched_items: int = 0
+    """How many live items were matched by identifiers that were made from codes or statements."""
+    changed_statements: int = 0
+    """How many of the matched items get another statement."""
 
     @property
     def changed(self) -> int:
         """How many entities are not what they were."""
         return self.changes.total()
 
+    @property
+    def items_before(self) -> int:
+        """How many live items the document had before this write."""
+        kind = ITEMS.name
+        new = self.changes[kind, recording.CREATE] + self.changes[kind, recording.REVIVE]
+        return self.sent[kind] - new + self.changes[kind, recording.DELETE]
 
-async def write_package(
+
+Guard = Callable[[Written], None]
+"""Sees what a write did before it is committed; what it raises rolls the write back."""
+
+
+class _DryRunEnd(Exception):
+    """Rolls a transaction back once its outcome is known."""
+
+
+async def write_package(  # noqa: PLR0913  each is a choice of its own
     database: Database,
     package: Package,
     mode: Mode = "either",
     progress: Progress = lambda _: None,
+    *,
+    guard: Guard | None = None,
+    dry_run: bool = False,
 ) -> Written:
     """Store a package as the whole truth about its document.
 
+    ``guard`` is called before the commit. After an error that it raises, and after a dry run, the
+    store is as it was: no entity, no change entry and no revision was written.
+
     Raises ``Conflict`` listing everything that belongs to other documents or, when creating, a
-    document that exists; ``NotFound`` when replacing one that was never here.
+    document that exists; ``NotFound`` when replacing one that was never here; what ``guard``
+    raises.
     """
 
     async def write(connection: Connection) -> Written:
@@ -77,37 +109,50 @@ async def write_package(
             # What a new document brings is nearly always new, too. It is taken for that at first,
             # and only where that fails is each part of it looked for.
             with suppress(*NOT_AS_HOPED):
-                return await _write(connection, package, mode, progress, hopeful=True)
-            return await _write(connection, package, mode, progress, hopeful=False)
+                return await attempt(connection, hopeful=True)
+            return await attempt(connection, hopeful=False)
+
+    async def attempt(connection: Connection, *, hopeful: bool) -> Written:
+        run = Run(connection, _values(package), progress)
+        with suppress(_DryRunEnd):
+            async with connection.transaction():
+                written = await _write(run, package, mode, hopeful=hopeful)
+                if guard:
+                    guard(written)
+                if dry_run:
+                    raise _DryRunEnd
+        return written
 
     return await database.write(write, name=package.document_identifier)
 
 
-async def _write(
-    connection: Connection, package: Package, mode: Mode, progress: Progress, *, hopeful: bool
-) -> Written:
-    run = Run(connection, _values(package), progress)
-    async with connection.transaction():
-        await connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
-        known = await run.fetch(_known())
-        run.values["replaced"] = not (created := _may_write(package, mode, known))
-        if hopeful and not known:
-            sent = await add(run, package)
-        else:
-            sent = await _compare(run, package, known=bool(known))
-        revision = await revision_in(connection, package.document_identifier)
-        assert revision
-    return Written(created, run.changes, revision, sent)
+async def _write(run: Run, package: Package, mode: Mode, *, hopeful: bool) -> Written:
+    """Write a package inside a transaction."""
+    await run.connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
+    known = await run.fetch(_known())
+    run.values["replaced"] = not (created := _may_write(package, mode, known))
+    matched = changed_statements = 0
+    if hopeful and not known:
+        sent = await add(run, package)
+    else:
+        staged, sent = await _stage(run, package, known=bool(known))
+        if package.derived_items:
+            run.values["derived_items"] = package.derived_items
+            ((matched, changed_statements),) = await run.fetch(_matched_items())
+        await run.all_of(all_steps, staged)
+    revision = await revision_in(run.connection, package.document_identifier)
+    assert revision
+    counts = count_changes(run.changes, run.defined, sent)
+    return Written(created, run.changes, revision, sent, counts, matched, changed_statements)
 
 
-async def _compare(run: Run, package: Package, *, known: bool) -> Counter[str]:
-    """Write what is not stored just so, and delete the rest; how many were sent of each kind."""
+async def _stage(run: Run, package: Package, *, known: bool) -> tuple[Staged, Counter[str]]:
+    """Stage a package, and refuse it when it holds what belongs to other documents."""
     run.progress("staging")
     staged, sent = await stage(run.connection, package, known=known)
     if found := await run.fetch(conflicts()):
         _refuse(found)
-    await run.all_of(all_steps, staged)
-    return sent
+    return staged, sent
 
 
 def _values(package: Package) -> dict[str, Any]:
@@ -141,3 +186,19 @@ def _refuse(rows: list[Any]) -> None:
 def _known() -> Statement:
     table = tables.documents
     return Statement(select(live(table).label("live")).where(table.c.identifier == DOCUMENT))
+
+
+@cache
+def _matched_items() -> Statement:
+    """Count live items that staged rows match by derived identifiers, and changed statements."""
+    table = tables.items
+    derived = bindparam("derived_items", type_=ARRAY(Text))
+    before, after = (parts.word(body, "fullStatement") for body in (table.c.body, STAGED.c.body))
+    # Only rows that differ from what is stored are staged with their bodies.
+    changed = func.count().filter(STAGED.c.body.is_not(None), before != after)
+    return Statement(
+        select(func.count(), changed)
+        .select_from(STAGED.join(table, STAGED.c.identifier == table.c.identifier))
+        .where(STAGED.c.kind == literal(ITEMS.name), table.c.document_identifier == DOCUMENT)
+        .where(live(table), table.c.identifier == func.any(derived))
+    )

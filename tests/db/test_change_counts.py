@@ -1,0 +1,232 @@
+"""The counts of a package write, dry runs, and the guard against large losses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import factories
+import pytest
+from anyio import from_thread, to_thread
+from factories import Body
+from hypothesis import Phase, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from case_server.case.package import Package, read_package
+from case_server.db.change_counts import ChangeCounts
+from case_server.db.database import Database
+from case_server.db.loss_guard import LossRefused, refuse_losses
+from case_server.db.upload import Written, write_package
+
+Execute = Callable[..., Awaitable[Any]]
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+STORED = """
+SELECT 'items', identifier, body::text, deleted_at::text FROM items
+UNION ALL SELECT 'associations', identifier, body::text, NULL FROM associations
+UNION ALL SELECT 'documents', identifier, body::text, deleted_at::text FROM documents
+UNION ALL SELECT 'changes', sequence::text, kind || identifier, operation FROM changes
+UNION ALL SELECT 'marks', scope, count(*)::text, NULL FROM revision_marks GROUP BY scope
+ORDER BY 1, 2"""
+
+
+def package_of(body: Body) -> Package:
+    return read_package(json.dumps(body).encode())
+
+
+async def write(database: Database, body: Body, **options: Any) -> Written:
+    return await write_package(database, package_of(body), **options)
+
+
+def with_items(body: Body, items: list[Body]) -> Body:
+    return {**body, "CFItems": items, "CFAssociations": []}
+
+
+async def test_counts_of_a_new_package_are_all_created(database: Database) -> None:
+    written = await write(database, factories.everything())
+    # A document, two items, an association, a rubric and five definitions.
+    assert written.counts == ChangeCounts(created=10, updated=0, unchanged=0, deleted=0)
+
+
+async def test_counts_of_the_same_package_are_all_unchanged(database: Database) -> None:
+    body = factories.everything()
+    await write(database, body)
+    assert (await write(database, body)).counts == ChangeCounts(0, 0, 10, 0)
+
+
+async def test_counts_of_a_mixed_write_tell_each_kind_of_change(database: Database) -> None:
+    body = factories.everything()
+    await write(database, body)
+    changed = json.loads(json.dumps(body))
+    changed["CFItems"][0]["fullStatement"] = "another"
+    changed["CFItems"][1] = factories.packed_item()
+    changed["CFAssociations"] = []
+    changed["CFRubrics"][0]["CFRubricCriteria"][0]["category"] = "another"
+    changed["CFDefinitions"]["CFConcepts"][0]["title"] = "another"
+    counts = (await write(database, changed)).counts
+    assert counts == ChangeCounts(created=1, updated=3, unchanged=5, deleted=2)
+    assert counts.changed == 6
+
+
+async def test_a_deleted_item_that_comes_back_counts_as_created(database: Database) -> None:
+    body = factories.package(CFAssociations=[])
+    fewer = with_items(body, body["CFItems"][:1])
+    await write(database, body)
+    assert (await write(database, fewer)).counts == ChangeCounts(0, 0, 2, 1)
+    assert (await write(database, body)).counts == ChangeCounts(1, 0, 2, 0)
+
+
+async def test_definitions_known_from_links_are_not_counted(database: Database) -> None:
+    item = factories.packed_item(CFItemTypeURI=factories.link(), subjectURI=[factories.link()])
+    body = factories.package(CFItems=[item], CFAssociations=[])
+    written = await write(database, body)
+    assert written.counts == ChangeCounts(2, 0, 0, 0)
+    assert written.changes["CFItemType", "create"] == 1
+
+
+async def test_a_document_with_several_changes_counts_once(database: Database) -> None:
+    body = factories.everything()
+    await write(database, body)
+    changed = json.loads(json.dumps(body))
+    changed["CFDocument"]["notes"] = "another"
+    changed["extensions"] = {"a": 1}
+    changed["CFDefinitions"]["CFLicenses"] = []
+    changed["CFDefinitions"]["CFSubjects"].append(factories.subject("T"))
+    counts = (await write(database, changed)).counts
+    assert counts == ChangeCounts(created=1, updated=1, unchanged=8, deleted=0)
+
+
+async def test_a_dry_run_counts_the_same_and_writes_nothing(
+    database: Database, execute: Execute
+) -> None:
+    body = {**factories.everything(), "CFRubrics": []}
+    before = await execute(STORED)
+    new = await write(database, body, dry_run=True)
+    assert await execute(STORED) == before
+    assert new.counts == (await write(database, body)).counts
+    before = await execute(STORED)
+    changed = with_items(body, [*body["CFItems"][:1], factories.packed_item()])
+    changed = {**changed, "CFDocument": {**body["CFDocument"], "notes": "another"}}
+    dry = await write(database, changed, dry_run=True)
+    assert dry.counts == ChangeCounts(created=1, updated=1, unchanged=6, deleted=2)
+    assert await execute(STORED) == before
+    assert (await write(database, changed)).counts == dry.counts
+
+
+async def test_a_refused_write_changes_nothing(database: Database, execute: Execute) -> None:
+    body = {**factories.everything(), "CFRubrics": []}
+    await write(database, body)
+    before = await execute(STORED)
+    with pytest.raises(LossRefused) as refused:
+        await write(database, with_items(body, []), guard=refuse_losses)
+    assert refused.value.counts == ChangeCounts(created=0, updated=0, unchanged=6, deleted=3)
+    assert "delete 2 of the 2 items stored, and leave the framework without" in str(refused.value)
+    assert "--allow-deletes" in str(refused.value)
+    assert await execute(STORED) == before
+
+
+async def test_a_guard_that_raises_anything_rolls_back(
+    database: Database, execute: Execute
+) -> None:
+    def refuse(written: Written) -> None:
+        raise ValueError(f"{written.counts.created} created")
+
+    before = await execute(STORED)
+    with pytest.raises(ValueError, match="10 created"):
+        await write(database, factories.everything(), guard=refuse)
+    assert await execute(STORED) == before
+
+
+async def test_loss_of_all_associations_is_refused_from_three_on(database: Database) -> None:
+    items = [factories.packed_item() for _ in range(4)]
+    names = [item["identifier"] for item in items]
+    body = factories.package(CFItems=items)
+    for count, is_refused in ((2, False), (3, True)):
+        made = [factories.association(name, names[0]) for name in names[1 : count + 1]]
+        await write(database, {**body, "CFAssociations": made})
+        flat = {**body, "CFAssociations": []}
+        if is_refused:
+            with pytest.raises(LossRefused, match="delete all 3 associations"):
+                await write(database, flat, guard=refuse_losses)
+        else:
+            await write(database, flat, guard=refuse_losses)
+
+
+bounded = hypothesis_settings(
+    max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate]
+)
+few = st.integers(0, 5)
+
+
+async def test_a_write_is_refused_if_it_deletes_more_than_half_of_the_items(
+    database: Database,
+) -> None:
+    """Whatever else changes: how many items stay, go, come, and get other statements."""
+
+    async def once(stay: int, go: int, come: int, reworded: int) -> None:
+        kept = [factories.packed_item() for _ in range(stay)]
+        gone = [factories.packed_item() for _ in range(go)]
+        body = factories.package()
+        await write(database, with_items(body, [*kept, *gone]))
+        for item in kept[:reworded]:
+            item["fullStatement"] = "another"
+        new = [factories.packed_item() for _ in range(come)]
+        after = with_items(body, [*new, *kept])
+        if go > stay:
+            with pytest.raises(LossRefused) as refused:
+                await write(database, after, guard=refuse_losses)
+            assert refused.value.counts.deleted == go
+        written = await write(database, after, guard=None if go > stay else refuse_losses)
+        assert written.counts.deleted == go
+        assert written.items_before == stay + go
+
+    @bounded
+    @given(stay=few, go=few, come=few, reworded=few)
+    @example(stay=0, go=0, come=0, reworded=0)
+    @example(stay=0, go=1, come=0, reworded=0)
+    @example(stay=0, go=1, come=1, reworded=0)
+    @example(stay=1, go=1, come=0, reworded=1)
+    @example(stay=1, go=2, come=3, reworded=0)
+    @example(stay=3, go=0, come=0, reworded=3)
+    def each(**case: Any) -> None:
+        from_thread.run(lambda: once(**case))
+
+    await to_thread.run_sync(each)
+
+
+async def test_items_matched_by_code_are_refused_if_most_statements_change(
+    database: Database,
+) -> None:
+    async def once(matched: int, reworded: int, come: int, *, derived: bool) -> None:
+        items = [factories.packed_item() for _ in range(matched)]
+        body = factories.package()
+        await write(database, with_items(body, items))
+        for item in items[:reworded]:
+            item["fullStatement"] = "another"
+        new = [factories.packed_item() for _ in range(come)]
+        package = package_of(with_items(body, [*items, *new]))
+        if derived:
+            names = tuple(item["identifier"] for item in (*items, *new))
+            package = replace(package, derived_items=names)
+        changed = min(reworded, matched)
+        if derived and matched >= 3 and 2 * changed > matched:
+            with pytest.raises(LossRefused, match=f"{changed} of the {matched} items"):
+                await write_package(database, package, guard=refuse_losses)
+            return
+        written = await write_package(database, package, guard=refuse_losses)
+        assert written.counts.updated == changed
+
+    @bounded
+    @given(matched=few, reworded=few, come=few, derived=st.booleans())
+    @example(matched=3, reworded=3, come=0, derived=False)
+    @example(matched=3, reworded=2, come=0, derived=True)
+    @example(matched=2, reworded=2, come=3, derived=True)
+    @example(matched=4, reworded=2, come=0, derived=True)
+    def each(**case: Any) -> None:
+        from_thread.run(lambda: once(**case))
+
+    await to_thread.run_sync(each)
