@@ -13,7 +13,7 @@ serve: $(VENV)/installed ## Start the server (ARGS="--port 9000" passes flags)
 	@exec $(BIN)/case-server serve $(ARGS)
 
 test: $(VENV)/installed ## Run the tests (ARGS="-k filter" passes flags)
-	@$(BIN)/pytest -n auto $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 15 $(ARGS)
 
 bench: $(VENV)/installed ## Measure the speed (ARGS="--quick" passes flags, AGAINST=url adds a server)
 	@$(BIN)/python -m benchmarks $(ARGS) $(if $(AGAINST),--against $(AGAINST))

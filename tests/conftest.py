@@ -11,14 +11,12 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from anyio import to_thread
 from calls import Api
 from external_issuer import ExternalIssuer
 from fastapi import FastAPI
-from sqlalchemy import make_url
+from support.databases import Execute, create_database, create_template, delete_all_rows
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db import migrating, tables
 from case_server.db.database import Database, dsn
 from case_server.db.embedded import embedded_postgres
 from case_server.main import create_app
@@ -29,16 +27,50 @@ CLIENT = ("test-client", "test-secret")
 # given up meanwhile leaves an exception behind, for whichever test runs then.
 os.environ.setdefault("PGSSLMODE", "disable")
 
-KEPT = {"signing_keys", "feed_history", "revisions", "revision_marks"}
-"""Tables that are filled once, when the schema is built or the application starts, and those that
-never go back: what an application keeps in memory is known by them."""
-
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 
 collect_ignore = ["sample_project"]
 """A project of its own: ``testing/test_sample_project.py`` runs it where it is installed."""
 
-Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
+
+SLOWEST_FIRST = (
+    "test_import_export.py",
+    "test_browser.py",
+    "test_backup.py",
+    "test_serve.py",
+    "test_sample_project.py",
+    "test_sdk.py",
+    "test_plugin.py",
+    "test_mirroring.py",
+    "test_packages.py",
+    "test_hostile.py",
+    "test_commands.py",
+    "test_clients_command.py",
+    "test_conform.py",
+    "test_target_page.py",
+    "test_stopping.py",
+    "test_round_trip.py",
+    "test_connections.py",
+    "test_durability.py",
+    "test_check.py",
+    "test_data.py",
+)
+"""Test modules that take longest, by file name: they start first, so that no process ends the run
+alone with one of them."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many test processes ``-n auto`` starts: one more than there are cores.
+
+    Many tests wait for a server or a command that they started.
+    """
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slowest modules first; the order within a module stays."""
+    rank = {name: number for number, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(scope="session")
@@ -47,64 +79,55 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all processes of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def postgres(run_dir: Path) -> Iterator[str]:
     """A Postgres server: TEST_DATABASE_URL, else an embedded one that all test processes share."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     # Nothing of it is to survive a power cut.
-    with embedded_postgres(shared / "postgres", durable=False) as url:
+    with embedded_postgres(run_dir / "postgres", durable=False) as url:
         yield url
 
 
-async def new_database(server: str, name: str) -> str:
-    """An empty database on the server, and its URL."""
-    connection = await asyncpg.connect(dsn(server))
-    try:
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await connection.execute(f'CREATE DATABASE "{name}"')
-    finally:
-        await connection.close()
-    return make_url(server).set(database=name).render_as_string(hide_password=False)
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 @pytest.fixture(scope="session")
 def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
-    """Makes databases without a schema, one for each purpose of each test process."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    """Creates databases without a schema, one per purpose and test process."""
 
-    async def make(purpose: str) -> str:
-        return await new_database(postgres, f"case_test_{worker}_{purpose}")
+    async def create(purpose: str) -> str:
+        return await create_database(postgres, f"case_test_{WORKER}_{purpose}")
 
-    return make
-
-
-@pytest.fixture(scope="session")
-def migrated_database(
-    empty_database: Callable[[str], Awaitable[str]],
-) -> Callable[[str], str]:
-    """Makes databases with the schema, for servers that tests start as processes."""
-
-    async def make(purpose: str) -> str:
-        return await empty_database(purpose)
-
-    def migrated(purpose: str) -> str:
-        url = asyncio.run(make(purpose))
-        migrating.migrate(url)
-        return url
-
-    return migrated
+    return create
 
 
 @pytest.fixture(scope="session")
-async def database_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
-    """A database with the schema that the migrations build."""
-    url = await empty_database("app")
-    # Alembic's environment runs an event loop of its own.
-    await to_thread.run_sync(migrating.migrate, url)
-    return url
+def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
+    """Creates databases with the schema that the migrations build, one per purpose and process.
+
+    It runs an event loop of its own: async tests call it in a thread.
+    """
+    template = create_template(postgres, run_dir)
+
+    def create(purpose: str) -> str:
+        name = f"case_test_{WORKER}_{purpose}"
+        return asyncio.run(create_database(postgres, name, template=template))
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def database_url(migrated_database: Callable[[str], str]) -> str:
+    """The database of the application under test."""
+    return migrated_database("app")
 
 
 @pytest.fixture(scope="session")
@@ -162,8 +185,7 @@ async def execute(database_url: str) -> AsyncIterator[Execute]:
 @pytest.fixture
 async def clean(execute: Execute) -> None:
     """Empty every table that tests fill."""
-    names = [name for name in tables.metadata.tables if name not in KEPT]
-    await execute(f"TRUNCATE {', '.join(names)}")
+    await delete_all_rows(execute)
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:

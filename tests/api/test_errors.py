@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db import migrating, schema
+from case_server.db import schema
 from case_server.db.database import Database, dsn
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -122,11 +122,10 @@ async def test_health_needs_nothing(anonymous: httpx.AsyncClient) -> None:
 
 
 async def test_database_away(
-    empty_database: Callable[[str], Awaitable[str]], settings: Settings, profile: Profile
+    migrated_database: Callable[[str], str], settings: Settings, profile: Profile
 ) -> None:
     """Requests are told to come again, /ready is red, /health green; and it recovers."""
-    url = await empty_database("away")
-    await asyncio.to_thread(migrating.migrate, url)
+    url = await asyncio.to_thread(migrated_database, "away")
     app = create_app(settings.model_copy(update={"database_url": url}))
     transport = httpx.ASGITransport(app)
     async with (

@@ -14,16 +14,15 @@ import orjson
 import pytest
 from anyio import from_thread, to_thread
 from calls import Api
-from conftest import KEPT, Execute
 from factories import Body
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from packages import HOSTILE, packages
+from support.databases import Execute, delete_all_rows
 
 from case_server.api.profiles import PLATFORM
 from case_server.case.package import Package, read_package
 from case_server.case.resources import DEFINITIONS
-from case_server.db import tables
 from case_server.db.database import Database
 from case_server.db.upload import write_package
 from case_server.errors import InvalidData
@@ -107,13 +106,6 @@ async def store(database_url: str, clean: None, settings: Settings) -> AsyncIter
         yield database
 
 
-async def empty(execute: Execute) -> None:
-    """Forget every framework: quicker than TRUNCATE where there is little."""
-    names = [table.name for table in reversed(tables.metadata.sorted_tables)]
-    deletions = (f"DELETE FROM {name}" for name in names if name not in KEPT)
-    await execute("DO $$ BEGIN " + "; ".join(deletions) + "; END $$")
-
-
 async def exported(store: Database, identifier: str, form: Form) -> bytes:
     file = io.BytesIO()
     await export(store, identifier, form, file)
@@ -149,7 +141,7 @@ async def test_real_frameworks_come_back_whole(
     first = await exported(store, package.document_identifier, "case-json")
     for form in LARGE.get(name, FORMS):
         raw = await exported(store, package.document_identifier, form)
-        await empty(execute)
+        await delete_all_rows(execute)
         await write_package(store, understood(raw, form))
         assert await exported(store, package.document_identifier, "case-json") == first, form
 
@@ -173,7 +165,7 @@ async def test_any_package_comes_back_from_the_api(
     api = Api(client, PLATFORM)
 
     async def there_and_back(body: Body) -> None:
-        await empty(execute)
+        await delete_all_rows(execute)
         await api.send("POST", "/CFPackages", 201, body)
         identifier = body["CFDocument"]["identifier"]
         answered = await api.package(quote(identifier, safe=""))

@@ -6,23 +6,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
-from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy import make_url
 from targets import BASE, CONTROL_TOKEN, Suite, client_of
 
-from case_server.db import migrating
 from case_server.db.database import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
 
 
 @pytest.fixture(scope="session")
-async def target_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
-    """A database with a schema, to which nobody is connected."""
-    url = await empty_database("target")
-    await to_thread.run_sync(migrating.migrate, url)
-    return url
+def target_url(migrated_database: Callable[[str], str]) -> str:
+    """A migrated database that has no connections."""
+    return migrated_database("target")
 
 
 @pytest.fixture(scope="session")

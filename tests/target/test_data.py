@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,9 +10,9 @@ import asyncpg
 import factories
 import pytest
 from anyio import to_thread
-from conftest import new_database
 from fastapi import FastAPI
 from sqlalchemy import make_url
+from support.databases import create_database
 from targets import DOCUMENTS, Suite, settled
 
 from case_server.db import migrating
@@ -46,24 +44,6 @@ async def test_reset_goes_back_to_the_seed(suite: Suite) -> None:
         assert await suite.total() == 1
         await suite.put_document()
         assert await suite.total() == 2
-
-
-@pytest.mark.parametrize("way", ["/reset", "/snapshots/one/restore"])
-async def test_going_back_takes_less_than_a_tenth_of_a_second(suite: Suite, way: str) -> None:
-    """With 1,000 entities, one after the other, as a client sees it."""
-    await suite.control("POST", "/seed", body=large(1000))
-    await suite.control("POST", "/snapshots/one", 201)
-    await suite.put_document()
-    await suite.control("POST", way)  # the first restore makes a copy of the snapshot
-    durations = []
-    for _ in range(9):
-        await suite.put_document()
-        begun = time.perf_counter()
-        await suite.control("POST", way)
-        durations.append(time.perf_counter() - begun)
-        assert await suite.total() == 1
-    await suite.control("DELETE", "/snapshots/one", 204)
-    assert statistics.median(durations) < 0.1, durations
 
 
 async def test_going_back_makes_no_database(
@@ -248,21 +228,21 @@ async def test_the_database_of_the_settings_is_never_written(suite: Suite, targe
 async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
     postgres: str, databases: Callable[[], Awaitable[set[str]]]
 ) -> None:
-    url = await new_database(postgres, "case_test_copies")
-    beside = await new_database(postgres, "case_test_copies_target_production")
+    url = await create_database(postgres, "case_test_copies")
+    beside = await create_database(postgres, "case_test_copies_target_production")
     async with Copies.open(url) as copies:
         name = await copies.copy(copies.main)
         assert name in await databases()
         assert make_url(copies.url(name)).database == name
     assert name not in await databases()
-    killed = await new_database(postgres, "case_test_copies_target_0123456789ab")
+    killed = await create_database(postgres, "case_test_copies_target_0123456789ab")
     async with Copies.open(url):
         assert make_url(killed).database not in await databases()
     assert make_url(beside).database in await databases()
 
 
 async def test_a_role_that_may_not_make_databases(postgres: str, target_settings: Settings) -> None:
-    url = await new_database(postgres, "case_test_no_right")
+    url = await create_database(postgres, "case_test_no_right")
     await to_thread.run_sync(migrating.migrate, url)
     connection = await asyncpg.connect(dsn(postgres))
     await connection.execute("DROP ROLE IF EXISTS case_test_poor")
@@ -297,7 +277,7 @@ async def test_a_role_that_may_not_make_databases(postgres: str, target_settings
 
 async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("case_server.db.copies.SECONDS_TO_LEAVE", 1)
-    url = await new_database(postgres, "case_test_in_use")
+    url = await create_database(postgres, "case_test_in_use")
     connection = await asyncpg.connect(dsn(url))
     try:
         with pytest.raises(StartupError, match="others are connected"):

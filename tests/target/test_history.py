@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -13,7 +13,7 @@ from anyio import to_thread
 from targets import Suite
 
 from case_server.api.profiles import PROFILES
-from case_server.db import copies, migrating, tables
+from case_server.db import copies, tables
 from case_server.db.database import Database
 from case_server.settings import Settings
 
@@ -151,11 +151,10 @@ async def test_namespaces_do_not_share_what_they_remember(suite: Suite, other: S
 
 
 async def test_emptying_leaves_who_may_come_in(
-    empty_database: Callable[[str], Awaitable[str]], settings: Settings
+    migrated_database: Callable[[str], str], settings: Settings
 ) -> None:
     """Clients, their secrets and the keys are no frameworks."""
-    url = await empty_database("emptied")
-    await to_thread.run_sync(migrating.migrate, url)
+    url = await to_thread.run_sync(migrated_database, "emptied")
     kept = {"clients": 1, "client_secrets": 1, "signing_keys": 1, "feed_history": 1}
     async with Database.open(url, settings) as database, database.connection() as connection:
         for statement in FILL:

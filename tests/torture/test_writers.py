@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Execute
+from support.databases import Execute
 
 from torture import load, writers
 from torture.cluster import until

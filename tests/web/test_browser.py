@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 import factories
 import httpx
 import orjson
@@ -17,8 +16,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from live import Live, serving
 from playwright.sync_api import Browser, Page, expect
-
-from case_server.db import migrating
 
 from .browsing import opened, started
 
@@ -38,12 +35,9 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def databases(empty_database: Any) -> list[str]:
-    """One for each server; made before the browser, which has an event loop of its own."""
-    urls = [anyio.run(empty_database, purpose) for purpose in ("browser", "browser_sign_in")]
-    for url in urls:
-        migrating.migrate(url)
-    return urls
+def databases(migrated_database: Callable[[str], str]) -> list[str]:
+    """One per server, created before the browser starts an event loop of its own."""
+    return [migrated_database(purpose) for purpose in ("browser", "browser_sign_in")]
 
 
 @pytest.fixture(scope="module")

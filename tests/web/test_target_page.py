@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import anyio
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from live import Live, serving
 from playwright.sync_api import Browser, expect
-
-from case_server.db import migrating
 
 from .browsing import opened, started
 
@@ -21,11 +17,9 @@ FAULT = {"path": "*/CFItems", "status": 503}
 
 
 @pytest.fixture(scope="module")
-def database(empty_database: Any) -> str:
-    """Made before the browser, which has an event loop of its own."""
-    url: str = anyio.run(empty_database, "browser_target")
-    migrating.migrate(url)
-    return url
+def database(migrated_database: Callable[[str], str]) -> str:
+    """A migrated database, created before the browser starts an event loop of its own."""
+    return migrated_database("browser_target")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,60 @@
+"""Databases for tests: created empty or from a migrated template, and emptied between tests."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import make_url
+
+from case_server.db import migrating, tables
+from case_server.db.database import dsn
+
+Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
+
+KEPT_TABLES = {"signing_keys", "feed_history", "revisions", "revision_marks"}
+"""Tables that are filled once, when the schema is built or the application starts, and those that
+never go back, because caches are compared with them."""
+
+TEMPLATE = "case_test_template"
+
+
+async def create_database(server: str, name: str, *, template: str | None = None) -> str:
+    """Create a database, replacing one of that name, and return its URL."""
+    connection = await asyncpg.connect(dsn(server))
+    copied = f' TEMPLATE "{template}"' if template else ""
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}"{copied}')
+    finally:
+        await connection.close()
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def create_template(server: str, run_dir: Path) -> str:
+    """Return the name of a migrated database to copy from, migrating it once per test run.
+
+    ``run_dir`` is shared by all test processes of the run. A copy takes a tenth of the time that
+    the migrations take.
+    """
+    done = run_dir / "template-is-migrated"
+    with (run_dir / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            migrating.migrate(asyncio.run(create_database(server, TEMPLATE)))
+            done.touch()
+    return TEMPLATE
+
+
+async def delete_all_rows(execute: Execute) -> list[Any]:
+    """Empty every table that tests fill.
+
+    DELETE takes 0.7 ms where TRUNCATE of as many nearly empty tables takes 22 ms.
+    """
+    names = [table.name for table in reversed(tables.metadata.sorted_tables)]
+    deletions = (f"DELETE FROM {name}" for name in names if name not in KEPT_TABLES)
+    return await execute("DO $$ BEGIN " + "; ".join(deletions) + "; END $$")
