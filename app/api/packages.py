@@ -31,7 +31,7 @@ from .groups import Item, Relation, item_of, relation_of, structured_content
 from .profiles import Profile
 from .rendering import Renderer
 from .resources import Identifier
-from .schemas import ref
+from .schemas import INPUT, ref
 
 Fields = tuple[str, ...] | None
 
@@ -236,7 +236,7 @@ def _add_read(routes: Routes, path: str, handler: Any, name: str, profile: Profi
 
 
 def _add_writes(routes: Routes, create: Any, replace: Any) -> None:
-    body = docs.request_body(ref("CFPackage"), examples.PACKAGE)
+    body = docs.request_body(ref("CFPackage" + INPUT), examples.PACKAGE)
     body |= {"parameters": [docs.REPAIR_PARAMETER]}
     result = docs.json_content(ref("CFPackageUploadResult"))
     routes.add(

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
-from pydantic_core.core_schema import WithDefaultSchema
+from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from ..case import model
 from ..case.resources import RESOURCES
@@ -23,7 +23,11 @@ def ref(name: str) -> Schema:
 
 
 class _Schemas(GenerateJsonSchema):
-    """An optional field may be left out; a default of null would say it may be null."""
+    """Describe answers: an optional field may be absent, but is never null."""
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        """Return the schema of the value that is not null."""
+        return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         if schema.get("default") is None:
@@ -66,6 +70,46 @@ def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
                 named = {"type": "string", "description": "The same as identifier."}
                 schema["properties"]["sourcedId"] = named
     return schemas
+
+
+INPUT = "Input"
+"""The suffix of the schema of a class in request bodies."""
+
+ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAssociations"]}
+"""Fields that a request body must contain, though an answer or a file may lack them."""
+
+
+def input_schemas(answered: dict[str, Schema]) -> dict[str, Schema]:
+    """Return the schemas of request bodies: as those of answers, with null for absent fields."""
+    schemas = {f"{name}{INPUT}": _as_input(name, schema) for name, schema in answered.items()}
+    link = ref(f"LinkURI{INPUT}")
+    keywords = {
+        "anyOf": [link, {"type": "array", "items": link}, {"type": "null"}],
+        "description": KEYWORDS["description"],
+    }
+    for name in ("CFItem", "CFPckgItem"):
+        schemas[name + INPUT]["properties"]["conceptKeywordsURI"] = keywords
+    return schemas
+
+
+def _as_input(name: str, schema: Schema) -> Schema:
+    copied: Schema = _with_input_references(schema)
+    copied["required"] = [*copied.get("required", ()), *ALSO_REQUIRED.get(name, ())]
+    for field in copied["properties"].keys() - {*copied["required"]}:
+        value = copied["properties"][field]
+        copied["properties"][field] = {"anyOf": [value, {"type": "null"}]}
+    return copied
+
+
+def _with_input_references(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_input_references(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: f"{part}{INPUT}" if name == "$ref" else _with_input_references(part)
+        for name, part in node.items()
+    }
 
 
 STATUS_INFO: Schema = {
@@ -176,8 +220,10 @@ CHANGES: Schema = {
 
 def all_schemas(*, both_ids: bool) -> dict[str, Schema]:
     """Everything that the routes of a profile refer to."""
+    answered = model_schemas(both_ids=both_ids)
     return {
-        **model_schemas(both_ids=both_ids),
+        **answered,
+        **(input_schemas(answered) if both_ids else {}),
         "imsx_StatusInfo": STATUS_INFO,
         "imsx_CodeMinor": CODE_MINOR,
         "CFPackageUploadResult": UPLOAD_RESULT,

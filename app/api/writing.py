@@ -18,7 +18,7 @@ from .bodies import read_body, understand
 from .deps import Writer, services
 from .direct import Routes
 from .resources import Identifier
-from .schemas import Schema, ref
+from .schemas import INPUT, Schema, ref
 
 CREATED = 201
 
@@ -34,8 +34,6 @@ class Put:
     """Whether the guide shows it wrapped in the first of them."""
     store: Callable[..., Awaitable[None]]
     example: Schema
-    also: tuple[str, ...] = ()
-    """Fields that are required here, though an answer may lack them."""
 
 
 PUTS = (
@@ -46,7 +44,6 @@ PUTS = (
         wrapped=False,
         store=store.put_document,
         example=examples.DOCUMENT,
-        also=("caseVersion",),
     ),
     Put(
         "CFItems",
@@ -93,9 +90,7 @@ def _add(routes: Routes, put: Put) -> None:
         return Response(status_code=CREATED)
 
     name = put.schema.__name__
-    schema, shown = ref(name), put.example
-    if put.also:
-        schema = {"allOf": [schema, {"required": [*put.also]}]}
+    schema, shown = ref(name + INPUT), put.example
     if put.wrapped:
         schema, shown = docs.wrapped(put.wrappers[0], schema), {put.wrappers[0]: shown}
     routes.add(

@@ -8,7 +8,7 @@ somebody's own goes under ``extensions``, where it is kept.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -20,6 +20,7 @@ from .types import (
     Identifier,
     Integer,
     Maybe,
+    NullAs,
     TargetType,
     Text,
     Uri,
@@ -214,14 +215,20 @@ class CFRubric(Entity):
     CFRubricCriteria: Maybe[list[CFRubricCriterion]] = None
 
 
+Member = TypeVar("Member", bound=CaseObject)
+
+OptionalList = Annotated[list[Member], NullAs(list)]
+"""A list that is empty when the field is null."""
+
+
 class CFDefinition(CaseObject):
     """The catalogue of a package: what its document, items and associations refer to."""
 
-    CFConcepts: list[CFConcept] = Field(default_factory=list)
-    CFSubjects: list[CFSubject] = Field(default_factory=list)
-    CFLicenses: list[CFLicense] = Field(default_factory=list)
-    CFItemTypes: list[CFItemType] = Field(default_factory=list)
-    CFAssociationGroupings: list[CFAssociationGrouping] = Field(default_factory=list)
+    CFConcepts: OptionalList[CFConcept] = Field(default_factory=list)
+    CFSubjects: OptionalList[CFSubject] = Field(default_factory=list)
+    CFLicenses: OptionalList[CFLicense] = Field(default_factory=list)
+    CFItemTypes: OptionalList[CFItemType] = Field(default_factory=list)
+    CFAssociationGroupings: OptionalList[CFAssociationGrouping] = Field(default_factory=list)
     extensions: Maybe[Extensions] = None
 
 
@@ -229,8 +236,10 @@ class CFPackage(CaseObject):
     """A whole framework: document, items, associations, definitions and rubrics."""
 
     CFDocument: CFPckgDocument
-    CFItems: list[CFPckgItem] = Field(default_factory=list)
-    CFAssociations: list[CFAssociation] = Field(default_factory=list)
-    CFDefinitions: CFDefinition = Field(default_factory=CFDefinition)
-    CFRubrics: list[CFRubric] = Field(default_factory=list)
+    CFItems: OptionalList[CFPckgItem] = Field(default_factory=list)
+    CFAssociations: OptionalList[CFAssociation] = Field(default_factory=list)
+    CFDefinitions: Annotated[CFDefinition, NullAs(CFDefinition)] = Field(
+        default_factory=CFDefinition
+    )
+    CFRubrics: OptionalList[CFRubric] = Field(default_factory=list)
     extensions: Maybe[Extensions] = None

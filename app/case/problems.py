@@ -27,7 +27,9 @@ MOST_PIECES = 5000
 """After how many pieces of long lists inside entities no more are looked at."""
 
 UNKNOWN_FIELD = "not a field of the standard; what is your own goes under extensions"
+REQUIRED = "required"
 NULL = "null is not allowed; leave the field out"
+NULL_MEMBER = "null is not allowed; leave the element out"
 
 
 class Problems:
@@ -56,7 +58,7 @@ class Problems:
     def add_error(self, detail: ErrorDetails, where: Location, value: Any) -> None:
         """What pydantic found in ``value``, with the place it has in the body."""
         if len(self.named) < MOST_NAMED:
-            self.add(path(where), _message(detail, value))
+            self.add(path(where), _message(detail, where, value))
         else:
             self.count += 1
 
@@ -97,14 +99,15 @@ def path(location: Iterable[int | str]) -> str:
     return "".join(steps).lstrip(".")
 
 
-def _message(detail: ErrorDetails, value: Any) -> str:
-    """What is wrong, in words that say what would be right."""
+def _message(detail: ErrorDetails, where: Location, value: Any) -> str:
+    """Return what is wrong with the value at ``where``, and what would be valid."""
     if detail["type"] == "missing":
-        return "required"
+        return REQUIRED
     if detail["type"] == "extra_forbidden":
         return UNKNOWN_FIELD
     if _is_null(value, detail["loc"]):
-        return NULL
+        # In an optional field null is valid, so a field that is refused is a required one.
+        return NULL_MEMBER if where and isinstance(where[-1], int) else REQUIRED
     pattern = detail.get("ctx", {}).get("pattern")
     return PATTERN_MESSAGES.get(str(pattern)) or detail["msg"].replace("Input should", "must")
 

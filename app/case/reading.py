@@ -161,16 +161,25 @@ def _respell(value: Any, here: str) -> Iterator[Problem]:
                 yield from _respell(part, f"{here}[{index}]")
     if not isinstance(value, dict):
         return
-    for other, (name, meaning) in SPELLINGS.items():
-        if other in value:
-            meant = meaning(value.pop(other))
-            # The SDK's empty text says that there is none.
-            if meant != "" and value.setdefault(name, meant) != meant:
-                message = f"differs from {name}, which is {SHORT.repr(value[name])}"
-                yield Problem(path=f"{here}.{other}".lstrip("."), message=message)
+    yield from _rename_fields(value, here)
     for name, part in value.items():
         if isinstance(part, (dict, list)) and name != "extensions":
             yield from _respell(part, f"{here}.{name}")
+
+
+def _rename_fields(value: dict[str, Any], here: str) -> Iterator[Problem]:
+    """Give the fields of an object their standard names, and yield what contradicts itself."""
+    for other in [name for name in SPELLINGS if name in value]:
+        name, meaning = SPELLINGS[other]
+        meant = meaning(value.pop(other))
+        # The SDK writes an empty string for no value.
+        if meant is None or meant == "":
+            continue
+        if value.get(name) is None:
+            value[name] = meant
+        if value[name] != meant:
+            message = f"differs from {name}, which is {SHORT.repr(value[name])}"
+            yield Problem(path=f"{here}.{other}".lstrip("."), message=message)
 
 
 def _name(schema: type[CaseObject]) -> str:

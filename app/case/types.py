@@ -1,15 +1,17 @@
 """The primitive types of the standard, as strict as its JSON binding.
 
-An optional field may be left out but is never ``null`` (CASE 1.1 implementation guide), so
-``Maybe[T]`` is ``T`` to pydantic and ``T | None`` to type checkers.
+An answer never contains ``null`` (CASE 1.1 implementation guide). A request may: ``null`` in an
+optional field means that the field is absent, because clients, the vendor's own example among them,
+send it so. ``Maybe[T]`` is that ``T`` to pydantic and ``T | None`` to type checkers.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -20,23 +22,59 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 from .vocabulary import ASSOCIATION_TYPES, EXTENSION_NAME, TARGET_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import TypeAlias, TypeVar
+
+    from pydantic import GetCoreSchemaHandler
 
     T = TypeVar("T")
     Maybe: TypeAlias = T | None
-else:
+
+
+@dataclass(frozen=True)
+class NullAs:
+    """Annotates an optional field: null in JSON is read as the value that ``default`` makes.
+
+    A validator function around the field would do the same, but pydantic would then validate the
+    field as Python objects, in which a date may not be a string.
+    """
+
+    default: Callable[[], Any] | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Return the schema of the field, extended by null."""
+        nullable = core_schema.nullable_schema(handler(source))
+        if self.default is None:
+            return nullable
+        default = self.default
+
+        def replace_none(value: Any) -> Any:
+            return default() if value is None else value
+
+        return core_schema.no_info_after_validator_function(replace_none, nullable)
+
+
+if not TYPE_CHECKING:
 
     class Maybe:
-        """``Maybe[T]``: may be left out, may not be null."""
+        """``Maybe[T]``: the type of an optional field."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
-            return kind
+            return Annotated[kind, NullAs()]
+
+
+def without_null(hint: Any) -> Any:
+    """Return the type of an optional field without its ``NullAs``; any other type as it is."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    kind, *metadata = get_args(hint)
+    rest = [each for each in metadata if not isinstance(each, NullAs)]
+    return Annotated[(kind, *rest)] if rest else kind
 
 
 LARGEST_INT = 2**64 - 1

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..case.package import NamedCFPackage, wrong_name
+from ..case.problems import NULL
 from ..case.reading import read
 from ..errors import BadRequest, InvalidData, Problem
 from ..repair.findings import EXPLANATIONS, Findings
@@ -64,6 +65,7 @@ def check(raw: bytes, rules: Collection[str] = tuple(BY_ID)) -> Checked:
         mended = Mended(raw, notes := Notes())
     except BadRequest as error:
         return Checked(None, None, [_unreadable(error)] if JSON.id in rules else [])
+    problems = [*problems, *_null_fields(notes, problems)]
     nodes = [
         Node(kind_of(schema), notes.place_of(entity), entity) for schema, entity in mended.entities
     ]
@@ -98,6 +100,14 @@ def _problems(body: bytes) -> list[Problem]:
         Problem(path=f"{read_.under}{one['path']}", message=one["message"])
         for one in wrong_name(read_.entity)
     ]
+
+
+def _null_fields(notes: Notes, problems: list[Problem]) -> Iterator[Problem]:
+    """Yield a problem for each null that this server reads as absent, but the standard forbids."""
+    named = {problem["path"] for problem in problems}
+    for path, kind in notes.kinds.items():
+        if kind == "null" and path not in named:
+            yield Problem(path=path, message=NULL)
 
 
 def _left(mended: Mended) -> list[Problem]:

@@ -28,8 +28,8 @@ __all__ = ["Repair", "read_repaired", "repair"]
 
 WRAPPERS = ("CFPackage", "package")
 
-SUSPECT = re.compile(MISSING_SLASH.pattern.encode())
-"""What the strict reader cannot know to be wrong."""
+SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
+"""Text that the strict reader accepts, but that may need a repair or a mention in the report."""
 
 
 def repair(raw: bytes) -> tuple[bytes, list[Repair]]:

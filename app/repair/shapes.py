@@ -7,6 +7,7 @@ from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..case.model import CaseObject, KeywordLinks
+from ..case.types import without_null
 from .dialects import Mender, mender
 
 
@@ -41,6 +42,7 @@ def spellings(model: type[CaseObject]) -> dict[str, str]:
 
 
 def _shape(hint: Any, *, required: bool) -> Shape:
+    hint = without_null(hint)
     inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(inner) is not list:
         is_model = isinstance(inner, type) and issubclass(inner, CaseObject)

@@ -78,10 +78,30 @@ async def test_lists_describe_their_parameters(document: Any) -> None:
 
 async def test_optional_fields_are_never_null(document: Any) -> None:
     schemas = document["components"]["schemas"]
-    assert "null" not in json.dumps(schemas)
+    answered = {name: schema for name, schema in schemas.items() if not name.endswith("Input")}
+    assert "null" not in json.dumps(answered)
     assert "fullStatement" in schemas["CFItem"]["required"]
     assert "CFDocumentURI" in schemas["CFItem"]["required"]
     assert "CFDocumentURI" not in schemas["CFPckgItem"]["required"]
+
+
+async def test_request_schemas_allow_null_in_optional_fields_only(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    item = {**examples.ITEM, "notes": None, "CFItemTypeURI": None, "conceptKeywordsURI": None}
+    item["licenseURI"] = {"title": "a", "identifier": "b", "uri": "urn:c"}
+    package = {**examples.PACKAGE, "CFItems": [item], "CFDefinitions": None, "CFRubrics": None}
+
+    def is_valid(name: str, body: Any) -> bool:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        return bool(jsonschema.Draft202012Validator(schema).is_valid(body))
+
+    assert schemas["CFPackageInput"]["required"] == ["CFDocument", "CFItems", "CFAssociations"]
+    assert is_valid("CFItemInput", item)
+    assert is_valid("CFPackageInput", package)
+    assert not is_valid("CFItemInput", {**item, "fullStatement": None})
+    assert not is_valid("CFItemInput", {**item, "subject": [None]})
+    assert not is_valid("CFItemInput", {**item, "licenseURI": {**item["licenseURI"], "uri": None}})
+    assert not is_valid("CFPackageInput", {**package, "CFItems": None})
 
 
 async def test_examples_match_the_schemas(document: Any) -> None:

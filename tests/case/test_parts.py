@@ -68,6 +68,39 @@ CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
     "items that are null": (spoil("CFItems", value=None),),
     "an item that is a text": (spoil("CFItems", 40, value="x"),),
     "a null": (spoil("CFItems", 40, "notes", value=None),),
+    "nulls at every level": (
+        spoil("CFDocument", "CFPackageURI", value=None),
+        spoil("CFItems", 2, "CFItemTypeURI", value=None),
+        spoil("CFItems", 3, "conceptKeywordsURI", value=None),
+        spoil("CFItems", 3, "subject", value=None),
+        spoil("CFAssociations", 0, "CFDocumentURI", value=None),
+        spoil("CFAssociations", 0, "originNodeURI", "targetType", value=None),
+        spoil("CFDefinitions", "CFItemTypes", 2, "typeCode", value=None),
+        spoil("CFDefinitions", "CFConcepts", value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 0, "weight", value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 1, "CFRubricCriterionLevels", value=None),
+        spoil("extensions", value=None),
+        spoil("identifier", value=None),
+    ),
+    "definitions that are null": (spoil("CFDefinitions", value=None),),
+    "rubrics that are null": (spoil("CFRubrics", value=None),),
+    "nulls in required fields": (
+        spoil("CFDocument", "title", value=None),
+        spoil("CFItems", 40, "identifier", value=None),
+        spoil("CFItems", 41, "licenseURI", value={"title": None, "identifier": "a", "uri": "b:c"}),
+        spoil("CFAssociations", 0, "destinationNodeURI", "uri", value=None),
+        spoil("CFDefinitions", "CFItemTypes", 25, "title", value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 0, "uri", value=None),
+    ),
+    "elements that are null": (
+        spoil("CFItems", 4, value=None),
+        spoil("CFItems", 5, "subject", value=["a", None]),
+        spoil("CFItems", 6, "subjectURI", value=[None]),
+        spoil("CFItems", 7, "conceptKeywordsURI", value=[None]),
+        spoil("CFDefinitions", "CFItemTypes", 3, value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 1, value=None),
+    ),
+    "a document that is null": (spoil("CFDocument", value=None),),
     "an unknown field": (spoil("CFItems", 40, "nonsense", value=None),),
     "an unknown field of the package": (spoil("nonsense", value=[1]),),
     "a wrong type": (spoil("CFAssociations", 0, "associationType", value="nonsense"),),
@@ -118,9 +151,77 @@ def test_parts_and_the_whole_agree(
     raw = json.dumps({wrapper: whole} if wrapper else whole).encode()
     found = said_of(raw, read_large_package)
     assert found == said_of(raw, read_package)
-    valid = {CHANGES[name] for name in ("nothing", "no items", "long and valid")}
-    valid.add(CHANGES["a licence of the SDK"])
-    assert isinstance(found, Package) == (changes in valid)
+    assert isinstance(found, Package) == (changes in {CHANGES[name] for name in VALID})
+
+
+VALID = (
+    "nothing",
+    "no items",
+    "items that are null",
+    "a null",
+    "nulls at every level",
+    "definitions that are null",
+    "rubrics that are null",
+    "long and valid",
+    "a licence of the SDK",
+)
+
+
+def test_nulls_are_stored_as_absent_fields() -> None:
+    whole = body()
+    for change in CHANGES["nulls at every level"]:
+        change(whole)
+    found = [
+        [(row.kind, row.body, row.keywords) for row in read(json.dumps(sent).encode()).rows]
+        for sent in (whole, without_nulls(whole))
+        for read in (read_package, read_large_package)
+    ]
+    assert all(rows == found[0] for rows in found)
+    assert not any("null" in row[1] for row in found[0])
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_nulls(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: without_nulls(part) for name, part in value.items() if part is not None}
+
+
+def test_null_in_a_required_field_is_named_as_required() -> None:
+    whole = body()
+    for change in CHANGES["nulls in required fields"]:
+        change(whole)
+    told = dict(said_of(json.dumps(whole).encode(), read_large_package)[1])
+    assert told == dict.fromkeys(
+        (
+            "CFDocument.title",
+            "CFItems[40].identifier",
+            "CFItems[41].licenseURI.title",
+            "CFAssociations[0].destinationNodeURI.uri",
+            "CFDefinitions.CFItemTypes[25].title",
+            "CFRubrics[0].CFRubricCriteria[0].uri",
+        ),
+        "required",
+    )
+
+
+def test_null_in_an_array_is_named_with_its_index() -> None:
+    whole = body()
+    for change in CHANGES["elements that are null"]:
+        change(whole)
+    told = dict(said_of(json.dumps(whole).encode(), read_large_package)[1])
+    assert told == dict.fromkeys(
+        (
+            "CFItems[4]",
+            "CFItems[5].subject[1]",
+            "CFItems[6].subjectURI[0]",
+            "CFItems[7].conceptKeywordsURI[0]",
+            "CFDefinitions.CFItemTypes[3]",
+            "CFRubrics[0].CFRubricCriteria[1]",
+        ),
+        "null is not allowed; leave the element out",
+    )
 
 
 def problem_paths(raw: bytes) -> list[str]:
