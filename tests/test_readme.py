@@ -15,6 +15,7 @@ from case_server.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def test_every_test_it_names_exists() -> None:
@@ -73,14 +74,22 @@ def test_every_command_is_named() -> None:
         assert re.search(rf"case-server {command}|`{command}`", README), command
 
 
-def test_every_make_target_it_names_exists() -> None:
+@pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+def test_every_make_target_it_names_exists(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"make ([a-z]+)", README))
+    named = set(re.findall(r"make ([a-z]+)", page))
     assert named
     assert named <= targets
 
 
-def test_every_room_is_listed() -> None:
-    for folder in (ROOT / "app").iterdir():
-        if folder.is_dir() and folder.name != "__pycache__":
-            assert f"`app/{folder.name}/`" in README
+def test_contributing_lists_every_package_and_module() -> None:
+    for path in (ROOT / "app").iterdir():
+        name = f"app/{path.name}/" if path.is_dir() else f"app/{path.name}"
+        if not path.name.startswith("_") and path.name != "py.typed":
+            assert f"`{name}`" in CONTRIBUTING, name
+
+
+def test_contributing_names_only_what_exists() -> None:
+    named = set(re.findall(r"`((?:app|tests|docs|migrations|\.ci)/[^`]*)`", CONTRIBUTING))
+    assert len(named) > 30
+    assert all((ROOT / name).exists() for name in named)

@@ -23,7 +23,12 @@ def commands(job: str) -> list[str]:
 
 def test_checks_are_those_of_ci_run() -> None:
     assert commands("check") == ["bash .ci/run"]
-    assert (ROOT / ".ci/run").read_text().splitlines()[-2:] == ["make lint", "make test"]
+
+
+def test_pre_commit_uses_the_locked_ruff() -> None:
+    (hooks,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    lock = (ROOT / "requirements-dev.lock").read_text()
+    assert re.search(rf"^ruff=={re.escape(hooks['rev'].removeprefix('v'))} ", lock, re.MULTILINE)
 
 
 def test_every_python_that_is_supported_is_tried() -> None:
