@@ -11,6 +11,7 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .database_url import parse
 from .errors import StartupError
 
 ScopeName = Literal["readonly", "createput", "delete"]
@@ -32,16 +33,29 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+PREFIX = "CASE_SERVER_"
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable that a setting is read from."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
+
+
 class Settings(BaseSettings):
     """The settings of one server. Flags of ``case-server`` override the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CASE_SERVER_", env_ignore_empty=True, populate_by_name=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # it may be a password
     )
 
     database_url: str = Field(
         default="",
         description="Postgres to use, as postgresql://user:password@host:port/name. "
+        "Parameters are libpq's (sslmode, connect_timeout, target_session_attrs, several hosts). "
         "Empty: a private embedded Postgres in the data directory.",
     )
     data_dir: Path = Field(
@@ -89,7 +103,8 @@ class Settings(BaseSettings):
     )
     prepared_statements: bool = Field(
         default=True,
-        description="Set to false behind a connection pooler in transaction mode.",
+        description="Set to false where a connection pooler cannot keep prepared statements. "
+        "PgBouncer: session pooling only, because requests deadlock with transaction pooling.",
     )
     max_body_mb: int = Field(
         default=100, ge=1, le=2000, description="Largest request body, in megabytes."
@@ -197,8 +212,8 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _postgres(cls, value: str) -> str:
-        if value and not re.match(r"postgres(ql)?(\+\w+)?://", value):
-            raise ValueError("must be a Postgres URL: postgresql://user:password@host:port/name")
+        if value := value.strip():
+            parse(value)
         return value
 
     @model_validator(mode="after")

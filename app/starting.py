@@ -25,35 +25,41 @@ BACKLOG = 2048
 
 @contextmanager
 def ready_database(
-    settings: Settings, *, migrate: bool = False, reading: threading.Thread | None = None
+    settings: Settings,
+    *,
+    migrate: bool = False,
+    writes: bool = True,
+    reading: threading.Thread | None = None,
 ) -> Iterator[Settings]:
-    """The settings with the URL of a database whose schema is current.
+    """Yield the settings with the URL of a database whose schema is current.
 
     The embedded database is migrated here; another one only when ``migrate`` says so, and else
-    ``StartupError`` says what to run. Nothing is read while another thread is ``reading``: where
-    libraries need each other in circles, one thread could find another's half read.
+    ``StartupError`` says what to run. A command that only reads says so by ``writes``, and may use
+    a read-only database. No module is imported while another thread is ``reading``: libraries
+    that import each other in circles could be found half imported.
     """
     leave_when_told()
     if settings.database_url:
-        _bring_up_to_date(settings.database_url, reading, allowed=migrate, asked=migrate)
+        url = settings.database_url
+        _bring_up_to_date(url, reading, allowed=migrate, asked=migrate, writes=writes)
         yield settings
         return
     from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
 
     with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
-        _bring_up_to_date(url, reading, allowed=True, asked=migrate)
+        _bring_up_to_date(url, reading, allowed=True, asked=migrate, writes=writes)
         yield settings.model_copy(update={"database_url": url})
 
 
 def _bring_up_to_date(
-    url: str, reading: threading.Thread | None, *, allowed: bool, asked: bool
+    url: str, reading: threading.Thread | None, *, allowed: bool, asked: bool, writes: bool
 ) -> None:
     if reading:
         reading.join()
     # Not at the top: the embedded Postgres starts before it is read.
     from .db.upgrading import bring_up_to_date  # noqa: PLC0415  as said
 
-    bring_up_to_date(url, allowed=allowed, asked=asked)
+    bring_up_to_date(url, allowed=allowed, asked=asked, writes=writes)
 
 
 def serve(settings: Settings) -> None:

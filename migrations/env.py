@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from alembic import context
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from case_server.db import trigrams
+from case_server.db.connector import connect
 from case_server.db.tables import metadata
 from case_server.settings import Settings
+
+DIALECT = "postgresql+asyncpg://"
 
 
 def run(connection: Connection) -> None:
@@ -31,15 +34,16 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def run_online(url: URL) -> None:
-    engine = create_async_engine(url, poolclass=NullPool)
+async def run_online(url: str) -> None:
+    # The URL is read by `connect` alone, which knows more of libpq's parameters than SQLAlchemy.
+    engine = create_async_engine(DIALECT, poolclass=NullPool, async_creator=lambda: connect(url))
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()
 
 
-def run_offline(url: URL) -> None:
-    context.configure(url=url, target_metadata=metadata, literal_binds=True)
+def run_offline() -> None:
+    context.configure(url=DIALECT, target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 
@@ -47,8 +51,7 @@ def run_offline(url: URL) -> None:
 configured = context.config.get_main_option("sqlalchemy.url") or Settings().database_url
 if not configured:
     raise SystemExit("set CASE_SERVER_DATABASE_URL to a database that may be changed")
-url = make_url(configured).set(drivername="postgresql+asyncpg")
 if context.is_offline_mode():
-    run_offline(url)
+    run_offline()
 else:
-    asyncio.run(run_online(url))
+    asyncio.run(run_online(configured))

@@ -16,7 +16,7 @@ APP = ROOT / "app"
 
 LAYERS = (
     {"testing"},
-    {"errors", "settings", "logs", "guarded"},
+    {"errors", "settings", "logs", "guarded", "database_url"},
     {"typed"},
     {"case", "sample"},
     {"repair"},
@@ -126,6 +126,13 @@ def test_a_start_reads_what_it_needs(read: str, spared: tuple[str, ...]) -> None
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert f"case_server.{read}" in found
     assert not set(spared) & set(found)
+
+
+def test_asyncpg_connects_in_one_place() -> None:
+    """A URL means the same to every command, because one function reads it."""
+    files = [*FILES, *(ROOT / "migrations").rglob("*.py")]
+    for function in ("asyncpg.connect(", "asyncpg.create_pool("):
+        assert {file.name for file in files if function in file.read_text()} == {"connector.py"}
 
 
 def test_jwe_is_never_used() -> None:

@@ -13,7 +13,7 @@ import click
 from pydantic import ValidationError
 
 from ..errors import CaseServerError, StartupError
-from ..settings import Settings
+from ..settings import Settings, variable_of
 
 if TYPE_CHECKING:
     from ..db.database import Database
@@ -71,7 +71,8 @@ def settings_of(**flags: Any) -> Settings:
             f"{_variable(detail['loc'])}{detail['msg'].removeprefix('Value error, ')}"
             for detail in error.errors()
         )
-        raise StartupError(f"the settings are not valid: {problems}") from error
+        # Without its cause, which would repeat what was given, a password perhaps.
+        raise StartupError(f"the settings are not valid: {problems}") from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
@@ -79,9 +80,7 @@ def _variable(location: tuple[int | str, ...]) -> str:
     if not location:
         return ""
     name = str(location[0])
-    field = Settings.model_fields.get(name)
-    variable = str(field.validation_alias or f"CASE_SERVER_{name.upper()}") if field else name
-    return f"{variable}: "
+    return f"{variable_of(name) if name in Settings.model_fields else name}: "
 
 
 def database_option(command: Command) -> Command:
@@ -101,9 +100,12 @@ async def with_database(
     """The result of some work on the database that the settings name."""
     # A server begins to start before it is read, and does without this.
     from ..db.database import Database  # noqa: PLC0415  as said
+    from ..db.diagnosis import MISSING_RIGHT, startup_error  # noqa: PLC0415  as said
 
-    async with Database.open(settings.database_url, settings) as database:
-        return await work(database)
+    url = settings.database_url
+    with startup_error(url, MISSING_RIGHT):
+        async with Database.open(url, settings) as database:
+            return await work(database)
 
 
 @contextmanager

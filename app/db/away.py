@@ -43,7 +43,12 @@ CROSSED = (
 LOST = (*AWAY, *CROSSED, asyncpg.InterfaceError)
 """What ends the use of a connection with the request to try again."""
 
-CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+CANNOT_CONNECT = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 """Whatever keeps a connection from being made, trying again is all a client can do."""
 
 

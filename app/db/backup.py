@@ -13,12 +13,11 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import asyncpg
 from sqlalchemy import URL, make_url
 
 from ..errors import StartupError
 from . import migrating, schema
-from .database import dsn
+from .connector import connection_to
 from .embedded import NAME, binaries_of, embedded_postgres, only_user
 from .feed import begin_anew
 
@@ -67,7 +66,7 @@ def restore(data_dir: Path, source: Path, *, force: bool, say: Callable[[str], N
     _refuse_what_is_no_backup(source)
     with only_user(data_dir) as url:
         current = make_url(url)
-        if not force and (count := asyncio.run(_count(dsn(url)))):
+        if not force and (count := asyncio.run(_count(url))):
             raise StartupError(
                 f"the store in {data_dir} has data ({count}); --force replaces all of it, "
                 "and case-server backup FILE keeps a copy first"
@@ -123,54 +122,38 @@ def _drops() -> tuple[str, ...]:
 
 
 async def _administer(url: URL, *statements: str) -> None:
-    connection = await asyncpg.connect(dsn(_spelled(url, "postgres")))
-    try:
+    async with connection_to(_spelled(url, "postgres")) as connection:
         for statement in statements:
             await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 async def _swap(url: URL) -> None:
     """Give the restored database the name of the other, at once."""
-    connection = await asyncpg.connect(dsn(_spelled(url, "postgres")))
-    try:
-        async with connection.transaction():
-            await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {OLD}")
-            await connection.execute(f"ALTER DATABASE {NEW} RENAME TO {NAME}")
-    finally:
-        await connection.close()
+    async with connection_to(_spelled(url, "postgres")) as connection, connection.transaction():
+        await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {OLD}")
+        await connection.execute(f"ALTER DATABASE {NEW} RENAME TO {NAME}")
 
 
 async def _count(url: str) -> str:
     """What a store has, in words; empty if nothing that anybody would miss."""
-    connection = await asyncpg.connect(url)
-    try:
+    async with connection_to(url) as connection:
         told = []
         for table in ("documents", "clients"):
             if await connection.fetchval("SELECT to_regclass($1)", table):
                 count = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  one of two names
                 told += [f"{count:,} {table}"] if count else []
         return ", ".join(told)
-    finally:
-        await connection.close()
 
 
 async def _begin_anew(url: URL) -> None:
     """Who followed the changes of the store as it was would miss what is no longer in it."""
-    connection = await asyncpg.connect(dsn(_spelled(url, NEW)))
-    try:
+    async with connection_to(_spelled(url, NEW)) as connection:
         await begin_anew(connection)
-    finally:
-        await connection.close()
 
 
 async def _revision(url: URL) -> str:
-    connection = await asyncpg.connect(dsn(_spelled(url, NEW)))
-    try:
+    async with connection_to(_spelled(url, NEW)) as connection:
         revision = await schema.current(connection)
-    finally:
-        await connection.close()
     if revision is None:
         raise StartupError("the backup is of a store without a schema: there is nothing in it")
     if not schema.is_known(revision):

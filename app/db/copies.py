@@ -13,15 +13,16 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import asyncpg
-from sqlalchemy import make_url
 
+from ..database_url import parse
 from ..errors import StartupError, Unavailable
 from . import tables
 from .away import CANNOT_CONNECT, unavailable_on
-from .database import Database, dsn
+from .connector import connection_to, create_pool
+from .database import Database
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -54,11 +55,8 @@ KEPT = {"signing_keys", "clients", "client_secrets", "feed_history"}
 
 async def refuse_unsuitable(url: str) -> None:
     """Raise ``StartupError`` where the database at ``url`` cannot be copied."""
-    connection = await asyncpg.connect(dsn(url))
-    try:
+    async with connection_to(url) as connection:
         await _refuse(connection)
-    finally:
-        await connection.close()
 
 
 async def _refuse(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -88,10 +86,10 @@ async def _refuse(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 class Copies:
     """The copies of one main database."""
 
-    def __init__(self, pool: Pool, url: str) -> None:
+    def __init__(self, pool: Pool, url: str, main: str) -> None:
         self._pool = pool
-        self._url = make_url(url)
-        self.main = self._url.database or ""
+        self._url = parse(url)
+        self.main = main
         self._prefix = f"{_short(self.main)}_target_"
 
     @classmethod
@@ -102,10 +100,11 @@ class Copies:
         Those of a server that was killed are dropped now. Raises ``StartupError`` where the
         database cannot be copied.
         """
-        async with asyncpg.create_pool(dsn(url), min_size=1, max_size=CONNECTIONS) as pool:
+        async with create_pool(url, min_size=1, max_size=CONNECTIONS) as pool:
             async with pool.acquire() as connection:
-                await _refuse(connection)  # type: ignore[arg-type]  # a proxy of one
-            copies = cls(pool, url)
+                await _refuse(cast("Any", connection))
+                main = await connection.fetchval("SELECT current_database()")
+            copies = cls(pool, url, main)
             await copies._drop_all()
             try:
                 yield copies
@@ -116,7 +115,7 @@ class Copies:
 
     def url(self, name: str) -> str:
         """Where a copy is."""
-        return self._url.set(database=name).render_as_string(hide_password=False)
+        return self._url.with_database(name)
 
     async def copy(self, template: str) -> str:
         """The name of a new database like ``template``, to which nobody may be connected."""

@@ -16,9 +16,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import make_url
 
 from .away import CANNOT_CONNECT, CROSSED, LOST, unavailable, unavailable_on
+from .connector import connect, create_pool, is_out_of_files
 from .line import SECONDS_TO_WAIT, Line
 from .locks import alone_with
 
@@ -47,9 +47,18 @@ ATTEMPTS = 8
 """How often a write is tried before its client is told to come again."""
 
 
+SESSION = {
+    # What a write decides on is what it then finds, or it is tried again.
+    "default_transaction_isolation": "repeatable read",
+    "lock_timeout": LOCK_TIMEOUT,
+}
+"""Postgres' settings for every connection of the pool."""
+
+
 def dsn(url: str) -> str:
-    """The URL as asyncpg reads it, whatever driver name it carries."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    """Return the URL with the scheme that asyncpg reads, whatever driver it names."""
+    _, separator, rest = url.partition("://")
+    return f"postgresql{separator}{rest}"
 
 
 async def _keep(_: Any) -> None:
@@ -81,6 +90,9 @@ class Lease:
         if error is None:
             self._database.keep(self._connection)
             return
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            # After a failover this server is a standby; the next connection finds the primary.
+            self._connection.terminate()
         await self._database.give_back(self._connection)
         if isinstance(error, LOST) and not isinstance(error, asyncpg.DataError):
             raise unavailable(error) from error
@@ -103,22 +115,17 @@ class Database:
     async def open(cls, url: str, settings: Settings) -> AsyncIterator[Database]:
         """Connect; ``Unavailable`` when nothing answers at ``url``."""
         with unavailable_on(*CANNOT_CONNECT):
-            pool = await asyncpg.create_pool(
-                dsn(url),
+            pool = await create_pool(
+                url,
                 min_size=1,
                 max_size=settings.pool_size,
                 timeout=SECONDS_TO_WAIT,
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
                 reset=_keep,
-                server_settings={
-                    "application_name": "case-server",
-                    # What a write decides on is what it then finds, or it is tried again.
-                    "default_transaction_isolation": "repeatable read",
-                    "lock_timeout": LOCK_TIMEOUT,
-                },
+                session=SESSION,
             )
-        database = cls(pool, settings.pool_size, dsn(url))
+        database = cls(pool, settings.pool_size, url)
         watching = [
             asyncio.create_task(work) for work in (database._watch(), database._line.watch())
         ]
@@ -211,11 +218,14 @@ class Database:
     async def _answers(self) -> bool:
         """Whether Postgres answers a new connection, be it with a refusal."""
         try:
-            connection = await asyncpg.connect(self._url, timeout=SECONDS_TO_PROVE_IT)
+            connection = await connect(
+                self._url, timeout=SECONDS_TO_PROVE_IT, max_timeout=SECONDS_TO_PROVE_IT
+            )
         except asyncpg.PostgresError:
             return True
-        except (OSError, asyncpg.InterfaceError):
-            return False
+        except CANNOT_CONNECT as error:
+            # Without a file descriptor to ask with, nothing is known of Postgres.
+            return is_out_of_files(error)
         connection.terminate()
         return True
 

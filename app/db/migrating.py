@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
+from sqlalchemy.exc import DBAPIError
 
 from .. import migrations
 from . import trigrams
@@ -23,11 +25,25 @@ def _config(url: str) -> Config:
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the database at ``url`` to ``revision``, each step in a transaction of its own.
 
-    At ``head`` it also gets the index of words, if it may have it and has it not.
+    At ``head`` it also gets the index of words, if it may have it and has it not. Raises asyncpg's
+    errors, whatever SQLAlchemy wraps them in.
     """
-    command.upgrade(_config(url), revision)
+    try:
+        command.upgrade(_config(url), revision)
+    except DBAPIError as error:
+        raise _driver_error(error) from error
     if revision == "head":
         asyncio.run(trigrams.index_words(url))
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """Return the error of asyncpg among the causes of an error, or the error itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+            return cause
+        cause = getattr(cause, "orig", None) or cause.__cause__
+    return error
 
 
 def downgrade(url: str, revision: str) -> None:

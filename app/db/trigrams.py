@@ -13,7 +13,7 @@ import asyncpg
 from sqlalchemy import Table
 
 from ..query.fields import Field
-from .database import dsn
+from .connector import connection_to
 from .tables import items
 
 log = logging.getLogger("case_server")
@@ -58,15 +58,15 @@ IMPOSSIBLE = (
 
 async def index_words(url: str) -> bool:
     """Make the index where that is possible and not done yet; whether it is there."""
-    connection = await asyncpg.connect(dsn(url))
     try:
-        # As for migrations: wait for no lock for long, and one server at a time.
-        await connection.execute("SET lock_timeout = '5s'")
-        await connection.execute("SELECT pg_advisory_lock(hashtext('case-server migrations'))")
-        if not await connection.fetchval("SELECT to_regclass($1)", INDEX):
-            async with connection.transaction():
-                await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
-                await connection.execute(_CREATE)
+        async with connection_to(url) as connection:
+            # As for migrations: wait for no lock for long, and one server at a time.
+            await connection.execute("SET lock_timeout = '5s'")
+            await connection.execute("SELECT pg_advisory_lock(hashtext('case-server migrations'))")
+            if not await connection.fetchval("SELECT to_regclass($1)", INDEX):
+                async with connection.transaction():
+                    await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+                    await connection.execute(_CREATE)
     except IMPOSSIBLE as error:
         log.warning(
             "searching statements for words will read every item, as there can be no index now"
@@ -74,6 +74,4 @@ async def index_words(url: str) -> bool:
             error,
         )
         return False
-    finally:
-        await connection.close()
     return True

@@ -1,0 +1,506 @@
+"""Connections by URL: libpq's parameters, several hosts, TLS, and what a failure says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from live import run
+from postgres_with_tls import TlsServer, binaries_with_tls, tls_server
+from sqlalchemy import make_url
+
+from case_server.database_url import parse
+from case_server.db import migrating, schema
+from case_server.db.connector import connect, connection_to
+from case_server.db.database import Database
+from case_server.db.upgrading import bring_up_to_date
+from case_server.errors import StartupError
+from case_server.settings import Settings
+
+PASSWORD = "Hunter2"
+
+EmptyDatabase = Callable[[str], Awaitable[str]]
+
+
+async def value(url: str, sql: str, *arguments: Any, **options: Any) -> Any:
+    async with connection_to(url, **options) as connection:
+        return await connection.fetchval(sql, *arguments)
+
+
+async def execute(url: str, *statements: str) -> None:
+    async with connection_to(url) as connection:
+        for statement in statements:
+            await connection.execute(statement)
+
+
+async def refusal(url: str, **options: Any) -> str:
+    """What the check at start says: one line, without the password."""
+    chosen = {"allowed": False, "asked": False, **options}
+    with pytest.raises(StartupError) as refused:
+        await asyncio.to_thread(lambda: bring_up_to_date(url, **chosen))
+    message = str(refused.value)
+    assert "\n" not in message
+    assert PASSWORD not in message
+    assert (parse(url).password or PASSWORD) not in message
+    return message
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    binaries = binaries_with_tls()
+    if binaries is None:
+        pytest.skip("no Postgres on this machine speaks TLS (Debian: apt-get install postgresql)")
+    with tls_server(tmp_path_factory.mktemp("tls") / "server", binaries) as server:
+        yield server
+
+
+def spelled(url: str, **changes: Any) -> str:
+    return make_url(url).set(**changes).render_as_string(hide_password=False)
+
+
+async def test_parameters_of_libpq_reach_the_session_and_the_socket(postgres: str) -> None:
+    url = (
+        f"{postgres}?sslmode=prefer&application_name=my%20app&channel_binding=prefer"
+        "&connect_timeout=20&keepalives=1&keepalives_idle=31&keepalives_interval=7"
+        "&keepalives_count=3&tcp_user_timeout=9000&gssencmode=disable&sslsni=1"
+        "&options=-c%20statement_timeout%3D61000&target_session_attrs=read-write"
+    )
+    async with connection_to(url) as connection:
+        assert await connection.fetchval("SHOW application_name") == "my app"
+        assert await connection.fetchval("SHOW statement_timeout") == "61s"
+        endpoint = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        tcp = socket.IPPROTO_TCP
+        assert endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert endpoint.getsockopt(tcp, socket.TCP_KEEPIDLE) == 31
+        assert endpoint.getsockopt(tcp, socket.TCP_KEEPINTVL) == 7
+        assert endpoint.getsockopt(tcp, socket.TCP_KEEPCNT) == 3
+        assert endpoint.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 9000
+    async with connection_to(f"{postgres}?keepalives=0") as connection:
+        endpoint = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        assert not endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert await connection.fetchval("SHOW application_name") == "case-server"
+
+
+async def test_every_command_takes_every_parameter(
+    empty_database: EmptyDatabase, tmp_path: Path, closed_port: int
+) -> None:
+    plain = await empty_database("parameters")
+    there = make_url(plain)
+    url = (
+        f"postgres://{there.username}:{there.password}@127.0.0.1:{closed_port},"
+        f"{there.host}:{there.port}/{there.database}?sslmode=prefer&channel_binding=prefer"
+        "&connect_timeout=30&keepalives_idle=30&application_name=all%20commands"
+        "&options=-c%20statement_timeout%3D600000&target_session_attrs=read-write"
+    )
+
+    async def case_server(*command: str) -> str:
+        ran = await asyncio.to_thread(
+            run, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert str(there.password) not in ran.stderr + ran.stdout
+        return ran.stdout
+
+    await case_server("migrate")
+    await case_server("import", "--sample")
+    identifier = await value(plain, "SELECT identifier FROM documents")
+    assert identifier in await case_server("export", identifier)
+    await case_server("client", "add", "reader")
+    assert "reader" in await case_server("client", "list")
+
+
+async def test_schema_parameter_of_prisma_is_the_search_path(
+    empty_database: EmptyDatabase,
+) -> None:
+    plain = await empty_database("prisma")
+    url = f"{plain}?schema=Frameworks"
+    assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, allowed=True)
+    await execute(plain, 'CREATE SCHEMA "Frameworks"')
+    await asyncio.to_thread(lambda: bring_up_to_date(url, allowed=True, asked=False))
+    where = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'items'"
+    assert await value(plain, where) == '"Frameworks"'
+
+
+async def test_hosts_are_tried_in_turn_each_with_its_own_timeout(
+    empty_database: EmptyDatabase, settings: Settings, silent_port: int, closed_port: int
+) -> None:
+    plain = await empty_database("hosts")
+    there = make_url(plain)
+    url = (
+        f"postgresql://{there.username}:{there.password}@127.0.0.1:{silent_port},"
+        f"127.0.0.1:{closed_port},{there.host}:{there.port}/{there.database}?connect_timeout=1"
+    )
+    by_parameters = (
+        f"postgresql://{there.username}:{there.password}@/{there.database}?connect_timeout=1"
+        f"&host=127.0.0.1,{there.host}&port={closed_port},{there.port}"
+    )
+    assert await value(by_parameters, "SELECT 1") == 1
+    await asyncio.to_thread(migrating.migrate, url)
+    assert await value(plain, "SELECT version_num FROM alembic_version") == schema.needed()
+    async with Database.open(url, settings) as database, database.connection() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+        assert await connection.fetchval("SHOW lock_timeout") == "10s"
+        assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
+
+
+async def test_a_host_that_never_answers_ends_the_command(silent_port: int) -> None:
+    url = f"postgresql://u:{PASSWORD}@127.0.0.1:{silent_port}/d?connect_timeout=1"
+    assert "no answer within 1 s" in await refusal(url)
+
+
+@pytest.fixture
+async def pair(tls: TlsServer, empty_database: EmptyDatabase) -> str:
+    """A URL of two servers, of which the first is read-only."""
+    second = make_url(await empty_database("pair"))
+    name = second.database
+    await execute(
+        tls.url,
+        f'DROP DATABASE IF EXISTS "{name}"',
+        f'CREATE DATABASE "{name}"',
+        f'ALTER DATABASE "{name}" SET default_transaction_read_only = on',
+        "DROP ROLE IF EXISTS case_pair",
+        f"CREATE ROLE case_pair LOGIN PASSWORD '{PASSWORD}'",
+    )
+    server = second.render_as_string(hide_password=False)
+    await execute(
+        server,
+        "DO $$ BEGIN CREATE ROLE case_pair LOGIN; EXCEPTION WHEN duplicate_object THEN END $$",
+        f"ALTER ROLE case_pair PASSWORD '{PASSWORD}'",
+        "GRANT CREATE ON SCHEMA public TO case_pair",
+    )
+    return (
+        f"postgresql://case_pair:{PASSWORD}@127.0.0.1:{tls.port},{second.host}:{second.port}/{name}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "read_only"),
+    [
+        ("any", "on"),
+        ("read-write", "off"),
+        ("read-only", "on"),
+        ("primary", "on"),
+        ("prefer-standby", "on"),
+        ("standby", None),
+    ],
+)
+async def test_target_session_attrs_choose_the_host(
+    pair: str, wanted: str, read_only: str | None
+) -> None:
+    url = f"{pair}?target_session_attrs={wanted}"
+    if read_only is None:
+        assert "no host is standby" in await refusal(url)
+    else:
+        assert await value(url, "SHOW transaction_read_only") == read_only
+
+
+async def test_read_only_database_is_named_with_the_remedy(pair: str) -> None:
+    message = await refusal(pair, allowed=True)
+    assert "read-only" in message
+    assert "target_session_attrs=read-write" in message
+    await asyncio.to_thread(
+        lambda: bring_up_to_date(
+            f"{pair}?target_session_attrs=read-write", allowed=True, asked=True
+        )
+    )
+
+
+async def test_command_that_only_reads_uses_a_read_only_database(
+    empty_database: EmptyDatabase,
+) -> None:
+    url = await empty_database("standby")
+    await asyncio.to_thread(migrating.migrate, url)
+    name = make_url(url).database
+    await execute(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    assert "read-only" in await refusal(url)
+    await asyncio.to_thread(lambda: bring_up_to_date(url, allowed=False, asked=False, writes=False))
+
+
+TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "encrypted"),
+    [
+        ("sslmode=disable", False),
+        ("sslmode=allow", False),
+        ("sslmode=prefer", True),
+        ("sslmode=require", True),
+        ("sslmode=verify-ca&sslrootcert={root}", True),
+        ("sslmode=verify-full&sslrootcert={root}", True),
+        ("sslmode=require&channel_binding=require&sslrootcert={root}", True),
+        ("sslmode=verify-full&sslrootcert={root}&sslcert={client}&sslkey={key}", True),
+    ],
+)
+async def test_every_sslmode_works_in_the_pool_and_in_migrations(
+    tls: TlsServer, settings: Settings, parameters: str, *, encrypted: bool
+) -> None:
+    paths = {"root": tls.root, "client": tls.client, "key": tls.client_key}
+    url = f"{tls.url}?{parameters.format(**paths)}"
+    assert await value(url, TLS) is encrypted
+    async with Database.open(url, settings) as database, database.connection() as connection:
+        assert await connection.fetchval(TLS) is encrypted
+    await asyncio.to_thread(migrating.migrate, url)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("sslmode=verify-full&sslrootcert={stranger}", "cannot be verified"),
+        ("sslmode=verify-full&sslrootcert=system", "cannot be verified"),
+        # asyncpg has no channel binding, so the certificate has to be verified.
+        ("sslmode=require&channel_binding=require", "cannot be verified"),
+        ("sslmode=verify-full&sslrootcert={root}.missing", "root.crt.missing cannot be read"),
+        ("sslmode=require&sslcert=/missing.crt", "/missing.crt cannot be read"),
+    ],
+)
+async def test_tls_that_is_refused_says_what_to_change(
+    tls: TlsServer, parameters: str, message: str
+) -> None:
+    url = f"{tls.url}?{parameters.format(root=tls.root, stranger=tls.stranger)}"
+    assert message in await refusal(url)
+    name = f"{tls.url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert={tls.root}"
+    assert "cannot be verified" in await refusal(name)
+
+
+async def test_server_without_tls_is_told_from_one_that_is_away(postgres: str) -> None:
+    if await value(postgres, "SHOW ssl") == "on":
+        pytest.skip("this Postgres speaks TLS")
+    message = await refusal(f"{postgres}?sslmode=require")
+    assert "does not offer TLS, which sslmode demands" in message
+    assert "sslmode=prefer" in message
+
+
+async def test_unix_socket_is_reached(tls: TlsServer) -> None:
+    url = make_url(tls.url)
+    by_socket = (
+        f"postgresql://{url.username}:{url.password}@/{url.database}"
+        f"?host={tls.socket_dir}&port={tls.port}"
+    )
+    assert await value(by_socket, "SELECT inet_server_addr() IS NULL")
+    await asyncio.to_thread(migrating.migrate, by_socket)
+    assert "there is no such socket" in await refusal(by_socket.replace(f"={tls.port}", "=9"))
+
+
+async def test_server_that_cannot_be_reached_is_named(closed_port: int) -> None:
+    message = await refusal(f"postgresql://u:{PASSWORD}@127.0.0.1:{closed_port}/d")
+    assert "no database answers at CASE_SERVER_DATABASE_URL" in message
+    assert f"postgresql://u@127.0.0.1:{closed_port}/d" in message
+    assert "connection refused" in message
+    message = await refusal(f"postgresql://u:{PASSWORD}@host.invalid/d")
+    assert "host name is not known" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"password": f"{PASSWORD}2"}, "check the user name and password"),
+        ({"username": "nobody_here"}, "check the user name and password"),
+        ({"database": "not_there"}, "create it (createdb)"),
+        ({"query": {"no_such_setting": "1"}}, "'no_such_setting' in CASE_SERVER_DATABASE_URL"),
+    ],
+)
+async def test_what_postgres_refuses_has_a_remedy(
+    postgres: str, changes: dict[str, Any], message: str
+) -> None:
+    assert message in await refusal(spelled(postgres, **changes))
+
+
+async def test_wrong_password_with_unescaped_characters_says_how_to_write_them(
+    postgres: str,
+) -> None:
+    url = make_url(postgres)
+    message = await refusal(
+        f"postgresql://{url.username}:wr:ng#@{url.host}:{url.port}/{url.database}"
+    )
+    assert "in a URL, write # as %23, : as %3A" in message
+
+
+async def test_connection_without_tls_that_pg_hba_refuses_names_sslmode(tls: TlsServer) -> None:
+    rules = tls.data_dir / "postgres" / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(re.sub(r"^host\b", "hostssl", before, flags=re.MULTILINE))
+    try:
+        await value(tls.url, "SELECT pg_reload_conf()")
+        for _ in range(100):
+            try:
+                await value(f"{tls.url}?sslmode=disable", "SELECT 1")
+            except asyncpg.InvalidAuthorizationSpecificationError:
+                break
+            await asyncio.sleep(0.05)
+        assert "sslmode=require" in await refusal(f"{tls.url}?sslmode=disable")
+    finally:
+        rules.write_text(before)
+        await value(f"{tls.url}?sslmode=require", "SELECT pg_reload_conf()")
+
+
+@pytest.fixture
+async def roles(empty_database: EmptyDatabase) -> Any:
+    """A database, its superuser's URL, and the URLs of two roles without any right there."""
+    url = await empty_database("roles")
+    name = make_url(url).database
+    owner, user = f"{name}_owner", f"{name}_user"
+    await execute(
+        url,
+        *(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'" for role in (owner, user)),
+        f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+    )
+    yield url, *(spelled(url, username=role, password=PASSWORD) for role in (owner, user))
+    await execute(
+        url,
+        *(f"DROP OWNED BY {role} CASCADE" for role in (owner, user)),
+        *(f"DROP ROLE {role}" for role in (owner, user)),
+    )
+
+
+def remedy(message: str) -> str:
+    """The statement that a message says to run."""
+    return message.rpartition("run: ")[2]
+
+
+async def test_each_missing_right_is_named_until_a_role_has_all(
+    roles: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """What the README lists is enough, and less is refused with the statement that grants it."""
+    admin, owner, user = roles
+    owner_name, user_name = (make_url(url).username for url in (owner, user))
+    database = make_url(admin).database
+    for role in (owner, user):
+        message = await refusal(role, allowed=True)
+        assert "GRANT CONNECT ON DATABASE" in message
+        await execute(admin, remedy(message))
+        message = await refusal(role, allowed=True)
+        assert f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{make_url(role).username}"' in message
+        await execute(admin, f"GRANT USAGE ON SCHEMA public TO {make_url(role).username}")
+    for right in ('CREATE ON SCHEMA "public"', f'TEMPORARY ON DATABASE "{database}"'):
+        message = await refusal(owner, allowed=True)
+        assert remedy(message) == f'GRANT {right} TO "{owner_name}"'
+        await execute(admin, remedy(message))
+    ran = await asyncio.to_thread(run, "migrate", "--database-url", owner, data_dir=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+
+    # A role that only serves needs no right to create.
+    message = await refusal(user)
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO" in message
+    await execute(owner, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user_name}")
+    message = await refusal(user)
+    assert remedy(message) == f'GRANT TEMPORARY ON DATABASE "{database}" TO "{user_name}"'
+    await execute(admin, remedy(message))
+    message = await refusal(user)
+    assert "may not read and write the tables" in message
+    ran = await asyncio.to_thread(
+        run, "import", "--sample", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
+    )
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
+    await execute(owner, remedy(message))
+    for command in (
+        ("import", "--sample"),
+        ("import", "--sample"),
+        ("client", "add", "reader"),
+        ("keys", "rotate"),
+        ("migrate",),
+    ):
+        ran = await asyncio.to_thread(
+            run, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
+        )
+        assert ran.returncode == 0, ran.stderr
+
+
+async def test_migration_by_a_role_that_does_not_own_the_tables_names_the_owner(
+    roles: tuple[str, str, str],
+) -> None:
+    admin, owner, _ = roles
+    name = make_url(owner).username
+    await asyncio.to_thread(migrating.migrate, admin)
+    first = "2026_11_21_changes_feed"
+    await asyncio.to_thread(migrating.downgrade, admin, first)
+    await execute(
+        admin,
+        f"GRANT ALL ON DATABASE {make_url(admin).database} TO {name}",
+        f"GRANT ALL ON SCHEMA public TO {name}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}",
+    )
+    message = await refusal(owner, allowed=True)
+    assert "must be owner of" in message
+    assert "run this as the role that owns" in message
+
+
+async def test_newer_and_older_schemas_are_told_apart(empty_database: EmptyDatabase) -> None:
+    url = await empty_database("versions")
+    assert "has no schema yet" in await refusal(url)
+    await asyncio.to_thread(migrating.migrate, url)
+    await execute(url, "UPDATE alembic_version SET version_num = '2026_11_21_changes_feed'")
+    assert "run: case-server migrate" in await refusal(url)
+    await execute(url, "UPDATE alembic_version SET version_num = '2099_unheard_of'")
+    assert "it is newer; upgrade case-server" in await refusal(url, allowed=True)
+
+
+@pytest.fixture
+def pgbouncer(postgres: str, tmp_path: Path) -> Iterator[int]:
+    """The port of a PgBouncer in session mode before the Postgres of the tests."""
+    program = shutil.which("pgbouncer")
+    if not program:
+        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    there = make_url(postgres)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    (tmp_path / "users.txt").write_text(f'"{there.username}" "{there.password}"\n')
+    configuration = tmp_path / "pgbouncer.ini"
+    configuration.write_text(
+        f"[databases]\n* = host={there.host} port={there.port}\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = scram-sha-256\nauth_file = {tmp_path}/users.txt\npool_mode = session\n"
+        f"user = nobody\n"
+    )
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:3]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    with ExitStack() as stack:
+        log = stack.enter_context((tmp_path / "log").open("w"))
+        process = stack.enter_context(subprocess.Popen([program, configuration], stderr=log))
+        stack.callback(process.terminate)
+        for _ in range(200):
+            with socket.socket() as tried:
+                if not tried.connect_ex(("127.0.0.1", port)):
+                    break
+            asyncio.run(asyncio.sleep(0.05))
+        yield port
+
+
+async def test_pgbouncer_in_session_mode_works(
+    pgbouncer: int, empty_database: EmptyDatabase, settings: Settings
+) -> None:
+    url = spelled(await empty_database("pooled"), host="127.0.0.1", port=pgbouncer)
+    await asyncio.to_thread(lambda: bring_up_to_date(url, allowed=True, asked=True))
+    async with Database.open(url, settings) as database, database.connection() as connection:
+        assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
+        assert await connection.fetchval("SHOW application_name") == "case-server"
+
+
+async def test_connect_raises_what_the_driver_raises(closed_port: int) -> None:
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await connect(f"postgresql://u@127.0.0.1:{closed_port}/d")
