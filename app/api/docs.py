@@ -13,6 +13,7 @@ from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from .. import __version__
+from ..case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
 from ..query.params import Limits
 from .answers import answer
 from .deps import services
@@ -132,9 +133,27 @@ JOINED = {
 }
 
 
-def list_parameters(profile: Profile) -> list[Schema]:
-    """What may be asked of a list (CASE 1.1 binding, section 3)."""
+FILTER_EXAMPLES = {
+    DOCUMENTS: "title~'math' AND creator='My Learning App'",
+    ITEMS: "fullStatement~'product' AND CFItemType='Learning Standard'",
+    SUBJECTS: "title~'math'",
+}
+"""A filter of each list; each finds something in the examples of the writes."""
+
+LINK_EXAMPLES = {
+    DOCUMENTS: "CFPackageURI.identifier",
+    ITEMS: "CFDocumentURI.identifier",
+    SUBJECTS: None,
+}
+"""A part of a link of each class that has one."""
+
+
+def list_parameters(profile: Profile, resource: Resource) -> list[Schema]:
+    """Return what may be asked of a list (CASE 1.1 binding, section 3)."""
     limits, joined = profile.limits, JOINED[profile.grammar.mixing]
+    sort = "fullStatement" if resource is ITEMS else "title"
+    link = LINK_EXAMPLES[resource]
+    links = f"links are asked about through their parts ({link}); " if link else ""
 
     def query(name: str, description: str, **schema: Any) -> Schema:
         return {"name": name, "in": "query", "description": description, "schema": schema}
@@ -150,7 +169,9 @@ def list_parameters(profile: Profile) -> list[Schema]:
         ),
         query("offset", "How many to pass over first.", type="integer", minimum=0, default=0),
         query(
-            "sort", "The field to sort by, such as title or CFPackageURI.identifier.", type="string"
+            "sort",
+            f"The field to sort by, such as {f'{sort} or {link}' if link else sort}.",
+            type="string",
         ),
         query(
             "orderBy",
@@ -162,11 +183,11 @@ def list_parameters(profile: Profile) -> list[Schema]:
         query(
             "filter",
             f"field='value', with = != > >= < <= or ~ (contains); {joined}. "
-            "Comparison ignores case; a quote in a value is doubled; links are asked about "
-            "through their parts (CFPackageURI.identifier); a list equals all its members joined "
-            "by commas and contains (~) what any member contains.",
+            "Values are compared as this list answers them. "
+            f"Comparison ignores case; a quote in a value is doubled; {links}a list equals all "
+            "its members joined by commas and contains (~) what any member contains.",
             type="string",
-            example="title~'math' AND adoptionStatus='Draft'",
+            example=FILTER_EXAMPLES[resource],
         ),
         *entity_parameters(profile),
     ]

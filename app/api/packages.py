@@ -41,12 +41,12 @@ def package_routes(profile: Profile) -> Routes:
     routes = Routes()
 
     async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
-        fields = _selection(request, PACKAGE_FIELDS)
+        fields = _selection(request, profile, PACKAGE_FIELDS)
         render = renderer(request, profile)
         return await _kept(request, render, identifier, (_package, fields))
 
     async def read_groups(identifier: Identifier, request: Request, _: Reader) -> Response:
-        fields = _selection(request, GROUP_FIELDS)
+        fields = _selection(request, profile, GROUP_FIELDS)
         render = renderer(request, profile)
         return await _kept(request, render, identifier, (_groups, fields))
 
@@ -88,10 +88,11 @@ PACKAGE_FIELDS = (
 GROUP_FIELDS = ("identifier", "sourcedId", "CFDocument", "structuredContent")
 
 
-def _selection(request: Request, allowed: tuple[str, ...]) -> Fields:
+def _selection(request: Request, profile: Profile, allowed: tuple[str, ...]) -> Fields:
     if not request.scope["query_string"]:
         return None
-    return params.read_names(request.query_params.multi_items(), allowed)
+    asked = request.query_params.multi_items()
+    return params.read_names(asked, allowed, profile.dialect())
 
 
 async def _package(render: Renderer, framework: Framework, fields: Fields) -> AsyncIterator[bytes]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from ..case.resources import ITEMS, Resource
+from ..db.derived import Derivation
 from ..errors import Reason
-from ..query.filter import FREE, STANDARD, Grammar
-from ..query.params import Limits
+from ..query.filter import FREE, PAIR, STANDARD, Grammar
+from ..query.params import Dialect, Limits
+from .shapes import NEW_IN_1_1
 
 MINORS: Mapping[Reason, str] = {
     "invalid": "invaliddata",
@@ -68,11 +71,25 @@ class Profile:
     """What a list says beside its entities."""
     limits: Limits = field(default_factory=lambda: Limits(default=100, maximum=3000))
     grammar: Grammar = STANDARD
+    refuses_blank_fields: bool = False
+    """Whether an empty ``fields`` is an error; else it is as if absent."""
     code_minor_names: tuple[str, ...] = ("imsx_codeMinor",)
     """The keys under which an error says its minor codes."""
     code_minors: Mapping[Reason, str] = field(default_factory=dict)
     details: bool = False
     """An error lists its problems under ``imsx_error_details``."""
+
+    @property
+    def derivation(self) -> Derivation:
+        """The values that it derives, as filters and sorts need to know them."""
+        return Derivation(rewrites_uris=self.mints, default_item_type=self.untyped)
+
+    def dialect(self, resource: Resource | None = None) -> Dialect:
+        """Return what may be asked of a resource type, or of an answer that is of none."""
+        unknown = frozenset[str]()
+        if self.version == "1.0" and resource:
+            unknown = frozenset((*NEW_IN_1_1.get(resource, ()), "extensions"))
+        return Dialect(self.refuses_blank_fields, unknown, searchable=resource is ITEMS)
 
     def minor(self, reason: Reason) -> str:
         """The profile's spelling of a reason."""
@@ -92,6 +109,7 @@ PLATFORM = Profile(
     extensions=True,
     paging=("total", "limit", "offset"),
     limits=Limits(default=10, maximum=100),
+    grammar=PAIR,
     code_minor_names=("imsx_CodeMinor", "imsx_codeMinor"),
     details=True,
 )
@@ -123,6 +141,7 @@ STANDARD_1_1 = Profile(
     prefix="/1edtech/ims/case/v1p1",
     title="1EdTech CASE 1.1",
     document="/discovery/imscasev1p1_openapi3_v1p0.json",
+    refuses_blank_fields=True,
     code_minors={
         **CLOSED_CODES,
         "unauthorised": "unauthorised_request",
@@ -137,6 +156,7 @@ STANDARD_1_0 = replace(
     title="1EdTech CASE 1.0",
     document="/discovery/imscasev1p0_openapi3_v1p0.json",
     version="1.0",
+    refuses_blank_fields=False,
     code_minors={
         **CLOSED_CODES,
         "unauthorised": "unauthorisedrequest",

@@ -90,7 +90,8 @@ class Renderer:
         return {name: body} if self.profile.wraps else body
 
     @property
-    def _address(self) -> str:
+    def address(self) -> str:
+        """The URL of the profile on this server."""
         return self.base_url + self.profile.prefix
 
     async def _shape(self, resource: Resource, nodes: list[Body]) -> list[Body]:
@@ -107,7 +108,7 @@ class Renderer:
             if profile.arrays:
                 shapes.list_always(resource, node)
             if profile.mints:
-                shapes.mint(resource, node, self._address, here)
+                shapes.mint(resource, node, self.address, here)
         return [shapes.both_ids(node) for node in nodes] if profile.both_ids else nodes
 
     async def _here(self, resource: Resource, nodes: list[Body]) -> Mapping[str, str]:
@@ -119,7 +120,7 @@ class Renderer:
         """The link that a document uploaded without one has to its package."""
         if resource is DOCUMENTS and "CFPackageURI" not in node:
             identifier = node["identifier"]
-            uri = f"{self._address}/CFPackages/{quote(identifier, safe='')}"
+            uri = f"{self.address}/CFPackages/{quote(identifier, safe='')}"
             link = {"title": node["title"], "identifier": identifier, "uri": uri}
             node["CFPackageURI"] = link
 

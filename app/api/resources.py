@@ -36,6 +36,8 @@ def resource_routes(profile: Profile) -> Routes:
 
 
 def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
+    derivation, dialect = profile.derivation, profile.dialect(resource)
+
     async def read_list(request: Request, _: Reader) -> Response:
         asked = request.query_params.multi_items()
         query = params.read(
@@ -43,10 +45,12 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
             resource.schema,
             limits=profile.limits,
             grammar=profile.grammar,
-            searchable=resource is ITEMS,
+            dialect=dialect,
         )
-        found = await listing.page(services(request).database, resource, query)
         render = renderer(request, profile)
+        found = await listing.page(
+            services(request).database, resource, query, derivation, render.address
+        )
         paging = page.paging(query, found.total)
         said = {name: paging[name] for name in profile.paging}
         url = render.base_url + request.url.path
@@ -62,7 +66,7 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
         chosen = [page.select(entity, query.fields) for entity in entities]
         return answer({resource.plural: chosen, **said}, headers=headers)
 
-    parameters = docs.list_parameters(profile)
+    parameters = docs.list_parameters(profile, resource)
     if resource is ITEMS:
         parameters.append(docs.SEARCH_PARAMETER)
     routes.add(
@@ -81,10 +85,13 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
 
 
 def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
+    dialect = profile.dialect(resource)
+
     async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
         fields = None
         if request.scope["query_string"]:
-            fields = params.read_selection(request.query_params.multi_items(), resource.schema)
+            asked = request.query_params.multi_items()
+            fields = params.read_selection(asked, resource.schema, dialect)
         found = await reading.get(services(request).database, resource, identifier)
         render = renderer(request, profile)
         if fields is None and not profile.wraps:
@@ -98,8 +105,11 @@ def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
 
 
 def _add_set(routes: Routes, resource: Resource, profile: Profile) -> None:
+    dialect = profile.dialect(resource)
+
     async def read_set(identifier: Identifier, request: Request, _: Reader) -> Response:
-        fields = params.read_selection(request.query_params.multi_items(), resource.schema)
+        asked = request.query_params.multi_items()
+        fields = params.read_selection(asked, resource.schema, dialect)
         found = await reading.get(services(request).database, resource, identifier)
         render = renderer(request, profile)
         entities = await render.entities(resource, found)

@@ -11,25 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from ..case.resources import (
-    ASSOCIATIONS,
-    CONCEPTS,
-    DEFINITIONS,
-    DOCUMENTS,
-    GROUPINGS,
-    ITEM_TYPES,
-    ITEMS,
-    LICENSES,
-    SUBJECTS,
-    Resource,
-)
+from ..case.derived import LINK_TARGETS, REQUIRED_DEFAULTS
+from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, Resource
 from ..case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
 
 Body: TypeAlias = dict[str, Any]
-
-DERIVED = {"hierarchyCode": None, "description": "title", "licenseText": "uri"}
-"""Required fields that a definition registered from a link lacks, and what says the same; a code
-that nobody has given is empty."""
 
 ARRAYS = {
     DOCUMENTS: ("subject", "subjectURI"),
@@ -44,17 +30,6 @@ NEW_IN_1_1 = {
 
 NODES = ("originNodeURI", "destinationNodeURI")
 
-LINKS = {
-    "CFDocumentURI": DOCUMENTS.plural,
-    "CFPackageURI": "CFPackages",
-    "subjectURI": SUBJECTS.plural,
-    "conceptKeywordsURI": CONCEPTS.plural,
-    "CFItemTypeURI": ITEM_TYPES.plural,
-    "licenseURI": LICENSES.plural,
-    "CFAssociationGroupingURI": GROUPINGS.plural,
-}
-"""Links to what is always stored here, and where it is answered."""
-
 
 def moment(when: datetime) -> str:
     """A time as it is answered: UTC, milliseconds, ``Z``."""
@@ -66,7 +41,7 @@ def complete(resource: Resource, node: Body) -> None:
     if resource not in DEFINITIONS:
         return
     fields = resource.schema.model_fields
-    for name, source in DERIVED.items():
+    for name, source in REQUIRED_DEFAULTS.items():
         if name in fields and fields[name].is_required() and name not in node:
             node[name] = node[source] if source else ""
 
@@ -94,7 +69,7 @@ def mint(resource: Resource, node: Body, base: str, here: Mapping[str, str]) -> 
         return f"{base}/{plural}/{quote(identifier, safe='')}"
 
     node["uri"] = address(resource.plural, node["identifier"])
-    for name, plural in LINKS.items():
+    for name, plural in LINK_TARGETS.items():
         value = node.get(name, ())
         for link in value if isinstance(value, list) else [value] if value else ():
             link["uri"] = address(plural, link["identifier"])

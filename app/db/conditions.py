@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeEngine
 
 from ..query.fields import ARRAYS, Field, Kind
 from ..query.filter import And, Comparison, Node
+from .derived import ADDRESS, Entities, address_of, identifier_in, rewritten_to, shown
 from .listed import FOLDED_LENGTH
 from .parts import step, word
 from .tables import Moment, items
@@ -62,16 +63,20 @@ FOLDED: dict[tuple[Table, tuple[str, ...]], Expression] = {
 """Columns that hold how the values of a field begin, without regard to case."""
 
 
-def outline(table: Table, node: Node, values: Values) -> Node:
-    """The node with names in place of its values, which are put into ``values``."""
+def outline(entities: Entities, node: Node, values: Values) -> Node:
+    """Return the node with names in place of its values, and add the values to ``values``."""
     if not isinstance(node, Comparison):
-        return type(node)(tuple(outline(table, part, values) for part in node.parts))
+        return type(node)(tuple(outline(entities, part, values) for part in node.parts))
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
-    if operator == "~" and field.kind is Kind.TEXT and may_match(table, field, str(value)):
+    plural = rewritten_to(entities, field.path)
+    if plural is not None and operator in {"=", "@"} and field.kind is Kind.TEXT:
+        values[_identifier(name)] = _identifiers_in(value, values[ADDRESS], plural)
+    if operator == "~" and field.kind is Kind.TEXT and may_match(entities.table, field, str(value)):
         operator, values[name] = MATCHES, pattern(str(value))
     elif field.kind in ARRAYS and operator in {"=", "!="}:
         values[name], values[_whole(name)] = _readings(str(value))
+        values[_joint(name)] = str(value)
     else:
         values[name] = _given(field, value)
     if field.kind is Kind.OPEN:
@@ -100,25 +105,42 @@ def _whole(name: str) -> str:
     return f"{name}whole"
 
 
-def condition(table: Table, node: Node) -> ColumnElement[bool]:
-    """An outline as SQL, with a parameter for each name."""
+def _identifier(name: str) -> str:
+    """Return the name of the identifier, or identifiers, in the addresses under a name."""
+    return f"{name}identifier"
+
+
+def _identifiers_in(value: Any, address: str, plural: str) -> str | list[str]:
+    if isinstance(value, tuple):
+        return [identifier_in(one, address, plural) for one in value]
+    return identifier_in(str(value), address, plural)
+
+
+def _joint(name: str) -> str:
+    """Return the name of the text that a list was compared with, as it was sent."""
+    return f"{name}joint"
+
+
+def condition(entities: Entities, node: Node) -> ColumnElement[bool]:
+    """Return an outline as SQL, with a parameter for each name."""
     if isinstance(node, Comparison):
         compare = _compare_list if node.field.kind in ARRAYS else _compare
-        return compare(table, node)
-    parts = (condition(table, part) for part in node.parts)
+        return compare(entities, node)
+    parts = (condition(entities, part) for part in node.parts)
     return and_(*parts) if isinstance(node, And) else or_(*parts)
 
 
-def sort_key(table: Table, field: Field) -> Expression:
-    """What entities are sorted by. Of long codes it is only how they begin."""
-    if (folded := FOLDED.get((table, field.path))) is not None:
+def sort_key(entities: Entities, field: Field) -> Expression:
+    """Return the value to sort by: the one shown, of long codes only the beginning."""
+    if (folded := FOLDED.get((entities.table, field.path))) is not None:
         return folded
-    value = _value(table, field)
+    value = _value(entities, field)
     return func.lower(value) if field.kind is Kind.TEXT else value
 
 
-def _value(table: Table, field: Field) -> Expression:
-    """A field's value, as the type that comparing it needs."""
+def _value(entities: Entities, field: Field) -> Expression:
+    """Return a field's value, as the type that comparing it needs."""
+    table = entities.table
     if field.kind is Kind.DATETIME:
         if "changed_at" in table.c:
             return table.c.changed_at
@@ -128,24 +150,24 @@ def _value(table: Table, field: Field) -> Expression:
     if field.kind is Kind.OPEN:
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
-    if field.path == ("identifier",):
-        return table.c.identifier
-    text = word(table.c.body, *field.path)
+    text = shown(entities, field.path)
     return cast(text, Numeric) if field.kind is Kind.NUMBER else text
 
 
-def _compare(table: Table, comparison: Comparison) -> ColumnElement[bool]:
-    """One value with another. What lacks the field differs from everything."""
+def _compare(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
+    """Compare a field with a value. An entity without the field differs from every value."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    value = _value(table, field)
+    value = _value(entities, field)
     if field.kind in {Kind.TEXT, Kind.OPEN, Kind.DATE}:
         value = func.lower(value)
-    folded = FOLDED.get((table, field.path))
+    folded = FOLDED.get((entities.table, field.path))
     if operator == "@":
-        return _is_one_of(field, value, folded, name)
+        is_listed = _is_one_of(field, value, folded, name)
+        return and_(_has_identifier(entities, comparison), is_listed)
     wanted = _comparable(field, bindparam(name, type_=_type(field)))
     if operator == "=":
-        return _begins(folded, wanted) & (value == wanted)
+        has_identifier = _has_identifier(entities, comparison)
+        return and_(has_identifier, _begins(folded, wanted), value == wanted)
     if operator == "!=":
         return value.is_distinct_from(wanted)
     if operator == MATCHES:
@@ -153,6 +175,22 @@ def _compare(table: Table, comparison: Comparison) -> ColumnElement[bool]:
     if operator == "~":
         return _contains(cast(value, Text), cast(wanted, Text))
     return ORDERING[operator](value, wanted)
+
+
+def _has_identifier(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
+    """Compare the identifier in a rewritten uri, because an index finds it and not the uri.
+
+    Every uri that is equal has it; whether the uri is equal is still to be compared.
+    """
+    path, name = comparison.field.path, _identifier(str(comparison.value))
+    if rewritten_to(entities, path) is None:
+        return true()
+    identifier = func.lower(shown(entities, (*path[:-1], "identifier")))
+    if comparison.operator == "=":
+        return identifier == func.lower(bindparam(name, type_=Text()))
+    given = _unnested(name, Text())
+    folded = select(func.lower(given.c.value)).select_from(given).scalar_subquery()
+    return identifier == any_(func.array(folded, type_=ARRAY(Text)))
 
 
 def _is_one_of(
@@ -203,14 +241,12 @@ def _unnested(name: str, kind: TypeEngine[Any]) -> FromClause:
     return members.table_valued("value").render_derived("wanted")
 
 
-def _compare_list(table: Table, comparison: Comparison) -> ColumnElement[bool]:
-    """``=`` is the whole list, in any order; ``~`` and ``@`` are about any of its members."""
+def _compare_list(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
+    """Compare a list: ``=`` with all its members, ``~`` and ``@`` with any of them."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    top, *part = field.path
-    each = func.json_array_elements(step(table.c.body, top))
-    rows = each.table_valued(column("value", JSON)).alias("each")
-    text = word(rows.c.value, *part) if part else rows.c.value.op("#>>")(literal_column("'{}'"))
-    member = func.lower(text)
+    each = func.json_array_elements(step(entities.table.c.body, field.path[0]))
+    rows = each.table_valued(column("value", JSON), with_ordinality="place").render_derived("each")
+    member = func.lower(_member(entities, field, rows.c.value))
     if operator in {"~", "@"}:
         given = _unnested(name, Text())
         found = (
@@ -220,8 +256,28 @@ def _compare_list(table: Table, comparison: Comparison) -> ColumnElement[bool]:
         )
         return exists(select(literal_column("1")).select_from(rows).where(found))
     present = _sorted(member, rows)
-    same = or_(*(present == _literal_list(reading) for reading in (name, _whole(name))))
+    same = or_(
+        # As an answer shows it, be there commas or blanks around them in the members.
+        _joined(member, rows) == func.lower(bindparam(_joint(name), type_=Text())),
+        *(present == _literal_list(reading) for reading in (name, _whole(name))),
+    )
     return same if operator == "=" else not_(same)
+
+
+def _member(entities: Entities, field: Field, value: Expression) -> Expression:
+    """Return the text of a member of a list, or of a part of it."""
+    if len(field.path) == 1:
+        return value.op("#>>")(literal_column("'{}'"))
+    if (plural := rewritten_to(entities, field.path)) is not None:
+        return address_of(plural, word(value, "identifier"))
+    return word(value, field.path[1])
+
+
+def _joined(member: Expression, rows: FromClause) -> Expression:
+    """Return the members joined by commas, in their order."""
+    comma: Expression = aggregate_order_by(literal_column("','"), rows.c.place)
+    joined = select(func.string_agg(member, comma)).select_from(rows)
+    return func.coalesce(joined.scalar_subquery(), literal_column("''"))
 
 
 def _literal_list(name: str) -> Expression:

@@ -22,7 +22,7 @@ from ..query.filter import Node
 from ..query.params import Query
 from .conditions import Values, condition, outline, sort_key
 from .database import Database
-from .parts import table_of
+from .derived import ADDRESS, Derivation, Entities
 from .search import Words, matches, relevance, words_of
 from .statement import Statement
 from .visible import body_of, visible
@@ -33,6 +33,10 @@ SHAPES = 256
 
 SEARCHED = [bindparam(name, type_=Text) for name in Words._fields]
 """What is searched for, as ``search.Words`` says it."""
+
+
+STORED = Derivation()
+"""Values as they are stored, but for those that every profile derives."""
 
 
 class Page(NamedTuple):
@@ -51,23 +55,37 @@ class Shape(NamedTuple):
     sort: Field | None
     descending: bool
     searched: bool
+    derivation: Derivation
 
 
-async def page(database: Database, resource: Resource, query: Query) -> Page:
-    """The entities a query asks for. The order is total: identifiers break ties."""
-    statement, values = prepared(resource, query)
+async def page(
+    database: Database,
+    resource: Resource,
+    query: Query,
+    derivation: Derivation = STORED,
+    address: str = "",
+) -> Page:
+    """Return the entities that a query asks for. Identifiers break ties, so the order is total.
+
+    Filter and sort see the values that a profile derives by ``derivation``, under its URL
+    ``address``.
+    """
+    statement, values = prepared(resource, query, derivation, address)
     found = await database.rows(statement, **values)
     bodies = [record["body"] for record in found if record["body"] is not None]
     return Page(found[0]["total"], bodies)
 
 
-def prepared(resource: Resource, query: Query) -> tuple[Statement, Values]:
-    """The statement that answers a query, shared by all of its shape, and its parameters."""
-    values: Values = {"limit": query.limit, "offset": query.offset}
-    where = outline(table_of(resource), query.where, values) if query.where else None
+def prepared(
+    resource: Resource, query: Query, derivation: Derivation = STORED, address: str = ""
+) -> tuple[Statement, Values]:
+    """Return the statement that answers a query, shared by all of its shape, and its parameters."""
+    values: Values = {"limit": query.limit, "offset": query.offset, ADDRESS: address}
+    entities = Entities(resource, derivation)
+    where = outline(entities, query.where, values) if query.where else None
     if query.search:
         values |= words_of(query.search)._asdict()
-    shape = Shape(resource, where, query.sort, query.descending, bool(query.search))
+    shape = Shape(resource, where, query.sort, query.descending, bool(query.search), derivation)
     return _statement(shape), values
 
 
@@ -77,10 +95,11 @@ def _statement(shape: Shape) -> Statement:
 
     One statement sees one moment, and a page beyond the end still knows the total.
     """
-    table = table_of(shape.resource)
+    entities = Entities(shape.resource, shape.derivation)
+    table = entities.table
     columns: dict[str, ColumnElement[Any]] = {"identifier": table.c.identifier}
     if shape.sort:
-        columns["key"] = sort_key(table, shape.sort)
+        columns["key"] = sort_key(entities, shape.sort)
     elif shape.searched:
         # Negated, because lists ascend and the best comes first.
         columns["key"] = -relevance(*SEARCHED)
@@ -90,7 +109,7 @@ def _statement(shape: Shape) -> Statement:
     if shape.searched:
         rows = rows.where(matches(*SEARCHED))
     if shape.where is not None:
-        rows = rows.where(condition(table, shape.where))
+        rows = rows.where(condition(entities, shape.where))
     found: FromClause = (
         rows.cte("found") if shape.searched or shape.where else rows.subquery("found")
     )

@@ -106,9 +106,17 @@ Fields: TypeAlias = "Mapping[str, Field]"
 
 
 @cache
-def fields_of(model: type[BaseModel]) -> Fields:
-    """Every field of a class and every part of its links, by dotted name, in model order."""
-    fields = [field for name, info in model.model_fields.items() for field in _derive(name, info)]
+def fields_of(model: type[BaseModel], without: frozenset[str] = frozenset()) -> Fields:
+    """Return every field of a class and every part of its links, by dotted name, in model order.
+
+    The fields named by ``without`` are left out, because the caller's profile does not have them.
+    """
+    fields = [
+        field
+        for name, info in model.model_fields.items()
+        if name not in without
+        for field in _derive(name, info)
+    ]
     return MappingProxyType({field.name: field for field in fields})
 
 

@@ -1,7 +1,8 @@
 """The ``filter`` parameter: ``title~'math' AND version='2'`` becomes a tree, or says why not.
 
 ``STANDARD`` is the language of the CASE 1.1 REST binding: one predicate, or two joined by AND or
-by OR. ``FREE`` is what TimeBack's SDK writes: any number of them, parentheses, ``@`` for "is one
+by OR. ``PAIR`` is the same within parentheses, which the SDK writes around a list of two values.
+``FREE`` is what TimeBack's SDK writes: any number of them, parentheses, ``@`` for "is one
 of", numbers and booleans without quotes. AND binds tighter than OR. Values are checked against
 their field, so that whoever reads the tree can trust it.
 """
@@ -9,7 +10,7 @@ their field, so that whoever reads the tree can trust it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -70,6 +71,7 @@ class Grammar:
 
 
 STANDARD = Grammar(max_predicates=2, mixing=False, parentheses=False, in_list=False)
+PAIR = replace(STANDARD, parentheses=True)
 FREE = Grammar(
     max_predicates=MAX_PREDICATES,
     mixing=True,

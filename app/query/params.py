@@ -43,6 +43,21 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """The differences between profiles, and between lists, in what a request may ask for."""
+
+    refuses_blank_fields: bool = True
+    """Whether an empty ``fields`` is an error (CASE 1.1 binding, section 3.4), or as if absent."""
+    unknown_fields: frozenset[str] = frozenset()
+    """Fields of the model that the profile does not have."""
+    searchable: bool = False
+    """Whether the list knows ``search``."""
+
+
+STRICT = Dialect()
+
+
+@dataclass(frozen=True)
 class Query:
     """What a list request asks for, checked."""
 
@@ -62,14 +77,11 @@ def read(
     *,
     limits: Limits,
     grammar: Grammar,
-    searchable: bool = False,
+    dialect: Dialect = STRICT,
 ) -> Query:
-    """The query that a list request states, or a BadRequest with every problem it has.
-
-    Only a ``searchable`` list knows ``search``.
-    """
-    given = _Given(params)
-    fields = fields_of(model)
+    """Return the query that a list request states. Raises ``BadRequest`` with every problem."""
+    given = _Given(params, dialect)
+    fields = fields_of(model, dialect.unknown_fields)
     query = Query(
         limit=given.one("limit", partial(_whole, least=1, most=limits.maximum), limits.default),
         offset=given.one("offset", partial(_whole, least=0, most=LARGEST_OFFSET), 0),
@@ -77,7 +89,7 @@ def read(
         descending=given.one("orderBy", _descending, default=False),
         where=given.one("filter", partial(parse, fields=fields, grammar=grammar), None),
         fields=given.several("fields", partial(_selection, fields=fields)),
-        search=given.one("search", _search, None) if searchable else None,
+        search=given.one("search", _search, None) if dialect.searchable else None,
     )
     given.check()
     return query
@@ -86,17 +98,19 @@ def read(
 def read_selection(
     params: Iterable[tuple[str, str]],
     model: type[BaseModel],
+    dialect: Dialect = STRICT,
 ) -> tuple[str, ...] | None:
-    """The fields that a request for one entity asks for; None means all."""
-    given = _Given(params)
-    selection = given.several("fields", partial(_selection, fields=fields_of(model)))
+    """Return the fields that a request for one entity asks for; None means all."""
+    given = _Given(params, dialect)
+    fields = fields_of(model, dialect.unknown_fields)
+    selection = given.several("fields", partial(_selection, fields=fields))
     given.check()
     return selection
 
 
 def read_feed(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
     """The cursor and the limit that a request for changes states."""
-    given = _Given(params)
+    given = _Given(params, STRICT)
     since = given.one("since", str, "")
     limit = given.one("limit", partial(_whole, least=1, most=limits.maximum), limits.default)
     given.check()
@@ -106,23 +120,24 @@ def read_feed(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | 
 def read_names(
     params: Iterable[tuple[str, str]],
     allowed: Sequence[str],
+    dialect: Dialect = STRICT,
 ) -> tuple[str, ...] | None:
     """As ``read_selection``, of an answer that is no class of the model."""
-    given = _Given(params)
+    given = _Given(params, dialect)
     selection = given.several("fields", partial(_names, allowed=allowed))
     given.check()
     return selection
 
 
 class _Given:
-    """The parameters as they were sent, and what turned out to be wrong with them."""
+    """The parameters as they were sent, and the problems they turned out to have."""
 
-    def __init__(self, params: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, params: Iterable[tuple[str, str]], dialect: Dialect) -> None:
         self.values: dict[str, list[str]] = {}
         for name, value in params:
-            # A client that leaves a parameter empty says nothing with it; only an empty selection
-            # is invalid (CASE 1.1 binding, section 3.4).
-            if value or name == "fields":
+            # An empty parameter is as if absent, because the SDK sends those it was not given
+            # like that. An empty selection may be an error instead.
+            if value or (name == "fields" and dialect.refuses_blank_fields):
                 self.values.setdefault(name, []).append(value)
         self.problems: dict[str, BadRequest] = {}
 

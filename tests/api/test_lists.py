@@ -6,8 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import factories
+import httpx
 import pytest
 from calls import Api
+
+from case_server.api.profiles import STANDARD_1_1, Profile
 
 LISTED = ("CFDocuments", "CFItems", "CFSubjects")
 each = pytest.mark.parametrize("plural", LISTED)
@@ -117,7 +120,7 @@ async def test_largest_limit(api: Api, plural: str) -> None:
         ("filter", "title='a\x00'", "NUL", "bad_filter"),
         ("filter", "lastChangeDateTime>'soon'", "date", "bad_filter"),
         ("fields", "colour", "title", "bad_selection"),
-        ("fields", "", "title", "bad_selection"),
+        ("fields", "title,", "title", "bad_selection"),
     ],
 )
 async def test_what_cannot_be_asked(
@@ -141,8 +144,33 @@ async def test_how_much_a_filter_may_say(api: Api) -> None:
 
 async def test_empty_parameters_say_nothing(api: Api) -> None:
     """The SDK sends those it was not given like that."""
-    body = await api.get("/CFItems", limit="", offset="", sort="", orderBy="", filter="")
-    assert body == await api.get("/CFItems")
+    names = ("limit", "offset", "sort", "orderBy", "filter", "fields")
+    blank: dict[str, Any] = dict.fromkeys(names, "")
+    assert await api.get("/CFItems", **blank) == await api.get("/CFItems")
+
+
+async def test_blank_parameters_of_standard_profiles_are_absent(
+    client: httpx.AsyncClient, any_profile: Profile
+) -> None:
+    """Only ``fields`` of CASE 1.1 must not be blank (binding, section 3.4)."""
+    api = Api(client, any_profile)
+    blank: dict[str, Any] = dict.fromkeys(("limit", "offset", "sort", "orderBy", "filter"), "")
+    assert await api.get("/CFDocuments", **blank) == await api.get("/CFDocuments")
+    status = 400 if any_profile is STANDARD_1_1 else 200
+    await client.post("/case/1.1/CFPackages", json=factories.package("blank-fields"))
+    for path in ("/CFDocuments", "/CFDocuments/blank-fields", "/CFPackages/blank-fields"):
+        answer = await api.get(path, status, fields="")
+        assert status == 400 or answer == await api.get(path)
+
+
+async def test_parentheses_around_two_predicates_are_accepted_on_writing_profiles(
+    client: httpx.AsyncClient, any_profile: Profile
+) -> None:
+    await client.put("/case/1.1/CFDocuments/a", json=factories.document("a", title="alpha"))
+    api = Api(client, any_profile)
+    for text in ("(title='alpha' OR title='beta')", "(title='alpha')"):
+        answer = await api.get("/CFDocuments", 200 if any_profile.writes else 400, filter=text)
+        assert not any_profile.writes or len(answer["CFDocuments"]) == 1
 
 
 async def test_all_bad_parameters_are_named_at_once(api: Api) -> None:
