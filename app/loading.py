@@ -92,7 +92,13 @@ class Loader:
 
     def _understand(self, source: Source) -> tuple[Package, list[Repair]]:
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
-        return read(source.read(), source.form, defaults, strict=self.strict)
+        return read(
+            source.read(),
+            source.form,
+            defaults,
+            strict=self.strict,
+            allow_dense=source.allow_dense,
+        )
 
 
 def _tell(outcome: Outcome, *, quiet: bool) -> None:

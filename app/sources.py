@@ -24,6 +24,8 @@ class Source(NamedTuple):
     read: Callable[[], bytes]
     form: Form = "case-json"
     changed: datetime | None = None
+    allow_dense: bool = False
+    """Whether its size alone bounds it, as that of a file of one's own does."""
 
 
 def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) -> Iterator[Source]:
@@ -33,14 +35,16 @@ def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) ->
     """
     for name in names:
         if name == "-":
-            yield Source(name, sys.stdin.buffer.read, form or "case-json")
+            yield Source(name, sys.stdin.buffer.read, form or "case-json", allow_dense=True)
         elif name.startswith(("http://", "https://")):
             said = form_of(urlsplit(name).path)
             yield Source(name, partial(fetcher.fetch, name), form or said or "case-json")
         else:
             for path in _files(Path(name)):
                 said = form_of(path.name) or "case-json"
-                yield Source(str(path), partial(_read, path), form or said, _changed(path))
+                yield Source(
+                    str(path), partial(_read, path), form or said, _changed(path), allow_dense=True
+                )
 
 
 def _files(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from fastapi import Path, Request, Response
 from pydantic import AfterValidator
 
 from ..case.resources import ITEMS, RESOURCES, Resource
+from ..case.types import IDENTIFIER_SCHEMA
 from ..db import listing, reading
 from ..query import page, params
 from . import docs, examples
@@ -19,7 +20,12 @@ from .schemas import Schema, ref
 
 Identifier = Annotated[
     str,
-    Path(alias="sourcedId", description="The identifier.", examples=[examples.ITEM_ID]),
+    Path(
+        alias="sourcedId",
+        description="The identifier.",
+        examples=[examples.ITEM_ID],
+        json_schema_extra=IDENTIFIER_SCHEMA,
+    ),
     AfterValidator(storable),
 ]
 

@@ -10,6 +10,7 @@ from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from ..case import model
 from ..case.resources import RESOURCES
+from ..case.types import IDENTIFIER_SCHEMA
 from . import examples
 
 Schema: TypeAlias = dict[str, Any]
@@ -64,10 +65,10 @@ def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
     # A document that came in a package may lack it.
     schemas["CFDocument"]["required"].remove("caseVersion")
     if both_ids:
-        schemas["CFPackage"]["properties"]["identifier"] = {"type": "string"}
+        schemas["CFPackage"]["properties"]["identifier"] = IDENTIFIER_SCHEMA
         for schema in schemas.values():
             if "identifier" in schema["properties"]:
-                named = {"type": "string", "description": "The same as identifier."}
+                named = {**IDENTIFIER_SCHEMA, "description": "The same as identifier."}
                 schema["properties"]["sourcedId"] = named
     return schemas
 

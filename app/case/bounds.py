@@ -1,15 +1,17 @@
-"""How much a body may ask of the server: what it may hold, and how many problems are looked for.
+"""Bounds on what a body may cost: how densely it holds values, and how many problems are sought.
 
 A few bytes of JSON can be worth kilobytes of memory: an empty list, an object that lacks four
-fields. So a body that is denser than any package is refused before it is read, and the problems
-of a large one are looked for piece by piece, until there are enough to work on.
+fields. So a body that is denser than any entity is refused before it is read, and the problems
+of a large one are looked for piece by piece, until there are enough to work on. A package is read
+entity by entity, so it may be as dense as each of its entities may be.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema, to_json
@@ -30,15 +32,14 @@ Each error of a whole would hold a copy of all that is around it.
 """
 
 VALUES_ALWAYS = 5000
-BYTES_A_VALUE = 20
-BYTES_A_GROUP = 60
+"""Values that an entity of any size may hold."""
+
+BYTES_PER_VALUE = 20
+BYTES_PER_GROUP = 60
 """Real packages have a value every forty bytes, an object or list every two hundred."""
 
 TINY = 4000
 """Bytes up to which a body that is not valid is validated as it is."""
-
-BYTES_A_MENDED_GROUP = 120
-"""For a repair, which has the whole in memory, and where each object stood."""
 
 PIECE = 20
 """How many members of a list are looked at together."""
@@ -52,29 +53,105 @@ LETTERS = 1000
 EXTENSION_VALUES = 100
 """How many values extensions may hold and still be looked at with what is around them."""
 
-SLICE = 1_000_000
-"""How much of a body is counted before others have a turn."""
+SLICE_BYTES = 1_000_000
+"""How much of a body is counted before other threads have a turn."""
 
 
-def refuse_crowded(raw: bytes, bytes_a_group: int = BYTES_A_GROUP) -> None:
-    """Raise ``TooLarge`` for a body that holds more values than a package of its size can."""
+class Density(NamedTuple):
+    """How many values, and how many objects and arrays among them, a body of any size may hold.
+
+    The larger a body is, the more it may hold beyond these: one for each so many bytes.
+    """
+
+    values: int
+    groups: int
+    bytes_per_group: int = BYTES_PER_GROUP
+
+
+ENTITY_DENSITY = Density(VALUES_ALWAYS, VALUES_ALWAYS)
+HEAD_DENSITY = Density(3 * VALUES_ALWAYS, 3 * VALUES_ALWAYS)
+"""A document, and the extensions of its package and of its definitions."""
+
+RUBRIC_DENSITY = Density(20 * VALUES_ALWAYS, 4 * VALUES_ALWAYS)
+"""A rubric is read with its criteria and their levels, each of which is an entity."""
+
+TREE_DENSITY = Density(100 * VALUES_ALWAYS, 4 * VALUES_ALWAYS, 120)
+"""A package under repair, which is in memory as a whole: an object of one field takes 170 bytes
+there, a fraction 95 (CPython 3.11)."""
+
+
+def refuse_dense(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "the body") -> None:
+    """Raise ``TooLarge`` for JSON that holds more values than its size allows."""
     groups = _count(raw, b"[") + _count(raw, b"{")
     values = groups + _count(raw, b",")
-    for count, what, each in (
-        (groups, "objects and lists", bytes_a_group),
-        (values, "values", BYTES_A_VALUE),
+    most_groups = density.groups + len(raw) // density.bytes_per_group
+    most_values = density.values + len(raw) // BYTES_PER_VALUE
+    if groups <= most_groups and values <= most_values:
+        return
+    # Strings hold commas and brackets, too, and leaving them out takes ten times as long.
+    groups, commas = _count_outside_strings(raw)
+    for count, noun, most in (
+        (groups, "objects and arrays", most_groups),
+        (groups + commas, "values", most_values),
     ):
-        most = VALUES_ALWAYS + len(raw) // each
         if count > most:
             raise TooLarge(
-                f"the body holds some {count:,} {what} in {len(raw):,} bytes; "
+                f"{where} holds some {count:,} {noun} in {len(raw):,} bytes; "
                 f"of so many bytes this server reads {most:,} at most"
             )
 
 
+def has_many_members(array: bytes) -> bool:
+    """Return whether a JSON array has more members than it could have entities."""
+    most = VALUES_ALWAYS + len(array) // BYTES_PER_GROUP
+    depth = commas = 0
+    for token in TOKEN.finditer(array, array.index(b"[") + 1):
+        sign = token[0]
+        if sign == b"," and depth == 0:
+            commas += 1
+            if commas >= most:
+                return True
+        elif sign in {b"[", b"{"}:
+            depth += 1
+        elif sign in {b"]", b"}"}:
+            depth -= 1
+    return False
+
+
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{][^\[\]{}"]*+[\]}]|[\[\]{},]', re.DOTALL)
+"""A string, an array or object without strings and groups in it, or a single sign of structure."""
+
+
 def _count(raw: bytes, sign: bytes) -> int:
-    """How often a sign stands in a body, counted in slices, between which others have a turn."""
-    return sum(raw.count(sign, start, start + SLICE) for start in range(0, len(raw), SLICE))
+    """Return how often a sign is in a body, counted in slices so that other threads have turns."""
+    return sum(raw.count(sign, start, start + SLICE_BYTES) for start in _slices(raw))
+
+
+def _slices(raw: bytes) -> range:
+    return range(0, len(raw), SLICE_BYTES)
+
+
+NOT_STRUCTURE = bytes(set(range(256)) - set(b'",[{'))
+
+
+def _count_outside_strings(raw: bytes) -> tuple[int, int]:
+    """Return how many groups begin, and how many commas are, outside the strings of a body."""
+    groups = commas = 0
+    is_in_string, carried = False, b""
+    for start in _slices(raw):
+        piece = carried + raw[start : start + SLICE_BYTES]
+        # An escape is not cut in two: what an odd number of backslashes begins is in the next.
+        backslashes = len(piece) - len(piece.rstrip(b"\\"))
+        carried = b"\\" if backslashes % 2 else b""
+        piece = piece.removesuffix(carried)
+        if b"\\" in piece:
+            piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = piece.translate(None, NOT_STRUCTURE).split(b'"')
+        outside = b"".join(parts[is_in_string::2])
+        groups += outside.count(b"[") + outside.count(b"{")
+        commas += outside.count(b",")
+        is_in_string ^= len(parts) % 2 == 0
+    return groups, commas
 
 
 class UnknownField(Exception):
@@ -129,7 +206,7 @@ def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Loc
     Of long texts only the beginning is looked at: where nothing is found, the body may still not
     be valid.
     """
-    known = _field_names()
+    known = field_names()
     piece = _cut(tree, known)
     look_at(schema, written(piece), piece, problems, at)
     for place, members in _long_lists(tree, ()):
@@ -241,7 +318,8 @@ def _weight(value: Any, left: int) -> int:
 
 
 @cache
-def _field_names() -> frozenset[str]:
+def field_names() -> frozenset[str]:
+    """Return the names of all fields of the model's classes."""
     from .model import CaseObject  # noqa: PLC0415  which is made of types that are bounded here
 
     waiting: list[type[CaseObject]] = [CaseObject]

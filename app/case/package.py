@@ -35,6 +35,9 @@ Group: TypeAlias = Sequence[tuple[str, Sequence[str]]]
 
 Triple: TypeAlias = tuple[str, str, str]
 
+RubricNames: TypeAlias = Sequence[tuple[str, Sequence[str]]]
+"""The identifier of each criterion of a rubric, with those of its levels."""
+
 CHILDREN = {"CFRubricCriteria", "CFRubricCriterionLevels"}
 """Fields whose entities are rows of their own; an empty list stays in the body."""
 
@@ -80,12 +83,13 @@ class NamedCFPackage(CFPackage):
     identifier: Maybe[Identifier] = None
 
 
-def read_package(raw: bytes, *, crowded: bool = False) -> Package:
-    """Read and take apart an uploaded CFPackage, bare or wrapped.
+def read_package(raw: bytes, *, allow_dense: bool = False) -> Package:
+    """Read and take apart an uploaded CFPackage, bare or wrapped, as a whole.
 
-    Raises ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
+    Raises ``TooLarge`` for one that is denser than an entity may be, unless ``allow_dense``;
+    ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
-    package = read(NamedCFPackage, raw, ("CFPackage", "package"), crowded=crowded).entity
+    package = read(NamedCFPackage, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
     triples = ((one.identifier, triple_of(one)) for one in package.CFAssociations)
     problems = Problems()
     for problem in (*wrong_name(package), *repetitions(groups(package), triples)):
@@ -122,7 +126,7 @@ def _rows(package: CFPackage) -> Iterator[Row]:
         association.CFDocumentURI = association.CFDocumentURI or link
         yield row("CFAssociation", association)
     for rubric in package.CFRubrics:
-        yield from _rubric_rows(rubric)
+        yield from rubric_rows(rubric)
 
 
 def link_to(document: CFPckgDocument) -> LinkURI:
@@ -130,7 +134,8 @@ def link_to(document: CFPckgDocument) -> LinkURI:
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
-def _rubric_rows(rubric: CFRubric) -> Iterator[Row]:
+def rubric_rows(rubric: CFRubric) -> Iterator[Row]:
+    """Return the rows of a rubric, its criteria and their levels."""
     yield row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
         yield row("CFRubricCriterion", criterion, parent=rubric.identifier)
@@ -199,18 +204,27 @@ def groups(package: CFPackage) -> Iterator[Group]:
         definitions = getattr(package.CFDefinitions, kind.plural)
         yield [(f"CFDefinitions.{kind.plural}", _named(definitions))]
     yield [("CFRubrics", _named(package.CFRubrics))]
-    criteria = [
-        (f"CFRubrics[{index}].CFRubricCriteria", rubric.CFRubricCriteria or [])
-        for index, rubric in enumerate(package.CFRubrics)
+    yield from rubric_groups([rubric_names(rubric) for rubric in package.CFRubrics])
+
+
+def rubric_names(rubric: CFRubric) -> RubricNames:
+    """Return the identifier of each criterion of a rubric, with those of its levels."""
+    return [
+        (criterion.identifier, _named(criterion.CFRubricCriterionLevels or []))
+        for criterion in rubric.CFRubricCriteria or []
     ]
-    yield [(path, _named(group)) for path, group in criteria]
+
+
+def rubric_groups(rubrics: Sequence[RubricNames]) -> Iterator[Group]:
+    """The lists of criteria and of levels in rubrics, in which an identifier may stand but once."""
+    criteria = [
+        (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
+    ]
+    yield [(path, [name for name, _ in group]) for path, group in criteria]
     yield [
-        (
-            f"{path}[{index}].CFRubricCriterionLevels",
-            _named(criterion.CFRubricCriterionLevels or []),
-        )
+        (f"{path}[{index}].CFRubricCriterionLevels", levels)
         for path, group in criteria
-        for index, criterion in enumerate(group)
+        for index, (_, levels) in enumerate(group)
     ]
 
 

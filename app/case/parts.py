@@ -7,57 +7,88 @@ half a second, and many times as much where most of it is wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import BadRequest
-from .bounds import refuse_crowded
-from .model import CFAssociation, CFPckgItem, Entity
+from ..errors import BadRequest, TooLarge
+from .bounds import (
+    ENTITY_DENSITY,
+    HEAD_DENSITY,
+    RUBRIC_DENSITY,
+    Density,
+    has_many_members,
+    refuse_dense,
+)
+from .model import CFAssociation, CFDefinition, CFPckgItem, CFRubric, Entity
 from .package import (
+    Group,
     NamedCFPackage,
     Package,
     Row,
+    RubricNames,
     Triple,
-    groups,
     item_row,
     link_to,
     read_package,
     repetitions,
     row,
+    rubric_groups,
+    rubric_names,
+    rubric_rows,
     take_apart,
     triple_of,
     wrong_name,
 )
-from .problems import MOST_COUNTED, Location, Problems
+from .problems import MOST_COUNTED, Location, Problems, path
 from .reading import FIRST_NAME, examine
-
-Many = TypeVar("Many", bound=Entity)
-
-LIST = msgspec.json.Decoder(list[msgspec.Raw])
-ITEMS, ASSOCIATIONS = "CFItems", "CFAssociations"
-"""The lists that grow with a framework."""
-
-A_LIST = re.compile(rb"\s*\[")
+from .resources import DEFINITIONS
 
 
-def read_large_package(raw: bytes, most: int = MOST_COUNTED) -> Package:
-    """As ``package.read_package``; after so many problems no more are looked for."""
-    refuse_crowded(raw)
-    return read_accepted(raw, most)
+class EntityList(NamedTuple):
+    """A list of entities in a package: where it is, and what its members are."""
+
+    at: tuple[str, ...]
+    schema: type[Entity]
+    density: Density = ENTITY_DENSITY
 
 
-def read_accepted(raw: bytes, most: int = MOST_COUNTED) -> Package:
-    """As ``read_large_package``, of a body whose density is known to be right."""
+DEFINED = "CFDefinitions"
+ITEMS = EntityList(("CFItems",), CFPckgItem)
+ASSOCIATIONS = EntityList(("CFAssociations",), CFAssociation)
+RUBRICS = EntityList(("CFRubrics",), CFRubric, RUBRIC_DENSITY)
+LISTS = (
+    *(EntityList((DEFINED, kind.plural), kind.schema) for kind in DEFINITIONS),
+    ITEMS,
+    ASSOCIATIONS,
+    RUBRICS,
+)
+"""All lists of entities, in the order in which their rows are stored."""
+
+KINDS = {kind.schema: kind.name for kind in DEFINITIONS}
+
+MEMBERS = msgspec.json.Decoder(list[msgspec.Raw])
+ARRAY = re.compile(rb"\s*\[")
+OBJECT = re.compile(rb"\s*\{")
+
+
+def read_large_package(
+    raw: bytes, most: int = MOST_COUNTED, *, allow_dense: bool = False
+) -> Package:
+    """As ``package.read_package``; after so many problems no more are looked for.
+
+    Raises ``TooLarge`` for a package of which an entity is denser than one may be, unless
+    ``allow_dense``.
+    """
+    reading = _Reading(raw, most, allow_dense=allow_dense)
     try:
-        package, rows = _open(raw, most)
+        package, rows = reading.open()
         return replace(package, rows=list(rows.understood()))
-    except UNREADABLE:
-        # What is wrong with the JSON is told with its line and column in the whole.
-        return read_package(raw, crowded=True)
+    except UNREADABLE as error:
+        return reading.read_whole(error)
 
 
 def open_package(raw: bytes) -> Package:
@@ -66,11 +97,11 @@ def open_package(raw: bytes) -> Package:
     The rows are read, and the rest is refused, as they are gone through: never do all of them
     stand in memory. They can be gone through again, which reads them anew.
     """
-    refuse_crowded(raw)
+    reading = _Reading(raw, MOST_COUNTED)
     try:
-        package, rows = _open(raw, MOST_COUNTED)
-    except UNREADABLE:
-        return read_package(raw, crowded=True)
+        package, rows = reading.open()
+    except UNREADABLE as error:
+        return reading.read_whole(error)
     return replace(package, rows=rows)
 
 
@@ -78,15 +109,101 @@ UNREADABLE = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError)
 """What reading by parts raises for a body that is not JSON."""
 
 
+class _Reading:
+    """A body that is read as a package."""
+
+    def __init__(self, raw: bytes, most: int, *, allow_dense: bool = False) -> None:
+        self.raw, self.most = raw, most
+        self.dense: TooLarge | None = None
+        """Why the body may be read by parts only, and only as long as each of them is not dense."""
+        if not allow_dense:
+            try:
+                refuse_dense(raw)
+            except TooLarge as error:
+                self.dense = error
+
+    def open(self) -> tuple[Package, _Rows]:
+        """The package without its lists, and all rows of it. Raises ``InvalidData``."""
+        split, problems = self._split(), Problems(self.most)
+        head = examine(NamedCFPackage, split.head, problems, split.at)
+        if head is None:
+            for each in LISTS:
+                for _ in _entities(each, split, problems):
+                    pass
+            raise problems.refusal("CFPackage")
+        package = take_apart(head)
+        return package, _Rows(self, split, head, [*package.rows])
+
+    def read_whole(self, error: Exception) -> Package:
+        """The package read in one piece, where reading it by parts raised an error.
+
+        What is wrong with the JSON is told with its line and column in the whole.
+        """
+        if self.dense is None:
+            return read_package(self.raw, allow_dense=True)
+        if isinstance(error, msgspec.ValidationError):  # not a package, or with unknown fields
+            raise self.dense from None
+        if isinstance(error, BadRequest):
+            raise error
+        raise BadRequest(f"the body is not JSON: {error}") from None
+
+    def _split(self) -> _Split:
+        first, at = FIRST_NAME.match(self.raw), Location()
+        wrapper = first[1].decode() if first else ""
+        package: Any = self.raw
+        if wrapper in WRAPPED:
+            package, at = getattr(WRAPPED[wrapper].decode(self.raw), wrapper), (wrapper,)
+        members = _members(PACKAGE, package)
+        defined = members.get(DEFINED, b"")
+        held: dict[tuple[str, ...], msgspec.Raw] = {
+            (name,): value for name, value in members.items()
+        }
+        if OBJECT.match(defined):
+            definitions = _members(DEFINITIONS_OBJECT, defined)
+            held |= {(DEFINED, name): value for name, value in definitions.items()}
+        lists = {
+            each: self._list(each, held[each.at], at)
+            for each in LISTS
+            if ARRAY.match(held.get(each.at, b""))
+        }
+        empty = msgspec.Raw(b"[]")
+        if OBJECT.match(defined):
+            left = definitions | {each.at[1]: empty for each in lists if each.at[0] == DEFINED}
+            members[DEFINED] = msgspec.Raw(msgspec.json.encode(left))
+        head = msgspec.json.encode(
+            members | {each.at[0]: empty for each in lists if len(each.at) == 1}
+        )
+        if self.dense:
+            refuse_dense(head, HEAD_DENSITY, "the package without its lists")
+        return _Split(at, head, lists)
+
+    def _list(self, each: EntityList, array: msgspec.Raw, at: Location) -> list[msgspec.Raw]:
+        if self.dense is None:
+            return MEMBERS.decode(array)
+        # Each member takes 56 bytes, even if it is a digit.
+        if has_many_members(bytes(array)):
+            raise self.dense
+        members = MEMBERS.decode(array)
+        for index, member in enumerate(members):
+            refuse_dense(bytes(member), each.density, path((*at, *each.at, index)))
+        return members
+
+
 @dataclass
 class _Split:
-    """A body, its lists of many taken out of it."""
+    """A body, its lists of entities taken out of it."""
 
     at: Location
     """Where the package stands in it."""
     head: bytes
     """The package with empty lists in their places."""
-    lists: dict[str, list[msgspec.Raw]]
+    lists: Mapping[EntityList, list[msgspec.Raw]]
+
+
+def _members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of an object that it has."""
+    fields = msgspec.structs.asdict(decoder.decode(raw))
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _object_of(*names: str) -> msgspec.json.Decoder[Any]:
@@ -96,91 +213,65 @@ def _object_of(*names: str) -> msgspec.json.Decoder[Any]:
 
 
 PACKAGE = _object_of(*NamedCFPackage.model_fields, "sourcedId")
+DEFINITIONS_OBJECT = _object_of(*CFDefinition.model_fields)
 WRAPPED = {wrapper: _object_of(wrapper) for wrapper in ("CFPackage", "package")}
-
-
-def _split(raw: bytes) -> _Split:
-    first, at = FIRST_NAME.match(raw), Location()
-    wrapper = first[1].decode() if first else ""
-    package: Any = raw
-    if wrapper in WRAPPED:
-        package, at = getattr(WRAPPED[wrapper].decode(raw), wrapper), (wrapper,)
-    found = msgspec.structs.asdict(PACKAGE.decode(package))
-    members = {name: value for name, value in found.items() if value is not None}
-    lists = {
-        name: LIST.decode(members[name])
-        for name in (ITEMS, ASSOCIATIONS)
-        if A_LIST.match(members.get(name, b""))
-    }
-    head = msgspec.json.encode(members | {name: msgspec.Raw(b"[]") for name in lists})
-    return _Split(at, head, lists)
-
-
-def _open(raw: bytes, most: int) -> tuple[Package, _Rows]:
-    """The package without its lists of many, and all rows of it. Raises ``InvalidData``."""
-    split, problems = _split(raw), Problems(most)
-    head = examine(NamedCFPackage, split.head, problems, split.at)
-    if head is None:
-        for kind, name in ((CFPckgItem, ITEMS), (CFAssociation, ASSOCIATIONS)):
-            for _ in _each(kind, split, name, problems):
-                pass
-        raise problems.refusal("CFPackage")
-    package = take_apart(head)
-    return package, _Rows(raw, split, head, [*package.rows], most)
 
 
 @dataclass(frozen=True)
 class _Rows:
     """All rows of a package, in the order in which they are stored, read as they are asked for."""
 
-    raw: bytes
+    reading: _Reading
     split: _Split
     head: NamedCFPackage
-    others: list[Row]
-    """Those that are of no list of many."""
-    most: int
+    document: list[Row]
 
     def __iter__(self) -> Iterator[Row]:
         """Raises ``InvalidData`` and ``BadRequest``."""
         try:
             yield from self.understood()
-        except UNREADABLE:
-            read_package(self.raw, crowded=True)
+        except UNREADABLE as error:
+            self.reading.read_whole(error)
             raise
 
     def understood(self) -> Iterator[Row]:
         """Raises ``InvalidData``, and any of ``UNREADABLE``."""
-        problems, link = Problems(self.most), link_to(self.head.CFDocument)
-        before_rubrics = sum(not one.kind.startswith("CFRubric") for one in self.others)
-        yield from self.others[:before_rubrics]
-        items: list[str] = []
-        for item in _each(CFPckgItem, self.split, ITEMS, problems):
-            if not problems:
-                item.CFDocumentURI = item.CFDocumentURI or link
-                items.append(item.identifier)
-                yield item_row(item)
-        associations: list[tuple[str, Triple]] = []
-        for one in _each(CFAssociation, self.split, ASSOCIATIONS, problems):
-            if not problems:
-                one.CFDocumentURI = one.CFDocumentURI or link
-                associations.append((one.identifier, triple_of(one)))
-                yield row("CFAssociation", one)
+        problems, link = Problems(self.reading.most), link_to(self.head.CFDocument)
+        yield from self.document
+        names: list[Group] = []
+        triples: list[tuple[str, Triple]] = []
+        rubrics: list[RubricNames] = []
+        for each in LISTS:
+            named: list[str] = []
+            names.append([(path(each.at), named)])
+            for entity in _entities(each, self.split, problems):
+                if problems:
+                    continue
+                named.append(entity.identifier)
+                match entity:
+                    case CFPckgItem():
+                        entity.CFDocumentURI = entity.CFDocumentURI or link
+                        yield item_row(entity)
+                    case CFAssociation():
+                        entity.CFDocumentURI = entity.CFDocumentURI or link
+                        triples.append((entity.identifier, triple_of(entity)))
+                        yield row("CFAssociation", entity)
+                    case CFRubric():
+                        rubrics.append(rubric_names(entity))
+                        yield from rubric_rows(entity)
+                    case _:
+                        yield row(KINDS[type(entity)], entity)
         if problems:
             raise problems.refusal("CFPackage")
-        self._refuse_contradictions(items, associations)
-        yield from self.others[before_rubrics:]
+        self._refuse_contradictions([*names, *rubric_groups(rubrics)], triples)
 
-    def _refuse_contradictions(
-        self, items: list[str], associations: list[tuple[str, Triple]]
-    ) -> None:
+    def _refuse_contradictions(self, names: list[Group], triples: list[tuple[str, Triple]]) -> None:
         """Raise ``InvalidData`` where parts that are valid do not go together."""
         found = wrong_name(self.head)
-        others = [(one.kind, one.identifier) for one in self.others]
-        named = [identifier for identifier, _ in associations]
-        triples = [triple for _, triple in associations]
-        if any(len({*several}) < len(several) for several in (others, items, named, triples)):
-            lists = ([(ITEMS, items)], [(ASSOCIATIONS, named)], *groups(self.head))
-            found = chain(found, repetitions(lists, associations))
+        several = [[name for _, named in group for name in named] for group in names]
+        is_repeated = any(len({*each}) < len(each) for each in several)
+        if is_repeated or len({triple for _, triple in triples}) < len(triples):
+            found = chain(found, repetitions(names, triples))
         problems = Problems()
         for problem in found:
             problems.add(**problem)
@@ -188,11 +279,11 @@ class _Rows:
             raise problems.refusal("CFPackage")
 
 
-def _each(kind: type[Many], split: _Split, name: str, problems: Problems) -> Iterator[Many]:
+def _entities(each: EntityList, split: _Split, problems: Problems) -> Iterator[Entity]:
     """The members of a list that are valid; what the others lack is added to ``problems``."""
-    for index, one in enumerate(split.lists.get(name, ())):
+    for index, one in enumerate(split.lists.get(each, ())):
         if problems.enough:
             return
-        entity = examine(kind, bytes(one), problems, (*split.at, name, index))
+        entity = examine(each.schema, bytes(one), problems, (*split.at, *each.at, index))
         if entity is not None:
             yield entity

@@ -108,6 +108,8 @@ def _message(detail: ErrorDetails, where: Location, value: Any) -> str:
     if _is_null(value, detail["loc"]):
         # In an optional field null is valid, so a field that is refused is a required one.
         return NULL_MEMBER if where and isinstance(where[-1], int) else REQUIRED
+    if detail["type"] == "string_too_long":
+        return f"must be at most {detail['ctx']['max_length']} characters"
     pattern = detail.get("ctx", {}).get("pattern")
     return PATTERN_MESSAGES.get(str(pattern)) or detail["msg"].replace("Input should", "must")
 

@@ -20,8 +20,9 @@ from pydantic import ValidationError, create_model
 from pydantic_core import from_json
 
 from ..errors import BadRequest, Problem
-from .bounds import LARGE, TINY, UnknownField, look_at, look_through, quick, refuse_crowded, written
-from .model import CaseObject
+from .bounds import LARGE, TINY, UnknownField, look_at, look_through, quick, refuse_dense, written
+from .model import CaseObject, CFAssociation, CFPackage, CFRubric, Entity
+from .numbers import changed_numbers
 from .problems import MOST_NAMED, UNKNOWN_FIELD, Location, Problems, path
 from .types import URI_PATTERN
 
@@ -45,16 +46,15 @@ class Body(Generic[Read]):
 
 
 def read(
-    schema: type[Read], raw: bytes, wrappers: Sequence[str] = (), *, crowded: bool = False
+    schema: type[Read], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
 ) -> Body[Read]:
     """Read a body, which may be wrapped in one of the names in ``wrappers``.
 
-    It may be denser than packages are if ``crowded``.
-
-    Raises ``BadRequest`` when it is not a JSON object, else ``InvalidData`` with every problem.
+    Raises ``BadRequest`` when it is not a JSON object, ``TooLarge`` when it is denser than an
+    entity may be, unless ``allow_dense``, else ``InvalidData`` with every problem.
     """
-    if not crowded:
-        refuse_crowded(raw)
+    if not allow_dense:
+        refuse_dense(raw)
     first = FIRST_NAME.match(raw)
     wrapper = first[1].decode() if first else ""
     if wrapper not in wrappers:
@@ -84,20 +84,23 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
     Raises ``BadRequest`` when it is not JSON, or a whole body that is not an object.
     """
     small, before = len(raw) <= LARGE, problems.count
-    if small and (valid := _quick_or_none(schema, raw)):
+    valid = _quick_or_none(schema, raw) if small else None
+    if valid and not _has_numbers(valid, raw):
         return valid
+    for place, message in changed_numbers(raw):
+        problems.add(path((*at, *place)), message)
+    if valid:
+        return valid if problems.count == before else None
     tree = _parse(raw)
     if not (at or isinstance(tree, dict)):
         raise BadRequest(f"the body must be a JSON object, a {_name(schema)}")
     # Most bodies use the standard's spelling, so others are looked for only when one is not valid.
     if OTHER_SPELLING.search(raw):
-        for problem in islice(_respell(tree, path(at)), MOST_NAMED):
-            problems.add(**problem)
-        if problems.count > before:
+        if not _respelt(tree, problems, at):
             return None
         raw = written(tree)
         if small and (valid := _quick_or_none(schema, raw)):
-            return valid
+            return valid if problems.count == before else None
     if len(raw) <= TINY:
         look_at(schema, raw, tree, problems, at)
     else:
@@ -105,6 +108,21 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
     if problems.count > before:
         return None
     return _whole(schema, tree, problems, at)
+
+
+def _has_numbers(entity: CaseObject, raw: bytes) -> bool:
+    """Return whether a valid entity may hold numbers other than plain integers."""
+    match entity:
+        case CFRubric() | CFPackage():
+            return True
+        case CFAssociation(extensions=None):
+            return entity.sequenceNumber is not None and not PLAIN_SEQUENCE_NUMBER.search(raw)
+        case Entity():
+            return entity.extensions is not None
+    return any(_has_numbers(wrapped, raw) for wrapped in vars(entity).values())
+
+
+PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}]')
 
 
 def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> Read | None:
@@ -151,6 +169,14 @@ SPELLINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 OTHER_SPELLING = re.compile("|".join((*SPELLINGS, r"\\u")).encode())
 """What a body holds that has one of them, if escaped."""
+
+
+def _respelt(tree: Any, problems: Problems, at: Location) -> bool:
+    """Respell a tree in place; add what contradicts itself, and return whether nothing does."""
+    contradictions = [*islice(_respell(tree, path(at)), MOST_NAMED)]
+    for problem in contradictions:
+        problems.add(**problem)
+    return not contradictions
 
 
 def _respell(value: Any, here: str) -> Iterator[Problem]:

@@ -148,14 +148,23 @@ def _check_extensions(value: Any) -> Any:
 
 
 TEXT_PATTERN = r"^[^\x00]*$"
-IDENTIFIER_PATTERN = r"^[^/\x00-\x1f\x7f-\x9f]{1,255}$"
+IDENTIFIER_PATTERN = (
+    r"^(?:[^./\x00-\x1f\x7f-\x9f]|\.[^./\x00-\x1f\x7f-\x9f]|\.\.[^/\x00-\x1f\x7f-\x9f])"
+    r"[^/\x00-\x1f\x7f-\x9f]*$"
+)
+MAX_IDENTIFIER_CHARS = 255
 URI_PATTERN = r"^[A-Za-z][A-Za-z0-9+.\-]*:[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+$"
 ASSOCIATION_TYPE_PATTERN = _one_of(ASSOCIATION_TYPES)
 TARGET_TYPE_PATTERN = _one_of(TARGET_TYPES)
 
+IDENTIFIER_RULE = (
+    f"1 to {MAX_IDENTIFIER_CHARS} characters without / and control characters, and not . or .."
+)
+"""Clients resolve a path segment of one or two dots (RFC 3986 5.2.4), and so never ask for it."""
+
 PATTERN_MESSAGES = {
     TEXT_PATTERN: "a NUL character cannot be stored",
-    IDENTIFIER_PATTERN: "must be 1 to 255 characters without / and control characters",
+    IDENTIFIER_PATTERN: f"must be {IDENTIFIER_RULE}",
     URI_PATTERN: "must be an absolute URI, with anything but RFC 3986 characters percent-encoded",
     ASSOCIATION_TYPE_PATTERN: f"must be one of {', '.join(ASSOCIATION_TYPES)}, or ext:name",
     TARGET_TYPE_PATTERN: f"must be {', '.join(TARGET_TYPES)} or ext:name",
@@ -165,10 +174,18 @@ PATTERN_MESSAGES = {
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN), WithJsonSchema({"type": "string"})]
 """Any text that Postgres can hold."""
 
+IDENTIFIER_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_IDENTIFIER_CHARS,
+    "pattern": IDENTIFIER_PATTERN,
+}
+"""What is accepted as an identifier, as JSON Schema."""
+
 Identifier = Annotated[
     str,
-    StringConstraints(pattern=IDENTIFIER_PATTERN),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255}),
+    StringConstraints(pattern=IDENTIFIER_PATTERN, max_length=MAX_IDENTIFIER_CHARS),
+    WithJsonSchema(IDENTIFIER_SCHEMA),
 ]
 """What names an entity: usually a UUID, but real ones are not all conformant."""
 

@@ -7,6 +7,7 @@ from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from ..case.bounds import TREE_DENSITY, refuse_dense
 from ..case.package import NamedCFPackage, wrong_name
 from ..case.problems import NULL
 from ..case.reading import read
@@ -57,12 +58,20 @@ class Notes(Findings):
         self.kinds.setdefault(path, kind)
 
 
-def check(raw: bytes, rules: Collection[str] = tuple(BY_ID)) -> Checked:
-    """Everything that some rules, or all, find in a package as bytes. Never raises."""
+def check(
+    raw: bytes, rules: Collection[str] = tuple(BY_ID), *, allow_dense: bool = True
+) -> Checked:
+    """Everything that some rules, or all, find in a package as bytes.
+
+    Raises ``TooLarge`` for a package that is too dense to be read as a whole, unless
+    ``allow_dense``.
+    """
     body = raw.removeprefix(BOM_UTF8)
+    if not allow_dense:
+        refuse_dense(raw, TREE_DENSITY)
     try:
         problems = _problems(body)
-        mended = Mended(raw, notes := Notes())
+        mended = Mended(raw, notes := Notes(), allow_dense=True)
     except BadRequest as error:
         return Checked(None, None, [_unreadable(error)] if JSON.id in rules else [])
     problems = [*problems, *_null_fields(notes, problems)]
@@ -93,7 +102,7 @@ def check(raw: bytes, rules: Collection[str] = tuple(BY_ID)) -> Checked:
 def _problems(body: bytes) -> list[Problem]:
     """What the strict reader says of the fields; what repeats has rules of its own."""
     try:
-        read_ = read(NamedCFPackage, body, WRAPPERS)
+        read_ = read(NamedCFPackage, body, WRAPPERS, allow_dense=True)
     except InvalidData as error:
         return error.problems
     return [

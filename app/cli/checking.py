@@ -17,7 +17,7 @@ from ..check.finding import SEVERITIES, Finding, Severity, at_least
 from ..check.report import Result, as_json, as_text
 from ..check.rules import BY_ID, RULES
 from ..check.sarif import as_sarif
-from ..errors import StartupError
+from ..errors import StartupError, TooLarge
 from ..sources import Source, sources
 from .common import opened
 from .reaching import fetcher_of, reaching_options
@@ -123,8 +123,8 @@ def check_packages(**flags: Any) -> None:
 def _checked(source: Source, rules: set[str]) -> Result:
     _say(f"{source.name}: checking …")
     try:
-        checked = check(source.read(), rules)
-    except StartupError as error:
+        checked = check(source.read(), rules, allow_dense=source.allow_dense)
+    except (StartupError, TooLarge) as error:
         click.echo(f"case-server: {source.name}: {error}", err=True)
         return Result(source.name, reason=str(error))
     finally:

@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
+from ..case.numbers import is_kept
 from ..case.resources import RESOURCES
 from ..case.types import (
     URI_PATTERN,
@@ -145,7 +146,8 @@ def number(value: Any) -> Step | None:
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
         return _unset(value)
     number = float(value.strip())
-    return ("text-for-number", number) if isfinite(number) else None
+    # One with more digits than a double holds would be another number.
+    return ("text-for-number", number) if isfinite(number) and is_kept(value.strip()) else None
 
 
 def case_version(value: Any) -> Step | None:

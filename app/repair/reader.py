@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ..case.bounds import BYTES_A_MENDED_GROUP, refuse_crowded
+from ..case.bounds import TREE_DENSITY, refuse_dense
 from ..case.model import CFPackage
+from ..case.numbers import changed_numbers
 from ..case.package import Package
-from ..case.parts import read_accepted, read_large_package
-from ..case.problems import refusal
-from ..errors import BadRequest, InvalidData, Problem
+from ..case.parts import read_large_package
+from ..case.problems import path, refusal
+from ..errors import BadRequest, InvalidData, Problem, TooLarge
 from .completion import complete_entities, complete_links
 from .dialects import MISSING_SLASH, Written
 from .findings import Findings, Json, Repair
@@ -45,29 +46,33 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
     return (mended.written, repairs) if repairs else (raw, [])
 
 
-def read_repaired(raw: bytes) -> tuple[Package, list[Repair]]:
+def read_repaired(raw: bytes, *, allow_dense: bool = False) -> tuple[Package, list[Repair]]:
     """As ``read_large_package``, after repair.
 
-    Raises ``BadRequest`` or ``InvalidData`` with every problem that is left, with paths into
+    Raises ``TooLarge`` for a package that is denser than one may be, unless ``allow_dense``,
+    ``BadRequest`` or ``InvalidData`` with every problem that is left, with paths into
     what was sent.
     """
-    if package := _read_as_it_is(raw):
+    if package := _read_as_it_is(raw, allow_dense=allow_dense):
         return package, []
-    mended = Mended(raw)
+    mended = Mended(raw, allow_dense=allow_dense)
     mended.collapse()
     try:
-        return read_accepted(mended.written), mended.findings.repairs()
+        package = read_large_package(mended.written, allow_dense=allow_dense)
     except InvalidData as error:
-        problems = [mended.as_sent(one) for one in error.problems]
+        problems = [*mended.changed_numbers, *(mended.as_sent(one) for one in error.problems)]
         raise refusal("CFPackage", problems, error.more, complete=error.complete) from None
+    if mended.changed_numbers:
+        raise refusal("CFPackage", mended.changed_numbers)
+    return package, mended.findings.repairs()
 
 
-def _read_as_it_is(raw: bytes) -> Package | None:
+def _read_as_it_is(raw: bytes, *, allow_dense: bool = False) -> Package | None:
     """A package that needs no repair."""
     body = raw.removeprefix(BOM_UTF8)
     try:
-        package = read_large_package(body, most=1)
-    except InvalidData:
+        package = read_large_package(body, most=1, allow_dense=allow_dense)
+    except (InvalidData, TooLarge):
         return None
     return None if body != raw or SUSPECT.search(raw) else package
 
@@ -75,12 +80,21 @@ def _read_as_it_is(raw: bytes) -> Package | None:
 class Mended:
     """A package after its repairs: as a tree, as text, and what was found.
 
-    ``entities`` are the objects of the tree that are entities, each with its class.
+    ``entities`` are the objects of the tree that are entities, each with its class;
+    ``changed_numbers`` are the numbers that the tree does not hold exactly.
     """
 
-    def __init__(self, raw: bytes, findings: Findings | None = None) -> None:
+    def __init__(
+        self, raw: bytes, findings: Findings | None = None, *, allow_dense: bool = False
+    ) -> None:
         self.findings = findings or Findings()
-        self.tree = self._unwrapped(_parse(self._without_mark(raw)))
+        if not allow_dense:
+            refuse_dense(raw, TREE_DENSITY)
+        body = self._without_mark(raw)
+        self.tree = self._unwrapped(_parse(body))
+        self.changed_numbers = [
+            Problem(path=path(place), message=message) for place, message in changed_numbers(body)
+        ]
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
         walk = Walk(self.findings, title if isinstance(title, str) else None)
@@ -121,7 +135,6 @@ class Mended:
 
 def _parse(raw: bytes) -> Json:
     """The JSON object in a body, with numbers that know how they were written."""
-    refuse_crowded(raw, BYTES_A_MENDED_GROUP)
     try:
         tree: Any = json.loads(raw, parse_float=Written)
     except (ValueError, RecursionError) as error:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import BinaryIO, Self
 
 import orjson
+from pydantic_core import from_json
 
+from ..case.numbers import changed_numbers
+from ..case.problems import path
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..errors import BadRequest, Problem
 from .rows import Json, Place
@@ -48,8 +51,12 @@ def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
         if not line.strip():
             continue
         try:
-            path = _add(package, line)
-            places[path] = Place(f"line {number}")
+            place = Place(f"line {number}")
+            places[_add(package, line)] = place
+            problems += [
+                Problem(path=place.at(path(steps[1:])), message=message)
+                for steps, message in changed_numbers(line)
+            ]
         except ValueError as error:
             problems.append(Problem(path=f"line {number}", message=str(error)))
     if not places and problems:
@@ -60,8 +67,8 @@ def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
 def _add(package: Json, line: bytes) -> str:
     """Put the entity of a line where it belongs, and answer with its path."""
     try:
-        said = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        said = from_json(line)  # orjson would make floats of large integers
+    except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
     if not isinstance(said, dict) or len(said) != 1:
         raise ValueError('must be one object under the name of its class: {"CFItem": {…}}')

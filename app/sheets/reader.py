@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-import orjson
-
-from ..case.package import Package, read_package
+from ..case.bounds import written
+from ..case.package import Package
+from ..case.parts import read_large_package
 from ..case.problems import refusal
 from ..errors import InvalidData, Problem
 from ..repair.reader import Repair, read_repaired
@@ -26,18 +26,24 @@ ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
 
 
 def read(
-    raw: bytes, form: Form, defaults: Defaults, *, strict: bool = False
+    raw: bytes,
+    form: Form,
+    defaults: Defaults,
+    *,
+    strict: bool = False,
+    allow_dense: bool = False,
 ) -> tuple[Package, list[Repair]]:
     """The package that a file says, and what was repaired in it.
 
-    Raises ``BadRequest`` when it is not a file of that form, else ``InvalidData`` with every
-    problem, of its rows and of what they say.
+    Raises ``TooLarge`` for JSON that is denser than a package may be, unless ``allow_dense``,
+    ``BadRequest`` when it is not a file of that form, else ``InvalidData`` with every problem,
+    of its rows and of what they say.
     """
     if form == "case-json":
-        return (read_package(raw), []) if strict else read_repaired(raw)
+        return _read_json(raw, strict=strict, allow_dense=allow_dense)
     if form == "jsonl":
         said, places, problems = read_lines(raw)
-        return _understand(said, places, problems, strict=strict)
+        return _understand(said, places, problems, strict=strict, allow_dense=allow_dense)
     grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
     assembly = Assembly(grids, defaults)
     left = [_left_out(assembly.left_out)] if assembly.left_out else []
@@ -48,13 +54,18 @@ def read(
 
 
 def _understand(
-    said: Json, places: Mapping[str, Place], problems: list[Problem], *, strict: bool
+    said: Json,
+    places: Mapping[str, Place],
+    problems: list[Problem],
+    *,
+    strict: bool,
+    allow_dense: bool = True,
 ) -> tuple[Package, list[Repair]]:
-    raw = orjson.dumps(said)
+    raw = written(said)
     package: Package | None = None
     repairs: list[Repair] = []
     try:
-        package, repairs = (read_package(raw), []) if strict else read_repaired(raw)
+        package, repairs = _read_json(raw, strict=strict, allow_dense=allow_dense)
     except InvalidData as error:
         problems = [
             *problems,
@@ -66,6 +77,12 @@ def _understand(
     if problems or package is None:
         raise refusal("framework", problems)
     return package, [replace(one, path=_where(places, one.path)) for one in repairs]
+
+
+def _read_json(raw: bytes, *, strict: bool, allow_dense: bool) -> tuple[Package, list[Repair]]:
+    if strict:
+        return read_large_package(raw, allow_dense=allow_dense), []
+    return read_repaired(raw, allow_dense=allow_dense)
 
 
 def _where(places: Mapping[str, Place], path: str) -> str:

@@ -10,9 +10,11 @@ import httpx
 import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import TypeAdapter, ValidationError
 
 from case_server.api import examples
 from case_server.api.profiles import PROFILES, Profile
+from case_server.case.types import Identifier
 
 METHODS = {"get", "put", "post", "delete"}
 
@@ -181,3 +183,22 @@ async def test_documentation_page(anonymous: httpx.AsyncClient) -> None:
     answer = await anonymous.get("/docs")
     assert answer.status_code == 200
     assert "case-server" in answer.text
+
+
+async def test_pattern_of_identifiers_matches_what_is_accepted(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    prefix = PROFILES[0].prefix
+    (parameter, *_) = document["paths"][f"{prefix}/CFItems/{{sourcedId}}"]["get"]["parameters"]
+    described = [
+        parameter["schema"],
+        schemas["LinkURI"]["properties"]["identifier"],
+        *(schemas[name]["properties"]["sourcedId"] for name in ("CFItem", "CFPckgItem")),
+    ]
+    adapter = TypeAdapter(Identifier)
+    for name in ("", ".", "..", "...", ".a", "..a", "a.", "a", "a/b", "x" * 255, "x" * 256, "\x9f"):
+        try:
+            is_accepted = adapter.validate_python(name) == name
+        except ValidationError:
+            is_accepted = False
+        for schema in described:
+            assert jsonschema.Draft202012Validator(schema).is_valid(name) == is_accepted, name

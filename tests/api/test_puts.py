@@ -162,7 +162,7 @@ async def test_body_that_is_no_json_object(api: Api, put: Put, raw: bytes) -> No
 
 
 @each
-@pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85"])
+@pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85", ".", ".."])
 async def test_identifiers_that_are_not_allowed(api: Api, put: Put, odd: str) -> None:
     body = await body_for(api, put)
     answer = await api.send("PUT", f"/{put.plural}/x", 422, {**body, "identifier": odd})
@@ -171,13 +171,36 @@ async def test_identifiers_that_are_not_allowed(api: Api, put: Put, odd: str) ->
 
 @each
 @pytest.mark.parametrize(
-    "odd", ["x", "x" * 255, "ä b?#%&+", "00000000-0000-0000-0000-00000000000g"]
+    "odd", ["x", "x" * 255, "ä b?#%&+", "00000000-0000-0000-0000-00000000000g", "...", ".a", "..a"]
 )
 async def test_identifiers_need_not_be_uuids(api: Api, put: Put, odd: str) -> None:
     body = await body_for(api, put)
     body["identifier"] = odd
     await api.send("PUT", f"/{put.plural}/{quote(odd, safe='')}", 201, body)
     assert (await stored(api, put, quote(odd, safe="")))["identifier"] == odd
+
+
+@each
+async def test_number_that_a_double_changes_is_refused_with_its_path(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    number = "0.1000000000000000055511151231257827"
+    raw = json.dumps({**body, "extensions": {"deep": [{"er": "HERE"}]}}).replace('"HERE"', number)
+    path = f"/{put.plural}/{body['identifier']}"
+    answer = await api.send("PUT", path, 422, content=raw.encode())
+    (problem,) = answer.json()["imsx_error_details"]
+    assert problem["path"] == "extensions.deep[0].er"
+    assert number in problem["message"]
+
+
+@each
+async def test_number_is_answered_with_its_value(api: Api, put: Put) -> None:
+    body = await body_for(api, put)
+    numbers = "[12345678901234567890, 0.30000000000000004, 1E5, -0.0, 1.0, 1, 5e-324]"
+    raw = json.dumps({**body, "extensions": {"a": "HERE"}}).replace('"HERE"', numbers)
+    path = f"/{put.plural}/{body['identifier']}"
+    await api.send("PUT", path, 201, content=raw.encode())
+    found = (await stored(api, put, body["identifier"]))["extensions"]["a"]
+    assert repr(found) == repr(json.loads(numbers))
 
 
 @each

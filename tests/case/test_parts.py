@@ -114,6 +114,11 @@ CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
     "far in long lists": (lengthen,),
     "repetitions": (repeat,),
     "another name": (spoil("identifier", value="another"),),
+    "an identifier of dots": (
+        spoil("CFItems", 4, "identifier", value="."),
+        spoil("CFAssociations", 0, "originNodeURI", "identifier", value=".."),
+        spoil("CFDefinitions", "CFItemTypes", 2, "identifier", value=".."),
+    ),
     "another spelling": (lambda whole: spoil("sourcedId", value="a")(whole["CFItems"][4]),),
     "a licence of the SDK": (spoil("CFDocument", "licenseUri", value="CC BY 4.0"),),
     "a NUL in a long text": (spoil("CFItems", 7, "fullStatement", value="x" * 5000 + "\x00"),),

@@ -14,6 +14,8 @@ from calls import Api
 from live import Live
 
 from case_server.api.errors import MOST_PROBLEMS
+from case_server.case.bounds import refuse_dense
+from case_server.errors import TooLarge
 from torture import described, grammar, hostile
 from torture.server import client, connect, server
 
@@ -110,3 +112,18 @@ async def test_a_tag_of_many_digits_is_no_tag(client: httpx.AsyncClient, api: Ap
     long = "-".join([history, "9" * 5000, *rest])
     assert (await client.get(path, headers={"If-None-Match": long})).status_code == 200
     assert json.loads((await client.get(path)).content)
+
+
+async def test_entities_put_one_by_one_are_accepted_as_a_package(api: Api) -> None:
+    document = await api.framework()
+    for number in range(30):
+        vector = [round((number * 384 + place) / 7_000, 6) for place in range(1_000)]
+        await api.new_item(document, extensions={"embedding": vector}, notes="a,b\n" * 500)
+    before = await api.package(document["identifier"])
+    answer = await api.client.get(f"{api.profile.prefix}/CFPackages/{document['identifier']}")
+    with pytest.raises(TooLarge):
+        refuse_dense(answer.content)  # as one entity it would be refused
+    path = f"/CFPackages/{document['identifier']}"
+    for query in ("", "?repair=true"):
+        await api.send("PUT", path + query, 200, content=answer.content)
+        assert await api.package(document["identifier"]) == before

@@ -1,0 +1,174 @@
+"""Bounds on how densely a body may hold values: strings do not count, entities count one by one."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import factories
+import pytest
+
+from case_server.case import bounds, parts
+from case_server.case.bounds import SLICE_BYTES, VALUES_ALWAYS, refuse_dense
+from case_server.case.model import CFItem
+from case_server.case.package import Package
+from case_server.case.parts import open_package, read_large_package
+from case_server.case.reading import read
+from case_server.errors import BadRequest, CaseServerError, InvalidData, TooLarge
+from case_server.repair.reader import read_repaired
+
+Body = dict[str, Any]
+TABLE = "code,statement,[level],{note}\n" + "1,,,\n" * 16_000
+
+
+def vector(length: int = 384) -> list[float]:
+    source = random.Random(length)
+    return [round(source.uniform(-1, 1), 6) for _ in range(length)]
+
+
+def written(body: Any) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def everywhere(extensions: Body) -> Body:
+    """A package in which sixty entities of every list have these extensions."""
+    items = [factories.packed_item(extensions=extensions) for _ in range(60)]
+    types = [factories.item_type(extensions=extensions) for _ in range(60)]
+    criteria = [factories.entity(extensions=extensions) for _ in range(60)]
+    associations = [
+        factories.association(one["identifier"], "x", extensions=extensions) for one in items
+    ]
+    return factories.package(
+        CFItems=items,
+        CFAssociations=associations,
+        CFDefinitions={"CFItemTypes": types},
+        CFRubrics=[factories.entity(CFRubricCriteria=criteria)],
+    )
+
+
+def rows_of(raw: bytes) -> list[Any]:
+    return [*open_package(raw).rows]
+
+
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "whole": read_large_package,
+    "streamed": rows_of,
+    "repaired": read_repaired,
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
+@pytest.mark.parametrize("wrapper", [None, "CFPackage"])
+def test_package_of_dense_entities_is_read(
+    reader: Callable[[bytes], Any], wrapper: str | None
+) -> None:
+    body = everywhere({"embedding": vector()})
+    raw = written({wrapper: body} if wrapper else body)
+    with pytest.raises(TooLarge):
+        refuse_dense(raw)  # as one entity it would be refused
+    assert reader(raw)
+
+
+def test_entity_denser_than_one_may_be_is_named() -> None:
+    body = everywhere({})
+    body["CFItems"][17]["extensions"] = {"a": [[] for _ in range(40_000)]}
+    with pytest.raises(TooLarge, match=r"^CFItems\[17\] holds some 40,0\d\d objects and arrays"):
+        read_large_package(written(body))
+    with pytest.raises(TooLarge, match=r"^the body holds some 40,0"):
+        read(CFItem, written(body["CFItems"][17]))
+
+
+@pytest.mark.parametrize(
+    ("place", "member"),
+    [
+        ("CFItems", "{}"),
+        ("CFAssociations", "0"),
+        ("CFRubrics", '""'),
+        ("CFItems", "[[]]"),
+        ("CFConcepts", "{}"),
+        ("CFConcepts", "[0,0]"),
+    ],
+)
+def test_list_of_more_members_than_entities_fit_is_refused(place: str, member: str) -> None:
+    body = factories.package(CFRubrics=[], CFDefinitions={"CFConcepts": []})
+    (body["CFDefinitions"] if place == "CFConcepts" else body)[place] = "HERE"
+    raw = written(body).replace(b'"HERE"', f"[{','.join([member] * 100_000)}]".encode())
+    with pytest.raises(TooLarge, match="the body holds some"):
+        read_large_package(raw)
+
+
+def test_extensions_of_the_package_count_as_its_head() -> None:
+    raw = written(factories.package(extensions={"a": [0] * 60_000}))
+    with pytest.raises(TooLarge, match="the package without its lists"):
+        read_large_package(raw)
+    assert read_large_package(written(factories.package(extensions={"a": vector(12_000)})))
+
+
+@pytest.mark.parametrize("text", [TABLE, '"{[,\\' * 20_000, "\\,{" * 20_000, '\\\\","' * 9_000])
+def test_commas_and_brackets_in_strings_do_not_count(text: str) -> None:
+    item = factories.item("d", notes=text)
+    assert read(CFItem, written(item)).entity.notes == text
+    body = factories.package(CFItems=[factories.packed_item(notes=text)], CFAssociations=[])
+    assert read_large_package(written(body))
+    assert read_repaired(written(body))
+
+
+def test_values_outside_strings_are_counted_wherever_a_slice_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = {'"[': ["\\", '\\"', ",", {"{": [1, 2, [], '\\\\"']}, "é,\\u00e9", ""], "a\\": '"'}
+    raw = written(body)
+    # Two outer members, six of the list, one of the object, four of the inner list.
+    expected = (5, 1 + 5 + 3)
+    for size in (1, 2, 3, 4, 5, 7, 11, SLICE_BYTES):
+        monkeypatch.setattr(bounds, "SLICE_BYTES", size)
+        assert bounds._count_outside_strings(raw) == expected, size
+
+
+def test_dense_package_is_read_where_density_is_allowed() -> None:
+    body = factories.package(extensions={"a": [[] for _ in range(100_000)]})
+    raw = written(body)
+    for reader in (read_large_package, read_repaired):
+        with pytest.raises(TooLarge):
+            reader(raw)
+        assert reader(raw, allow_dense=True)
+    del body["CFItems"][0]["uri"]
+    with pytest.raises(TooLarge):
+        read_repaired(written(body))
+    assert read_repaired(written(body), allow_dense=True)[1]
+
+
+def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -> None:
+    body = everywhere({"embedding": vector()})
+    body["CFItems"][40]["notes"] = 5
+    with pytest.raises(InvalidData) as refused:
+        read_large_package(written(body))
+    assert [one["path"] for one in refused.value.problems] == ["CFItems[40].notes"]
+    package, repairs = read_repaired(written(body))
+    assert isinstance(package, Package)
+    assert [one.path for one in repairs] == ["CFItems[40].notes"]
+
+
+def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
+    raw = written(everywhere({"embedding": vector()}))
+    for broken in (raw[:-1], raw.replace(b'"CFRubrics"', b"CFRubrics"), raw + b"}"):
+        with pytest.raises(BadRequest, match="not JSON"):
+            read_large_package(broken)
+    with pytest.raises(TooLarge):
+        read_large_package(raw.replace(b'"CFRubrics"', b'"Rubrics"'))
+
+
+def test_ordinary_package_is_not_looked_at_entity_by_entity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parts, "has_many_members", pytest.fail)
+    body = factories.everything()
+    body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(VALUES_ALWAYS // 4)]
+    assert read_large_package(written(body))
+
+
+def test_density_refusals_are_413() -> None:
+    assert issubclass(TooLarge, CaseServerError)
+    assert TooLarge.status == 413

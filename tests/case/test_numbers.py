@@ -1,0 +1,246 @@
+"""Numbers are kept exactly by value, or refused with their path."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import factories
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from case_server.case.bounds import LARGE
+from case_server.case.model import CFAssociation, CFItem
+from case_server.case.numbers import is_kept
+from case_server.case.package import row
+from case_server.case.parts import open_package, read_large_package
+from case_server.case.reading import read
+from case_server.errors import InvalidData
+from case_server.repair.reader import read_repaired
+from case_server.sheets.assembly import Defaults
+from case_server.sheets.reader import read as read_file
+
+KEPT = [
+    "0",
+    "-0",
+    "1.0",
+    "-0.0",
+    "0.1",
+    "1.10",
+    "1E5",
+    "1e-7",
+    "1e22",
+    "5e-324",
+    "1.7976931348623157e308",
+    "0.30000000000000004",
+    "0.000000000000000000000000001",
+    "0e-400",
+    "18446744073709551615",
+    "12345678901234567890",
+    "-9223372036854775808",
+]
+CHANGED = [
+    "0.1000000000000000055511151231257827",
+    "1.0000000000000000001",
+    "9007199254740993.0",
+    "1e-400",
+    "4e-324",
+    "12345678901234567.8",
+    "1" * 400 + "e-400",
+]
+BEYOND = ["1e400", "-1e400", "18446744073709551616", "123456789012345678901234567890"]
+
+Body = dict[str, Any]
+
+
+def written(body: Body, number: str) -> bytes:
+    return json.dumps(body).replace('"HERE"', number).encode()
+
+
+def package() -> Body:
+    item = factories.packed_item(extensions={"a": {"b": [0, "HERE"]}})
+    return factories.package(CFItems=[item], CFAssociations=[])
+
+
+def lines(raw: bytes) -> bytes:
+    """The document and the items of a package, one a line, numbers as they are."""
+    text = raw.decode()
+    document, _, rest = text.removeprefix('{"CFDocument": ').partition(', "CFItems": [')
+    item = rest.partition('], "CFAssociations"')[0]
+    return f'{{"CFDocument": {document}}}\n{{"CFItem": {item}}}\n'.encode()
+
+
+def read_jsonl(raw: bytes) -> Any:
+    return read_file(lines(raw), "jsonl", Defaults(changed=datetime.now(UTC)))[0]
+
+
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "whole": read_large_package,
+    "streamed": open_package,
+    "repaired": lambda raw: read_repaired(raw)[0],
+    "repaired after all": lambda raw: read_repaired(
+        raw.replace(b'"fullStatement"', b'"notes": null, "fullStatement"')
+    )[0],
+    "lines": read_jsonl,
+}
+
+
+def bodies(found: Any) -> list[str]:
+    return [one.body for one in found.rows]
+
+
+def problem_paths(error: pytest.ExceptionInfo[InvalidData]) -> list[str]:
+    return [one["path"] for one in error.value.problems]
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
+@pytest.mark.parametrize("number", KEPT)
+def test_number_that_a_double_holds_keeps_its_value(
+    reader: Callable[[bytes], Any], number: str
+) -> None:
+    (item,) = [
+        body
+        for body in bodies(reader(written(package(), number)))
+        if "embed" in body or "extensions" in body
+    ]
+    kept = json.loads(item, parse_float=Decimal)["extensions"]["a"]["b"][1]
+    assert kept == json.loads(number, parse_float=Decimal)
+    assert isinstance(kept, Decimal) == isinstance(json.loads(number), float)
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
+@pytest.mark.parametrize("number", [*CHANGED, *BEYOND])
+def test_number_that_a_double_changes_is_refused_with_its_path(
+    reader: Callable[[bytes], Any], number: str
+) -> None:
+    with pytest.raises(InvalidData) as refused:
+        bodies(reader(written(package(), number)))
+    if number in CHANGED:
+        (problem,) = refused.value.problems
+        assert (
+            problem["path"].removeprefix("line 2 (").removesuffix(")").endswith("extensions.a.b[1]")
+        )
+        assert number[:50] in problem["message"]
+        assert "send that, or a string" in problem["message"]
+    else:
+        assert "cannot be given back" in str(refused.value.problems)
+
+
+@pytest.mark.parametrize("number", CHANGED)
+@pytest.mark.parametrize("wrapper", [None, "item"])
+def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str | None) -> None:
+    item = factories.item("d", extensions={"a": "HERE", "b": "HERE"}, notes=5)
+    body = {wrapper: item} if wrapper else item
+    with pytest.raises(InvalidData) as refused:
+        read(CFItem, written(body, number), ("item",))
+    prefix = f"{wrapper}." if wrapper else ""
+    assert sorted(problem_paths(refused)) == [
+        f"{prefix}extensions.a",
+        f"{prefix}extensions.b",
+        f"{prefix}notes",
+    ]
+
+
+@pytest.mark.parametrize("notes", ["short", "x" * LARGE])
+@pytest.mark.parametrize("spelling", ["identifier", "sourcedId"])
+def test_number_in_any_valid_body_is_refused(notes: str, spelling: str) -> None:
+    item = factories.item("d", extensions={"a": "HERE"}, notes=notes)
+    item[spelling] = item.pop("identifier")
+    with pytest.raises(InvalidData) as refused:
+        read(CFItem, written(item, CHANGED[0]))
+    assert problem_paths(refused) == ["extensions.a"]
+
+
+@pytest.mark.parametrize(
+    ("number", "value"), [("7", 7), ("7.0", 7), ("70e-1", 7), ("-0", 0), ("0e-400", 0)]
+)
+def test_sequence_number_of_the_same_value_is_read(number: str, value: int) -> None:
+    body = factories.association("a", "b", sequenceNumber="HERE")
+    assert read(CFAssociation, written(body, number)).entity.sequenceNumber == value
+
+
+@pytest.mark.parametrize("number", ["7.00000000000000000001", "1e-400", "1e400", "7.5"])
+def test_sequence_number_of_another_value_is_refused(number: str) -> None:
+    body = factories.association("a", "b", sequenceNumber="HERE")
+    with pytest.raises(InvalidData) as refused:
+        read(CFAssociation, written(body, number))
+    assert problem_paths(refused) == ["sequenceNumber"]
+    whole = factories.package(CFAssociations=[body])
+    with pytest.raises(InvalidData) as refused:
+        read_large_package(written(whole, number))
+    assert problem_paths(refused) == ["CFAssociations[0].sequenceNumber"]
+
+
+@pytest.mark.parametrize("field", ["weight", "score"])
+@pytest.mark.parametrize("number", [*CHANGED, "9007199254740993", "12345678901234567890"])
+def test_weight_that_a_double_changes_is_refused(field: str, number: str) -> None:
+    rubric = factories.rubric()
+    criterion = rubric["CFRubricCriteria"][0]
+    place = criterion if field == "weight" else criterion["CFRubricCriterionLevels"][1]
+    place[field] = "HERE"
+    body = factories.package(CFRubrics=[rubric])
+    with pytest.raises(InvalidData) as refused:
+        bodies(read_large_package(written(body, number)))
+    (path,) = problem_paths(refused)
+    assert path.startswith("CFRubrics[0].CFRubricCriteria[0]")
+    assert path.endswith(f".{field}")
+
+
+@pytest.mark.parametrize("number", ["1", "0.1", "9007199254740992", "1e22", "-0.0"])
+def test_weight_that_a_double_holds_is_kept(number: str) -> None:
+    rubric = factories.rubric()
+    rubric["CFRubricCriteria"][0]["weight"] = "HERE"
+    package = read_large_package(written(factories.package(CFRubrics=[rubric]), number))
+    (kept,) = [json.loads(one.body)["weight"] for one in package.rows if '"weight"' in one.body]
+    assert Decimal(repr(kept)) == Decimal(number)
+
+
+def test_weight_written_as_a_string_is_repaired_only_where_its_value_stays() -> None:
+    rubric = factories.rubric()
+    rubric["CFRubricCriteria"][0]["weight"] = "0.25"
+    assert read_repaired(json.dumps(factories.package(CFRubrics=[rubric])).encode())[1]
+    rubric["CFRubricCriteria"][0]["weight"] = CHANGED[0]
+    with pytest.raises(InvalidData):
+        read_repaired(json.dumps(factories.package(CFRubrics=[rubric])).encode())
+
+
+def test_unknown_field_moved_under_extensions_keeps_its_number_or_is_refused() -> None:
+    body = factories.package(CFItems=[factories.packed_item(vector=["HERE"])], CFAssociations=[])
+    assert read_repaired(written(body, "0.25"))[1]
+    with pytest.raises(InvalidData) as refused:
+        read_repaired(written(body, CHANGED[0]))
+    assert problem_paths(refused) == ["CFItems[0].vector[0]"]
+
+
+def test_code_written_as_a_number_is_repaired_to_its_text() -> None:
+    code = "1.10000000000000000000000"
+    body = factories.package(
+        CFItems=[factories.packed_item(humanCodingScheme="HERE")], CFAssociations=[]
+    )
+    package, _ = read_repaired(written(body, code))
+    assert any(code in one.body for one in package.rows)
+
+
+def test_digits_in_strings_are_no_numbers() -> None:
+    item = factories.item("d", extensions={"a": f"x {CHANGED[0]}, 1e-400", "1e-400": 1})
+    entity = read(CFItem, json.dumps(item).encode()).entity
+    assert json.loads(row("CFItem", entity).body)["extensions"] == item["extensions"]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_double_is_kept_as_python_writes_it(number: float) -> None:
+    assert is_kept(repr(number))
+    assert is_kept(f"{number:.17g}") == (Decimal(f"{number:.17g}") == Decimal(repr(number)))
+
+
+@given(
+    st.decimals(
+        allow_nan=False, allow_infinity=False, places=9, min_value=-999999, max_value=999999
+    )
+)
+def test_fifteen_digits_are_always_kept(number: Decimal) -> None:
+    assert is_kept(str(number))
