@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from .params import Query
 
 
+MAX_LINK_BYTES = 4000
+"""The longest ``Link`` header: nginx reads 4 kB of a response's header section by default."""
+
+
 def select(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
     """The named fields of a body, those and only those; all of them if none are named."""
     if fields is None:
@@ -36,15 +40,20 @@ def headers(
     query: Query,
     total: int,
 ) -> dict[str, str]:
-    """``X-Total-Count`` and ``Link`` (RFC 8288) of the page that answers a query."""
+    """Return ``X-Total-Count`` and ``Link`` (RFC 8288) of the page that answers a query.
+
+    A long filter is repeated in each link: proxies refuse a response with a header that is too
+    long, so that no ``Link`` is better than one over ``MAX_LINK_BYTES``.
+    """
     kept = [(name, value) for name, value in params if name not in ("limit", "offset")]
 
     def link(relation: str, offset: int) -> str:
         asked = [*kept, ("limit", str(query.limit)), ("offset", str(offset))]
         return f'<{url}?{urlencode(asked, quote_via=quote)}>; rel="{relation}"'
 
-    links = [link(relation, offset) for relation, offset in _pages(query, total)]
-    return {"X-Total-Count": str(total), "Link": ", ".join(links)}
+    links = ", ".join(link(relation, offset) for relation, offset in _pages(query, total))
+    counted = {"X-Total-Count": str(total)}
+    return counted | {"Link": links} if len(links) <= MAX_LINK_BYTES else counted
 
 
 def _pages(query: Query, total: int) -> Iterator[tuple[str, int]]:

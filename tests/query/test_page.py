@@ -77,6 +77,15 @@ def test_the_total_is_counted() -> None:
     assert headers(URL, [], page(10, 0), 35)["X-Total-Count"] == "35"
 
 
+def test_a_link_header_over_4000_bytes_is_left_out() -> None:
+    def answered(length: int) -> dict[str, str]:
+        return headers(URL, [("filter", "x" * length)], page(10, 0), 35)
+
+    longest = next(length for length in range(2000) if "Link" not in answered(length)) - 1
+    assert 3990 < len(answered(longest)["Link"]) <= 4000
+    assert answered(longest + 1) == {"X-Total-Count": "35"}
+
+
 def test_a_link_header_reads_as_the_rfc_has_it() -> None:
     value = headers(URL, [("filter", "title='a, <b>'")], page(10, 0), 11)["Link"]
     query = "filter=title%3D%27a%2C%20%3Cb%3E%27&limit=10&offset"
