@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +63,8 @@ async def test_a_hash_is_salted_and_slow_and_holds_no_secret() -> None:
     assert len(SECRET) == 43
     assert hash_secret(SECRET) != HASH
     assert SECRET not in HASH
-    start = time.perf_counter()
+    assert HASH.startswith(f"scrypt${2**14}$8$1$")  # some fifty milliseconds for each guess
     assert matches(SECRET, HASH)
-    assert time.perf_counter() - start > 0.005
     assert not matches(OTHER, HASH)
     assert not matches("", HASH)
 

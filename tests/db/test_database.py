@@ -55,7 +55,7 @@ async def test_who_waits_in_a_line_that_moves_is_not_turned_away(settings: Setti
         begun = time.monotonic()
         # The last of them waits for longer than anybody does in a line that stands.
         await asyncio.gather(*(hold() for _ in range(4)))
-        assert time.monotonic() - begun >= 4 > SECONDS_TO_WAIT
+        assert time.monotonic() - begun > SECONDS_TO_WAIT
 
 
 async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
