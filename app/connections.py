@@ -1,7 +1,8 @@
-"""Connections before they carry a request: a head is short, and comes in time.
+"""HTTP connections: how many there are, how long a request may take to arrive, and how they end.
 
-Nobody has said who they are yet, so what they send costs little: a head of many megabytes, or one
-that never ends, is cut off, and so is what is still sent after an answer.
+A client without a token is bounded here, before the application sees a request: in the size of a
+header section, in time, and in the number of connections. The rules are RFC 9112's where uvicorn
+leaves them out: unchunked responses to HTTP/1.0, closing in stages, and half-closed connections.
 """
 
 from __future__ import annotations
@@ -11,100 +12,339 @@ from http import HTTPStatus
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .api.edge import DATA
 from .api.errors import refusal
-from .errors import BadRequest, CaseServerError, HeadTooLarge, TooSlow
+from .errors import BadRequest, CaseServerError, HeadTooLarge, TooSlow, Unavailable
 
-MOST_BYTES = 65_536
-"""The longest head of a request: its first line and its headers."""
+MAX_HEADER_SECTION_BYTES = 65_536
+"""The longest request line and header section."""
+
+MAX_WAITING_SHARE = 0.75
+"""The share of the connections that may wait for a complete request."""
+
+BODILESS_STATUSES = {204, 304}
+
+
+class ConnectionLimit:
+    """Bound a worker's connections, with a reserve for complete requests.
+
+    A connection waits while the server needs something of its client: a request, the rest of one,
+    or that it reads its response. All others are busy, and are never closed here.
+    """
+
+    def __init__(self, max_connections: int) -> None:
+        self.max_connections = max_connections
+        self.max_waiting = max(1, int(max_connections * MAX_WAITING_SHARE))
+        self._open: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}
+        """In the order in which they began to wait."""
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a new connection, which waits; return False if it has to go: others are busy."""
+        is_full = len(self._open) >= self.max_connections and not self._waiting
+        self._open.add(connection)
+        self.wait(connection)
+        return not is_full
+
+    def wait(self, connection: Connection) -> None:
+        """Count a connection as the newest that waits, and close the oldest if it is one more."""
+        if connection not in self._open:
+            return
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = None
+        is_full = len(self._open) > self.max_connections
+        oldest = next(iter(self._waiting))
+        if oldest is not connection and (is_full or len(self._waiting) > self.max_waiting):
+            self.leave(oldest)
+            oldest.evict()
+
+    def serve(self, connection: Connection) -> None:
+        """Count a connection as busy."""
+        self._waiting.pop(connection, None)
+
+    def leave(self, connection: Connection) -> None:
+        """Count a connection no longer."""
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
 
 
 class Config(uvicorn.Config):
-    """How to serve; ``head_seconds`` is how long a connection may take to make a request."""
+    """The configuration of uvicorn with the limits of connections."""
 
-    head_seconds: int = 20
+    request_seconds: int = 20
+    """How long a connection may take to bring a request."""
+    connection_limit: ConnectionLimit
 
 
-class Connection(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # chosen by what is there
-    """A connection that is closed when no request comes over it in time."""
+class Http10Cycle(RequestResponseCycle):
+    """A response to HTTP/1.0: a body of unknown length ends with the connection.
+
+    Transfer-Encoding is not allowed there (RFC 9112, section 6.1), and uvicorn sends it.
+    """
+
+    is_delimited_by_close = False
+
+    async def send(self, message: Any) -> None:
+        """Send a part of the response (ASGI)."""
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message["headers"]}
+            has_body = self.scope["method"] != "HEAD" and message["status"] not in BODILESS_STATUSES
+            self.is_delimited_by_close = has_body and b"content-length" not in names
+            if self.is_delimited_by_close:
+                # uvicorn adds the header only while it has not decided on a framing.
+                self.chunked_encoding = True
+        elif self.is_delimited_by_close:
+            await self._send_body(message)
+            return
+        await super().send(message)
+
+    async def _send_body(self, message: Any) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected or self.response_complete:
+            return
+        self.transport.write(message.get("body", b""))
+        if not message.get("more_body", False):
+            self.response_complete = True
+            self.message_event.set()
+            self.transport.close()
+            self.on_response()
+
+
+class ExpectCycle(RequestResponseCycle):
+    """A request with ``Expect: 100-continue`` (RFC 9110, section 10.1.1)."""
+
+    async def send(self, message: Any) -> None:
+        """Send a part of the response (ASGI); without the request's body it is the last one.
+
+        A client that gets a final status instead of 100 may send the body or not, so that the
+        server could take the next request for it.
+        """
+        if self.waiting_for_100_continue and self.more_body:
+            self.keep_alive = False
+        await super().send(message)
+
+
+class StagedTransport:
+    """A transport that is closed in stages while its client may still send (RFC 9112, 9.6).
+
+    A close with unread data makes the kernel reset the connection, and the client may lose the
+    response that it has not read yet.
+    """
+
+    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
+        self._transport, self._connection = transport, connection
+        self.write = transport.write
+        self.is_lingering = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Return whether nothing is sent any more."""
+        return self.is_lingering or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close, at first only for sending where a request is not read to its end."""
+        if self.is_closing():
+            return
+        if self._connection.is_request_partial:
+            self.is_lingering = True
+            self._connection.linger()
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def close_at_once(self) -> None:
+        """Close for sending and receiving, once what was written is sent."""
+        self._transport.close()
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that is closed when no request arrives in time, or too many others wait."""
 
     config: Config
     cycle: Any
     """The last request; None before the first."""
+    transport: Any
 
-    head = 0
-    """How many bytes of a head have come."""
-    patience: asyncio.TimerHandle | None = None
-    """Runs while a request is to come whole."""
+    header_bytes = 0
+    """How much of a header section has arrived."""
+    is_request_partial = False
+    """Whether a part of a request has arrived, and the rest has not."""
+    is_body_partial = False
+    """Whether a header section has arrived, and the rest of its body has not."""
+    timeout: asyncio.TimerHandle | None = None
+    """Runs while a request is to arrive."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin to wait for a request."""
-        super().connection_made(transport)
-        self._wait()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request, if there may be one more connection."""
+        super().connection_made(StagedTransport(transport, self))  # type: ignore[arg-type]
+        self.limit = self.config.connection_limit
+        self._start_timeout()
+        if not self.limit.admit(self):
+            # Its request is about to arrive; the client reads the response only when it is taken.
+            self.is_request_partial = True
+            self._refuse(
+                Unavailable(
+                    f"all {self.limit.max_connections} connections of this server process are "
+                    "busy; retry later (CASE_SERVER_MAX_CONNECTIONS)",
+                    headers={"Retry-After": "1"},
+                )
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
-        self._rest()
+        self._stop_timeout()
+        self.limit.leave(self)
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether to stay open for sending: a complete request is still answered."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if self.transport.is_lingering or self.is_body_partial or not is_answering:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
-        """Take what was sent, of a head no more than its most."""
+        """Parse what has arrived, of a header section no more than its maximum."""
+        if self.transport.is_lingering:
+            return
         before = self.cycle
-        if before is not None and before.more_body:
+        if self.is_body_partial:
+            if before.response_complete:
+                self._start_timeout()
+            else:
+                # The client is sending: it is not among those that wait longest.
+                self.limit.wait(self)
             super().data_received(data)
         else:
-            self._take_head(data)
+            self._receive_header_section(data)
         if self.cycle is not before:
-            self.head = 0
-            self._rest()
+            self.header_bytes = 0
+            self._stop_timeout()
         elif before is None or before.response_complete:
-            self._wait()
+            self._start_timeout()
 
-    def _take_head(self, data: bytes) -> None:
-        before, room = self.cycle, MOST_BYTES - self.head
-        super().data_received(data[:room])
-        self.head += min(len(data), room)
+    def _receive_header_section(self, data: bytes) -> None:
+        before, left = self.cycle, MAX_HEADER_SECTION_BYTES - self.header_bytes
+        super().data_received(data[:left])
+        self.header_bytes += min(len(data), left)
         if self.transport.is_closing():
             return
-        if self.cycle is before and self.head == MOST_BYTES:
+        if self.cycle is before and self.header_bytes == MAX_HEADER_SECTION_BYTES:
             self._refuse(
                 HeadTooLarge(
                     f"the first line and the headers of the request are longer than "
-                    f"{MOST_BYTES:,} bytes"
+                    f"{MAX_HEADER_SECTION_BYTES:,} bytes"
                 )
             )
-        elif len(data) > room:
-            super().data_received(data[room:])
+        elif len(data) > left:
+            super().data_received(data[left:])
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the words are ours
-        """Refuse what is not HTTP, in the shape of every refusal."""
-        told = "the request is not HTTP: its first line, a header or a chunk is malformed"
-        self._refuse(BadRequest(told))
+    def on_message_begin(self) -> None:
+        """Begin a request (called by the parser)."""
+        self.is_request_partial = True
+        super().on_message_begin()
 
-    def _wait(self) -> None:
-        if self.patience is None:
-            seconds = self.config.head_seconds
-            self.patience = self.loop.call_later(seconds, self._give_up, seconds)
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request (called by the parser)."""
+        super().on_headers_complete()
+        self.is_body_partial = True
+        if self.scope["http_version"] == "1.0":
+            self.cycle.__class__ = Http10Cycle
+            self.cycle.waiting_for_100_continue = False  # RFC 9110, section 10.1.1
+        elif self.expect_100_continue:
+            self.cycle.__class__ = ExpectCycle
 
-    def _rest(self) -> None:
-        if self.patience is not None:
-            self.patience.cancel()
-            self.patience = None
+    def on_message_complete(self) -> None:
+        """End a request (called by the parser)."""
+        self.is_request_partial = self.is_body_partial = False
+        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.limit.serve(self)
 
-    def _give_up(self, seconds: int) -> None:
-        self.patience = None
-        if self.head:
-            self._refuse(TooSlow(f"no whole request arrived within {seconds} seconds"))
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it has arrived already."""
+        super().on_response_complete()
+        if self.cycle.response_complete or self.is_body_partial:
+            self.limit.wait(self)
+
+    def pause_writing(self) -> None:
+        """Stop sending until the client has read more; called by the transport."""
+        super().pause_writing()
+        self.limit.wait(self)
+
+    def resume_writing(self) -> None:
+        """Go on sending; called by the transport."""
+        super().resume_writing()
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering and not self.is_body_partial:
+            self.limit.serve(self)
+
+    def shutdown(self) -> None:
+        """Close, or answer the last request; called when the server stops."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close_at_once()
         else:
-            self.transport.close()
+            super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's words
+        """Refuse what is not HTTP, in the shape of every error."""
+        message = "the request is not HTTP: its first line, a header or a chunk is malformed"
+        self._refuse(BadRequest(message))
+
+    def linger(self) -> None:
+        """Discard what the client still sends, until it has read the response or time is up."""
+        self.flow.resume_reading()
+        self._start_timeout()
+        self.limit.wait(self)
+
+    def evict(self) -> None:
+        """Close the connection because too many others wait."""
+        if self.transport.get_write_buffer_size():
+            # A close would wait until the client has read what is buffered.
+            self.transport.abort()
+        elif self.is_request_partial:
+            self._refuse(
+                TooSlow(
+                    f"the request had not arrived when more than {self.limit.max_waiting} "
+                    "connections waited: retry (CASE_SERVER_MAX_CONNECTIONS)"
+                )
+            )
+        self.transport.close_at_once()
+
+    def _start_timeout(self) -> None:
+        if self.timeout is None:
+            seconds = self.config.request_seconds
+            self.timeout = self.loop.call_later(seconds, self._time_out, seconds)
+
+    def _stop_timeout(self) -> None:
+        if self.timeout is not None:
+            self.timeout.cancel()
+            self.timeout = None
+
+    def _time_out(self, seconds: int) -> None:
+        self.timeout = None
+        if self.header_bytes and not self.transport.is_closing():
+            self._refuse(TooSlow(f"no whole request arrived within {seconds} seconds"))
+        self.transport.close_at_once()
 
     def _refuse(self, error: CaseServerError) -> None:
-        """Answer what is not a request yet, and hang up."""
-        self._rest()
+        """Answer what is not a complete request, unless an answer is under way, and close."""
+        self._stop_timeout()
         if self.transport.is_closing():
             return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
         answer, status = refusal("/", error), HTTPStatus(error.status)
         headers = (*answer.raw_headers, *DATA, (b"connection", b"close"))
         lines = (

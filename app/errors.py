@@ -115,6 +115,13 @@ class Gone(CaseServerError):
     reason: Reason = "invalid"
 
 
+class MisdirectedRequest(CaseServerError):
+    """The request was sent to a host name that is not one of this server's."""
+
+    status = 421
+    reason: Reason = "forbidden"
+
+
 class TooSlow(CaseServerError):
     """The request, or its body, did not arrive in the time there is for it."""
 

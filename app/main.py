@@ -24,6 +24,7 @@ from .api.deps import Services
 from .api.direct import Routes, Shortcut
 from .api.edge import Edge
 from .api.health import health_routes
+from .api.hosts import HostCheck
 from .api.packages import package_routes
 from .api.profiles import PLATFORM, PROFILES, Profile
 from .api.resources import resource_routes
@@ -150,7 +151,10 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
             expose_headers=("ETag", "Link", "Retry-After", "X-Request-ID", "X-Total-Count"),
         )
     app.add_middleware(
-        Edge, https=settings.base_url.startswith("https:"), access_log=settings.access_log
+        Edge,
+        hosts=HostCheck.from_settings(settings),
+        https=settings.base_url.startswith("https:"),
+        access_log=settings.access_log,
     )
 
 

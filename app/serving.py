@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -15,10 +16,18 @@ from uvicorn.supervisors import Multiprocess
 from . import __version__, logs
 from .api.edge import TRANSPORT
 from .api.profiles import PROFILES
-from .connections import Config, Connection
+from .connections import Config, Connection, ConnectionLimit
 from .db.copies import refuse_unsuitable
 from .main import PARENT, application
 from .settings import DEFAULT_CLIENT_SECRET, Settings
+
+log = logging.getLogger("case_server")
+
+ACCEPT_BACKLOG = 2048
+"""How many connections may wait to be accepted, as uvicorn has it."""
+
+RESERVED_FILES = 64
+"""Files for everything but clients and the connection pool: sockets, logs, pages."""
 
 
 def run(complete: Settings, told: Settings, bound: socket.socket) -> None:
@@ -45,8 +54,46 @@ def _config(settings: Settings, **more: Any) -> Config:
         ws="none",
         **more,
     )
-    config.head_seconds = settings.body_timeout
+    config.request_seconds = settings.body_timeout
+    limit, config.backlog = connection_limits(settings, raise_file_limit())
+    config.connection_limit = ConnectionLimit(limit)
     return config
+
+
+def raise_file_limit() -> int | None:
+    """Raise this process's limit of open files as far as it may; return it, None for no limit."""
+    if sys.platform == "win32":
+        return None
+    import resource  # noqa: PLC0415  Windows has none
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # macOS reports a hard limit that it does not grant
+            hard = soft
+    return None if hard == resource.RLIM_INFINITY else hard
+
+
+def connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
+    """Return how many connections may be open, and how many may wait to be accepted.
+
+    All that wait are accepted at once, before any can be closed, and a connection can have a file
+    that is sent over it: each of the three gets a third of the files.
+    """
+    if max_files is None:
+        return settings.max_connections, ACCEPT_BACKLOG
+    free = max(3, max_files - RESERVED_FILES - settings.pool_size)
+    limit = min(settings.max_connections, free // 3)
+    if limit < settings.max_connections:
+        log.warning(
+            "the limit of %d open files leaves room for %d connections; raise it (ulimit -n) for "
+            "the %d of CASE_SERVER_MAX_CONNECTIONS",
+            max_files,
+            limit,
+            settings.max_connections,
+        )
+    return limit, min(ACCEPT_BACKLOG, free - 2 * limit)
 
 
 class _Breakable(Connection):
@@ -54,7 +101,7 @@ class _Breakable(Connection):
 
     app_state: dict[str, Any]
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the connection to every request that comes over it."""
         self.app_state = {**self.app_state, TRANSPORT: transport}
         super().connection_made(transport)

@@ -42,6 +42,14 @@ def variable_of(name: str) -> str:
     return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
 
 
+def _host_name(host: str) -> str:
+    """Return a host name or address as it is compared: without a port, in lower case."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return re.sub(r":\d+$", "", host).removesuffix(".").lower()
+
+
 class Settings(BaseSettings):
     """The settings of one server. Flags of ``case-server`` override the environment."""
 
@@ -84,6 +92,12 @@ class Settings(BaseSettings):
         description="Origins of web pages that may call this server from a browser, separated by "
         "commas; * allows all. Empty: none.",
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Host names that requests may be sent to, separated by commas, beside "
+        "localhost and the public URL's; *.example.org stands for all names below example.org, * "
+        "for all names. Empty: all, but with the default secret on a loopback address none.",
+    )
     allow_private_urls: bool = Field(
         default=False,
         description="Fetch also from private addresses that others name: a jwks_uri, a redirect, "
@@ -105,6 +119,13 @@ class Settings(BaseSettings):
         default=True,
         description="Set to false where a connection pooler cannot keep prepared statements. "
         "PgBouncer: session pooling only, because requests deadlock with transaction pooling.",
+    )
+    max_connections: int = Field(
+        default=1000,
+        ge=10,
+        le=100_000,
+        description="Open HTTP connections of each worker. Three quarters of them may wait for a "
+        "complete request; when one more waits, the oldest of them is closed.",
     )
     max_body_mb: int = Field(
         default=100, ge=1, le=2000, description="Largest request body, in megabytes."
@@ -179,7 +200,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is no origin: https://host, https://host:port or *")
         return value
 
-    @field_validator("trusted_issuers", "cors_origins", mode="before")
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:\d+)?|\[?[\da-fA-F:]+\]?", host):
+                raise ValueError(f"{host!r} is no host name: case.example.org, *.example.org or *")
+        return tuple(_host_name(host) for host in value)
+
+    @field_validator("trusted_issuers", "cors_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
+from case_server.api.hosts import HostCheck
 from case_server.errors import StartupError
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings, is_loopback
 
@@ -175,6 +176,16 @@ def test_default_credentials_are_the_documented_ones(start: Start) -> None:
     assert told["CASE_CLIENT_SECRET"] == DEFAULT_CLIENT_SECRET
     own = start(CASE_CLIENT_ID="me", CASE_CLIENT_SECRET="hidden")
     assert (own.client_id, own.client_secret.get_secret_value()) == ("me", "hidden")
+
+
+def test_neighbours_reach_the_server_and_foreign_names_do_not(start: Start) -> None:
+    hosts = HostCheck.from_settings(start())
+    for name in ("localhost", "127.0.0.1", "case", "case-server", "host.docker.internal"):
+        assert hosts.allows(name), name
+    assert "case-server" in compose()["services"]
+    assert not hosts.allows("evil.test")
+    own = HostCheck.from_settings(start(CASE_SERVER_ALLOWED_HOSTS="standards"))
+    assert own.allows("standards")
 
 
 def test_default_secret_is_allowed_only_because_this_machine_alone_reaches_the_port(

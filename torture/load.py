@@ -161,8 +161,8 @@ class Trial:
         token = self.http.headers["Authorization"]
 
         def start(method: str, path: str, *headers: str) -> bytes:
-            lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: {token}", *headers]
-            return "\r\n".join([*lines, "", ""]).encode()
+            own = (f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: {token}")
+            return "\r\n".join([*own, *headers, "", ""]).encode()
 
         lists = f"/ims/case/v1p1/CFItems?limit=3000&offset={self.rng.randrange(100)}"
         upload = start("PUT", self.package, f"Content-Length: {len(self.raw)}")

@@ -1,8 +1,8 @@
 """What every request passes first and every answer last.
 
-In: its id, its path without a trailing slash, HEAD as GET without the body (RFC 9110, section
-9.3.2). Out: the id, the headers that keep browsers from harm, a line in the log, and a last resort
-for what nobody caught.
+In: its id, its Host, its path without a trailing slash, HEAD as GET without the body (RFC 9110,
+section 9.3.2). Out: the id, the headers that keep browsers from harm, a line in the log, and a last
+resort for what nobody caught.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..errors import CaseServerError, Unavailable
 from ..logs import LINE, REQUESTS
 from .deps import CALLER_ID
 from .errors import refusal
+from .hosts import PROBES, HostCheck, host_refusal
 
 log = logging.getLogger("case_server")
 requests = logging.getLogger(REQUESTS)
@@ -36,8 +37,6 @@ something may want to break it."""
 GOOD_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 """What is taken from a client and given back: anything else could forge headers or logs."""
 
-PROBES = {"/health", "/ready"}
-"""Who asks every few seconds whether the server lives would fill the log."""
 GONE = 499
 """What is logged, as proxies do, of a client that left before there was an answer."""
 
@@ -62,25 +61,28 @@ HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
 class Edge:
     """Gives each answer an ``X-Request-ID`` (the client's own, or a new one) and its headers."""
 
-    def __init__(self, app: ASGIApp, *, https: bool = False, access_log: bool = True) -> None:
-        self.app = app
+    def __init__(
+        self, app: ASGIApp, *, hosts: HostCheck, https: bool = False, access_log: bool = True
+    ) -> None:
+        self.app, self.hosts = app, hosts
         self.access_log = access_log
         self.data = (*DATA, HTTPS_ONLY) if https else DATA
         self.names = {name for name, _ in self.data}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back (ASGI)."""
+        """Pass a request on, and its response back (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         request_id, begun = _request_id(scope), time.perf_counter()
-        scope[REQUEST_ID] = request_id
         path, method, status = scope["path"], scope["method"], 0
-        if len(path) > 1 and path.endswith("/") and not scope["raw_path"].endswith(b"%2F"):
-            scope["path"] = path[:-1]
-        head = method == "HEAD"
-        if head:
-            scope["method"] = "GET"
+        if method == "HEAD":
+            # A copy: the server looks at its own scope to see that no body may follow.
+            scope = {**scope, "method": "GET"}
+            send = _without_body(send)
+        scope[REQUEST_ID] = request_id
+        if path.endswith("/"):
+            scope["path"] = _without_slash(scope)
         CALLER_ID.set("")
 
         async def send_complete(message: Message) -> None:
@@ -90,21 +92,25 @@ class Edge:
                 headers = message["headers"]
                 own = self._own(headers)
                 message["headers"] = [*headers, *own, (ID_HEADER, request_id)]
-            elif head:
-                message = {**message, "body": b""}
             await send(message)
 
         try:
-            await self.app(scope, receive, send_complete)
+            await self._respond(scope, receive, send_complete)
         except (Exception, asyncio.CancelledError) as error:
             last = _last_resort(error, scope, method, request_id.decode())
-            if status:
-                # The answer is under way: cutting it off is the only way left to say so.
+            if not status:
+                await refusal(path, last)(scope, receive, send_complete)
+            elif method != "HEAD":
+                # The response is under way: cutting it off is the only way left to say so.
                 raise
-            await refusal(path, last)(scope, receive, send_complete)
         finally:
             if self.access_log and path not in PROBES:
                 _log(scope, method, status, begun, request_id)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self.hosts.error(scope)
+        app = self.app if error is None else host_refusal(scope, error)
+        await app(scope, receive, send)
 
     def _own(self, headers: list[Header]) -> tuple[Header, ...]:
         """The headers that an answer does not have yet."""
@@ -112,6 +118,27 @@ class Edge:
         if theirs.isdisjoint(self.names):
             return self.data
         return tuple(header for header in self.data if header[0] not in theirs)
+
+
+def _without_body(send: Send) -> Send:
+    """Return a ``send`` that ends a response with its header section (RFC 9110, section 9.3.2).
+
+    Ended there, a package is not read to its end for nothing: what streams it is told that the
+    response is complete.
+    """
+
+    async def send_header_section(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+    return send_header_section
+
+
+def _without_slash(scope: Scope) -> str:
+    """Return a path without the slash at its end, unless that is part of an identifier."""
+    path: str = scope["path"]
+    return path if len(path) == 1 or scope["raw_path"].endswith(b"%2F") else path[:-1]
 
 
 def _last_resort(

@@ -5,11 +5,13 @@ CASE 1.1 REST/JSON binding, section 6 (imsx_StatusInfo) and appendix B (codes).
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from traceback import clear_frames
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from ..errors import CaseServerError, Reason
 from .answers import answer
@@ -20,6 +22,9 @@ FIELD_NAME = "TargetEndSystem"
 
 MOST_PROBLEMS = 1000
 """How many problems an answer lists; its description says how many there are."""
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""The methods that routes may have; HEAD goes with GET."""
 
 REASONS: dict[int, Reason] = {404: "unknown", 405: "unsupported"}
 
@@ -76,19 +81,36 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
-    """No such route, or not with this method."""
+    """Answer a request for a path that does not exist, or not with its method."""
     assert isinstance(error, HTTPException)
-    path, method = request.url.path, request.method
-    told = {
-        404: f"there is nothing at {path}; /docs lists what there is",
-        405: f"{method} is not possible at {path}",
-    }
-    said = CaseServerError(
-        told.get(error.status_code, error.detail),
-        reason=REASONS.get(error.status_code, "invalid"),
-        headers=error.headers,
-    )
-    return answer(status_info(profile_of(path), said), error.status_code, said.headers)
+    path, method, headers = request.url.path, request.method, dict(error.headers or {})
+    description = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        description = f"there is nothing at {path}; /docs lists what there is"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+        description = f"{method} is not possible at {path}: use {headers['Allow']}"
+    reason = REASONS.get(error.status_code, "invalid")
+    info = status_info(profile_of(path), CaseServerError(description, reason=reason))
+    return answer(info, error.status_code, headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Return the methods that the path of a request has on any of its routes.
+
+    Starlette names those of the first route alone (RFC 9110, section 15.5.6).
+    """
+    methods = set()
+    for route in request.app.routes:
+        if isinstance(route, Mount):
+            tried: tuple[str, ...] = ("GET",)  # files, whatever the method
+        else:
+            tried = METHODS
+        for method in tried:
+            scope = {"type": "http", "path": request.scope["path"], "method": method}
+            if route.matches(scope)[0] == Match.FULL:
+                methods.add(method)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def install(app: FastAPI) -> None:

@@ -11,9 +11,10 @@ from fastapi import Request
 from starlette.datastructures import Headers
 
 from ..api.deps import SERVICES
-from ..api.edge import PROBES, REQUEST_ID
+from ..api.edge import REQUEST_ID
 from ..api.errors import refusal
 from ..api.grant import OAuthError, read_grant
+from ..api.hosts import PROBES
 from ..api.token import TOKEN_PATHS
 from ..auth.verifier import stated_client
 from ..errors import BadRequest, CaseServerError, Unauthorised, Unavailable

@@ -23,7 +23,7 @@ def door(**changes: object) -> httpx.AsyncClient:
         {"database_url": "postgresql://nobody@127.0.0.1:9/x"} | changes
     )
     transport = httpx.ASGITransport(create_app(settings))
-    return httpx.AsyncClient(transport=transport, base_url="http://case.test")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 @pytest.mark.parametrize(

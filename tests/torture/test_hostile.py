@@ -45,7 +45,11 @@ async def test_every_refusal_names_the_problem_and_costs_little(
 
 def _trickled(live: Live, token: str) -> bytes:
     """What is answered to who sends a byte now and then."""
-    lines = ("PUT /case/1.1/CFItems/x HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
+    lines = (
+        "PUT /case/1.1/CFItems/x HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {token}",
+    )
     head = "\r\n".join([*lines, "Content-Length: 1000", "", ""])
     raw = connect(live, head.encode())
     with raw:

@@ -42,7 +42,7 @@ async def http(live: Live) -> AsyncIterator[httpx.AsyncClient]:
 def said(http: httpx.AsyncClient, method: str, path: str, *headers: str) -> bytes:
     """The head of a request as it goes over the wire."""
     token = http.headers["Authorization"]
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: {token}", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: {token}", *headers]
     return "\r\n".join([*lines, "", ""]).encode()
 
 

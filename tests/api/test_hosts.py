@@ -1,0 +1,175 @@
+"""Host names that requests are sent to, and those that are refused (DNS rebinding)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from case_server.api.profiles import PROFILES
+from case_server.main import create_app
+from case_server.settings import Settings
+
+DEFAULT_CLIENT = {"client_id": "local-client", "client_secret": "local-secret"}
+
+
+def app_with(**changes: object) -> FastAPI:
+    """Return an application without a database."""
+    given = {"database_url": "postgresql://nobody@127.0.0.1:9/x", "client_secret": "own"}
+    return create_app(Settings.model_validate(given | changes))
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+
+async def is_refused(name: str, **changes: object) -> bool:
+    async with client_of(app_with(**changes)) as client:
+        answer = await client.get("/docs", headers={"Host": name})
+    # In test mode more is needed to answer than this application has.
+    assert answer.status_code in {200, 421, *([500] if "target" in changes else [])}
+    return answer.status_code == 421
+
+
+OWN_NAMES = [
+    "localhost",
+    "localhost:8000",
+    "LocalHost.",
+    "case.localhost:80",
+    "127.0.0.1",
+    "127.8.9.1:8000",
+    "[::1]:8000",
+    "[0:0:0:0:0:0:0:1]",
+    "public.example.org",
+    "PUBLIC.example.org.:443",
+]
+FOREIGN_NAMES = [
+    "evil.test",
+    "evil.test:8000",
+    "localhost.evil.test",
+    "127.0.0.1.evil.test",
+    "xlocalhost",
+    "example.org",
+    "a.public.example.org",
+    "10.0.2.2",
+    "128.0.0.1",
+    "[::2]",
+    "",
+]
+PUBLIC = {"public_url": "https://public.example.org/case"}
+
+
+@pytest.mark.parametrize("host", OWN_NAMES)
+async def test_own_name_with_the_default_secret_is_answered(host: str) -> None:
+    assert not await is_refused(host, client_secret="local-secret", **PUBLIC)
+
+
+@pytest.mark.parametrize("host", FOREIGN_NAMES)
+async def test_foreign_name_with_the_default_secret_is_refused(host: str) -> None:
+    assert await is_refused(host, client_secret="local-secret", **PUBLIC)
+    assert not await is_refused(host, **PUBLIC)
+
+
+@pytest.mark.parametrize("host", FOREIGN_NAMES)
+async def test_foreign_name_is_refused_where_allowed_hosts_are_set(host: str) -> None:
+    for address in ("127.0.0.1", "0.0.0.0"):
+        settings = {"host": address, "allowed_hosts": "case", **PUBLIC}
+        assert await is_refused(host, **settings)
+        assert not await is_refused("case", **settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "host", "refused"),
+    [
+        ("case, host.docker.internal", "host.docker.internal:8000", False),
+        ("Case:8000", "CASE.", False),
+        ("my_case", "my_case:8000", False),
+        ("10.0.2.2", "10.0.2.2:8000", False),
+        ("[fd00::1]", "[FD00:0::1]:8000", False),
+        ("*.example.org", "a.example.org", False),
+        ("*.example.org", "a.b.Example.org:1", False),
+        ("*.example.org", "example.org", True),
+        ("*.example.org", "aexample.org", True),
+        ("*", "anything.test", False),
+        ("case,*", "anything.test", False),
+    ],
+)
+async def test_allowed_hosts_add_names(setting: str, host: str, refused: bool) -> None:  # noqa: FBT001  a value of the table
+    assert await is_refused(host, client_secret="local-secret", allowed_hosts=setting) == refused
+
+
+@pytest.mark.parametrize("wrong", ["https://case.test", "a b", "case/x", "*x.test", "a,*.*"])
+def test_allowed_host_that_is_no_name_is_refused(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="is no host name"):
+        Settings.model_validate({"allowed_hosts": wrong})
+
+
+async def test_default_secret_beyond_loopback_allows_all_names() -> None:
+    # Where the setting lets it listen there, the names of that network are not known.
+    settings = {"host": "0.0.0.0", "allow_default_secret": True, "client_secret": "local-secret"}
+    assert not await is_refused("evil.test", **settings)
+
+
+async def test_test_mode_without_a_control_token_refuses_foreign_names() -> None:
+    assert await is_refused("evil.test", target=True)
+    assert not await is_refused("localhost", target=True, allowed_hosts="x")
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server with the default secret, in test mode."""
+    async with client_of(app_with(target=True, **DEFAULT_CLIENT)) as client:
+        client.headers["Host"] = "evil.test"
+        yield client
+
+
+SETTING = "CASE_SERVER_ALLOWED_HOSTS"
+
+
+@pytest.mark.parametrize("prefix", ["", "/ns/suite"])
+async def test_refusal_has_the_shape_that_its_client_reads(
+    local: httpx.AsyncClient, prefix: str
+) -> None:
+    html = {"Accept": "text/html,*/*"}
+    for profile in PROFILES:
+        answer = await local.get(f"{prefix}{profile.prefix}/CFItems", headers=html)
+        body = answer.json()
+        assert (answer.status_code, body["imsx_codeMajor"]) == (421, "failure")
+        assert set(profile.code_minor_names) <= body.keys()
+        assert SETTING in body["imsx_description"]
+    for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token"):
+        answer = await local.post(prefix + path, data={"grant_type": "client_credentials"})
+        assert (answer.status_code, answer.json()["error"]) == (421, "invalid_request")
+        assert SETTING in answer.json()["error_description"]
+    for path in ("/", "/sign-in", "/docs", "/target", "/documents/x"):
+        answer = await local.get(prefix + path, headers=html)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (
+            421,
+            "text/html; charset=utf-8",
+        )
+        assert SETTING in answer.text
+    for path in ("/openapi.json", "/.well-known/jwks.json", "/static/style.css"):
+        assert (await local.get(prefix + path)).json()["imsx_codeMajor"] == "failure"
+    for method, path in (("POST", "/_target/reset"), ("GET", "/_target/requests")):
+        answer = await local.request(method, prefix + path)
+        assert (answer.status_code, answer.json()["imsx_codeMajor"]) == (421, "failure")
+        assert answer.headers["X-Request-ID"]
+
+
+async def test_host_name_in_a_page_is_escaped(local: httpx.AsyncClient) -> None:
+    answer = await local.get("/", headers={"Host": "x'&y", "Accept": "text/html"})
+    assert answer.status_code == 421
+    assert "x&#x27;&amp;y" in answer.text or "&#x27;x&#x27;" in answer.text
+    assert "'&y" not in answer.text
+
+
+async def test_health_probes_by_address_are_answered() -> None:
+    async with client_of(app_with(allowed_hosts="case", **DEFAULT_CLIENT)) as client:
+        headers = {"Host": "10.1.2.3:8000"}
+        assert (await client.get("/health", headers=headers)).status_code == 200
+        assert (await client.get("/ready", headers=headers)).status_code != 421
+        assert (await client.get("/docs", headers=headers)).status_code == 421
