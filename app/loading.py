@@ -1,10 +1,11 @@
-"""Packages from wherever they are into the store, and an honest account of what became of each."""
+"""Load packages from their sources into the store, and report what became of each."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,27 +15,36 @@ import click
 
 from .case.package import Package
 from .case.resources import ASSOCIATIONS, ITEMS
+from .db.change_counts import ChangeCounts
 from .db.database import Database
-from .db.upload import write_package
+from .db.loss_guard import LossRefused, refuse_losses
+from .db.upload import Guard, write_package
 from .errors import CaseServerError, Problem, StartupError
 from .progress import Progress, bar
+from .repair.findings import example_of
 from .repair.reader import Repair
 from .sheets.assembly import Defaults
 from .sheets.reader import read
 from .sources import Source
+from .terminal import counted, problem_lines
 
 
 @dataclass
 class Outcome:
-    """What became of one source."""
+    """What became of one source, or would become of it in a dry run."""
 
     source: str
     status: str = "refused"
-    """created, replaced, unchanged, readable (nothing was to be stored) or refused."""
+    """created, replaced, unchanged, refused, or readable: valid, and there is no database yet to
+    compare it with."""
+    dry_run: bool = False
     document: str | None = None
+    identifier_source: str | None = None
+    """What the document's identifier was made from, where the source gave none."""
     items: int = 0
     associations: int = 0
-    changes: int = 0
+    counts: ChangeCounts | None = None
+    """None when the source was refused before it was compared with what is stored."""
     seconds: float = 0.0
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -49,14 +59,18 @@ class Loader:
 
     strict: bool = False
     quiet: bool = False
+    dry_run: bool = False
+    allow_deletes: bool = False
+    """Whether a source may delete or overwrite most of a framework."""
     defaults: Defaults = field(default_factory=Defaults)
     """What is said of a spreadsheet beside it."""
 
     async def load(self, database: Database | None, found: Sequence[Source]) -> list[Outcome]:
-        """Store each source, or only read it where there is no database."""
+        """Store each source; only read it where there is no database."""
         outcomes = []
         for source in found:
-            outcome, start = Outcome(source.name), time.monotonic()
+            outcome = Outcome(source.name, dry_run=self.dry_run)
+            start = time.monotonic()
             progress = bar(source.name, quiet=self.quiet)
             try:
                 await self._load(database, source, outcome, progress)
@@ -64,9 +78,11 @@ class Loader:
                 outcome.reason = str(error)
                 outcome.problems = getattr(error, "problems", [])
                 outcome.more = getattr(error, "more", 0)
+                if isinstance(error, LossRefused):
+                    outcome.counts = error.counts
             outcome.seconds = round(time.monotonic() - start, 2)
             progress("")
-            _tell(outcome, quiet=self.quiet)
+            _report(outcome, quiet=self.quiet)
             outcomes.append(outcome)
         return outcomes
 
@@ -80,13 +96,17 @@ class Loader:
         progress("reading")
         package, outcome.repairs = self._understand(source)
         outcome.document = package.document_identifier
+        outcome.identifier_source = package.identifier_source
         outcome.items = package.count(ITEMS.name)
         outcome.associations = package.count(ASSOCIATIONS.name)
         if database is None:
             outcome.status = "readable"
             return
-        written = await write_package(database, package, progress=progress)
-        outcome.changes = written.changed
+        guard: Guard | None = None if self.allow_deletes else refuse_losses
+        written = await write_package(
+            database, package, progress=progress, guard=guard, dry_run=self.dry_run
+        )
+        outcome.counts = written.counts
         replaced = "replaced" if written.changed else "unchanged"
         outcome.status = "created" if written.created else replaced
 
@@ -101,52 +121,72 @@ class Loader:
         )
 
 
-def _tell(outcome: Outcome, *, quiet: bool) -> None:
-    """One line for what went well, every reason for what did not, each kind of repair once."""
+def _report(outcome: Outcome, *, quiet: bool) -> None:
+    """Print what became of a source: refusals to stderr, the rest to stdout unless ``quiet``."""
     if outcome.status == "refused":
-        _tell_refusal(outcome)
+        for line in _refusal(outcome):
+            click.echo(line, err=True)
     elif not quiet:
-        click.echo(
-            f"{outcome.source}: {outcome.status} {outcome.document}: {outcome.items:,} items, "
-            f"{outcome.associations:,} associations, {outcome.changes:,} changes "
-            f"in {outcome.seconds:.1f} s"
-        )
+        click.echo(_success(outcome))
     if not quiet:
+        if outcome.identifier_source and outcome.document:
+            click.echo(
+                f"  the identifier {outcome.document} was made from {outcome.identifier_source}; "
+                "--document-id gives another"
+            )
         for repair in outcome.repairs:
             click.echo(f"  {repair.kind} ({repair.count:,}): {repair.explanation}")
-            click.echo(f"    first at {repair.path}{_change(repair)}")
+            click.echo(f"    first at {repair.path}{_example(repair)}")
 
 
-def _tell_refusal(outcome: Outcome) -> None:
+def _success(outcome: Outcome) -> str:
+    status = f"would be {outcome.status}" if outcome.dry_run and outcome.counts else outcome.status
+    content = f"{counted(outcome.items, 'item')}, {counted(outcome.associations, 'association')}"
+    changes = (
+        _changes(outcome.counts)
+        if outcome.counts
+        else "all of it would be added, because there is no database yet"
+    )
+    return (
+        f"{outcome.source}: {status} {outcome.document}: {content}; {changes}, "
+        f"in {outcome.seconds:.1f} s"
+    )
+
+
+def _changes(counts: ChangeCounts) -> str:
+    return (
+        f"{counts.created:,} added, {counts.updated:,} changed, {counts.unchanged:,} unchanged, "
+        f"{counts.deleted:,} deleted"
+    )
+
+
+def _refusal(outcome: Outcome) -> Iterator[str]:
     if not outcome.problems:
-        click.echo(f"{outcome.source}: refused: {outcome.reason}", err=True)
+        yield f"{outcome.source}: refused: {outcome.reason}"
+        if outcome.counts:
+            yield f"  would be: {_changes(outcome.counts)}"
         return
     count = len(outcome.problems) + outcome.more
-    problems = "problem" if count == 1 else "problems"
-    click.echo(f"{outcome.source}: refused, {count:,} {problems}:", err=True)
-    for problem in outcome.problems:
-        click.echo(f"  {problem['path']}: {problem['message']}", err=True)
-    if outcome.more:
-        click.echo(f"  and {outcome.more:,} more", err=True)
+    yield f"{outcome.source}: refused, {counted(count, 'problem')}:"
+    for line in problem_lines(outcome.problems, sys.stderr, outcome.more):
+        yield f"  {line}"
 
 
-def _change(repair: Repair) -> str:
-    """An example, where there is more to see than that something is gone."""
+def _example(repair: Repair) -> str:
+    """Return the values of a repair where there are any; of what was dropped none is shown."""
     if repair.after is None:
         return ""
-    before = f"{_short(repair.before)} became " if repair.before is not None else "now "
-    return f": {before}{_short(repair.after)}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-
-
-LONGEST = 80
+    before = f"{example_of(repair.before)} became " if repair.before is not None else "now "
+    return f": {before}{example_of(repair.after)}"
 
 
 def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Everything that became of every source, as JSON."""
-    report = [asdict(outcome) for outcome in outcomes]
+    """Write everything that became of every source, as JSON."""
+    report = [_as_json(outcome) for outcome in outcomes]
     path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    counts = outcome.counts
+    # asdict() keeps a named tuple, which JSON would make a list of.
+    return asdict(outcome) | {"counts": counts._asdict() if counts else None}

@@ -16,6 +16,8 @@ from .errors import StartupError
 from .fetching import Fetcher
 from .sheets.forms import Form, form_of
 
+URL_PREFIXES = ("http://", "https://")
+
 
 class Source(NamedTuple):
     """Where a package comes from, what it is written in, and when it was last changed."""
@@ -36,7 +38,7 @@ def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) ->
     for name in names:
         if name == "-":
             yield Source(name, sys.stdin.buffer.read, form or "case-json", allow_dense=True)
-        elif name.startswith(("http://", "https://")):
+        elif name.startswith(URL_PREFIXES):
             said = form_of(urlsplit(name).path)
             yield Source(name, partial(fetcher.fetch, name), form or said or "case-json")
         else:
@@ -45,6 +47,18 @@ def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) ->
                 yield Source(
                     str(path), partial(_read, path), form or said, _changed(path), allow_dense=True
                 )
+
+
+def refuse_missing(names: Sequence[str]) -> None:
+    """Raise ``StartupError`` naming every file or folder that does not exist.
+
+    Called before anything starts, so that a typing error does not cost the start of a Postgres.
+    """
+    local = (name for name in names if name != "-" and not name.startswith(URL_PREFIXES))
+    missing = [name for name in local if not Path(name).exists()]
+    if missing:
+        what = "no such file or folder" if len(missing) == 1 else "no such files or folders"
+        raise StartupError(f"{what}: {', '.join(missing)}")
 
 
 def _files(path: Path) -> list[Path]:

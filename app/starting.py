@@ -23,6 +23,11 @@ from .settings import Settings
 BACKLOG = 2048
 
 
+def has_database(settings: Settings) -> bool:
+    """Return whether a database is configured, or the data directory holds one."""
+    return bool(settings.database_url) or (settings.data_dir / "postgres" / "PG_VERSION").exists()
+
+
 @contextmanager
 def ready_database(
     settings: Settings,

@@ -31,7 +31,7 @@ LAYERS = (
     {"main"},
     {"serving", "connections"},
     {"starting"},
-    {"fetching", "progress"},
+    {"fetching", "progress", "terminal"},
     {"conform"},
     {"sources"},
     {"loading", "exporting", "mirroring"},

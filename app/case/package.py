@@ -71,6 +71,8 @@ class Package:
     derived_items: tuple[str, ...] = ()
     """The identifiers of items that were made from codes or statements, because the spreadsheet
     gave none."""
+    identifier_source: str | None = None
+    """What the document's identifier was made from, in words, when the spreadsheet gave none."""
 
     def count(self, kind: str) -> int:
         """How many entities of a kind it holds."""

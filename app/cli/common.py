@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ..errors import CaseServerError, StartupError
 from ..settings import Settings, variable_of
+from ..terminal import problem_lines
 
 if TYPE_CHECKING:
     from ..db.database import Database
@@ -51,8 +52,8 @@ class Group(click.Group):
         except StartupError as error:
             fail(str(error))
         except CaseServerError as error:
-            told = [f"\n  {one['path']}: {one['message']}" for one in error.problems]
-            fail("".join([error.description, *told]))
+            lines = problem_lines(error.problems, sys.stderr, getattr(error, "more", 0))
+            fail("\n  ".join([error.description, *lines]))
 
 
 def fail(message: str) -> NoReturn:

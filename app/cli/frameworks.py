@@ -19,8 +19,8 @@ from ..sample import sample as sample_framework
 from ..sheets import template as templates
 from ..sheets.assembly import Defaults
 from ..sheets.forms import COMPRESSED, FORMS, TABLES, Form, form_of
-from ..sources import Source, sources
-from ..starting import ready_database
+from ..sources import Source, refuse_missing, sources
+from ..starting import has_database, ready_database
 from .common import database_option, opened, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
 
@@ -29,9 +29,18 @@ from .reaching import fetcher_of, reaching_options
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("--sample", is_flag=True, help="Load the sample framework that comes with this.")
 @click.option("--strict", is_flag=True, help="Refuse what is not valid instead of repairing it.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be repaired or refused.")
 @click.option(
-    "--report", type=click.Path(path_type=Path), help="Write what became of each source as JSON."
+    "--dry-run", is_flag=True, help="Store nothing; report what would change or be refused."
+)
+@click.option(
+    "--allow-deletes",
+    is_flag=True,
+    help="Let a source delete or overwrite most of a stored framework.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Write what became of each source, with its counts, as JSON.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say only what was refused.")
 @reaching_options
@@ -56,24 +65,38 @@ def import_packages(**flags: Any) -> None:
     statement, type, … ; `case-server template FILE.xlsx` makes one to fill in.
 
     Each is one transaction: its document, items and associations become exactly what the source
-    says. What is not valid is repaired where that needs no guessing, and each kind of repair is
-    said once. What cannot be repaired is refused with every reason, and nothing of it is stored;
-    the others are loaded.
+    says, and import reports how many were added, changed, unchanged and deleted. What is not valid
+    is repaired where that needs no guessing, and each kind of repair is said once. What cannot be
+    repaired is refused with every reason, and nothing of it is stored; the others are loaded.
+
+    A source that would delete more than half of the items stored of a framework, or all of its
+    associations, is refused unless --allow-deletes is given; so is a spreadsheet without
+    identifiers that would change the statements of more than half of the items with its codes,
+    which is probably another framework of the same title.
 
     Exits with 0 when all were loaded, 1 when one was refused, 2 when the command is not valid.
     """
+    refuse_missing(flags["sources"])
     found = list(sources(flags["sources"], fetcher_of(flags), flags["form"]))
     if flags["sample"]:
         found.append(Source("the sample", sample_framework))
     if not found:
         raise click.UsageError("name a SOURCE, or --sample")
-    loader = loading.Loader(flags["strict"], flags["quiet"], _defaults(found, flags))
-    if flags["dry_run"]:
+    loader = loading.Loader(
+        strict=flags["strict"],
+        quiet=flags["quiet"],
+        dry_run=flags["dry_run"],
+        allow_deletes=flags["allow_deletes"],
+        defaults=_defaults(found, flags),
+    )
+    settings = settings_of(database_url=flags["database_url"])
+    if flags["dry_run"] and not has_database(settings):
+        # A dry run must not leave a database behind.
         outcomes = asyncio.run(loader.load(None, found))
     else:
-        with ready_database(settings_of(database_url=flags["database_url"])) as settings:
+        with ready_database(settings) as ready:
             outcomes = asyncio.run(
-                with_database(settings, lambda database: loader.load(database, found))
+                with_database(ready, lambda database: loader.load(database, found))
             )
     if flags["report"]:
         loading.write_report(flags["report"], outcomes)

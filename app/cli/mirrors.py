@@ -13,6 +13,7 @@ from ..db.database import Database
 from ..mirroring import Mirroring, Synced, read_urls, told
 from ..progress import bar
 from ..starting import ready_database
+from ..terminal import problem_lines
 from .common import database_option, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
 
@@ -71,8 +72,8 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
 def _tell(synced: Synced, *, quiet: bool) -> None:
     if synced.status == "failed":
         click.echo(f"{synced.url}: kept as it was: {synced.reason}", err=True)
-        for problem in synced.problems:
-            click.echo(f"  {problem['path']}: {problem['message']}", err=True)
+        for line in problem_lines(synced.problems, sys.stderr):
+            click.echo(f"  {line}", err=True)
     elif not quiet:
         click.echo(f"{synced.url}: {synced.status} {synced.document}")
         for phrase in told(synced.changes):

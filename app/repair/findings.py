@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from copy import deepcopy
@@ -52,7 +53,9 @@ EXPLANATIONS = {
 }
 """Every kind of repair, in the words a person is told."""
 
-LONGEST = 80
+MAX_EXAMPLE_CHARS = 200
+"""How much of a value an example shows; a statement or a table can have many thousands."""
+
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -67,12 +70,12 @@ class Repair:
     """Where it was met first, in the file as it was sent."""
     before: Any
     after: Any
-    """The values there; nothing stands for what was not there, or is no more."""
+    """The values there, cut to ``MAX_EXAMPLE_CHARS``; None for what was not there, or is gone."""
 
     def __str__(self) -> str:
         times = "once" if self.count == 1 else f"{self.count:,} times"
-        before = "null" if self.kind == "null" else _short(self.before)
-        change = f"{before} → {_short(self.after)}"
+        before = "null" if self.kind == "null" else example_of(self.before)
+        change = f"{before} → {example_of(self.after)}"
         return f"{self.explanation} {times}, first at {self.path or 'the top'}: {change}"
 
 
@@ -89,8 +92,7 @@ class Findings:
         """Remember a repair."""
         self._counts[kind] += 1
         if kind not in self._first:
-            # Copies, for what was met now is mended further.
-            values = (deepcopy(before), deepcopy(after))
+            values = (shorten(before), shorten(after))
             self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def repairs(self) -> list[Repair]:
@@ -129,7 +131,15 @@ def under(path: str, field: str) -> str:
     return f"{path}.{field}".strip(".")
 
 
-def _short(value: Any) -> str:
-    """A value as JSON, or the beginning of it when that is long."""
-    written = "nothing" if value is None else to_json(value).decode()
-    return written if len(written) <= LONGEST else f"{written[: LONGEST - 1]}…"
+def shorten(value: Any) -> Any:
+    """Return a copy of a JSON value; the beginning of it as a string when it is long."""
+    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(written) <= MAX_EXAMPLE_CHARS:
+        # A copy, because the walk goes on to repair the value itself.
+        return deepcopy(value)
+    return f"{written[: MAX_EXAMPLE_CHARS - 1]}…"
+
+
+def example_of(value: Any) -> str:
+    """Return a value of a repair as JSON, for people."""
+    return "nothing" if value is None else to_json(value).decode()

@@ -46,12 +46,17 @@ class Assembly:
         self.problems: list[Problem] = []
         self.left_out: list[str] = []
         """Sheets that are not read."""
+        self.identifier_source: str | None = None
+        """What the document's identifier was made from, when no row and no flag gave one."""
+        self.derived_items: list[str] = []
+        """The identifiers of items that no row gave."""
         self.places: dict[str, Place] = {}
         self._defaults = defaults
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
         for grid, layout in self._tables(list(grids)):
             for row in Rows(grid, layout, self.problems):
                 self._rows[row.layout].append(row)
+        self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._package()
 
     def _tables(self, grids: list[Grid]) -> Iterator[tuple[Grid, Layout | None]]:
@@ -74,7 +79,7 @@ class Assembly:
         space = uuid5(NAMESPACE_URL, document["identifier"])
         for rows in self._rows.values():
             self._drop_odd_names(rows)
-        name_items(items, space)
+        self.derived_items = name_items(items, space)
         for row in items:
             _complete(row.entity, ITEM, document)
         tree = Tree(space, document, items, stated, self.problems)
@@ -120,8 +125,10 @@ class Assembly:
         self._drop_odd_names(rows)
         if given.identifier:
             document["identifier"] = given.identifier
-        made = uuid5(NAMESPACE_URL, f"{document['creator']}\n{document['title']}")
-        document.setdefault("identifier", str(made))
+        if "identifier" not in document:
+            title, creator = document["title"], document["creator"]
+            document["identifier"] = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
+            self.identifier_source = f"the title {title!r} and the creator {creator!r}"
         document.setdefault("lastChangeDateTime", timestamp(given.changed))
         _complete(document, DOCUMENT, document)
         self.places["CFDocument"] = row.place if rows else Place("CFDocument")

@@ -212,14 +212,18 @@ def _position(row: Row) -> float:
     return position if isinstance(position, int | float) else float("inf")
 
 
-def name_items(items: list[Row], space: UUID) -> None:
-    """Identifiers for items that have none: the same ones each time a sheet is read.
+def name_items(items: list[Row], space: UUID) -> list[str]:
+    """Give items without an identifier one, the same each time a sheet is read; return those.
 
-    They are made of the item's code, or of its statement where it has no code.
+    They are made from the item's code, or from its statement where it has no code.
     """
+    derived: list[str] = []
     met: Counter[str] = Counter()
     for row in items:
         called = row.entity.get("humanCodingScheme") or row.entity.get("fullStatement") or ""
         met[called] += 1
         again = f"#{met[called]}" if met[called] > 1 else ""
-        row.entity.setdefault("identifier", str(uuid5(space, f"CFItem\n{called}{again}")))
+        if "identifier" not in row.entity:
+            row.entity["identifier"] = str(uuid5(space, f"CFItem\n{called}{again}"))
+            derived.append(row.entity["identifier"])
+    return derived

@@ -13,7 +13,7 @@ from ..case.bounds import written
 from ..case.package import Package
 from ..case.parts import read_large_package
 from ..case.problems import refusal
-from ..errors import InvalidData, Problem
+from ..errors import BadRequest, InvalidData, Problem
 from ..repair.reader import Repair, read_repaired
 from .assembly import Assembly, Defaults
 from .comma import read_grid
@@ -46,9 +46,16 @@ def read(
         return _understand(said, places, problems, strict=strict, allow_dense=allow_dense)
     grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
     assembly = Assembly(grids, defaults)
+    if not assembly.has_rows:
+        raise BadRequest("the spreadsheet has no rows: nothing stands below a row of headings")
     left = [_left_out(assembly.left_out)] if assembly.left_out else []
     package, repairs = _understand(
         assembly.package, assembly.places, assembly.problems, strict=strict
+    )
+    package = replace(
+        package,
+        derived_items=tuple(assembly.derived_items),
+        identifier_source=assembly.identifier_source,
     )
     return package, [*left, *repairs]
 

@@ -1,14 +1,15 @@
-"""Upload: a file is checked, and what would be repaired or refused is told; then it is stored.
+"""Upload: a file is checked, with a report of what would change or be refused; then it is stored.
 
-Stored is only what was checked: the report carries the digest of the file, and storing asks for it.
+Only a file that was checked is stored: the report carries its digest, and storing asks for it. A
+file that would delete most of a framework also needs a box ticked that names the loss.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -21,7 +22,9 @@ from ..api.deps import Services, services
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db import overview
-from ..db.upload import write_package
+from ..db.change_counts import ChangeCounts
+from ..db.loss_guard import LossRefused, describe_loss
+from ..db.upload import Written, write_package
 from ..errors import BadRequest, CaseServerError, Problem, TooLarge
 from ..repair.findings import Repair
 from ..repair.reader import read_repaired
@@ -47,10 +50,16 @@ class Report:
     repairs: tuple[Repair, ...] = ()
     refusal: str = ""
     problems: tuple[Problem, ...] = ()
+    status: int = 200
+    """The HTTP status of its refusal."""
     present: int | None = None
     """How many items the framework has here already, when it is here."""
     changes: tuple[Part, ...] = ()
     """What storing it would change of that."""
+    counts: ChangeCounts | None = None
+    """How many entities storing it would add, change, leave unchanged and delete."""
+    loss: str | None = None
+    """What of the framework would be lost, if that is most of it; storing needs a confirmation."""
 
     @property
     def items(self) -> int:
@@ -90,59 +99,100 @@ async def _form(request: Request, report: Report | None, status: int = 200) -> R
 
 
 async def check(request: Request) -> Response:
-    """Read a file and tell what would become of it; nothing is written."""
-    name, raw, _ = await _file(request)
-    return await _form(request, await _report(services(request), name, raw))
+    """Read a file and report what storing it would do; nothing is written."""
+    upload = await _read_upload(request)
+    return await _form(request, await _report(services(request), upload.name, upload.raw))
 
 
 async def store(request: Request) -> Response:
     """Store a file that was checked, and show its tree."""
-    name, raw, checked = await _file(request)
-    report = await _report(services(request), name, raw)
-    # What was not seen to be right is shown first, whatever was sent with it.
-    if report.package is None or checked != report.digest:
-        return await _form(request, report, 422 if report.package is None else 409)
+    held, upload = services(request), await _read_upload(request)
+
+    def refuse_unconfirmed(written: Written) -> None:
+        # The framework may have been written since the loss was confirmed.
+        if (loss := describe_loss(written)) and loss != upload.confirmed_loss:
+            raise LossRefused(loss, written.counts)
+
+    async def show_report() -> Response:
+        report = await _report(held, upload.name, upload.raw)
+        return await _form(request, report, 409 if report.package else report.status)
+
+    # A file that was not checked is reported on first, whatever was sent with it.
+    if upload.checked != _digest(upload.raw):
+        return await show_report()
     try:
-        await write_package(services(request).database, report.package)
+        package, _ = await to_thread.run_sync(read_repaired, upload.raw)
+        await write_package(held.database, package, guard=refuse_unconfirmed)
+    except LossRefused:
+        return await show_report()
     except CaseServerError as error:
-        refused = Report(
-            name,
-            len(raw),
-            report.digest,
-            refusal=error.description,
-            problems=tuple(error.problems),
-        )
-        return await _form(request, refused, error.status)
-    document = quote(report.package.document_identifier, safe="")
+        report = _refused(upload.name, upload.raw, error)
+        return await _form(request, report, report.status)
+    document = quote(package.document_identifier, safe="")
     return RedirectResponse(f"/documents/{document}", 303)
 
 
 async def _report(held: Services, name: str, raw: bytes) -> Report:
-    digest = hashlib.sha256(raw).hexdigest()
+    """Report what storing a file would do, found out by a dry run."""
     try:
         package, repairs = await to_thread.run_sync(read_repaired, raw)
+        written = await write_package(held.database, package, dry_run=True)
     except CaseServerError as error:
-        return Report(
-            name, len(raw), digest, refusal=error.description, problems=tuple(error.problems)
-        )
+        return _refused(name, raw, error)
     document = package.document_identifier
-    known = await overview.places(held.database, [document])
-    if not known:
-        return Report(name, len(raw), digest, package, tuple(repairs))
+    report = Report(
+        name,
+        len(raw),
+        _digest(raw),
+        package,
+        tuple(repairs),
+        counts=written.counts,
+        loss=describe_loss(written),
+    )
+    if not await overview.places(held.database, [document]):
+        return report
     present = await overview.number_of_items(held.database, document)
     changes = tuple(await parts_of(held.database, package))
-    return Report(name, len(raw), digest, package, tuple(repairs), present=present, changes=changes)
+    return replace(report, present=present, changes=changes)
 
 
-async def _file(request: Request) -> tuple[str, bytes, str]:
-    """The name and content of the file in a form, and the digest of what was checked."""
+def _refused(name: str, raw: bytes, error: CaseServerError) -> Report:
+    return Report(
+        name,
+        len(raw),
+        _digest(raw),
+        refusal=error.description,
+        problems=tuple(error.problems),
+        # The form was read; it is the file in it that cannot be.
+        status=422 if isinstance(error, BadRequest) else error.status,
+    )
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+class Upload(NamedTuple):
+    """What the form sent."""
+
+    name: str
+    raw: bytes
+    checked: str
+    """The digest of the file that was checked."""
+    confirmed_loss: str
+    """The loss that its sender confirmed, in the words of the report."""
+
+
+async def _read_upload(request: Request) -> Upload:
+    """Read the form. Raises ``BadRequest`` when it holds no file."""
     form = await _read_form(request)
     try:
         access.refuse_forgery(request, str(form.get("csrf", "")))
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
             raise BadRequest("choose a file first: a CASE package as JSON")
-        return file.filename, await file.read(), str(form.get("checked", ""))
+        checked, confirmed = (str(form.get(field, "")) for field in ("checked", "confirmed_loss"))
+        return Upload(file.filename, await file.read(), checked, confirmed)
     finally:
         await form.close()
 

@@ -433,12 +433,23 @@ def test_counts_and_first_example() -> None:
     )
 
 
-def test_long_values_are_shortened_when_printed() -> None:
+@pytest.mark.parametrize("value", ["x" * 10_000, {"uri": "x" * 10_000}, 150 * ["é"]])
+def test_examples_of_long_values_are_cut_to_200_characters(value: Any) -> None:
     body = package()
-    body["CFItems"][0]["subject"] = "x" * 10_000
-    found = repaired(body)[1][0]
-    assert found.after == ["x" * 10_000]
-    assert len(str(found)) < 320
+    body["CFItems"][0]["statementCode"] = value
+    mended, (found,) = repaired(body)
+    assert mended["CFItems"][0]["extensions"] == {"statementCode": value}
+    assert found.kind == "unknown-field"
+    assert len(found.before) == 200
+    assert found.before.endswith("…")
+    assert found.before[:5] in json.dumps(value, ensure_ascii=False)
+
+
+def test_examples_of_short_values_are_whole() -> None:
+    body = package()
+    body["CFItems"][0]["subject"] = "x" * 150
+    (found,) = repaired(body)[1]
+    assert (found.before, found.after) == ("x" * 150, ["x" * 150])
 
 
 EXPECTED = {

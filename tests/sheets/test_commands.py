@@ -32,7 +32,7 @@ def test_file_names_say_the_form(data_dir: Path, tmp_path: Path, name: str) -> N
     assert (ran.returncode, ran.stderr) == (0, "")
     assert target.read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
     again = run("import", "--strict", str(target), data_dir=data_dir)
-    assert "unchanged" in again.stdout, again.stderr
+    assert ": unchanged " in again.stdout, again.stderr
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -51,7 +51,7 @@ def test_forms_by_flag_and_pipes(data_dir: Path, tmp_path: Path) -> None:
             capture_output=True,
             check=True,
         )
-        assert b"unchanged" in imported.stdout
+        assert b": unchanged " in imported.stdout
     lines = [json.loads(line) for line in exported.stdout.splitlines()]
     assert lines[0].keys() == {"CFDocument"}
     assert {"CFItem", "CFAssociation", "CFRubric"} <= {kind for line in lines for kind in line}
@@ -79,7 +79,7 @@ def test_a_sheet_of_ones_own_and_again(data_dir: Path, tmp_path: Path) -> None:
         "created maths: 2 items, 2 associations"
         in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
     )
-    assert "unchanged" in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
+    assert ": unchanged " in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
     source.write_text(SHEET.replace("A.1,A,Solve", "A.2,A,Graph"))
     assert "replaced maths: 2 items" in run("import", str(source), *FLAGS, data_dir=data_dir).stdout
     got = json.loads(run("export", "maths", data_dir=data_dir).stdout)
@@ -99,7 +99,7 @@ def test_folders_with_every_form(data_dir: Path, tmp_path: Path) -> None:
         assert ran.returncode == 0
     (tmp_path / "~$a.xlsx").write_bytes(b"what Excel keeps beside an open workbook")
     ran = run("import", str(tmp_path), data_dir=data_dir)
-    assert (ran.returncode, ran.stdout.count("unchanged")) == (0, 2)
+    assert (ran.returncode, ran.stdout.count(": unchanged ")) == (0, 2)
 
 
 def test_a_reader_that_has_had_enough(data_dir: Path) -> None:

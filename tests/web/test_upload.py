@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from html import unescape
 from typing import Any
 
 import factories
@@ -33,7 +35,8 @@ async def test_good_file(browser: httpx.AsyncClient, client: httpx.AsyncClient) 
     raw = orjson.dumps(body)
     report = await send(browser, "check", raw)
     assert report.status_code == 200
-    assert "2 items and 1 associations" in report.text
+    assert "2 items and 1 association," in report.text
+    assert "4 added, 0 changed, 0 unchanged, 0 deleted" in report.text
     assert "valid as it is" in report.text
     assert "new here" in report.text
     assert await number_of_frameworks(client) == 0
@@ -136,10 +139,68 @@ async def test_what_is_taken_by_another_framework(
     body["CFDocument"] = factories.package()["CFDocument"]
     raw = orjson.dumps(body)
     report = await send(browser, "check", raw)
-    refused = await send(browser, "store", raw, checked=digest(report.text))
+    assert "belongs to document" in report.text
+    assert 'name="checked"' not in report.text
+    checked = hashlib.sha256(raw).hexdigest()
+    refused = await send(browser, "store", raw, checked=checked)
     assert refused.status_code == 409
     assert "belongs to document" in refused.text
     assert await number_of_frameworks(client) == 1
+
+
+async def test_a_large_loss_is_stored_only_once_it_is_confirmed(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    items = [factories.packed_item() for _ in range(4)]
+    body = factories.package(CFItems=items, CFAssociations=[])
+    path = f"/case/1.1/CFPackages/{body['CFDocument']['identifier']}"
+    assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+
+    async def stored() -> int:
+        return len((await client.get(path)).json()["CFItems"])
+
+    body["CFItems"] = items[:1]
+    raw = orjson.dumps(body)
+    report = await send(browser, "check", raw)
+    assert "0 added, 0 changed, 2 unchanged, 3 deleted" in report.text
+    assert "Storing it will delete 3 of the 4 items stored" in report.text
+    checked, loss = digest(report.text), confirmation(report.text)
+    for fields in ({}, {"confirmed_loss": ""}, {"confirmed_loss": "delete 1 of the 4 items"}):
+        refused = await send(browser, "store", raw, checked=checked, **fields)
+        assert refused.status_code == 409
+        assert confirmation(refused.text) == loss
+        assert await stored() == 4
+    # Since it was confirmed, somebody else deleted one.
+    body["CFItems"] = items[:3]
+    assert (await client.put(path, json=body)).status_code == 200
+    refused = await send(browser, "store", raw, checked=checked, confirmed_loss=loss)
+    assert refused.status_code == 409
+    assert await stored() == 3
+    loss = confirmation(refused.text)
+    assert "2 of the 3" in loss
+    done = await send(browser, "store", raw, checked=checked, confirmed_loss=loss)
+    assert done.status_code == 303
+    assert await stored() == 1
+
+
+async def test_a_small_loss_needs_no_confirmation(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    body = factories.package(CFAssociations=[])
+    assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    del body["CFItems"][1], body["CFAssociations"]
+    raw = orjson.dumps(body)
+    report = await send(browser, "check", raw)
+    assert "0 added, 0 changed, 2 unchanged, 1 deleted" in report.text
+    assert "confirmed_loss" not in report.text
+    done = await send(browser, "store", raw, checked=digest(report.text))
+    assert done.status_code == 303
+
+
+def confirmation(page: str) -> str:
+    found = re.search(r'name="confirmed_loss" value="([^"]+)"', page)
+    assert found, page
+    return unescape(found[1])
 
 
 async def test_too_large_and_malformed_forms(local: httpx.AsyncClient) -> None:
