@@ -178,3 +178,15 @@ class Unavailable(CaseServerError):
 
     status = 503
     reason: Reason = "busy"
+
+
+class ReadTimeout(Unavailable):
+    """A read statement took longer than it may, and was cancelled."""
+
+    def __init__(self, seconds: float, subject: str = "this") -> None:
+        super().__init__(
+            f"reading {subject} took longer than {seconds:g} s and was cancelled; ask for less, "
+            "for example with a filter that an index answers, or retry later",
+            headers={"Retry-After": str(max(1, round(seconds)))},
+        )
+        self.seconds = seconds

@@ -106,7 +106,9 @@ async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
                 yield
         else:
             async with (
-                Database.open(settings.database_url, settings) as database,
+                Database.open(
+                    settings.database_url, settings, read_timeout=settings.read_timeout
+                ) as database,
                 _services(settings, database) as services,
             ):
                 app.state.services = services

@@ -115,6 +115,13 @@ class Settings(BaseSettings):
     pool_size: int = Field(
         default=8, ge=1, le=100, description="Database connections of each worker."
     )
+    read_timeout: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        description="Seconds that a statement which reads may take; it is then cancelled and "
+        "answered with 503. For packages, of each batch.",
+    )
     prepared_statements: bool = Field(
         default=True,
         description="Set to false where a connection pooler cannot keep prepared statements. "

@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from ..case.resources import ITEMS, RESOURCES, Resource
 from ..case.types import IDENTIFIER_SCHEMA
 from ..db import listing, reading
+from ..errors import ReadTimeout
 from ..query import page, params
 from . import docs, examples
 from .answers import JSON, answer, renderer, storable
@@ -54,9 +55,12 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
             dialect=dialect,
         )
         render = renderer(request, profile)
-        found = await listing.page(
-            services(request).database, resource, query, derivation, render.address
-        )
+        try:
+            found = await listing.page(
+                services(request).database, resource, query, derivation, render.address
+            )
+        except ReadTimeout as error:
+            raise ReadTimeout(error.seconds, page.described(resource.plural, asked)) from error
         paging = page.paging(query, found.total)
         said = {name: paging[name] for name in profile.paging}
         url = render.base_url + request.url.path

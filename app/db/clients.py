@@ -158,7 +158,7 @@ async def rotate(database: Database, identifier: str, secret_hash: str, keep: ti
 
 async def remove(database: Database, identifier: str) -> None:
     """Forget a client and its secrets."""
-    if not await database.row(REMOVE, identifier=identifier):
+    if not await database.run(REMOVE, identifier=identifier):
         raise NotFound("client", identifier, "case-server client list shows who is here")
 
 

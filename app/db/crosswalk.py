@@ -40,7 +40,7 @@ async def related(
     right_statement, total): ``forth`` says that the left one is the origin.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
-    return await database.rows(_related(), **values)
+    return await database.scan(_related(), **values)
 
 
 async def unrelated(
@@ -55,7 +55,7 @@ async def unrelated(
     Rows of (identifier, code, statement, total).
     """
     values = dict(zip(("left", "right"), documents, strict=True))
-    return await database.rows(_unrelated(side), **values, limit=limit, offset=offset)
+    return await database.scan(_unrelated(side), **values, limit=limit, offset=offset)
 
 
 def _pairs() -> CTE:

@@ -8,6 +8,7 @@ gets ``Unavailable``, not a stack trace and not a long wait.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from ..errors import ReadTimeout
 from .away import CANNOT_CONNECT, CROSSED, LOST, unavailable, unavailable_on
 from .connector import connect, create_pool, is_out_of_files
 from .line import SECONDS_TO_WAIT, Line
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
 Result = TypeVar("Result")
+
+log = logging.getLogger("case_server")
 
 SECONDS_TO_ANSWER = 0.5
 """After how long without an answer it is asked whether Postgres still answers anybody."""
@@ -75,25 +79,29 @@ def _is_open(connection: Connection) -> bool:
 class Lease:
     """A connection for as long as a block lasts. A class, as a generator costs three times it."""
 
-    __slots__ = ("_connection", "_database")
+    __slots__ = ("_connection", "_database", "_limit")
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, limit: Line | None = None) -> None:
+        self._database, self._limit = database, limit
 
     async def __aenter__(self) -> Connection:
         """Raises ``Unavailable``."""
-        self._connection = await self._database.take()
+        self._connection = await self._database.take(self._limit)
         return self._connection
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Raises ``Unavailable`` for an error that another try may not meet."""
         if error is None:
-            self._database.keep(self._connection)
+            self._database.keep(self._connection, self._limit)
+            return
+        if isinstance(error, ReadTimeout):
+            # The client does not wait for Postgres to cancel the statement, which may take long.
+            self._database.give_back_later(self._connection, self._limit)
             return
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             # After a failover this server is a standby; the next connection finds the primary.
             self._connection.terminate()
-        await self._database.give_back(self._connection)
+        await self._database.give_back(self._connection, self._limit)
         if isinstance(error, LOST) and not isinstance(error, asyncpg.DataError):
             raise unavailable(error) from error
 
@@ -101,9 +109,14 @@ class Lease:
 class Database:
     """A pool of connections to one Postgres."""
 
-    def __init__(self, pool: Pool, size: int, url: str) -> None:
+    def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
         self._line = Line(size)
+        self._scan_limit = Line(max(1, size // 2))
+        self.read_timeout = read_timeout
+        """Seconds that a statement which reads may take; None for commands, which have no client
+        that waits."""
+        self._released: set[asyncio.Task[None]] = set()
         self._kept: list[Connection] = []
         self._in_use: dict[Connection, float] = {}
         self._met: Counter[str] = Counter()
@@ -112,7 +125,9 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, settings: Settings) -> AsyncIterator[Database]:
+    async def open(
+        cls, url: str, settings: Settings, *, read_timeout: float | None = None
+    ) -> AsyncIterator[Database]:
         """Connect; ``Unavailable`` when nothing answers at ``url``."""
         with unavailable_on(*CANNOT_CONNECT):
             pool = await create_pool(
@@ -125,9 +140,11 @@ class Database:
                 reset=_keep,
                 session=SESSION,
             )
-        database = cls(pool, settings.pool_size, url)
+        database = cls(pool, settings.pool_size, url, read_timeout)
+        lines = (database._line, database._scan_limit)
         watching = [
-            asyncio.create_task(work) for work in (database._watch(), database._line.watch())
+            asyncio.create_task(work)
+            for work in (database._watch(), *(line.watch() for line in lines))
         ]
         try:
             yield database
@@ -141,8 +158,24 @@ class Database:
         """A connection for as long as the block lasts."""
         return Lease(self)
 
-    async def take(self) -> Connection:
-        """A free connection; ``Unavailable`` when none is free in time."""
+    def scan_connection(self) -> Lease:
+        """Lease a connection for reads that may take long; at most half of the pool at a time."""
+        return Lease(self, self._scan_limit)
+
+    async def take(self, limit: Line | None = None) -> Connection:
+        """Acquire a connection, within a limit; ``Unavailable`` when none is free in time."""
+        if limit is None:
+            return await self._take()
+        with unavailable_on(*CANNOT_CONNECT):
+            self._refuse_if_away()
+            await limit.enter()
+        try:
+            return await self._take()
+        except BaseException:
+            limit.leave()
+            raise
+
+    async def _take(self) -> Connection:
         with unavailable_on(*CANNOT_CONNECT):
             self._refuse_if_away()
             await self._line.enter()
@@ -175,20 +208,34 @@ class Database:
         # One is free, so this does not wait, unless it has to connect first.
         return await self._pool.acquire()
 
-    def keep(self, connection: Connection) -> None:
-        """Have a connection that did what was asked ready for the next who needs one."""
+    def keep(self, connection: Connection, limit: Line | None = None) -> None:
+        """Release a connection that did what was asked, ready for the next request."""
         self._answered = time.monotonic()
         del self._in_use[connection]
         self._kept.append(connection)
         self._line.leave()
+        if limit:
+            limit.leave()
 
-    async def give_back(self, connection: Connection) -> None:
-        """Let the pool find out what state a connection is in."""
+    async def give_back(self, connection: Connection, limit: Line | None = None) -> None:
+        """Release a connection of unknown state to the pool, which finds out its state."""
         del self._in_use[connection]
         try:
             await self._pool.release(connection)
         finally:
             self._line.leave()
+            if limit:
+                limit.leave()
+
+    def give_back_later(self, connection: Connection, limit: Line | None) -> None:
+        """Release a connection once Postgres has cancelled its statement."""
+        task = asyncio.create_task(self._give_back_cancelled(connection, limit))
+        self._released.add(task)
+        task.add_done_callback(self._released.discard)
+
+    async def _give_back_cancelled(self, connection: Connection, limit: Line | None) -> None:
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self.give_back(connection, limit)
 
     async def _let_go(self) -> None:
         """Give all that nobody uses back to the pool."""
@@ -230,23 +277,69 @@ class Database:
         return True
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Connection]:
-        """A read-only transaction in which every statement sees the same moment."""
+    async def snapshot(self, *, scans: bool = False) -> AsyncIterator[Connection]:
+        """Open a read-only transaction in which every statement sees the same state.
+
+        With ``scans``, the connection is one of ``scan_connection``.
+        """
+        lease = self.scan_connection() if scans else self.connection()
         async with (
-            self.connection() as connection,
+            lease as connection,
             connection.transaction(readonly=True),
         ):
             yield connection
 
     async def row(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
-        """The first row of a statement, in a transaction of its own."""
+        """Return the first row of a statement that reads. Raises ``ReadTimeout``."""
         async with self.connection() as connection:
-            return await connection.fetchrow(statement.sql, *statement.arguments(values))
+            try:
+                return await connection.fetchrow(
+                    statement.sql, *statement.arguments(values), timeout=self.read_timeout
+                )
+            except TimeoutError as error:
+                raise self._too_slow() from error
 
     async def rows(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
-        """All rows of a statement, in a transaction of its own."""
+        """Return the rows of a statement that an index answers. Raises ``ReadTimeout``."""
+        return await self._fetch(self.connection(), statement, values)
+
+    async def scan(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """Return the rows of a statement that may read much, as lists, filters and searches do.
+
+        At most half of the pool runs such statements, so that the other half answers requests for
+        single entities meanwhile. Raises ``ReadTimeout``.
+        """
+        return await self._fetch(self.scan_connection(), statement, values)
+
+    async def _fetch(
+        self, lease: Lease, statement: Statement, values: dict[str, Any]
+    ) -> list[asyncpg.Record]:
+        async with lease as connection:
+            try:
+                return await connection.fetch(
+                    statement.sql, *statement.arguments(values), timeout=self.read_timeout
+                )
+            except TimeoutError as error:
+                raise self._too_slow() from error
+
+    @contextmanager
+    def read_limit(self) -> Iterator[float | None]:
+        """Yield the timeout for statements that read, and raise ``ReadTimeout`` for its error."""
+        try:
+            yield self.read_timeout
+        except TimeoutError as error:
+            raise self._too_slow() from error
+
+    def _too_slow(self) -> ReadTimeout:
+        seconds = self.read_timeout or 0
+        log.warning("a read statement took longer than %g s and is cancelled", seconds)
+        return ReadTimeout(seconds)
+
+    async def run(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """Run a statement that writes, without a timeout, and return its first row."""
         async with self.connection() as connection:
-            return await connection.fetch(statement.sql, *statement.arguments(values))
+            rows = await connection.fetch(statement.sql, *statement.arguments(values))
+        return rows[0] if rows else None
 
     async def write(self, work: Callable[[Connection], Awaitable[Result]], name: str) -> Result:
         """Do ``work`` on a connection; again when it crossed another transaction.

@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 async def difference(database: Database, package: Package) -> Difference:
     """What storing a package would do to its document, its items and its associations."""
     document = package.document_identifier
-    rows = await database.rows(_prints(), document=document)
+    rows = await database.scan(_prints(), document=document)
     stored = {(row["kind"], row["identifier"]): row["print"] for row in rows}
     # Beside the event loop, which others need meanwhile.
     return await to_thread.run_sync(_compared, package, stored)

@@ -123,7 +123,7 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
     of a history that this store no longer tells.
     """
     place = read_cursor(cursor) if cursor else None
-    async with database.snapshot() as connection:
+    async with database.snapshot(scans=True) as connection:
         now = await _row(connection, _now())
         if place and place.history != now["history"]:
             raise Gone(
@@ -134,7 +134,9 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
         upto = place.upto or now["snapshot"]
         values = {"since": place.since, "upto": upto, "after": place.sequence, "limit": limit + 1}
         try:
-            rows = await connection.fetch(_page().sql, *_page().arguments(values))
+            with database.read_limit() as timeout:
+                arguments = _page().arguments(values)
+                rows = await connection.fetch(_page().sql, *arguments, timeout=timeout)
         except asyncpg.DataError as error:
             raise BadRequest(NO_CURSOR) from error
         more = len(rows) > limit
@@ -143,7 +145,9 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
         if nodes:
             statement = _taken_along()
             arguments = statement.arguments({"identifiers": nodes})
-            found += [Change(*row) for row in await connection.fetch(statement.sql, *arguments)]
+            with database.read_limit() as timeout:
+                taken = await connection.fetch(statement.sql, *arguments, timeout=timeout)
+            found += [Change(*row) for row in taken]
     if more:
         return Page(found, place._replace(upto=upto, sequence=rows[limit - 1]["sequence"]), more)
     return Page(found, Place(place.history, upto, "", 0), more)

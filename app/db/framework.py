@@ -28,7 +28,13 @@ from .statement import Statement
 from .visible import body_of, known_nodes, live, visible
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import asyncpg
+
     from .database import Connection
+
+    Cursor: TypeAlias = asyncpg.cursor.Cursor[asyncpg.Record]
 
 BATCH = 200
 """How many bodies are fetched, and rendered, before others get their turn."""
@@ -45,6 +51,7 @@ class Framework:
     document: str
     extensions: str | None
     definition_extensions: str | None
+    database: Database
     connection: Connection
 
     async def bodies(self, resource: Resource, *, ahead: bool = False) -> AsyncIterator[list[str]]:
@@ -56,15 +63,15 @@ class Framework:
         statement = _bodies(resource)
         arguments = statement.arguments({"document_identifier": self.document_identifier})
         cursor = await self.connection.cursor(statement.sql, *arguments)
-        batch = await cursor.fetch(BATCH)
+        batch = await self._fetch(cursor)
         while batch:
             more = len(batch) == BATCH
-            following = asyncio.ensure_future(cursor.fetch(BATCH)) if more and ahead else None
+            following = asyncio.ensure_future(self._fetch(cursor)) if more and ahead else None
             try:
                 if following:
                     await asyncio.sleep(0)  # it is sent before the batch is made use of
                 yield [record["body"] for record in batch]
-                batch = await (following or cursor.fetch(BATCH)) if more else []
+                batch = await (following or self._fetch(cursor)) if more else []
             except BaseException:
                 if following:
                     # Nothing else can be asked of the connection before this has ended.
@@ -72,11 +79,17 @@ class Framework:
                     await asyncio.gather(following, return_exceptions=True)
                 raise
 
+    async def _fetch(self, cursor: Cursor) -> list[asyncpg.Record]:
+        """Return the next batch; the timeout counts anew for each, as packages may be large."""
+        with self.database.read_limit() as timeout:
+            return await cursor.fetch(BATCH, timeout=timeout)
+
     async def nodes(self, identifiers: set[str]) -> dict[str, str]:
         """Which of these are stored here, and among what: {identifier: "CFItems"}."""
         statement = known_nodes()
         arguments = statement.arguments({"identifiers": list(identifiers)})
-        found = await self.connection.fetch(statement.sql, *arguments)
+        with self.database.read_limit() as timeout:
+            found = await self.connection.fetch(statement.sql, *arguments, timeout=timeout)
         return {record["identifier"]: record["plural"] for record in found}
 
 
@@ -86,10 +99,11 @@ async def open_framework(database: Database, identifier: str) -> AsyncIterator[F
     async with database.snapshot() as connection:
         statement = _find()
         arguments = statement.arguments({"identifier": identifier})
-        found = await connection.fetchrow(statement.sql, *arguments)
+        with database.read_limit() as timeout:
+            found = await connection.fetchrow(statement.sql, *arguments, timeout=timeout)
         if not found:
             raise NotFound("CFPackage or CFDocument", identifier)
-        yield Framework(connection=connection, **found)
+        yield Framework(database=database, connection=connection, **found)
 
 
 async def document_of_package(database: Database, identifier: str) -> str | None:

@@ -62,12 +62,12 @@ async def writes(database: Database, document: str, limit: int) -> list[asyncpg.
 
     A write is a transaction; ``moment`` is when it recorded the last of its changes.
     """
-    return await database.rows(_writes(), document=document, limit=limit)
+    return await database.scan(_writes(), document=document, limit=limit)
 
 
 async def counts(database: Database, span: Span) -> dict[str, int]:
     """How many entities were added, changed and deleted."""
-    found = await database.rows(_counts(), **span._asdict())
+    found = await database.scan(_counts(), **span._asdict())
     return {record["what"]: record["entities"] for record in found}
 
 
@@ -80,7 +80,7 @@ async def differences(
     ``body`` is what it says, or said last, and None where nothing is left of it.
     """
     page = {"what": what, "limit": limit, "offset": offset}
-    return await database.rows(_differences(), **span._asdict(), **page)
+    return await database.scan(_differences(), **span._asdict(), **page)
 
 
 @cache

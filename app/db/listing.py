@@ -71,7 +71,7 @@ async def page(
     ``address``.
     """
     statement, values = prepared(resource, query, derivation, address)
-    found = await database.rows(statement, **values)
+    found = await database.scan(statement, **values)
     bodies = [record["body"] for record in found if record["body"] is not None]
     return Page(found[0]["total"], bodies)
 

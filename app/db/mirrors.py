@@ -46,12 +46,12 @@ async def listed(database: Database, list_url: str) -> list[Mirror]:
 
 async def remember(database: Database, mirror: Mirror) -> None:
     """Keep what a source said."""
-    await database.rows(_remember(), **mirror._asdict())
+    await database.run(_remember(), **mirror._asdict())
 
 
 async def forget(database: Database, url: str) -> None:
     """Of a source that is no longer."""
-    await database.rows(_forget(), url=url)
+    await database.run(_forget(), url=url)
 
 
 @cache

@@ -27,7 +27,7 @@ async def frameworks(
 
     Rows of (identifier, body, items, total): how many items it has, how many frameworks there are.
     """
-    return await database.rows(_frameworks(), contains=contains, limit=limit, offset=offset)
+    return await database.scan(_frameworks(), contains=contains, limit=limit, offset=offset)
 
 
 async def number_of_items(database: Database, document: str) -> int:

@@ -153,7 +153,7 @@ async def fold(database: Database, *scopes: str) -> None:
     """Count the marks of these scopes, and of the shared ones, into their versions."""
     for scope in (*scopes, tables.SHARED, tables.NODES):
         try:
-            await database.rows(_fold(), scope=scope)
+            await database.run(_fold(), scope=scope)
         except Unavailable:
             return
 

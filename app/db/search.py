@@ -123,7 +123,7 @@ async def search_items(
     if words.code == NOTHING:
         return []
     values = {"code": words.code, "text": words.text, "document": document}
-    return await database.rows(_found(document is not None), **values, limit=limit, offset=offset)
+    return await database.scan(_found(document is not None), **values, limit=limit, offset=offset)
 
 
 def _bound(name: str) -> BindParameter[str]:

@@ -88,7 +88,7 @@ def _unknown(path: str, kind: str, identifier: str) -> Problem:
 
 async def delete_association(database: Database, identifier: str) -> None:
     """Remove an association for good. Raises ``NotFound``."""
-    if not await database.row(_delete_association(), identifier=identifier):
+    if not await database.run(_delete_association(), identifier=identifier):
         raise NotFound(ASSOCIATIONS.name, identifier)
 
 

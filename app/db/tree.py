@@ -57,7 +57,7 @@ async def children(
     parent no more than ``limit`` are given, and those to ``keep``.
     """
     values = {"parents": list(parents), "keep": list(keep), "limit": limit}
-    return await database.rows(_children(), document=document, **values, offset=0)
+    return await database.scan(_children(), document=document, **values, offset=0)
 
 
 async def more_children(
@@ -65,7 +65,7 @@ async def more_children(
 ) -> list[asyncpg.Record]:
     """As ``children``, of one item, after the first ``offset``."""
     values = {"parents": [parent], "keep": [], "limit": limit + offset}
-    return await database.rows(_children(), document=document, **values, offset=offset)
+    return await database.scan(_children(), document=document, **values, offset=offset)
 
 
 async def roots(
@@ -76,7 +76,7 @@ async def roots(
     In the order of their isChildOf to the document itself, else in that of the package.
     """
     values = {"keep": list(keep), "limit": limit + offset, "offset": offset}
-    return await database.rows(_roots(), document=document, **values)
+    return await database.scan(_roots(), document=document, **values)
 
 
 async def paths(database: Database, identifiers: Sequence[str]) -> dict[str, list[asyncpg.Record]]:

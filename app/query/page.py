@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from .fields import shorten
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -32,6 +34,13 @@ def paging(query: Query, total: int) -> dict[str, int]:
         "limit": query.limit,
         "offset": query.offset,
     }
+
+
+def described(plural: str, params: Iterable[tuple[str, str]]) -> str:
+    """Return what a list was asked for in words, for a message about why it took long."""
+    names = ("filter", "search", "sort", "offset")
+    asked = [f"{name} {shorten(value)}" for name, value in params if name in names and value]
+    return f"{plural} with {', '.join(asked)}" if asked else plural
 
 
 def headers(

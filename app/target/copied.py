@@ -74,7 +74,9 @@ class Copy:
     async def connect(self) -> None:
         """Open the pool and read the keys; nothing is remembered of answers yet."""
         settings = self._settings
-        opened = Database.open(self._copies.url(self.name), settings)
+        opened = Database.open(
+            self._copies.url(self.name), settings, read_timeout=settings.read_timeout
+        )
         self._database = await self._stack.enter_async_context(opened)
         self._stack.push_async_callback(self._forget)
         await self._remember_nothing()

@@ -1,0 +1,95 @@
+"""Slow lists are answered with 503 in time, and leave connections for single entities."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import factories
+import httpx
+import pytest
+
+from case_server.db.database import dsn
+from case_server.main import create_app
+from case_server.settings import Settings
+
+LISTS = {
+    "filter": "language='en'",
+    "search": "fractions",
+    "sort": "notes",
+}
+
+
+@asynccontextmanager
+async def locked(url: str, table: str) -> AsyncIterator[None]:
+    """Lock a table, so that every statement that reads it waits."""
+    connection = await asyncpg.connect(dsn(url))
+    try:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def limited(
+    settings: Settings, client: httpx.AsyncClient, **changes: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Start another application over the same database, and a client of it."""
+    app = create_app(settings.model_copy(update=changes))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://case.test",
+            headers={"Authorization": client.headers["Authorization"]},
+        ) as other,
+    ):
+        yield other
+
+
+@pytest.mark.parametrize("parameter", LISTS)
+async def test_slow_list_returns_503_that_names_its_parameter(
+    settings: Settings, client: httpx.AsyncClient, parameter: str
+) -> None:
+    async with limited(settings, client, read_timeout=0.5) as slow:
+        params = {parameter: LISTS[parameter]}
+        async with locked(settings.database_url, "items"):
+            answer = await slow.get("/case/1.1/CFItems", params=params)
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["Retry-After"]
+        message = answer.json()["imsx_description"]
+        assert f"{parameter} {LISTS[parameter]}" in message
+        assert "0.5 s" in message
+        assert (await slow.get("/case/1.1/CFItems", params=params)).status_code == 200
+
+
+async def test_entities_are_answered_while_lists_wait(
+    settings: Settings, client: httpx.AsyncClient
+) -> None:
+    document = factories.document()
+    path = f"/case/1.1/CFDocuments/{document['identifier']}"
+    assert (await client.put(path, json=document)).status_code == 201
+    filters = " OR ".join(f"notes~'{number}'" for number in range(50))
+    async with (
+        limited(settings, client, pool_size=4, read_timeout=5) as slow,
+        locked(settings.database_url, "items"),
+    ):
+        lists = [
+            asyncio.create_task(slow.get("/ims/case/v1p1/CFItems", params={"filter": filters}))
+            for _ in range(16)
+        ]
+        searches = [asyncio.create_task(slow.get("/", params={"q": "x"})) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        for _ in range(20):
+            assert (await slow.get(path)).status_code == 200
+            assert (await slow.get("/ready")).status_code == 200
+        answers = await asyncio.gather(*lists)
+        await asyncio.gather(*searches)
+    for answer in answers:
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["Retry-After"]

@@ -1,0 +1,160 @@
+"""Statements that read are cancelled after a timeout, and take at most half of the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import factories
+import pytest
+from sqlalchemy import make_url, text
+
+from case_server.case.resources import ITEMS
+from case_server.db.database import Database
+from case_server.db.framework import open_framework
+from case_server.db.statement import Statement
+from case_server.db.visible import one
+from case_server.errors import ReadTimeout, Unavailable
+from case_server.settings import Settings
+
+SLEEP = Statement(text("SELECT pg_sleep(600)"))
+SLEEPING = (
+    "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'"
+)
+BACKEND = Statement(text("SELECT pg_backend_pid() AS pid"))
+
+Execute = Callable[..., Awaitable[list[Any]]]
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, url: str = "", *, pool_size: int = 1, read_timeout: float | None = 0.3
+) -> AsyncIterator[Database]:
+    changed = settings.model_copy(update={"pool_size": pool_size})
+    async with Database.open(
+        url or settings.database_url, changed, read_timeout=read_timeout
+    ) as database:
+        yield database
+
+
+async def no_statement_sleeps(execute: Execute) -> None:
+    """Wait until Postgres has cancelled the statement, which it would run for ten minutes."""
+    while await execute(SLEEPING):  # noqa: ASYNC110  Postgres tells no event of ours
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("read", ["scan", "rows", "row"])
+async def test_slow_statement_is_cancelled_and_its_connection_usable(
+    settings: Settings, execute: Execute, read: str
+) -> None:
+    async with opened(settings) as database:
+        before = await database.row(BACKEND)
+        for _ in range(2):
+            with pytest.raises(ReadTimeout) as raised:
+                await getattr(database, read)(SLEEP)
+        await asyncio.wait_for(no_statement_sleeps(execute), 30)
+        after = await database.row(BACKEND)
+        assert before == after, "the connection was replaced, not used again"
+    assert raised.value.status == 503
+    assert int(raised.value.headers["Retry-After"]) >= 1
+
+
+async def test_statement_of_a_write_has_no_timeout(settings: Settings) -> None:
+    async with opened(settings, read_timeout=0.05) as database:
+        assert await database.run(Statement(text("SELECT pg_sleep(0.5)"))) is not None
+
+
+async def test_statement_of_a_command_has_no_timeout(settings: Settings) -> None:
+    async with opened(settings, read_timeout=None) as database:
+        assert await database.scan(Statement(text("SELECT pg_sleep(0.5)")))
+
+
+class SlowProxy:
+    """Forwards connections to Postgres; new ones only once ``is_open`` is set."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        address = self.url.set(host="127.0.0.1", port=port, query={})
+        yield address.render_as_string(hide_password=False)
+        server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host = self.url.host or str(self.url.query.get("host", "localhost"))
+        port = self.url.port or int(str(self.url.query.get("port", 5432)))
+        if host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        return await asyncio.open_connection(host, port)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.is_open.wait()
+        back_reader, back_writer = await self._connect()
+        for source, target in ((reader, back_writer), (back_reader, writer)):
+            task = asyncio.create_task(self._copy(source, target))
+            self.tasks.add(task)
+
+    @staticmethod
+    async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+        target.close()
+
+
+async def test_timeout_is_reported_before_postgres_has_cancelled(
+    settings: Settings, execute: Execute
+) -> None:
+    proxy = SlowProxy(settings.database_url)
+    async with proxy.serve() as url, opened(settings, url) as database:
+        assert await database.rows(one(ITEMS), identifier="x") == []
+        proxy.is_open.clear()  # the request to cancel is a connection of its own
+        with pytest.raises(ReadTimeout):
+            await database.scan(SLEEP)
+        assert await execute(SLEEPING), "the statement still runs"
+        proxy.is_open.set()
+        await asyncio.wait_for(no_statement_sleeps(execute), 30)
+        assert await database.rows(one(ITEMS), identifier="x") == []
+
+
+async def test_scans_take_at_most_half_of_the_pool(settings: Settings) -> None:
+    async with opened(settings, pool_size=4, read_timeout=None) as database:
+        scans = [asyncio.create_task(database.scan(SLEEP)) for _ in range(6)]
+        try:
+            done, running = await asyncio.wait(scans, timeout=15)
+            assert (len(done), len(running)) == (4, 2)
+            for scan in done:
+                error = scan.exception()
+                assert isinstance(error, Unavailable)
+                assert error.headers["Retry-After"]
+            assert await database.rows(one(ITEMS), identifier="x") == []
+        finally:
+            for scan in scans:
+                scan.cancel()
+            await asyncio.gather(*scans, return_exceptions=True)
+
+
+async def test_timeout_of_a_package_counts_for_each_batch(settings: Settings, client: Any) -> None:
+    body = factories.package(CFItems=[factories.packed_item() for _ in range(900)])
+    body["CFAssociations"] = []
+    assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    identifier = body["CFDocument"]["identifier"]
+    count = 0
+    async with (
+        opened(settings, read_timeout=1) as database,
+        open_framework(database, identifier) as framework,
+    ):
+        async for bodies in framework.bodies(ITEMS):
+            count += len(bodies)
+            await asyncio.sleep(0.4)
+    assert count == 900
