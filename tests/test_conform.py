@@ -446,6 +446,17 @@ def test_busy_targets_are_asked_again(server: Live, conform: Conform) -> None:
         ran = conform(f"{target}/case/1.1", *CLIENT, "--only", "lists")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len(seen) > 2
+    for path in seen:
+        assert f"waiting 0 s: {'POST' if 'token' in path else 'GET'} {path} answered 503" in (
+            ran.stderr
+        )
+
+
+def test_many_runs_do_not_fill_the_login_throttle(server: Live, conform: Conform) -> None:
+    url = f"{server.base_url}/1edtech/ims/case/v1p1"
+    for _ in range(25):
+        ran = conform(url, *CLIENT, "--only", "token-wrong-secret")
+        assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
 
 
 def test_no_token_is_told(server: Live, conform: Conform) -> None:

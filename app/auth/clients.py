@@ -74,6 +74,10 @@ class Clients:
         known = await table.find(self._database, client_id)
         return parse_scopes(known.scopes) if known else None
 
+    def forget_failures(self) -> None:
+        """Forget all failed attempts, so that none delays the next one."""
+        self._throttle.clear()
+
     async def authenticate(self, readings: Sequence[Credentials], address: str) -> Client | None:
         """The client that one of these readings of a request proves.
 

@@ -80,9 +80,24 @@ class Throttle:
             self._counts.popitem(last=False)
 
     def succeeded(self, client_id: str, address: str) -> None:
-        """Forget what this address failed at with this client: it was a slip."""
-        for key in _keys(client_id, address, ("pair",)):
-            self._counts.pop(key, None)
+        """Forget what this address failed at with this client, in every count: it was a slip.
+
+        Failures at other clients stay counted: one known secret does not free an address to guess.
+        """
+        pair, *totals = _keys(client_id, address, tuple(FREE))
+        slips = self._counts.pop(pair, None)
+        if slips is None or self._clock() - slips.last > FORGET:
+            return
+        for key in totals:
+            if (count := self._counts.get(key)) is None:
+                continue
+            count.failures -= slips.failures
+            if count.failures <= 0:
+                del self._counts[key]
+
+    def clear(self) -> None:
+        """Forget all failures."""
+        self._counts.clear()
 
 
 def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:

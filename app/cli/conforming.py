@@ -15,7 +15,7 @@ import click
 from ..conform.check import GROUPS
 from ..conform.contract import CONTRACTS, located
 from ..conform.report import as_json, as_junit, as_text
-from ..conform.running import Choice, Report, run
+from ..conform.running import Choice, Progress, Report, run
 from ..conform.table import BY_ID, CHECKS
 from ..conform.target import Access
 from ..errors import StartupError
@@ -113,7 +113,7 @@ def conform(**flags: Any) -> None:
         base_url, contract = located(flags["url"], flags["profile"])
         choice = Choice(flags["only"], flags["skip"], flags["write"], flags["extensions"])
         _refuse_unasked_writes(choice)
-        report = run(base_url, contract, _access(flags), choice, _say)
+        report = run(base_url, contract, _access(flags), choice, Progress(_say, _say_wait))
     except StartupError as error:
         click.echo(f"case-server: {error}", err=True)
         sys.exit(NOT_RUN)
@@ -149,6 +149,12 @@ def _say(stage: str) -> None:
     """On a terminal, one line that says what is being done; empty to take it away."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{f'{stage} …' if stage else ''}", nl=False, err=True)
+
+
+def _say_wait(message: str) -> None:
+    """Write to stderr why nothing happens for some seconds, also where that is a log."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    click.echo(f"{start}{message}", err=True)
 
 
 def _written(report: Report, flags: dict[str, Any]) -> bytes:

@@ -15,7 +15,15 @@ from .table import CHECKS
 from .target import Access, Differs, Target, asked, seen
 from .workshop import Workshop
 
-Progress = Callable[[str], None]
+
+@dataclass(frozen=True)
+class Progress:
+    """How a run tells what it does."""
+
+    stage: Callable[[str], None]
+    """Shows what is being done; an empty string when nothing is."""
+    wait: Callable[[str], None]
+    """Says that the server asked for a pause, and for how long."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,10 @@ def run(
     Raises ``StartupError`` when it cannot be reached, does not let the client in, or nothing is
     chosen.
     """
-    target = Target(base_url, contract, access)
+    target = Target(base_url, contract, access, progress.wait)
     target.samples, target.workshop = Samples(target), Workshop(target)
     try:
-        progress("looking whether it answers")
+        progress.stage("looking whether it answers")
         reach(target)
         own = is_one_of_this_project(target) if choice.extensions is None else choice.extensions
         chosen = plan(contract, choice, extensions=own)
@@ -66,13 +74,13 @@ def run(
         results, kept = [], []
         try:
             for check, group in chosen:
-                progress(check.id)
+                progress.stage(check.id)
                 results.append(tried(check, group, target))
         finally:
-            progress("taking away what was written")
+            progress.stage("taking away what was written")
             kept = target.workshop.clean()
     finally:
-        progress("")
+        progress.stage("")
         target.close()
     written = any(check.writes for check, _ in chosen)
     return Report(base_url, contract.name, results, kept, own, written)

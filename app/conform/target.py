@@ -14,7 +14,7 @@ import httpx
 from .contract import Contract, identifier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..fetching import Credentials
     from .samples import Samples
@@ -65,8 +65,11 @@ class Target:
     samples: Samples
     workshop: Workshop
 
-    def __init__(self, base_url: str, contract: Contract, access: Access) -> None:
+    def __init__(
+        self, base_url: str, contract: Contract, access: Access, on_wait: Callable[[str], None]
+    ) -> None:
         self.base_url, self.contract, self.access = base_url, contract, access
+        self._on_wait = on_wait
         self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
 
     def close(self) -> None:
@@ -170,13 +173,16 @@ class Target:
         return None
 
     def _patiently(self, method: str, url: str, **given: Any) -> httpx.Response:
-        """An answer; when the target is busy and says for how long, it is asked again."""
+        """Return an answer; retry, and say so, while the server is busy and says for how long."""
         for _ in range(TRIES - 1):
             answer = self._http.request(method, url, **given)
             wait = answer.headers.get("Retry-After", "")
             busy = answer.status_code in {429, 503}
             if not busy or not wait.isdigit() or int(wait) > LONGEST_WAIT:
                 return answer
+            self._on_wait(
+                f"waiting {wait} s: {asked(answer)} answered {answer.status_code} with Retry-After"
+            )
             time.sleep(int(wait))
         return self._http.request(method, url, **given)
 

@@ -98,3 +98,41 @@ def test_memory_is_bounded(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) 
         throttle.failed("x" * 100_000 + str(number), f"10.0.{number}.1")
     assert len(throttle._counts) == 50
     assert all(len(part) <= 255 for key in throttle._counts for part in key)
+
+
+def test_success_takes_the_slips_of_its_client_from_the_count_of_the_address(
+    throttle: Throttle,
+) -> None:
+    for _ in range(50):
+        throttle.failed("robot", "10.0.0.1")
+        throttle.succeeded("robot", "10.0.0.1")
+    assert not wait(throttle, "robot", "10.0.0.1")
+    assert not wait(throttle, "other", "10.0.0.1")
+    assert not wait(throttle, "robot", "10.0.0.2")
+
+
+def test_success_with_one_client_keeps_the_failures_at_others_counted(throttle: Throttle) -> None:
+    for number in range(20):
+        throttle.failed(f"guess-{number}", "10.0.0.1")
+        throttle.failed("own", "10.0.0.1")
+        throttle.succeeded("own", "10.0.0.1")
+    assert wait(throttle, "one-more", "10.0.0.1")
+
+
+def test_success_after_a_forgotten_failure_frees_no_later_guess(
+    throttle: Throttle, clock: Clock
+) -> None:
+    for _ in range(4):
+        throttle.failed("own", "10.0.0.1")
+    clock.now += module.FORGET + 1
+    for number in range(20):
+        throttle.failed(f"guess-{number}", "10.0.0.1")
+    throttle.succeeded("own", "10.0.0.1")
+    assert wait(throttle, "one-more", "10.0.0.1")
+
+
+def test_clear_forgets_all_failures(throttle: Throttle) -> None:
+    for number in range(150):
+        throttle.failed("robot", f"10.0.0.{number % 3}")
+    throttle.clear()
+    assert not wait(throttle, "robot", "10.0.0.1")
