@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -86,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.local_issuer:
         app.include_router(token_routes())
     app.include_router(health_routes())
-    app.include_router(swagger_routes())
+    app.include_router(swagger_routes(urlsplit(settings.base_url).path))
     if settings.web:
         web.install(app)
     _wrap(app, settings)
@@ -170,7 +171,12 @@ def _make_target(app: FastAPI, settings: Settings) -> None:
     app.include_router(control_routes())
     if settings.web:
         app.include_router(page_routes())
-    app.add_middleware(TargetEdge, token=settings.control_token.get_secret_value())
+    app.add_middleware(
+        TargetEdge,
+        token=settings.control_token.get_secret_value(),
+        base_url=settings.base_url,
+        origins=settings.cors_origins,
+    )
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -233,12 +234,33 @@ def _reader(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def read_document(request: Request) -> Response:
         told = await to_thread.run_sync(document)
+        base_url = services(request).settings.base_url
         if profile:
-            url = services(request).settings.base_url + profile.prefix
+            url = base_url + profile.prefix
             told = {**told, "servers": [{"url": url, "description": profile.title}]}
+        elif prefix := urlsplit(base_url).path:
+            # Without a host, as browsers may have another name for this server.
+            told = _below(told, prefix)
         return answer(told)
 
     return read_document
+
+
+def _below(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return an OpenAPI document of a server whose paths all stand below a prefix."""
+    components = document["components"]
+    schemes = {
+        name: {
+            **scheme,
+            "flows": {
+                kind: {**flow, "tokenUrl": prefix + flow["tokenUrl"]}
+                for kind, flow in scheme["flows"].items()
+            },
+        }
+        for name, scheme in components["securitySchemes"].items()
+    }
+    components = {**components, "securitySchemes": schemes}
+    return {**document, "servers": [{"url": prefix}], "components": components}
 
 
 def _document(

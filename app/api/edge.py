@@ -30,6 +30,9 @@ ID_HEADER = b"x-request-id"
 REQUEST_ID = "case_server.request_id"
 """Where a request carries its id, as bytes."""
 
+ROUTE_PATH = "case_server.route_path"
+"""Where a request to a namespace carries its path without the namespace's prefix."""
+
 TRANSPORT = "case_server.transport"
 """The name under which a request's state holds its connection, an ``asyncio.Transport``, where
 something may want to break it."""
@@ -99,7 +102,7 @@ class Edge:
         except (Exception, asyncio.CancelledError) as error:
             last = _last_resort(error, scope, method, request_id.decode())
             if not status:
-                await refusal(path, last)(scope, receive, send_complete)
+                await refusal(scope.get(ROUTE_PATH, path), last)(scope, receive, send_complete)
             elif method != "HEAD":
                 # The response is under way: cutting it off is the only way left to say so.
                 raise

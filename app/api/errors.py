@@ -77,7 +77,7 @@ def refused(path: str, error: CaseServerError) -> Response:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, CaseServerError)
-    return refused(request.url.path, error)
+    return refused(request.scope["path"], error)
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
@@ -86,12 +86,15 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     path, method, headers = request.url.path, request.method, dict(error.headers or {})
     description = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
-        description = f"there is nothing at {path}; /docs lists what there is"
+        docs = f"{request.scope['root_path']}/docs"
+        description = f"there is nothing at {path}; {docs} lists what there is"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(allowed_methods(request))
         description = f"{method} is not possible at {path}: use {headers['Allow']}"
     reason = REASONS.get(error.status_code, "invalid")
-    info = status_info(profile_of(path), CaseServerError(description, reason=reason))
+    info = status_info(
+        profile_of(request.scope["path"]), CaseServerError(description, reason=reason)
+    )
     return answer(info, error.status_code, headers)
 
 

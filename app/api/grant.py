@@ -137,5 +137,7 @@ def _basic(authorization: str | None) -> list[tuple[str, str]]:
         text = base64.b64decode(encoded.strip(), validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise OAuthError("invalid_client", "The Basic header is not readable.", 401) from error
-    client_id, _, secret = text.partition(":")
+    client_id, colon, secret = text.partition(":")
+    if not colon:  # RFC 7617, section 2; what stands there may be the secret
+        raise OAuthError("invalid_client", "The Basic header has no colon after the id.", 401)
     return [(client_id, secret), (unquote_plus(client_id), unquote_plus(secret))]

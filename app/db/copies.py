@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -27,11 +28,16 @@ from .database import Database
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
+log = logging.getLogger("case_server")
+
 LONGEST_NAME = 40
 """Bytes of a database's name that leave room for the end of a copy's; Postgres reads 63."""
 
 CONNECTIONS = 4
 """How many databases may be made or dropped at a time."""
+
+MAX_BACKGROUND_DROPS = 2
+"""How many copies are dropped at a time in the background, so that others can be made meanwhile."""
 
 SECONDS_TO_LEAVE = 5
 """How long connections to the main database may take to go; those of other commands linger."""
@@ -91,6 +97,8 @@ class Copies:
         self._url = parse(url)
         self.main = main
         self._prefix = f"{_short(self.main)}_target_"
+        self._discarding: set[asyncio.Task[None]] = set()
+        self._background = asyncio.Semaphore(MAX_BACKGROUND_DROPS)
 
     @classmethod
     @asynccontextmanager
@@ -109,6 +117,7 @@ class Copies:
             try:
                 yield copies
             finally:
+                await copies.discarded()
                 with suppress(Unavailable, *CANNOT_CONNECT):
                     # Where the database is gone before us, the next start does this.
                     await copies._drop_all()
@@ -128,8 +137,29 @@ class Copies:
             await self._pool.execute(f"ALTER DATABASE {_quoted(name)} SET synchronous_commit = off")
         return name
 
-    async def drop(self, name: str) -> None:
-        """Drop a copy, whoever is connected to it."""
+    def discard(self, name: str) -> None:
+        """Drop a copy in the background, whoever is connected to it.
+
+        DROP DATABASE waits for a checkpoint, and that for the disk to have every copy that was made
+        since the last one: 7 s after four copies, 26 s after more, with fsync on.
+        """
+        task = asyncio.create_task(self._discard(name))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarding.discard)
+
+    async def discarded(self) -> None:
+        """Wait until every copy that was discarded is dropped."""
+        await asyncio.gather(*self._discarding)
+
+    async def _discard(self, name: str) -> None:
+        async with self._background:
+            try:
+                await self._drop(name)
+            except Unavailable as error:
+                # It is dropped when this server ends, or when the next one starts.
+                log.warning("could not drop the database %s: %s", name, error)
+
+    async def _drop(self, name: str) -> None:
         with unavailable_on(*CANNOT_CONNECT):
             await self._pool.execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
 
@@ -140,7 +170,7 @@ class Copies:
             "SELECT datname FROM pg_database WHERE datname ~ $1", pattern
         )
         # Each waits for a checkpoint, and those that wait at once for the same one.
-        await asyncio.gather(*(self.drop(row["datname"]) for row in found))
+        await asyncio.gather(*(self._drop(row["datname"]) for row in found))
 
 
 async def empty(database: Database) -> None:

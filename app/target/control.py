@@ -74,7 +74,7 @@ async def summary(request: Request) -> Response:
 
 
 async def reset(request: Request) -> Response:
-    """Go back to the seed; forget faults, journal and lifetimes."""
+    """Go back to the seed; forget faults, journal, token lifetimes and failed logins."""
     begun, namespace = time.perf_counter(), namespace_of(request)
     await namespace.reset()
     milliseconds = round(1000 * (time.perf_counter() - begun), 3)

@@ -129,7 +129,7 @@ class Copy:
             raise Conflict(f"{self._users} requests are still being answered") from error
 
     async def drop(self) -> None:
-        """Drop it, whoever uses it."""
+        """Close the pool, and have the database dropped, whoever still uses it."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.disconnect(), SECONDS_TO_CLOSE)
-        await self._copies.drop(self.name)
+        self._copies.discard(self.name)

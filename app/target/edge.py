@@ -6,23 +6,34 @@ import hmac
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.datastructures import Headers
 
 from ..api.deps import SERVICES
-from ..api.edge import REQUEST_ID
+from ..api.edge import REQUEST_ID, ROUTE_PATH
 from ..api.errors import refusal
 from ..api.grant import OAuthError, read_grant
 from ..api.hosts import PROBES
 from ..api.token import TOKEN_PATHS
 from ..auth.verifier import stated_client
-from ..errors import BadRequest, CaseServerError, Unauthorised, Unavailable
+from ..errors import (
+    BadRequest,
+    CaseServerError,
+    Forbidden,
+    NotFound,
+    Unauthorised,
+    Unavailable,
+    UnsupportedMedia,
+)
 from .failing import fail
 from .namespaces import DEFAULT
 from .recorder import Recorder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from .journal import Entry
@@ -36,29 +47,47 @@ CONTROL = "/_target"
 PAGE = "/target"
 PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
 HEADER = "x-case-namespace"
+SIMPLE_TYPES = {"multipart/form-data", "text/plain"}
+"""What web pages may send to another site unasked (Fetch standard, "CORS-safelisted"), without the
+type that curl gives to JSON; browsers since 2020 state the origin of all of them."""
 TOO_LATE = "the target went back to another state while a fault delayed this request"
 
 
 class TargetEdge:
-    """Leads each request into its namespace; ``token`` is what the control API asks for."""
+    """Leads each request into its namespace; ``token`` is what the control API asks for.
 
-    def __init__(self, app: ASGIApp, token: str = "") -> None:
+    Web pages of ``base_url`` and of ``origins`` may call the control API, others may not.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, token: str = "", base_url: str = "", origins: Sequence[str] = ()
+    ) -> None:
         self.app = app
         self._token = token
+        self._own = urlsplit(base_url).netloc
+        self._origins = {*origins} - {"*"}  # that is for calls with a token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or let it fail (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope = {**scope}  # the log tells the path as it was sent
+        outer, scope = scope, {**scope}  # the log tells the path as it was sent
         namespaces: Namespaces = scope["app"].state.namespaces
         headers = Headers(scope=scope)
         try:
             name = _name(scope, headers)
+            outer[ROUTE_PATH] = scope["path"]
             is_control = f"{scope['path']}/".startswith(f"{CONTROL}/")
             if is_control:
+                self._refuse_cross_site(scope["method"], headers)
                 self._check_token(headers)
+            elif self._token and not namespaces.has(name):
+                raise NotFound(
+                    "namespace",
+                    name,
+                    f"with the control token, GET /ns/{name}{CONTROL} makes it",
+                )
             namespace = scope[NAMESPACE] = await namespaces.get(name)
         except CaseServerError as error:
             await refusal(scope["path"], error)(scope, receive, send)
@@ -68,6 +97,31 @@ class TargetEdge:
             await self.app(scope, receive, send)
         else:
             await self._exchange(namespace, scope, headers, receive, send)
+
+    def _refuse_cross_site(self, method: str, headers: Headers) -> None:
+        """Raise ``Forbidden`` for what a browser sends from a web page of another site.
+
+        The control API may need no token, and a browser sends simple requests (Fetch standard,
+        "CORS-safelisted method") to loopback addresses without asking. Raises ``UnsupportedMedia``
+        for a POST that could be one and says nothing of its origin.
+        """
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin is not None:
+            own = urlsplit(origin).netloc in {self._own, headers.get("host")} - {""}
+            if not own and origin not in self._origins:
+                raise Forbidden(
+                    f"{CONTROL}/ cannot be called from a web page of {origin!r}: name that origin "
+                    "in CASE_SERVER_CORS_ORIGINS to allow it"
+                )
+        elif site == "cross-site":
+            raise Forbidden(f"{CONTROL}/ cannot be called from a web page of another site")
+        elif site is None and method == "POST":
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind in SIMPLE_TYPES:
+                raise UnsupportedMedia(
+                    f"{CONTROL}/ takes Content-Type: application/json, and not {kind}, which a "
+                    "web page of another site could send"
+                )
 
     def _check_token(self, headers: Headers) -> None:
         if not self._token:
@@ -85,9 +139,7 @@ class TargetEdge:
         self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
         entry = _begin(namespace, scope, headers)
-        recorder = Recorder(
-            namespace.journal, entry, receive, send, headers.get("content-type", "")
-        )
+        recorder = Recorder(namespace.journal, entry, receive, send, headers)
 
         era = namespace.era
 
@@ -120,17 +172,17 @@ def _is_unseen(path: str) -> bool:
 
 
 def _name(scope: Scope, headers: Headers) -> str:
-    """The namespace a request names; its prefix is taken off the path."""
-    named, found = headers.get(HEADER), PREFIX.match(scope["path"])
-    if found is None:
-        return named or DEFAULT
-    prefix, name = found[0], found[1]
-    if named not in {None, name}:
-        raise BadRequest(f"the path names the namespace {name!r}, X-CASE-Namespace {named!r}")
+    """Return the namespace that a request names, and take its prefix off the path."""
+    header, match = headers.get(HEADER), PREFIX.match(scope["path"])
+    if match is None:
+        return header or DEFAULT
+    prefix, name = match[0], match[1]
     scope["path"] = scope["path"][len(prefix) :] or "/"
     if scope["raw_path"].startswith(prefix.encode()):
         scope["raw_path"] = scope["raw_path"][len(prefix) :] or b"/"
     scope["root_path"] = scope.get("root_path", "") + prefix
+    if header not in {None, name}:
+        raise BadRequest(f"the path names the namespace {name!r}, X-CASE-Namespace {header!r}")
     return name
 
 

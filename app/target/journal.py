@@ -10,14 +10,15 @@ import fnmatch
 import re
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import orjson
+
+from .redaction import Redactor
 
 MOST = 10_000
 """Requests that are remembered."""
@@ -27,8 +28,6 @@ LONGEST_BODY = 64 * 1024
 
 ALL_BODIES = 32 * 1024 * 1024
 """Bytes that are kept of all bodies together."""
-
-SECRETS = {"client_secret", "client_assertion", "access_token", "token", "password"}
 
 
 @dataclass
@@ -105,7 +104,9 @@ class Wanted:
 class Journal:
     """The newest requests of a namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """Keep nothing yet; ``secrets`` are values that are never to be kept."""
+        self._redactor = Redactor(secrets)
         self._entries: deque[Entry] = deque(maxlen=MOST)
         self._with_body: deque[Entry] = deque()
         self._bytes = self._count = 0
@@ -115,14 +116,16 @@ class Journal:
     ) -> Entry:
         """Remember that a request has come."""
         self._count += 1
-        kept = without_secrets_in_query(query)
-        entry = Entry(self._count, method, path, kept, client, request_id, time.time())
+        query, path = self._redactor.query(query), self._redactor.text(path)
+        entry = Entry(self._count, method, path, query, client, request_id, time.time())
         self._entries.append(entry)
         return entry
 
-    def keep_body(self, entry: Entry, raw: bytes, content_type: str) -> None:
+    def keep_body(
+        self, entry: Entry, raw: bytes, content_type: str, content_encoding: str = ""
+    ) -> None:
         """Keep the start of a body, and forget older ones where there is too much."""
-        entry.body = without_secrets(raw[:LONGEST_BODY], content_type)
+        entry.body = self._redactor.body(raw[:LONGEST_BODY], content_type, content_encoding)
         self._with_body.append(entry)
         self._bytes += len(entry.body)
         while self._bytes > ALL_BODIES:
@@ -146,28 +149,3 @@ class Journal:
         self._entries.clear()
         self._with_body.clear()
         self._bytes = 0
-
-
-def without_secrets_in_query(query: str) -> str:
-    """A query string in which the values of secrets are not said."""
-    if not any(name in query for name in SECRETS):
-        return query
-    pairs = parse_qsl(query, keep_blank_values=True)
-    return urlencode([(name, "" if name in SECRETS else value) for name, value in pairs])
-
-
-def without_secrets(raw: bytes, content_type: str) -> bytes:
-    """A body less its secrets; nothing of it where they cannot be told from the rest."""
-    is_form = content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
-    if is_form:
-        pairs = parse_qsl(raw.decode(errors="replace"), keep_blank_values=True)
-        return urlencode([pair for pair in pairs if pair[0] not in SECRETS]).encode()
-    if b"client_secret" not in raw and b"client_assertion" not in raw:
-        return raw
-    try:
-        parsed = orjson.loads(raw)
-    except ValueError:
-        return b""
-    if not isinstance(parsed, Mapping):
-        return b""
-    return orjson.dumps({name: value for name, value in parsed.items() if name not in SECRETS})

@@ -60,7 +60,10 @@ class Namespace:
         self.current, self.seed = current, current.template
         self._stand_in = stand_in
         self.snapshots: dict[str, str] = {}
-        self.journal, self.faults = Journal(), Faults()
+        settings = services.settings
+        secrets = (settings.client_secret, settings.control_token)
+        self.journal = Journal(secret.get_secret_value() for secret in secrets)
+        self.faults = Faults()
         self._copies = copies
         self.era = 0
         """How often it went back: what was sent before is not to be done after."""
@@ -89,11 +92,12 @@ class Namespace:
             copy.leave()
 
     async def reset(self) -> None:
-        """Go back to the seed, and forget faults, journal and lifetimes of tokens."""
+        """Go back to the seed, and forget faults, journal, token lifetimes and failed logins."""
         async with self._changing:
             await self._go_to(self.seed)
         self.journal.clear()
         self.faults.replace([])
+        self.services.clients.forget_failures()
         if self.services.issuer:
             self.services.issuer.lifetimes.clear()
 
@@ -121,7 +125,7 @@ class Namespace:
         async with self._changing, self._standing_still():
             taken = await self._copies.copy(self.current.name)
         if former := self.snapshots.get(name):
-            await self._copies.drop(former)
+            self._copies.discard(former)
         self.snapshots[name] = taken
 
     @asynccontextmanager
@@ -149,7 +153,7 @@ class Namespace:
         template = self._snapshot(name)
         del self.snapshots[name]
         async with self._changing:
-            await self._copies.drop(template)
+            self._copies.discard(template)
 
     def _snapshot(self, name: str) -> str:
         if name not in self.snapshots:
@@ -173,8 +177,9 @@ class Namespace:
         """Drop every database that is this namespace's alone, but its seed."""
         async with self._changing:
             self._drop_spare()
-            going = (self._copies.drop(name) for name in self.snapshots.values())
-            await asyncio.gather(self.current.drop(), *going, *self._behind)
+            for name in self.snapshots.values():
+                self._copies.discard(name)
+            await asyncio.gather(self.current.drop(), *self._behind)
 
     async def _go_to(self, template: str) -> None:
         """Be as ``template`` is; requests wait meanwhile."""

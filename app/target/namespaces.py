@@ -70,6 +70,10 @@ class Namespaces:
         """The namespaces there are now."""
         return list(self._known.values())
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a namespace of this name."""
+        return name in self._known
+
     async def get(self, name: str) -> Namespace:
         """The namespace of this name, made now if it is new; seeded as the server's own is."""
         if found := self._known.get(name):
@@ -111,12 +115,12 @@ class Namespaces:
             raise NotFound("namespace", name, f"there are {', '.join(self._known)}")
         seed = self._known[name].seed
         await self._close(name)
-        await self._drop_seed(seed)
+        self._drop_seed(seed)
 
     async def seed(self, namespace: Namespace, packages: Sequence[Package]) -> None:
         """Make these packages the seed of a namespace, and go there."""
         before = await namespace.seed_with(await self._empty_template(), packages)
-        await self._drop_seed(before)
+        self._drop_seed(before)
 
     async def _empty_template(self) -> str:
         async with self._making:
@@ -127,10 +131,10 @@ class Namespaces:
                 self._empty = copy.name
         return self._empty
 
-    async def _drop_seed(self, name: str) -> None:
+    def _drop_seed(self, name: str) -> None:
         """Drop a seed that nobody goes back to any more."""
         if name != self._seed and all(one.seed != name for one in self._known.values()):
-            await self._copies.drop(name)
+            self._copies.discard(name)
 
     async def _close(self, name: str) -> None:
         await self._known.pop(name).close()

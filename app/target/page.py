@@ -13,7 +13,8 @@ from ..web.pages import Page, page
 from .edge import PAGE
 from .faults import WHEN, Rule
 from .journal import Entry
-from .namespaces import DEFAULT, Namespaces
+from .namespaces import Namespaces
+from .reading import namespace_of
 
 SHOWN = 200
 """How many requests are shown, the newest first."""
@@ -26,8 +27,12 @@ def page_routes() -> APIRouter:
     return router
 
 
-async def read_target(request: Request, namespace: str = DEFAULT) -> Response:
-    """The faults and the newest requests of one namespace; looking makes no new one."""
+async def read_target(request: Request, namespace: str = "") -> Response:
+    """Show the faults and newest requests of a namespace: the request's own unless one is named.
+
+    A name in the query makes no new namespace.
+    """
+    namespace = namespace or namespace_of(request).name
     namespaces: Namespaces = request.app.state.namespaces
     known = {one.name: one for one in namespaces.all()}
     if namespace not in known:

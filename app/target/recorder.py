@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .journal import LONGEST_BODY
 
 if TYPE_CHECKING:
+    from starlette.datastructures import Headers
     from starlette.types import Message, Receive, Send
 
     from .journal import Entry, Journal
@@ -18,11 +19,12 @@ class Recorder:
     """Stands between a client and the application, and writes into the journal's entry."""
 
     def __init__(
-        self, journal: Journal, entry: Entry, receive: Receive, send: Send, content_type: str
+        self, journal: Journal, entry: Entry, receive: Receive, send: Send, headers: Headers
     ) -> None:
         self._journal, self._entry = journal, entry
         self._receive, self._send = receive, send
-        self._content_type = content_type
+        self._content_type = headers.get("content-type", "")
+        self._content_encoding = headers.get("content-encoding", "")
         self._ahead: list[Message] = []
         self._kept = bytearray()
         self._read = self._told = False
@@ -62,7 +64,9 @@ class Recorder:
         """Put the body into the journal, if it is not there yet."""
         if not self._told:
             self._told = True
-            self._journal.keep_body(self._entry, bytes(self._kept), self._content_type)
+            self._journal.keep_body(
+                self._entry, bytes(self._kept), self._content_type, self._content_encoding
+            )
             self._stop_clock()
 
     def _stop_clock(self) -> None:

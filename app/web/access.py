@@ -7,10 +7,12 @@ must come from a page of this server.
 
 from __future__ import annotations
 
+import re
 import secrets
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
 
 from ..api.deps import services
 from ..auth.scopes import Scope
@@ -54,7 +56,7 @@ async def caller(request: Request) -> Caller | None:
     """Whoever looks at this page; nobody when a sign-in is needed first."""
     if is_open(request):
         return Caller(services(request).settings.client_id, frozenset(Scope))
-    token = request.cookies.get(SESSION)
+    token = request.cookies.get(session_cookie(request))
     if not token:
         return None
     try:
@@ -95,6 +97,19 @@ def sign_in_path(request: Request) -> str:
     return "/sign-in" + (f"?{urlencode(wanted)}" if wanted else "")
 
 
+def path_prefix(request: Request) -> str:
+    """Return what stands before the paths of pages: the path of the base URL.
+
+    That is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a test target's namespace.
+    """
+    return urlsplit(services(request).settings.base_url).path
+
+
+def redirect(request: Request, path: str) -> Response:
+    """Return a redirect to a page of this server, to be read with GET."""
+    return RedirectResponse(path_prefix(request) + path, 303)
+
+
 def local_path(wanted: str) -> str:
     """Where to go after a sign-in: a path of this server, else the first page."""
     # Browsers read a backslash as a slash, and two of them begin another host.
@@ -108,21 +123,32 @@ def is_secure(request: Request) -> bool:
     return base_url.startswith("https:") or request.url.scheme == "https"
 
 
+def session_cookie(request: Request) -> str:
+    """Return the name of the session cookie: one for each path prefix.
+
+    Browsers send the cookies of "/" to every prefix below it, and one name could hold only one.
+    """
+    return SESSION + re.sub(r"[^A-Za-z0-9-]", "_", path_prefix(request))
+
+
 def start_session(request: Request, response: Response, token: str, lifetime: int | None) -> None:
     """Remember who signed in, until the token ends."""
     response.set_cookie(
-        SESSION,
+        session_cookie(request),
         token,
         max_age=lifetime,
+        path=path_prefix(request) or "/",
         httponly=True,
         samesite="lax",
         secure=is_secure(request),
     )
 
 
-def end_session(response: Response) -> None:
+def end_session(request: Request, response: Response) -> None:
     """Forget who signed in."""
-    response.delete_cookie(SESSION, httponly=True, samesite="lax")
+    response.delete_cookie(
+        session_cookie(request), path=path_prefix(request) or "/", httponly=True, samesite="lax"
+    )
 
 
 def csrf_token(request: Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
 from .. import __version__
@@ -27,6 +28,9 @@ STATIC = HERE / "static"
 
 FRAGMENT = "x-fragment"
 """Sent by the script of the pages: it wants the part that changes, not the page around it."""
+
+PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
+"""The path prefix of the page at hand: macros of templates see no other context."""
 
 HEADERS = {
     # Nothing from elsewhere, nothing inline: what a framework says cannot become a program.
@@ -47,9 +51,24 @@ def _digest(name: str) -> str:
     return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
 
 
+class _Static:
+    """The addresses of static files by their names, each with a digest of its content."""
+
+    def __init__(self) -> None:
+        self._digests = {file.name: _digest(file.name) for file in STATIC.iterdir()}
+
+    def __getitem__(self, name: str) -> str:
+        return _url_path(f"/static/{name}?v={self._digests[name]}")
+
+
+def _url_path(path: str) -> str:
+    """Return the path of a page as browsers ask for it, with the server's path prefix."""
+    return PATH_PREFIX.get() + path
+
+
 def _path(*steps: str) -> str:
-    """A path on this server, made of identifiers as they are."""
-    return "".join(f"/{quote(step, safe='')}" for step in steps)
+    """Return the path of a page whose steps are identifiers as they are."""
+    return _url_path("".join(f"/{quote(step, safe='')}" for step in steps))
 
 
 def _query(**params: object) -> str:
@@ -72,10 +91,10 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    files = {file.name: _digest(file.name) for file in STATIC.iterdir()}
     made.globals |= {
-        "static": {name: f"/static/{name}?v={digest}" for name, digest in files.items()},
+        "static": _Static(),
         "path": _path,
+        "url_path": _url_path,
         "query": _query,
         "version": __version__,
     }
@@ -104,6 +123,7 @@ async def page(
 ) -> Response:
     """A page, or only the part of it that changes when the script asks for that."""
     caller = await access.caller(request)
+    PATH_PREFIX.set(access.path_prefix(request))
     html = _template(template).render(
         title=title,
         base="fragment.html" if is_fragment(request) else "layout.html",
@@ -138,7 +158,7 @@ class Page(APIRoute):
                 said = BadRequest(f"{', '.join(names)}: not what this page can be asked for")
                 response = await _refusal(request, said)
             except access.SignInNeeded:
-                response = RedirectResponse(access.sign_in_path(request), 303)
+                response = access.redirect(request, access.sign_in_path(request))
             except CaseServerError as error:
                 response = await _refusal(request, error)
             for name, value in HEADERS.items():

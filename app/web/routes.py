@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
@@ -18,6 +19,13 @@ from .upload import upload_routes
 
 class Static(StaticFiles):
     """Files that pages name with a digest of their content: under it they never change."""
+
+    def get_path(self, scope: Scope) -> str:
+        """Return the path of a file below the folder.
+
+        A namespace's prefix is in ``root_path`` alone, where Starlette expects it in ``path``, too.
+        """
+        return os.path.normpath(str(scope["path"]).removeprefix("/static/"))
 
     def file_response(self, full_path: Any, stat_result: Any, scope: Scope, *more: Any) -> Response:
         """A file; to be kept for good by whoever asked for it by its digest."""

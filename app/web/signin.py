@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 
 from ..api.deps import services
@@ -27,7 +26,7 @@ def sign_in_routes() -> APIRouter:
 async def read_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  its name in links
     """The form; nobody needs it where no sign-in is needed."""
     if await access.caller(request):
-        return RedirectResponse(access.local_path(next), 303)
+        return access.redirect(request, access.local_path(next))
     return await _form(request, next)
 
 
@@ -63,7 +62,7 @@ async def sign_in(request: Request, form: Annotated[SignIn, Form()]) -> Response
     except TooManyAttempts as error:
         told = f"Too many failed attempts; try again in {error.seconds} seconds."
         return await _form(request, form.next, told)
-    response = RedirectResponse(access.local_path(form.next), 303)
+    response = access.redirect(request, access.local_path(form.next))
     access.start_session(request, response, granted, lifetime)
     return response
 
@@ -91,6 +90,6 @@ async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
 async def sign_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
     """End the session."""
     access.refuse_forgery(request, csrf)
-    response = RedirectResponse("/sign-in", 303)
-    access.end_session(response)
+    response = access.redirect(request, "/sign-in")
+    access.end_session(request, response)
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 import fastapi_offline
@@ -34,31 +35,34 @@ HTML = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>case-server · API</title>
-<link rel="icon" href="/docs/assets/icon.svg">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+<link rel="icon" href="{prefix}/docs/assets/icon.svg">
+<link rel="stylesheet" href="{prefix}/docs/assets/swagger-ui.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<noscript>This page needs JavaScript; the document itself is at <a href="/openapi.json">
-/openapi.json</a>.</noscript>
-<script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/assets/docs.js"></script>
+<noscript>This page needs JavaScript; the document itself is at <a href="{prefix}/openapi.json">
+{prefix}/openapi.json</a>.</noscript>
+<script src="{prefix}/docs/assets/swagger-ui-bundle.js"></script>
+<script src="{prefix}/docs/assets/docs.js"></script>
 </body>
 </html>
 """
 
 
-def swagger_routes() -> APIRouter:
-    """Swagger UI from the files of an installed package."""
+def swagger_routes(path_prefix: str) -> APIRouter:
+    """Return the routes of Swagger UI, from the files of an installed package.
+
+    ``path_prefix`` is the path of the server's base URL; a namespace adds its own.
+    """
     router = APIRouter(include_in_schema=False)
+
+    async def read_docs(request: Request) -> Response:
+        prefix = html.escape(path_prefix + request.scope.get("root_path", ""))
+        return HTMLResponse(HTML.format(prefix=prefix), headers=HEADERS)
+
     router.add_api_route("/docs", read_docs)
     router.add_api_route("/docs/assets/{name}", read_asset)
     return router
-
-
-async def read_docs() -> Response:
-    """The page."""
-    return HTMLResponse(HTML, headers=HEADERS)
 
 
 async def read_asset(request: Request, name: str) -> Response:  # noqa: ARG001  as all handlers

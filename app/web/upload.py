@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -129,7 +128,7 @@ async def store(request: Request) -> Response:
         report = _refused(upload.name, upload.raw, error)
         return await _form(request, report, report.status)
     document = quote(package.document_identifier, safe="")
-    return RedirectResponse(f"/documents/{document}", 303)
+    return access.redirect(request, f"/documents/{document}")
 
 
 async def _report(held: Services, name: str, raw: bytes) -> Report:

@@ -53,6 +53,7 @@ async def other(target_app: FastAPI, suite: Suite) -> AsyncIterator[Suite]:
     """A namespace beside it, by its path; dropped afterwards."""
     async with client_of(target_app) as http:
         found = Suite(http, "/ns/other")
+        await found.control("GET", "")  # makes it, which only the control token may
         await found.login()
         yield found
     await suite.control("DELETE", "/namespaces/other", 204)

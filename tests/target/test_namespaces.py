@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from targets import BASE, DOCUMENTS, Suite, client_of, settled
+from targets import BASE, CONTROL_TOKEN, DOCUMENTS, Suite, client_of, settled
 
-from case_server.api.profiles import PROFILES
+from case_server.api.profiles import PROFILES, Profile
+from case_server.db.database import dsn
 from case_server.target import namespaces
+from case_server.target.faults import Faults
 
 
 async def test_data_faults_and_journal_are_their_own(suite: Suite, other: Suite) -> None:
@@ -92,6 +95,7 @@ async def test_created_on_first_use_seeded_as_the_server_is(
     await suite.control("POST", "/seed", body={"sample": True})
     async with client_of(target_app) as http:
         fresh = Suite(http, "/ns/fresh")
+        await fresh.control("GET", "")
         await fresh.login()
         assert await fresh.total() == 1
     names = [one["namespace"] for one in await suite.control("GET", "/namespaces")]
@@ -107,6 +111,7 @@ async def test_dropping_leaves_no_database(
     before = await settled(target_app, copies)
     async with client_of(target_app) as http:
         brief = Suite(http, "/ns/brief")
+        await brief.control("GET", "")
         await brief.login()
         await brief.control("POST", "/seed", body={"sample": True})
         await brief.control("POST", "/snapshots/one", 201)
@@ -121,6 +126,7 @@ async def test_many_at_once(suite: Suite, target_app: FastAPI) -> None:
     async def work(name: str) -> int:
         async with client_of(target_app) as http:
             own = Suite(http, f"/ns/{name}")
+            await asyncio.gather(own.control("GET", ""), own.control("GET", ""))
             await asyncio.gather(own.login(), own.login())
             await asyncio.gather(*(own.put_document() for _ in range(3)))
             return await own.total()
@@ -133,7 +139,8 @@ async def test_many_at_once(suite: Suite, target_app: FastAPI) -> None:
 
 @pytest.mark.parametrize("name", ["", "Upper", "a_b", "x" * 41, "%2e%2e"])
 async def test_name_that_is_none(suite: Suite, name: str) -> None:
-    answer = await suite.http.get(f"/ns/{name}{DOCUMENTS}")
+    headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
+    answer = await suite.http.get(f"/ns/{name}/_target", headers=headers)
     assert answer.status_code == 400, answer.text
     assert "a-z, 0-9 and -" in answer.json()["imsx_description"]
 
@@ -145,6 +152,86 @@ async def test_what_cannot_be_dropped(suite: Suite) -> None:
 
 async def test_there_are_only_so_many(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespaces, "MOST", 1)
-    answer = await suite.http.get(f"/ns/one-more{DOCUMENTS}")
+    headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
+    answer = await suite.http.get("/ns/one-more/_target", headers=headers)
     assert answer.status_code == 409
     assert "DELETE /_target/namespaces" in answer.json()["imsx_description"]
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+async def test_errors_under_a_namespace_have_the_shape_of_the_profile(
+    suite: Suite, other: Suite, monkeypatch: pytest.MonkeyPatch, profile: Profile
+) -> None:
+    """What nobody caught, an injected fault, an unknown route, and a name that contradicts."""
+
+    def check(answer: httpx.Response, status: int) -> None:
+        assert answer.status_code == status, answer.text
+        body = answer.json()
+        names = {name for name in body if name.lower() == "imsx_codeminor"}
+        assert names == set(profile.code_minor_names)
+        assert ("imsx_error_details" in body) == profile.details
+
+    path = f"{profile.prefix}/CFDocuments"
+    check(await other.call("GET", f"{profile.prefix}/nothing"), 404)
+    contrary = await other.call("GET", path, headers={"X-CASE-Namespace": "another"})
+    check(contrary, 400)
+    await other.control("PUT", "/faults", body=[{"status": 503, "path": path}])
+    check(await other.call("GET", path), 503)
+    await other.control("DELETE", "/faults", 204)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("not caught by anybody")
+
+    monkeypatch.setattr(Faults, "choose", fail)
+    for one in (suite, other):
+        check(await one.call("GET", path), 500)
+
+
+async def test_dropping_does_not_wait_for_postgres(
+    suite: Suite,
+    target_app: FastAPI,
+    postgres: str,
+    copies: Callable[[], Awaitable[set[str]]],
+) -> None:
+    before = await settled(target_app, copies)
+    async with client_of(target_app) as http:
+        brief = Suite(http, "/ns/brief")
+        await brief.control("GET", "")
+        (made,) = await copies() - before
+        holder = await asyncpg.connect(dsn(postgres))
+        try:
+            async with holder.transaction():
+                # DROP DATABASE waits for this lock.
+                await holder.execute(f'COMMENT ON DATABASE "{made}" IS NULL')
+                dropping = suite.control("DELETE", "/namespaces/brief", 204)
+                await asyncio.wait_for(dropping, 60)
+                assert made in await copies()
+                await brief.control("GET", "")  # a new one of the same name
+                await suite.control("DELETE", "/namespaces/brief", 204)
+        finally:
+            await holder.close()
+    assert await settled(target_app, copies) == before
+
+
+@pytest.mark.parametrize("way", ["path", "header"])
+async def test_only_holders_of_the_control_token_create_namespaces(suite: Suite, way: str) -> None:
+    prefix = "/ns/unmade" if way == "path" else ""
+    headers = {"X-CASE-Namespace": "unmade"} if way == "header" else {}
+    form = {"grant_type": "client_credentials"}
+    pair = ("local-client", "local-secret")
+    for answer in (
+        await suite.http.get(f"{prefix}{DOCUMENTS}", headers=headers),
+        await suite.http.post(f"{prefix}/oauth2/token", data=form, auth=pair, headers=headers),
+        await suite.http.get(f"{prefix}/docs", headers=headers),
+        await suite.http.get(f"{prefix}/health", headers=headers),
+    ):
+        assert answer.status_code == 404, answer.text
+        assert "GET /ns/unmade/_target makes it" in answer.json()["imsx_description"]
+    wrong = {**headers, "Authorization": "Bearer wrong"}
+    assert (await suite.http.get(f"{prefix}/_target", headers=wrong)).status_code == 401
+    names = [one["namespace"] for one in await suite.control("GET", "/namespaces")]
+    assert names == ["default"]
+    right = {**headers, "Authorization": f"Bearer {CONTROL_TOKEN}"}
+    assert (await suite.http.get(f"{prefix}/_target", headers=right)).status_code == 200
+    assert (await suite.http.get(f"{prefix}/health", headers=headers)).status_code == 200
+    await suite.control("DELETE", "/namespaces/unmade", 204)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote
 
 import factories
 import pytest
@@ -97,6 +100,88 @@ async def test_never_keeps_a_secret(suite: Suite, path: str, kind: str) -> None:
         assert "a=b" in entry["query"]
     if path.startswith("/oauth") and kind != "query":
         assert entry["client"] == "c"
+
+
+VALUE = "s3cret-of-the-client"
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyb2JvdCJ9.c2lnbmF0dXJl"
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        (JSON, '{"client_secret": "%s"}'),
+        (JSON, r'{"client\u005fsecret": "%s"}'),
+        (JSON, r'{"\u0063lient_\u0053ECRET": "%s"}'),
+        (JSON, r'{"pass\u0077ord": "%s"}'),
+        (JSON, '{"Access_Token": "%s"}'),
+        (JSON, '{"extensions": [{"deep": {"refresh_token": "%s"}}]}'),
+        (JSON, '{"token": {"value": "%s"}}'),
+        (JSON, '[{"client_assertion": "%s"}]'),
+        (JSON, '{"a": {"token": "%s"}, "a": {}}'),
+        (JSON, '{"token": "%s", "token": 7}'),
+        (JSON, '{"client_secret": "%s", "cut": '),
+        (JSON, '{"client_secret": "%s", "deep": ' + "[" * 50_000),
+        (JSON, ('{"client_secret": "%s"}').encode("utf-16").decode("latin-1")),
+        ("text/plain", '{"client_secret": "%s"}'),
+        ("", '{"client_secret": "%s"}'),
+        (FORM, "client_secret=%s"),
+        (FORM, "client%%5Fsecret=%s&a=b"),
+        (FORM, "a=b&p%%61ssword=%s"),
+        (FORM, "CLIENT_SECRET=%s"),
+        (FORM, '{"client_secret": "%s"}'),
+        ("", "client_secret=%s"),
+        ("text/plain", "client_secret=%s"),
+        (JSON, "client_secret=%s"),
+        ("multipart/form-data; boundary=x", '--x\r\nname="password"\r\n\r\n%s\r\n--x--'),
+    ],
+)
+async def test_request_log_never_holds_a_secret_however_it_is_written(
+    suite: Suite, content_type: str, content: str
+) -> None:
+    body = (content % VALUE if "\0" not in content else content).encode("latin-1")
+    if "\0" in content:
+        body = body.replace("%s".encode("utf-16-le"), VALUE.encode("utf-16-le"))
+    headers = {"Content-Type": content_type} if content_type else {}
+    for path in ("/oauth2/token", "/case/1.1/CFPackages"):
+        await suite.call("POST", path, content=body, headers=headers)
+    for entry in await suite.control("GET", "/requests?body=true"):
+        assert VALUE not in str(entry).replace("\\x00", "").replace("\0", "")
+
+
+async def test_request_log_never_holds_a_token_or_a_known_secret_anywhere(suite: Suite) -> None:
+    for value in (JWT, CONTROL_TOKEN, "local-secret"):
+        quoted = quote(value, safe="")
+        for address in (f"?q={quoted}", f"?acc%65ss_token={quoted}", f"?{quoted}", f"/{quoted}"):
+            await suite.call("GET", f"{DOCUMENTS}{address}")
+        for body in ({"title": f"x {value} y"}, [value], value):
+            await suite.call("POST", "/case/1.1/CFPackages", json=body)
+        compressed = gzip.compress(f'{{"token": "{value}"}}'.encode())
+        headers = {"Content-Encoding": "gzip", "Content-Type": JSON}
+        await suite.call("POST", "/case/1.1/CFPackages", content=compressed, headers=headers)
+        basic = base64.b64encode(value.encode()).decode()
+        await suite.call("POST", "/oauth2/token", headers={"Authorization": f"Basic {basic}"})
+    entries = await suite.control("GET", "/requests?body=true")
+    assert len(entries) == 27
+    for entry in entries:
+        for value in (JWT, CONTROL_TOKEN, CONTROL_TOKEN.replace(" ", "+"), "local-secret"):
+            assert value not in unquote(str(entry)), entry
+        assert "\x1f" not in (entry["body"] or "")
+
+
+async def test_request_log_keeps_what_only_speaks_of_secrets(suite: Suite) -> None:
+    body = factories.item(factories.new_id()) | {"fullStatement": "A secret token: é"}
+    body["extensions"] = {"tokens": 7, "kept": "a password is a word"}
+    sent = json.dumps(body | {"notes": "a=b&token"}, ensure_ascii=False)
+    headers = {"Content-Type": JSON}
+    await suite.call("PUT", "/case/1.1/CFItems/x", content=sent.encode(), headers=headers)
+    await suite.call("GET", f"{DOCUMENTS}?filter=title='secret'&limit=3")
+    put, get = await suite.control("GET", "/requests?body=true")
+    kept = json.loads(put["body"])
+    assert kept["fullStatement"] == body["fullStatement"]
+    assert kept["extensions"]["kept"] == body["extensions"]["kept"]
+    assert parse_qs(get["query"]) == {"filter": ["title='secret'"], "limit": ["3"]}
 
 
 async def test_control_is_not_part_of_it(suite: Suite) -> None:

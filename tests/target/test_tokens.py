@@ -90,3 +90,18 @@ async def test_rotation(suite: Suite) -> None:
     await suite.control("POST", "/snapshots/rotated/restore")
     assert await kids() == [revoked["kid"]]
     await suite.control("DELETE", "/snapshots/rotated", 204)
+
+
+async def test_reset_forgets_failed_logins_of_its_namespace(suite: Suite, other: Suite) -> None:
+    async def login(by: Suite, secret: str) -> int:
+        form = {"grant_type": "client_credentials"}
+        pair = ("local-client", secret)
+        answer = await by.call("POST", "/oauth2/token", data=form, auth=pair)
+        return answer.status_code
+
+    for by in (suite, other):
+        assert [await login(by, "wrong") for _ in range(5)] == [401] * 5
+        assert await login(by, "local-secret") == 429
+    await suite.control("POST", "/reset")
+    assert await login(suite, "local-secret") == 200
+    assert await login(other, "local-secret") == 429

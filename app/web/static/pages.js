@@ -51,14 +51,14 @@
       }
       const params = new URLSearchParams(new FormData(input.form));
       try {
-        const answer = await fetch(`/search?${params}`, { headers: { "X-Fragment": "1" }, signal });
+        const answer = await fetch(`${input.form.action}?${params}`, { headers: { "X-Fragment": "1" }, signal });
         const html = await answer.text();
         // A page that leads elsewhere has nothing to show here; nor has one that was left.
         if (!answer.ok || answer.redirected || !input.isConnected) return;
         target.innerHTML = html;
         target.hidden = false;
         document.dispatchEvent(new CustomEvent("found", { detail: target }));
-        if (!drop) history.replaceState(history.state, "", `/search?${params}`);
+        if (!drop) history.replaceState(history.state, "", `${input.form.action}?${params}`);
       } catch (error) {
         if (error.name !== "AbortError") hide();
       }
@@ -141,13 +141,13 @@
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (event.submitter?.classList.contains("store")) send("/upload/store", "Storing");
+    if (event.submitter?.classList.contains("store")) send(event.submitter.formAction, "Storing");
     else check();
   });
 
   function check() {
     report.replaceChildren();
-    if (file.files.length) send("/upload/check", "Checking");
+    if (file.files.length) send(form.action, "Checking");
   }
 
   file.addEventListener("change", check);

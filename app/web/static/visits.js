@@ -3,7 +3,7 @@
 // was, so that the browser need not make all around it anew. Without this script links are links.
 
 (() => {
-  const IN_PLACE = /^\/documents\//;
+  const IN_PLACE = /\/documents\//;
   const REST = 40;
   const SETTLED = 120;
   const FRESH = 5000;

@@ -1,0 +1,117 @@
+"""Redact secrets from what the request log keeps of a request: client secrets, tokens, passwords.
+
+A secret is found by the name of its field, however that is escaped, by its value where the server
+knows it, and by its form where it is a JSON Web Token. A body that may hold one and cannot be
+parsed is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus, urlencode
+
+SECRET_WORDS = ("secret", "token", "password", "passwd", "assertion", "authorization", "csrf")
+"""A field whose name holds one of these, in any case, holds a secret."""
+NOT_SECRET = {"token_type", "token_url", "tokenurl"}
+MARK = "[redacted]"
+JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*", re.ASCII)
+ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+FORM = "application/x-www-form-urlencoded"
+MIN_KNOWN_CHARS = 6
+"""A shorter secret would be found in ordinary text."""
+
+
+class Redactor:
+    """Redacts the secrets of one server; ``known`` are the values of those it was given."""
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        values = [value for value in known if len(value) >= MIN_KNOWN_CHARS]
+        self._known = {*values, *(json.dumps(value)[1:-1] for value in values)}
+
+    def query(self, query: str) -> str:
+        """Return a query string without the values of secrets."""
+        if not self._is_suspicious(unquote_plus(query)):
+            return query
+        pairs = parse_qsl(query, keep_blank_values=True)
+        return urlencode(
+            [
+                (self.text(name), "" if is_secret(name) else self.text(value))
+                for name, value in pairs
+            ]
+        )
+
+    def body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
+        """Return a body without its secrets; empty where they cannot be told from the rest."""
+        if content_encoding.lower() not in {"", "identity"}:
+            return b""
+        # Null bytes are those of UTF-16, in which JSON can be written, too.
+        text = raw.replace(b"\0", b"").decode(errors="replace")
+        if not self._is_suspicious(unescaped(text)):
+            return raw
+        if content_type.partition(";")[0].strip().lower() in {FORM, ""} and (
+            form := self._form(text)
+        ):
+            return form
+        return self._json(raw)
+
+    def _form(self, text: str) -> bytes:
+        pairs = parse_qsl(text, keep_blank_values=True)
+        if text.lstrip().startswith(("{", "[")):
+            return b""
+        return urlencode(
+            [(self.text(name), self.text(value)) for name, value in pairs if not is_secret(name)]
+        ).encode()
+
+    def _json(self, raw: bytes) -> bytes:
+        has_secret = False
+
+        def redact(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+            # Called for every object, also for one that a repeated name replaces.
+            nonlocal has_secret
+            kept = [
+                (name, value)
+                for name, value in pairs
+                if not is_secret(name) or isinstance(value, int | float | None)
+            ]
+            has_secret |= len(kept) < len(pairs)
+            return dict(kept)
+
+        try:
+            parsed = json.loads(raw, object_pairs_hook=redact)
+        except (ValueError, RecursionError):
+            return b""
+        written = json.dumps(parsed)
+        redacted = self.text(written)
+        return redacted.encode() if has_secret or redacted != written else raw
+
+    def text(self, text: str) -> str:
+        """Return text in which no known secret and no JSON Web Token stands."""
+        for value in self._known:
+            text = text.replace(value, MARK)
+        return JSON_WEB_TOKEN.sub(MARK, text)
+
+    def _is_suspicious(self, text: str) -> bool:
+        lowered = text.lower()
+        return (
+            contains_any(lowered, SECRET_WORDS) or contains_any(text, self._known) or "eyJ" in text
+        )
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a field of this name holds a secret."""
+    lowered = name.lower()
+    return contains_any(lowered, SECRET_WORDS) and lowered not in NOT_SECRET
+
+
+def contains_any(text: str, words: Collection[str]) -> bool:
+    """Return whether one of the words stands in a text."""
+    return any(word in text for word in words)
+
+
+def unescaped(text: str) -> str:
+    r"""Return text with JSON's ``\u`` escapes and then percent escapes decoded, to search it."""
+    decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
+    return unquote_plus(decoded)
