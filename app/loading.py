@@ -15,6 +15,7 @@ import click
 
 from .case.package import Package
 from .case.resources import ASSOCIATIONS, ITEMS
+from .case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from .db.change_counts import ChangeCounts
 from .db.database import Database
 from .db.loss_guard import LossRefused, refuse_losses
@@ -22,11 +23,19 @@ from .db.upload import Guard, write_package
 from .errors import CaseServerError, Problem, StartupError
 from .progress import Progress, bar
 from .repair.findings import example_of
-from .repair.reader import Repair
+from .repair.reader import NO_OPTIONS, Repair, RepairOptions
 from .sheets.assembly import Defaults
 from .sheets.reader import read
 from .sources import Source
 from .terminal import counted, problem_lines
+
+HINTS = {
+    PATTERN_MESSAGES[ASSOCIATION_TYPE_PATTERN]: "association types of other vocabularies are kept "
+    "as ext:name with --keep-association-types",
+    PATTERN_MESSAGES[IDENTIFIER_PATTERN]: "identifiers that are URLs are imported with "
+    "--identifiers uuid5",
+}
+"""Flags that help with a problem, by its message."""
 
 
 @dataclass
@@ -50,6 +59,8 @@ class Outcome:
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
     """How many problems there are beside those."""
+    hints: list[str] = field(default_factory=list)
+    """Which flags would let a refused source through."""
     reason: str | None = None
 
 
@@ -64,6 +75,7 @@ class Loader:
     """Whether a source may delete or overwrite most of a framework."""
     defaults: Defaults = field(default_factory=Defaults)
     """What is said of a spreadsheet beside it."""
+    options: RepairOptions = NO_OPTIONS
 
     async def load(self, database: Database | None, found: Sequence[Source]) -> list[Outcome]:
         """Store each source; only read it where there is no database."""
@@ -78,6 +90,8 @@ class Loader:
                 outcome.reason = str(error)
                 outcome.problems = getattr(error, "problems", [])
                 outcome.more = getattr(error, "more", 0)
+                messages = {problem["message"] for problem in outcome.problems}
+                outcome.hints = [hint for message, hint in HINTS.items() if message in messages]
                 if isinstance(error, LossRefused):
                     outcome.counts = error.counts
             outcome.seconds = round(time.monotonic() - start, 2)
@@ -118,6 +132,7 @@ class Loader:
             defaults,
             strict=self.strict,
             allow_dense=source.allow_dense,
+            options=self.options,
         )
 
 
@@ -168,7 +183,7 @@ def _refusal(outcome: Outcome) -> Iterator[str]:
         return
     count = len(outcome.problems) + outcome.more
     yield f"{outcome.source}: refused, {counted(count, 'problem')}:"
-    for line in problem_lines(outcome.problems, sys.stderr, outcome.more):
+    for line in (*problem_lines(outcome.problems, sys.stderr, outcome.more), *outcome.hints):
         yield f"  {line}"
 
 

@@ -174,6 +174,26 @@ def test_a_dry_run_without_a_database_makes_none(tmp_path: Path) -> None:
     assert not data_dir.exists()
 
 
+def test_a_refusal_names_the_flag_that_helps(tmp_path: Path) -> None:
+    body, report = factories.package(), tmp_path / "report.json"
+    body["CFItems"][0]["identifier"] = "https://maths.example/1"
+    body["CFAssociations"][0]["associationType"] = "isFriendOf"
+    source = write(tmp_path / "other.json", body)
+    data_dir = tmp_path / "untouched"
+    ran = run("import", "--dry-run", source, "--report", str(report), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "--keep-association-types" in ran.stderr
+    assert "--identifiers uuid5" in ran.stderr
+    assert len(reported(report)["hints"]) == 2
+    flags = ("--keep-association-types", "--identifiers", "uuid5")
+    ran = run("import", "--dry-run", source, *flags, data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    assert "url-identifier (1): An identifier was a URL" in ran.stdout
+    assert '"isFriendOf" became "ext:isFriendOf"' in ran.stdout
+    ran = run("import", "--strict", source, *flags, data_dir=data_dir)
+    assert (ran.returncode, "--strict repairs nothing" in ran.stderr) == (2, True)
+
+
 def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> None:
     data_dir = tmp_path / "untouched"
     there = write(tmp_path / "there.json", factories.package())

@@ -25,6 +25,7 @@ UNDERSTOOD = {
     "field-name": "is not the standard's name of this field",
     "missing-slash": "lacks the slash before its identifier",
     "spaces-around-identifier": "has white space around it",
+    "reference": "means an entity of the package whose identifier is spelt otherwise",
 }
 """Kinds of repair for what the strict reader of this server takes, but not the standard."""
 

@@ -15,6 +15,7 @@ import click
 
 from .. import exporting, loading
 from ..errors import StartupError
+from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import sample as sample_framework
 from ..sheets import template as templates
 from ..sheets.assembly import Defaults
@@ -50,6 +51,19 @@ from .reaching import fetcher_of, reaching_options
     type=click.Choice(FORMS),
     help="What the sources are written in. [default: what their names say, else case-json]",
 )
+@click.option(
+    "--keep-association-types",
+    is_flag=True,
+    help="Keep association types of other vocabularies, as ext:name.",
+)
+@click.option(
+    "--identifiers",
+    type=click.Choice(["exact", "uuid5"]),
+    default="exact",
+    show_default=True,
+    help="uuid5 replaces identifiers that are URLs by UUIDs made from them, and keeps the URLs as "
+    "uris.",
+)
 @click.option("--title", help="Title of a framework whose spreadsheet does not say it.")
 @click.option("--creator", help="Creator of a framework whose spreadsheet does not say it.")
 @click.option("--document-id", help="Identifier of the framework that a spreadsheet is.")
@@ -76,6 +90,11 @@ def import_packages(**flags: Any) -> None:
 
     Exits with 0 when all were loaded, 1 when one was refused, 2 when the command is not valid.
     """
+    options = RepairOptions(flags["identifiers"] == "uuid5", flags["keep_association_types"])
+    if flags["strict"] and options != NO_OPTIONS:
+        raise click.UsageError(
+            "--strict repairs nothing; leave it out, or --identifiers and --keep-association-types"
+        )
     refuse_missing(flags["sources"])
     found = list(sources(flags["sources"], fetcher_of(flags), flags["form"]))
     if flags["sample"]:
@@ -88,6 +107,7 @@ def import_packages(**flags: Any) -> None:
         dry_run=flags["dry_run"],
         allow_deletes=flags["allow_deletes"],
         defaults=_defaults(found, flags),
+        options=options,
     )
     settings = settings_of(database_url=flags["database_url"])
     if flags["dry_run"] and not has_database(settings):

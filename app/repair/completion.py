@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
 from ..case.model import CFPckgDocument, Entity
 from ..case.resources import DEFINITIONS
 from .dialects import UUID, is_uri, urn
 from .findings import Findings, Json
+from .references import (
+    NODE_FIELDS,
+    Entities,
+    References,
+    repair_outside_node,
+    repair_reference,
+    repair_relative_uri,
+    repair_target_type,
+    replace_url_in_link,
+)
 from .shapes import shapes
 
-Met: TypeAlias = list[tuple[type[Entity], Json]]
-"""Entities of a package, each with its class."""
+if TYPE_CHECKING:
+    from .walk import Walk
 
 LABELS = ("alternativeLabel", "abbreviatedStatement", "title")
 """What stands for the statement of an item that has none."""
@@ -58,7 +67,7 @@ def complete_statement(item: Json, findings: Findings) -> None:
             _fill(item, "fullStatement", label, findings)
 
 
-def complete_entities(met: Met, findings: Findings) -> dict[str, str]:
+def complete_entities(met: Entities, findings: Findings) -> dict[str, str]:
     """Fill in what entities lack; answers with the uri of each by its identifier."""
     changed = _document_change(met)
     for schema, entity in met:
@@ -70,13 +79,13 @@ def complete_entities(met: Met, findings: Findings) -> dict[str, str]:
     return _uris(met)
 
 
-def _document_change(met: Met) -> str | None:
+def _document_change(met: Entities) -> str | None:
     times = (one.get("lastChangeDateTime") for schema, one in met if schema is CFPckgDocument)
     changed = next(times, None)
     return changed if isinstance(changed, str) else None
 
 
-def _uris(met: Met) -> dict[str, str]:
+def _uris(met: Entities) -> dict[str, str]:
     found: dict[str, str] = {}
     for _, entity in met:
         identifier, uri = entity.get("identifier"), entity.get("uri")
@@ -104,11 +113,30 @@ def _complete_definition(schema: type[Entity], entity: Json, findings: Findings)
             _fill(entity, name, value, findings)
 
 
-def complete_links(links: Iterable[Json], uris: dict[str, str], findings: Findings) -> None:
-    """Fill in what links lack."""
-    for one in links:
+def complete_links(
+    walk: Walk,
+    uris: dict[str, str],
+    references: References,
+    *,
+    replace_urls: bool = False,
+) -> None:
+    """Lead links to the entities they mean, and fill in what they lack.
+
+    ``uris`` has the uri of each entity by its identifier; with ``replace_urls``, identifiers that
+    are URLs become UUIDs made from them.
+    """
+    findings = walk.findings
+    for field, one in walk.links:
         if "identifier" not in one and (found := last_uuid(one.get("uri"))):
             _fill(one, "identifier", found, findings, "link-without-identifier")
+        repair_reference(field, one, walk.texts.get(id(one)), references, findings)
+        repair_relative_uri(field, one, uris, references, findings)
+        if replace_urls:
+            replace_url_in_link(one, findings)
+        if field in NODE_FIELDS:
+            if not references.is_known(field, one.get("identifier")):
+                repair_outside_node(one, findings)
+            repair_target_type(one, findings)
         identifier = one.get("identifier")
         if isinstance(identifier, str):
             address = uris.get(identifier) or urn(identifier)

@@ -37,6 +37,16 @@ EXPLANATIONS = {
     "missing-slash": "A uri lacked the slash before its identifier; it was put in.",
     "text-for-link": "A text stood where a link belongs; a link was made of it.",
     "link-without-title": "A link had no title; it got its identifier as its title.",
+    "reference": "A reference spelt the identifier of an entity otherwise; it got that identifier.",
+    "relative-uri": "The uri of a reference was relative; it became the uri of the entity.",
+    "outside-node": "A node elsewhere had no identifier that can be one; it got one made from its "
+    "URL.",
+    "outside-uri": "The uri of a node elsewhere was none; it got one made from its identifier.",
+    "outside-type": "The targetType of a node elsewhere was not the standard's; it got the prefix "
+    "ext:.",
+    "url-identifier": "An identifier was a URL; it became a UUID made from it, and the URL its "
+    "uri.",
+    "association-type-name": "An association type of another vocabulary got the prefix ext:.",
     "link-without-identifier": "A link had no identifier; it got the UUID in its uri.",
     "link-without-uri": "A link had no uri; it got the uri of what it links to.",
     "uri-is-identifier": "A uri was just the identifier; it became a uri.",

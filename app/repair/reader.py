@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
@@ -22,15 +23,34 @@ from ..errors import BadRequest, InvalidData, Problem, TooLarge
 from .completion import complete_entities, complete_links
 from .dialects import MISSING_SLASH, Written
 from .findings import Findings, Json, Repair
+from .references import (
+    References,
+    has_odd_references,
+    keep_association_types,
+    replace_url_identifiers,
+)
 from .repetitions import collapse
 from .walk import Walk
 
-__all__ = ["Repair", "read_repaired", "repair"]
+__all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
 
 WRAPPERS = ("CFPackage", "package")
 
 SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 """Text that the strict reader accepts, but that may need a repair or a mention in the report."""
+
+
+@dataclass(frozen=True)
+class RepairOptions:
+    """Repairs that change what an identifier or a type is, which somebody has to ask for."""
+
+    replace_url_identifiers: bool = False
+    """Whether identifiers that are URLs become UUIDs (version 5) made from them."""
+    keep_association_types: bool = False
+    """Whether association types of other vocabularies are kept as ``ext:name``."""
+
+
+NO_OPTIONS = RepairOptions()
 
 
 def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
@@ -46,7 +66,9 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
     return (mended.written, repairs) if repairs else (raw, [])
 
 
-def read_repaired(raw: bytes, *, allow_dense: bool = False) -> tuple[Package, list[Repair]]:
+def read_repaired(
+    raw: bytes, *, allow_dense: bool = False, options: RepairOptions = NO_OPTIONS
+) -> tuple[Package, list[Repair]]:
     """As ``read_large_package``, after repair.
 
     Raises ``TooLarge`` for a package that is denser than one may be, unless ``allow_dense``,
@@ -55,7 +77,7 @@ def read_repaired(raw: bytes, *, allow_dense: bool = False) -> tuple[Package, li
     """
     if package := _read_as_it_is(raw, allow_dense=allow_dense):
         return package, []
-    mended = Mended(raw, allow_dense=allow_dense)
+    mended = Mended(raw, allow_dense=allow_dense, options=options)
     mended.collapse()
     try:
         package = read_large_package(mended.written, allow_dense=allow_dense)
@@ -74,7 +96,9 @@ def _read_as_it_is(raw: bytes, *, allow_dense: bool = False) -> Package | None:
         package = read_large_package(body, most=1, allow_dense=allow_dense)
     except (InvalidData, TooLarge):
         return None
-    return None if body != raw or SUSPECT.search(raw) else package
+    if body != raw or SUSPECT.search(raw) or has_odd_references(package.rows):
+        return None
+    return package
 
 
 class Mended:
@@ -85,7 +109,12 @@ class Mended:
     """
 
     def __init__(
-        self, raw: bytes, findings: Findings | None = None, *, allow_dense: bool = False
+        self,
+        raw: bytes,
+        findings: Findings | None = None,
+        *,
+        allow_dense: bool = False,
+        options: RepairOptions = NO_OPTIONS,
     ) -> None:
         self.findings = findings or Findings()
         if not allow_dense:
@@ -99,8 +128,14 @@ class Mended:
         title = document.get("title") if isinstance(document, dict) else None
         walk = Walk(self.findings, title if isinstance(title, str) else None)
         walk.visit(CFPackage, self.tree, self.root)
+        aliases: dict[str, str] = {}
+        if options.replace_url_identifiers:
+            aliases = replace_url_identifiers(walk.entities, self.findings)
+        if options.keep_association_types:
+            keep_association_types(walk.entities, self.findings)
         uris = complete_entities(walk.entities, self.findings)
-        complete_links(walk.links, uris, self.findings)
+        references = References(walk.entities, aliases)
+        complete_links(walk, uris, references, replace_urls=options.replace_url_identifiers)
         self.entities = walk.entities
 
     def collapse(self) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
 from ..case.reading import SPELLINGS
-from .completion import Met, complete_statement, link
+from .completion import complete_statement, link
 from .dialects import REMOVED, text
 from .findings import Findings, Json, under
+from .references import Entities
 from .shapes import Shape, shapes, spellings
 
 DIALECT = {"educationallevel": "educationLevel"}
@@ -28,8 +29,11 @@ class Walk:
     def __init__(self, findings: Findings, document_title: str | None) -> None:
         self.findings = findings
         self.document_title = document_title
-        self.entities: Met = []
-        self.links: list[Json] = []
+        self.entities: Entities = []
+        self.links: list[tuple[str, Json]] = []
+        """Each link with the name of its field."""
+        self.texts: dict[int, str] = {}
+        """The strings that links were made from, by the id of the link."""
 
     def visit(self, model: type[CaseObject], value: Json, path: str) -> None:
         """Bring an object into shape."""
@@ -48,8 +52,6 @@ class Walk:
     def _remember(self, model: type[CaseObject], value: Json) -> None:
         if issubclass(model, Entity):
             self.entities.append((model, value))
-        elif issubclass(model, LinkURI):
-            self.links.append(value)
 
     def _drop_nulls(self, value: Json, path: str) -> None:
         for name in [name for name, held in value.items() if held is None]:
@@ -106,6 +108,8 @@ class Walk:
             value = self._link(name, value, path)
         if isinstance(value, dict):
             self.visit(shape.model, value, path)
+            if issubclass(shape.model, LinkURI):
+                self.links.append((name, value))
         return value
 
     def _plain(self, shape: Shape, value: Any, path: str) -> Any:
@@ -120,6 +124,7 @@ class Walk:
             self.findings.note("empty-text", path, written)
             return REMOVED
         made = link(written, name, self.document_title)
+        self.texts[id(made)] = written
         self.findings.note("text-for-link", path, written, made)
         return made
 

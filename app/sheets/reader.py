@@ -6,15 +6,16 @@ Problems and repairs are told with the sheet, row and column, or the line, where
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from ..case.bounds import written
 from ..case.package import Package
 from ..case.parts import read_large_package
 from ..case.problems import refusal
 from ..errors import BadRequest, InvalidData, Problem
-from ..repair.reader import Repair, read_repaired
+from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
 from .assembly import Assembly, Defaults
 from .comma import read_grid
 from .forms import Form
@@ -25,13 +26,14 @@ from .workbook import read_grids
 ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
 
 
-def read(
+def read(  # noqa: PLR0913  each is a choice of its own
     raw: bytes,
     form: Form,
     defaults: Defaults,
     *,
     strict: bool = False,
     allow_dense: bool = False,
+    options: RepairOptions = NO_OPTIONS,
 ) -> tuple[Package, list[Repair]]:
     """The package that a file says, and what was repaired in it.
 
@@ -39,18 +41,22 @@ def read(
     ``BadRequest`` when it is not a file of that form, else ``InvalidData`` with every problem,
     of its rows and of what they say.
     """
+    read_json = partial(_read_json, strict=strict, allow_dense=allow_dense, options=options)
     if form == "case-json":
-        return _read_json(raw, strict=strict, allow_dense=allow_dense)
+        return read_json(raw)
     if form == "jsonl":
-        said, places, problems = read_lines(raw)
-        return _understand(said, places, problems, strict=strict, allow_dense=allow_dense)
+        return _understand(*read_lines(raw), read_json)
     grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
     assembly = Assembly(grids, defaults)
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: nothing stands below a row of headings")
     left = [_left_out(assembly.left_out)] if assembly.left_out else []
     package, repairs = _understand(
-        assembly.package, assembly.places, assembly.problems, strict=strict
+        assembly.package,
+        assembly.places,
+        assembly.problems,
+        # A spreadsheet has bounds of its own.
+        partial(read_json, allow_dense=True),
     )
     package = replace(
         package,
@@ -64,15 +70,13 @@ def _understand(
     said: Json,
     places: Mapping[str, Place],
     problems: list[Problem],
-    *,
-    strict: bool,
-    allow_dense: bool = True,
+    read_json: Callable[[bytes], tuple[Package, list[Repair]]],
 ) -> tuple[Package, list[Repair]]:
     raw = written(said)
     package: Package | None = None
     repairs: list[Repair] = []
     try:
-        package, repairs = _read_json(raw, strict=strict, allow_dense=allow_dense)
+        package, repairs = read_json(raw)
     except InvalidData as error:
         problems = [
             *problems,
@@ -86,10 +90,12 @@ def _understand(
     return package, [replace(one, path=_where(places, one.path)) for one in repairs]
 
 
-def _read_json(raw: bytes, *, strict: bool, allow_dense: bool) -> tuple[Package, list[Repair]]:
+def _read_json(
+    raw: bytes, *, strict: bool, allow_dense: bool, options: RepairOptions
+) -> tuple[Package, list[Repair]]:
     if strict:
         return read_large_package(raw, allow_dense=allow_dense), []
-    return read_repaired(raw, allow_dense=allow_dense)
+    return read_repaired(raw, allow_dense=allow_dense, options=options)
 
 
 def _where(places: Mapping[str, Place], path: str) -> str:

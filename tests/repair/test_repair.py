@@ -168,6 +168,14 @@ CASES = [
     Case("text-for-link", f"{ITEM}.licenseURI", "http://x.test/l",
          linked("http://x.test/l", str(uuid5(NAMESPACE_URL, "http://x.test/l")),
                 "http://x.test/l")),
+    Case("reference", f"{NODE}.identifier",
+         lambda body: body["CFItems"][1]["identifier"].upper(), of(f"{NODE}.identifier")),
+    Case("relative-uri", f"{NODE}.uri", "../CFItems/1", same_item_uri),
+    Case("outside-node", NODE, linked("t", "https://x.test/1", "https://x.test/1"),
+         linked("t", str(uuid5(NAMESPACE_URL, "https://x.test/1")), "https://x.test/1")),
+    Case("outside-uri", NODE, linked("t", "elsewhere", "nowhere"),
+         linked("t", "elsewhere", "urn:uuid:elsewhere")),
+    Case("outside-type", f"{NODE}.targetType", "a kind", "ext:a_kind"),
     Case("text-for-link", f"{NODE}", of("CFItems[1].identifier"), same_item_uri, f"{NODE}.uri",
          also=frozenset({"uri-is-identifier"})),
     Case("link-without-title", f"{NODE}.title", ABSENT, of(f"{NODE}.identifier")),
@@ -304,6 +312,8 @@ def test_repetitions_collapse_to_the_first(kind: str, path: str, body: Body) -> 
 
 def test_every_kind_has_a_test() -> None:
     elsewhere = {"missing-fullStatement", "wrapper", "byte-order-mark"}
+    # Those that somebody has to ask for are tested in test_references.py.
+    elsewhere |= {"association-type-name", "url-identifier"}
     tested = {case.kind for case in CASES} | {kind for kind, _, _ in repetitions()} | elsewhere
     assert tested == EXPLANATIONS.keys()
 

@@ -1,0 +1,307 @@
+"""References in another spelling, nodes elsewhere, and repairs that somebody has to ask for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import pytest
+from factories import Body, association, entity, everything, link, new_id, packed_item
+from hypothesis import given
+from hypothesis import strategies as st
+
+from case_server.case.package import Package, read_package
+from case_server.errors import InvalidData
+from case_server.repair.reader import Repair, RepairOptions, read_repaired
+from case_server.sheets.assembly import Defaults
+from case_server.sheets.reader import read
+
+UPPER = "A1000000-0000-4000-8000-0000000000AB"
+CHILD = "B2000000-0000-4000-8000-0000000000CD"
+URL = "https://maths.example/standards/a-1"
+
+
+def raw_of(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+def kinds(repairs: list[Repair]) -> dict[str, int]:
+    return {one.kind: one.count for one in repairs}
+
+
+def bodies(package: Package, kind: str) -> list[Body]:
+    return [json.loads(row.body) for row in package.rows if row.kind == kind]
+
+
+def with_node(node: Any, field: str = "destinationNodeURI") -> Body:
+    """A package of two items, whose association leads to a node as it is written."""
+    items = [packed_item(UPPER), packed_item(CHILD)]
+    made = association(CHILD, UPPER, associationType="isRelatedTo")
+    document = entity(creator="a creator", title="a framework")
+    return {"CFDocument": document, "CFItems": items, "CFAssociations": [{**made, field: node}]}
+
+
+def node(identifier: str, **fields: Any) -> Body:
+    return {"title": "A", "identifier": identifier, "uri": "https://x.example/a", **fields}
+
+
+SPELLINGS = [
+    UPPER.lower(),
+    f"{{{UPPER}}}",
+    f"{{{UPPER.lower()}}}",
+    f"urn:uuid:{UPPER.lower()}",
+    f"URN:UUID:{UPPER}",
+    f"urn:uuid:{{{UPPER}}}",
+    f"CFItems/{UPPER.lower()}",
+    f"../CFItems/{UPPER}",
+    f"/ims/case/v1p0/CFItems/{UPPER}/",
+    f"#{UPPER}",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("shape", ["identifier", "bare string", "uri alone"])
+def test_a_reference_spelt_otherwise_gets_the_identifier(spelling: str, shape: str) -> None:
+    made = {
+        "identifier": node(spelling),
+        "bare string": spelling,
+        "uri alone": {"title": "A", "uri": spelling},
+    }[shape]
+    package, repairs = read_repaired(raw_of(with_node(made)))
+    (found,) = bodies(package, "CFAssociation")
+    assert found["destinationNodeURI"]["identifier"] == UPPER
+    assert any(one.kind in {"reference", "link-without-identifier"} for one in repairs) or (
+        shape == "bare string"
+    )
+    assert found["destinationNodeURI"]["uri"] in {"https://x.example/a", f"urn:uuid:{UPPER}"} or (
+        shape != "identifier"
+    )
+
+
+def test_a_reference_is_reported_with_its_place() -> None:
+    _, (repair,) = read_repaired(raw_of(with_node(node(UPPER.lower()))))
+    assert (repair.kind, repair.count) == ("reference", 1)
+    assert repair.path == "CFAssociations[0].destinationNodeURI.identifier"
+    assert (repair.before, repair.after) == (UPPER.lower(), UPPER)
+
+
+def test_a_relative_uri_of_a_known_node_becomes_its_uri() -> None:
+    made = node(UPPER, uri=f"/CFItems/{UPPER}")
+    package, repairs = read_repaired(raw_of(with_node(made)))
+    assert kinds(repairs) == {"relative-uri": 1}
+    (found,) = bodies(package, "CFAssociation")
+    assert found["destinationNodeURI"]["uri"] == f"urn:uuid:{UPPER}"
+
+
+def test_a_reference_that_two_entities_match_is_left_alone() -> None:
+    body = with_node(node(UPPER.title()))
+    body["CFItems"].append(packed_item(UPPER.lower()))
+    package, repairs = read_repaired(raw_of(body))
+    assert repairs == []
+    (found,) = bodies(package, "CFAssociation")
+    assert found["destinationNodeURI"]["identifier"] == UPPER.title()
+
+
+def test_an_exact_reference_is_left_alone_beside_one_in_another_case() -> None:
+    body = with_node(node(UPPER))
+    body["CFItems"].append(packed_item(UPPER.lower()))
+    assert read_repaired(raw_of(body)) == (read_package(raw_of(body)), [])
+
+
+def test_a_reference_is_not_matched_with_an_entity_of_another_class() -> None:
+    body = with_node(node(UPPER))
+    body["CFItems"][0]["CFItemTypeURI"] = link(CHILD.lower())
+    package, repairs = read_repaired(raw_of(body))
+    assert repairs == []
+    assert bodies(package, "CFItem")[0]["CFItemTypeURI"]["identifier"] == CHILD.lower()
+
+
+def test_references_to_definitions_and_the_document_are_repaired() -> None:
+    body = everything()
+    item, document = body["CFItems"][0], body["CFDocument"]["identifier"]
+    for field, name in (("subjectURI", "CFSubjects"), ("conceptKeywordsURI", "CFConcepts")):
+        known = body["CFDefinitions"][name][0]["identifier"]
+        item[field] = [link(known.upper())]
+    item["CFDocumentURI"] = link(document.upper())
+    grouping = body["CFAssociations"][0]["CFAssociationGroupingURI"]
+    grouping["identifier"] = grouping["identifier"].upper()
+    package, repairs = read_repaired(raw_of(body))
+    assert kinds(repairs) == {"reference": 4}
+    found = bodies(package, "CFItem")[0]
+    assert found["subjectURI"][0]["identifier"] in raw_of(body["CFDefinitions"]).decode()
+    assert found["CFDocumentURI"]["identifier"] == document
+
+
+OUTSIDE: list[tuple[Any, dict[str, Any], set[str]]] = [
+    (
+        {"title": "T", "identifier": URL, "uri": URL},
+        {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": "T"},
+        {"outside-node"},
+    ),
+    (
+        {"title": "T", "uri": URL},
+        {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": "T"},
+        {"outside-node"},
+    ),
+    (
+        {"uri": URL},
+        {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": URL},
+        {"outside-node"},
+    ),
+    ({"title": "T"}, {"identifier": str(uuid5(NAMESPACE_URL, "T")), "title": "T"}, set()),
+    ({"identifier": "x" * 300}, {"identifier": str(uuid5(NAMESPACE_URL, "x" * 300))}, set()),
+    (
+        {"title": "T", "identifier": "elsewhere", "uri": "no uri"},
+        {"identifier": "elsewhere", "uri": "urn:uuid:elsewhere"},
+        {"outside-uri"},
+    ),
+    (
+        node("elsewhere", targetType="CTDL Competency"),
+        {"targetType": "ext:CTDL_Competency"},
+        {"outside-type"},
+    ),
+    (node("elsewhere"), node("elsewhere"), set()),
+]
+
+
+@pytest.mark.parametrize(("made", "fields", "expected"), OUTSIDE)
+def test_a_node_elsewhere_never_refuses_a_framework(
+    made: Any, fields: dict[str, Any], expected: set[str]
+) -> None:
+    for field in ("destinationNodeURI", "originNodeURI"):
+        raw = raw_of(with_node(made, field))
+        package, repairs = read_repaired(raw)
+        (found,) = bodies(package, "CFAssociation")
+        assert found[field].items() >= fields.items()
+        assert kinds(repairs).keys() >= expected
+        assert read_repaired(raw) == (package, repairs)
+
+
+json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["title", "identifier", "uri", "targetType", "colour"]),
+        st.one_of(json_texts, st.sampled_from([*SPELLINGS, URL, " ", "a/b", "ext:x"])),
+    ).filter(lambda made: any(made.get(name, "").strip() for name in ("identifier", "uri")))
+)
+def test_no_strings_in_a_node_refuse_a_framework(made: Body) -> None:
+    package, _ = read_repaired(raw_of(with_node(made)))
+    (found,) = bodies(package, "CFAssociation")
+    assert found["destinationNodeURI"]["identifier"]
+
+
+def test_association_types_of_other_vocabularies_are_kept_where_that_is_asked_for() -> None:
+    body = with_node(node(UPPER))
+    made = body["CFAssociations"][0]
+    types = ["isFriendOf", "is friend of", "is/friend/of", "ext:own", "RelatedTo"]
+    body["CFAssociations"] = [
+        {**made, "identifier": new_id(), "associationType": name} for name in types
+    ]
+    with pytest.raises(InvalidData) as refused:
+        read_repaired(raw_of(body))
+    assert len(refused.value.problems) == 3
+    package, repairs = read_repaired(
+        raw_of(body), options=RepairOptions(keep_association_types=True)
+    )
+    first, second, third, *others = bodies(package, "CFAssociation")
+    assert first["associationType"] == "ext:isFriendOf"
+    assert "extensions" not in first
+    assert second["associationType"] == "ext:is_friend_of"
+    assert second["extensions"] == {"associationType": "is friend of"}
+    assert third["associationType"].startswith("ext:is_friend_of-")
+    assert third["extensions"] == {"associationType": "is/friend/of"}
+    assert [one["associationType"] for one in others] == ["ext:own", "isRelatedTo"]
+    assert kinds(repairs) == {"association-type-name": 3, "association-type": 1}
+
+
+def with_urls() -> Body:
+    """A package whose document, items and definitions have URLs as identifiers."""
+    base = "https://maths.example"
+    document, item, child, kind = (f"{base}/{name}" for name in ("d", "i/1", "i/2", "types/t"))
+
+    def ref(url: str) -> Body:
+        return {"title": "t", "identifier": url, "uri": url}
+
+    made = entity(
+        f"{base}/a/1",
+        associationType="isChildOf",
+        originNodeURI=ref(child),
+        destinationNodeURI=ref(item),
+    )
+    return {
+        "CFDocument": entity(document, creator="c", title="t", CFPackageURI=ref(f"{base}/p")),
+        "CFItems": [
+            packed_item(item, uri=item, CFItemTypeURI=ref(kind), subjectURI=[ref(f"{base}/s")]),
+            packed_item(child, uri=f"{base}/page/2", CFDocumentURI=ref(document)),
+        ],
+        "CFAssociations": [made],
+        "CFDefinitions": {
+            "CFItemTypes": [entity(kind, title="t", description="d", hierarchyCode="")]
+        },
+    }
+
+
+def made_of(url: str) -> str:
+    return str(uuid5(NAMESPACE_URL, url))
+
+
+def test_url_identifiers_become_uuids_where_that_is_asked_for() -> None:
+    body = with_urls()
+    with pytest.raises(InvalidData):
+        read_repaired(raw_of(body))
+    options = RepairOptions(replace_url_identifiers=True)
+    package, repairs = read_repaired(raw_of(body), options=options)
+    document, base = body["CFDocument"]["identifier"], "https://maths.example"
+    assert package.document_identifier == made_of(document)
+    assert package.package_identifier == made_of(f"{base}/p")
+    first, second = bodies(package, "CFItem")
+    assert (first["identifier"], first["uri"]) == (made_of(f"{base}/i/1"), f"{base}/i/1")
+    assert first["CFItemTypeURI"]["identifier"] == made_of(f"{base}/types/t")
+    assert first["subjectURI"][0]["identifier"] == made_of(f"{base}/s")
+    assert second["uri"] == f"{base}/i/2"
+    assert second["extensions"] == {"uri": f"{base}/page/2"}
+    assert second["CFDocumentURI"]["identifier"] == made_of(document)
+    (kind,) = bodies(package, "CFItemType")
+    assert kind["identifier"] == made_of(f"{base}/types/t")
+    (made,) = bodies(package, "CFAssociation")
+    assert made["originNodeURI"]["identifier"] == second["identifier"]
+    assert made["destinationNodeURI"]["identifier"] == first["identifier"]
+    assert kinds(repairs)["url-identifier"] >= 5
+    assert read_repaired(raw_of(body), options=options) == (package, repairs)
+
+
+def test_identifiers_that_can_be_kept_are_kept_beside_urls() -> None:
+    body = with_node(node(UPPER))
+    options = RepairOptions(replace_url_identifiers=True)
+    body["CFItems"].append(packed_item("urn:x:1"))
+    assert read_repaired(raw_of(body), options=options) == (read_package(raw_of(body)), [])
+
+
+def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
+    sheet = f"identifier,parent,statement\n{URL},,one\n{URL}/2,{URL},two\n"
+    defaults = Defaults(title="t", creator="c")
+    with pytest.raises(InvalidData):
+        read(sheet.encode(), "csv", defaults)
+    options = RepairOptions(replace_url_identifiers=True)
+    package, _ = read(sheet.encode(), "csv", defaults, options=options)
+    first, second = bodies(package, "CFItem")
+    assert (first["identifier"], first["uri"]) == (made_of(URL), URL)
+    ends = {
+        (one["originNodeURI"]["identifier"], one["destinationNodeURI"]["identifier"])
+        for one in bodies(package, "CFAssociation")
+    }
+    assert (second["identifier"], first["identifier"]) in ends
+
+
+def test_a_framework_with_references_in_another_case_gets_its_tree(shared: Path) -> None:
+    raw = (shared / "cases" / "case-of-guids-only.json").read_bytes()
+    package, repairs = read_repaired(raw)
+    assert kinds(repairs)["reference"] == 4
+    names = {row.identifier for row in package.rows}
+    for made in bodies(package, "CFAssociation"):
+        assert made["originNodeURI"]["identifier"] in names
+        assert made["destinationNodeURI"]["identifier"] in names
