@@ -28,6 +28,8 @@ class Passing:
     status: int = 0
     body: bytes = b""
     headers: dict[str, str] | None = None
+    after_head: bytes = b""
+    """What is sent after the header section of an answer to HEAD."""
 
     @property
     def json(self) -> Any:
@@ -60,7 +62,9 @@ def tampering(origin: str, answer: Spoil, request: Spoil = as_it_is) -> Iterator
             if not passing.status:
                 kept = {name: value for name, value in self.headers.items() if name != "Host"}
                 kept["Accept-Encoding"] = "identity"
-                got = http.request(passing.method, passing.url, headers=kept, content=sent)
+                # Answered from GET, so that HEAD agrees with whatever GET is made to be.
+                method = "GET" if passing.method == "HEAD" else passing.method
+                got = http.request(method, passing.url, headers=kept, content=sent)
                 passing.status, passing.body = got.status_code, got.content
                 passing.headers = {k: v for k, v in got.headers.items() if k not in HOP}
                 answer(passing)
@@ -69,9 +73,10 @@ def tampering(origin: str, answer: Spoil, request: Spoil = as_it_is) -> Iterator
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(passing.body)))
             self.end_headers()
-            self.wfile.write(passing.body)
+            is_head = passing.method == "HEAD"
+            self.wfile.write(passing.after_head if is_head else passing.body)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = pass_on  # noqa: N815  http.server calls them so
+        do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = pass_on  # noqa: N815  http.server calls them so
 
         def log_message(self, *_: Any) -> None:
             """Nobody reads it."""

@@ -235,6 +235,15 @@ def without_items(passing: Passing) -> None:
         }
 
 
+def chunk_after_head(passing: Passing) -> None:
+    passing.after_head = b"0\r\n\r\n"
+
+
+def one_allowed_method(passing: Passing) -> None:
+    if passing.status == 405:
+        passing.headers = {**(passing.headers or {}), "allow": "GET"}
+
+
 FILTERS = {f"filter-{name}" for name in ("equals", "case", "contains", "differs", "or", "and")}
 ERRORS = {"error-body", "minor-unknown", "minor-unauthorised"}
 PUTS = {"put-document", "put-item", "put-item-type", "put-association"}
@@ -249,12 +258,14 @@ PUTS = {"put-document", "put-item", "put-item-type", "put-association"}
         ("platform", as_it_is, without_total, {"list-paging"}),
         ("sdk", as_it_is, html_errors, ERRORS),
         ("standard", as_it_is, html_errors, {*ERRORS, "malformed"}),
-        ("standard", as_it_is, with_nulls, {"document", "no-nulls"}),
+        ("standard", as_it_is, with_nulls, {"no-nulls"}),
         ("sdk", as_it_is, unwrapped, {"wrapped"}),
         ("sdk", as_it_is, other_name, {"identifiers", "package-named", "fields"}),
         ("platform", as_it_is, talkative, {*PUTS, "put-again"}),
         ("platform", never_deletes, as_it_is, {"delete-association", "scope-delete"}),
         ("platform", as_it_is, always_there, {"unknown"}),
+        ("platform", as_it_is, chunk_after_head, {"head", "allow"}),
+        ("standard", as_it_is, one_allowed_method, {"allow"}),
         ("platform", as_it_is, without_items, {"package-definitions", "put-item-type"}),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -357,7 +368,7 @@ def test_checks_and_groups_are_chosen(server: Live, conform: Conform) -> None:
     url = f"{server.base_url}/case/1.1"
     chosen = ("--only", "errors,document", "--only", "item", "--skip", "unknown-set")
     found = report(conform(url, *CLIENT, *chosen, "--format", "json"))
-    assert {one["id"] for one in found["checks"]} == {"document", "item", "unknown"}
+    assert {one["id"] for one in found["checks"]} == {"document", "item", "unknown", "allow"}
 
 
 @pytest.mark.parametrize(

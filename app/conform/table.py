@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import asking, lists, packages, reading, refusing, tokens, uploading, writing
+from . import asking, lists, methods, packages, reading, refusing, tokens, uploading, writing
 from .check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -11,6 +11,7 @@ CHECKS: tuple[Check, ...] = (
     *asking.CHECKS,
     *reading.CHECKS,
     *refusing.CHECKS,
+    *methods.CHECKS,
     *packages.CHECKS,
     *writing.CHECKS,
     *uploading.CHECKS,
