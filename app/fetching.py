@@ -1,31 +1,77 @@
-"""Reading a URL: with a token or client credentials, within limits, and why it failed."""
+"""Download URLs: tokens, retries, redirects through the SSRF guard, and limits on every answer."""
 
 from __future__ import annotations
 
-import zlib
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import NamedTuple
 
 import httpx
+import orjson
 
+from .compression import GZIP_MAGIC, BadCompression, decompress
 from .errors import StartupError
-from .typed import TypedTransport
+from .guarded import UnsafeAddress
+from .typed import TypedTransport, UnknownHost
 
-TIMEOUT = 60
-"""Seconds that a server may stay silent."""
+TIMEOUT_SECONDS = 60
+"""How long a server may stay silent."""
 
-LARGEST_MB = 1024
+MAX_DOWNLOAD_MB = 1024
 """How much is read of a URL, decompressed."""
 
-QUOTED = 300
-"""How many characters of another server's answer are told."""
+MAX_DOWNLOAD_SECONDS = 3600
+"""How long one answer may take, however slowly it drips."""
 
-GZIP = b"\x1f\x8b"
+MAX_ERROR_BYTES = 65_536
+"""How much is read of an error answer, decompressed. Of this, an excerpt is reported."""
+
+MAX_ERROR_SECONDS = 10
+
+MAX_TOKEN_BYTES = 1_000_000
+"""How much is read of the answer of a token endpoint, decompressed."""
+
+MAX_EXCERPT_CHARS = 300
+
+MAX_REDIRECTS = 10
+
+RETRIED_STATUSES = {429, 502, 503, 504}
+MAX_ATTEMPTS = 4
+FIRST_RETRY_SECONDS = 0.5
+"""How long the first retry waits; each further one waits twice as long."""
+
+MAX_RETRY_SECONDS = 120
+"""How long after the first attempt the last one may start."""
+
 ADVICE = (
     "send an access token with --token, or get one with --token-url, --client-id and "
     "--client-secret"
 )
+
+
+class SourceError(StartupError):
+    """A URL could not be read. ``status`` is the HTTP status of its answer, if it answered."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Retryable(Exception):
+    """An attempt failed in a way that another attempt may not. ``error`` says how."""
+
+    def __init__(self, error: SourceError, retry_after: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -37,138 +83,301 @@ class Credentials:
     client_secret: str = field(repr=False)
 
 
-class Fetched(NamedTuple):
-    """What a URL answered, and what it said to ask with next time."""
+class FetchResult(NamedTuple):
+    """The body of an answer, decompressed, its header section, and its URL after redirects."""
 
     body: bytes
-    etag: str | None
-    last_modified: str | None
+    headers: httpx.Headers
+    url: str
 
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Reads URLs, with one token for all of them when there is one."""
+    """Downloads URLs, with one token for all of them if there is one.
+
+    GET requests are retried with back-off after connection errors and the statuses 429, 502, 503
+    and 504, within ``MAX_RETRY_SECONDS``. ``notify`` is called with a sentence before each wait.
+    """
 
     access_token: str | None = field(default=None, repr=False)
     credentials: Credentials | None = None
     allow_private: bool = False
-    """Whether names, and redirects, may lead to private addresses."""
+    """Whether names and redirects may lead to private addresses."""
+    notify: Callable[[str], None] = lambda _: None
+    _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def fetch(self, url: str) -> bytes:
-        """What a URL answers, decompressed.
+        """Return the body that a URL answers, decompressed. Raises ``SourceError``."""
+        result = self.fetch_if_modified(url, None, None)
+        assert result, "only an answer to validators can be 304"
+        return result.body
 
-        Raises ``StartupError`` when it answers anything but success, too much, or nothing.
+    def fetch_if_modified(
+        self,
+        url: str,
+        etag: str | None,
+        last_modified: str | None,
+        operator_url: str | None = None,
+    ) -> FetchResult | None:
+        """Fetch a URL, or return None if it has not changed (304) since these validators.
+
+        ``operator_url`` is the URL that the operator typed, if ``url`` was found in an answer: the
+        token is sent to its origin only, and the SSRF guard exempts its host only. Raises
+        ``SourceError`` for every other answer than success, and for one that is too large or
+        incomplete.
         """
-        found = self.fetch_newer(url, None, None)
-        assert found, "only with validators can nothing be new"
-        return found.body
-
-    def fetch_newer(self, url: str, etag: str | None, last_modified: str | None) -> Fetched | None:
-        """What a URL answers; None when that is what these validators were given for.
-
-        Raises ``StartupError`` as ``fetch`` does.
-        """
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        headers = {"Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
         if last_modified:
             headers["If-Modified-Since"] = last_modified
+        return self._retry(url, lambda: self._attempt(url, operator_url or url, headers))
+
+    def stop(self) -> None:
+        """End every wait before a retry at once, so that the process can end."""
+        self._stopped.set()
+
+    def _retry(self, url: str, attempt: Callable[[], FetchResult | None]) -> FetchResult | None:
+        start = time.monotonic()
+        for number in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return attempt()
+            except _Retryable as failure:
+                delay = FIRST_RETRY_SECONDS * 2 ** (number - 1) * random.uniform(1, 1.5)  # noqa: S311  it only spreads clients
+                if failure.retry_after is not None:
+                    delay = failure.retry_after
+                left = MAX_RETRY_SECONDS - (time.monotonic() - start)
+                if number == MAX_ATTEMPTS or delay > left:
+                    raise _final(failure, number, delay) from failure
+                self.notify(
+                    f"{url}: {failure}; retrying in {delay:.1f} s "
+                    f"(attempt {number + 1} of {MAX_ATTEMPTS})"
+                )
+                if self._stopped.wait(delay):
+                    raise failure.error from failure
+        raise AssertionError
+
+    def _attempt(self, url: str, operator_url: str, headers: dict[str, str]) -> FetchResult | None:
+        """Send one GET request. Raises ``SourceError`` or ``_Retryable``."""
         try:
-            # A redirect to another origin is followed without the token.
+            if self._token and _is_own_origin(url, operator_url):
+                headers = headers | {"Authorization": f"Bearer {self._token}"}
             with (
-                self._client(url) as http,
-                http.stream("GET", url, headers=headers, follow_redirects=True) as answer,
+                self._client(operator_url) as http,
+                _follow(http, http.build_request("GET", url, headers=headers)) as response,
             ):
-                if answer.status_code == httpx.codes.NOT_MODIFIED and (etag or last_modified):
+                is_conditional = "If-None-Match" in headers or "If-Modified-Since" in headers
+                if response.status_code == httpx.codes.NOT_MODIFIED and is_conditional:
                     return None
-                if not answer.is_success:
-                    answer.read()
-                    raise StartupError(self._refusal(answer))
-                said = answer.headers
-                return Fetched(_read(answer), said.get("ETag"), said.get("Last-Modified"))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise StartupError(f"cannot be read: {error}") from error
+                if not response.is_success:
+                    raise self._refusal(url, response)
+                body = _read_download(response)
+                return FetchResult(body, response.headers, str(response.url))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            failure = SourceError(f"cannot be read: {_reason(error)}")
+            raise (_Retryable(failure) if _is_transient(error) else failure) from error
 
     @cached_property
     def _token(self) -> str | None:
-        """The token that was given, or one that is got once."""
+        """The token that was given, or one that is requested once."""
         if not self.credentials:
             return self.access_token
         try:
             with self._client(self.credentials.token_url) as http:
-                return _token_of(self.credentials, http)
-        except httpx.InvalidURL as error:
-            raise StartupError(_no_token(self.credentials.token_url, error)) from error
+                return _request_token(self.credentials, http)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            reason = f"{self.credentials.token_url} cannot be read: {_reason(error)}"
+            raise SourceError(f"no token: {reason}") from error
 
-    def _client(self, url: str) -> httpx.Client:
-        """A client for one URL that was typed. Raises ``httpx.InvalidURL``."""
-        transport = TypedTransport([url], allow_private=self.allow_private)
-        return httpx.Client(transport=transport, timeout=TIMEOUT)
+    def _client(self, operator_url: str) -> httpx.Client:
+        """Return a client for a URL that was typed. Raises ``httpx.InvalidURL``."""
+        transport = TypedTransport([operator_url], allow_private=self.allow_private)
+        return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
-    def _refusal(self, answer: httpx.Response) -> str:
-        said = f"answered {answer.status_code}: {_quoted(answer)}"
-        if answer.status_code not in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            return said
+    def _refusal(self, url: str, response: httpx.Response) -> Exception:
+        status = response.status_code
+        message = f"answered {status}: {_excerpt(response)}"
+        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            message = f"{message}; {self._token_advice()}"
+        # The 404 of another host, after a redirect, does not say that what is here is gone.
+        is_own = _is_own_origin(str(response.url), url)
+        error = SourceError(message, status if is_own else None)
+        if status in RETRIED_STATUSES:
+            return _Retryable(error, _retry_after(response.headers.get("Retry-After")))
+        return error
+
+    def _token_advice(self) -> str:
         if self.credentials:
             client = self.credentials.client_id
-            return f"{said}; it does not take the token that {client!r} got at --token-url"
-        return f"{said}; {'it does not take this --token' if self.access_token else ADVICE}"
+            return f"it does not take the token that {client!r} got at --token-url"
+        return "it does not take this --token" if self.access_token else ADVICE
 
 
-def _read(answer: httpx.Response) -> bytes:
-    limit = LARGEST_MB * 2**20
-    parts, size = [], 0
-    for part in answer.iter_bytes():
-        size += len(part)
-        if size > limit:
-            raise StartupError(f"is larger than {LARGEST_MB} MB")
-        parts.append(part)
-    body = b"".join(parts)
-    return _decompressed(body, limit) if body.startswith(GZIP) else body
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of a URL, with the default port of its scheme filled in.
+
+    Raises ``httpx.InvalidURL``.
+    """
+    parsed = httpx.URL(url)
+    return parsed.scheme, parsed.host, parsed.port or {"http": 80, "https": 443}.get(parsed.scheme)
 
 
-def _decompressed(body: bytes, limit: int) -> bytes:
-    """A file that is gzip itself, beside what the transfer compressed."""
-    stream = zlib.decompressobj(wbits=31)
+def _is_own_origin(url: str, operator_url: str) -> bool:
+    """Whether a URL is on the origin that was typed, or on that host's default HTTPS port."""
+    scheme, host, port = origin_of(operator_url)
+    secure = [("https", host, 443)] if (scheme, port) == ("http", 80) else []
+    return origin_of(url) in [(scheme, host, port), *secure]
+
+
+@contextmanager
+def _follow(http: httpx.Client, request: httpx.Request) -> Iterator[httpx.Response]:
+    """Send a request and follow redirects, whose bodies are not read.
+
+    Each request passes the SSRF guard. A redirect to another origin is followed without the token.
+    """
+    for _ in range(MAX_REDIRECTS + 1):
+        response = http.send(request, stream=True)
+        try:
+            if response.next_request is None:
+                yield response
+                return
+            request = response.next_request
+        finally:
+            response.close()
+    raise httpx.TooManyRedirects(f"it redirects more than {MAX_REDIRECTS} times", request=request)
+
+
+def _final(failure: _Retryable, attempts: int, delay: float) -> SourceError:
+    """Return the error of the last attempt, and why there is none after it."""
+    if failure.retry_after is not None and attempts < MAX_ATTEMPTS:
+        note = (
+            f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s only; "
+            "run the command again then"
+        )
+    else:
+        note = f"{attempts} attempts failed" if attempts > 1 else "one attempt took too long"
+    return SourceError(f"{failure.error}; {note}", failure.error.status)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Return the seconds that a Retry-After field asks to wait (RFC 9110, section 10.2.3)."""
+    value = (value or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
     try:
-        whole = stream.decompress(body, limit)
-    except zlib.error as error:
-        raise StartupError(f"is not whole: {error}") from error
-    if stream.unconsumed_tail:
-        raise StartupError(f"is larger than {LARGEST_MB} MB")
-    if not stream.eof:
-        raise StartupError("is not whole: it ends before its compressed data does")
-    return whole
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _no_token(url: str, error: Exception) -> str:
-    return f"no token: {url} cannot be read: {error}"
+def _is_transient(error: Exception) -> bool:
+    """Whether another attempt may succeed."""
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnknownHost)):
+        return False
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (ssl.SSLCertVerificationError, httpx.InvalidURL)):
+            return False
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(error, httpx.TransportError)
 
 
-def _token_of(credentials: Credentials, http: httpx.Client) -> str:
-    """An access token for a client, which is authenticated with HTTP Basic."""
+def _reason(error: Exception) -> str:
+    """Describe why an exchange failed."""
+    if isinstance(error, UnsafeAddress):
+        return str(error)
+    if isinstance(error, httpx.RemoteProtocolError):
+        return f"the answer broke off or is not HTTP ({error})"
+    if isinstance(error, httpx.ReadError):
+        return f"the connection broke off ({error})"
+    if isinstance(error, httpx.ReadTimeout):
+        return f"no data came for {TIMEOUT_SECONDS} s"
+    if isinstance(error, httpx.ConnectTimeout):
+        return f"could not connect within {TIMEOUT_SECONDS} s"
+    return str(error) or type(error).__name__
+
+
+def _read_download(response: httpx.Response) -> bytes:
+    """Return a body, decompressed, also where it is a gzip file itself. Raises ``SourceError``."""
+    max_bytes = MAX_DOWNLOAD_MB * 2**20
+    try:
+        body = b"".join(_decoded(response, max_bytes, MAX_DOWNLOAD_SECONDS))
+    except BadCompression as error:
+        raise SourceError(f"is not whole: {error}") from error
+    return decompress_file(body) if body.startswith(GZIP_MAGIC) else body
+
+
+def decompress_file(raw: bytes) -> bytes:
+    """Decompress a gzip file. Raises ``SourceError`` if it is too large or not whole."""
+    try:
+        return b"".join(_limit(decompress([raw]), MAX_DOWNLOAD_MB * 2**20))
+    except BadCompression as error:
+        raise SourceError(f"is not whole: {error}") from error
+
+
+def _decoded(response: httpx.Response, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
+    """Iterate over a body, decompressed. Raises ``SourceError`` where it exceeds a limit.
+
+    httpx's own decoders are not used, because they decompress a whole chunk of the network at
+    once, which may grow a thousandfold.
+    """
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    chunks = _limit(response.iter_raw(), max_bytes, max_seconds)
+    if coding in {"gzip", "x-gzip", "deflate"}:
+        return _limit(decompress(chunks), max_bytes)
+    if coding not in {"identity", ""}:
+        raise SourceError(f"answered with Content-Encoding {coding}, which was not asked for")
+    return chunks
+
+
+def _limit(
+    chunks: Iterable[bytes], max_bytes: int, max_seconds: float | None = None
+) -> Iterator[bytes]:
+    """Iterate over chunks. Raises ``SourceError`` where they exceed a limit."""
+    size, start = 0, time.monotonic()
+    for chunk in chunks:
+        size += len(chunk)
+        if size > max_bytes:
+            raise SourceError(f"is larger than {max_bytes / 2**20:,.0f} MB")
+        if max_seconds is not None and time.monotonic() - start > max_seconds:
+            raise SourceError(f"did not end within {max_seconds:,.0f} s")
+        yield chunk
+
+
+def _request_token(credentials: Credentials, http: httpx.Client) -> str:
+    """Get an access token with the client credentials grant, authenticated with HTTP Basic."""
     url = credentials.token_url
     pair = (credentials.client_id, credentials.client_secret)
     form = {"grant_type": "client_credentials"}
+    headers = {"Accept-Encoding": "gzip"}
+    with http.stream("POST", url, data=form, auth=pair, headers=headers) as response:
+        if not response.is_success:
+            raise SourceError(
+                f"no token: {url} answered {response.status_code}: {_excerpt(response)}; "
+                "look at --token-url, --client-id and --client-secret"
+            )
+        try:
+            body = b"".join(_decoded(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
+        except (SourceError, BadCompression) as error:
+            raise SourceError(f"no token: the answer of {url} {error}") from error
     try:
-        answer = http.post(url, data=form, auth=pair)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartupError(_no_token(url, error)) from error
-    if not answer.is_success:
-        raise StartupError(
-            f"no token: {url} answered {answer.status_code}: {_quoted(answer)}; "
-            "look at --token-url, --client-id and --client-secret"
-        )
-    try:
-        token = answer.json()["access_token"]
+        token = orjson.loads(body)["access_token"]
     except (ValueError, KeyError, TypeError):
         token = None
     if not isinstance(token, str) or not token:
-        raise StartupError(f"no token: the answer of {url} has no access_token")
+        raise SourceError(f"no token: the answer of {url} has no access_token")
     return token
 
 
-def _quoted(answer: httpx.Response) -> str:
-    """The beginning of an answer, on one line."""
-    said = " ".join(answer.text.split())
-    return said if len(said) <= QUOTED else f"{said[: QUOTED - 1]}…"
+def _excerpt(response: httpx.Response) -> str:
+    """Return the beginning of an error answer, on one line."""
+    body = b""
+    try:
+        for chunk in _decoded(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
+            body += chunk
+    except (SourceError, BadCompression, httpx.HTTPError):
+        pass  # What has arrived is enough for an excerpt.
+    text = " ".join(body.decode(errors="replace").split()) or response.reason_phrase
+    return text if len(text) <= MAX_EXCERPT_CHARS else f"{text[: MAX_EXCERPT_CHARS - 1]}…"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 PORTS = {"http": 80, "https": 443}
 SECONDS = 10.0
 """How long one answer may take in all, however slowly it drips."""
+INTERNAL_DOMAINS = (
+    ".localhost",
+    ".localdomain",
+    ".local",
+    ".internal",
+    ".intranet",
+    ".lan",
+    ".home.arpa",
+)
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -59,7 +69,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """Send a request to the first checked address that answers."""
         url = request.url
         if url.scheme not in PORTS:
-            raise UnsafeAddress(f"{url.scheme}: is not fetched", request=request)
+            raise UnsafeAddress(f"unsupported URL scheme: {url.scheme}", request=request)
         addresses = await self._checked(request)
         for address in addresses[:-1]:
             try:
@@ -92,11 +102,19 @@ def refuse_private(request: httpx.Request, addresses: list[str]) -> None:
     """Raise ``UnsafeAddress`` unless all addresses of the host of a request are public."""
     private = [address for address in addresses if not is_public(address)]
     if private or not addresses:
-        raise UnsafeAddress(
-            f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public; "
-            "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
-            request=request,
+        raise blocked(
+            request,
+            f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public",
         )
+
+
+def blocked(request: httpx.Request, reason: str) -> UnsafeAddress:
+    """Return the error of a request to a private address, with the setting that allows it."""
+    url = request.url.copy_with(username=None, password=None, fragment=None)
+    return UnsafeAddress(
+        f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
+        request=request,
+    )
 
 
 def pinned(request: httpx.Request, address: str) -> httpx.Request:
@@ -165,11 +183,42 @@ def is_public(address: str) -> bool:
 
 
 def is_private_by_name(host: str) -> bool:
-    """Whether a host says itself that it is not of the open internet: nobody is misled by it."""
+    """Whether a host is a literal private address or localhost, so that nobody is misled by it."""
+    host = host.rstrip(".").lower()
+    address = literal_address(host)
+    if address is not None:
+        return not is_public(address)
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def is_internal_name(host: str) -> bool:
+    """Whether a proxy would find a host inside its own network, as far as its name says.
+
+    These are literal private addresses, names without a dot, and the special-use domains of private
+    networks (RFC 6761, RFC 6762, RFC 8375, and ICANN's ``internal``).
+    """
+    host = host.rstrip(".").lower()
+    if literal_address(host) is not None:
+        return is_private_by_name(host)
+    return "." not in host or f".{host}".endswith(INTERNAL_DOMAINS)
+
+
+def literal_address(host: str) -> str | None:
+    """Return the IP address that a host is written as, or None if it is a name.
+
+    Resolvers also read IPv4 addresses in the spellings of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
+    """
+    host = host.strip("[]")
     try:
-        return not is_public(host)
+        return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        pass
+    if not re.fullmatch(r"[0-9a-fx.]+", host):
+        return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:

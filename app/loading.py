@@ -27,7 +27,7 @@ from .repair.reader import NO_OPTIONS, Repair, RepairOptions
 from .sheets.assembly import Defaults
 from .sheets.reader import read
 from .sources import Source
-from .terminal import counted, problem_lines
+from .terminal import counted, format_counts, problem_lines
 
 HINTS = {
     PATTERN_MESSAGES[ASSOCIATION_TYPE_PATTERN]: "association types of other vocabularies are kept "
@@ -158,7 +158,7 @@ def _success(outcome: Outcome) -> str:
     status = f"would be {outcome.status}" if outcome.dry_run and outcome.counts else outcome.status
     content = f"{counted(outcome.items, 'item')}, {counted(outcome.associations, 'association')}"
     changes = (
-        _changes(outcome.counts)
+        format_counts(outcome.counts)
         if outcome.counts
         else "all of it would be added, because there is no database yet"
     )
@@ -168,18 +168,11 @@ def _success(outcome: Outcome) -> str:
     )
 
 
-def _changes(counts: ChangeCounts) -> str:
-    return (
-        f"{counts.created:,} added, {counts.updated:,} changed, {counts.unchanged:,} unchanged, "
-        f"{counts.deleted:,} deleted"
-    )
-
-
 def _refusal(outcome: Outcome) -> Iterator[str]:
     if not outcome.problems:
         yield f"{outcome.source}: refused: {outcome.reason}"
         if outcome.counts:
-            yield f"  would be: {_changes(outcome.counts)}"
+            yield f"  would be: {format_counts(outcome.counts)}"
         return
     count = len(outcome.problems) + outcome.more
     yield f"{outcome.source}: refused, {counted(count, 'problem')}:"

@@ -1,8 +1,8 @@
-"""Frameworks kept in step with where they come from.
+"""Mirror frameworks from other CASE servers.
 
-A source is read as a whole before anything is written, and written in one transaction; whatever
-fails on the way leaves the copy as it was. Of two that mirror the same source at once, the second
-waits, and finds nothing new.
+A source is read as a whole before anything is written, and written in one transaction. Whatever
+fails on the way leaves the copy as it was. Of two processes that mirror the same source at once,
+the second waits, and finds nothing new.
 """
 
 from __future__ import annotations
@@ -10,45 +10,59 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
-
-import orjson
+from functools import cached_property
+from typing import TypeVar
 
 from .case.resources import DOCUMENTS
+from .case_source import CaseSource, NotAPackage
 from .db import mirrors, removal
+from .db.change_counts import ChangeCounts
 from .db.database import Database
 from .db.locks import alone_with
+from .db.loss_guard import ALLOW_FLAG, LossRefused, refuse_losses
 from .db.mirrors import Mirror
 from .db.revision import Revision, Revisions
 from .db.upload import write_package
+from .document_list import DocumentList, is_list_url, read_document_list
 from .errors import CaseServerError, NotFound, Problem, StartupError
-from .fetching import Fetched, Fetcher
+from .fetching import Fetcher, FetchResult, SourceError
 from .progress import Progress
 from .repair.reader import read_repaired
 
 Changes = Counter[tuple[str, str]]
+Result = TypeVar("Result")
 
-PAGE = 100
-"""How many documents of a list are asked for at a time: what every server allows."""
+GONE_STATUSES = {404, 410}
+"""What the URL of a package must answer before its framework is dropped."""
 
-MOST_PAGES = 10_000
-"""A list that goes on beyond this does not end."""
+NO_COUNTS = ChangeCounts(0, 0, 0, 0)
+
+MAX_LISTED_DOCUMENTS = 5
+"""How many documents a refusal names."""
 
 
 @dataclass
-class Synced:
-    """What became of one source."""
+class SyncResult:
+    """The outcome of one source."""
 
     url: str
     status: str = "failed"
-    """created, changed, unchanged, dropped (its list names it no longer) or failed."""
+    """created, changed, unchanged, dropped (its list and its URL have it no longer) or failed;
+    noted for a list, of which there is only something to note."""
     document: str | None = None
     changes: Changes = field(default_factory=Counter)
+    """How many entities of a kind were created, updated, revived or deleted."""
+    counts: ChangeCounts = NO_COUNTS
     reason: str | None = None
+    """Why it failed."""
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What else the operator should know."""
+    is_gone: bool = False
+    """Whether its URL answered 404 or 410."""
 
 
 @dataclass(frozen=True)
@@ -58,106 +72,233 @@ class Mirroring:
     database: Database
     fetcher: Fetcher
     progress: Progress = lambda _: None
+    allow_deletes: bool = False
+    """Whether a framework may lose most of its items, and a list most of its frameworks."""
+    dry_run: bool = False
+    """Whether only to report what would change."""
 
-    async def sync(self, url: str) -> AsyncIterator[Synced]:
+    async def sync(self, url: str) -> AsyncIterator[SyncResult]:
         """Mirror a CFPackage, or every package of a list of CFDocuments, by its URL."""
-        if _is_list(url):
-            async for synced in self._sync_list(url):
-                yield synced
+        if is_list_url(url):
+            async for result in self._sync_list(url):
+                yield result
         else:
-            yield await self._sync_one(url, None)
+            yield await self._sync_package(url)
 
-    async def _sync_list(self, url: str) -> AsyncIterator[Synced]:
-        try:
-            named = [_package_url(url, identifier) async for identifier in self._documents(url)]
-        except StartupError as error:
-            yield Synced(url, reason=str(error))
-            return
-        for package_url in named:
-            yield await self._sync_one(package_url, url)
-        for mirror in await mirrors.listed(self.database, url):
-            if mirror.url not in named:
-                yield await self._drop(mirror)
+    @cached_property
+    def _source(self) -> CaseSource:
+        return CaseSource(self.fetcher)
 
-    async def _documents(self, url: str) -> AsyncIterator[str]:
-        """The identifiers of the documents that a list names. Raises ``StartupError``."""
-        seen: set[str] = set()
-        for page in range(MOST_PAGES):
-            self.progress(f"reading the list, {len(seen):,} documents")
-            asked = _with_query(url, limit=PAGE, offset=page * PAGE)
-            found = _identifiers(await asyncio.to_thread(self.fetcher.fetch, asked))
-            for identifier in found:
-                if identifier not in seen:
-                    yield identifier
-            if len(found) < PAGE or set(found) <= seen:
-                return
-            seen.update(found)
-        raise StartupError(f"names more than {MOST_PAGES * PAGE:,} documents")
+    async def _sync_list(self, url: str) -> AsyncIterator[SyncResult]:
+        """Sync each package of a list, then drop what is gone from it.
 
-    async def _sync_one(self, url: str, list_url: str | None) -> Synced:
-        synced = Synced(url)
-        try:
-            async with self._alone(url):
-                await self._bring_into_step(synced, list_url)
-        except (CaseServerError, StartupError) as error:
-            synced.status, synced.reason = "failed", str(error)
-            synced.problems = getattr(error, "problems", [])
+        Of a list that is cut by an error, the packages that were listed are synced; none is
+        dropped.
+        """
+        documents = await self._in_thread(read_document_list, self.fetcher, url, self.progress)
         self.progress("")
-        return synced
-
-    async def _bring_into_step(self, synced: Synced, list_url: str | None) -> None:
-        known = await mirrors.find(self.database, synced.url)
-        self.progress("asking whether anything is new")
-        fetched = await self._newer(synced.url, known)
-        if fetched is None:
-            assert known
-            synced.status, synced.document = "unchanged", known.document_identifier
-            if known.list_url != list_url:
-                await mirrors.remember(self.database, known._replace(list_url=list_url))
+        before = await mirrors.listed(self.database, url)
+        results = []
+        for package_urls in documents.package_urls.values():
+            results.append(await self._sync_listed(package_urls, url))
+            yield results[-1]
+        urls = {result.url for result in results}
+        unlisted = [
+            mirror
+            for mirror in before
+            if mirror.url not in urls and mirror.document_identifier not in documents.package_urls
+        ]
+        await self._forget_moved(before, results)
+        if reason := self._reason_to_keep(documents, unlisted):
+            yield SyncResult(url, reason=reason)
             return
+        if note := documents.incomplete_reason:
+            note = f"the list is not known to be complete: {note}"
+            yield SyncResult(url, "noted", notes=[note])
+            return
+        if not documents.package_urls:
+            yield SyncResult(url, "noted", notes=["the list is empty"])
+        gone = []
+        for mirror in unlisted:
+            result = await self._sync_package(mirror.url, url)
+            if result.is_gone:
+                gone.append(mirror)
+            else:
+                result.notes.append("its list does not name it, but its package is still offered")
+                yield result
+        if self._are_too_many(gone, before):
+            yield SyncResult(url, reason=_too_many_gone(gone, before))
+            return
+        for mirror in gone:
+            yield await self._drop(mirror)
+
+    async def _sync_listed(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
+        """Sync the package of a listed document from the first of its URLs that has one."""
+        *others, last = package_urls
+        for url in others:
+            result = await self._sync_package(url, list_url)
+            if not result.is_gone:
+                return result
+        return await self._sync_package(last, list_url)
+
+    def _reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
+        """Return why the unlisted frameworks are not even asked for, as a failure, or None."""
+        count = len(unlisted)
+        noun = "framework" if count == 1 else "frameworks"
+        kept = f"; {count:,} {noun} that it does not name stay" if count else ""
+        if documents.error:
+            return f"the list could not be read to its end; nothing is dropped; {documents.error}"
+        if documents.incomplete_reason and count:
+            return f"the list is not known to be complete: {documents.incomplete_reason}{kept}"
+        if not documents.package_urls and count and not self.allow_deletes:
+            return f"the list is empty{kept}; {ALLOW_FLAG} drops those whose packages are gone"
+        return None
+
+    def _are_too_many(self, gone: list[Mirror], before: list[Mirror]) -> bool:
+        is_much = len(gone) > 1 and 10 * len(gone) > len(before)
+        return is_much and not self.allow_deletes
+
+    async def _forget_moved(self, before: list[Mirror], results: list[SyncResult]) -> None:
+        """Forget former URLs of documents that were synced from other URLs just now."""
+        urls = {result.document: result.url for result in results if result.status != "failed"}
+        for mirror in before:
+            current = urls.get(mirror.document_identifier)
+            if current not in {None, mirror.url} and not self.dry_run:
+                await mirrors.forget(self.database, mirror.url)
+
+    async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
+        """Sync a package. The URL of a document leads to that of its package."""
+        result, operator_url = SyncResult(url), list_url or url
+        try:
+            try:
+                await self._sync_locked(result, list_url, operator_url)
+            except NotAPackage as error:
+                if error.package_url is None:
+                    raise
+                result.url = error.package_url
+                await self._sync_locked(result, list_url, operator_url)
+        except (CaseServerError, StartupError) as error:
+            result.status, result.reason = "failed", str(error)
+            result.problems = getattr(error, "problems", [])
+            result.is_gone = isinstance(error, SourceError) and error.status in GONE_STATUSES
+            if isinstance(error, LossRefused):
+                result.counts = error.counts
+        self.progress("")
+        return result
+
+    async def _sync_locked(
+        self, result: SyncResult, list_url: str | None, operator_url: str
+    ) -> None:
+        async with self._source_lock(result.url):
+            mirror = await mirrors.find(self.database, result.url)
+            self.progress("asking whether anything is new")
+            fetched = await self._fetch_if_modified(result.url, mirror, operator_url)
+            if fetched is None:
+                assert mirror
+                await self._note_unchanged(result, mirror, list_url)
+            else:
+                await self._write(result, mirror, fetched, list_url)
+
+    async def _note_unchanged(
+        self, result: SyncResult, mirror: Mirror, list_url: str | None
+    ) -> None:
+        result.status, result.document = "unchanged", mirror.document_identifier
+        count = await mirrors.count_entities(self.database, mirror.document_identifier)
+        result.counts = ChangeCounts(0, 0, count, 0)
+        if mirror.list_url != list_url and not self.dry_run:
+            await mirrors.remember(self.database, mirror._replace(list_url=list_url))
+
+    async def _write(
+        self,
+        result: SyncResult,
+        mirror: Mirror | None,
+        fetched: FetchResult,
+        list_url: str | None,
+    ) -> None:
         self.progress("reading")
         package, _ = await asyncio.to_thread(read_repaired, fetched.body)
-        synced.document = package.document_identifier
-        written = await write_package(self.database, package, progress=self.progress)
-        synced.changes += written.changes
-        if known and known.document_identifier != synced.document:
-            await self._delete(known.document_identifier, synced)
-        changed = "changed" if synced.changes else "unchanged"
-        synced.status = "created" if written.created else changed
-        said = (fetched.etag, fetched.last_modified)
-        state = (written.revision.history, written.revision.document)
-        mirror = Mirror(synced.url, list_url, synced.document, *said, *state)
-        await mirrors.remember(self.database, mirror)
+        result.document = package.document_identifier
+        written = await write_package(
+            self.database,
+            package,
+            progress=self.progress,
+            guard=None if self.allow_deletes else refuse_losses,
+            dry_run=self.dry_run,
+        )
+        result.changes += written.changes
+        result.counts = written.counts
+        if mirror and mirror.document_identifier != result.document:
+            result.notes.append(
+                f"before, this URL was that of the document {mirror.document_identifier}, which "
+                "stays here; to delete it: case-server delete document "
+                f"{mirror.document_identifier}"
+            )
+        changed = "changed" if result.changes else "unchanged"
+        result.status = "created" if written.created else changed
+        if not self.dry_run:
+            validators = (fetched.headers.get("ETag"), fetched.headers.get("Last-Modified"))
+            revision = (written.revision.history, written.revision.document)
+            state = Mirror(result.url, list_url, result.document, *validators, *revision)
+            await mirrors.remember(self.database, state)
 
-    async def _newer(self, url: str, known: Mirror | None) -> Fetched | None:
-        """What the source answers; None when it has nothing new, and the copy is as it was left."""
+    async def _fetch_if_modified(
+        self, url: str, mirror: Mirror | None, operator_url: str
+    ) -> FetchResult | None:
+        """Fetch a source package, or return None if it has not changed since the last sync.
+
+        Sends the stored ETag and Last-Modified only if the local copy is also unchanged. Otherwise
+        it fetches the whole package, so that the sync can overwrite local changes. ``mirror`` is
+        None on the first sync. Raises ``SourceError`` if the source cannot be read.
+        """
         validators: tuple[str | None, str | None] = (None, None)
-        if known and known.is_as_left(await self._now(known.document_identifier)):
-            validators = (known.etag, known.last_modified)
-        return await asyncio.to_thread(self.fetcher.fetch_newer, url, *validators)
+        if mirror and mirror.is_as_left(await self._current_revision(mirror.document_identifier)):
+            validators = (mirror.etag, mirror.last_modified)
+        return await self._in_thread(self._source.fetch_package, url, *validators, operator_url)
 
-    async def _now(self, document: str) -> Revision | None:
+    async def _current_revision(self, document: str) -> Revision | None:
         try:
             return await Revisions(self.database).now(document)
         except NotFound:
             return None
 
-    async def _drop(self, mirror: Mirror) -> Synced:
-        synced = Synced(mirror.url, "dropped", mirror.document_identifier)
-        async with self._alone(mirror.url):
-            await self._delete(mirror.document_identifier, synced)
-            await mirrors.forget(self.database, mirror.url)
-        return synced
-
-    async def _delete(self, document: str, synced: Synced) -> None:
+    async def _drop(self, mirror: Mirror) -> SyncResult:
+        """Delete the document of a mirror, unless it is mirrored from another URL, too."""
+        result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
         try:
-            synced.changes += await removal.delete(self.database, DOCUMENTS, document)
+            async with self._source_lock(mirror.url):
+                document = mirror.document_identifier
+                urls = await mirrors.urls_of_document(self.database, document)
+                if others := [url for url in urls if url != mirror.url]:
+                    result.status = "unchanged"
+                    result.notes.append(f"it is gone here, and mirrored from {others[0]} still")
+                else:
+                    await self._delete(document, result)
+                if not self.dry_run:
+                    await mirrors.forget(self.database, mirror.url)
+        except CaseServerError as error:
+            result.status, result.reason = "failed", str(error)
+        return result
+
+    async def _delete(self, document: str, result: SyncResult) -> None:
+        try:
+            result.changes += await removal.delete(
+                self.database, DOCUMENTS, document, dry_run=self.dry_run
+            )
         except NotFound:
-            return  # somebody deleted it before
+            return  # It was deleted here before.
+        result.counts = ChangeCounts(0, 0, 0, result.changes.total())
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
+        """Run work that waits for a source in a thread, and end its waits on cancellation."""
+        try:
+            return await asyncio.to_thread(work, *arguments)
+        except asyncio.CancelledError:
+            self.fetcher.stop()
+            raise
 
     @asynccontextmanager
-    async def _alone(self, url: str) -> AsyncIterator[None]:
-        """While nobody else mirrors the same source."""
+    async def _source_lock(self, url: str) -> AsyncIterator[None]:
+        """Keep other processes from mirroring the same source."""
         async with (
             self.database.connection() as connection,
             alone_with(connection, f"mirror of {url}"),
@@ -165,35 +306,17 @@ class Mirroring:
             yield
 
 
-def _is_list(url: str) -> bool:
-    return urlsplit(url).path.rstrip("/").endswith("/CFDocuments")
+def _too_many_gone(gone: list[Mirror], before: list[Mirror]) -> str:
+    names = [mirror.document_identifier for mirror in gone[:MAX_LISTED_DOCUMENTS]]
+    more = f" and {len(gone) - len(names):,} more" if len(gone) > len(names) else ""
+    return (
+        f"{len(gone):,} of the {len(before):,} frameworks mirrored from this list are gone at "
+        f"once: {', '.join(names)}{more}; nothing is dropped; {ALLOW_FLAG} drops them"
+    )
 
 
-def _package_url(list_url: str, identifier: str) -> str:
-    """Where the server that has a list has the package of one of its documents."""
-    parts = urlsplit(list_url)
-    base = parts.path.rstrip("/").removesuffix("CFDocuments")
-    path = f"{base}CFPackages/{quote(identifier, safe='')}"
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-
-
-def _with_query(url: str, **more: int) -> str:
-    parts = urlsplit(url)
-    query = "&".join(filter(None, (parts.query, urlencode(more))))
-    return urlunsplit((*parts[:3], query, ""))
-
-
-def _identifiers(raw: bytes) -> list[str]:
-    """The identifiers in one page of a list of documents."""
-    try:
-        found = orjson.loads(raw)["CFDocuments"]
-        return [str(document["identifier"]) for document in found]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise StartupError("is no list of CFDocuments") from error
-
-
-def told(changes: Changes) -> Iterator[str]:
-    """What changed, as a phrase for each kind of entity: "CFItem: 3 created, 1 deleted"."""
+def format_changes(changes: Changes) -> Iterator[str]:
+    """Format changes as a phrase for each kind of entity: "CFItem: 3 created, 1 deleted"."""
     verbs = {
         "create": "created",
         "revive": "brought back",
@@ -210,6 +333,6 @@ def told(changes: Changes) -> Iterator[str]:
 
 
 def read_urls(lines: Sequence[str]) -> list[str]:
-    """The URLs in a file, one a line; # begins a remark, at the start or after a space."""
+    """Return the URLs of a file, one a line; # begins a comment at the start or after a space."""
     stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
     return [line for line in stripped if line]

@@ -42,3 +42,9 @@ def bar(name: str, *, quiet: bool) -> Progress:
         click.echo(f"\r\x1b[K{line[: columns - 1]}", nl=False, err=True)
 
     return show
+
+
+def note(message: str) -> None:
+    """Write a line to stderr, over a bar that may be there."""
+    erase = "\r\x1b[K" if sys.stderr.isatty() else ""
+    click.echo(f"{erase}{message}", err=True)

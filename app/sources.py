@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -12,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from .case_source import CaseSource
 from .errors import StartupError
-from .fetching import Fetcher
+from .fetching import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from .sheets.forms import Form, form_of
 
 URL_PREFIXES = ("http://", "https://")
@@ -35,12 +34,14 @@ def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) ->
 
     ``form`` is what all of them are written in; else their names say it.
     """
+    case_source = CaseSource(fetcher)
     for name in names:
         if name == "-":
             yield Source(name, sys.stdin.buffer.read, form or "case-json", allow_dense=True)
         elif name.startswith(URL_PREFIXES):
-            said = form_of(urlsplit(name).path)
-            yield Source(name, partial(fetcher.fetch, name), form or said or "case-json")
+            url_form = form or form_of(urlsplit(name).path) or "case-json"
+            read = case_source.read_package if url_form == "case-json" else fetcher.fetch
+            yield Source(name, partial(read, name), url_form)
         else:
             for path in _files(Path(name)):
                 said = form_of(path.name) or "case-json"
@@ -77,9 +78,11 @@ def _changed(path: Path) -> datetime | None:
 
 
 def _read(path: Path) -> bytes:
+    """Read a file, decompressed. Raises ``StartupError``, for one that is too large, too."""
     try:
+        if path.stat().st_size > MAX_DOWNLOAD_MB * 2**20:
+            raise StartupError(f"is larger than {MAX_DOWNLOAD_MB:,} MB")
         raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StartupError(f"cannot be read: {reason}") from error
+    except OSError as error:
+        raise StartupError(f"cannot be read: {error.strerror or error}") from error
+    return decompress_file(raw) if path.suffix == ".gz" else raw

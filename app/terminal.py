@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from .errors import Problem
+
+if TYPE_CHECKING:
+    from .db.change_counts import ChangeCounts
 
 MAX_LISTED_PROBLEMS = 50
 """How many problems are listed on a terminal; more would push their heading out of sight."""
@@ -27,3 +30,11 @@ def problem_lines(problems: Sequence[Problem], stream: TextIO, more: int = 0) ->
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun: "1 item", "2 items"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def format_counts(counts: ChangeCounts) -> str:
+    """Return counts as "2 added, 1 changed, 30 unchanged, 0 deleted"."""
+    return (
+        f"{counts.created:,} added, {counts.updated:,} changed, {counts.unchanged:,} unchanged, "
+        f"{counts.deleted:,} deleted"
+    )

@@ -1,19 +1,29 @@
-"""Fetching what the operator typed: guarded like all else, but for what is plainly meant.
+"""An SSRF guard for URLs that the operator typed, for redirects, and for URLs found in answers.
 
-Who types ``http://localhost:8000`` or ``http://10.0.0.5`` means that machine. A name that turns
-out to be at a private address, or a redirect that leads to one, may be somebody else's idea: it is
-refused unless ``CASE_SERVER_ALLOW_PRIVATE_URLS`` allows it.
+An operator who types ``http://localhost:8000`` or ``http://10.0.0.5`` means that machine. A name
+that resolves to a private address, or a redirect that leads to one, may be an attack: it is refused
+unless ``CASE_SERVER_ALLOW_PRIVATE_URLS`` allows it.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import urllib.request
+from functools import cache
 from typing import TYPE_CHECKING
 
 import httpx
 
-from .guarded import PORTS, UnsafeAddress, is_private_by_name, pinned, refuse_private
+from .guarded import (
+    PORTS,
+    UnsafeAddress,
+    blocked,
+    is_internal_name,
+    is_private_by_name,
+    pinned,
+    refuse_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,34 +31,38 @@ if TYPE_CHECKING:
     Resolve = Callable[[str, int], list[str]]
 
 
+class UnknownHost(httpx.ConnectError):
+    """The name of a host that the name service does not know."""
+
+
 class TypedTransport(httpx.BaseTransport):
     """Connects to public addresses, and to private ones that are among the hosts typed.
 
-    Where the environment names a proxy, that one looks up names and connects, by rules of its own.
+    Where the environment names a proxy, the proxy resolves names. The guard then decides by the
+    name or the literal address of the host.
     """
 
     def __init__(
         self, typed: Iterable[str], *, allow_private: bool, resolve: Resolve | None = None
     ) -> None:
-        hosts = {httpx.URL(url).host for url in typed}
-        self._meant = {host for host in hosts if is_private_by_name(host)}
+        self._operator_hosts = {httpx.URL(url).host for url in typed}
         self._allow_private = allow_private
         self._resolve = resolve or _resolved
         limits = httpx.Limits(max_keepalive_connections=0)
-        self._direct = httpx.HTTPTransport(limits=limits)
+        self._direct = httpx.HTTPTransport(limits=limits, verify=_tls_context())
+        self._proxied: list[httpx.HTTPTransport] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request to the first checked address that answers."""
+        """Send a request through the proxy, or to the first checked address that answers."""
         url = request.url
         if url.scheme not in PORTS:
-            raise UnsafeAddress(f"{url.scheme}: is not fetched", request=request)
-        proxy = _proxy_for(url)
-        addresses = [url.host] if proxy else self._addresses(request)
-        free = self._allow_private or url.host in self._meant
-        if not free and (not proxy or is_private_by_name(url.host)):
+            raise UnsafeAddress(f"unsupported URL scheme: {url.scheme}", request=request)
+        if proxy := _proxy_for(url):
+            return self._send_by_proxy(request, proxy)
+        addresses = self._addresses(request)
+        is_meant = url.host in self._operator_hosts and is_private_by_name(url.host)
+        if not (self._allow_private or is_meant):
             refuse_private(request, addresses)
-        if proxy:
-            return httpx.HTTPTransport(proxy=proxy).handle_request(request)
         for address in addresses[:-1]:
             try:
                 return self._direct.handle_request(pinned(request, address))
@@ -58,16 +72,41 @@ class TypedTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close every connection."""
-        self._direct.close()
+        for transport in (self._direct, *self._proxied):
+            transport.close()
+
+    def _send_by_proxy(self, request: httpx.Request, proxy: str) -> httpx.Response:
+        host = request.url.host
+        is_free = self._allow_private or host in self._operator_hosts
+        if not is_free and is_internal_name(host):
+            raise blocked(request, f"{host}, which a proxy would resolve, is not public")
+        try:
+            transport = httpx.HTTPTransport(proxy=proxy, verify=_tls_context())
+        except (ValueError, ImportError) as error:
+            message = f"the proxy that the environment names cannot be used: {error}"
+            raise httpx.UnsupportedProtocol(message, request=request) from error
+        self._proxied.append(transport)
+        try:
+            return transport.handle_request(request)
+        except (httpx.ConnectError, httpx.ProxyError) as error:
+            address = httpx.URL(proxy).copy_with(username=None, password=None)
+            message = f"the proxy {address} did not connect: {error}"
+            raise httpx.ProxyError(message, request=request) from error
 
     def _addresses(self, request: httpx.Request) -> list[str]:
         url = request.url
         try:
             return self._resolve(url.host, url.port or PORTS[url.scheme])
         except (OSError, UnicodeError) as error:
-            raise httpx.ConnectError(
-                f"{url.host} is not known: {error}", request=request
-            ) from error
+            is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+            kind = httpx.ConnectError if is_temporary else UnknownHost
+            raise kind(f"{url.host} is not known: {error}", request=request) from error
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return a context for all connections, because to make one takes some 50 ms."""
+    return httpx.create_ssl_context()
 
 
 def _resolved(host: str, port: int) -> list[str]:

@@ -15,10 +15,11 @@ import pytest
 from live import Live, run, serving
 
 from case_server.case.resources import DOCUMENTS
+from case_server.case_source import CaseSource
 from case_server.db import removal
 from case_server.db.database import Database
 from case_server.fetching import Credentials, Fetcher
-from case_server.mirroring import Mirroring, Synced, read_urls, told
+from case_server.mirroring import Mirroring, SyncResult, format_changes, read_urls
 from case_server.settings import Settings
 
 STANDARD = "/1edtech/ims/case/v1p1"
@@ -56,7 +57,7 @@ def fetcher(live: Live) -> Fetcher:
 
 @pytest.fixture
 def sync(database: Database, fetcher: Fetcher) -> Callable[..., Any]:
-    async def run_once(url: str, fetcher: Fetcher = fetcher) -> list[Synced]:
+    async def run_once(url: str, fetcher: Fetcher = fetcher) -> list[SyncResult]:
         return [synced async for synced in Mirroring(database, fetcher).sync(url)]
 
     return run_once
@@ -100,7 +101,7 @@ async def test_changes_appear_and_deletions_follow(
     path = url.removeprefix(str(source.base_url).rstrip("/"))
     (synced,) = await sync(url)
     assert synced.status == "created"
-    assert [*told(synced.changes)] == [
+    assert [*format_changes(synced.changes)] == [
         "CFDocument: 1 created",
         "CFItem: 4 created",
         "CFAssociation: 3 created",
@@ -133,13 +134,13 @@ async def test_what_is_not_new_is_not_sent_again(
     _, url = upload(source)
     await sync(url)
     answers: list[Any] = []
-    fetch = Fetcher.fetch_newer
+    fetch = CaseSource.fetch_package
 
     def watched(*asked: Any) -> Any:
         answers.append(fetch(*asked))
         return answers[-1]
 
-    monkeypatch.setattr(Fetcher, "fetch_newer", watched)
+    monkeypatch.setattr(CaseSource, "fetch_package", watched)
     await sync(url)
     assert answers == [None]
 
@@ -296,3 +297,38 @@ def test_the_command(source: httpx.Client, live: Live, tmp_path: Path) -> None:
 def test_a_file_of_urls() -> None:
     lines = ["# all", "https://a/CFPackages/1#part", " https://b/CFDocuments # b", "", "#c"]
     assert read_urls(lines) == ["https://a/CFPackages/1#part", "https://b/CFDocuments"]
+
+
+PROFILES = ["/case/1.1", "/ims/case/v1p1", STANDARD, "/1edtech/ims/case/v1p0"]
+
+
+@pytest.mark.parametrize("prefix", PROFILES)
+async def test_list_of_each_profile_of_this_server_is_mirrored(
+    source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any], prefix: str
+) -> None:
+    extensions = {"weights": [1, 2.5], "note": "kept"}
+    items = [factories.packed_item(extensions=extensions) for _ in range(2)]
+    bodies = [upload(source)[0] for _ in range(11)]
+    bodies.append(upload(source, CFItems=items, CFAssociations=[])[0])
+    results = await sync(f"{source.base_url}{prefix}/CFDocuments")
+    assert {result.status for result in results} == {"created"}
+    assert {body["CFDocument"]["identifier"] for body in bodies} <= {
+        result.document for result in results
+    }
+    assert {result.status for result in await sync(f"{source.base_url}{prefix}/CFDocuments")} == {
+        "unchanged"
+    }
+    answer = await client.get(f"/case/1.1/CFItems/{items[0]['identifier']}")
+    expected = None if prefix.endswith("v1p0") else extensions
+    assert answer.json().get("extensions") == expected
+
+
+@pytest.mark.parametrize("prefix", PROFILES)
+async def test_document_of_each_profile_leads_to_its_package(
+    source: httpx.Client, sync: Callable[..., Any], prefix: str
+) -> None:
+    body, _ = upload(source)
+    document = body["CFDocument"]["identifier"]
+    (result,) = await sync(f"{source.base_url}{prefix}/CFDocuments/{document}")
+    assert (result.status, result.document) == ("created", document)
+    assert "/CFPackages/" in result.url

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from live import run
 
+from case_server import fetching
 from case_server.errors import StartupError
 from case_server.fetching import Credentials, Fetcher
 from case_server.guarded import UnsafeAddress, is_private_by_name
@@ -83,7 +84,7 @@ def test_a_redirect_does_not_lead_to_what_only_this_machine_reaches(
     with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it"):
         Fetcher().fetch(one.url)
     with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS"):
-        Fetcher().fetch_newer(one.url, '"x"', None)
+        Fetcher().fetch_if_modified(one.url, '"x"', None)
     assert inside.asked == []
 
 
@@ -172,3 +173,66 @@ def test_commands_are_guarded_unless_told_otherwise(
     assert inside.asked == []
     run(*command, one.url, data_dir=tmp_path / "data", CASE_SERVER_ALLOW_PRIVATE_URLS="true")
     assert inside.asked
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST.",
+        "x.localhost",
+        "127.0.0.1",
+        "[::1]",
+        "2130706433",
+        "0x7f.1",
+        "169.254.169.254",
+        "metadata.google.internal",
+        "printer.local",
+        "database",
+    ],
+)
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_redirect_to_a_private_name_is_refused_behind_a_proxy(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, host: str, variable: str
+) -> None:
+    proxy, _ = places
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
+    proxy.leads_to = f"http://{host}/secret"
+    with pytest.raises(StartupError) as raised:
+        Fetcher().fetch("http://frameworks.example/x")
+    assert "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it" in str(raised.value)
+    assert f"http://{host.lower()}/secret is not fetched" in str(raised.value)
+    assert proxy.asked == ["http://frameworks.example/x"]
+
+
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
+def test_redirect_to_a_private_https_name_is_refused_behind_a_proxy(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    one, proxy = places
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
+    one.leads_to = "https://localhost/secret"
+    with pytest.raises(StartupError, match="https://localhost/secret is not fetched"):
+        Fetcher().fetch(one.url)
+    assert proxy.asked == []
+
+
+def test_typed_private_name_and_allowed_redirect_go_through_the_proxy(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, _ = places
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+    assert Fetcher().fetch("http://database/x") == proxy.body
+    proxy.leads_to = "http://localhost/x"
+    with pytest.raises(StartupError, match="redirects more than"):
+        Fetcher(allow_private=True).fetch("http://frameworks.example/x")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense://x", "http://127.0.0.1:9"])
+def test_proxy_that_cannot_be_used_is_blamed(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setattr(fetching, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(StartupError, match="the proxy"):
+        Fetcher().fetch("http://frameworks.example/x")

@@ -1,21 +1,29 @@
-"""The command that keeps frameworks in step with where they come from."""
+"""The command that mirrors frameworks from other CASE servers."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
+from ..db.change_counts import ChangeCounts
 from ..db.database import Database
-from ..mirroring import Mirroring, Synced, read_urls, told
+from ..mirroring import NO_COUNTS, Mirroring, SyncResult, format_changes, read_urls
 from ..progress import bar
-from ..starting import ready_database
-from ..terminal import problem_lines
+from ..settings import Settings
+from ..starting import has_database, ready_database
+from ..terminal import format_counts, problem_lines
 from .common import database_option, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
+
+STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 
 
 @click.command()
@@ -25,6 +33,12 @@ from .reaching import fetcher_of, reaching_options
     "listed",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file of URLs, one a line; # begins a remark.",
+)
+@click.option("--dry-run", is_flag=True, help="Only report what would change.")
+@click.option(
+    "--allow-deletes",
+    is_flag=True,
+    help="Allow deleting most items of a framework, or most frameworks of a list.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say only what failed.")
 @reaching_options
@@ -40,10 +54,18 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     case-server sync https://example.org/ims/case/v1p0/CFPackages/ID
     case-server sync https://example.org/ims/case/v1p0/CFDocuments
 
-    What the source no longer has is deleted here: items and documents softly, associations for
-    good. When a source fails, or what it sends cannot be read, the copy stays as it is.
+    What a package no longer has is deleted here: items softly, associations for good. A framework
+    is dropped when its list, read to its end, does not name it and its own URL answers 404 or 410.
+    When a source fails, or what it sends cannot be read, the copy stays as it is.
 
-    Exits with 0 when all are in step, 1 when one failed, 2 when the command is not valid.
+    Refused without --allow-deletes: emptying a framework, deleting more than half of its items,
+    dropping more than one framework and more than a tenth of a list at once, and dropping anything
+    for a list that is empty.
+
+    Failed requests are retried for up to two minutes, as Retry-After asks.
+
+    Exits with 0 when all are in step, 1 when one failed or was refused, 2 when the command is not
+    valid.
     """  # noqa: D301  click keeps the lines after its \b as they are
     fetcher = fetcher_of(flags)
     named = [*urls, *(read_urls(listed.read_text().splitlines()) if listed else ())]
@@ -53,28 +75,62 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
             f"not a URL: {', '.join(wrong)}" if wrong else "name a URL, or a file with --from"
         )
 
-    async def work(database: Database) -> bool:
-        """Whether all are in step."""
-        all_well = True
+    async def work(database: Database) -> list[SyncResult]:
+        results = []
         for url in dict.fromkeys(named):
             progress = bar(url, quiet=flags["quiet"])
-            async for synced in Mirroring(database, fetcher, progress).sync(url):
+            mirroring = Mirroring(
+                database, fetcher, progress, flags["allow_deletes"], flags["dry_run"]
+            )
+            async for result in mirroring.sync(url):
                 progress("")
-                _tell(synced, quiet=flags["quiet"])
-                all_well = all_well and synced.status != "failed"
-        return all_well
+                _print_result(result, quiet=flags["quiet"])
+                results.append(result)
+        return results
 
-    with ready_database(settings_of(database_url=flags["database_url"])) as settings:
-        all_well = asyncio.run(with_database(settings, work))
-    sys.exit(0 if all_well else 1)
+    settings = settings_of(database_url=flags["database_url"])
+    with (
+        _kept_or_temporary(settings, dry_run=flags["dry_run"]) as kept,
+        ready_database(kept) as ready,
+    ):
+        results = asyncio.run(with_database(ready, work))
+    if not flags["quiet"]:
+        click.echo(_summary(results, dry_run=flags["dry_run"]))
+    sys.exit(1 if any(result.status == "failed" for result in results) else 0)
 
 
-def _tell(synced: Synced, *, quiet: bool) -> None:
-    if synced.status == "failed":
-        click.echo(f"{synced.url}: kept as it was: {synced.reason}", err=True)
-        for line in problem_lines(synced.problems, sys.stderr):
+@contextmanager
+def _kept_or_temporary(settings: Settings, *, dry_run: bool) -> Iterator[Settings]:
+    """Yield the settings; of a dry run without a database, with a temporary data directory."""
+    if not dry_run or has_database(settings):
+        yield settings
+        return
+    with TemporaryDirectory(prefix="case-server-") as directory:
+        yield settings.model_copy(update={"data_dir": Path(directory)})
+
+
+def _print_result(result: SyncResult, *, quiet: bool) -> None:
+    if result.status == "failed":
+        click.echo(f"{result.url}: kept as it was: {result.reason}", err=True)
+        if result.counts != NO_COUNTS:
+            click.echo(f"  would be: {format_counts(result.counts)}", err=True)
+        for line in problem_lines(result.problems, sys.stderr):
             click.echo(f"  {line}", err=True)
-    elif not quiet:
-        click.echo(f"{synced.url}: {synced.status} {synced.document}")
-        for phrase in told(synced.changes):
+    elif result.status != "noted" and not quiet:
+        counts = format_counts(result.counts)
+        click.echo(f"{result.url}: {result.status} {result.document}: {counts}")
+        for phrase in format_changes(result.changes):
             click.echo(f"  {phrase}")
+    if not quiet:
+        for text in result.notes:
+            click.echo(f"{result.url}: {text}", err=True)
+
+
+def _summary(results: list[SyncResult], *, dry_run: bool) -> str:
+    """Return the totals of a run; of what was refused, nothing counts."""
+    statuses = Counter(result.status for result in results)
+    frameworks = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES)
+    done = [result.counts for result in results if result.status != "failed"]
+    total = ChangeCounts(*map(sum, zip(*done, strict=True))) if done else NO_COUNTS
+    start = "dry run, nothing was written: " if dry_run else ""
+    return f"{start}frameworks: {frameworks}; entities: {format_counts(total)}"

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..fetching import Credentials, Fetcher
+from ..progress import note
 from .common import settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,15 +43,18 @@ def reaching_options(command: Command) -> Command:
 
 
 def fetcher_of(flags: dict[str, Any]) -> Fetcher:
-    """What reads URLs as the flags say; takes them out of the others.
+    """Return a fetcher as the flags say, and take those out that are for it alone.
 
-    Raises ``UsageError`` when they contradict each other or are half of what is needed.
+    It reports waits before retries on stderr, except with ``--quiet``. Raises ``UsageError`` when
+    flags contradict each other or lack others.
     """
     token, url, client, secret = (flags.pop(name) for name in NAMES)
-    private = settings_of().allow_private_urls
+    common: dict[str, Any] = {"allow_private": settings_of().allow_private_urls}
+    if not flags.get("quiet"):
+        common["notify"] = note
     if url is None:
         _refuse_clients_for_nothing()
-        return Fetcher(token, allow_private=private)
+        return Fetcher(token, **common)
     if token is not None:
         raise click.UsageError("give --token or --token-url, not both")
     if not client or not secret:
@@ -58,7 +62,7 @@ def fetcher_of(flags: dict[str, Any]) -> Fetcher:
             "--token-url needs --client-id and --client-secret, or CASE_SOURCE_CLIENT_ID and "
             "CASE_SOURCE_CLIENT_SECRET"
         )
-    return Fetcher(credentials=Credentials(url, client, secret), allow_private=private)
+    return Fetcher(credentials=Credentials(url, client, secret), **common)
 
 
 def _refuse_clients_for_nothing() -> None:

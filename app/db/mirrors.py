@@ -5,13 +5,24 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Text, bindparam, delete, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 
+from . import tables
 from .database import Database
 from .revision import Revision
 from .statement import Statement
 from .tables import mirrors
+from .visible import live
 
 
 class Mirror(NamedTuple):
@@ -30,6 +41,9 @@ class Mirror(NamedTuple):
         return now is not None and (now.history, now.document) == (self.history, self.revision)
 
 
+PART_TABLES = (tables.items, tables.associations, tables.rubrics)
+"""The tables of what belongs to one document."""
+
 FIELDS = [mirrors.c[name] for name in Mirror._fields]
 
 
@@ -42,6 +56,19 @@ async def find(database: Database, url: str) -> Mirror | None:
 async def listed(database: Database, list_url: str) -> list[Mirror]:
     """The sources that a list named when it was last read."""
     return [Mirror(*row) for row in await database.rows(_listed(), list_url=list_url)]
+
+
+async def urls_of_document(database: Database, document: str) -> list[str]:
+    """Return the URLs that a document is mirrored from."""
+    rows = await database.rows(_urls_of_document(), document_identifier=document)
+    return [row["url"] for row in rows]
+
+
+async def count_entities(database: Database, document: str) -> int:
+    """Return how many entities a framework holds, as ``ChangeCounts`` counts them."""
+    row = await database.row(_count_entities(), document_identifier=document)
+    assert row is not None
+    return int(row["entities"])
 
 
 async def remember(database: Database, mirror: Mirror) -> None:
@@ -63,6 +90,27 @@ def _find() -> Statement:
 def _listed() -> Statement:
     mine = mirrors.c.list_url == bindparam("list_url", type_=Text)
     return Statement(select(*FIELDS).where(mine).order_by(mirrors.c.url))
+
+
+@cache
+def _urls_of_document() -> Statement:
+    document = bindparam("document_identifier", type_=Text)
+    mine = mirrors.c.document_identifier == document
+    return Statement(select(mirrors.c.url).where(mine).order_by(mirrors.c.url))
+
+
+@cache
+def _count_entities() -> Statement:
+    document = bindparam("document_identifier", type_=Text)
+    total: ColumnElement[int] = literal_column("0")
+    for table, column in (
+        (tables.documents, tables.documents.c.identifier),
+        *((table, table.c.document_identifier) for table in PART_TABLES),
+        *((table, table.c.document_identifier) for table in tables.package_definitions.values()),
+    ):
+        counted = select(func.count()).select_from(table).where(column == document, live(table))
+        total = total + counted.scalar_subquery()
+    return Statement(select(total.label("entities")))
 
 
 @cache

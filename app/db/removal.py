@@ -6,6 +6,7 @@ What the REST API offers stays as the guide has it; this is behind the command l
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,15 @@ CASCADE = (ITEMS, RUBRICS)
 """What goes with its document, and comes back with it."""
 
 
-async def delete(database: Database, resource: Resource, identifier: str) -> Changes:
-    """Delete a live document with all that is in it, or a live item. Raises ``NotFound``."""
+async def delete(
+    database: Database, resource: Resource, identifier: str, *, dry_run: bool = False
+) -> Changes:
+    """Delete a live document with all that is in it, or a live item; return how many entities.
+
+    A dry run deletes nothing. Raises ``NotFound``.
+    """
     steps = _deletions(resource)
-    found = await _alone(database, resource, identifier, steps)
+    found = await _alone(database, resource, identifier, steps, dry_run=dry_run)
     if not found:
         raise NotFound(resource.name, identifier)
     return found
@@ -67,8 +73,17 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> C
     return await _alone(database, resource, identifier, _revivals(resource))
 
 
+class _DryRunEnd(Exception):
+    """Rolls a transaction back once its outcome is known."""
+
+
 async def _alone(
-    database: Database, resource: Resource, identifier: str, steps: list[Statement]
+    database: Database,
+    resource: Resource,
+    identifier: str,
+    steps: list[Statement],
+    *,
+    dry_run: bool = False,
 ) -> Changes:
     """Run the steps while nobody uploads the document, each seeing all that is committed."""
     home = await database.row(_state(resource), identifier=identifier)
@@ -78,14 +93,17 @@ async def _alone(
         lock = _lock_document()
         values = {"identifier": identifier, "document_identifier": document}
         found: Changes = Counter()
-        async with (
-            alone_with(connection, document),
-            connection.transaction(isolation="read_committed"),
-        ):
-            await connection.execute(lock.sql, *lock.arguments(values))
-            for statement in steps:
-                for row in await connection.fetch(statement.sql, *statement.arguments(values)):
-                    found[row["kind"], row["operation"]] += row["changed"]
+        with suppress(_DryRunEnd):
+            async with (
+                alone_with(connection, document),
+                connection.transaction(isolation="read_committed"),
+            ):
+                await connection.execute(lock.sql, *lock.arguments(values))
+                for statement in steps:
+                    for row in await connection.fetch(statement.sql, *statement.arguments(values)):
+                        found[row["kind"], row["operation"]] += row["changed"]
+                if dry_run:
+                    raise _DryRunEnd
         return found
 
     return await database.write(work, name="removal")

@@ -1,0 +1,209 @@
+"""A CASE server as a source: its packages, and what else may be at a URL that was typed."""
+
+from __future__ import annotations
+
+import re
+from codecs import BOM_UTF8
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import httpx
+import orjson
+
+from .document_list import identifier_of, package_url, same_origin_url, unwrapped
+from .fetching import Fetcher, FetchResult, SourceError
+
+STANDARD_BASE = re.compile(r"(?P<base>.*/ims/case/v1p1)/CF\w+/.*")
+"""Paths of the standard's CASE 1.1 binding, which has a service description at a known place."""
+
+DISCOVERY = "discovery/imscasev1p1_openapi3_v1p0.json"
+"""Where the service description is (CASE 1.1 binding, section 2.5)."""
+
+PACKAGE_PATH = re.compile(r"/CFPackages/\{\w+\}$")
+
+API_BASE = re.compile(r"/case/v?1[.p][01]/?$")
+
+PARSED_BYTES = 1_000_000
+"""Bodies up to this size are parsed to see what they are. No single object is larger."""
+
+PACKAGE_WRAPPERS = ("CFPackage", "package")
+NO_ITEMS = "has a CFDocument, but no CFItems; it is not read as an empty package"
+ENTITIES = ("CFDocument", "CFItem", "CFAssociation")
+
+
+class NotAPackage(SourceError):
+    """A URL answers something else than a package. ``package_url`` is where the package is."""
+
+    def __init__(self, message: str, package_url: str | None = None) -> None:
+        super().__init__(message)
+        self.package_url = package_url
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """Fetches packages from CASE servers, with their extensions where these must be asked for."""
+
+    fetcher: Fetcher
+    _has_extensions: dict[str, bool] = field(default_factory=dict)
+    """For each base URL of a server whether it has the parameter ``extensions``."""
+
+    def read_package(self, url: str) -> bytes:
+        """Return the package at a URL, or that of the document at it. Raises ``SourceError``."""
+        try:
+            result = self.fetch_package(url)
+        except NotAPackage as error:
+            if error.package_url is None:
+                raise
+            result = self.fetch_package(error.package_url, operator_url=url)
+        assert result, "only an answer to validators can be 304"
+        return result.body
+
+    def fetch_package(
+        self,
+        url: str,
+        etag: str | None = None,
+        last_modified: str | None = None,
+        operator_url: str | None = None,
+    ) -> FetchResult | None:
+        """Fetch a package, or return None if it has not changed since these validators.
+
+        Raises ``NotAPackage`` where something else than a package with its CFItems is answered,
+        and ``SourceError`` as ``Fetcher.fetch_if_modified`` does.
+        """
+        asked = self._with_extensions(url, operator_url or url)
+        try:
+            result = self.fetcher.fetch_if_modified(asked, etag, last_modified, operator_url or url)
+        except SourceError as error:
+            if error.status == httpx.codes.NOT_FOUND and (hint := _base_hint(url)):
+                raise SourceError(f"{error}; {hint}", error.status) from error
+            raise
+        if result:
+            _refuse_other_than_package(result, url)
+        return result
+
+    def _with_extensions(self, url: str, operator_url: str) -> str:
+        """Ask for extensions, where the service description has a parameter for that."""
+        parts = urlsplit(url)
+        match = STANDARD_BASE.fullmatch(parts.path)
+        if not match or "extensions" in parse_qs(parts.query, keep_blank_values=True):
+            return url
+        base = urlunsplit((parts.scheme, parts.netloc, match["base"], "", ""))
+        if base not in self._has_extensions:
+            self._has_extensions[base] = self._offers_extensions(base, operator_url)
+        if not self._has_extensions[base]:
+            return url
+        query = "&".join(filter(None, (parts.query, "extensions=true")))
+        return urlunsplit((*parts[:3], query, ""))
+
+    def _offers_extensions(self, base: str, operator_url: str) -> bool:
+        try:
+            result = self.fetcher.fetch_if_modified(f"{base}/{DISCOVERY}", None, None, operator_url)
+            assert result
+            paths = orjson.loads(result.body)["paths"]
+            operation = next(
+                path_item["get"] for path, path_item in paths.items() if PACKAGE_PATH.search(path)
+            )
+            return any(one.get("name") == "extensions" for one in operation["parameters"])
+        except (SourceError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+            return False  # No service description of a case-server, so that it is not asked.
+
+
+def _refuse_other_than_package(result: FetchResult, url: str) -> None:
+    """Raise ``NotAPackage`` for an answer that is not a package with its CFItems."""
+    body = result.body.removeprefix(BOM_UTF8).strip()
+    if not body.startswith((b"{", b"[")):
+        media_type = result.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
+        raise NotAPackage(f"answered {media_type}, not a CFPackage as JSON; {_advice(url)}")
+    if not body.endswith((b"}", b"]")):
+        raise SourceError(
+            f"the source failed: its answer breaks off after {len(body):,} bytes, in the middle of "
+            "its JSON"
+        )
+    if len(body) > PARSED_BYTES and b'"CFItems"' in body:
+        return
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return  # Its reader says where the mistake is.
+    for name in PACKAGE_WRAPPERS:
+        value = unwrapped(value, name)
+    if isinstance(value, dict) and value.get("CFItems") is not None:
+        return
+    raise _not_a_package(value, url)
+
+
+def _not_a_package(value: Any, url: str) -> NotAPackage:
+    """Describe what was found instead of a package, and what to type."""
+    if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
+        return _found_list(value, url)
+    for name in ENTITIES:
+        entity = value.get(name) if isinstance(value, dict) else None
+        if name != "CFDocument" and isinstance(entity, dict):
+            return _found_part(entity, name, url)
+    document = unwrapped(value, "CFDocument")
+    if isinstance(document, dict) and "CFDocument" not in document:
+        if "CFPackageURI" in document or "creator" in document:
+            return _found_document(document, url)
+        if "CFDocumentURI" in document:
+            return _found_part(document, "object of a framework", url)
+    if isinstance(value, dict) and "CFDocument" in value:
+        return NotAPackage(NO_ITEMS)
+    return NotAPackage(f"answered JSON that is not a CFPackage; {_advice(url)}")
+
+
+def _found_list(value: Any, url: str) -> NotAPackage:
+    entries = value if isinstance(value, list) else value["CFDocuments"]
+    first = entries[0] if isinstance(entries, list) and entries else {}
+    identifier = identifier_of(first) or "ID"
+    return NotAPackage(
+        "is a list of CFDocuments, not a package; mirror all of them with: "
+        f"case-server sync {url}; or give the URL of one package: {package_url(url, identifier)}"
+    )
+
+
+def _found_document(document: dict[str, Any], url: str) -> NotAPackage:
+    """Lead from a document to its package, if that is on the same origin."""
+    link = document.get("CFPackageURI")
+    uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
+    identifier = identifier_of(link) or identifier_of(document)
+    here = package_url(url, identifier) if identifier and "/CF" in urlsplit(url).path else None
+    found = same_origin_url(uri, url)
+    if found is None and isinstance(uri, str) and uri.startswith(("http://", "https://")):
+        or_here = f"; or that of the copy on this server: {here}" if here else ""
+        return NotAPackage(
+            "is one CFDocument, and its package is on another origin; give the URL of the "
+            f"package: {uri}{or_here}"
+        )
+    found = found or here
+    if found is None:
+        return NotAPackage(f"is one CFDocument, not a package; {_advice(url)}")
+    if found.rstrip("/") == url.partition("?")[0].rstrip("/"):
+        return NotAPackage(NO_ITEMS)
+    return NotAPackage(f"is one CFDocument; give the URL of its package: {found}", found)
+
+
+def _found_part(entity: dict[str, Any], name: str, url: str) -> NotAPackage:
+    identifier = identifier_of(entity.get("CFDocumentURI"))
+    package = package_url(url, identifier or "ID")
+    return NotAPackage(f"is one {name}, not a package; give the URL of its package: {package}")
+
+
+def _base_hint(url: str) -> str | None:
+    """Say what to type instead of the base URL of an API or of a server, or None for others."""
+    parts = urlsplit(url)
+    base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    if API_BASE.search(parts.path):
+        kind = "the base URL of an API"
+    elif parts.path in {"", "/"}:
+        kind, base = "the base URL of a server", f"{base}/ims/case/v1p1"
+    else:
+        return None
+    return (
+        f"{url} is {kind}: mirror all its frameworks with, for example, case-server sync "
+        f"{base}/CFDocuments; or give the URL of one package: {base}/CFPackages/ID"
+    )
+
+
+def _advice(url: str) -> str:
+    return _base_hint(url) or "give the URL of a package (…/CFPackages/ID)"

@@ -1,0 +1,43 @@
+"""Decompress gzip data within a size limit."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+"""zlib's window bits for data with a gzip or a zlib header."""
+
+OUTPUT_CHUNK_BYTES = 2**20
+"""How much is decompressed at a time. Compressed data can grow a thousandfold."""
+
+
+class BadCompression(Exception):
+    """Compressed data that is damaged or ends too early; the message says which."""
+
+
+def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompress gzip or zlib data in pieces of at most 1 MiB.
+
+    Gzip data may have several members (RFC 1952, section 2.2). The caller limits the size: it
+    stops iterating when it has read enough. Raises ``BadCompression``.
+    """
+    stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)
+    has_data = False
+    try:
+        for chunk in chunks:
+            pending = chunk
+            while pending:
+                if stream.eof:
+                    if has_data and not pending.strip(b"\0"):
+                        break  # padding after the last member, as tapes have it
+                    stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)
+                has_data = True
+                yield stream.decompress(pending, OUTPUT_CHUNK_BYTES)
+                pending = stream.unused_data if stream.eof else stream.unconsumed_tail
+    except zlib.error as error:
+        raise BadCompression(f"its compressed data is damaged ({error})") from error
+    if has_data and not stream.eof:
+        raise BadCompression("its compressed data ends too early")

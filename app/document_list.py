@@ -1,0 +1,287 @@
+"""Read a CASE server's list of CFDocuments, from its first page to its last."""
+
+from __future__ import annotations
+
+import re
+from codecs import BOM_UTF8
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit, urlunsplit
+
+import httpx
+import orjson
+
+from .fetching import Fetcher, FetchResult, SourceError, origin_of
+from .link_header import find_link
+
+PAGE_SIZE = 100
+"""How many documents a request asks for. Every known server allows that many."""
+
+MAX_PAGES = 10_000
+
+MAX_PAGES_WITHOUT_NEWS = 10
+"""How many pages in a row may name no new document, where ``Link`` says that there are more."""
+
+MAX_WRAPPER_DEPTH = 3
+
+IDENTIFIERS = ("identifier", "sourcedId")
+"""Names of an entity's identifier: the standard's, and that of TimeBack's production API."""
+
+TOTALS = ("total", "totalCount")
+"""Names under which the body of a page counts all documents of its list."""
+
+
+@dataclass
+class DocumentList:
+    """The documents that a list names, and whether these are known to be all of them."""
+
+    package_urls: dict[str, list[str]] = field(default_factory=dict)
+    """For each document identifier the URLs to try for its package, in order."""
+    total: int | None = None
+    """How many documents the list says it has, if it does."""
+    error: str | None = None
+    """Why the list could not be read to its end."""
+    doubt: str | None = None
+    """Why the end that was found may not be the end."""
+
+    @property
+    def incomplete_reason(self) -> str | None:
+        """Why the list is not known to be complete, or None if it is."""
+        if self.total is not None and len(self.package_urls) < self.total:
+            return f"it names {len(self.package_urls):,} of the {self.total:,} documents it counts"
+        return self.error or self.doubt
+
+
+def is_list_url(url: str) -> bool:
+    """Whether a URL is that of a list of CFDocuments."""
+    return urlsplit(url).path.rstrip("/").endswith("/CFDocuments")
+
+
+def read_document_list(
+    fetcher: Fetcher, url: str, progress: Callable[[str], None] = lambda _: None
+) -> DocumentList:
+    """Read all pages of a list.
+
+    The next page is the one that ``Link`` names as ``rel="next"`` (CASE 1.1 binding, section 3.1).
+    Without that, pages are asked for by offset until one is empty or repeats what is known. The
+    total that ``X-Total-Count`` or a body states then says whether the list is complete. An error
+    ends the list and is noted in it, with the page that it occurred at.
+    """
+    reader = _Reader(fetcher, url)
+    try:
+        reader.read(progress)
+    except SourceError as error:
+        reader.documents.error = f"page {reader.number:,} ({reader.page_url}): {error}"
+    return reader.documents
+
+
+class _Reader:
+    """The state of reading one list."""
+
+    def __init__(self, fetcher: Fetcher, url: str) -> None:
+        self.fetcher, self.url = fetcher, url
+        self.documents = DocumentList()
+        self.page_url, self.number = url, 1
+        self.shown = 0
+        """How many entries the pages showed, repeated ones included: the offset of the next."""
+        self.visited: set[str] = set()
+        self.pages_without_news = 0
+
+    def read(self, progress: Callable[[str], None]) -> None:
+        if "offset" in parse_qs(urlsplit(self.url).query):
+            raise SourceError("leave offset out of the URL: a list is read from its first page")
+        self.page_url = _with_page(self.url, 0)
+        is_linked = False
+        while self.number <= MAX_PAGES:
+            progress(f"reading the list, {len(self.documents.package_urls):,} documents")
+            result = self._fetch_page(is_linked=is_linked)
+            if result is None:
+                return
+            has_news = self._add_page(result)
+            next_url = _next_url(result)
+            if next_url is None:
+                if not has_news or self._is_last(result, is_linked=is_linked):
+                    return
+                self.page_url, is_linked = _with_page(self.url, self.shown), False
+            else:
+                self._refuse_loop(next_url, has_news=has_news)
+                self.page_url, is_linked = next_url, True
+            self.number += 1
+        raise SourceError(f"the list has more than {MAX_PAGES:,} pages")
+
+    def _fetch_page(self, *, is_linked: bool) -> FetchResult | None:
+        """Fetch a page, or return None if the server has no page at this offset."""
+        self.visited.add(self.page_url)
+        try:
+            result = self.fetcher.fetch_if_modified(
+                self.page_url, None, None, operator_url=self.url
+            )
+        except SourceError as error:
+            # The schema of the standard has no empty list (minItems 1), so that a server may
+            # answer 404 instead. It may also mean that something is wrong.
+            if error.status == httpx.codes.NOT_FOUND and self.number > 1 and not is_linked:
+                if len(self.documents.package_urls) != self.documents.total:
+                    self.documents.doubt = f"page {self.number:,} ({self.page_url}) answered 404"
+                return None
+            raise
+        assert result, "only an answer to validators can be 304"
+        return result
+
+    def _add_page(self, result: FetchResult) -> bool:
+        """Add the entries of a page; return whether any of them is new."""
+        documents = self.documents
+        entries, body_total = _parse_page(result)
+        known = len(documents.package_urls)
+        for position, entry in enumerate(entries, 1):
+            identifier = identifier_of(entry)
+            if identifier is None:
+                raise SourceError(f"entry {position} has no identifier")
+            urls = _package_urls(entry, identifier, self.url, result.url)
+            documents.package_urls.setdefault(identifier, urls)
+        self.shown += len(entries)
+        for total in (_whole_number(result.headers.get("X-Total-Count")), body_total):
+            if total is not None:
+                documents.total = max(total, documents.total or 0)
+        return len(documents.package_urls) > known
+
+    def _is_last(self, result: FetchResult, *, is_linked: bool) -> bool:
+        """Whether no page follows one that names no next page.
+
+        A total alone does not say so, because some servers count the documents of the page.
+        """
+        if not is_linked and "Link" not in result.headers:
+            return False
+        total = self.documents.total
+        return total is None or len(self.documents.package_urls) >= total
+
+    def _refuse_loop(self, next_url: str, *, has_news: bool) -> None:
+        if next_url in self.visited:
+            raise SourceError(f"its Link header names {next_url} as next, which was read before")
+        self.pages_without_news = 0 if has_news else self.pages_without_news + 1
+        if self.pages_without_news > MAX_PAGES_WITHOUT_NEWS:
+            raise SourceError(
+                f"the last {self.pages_without_news} pages name no new document, and still their "
+                "Link headers name a next page"
+            )
+
+
+def _with_page(url: str, offset: int) -> str:
+    """Return the URL of a page. A limit that was typed stays."""
+    parts = urlsplit(url)
+    limit = {} if "limit" in parse_qs(parts.query) else {"limit": PAGE_SIZE}
+    query = "&".join(filter(None, (parts.query, urlencode({**limit, "offset": offset}))))
+    return urlunsplit((*parts[:3], query, ""))
+
+
+def _next_url(result: FetchResult) -> str | None:
+    """Return the URL of the next page that a Link header names, or None.
+
+    Behind a proxy, servers often name another scheme or port than the one they were asked at, so
+    that only the path and the query of a target on the same host are used.
+    """
+    target = find_link(result.headers.get("Link"), "next")
+    if target is None:
+        return None
+    page = urlsplit(result.url)
+    try:
+        parts = urlsplit(urljoin(result.url, target))
+        host = parts.hostname
+    except ValueError as error:
+        raise SourceError(f"its Link header names a next page that is no URL: {target}") from error
+    if parts.scheme not in {"http", "https"} or host != page.hostname:
+        raise SourceError(
+            f"its Link header names a next page on another origin, {target}; a list is read from "
+            f"one origin only, {page.scheme}://{page.netloc}"
+        )
+    return urlunsplit((page.scheme, page.netloc, parts.path, parts.query, ""))
+
+
+def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
+    """Return the entries of a page, and the total that its body states, if it does.
+
+    A page is ``{"CFDocuments": […]}``, a bare array, or either of them in wrappers of one member.
+    """
+    try:
+        value = orjson.loads(result.body.removeprefix(BOM_UTF8))
+    except orjson.JSONDecodeError as error:
+        reason = f"it is not JSON, or not whole ({error})"
+        raise SourceError(f"is no list of CFDocuments: {reason}") from error
+    for _ in range(MAX_WRAPPER_DEPTH):
+        if isinstance(value, dict) and "CFDocuments" in value:
+            entries = value["CFDocuments"]
+            totals = (_whole_number(value.get(name)) for name in TOTALS)
+            total = next((number for number in totals if number is not None), None)
+            if isinstance(entries, list):
+                return entries, total
+            if isinstance(entries, dict) and identifier_of(entries):
+                return [entries], total
+            break
+        if isinstance(value, list):
+            if len(value) == 1 and isinstance(value[0], dict) and "CFDocuments" in value[0]:
+                value = value[0]
+                continue
+            return value, None
+        if not isinstance(value, dict) or len(value) != 1:
+            break
+        (value,) = value.values()
+    raise SourceError("is no list of CFDocuments")
+
+
+def identifier_of(entity: Any) -> str | None:
+    """Return the identifier of an entity, a link or a wrapped document, or None."""
+    entity = unwrapped(entity, "CFDocument")
+    if isinstance(entity, dict):
+        for name in IDENTIFIERS:
+            if isinstance(value := entity.get(name), str) and value.strip():
+                return value
+    return None
+
+
+def _package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
+    """Return the URLs at which the package of a listed document may be, the likeliest first."""
+    link = unwrapped(entry, "CFDocument").get("CFPackageURI")
+    uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
+    urls = []
+    if same := same_origin_url(uri, page_url) or same_origin_url(uri, list_url):
+        urls.append(same)
+    elif package_identifier := identifier_of(link):
+        urls.append(package_url(list_url, package_identifier))
+    urls.append(package_url(list_url, identifier))
+    return list(dict.fromkeys(urls))
+
+
+def unwrapped(value: Any, name: str) -> Any:
+    """Return the object under the only member of an object, if that has this name."""
+    if isinstance(value, dict) and value.keys() == {name} and isinstance(value[name], dict):
+        return value[name]
+    return value
+
+
+def same_origin_url(uri: Any, url: str) -> str | None:
+    """Return ``uri`` without its fragment if it is an HTTP URL on the origin of ``url``, or None.
+
+    A path (``/ims/…``) is resolved against ``url``.
+    """
+    if not isinstance(uri, str) or not uri.startswith(("http://", "https://", "/")):
+        return None
+    try:
+        absolute = urljoin(url, uri).partition("#")[0]
+        return absolute if origin_of(absolute) == origin_of(url) else None
+    except (httpx.InvalidURL, ValueError):
+        return None
+
+
+def package_url(url: str, identifier: str) -> str:
+    """Return the URL of a package on the server that has the list or the entity at ``url``."""
+    parts = urlsplit(url)
+    base = re.sub(r"/CF[A-Za-z]+(/[^/]*)?/*$", "", parts.path)
+    path = f"{base}/CFPackages/{quote(identifier, safe='')}"
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _whole_number(value: Any) -> int | None:
+    """Return a count that was sent as a number or as digits, or None for anything else."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

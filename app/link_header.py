@@ -1,0 +1,53 @@
+"""Parse the Link header field of an HTTP answer (RFC 8288)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+TARGET = re.compile(r"[\s,]*<([^>]*)>")
+PARAMETER = re.compile(
+    r"""\s*;\s*
+    (?P<name>[!#$%&'*+\-.^_`|~0-9A-Za-z]*)
+    (?:\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^\s;,"]*)))?
+    """,
+    re.VERBOSE,
+)
+REST_OF_LINK = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*')
+
+
+class Link(NamedTuple):
+    """One link: its target as it was sent, and its relation types in lower case."""
+
+    target: str
+    relations: tuple[str, ...]
+
+
+def parse_links(value: str) -> list[Link]:
+    """Parse a field value, or several joined by commas, into its links.
+
+    Commas and semicolons inside targets and quoted strings separate nothing. Of a repeated ``rel``
+    the first one counts (RFC 8288, section 3.3); a link with an ``anchor`` is about another
+    resource (section 3.2) and is left out. What follows a malformed link is left out, too.
+    """
+    links = []
+    position = 0
+    while match := TARGET.match(value, position):
+        target, position = match[1], match.end()
+        parameters: dict[str, str] = {}
+        while parameter := PARAMETER.match(value, position):
+            text = parameter["token"] or re.sub(r"\\(.)", r"\1", parameter["quoted"] or "")
+            parameters.setdefault(parameter["name"].lower(), text)
+            position = parameter.end()
+        if "anchor" not in parameters:
+            relations = parameters.get("rel", "").lower().split()
+            links.append(Link(target.strip(), tuple(relations)))
+        rest = REST_OF_LINK.match(value, position)
+        position = rest.end() if rest else len(value)
+    return links
+
+
+def find_link(value: str | None, relation: str) -> str | None:
+    """Return the target of the first link with a relation type, or None."""
+    links = parse_links(value or "")
+    return next((link.target for link in links if relation in link.relations), None)

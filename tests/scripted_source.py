@@ -1,0 +1,110 @@
+"""A CASE source on loopback whose answers a test scripts: a real HTTP server, hostile if asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+Json = Any
+
+
+@dataclass
+class Answer:
+    """What a request gets: a status, header fields and a body, or a connection that breaks."""
+
+    body: Json | bytes = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    cut_at: int | None = None
+    """Bytes of the body after which the connection is closed."""
+    reset: bool = False
+    """Whether the connection is reset instead of closed in order."""
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+class ScriptedSource:
+    """Answers each path and query by a function of the test's, and records what was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        """Targets of all requests, in order."""
+        self.headers: list[dict[str, str]] = []
+        self.answers: dict[str, Answer | deque[Answer]] = {}
+        """For a target, or a path, an answer, or several for one request each; the last stays."""
+        self.respond: Callable[[str], Answer] = self._scripted
+        source = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                source.requests.append(self.path)
+                source.headers.append(dict(self.headers))
+                source._send(self, source.respond(self.path))
+
+            do_POST = do_GET  # noqa: N815  as http.server calls it
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients may leave
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        # The default of half a second is how long each test would wait for its end.
+        serve = partial(self.server.serve_forever, poll_interval=0.01)
+        self.thread = threading.Thread(target=serve, daemon=True)
+        self.thread.start()
+
+    def _scripted(self, target: str) -> Answer:
+        answer = self.answers.get(target) or self.answers.get(urlsplit(target).path)
+        if isinstance(answer, deque):
+            return answer.popleft() if len(answer) > 1 else answer[0]
+        return answer or Answer({"message": "no such path"}, 404)
+
+    @staticmethod
+    def _send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
+        content = answer.content
+        handler.send_response(answer.status)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        for name, value in (headers | answer.headers).items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(content[: answer.cut_at])
+        if answer.reset:
+            handler.wfile.flush()
+            linger = struct.pack("ii", 1, 0)
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            handler.connection.close()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@contextmanager
+def scripted_source() -> Iterator[ScriptedSource]:
+    """A source that is stopped at the end."""
+    source = ScriptedSource()
+    try:
+        yield source
+    finally:
+        source.stop()
+
+
+def page_of(target: str) -> tuple[int, int]:
+    """The limit and offset that a request for a list asks for."""
+    query = parse_qs(urlsplit(target).query)
+    return int(query.get("limit", ["100"])[0]), int(query.get("offset", ["0"])[0])
