@@ -56,6 +56,8 @@ class Row(NamedTuple):
     """JSON list of every concept an item links to; its body holds the last one."""
     parent: str | None = None
     """The rubric of a criterion, the criterion of a level."""
+    is_home_derived: bool = False
+    """Whether an association was sent without the link to its document that its body holds."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,7 @@ def _rows(package: CFPackage) -> Iterator[Row]:
         item.CFDocumentURI = item.CFDocumentURI or link
         yield item_row(item)
     for association in package.CFAssociations:
-        association.CFDocumentURI = association.CFDocumentURI or link
-        yield row("CFAssociation", association)
+        yield association_row(association, link)
     for rubric in package.CFRubrics:
         yield from rubric_rows(rubric)
 
@@ -166,6 +167,13 @@ def _left_out(kind: type[Entity]) -> tuple[str, ...]:
 def item_row(item: CFPckgItem) -> Row:
     """An item as a row, which remembers every concept it was sent with."""
     return row("CFItem", item)._replace(keywords=_json(item.conceptKeywordsURI))
+
+
+def association_row(association: CFAssociation, home: LinkURI) -> Row:
+    """Return an association of a package as a row, with the link to its document."""
+    is_home_derived = association.CFDocumentURI is None
+    association.CFDocumentURI = association.CFDocumentURI or home
+    return row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
 
 
 def _json(value: object) -> str | None:

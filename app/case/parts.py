@@ -31,6 +31,7 @@ from .package import (
     Row,
     RubricNames,
     Triple,
+    association_row,
     item_row,
     link_to,
     read_package,
@@ -253,9 +254,8 @@ class _Rows:
                         entity.CFDocumentURI = entity.CFDocumentURI or link
                         yield item_row(entity)
                     case CFAssociation():
-                        entity.CFDocumentURI = entity.CFDocumentURI or link
                         triples.append((entity.identifier, triple_of(entity)))
-                        yield row("CFAssociation", entity)
+                        yield association_row(entity, link)
                     case CFRubric():
                         rubrics.append(rubric_names(entity))
                         yield from rubric_rows(entity)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
 from .parts import table_of
+from .staging import is_stored
 from .statement import Statement
 from .visible import live
 
@@ -60,7 +60,7 @@ def _compared(package: Package, stored: dict[Key, str]) -> Difference:
         before = left.pop(key, None)
         if before is None:
             found.added.append(key)
-        elif before != hashlib.md5(row.body.encode(), usedforsecurity=False).hexdigest():
+        elif not is_stored(row, before):
             found.changed.append(key)
     found.deleted.extend(left)
     return found

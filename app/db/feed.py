@@ -147,7 +147,7 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
             arguments = statement.arguments({"identifiers": nodes})
             with database.read_limit() as timeout:
                 taken = await connection.fetch(statement.sql, *arguments, timeout=timeout)
-            found += [Change(*row) for row in taken]
+            found += _not_told([Change(*row) for row in taken], found)
     if more:
         return Page(found, place._replace(upto=upto, sequence=rows[limit - 1]["sequence"]), more)
     return Page(found, Place(place.history, upto, "", 0), more)
@@ -156,6 +156,18 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
 def _takes_along(change: Change) -> bool:
     operations = (recording.DELETE, recording.REVIVE)
     return change.kind in recording.NODE_KINDS and change.operation in operations
+
+
+def _not_told(along: list[Change], found: list[Change]) -> list[Change]:
+    """Return the associations taken along whose state no entry of the page tells already."""
+    last = {(each.kind, each.identifier): each.operation for each in found}
+    delete = recording.DELETE
+    return [
+        each
+        for each in along
+        if (told := last.get((each.kind, each.identifier))) is None
+        or (told == delete) != (each.operation == delete)
+    ]
 
 
 async def _row(connection: AnyConnection, statement: Statement) -> asyncpg.Record:

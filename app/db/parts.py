@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     Update,
+    and_,
     cast,
     column,
     delete,
@@ -30,11 +31,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
+from sqlalchemy.dialects.postgresql import JSONB, Insert, distinct_on, insert
 
+from ..case.derived import REQUIRED_DEFAULTS
 from ..case.resources import (
     ASSOCIATIONS,
     CONCEPTS,
+    DEFINITIONS,
     DOCUMENTS,
     GROUPINGS,
     ITEM_TYPES,
@@ -144,13 +147,38 @@ def _replaced(
     """What a row becomes, and whether that is anything else than it is."""
     values: dict[str, ColumnElement[Any]] = {name: given[name] for name in ("body", *columns)}
     differs: list[ColumnElement[bool]] = [
-        cast(table.c.body, Text) != cast(values["body"], Text),
-        *(table.c[name].is_distinct_from(values[name]) for name in columns),
+        body_differs(table, values["body"]),
+        *(table.c[name].is_distinct_from(values[name]) for name in columns if name in COMPARED),
     ]
     if "deleted_at" in table.c:
         values["deleted_at"] = null()
         differs.append(table.c.deleted_at.is_not(None))
     return values, or_(*differs)
+
+
+COMPARED = {"document_identifier"}
+"""Columns that belong to the content of an entity beside its body. Its position in a package does
+not, and its body has the time of its change, to the millisecond as it is answered."""
+
+
+def body_differs(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return whether a body says something else than the stored one.
+
+    A definition that was registered from a link is answered with what a definition must have, and
+    is the same as one that was sent with just that.
+    """
+    differs = cast(table.c.body, Text) != cast(body, Text)
+    resource = next((each for each in DEFINITIONS if each.table == table.name), None)
+    if resource is None:
+        return differs
+    fields = resource.schema.model_fields
+    derived: list[ColumnElement[Any]] = []
+    for name, source in REQUIRED_DEFAULTS.items():
+        if name in fields and fields[name].is_required():
+            value = word(table.c.body, source) if source else literal_column("''")
+            derived += [literal_column(f"'{name}'"), value]
+    completed = func.jsonb_build_object(*derived).op("||")(cast(table.c.body, JSONB))
+    return and_(differs, completed != cast(body, JSONB))
 
 
 def links(source: FromClause, reference: Reference) -> Select[Any]:

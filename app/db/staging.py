@@ -14,6 +14,7 @@ from anyio import to_thread
 from sqlalchemy import (
     CTE,
     JSON,
+    BigInteger,
     Column,
     Integer,
     MetaData,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 STAGED = Table(
     "staged",
     MetaData(),
-    Column("ordinal", Integer, nullable=False),
+    Column("ordinal", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("place", Integer, nullable=False),
     Column("identifier", Text, nullable=False),
@@ -54,7 +55,9 @@ STAGED = Table(
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
-"""Gone when the transaction ends. A row's place is that among the rows of its kind."""
+"""Gone when the transaction ends. ``place`` is the position of a row among those of its kind,
+``ordinal`` what is stored of it: that of a criterion or level counts within its rubric or
+criterion, so that a rubric does not change when another one does."""
 
 TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
 """The kinds of which there are many."""
@@ -83,10 +86,12 @@ class Staged(NamedTuple):
     """Whether the document was here before."""
     fields: frozenset[str]
     """Which of the fields that refer to definitions any of its rows has."""
+    reordered: frozenset[str] = frozenset()
+    """The kinds of which stored rows may have to be renumbered by their places."""
 
 
-Stored: TypeAlias = dict[tuple[str, str], tuple[Any, ...]]
-"""What a document has: {(kind, identifier): (ordinal, time, digest of the body)}."""
+Stored: TypeAlias = dict[tuple[str, str], tuple[int, str]]
+"""What a document has: {(kind, identifier): (ordinal, digest of the body)}."""
 
 
 async def stage(
@@ -102,7 +107,8 @@ async def stage(
     stored = await _stored(connection, package) if known else {}
     records = Records(package, stored)
     await copy_staged(connection, records.of())
-    return Staged(known, frozenset(records.fields)), records.counts
+    reordered = frozenset(records.reordered if known else ())
+    return Staged(known, frozenset(records.fields), reordered), records.counts
 
 
 async def create_staging(connection: Connection) -> None:
@@ -165,9 +171,12 @@ class Records:
     def __init__(self, package: Package, stored: Stored | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.fields: set[str] = set()
+        self.reordered: set[str] = set()
         self._stored = stored or {}
+        self._last_ordinals: dict[str, int] = {}
+        self._siblings: Counter[tuple[str, str | None]] = Counter()
         self._missing = {f'"{field}":': field for field in REFERRING}
-        self._rows = enumerate(package.rows)
+        self._rows = iter(package.rows)
         self._following = next(self._rows, None)
 
     @property
@@ -186,29 +195,63 @@ class Records:
 
     def _next(self, kinds: Collection[str]) -> list[Record]:
         batch: list[Record] = []
-        while self._following and self._following[1].kind in kinds and len(batch) < BATCH:
-            batch.append(self._record(*self._following))
+        while self._following and self._following.kind in kinds and len(batch) < BATCH:
+            batch.append(self._record(self._following))
             self._following = next(self._rows, None)
         return batch
 
-    def _record(self, ordinal: int, one: Row) -> Record:
+    def _record(self, one: Row) -> Record:
         place = self.counts[one.kind]
         self.counts[one.kind] += 1
         body: str | None = one.body
-        stored = self._stored.get((one.kind, one.identifier))
-        if (
-            stored
-            and one.keywords is None
-            and stored == (ordinal, one.last_change_date_time, _print(one.body))
-        ):
+        ordinal, digest = self._stored.get((one.kind, one.identifier), (None, None))
+        if digest and one.keywords is None and is_stored(one, digest):
             body = None
         else:
             for name in [name for name in self._missing if name in one.body]:
                 self.fields.add(self._missing.pop(name))
-        return Record(ordinal, one.kind, place, one.identifier, body, *one[3:])
+        ordinal = self._ordinal(one, ordinal)
+        return Record(
+            ordinal,
+            one.kind,
+            place,
+            one.identifier,
+            body,
+            one.last_change_date_time,
+            one.keywords,
+            one.parent,
+        )
+
+    def _ordinal(self, one: Row, stored: int | None) -> int:
+        """Return the ordinal of a row: the stored one as long as the order is the stored one."""
+        if one.kind not in TABLES:
+            self.reordered.update({one.kind} & {RUBRICS.name})
+            sibling = self._siblings[one.kind, one.parent]
+            self._siblings[one.kind, one.parent] += 1
+            return sibling
+        last = self._last_ordinals.get(one.kind, -1)
+        ordinal = last + 1 if stored is None or stored <= last else stored
+        # Behind what was written one at a time, the next entity so written could have it, too.
+        is_taken = stored is None and ordinal >= tables.AFTER_UPLOADS
+        if is_taken or (stored is not None and ordinal != stored):
+            self.reordered.add(one.kind)
+        self._last_ordinals[one.kind] = ordinal
+        return ordinal
 
 
-def _print(body: str) -> str:
+def is_stored(row: Row, digest: str) -> bool:
+    """Return whether the stored body with this digest says what a row does.
+
+    An association that was put without a link to its document is stored without one.
+    """
+    if _digest(row.body) == digest:
+        return True
+    if not row.is_home_derived:
+        return False
+    return _digest(row.body[: row.body.rindex(',"CFDocumentURI":')] + "}") == digest
+
+
+def _digest(body: str) -> str:
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -216,7 +259,9 @@ async def _stored(connection: Connection, package: Package) -> Stored:
     found: Stored = {}
 
     def remember(kind: str, rows: Sequence[asyncpg.Record]) -> None:
-        found.update(((kind, identifier), tuple(rest)) for identifier, *rest in rows)
+        found.update(
+            ((kind, identifier), (ordinal, digest)) for identifier, ordinal, digest in rows
+        )
 
     for kind in (ITEMS.name, ASSOCIATIONS.name):
         statement = _prints(kind)
@@ -234,7 +279,6 @@ def _prints(kind: str) -> Statement:
         select(
             table.c.identifier,
             table.c.ordinal,
-            table.c.last_change_date_time.label("changed"),
             func.md5(cast(table.c.body, Text)).label("print"),
         ).where(table.c.document_identifier == DOCUMENT, live)
     )

@@ -6,7 +6,9 @@ from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     JSON,
+    BigInteger,
     Boolean,
     ColumnElement,
     Delete,
@@ -24,12 +26,14 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from . import parts, recording, tables
+from .framework import REFERRED
 from .rubrics import write_rubrics
 from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
 from .statement import DEFINITIONS_STAGE, Statement, Steps
@@ -52,7 +56,26 @@ def all_steps(staged: Staged) -> Steps:
         *(("items", one) for one in upsert(ITEMS, "ordinal", "document_identifier")),
         *(("associations", one) for one in upsert(ASSOCIATIONS, "ordinal", "document_identifier")),
         ("rubrics", write_rubrics()),
+        *(
+            ("rubrics", _renumber(resource))
+            for resource in (ITEMS, ASSOCIATIONS, RUBRICS)
+            if resource.name in staged.reordered
+        ),
     ]
+
+
+def _renumber(resource: Resource) -> Statement:
+    """Number the rows of a kind by their places, which moves the revision of the package alone."""
+    table = parts.table_of(resource)
+    renumbered = (
+        update(table)
+        .where(STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier)
+        .where(table.c.document_identifier == DOCUMENT, table.c.ordinal != STAGED.c.place)
+        .values(ordinal=STAGED.c.place)
+        .returning(literal_column("1"))
+        .cte("renumbered")
+    )
+    return _moving_revision(renumbered)
 
 
 @cache
@@ -99,7 +122,12 @@ def register(source: FromClause, reference: parts.Reference) -> Statement:
 def link(source: FromClause, reference: parts.Reference, pairs: Table) -> Statement:
     """Add links; they may be more than the bodies say, so they move the revision."""
     linked = parts.link(source, reference, pairs).returning(literal_column("1")).cte("linked")
-    moved = recording.mark(select(DOCUMENT.label("scope")).where(recording.happened(linked)))
+    return _moving_revision(linked)
+
+
+def _moving_revision(change: CTE) -> Statement:
+    """Return a statement that moves the revision of the document if a change touches any row."""
+    moved = recording.mark(select(DOCUMENT.label("scope")).where(recording.happened(change)))
     return Statement(select(literal_column("1")).where(false()).add_cte(moved))
 
 
@@ -122,7 +150,9 @@ def _package() -> Statement:
     )
     replaced: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("replaced")
     done = write.returning(table.c.document_identifier.label("identifier"), replaced).cte("done")
-    changed = select(done.c.identifier, UPDATED).where(done.c.replaced).cte("changed")
+    changed = (
+        select(done.c.identifier, UPDATED).where(done.c.replaced, ~_is_recorded()).cte("changed")
+    )
     kept = recording.all_of(changed, DOCUMENTS, DOCUMENT)
     return recording.counted(changed, DOCUMENTS.name, *kept)
 
@@ -130,7 +160,8 @@ def _package() -> Statement:
 def _list_definitions(resource: Resource) -> Statement:
     """Remember which definitions the package brought, and forget those it no longer brings.
 
-    In a package that was there before, that is a change of its document.
+    In a package that was there before, that is a change of its document, unless its entities refer
+    to those definitions, which shows them all the same.
     """
     table = tables.package_definitions[resource.name]
     brought = identifiers_of(resource.name)
@@ -148,12 +179,29 @@ def _list_definitions(resource: Resource) -> Statement:
     added = fresh.returning(table.c.definition_identifier).cte("added")
     changed = (
         select(DOCUMENT.label("identifier"), UPDATED)
-        .where(bindparam("replaced", type_=Boolean))
-        .where(or_(recording.happened(forgotten), recording.happened(added)))
+        .where(bindparam("replaced", type_=Boolean), ~_is_recorded())
+        .where(or_(*(_is_unreferred(each, resource) for each in (forgotten, added))))
         .cte("changed")
     )
     kept = recording.all_of(changed, DOCUMENTS, DOCUMENT)
     return recording.counted(changed, DOCUMENTS.name, *kept)
+
+
+def _is_unreferred(change: CTE, resource: Resource) -> ColumnElement[bool]:
+    """Return whether a change touches definitions that no entity of the document refers to."""
+    referred = union_all(*REFERRED[resource.name])
+    return exists(literal_column("1")).where(change.c.definition_identifier.not_in(referred))
+
+
+def _is_recorded() -> ColumnElement[bool]:
+    """Return whether a change of the document is recorded in this transaction already."""
+    table = tables.changes
+    transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
+    return exists(literal_column("1")).where(
+        table.c.transaction_id == transaction,
+        table.c.kind == literal(DOCUMENTS.name),
+        table.c.identifier == DOCUMENT,
+    )
 
 
 def _gone(change: Delete | Update, table: Table, resource: Resource) -> Statement:

@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..case.resources import DEFINITIONS
 from .columns import (
+    AFTER_UPLOADS,
     Moment,
     body,
     created_at,
@@ -41,7 +42,7 @@ from .columns import (
 )
 from .listed import LISTED_ITEMS
 
-__all__ = ["Moment", "metadata"]  # of columns, for who knows the tables
+__all__ = ["AFTER_UPLOADS", "Moment", "metadata"]  # of columns, for who knows the tables
 
 concepts = definition_table(
     "concepts", hierarchy_code(), comment="CFConcept: topics of items, shared by all frameworks."
