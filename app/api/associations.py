@@ -1,16 +1,25 @@
 """CFItemAssociations: GET takes an item's identifier, PUT and DELETE an association's."""
 
+from collections.abc import AsyncIterator
+
+import orjson
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db import reading, store
 from . import docs
-from .answers import JSON, answer, renderer
+from .answers import JSON, renderer
 from .deps import Deleter, Reader, services
 from .direct import Routes
 from .profiles import Profile
+from .rendering import Renderer
 from .resources import Identifier
 from .schemas import ref
+
+BATCH_SIZE = 250
+"""Associations read and sent at a time: a client that stalls costs the server one batch, and 1 MB
+of identifiers for each 25,000 associations."""
 
 PATH = "/CFItemAssociations/{sourcedId}"
 
@@ -22,18 +31,21 @@ def association_routes(profile: Profile) -> Routes:
     async def read_item_associations(
         identifier: Identifier, request: Request, _: Reader
     ) -> Response:
+        database = services(request).database
+        # One more than a batch, to see whether there are more.
         item, associations = await reading.item_with_associations(
-            services(request).database, identifier
+            database, identifier, BATCH_SIZE + 1
         )
         render = renderer(request, profile)
-        if profile.package_links:
-            # Nothing is left out of them here, so they are what stands alone.
-            one = await render.json(ITEMS, [item])
-            several = await render.json(ASSOCIATIONS, associations)
-            both = b'{"CFItem":%s,"CFAssociations":[%s]}' % (one, several)
-            return Response(both, media_type=JSON)
-        packed = await render.packed(ASSOCIATIONS, associations)
-        return answer({"CFItem": await render.entity(ITEMS, item), "CFAssociations": packed})
+        if len(associations) > BATCH_SIZE:
+            batches = reading.association_batches(database, identifier, BATCH_SIZE)
+            chunks = _chunks(render, item, batches)
+            # The first is read before the status is sent, because it may become another.
+            first = await anext(chunks)
+            return StreamingResponse(_following(first, chunks), media_type=JSON)
+        one = await render.json(ITEMS, [item])
+        several = await _rendered(render, associations)
+        return Response(b'{"CFItem":%s,"CFAssociations":[%s]}' % (one, several), media_type=JSON)
 
     described = docs.wrapped("CFItem", ref("CFItem"))
     listed = docs.wrapped("CFAssociations", ref("CFAssociation"), many=True)
@@ -62,6 +74,31 @@ def _add_delete(routes: Routes) -> None:
         summary="Remove an association for good; sourcedId names the association",
         responses=docs.responses(204, "Removed; no body.", None, 404),
     )
+
+
+async def _chunks(
+    render: Renderer, item: str, batches: AsyncIterator[list[str]]
+) -> AsyncIterator[bytes]:
+    """Yield the answer of an item with its associations, a batch at a time."""
+    head = b'{"CFItem":%s,"CFAssociations":[' % await render.json(ITEMS, [item])
+    async for batch in batches:
+        yield head + await _rendered(render, batch)
+        head = b","
+    yield b"]}" if head == b"," else head + b"]}"
+
+
+async def _following(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+async def _rendered(render: Renderer, associations: list[str]) -> bytes:
+    """Return associations as JSON separated by commas."""
+    if render.profile.package_links:
+        # The profile leaves nothing out of them here, so they are those that stand alone.
+        return await render.json(ASSOCIATIONS, associations)
+    return orjson.dumps(await render.packed(ASSOCIATIONS, associations))[1:-1]
 
 
 async def delete_association(identifier: Identifier, request: Request, _: Deleter) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnElement,
     Table,
     Text,
@@ -133,16 +134,47 @@ def one(resource: Resource) -> Statement:
 
 @cache
 def associations_of_item() -> Statement:
-    """The visible associations of which an item is the origin or the destination."""
+    """Select the bodies of an item's visible associations, at most ``limit`` unless it is null."""
+    table = tables.associations
+    return Statement(
+        select(table.c.body)
+        .where(_touches_item(), visible(table))
+        .order_by(table.c.ordinal, table.c.identifier)
+        .limit(bindparam("limit", type_=BigInteger))
+    )
+
+
+@cache
+def association_keys_of_item() -> Statement:
+    """Select the identifiers of all visible associations of an item, as lines of one text."""
+    table = tables.associations
+    in_order: ColumnElement[Any] = aggregate_order_by(
+        literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
+    )
+    keys = func.string_agg(table.c.identifier, in_order).label("keys")
+    return Statement(select(keys).where(_touches_item(), visible(table)))
+
+
+@cache
+def associations_by_key() -> Statement:
+    """Select the bodies of the visible associations with some identifiers, in order."""
+    table = tables.associations
+    keys = bindparam("keys", type_=ARRAY(Text))
+    return Statement(
+        select(table.c.body)
+        .where(table.c.identifier == func.any(keys), visible(table))
+        .order_by(table.c.ordinal, table.c.identifier)
+    )
+
+
+def _touches_item() -> ColumnElement[bool]:
+    """Whether an association has the item ``identifier`` as its origin or destination."""
     table = tables.associations
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union rather than an OR: each half is one look-up in an index.
-    either = union(*(select(table.c.identifier).where(end == identifier) for end in ends))
-    return Statement(
-        select(table.c.body)
-        .where(table.c.identifier.in_(either), visible(table))
-        .order_by(table.c.ordinal)
+    return table.c.identifier.in_(
+        union(*(select(table.c.identifier).where(end == identifier) for end in ends))
     )
 
 
