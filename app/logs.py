@@ -18,6 +18,9 @@ REQUESTS = "case_server.requests"
 """The logger of requests; its records have these arguments, in this order."""
 FIELDS = ("method", "path", "status", "milliseconds", "client_id", "request_id")
 LINE = "%s %s %d %.1f ms client=%s request=%s"
+CHANGE_FIELDS = ("created", "updated", "unchanged", "deleted")
+"""The further arguments of a record about a package upload: how many entities became what."""
+LINE_WITH_CHANGES = LINE + "".join(f" {name}=%d" for name in CHANGE_FIELDS)
 
 
 class TextLines(logging.Formatter):
@@ -45,7 +48,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
         }
         if record.name == REQUESTS and isinstance(record.args, tuple):
-            told |= zip(FIELDS, record.args, strict=True)
+            told |= zip((*FIELDS, *CHANGE_FIELDS), record.args, strict=False)
         else:
             told["message"] = record.getMessage()
         if record.exc_info:

@@ -8,11 +8,20 @@ import re
 import sys
 from pathlib import Path
 
+import factories
 import httpx
 import pytest
 from live import serving
 
-from case_server.logs import FIELDS, LINE, REQUESTS, JsonLines, TextLines
+from case_server.logs import (
+    CHANGE_FIELDS,
+    FIELDS,
+    LINE,
+    LINE_WITH_CHANGES,
+    REQUESTS,
+    JsonLines,
+    TextLines,
+)
 
 
 def record(name: str, message: str, *args: object, failed: bool = False) -> logging.LogRecord:
@@ -42,6 +51,20 @@ def test_a_request_as_json() -> None:
     assert [told[name] for name in FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]
 
 
+UPLOAD = record(REQUESTS, LINE_WITH_CHANGES, *("PUT", "/x", 200, 1.25, "robot", "abc"), 1, 2, 3, 4)
+
+
+def test_an_upload_as_text_ends_with_its_changes() -> None:
+    line = TextLines().format(UPLOAD)
+    assert line.endswith(" request=abc created=1 updated=2 unchanged=3 deleted=4")
+
+
+def test_an_upload_as_json_has_its_changes() -> None:
+    logged = json.loads(JsonLines().format(UPLOAD))
+    assert list(logged) == ["time", "level", "logger", *FIELDS, *CHANGE_FIELDS]
+    assert [logged[name] for name in CHANGE_FIELDS] == [1, 2, 3, 4]
+
+
 def test_anything_else_as_json_is_one_line() -> None:
     line = JsonLines().format(record("other", "a %s\nb", "{", failed=True))
     assert "\n" not in line
@@ -57,12 +80,21 @@ def test_a_server_that_logs_json(tmp_path: Path, workers: str) -> None:
         answer = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
         with server.client() as client:
             client.get("/case/1.1/CFItems", headers={"X-Request-ID": "mine"})
+            client.post("/case/1.1/CFPackages", json=factories.package())
+            client.get("/case/1.1/CFItems")
     text = (tmp_path / "data.log").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    first, token, last = [line for line in lines if line["logger"] == REQUESTS]
+    first, token, last, upload, after = [line for line in lines if line["logger"] == REQUESTS]
     assert (first["status"], first["client_id"]) == (401, "-")
     assert first["request_id"] == answer.headers["X-Request-ID"]
     assert (token["path"], token["client_id"]) == ("/oauth2/token", "local-client")
     assert (last["status"], last["client_id"], last["request_id"]) == (200, "local-client", "mine")
+    assert {name: upload[name] for name in CHANGE_FIELDS} == {
+        "created": 4,
+        "updated": 0,
+        "unchanged": 0,
+        "deleted": 0,
+    }
+    assert not after.keys() & {*CHANGE_FIELDS}
     assert "hidden" not in text
     assert "127.0.0.1" not in text

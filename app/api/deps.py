@@ -4,6 +4,7 @@ A route says in its signature who may call it: ``caller: Reader``. What is not a
 calls ``authorise`` itself.
 """
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
 """The client behind the request at hand, once it has proved who it is: for the log."""
+
+CHANGES: ContextVar[Mapping[str, int]] = ContextVar("changes", default={})  # noqa: B039  never changed
+"""How many entities the package upload at hand changed, by ``logs.CHANGE_FIELDS``: for the log."""
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  an address, not a password
 

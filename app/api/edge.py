@@ -18,8 +18,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import CaseServerError, Unavailable
-from ..logs import LINE, REQUESTS
-from .deps import CALLER_ID
+from ..logs import LINE, LINE_WITH_CHANGES, REQUESTS
+from .deps import CALLER_ID, CHANGES
 from .errors import refusal
 from .hosts import PROBES, HostCheck, host_refusal
 
@@ -87,6 +87,7 @@ class Edge:
         if path.endswith("/"):
             scope["path"] = _without_slash(scope)
         CALLER_ID.set("")
+        CHANGES.set({})
 
         async def send_complete(message: Message) -> None:
             nonlocal status
@@ -169,4 +170,6 @@ def _log(scope: Scope, method: str, status: int, begun: float, request_id: bytes
     client = CALLER_ID.get().encode("unicode_escape").decode()[:255] or "-"
     milliseconds = round((time.perf_counter() - begun) * 1000, 1)
     path = _told(scope)
-    requests.info(LINE, method, path, status or GONE, milliseconds, client, request_id.decode())
+    fields = (method, path, status or GONE, milliseconds, client, request_id.decode())
+    changes = CHANGES.get()
+    requests.info(LINE_WITH_CHANGES if changes else LINE, *fields, *changes.values())

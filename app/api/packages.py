@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from dataclasses import replace as replaced
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from ..case.package import Package
+from ..case.package import Package, UploadedCFPackage
 from ..case.parts import open_package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.framework import Framework, document_of_package, open_framework
@@ -24,7 +25,7 @@ from .answers import JSON, answer, refuse_other_id, renderer
 from .bodies import read_body
 from .conditional import form_of, is_known, validators
 from .copies import Copy
-from .deps import Reader, Writer, services
+from .deps import CHANGES, Reader, Writer, services
 from .direct import Routes
 from .encoding import best
 from .groups import Item, Relation, item_of, relation_of, structured_content
@@ -190,7 +191,7 @@ async def _read(request: Request, raw: bytes) -> tuple[Package, list[Repair] | N
     read while it is written.
     """
     if request.query_params.get("repair", "").lower() == "true":
-        return await to_thread.run_sync(read_repaired, raw)
+        return await to_thread.run_sync(partial(read_repaired, raw, schema=UploadedCFPackage))
     return await to_thread.run_sync(open_package, raw), None
 
 
@@ -204,7 +205,14 @@ async def _upload(
         "items": written.sent[ITEMS.name],
         "associations": written.sent[ASSOCIATIONS.name],
     }
-    result = {"documentId": package.document_identifier, "stats": stats, "success": True}
+    changes = written.counts._asdict()
+    CHANGES.set(changes)
+    result = {
+        "documentId": package.document_identifier,
+        "stats": stats,
+        "changes": changes,
+        "success": True,
+    }
     if repairs is not None:
         result["repairs"] = [asdict(repair) for repair in repairs]
     return {

@@ -160,13 +160,24 @@ UPLOAD_RESULT: Schema = {
         "message": {"type": "string"},
         "result": {
             "type": "object",
-            "required": ["documentId", "stats", "success"],
+            "required": ["documentId", "stats", "changes", "success"],
             "properties": {
                 "documentId": {"type": "string"},
                 "stats": {
                     "type": "object",
                     "properties": {
                         name: {"type": "integer"} for name in ("documents", "items", "associations")
+                    },
+                },
+                "changes": {
+                    "type": "object",
+                    "description": "How many entities of the package were created, updated or "
+                    "unchanged, and how many of the framework were deleted because the package "
+                    "does not contain them.",
+                    "required": ["created", "updated", "unchanged", "deleted"],
+                    "properties": {
+                        name: {"type": "integer"}
+                        for name in ("created", "updated", "unchanged", "deleted")
                     },
                 },
                 "success": {"type": "boolean"},

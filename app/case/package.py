@@ -87,13 +87,26 @@ class NamedCFPackage(CFPackage):
     identifier: Maybe[Identifier] = None
 
 
-def read_package(raw: bytes, *, allow_dense: bool = False) -> Package:
+class UploadedCFPackage(NamedCFPackage):
+    """A package in a request to CFPackages, which must contain its items and associations.
+
+    The vendor's OpenAPI requires both. A missing one would mean that all are to be deleted, which
+    a client says with an empty array.
+    """
+
+    CFItems: list[CFPckgItem]
+    CFAssociations: list[CFAssociation]
+
+
+def read_package(
+    raw: bytes, *, allow_dense: bool = False, schema: type[NamedCFPackage] = NamedCFPackage
+) -> Package:
     """Read and take apart an uploaded CFPackage, bare or wrapped, as a whole.
 
     Raises ``TooLarge`` for one that is denser than an entity may be, unless ``allow_dense``;
     ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
-    package = read(NamedCFPackage, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
+    package = read(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
     triples = ((one.identifier, triple_of(one)) for one in package.CFAssociations)
     problems = Problems()
     for problem in (*wrong_name(package), *repetitions(groups(package), triples)):

@@ -31,6 +31,7 @@ from .package import (
     Row,
     RubricNames,
     Triple,
+    UploadedCFPackage,
     association_row,
     item_row,
     link_to,
@@ -77,14 +78,18 @@ OBJECT = re.compile(rb"\s*\{")
 
 
 def read_large_package(
-    raw: bytes, most: int = MOST_COUNTED, *, allow_dense: bool = False
+    raw: bytes,
+    most: int = MOST_COUNTED,
+    *,
+    allow_dense: bool = False,
+    schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> Package:
     """As ``package.read_package``; after so many problems no more are looked for.
 
     Raises ``TooLarge`` for a package of which an entity is denser than one may be, unless
     ``allow_dense``.
     """
-    reading = _Reading(raw, most, allow_dense=allow_dense)
+    reading = _Reading(raw, most, schema, allow_dense=allow_dense)
     try:
         package, rows = reading.open()
         return replace(package, rows=list(rows.understood()))
@@ -93,12 +98,12 @@ def read_large_package(
 
 
 def open_package(raw: bytes) -> Package:
-    """As ``read_large_package``, but only the head of it is read at once.
+    """Read the body of a request to CFPackages, but only its head at once.
 
     The rows are read, and the rest is refused, as they are gone through: never do all of them
     stand in memory. They can be gone through again, which reads them anew.
     """
-    reading = _Reading(raw, MOST_COUNTED)
+    reading = _Reading(raw, MOST_COUNTED, UploadedCFPackage)
     try:
         package, rows = reading.open()
     except UNREADABLE as error:
@@ -113,8 +118,10 @@ UNREADABLE = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError)
 class _Reading:
     """A body that is read as a package."""
 
-    def __init__(self, raw: bytes, most: int, *, allow_dense: bool = False) -> None:
-        self.raw, self.most = raw, most
+    def __init__(
+        self, raw: bytes, most: int, schema: type[NamedCFPackage], *, allow_dense: bool = False
+    ) -> None:
+        self.raw, self.most, self.schema = raw, most, schema
         self.dense: TooLarge | None = None
         """Why the body may be read by parts only, and only as long as each of them is not dense."""
         if not allow_dense:
@@ -126,7 +133,7 @@ class _Reading:
     def open(self) -> tuple[Package, _Rows]:
         """The package without its lists, and all rows of it. Raises ``InvalidData``."""
         split, problems = self._split(), Problems(self.most)
-        head = examine(NamedCFPackage, split.head, problems, split.at)
+        head = examine(self.schema, split.head, problems, split.at)
         if head is None:
             for each in LISTS:
                 for _ in _entities(each, split, problems):
@@ -141,7 +148,7 @@ class _Reading:
         What is wrong with the JSON is told with its line and column in the whole.
         """
         if self.dense is None:
-            return read_package(self.raw, allow_dense=True)
+            return read_package(self.raw, allow_dense=True, schema=self.schema)
         if isinstance(error, msgspec.ValidationError):  # not a package, or with unknown fields
             raise self.dense from None
         if isinstance(error, BadRequest):

@@ -209,5 +209,7 @@ def _rename_fields(value: dict[str, Any], here: str) -> Iterator[Problem]:
 
 
 def _name(schema: type[CaseObject]) -> str:
-    name = schema.__name__.removeprefix("Wrapped").removeprefix("Named")
+    name = schema.__name__.removeprefix("Wrapped")
+    for prefix in ("Named", "Uploaded"):
+        name = name.removeprefix(prefix)
     return name.replace("CFPckg", "CF")

@@ -23,7 +23,7 @@ from ..case.model import (
     CFSubject,
     LinkURI,
 )
-from ..case.problems import UNKNOWN_FIELD
+from ..case.problems import NULL, UNKNOWN_FIELD
 from ..case.reading import read
 from ..errors import CaseServerError
 from .contract import Contract
@@ -77,6 +77,7 @@ def problems_of(contract: Contract, name: str, node: Any) -> Iterator[str]:
         return
     if contract.closed:
         yield from (f"{path} is not a field of the standard" for path in _foreign(node))
+        yield from (f"{path} {NULL}" for path in _nulls(node))
     model = SdkItem if (contract.name, name) == ("sdk", "CFItem") else MODELS[name]
     sent = node if contract.closed else plain(node)
     try:
@@ -120,6 +121,12 @@ def walk(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
         for name, part in node.items():
             if name != "extensions":
                 yield from walk(part, f"{path}.{name}".lstrip("."))
+
+
+def _nulls(node: Body) -> Iterator[str]:
+    """Yield the paths of fields that are null: requests may contain them, answers may not."""
+    for path, part in walk(node):
+        yield from (f"{path}.{name}".lstrip(".") for name, value in part.items() if value is None)
 
 
 def _foreign(node: Body) -> Iterator[str]:

@@ -100,6 +100,23 @@ def every_problem(target: Target) -> str:
     return "422 and both problems"
 
 
+def incomplete(target: Target) -> str:
+    """A package without CFItems or CFAssociations is refused, and nothing of it is deleted."""
+    new, stored = target.workshop.new_package(), _uploaded(target)
+    path = path_of("CFPackages", stored["CFDocument"]["identifier"])
+    for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
+        for method, where, body in (("POST", "/CFPackages", new), ("PUT", path, stored)):
+            sent = {name: value for name, value in body.items() if name not in names}
+            answer = target.send(method, where, sent)
+            if answer.is_success:
+                target.workshop.uploaded(body)
+            without = f"{method} without {' and '.join(names)}"
+            expect(answer.is_client_error, f"{without} was not refused: it {seen(answer)}")
+    for item in stored["CFItems"]:
+        expect_status(target.get(path_of("CFItems", item["identifier"])), 200)
+    return "refused, and every item is still there"
+
+
 def no_json(target: Target) -> str:
     """A body that is no JSON object is answered with 400."""
     document = target.workshop.new_document()
@@ -158,6 +175,7 @@ CHECKS = (
         PLATFORM,
         writes=True,
     ),
+    Check("upload-incomplete", "writing", POST, incomplete, SDK, PLATFORM, writes=True),
     Check("upload-exists", "writing", SILENT, exists, (), VENDOR, writes=True),
     Check("upload-doubled", "writing", SILENT, twice_the_same, (), VENDOR, writes=True),
     Check("upload-problems", "writing", SILENT, every_problem, (), VENDOR, writes=True),

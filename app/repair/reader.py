@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from ..case.bounds import TREE_DENSITY, refuse_dense
 from ..case.model import CFPackage
 from ..case.numbers import changed_numbers
-from ..case.package import Package
+from ..case.package import NamedCFPackage, Package
 from ..case.parts import read_large_package
 from ..case.problems import path, refusal
 from ..errors import BadRequest, InvalidData, Problem, TooLarge
@@ -67,20 +67,24 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
 
 
 def read_repaired(
-    raw: bytes, *, allow_dense: bool = False, options: RepairOptions = NO_OPTIONS
+    raw: bytes,
+    *,
+    allow_dense: bool = False,
+    options: RepairOptions = NO_OPTIONS,
+    schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> tuple[Package, list[Repair]]:
-    """As ``read_large_package``, after repair.
+    """As ``read_large_package``, after repair; ``schema`` is what must be valid then.
 
     Raises ``TooLarge`` for a package that is denser than one may be, unless ``allow_dense``,
     ``BadRequest`` or ``InvalidData`` with every problem that is left, with paths into
     what was sent.
     """
-    if package := _read_as_it_is(raw, allow_dense=allow_dense):
+    if package := _read_as_it_is(raw, schema, allow_dense=allow_dense):
         return package, []
     mended = Mended(raw, allow_dense=allow_dense, options=options)
     mended.collapse()
     try:
-        package = read_large_package(mended.written, allow_dense=allow_dense)
+        package = read_large_package(mended.written, allow_dense=allow_dense, schema=schema)
     except InvalidData as error:
         problems = [*mended.changed_numbers, *(mended.as_sent(one) for one in error.problems)]
         raise refusal("CFPackage", problems, error.more, complete=error.complete) from None
@@ -89,11 +93,13 @@ def read_repaired(
     return package, mended.findings.repairs()
 
 
-def _read_as_it_is(raw: bytes, *, allow_dense: bool = False) -> Package | None:
+def _read_as_it_is(
+    raw: bytes, schema: type[NamedCFPackage] = NamedCFPackage, *, allow_dense: bool = False
+) -> Package | None:
     """A package that needs no repair."""
     body = raw.removeprefix(BOM_UTF8)
     try:
-        package = read_large_package(body, most=1, allow_dense=allow_dense)
+        package = read_large_package(body, most=1, allow_dense=allow_dense, schema=schema)
     except (InvalidData, TooLarge):
         return None
     if body != raw or SUSPECT.search(raw) or has_odd_references(package.rows):

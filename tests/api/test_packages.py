@@ -36,6 +36,7 @@ async def test_upload_says_what_it_stored(api: Api) -> None:
     assert result["result"] == {
         "documentId": identifier,
         "stats": {"documents": 1, "items": 2, "associations": 1},
+        "changes": {"created": 4, "updated": 0, "unchanged": 0, "deleted": 0},
         "success": True,
     }
     location = answer.headers["Location"]
@@ -50,6 +51,63 @@ async def test_what_went_in_comes_out(api: Api, wrapper: str | None) -> None:
     await api.send("POST", "/CFPackages", 201, {wrapper: body} if wrapper else body)
     package = await api.package(body["CFDocument"]["identifier"])
     assert api.lost(body, package) == []
+
+
+@pytest.mark.parametrize("wrapper", ["CFPackage", None])
+@pytest.mark.parametrize("repair", ["", "?repair=true"])
+@pytest.mark.parametrize("form", ["absent", "null"])
+@pytest.mark.parametrize(
+    "names", [("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")], ids=",".join
+)
+async def test_upload_without_items_or_associations_is_refused(
+    api: Api, names: tuple[str, ...], form: str, repair: str, wrapper: str | None
+) -> None:
+    stored, new = await api.upload(), factories.package()
+    identifier = stored["CFDocument"]["identifier"]
+    before = await api.package(identifier)
+    for method, path, body in (
+        ("POST", "/CFPackages", new),
+        ("PUT", f"/CFPackages/{identifier}", stored),
+    ):
+        sent = {name: value for name, value in body.items() if name not in names}
+        sent |= dict.fromkeys(names) if form == "null" else {}
+        whole = {wrapper: sent} if wrapper else sent
+        answer = await api.send(method, path + repair, 422, whole)
+        under = f"{wrapper}." if wrapper else ""
+        assert answer.json()["imsx_error_details"] == [
+            {"path": under + name, "message": "required"} for name in names
+        ]
+    assert await api.package(identifier) == before
+
+
+async def test_missing_items_are_named_beside_every_other_problem(api: Api) -> None:
+    body = factories.package()
+    del body["CFItems"]
+    body["CFAssociations"][0]["associationType"] = body["CFDocument"]["title"] = 5
+    answer = await api.send("POST", "/CFPackages", 422, body)
+    assert {one["path"] for one in answer.json()["imsx_error_details"]} == {
+        "CFItems",
+        "CFDocument.title",
+        "CFAssociations[0].associationType",
+    }
+
+
+async def test_empty_arrays_empty_a_framework(api: Api) -> None:
+    body = await api.upload()
+    path = f"/CFPackages/{body['CFDocument']['identifier']}"
+    answer = await api.send("PUT", path, 200, {**body, "CFItems": [], "CFAssociations": []})
+    changes = answer.json()["result"]["changes"]
+    assert changes == {"created": 0, "updated": 0, "unchanged": 1, "deleted": 3}
+
+
+async def test_upload_counts_what_it_changed(api: Api) -> None:
+    body = await api.upload()
+    path = f"/CFPackages/{body['CFDocument']['identifier']}"
+    first, second = body["CFItems"]
+    items = [{**first, "notes": "new"}, second, factories.packed_item()]
+    answer = await api.send("PUT", path, 200, {**body, "CFItems": items, "CFAssociations": []})
+    changes = answer.json()["result"]["changes"]
+    assert changes == {"created": 1, "updated": 1, "unchanged": 2, "deleted": 1}
 
 
 async def test_package_is_named_by_its_package_uri(api: Api) -> None:
@@ -256,7 +314,8 @@ async def test_put_records_what_changed(api: Api, execute: Execute) -> None:
 async def test_put_brings_back_what_an_earlier_one_dropped(api: Api) -> None:
     body = await api.upload()
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
-    await api.send("PUT", path, 200, {"CFDocument": body["CFDocument"]})
+    empty = {"CFDocument": body["CFDocument"], "CFItems": [], "CFAssociations": []}
+    await api.send("PUT", path, 200, empty)
     assert (await api.package(body["CFDocument"]["identifier"]))["CFItems"] == []
     await api.send("PUT", path, 200, body)
     assert api.lost(body, await api.package(body["CFDocument"]["identifier"])) == []
