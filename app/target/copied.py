@@ -30,10 +30,15 @@ class StandIn(Database):
 
     def __init__(self, current: Database) -> None:
         self.current = current
+        self.read_timeout = current.read_timeout
 
     def connection(self) -> Lease:
         """A connection to the database of now."""
         return self.current.connection()
+
+    def scan_connection(self) -> Lease:
+        """Lease a connection to the database of now, for reads that may take long."""
+        return self.current.scan_connection()
 
 
 class Copy:
