@@ -159,9 +159,15 @@ def _as_environment(settings: Settings) -> dict[str, str]:
     # Target mode, whose token this would print as stars, has no workers.
     others = settings.model_dump(exclude={"client_id", "client_secret", "control_token"})
     return own | {
-        f"CASE_SERVER_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
-        for name, value in others.items()
+        f"CASE_SERVER_{name.upper()}": _as_variable(value) for name, value in others.items()
     }
+
+
+def _as_variable(value: Any) -> str:
+    """Write the value of a setting as its environment variable has it."""
+    if isinstance(value, dict):
+        return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def announce(settings: Settings) -> None:
@@ -170,9 +176,7 @@ def announce(settings: Settings) -> None:
     token_url = f"{base}/oauth2/token"
     default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
     secret = DEFAULT_CLIENT_SECRET if default else "$CASE_CLIENT_SECRET"
-    data = "the database of CASE_SERVER_DATABASE_URL"
-    if not settings.database_url:
-        data = f"an embedded Postgres in {settings.data_dir}"
+    data = settings.database_name
     rows = [
         *((profile.title, f"{base}{profile.prefix}") for profile in PROFILES),
         ("tokens", token_url if settings.local_issuer else ", ".join(settings.trusted_issuers)),

@@ -50,6 +50,29 @@ def _host_name(host: str) -> str:
         return re.sub(r":\d+$", "", host).removesuffix(".").lower()
 
 
+AMBIENT = re.compile(rf"{PREFIX}(?:SERVICE_(?:HOST|PORT)|PORT_\d+_).*")
+"""What Kubernetes sets in every container for a service of the name case-server."""
+
+PROCESS_VARIABLES = frozenset({"CASE_SERVER_PARENT", "CASE_SERVER_URL"})
+"""Variables that are no settings: of the workers of a server, and of the pytest plugin."""
+
+
+def all_variables() -> list[str]:
+    """Return the environment variables of all settings."""
+    return [variable_of(name) for name in Settings.model_fields]
+
+
+def is_known_variable(name: str) -> bool:
+    """Whether an environment variable is read by something here, or does not look like it."""
+    variable = name.upper()
+    return (
+        not variable.startswith(PREFIX)
+        or variable in PROCESS_VARIABLES
+        or variable in all_variables()
+        or AMBIENT.fullmatch(variable) is not None
+    )
+
+
 class Settings(BaseSettings):
     """The settings of one server. Flags of ``case-server`` override the environment."""
 
@@ -264,6 +287,13 @@ class Settings(BaseSettings):
     @classmethod
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+    @property
+    def database_name(self) -> str:
+        """The database as people are told of it: never with the password."""
+        if self.database_url:
+            return parse(self.database_url).without_password()
+        return f"the embedded Postgres in {self.data_dir}"
 
     @property
     def base_url(self) -> str:

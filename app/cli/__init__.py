@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from .. import __version__
-from .common import Group
+from .common import Group, warn_about_unknown_variables
 
 KINDS = {
     "serve": "running",
@@ -43,3 +45,4 @@ def main() -> None:
 
     Every setting is an environment variable CASE_SERVER_…; flags override them.
     """  # noqa: D301  click keeps the lines after its \b as they are
+    warn_about_unknown_variables(os.environ)

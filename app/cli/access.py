@@ -18,8 +18,14 @@ from ..db import clients as table
 from ..db import keys as key_table
 from ..db.database import Database
 from ..errors import StartupError
-from ..starting import ready_database
-from .common import Group, database_option, settings_of, with_database
+from .common import (
+    Direction,
+    Group,
+    command_database,
+    database_option,
+    settings_of,
+    with_database,
+)
 
 Result = TypeVar("Result")
 
@@ -67,9 +73,13 @@ def word(scope: Scope) -> str:
     return scope.rpartition(".")[2]
 
 
-def on_database(url: str | None, work: Callable[[Database], Awaitable[Result]]) -> Result:
-    """The result of some work on the database that a command names."""
-    with ready_database(settings_of(database_url=url)) as settings:
+def on_database(
+    url: str | None,
+    work: Callable[[Database], Awaitable[Result]],
+    direction: Direction = "into",
+) -> Result:
+    """Return the result of ``work`` on the database that a command names."""
+    with command_database(settings_of(database_url=url), direction) as settings:
         return asyncio.run(with_database(settings, work))
 
 
@@ -123,7 +133,7 @@ def add(
 @database_option
 def list_clients(database_url: str | None) -> None:
     """Show the clients in the database, and when a secret of theirs ends."""
-    found = on_database(database_url, table.everyone)
+    found = on_database(database_url, table.everyone, "from")
     first = settings_of().client_id
     rows = [("ID", "SCOPES", "SECRETS", "ADDED", "NAME")]
     rows.append((first, _words(list(Scope)), "1", "", "(of the settings)"))
@@ -178,7 +188,7 @@ def keys() -> None:
 @database_option
 def list_keys(database_url: str | None) -> None:
     """Show the keys: the last one signs, all of them verify."""
-    found = on_database(database_url, key_table.listed_keys)
+    found = on_database(database_url, key_table.listed_keys, "from")
     signing = found[-1:]
     rows = [("KEY", "MADE", "USE")]
     rows += [

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
 
 import click
 from pydantic import ValidationError
 
 from ..errors import CaseServerError, StartupError
-from ..settings import Settings, variable_of
+from ..settings import Settings, all_variables, is_known_variable, variable_of
+from ..starting import ready_database
 from ..terminal import problem_lines
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
+Direction = Literal["into", "from", "compared with"]
 
 
 class Group(click.Group):
@@ -82,6 +85,32 @@ def _variable(location: tuple[int | str, ...]) -> str:
         return ""
     name = str(location[0])
     return f"{variable_of(name) if name in Settings.model_fields else name}: "
+
+
+def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Name variables of the environment that look like settings and are none, on stderr."""
+    for name in sorted(environment):
+        if not is_known_variable(name):
+            near = difflib.get_close_matches(name.upper(), all_variables(), 1)
+            remedy = f"did you mean {near[0]}?" if near else "it has no effect"
+            click.echo(
+                f"case-server: warning: unknown environment variable {name}: {remedy}", err=True
+            )
+
+
+@contextmanager
+def command_database(
+    settings: Settings, direction: Direction, *, quiet: bool = False
+) -> Iterator[Settings]:
+    """Yield settings with a database that is ready, and say on stderr which one it is.
+
+    ``into`` is for commands that write, ``compared with`` for their dry runs, ``from`` for those
+    that only read.
+    """
+    with ready_database(settings, writes=direction != "from") as complete:
+        if not quiet:
+            click.echo(f"{direction} {settings.database_name}", err=True)
+        yield complete
 
 
 def database_option(command: Command) -> Command:

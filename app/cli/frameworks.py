@@ -21,8 +21,15 @@ from ..sheets import template as templates
 from ..sheets.assembly import Defaults
 from ..sheets.forms import COMPRESSED, FORMS, TABLES, Form, form_of
 from ..sources import Source, refuse_missing, sources
-from ..starting import has_database, ready_database
-from .common import database_option, opened, settings_of, with_database
+from ..starting import has_database
+from .common import (
+    Direction,
+    command_database,
+    database_option,
+    opened,
+    settings_of,
+    with_database,
+)
 from .reaching import fetcher_of, reaching_options
 
 
@@ -114,7 +121,8 @@ def import_packages(**flags: Any) -> None:
         # A dry run must not leave a database behind.
         outcomes = asyncio.run(loader.load(None, found))
     else:
-        with ready_database(settings) as ready:
+        direction: Direction = "compared with" if flags["dry_run"] else "into"
+        with command_database(settings, direction, quiet=flags["quiet"]) as ready:
             outcomes = asyncio.run(
                 with_database(ready, lambda database: loader.load(database, found))
             )
@@ -158,7 +166,7 @@ def export(
     """  # noqa: D301  click keeps the lines after its \b as they are
     name = output.name if output else ""
     form = form or form_of(name) or "case-json"
-    with ready_database(settings_of(database_url=database_url)) as settings:
+    with command_database(settings_of(database_url=database_url), "from") as settings:
         try:
             with opened(output) as file, _compressed(file, name) as target:
                 asyncio.run(

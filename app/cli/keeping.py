@@ -24,7 +24,7 @@ def backup(file: Path) -> None:
     from ..db.backup import back_up  # noqa: PLC0415  it is for Unix alone
 
     size = back_up(settings.data_dir.resolve(), file)
-    click.echo(f"{file} has all data of {settings.data_dir}: {size:,} bytes")
+    click.echo(f"{file} has all data of {settings.database_name}: {size:,} bytes")
 
 
 @click.command()
@@ -44,7 +44,9 @@ def restore(file: Path, *, force: bool) -> None:
 
     data_dir = settings.data_dir.resolve()
     revision = put_back(data_dir, file, force=force, say=say)
-    click.echo(f"{data_dir} is what {file} says, which was at schema {revision}")
+    click.echo(
+        f"the embedded Postgres in {data_dir} is what {file} says, which was at schema {revision}"
+    )
 
 
 def _embedded(instead: str) -> Settings:

@@ -18,9 +18,9 @@ from ..db.database import Database
 from ..mirroring import NO_COUNTS, Mirroring, SyncResult, format_changes, read_urls
 from ..progress import bar
 from ..settings import Settings
-from ..starting import has_database, ready_database
+from ..starting import has_database
 from ..terminal import format_counts, problem_lines
-from .common import database_option, settings_of, with_database
+from .common import Direction, command_database, database_option, settings_of, with_database
 from .reaching import fetcher_of, reaching_options
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
@@ -89,9 +89,10 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
         return results
 
     settings = settings_of(database_url=flags["database_url"])
+    direction: Direction = "compared with" if flags["dry_run"] else "into"
     with (
         _kept_or_temporary(settings, dry_run=flags["dry_run"]) as kept,
-        ready_database(kept) as ready,
+        command_database(kept, direction, quiet=flags["quiet"]) as ready,
     ):
         results = asyncio.run(with_database(ready, work))
     if not flags["quiet"]:

@@ -13,8 +13,7 @@ import click
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db import purge as purging
 from ..db import removal
-from ..starting import ready_database
-from .common import database_option, settings_of, with_database
+from .common import command_database, database_option, settings_of, with_database
 
 KINDS = {"document": DOCUMENTS, "item": ITEMS}
 
@@ -34,7 +33,7 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
     Nothing is lost: it is answered no longer, and `case-server undelete` brings it back. What is to
     be gone for good is removed by `case-server purge` afterwards.
     """
-    with ready_database(settings_of(database_url=database_url)) as settings:
+    with command_database(settings_of(database_url=database_url), "into") as settings:
         found = asyncio.run(
             with_database(settings, lambda base: removal.delete(base, KINDS[kind], identifier))
         )
@@ -47,7 +46,7 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
 @database_option
 def undelete(kind: str, identifier: str, database_url: str | None) -> None:
     """Bring back a deleted document, with what was deleted with it, or a deleted item."""
-    with ready_database(settings_of(database_url=database_url)) as settings:
+    with command_database(settings_of(database_url=database_url), "into") as settings:
         found = asyncio.run(
             with_database(settings, lambda base: removal.undelete(base, KINDS[kind], identifier))
         )
@@ -93,7 +92,7 @@ def purge(older_than: timedelta, dry_run: bool, yes: bool, database_url: str | N
     what the feed of changes tells of that time, only the latest of each entity is kept.
     """
     before = datetime.now(UTC) - older_than
-    with ready_database(settings_of(database_url=database_url)) as settings:
+    with command_database(settings_of(database_url=database_url), "into") as settings:
         found = asyncio.run(
             with_database(settings, lambda base: purging.purge(base, before, dry_run=True))
         )

@@ -80,8 +80,9 @@ def serve(**flags: Any) -> None:
 @database_option
 def migrate(database_url: str | None) -> None:
     """Bring the database's schema to what this release needs."""
-    with ready_database(settings_of(database_url=database_url), migrate=True):
-        click.echo("the schema is current")
+    settings = settings_of(database_url=database_url)
+    with ready_database(settings, migrate=True):
+        click.echo(f"the schema is current in {settings.database_name}")
 
 
 @click.command()
