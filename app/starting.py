@@ -49,11 +49,11 @@ def ready_database(
         _bring_up_to_date(url, reading, allowed=migrate, asked=migrate, writes=writes)
         yield settings
         return
-    from .db.embedded import embedded_postgres  # noqa: PLC0415  it is for Unix alone
+    from .db.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
 
     with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
         _bring_up_to_date(url, reading, allowed=True, asked=migrate, writes=writes)
-        yield settings.model_copy(update={"database_url": url})
+        yield settings.model_copy(update={"database_url": follow_port(url, settings.data_dir)})
 
 
 def _bring_up_to_date(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +22,8 @@ from live import Live, run, serving
 
 from case_server.db import schema
 from case_server.db.database import dsn
+from case_server.serving import _as_environment
+from case_server.settings import Settings
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 
@@ -129,7 +132,7 @@ def test_settings_that_are_not_valid(data_dir: Path) -> None:
     assert "Traceback" not in ran.stderr
     ran = run("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
     assert ran.returncode == 1
-    assert "pool_size" in ran.stderr
+    assert "CASE_SERVER_POOL_SIZE" in ran.stderr
 
 
 def test_only_settings_of_its_own_are_read(live: Live, data_dir: Path) -> None:
@@ -261,6 +264,60 @@ def test_an_embedded_postgres_that_was_killed_is_started_again(
         assert total(server) == 1
         assert server.stop() == 0
     assert not postmaster_lives(data_dir)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"scope_map": "editor=readonly+createput,https://x/a=b=delete", "cors_origins": "http://a"},
+    ],
+)
+def test_workers_get_the_settings_of_their_parent(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    settings = Settings(database_url="postgresql://u@h/db", **given)  # type: ignore[arg-type]
+    for name, value in _as_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
+    tmp_path: Path, workers: str
+) -> None:
+    data_dir = tmp_path / "data"
+    with serving(data_dir, "--workers", workers) as server:
+        put_document(server, factories.document())
+        before = int((data_dir / "postgres.port").read_text())
+        os.kill(postmaster(data_dir), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        with occupied(before, deadline):
+            while int((data_dir / "postgres.port").read_text() or before) == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            while httpx.get(f"{server.base_url}/ready").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert total(server) == 1
+            put_document(server, factories.document())
+            assert total(server) == 2
+        assert server.stop() == 0
+    assert not postmaster_lives(data_dir)
+
+
+@contextmanager
+def occupied(port: int, deadline: float) -> Iterator[None]:
+    """Take a port as soon as it is free."""
+    while True:
+        try:
+            taken = socket.create_server(("127.0.0.1", port))
+        except OSError:
+            assert time.monotonic() < deadline
+            continue
+        with taken:
+            yield
+        return
 
 
 def postmaster_or_none(data_dir: Path) -> int | None:

@@ -2,7 +2,9 @@
 
 Of a wheel we take the programs alone: its wrapper, as root, makes an account and opens every parent
 directory, and never stops a server whose user was killed. Here each user holds a shared ``flock``
-on ``users.lock`` while it lives, which a killed one releases by dying.
+on ``users.lock`` while it lives, which a killed one releases by dying. The server itself holds
+``server.lock``: a process in another namespace sees neither its number nor its port, and knows by
+that lock that it runs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
+from ..database_url import PORT_FILE
 from ..errors import StartupError
 from .reviving import revived
 
@@ -32,6 +36,9 @@ INSTALL = "run pip install 'case-server[embedded]' or set CASE_SERVER_DATABASE_U
 ELSEWHERE = "choose another data directory (CASE_SERVER_DATA_DIR) or set CASE_SERVER_DATABASE_URL"
 BUILTIN = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 # Majors before 17 know only the last, and some operating systems have no C.UTF-8.
+UNREACHABLE_TIMEOUT_SECONDS = 8.0
+"""How long a server that runs may be out of reach before the start is given up."""
+
 LOCALES = ((*BUILTIN, "--locale=C.UTF-8"), (*BUILTIN, "--locale=C"), ("--locale=C.UTF-8",))
 
 
@@ -53,7 +60,7 @@ def embedded_postgres(
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
                 url = cluster.start(settings)
             again = partial(_start_again, cluster, settings)
-            with revived(cluster.pgdata, again, url) if revive else nullcontext():
+            with revived(cluster.is_running, again, url) if revive else nullcontext():
                 yield url
         finally:
             with _held(start_lock):
@@ -89,6 +96,11 @@ def only_user(data_dir: Path) -> Iterator[str]:
             yield cluster.start()
         finally:
             cluster.stop()
+
+
+def follow_port(url: str, data_dir: Path) -> str:
+    """Return a URL whose port is read anew for each connection: a restart may change it."""
+    return f"{url}?{PORT_FILE}={quote(str(data_dir.resolve() / 'postgres.port'))}"
 
 
 def binaries_of(data_dir: Path) -> Path:
@@ -203,8 +215,12 @@ class _Cluster:
 
     def stop(self) -> None:
         """Stop the server; one that cannot be stopped now is joined by the next start."""
-        if self._live_port():
+        if self._postmaster():
             self._run(self.binaries / "pg_ctl", "stop", "-s", "-t", "300", "-m", "fast")
+
+    def is_running(self) -> bool:
+        """Whether the process of the server is there; it may not take connections yet."""
+        return self._postmaster() is not None
 
     def _launch(self, settings: str) -> str | None:
         """Start at the port of last time, or at another where that one is taken by now."""
@@ -221,27 +237,64 @@ class _Cluster:
         # Quoted here: pg_ctl hands its own -D and -l to a shell without protecting them.
         options = f"-D {shlex.quote(str(self.pgdata))} -p {port} {settings}"
         start = (self.binaries / "pg_ctl", "start", "-s", "-t", "300", "-o", options)
-        return port if self._run(*start) else None
+        with _open(self.data_dir / "server.lock") as lock:
+            # The server and its children inherit the lock, which ends with the last of them.
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return port if self._run(*start, inherited=(lock.fileno(),)) else None
 
     def _live_port(self) -> str | None:
-        """The port of the running server, once it takes connections."""
-        pid_file, begun = self.pgdata / "postmaster.pid", time.monotonic()
+        """Return the port of the running server once it takes connections, or None.
+
+        Raises ``StartupError`` where a server runs that cannot be reached from here.
+        """
+        begun = time.monotonic()
         while True:
-            try:
-                pid, directory, _, port = pid_file.read_text().splitlines()[:4]
-                os.kill(int(pid), 0)
-                ours = Path(directory).samefile(self.pgdata)  # or came with a copy of theirs
-            except (OSError, ValueError):
-                return None  # no server, or a dead one's file: Postgres clears that itself
-            patience = _patience(int(port)) if ours else -1
-            if patience == 0:
-                return port
-            if time.monotonic() - begun > patience:
-                # A stranger has the dead server's number, so that Postgres would refuse to start.
-                pid_file.unlink(missing_ok=True)
+            timeout = UNREACHABLE_TIMEOUT_SECONDS
+            if found := self._postmaster():
+                patience = _patience(found[1])
+                if patience == 0:
+                    return str(found[1])
+                timeout = max(timeout, patience)
+            elif not self._is_locked():
+                self._remove_pid_file_of_stranger()
+                return None
+            if time.monotonic() - begun > timeout:
+                raise StartupError(
+                    f"{self.data_dir} is in use by a Postgres that cannot be reached from here (in "
+                    f"another container or namespace, or hanging): stop it there, or {ELSEWHERE}."
+                )
             time.sleep(0.02)
 
-    def _run(self, *command: str | Path, text: str = "") -> bool:
+    def _postmaster(self) -> tuple[int, int] | None:
+        """Return process id and port of the server of this directory, if its process is seen."""
+        try:
+            lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
+            pid, port = int(lines[0]), int(lines[3])
+        except (OSError, ValueError, IndexError):
+            return None
+        return (pid, port) if is_postgres_of(pid, self.pgdata) else None
+
+    def _is_locked(self) -> bool:
+        """Whether a process of a server of this directory lives, in whatever namespace."""
+        with _open(self.data_dir / "server.lock") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _remove_pid_file_of_stranger(self) -> None:
+        """Remove the pid file of a dead server whose number another process has now.
+
+        Postgres would refuse to start. The file of a number that is free it removes itself.
+        """
+        pid_file = self.pgdata / "postmaster.pid"
+        with suppress(OSError, ValueError, IndexError):
+            os.kill(int(pid_file.read_text().splitlines()[0]), 0)
+            pid_file.unlink(missing_ok=True)
+
+    def _run(self, *command: str | Path, text: str = "", inherited: tuple[int, ...] = ()) -> bool:
         # Never a pipe as its output: a server it starts would inherit that and keep us waiting.
         with _open(self.data_dir / "postgres.log") as log:
             return not subprocess.run(  # noqa: S603  no shell; Postgres and system tools
@@ -254,6 +307,7 @@ class _Cluster:
                 user=self.account and self.account[0],
                 group=self.account and self.account[1],
                 extra_groups=[] if self.account else None,
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl+C in our terminal is not for the server
                 check=False,
             ).returncode
@@ -262,6 +316,32 @@ class _Cluster:
         log = self.data_dir / "postgres.log"
         end = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
         return StartupError(f"The embedded Postgres {what}; mend what {log} says:\n{end}")
+
+
+def is_postgres_of(pid: int, pgdata: Path) -> bool:
+    """Whether a process is the Postgres server of a data directory; True where that is not told.
+
+    A Postgres server works in its data directory, whatever name that has in its container.
+    """
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        pass  # it runs, as another account
+    except (OSError, OverflowError):
+        return False
+    try:
+        return Path(f"/proc/{pid}/cwd").samefile(pgdata)
+    except PermissionError:
+        return True
+    except OSError:
+        # A process that just ended; or there is no /proc, as on macOS.
+        return not Path("/proc/self").exists() and _is_named_postgres(pid)
+
+
+def _is_named_postgres(pid: int) -> bool:
+    command = ("ps", "-o", "comm=", "-p", str(pid))
+    name = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  no shell
+    return "postgres" in name
 
 
 def _patience(port: int) -> int:

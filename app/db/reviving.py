@@ -7,11 +7,9 @@ start it again, and the server in front of it would answer 503 for ever.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ..errors import StartupError
 
@@ -23,14 +21,14 @@ LONGEST_PAUSE = 8.0
 
 
 @contextmanager
-def revived(pgdata: Path, start: Callable[[], str], url: str) -> Iterator[None]:
-    """While the block lasts, ``start`` the Postgres of ``pgdata`` when it is gone from ``url``."""
+def revived(is_running: Callable[[], bool], start: Callable[[], str], url: str) -> Iterator[None]:
+    """While the block lasts, ``start`` the Postgres of ``url`` again whenever it does not run."""
     over = threading.Event()
 
     def watch() -> None:
         pause = SECONDS_BETWEEN_LOOKS
         while not over.wait(pause):
-            failed = _is_gone(pgdata) and not _started(start, url)
+            failed = not is_running() and not _started(start, url)
             pause = min(2 * pause, LONGEST_PAUSE) if failed else SECONDS_BETWEEN_LOOKS
 
     thread = threading.Thread(target=watch, name="revival of Postgres", daemon=True)
@@ -42,16 +40,6 @@ def revived(pgdata: Path, start: Callable[[], str], url: str) -> Iterator[None]:
         thread.join()
 
 
-def _is_gone(pgdata: Path) -> bool:
-    try:
-        os.kill(int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0]), 0)
-    except PermissionError:
-        return False  # it runs, and is another account's
-    except (OSError, ValueError):
-        return True
-    return False
-
-
 def _started(start: Callable[[], str], url: str) -> bool:
     """Start it; whether that came to something."""
     log.warning("the embedded Postgres is gone: starting it again")
@@ -61,5 +49,5 @@ def _started(start: Callable[[], str], url: str) -> bool:
         log.warning("the embedded Postgres did not start: %s", str(error).partition("\n")[0])
         return False
     if found != url:
-        log.error("the embedded Postgres is at another port now: start case-server again")
+        log.warning("the embedded Postgres is at another port now; new connections go there")
     return True

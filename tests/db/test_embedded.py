@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import pwd
 import shutil
@@ -206,6 +207,7 @@ def test_the_files_are_for_their_owner_alone(made: Path) -> None:
         "postgres.log",
         "postgres.password",
         "postgres.port",
+        "server.lock",
         "start.lock",
         "users.lock",
     }
@@ -356,6 +358,67 @@ def test_a_process_number_used_again_is_not_taken_for_the_server(copied_dir: Pat
             assert stranger.poll() is None
         finally:
             stranger.kill()
+
+
+NAMESPACES = {
+    "network": ("--net",),
+    "process": ("--pid", "--fork", "--mount-proc"),
+    "container": ("--net", "--pid", "--fork", "--mount-proc", "--ipc"),
+}
+
+
+@pytest.mark.parametrize("flags", NAMESPACES.values(), ids=NAMESPACES)
+def test_second_server_of_a_directory_is_refused_from_another_namespace(
+    data_dir: Path, flags: tuple[str, ...]
+) -> None:
+    unshare = ("unshare", *flags)
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("namespaces cannot be made here (as root, with unshare of util-linux)")
+    command = [*unshare, sys.executable, "-c", USER, str(data_dir), "0"]
+    with embedded_postgres(data_dir) as url:
+        pid_file = data_dir / "postgres" / "postmaster.pid"
+        before = pid_file.read_text()
+        second = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+        assert second.returncode
+        assert "cannot be reached from here" in second.stderr
+        assert "CASE_SERVER_DATA_DIR" in second.stderr
+        assert pid_file.read_text() == before
+        assert words(url) == "first"
+    # When the server has ended, its directory is free for the other namespace.
+    third = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    assert third.returncode == 0, third.stderr
+
+
+def test_server_whose_port_is_out_of_reach_is_not_harmed(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with embedded_postgres(data_dir) as url:
+        pid = postmaster(data_dir)
+        with monkeypatch.context() as patch:
+            patch.setattr(embedded, "_patience", lambda _: 1)
+            patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
+            with (
+                pytest.raises(StartupError, match="cannot be reached"),
+                embedded_postgres(data_dir),
+            ):
+                pass
+        assert postmaster(data_dir) == pid
+        assert words(url) == "first"
+
+
+def test_lock_of_a_server_that_is_out_of_sight_is_respected(
+    copied_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
+    with (copied_dir / "server.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with (
+            pytest.raises(StartupError, match="in use by a Postgres"),
+            embedded_postgres(copied_dir),
+        ):
+            pass
+    with embedded_postgres(copied_dir) as url:
+        assert words(url) == "first"
 
 
 def test_a_copy_of_a_running_directory_has_its_own_server(data_dir: Path, tmp_path: Path) -> None:
