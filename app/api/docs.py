@@ -235,12 +235,12 @@ def _reader(
     async def read_document(request: Request) -> Response:
         told = await to_thread.run_sync(document)
         base_url = services(request).settings.base_url
+        if prefix := urlsplit(base_url).path:
+            # Without a host, as browsers may have another name for this server.
+            told = _below(told, prefix)
         if profile:
             url = base_url + profile.prefix
             told = {**told, "servers": [{"url": url, "description": profile.title}]}
-        elif prefix := urlsplit(base_url).path:
-            # Without a host, as browsers may have another name for this server.
-            told = _below(told, prefix)
         return answer(told)
 
     return read_document

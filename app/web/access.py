@@ -124,11 +124,21 @@ def is_secure(request: Request) -> bool:
 
 
 def session_cookie(request: Request) -> str:
-    """Return the name of the session cookie: one for each path prefix.
+    """Return the name of the session cookie: one for each path prefix."""
+    return _cookie_name(SESSION, request)
+
+
+def csrf_cookie(request: Request) -> str:
+    """Return the name of the cookie that forms are compared with: one for each path prefix."""
+    return _cookie_name(CSRF, request)
+
+
+def _cookie_name(name: str, request: Request) -> str:
+    """Return the name of a cookie below the path prefix.
 
     Browsers send the cookies of "/" to every prefix below it, and one name could hold only one.
     """
-    return SESSION + re.sub(r"[^A-Za-z0-9-]", "_", path_prefix(request))
+    return name + re.sub(r"[^A-Za-z0-9-]", "_", path_prefix(request))
 
 
 def start_session(request: Request, response: Response, token: str, lifetime: int | None) -> None:
@@ -154,16 +164,18 @@ def end_session(request: Request, response: Response) -> None:
 def csrf_token(request: Request) -> str:
     """What the forms of this browser carry, and its cookie alone knows."""
     if not hasattr(request.state, "csrf"):
-        request.state.csrf = request.cookies.get(CSRF) or secrets.token_urlsafe(32)
+        known = request.cookies.get(csrf_cookie(request))
+        request.state.csrf = known or secrets.token_urlsafe(32)
     return str(request.state.csrf)
 
 
 def remember_csrf(request: Request, response: Response) -> None:
     """Give the browser its token, when a page used one that it does not have yet."""
-    if hasattr(request.state, "csrf") and CSRF not in request.cookies:
+    if hasattr(request.state, "csrf") and csrf_cookie(request) not in request.cookies:
         response.set_cookie(
-            CSRF,
+            csrf_cookie(request),
             request.state.csrf,
+            path=path_prefix(request) or "/",
             httponly=True,
             samesite="strict",
             secure=is_secure(request),
@@ -172,7 +184,7 @@ def remember_csrf(request: Request, response: Response) -> None:
 
 def refuse_forgery(request: Request, sent: str) -> None:
     """Raise ``Forbidden`` unless this was sent by a form of this server's own pages."""
-    known = request.cookies.get(CSRF, "")
+    known = request.cookies.get(csrf_cookie(request), "")
     origin = request.headers.get("origin")
     base_url = services(request).settings.base_url
     own = {request.headers.get("host"), urlsplit(base_url).netloc}

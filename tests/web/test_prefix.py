@@ -1,0 +1,142 @@
+"""A path prefix in CASE_SERVER_PUBLIC_URL, behind a proxy that strips it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from html import unescape
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+import factories
+import httpx
+import pytest
+from conftest import CLIENT
+
+from case_server.api.profiles import PROFILES
+from case_server.main import create_app
+from case_server.settings import Settings
+from case_server.web.access import CSRF, SESSION
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+PREFIX = "/schools/case"
+BASE = f"https://schools.example.org{PREFIX}"
+ADDRESS = re.compile(r'\s(?:href|src|action|formaction|data-below)="([^"]*)"')
+
+
+class StrippingProxy:
+    """A proxy that passes requests below a prefix on without it, and knows nothing else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["path"].startswith(f"{PREFIX}/"), f"{scope['path']} is not for this server"
+        raw = scope["raw_path"].removeprefix(PREFIX.encode())
+        passed = {**scope, "path": scope["path"].removeprefix(PREFIX), "raw_path": raw}
+        await self.app(passed, receive, send)
+
+
+@pytest.fixture
+async def browser(settings: Settings, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser that comes through the proxy, where there is one framework."""
+    app = create_app(settings.model_copy(update={"public_url": BASE}))
+    transport = httpx.ASGITransport(StrippingProxy(app))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url=BASE) as client,
+    ):
+        form = {"grant_type": "client_credentials"}
+        granted = await client.post("/oauth2/token", data=form, auth=CLIENT)
+        client.headers["Authorization"] = f"Bearer {granted.json()['access_token']}"
+        stored = await client.post("/case/1.1/CFPackages", json=factories.everything())
+        assert stored.status_code == 201, stored.text
+        assert stored.headers["Location"].startswith(f"{BASE}/case/1.1/CFPackages/")
+        yield client
+
+
+async def sign_in(browser: httpx.AsyncClient, wanted: str = "/") -> httpx.Response:
+    page = await browser.get("/sign-in")
+    csrf = page.text.split('name="csrf" value="')[1].split('"')[0]
+    form = {"csrf": csrf, "next": wanted, "client_id": CLIENT[0], "client_secret": CLIENT[1]}
+    return await browser.post("/sign-in", data=form)
+
+
+def addresses(page: str, base: str) -> set[str]:
+    """Return the absolute addresses that a page names."""
+    found = {urljoin(base, unescape(address)) for address in ADDRESS.findall(page) if address}
+    return {address.partition("#")[0] for address in found}
+
+
+async def test_pages_forms_and_files_lead_to_addresses_below_the_prefix(
+    browser: httpx.AsyncClient,
+) -> None:
+    assert (await sign_in(browser)).status_code == 303
+    waiting, seen = {f"{BASE}/"}, set[str]()
+    while waiting:
+        address = waiting.pop()
+        seen.add(address)
+        answer = await browser.get(address)
+        assert answer.status_code in {200, 400}, (address, answer.text)
+        if not answer.headers["content-type"].startswith("text/html"):
+            continue
+        found = addresses(answer.text, address)
+        outside = {one for one in found if not one.startswith(f"{BASE}/")}
+        assert not outside, f"{address} leads to {outside}"
+        # Not to be read: what forms send to.
+        forms = {f"{BASE}/sign-out", f"{BASE}/upload/check", f"{BASE}/upload/store"}
+        waiting |= found - forms - seen
+    shown = {one.removeprefix(BASE).partition("?")[0] for one in seen}
+    assert shown >= {"/", "/search", "/compare", "/upload", "/docs", "/static/style.css"}
+    assert any("/items/" in path for path in shown)
+    assert any(path.endswith("/changes") for path in shown)
+
+
+async def test_redirects_lead_below_the_prefix(browser: httpx.AsyncClient) -> None:
+    led = await browser.get("/search?q=a")
+    assert led.headers["location"] == f"{PREFIX}/sign-in?next=%2Fsearch%3Fq%3Da"
+    back = await sign_in(browser, "/search?q=a")
+    assert back.headers["location"] == f"{PREFIX}/search?q=a"
+    page = await browser.get("/")
+    csrf = page.text.split('name="csrf" value="')[1].split('"')[0]
+    out = await browser.post("/sign-out", data={"csrf": csrf})
+    assert out.headers["location"] == f"{PREFIX}/sign-in"
+
+
+async def test_cookies_are_for_the_prefix_alone(browser: httpx.AsyncClient) -> None:
+    assert (await sign_in(browser)).status_code == 303
+    cookies = {cookie.name: cookie for cookie in browser.cookies.jar}
+    assert {cookie.path for cookie in cookies.values()} == {PREFIX}
+    assert sorted(cookies) == [f"{CSRF}_schools_case", f"{SESSION}_schools_case"]
+    assert all(cookie.secure for cookie in cookies.values())
+
+
+async def test_openapi_documents_name_servers_and_tokens_below_the_prefix(
+    browser: httpx.AsyncClient,
+) -> None:
+    documents = {
+        profile.prefix + profile.document: f"{BASE}{profile.prefix}" for profile in PROFILES
+    }
+    for path, server in {**documents, "/openapi.json": PREFIX}.items():
+        document = (await browser.get(path)).json()
+        assert [one["url"] for one in document["servers"]] == [server]
+        flow = document["components"]["securitySchemes"]["CaseOAuth2"]["flows"]["clientCredentials"]
+        assert flow["tokenUrl"] == f"{PREFIX}/oauth2/token", path
+
+
+async def test_issuer_keys_and_links_are_below_the_prefix(browser: httpx.AsyncClient) -> None:
+    found = (await browser.get("/.well-known/openid-configuration")).json()
+    assert found["issuer"] == BASE
+    assert found["token_endpoint"] == f"{BASE}/oauth2/token"
+    assert found["jwks_uri"] == f"{BASE}/.well-known/jwks.json"
+    assert (await browser.get(found["jwks_uri"])).json()["keys"]
+    for profile in PROFILES:
+        plural = "CFItems" if "CFItems" in profile.lists else "CFDocuments"
+        answer = await browser.get(f"{profile.prefix}/{plural}", params={"limit": 1})
+        links = re.findall(r"<([^>]*)>", answer.headers["Link"])
+        assert links
+        for link in links:
+            assert link.startswith(f"{BASE}{profile.prefix}/{plural}?")
+            assert (await browser.get(link)).status_code == 200
