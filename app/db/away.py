@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from ..errors import Unavailable
+from .connector import is_out_of_files
 
 log = logging.getLogger("case_server")
 
@@ -64,7 +65,17 @@ def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """What a request is told that met this error."""
+    """Log an error and return what its request is answered: 503, retry later."""
+    if is_out_of_files(error):
+        # Not the database is away: this process cannot open a socket to it.
+        log.error(
+            "out of file descriptors (%s): raise the limit on open files (ulimit -n), or lower "
+            "CASE_SERVER_MAX_CONNECTIONS or CASE_SERVER_POOL_SIZE",
+            error,
+        )
+        return Unavailable(
+            "the server is out of file descriptors; retry later", headers={"Retry-After": "1"}
+        )
     log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
     return Unavailable(
         f"the database cannot answer now ({type(error).__name__}); try again",

@@ -21,7 +21,7 @@ ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 
 OUT_OF_FILES = (
     "out of file descriptors: raise the limit on open files (ulimit -n), or lower "
-    "CASE_SERVER_POOL_SIZE and the number of connections that the proxy allows"
+    "CASE_SERVER_MAX_CONNECTIONS or CASE_SERVER_POOL_SIZE"
 )
 
 READ_ONLY = (

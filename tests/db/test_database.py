@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +124,47 @@ async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
         found = await database.row(BACKEND)
     assert found is not None
     assert found["pid"] > 0
+
+
+@contextmanager
+def no_file_descriptors() -> Iterator[None]:
+    """Leave this process without a free file descriptor."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Path(os.devnull).open())]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened[0].fileno() + 20, before[1]))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        with suppress(OSError):
+            while True:
+                opened.append(stack.enter_context(Path(os.devnull).open()))
+        yield
+
+
+async def test_request_without_a_file_descriptor_is_answered_503_and_names_the_limit(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed = settings.model_copy(update={"pool_size": 2})
+    async with Database.open(settings.database_url, changed) as database:
+        async with database.connection():
+            with no_file_descriptors(), pytest.raises(Unavailable) as refused:
+                await database.rows(one(ITEMS), identifier="nobody")
+            assert refused.value.status == 503
+            assert "file descriptors" in refused.value.description
+            assert "database" not in refused.value.description
+            assert refused.value.headers["Retry-After"]
+            (line,) = [record.getMessage() for record in caplog.records]
+            assert "ulimit -n" in line
+        assert await database.rows(one(ITEMS), identifier="nobody") == []
+
+
+async def test_statement_that_takes_long_is_not_cut_off_for_want_of_file_descriptors(
+    settings: Settings,
+) -> None:
+    async with Database.open(settings.database_url, settings) as database:
+        await database.row(BACKEND)
+        with no_file_descriptors():
+            row = await database.row(Statement(text("SELECT pg_sleep(3)::text AS pid")))
+    assert row is not None
 
 
 CROSSES = """
