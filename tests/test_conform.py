@@ -347,6 +347,23 @@ def test_an_empty_server_is_said_to_show_little(server: Live, conform: Conform) 
     assert "no documents" in told
 
 
+def without_derived_values(passing: Passing) -> None:
+    """Find nothing by the part of a link, as a server that compares stored values only."""
+    if "URI." in passing.url.params.get("filter", ""):
+        passing.url = passing.url.copy_set_param("filter", "title='no document has this title'")
+
+
+def test_filter_that_misses_a_shown_value_fails(server: Live, conform: Conform) -> None:
+    for profile, base in BASES.items():
+        only = ("--only", "filter-shown", "--format", "json", "--profile", profile)
+        assert (
+            outcomes(report(conform(f"{server.base_url}{base}", *CLIENT, *only)), "fail") == set()
+        )
+        with tampering(server.base_url, as_it_is, without_derived_values) as broken:
+            ran = conform(f"{broken}{base}", *CLIENT, *only)
+        assert outcomes(report(ran), "fail") == {"filter-shown"}, profile
+
+
 def test_extensions_are_for_those_who_ask(server: Live, conform: Conform) -> None:
     url = f"{server.base_url}/case/1.1"
     ours = {one.id for one in CHECKS if "platform" in one.ours and not one.writes}

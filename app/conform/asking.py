@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from .check import SDK, Check
+from .check import ALL, SDK, VENDOR, Check
 from .contract import identifier_of
 from .target import Body, Page, Skip, Target, expect, ids
+
+MAX_VALUE_CHARS = 300
+"""The longest value that is filtered by, because servers bound the request target."""
+
+LARGEST_PAGE = 100
 
 WORD = 4
 """How many letters a word has that is looked for within titles."""
@@ -82,6 +87,41 @@ def one_of(target: Target) -> str:
     return f"{len(found)} documents"
 
 
+def shown_values(target: Target) -> str:
+    """A filter by a value that a list shows finds the entity that shows it, links included."""
+    documents = target.samples.documents
+    known = {identifier_of(one): one for one in (target.samples.document, documents[-1])}
+    entities = [("CFDocuments", one) for one in known.values()]
+    if target.contract.name in VENDOR:
+        entities += [("CFItems", one) for one in target.page("CFItems", limit=1).entities]
+    count = 0
+    for plural, entity in entities:
+        for path, value in _comparable(entity):
+            _expect_found(target, plural, entity, f"{path}={quoted(value)}")
+            count += 1
+    return f"{count} values of {len(entities)} entities"
+
+
+def _comparable(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the strings of an entity and of its links by dotted path, unless they are long."""
+    for name, value in entity.items():
+        if isinstance(value, dict) and name.endswith("URI"):
+            yield from _comparable(value, f"{name}.")
+        elif isinstance(value, str) and len(value) <= MAX_VALUE_CHARS:
+            yield f"{prefix}{name}", value
+
+
+def _expect_found(target: Target, plural: str, entity: Body, condition: str) -> None:
+    """Filter by a value: the list answers the entity, unless more than a page shows the value."""
+    page = target.page(plural, limit=LARGEST_PAGE, filter=condition)
+    known = identifier_of(entity)
+    total = target.total(page)
+    is_whole = total is None or total <= len(page.entities)
+    found = known in ids(page.entities) or not is_whole
+    expect(found, f"{plural}: {condition} does not answer {known}")
+    expect(bool(page.entities), f"{plural}: {condition} answers nothing")
+
+
 def selection(target: Target) -> str:
     """With fields, a list answers those fields and only those."""
     wanted = {"title", target.contract.id_key}
@@ -141,6 +181,7 @@ def _told(moments: list[datetime]) -> str:
     return ", ".join(one.isoformat() for one in moments[:WORD])
 
 
+SILENT = "README, Where the public sources are silent"
 FILTERS = "vendor's list conventions; binding, section 3.3"
 
 CHECKS = (
@@ -152,5 +193,6 @@ CHECKS = (
     Check("filter-or", "lists", FILTERS, either),
     Check("filter-and", "lists", FILTERS, both),
     Check("filter-in", "lists", "vendor's OpenAPI, filtering", one_of, SDK),
+    Check("filter-shown", "lists", SILENT, shown_values, documented=(), ours=ALL),
     Check("fields", "lists", "vendor's list conventions; binding, section 3.4", selection),
 )
