@@ -26,7 +26,7 @@ from .repair.findings import example_of
 from .repair.reader import NO_OPTIONS, Repair, RepairOptions
 from .sheets.assembly import Defaults
 from .sheets.reader import read
-from .sources import Source
+from .sources import Source, describe_error
 from .terminal import counted, format_counts, problem_lines
 
 HINTS = {
@@ -87,7 +87,7 @@ class Loader:
             try:
                 await self._load(database, source, outcome, progress)
             except (CaseServerError, StartupError) as error:
-                outcome.reason = str(error)
+                outcome.reason = describe_error(error)
                 outcome.problems = getattr(error, "problems", [])
                 outcome.more = getattr(error, "more", 0)
                 messages = {problem["message"] for problem in outcome.problems}

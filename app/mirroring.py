@@ -31,6 +31,7 @@ from .errors import CaseServerError, NotFound, Problem, StartupError
 from .fetching import Fetcher, FetchResult, SourceError
 from .progress import Progress
 from .repair.reader import read_repaired
+from .sources import describe_error
 
 Changes = Counter[tuple[str, str]]
 Result = TypeVar("Result")
@@ -76,6 +77,8 @@ class Mirroring:
     """Whether a framework may lose most of its items, and a list most of its frameworks."""
     dry_run: bool = False
     """Whether only to report what would change."""
+    allow_dense: bool = False
+    """Whether a package may hold more values than its size allows."""
 
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
         """Mirror a CFPackage, or every package of a list of CFDocuments, by its URL."""
@@ -123,9 +126,10 @@ class Mirroring:
             result = await self._sync_package(mirror.url, url)
             if result.is_gone:
                 gone.append(mirror)
-            else:
+                continue
+            if result.status != "failed":
                 result.notes.append("its list does not name it, but its package is still offered")
-                yield result
+            yield result
         if self._are_too_many(gone, before):
             yield SyncResult(url, reason=_too_many_gone(gone, before))
             return
@@ -178,7 +182,7 @@ class Mirroring:
                 result.url = error.package_url
                 await self._sync_locked(result, list_url, operator_url)
         except (CaseServerError, StartupError) as error:
-            result.status, result.reason = "failed", str(error)
+            result.status, result.reason = "failed", describe_error(error)
             result.problems = getattr(error, "problems", [])
             result.is_gone = isinstance(error, SourceError) and error.status in GONE_STATUSES
             if isinstance(error, LossRefused):
@@ -216,7 +220,9 @@ class Mirroring:
         list_url: str | None,
     ) -> None:
         self.progress("reading")
-        package, _ = await asyncio.to_thread(read_repaired, fetched.body)
+        package, _ = await asyncio.to_thread(
+            read_repaired, fetched.body, allow_dense=self.allow_dense
+        )
         result.document = package.document_identifier
         written = await write_package(
             self.database,

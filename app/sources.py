@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .case_source import CaseSource
-from .errors import StartupError
+from .errors import StartupError, TooLarge
 from .fetching import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from .sheets.forms import Form, form_of
 
@@ -29,10 +29,17 @@ class Source(NamedTuple):
     """Whether its size alone bounds it, as that of a file of one's own does."""
 
 
-def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) -> Iterator[Source]:
-    """The packages that names stand for: files, folders of them, URLs, or - for standard input.
+def sources(
+    names: Sequence[str],
+    fetcher: Fetcher,
+    form: Form | None = None,
+    *,
+    allow_dense: bool = False,
+) -> Iterator[Source]:
+    """Return the packages that names stand for: files, folders of them, URLs, or - for stdin.
 
-    ``form`` is what all of them are written in; else their names say it.
+    ``form`` is what all of them are written in; else their names say it. ``allow_dense`` lifts the
+    bound on the density of packages from URLs.
     """
     case_source = CaseSource(fetcher)
     for name in names:
@@ -41,13 +48,20 @@ def sources(names: Sequence[str], fetcher: Fetcher, form: Form | None = None) ->
         elif name.startswith(URL_PREFIXES):
             url_form = form or form_of(urlsplit(name).path) or "case-json"
             read = case_source.read_package if url_form == "case-json" else fetcher.fetch
-            yield Source(name, partial(read, name), url_form)
+            yield Source(name, partial(read, name), url_form, allow_dense=allow_dense)
         else:
             for path in _files(Path(name)):
                 said = form_of(path.name) or "case-json"
                 yield Source(
                     str(path), partial(_read, path), form or said, _changed(path), allow_dense=True
                 )
+
+
+def describe_error(error: Exception) -> str:
+    """Return why a source was refused, with the flag that lifts a bound."""
+    if isinstance(error, TooLarge):
+        return f"{error}; if you trust the source, give --allow-dense"
+    return str(error)
 
 
 def refuse_missing(names: Sequence[str]) -> None:

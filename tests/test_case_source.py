@@ -190,3 +190,31 @@ def test_captured_package_is_a_package(source: ScriptedSource) -> None:
     raw = CAPTURED.read_bytes()
     source.answers["/ims/case/v1p1/CFPackages/x"] = Answer(raw)
     assert read(f"{source.url}/ims/case/v1p1/CFPackages/x") == raw
+
+
+def dense_package(values: int) -> Answer:
+    """A package with an item of more values than its size allows."""
+    items = [factories.packed_item(extensions={"vector": [0] * values})]
+    return Answer(factories.package(CFItems=items, CFAssociations=[]))
+
+
+@pytest.mark.parametrize(
+    ("command", "values"),
+    [(("check",), 800_000), (("import", "--dry-run"), 50_000), (("sync", "--dry-run"), 50_000)],
+)
+def test_dense_package_from_a_url_needs_the_flag(
+    source: ScriptedSource, tmp_path: Path, command: tuple[str, ...], values: int
+) -> None:
+    source.answers["/p"] = dense_package(values)
+    ran = run(*command, f"{source.url}/p", data_dir=tmp_path)
+    assert ran.returncode
+    assert "if you trust the source, give --allow-dense" in ran.stderr
+    ran = run(*command, f"{source.url}/p", "--allow-dense", data_dir=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_dense_package_from_a_file_needs_no_flag(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_bytes(dense_package(50_000).content)
+    ran = run("import", "--dry-run", str(file), data_dir=tmp_path / "data")
+    assert (ran.returncode, ran.stderr) == (0, "")

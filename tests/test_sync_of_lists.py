@@ -140,6 +140,7 @@ async def test_framework_whose_url_answers_another_error_is_kept_and_reported(
     results = await sync(hub.url)
     assert statuses(results) == ["unchanged", "failed"]
     assert f"answered {status}" in str(results[-1].reason)
+    assert results[-1].notes == []
     assert await live(hub) == set(hub.ids)
 
 

@@ -18,7 +18,7 @@ from ..check.report import Result, as_json, as_text
 from ..check.rules import BY_ID, RULES
 from ..check.sarif import as_sarif
 from ..errors import StartupError, TooLarge
-from ..sources import Source, sources
+from ..sources import Source, describe_error, sources
 from .common import opened
 from .reaching import fetcher_of, reaching_options
 
@@ -105,7 +105,7 @@ def check_packages(**flags: Any) -> None:
     Exits with 0 when nothing as grave as --fail-on was found, 1 when something was, 2 when a
     source cannot be read, the output cannot be written or the command is not valid.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    named = sources(flags["names"], fetcher_of(flags))
+    named = sources(flags["names"], fetcher_of(flags), allow_dense=flags["allow_dense"])
     # A folder may hold spreadsheets, too, which are not what is checked here.
     found = [one for one in named if one.form == "case-json" or one.name in flags["names"]]
     if not found:
@@ -125,8 +125,9 @@ def _checked(source: Source, rules: set[str]) -> Result:
     try:
         checked = check(source.read(), rules, allow_dense=source.allow_dense)
     except (StartupError, TooLarge) as error:
-        click.echo(f"case-server: {source.name}: {error}", err=True)
-        return Result(source.name, reason=str(error))
+        reason = describe_error(error)
+        click.echo(f"case-server: {source.name}: {reason}", err=True)
+        return Result(source.name, reason=reason)
     finally:
         _say("")
     return Result(source.name, checked.document, checked.title, checked.findings)

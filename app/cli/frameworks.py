@@ -103,7 +103,8 @@ def import_packages(**flags: Any) -> None:
             "--strict repairs nothing; leave it out, or --identifiers and --keep-association-types"
         )
     refuse_missing(flags["sources"])
-    found = list(sources(flags["sources"], fetcher_of(flags), flags["form"]))
+    fetcher, dense = fetcher_of(flags), flags["allow_dense"]
+    found = list(sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
         found.append(Source("the sample", sample_framework))
     if not found:

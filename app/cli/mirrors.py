@@ -80,7 +80,12 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
         for url in dict.fromkeys(named):
             progress = bar(url, quiet=flags["quiet"])
             mirroring = Mirroring(
-                database, fetcher, progress, flags["allow_deletes"], flags["dry_run"]
+                database,
+                fetcher,
+                progress,
+                allow_deletes=flags["allow_deletes"],
+                dry_run=flags["dry_run"],
+                allow_dense=flags["allow_dense"],
             )
             async for result in mirroring.sync(url):
                 progress("")

@@ -31,6 +31,11 @@ OPTIONS = (
         show_envvar=True,
         help="Its secret; better in the environment, where nobody else reads it.",
     ),
+    click.option(
+        "--allow-dense",
+        is_flag=True,
+        help="Read packages from URLs that hold more values than usual.",
+    ),
 )
 NAMES = ("access_token", "token_url", "client_id", "client_secret")
 
