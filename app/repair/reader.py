@@ -14,11 +14,12 @@ from typing import Any
 from pydantic_core import to_json
 
 from ..case.bounds import TREE_DENSITY, refuse_dense
-from ..case.model import CFPackage
+from ..case.model import CFPackage, CFPckgDocument
 from ..case.numbers import changed_numbers
-from ..case.package import NamedCFPackage, Package
+from ..case.package import NamedCFPackage, Package, link_to
 from ..case.parts import read_large_package
 from ..case.problems import path, refusal
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..errors import BadRequest, InvalidData, Problem, TooLarge
 from .completion import complete_entities, complete_links
 from .dialects import MISSING_SLASH, Written
@@ -51,6 +52,9 @@ class RepairOptions:
 
 
 NO_OPTIONS = RepairOptions()
+
+EXPORTED_KINDS = (DOCUMENTS.name, ITEMS.name, ASSOCIATIONS.name)
+"""The kinds of entities by which an export is recognised."""
 
 
 def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
@@ -102,9 +106,39 @@ def _read_as_it_is(
         package = read_large_package(body, most=1, allow_dense=allow_dense, schema=schema)
     except (InvalidData, TooLarge):
         return None
-    if body != raw or SUSPECT.search(raw) or has_odd_references(package.rows):
+    if body != raw:
         return None
-    return package
+    is_suspect = SUSPECT.search(raw) or has_odd_references(package.rows)
+    return None if is_suspect and not is_export(raw, package) else package
+
+
+def is_export(raw: bytes, package: Package) -> bool:
+    """Return whether JSON has, byte for byte, the form in which ``case-server export`` writes it.
+
+    What is stored is then read as it is, however odd, so that an export is the same framework when
+    it is imported again.
+    """
+    if not (raw.startswith(b'{"CFDocument":{') and raw.endswith(b"}\n")):
+        return False
+    position = 0
+    home = ""
+    for row in package.rows:
+        if row.kind not in EXPORTED_KINDS:
+            continue
+        if row.kind == DOCUMENTS.name:
+            body = row.body
+            home = f',"CFDocumentURI":{_link_to(row.body)}}}'
+        else:
+            # A package leaves out the link to the document that contains an entity.
+            body = f"{row.body.removesuffix(home)}}}" if row.body.endswith(home) else row.body
+        position = raw.find(body.encode(), position)
+        if position < 0:
+            return False
+    return b'"CFDefinitions":{"CFConcepts":[' in raw and b',"CFRubrics":[' in raw
+
+
+def _link_to(document: str) -> str:
+    return link_to(CFPckgDocument.model_validate_json(document)).model_dump_json(exclude_none=True)
 
 
 class Mended:

@@ -24,7 +24,7 @@ from .columns import (
     Layout,
     layout_of,
 )
-from .hierarchy import ENDS, Tree, name_items
+from .hierarchy import ENDS, PARENT_ASSOCIATION, Tree, name_items
 from .rows import Grid, Json, Place, Row, Rows
 
 
@@ -53,9 +53,13 @@ class Assembly:
         self.places: dict[str, Place] = {}
         self._defaults = defaults
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
+        self.is_export = False
+        """Whether ``export`` wrote it: nothing else writes a column parentAssociation."""
         for grid, layout in self._tables(list(grids)):
-            for row in Rows(grid, layout, self.problems):
+            rows = Rows(grid, layout, self.problems)
+            for row in rows:
                 self._rows[row.layout].append(row)
+            self.is_export = self.is_export or PARENT_ASSOCIATION in rows.headings
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._package()
 

@@ -20,6 +20,8 @@ from .rows import Json, Row
 
 IS_CHILD_OF = "isChildOf"
 
+PARENT_ASSOCIATION = "parentAssociation"
+
 NONE = "none"
 """What stands in ``parentAssociation`` of an item that has no parent, not even the document."""
 

@@ -64,6 +64,21 @@ def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
     return package, places, problems
 
 
+def is_export(raw: bytes) -> bool:
+    """Return whether lines have, byte for byte, the form in which ``Lines`` writes them."""
+    if not raw.startswith(b'{"CFDocument":{'):
+        return False
+    lines = raw.split(b"\n")
+    return not lines.pop() and all(_is_written(line) for line in lines)
+
+
+def _is_written(line: bytes) -> bool:
+    try:
+        return orjson.dumps(orjson.loads(line)) == line
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _add(package: Json, line: bytes) -> str:
     """Put the entity of a line where it belongs, and answer with its path."""
     try:

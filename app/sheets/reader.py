@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 from ..case.bounds import written
 from ..case.package import Package
@@ -16,12 +17,14 @@ from ..case.parts import read_large_package
 from ..case.problems import refusal
 from ..errors import BadRequest, InvalidData, Problem
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
+from . import lines
 from .assembly import Assembly, Defaults
 from .comma import read_grid
 from .forms import Form
-from .lines import read_lines
 from .rows import Json, Place
 from .workbook import read_grids
+
+ReadJson: TypeAlias = Callable[[bytes], tuple[Package, list[Repair]]]
 
 ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
 
@@ -45,19 +48,16 @@ def read(  # noqa: PLR0913  each is a choice of its own
     if form == "case-json":
         return read_json(raw)
     if form == "jsonl":
-        return _understand(*read_lines(raw), read_json)
+        read_json = partial(read_json, is_export=lines.is_export(raw))
+        return _understand(*lines.read_lines(raw), read_json)
     grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
     assembly = Assembly(grids, defaults)
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: nothing stands below a row of headings")
     left = [_left_out(assembly.left_out)] if assembly.left_out else []
-    package, repairs = _understand(
-        assembly.package,
-        assembly.places,
-        assembly.problems,
-        # A spreadsheet has bounds of its own.
-        partial(read_json, allow_dense=True),
-    )
+    # A spreadsheet has bounds of its own.
+    read_json = partial(read_json, allow_dense=True, is_export=assembly.is_export)
+    package, repairs = _understand(assembly.package, assembly.places, assembly.problems, read_json)
     package = replace(
         package,
         derived_items=tuple(assembly.derived_items),
@@ -70,7 +70,7 @@ def _understand(
     said: Json,
     places: Mapping[str, Place],
     problems: list[Problem],
-    read_json: Callable[[bytes], tuple[Package, list[Repair]]],
+    read_json: ReadJson,
 ) -> tuple[Package, list[Repair]]:
     raw = written(said)
     package: Package | None = None
@@ -91,10 +91,20 @@ def _understand(
 
 
 def _read_json(
-    raw: bytes, *, strict: bool, allow_dense: bool, options: RepairOptions
+    raw: bytes,
+    *,
+    strict: bool,
+    allow_dense: bool,
+    options: RepairOptions,
+    is_export: bool = False,
 ) -> tuple[Package, list[Repair]]:
-    if strict:
-        return read_large_package(raw, allow_dense=allow_dense), []
+    """Read a package; one that ``export`` wrote as it is, unless it was made invalid since."""
+    if strict or is_export:
+        try:
+            return read_large_package(raw, allow_dense=allow_dense), []
+        except InvalidData:
+            if strict:
+                raise
     return read_repaired(raw, allow_dense=allow_dense, options=options)
 
 

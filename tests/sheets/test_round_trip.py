@@ -158,6 +158,67 @@ async def test_sample_comes_back_and_nothing_changes(store: Database) -> None:
         assert (written.created, written.changed) == (False, 0), form
 
 
+def odd() -> Body:
+    """A framework that is stored as it is, and in which an import from elsewhere repairs much."""
+    first, second = factories.packed_item("A" * 8), factories.packed_item(" spaces ", uri="urn:x:1")
+    kind = factories.link("c" * 8)
+    kind["uri"] = f"https://x.example/CFItemTypes{factories.new_id()}"
+    first["CFItemTypeURI"] = kind
+    spaces = {"title": "t", "identifier": " spaces ", "uri": "urn:x:1"}
+    braces = {"title": "t", "identifier": "{AAAAAAAA}", "uri": "urn:x:2"}
+    made = factories.association("x", "a" * 8, originNodeURI=spaces)
+    outside = factories.association("x", "urn:uuid:AAAAAAAA", originNodeURI=braces)
+    return factories.package(
+        CFItems=[first, second], CFAssociations=[made, outside], extensions={"a": None}
+    )
+
+
+async def test_exports_are_read_as_they_are(store: Database, execute: Execute) -> None:
+    body = odd()
+    raw = orjson.dumps(body, option=orjson.OPT_INDENT_2)
+    assert {one.kind for one in read_repaired(raw)[1]} == {
+        *("reference", "missing-slash", "spaces-around-identifier")
+    }
+    identifier = body["CFDocument"]["identifier"]
+    await write_package(store, read_package(raw))
+    first = orjson.loads(await exported(store, identifier, "case-json"))
+    for form, file in (await in_every_form(store, identifier)).items():
+        package, repairs = read(file, form, Defaults())
+        assert repairs == [], form
+        await delete_all_rows(execute)
+        await write_package(store, package)
+        again = orjson.loads(await exported(store, identifier, "case-json"))
+        assert again == first, form
+        written = await write_package(store, package)
+        assert (written.created, written.changed) == (False, 0), form
+
+
+async def test_exports_that_were_made_invalid_are_repaired(store: Database) -> None:
+    body = odd()
+    identifier = body["CFDocument"]["identifier"]
+    await write_package(store, read_package(orjson.dumps(body)))
+    edits: tuple[tuple[Form, bytes, bytes], ...] = (
+        ("csv", b",isChildOf,", b",Is Child Of,"),
+        ("jsonl", b'"isChildOf"', b'"Is Child Of"'),
+        ("case-json", b'"isChildOf"', b'"Is Child Of"'),
+    )
+    for form, before, after in edits:
+        file = await exported(store, identifier, form)
+        assert before in file
+        _, repairs = read(file.replace(before, after), form, Defaults())
+        assert "association-type" in {one.kind for one in repairs}, form
+
+
+def test_files_in_another_form_than_export_writes_are_repaired() -> None:
+    body = odd()
+    lines = "".join(f"{json.dumps({kind: one})}\n" for kind, one in entities(body))
+    rows = "identifier,parent,statement\nA.1,,x\n"
+    assert read(lines.encode(), "jsonl", Defaults())[1]
+    for raw in (orjson.dumps(body), orjson.dumps(body) + b"\n", json.dumps(body).encode()):
+        assert read(raw, "case-json", Defaults())[1]
+    assert read(rows.encode(), "csv", Defaults(title="t", creator="c"))[1] == []
+
+
 async def test_any_package_comes_back_from_the_api(
     client: httpx.AsyncClient, store: Database, execute: Execute
 ) -> None:
