@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +19,11 @@ from .cells import Cell, text_of
 from .rows import Grid
 
 DELIMITERS = ",;\t"
-FORMULA = "=+-@\t\r＝＋－＠"  # noqa: RUF001  East Asian spreadsheets take full-width signs, too
 GUARD = "'"
+# East Asian spreadsheets take full-width signs for those of a formula, too, and others pass over
+# blanks, line feeds, no-break spaces, byte order marks and zero-width spaces before one.
+FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noqa: RUF001
+"""The start of a cell that is written with a guard."""
 
 
 def read_grid(raw: bytes) -> Grid:
@@ -63,14 +67,14 @@ def _decoded(raw: bytes) -> str:
 
 
 def _unguarded(cell: str) -> str:
-    guarded = cell[:1] == GUARD and cell[1:2] and cell[1] in GUARD + FORMULA
-    return cell[1:] if guarded else cell
+    """Return a cell without the guard that ``_guarded`` gave it."""
+    return cell[1:] if cell.startswith(GUARD) and FORMULA.match(cell[1:]) else cell
 
 
 def _guarded(cell: Cell) -> str:
+    """Return a cell as text, with a guard where a spreadsheet could read it as a formula."""
     text = text_of(cell) if not isinstance(cell, float) else repr(cell)
-    looks = isinstance(cell, str) and text and text[0] in GUARD + FORMULA
-    return f"{GUARD}{text}" if looks else text
+    return f"{GUARD}{text}" if isinstance(cell, str) and FORMULA.match(text) else text
 
 
 def write_grid(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:

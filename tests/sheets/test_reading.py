@@ -319,7 +319,27 @@ def test_formulas_are_texts() -> None:
     assert (sheet[2][column].value, sheet[2][column].data_type) == ("=1+1", "s")
 
 
-@pytest.mark.parametrize("start", comma.FORMULA)
+PASSED_OVER = ("\n", " ", "\u00a0", "\ufeff", "\u200b", "\r\n ", "\u200b\u00a0 \n")
+STARTS = (
+    *"=+-@\t\r＝＋－＠",  # noqa: RUF001
+    *(f"{before}{sign}" for before in PASSED_OVER for sign in "=+-@\t\r"),
+    "'",
+    "'=",
+    "' =",
+)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_cell_that_begins_like_a_formula_reads_back_as_it_was(start: str) -> None:
+    file = io.BytesIO()
+    cells = [f"{start}SUM(A1)", "plain", f"a{start}b"]
+    comma.write_grid(file, [cells])
+    (row,) = csv.reader(io.StringIO(file.getvalue().decode("utf-8-sig"), newline=""))
+    assert row == [f"'{cells[0]}", *cells[1:]]
+    assert list(comma.read_grid(file.getvalue()).rows) == [cells]
+
+
+@pytest.mark.parametrize("start", STARTS)
 def test_no_cell_of_a_csv_begins_like_a_formula(start: str) -> None:
     file = io.BytesIO()
     comma.write_grid(file, [[f"{start}1", 1, -1, None]])
