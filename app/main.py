@@ -38,7 +38,7 @@ from .auth.issuers import LocalIssuer
 from .auth.scopes import named_scopes
 from .auth.tokens import new_signing_key
 from .auth.verifier import TokenPolicy, Verifier
-from .db import keys, schema
+from .db import keys, revocations, schema
 from .db.database import Database
 from .db.revision import Revisions
 from .settings import Settings
@@ -229,7 +229,8 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[Ser
         )
         if issuer:
             await stack.enter_async_context(_beside(_prepared(issuer.prepare)))
-        if issuer and not settings.target:  # a target's copies are written by nobody else
+        verifier.refuse(await revocations.revoked(database))
+        if not settings.target:  # a target's copies are written by nobody else
             await stack.enter_async_context(_beside(Follower(database, issuer, verifier).follow()))
         yield Services(
             settings=settings,

@@ -1,4 +1,4 @@
-"""One process kept in step with the others: what keys there are, and who may still come in."""
+"""Refresh what a process knows of signing keys, clients and revoked tokens, which others change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from ..db import clients, keys
+from ..db import clients, keys, revocations
 from .tokens import SigningKey
 
 if TYPE_CHECKING:
@@ -26,9 +26,12 @@ async def signing_keys(database: Database) -> list[SigningKey]:
 
 
 class Follower:
-    """Looks every few seconds; a notification would not come through every connection pooler."""
+    """Polls keys, clients and revoked tokens; LISTEN does not work through every pooler.
 
-    def __init__(self, database: Database, issuer: LocalIssuer, verifier: Verifier) -> None:
+    Without a local ``issuer`` there are no keys and clients to poll.
+    """
+
+    def __init__(self, database: Database, issuer: LocalIssuer | None, verifier: Verifier) -> None:
         self._database, self._issuer, self._verifier = database, issuer, verifier
         self._seen: object = None
 
@@ -43,6 +46,9 @@ class Follower:
 
     async def look(self) -> None:
         """Take over what changed since the last look."""
+        self._verifier.refuse(await revocations.revoked(self._database))
+        if self._issuer is None:
+            return
         stored = await signing_keys(self._database)
         everyone = await clients.everyone(self._database)
         seen = ([key.kid for key in stored], [(one.identifier, one.scopes) for one in everyone])

@@ -7,9 +7,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import Unauthorised
+from ..errors import Unauthorised, Unavailable
 from .scopes import Scope, ScopeMap, token_scopes
 from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, unverified, verify
 
@@ -92,6 +93,7 @@ class Verifier:
         self._scopes_of = scopes_of
         self._policy = policy or TokenPolicy()
         self._clock = clock
+        self._revoked: frozenset[str] = frozenset()
         self._changes = 0
         self._remembered: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
         for issuer in trusted:
@@ -121,6 +123,27 @@ class Verifier:
         self._changes += 1
         self._remembered.clear()
 
+    def refuse(self, token_ids: frozenset[str]) -> None:
+        """Refuse these tokens and no others; ``revocation`` names them."""
+        if token_ids != self._revoked:
+            self._revoked = token_ids
+            self.forget()
+
+    async def revocation(self, token: str) -> tuple[str, datetime] | None:
+        """Return the ID of a valid token, by which it can be revoked, and when it expires.
+
+        None for any other token: nobody is to fill the table with what is refused anyway.
+        """
+        try:
+            claims = await self._claims(token)
+        except (TokenError, Unavailable):
+            return None
+        return _token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
+
+    def revoke(self, token_id: str) -> None:
+        """Refuse one more token."""
+        self.refuse(self._revoked | {token_id})
+
     async def _claims(self, token: str) -> Claims:
         """Return the claims of a valid access token; raises ``TokenError`` for any other."""
         header, stated = unverified(token, self._policy.max_chars)
@@ -138,6 +161,8 @@ class Verifier:
             max_chars=self._policy.max_chars,
         )
         _check_is_access_token(header, claims)
+        if self._revoked and _token_id(token, claims) in self._revoked:
+            raise TokenError("it was revoked when its session was signed out")
         audience = self._policy.audience
         if audience and not _is_for(audience, claims):
             raise TokenError("it is for another audience (aud, or client_id where it has no aud)")
@@ -159,6 +184,12 @@ class Verifier:
         self._remembered[digest] = (min(expires, self._clock() + REMEMBER), caller)
         if len(self._remembered) > CAPACITY:
             self._remembered.popitem(last=False)
+
+
+def _token_id(token: str, claims: Claims) -> str:
+    """Return ``jti``, or the digest of a token that has none (RFC 7519, section 4.1.7)."""
+    jti = claims.get("jti")
+    return jti if isinstance(jti, str) and jti else f"sha256:{_digest(token).hex()}"
 
 
 def _digest(token: str) -> bytes:

@@ -55,7 +55,7 @@ OTHERS = (
     # Of other roles' connections nothing more is told.
     "AND coalesce(backend_type, 'client backend') = 'client backend'"
 )
-KEPT = {"signing_keys", "clients", "client_secrets", "feed_history"}
+KEPT = {"signing_keys", "revoked_tokens", "clients", "client_secrets", "feed_history"}
 """What is not a framework, so that clients and their tokens outlive it."""
 
 

@@ -326,6 +326,24 @@ signing_keys = Table(
     comment="Keys of the local token issuer: the newest signs, all of them verify.",
 )
 
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column(
+        "jti",
+        Text,
+        primary_key=True,
+        comment="Token ID (claim jti), or sha256: and the digest of a token without one.",
+    ),
+    Column(
+        "expires_at",
+        Moment,
+        nullable=False,
+        comment="When the token expires and the row is of no use any more.",
+    ),
+    comment="Tokens that are refused before they expire: those of signed-out sessions.",
+)
+
 clients = Table(
     "clients",
     metadata,

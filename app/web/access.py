@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse
 from ..api.deps import services
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
+from ..db import revocations
 from ..errors import Forbidden, Unauthorised
 from ..settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, is_loopback
 
@@ -152,6 +153,15 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
         samesite="lax",
         secure=is_secure(request),
     )
+
+
+async def revoke_session(request: Request) -> None:
+    """Have the session's token refused: here at once, elsewhere when workers poll next."""
+    token = request.cookies.get(session_cookie(request))
+    held = services(request)
+    if token and (found := await held.verifier.revocation(token)):
+        await revocations.revoke(held.database, *found)
+        held.verifier.revoke(found[0])
 
 
 def end_session(request: Request, response: Response) -> None:

@@ -88,8 +88,9 @@ async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
 
 
 async def sign_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
-    """End the session."""
+    """End the session: its cookie, and its token on every worker."""
     access.refuse_forgery(request, csrf)
+    await access.revoke_session(request)
     response = access.redirect(request, "/sign-in")
     access.end_session(request, response)
     return response

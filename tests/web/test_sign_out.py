@@ -1,0 +1,138 @@
+"""Signing out ends the session's token: in this process, in others, and after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from external_issuer import ExternalIssuer
+from live import serving
+
+from case_server.db import revocations
+from case_server.db.database import Database
+from case_server.main import create_app
+from case_server.settings import Settings
+from case_server.web.access import SESSION
+
+from .conftest import form_token, visitor
+
+DOCUMENTS = "/case/1.1/CFDocuments"
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    assert token
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def sign_out(browser: httpx.AsyncClient) -> None:
+    out = {"csrf": await form_token(browser, "/")}
+    answer = await browser.post("/sign-out", data=out)
+    assert answer.status_code == 303
+
+
+async def test_sign_out_ends_the_token_of_the_session_and_no_other(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    token = browser.cookies[SESSION]
+    assert (await browser.get(DOCUMENTS, headers=bearer(token))).status_code == 200
+    await sign_out(browser)
+    assert SESSION not in browser.cookies
+    refused = await browser.get(DOCUMENTS, headers=bearer(token))
+    assert refused.status_code == 401
+    assert "revoked" in refused.json()["imsx_description"]
+    browser.cookies.set(SESSION, token)
+    assert (await browser.get("/")).status_code == 303
+    assert (await client.get(DOCUMENTS)).status_code == 200
+
+
+async def test_sign_out_reaches_another_process_within_five_seconds_and_lasts(
+    browser: httpx.AsyncClient, settings: Settings
+) -> None:
+    token = browser.cookies[SESSION]
+    other = create_app(settings)
+    async with other.router.lifespan_context(other), visitor(other) as elsewhere:
+        for _ in range(3):  # it is cached there
+            assert (await elsewhere.get(DOCUMENTS, headers=bearer(token))).status_code == 200
+        await sign_out(browser)
+        signed_out = time.monotonic()
+        while (await elsewhere.get(DOCUMENTS, headers=bearer(token))).status_code == 200:
+            assert time.monotonic() - signed_out < 30
+            await asyncio.sleep(0.1)
+    later = create_app(settings)
+    async with later.router.lifespan_context(later), visitor(later) as elsewhere:
+        assert (await elsewhere.get(DOCUMENTS, headers=bearer(token))).status_code == 401
+
+
+@pytest.mark.parametrize("claims", [{"jti": "of-an-issuer"}, {}, {"jti": 7}])
+async def test_sign_out_ends_a_token_of_another_issuer(
+    settings: Settings, external_issuer: ExternalIssuer, clean: None, claims: dict[str, Any]
+) -> None:
+    app = create_app(settings.model_copy(update={"local_issuer": False}))
+    token = external_issuer.token(**claims)
+    async with app.router.lifespan_context(app), visitor(app) as browser:
+        form = {"csrf": await form_token(browser, "/sign-in"), "token": token}
+        assert (await browser.post("/sign-in", data=form)).status_code == 303
+        await sign_out(browser)
+        assert (await browser.get(DOCUMENTS, headers=bearer(token))).status_code == 401
+        different = external_issuer.token(sub="another", **claims | {"jti": "another"})
+        assert (await browser.get(DOCUMENTS, headers=bearer(different))).status_code == 200
+
+
+async def test_sign_out_with_a_token_nobody_issued_stores_nothing(
+    browser: httpx.AsyncClient, database: Database
+) -> None:
+    csrf = await form_token(browser, "/")
+    for token in ("made-up", "a.b.c", ""):
+        browser.cookies.set(SESSION, token)
+        answer = await browser.post("/sign-out", data={"csrf": csrf})
+        assert answer.status_code == 303
+    assert await revocations.revoked(database) == frozenset()
+
+
+async def test_expired_revocations_are_dropped(
+    browser: httpx.AsyncClient,
+    database: Database,
+    execute: Callable[..., Awaitable[Any]],
+) -> None:
+    await execute("INSERT INTO revoked_tokens VALUES ('old', now() - interval '1 hour')")
+    assert await revocations.revoked(database) == frozenset()
+    await sign_out(browser)
+    rows = await execute("SELECT jti FROM revoked_tokens")
+    assert len(rows) == 1
+    assert rows[0][0] != "old"
+
+
+def test_sign_out_ends_the_token_on_every_worker(
+    tmp_path: Path, migrated_database: Callable[[str], str]
+) -> None:
+    settings = {
+        "CASE_SERVER_DATABASE_URL": migrated_database("sign_out"),
+        "CASE_CLIENT_SECRET": "not-the-default",
+    }
+    with (
+        serving(tmp_path / "data", "--workers", "2", settings=settings) as server,
+        httpx.Client(base_url=server.base_url) as browser,
+    ):
+        page = browser.get("/sign-in").text
+        csrf = page.split('name="csrf" value="')[1].split('"')[0]
+        form = {"csrf": csrf, "client_id": "local-client", "client_secret": "not-the-default"}
+        browser.post("/sign-in", data=form)
+        token = browser.cookies[SESSION]
+
+        def statuses() -> set[int]:
+            # Each on a connection of its own, so that both workers are asked.
+            url = f"{server.base_url}{DOCUMENTS}"
+            return {
+                httpx.get(url, headers=bearer(token), timeout=60).status_code for _ in range(20)
+            }
+
+        assert statuses() == {200}
+        assert browser.post("/sign-out", data={"csrf": csrf}).status_code == 303
+        signed_out = time.monotonic()
+        while statuses() != {401}:
+            assert time.monotonic() - signed_out < 30
