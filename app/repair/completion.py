@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
-from ..case.model import CFPckgDocument, Entity
+from ..case.model import CFAssociation, CFPckgDocument, Entity
 from ..case.resources import DEFINITIONS
 from .dialects import UUID, is_uri, urn
 from .findings import Findings, Json
@@ -126,6 +126,13 @@ def complete_links(
     are URLs become UUIDs made from them.
     """
     findings = walk.findings
+    associations = {
+        id(association[field]): association
+        for schema, association in walk.entities
+        if schema is CFAssociation
+        for field in NODE_FIELDS
+        if field in association
+    }
     for field, one in walk.links:
         if "identifier" not in one and (found := last_uuid(one.get("uri"))):
             _fill(one, "identifier", found, findings, "link-without-identifier")
@@ -135,7 +142,9 @@ def complete_links(
             replace_url_in_link(one, findings)
         if field in NODE_FIELDS:
             if not references.is_known(field, one.get("identifier")):
-                repair_outside_node(one, findings)
+                lost = repair_outside_node(one, findings)
+                if lost is not None:
+                    _keep(associations[id(one)], f"{field}.identifier", lost)
             repair_target_type(one, findings)
         identifier = one.get("identifier")
         if isinstance(identifier, str):
@@ -143,6 +152,13 @@ def complete_links(
             _fill(one, "uri", address, findings, "link-without-uri")
             _replace_identifier(one, address, findings)
             _fill(one, "title", identifier, findings, "link-without-title")
+
+
+def _keep(association: Json, name: str, value: str) -> None:
+    """Keep a value that has no place in an association under its extensions."""
+    extensions = association.setdefault("extensions", {})
+    if isinstance(extensions, dict):
+        extensions.setdefault(name, value)
 
 
 def _replace_identifier(value: Json, address: str, findings: Findings) -> None:

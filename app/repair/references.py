@@ -182,12 +182,13 @@ def is_identifier(value: object) -> bool:
     )
 
 
-def repair_outside_node(link: Json, findings: Findings) -> None:
+def repair_outside_node(link: Json, findings: Findings) -> str | None:
     """Make a node that lies outside CASE one that an association can lead to.
 
     Its identifier is made from the URL that stands for it; one such node would else refuse the
-    whole framework.
+    whole framework. Return the identifier it had, if the link does not show it any more.
     """
+    lost: str | None = None
     original = next(
         (
             link[name]
@@ -197,19 +198,22 @@ def repair_outside_node(link: Json, findings: Findings) -> None:
         None,
     )
     if original is None:
-        return
+        return None
     if not is_identifier(link.get("identifier")):
         before = link.get("identifier")
         made = link["identifier"] = str(uuid5(NAMESPACE_URL, original.strip()))
         if is_uri(original) and not is_uri(link.get("uri")):
             link["uri"] = original
         link.setdefault("title", original)
+        if isinstance(before, str) and before.strip() and before not in link.values():
+            lost = before
         findings.note("outside-node", findings.place_of(link, "identifier"), before, made)
     uri = link.get("uri")
     if isinstance(uri, str) and not is_uri(uri) and uri != link["identifier"]:
         link.setdefault("title", uri)
         link["uri"] = urn(link["identifier"])
         findings.note("outside-uri", findings.place_of(link, "uri"), uri, link["uri"])
+    return lost
 
 
 def repair_target_type(link: Json, findings: Findings) -> None:

@@ -179,6 +179,16 @@ def test_a_node_elsewhere_never_refuses_a_framework(
         assert read_repaired(raw) == (package, repairs)
 
 
+def test_the_identifier_of_a_node_elsewhere_is_kept() -> None:
+    body = with_node(node("onet/3.1"))
+    package, repairs = read_repaired(raw_of(body))
+    (found,) = bodies(package, "CFAssociation")
+    assert found["extensions"] == {"destinationNodeURI.identifier": "onet/3.1"}
+    assert kinds(repairs) == {"outside-node": 1}
+    package, _ = read_repaired(raw_of(with_node(node(URL, uri=URL))))
+    assert "extensions" not in bodies(package, "CFAssociation")[0]
+
+
 json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 
 
