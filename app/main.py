@@ -209,7 +209,7 @@ async def _orphans_end() -> AsyncIterator[None]:
 
 def _profile_routes(profile: Profile) -> Routes:
     """Everything that one profile offers."""
-    writes = (writing_routes(), change_routes(profile)) if profile.writes else ()
+    writes = (writing_routes(profile), change_routes(profile)) if profile.writes else ()
     return Routes(
         resource_routes(profile), *writes, association_routes(profile), package_routes(profile)
     )

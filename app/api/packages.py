@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from ..case.package import Package, UploadedCFPackage
 from ..case.parts import open_package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ..case.stored_form import Origin
 from ..db.framework import Framework, document_of_package, open_framework
 from ..db.revision import Revision, Revisions, revision_in
 from ..db.upload import Mode, write_package
@@ -29,6 +30,7 @@ from .deps import CHANGES, Reader, Writer, services
 from .direct import Routes
 from .encoding import best
 from .groups import Item, Relation, item_of, relation_of, structured_content
+from .origin import origin_of
 from .profiles import Profile
 from .rendering import Renderer
 from .resources import Identifier
@@ -55,7 +57,8 @@ def package_routes(profile: Profile) -> Routes:
         raw = await read_body(request)
         async with services(request).uploads.one():
             package, repairs = await _read(request, raw)
-            result = await _upload(request, package, "create", repairs)
+            origin = origin_of(request, profile, raw)
+            result = await _upload(request, package, "create", repairs, origin)
         where = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
         location = services(request).settings.base_url + where
         return answer(result, 201, {"Location": location})
@@ -67,7 +70,8 @@ def package_routes(profile: Profile) -> Routes:
             if identifier not in {package.document_identifier, package.package_identifier}:
                 owner = await document_of_package(services(request).database, identifier)
                 refuse_other_id(owner or identifier, package.document_identifier)
-            return answer(await _upload(request, package, "replace", repairs))
+            origin = origin_of(request, profile, raw)
+            return answer(await _upload(request, package, "replace", repairs, origin))
 
     _add_read(routes, "", read_one, "CFPackage", profile)
     if profile.writes:
@@ -196,9 +200,9 @@ async def _read(request: Request, raw: bytes) -> tuple[Package, list[Repair] | N
 
 
 async def _upload(
-    request: Request, package: Package, mode: Mode, repairs: list[Repair] | None
+    request: Request, package: Package, mode: Mode, repairs: list[Repair] | None, origin: Origin
 ) -> dict[str, Any]:
-    written = await write_package(services(request).database, package, mode)
+    written = await write_package(services(request).database, package, mode, origin=origin)
     done = "created" if written.created else "replaced"
     stats = {
         "documents": 1,

@@ -13,14 +13,10 @@ from urllib.parse import quote
 
 from ..case.derived import LINK_TARGETS, REQUIRED_DEFAULTS
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, Resource
+from ..case.stored_form import LIST_FIELDS
 from ..case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
 
 Body: TypeAlias = dict[str, Any]
-
-ARRAYS = {
-    DOCUMENTS: ("subject", "subjectURI"),
-    ITEMS: ("conceptKeywords", "subject", "subjectURI", "educationLevel"),
-}
 
 NEW_IN_1_1 = {
     DOCUMENTS: ("frameworkType", "caseVersion"),
@@ -54,7 +50,7 @@ def fill(resource: Resource, node: Body, untyped: str | None) -> None:
 
 def list_always(resource: Resource, node: Body) -> None:
     """Lists that are there even when they are empty."""
-    for name in ARRAYS.get(resource, ()):
+    for name in LIST_FIELDS.get(resource, ()):
         node.setdefault(name, [])
 
 

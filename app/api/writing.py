@@ -6,17 +6,30 @@ Bodies are read wrapped or bare, whichever the guide shows.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request, Response
 
-from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
-from ..case.reading import read
+from ..case.model import (
+    CFAssociation,
+    CFDocument,
+    CFItem,
+    CFItemType,
+    CFPckgDocument,
+    Entity,
+    LinkURI,
+)
+from ..case.problems import REQUIRED
+from ..case.reading import Body, read
 from ..db import store
+from ..errors import InvalidData
 from . import docs, examples
 from .answers import refuse_other_id
 from .bodies import read_body, understand
 from .deps import Writer, services
 from .direct import Routes
+from .origin import origin_of
+from .profiles import Profile
 from .resources import Identifier
 from .schemas import INPUT, Schema, ref
 
@@ -73,20 +86,39 @@ PUTS = (
 )
 
 
-def writing_routes() -> Routes:
-    """The PUTs of the guide, the same in every profile that writes."""
+class _StoredDocument(CFPckgDocument):
+    """A document that is put again as it is answered: one from a package may lack caseVersion."""
+
+    CFPackageURI: LinkURI
+
+
+def writing_routes(profile: Profile) -> Routes:
+    """The PUTs of the guide, which every profile that writes offers."""
     routes = Routes()
     for put in PUTS:
-        _add(routes, put)
+        _add(routes, put, profile)
     return routes
 
 
-def _add(routes: Routes, put: Put) -> None:
+async def _read(request: Request, put: Put, identifier: str, raw: bytes) -> Body[Any]:
+    try:
+        return await understand(request, raw, lambda: read(put.schema, raw, put.wrappers))
+    except InvalidData as error:
+        problems = [(one["path"].rpartition(".")[2], one["message"]) for one in error.problems]
+        if problems != [("caseVersion", REQUIRED)] or put.schema is not CFDocument:
+            raise
+        if not await store.lacks_case_version(services(request).database, identifier):
+            raise
+    return await understand(request, raw, lambda: read(_StoredDocument, raw, put.wrappers))
+
+
+def _add(routes: Routes, put: Put, profile: Profile) -> None:
     async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
         raw = await read_body(request)
-        body = await understand(request, raw, lambda: read(put.schema, raw, put.wrappers))
+        body = await _read(request, put, identifier, raw)
         refuse_other_id(identifier, body.entity.identifier)
-        await put.store(services(request).database, body.entity, under=body.under)
+        origin = origin_of(request, profile, raw)
+        await put.store(services(request).database, body.entity, under=body.under, origin=origin)
         return Response(status_code=CREATED)
 
     name = put.schema.__name__

@@ -29,6 +29,7 @@ from .problems import Problems
 from .reading import read
 from .resources import DEFINITIONS
 from .types import Identifier, Maybe
+from .vocabulary import UNKNOWN_ITEM_TYPE
 
 Group: TypeAlias = Sequence[tuple[str, Sequence[str]]]
 """Lists by their paths, each with the identifiers of its members."""
@@ -178,7 +179,12 @@ def _left_out(kind: type[Entity]) -> tuple[str, ...]:
 
 
 def item_row(item: CFPckgItem) -> Row:
-    """An item as a row, which remembers every concept it was sent with."""
+    """An item as a row, which remembers every concept it was sent with.
+
+    "unknown" is what some profiles answer as the type of an item without one.
+    """
+    if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
+        item.CFItemType = None
     return row("CFItem", item)._replace(keywords=_json(item.conceptKeywordsURI))
 
 

@@ -30,3 +30,6 @@ EXTENSION_NAME = r"ext:[a-zA-Z0-9.\-_]+"
 
 CASE_VERSION = "1.1"
 """The only version a document may say it conforms to."""
+
+UNKNOWN_ITEM_TYPE = "unknown"
+"""The CFItemType that the vendor's API answers for an item without one."""

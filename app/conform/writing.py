@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from .check import PLATFORM, SDK, Check
+from .check import PLATFORM, SDK, VENDOR, Check
 from .contract import identifier_of
 from .target import Body, Skip, Target, expect, expect_status, ids, json_of, path_of, seen
 from .workshop import link
@@ -135,6 +135,40 @@ def association(target: Target) -> str:
     return "201, and told by both items"
 
 
+def unchanged(target: Target) -> str:
+    """PUT of what GET answered leaves the answer as it was, for everything that can be put."""
+    workshop = target.workshop
+    parent, items = workshop.framework()
+    kind = workshop.new_item_type()
+    expect_status(workshop.put("CFItemTypes", kind), *WRITTEN)
+    relation, answer = _associate(target, "isPartOf")
+    expect_status(answer, *WRITTEN)
+    for plural, route, wrapper, body in (
+        ("CFDocuments", "CFDocuments", None, parent),
+        ("CFItems", "CFItems", "item", items[0]),
+        ("CFAssociations", "CFItemAssociations", "association", relation),
+    ):
+        before = target.one(plural, body["identifier"])
+        sent = {wrapper: before} if wrapper else before
+        expect_status(target.send("PUT", path_of(route, body["identifier"]), sent), *WRITTEN)
+        _expect_same(plural, before, target.one(plural, body["identifier"]))
+    path = path_of("CFItemTypes", kind["identifier"])
+    before = json_of(target.get(path))["CFItemTypes"][0]
+    expect_status(target.send("PUT", path, before), *WRITTEN)
+    _expect_same("CFItemTypes", before, json_of(target.get(path))["CFItemTypes"][0])
+    path = path_of("CFPackages", parent["identifier"])
+    package = json_of(target.get(path))
+    expect_status(target.send("PUT", path, package), *WRITTEN)
+    _expect_same("CFPackages", package, json_of(target.get(path)))
+    return "5 kinds, unchanged"
+
+
+def _expect_same(plural: str, before: Body, after: Body) -> None:
+    names = sorted({*before, *after})
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    expect(not changed, f"{plural}: after PUT of what GET answered, {', '.join(changed)} changed")
+
+
 def one_of_a_kind(target: Target) -> str:
     """A second association of the same type between the same two items is refused."""
     _, first = _associate(target, "isRelatedTo")
@@ -188,6 +222,7 @@ def _refused(target: Target, answer: httpx.Response, plural: str, *written: Body
     return str(answer.status_code)
 
 
+SILENT = "README, Where the public sources are silent"
 CREATE = "guide, Create a document (and its package)"
 CHECKS = (
     Check("put-document", "writing", CREATE, document, PLATFORM, SDK, writes=True),
@@ -241,6 +276,7 @@ CHECKS = (
         SDK,
         writes=True,
     ),
+    Check("put-unchanged", "writing", SILENT, unchanged, (), VENDOR, writes=True),
     Check(
         "put-one-triple",
         "writing",

@@ -32,6 +32,7 @@ from .staging import (
 )
 from .statement import Run, Statement, Steps
 from .steps import head_steps, link, register
+from .stored_forms import StoredForms
 from .visible import live
 
 MANY = (ITEMS, ASSOCIATIONS)
@@ -42,13 +43,13 @@ class NotNew(Exception):
     """Something of it belongs to another document."""
 
 
-async def add(run: Run, package: Package) -> Counter[str]:
+async def add(run: Run, package: Package, forms: StoredForms) -> Counter[str]:
     """Write a document that is not here; how many entities of each kind were sent.
 
     Raises ``NotNew`` or a unique violation where only the document is new, and whatever going
     through the rows raises.
     """
-    records, keywords = Records(package), list[Record]()
+    records, keywords = Records(package, forms), list[Record]()
     await create_staging(run.connection)
     await copy_staged(run.connection, records.of(HEAD_KINDS))
     await run.all_of(head_steps, Staged(known=False, fields=frozenset(records.fields)))

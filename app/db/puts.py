@@ -253,13 +253,23 @@ def _home(node: ColumnElement[Any]) -> ColumnElement[Any]:
     )
 
 
+ENDS = {
+    "originNodeURI": tables.associations.c.origin_identifier,
+    "destinationNodeURI": tables.associations.c.destination_identifier,
+}
+
+
 def _is_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
-    """Whether an end is a live item or document here, or says that it lies outside CASE."""
+    """Whether an end is a live item or document here, lies outside CASE, or is the stored one."""
     identifier = parts.word(body, end, "identifier")
     return or_(
         func.coalesce(parts.word(body, end, "targetType"), "CASE") != "CASE",
         _live_exists(tables.items, identifier),
         _live_exists(tables.documents, identifier),
+        # A package may hold an association to a node elsewhere, which can be put again as it is.
+        exists(literal_column("1")).where(
+            tables.associations.c.identifier == IDENTIFIER, ENDS[end] == identifier
+        ),
     )
 
 

@@ -35,6 +35,7 @@ from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRIC
 from . import tables
 from .parts import REFERENCES
 from .statement import DIALECT, Statement
+from .stored_forms import StoredForms
 
 if TYPE_CHECKING:
     import asyncpg
@@ -95,7 +96,7 @@ Stored: TypeAlias = dict[tuple[str, str], tuple[int, str]]
 
 
 async def stage(
-    connection: Connection, package: Package, *, known: bool
+    connection: Connection, package: Package, forms: StoredForms, *, known: bool
 ) -> tuple[Staged, Counter[str]]:
     """Copy the rows of a package into the staging table; also how many there are of each kind.
 
@@ -105,7 +106,7 @@ async def stage(
     """
     await create_staging(connection)
     stored = await _stored(connection, package) if known else {}
-    records = Records(package, stored)
+    records = Records(package, forms, stored)
     await copy_staged(connection, records.of())
     reordered = frozenset(records.reordered if known else ())
     return Staged(known, frozenset(records.fields), reordered), records.counts
@@ -168,10 +169,11 @@ class Record(NamedTuple):
 class Records:
     """The rows of the staging table, made as they are copied, and what is found out about them."""
 
-    def __init__(self, package: Package, stored: Stored | None = None) -> None:
+    def __init__(self, package: Package, forms: StoredForms, stored: Stored | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.fields: set[str] = set()
         self.reordered: set[str] = set()
+        self._forms = forms
         self._stored = stored or {}
         self._last_ordinals: dict[str, int] = {}
         self._siblings: Counter[tuple[str, str | None]] = Counter()
@@ -201,6 +203,7 @@ class Records:
         return batch
 
     def _record(self, one: Row) -> Record:
+        one = self._forms.restore(one)
         place = self.counts[one.kind]
         self.counts[one.kind] += 1
         body: str | None = one.body

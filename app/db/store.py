@@ -12,24 +12,32 @@ from sqlalchemy import Text, bindparam, delete, select
 
 from ..case.package import Row, item_row, row
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
+from ..case.stored_form import FILE, Origin
 from ..errors import Conflict, InvalidData, NotFound, Problem
 from . import parts, recording, tables
 from .database import Database
 from .puts import PUTS, ways
 from .statement import Statement
+from .stored_forms import StoredForms
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from ..case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
+    from ..case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument, Entity
     from .database import Connection
 
 
-async def put_document(database: Database, document: CFDocument, under: str = "") -> None:
-    """Create or replace a document, and with it its package; ``under`` as in ``put_item``."""
+async def put_document(
+    database: Database, document: CFPckgDocument, under: str = "", origin: Origin = FILE
+) -> None:
+    """Create or replace a document, and with it its package; ``under`` as in ``put_item``.
+
+    The document must have a ``CFPackageURI``.
+    """
+    assert document.CFPackageURI
     package = document.CFPackageURI.identifier
     holder = await _put(
-        database, DOCUMENTS, document, row(DOCUMENTS.name, document), package=package
+        database, DOCUMENTS, document, row(DOCUMENTS.name, document), origin, package=package
     )
     if holder["claimed_by"]:
         message = f"{package!r} or its document names the package of {holder['claimed_by']!r}"
@@ -37,10 +45,12 @@ async def put_document(database: Database, document: CFDocument, under: str = ""
         raise Conflict(message, problems=[problem])
 
 
-async def put_item(database: Database, item: CFItem, under: str = "") -> None:
+async def put_item(
+    database: Database, item: CFItem, under: str = "", origin: Origin = FILE
+) -> None:
     """Create or replace an item of a live document; ``under`` prefixes the paths of problems."""
     document = item.CFDocumentURI.identifier
-    found = await _put(database, ITEMS, item, item_row(item), document_identifier=document)
+    found = await _put(database, ITEMS, item, item_row(item), origin, document_identifier=document)
     if not found["document_known"]:
         raise InvalidData(
             f"no document has the identifier {document!r}: create it first",
@@ -48,12 +58,19 @@ async def put_item(database: Database, item: CFItem, under: str = "") -> None:
         )
 
 
-async def put_item_type(database: Database, item_type: CFItemType, under: str = "") -> None:  # noqa: ARG001  all puts are called alike
+async def put_item_type(
+    database: Database,
+    item_type: CFItemType,
+    under: str = "",  # noqa: ARG001  all puts are called alike
+    origin: Origin = FILE,
+) -> None:
     """Create or replace an item type, which refers to nothing that could be missing."""
-    await _put(database, ITEM_TYPES, item_type, row(ITEM_TYPES.name, item_type))
+    await _put(database, ITEM_TYPES, item_type, row(ITEM_TYPES.name, item_type), origin)
 
 
-async def put_association(database: Database, association: CFAssociation, under: str = "") -> None:
+async def put_association(
+    database: Database, association: CFAssociation, under: str = "", origin: Origin = FILE
+) -> None:
     """Create or replace an association between nodes that are here, or said to be elsewhere."""
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
     found = await _put(
@@ -61,6 +78,7 @@ async def put_association(database: Database, association: CFAssociation, under:
         ASSOCIATIONS,
         association,
         row(ASSOCIATIONS.name, association),
+        origin,
         document_identifier=document,
     )
     problems = []
@@ -93,15 +111,21 @@ async def delete_association(database: Database, identifier: str) -> None:
 
 
 async def _put(
-    database: Database, resource: Resource, entity: Entity, stored: Row, **values: Any
+    database: Database,
+    resource: Resource,
+    entity: Entity,
+    sent: Row,
+    origin: Origin,
+    **values: Any,
 ) -> asyncpg.Record:
     references = parts.REFERENCES.get(resource.name, ())
     present = frozenset(each.field for each in references if getattr(entity, each.field))
-    values["body"] = stored.body
-    values["last_change_date_time"] = stored.last_change_date_time
-    values["keywords"] = stored.keywords
+    values["last_change_date_time"] = sent.last_change_date_time
 
     async def work(connection: Connection) -> asyncpg.Record | None:
+        forms = await StoredForms.load(connection, [sent], origin)
+        stored = forms.restore(sent)
+        values["body"], values["keywords"] = stored.body, stored.keywords
         found: asyncpg.Record | None = None
         for links in ways(resource, present):
             statement = PUTS[resource.name](links)
@@ -113,6 +137,24 @@ async def _put(
     found = await database.write(work, f"{resource.name} {entity.identifier}")
     assert found is not None
     return found
+
+
+async def lacks_case_version(database: Database, identifier: str) -> bool:
+    """Return whether a live document is stored without the caseVersion that a PUT requires."""
+    return await database.row(_without_case_version(), identifier=identifier) is not None
+
+
+@cache
+def _without_case_version() -> Statement:
+    table = tables.documents
+    version = parts.word(table.c.body, "caseVersion")
+    return Statement(
+        select(table.c.identifier).where(
+            table.c.identifier == bindparam("identifier", type_=Text),
+            table.c.deleted_at.is_(None),
+            version.is_(None),
+        )
+    )
 
 
 @cache

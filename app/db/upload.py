@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..case.package import Package
 from ..case.resources import ITEMS
+from ..case.stored_form import FILE, Origin
 from ..errors import Conflict, NotFound
 from . import parts, recording, tables
 from .adding import NotNew, add
@@ -30,6 +31,7 @@ from .revision import Revision, revision_in
 from .staging import DOCUMENT, STAGED, Staged, stage
 from .statement import Progress, Run, Statement
 from .steps import all_steps
+from .stored_forms import StoredForms
 from .visible import live
 
 if TYPE_CHECKING:
@@ -90,10 +92,14 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
     mode: Mode = "either",
     progress: Progress = lambda _: None,
     *,
+    origin: Origin = FILE,
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> Written:
     """Store a package as the whole truth about its document.
+
+    ``origin`` says which values of the package are not stored, because an answer of this server
+    adds them.
 
     ``guard`` is called before the commit. After an error that it raises, and after a dry run, the
     store is as it was: no entity, no change entry and no revision was written.
@@ -116,7 +122,7 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
         run = Run(connection, _values(package), progress)
         with suppress(_DryRunEnd):
             async with connection.transaction():
-                written = await _write(run, package, mode, hopeful=hopeful)
+                written = await _write(run, package, mode, origin, hopeful=hopeful)
                 if guard:
                     guard(written)
                 if dry_run:
@@ -126,16 +132,19 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
     return await database.write(write, name=package.document_identifier)
 
 
-async def _write(run: Run, package: Package, mode: Mode, *, hopeful: bool) -> Written:
+async def _write(
+    run: Run, package: Package, mode: Mode, origin: Origin, *, hopeful: bool
+) -> Written:
     """Write a package inside a transaction."""
     await run.connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
     known = await run.fetch(_known())
     run.values["replaced"] = not (created := _may_write(package, mode, known))
     matched = changed_statements = 0
+    forms = await StoredForms.load(run.connection, package.rows, origin)
     if hopeful and not known:
-        sent = await add(run, package)
+        sent = await add(run, package, forms)
     else:
-        staged, sent = await _stage(run, package, known=bool(known))
+        staged, sent = await _stage(run, package, forms, known=bool(known))
         if package.derived_items:
             run.values["derived_items"] = package.derived_items
             ((matched, changed_statements),) = await run.fetch(_matched_items())
@@ -146,10 +155,12 @@ async def _write(run: Run, package: Package, mode: Mode, *, hopeful: bool) -> Wr
     return Written(created, run.changes, revision, sent, counts, matched, changed_statements)
 
 
-async def _stage(run: Run, package: Package, *, known: bool) -> tuple[Staged, Counter[str]]:
+async def _stage(
+    run: Run, package: Package, forms: StoredForms, *, known: bool
+) -> tuple[Staged, Counter[str]]:
     """Stage a package, and refuse it when it holds what belongs to other documents."""
     run.progress("staging")
-    staged, sent = await stage(run.connection, package, known=known)
+    staged, sent = await stage(run.connection, package, forms, known=known)
     if found := await run.fetch(conflicts()):
         _refuse(found)
     return staged, sent

@@ -1,0 +1,40 @@
+"""What is known of a request body that may be an answer of this server, sent back."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from ..case.addresses import ServerAddresses, server_addresses
+from ..case.stored_form import Origin
+from ..case.vocabulary import UNKNOWN_ITEM_TYPE
+from .deps import services
+from .profiles import PROFILES, Profile
+
+DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
+PREFIXES = tuple(profile.prefix for profile in PROFILES)
+
+
+def origin_of(request: Request, profile: Profile, raw: bytes) -> Origin:
+    """Return the origin of a request body."""
+    addresses = _addresses(request)
+    found = addresses if addresses.may_occur_in(raw) else None
+    return Origin(
+        found,
+        has_default_types=DEFAULT_TYPE in raw and b"CFItemTypeURI" in raw,
+        has_empty_lists=profile.arrays,
+    )
+
+
+def _addresses(request: Request) -> ServerAddresses:
+    """Return the addresses under the public URL, and under the Host that the client named."""
+    settings = services(request).settings
+    urls, host = [settings.base_url], request.headers.get("host", "")
+    if host:
+        path = urlsplit(settings.base_url).path
+        urls.append(f"http://{host}{path}")
+        # A proxy may remove the path of the public URL. In test mode it names a namespace.
+        if not settings.target:
+            urls.append(f"http://{host}")
+    return server_addresses(tuple(urls), PREFIXES)

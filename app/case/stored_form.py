@@ -1,0 +1,184 @@
+"""The stored form of a body that a client read from this server and sends back.
+
+Answers contain values that are not stored: addresses of this server in the place of URIs, and what
+a profile fills in. A PUT of an answer must change nothing, so these values are replaced by what is
+stored. All other JSON of a body is kept as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from .addresses import ServerAddresses, urn
+from .derived import LINK_TARGETS
+from .resources import DOCUMENTS, ITEMS, Resource
+from .vocabulary import UNKNOWN_ITEM_TYPE
+
+Fields: TypeAlias = dict[str, msgspec.Raw]
+"""The fields of a JSON object, their values as JSON."""
+
+Target: TypeAlias = tuple[str, str]
+"""The entity that an address names: (plural of its class, identifier)."""
+
+FIELDS = msgspec.json.Decoder(Fields)
+LINKS = msgspec.json.Decoder(list[Fields])
+STRING = msgspec.json.Decoder(str)
+
+EMPTY_LIST = msgspec.Raw(b"[]")
+DEFAULT_TYPE = msgspec.Raw(msgspec.json.encode(UNKNOWN_ITEM_TYPE))
+
+LIST_FIELDS = {
+    DOCUMENTS: ("subject", "subjectURI"),
+    ITEMS: ("conceptKeywords", "subject", "subjectURI", "educationLevel"),
+}
+"""Lists that some profiles answer even when they are empty."""
+
+NODES = ("originNodeURI", "destinationNodeURI")
+NODE_TARGETS = (ITEMS.plural, DOCUMENTS.plural)
+LINK_FIELDS = {
+    **{name: (plural,) for name, plural in LINK_TARGETS.items()},
+    **dict.fromkeys(NODES, NODE_TARGETS),
+}
+"""The links whose ``uri`` a profile may replace, and the entities they can lead to."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of the answers that a request body may come from."""
+
+    addresses: ServerAddresses | None = None
+    """The addresses of this server, if the body contains any."""
+    has_default_types: bool = False
+    """Whether the body may contain a CFItemType that an answer filled in beside a CFItemTypeURI."""
+    has_empty_lists: bool = False
+    """Whether the profile of the request answers empty lists that are not stored."""
+
+
+FILE = Origin()
+"""The origin of a package that is not a request body."""
+
+
+UriOf: TypeAlias = Callable[[Target], str | None]
+"""Returns the stored URI of an entity, or None."""
+
+
+class SentBody:
+    """One entity as it was sent; ``stored`` is the body that is stored of it, if any."""
+
+    def __init__(self, resource: Resource, body: str, stored: str | None, origin: Origin) -> None:
+        self.resource, self.origin = resource, origin
+        self.fields = FIELDS.decode(body)
+        self.stored: Fields = FIELDS.decode(stored) if stored else {}
+        self.identifier = STRING.decode(self.fields["identifier"])
+
+    @property
+    def uri(self) -> str | None:
+        """The URI that was sent, or None when it is an address of this server."""
+        uri = STRING.decode(self.fields["uri"])
+        own = (self.resource.plural, self.identifier)
+        addresses = self.origin.addresses
+        return None if addresses and addresses.target(uri) == own else uri
+
+    def unresolved(self) -> Iterator[Target]:
+        """Yield the targets of links whose stored URI the stored body does not contain."""
+        for name in self._link_fields():
+            for link in _links_of(self.fields[name]):
+                target = self._target(name, link)
+                if target and self._stored_link(name, link) is None:
+                    yield target
+
+    def stored_form(self, uri_of: UriOf) -> str:
+        """Return the body as it is stored."""
+        self._drop_package_link()
+        if self.uri is None:
+            self.fields["uri"] = self.stored.get("uri") or _json_string(urn(self.identifier))
+        for name in self._link_fields():
+            links = _links_of(self.fields[name])
+            for link in links:
+                self._restore_link(name, link, uri_of)
+            self.fields[name] = _like(self.fields[name], links)
+        self._drop_empty_lists()
+        name = "CFItemType"
+        if self.stored and name not in self.stored and self.fields.get(name) == DEFAULT_TYPE:
+            del self.fields[name]
+        return _object(self.fields).decode()
+
+    def stored_keywords(self, keywords: str, uri_of: UriOf) -> str:
+        """Return all concept links that an item was sent with as they are stored."""
+        links = LINKS.decode(keywords)
+        for link in links:
+            self._restore_link("conceptKeywordsURI", link, uri_of)
+        return _array(links).decode()
+
+    def _link_fields(self) -> list[str]:
+        return (
+            [name for name in LINK_FIELDS if name in self.fields] if self.origin.addresses else []
+        )
+
+    def _target(self, name: str, link: Fields) -> Target | None:
+        """Return what the address in a link names, if it is that of the linked entity."""
+        assert self.origin.addresses
+        target = self.origin.addresses.target(STRING.decode(link["uri"]))
+        if target is None or target[0] not in LINK_FIELDS[name]:
+            return None
+        return target if target[1] == STRING.decode(link["identifier"]) else None
+
+    def _stored_link(self, name: str, link: Fields) -> Fields | None:
+        """Return the stored link of a field that leads to the same entity."""
+        stored = _links_of(self.stored[name]) if name in self.stored else []
+        same = (each for each in stored if each["identifier"] == link["identifier"])
+        return next(same, None)
+
+    def _restore_link(self, name: str, link: Fields, uri_of: UriOf) -> None:
+        """Replace an address of this server in a link."""
+        target = self._target(name, link)
+        if target is None:
+            return
+        stored = self._stored_link(name, link)
+        link["uri"] = stored["uri"] if stored else _json_string(uri_of(target) or urn(target[1]))
+
+    def _drop_package_link(self) -> None:
+        """Drop the link to the package that an answer derives from the document."""
+        name = "CFPackageURI"
+        if self.resource is not DOCUMENTS or name in self.stored or name not in self._link_fields():
+            return
+        (link,) = _links_of(self.fields[name])
+        derived = {field: self.fields[field] for field in ("title", "identifier")}
+        if self._target(name, link) and derived.items() <= link.items():
+            del self.fields[name]
+
+    def _drop_empty_lists(self) -> None:
+        """Drop empty lists that the profile adds, or that the stored body does not contain."""
+        for name in LIST_FIELDS.get(self.resource, ()):
+            if self.fields.get(name) != EMPTY_LIST or self.stored.get(name) == EMPTY_LIST:
+                continue
+            if self.origin.has_empty_lists or (self.stored and name not in self.stored):
+                del self.fields[name]
+
+
+def _links_of(value: msgspec.Raw) -> list[Fields]:
+    """Decode a link, or an array of links."""
+    raw = bytes(value)
+    return LINKS.decode(raw) if raw.startswith(b"[") else [FIELDS.decode(raw)]
+
+
+def _like(value: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
+    """Encode links as they were before: as an array or as one object."""
+    return msgspec.Raw(_array(links) if bytes(value).startswith(b"[") else _object(links[0]))
+
+
+def _array(values: list[Fields]) -> bytes:
+    return b"[%s]" % b",".join(map(_object, values))
+
+
+def _object(fields: Fields) -> bytes:
+    members = (b'"%s":%s' % (name.encode(), bytes(value)) for name, value in fields.items())
+    return b"{%s}" % b",".join(members)
+
+
+def _json_string(text: str) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(text))
