@@ -173,6 +173,13 @@ class InvalidData(CaseServerError):
         self.complete = complete
 
 
+class TooManyRequests(CaseServerError):
+    """The client asked too often; ``Retry-After`` says when to ask again."""
+
+    status = 429
+    reason: Reason = "busy"
+
+
 class Unavailable(CaseServerError):
     """The database or the server cannot answer now; trying again later may help."""
 

@@ -28,6 +28,7 @@ from .api.health import health_routes
 from .api.hosts import HostCheck
 from .api.packages import package_routes
 from .api.profiles import PLATFORM, PROFILES, Profile
+from .api.public import PublicCors, PublicReads
 from .api.resources import resource_routes
 from .api.token import token_routes
 from .api.turns import Turns
@@ -77,8 +78,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     routes = {profile: _profile_routes(profile) for profile in PROFILES}
+    public_reads = PublicReads(settings.public_read_per_minute) if settings.public_read else None
     direct = [
-        route for profile, offered in routes.items() for route in offered.direct(profile.prefix)
+        route
+        for profile, offered in routes.items()
+        for route in offered.direct(profile.prefix, None if profile.writes else public_reads)
     ]
     app.router.routes += direct
     # The first that is added is the last that a request passes.
@@ -153,6 +157,8 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
             allow_headers=headers,
             expose_headers=("ETag", "Link", "Retry-After", "X-Request-ID", "X-Total-Count"),
         )
+    if settings.public_read:
+        app.add_middleware(PublicCors)
     app.add_middleware(
         Edge,
         hosts=HostCheck.from_settings(settings),

@@ -211,6 +211,17 @@ class Settings(BaseSettings):
         le=60_000,
         description="Longest access token that is read, in characters.",
     )
+    public_read: Literal["", "standard"] = Field(
+        default="",
+        description="standard: the standard profiles can be read without a token, by scripts of "
+        "all web pages too. Empty: every request needs one.",
+    )
+    public_read_per_minute: int = Field(
+        default=120,
+        ge=1,
+        description="Requests without a token that each address may send a minute, for each "
+        "worker.",
+    )
     target: bool = Field(
         default=False,
         description="Be a test target: /_target/ resets, seeds, breaks and questions the server, "

@@ -23,6 +23,8 @@ from ..errors import CaseServerError
 from .answers import storable
 from .deps import authorise, services
 from .errors import refused
+from .profiles import canonical_path
+from .public import PublicReads
 
 PARAMETER = "sourcedId"
 
@@ -53,10 +55,10 @@ class Routes:
         """Offer a path; what else is said of it is for ``APIRouter.add_api_route``."""
         self.all.append(Described(path, handler, tuple(methods), said))
 
-    def direct(self, prefix: str) -> list[Route]:
-        """The routes, under a prefix, run directly."""
+    def direct(self, prefix: str, public_reads: PublicReads | None = None) -> list[Route]:
+        """Return the routes, under a prefix; with ``public_reads`` they need no token."""
         return [
-            Route(prefix + one.path, Direct(one.handler), methods=[*one.methods])
+            Route(prefix + one.path, Direct(one.handler, public_reads), methods=[*one.methods])
             for one in self.all
         ]
 
@@ -71,8 +73,8 @@ class Routes:
 class Direct:
     """A handler as an ASGI application."""
 
-    def __init__(self, handler: Any) -> None:
-        self.handler = handler
+    def __init__(self, handler: Any, public_reads: PublicReads | None = None) -> None:
+        self.handler, self.public_reads = handler, public_reads
         hints = get_type_hints(handler, include_extras=True)
         self.permission = _permission(hints)
         self.identified = "identifier" in inspect.signature(handler).parameters
@@ -87,7 +89,11 @@ class Direct:
 
     async def _answer(self, request: Request) -> Response:
         verifier = services(request).verifier
-        caller = await authorise(verifier, request.headers.get("authorization"), self.permission)
+        authorization = request.headers.get("authorization")
+        if authorization is None and self.public_reads is not None:
+            caller = self.public_reads.admit(request.client.host if request.client else "")
+        else:
+            caller = await authorise(verifier, authorization, self.permission)
         given = [storable(request.path_params[PARAMETER])] if self.identified else []
         response: Response = await self.handler(*given, request, caller)
         return response
@@ -109,9 +115,10 @@ class Shortcut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on (ASGI)."""
-        handler = None
+        handler: Any = None
         if scope["type"] == "http":
-            method, path = scope["method"], scope["path"]
+            method, path = scope["method"], canonical_path(scope["path"])
+            scope["path"] = path
             handler = self.handlers.get((method, path))
             if handler is None:
                 kind, _, identifier = path.rpartition("/")

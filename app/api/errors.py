@@ -15,7 +15,7 @@ from starlette.routing import Match, Mount
 
 from ..errors import CaseServerError, Reason
 from .answers import answer
-from .profiles import PROFILES, Profile
+from .profiles import PROFILES, Profile, canonical_path
 
 FIELD_NAME = "TargetEndSystem"
 """Who reports the minor code: the system the request was for, as the vendor's API says it."""
@@ -31,6 +31,7 @@ REASONS: dict[int, Reason] = {404: "unknown", 405: "unsupported"}
 
 def profile_of(path: str) -> Profile:
     """The profile a path belongs to; outside all of them, the first."""
+    path = canonical_path(path)
     return next((one for one in PROFILES if f"{path}/".startswith(f"{one.prefix}/")), PROFILES[0])
 
 

@@ -167,6 +167,18 @@ STANDARD_1_0 = replace(
 PROFILES = (PLATFORM, SDK, STANDARD_1_1, STANDARD_1_0)
 """The profiles that are served."""
 
+ALIASES = {"/ims/case/v1p0": STANDARD_1_0.prefix}
+"""Paths that clients of CASE 1.0 append to a host name, and the profile that they mean."""
+
+
+def canonical_path(path: str) -> str:
+    """Return a path with the prefix of its profile where it has an alias of that."""
+    for alias, prefix in ALIASES.items():
+        if path.startswith(f"{alias}/"):
+            return prefix + path[len(alias) :]
+    return path
+
+
 EXPORT = replace(STANDARD_1_1, name="export", extensions=True, foreign_links=True)
 """The form in which packages are written to files: the standard's own, and whole, so that what is
 read from it again is the same."""

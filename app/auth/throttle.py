@@ -101,7 +101,7 @@ class Throttle:
 
 
 def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
-    name, place = client_id[:LONGEST_NAME], _network(address)
+    name, place = client_id[:LONGEST_NAME], network(address)
     all_keys: dict[Kind, Key] = {
         "pair": ("pair", name, place),
         "address": ("address", "", place),
@@ -110,8 +110,8 @@ def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
     return [all_keys[kind] for kind in kinds]
 
 
-def _network(address: str) -> str:
-    """Who has one IPv6 address has a network of 64 bits full of them."""
+def network(address: str) -> str:
+    """Return the address to count for: of IPv6 the network of 64 bits, which one host may have."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 
 from case_server.api.profiles import PROFILES
+from case_server.auth.scopes import Scope
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -119,7 +120,8 @@ TARGET = {
         for path in ("/snapshots/x", "/namespaces/x", "/faults", "/requests", "/lifetimes")
     ),
 }
-"""What a target has beside all that, under ``/_target``; it asks for the control token."""
+"""What a target has beside all that, under ``/_target``; it asks for the control token, and refuses
+web pages of other origins (tests/target/test_cross_site.py)."""
 
 Token = Callable[..., Awaitable[str]]
 
@@ -213,6 +215,75 @@ async def test_every_route_of_the_application_with_every_scope(
             assert await status("x.y.z") == 401, (verb, path)
             assert await status(without[needed]) == 403, (verb, path)
             assert await status(tokens[needed]) in {200, 400, 404}, (verb, path)
+
+
+async def test_public_reading_opens_the_standard_profiles_and_no_other_route(
+    settings: Settings, clean: None
+) -> None:
+    changes = {"public_read": "standard", "public_read_per_minute": 1000}
+    app = create_app(settings.model_copy(update=changes))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://case.test") as stranger,
+    ):
+        for method, path in set(offered(app.routes)) - OPEN - PAGES:
+            profile = next(one for one in PROFILES if path.startswith(f"{one.prefix}/"))
+            expected = {401} if profile.writes else {200, 404}
+            answer = await stranger.request(method, path)
+            assert answer.status_code in expected, (method, path)
+            is_marked = answer.headers.get("Access-Control-Allow-Origin") == "*"
+            assert is_marked != profile.writes
+
+
+CLAIMS: list[tuple[dict[str, Any], int]] = [
+    ({}, 200),
+    ({"sub": None}, 200),
+    ({"sub": None, "client_id": None, "azp": "portal"}, 200),
+    ({"sub": None, "client_id": None}, 401),
+    ({"scope": None}, 403),
+    ({"scope": None, "scp": [Scope.READONLY.value]}, 200),
+    ({"scope": None, "scp": f"openid {Scope.READONLY.value}"}, 200),
+    ({"scope": None, "roles": [Scope.READONLY.value]}, 403),
+    ({"token_use": "id"}, 401),
+    ({"nonce": "n"}, 401),
+    ({"at_hash": "h"}, 401),
+    ({"typ": "ID"}, 401),
+]
+"""Claims of a trusted issuer's token and the status of a read; None leaves a claim out. More of
+them, and those of settings, are in tests/api/test_external_tokens.py."""
+
+
+@pytest.mark.parametrize(("claims", "status"), CLAIMS)
+async def test_token_of_a_trusted_issuer_with_these_claims(
+    anonymous: httpx.AsyncClient,
+    external_issuer: ExternalIssuer,
+    claims: dict[str, Any],
+    status: int,
+) -> None:
+    headers = {"Authorization": f"Bearer {external_issuer.token(**claims)}"}
+    answer = await anonymous.get(f"{PROFILES[0].prefix}/CFDocuments", headers=headers)
+    assert answer.status_code == status
+
+
+ORIGINS = [
+    ("http://case.test", 200),
+    ("https://elsewhere.test", 200),
+    ("null", 200),
+]
+"""Origins of reads with a token: the API looks at the token alone, and marks no response for other
+origins. The control API refuses foreign ones (tests/target/test_cross_site.py), and so do forms
+(tests/web/test_access.py)."""
+
+
+@pytest.mark.parametrize(("origin", "status"), ORIGINS)
+async def test_api_answers_scripts_of_no_other_origin(
+    client: httpx.AsyncClient, origin: str, status: int
+) -> None:
+    for profile in PROFILES:
+        answer = await client.get(f"{profile.prefix}/CFDocuments", headers={"Origin": origin})
+        assert answer.status_code == status
+        assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def test_what_is_open_needs_no_token(anonymous: httpx.AsyncClient) -> None:
