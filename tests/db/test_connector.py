@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import socket
@@ -474,11 +475,12 @@ def pgbouncer(postgres: str, tmp_path: Path) -> Iterator[int]:
         f"[databases]\n* = host={there.host} port={there.port}\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = scram-sha-256\nauth_file = {tmp_path}/users.txt\npool_mode = session\n"
-        f"user = nobody\n"
     )
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
+    if os.geteuid() == 0:  # it refuses to run as root
+        with configuration.open("a") as file:
+            file.write("user = nobody\n")
+        for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+            folder.chmod(folder.stat().st_mode | 0o055)
     with ExitStack() as stack:
         log = stack.enter_context((tmp_path / "log").open("w"))
         process = stack.enter_context(subprocess.Popen([program, configuration], stderr=log))

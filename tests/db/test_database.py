@@ -126,6 +126,26 @@ async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
     assert found["pid"] > 0
 
 
+async def test_connection_to_a_server_that_became_read_only_is_not_used_again(
+    settings: Settings,
+) -> None:
+    changed = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, changed) as database:
+
+        async def write() -> None:
+            async with database.connection() as connection:
+                await connection.execute("SET default_transaction_read_only = on")
+                await connection.execute("CREATE TABLE refused ()")
+
+        before = await database.row(BACKEND)
+        with pytest.raises(Unavailable):
+            await write()
+        after = await database.row(BACKEND)
+    assert before is not None
+    assert after is not None
+    assert after["pid"] != before["pid"]
+
+
 @contextmanager
 def no_file_descriptors() -> Iterator[None]:
     """Leave this process without a free file descriptor."""
