@@ -24,6 +24,9 @@ MAX_HEADER_SECTION_BYTES = 65_536
 MAX_WAITING_SHARE = 0.75
 """The share of the connections that may wait for a complete request."""
 
+EVICTION_ITERATIONS = 4
+"""After how many iterations of the event loop a connection that was accepted has been read."""
+
 BODILESS_STATUSES = {204, 304}
 
 
@@ -40,6 +43,7 @@ class ConnectionLimit:
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
         """In the order in which they began to wait."""
+        self._is_evicting = False
 
     def admit(self, connection: Connection) -> bool:
         """Count a new connection, which waits; return False if it has to go: others are busy."""
@@ -49,16 +53,38 @@ class ConnectionLimit:
         return not is_full
 
     def wait(self, connection: Connection) -> None:
-        """Count a connection as the newest that waits, and close the oldest if it is one more."""
+        """Count a connection as the newest that waits; the oldest are closed if it is too many."""
         if connection not in self._open:
             return
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
-        is_full = len(self._open) > self.max_connections
+        if len(self._open) > 2 * self.max_connections:
+            self._evict_oldest()
+        elif self._has_excess() and not self._is_evicting:
+            self._is_evicting = True
+            self._evict_after(EVICTION_ITERATIONS, connection.loop)
+
+    def _has_excess(self) -> bool:
+        """Return whether one has to go; the newest can stay to read why it is refused."""
+        is_full = len(self._open) > self.max_connections and len(self._waiting) > 1
+        return is_full or len(self._waiting) > self.max_waiting
+
+    def _evict_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the oldest that wait after some iterations of the event loop.
+
+        Many connections may be accepted at once, and their requests are read only then.
+        """
+        if iterations:
+            loop.call_soon(self._evict_after, iterations - 1, loop)
+            return
+        self._is_evicting = False
+        while self._has_excess():
+            self._evict_oldest()
+
+    def _evict_oldest(self) -> None:
         oldest = next(iter(self._waiting))
-        if oldest is not connection and (is_full or len(self._waiting) > self.max_waiting):
-            self.leave(oldest)
-            oldest.evict()
+        self.leave(oldest)
+        oldest.evict()
 
     def serve(self, connection: Connection) -> None:
         """Count a connection as busy."""

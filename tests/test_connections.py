@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import sys
 import time
@@ -236,7 +237,7 @@ def test_stalled_readers_do_not_keep_complete_requests_from_being_answered(limit
 def test_complete_requests_are_answered_though_as_many_more_connections_come(
     limited: Live,
 ) -> None:
-    fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 3}]
+    fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 10}]
     httpx.put(f"{limited.base_url}/_target/faults", json=fault).raise_for_status()
     head = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
@@ -254,6 +255,19 @@ def test_complete_requests_are_answered_though_as_many_more_connections_come(
             raw.settimeout(30)
             assert rest(raw).startswith(b"HTTP/1.1 200 ")
     assert get_status(limited) == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
+def test_complete_requests_that_come_at_once_are_all_answered(limited: Live) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with ExitStack() as stack:
+        limited.process.send_signal(signal.SIGSTOP)
+        try:
+            # More than may wait for a request: all are accepted before the first is read.
+            sent = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS - 5)]
+        finally:
+            limited.process.send_signal(signal.SIGCONT)
+        assert all(rest(raw).startswith(b"HTTP/1.1 200 ") for raw in sent)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
