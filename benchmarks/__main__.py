@@ -26,6 +26,7 @@ from . import (
     report,
     sdk,
     search,
+    slow_reads,
     starting,
     target,
     uploads,
@@ -56,6 +57,7 @@ CASES: dict[str, Case] = {
     "sdk": sdk.sdk,
     "target": target.target,
     "search": search.search,
+    "slow-reads": slow_reads.slow_reads,
     "pages": pages.pages,
 }
 STOPPING = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)

@@ -19,7 +19,20 @@ from typing import Any, NamedTuple
 
 import click
 
-from . import away, described, disk, durability, grammar, histories, hostile, load, writers
+from case_server.db.database import dsn
+
+from . import (
+    away,
+    described,
+    disk,
+    durability,
+    grammar,
+    histories,
+    hostile,
+    load,
+    slow_reads,
+    writers,
+)
 from .clock import Clock, too_few
 from .cluster import private_cluster
 from .server import client, server
@@ -28,11 +41,12 @@ SECONDS_TO_END = 25
 """How long a part may still take, once its share is over, to end what it is in the middle of."""
 
 SERVER, POSTGRES = "kills of the server", "kills of Postgres"
-FAULTS, HISTORIES, WRITES, READ = (
+FAULTS, HISTORIES, WRITES, READ, FILTERS = (
     "requests into faults",
     "histories",
     "writes",
     "packages read",
+    "slow filters",
 )
 
 
@@ -110,6 +124,20 @@ async def _described(seed: int, _: Clock) -> Outcome:
     return Outcome(tally, tally.wrong, {})
 
 
+async def _slow_reads(_: int, clock: Clock) -> Outcome:
+    items = 100_000
+    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+        folder = Path(name)
+        async with private_cluster(folder / "postgres") as cluster:
+            with server(folder, cluster.url) as live:
+                async with client(live) as http:
+                    await slow_reads.fill(dsn(cluster.url), http, items)
+                    seconds = min(30.0, clock.left / 2)
+                    tally = await slow_reads.run(http, items, seconds, clock)
+    counts = {FILTERS: tally.filters.total()}
+    return Outcome(tally, tally.wrong, counts)
+
+
 async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
     """What comes of work with a server of its own."""
     with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
@@ -126,6 +154,7 @@ PARTS: dict[str, Part] = {
     ),
     "away": Part(_away, 8, {FAULTS: 1000}, promised={FAULTS: 1000}),
     "load": Part(_load, 8, {READ: load.READERS}, promised={READ: load.READERS}),
+    "slow-reads": Part(_slow_reads, 4, {FILTERS: slow_reads.FILTERING_CLIENTS}),
     "disk": Part(_disk, 4, {disk.FULL: 2}),
     "writers": Part(_writers, 2, {WRITES: 1000}),
     "hostile": Part(_hostile, 7, {}),

@@ -170,18 +170,18 @@ class Database:
             self._refuse_if_away()
             await limit.enter()
         try:
-            return await self._take()
+            return await self._take(scans=True)
         except BaseException:
             limit.leave()
             raise
 
-    async def _take(self) -> Connection:
+    async def _take(self, *, scans: bool = False) -> Connection:
         with unavailable_on(*CANNOT_CONNECT):
             self._refuse_if_away()
             await self._line.enter()
             try:
                 self._refuse_if_away()
-                connection = await self._open()
+                connection = await self._open(scans=scans)
             except BaseException as error:
                 self._line.leave()
                 if isinstance(error, TimeoutError) and self._is_silent(SECONDS_TO_WAIT):
@@ -198,9 +198,13 @@ class Database:
         if self._away:
             raise ConnectionRefusedError("it answered nobody when it was last asked")
 
-    async def _open(self) -> Connection:
-        """One that was kept, or one of the pool's, which costs a task and a timer each time."""
-        while self._kept:
+    async def _open(self, *, scans: bool) -> Connection:
+        """Take an idle connection, or acquire one from the pool (slower: a task and a timer)."""
+        # The last idle one is left to single entities where the pool can open another, because
+        # connecting takes longer than a client waits while scans use all processors.
+        can_open = len(self._kept) <= self._line.free
+        spare = 1 if scans and can_open else 0
+        while len(self._kept) > spare:
             connection = self._kept.pop()
             if _is_open(connection):
                 return connection

@@ -27,6 +27,11 @@ class Line:
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._moved = 0.0
 
+    @property
+    def free(self) -> int:
+        """How many may enter without waiting."""
+        return self._room
+
     async def enter(self) -> None:
         """Wait for a turn; ``TimeoutError`` when it does not come in time."""
         if self._room:

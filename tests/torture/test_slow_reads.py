@@ -1,0 +1,21 @@
+"""Slow filters, in short: ``make torture`` runs them over 100,000 items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from case_server.db.database import dsn
+from torture import slow_reads
+from torture.server import client, server
+
+
+async def test_items_are_answered_while_sixteen_filters_run(
+    database_url: str, tmp_path: Path, clean: None
+) -> None:
+    items = 5_000
+    with server(tmp_path, database_url) as live:
+        async with client(live) as http:
+            await slow_reads.fill(dsn(database_url), http, items)
+            tally = await slow_reads.run(http, items, seconds=5)
+    assert tally.wrong == [], str(tally)
+    assert tally.filters.total() >= slow_reads.FILTERING_CLIENTS

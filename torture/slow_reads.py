@@ -1,0 +1,109 @@
+"""Slow reads: sixteen clients filter many items by fifty predicates, others read single items.
+
+The filters have no index, so each reads every item. Single items and ``/ready`` must be answered
+meanwhile, because lists use at most half of the database connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import median
+
+import asyncpg
+import factories
+import httpx
+
+from .clock import Clock
+from .server import PREFIX
+
+FILTERING_CLIENTS = 16
+MAX_MEDIAN_SECONDS = 1.0
+
+SDK_PREFIX = "/ims/case/v1p1"
+PREDICATES = " OR ".join(f"notes~'no item says {number}'" for number in range(50))
+
+INSERT = """
+    INSERT INTO items (document_identifier, last_change_date_time, body)
+    SELECT $1::text, now(), json_build_object(
+        'identifier', 'slow-' || number, 'uri', 'urn:x:' || number,
+        'fullStatement', 'statement ' || md5(number::text),
+        'notes', repeat('some words of a note ', 10),
+        'lastChangeDateTime', '2026-01-15T09:30:00.000Z', 'CFDocumentURI', json_build_object(
+            'title', 'a framework', 'identifier', $1::text, 'uri', 'urn:x:document'))
+    FROM generate_series(1, $2::int) AS number"""
+
+
+@dataclass
+class Tally:
+    """The answers to filters and to small reads, and how long the small reads took."""
+
+    items: int
+    filters: Counter[int] = field(default_factory=Counter)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {"item": [], "ready": []})
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        reads = ", ".join(
+            f"{name}: {len(each):,} reads, median {1000 * median(each):.0f} ms"
+            for name, each in self.seconds.items()
+            if each
+        )
+        answers = dict(sorted(self.filters.items()))
+        return f"{self.items:,} items; filters answered {answers}; {reads}; {len(self.wrong)} wrong"
+
+    def judge(self) -> None:
+        """Note as wrong what took too long at the median, or was never read."""
+        for name, each in self.seconds.items():
+            if not each or median(each) >= MAX_MEDIAN_SECONDS:
+                self.wrong.append(f"{name}: median of {len(each)} reads is 1 s or more")
+
+
+async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
+    """Store a document with so many items."""
+    document = factories.document()
+    path = f"{PREFIX}/CFDocuments/{document['identifier']}"
+    assert (await http.put(path, json=document)).status_code == 201
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(INSERT, document["identifier"], items)
+        await connection.execute("ANALYZE items")
+    finally:
+        await connection.close()
+
+
+async def run(
+    http: httpx.AsyncClient, items: int, seconds: float, clock: Clock | None = None
+) -> Tally:
+    """Filter and read for so many seconds; the items are there already."""
+    tally, until = Tally(items), time.monotonic() + seconds
+    await asyncio.gather(
+        *(_filter(http, tally, until) for _ in range(FILTERING_CLIENTS)),
+        _read(http, tally, "item", f"{PREFIX}/CFItems/slow-7", until),
+        _read(http, tally, "ready", "/ready", until),
+    )
+    tally.judge()
+    if clock:
+        clock.tell(str(tally))
+    return tally
+
+
+async def _filter(http: httpx.AsyncClient, tally: Tally, until: float) -> None:
+    while time.monotonic() < until:
+        answer = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
+        tally.filters[answer.status_code] += 1
+        is_busy = answer.status_code == 503 and "Retry-After" in answer.headers
+        if answer.status_code != 200 and not is_busy:
+            tally.wrong.append(f"filter: {answer.status_code} {answer.text[:200]}")
+
+
+async def _read(http: httpx.AsyncClient, tally: Tally, name: str, path: str, until: float) -> None:
+    while time.monotonic() < until:
+        begun = time.monotonic()
+        answer = await http.get(path)
+        tally.seconds[name].append(time.monotonic() - begun)
+        if answer.status_code != 200:
+            tally.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+        await asyncio.sleep(0.02)
