@@ -251,8 +251,8 @@ def _final(failure: _Retryable, attempts: int, delay: float) -> SourceError:
     """Return the error of the last attempt, and why there is none after it."""
     if failure.retry_after is not None and attempts < MAX_ATTEMPTS:
         note = (
-            f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s only; "
-            "run the command again then"
+            f"it asks to wait {delay:,.0f} s more, which is beyond the {MAX_RETRY_SECONDS} s that "
+            "a URL is retried for; run the command again then"
         )
     else:
         note = f"{attempts} attempts failed" if attempts > 1 else "one attempt took too long"

@@ -320,7 +320,7 @@ def test_retry_after_beyond_the_limit_ends_the_attempts(
     scripted: ScriptedSource, value: str
 ) -> None:
     scripted.answers["/x"] = Answer({}, 429, retry_after(value))
-    with pytest.raises(StartupError, match=r"it asks to wait .* s, and a URL is retried for 120 s"):
+    with pytest.raises(StartupError, match=r"it asks to wait .* s more, which is beyond the 120 s"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -521,6 +522,24 @@ async def test_nothing_offered_is_dropped_after_any_sequence(
         from_thread.run(lambda: once(steps))
 
     await to_thread.run_sync(each)
+
+
+async def test_cancelled_sync_ends_its_wait_for_a_retry(
+    source: ScriptedSource, database: Database, clean: None
+) -> None:
+    source.answers["/p"] = Answer({}, 503, {"Retry-After": "60"})
+    loop, is_waiting = asyncio.get_running_loop(), asyncio.Event()
+
+    def notify(_: str) -> None:
+        loop.call_soon_threadsafe(is_waiting.set)
+
+    fetcher = Fetcher(notify=notify)
+    task = asyncio.ensure_future(anext(Mirroring(database, fetcher).sync(f"{source.url}/p")))
+    await is_waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert fetcher._stopped.is_set()
 
 
 def test_command_reports_counts_totals_and_waits(source: ScriptedSource, tmp_path: Path) -> None:
