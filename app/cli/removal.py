@@ -45,12 +45,18 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
 @each_identifier
 @database_option
 def undelete(kind: str, identifier: str, database_url: str | None) -> None:
-    """Bring back a deleted document, with what was deleted with it, or a deleted item."""
+    """Bring back a deleted document, with what was deleted with it, or a deleted item.
+
+    What does not come back is told with the reason: a package identifier that another document has
+    now, associations of which another node is deleted, what had been deleted before.
+    """
     with command_database(settings_of(database_url=database_url), "into") as settings:
-        found = asyncio.run(
+        undeleted = asyncio.run(
             with_database(settings, lambda base: removal.undelete(base, KINDS[kind], identifier))
         )
-    _tell(found)
+    _tell(undeleted.changes)
+    for reason in undeleted.not_restored:
+        click.echo(f"not restored: {reason}")
 
 
 def _tell(found: Counter[tuple[str, str]]) -> None:

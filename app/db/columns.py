@@ -36,7 +36,11 @@ AFTER_UPLOADS = 1_000_000_000_000
 
 
 def from_body(
-    name: str, *path: str, references: str | None = None, primary: bool = False
+    name: str,
+    *path: str,
+    references: str | None = None,
+    primary: bool = False,
+    nullable: bool = True,
 ) -> Column[str]:
     """A column that Postgres computes from the body.
 
@@ -51,6 +55,7 @@ def from_body(
         Computed(f"body{steps}", persisted=True),
         *keys,
         primary_key=primary,
+        nullable=nullable and not primary,
         comment=f"Generated from the body: {'.'.join(path)}.",
     )
 

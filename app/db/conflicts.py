@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from ..case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
 from ..errors import Problem
-from . import parts, tables
+from . import package_identifiers, parts, tables
 from .staging import DOCUMENT, STAGED
 from .statement import Statement
 from .visible import live
@@ -128,7 +128,7 @@ def _taken_triples() -> Select[Any]:
 
 
 def _taken_package() -> Select[Any]:
-    """A package name that another document has, as its package's or as its own."""
+    """A package name that another live document has, as its package's or as its own."""
     table, name = tables.packages, bindparam("package_identifier", type_=Text)
     return _conflict(
         literal("CFDocument.CFPackageURI.identifier"),
@@ -138,4 +138,5 @@ def _taken_package() -> Select[Any]:
     ).where(
         or_(table.c.identifier.in_((name, DOCUMENT)), table.c.document_identifier == name),
         table.c.document_identifier != DOCUMENT,
+        ~package_identifiers.is_deleted(table),
     )

@@ -121,7 +121,9 @@ def named(*columns: ColumnElement[Any]) -> Select[Any]:
 
 @cache
 def _owner() -> Statement:
-    return Statement(named(tables.packages.c.document_identifier))
+    # A deleted document may still be called as another's package is now.
+    found = named(tables.packages.c.document_identifier).join(tables.documents)
+    return Statement(found.order_by(tables.documents.c.deleted_at.is_not(None)))
 
 
 @cache

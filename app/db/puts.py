@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
-from . import parts, recording, tables
+from . import package_identifiers, parts, recording, tables
 from .statement import Statement
 from .visible import live
 
@@ -175,13 +175,16 @@ def _put_document(links: Links) -> Statement:
             tables.packages.c.document_identifier == given.c.package,
         ),
         tables.packages.c.document_identifier != identifier,
+        ~package_identifiers.is_deleted(tables.packages),
     )
     settled = _settled(DOCUMENTS, given.c.body, links)
     source = select(given).where(claimed_by.is_(None), settled).cte("source")
     done, ctes = _write(DOCUMENTS, source, document=IDENTIFIER, links=links)
     names = select(parts.word(source.c.body, "identifier"), source.c.package)
+    wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
+    gave_up = package_identifiers.give_up(*wanted, keeper=IDENTIFIER)
     born = insert(tables.packages).from_select(
-        ["document_identifier", "identifier"], names.where(recording.after(done))
+        ["document_identifier", "identifier"], names.where(recording.after(done, gave_up))
     )
     born = born.on_conflict_do_update(
         index_elements=[tables.packages.c.document_identifier],

@@ -8,27 +8,34 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    Select,
     Table,
     Text,
     and_,
     bindparam,
+    exists,
+    false,
     func,
     literal,
     literal_column,
+    or_,
     select,
+    union,
+    union_all,
     update,
 )
 
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..errors import Conflict, NotFound
-from . import parts, recording, tables
+from . import package_identifiers, parts, recording, tables
 from .database import Database
 from .locks import alone_with
 from .statement import Statement
+from .visible import visible
 
 if TYPE_CHECKING:
     from .database import Connection
@@ -55,7 +62,14 @@ async def delete(
     return found
 
 
-async def undelete(database: Database, resource: Resource, identifier: str) -> Changes:
+class Undeleted(NamedTuple):
+    """What came back, and in words what did not, with the reason."""
+
+    changes: Changes
+    not_restored: list[str]
+
+
+async def undelete(database: Database, resource: Resource, identifier: str) -> Undeleted:
     """Bring back a deleted item, or a document with what was deleted with it.
 
     Raises ``NotFound`` when nothing deleted has this identifier, ``Conflict`` for an item whose
@@ -70,7 +84,13 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> C
         raise Conflict(
             f"its document is deleted too; run: case-server undelete document {document}"
         )
-    return await _alone(database, resource, identifier, _revivals(resource))
+    if resource is DOCUMENTS and (owner := await database.row(_namesake(), identifier=identifier)):
+        raise Conflict(
+            f"its identifier is that of the package of document {owner['document_identifier']} now"
+        )
+    changes = await _alone(database, resource, identifier, _revivals(resource))
+    rows = await database.rows(_not_restored(resource), identifier=identifier)
+    return Undeleted(changes, [row["reason"] for row in rows])
 
 
 class _DryRunEnd(Exception):
@@ -178,8 +198,115 @@ def _revivals(resource: Resource) -> list[Statement]:
     mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
     steps.append(_set(resource, mine, None))
     if resource is DOCUMENTS:
+        steps.append(_take_package_identifier_back())
         steps.append(_hidden_with_document(recording.REVIVE))
     return steps
+
+
+@cache
+def _namesake() -> Statement:
+    """The live document whose package is called as a deleted document is."""
+    table = tables.packages
+    return Statement(
+        select(table.c.document_identifier).where(
+            table.c.identifier == IDENTIFIER,
+            table.c.document_identifier != IDENTIFIER,
+            ~package_identifiers.is_deleted(table),
+        )
+    )
+
+
+def _take_package_identifier_back() -> Statement:
+    """Give a document its package's identifier back, if no other live document has it now."""
+    packages, others = tables.packages, tables.packages.alias("others")
+    wanted = _wanted_package_identifier()
+    is_taken = exists(literal_column("1")).where(
+        others.c.document_identifier != IDENTIFIER,
+        or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
+        ~package_identifiers.is_deleted(others),
+    )
+    gave_up = package_identifiers.give_up(wanted, keeper=IDENTIFIER)
+    took_back = (
+        update(packages)
+        .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
+        .where(~is_taken, recording.after(gave_up))
+        .values(identifier=wanted)
+        .cte("took_back")
+    )
+    return Statement(select(literal_column("1")).where(false()).add_cte(took_back))
+
+
+def _wanted_package_identifier() -> ColumnElement[str]:
+    """The identifier that the body of a document gives its package, else the document's."""
+    table = tables.documents
+    named = func.coalesce(parts.word(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
+    return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
+
+
+@cache
+def _not_restored(resource: Resource) -> Statement:
+    """Rows (reason): what an undeleted entity lacks that it had before."""
+    reasons = [_hidden_associations(resource)]
+    if resource is DOCUMENTS:
+        reasons += [_lost_package_identifier(), *(_still_deleted(part) for part in CASCADE)]
+    return Statement(union_all(*reasons))
+
+
+def _lost_package_identifier() -> Select[Any]:
+    packages, others = tables.packages, tables.packages.alias("others")
+    wanted = _wanted_package_identifier()
+    message = (
+        "its package identifier %s belongs to document %s now; the package is found by the "
+        "identifier of its document"
+    )
+    reason = func.format(literal(message), wanted, others.c.document_identifier)
+    return (
+        select(reason.label("reason"))
+        .select_from(packages)
+        .join(others, or_(others.c.identifier == wanted, others.c.document_identifier == wanted))
+        .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
+        .where(others.c.document_identifier != IDENTIFIER, ~package_identifiers.is_deleted(others))
+    )
+
+
+def _still_deleted(part: Resource) -> Select[Any]:
+    table = parts.table_of(part)
+    message = f"%s {part.plural} had been deleted before: case-server undelete brings back an item"
+    if part is not ITEMS:
+        message = f"%s {part.plural} had been deleted before by an upload; upload them again"
+    return (
+        select(func.format(literal(message), func.count()).label("reason"))
+        .where(table.c.document_identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
+        .having(func.count() > 0)
+    )
+
+
+def _hidden_associations(resource: Resource) -> Select[Any]:
+    """The associations of an entity of which another node, or the document, is deleted."""
+    table = tables.associations
+    ends = (table.c.origin_identifier, table.c.destination_identifier)
+    conditions = [end == IDENTIFIER for end in ends]
+    if resource is DOCUMENTS:
+        conditions.append(table.c.document_identifier == IDENTIFIER)
+    # A union rather than an OR: each part is one look-up in an index.
+    mine = union(*(select(table.c.identifier).where(condition) for condition in conditions))
+    message = (
+        "%s associations stay hidden, because another node or their document is deleted: "
+        "%s is one, from %s to %s"
+    )
+    example = (
+        select(table.c.identifier, *ends, func.count().over().label("count"))
+        .where(table.c.identifier.in_(mine), ~visible(table))
+        .order_by(table.c.identifier)
+        .limit(1)
+        .subquery("example")
+    )
+    names = (example.c[name] for name in ("identifier", "origin_identifier"))
+    return select(
+        func.format(
+            literal(message), example.c["count"], *names, example.c.destination_identifier
+        ).label("reason")
+    )
 
 
 def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> Statement:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
-from . import parts, recording, tables
+from . import package_identifiers, parts, recording, tables
 from .framework import REFERRED
 from .rubrics import write_rubrics
 from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
@@ -135,11 +135,16 @@ def _package() -> Statement:
     """The package itself; a change of its extensions is a change of its document."""
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
-    born = insert(table).values(
-        document_identifier=DOCUMENT,
-        identifier=bindparam("package_identifier", type_=Text),
-        extensions=bindparam("extensions", type_=JSON),
-        definition_extensions=bindparam("definition_extensions", type_=JSON),
+    identifier = bindparam("package_identifier", type_=Text)
+    gave_up = package_identifiers.give_up(identifier, DOCUMENT, keeper=DOCUMENT)
+    values = (
+        DOCUMENT,
+        identifier,
+        bindparam("extensions", type_=JSON),
+        bindparam("definition_extensions", type_=JSON),
+    )
+    born = insert(table).from_select(
+        ["document_identifier", *names], select(*values).where(recording.after(gave_up))
     )
     given: dict[str, Any] = {name: born.excluded[name] for name in names}
     differs = [

@@ -108,9 +108,9 @@ items = entity_table(
 associations = entity_table(
     "associations",
     in_document(nullable=True),
-    from_body("association_type", "associationType"),
-    from_body("origin_identifier", "originNodeURI", "identifier"),
-    from_body("destination_identifier", "destinationNodeURI", "identifier"),
+    from_body("association_type", "associationType", nullable=False),
+    from_body("origin_identifier", "originNodeURI", "identifier", nullable=False),
+    from_body("destination_identifier", "destinationNodeURI", "identifier", nullable=False),
     from_body(
         "grouping_identifier",
         "CFAssociationGroupingURI",

@@ -21,6 +21,7 @@ from ..case.resources import ASSOCIATIONS, ITEMS
 from ..errors import BadRequest, InvalidData, Problem
 from ..repair.reader import read_repaired
 from ..sample import sample
+from .deletion_control import add_deletion_routes
 from .edge import CONTROL
 from .namespace import Namespace
 from .namespaces import NAME, Namespaces
@@ -41,6 +42,7 @@ def control_routes() -> APIRouter:
     router.delete("/snapshots/{name}")(delete_snapshot)
     router.get("/namespaces")(namespaces)
     router.delete("/namespaces/{name}")(delete_namespace)
+    add_deletion_routes(router)
     add_watching_routes(router)
     add_token_routes(router)
     return router

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
@@ -135,6 +135,16 @@ class Target:
         """Go back to what was kept."""
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
+    def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
+        """Soft-delete a document with all that is in it, or an item."""
+        self._call("POST", f"/{_plural(kind)}/{quote(identifier, safe='')}/delete")
+
+    def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
+        """Bring a deleted document or item back; return what was not restored, with the reason."""
+        path = f"/{_plural(kind)}/{quote(identifier, safe='')}/undelete"
+        not_restored: list[str] = self._call("POST", path)["notRestored"]
+        return not_restored
+
     def fail(self, **fault: Unpack[Fault]) -> None:
         """Add a fault, after those there are."""
         self._call("POST", "/faults", [fault])
@@ -231,3 +241,7 @@ class Target:
             for one in told.get("imsx_error_details") or ()
         )
         raise TargetError(f"{url} answered {error.code}: {told.get('imsx_description')}{problems}")
+
+
+def _plural(kind: str) -> str:
+    return {"document": "CFDocuments", "item": "CFItems"}[kind]

@@ -132,3 +132,37 @@ async def test_triple_is_unique_in_the_database(
     await execute(insert, body % "one")
     with pytest.raises(asyncpg.UniqueViolationError):
         await execute(insert, body % "two")
+
+
+RUBRICS = """
+INSERT INTO documents (body, last_change_date_time) VALUES ('{"identifier": "d"}', now());
+INSERT INTO rubrics (body, last_change_date_time, document_identifier, ordinal)
+    OVERRIDING SYSTEM VALUE VALUES ('{"identifier": "r"}', now(), 'd', 70);
+INSERT INTO rubric_criteria (body, rubric_identifier, ordinal) OVERRIDING SYSTEM VALUE
+    VALUES ('{"identifier": "second"}', 'r', 75), ('{"identifier": "first"}', 'r', 71)"""
+ASSOCIATION = """
+INSERT INTO associations (body, last_change_date_time) VALUES ('{"identifier": "%s",
+    "associationType": "isChildOf", "originNodeURI": {"identifier": "a"}%s}', now())"""
+
+
+async def test_triple_is_made_not_null_in_a_store_with_data(empty_database: Database) -> None:
+    url = await empty_database("filled")
+    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(migrating.downgrade, url, "2026_11_27_comments_and_views")
+    connection = await asyncpg.connect(dsn(url))
+    try:
+        await connection.execute(RUBRICS)
+        await connection.execute(
+            ASSOCIATION % ("whole", ', "destinationNodeURI": {"identifier": "b"}')
+        )
+        await connection.execute(ASSOCIATION % ("half", ""))
+        with pytest.raises(RuntimeError, match="half; delete them"):
+            await asyncio.to_thread(migrating.migrate, url)
+        await connection.execute("DELETE FROM associations WHERE identifier = 'half'")
+        await asyncio.to_thread(migrating.migrate, url)
+        with pytest.raises(asyncpg.NotNullViolationError):
+            await connection.execute(ASSOCIATION % ("half", ""))
+        rows = await connection.fetch("SELECT identifier, ordinal FROM rubric_criteria ORDER BY 2")
+        assert [tuple(row) for row in rows] == [("first", 0), ("second", 1)]
+    finally:
+        await connection.close()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import factories
 import pytest
 from calls import Api
@@ -70,7 +71,8 @@ async def test_associations_go_with_their_document(api: Api, database: Database)
     await api.get(path, 404)
     assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
     found = await removal.undelete(database, DOCUMENTS, crosswalk["identifier"])
-    assert found == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
+    assert found.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
+    assert found.not_restored == []
     await api.get(path)
 
 
@@ -170,3 +172,86 @@ async def test_purge_keeps_the_latest_change_of_everything(
         ("CFItem", item["identifier"], "update"),
         ("CFItem", gone["identifier"], "delete"),
     ]
+
+
+@pytest.mark.parametrize("package", ["named", "of its document"])
+async def test_package_identifier_of_a_deleted_document_can_be_published_again(
+    api: Api, database: Database, package: str
+) -> None:
+    is_named, link = package == "named", factories.link()
+    first = factories.package(None if is_named else link["identifier"])
+    if is_named:
+        first["CFDocument"]["CFPackageURI"] = link
+    await api.send("POST", "/CFPackages", 201, first)
+    old = first["CFDocument"]["identifier"]
+    second = factories.package()
+    second["CFDocument"]["CFPackageURI"] = link
+    new = second["CFDocument"]["identifier"]
+    await api.send("POST", "/CFPackages", 409, second)
+    await removal.delete(database, DOCUMENTS, old)
+    await api.send("POST", "/CFPackages", 201, second)
+    for name in (link["identifier"], new):
+        assert (await api.package(name))["CFDocument"]["identifier"] == new
+        await api.send("PUT", f"/CFPackages/{name}", 200, second)
+    if not is_named:
+        with pytest.raises(Conflict, match=new):
+            await removal.undelete(database, DOCUMENTS, old)
+        return
+    undeleted = await removal.undelete(database, DOCUMENTS, old)
+    (reason,) = undeleted.not_restored
+    assert link["identifier"] in reason
+    assert new in reason
+    assert (await api.package(old))["CFDocument"]["identifier"] == old
+    assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == new
+    # Once the other one is deleted, too, the first has its package's identifier again.
+    await removal.delete(database, DOCUMENTS, new)
+    await removal.delete(database, DOCUMENTS, old)
+    assert (await removal.undelete(database, DOCUMENTS, old)).not_restored == []
+    assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == old
+    await api.send("PUT", f"/CFPackages/{new}", 409, second)
+
+
+async def test_document_put_takes_the_package_identifier_of_a_deleted_one(
+    api: Api, database: Database
+) -> None:
+    old = await api.framework()
+    new = factories.document(CFPackageURI=old["CFPackageURI"])
+    await api.put("/CFDocuments", new, 409)
+    await removal.delete(database, DOCUMENTS, old["identifier"])
+    await api.put("/CFDocuments", new)
+    package = old["CFPackageURI"]["identifier"]
+    assert (await api.package(package))["CFDocument"]["identifier"] == new["identifier"]
+    # A put that would revive the deleted one is refused as long as the other has its package.
+    await api.put("/CFDocuments", old, 409)
+    await removal.delete(database, DOCUMENTS, new["identifier"])
+    await api.put("/CFDocuments", old)
+    assert (await api.package(package))["CFDocument"]["identifier"] == old["identifier"]
+
+
+async def test_undelete_tells_what_stays_hidden_or_deleted(api: Api, database: Database) -> None:
+    here, there = await api.framework(), await api.framework()
+    one, two, three = [await api.new_item(here) for _ in range(3)]
+    other = await api.new_item(there)
+    relation = await api.new_association(one, other)
+    await api.new_association(two, one)
+    await removal.delete(database, ITEMS, three["identifier"])
+    await removal.delete(database, DOCUMENTS, here["identifier"])
+    await removal.delete(database, ITEMS, other["identifier"])
+    reasons = (await removal.undelete(database, DOCUMENTS, here["identifier"])).not_restored
+    assert len(reasons) == 2
+    assert reasons[0].startswith("1 associations stay hidden")
+    for name in (relation, one, other):
+        assert name["identifier"] in reasons[0]
+    assert reasons[1].startswith("1 CFItems had been deleted before")
+    assert (await removal.undelete(database, ITEMS, other["identifier"])).not_restored == []
+    await api.get(f"/CFAssociations/{relation['identifier']}")
+    assert (await removal.undelete(database, ITEMS, three["identifier"])).not_restored == []
+
+
+async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    await api.new_association(one, two)
+    for field in ("originNodeURI", "destinationNodeURI", "associationType"):
+        with pytest.raises(asyncpg.NotNullViolationError):
+            await execute("UPDATE associations SET body = (body::jsonb - $1::text)::json", field)

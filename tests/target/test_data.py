@@ -285,3 +285,26 @@ async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.Mon
     finally:
         await connection.close()
     await refuse_unsuitable(url)
+
+
+async def test_document_or_item_is_soft_deleted_and_undeleted(suite: Suite) -> None:
+    package = factories.package()
+    await suite.control("POST", "/seed", body=package)
+    document = package["CFDocument"]["identifier"]
+    item = package["CFItems"][0]["identifier"]
+    assert await suite.control("POST", f"/CFItems/{item}/delete") == {"changes": {"CFItem": 1}}
+    await suite.control("POST", f"/CFItems/{item}/delete", 404)
+    deleted = await suite.control("POST", f"/CFDocuments/{document}/delete")
+    assert deleted == {"changes": {"CFDocument": 1, "CFItem": 1, "CFAssociation": 1}}
+    assert await suite.total() == 0
+    assert "undelete document" in str(await suite.control("POST", f"/CFItems/{item}/undelete", 409))
+    undeleted = await suite.control("POST", f"/CFDocuments/{document}/undelete")
+    assert undeleted["changes"] == deleted["changes"]
+    assert len(undeleted["notRestored"]) == 2
+    assert await suite.total() == 1
+    undeleted = await suite.control("POST", f"/CFItems/{item}/undelete")
+    assert undeleted == {"changes": {"CFItem": 1}, "notRestored": []}
+    await suite.control("POST", "/CFItems/unheard-of/undelete", 404)
+    await suite.control("POST", f"/CFItems/{item}/delete")
+    await suite.control("POST", "/reset")
+    await suite.control("POST", f"/CFItems/{item}/delete")

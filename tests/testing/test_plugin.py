@@ -21,6 +21,7 @@ TESTS = """
 import os
 import httpx
 import pytest
+from case_server.sample import SAMPLE_DOCUMENT_ID
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 
@@ -49,6 +50,10 @@ def test_alone(case_reset, case_client_settings, case_server, number):
     case_reset.seed()
     assert total(case_client_settings) == 0
     case_reset.seed(sample=True)
+    case_reset.delete("document", SAMPLE_DOCUMENT_ID)
+    assert total(case_client_settings) == 0
+    assert case_reset.undelete("document", SAMPLE_DOCUMENT_ID) == []
+    assert total(case_client_settings) == 1
     case_reset.fail(status=503)
     print(case_server.url)
 

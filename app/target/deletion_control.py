@@ -1,0 +1,37 @@
+"""The control API's soft deletion of documents and items, which CASE itself does not offer."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from ..api.answers import answer
+from ..case.resources import DOCUMENTS, ITEMS, Resource
+from ..db import removal
+from .reading import namespace_of
+
+
+def add_deletion_routes(router: APIRouter) -> None:
+    """Add the routes that delete and undelete one document or item."""
+    for resource in (DOCUMENTS, ITEMS):
+        _add(router, resource)
+
+
+def _add(router: APIRouter, resource: Resource) -> None:
+    async def delete(identifier: str, request: Request) -> Response:
+        async with namespace_of(request).request(writes=True) as services:
+            changes = await removal.delete(services.database, resource, identifier)
+        return answer({"changes": _counts(changes)})
+
+    async def undelete(identifier: str, request: Request) -> Response:
+        async with namespace_of(request).request(writes=True) as services:
+            undeleted = await removal.undelete(services.database, resource, identifier)
+        counts = _counts(undeleted.changes)
+        return answer({"changes": counts, "notRestored": undeleted.not_restored})
+
+    path = f"/{resource.plural}/{{identifier}}"
+    router.post(f"{path}/delete")(delete)
+    router.post(f"{path}/undelete")(undelete)
+
+
+def _counts(changes: removal.Changes) -> dict[str, int]:
+    return {kind: count for (kind, _), count in changes.items()}
