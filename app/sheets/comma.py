@@ -33,7 +33,7 @@ def read_grid(raw: bytes) -> Grid:
     delimiter = max(DELIMITERS, key=_unquoted(first).count)
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
         text, delimiter = rest, first.strip()[-1]
-    return Grid(None, _rows(text, delimiter))
+    return Grid(None, enumerate(_rows(text, delimiter), 1))
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[Cell]]:

@@ -21,7 +21,7 @@ from . import lines
 from .assembly import Assembly, Defaults
 from .comma import read_grid
 from .forms import Form
-from .rows import Json, Place
+from .rows import Grid, Json, Place
 from .workbook import read_grids
 
 ReadJson: TypeAlias = Callable[[bytes], tuple[Package, list[Repair]]]
@@ -55,6 +55,7 @@ def read(  # noqa: PLR0913  each is a choice of its own
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: nothing stands below a row of headings")
     left = [_left_out(assembly.left_out)] if assembly.left_out else []
+    left += [_beyond(grid) for grid in grids if grid.beyond]
     # A spreadsheet has bounds of its own.
     read_json = partial(read_json, allow_dense=True, is_export=assembly.is_export)
     package, repairs = _understand(assembly.package, assembly.places, assembly.problems, read_json)
@@ -123,3 +124,9 @@ def _where(places: Mapping[str, Place], path: str) -> str:
 def _left_out(sheets: list[str]) -> Repair:
     explanation = "A sheet has no name that is known here; it was left out."
     return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
+
+
+def _beyond(grid: Grid) -> Repair:
+    explanation = "A cell is right of the 256 columns that are read of a sheet; it was left out."
+    path = f"sheet {grid.name}, cell {grid.beyond[0]}"
+    return Repair("cell-beyond-columns", explanation, len(grid.beyond), path, None, None)

@@ -24,7 +24,10 @@ class Grid(NamedTuple):
     """Cells as a file has them: a sheet, or all of a CSV, which has no name."""
 
     name: str | None
-    rows: Iterable[Sequence[Cell]]
+    rows: Iterable[tuple[int, Sequence[Cell]]]
+    """Each with its number; rows without cells may be left out."""
+    beyond: Sequence[str] = ()
+    """The cells that hold a value right of all columns that are read, once the rows were read."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ class Rows:
                 yield self._row(layout, cells)
 
     def _filled(self) -> Iterator[Sequence[Cell]]:
-        for cells in self._rows:
-            self.number += 1
+        for number, cells in self._rows:
+            self.number = number
             if not all(is_empty(cell) for cell in cells):
                 yield cells
 

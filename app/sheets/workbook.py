@@ -10,23 +10,37 @@ import io
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 from xml.etree.ElementTree import ParseError
 
 from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet._reader import WorkSheetParser
 
 from ..case.problems import refusal
 from ..errors import BadRequest, Problem
 from .cells import Cell, column_letter
 from .rows import Grid
 
-LARGEST = 512 * 2**20
-"""Bytes that a workbook may unfold to."""
-WIDEST = 256
+MAX_UNPACKED_BYTES = 512 * 2**20
+"""What the parts of a workbook may unpack to."""
+
+MAX_CELLS = 2_000_000
+"""How many cells a workbook may hold, empty ones with a format included."""
+
+MAX_SHARED_STRINGS = 2_000_000
+MAX_TAGS = 4 * MAX_CELLS
+"""Tags of one part: a cell with a value has four, a shared string four or more. An element takes
+56 bytes until its row was read."""
+
+MAX_COLUMNS = 256
 """Columns that are read of a sheet."""
+
+CHUNK_BYTES = 2**20
 LONGEST = 32_767
 """Characters, in UTF-16, that a cell holds in Excel."""
 
@@ -63,7 +77,12 @@ def read_grids(raw: bytes) -> list[Grid]:
             book = load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
     except BROKEN as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
-    return [Grid(sheet.title, _rows(sheet)) for sheet in book.worksheets]
+    budget = _CellBudget(MAX_CELLS)
+    grids = []
+    for sheet in book.worksheets:
+        beyond: list[str] = []
+        grids.append(Grid(sheet.title, _rows(sheet, budget, beyond), beyond))
+    return grids
 
 
 BROKEN = (
@@ -74,25 +93,105 @@ BROKEN = (
 
 
 def _check_size(raw: bytes) -> None:
-    """The size each part says it has is also all that is read of it."""
+    """Refuse a workbook that unpacks to too much, before anything of it is in memory.
+
+    Of each part no more is read than its entry in the archive announces.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            size = sum(part.file_size for part in archive.infolist())
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+            parts = archive.infolist()
+            size = sum(part.file_size for part in parts)
+            if size > MAX_UNPACKED_BYTES:
+                raise BadRequest(
+                    f"the workbook unpacks to {size:,} bytes, and at most {MAX_UNPACKED_BYTES:,} "
+                    "are read: remove pictures and unused sheets, or save each sheet as CSV"
+                )
+            for part in parts:
+                if part.filename.endswith(".xml"):
+                    _check_tags(archive, part)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         raise BadRequest(f"the file is not an XLSX workbook: {error}") from None
-    if size > LARGEST:
-        raise BadRequest(
-            f"the workbook unfolds to {size:,} bytes; {LARGEST:,} is the most that is read"
-        )
 
 
-def _rows(sheet: object) -> Iterator[Sequence[Cell]]:
+def _check_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    if part.file_size <= MAX_TAGS * len("<c/>"):
+        return
+    tags = 0
+    with archive.open(part) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            tags += chunk.count(b"<")
+            if tags > MAX_TAGS:
+                raise _too_many_strings() if "sharedStrings" in part.filename else _too_many_cells()
+
+
+@dataclass
+class _CellBudget:
+    """How many more cells may be read of a workbook."""
+
+    left: int
+
+    def spend(self, cells: int) -> None:
+        """Count the cells of a row, and the row itself where it has none."""
+        self.left -= max(1, cells)
+        if self.left < 0:
+            raise _too_many_cells()
+
+
+def _too_many_cells() -> BadRequest:
+    return BadRequest(
+        f"the workbook holds more than {MAX_CELLS:,} cells, empty ones with a format included: "
+        "delete unused rows and columns, or save each sheet as CSV"
+    )
+
+
+def _too_many_strings() -> BadRequest:
+    return BadRequest(
+        f"the workbook holds more than {MAX_SHARED_STRINGS:,} shared strings: remove unused "
+        "sheets, or save each sheet as CSV"
+    )
+
+
+def _rows(
+    sheet: Any, budget: _CellBudget, beyond: list[str]
+) -> Iterator[tuple[int, Sequence[Cell]]]:
+    """Return the rows that hold cells, each with its number in the sheet.
+
+    Names of cells that hold a value right of all columns that are read are added to ``beyond``.
+
+    The library's own iteration makes up every row before a cell, a million where it is in Excel's
+    last row.
+    """
+    book = sheet.parent
     try:
-        sheet.reset_dimensions()  # type: ignore[attr-defined]  # of read-only sheets alone
-        for row in sheet.iter_rows(values_only=True, max_col=WIDEST):  # type: ignore[attr-defined]
-            yield [unescape(cell) if isinstance(cell, str) else cell for cell in row]
+        with sheet._get_source() as source:  # noqa: SLF001  as the library's own iteration
+            parser = WorkSheetParser(
+                source,
+                sheet._shared_strings,  # noqa: SLF001  as above
+                data_only=True,
+                epoch=book.epoch,
+                date_formats=book._date_formats,  # noqa: SLF001  as above
+                timedelta_formats=book._timedelta_formats,  # noqa: SLF001  as above
+            )
+            for number, cells in parser.parse():
+                budget.spend(len(cells))
+                yield number, _values(number, cells, beyond)
     except BROKEN as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
+
+
+def _values(number: int, cells: Sequence[dict[str, Any]], beyond: list[str]) -> list[Cell]:
+    """Return the values of a row by their columns."""
+    values: list[Cell] = []
+    for cell in cells:
+        index, value = cell["column"] - 1, cell["value"]
+        if value is None:
+            continue
+        if index >= MAX_COLUMNS:
+            beyond.append(f"{column_letter(index)}{number}")
+            continue
+        values += [None] * (index + 1 - len(values))
+        values[index] = unescape(value) if isinstance(value, str) else value
+    return values
 
 
 def write_grids(

@@ -336,7 +336,7 @@ def test_cell_that_begins_like_a_formula_reads_back_as_it_was(start: str) -> Non
     comma.write_grid(file, [cells])
     (row,) = csv.reader(io.StringIO(file.getvalue().decode("utf-8-sig"), newline=""))
     assert row == [f"'{cells[0]}", *cells[1:]]
-    assert list(comma.read_grid(file.getvalue()).rows) == [cells]
+    assert list(comma.read_grid(file.getvalue()).rows) == [(1, cells)]
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -363,11 +363,11 @@ def test_a_text_too_long_for_a_cell_is_named() -> None:
 
 
 def test_a_workbook_that_unfolds_beyond_all_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "LARGEST", 2**20)
+    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 2**20)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"0" * 2**21)
-    with pytest.raises(BadRequest, match="unfolds to 2,097,152 bytes"):
+    with pytest.raises(BadRequest, match="unpacks to 2,097,152 bytes"):
         read(file.getvalue(), "xlsx", DEFAULTS)
 
 

@@ -1,0 +1,110 @@
+"""Workbooks cost what their cells cost, and bounds are named when one is met."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+
+from case_server.errors import BadRequest
+from case_server.sheets import workbook
+from case_server.sheets.assembly import Defaults
+from case_server.sheets.reader import read
+from case_server.sheets.workbook import read_grids
+
+LAST_ROW, LAST_COLUMN = 1_048_576, 16_384
+
+
+def written(cells: dict[tuple[int, int], Any], sheets: int = 1) -> bytes:
+    book = Workbook()
+    for number in range(sheets):
+        sheet = book.worksheets[0] if number == 0 else book.create_sheet()
+        for (row, column), value in cells.items():
+            sheet.cell(row, column, value)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def rows(raw: bytes) -> list[tuple[int, list[Any]]]:
+    return [(number, list(cells)) for grid in read_grids(raw) for number, cells in grid.rows]
+
+
+def refusal(raw: bytes) -> str:
+    with pytest.raises(BadRequest) as refused:
+        rows(raw)
+    return refused.value.description
+
+
+def test_only_rows_with_cells_are_visited() -> None:
+    raw = written({(1, 1): "a", (1, 3): "c", (7, 2): "b", (LAST_ROW, 1): "z"})
+    assert rows(raw) == [(1, ["a", None, "c"]), (7, [None, "b"]), (LAST_ROW, ["z"])]
+
+
+def test_cell_without_a_value_in_the_last_column_is_no_work() -> None:
+    book = Workbook()
+    book.worksheets[0].cell(1, 1, "a")
+    book.worksheets[0].cell(2, LAST_COLUMN).number_format = "@"
+    file = io.BytesIO()
+    book.save(file)
+    assert rows(file.getvalue()) == [(1, ["a"]), (2, [])]
+
+
+def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
+    raw = written(
+        {(1, 1): "code", (1, 2): "statement", (2, 1): "A", (2, 2): "B", (2, LAST_COLUMN): "x"}
+    )
+    defaults = Defaults(title="a title", creator="a creator", changed=datetime.now(UTC))
+    package, repairs = read(raw, "xlsx", defaults)
+    assert package.count("CFItem") == 1
+    (repair,) = [one for one in repairs if one.kind == "cell-beyond-columns"]
+    assert (repair.count, repair.path) == (1, "sheet Sheet, cell XFD2")
+
+
+def test_cells_of_all_sheets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = {(row, column): 1 for row in range(1, 6) for column in range(1, 5)}
+    monkeypatch.setattr(workbook, "MAX_CELLS", 40)
+    assert len(rows(written(cells, sheets=2))) == 10
+    message = refusal(written(cells, sheets=3))
+    assert "more than 40 cells" in message
+    assert "save each sheet as CSV" in message
+
+
+def test_tags_are_counted_before_any_part_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = written({(1, 1): "a"})
+    monkeypatch.setattr(workbook, "MAX_TAGS", 500)
+    monkeypatch.setattr(workbook, "load_workbook", pytest.fail)
+    # One row whose cells would all be in memory before it is read.
+    many = b"<row>" + b"<c/>" * 1_000 + b"</row>"
+    assert "cells" in refusal(with_part(raw, "xl/worksheets/sheet1.xml", many))
+    assert "shared strings" in refusal(with_part(raw, "xl/sharedStrings.xml", b"<si/>" * 1_000))
+
+
+def test_unpacked_size_is_bounded_before_anything_is_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = with_part(written({(1, 1): "a"}), "xl/media/image1.png", bytes(10_000_000))
+    assert len(raw) < 100_000
+    assert rows(raw)
+    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 10_000_000)
+    message = refusal(raw)
+    assert "unpacks to 10,0" in message
+    assert "remove pictures" in message
+
+
+def with_part(raw: bytes, name: str, content: bytes) -> bytes:
+    """A workbook with another part, or another content of one."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(raw)) as source,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for part in source.infolist():
+            if part.filename != name:
+                target.writestr(part, source.read(part))
+        target.writestr(name, content)
+    return file.getvalue()
