@@ -258,7 +258,7 @@ PUTS = {"put-document", "put-item", "put-item-type", "put-association"}
         ("platform", as_it_is, without_total, {"list-paging"}),
         ("sdk", as_it_is, html_errors, ERRORS),
         ("standard", as_it_is, html_errors, {*ERRORS, "malformed"}),
-        ("standard", as_it_is, with_nulls, {"no-nulls"}),
+        ("standard", as_it_is, with_nulls, {"document", "no-nulls"}),
         ("sdk", as_it_is, unwrapped, {"wrapped"}),
         ("sdk", as_it_is, other_name, {"identifiers", "package-named", "fields"}),
         ("platform", as_it_is, talkative, {*PUTS, "put-again"}),

@@ -20,7 +20,7 @@ from ..check.sarif import as_sarif
 from ..errors import StartupError, TooLarge
 from ..sources import Source, describe_error, sources
 from .common import opened
-from .reaching import fetcher_of, reaching_options
+from .reaching import dense_option, fetcher_of, reaching_options
 
 UNREADABLE = 2
 
@@ -86,6 +86,7 @@ def _show_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
     help="List all rules and exit.",
 )
 @reaching_options
+@dense_option
 def check_packages(**flags: Any) -> None:
     """Look for what is wrong in CASE packages; nothing is stored.
 

@@ -30,7 +30,7 @@ from .common import (
     settings_of,
     with_database,
 )
-from .reaching import fetcher_of, reaching_options
+from .reaching import dense_option, fetcher_of, reaching_options
 
 
 @click.command("import")
@@ -52,6 +52,7 @@ from .reaching import fetcher_of, reaching_options
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say only what was refused.")
 @reaching_options
+@dense_option
 @click.option(
     "--format",
     "form",

@@ -21,7 +21,7 @@ from ..settings import Settings
 from ..starting import has_database
 from ..terminal import format_counts, problem_lines
 from .common import Direction, command_database, database_option, settings_of, with_database
-from .reaching import fetcher_of, reaching_options
+from .reaching import dense_option, fetcher_of, reaching_options
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 
@@ -42,6 +42,7 @@ STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say only what failed.")
 @reaching_options
+@dense_option
 @database_option
 def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     """Keep frameworks in step with where they come from.

@@ -31,11 +31,6 @@ OPTIONS = (
         show_envvar=True,
         help="Its secret; better in the environment, where nobody else reads it.",
     ),
-    click.option(
-        "--allow-dense",
-        is_flag=True,
-        help="Read packages from URLs that hold more values than usual.",
-    ),
 )
 NAMES = ("access_token", "token_url", "client_id", "client_secret")
 
@@ -45,6 +40,14 @@ def reaching_options(command: Command) -> Command:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+dense_option = click.option(
+    "--allow-dense",
+    is_flag=True,
+    help="Read packages from URLs that hold more values than usual.",
+)
+"""The flag of commands that read packages from URLs."""
 
 
 def fetcher_of(flags: dict[str, Any]) -> Fetcher:

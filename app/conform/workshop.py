@@ -30,6 +30,7 @@ class Workshop:
         self.run = uuid.uuid4().hex[:8]
         self._made: dict[str, dict[str, Body]] = {}
         self._document: Body | None = None
+        self._item_type: Body | None = None
         self._framework: Framework | None = None
         self._package: tuple[Body, httpx.Response] | None = None
         self._failed = ""
@@ -54,6 +55,14 @@ class Workshop:
         """The one document that single entities are put into, and what writing it answered."""
         self._document = self._document or self.new_document()
         return self._document, self.put("CFDocuments", self._document)
+
+    def item_type(self) -> tuple[Body, httpx.Response]:
+        """Write the item type that all checks share, and return it with the response.
+
+        No public API deletes item types, so a run leaves only this one behind.
+        """
+        self._item_type = self._item_type or self.new_item_type()
+        return self._item_type, self.put("CFItemTypes", self._item_type)
 
     def framework(self) -> Framework:
         """A document with two items, written once; ``Skip`` where the target takes none."""

@@ -88,8 +88,8 @@ def item(target: Target) -> str:
 def item_type(target: Target) -> str:
     """PUT /CFItemTypes/{id} creates an item type; linked to, it is in the package's definitions."""
     workshop = target.workshop
-    kind, (parent, _) = workshop.new_item_type(), workshop.framework()
-    answer = workshop.put("CFItemTypes", kind)
+    parent, _ = workshop.framework()
+    kind, answer = workshop.item_type()
     expect_status(answer, 201)
     expect(not answer.content, f"the answer has a body; it {seen(answer)}")
     found = json_of(target.get(path_of("CFItemTypes", kind["identifier"]))).get("CFItemTypes")
@@ -139,8 +139,8 @@ def unchanged(target: Target) -> str:
     """PUT of what GET answered leaves the answer as it was, for everything that can be put."""
     workshop = target.workshop
     parent, items = workshop.framework()
-    kind = workshop.new_item_type()
-    expect_status(workshop.put("CFItemTypes", kind), *WRITTEN)
+    kind, answer = workshop.item_type()
+    expect_status(answer, *WRITTEN)
     relation, answer = _associate(target, "isPartOf")
     expect_status(answer, *WRITTEN)
     for plural, route, wrapper, body in (
