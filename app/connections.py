@@ -11,6 +11,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -188,6 +189,31 @@ class StagedTransport:
         self._transport.close()
 
 
+class RequestParser(httptools.HttpRequestParser):
+    """A parser that ignores ``Upgrade``, as a server may (RFC 9110, section 7.8).
+
+    The parser of httptools ends such a request after its header section, so that its body would be
+    taken for the next request. Java's HTTP client asks for HTTP/2 that way with every request.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+
+    def feed_data(self, data: Any) -> None:
+        """Parse; a header section that asks for an upgrade is parsed again without that header."""
+        while data:
+            try:
+                super().feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                (end,) = upgrade.args
+                super().feed_data(self._connection.header_section_without_upgrade())
+                data = data[end:]
+            else:
+                return
+
+
 class Connection(HttpToolsProtocol):
     """A connection that is closed when no request arrives in time, or too many others wait."""
 
@@ -204,6 +230,10 @@ class Connection(HttpToolsProtocol):
     """Whether a header section has arrived, and the rest of its body has not."""
     timeout: asyncio.TimerHandle | None = None
     """Runs while a request is to arrive."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.parser = RequestParser(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, if there may be one more connection."""
@@ -278,6 +308,10 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request (called by the parser)."""
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise httptools.HttpParserInvalidMethodError("CONNECT is for proxies")
+            return
         super().on_headers_complete()
         self.is_body_partial = True
         if self.scope["http_version"] == "1.0":
@@ -288,10 +322,21 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request (called by the parser)."""
+        if self.parser.should_upgrade():
+            return
         self.is_request_partial = self.is_body_partial = False
         super().on_message_complete()
         if not self.cycle.response_complete:
             self.limit.serve(self)
+
+    def header_section_without_upgrade(self) -> bytes:
+        """Return the header section that was parsed last, as if it did not ask for an upgrade."""
+        version = self.parser.get_http_version().encode()
+        lines = [
+            b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version),
+            *(b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"),
+        ]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it has arrived already."""

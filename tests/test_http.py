@@ -394,6 +394,32 @@ def test_expect_100_continue_that_is_refused_gets_the_final_status_and_is_closed
         assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_upgrade_is_ignored_and_the_body_of_its_request_is_read(server: Server) -> None:
+    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA")
+    head, body = put_of_an_item(server, *upgrade)
+    chunked = re.sub(rb"Content-Length: \d+", b"Transfer-Encoding: chunked", head)
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    get = server.request("GET", "/health", *upgrade)
+    last = server.request("GET", "/health", "Connection: close")
+    for pieces in ([head + body + chunked + chunks + get + last], [head, body, get + last]):
+        with connect(server.live, b"") as raw:
+            for piece in pieces:
+                raw.sendall(piece)
+            statuses = re.findall(rb"HTTP/1.1 (\d+)", read_to_end(raw))
+        assert statuses == [b"201"] * (len(pieces) == 1) + [b"201", b"200", b"200"]
+    split_at = head.index(b"Upgrade: h2c") + 3
+    with connect(server.live, head[:split_at]) as raw:
+        for piece in (head[split_at:], body[:5], body[5:] + last):
+            raw.sendall(piece)
+        assert re.findall(rb"HTTP/1.1 (\d+)", read_to_end(raw)) == [b"201", b"200"]
+    assert server.log_above_info() == []
+
+
+def test_connect_is_refused(server: Server) -> None:
+    answer = server.exchange(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n")
+    assert split(answer)[0] == 400
+
+
 def test_expect_100_continue_of_http_1_0_is_ignored(server: Server) -> None:
     head, body = put_of_an_item(server, "Expect: 100-continue")
     answer = server.exchange(head.replace(b"HTTP/1.1", b"HTTP/1.0", 1) + body)
