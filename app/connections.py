@@ -312,6 +312,8 @@ class Connection(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise httptools.HttpParserInvalidMethodError("CONNECT is for proxies")
             return
+        if b"://" in self.url and not self.url.startswith(b"/"):
+            self._take_host_from_target()
         super().on_headers_complete()
         self.is_body_partial = True
         if self.scope["http_version"] == "1.0":
@@ -328,6 +330,14 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
         if not self.cycle.response_complete:
             self.limit.serve(self)
+
+    def _take_host_from_target(self) -> None:
+        """Replace Host by that of a target in absolute form (RFC 9112, section 3.2.2)."""
+        host = self.url.partition(b"://")[2].partition(b"/")[0]
+        # In place: the scope has this list.
+        self.headers[:] = [
+            (name, host if name == b"host" else value) for name, value in self.headers
+        ]
 
     def header_section_without_upgrade(self) -> bytes:
         """Return the header section that was parsed last, as if it did not ask for an upgrade."""

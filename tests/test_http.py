@@ -464,6 +464,25 @@ def test_a_host_that_is_missing_repeated_or_malformed_is_answered_with_400(
         assert (status, "Host" in json.loads(body)["imsx_description"]) == (400, True)
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("evil.test", "localhost", 421),
+        ("localhost", "evil.test", 200),
+        ("[::1]:80", "evil.test", 200),
+        ("LOCALHOST", "localhost", 200),
+        ("localhost@evil.test", "localhost", 400),
+        ("localhost?/", "localhost", 400),
+    ],
+)
+def test_the_host_of_a_target_in_absolute_form_replaces_the_header(
+    server: Server, target: str, host: str, status: int
+) -> None:
+    sent = f"GET http://{target}/.well-known/jwks.json HTTP/1.1\r\nHost: {host}\r\n"
+    answer = server.exchange(f"{sent}Connection: close\r\n\r\n".encode())
+    assert split(answer)[0] == status
+
+
 def test_http_1_0_needs_no_host(server: Server) -> None:
     assert split(server.exchange(b"GET /health HTTP/1.0\r\n\r\n"))[0] == 200
 
