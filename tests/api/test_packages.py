@@ -445,8 +445,8 @@ async def test_repetitions_within_an_upload_are_all_named(api: Api) -> None:
     answer = await api.send("POST", "/CFPackages", 422, body)
     paths = [problem["path"] for problem in answer.json()["imsx_error_details"]]
     assert paths == [
-        "CFItems[2].identifier",
         "CFDefinitions.CFItemTypes[1].identifier",
+        "CFItems[2].identifier",
         "CFRubrics[0].CFRubricCriteria[1].CFRubricCriterionLevels[0].identifier",
         "CFRubrics[0].CFRubricCriteria[1].CFRubricCriterionLevels[1].identifier",
         "CFAssociations[1]",
