@@ -8,7 +8,7 @@ from typing import Any
 
 import factories
 import pytest
-from live import run
+from live import invoke as run
 from scripted_source import Answer, ScriptedSource, scripted_source
 
 from case_server.case_source import CaseSource

@@ -11,7 +11,8 @@ from typing import Any
 
 import factories
 import pytest
-from live import COMMAND, environment, run
+from live import COMMAND, environment
+from live import invoke as run
 
 TITLE = ("--title", "Mathematics", "--creator", "Example District")
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import factories
 import pytest
-from live import COMMAND, environment, run, serving
+from live import COMMAND, environment, serving
+from live import invoke as run
 
 from case_server.sample import SAMPLE_DOCUMENT_ID, sample
 

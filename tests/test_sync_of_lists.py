@@ -17,7 +17,7 @@ from anyio import from_thread, to_thread
 from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from live import run
+from live import invoke as run
 from scripted_source import Answer, ScriptedSource, page_of, scripted_source
 
 from case_server import fetching

@@ -10,7 +10,7 @@ import pytest
 from checkable import spoilt
 from factories import Body, new_id, packed_item
 from jsonschema import Draft202012Validator
-from live import run
+from live import invoke as run
 
 from case_server.check.checker import check
 from case_server.check.finding import SEVERITIES
