@@ -17,13 +17,28 @@ from typing import Any, NamedTuple
 from .bounds import field_names
 from .problems import Location
 
-DIGITS = bytes(48 if sign in b"0123456789." else 32 for sign in range(256))
-"""Makes a digit, or the point between digits, a 0, and everything else a space."""
+
+def _class_of(byte: int) -> int:
+    """Return the class of a byte: part of a number, exponent, sign, end of a number, or other."""
+    sign = chr(byte)
+    if sign in "0123456789.":
+        return ord("0")
+    if sign in "eE+-":
+        return ord("e" if sign in "eE" else "-")
+    return ord("," if sign in ",]} \t\r\n" else "x")
+
+
+CLASSES = bytes(map(_class_of, range(256)))
 
 MANY_DIGITS = b"0" * 16
 """A double holds any number of 15 digits, unless its exponent has three."""
 
-LARGE_EXPONENT = re.compile(rb"[\s:,\[]-?[0-9][0-9.]*[eE][+-]?[0-9]{3}")
+LARGE_EXPONENT = re.compile(rb"0e-?000+(?:,|\Z)")
+"""The end of a number with such an exponent, in classes. It begins with literal bytes and ends
+outside of words, because hexadecimal identifiers look like exponents everywhere."""
+
+SLICE_BYTES = 1_000_000
+"""How much of a body is searched before other threads have a turn."""
 
 FLOAT_FIELDS = frozenset({"weight", "score"})
 INTEGER_FIELDS = frozenset({"sequenceNumber", "position"})
@@ -45,7 +60,16 @@ def may_change(raw: bytes) -> bool:
 
     Strings may look like one, too; ``changed_numbers`` tells.
     """
-    return MANY_DIGITS in raw.translate(DIGITS) or LARGE_EXPONENT.search(raw) is not None
+    start = 0
+    while start < len(raw):
+        # No number holds a comma, so that none is cut in two.
+        comma = raw.find(b",", start + SLICE_BYTES)
+        end = comma + 1 if comma >= 0 else len(raw)
+        classes = raw[start:end].translate(CLASSES)
+        if MANY_DIGITS in classes or LARGE_EXPONENT.search(classes):
+            return True
+        start = end
+    return False
 
 
 def changed_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:

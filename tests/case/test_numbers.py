@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from case_server.case.bounds import LARGE
 from case_server.case.model import CFAssociation, CFItem
-from case_server.case.numbers import is_kept
+from case_server.case.numbers import SLICE_BYTES, is_kept, may_change
 from case_server.case.package import row
 from case_server.case.parts import open_package, read_large_package
 from case_server.case.reading import read
@@ -244,3 +244,11 @@ def test_every_double_is_kept_as_python_writes_it(number: float) -> None:
 )
 def test_fifteen_digits_are_always_kept(number: Decimal) -> None:
     assert is_kept(str(number))
+
+
+@pytest.mark.parametrize("padding", range(SLICE_BYTES - 30, SLICE_BYTES + 10, 3))
+def test_number_at_the_end_of_a_slice_is_seen(padding: int) -> None:
+    text = "x" * (padding - len('{"a":"'))
+    assert may_change(f'{{"a":"{text}","b":[1e400,2],"c":0}}'.encode())
+    assert may_change(f'{{"a":"{text}","b":12345678901234567,"c":0}}'.encode())
+    assert not may_change(f'{{"a":"{text}","b":[1e40,"3e123"],"c":"urn:3e1234"}}'.encode())
