@@ -173,14 +173,15 @@ def _deletions(resource: Resource) -> list[Statement]:
     mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
     steps = [_set(resource, mine, func.now())]
     if resource is DOCUMENTS:
+        # Of a document that was deleted before, nothing is deleted now.
+        just_now = _document_deleted_at() == func.now()
         for part in CASCADE:
             rows = parts.table_of(part)
             inside = rows.c.document_identifier == IDENTIFIER
-            just_now = _document_deleted_at() == func.now()
             steps.append(
                 _set(part, and_(inside, rows.c.deleted_at.is_(None), just_now), func.now())
             )
-        steps.append(_hidden_with_document(recording.DELETE))
+        steps.append(_hidden_with_document(recording.DELETE, just_now))
     return steps
 
 
@@ -321,12 +322,12 @@ def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> Sta
     return recording.counted(done, resource.name, *kept)
 
 
-def _hidden_with_document(operation: str) -> Statement:
-    """The associations of a document, which are seen only while it is."""
+def _hidden_with_document(operation: str, *conditions: ColumnElement[bool]) -> Statement:
+    """Record what became of the associations of a document, which are visible only while it is."""
     table = tables.associations
     done = (
         select(table.c.identifier, literal(operation).label("operation"))
-        .where(table.c.document_identifier == IDENTIFIER)
+        .where(table.c.document_identifier == IDENTIFIER, *conditions)
         .cte("done")
     )
     kept = recording.all_of(done, ASSOCIATIONS, IDENTIFIER)

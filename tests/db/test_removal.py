@@ -76,6 +76,21 @@ async def test_associations_go_with_their_document(api: Api, database: Database)
     await api.get(path)
 
 
+async def test_second_deletion_of_a_document_reports_and_records_nothing(
+    api: Api, database: Database
+) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    link = factories.link(document["identifier"])
+    await api.new_association(one, two, CFDocumentURI=link)
+    found = await removal.delete(database, DOCUMENTS, document["identifier"])
+    assert found["CFAssociation", "delete"] == 1
+    before = (await api.get("/changes", limit=1000))["changes"]
+    with pytest.raises(NotFound):
+        await removal.delete(database, DOCUMENTS, document["identifier"])
+    assert (await api.get("/changes", limit=1000))["changes"] == before
+
+
 async def test_what_was_deleted_before_its_document_stays_deleted(
     api: Api, database: Database
 ) -> None:
