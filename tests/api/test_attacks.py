@@ -237,7 +237,7 @@ async def test_clocks_differ_by_a_minute_and_no_more(
         {"iss": None},
         {"iss": ["x"]},
         {"exp": None},
-        {"sub": None},
+        {"sub": None, "client_id": None, "azp": None},
     ],
     ids=str,
 )

@@ -106,7 +106,7 @@ async def test_failure_of_ours_is_logged_and_told_without_its_details(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret reason")
 
-    monkeypatch.setattr(Database, "rows", broken)
+    monkeypatch.setattr(Database, "scan", broken)
     answer = await client.get(f"{profile.prefix}/CFItems", headers={"X-Request-ID": "find-me"})
     assert answer.status_code == 500
     assert_status_info(answer, profile)
