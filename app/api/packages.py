@@ -80,9 +80,9 @@ def package_routes(profile: Profile) -> Routes:
     return routes
 
 
+PACKAGE_IDS = ("identifier", "sourcedId")
 PACKAGE_FIELDS = (
-    "identifier",
-    "sourcedId",
+    *PACKAGE_IDS,
     "CFDocument",
     "CFItems",
     "CFAssociations",
@@ -90,13 +90,15 @@ PACKAGE_FIELDS = (
     "CFRubrics",
     "extensions",
 )
-GROUP_FIELDS = ("identifier", "sourcedId", "CFDocument", "structuredContent")
+GROUP_FIELDS = (*PACKAGE_IDS, "CFDocument", "structuredContent")
 
 
 def _selection(request: Request, profile: Profile, allowed: tuple[str, ...]) -> Fields:
     if not request.scope["query_string"]:
         return None
     asked = request.query_params.multi_items()
+    if not profile.both_ids:  # packages of the standard have no identifier of their own
+        allowed = tuple(name for name in allowed if name not in PACKAGE_IDS)
     return params.read_names(asked, allowed, profile.dialect())
 
 

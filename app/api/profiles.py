@@ -89,7 +89,12 @@ class Profile:
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:
             unknown = frozenset((*NEW_IN_1_1.get(resource, ()), "extensions"))
-        return Dialect(self.refuses_blank_fields, unknown, searchable=resource is ITEMS)
+        return Dialect(
+            self.refuses_blank_fields,
+            unknown,
+            has_sourced_ids=self.both_ids,
+            searchable=resource is ITEMS,
+        )
 
     def minor(self, reason: Reason) -> str:
         """The profile's spelling of a reason."""

@@ -50,6 +50,8 @@ class Dialect:
     """Whether an empty ``fields`` is an error (CASE 1.1 binding, section 3.4), or as if absent."""
     unknown_fields: frozenset[str] = frozenset()
     """Fields of the model that the profile does not have."""
+    has_sourced_ids: bool = True
+    """Whether entities have a field ``sourcedId``, which ``fields`` can ask for."""
     searchable: bool = False
     """Whether the list knows ``search``."""
 
@@ -88,7 +90,7 @@ def read(
         sort=given.one("sort", partial(_sort, fields=fields), None),
         descending=given.one("orderBy", _descending, default=False),
         where=given.one("filter", partial(parse, fields=fields, grammar=grammar), None),
-        fields=given.several("fields", partial(_selection, fields=fields)),
+        fields=given.several("fields", partial(_selection, fields=fields, dialect=dialect)),
         search=given.one("search", _search, None) if dialect.searchable else None,
     )
     given.check()
@@ -103,7 +105,7 @@ def read_selection(
     """Return the fields that a request for one entity asks for; None means all."""
     given = _Given(params, dialect)
     fields = fields_of(model, dialect.unknown_fields)
-    selection = given.several("fields", partial(_selection, fields=fields))
+    selection = given.several("fields", partial(_selection, fields=fields, dialect=dialect))
     given.check()
     return selection
 
@@ -210,9 +212,9 @@ def _descending(text: str) -> bool:
     raise BadRequest(f"found {_quoted(text)}, expected asc or desc", reason="bad_sort")
 
 
-def _selection(values: list[str], *, fields: Fields) -> tuple[str, ...]:
+def _selection(values: list[str], *, fields: Fields, dialect: Dialect) -> tuple[str, ...]:
     allowed = [name for name in fields if "." not in name]
-    return _names(values, allowed=[*allowed, "sourcedId"])
+    return _names(values, allowed=[*allowed, "sourcedId"] if dialect.has_sourced_ids else allowed)
 
 
 def _names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...]:

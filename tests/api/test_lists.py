@@ -187,6 +187,16 @@ async def test_fields_are_those_and_only_those(api: Api, plural: str) -> None:
         assert [set(one) for one in body[plural]] == [{"uri", "sourcedId"}] * 2
 
 
+async def test_sourced_id_can_be_selected_only_where_answers_have_it(
+    client: httpx.AsyncClient, any_profile: Profile
+) -> None:
+    api = Api(client, any_profile)
+    await client.post("/case/1.1/CFPackages", json=factories.package("selected"))
+    for path in ("/CFDocuments", "/CFDocuments/selected", "/CFPackages/selected"):
+        answer = await api.get(path, 200 if any_profile.both_ids else 400, fields="sourcedId")
+        assert any_profile.both_ids or "'sourcedId'" in answer["imsx_description"]
+
+
 DOCUMENTS: list[factories.Body] = [
     {
         "title": "Alpha",
