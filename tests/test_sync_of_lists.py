@@ -551,6 +551,7 @@ def test_command_reports_counts_totals_and_waits(source: ScriptedSource, tmp_pat
         "dry run, nothing was written: frameworks: 3 created, 0 changed, 0 unchanged, 0 dropped, "
         "0 failed; entities: 12 added, 0 changed, 0 unchanged, 0 deleted"
     )
+    assert ran.stdout.count(": would be created ") == 3
     assert "answered 429" in ran.stderr
     assert "retrying in 0.0 s (attempt 2 of 4)" in ran.stderr
     assert not any(tmp_path.iterdir()), "a dry run left a database behind"

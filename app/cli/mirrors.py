@@ -90,7 +90,7 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
             )
             async for result in mirroring.sync(url):
                 progress("")
-                _print_result(result, quiet=flags["quiet"])
+                _print_result(result, quiet=flags["quiet"], dry_run=flags["dry_run"])
                 results.append(result)
         return results
 
@@ -116,7 +116,7 @@ def _kept_or_temporary(settings: Settings, *, dry_run: bool) -> Iterator[Setting
         yield settings.model_copy(update={"data_dir": Path(directory)})
 
 
-def _print_result(result: SyncResult, *, quiet: bool) -> None:
+def _print_result(result: SyncResult, *, quiet: bool, dry_run: bool) -> None:
     if result.status == "failed":
         click.echo(f"{result.url}: kept as it was: {result.reason}", err=True)
         if result.counts != NO_COUNTS:
@@ -125,7 +125,8 @@ def _print_result(result: SyncResult, *, quiet: bool) -> None:
             click.echo(f"  {line}", err=True)
     elif result.status != "noted" and not quiet:
         counts = format_counts(result.counts)
-        click.echo(f"{result.url}: {result.status} {result.document}: {counts}")
+        status = f"would be {result.status}" if dry_run else result.status
+        click.echo(f"{result.url}: {status} {result.document}: {counts}")
         for phrase in format_changes(result.changes):
             click.echo(f"  {phrase}")
     if not quiet:

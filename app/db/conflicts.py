@@ -132,7 +132,8 @@ def _taken_package() -> Select[Any]:
     table, name = tables.packages, bindparam("package_identifier", type_=Text)
     return _conflict(
         literal("CFDocument.CFPackageURI.identifier"),
-        "%s or its document names the package of document %s",
+        "the package identifier %s, or the identifier of its document, belongs to the package of "
+        "document %s: give this package another identifier, or delete that document first",
         name,
         table.c.document_identifier,
     ).where(

@@ -40,7 +40,11 @@ async def put_document(
         database, DOCUMENTS, document, row(DOCUMENTS.name, document), origin, package=package
     )
     if holder["claimed_by"]:
-        message = f"{package!r} or its document names the package of {holder['claimed_by']!r}"
+        message = (
+            f"the package identifier {package}, or the identifier of its document, belongs to "
+            f"the package of document {holder['claimed_by']}: give this package another "
+            "identifier, or delete that document first"
+        )
         problem = Problem(path=f"{under}CFPackageURI.identifier", message=message)
         raise Conflict(message, problems=[problem])
 

@@ -204,9 +204,15 @@ async def test_package_may_not_be_named_like_another_document(api: Api) -> None:
     link = factories.link(other["identifier"])
     body = factories.package()
     body["CFDocument"]["CFPackageURI"] = link
-    await api.send("POST", "/CFPackages", 409, body)
     document = factories.document(CFPackageURI=link)
-    await api.send("PUT", f"/CFDocuments/{document['identifier']}", 409, document)
+    for answer in (
+        await api.send("POST", "/CFPackages", 409, body),
+        await api.send("PUT", f"/CFDocuments/{document['identifier']}", 409, document),
+    ):
+        (problem,) = answer.json()["imsx_error_details"]
+        assert problem["path"].endswith("CFPackageURI.identifier")
+        assert f"of document {other['identifier']}" in problem["message"]
+        assert "give this package another identifier" in problem["message"]
 
 
 async def test_document_may_not_be_named_like_another_package(api: Api) -> None:
