@@ -272,11 +272,11 @@ def _lost_package_identifier() -> Select[Any]:
 
 def _still_deleted(part: Resource) -> Select[Any]:
     table = parts.table_of(part)
-    message = f"%s {part.plural} had been deleted before: case-server undelete brings back an item"
-    if part is not ITEMS:
-        message = f"%s {part.plural} had been deleted before by an upload; upload them again"
+    remedy = "case-server undelete item brings it back" if part is ITEMS else "upload it again"
+    message = f"{part.name}: %s deleted before the document, for example %s; {remedy}"
+    example = func.min(table.c.identifier)
     return (
-        select(func.format(literal(message), func.count()).label("reason"))
+        select(func.format(literal(message), func.count(), example).label("reason"))
         .where(table.c.document_identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
         .having(func.count() > 0)
     )
@@ -292,8 +292,8 @@ def _hidden_associations(resource: Resource) -> Select[Any]:
     # A union rather than an OR: each part is one look-up in an index.
     mine = union(*(select(table.c.identifier).where(condition) for condition in conditions))
     message = (
-        "%s associations stay hidden, because another node or their document is deleted: "
-        "%s is one, from %s to %s"
+        "CFAssociation: %s hidden, because another node or the document is deleted; for example "
+        "%s, from %s to %s"
     )
     example = (
         select(table.c.identifier, *ends, func.count().over().label("count"))

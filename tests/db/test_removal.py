@@ -254,10 +254,13 @@ async def test_undelete_tells_what_stays_hidden_or_deleted(api: Api, database: D
     await removal.delete(database, ITEMS, other["identifier"])
     reasons = (await removal.undelete(database, DOCUMENTS, here["identifier"])).not_restored
     assert len(reasons) == 2
-    assert reasons[0].startswith("1 associations stay hidden")
+    assert reasons[0].startswith("CFAssociation: 1 hidden, because another node")
     for name in (relation, one, other):
         assert name["identifier"] in reasons[0]
-    assert reasons[1].startswith("1 CFItems had been deleted before")
+    assert reasons[1] == (
+        f"CFItem: 1 deleted before the document, for example {three['identifier']}; "
+        "case-server undelete item brings it back"
+    )
     assert (await removal.undelete(database, ITEMS, other["identifier"])).not_restored == []
     await api.get(f"/CFAssociations/{relation['identifier']}")
     assert (await removal.undelete(database, ITEMS, three["identifier"])).not_restored == []
