@@ -195,6 +195,18 @@ def test_a_refusal_names_the_flag_that_helps(tmp_path: Path) -> None:
     assert (ran.returncode, "--strict repairs nothing" in ran.stderr) == (2, True)
 
 
+def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    data_dir, report = tmp_path / "untouched", tmp_path / "no" / "report.json"
+    source = write(tmp_path / "source.json", factories.package())
+    ran = run("import", source, "--report", str(report), data_dir=data_dir)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == (
+        f"case-server: the report cannot be written to {report}: name a file in a folder that "
+        "exists\n"
+    )
+    assert not data_dir.exists()
+
+
 def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> None:
     data_dir = tmp_path / "untouched"
     there = write(tmp_path / "there.json", factories.package())

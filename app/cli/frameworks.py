@@ -104,6 +104,12 @@ def import_packages(**flags: Any) -> None:
             "--strict repairs nothing; leave it out, or --identifiers and --keep-association-types"
         )
     refuse_missing(flags["sources"])
+    report: Path | None = flags["report"]
+    if report and (report.is_dir() or not report.parent.is_dir()):
+        # Noticed before anything is loaded, as a missing source is.
+        raise StartupError(
+            f"the report cannot be written to {report}: name a file in a folder that exists"
+        )
     fetcher, dense = fetcher_of(flags), flags["allow_dense"]
     found = list(sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
@@ -128,8 +134,8 @@ def import_packages(**flags: Any) -> None:
             outcomes = asyncio.run(
                 with_database(ready, lambda database: loader.load(database, found))
             )
-    if flags["report"]:
-        loading.write_report(flags["report"], outcomes)
+    if report:
+        loading.write_report(report, outcomes)
     sys.exit(1 if any(outcome.status == "refused" for outcome in outcomes) else 0)
 
 
