@@ -112,6 +112,11 @@ TARGET = {
             "/requests/expect",
             "/tokens",
             "/keys/rotate",
+            *(
+                f"/{plural}/x/{operation}"
+                for plural in ("CFDocuments", "CFItems")
+                for operation in ("delete", "undelete")
+            ),
         )
     ),
     *(("PUT", path) for path in ("/faults", "/lifetimes")),
@@ -188,7 +193,7 @@ async def test_every_route_of_the_application_is_in_a_table(app: FastAPI) -> Non
     assert not closed
 
 
-def test_a_target_has_these_routes_beside_them(app: FastAPI, settings: Settings) -> None:
+async def test_a_target_has_these_routes_beside_them(app: FastAPI, settings: Settings) -> None:
     control = {(method, f"/_target{path}") for method, path in TARGET}
     for web, page in ((True, {("GET", "/target")}), (False, set())):
         target = settings.model_copy(update={"target": True, "web": web})

@@ -32,6 +32,7 @@ CLIENTS = (
     "INSERT INTO signing_keys (kid, private_pem) VALUES ('kept', 'pem')",
     "INSERT INTO mirrors VALUES ('u', NULL, 'd', NULL, NULL, 'h', 1, now())",
     "INSERT INTO revisions VALUES ('counted', 3, now())",
+    "INSERT INTO revoked_tokens VALUES ('jti', now() + interval '1 hour')",
 )
 
 
