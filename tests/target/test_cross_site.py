@@ -69,7 +69,7 @@ async def test_simple_post_that_states_no_origin_is_refused(
         {"Content-Type": "application/x-www-form-urlencoded"},  # what curl -d sends
         {"Origin": BASE, "Sec-Fetch-Site": "same-origin"},
         {"Origin": BASE, "Content-Type": "text/plain"},
-        {"Origin": "http://case.here", "Host": "case.here"},
+        {"Origin": "http://case.localhost", "Host": "case.localhost"},
         {"Sec-Fetch-Site": "none"},
     ],
 )
