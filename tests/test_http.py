@@ -436,9 +436,9 @@ def test_a_request_is_answered_after_the_client_has_ended_sending(server: Server
     ):
         with connect(server.live, sent) as raw:
             raw.shutdown(socket.SHUT_WR)
+            # To its end: the server closes even where it saw the end of input too late to say so.
             received = read_to_end(raw)
         assert re.findall(rb"HTTP/1.1 (\d+)", received) == statuses
-        assert received.count(b"connection: close") == 1
 
 
 @pytest.mark.parametrize(
