@@ -60,10 +60,12 @@ class Trial:
     def __init__(self, cluster: Cluster, http: httpx.AsyncClient, tally: Tally) -> None:
         self.cluster, self.http, self.tally = cluster, http, tally
         self.document = factories.document()
+        self.items: list[str] = []
 
     async def prepare(self, items: int) -> None:
         """Something to read: enough of it that sorting it needs more than a little memory."""
         packed = [factories.packed_item(notes="n" * 500) for _ in range(items)]
+        self.items = [item["identifier"] for item in packed]
         body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
         answer = await self.http.post(f"{PREFIX}/CFPackages", json=body)
         assert answer.status_code == 201, answer.text
@@ -138,8 +140,8 @@ class Trial:
         """Fill the pool with requests that wait for a lock: others do not wait with them."""
         name = "pool full"
         async with locked(self.cluster) as unlock:
-            # Each another question: those who ask the same would share one connection.
-            paths = [f"{PREFIX}/CFItems?offset={number}" for number in range(pool_size)]
+            # Single items, because lists use at most half of the pool.
+            paths = [f"{PREFIX}/CFItems/{identifier}" for identifier in self.items[:pool_size]]
             waiting = [asyncio.create_task(self.http.get(path)) for path in paths]
             await asyncio.sleep(0.5)
             asked = self.requests({READ, WRITE}, 20)
