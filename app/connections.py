@@ -235,6 +235,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **more)
         self.parser = RequestParser(self)
 
+    # uvicorn narrows the types of asyncio's protocol in the same way, and takes any such transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, if there may be one more connection."""
         super().connection_made(StagedTransport(transport, self))  # type: ignore[arg-type]
@@ -257,6 +258,7 @@ class Connection(HttpToolsProtocol):
         self.limit.leave(self)
         super().connection_lost(exc)
 
+    # uvicorn declares that nothing is returned; asyncio reads the result.
     def eof_received(self) -> bool:  # type: ignore[override]
         """Return whether to stay open for sending: a complete request is still answered."""
         is_answering = self.cycle is not None and not self.cycle.response_complete

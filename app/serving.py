@@ -101,6 +101,7 @@ class _Breakable(Connection):
 
     app_state: dict[str, Any]
 
+    # The base class narrows the type of asyncio's protocol.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the connection to every request that comes over it."""
         self.app_state = {**self.app_state, TRANSPORT: transport}

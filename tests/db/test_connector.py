@@ -92,6 +92,7 @@ async def test_parameters_of_libpq_reach_the_session_and_the_socket(postgres: st
     async with connection_to(url) as connection:
         assert await connection.fetchval("SHOW application_name") == "my app"
         assert await connection.fetchval("SHOW statement_timeout") == "61s"
+        # Only the private transport knows the socket.
         endpoint = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
         tcp = socket.IPPROTO_TCP
         assert endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -100,6 +101,7 @@ async def test_parameters_of_libpq_reach_the_session_and_the_socket(postgres: st
         assert endpoint.getsockopt(tcp, socket.TCP_KEEPCNT) == 3
         assert endpoint.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 9000
     async with connection_to(f"{postgres}?keepalives=0") as connection:
+        # Only the private transport knows the socket.
         endpoint = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
         assert not endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert await connection.fetchval("SHOW application_name") == "case-server"

@@ -32,7 +32,7 @@ async def test_every_refusal_names_the_problem_and_costs_little(
         assert tally.memory.added < 60
         assert tally.slowest < 5  # nothing hangs
         assert tally.others is not None
-        assert max(tally.others.waited) < 5  # how long is measured by torture/
+        assert max(tally.others.waited) < 1
         async with client(live) as http:
             filtered = await grammar.run(http, count=200, seed=1)
         assert filtered.wrong == []
