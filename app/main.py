@@ -265,7 +265,7 @@ async def _trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[Tr
         return []
     # What fetches from elsewhere costs every start a tenth of a second, and few servers need it.
     from .auth.trusted import TrustedIssuer  # noqa: PLC0415  as said
-    from .guarded import guarded_client  # noqa: PLC0415  as said
+    from .net.ssrf import guarded_client  # noqa: PLC0415  as said
 
     client = guarded_client(
         allow_private=settings.allow_private_urls, named=settings.trusted_issuers

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .database_url import parse
-from .errors import StartupError
+from .exceptions import StartupError
 
 ScopeName = Literal["readonly", "createput", "delete"]
 """The last word of a CASE scope, as flags and settings write it."""

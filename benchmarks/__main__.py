@@ -14,7 +14,7 @@ import click
 import httpx
 
 from case_server.db.embedded import embedded_postgres
-from case_server.errors import StartupError
+from case_server.exceptions import StartupError
 
 from . import (
     filters,

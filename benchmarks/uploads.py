@@ -13,7 +13,7 @@ import asyncpg
 import orjson
 
 from case_server.case.package import read_package
-from case_server.errors import CaseServerError
+from case_server.exceptions import CaseServerError
 
 from . import data, memory, wrk
 from .client import Client

@@ -16,8 +16,8 @@ APP = ROOT / "app"
 
 LAYERS = (
     {"testing"},
-    {"errors", "settings", "logs", "guarded", "database_url"},
-    {"typed"},
+    {"exceptions", "settings", "log_config", "database_url"},
+    {"net"},
     {"case", "sample"},
     {"repair"},
     {"check"},
@@ -29,15 +29,9 @@ LAYERS = (
     {"web"},
     {"target"},
     {"main"},
-    {"serving", "connections"},
-    {"starting"},
-    {"compression", "link_header", "progress", "terminal"},
-    {"fetching"},
-    {"document_list"},
-    {"case_source"},
+    {"server"},
     {"conform"},
-    {"sources"},
-    {"loading", "exporting", "mirroring"},
+    {"transfer"},
     {"cli"},
     {"__main__"},
 )
@@ -99,9 +93,9 @@ def test_every_room_has_its_place() -> None:
         ("jinja2", {"web/pages.py"}),
         ("markdown_it", {"web/text.py"}),
         ("latex2mathml", {"web/text.py"}),
-        ("uvicorn", {"connections.py", "serving.py"}),
+        ("uvicorn", {"server/*.py"}),
         ("openpyxl", {"sheets/workbook.py"}),
-        ("click", {"cli/*.py", "loading.py", "progress.py", "serving.py"}),
+        ("click", {"cli/*.py", "transfer/*.py", "server/*.py"}),
         ("pydantic_settings", {"settings.py"}),
     ],
 )
@@ -118,7 +112,7 @@ def test_each_library_has_its_place(library: str, places: set[str]) -> None:
         # Postgres can begin to start before any of these is read.
         ("cli.running", ("fastapi", "sqlalchemy", "asyncpg", "jose", "uvicorn")),
         (
-            "serving",
+            "server.run",
             ("case_server.target", "jinja2", "markdown_it", "alembic", "httpx", "openpyxl"),
         ),
     ],

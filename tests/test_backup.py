@@ -27,7 +27,7 @@ from case_server.db import migrating, schema
 from case_server.db.backup import _seal, restore
 from case_server.db.database import dsn
 from case_server.db.embedded import embedded_postgres, find_binaries
-from case_server.errors import StartupError
+from case_server.exceptions import StartupError
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 INITIAL = "2026_11_21_initial"

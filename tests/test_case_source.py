@@ -11,8 +11,8 @@ import pytest
 from live import invoke as run
 from scripted_source import Answer, ScriptedSource, scripted_source
 
-from case_server.case_source import CaseSource
-from case_server.fetching import Fetcher, SourceError
+from case_server.net.download import Fetcher, SourceError
+from case_server.transfer.remote_server import CaseSource
 
 BASE = "/ims/case/v1p1"
 DISCOVERY = f"{BASE}/discovery/imscasev1p1_openapi3_v1p0.json"

@@ -22,7 +22,7 @@ from case_server.api.profiles import PROFILES
 from case_server.cli import main
 from case_server.conform.contract import CONTRACTS, located
 from case_server.conform.table import CHECKS
-from case_server.errors import StartupError
+from case_server.exceptions import StartupError
 from case_server.sample import sample
 
 ROOT = Path(__file__).parents[1]

@@ -18,8 +18,8 @@ import psutil
 import pytest
 from live import COMMAND, Live, serving
 
-from case_server.connections import MAX_HEADER_SECTION_BYTES
-from case_server.serving import connection_limits
+from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
+from case_server.server.run import connection_limits
 from case_server.settings import Settings
 from torture.server import connect
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from scripted_source import Answer, ScriptedSource, page_of, scripted_source
 
-from case_server import fetching
-from case_server.document_list import DocumentList, read_document_list
-from case_server.fetching import Fetcher
+from case_server.net import download
+from case_server.net.download import Fetcher
+from case_server.transfer.document_list import DocumentList, read_document_list
 
 LIST = "/ims/case/v1p0/CFDocuments"
 
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
-    monkeypatch.setattr(fetching, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
     with scripted_source() as found:
         yield found
 

@@ -19,10 +19,10 @@ from checkable import clean
 from live import Live, run, serving
 from scripted_source import Answer, ScriptedSource, scripted_source
 
-from case_server import fetching
-from case_server.errors import StartupError
-from case_server.fetching import Credentials, Fetcher
-from case_server.sources import sources
+from case_server.exceptions import StartupError
+from case_server.net import download
+from case_server.net.download import Credentials, Fetcher
+from case_server.transfer.sources import sources
 
 SECRET = "local-secret"
 
@@ -145,7 +145,7 @@ def test_compressed_files(files: Callable[[str, bytes], str]) -> None:
 def test_what_is_too_large(
     files: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("case_server.fetching.MAX_DOWNLOAD_MB", 1)
+    monkeypatch.setattr("case_server.net.download.MAX_DOWNLOAD_MB", 1)
     assert len(Fetcher().fetch(files("fits", bytes(2**20)))) == 2**20
     for name, body in (("large", bytes(2**20 + 1)), ("bomb", gzip.compress(bytes(2**21)))):
         with pytest.raises(StartupError, match="larger than 1 MB"):
@@ -174,7 +174,7 @@ def test_urls_that_lead_nowhere(url: str) -> None:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
-    monkeypatch.setattr(fetching, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
     with scripted_source() as found:
         yield found
 
@@ -215,7 +215,7 @@ def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
 def test_download_is_limited_by_its_unpacked_size(
     scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "MAX_DOWNLOAD_MB", 1)
+    monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     for answer in (
         Answer(bomb(64), headers=PACKED),
         Answer(bomb(64)),
@@ -231,7 +231,7 @@ def test_download_is_limited_by_its_unpacked_size(
 def test_download_is_limited_in_time(
     scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "MAX_DOWNLOAD_SECONDS", -1)
+    monkeypatch.setattr(download, "MAX_DOWNLOAD_SECONDS", -1)
     scripted.answers["/x"] = Answer(b"here")
     with pytest.raises(StartupError, match="did not end within"):
         Fetcher().fetch(f"{scripted.url}/x")
@@ -256,7 +256,7 @@ def test_token_answer_is_read_up_to_a_limit(scripted: ScriptedSource, body: byte
 def test_local_gzip_file_is_limited_by_its_unpacked_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "MAX_DOWNLOAD_MB", 1)
+    monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     (tmp_path / "p.json.gz").write_bytes(bomb(64))
     (source,) = sources([str(tmp_path / "p.json.gz")], Fetcher())
     with pytest.raises(StartupError, match="is larger than 1 MB"):

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from case_server import guarded
-from case_server.guarded import GuardedTransport, TooMuch, UnsafeAddress, is_public, read
+from case_server.net import ssrf
+from case_server.net.ssrf import GuardedTransport, TooMuch, UnsafeAddress, is_public, read
 
 
 class Server:
@@ -120,7 +120,7 @@ def test_which_addresses_are_public(address: str, public: object) -> None:
     ],
 )
 async def test_this_machine_is_not_reached(server: Server, url: str) -> None:
-    async with guarded.guarded_client(allow_private=False) as http:
+    async with ssrf.guarded_client(allow_private=False) as http:
         with pytest.raises(httpx.HTTPError) as caught:
             await read(http, url.format(port=server.port), limit=100)
     assert "CASE_SERVER_ALLOW_PRIVATE_URLS" in str(caught.value) or isinstance(
@@ -130,16 +130,16 @@ async def test_this_machine_is_not_reached(server: Server, url: str) -> None:
 
 
 async def test_other_schemes_are_not_fetched() -> None:
-    async with guarded.guarded_client(allow_private=True) as http:
+    async with ssrf.guarded_client(allow_private=True) as http:
         for url in ("file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/"):
             with pytest.raises((UnsafeAddress, httpx.UnsupportedProtocol)):
                 await read(http, url, limit=100)
 
 
 async def test_what_is_allowed_and_what_the_operator_named(server: Server) -> None:
-    async with guarded.guarded_client(allow_private=True) as http:
+    async with ssrf.guarded_client(allow_private=True) as http:
         assert await read(http, f"http://localhost:{server.port}/", limit=100) == (200, b"here")
-    async with guarded.guarded_client(allow_private=False, named=[f"{server.url}/realm"]) as http:
+    async with ssrf.guarded_client(allow_private=False, named=[f"{server.url}/realm"]) as http:
         assert await read(http, f"{server.url}/", limit=100) == (200, b"here")
         for url in (f"http://localhost:{server.port}/", "http://127.0.0.1:9/"):
             with pytest.raises(UnsafeAddress):
@@ -148,7 +148,7 @@ async def test_what_is_allowed_and_what_the_operator_named(server: Server) -> No
 
 async def test_a_redirect_is_checked_like_the_first_address(server: Server) -> None:
     inside = f"http://localhost:{server.port}/"
-    async with guarded.guarded_client(allow_private=False, named=[server.url]) as http:
+    async with ssrf.guarded_client(allow_private=False, named=[server.url]) as http:
         with pytest.raises(UnsafeAddress):
             await read(http, f"{server.url}/to/{inside}", limit=100, redirects=True)
         assert len(server.hosts) == 1
@@ -184,12 +184,12 @@ async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> No
 async def test_an_answer_is_read_up_to_a_limit(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with guarded.guarded_client(allow_private=True) as http:
+    async with ssrf.guarded_client(allow_private=True) as http:
         for path in ("big", "packed"):
             with pytest.raises(TooMuch):
                 await read(http, f"{server.url}/{path}", limit=999_999)
         assert await read(http, f"{server.url}/big", limit=1_000_000)
-        monkeypatch.setattr(guarded, "SECONDS", 0.3)
+        monkeypatch.setattr(ssrf, "SECONDS", 0.3)
         with pytest.raises(httpx.ReadTimeout, match="took longer"):
             await read(http, f"{server.url}/slow", limit=100)
 

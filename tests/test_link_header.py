@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from case_server.link_header import Link, find_link, parse_links
+from case_server.net.link_header import Link, find_link, parse_links
 
 
 @pytest.mark.parametrize(

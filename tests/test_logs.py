@@ -13,7 +13,7 @@ import httpx
 import pytest
 from live import serving
 
-from case_server.logs import (
+from case_server.log_config import (
     CHANGE_FIELDS,
     FIELDS,
     LINE,

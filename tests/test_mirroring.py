@@ -15,12 +15,12 @@ import pytest
 from live import Live, run, serving
 
 from case_server.case.resources import DOCUMENTS
-from case_server.case_source import CaseSource
 from case_server.db import removal
 from case_server.db.database import Database
-from case_server.fetching import Credentials, Fetcher
-from case_server.mirroring import Mirroring, SyncResult, format_changes, read_urls
+from case_server.net.download import Credentials, Fetcher
 from case_server.settings import Settings
+from case_server.transfer.remote_server import CaseSource
+from case_server.transfer.sync import Mirroring, SyncResult, format_changes, read_urls
 
 STANDARD = "/1edtech/ims/case/v1p1"
 

@@ -22,7 +22,7 @@ from live import Live, run, serving
 
 from case_server.db import schema
 from case_server.db.database import dsn
-from case_server.serving import _as_environment
+from case_server.server.run import _as_environment
 from case_server.settings import Settings
 
 DOCUMENTS = "/case/1.1/CFDocuments"

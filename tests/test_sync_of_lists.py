@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from live import invoke as run
 from scripted_source import Answer, ScriptedSource, page_of, scripted_source
 
-from case_server import fetching
 from case_server.db import mirrors
 from case_server.db.database import Database
-from case_server.fetching import Fetcher
-from case_server.mirroring import Mirroring, SyncResult
+from case_server.net import download
+from case_server.net.download import Fetcher
+from case_server.transfer.sync import Mirroring, SyncResult
 
 Execute = Callable[..., Awaitable[list[Any]]]
 Sync = Callable[..., Awaitable[list[SyncResult]]]
@@ -32,7 +32,7 @@ Sync = Callable[..., Awaitable[list[SyncResult]]]
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
-    monkeypatch.setattr(fetching, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
     with scripted_source() as found:
         yield found
 

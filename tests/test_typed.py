@@ -13,11 +13,11 @@ import httpx
 import pytest
 from live import run
 
-from case_server import fetching
-from case_server.errors import StartupError
-from case_server.fetching import Credentials, Fetcher
-from case_server.guarded import UnsafeAddress, is_private_by_name
-from case_server.typed import TypedTransport
+from case_server.exceptions import StartupError
+from case_server.net import download
+from case_server.net.download import Credentials, Fetcher
+from case_server.net.operator_urls import TypedTransport
+from case_server.net.ssrf import UnsafeAddress, is_private_by_name
 
 
 class Place:
@@ -232,7 +232,7 @@ def test_typed_private_name_and_allowed_redirect_go_through_the_proxy(
 def test_proxy_that_cannot_be_used_is_blamed(
     places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
-    monkeypatch.setattr(fetching, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
     monkeypatch.setenv("http_proxy", proxy)
     with pytest.raises(StartupError, match="the proxy"):
         Fetcher().fetch("http://frameworks.example/x")

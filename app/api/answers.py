@@ -10,7 +10,7 @@ import orjson
 from fastapi import Request, Response
 
 from ..db import reading
-from ..errors import BadRequest, NotFound
+from ..exceptions import BadRequest, NotFound
 from .deps import services
 from .profiles import Profile
 from .rendering import Renderer

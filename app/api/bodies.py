@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import Request
 
 from ..case.bounds import LARGE
-from ..errors import BadRequest, TooLarge, TooSlow, UnsupportedMedia
+from ..exceptions import BadRequest, TooLarge, TooSlow, UnsupportedMedia
 from .deps import services
 
 Read = TypeVar("Read")

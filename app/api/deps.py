@@ -17,7 +17,7 @@ from ..auth.clients import Clients
 from ..auth.issuers import LocalIssuer
 from ..auth.scopes import DESCRIPTIONS, Scope
 from ..auth.verifier import Caller, Verifier
-from ..errors import Forbidden, Unauthorised
+from ..exceptions import Forbidden, Unauthorised
 from ..settings import Settings
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth.scopes import Scope as Permission
-from ..errors import CaseServerError
+from ..exceptions import CaseServerError
 from .answers import storable
 from .deps import authorise, services
 from .errors import refused

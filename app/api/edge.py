@@ -17,8 +17,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import CaseServerError, Unavailable
-from ..logs import LINE, LINE_WITH_CHANGES, REQUESTS
+from ..exceptions import CaseServerError, Unavailable
+from ..log_config import LINE, LINE_WITH_CHANGES, REQUESTS
 from .deps import CALLER_ID, CHANGES
 from .errors import refusal
 from .hosts import PROBES, HostCheck, host_refusal

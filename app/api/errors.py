@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
-from ..errors import CaseServerError, Reason
+from ..exceptions import CaseServerError, Reason
 from .answers import answer
 from .profiles import PROFILES, Profile, canonical_path
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from ..db import schema
-from ..errors import Unavailable
+from ..exceptions import Unavailable
 from . import docs
 from .answers import answer
 from .deps import services

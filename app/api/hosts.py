@@ -17,7 +17,7 @@ import orjson
 from fastapi import Response
 from starlette.types import Scope
 
-from ..errors import BadRequest, CaseServerError, MisdirectedRequest
+from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, is_loopback
 from .errors import refusal
 from .profiles import PROFILES

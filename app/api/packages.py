@@ -18,7 +18,7 @@ from ..case.stored_form import Origin
 from ..db.framework import Framework, document_of_package, open_framework
 from ..db.revision import Revision, Revisions, revision_in
 from ..db.upload import Mode, write_package
-from ..errors import CaseServerError
+from ..exceptions import CaseServerError
 from ..query import params
 from ..repair.reader import Repair, read_repaired
 from . import docs, examples

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ..case.resources import ITEMS, Resource
 from ..db.derived import Derivation
-from ..errors import Reason
+from ..exceptions import Reason
 from ..query.filter import FREE, PAIR, STANDARD, Grammar
 from ..query.params import Dialect, Limits
 from .shapes import NEW_IN_1_1

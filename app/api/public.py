@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from ..auth.scopes import Scope as Permission
 from ..auth.throttle import network
 from ..auth.verifier import Caller
-from ..errors import TooManyRequests
+from ..exceptions import TooManyRequests
 from .profiles import PROFILES, canonical_path
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 from ..case.resources import ITEMS, RESOURCES, Resource
 from ..case.types import IDENTIFIER_SCHEMA
 from ..db import listing, reading
-from ..errors import ReadTimeout
+from ..exceptions import ReadTimeout
 from ..query import page, params
 from . import docs, examples
 from .answers import JSON, answer, renderer, storable

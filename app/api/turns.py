@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ..errors import Unavailable
+from ..exceptions import Unavailable
 
 SECONDS_IN_LINE = 30.0
 

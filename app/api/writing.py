@@ -22,7 +22,7 @@ from ..case.model import (
 from ..case.problems import REQUIRED
 from ..case.reading import Body, read
 from ..db import store
-from ..errors import InvalidData
+from ..exceptions import InvalidData
 from . import docs, examples
 from .answers import refuse_other_id
 from .bodies import read_body, understand

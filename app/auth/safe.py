@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from ..errors import StartupError
+from ..exceptions import StartupError
 from ..settings import is_loopback
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import httpx
 import orjson
 
-from .. import guarded
-from ..errors import Unavailable
+from ..exceptions import Unavailable
+from ..net import ssrf
 from .safe import is_safe, refuse_unsafe_issuers
 from .tokens import Jwk, TokenError
 
@@ -106,7 +106,7 @@ class TrustedIssuer:
         """The status, and what the object at ``url`` has under this name."""
         if not is_safe(url):
             raise ValueError(f"{url!r} is neither https nor on this machine")
-        status, body = await guarded.read(self._http, url, limit=MAX_ANSWER)
+        status, body = await ssrf.read(self._http, url, limit=MAX_ANSWER)
         return status, _object(status, body).get(name)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import Unauthorised, Unavailable
+from ..exceptions import Unauthorised, Unavailable
 from .scopes import Scope, ScopeMap, token_scopes
 from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, unverified, verify
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema, to_json
 
-from ..errors import TooLarge
+from ..exceptions import TooLarge
 from .problems import Location, Problems, path
 from .types import refused_extensions
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from pydantic_core import to_json
 
-from ..errors import Problem
+from ..exceptions import Problem
 from .model import (
     CFAssociation,
     CFPackage,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import BadRequest, TooLarge
+from ..exceptions import BadRequest, TooLarge
 from .bounds import (
     ENTITY_DENSITY,
     HEAD_DENSITY,

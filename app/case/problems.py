@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import InvalidData, Problem
+from ..exceptions import InvalidData, Problem
 from .types import PATTERN_MESSAGES
 
 if TYPE_CHECKING:

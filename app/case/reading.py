@@ -19,7 +19,7 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import ValidationError, create_model
 from pydantic_core import from_json
 
-from ..errors import BadRequest, Problem
+from ..exceptions import BadRequest, Problem
 from .bounds import LARGE, TINY, UnknownField, look_at, look_through, quick, refuse_dense, written
 from .model import CaseObject, CFAssociation, CFPackage, CFRubric, Entity
 from .numbers import changed_numbers

@@ -11,7 +11,7 @@ from ..case.bounds import TREE_DENSITY, refuse_dense
 from ..case.package import NamedCFPackage, wrong_name
 from ..case.problems import NULL
 from ..case.reading import read
-from ..errors import BadRequest, InvalidData, Problem
+from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.findings import EXPLANATIONS, Findings
 from ..repair.reader import WRAPPERS, Mended
 from .facts import Facts, Node, kind_of, text

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from urllib.parse import unquote
 
-from ..errors import CONFORMANT_UUID
+from ..exceptions import CONFORMANT_UUID
 from ..repair.dialects import UUID
 from .facts import Facts, Node, text, texts
 from .finding import Hit

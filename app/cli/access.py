@@ -17,7 +17,7 @@ from ..auth.tokens import new_signing_key
 from ..db import clients as table
 from ..db import keys as key_table
 from ..db.database import Database
-from ..errors import StartupError
+from ..exceptions import StartupError
 from .common import (
     Direction,
     Group,

@@ -17,8 +17,8 @@ from ..check.finding import SEVERITIES, Finding, Severity, at_least
 from ..check.report import Result, as_json, as_text
 from ..check.rules import BY_ID, RULES
 from ..check.sarif import as_sarif
-from ..errors import StartupError, TooLarge
-from ..sources import Source, describe_error, sources
+from ..exceptions import StartupError, TooLarge
+from ..transfer.sources import Source, describe_error, sources
 from .common import opened
 from .reaching import dense_option, fetcher_of, reaching_options
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
 import click
 from pydantic import ValidationError
 
-from ..errors import CaseServerError, StartupError
+from ..exceptions import CaseServerError, StartupError
+from ..server.startup import ready_database
 from ..settings import Settings, all_variables, is_known_variable, variable_of
-from ..starting import ready_database
-from ..terminal import problem_lines
+from ..transfer.terminal import problem_lines
 
 if TYPE_CHECKING:
     from ..db.database import Database

@@ -18,8 +18,8 @@ from ..conform.report import as_json, as_junit, as_text
 from ..conform.running import Choice, Progress, Report, run
 from ..conform.table import BY_ID, CHECKS
 from ..conform.target import Access
-from ..errors import StartupError
-from ..fetching import Credentials
+from ..exceptions import StartupError
+from ..net.download import Credentials
 from .common import opened
 from .reaching import reaching_options
 

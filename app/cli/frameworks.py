@@ -13,15 +13,15 @@ from typing import Any, BinaryIO, cast
 
 import click
 
-from .. import exporting, loading
-from ..errors import StartupError
+from ..exceptions import StartupError
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import sample as sample_framework
+from ..server.startup import has_database
 from ..sheets import template as templates
 from ..sheets.assembly import Defaults
 from ..sheets.forms import COMPRESSED, FORMS, TABLES, Form, form_of
-from ..sources import Source, refuse_missing, sources
-from ..starting import has_database
+from ..transfer import exporter, importer
+from ..transfer.sources import Source, refuse_missing, sources
 from .common import (
     Direction,
     command_database,
@@ -116,7 +116,7 @@ def import_packages(**flags: Any) -> None:
         found.append(Source("the sample", sample_framework))
     if not found:
         raise click.UsageError("name a SOURCE, or --sample")
-    loader = loading.Loader(
+    loader = importer.Loader(
         strict=flags["strict"],
         quiet=flags["quiet"],
         dry_run=flags["dry_run"],
@@ -135,7 +135,7 @@ def import_packages(**flags: Any) -> None:
                 with_database(ready, lambda database: loader.load(database, found))
             )
     if report:
-        loading.write_report(report, outcomes)
+        importer.write_report(report, outcomes)
     sys.exit(1 if any(outcome.status == "refused" for outcome in outcomes) else 0)
 
 
@@ -179,7 +179,7 @@ def export(
             with opened(output) as file, _compressed(file, name) as target:
                 asyncio.run(
                     with_database(
-                        settings, lambda held: exporting.export(held, identifier, form, target)
+                        settings, lambda held: exporter.export(held, identifier, form, target)
                     )
                 )
         except BrokenPipeError:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..errors import StartupError
+from ..exceptions import StartupError
+from ..server.startup import leave_when_told
 from ..settings import Settings
-from ..starting import leave_when_told
 from .common import settings_of
 
 

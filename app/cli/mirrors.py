@@ -15,11 +15,11 @@ import click
 
 from ..db.change_counts import ChangeCounts
 from ..db.database import Database
-from ..mirroring import NO_COUNTS, Mirroring, SyncResult, format_changes, read_urls
-from ..progress import bar
+from ..server.startup import has_database
 from ..settings import Settings
-from ..starting import has_database
-from ..terminal import format_counts, problem_lines
+from ..transfer.progress import bar
+from ..transfer.sync import NO_COUNTS, Mirroring, SyncResult, format_changes, read_urls
+from ..transfer.terminal import format_counts, problem_lines
 from .common import Direction, command_database, database_option, settings_of, with_database
 from .reaching import dense_option, fetcher_of, reaching_options
 

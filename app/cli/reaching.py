@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..fetching import Credentials, Fetcher
-from ..progress import note
+from ..net.download import Credentials, Fetcher
+from ..transfer.progress import note
 from .common import settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ..errors import StartupError
-from ..starting import ready_database
-from ..starting import serve as serve_until_stopped
+from ..exceptions import StartupError
+from ..server.startup import ready_database
+from ..server.startup import serve as serve_until_stopped
 from .common import database_option, settings_of
 
 

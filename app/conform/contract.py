@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import StartupError
+from ..exceptions import StartupError
 
 Json = Any
 

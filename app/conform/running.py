@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from ..errors import StartupError
+from ..exceptions import StartupError
 from .check import EXTENSIONS, GROUPS, Check, Outcome, Result, tried
 from .contract import PLATFORM, Contract
 from .samples import Samples

@@ -25,7 +25,7 @@ from ..case.model import (
 )
 from ..case.problems import NULL, UNKNOWN_FIELD
 from ..case.reading import read
-from ..errors import CaseServerError
+from ..exceptions import CaseServerError
 from .contract import Contract
 from .target import Body, Differs
 

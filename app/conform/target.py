@@ -16,7 +16,7 @@ from .contract import Contract, identifier_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..fetching import Credentials
+    from ..net.download import Credentials
     from .samples import Samples
     from .workshop import Workshop
 

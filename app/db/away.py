@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from ..errors import Unavailable
+from ..exceptions import Unavailable
 from .connector import is_out_of_files
 
 log = logging.getLogger("case_server")

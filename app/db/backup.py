@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, make_url
 
-from ..errors import StartupError
+from ..exceptions import StartupError
 from . import migrating, schema
 from .connector import connection_to
 from .embedded import NAME, binaries_of, embedded_postgres, only_user

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Interval, Text, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from ..errors import Conflict, NotFound
+from ..exceptions import Conflict, NotFound
 from .statement import Statement
 from .tables import client_secrets, clients
 

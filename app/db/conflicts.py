@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from ..case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
-from ..errors import Problem
+from ..exceptions import Problem
 from . import package_identifiers, parts, tables
 from .staging import DOCUMENT, STAGED
 from .statement import Statement

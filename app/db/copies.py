@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import asyncpg
 
 from ..database_url import parse
-from ..errors import StartupError, Unavailable
+from ..exceptions import StartupError, Unavailable
 from . import tables
 from .away import CANNOT_CONNECT, unavailable_on
 from .connector import connection_to, create_pool

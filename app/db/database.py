@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from ..errors import ReadTimeout
+from ..exceptions import ReadTimeout
 from .away import CANNOT_CONNECT, CROSSED, LOST, unavailable, unavailable_on
 from .connector import connect, create_pool, is_out_of_files
 from .line import SECONDS_TO_WAIT, Line

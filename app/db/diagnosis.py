@@ -13,7 +13,7 @@ import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from ..database_url import DatabaseUrl, nearest_parameter, parse
-from ..errors import StartupError
+from ..exceptions import StartupError
 from .connector import CONNECT_TIMEOUT_SECONDS, is_out_of_files
 
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

@@ -26,7 +26,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from ..database_url import PORT_FILE
-from ..errors import StartupError
+from ..exceptions import StartupError
 from .reviving import revived
 
 NAME, HOST, OLDEST_MAJOR = "case_server", "127.0.0.1", 15

@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
 from ..case.resources import ASSOCIATIONS
-from ..errors import BadRequest, Gone
+from ..exceptions import BadRequest, Gone
 from . import recording, tables
 from .database import Database
 from .statement import Statement

@@ -20,7 +20,7 @@ from ..case.resources import (
     SUBJECTS,
     Resource,
 )
-from ..errors import NotFound
+from ..exceptions import NotFound
 from . import tables
 from .database import Database
 from .parts import table_of

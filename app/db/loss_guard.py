@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..errors import Conflict
+from ..exceptions import Conflict
 from . import recording
 from .change_counts import ChangeCounts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from ..case.resources import ITEMS, Resource
-from ..errors import NotFound
+from ..exceptions import NotFound
 from .database import Database
 from .visible import (
     association_keys_of_item,

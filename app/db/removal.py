@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
-from ..errors import Conflict, NotFound
+from ..exceptions import Conflict, NotFound
 from . import package_identifiers, parts, recording, tables
 from .database import Database
 from .locks import alone_with

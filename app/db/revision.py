@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array, insert
 
-from ..errors import NotFound, Unavailable
+from ..exceptions import NotFound, Unavailable
 from . import tables
 from .database import Database
 from .framework import DOCUMENT, named

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..errors import StartupError
+from ..exceptions import StartupError
 
 log = logging.getLogger("case_server")
 

@@ -13,7 +13,7 @@ from sqlalchemy import Text, bindparam, delete, select
 from ..case.package import Row, item_row, row
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ..case.stored_form import FILE, Origin
-from ..errors import Conflict, InvalidData, NotFound, Problem
+from ..exceptions import Conflict, InvalidData, NotFound, Problem
 from . import parts, recording, tables
 from .database import Database
 from .puts import PUTS, ways

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..errors import StartupError
+from ..exceptions import StartupError
 from . import schema, tables
 from .connector import connection_to
 from .diagnosis import READ_ONLY, startup_error

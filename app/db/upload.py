@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ..case.package import Package
 from ..case.resources import ITEMS
 from ..case.stored_form import FILE, Origin
-from ..errors import Conflict, NotFound
+from ..exceptions import Conflict, NotFound
 from . import parts, recording, tables
 from .adding import NotNew, add
 from .change_counts import ChangeCounts, count_changes

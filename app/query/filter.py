@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import BadRequest
+from ..exceptions import BadRequest
 from .fields import EXPECTED, Field, Kind, find, is_number, one_of, shorten
 
 if TYPE_CHECKING:

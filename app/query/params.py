@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import BadRequest, Reason
+from ..exceptions import BadRequest, Reason
 from .fields import SCALARS, Field, fields_of, find, one_of, shorten
 from .filter import Grammar, Node, parse
 

@@ -20,7 +20,7 @@ from ..case.package import NamedCFPackage, Package, link_to
 from ..case.parts import read_large_package
 from ..case.problems import path, refusal
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ..errors import BadRequest, InvalidData, Problem, TooLarge
+from ..exceptions import BadRequest, InvalidData, Problem, TooLarge
 from .completion import complete_entities, complete_links
 from .dialects import MISSING_SLASH, Written
 from .findings import Findings, Json, Repair

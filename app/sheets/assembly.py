@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ..case.types import timestamp
-from ..errors import Problem
+from ..exceptions import Problem
 from ..repair.dialects import urn
 from ..repair.shapes import shapes
 from .columns import (

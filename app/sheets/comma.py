@@ -14,7 +14,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from ..errors import BadRequest
+from ..exceptions import BadRequest
 from .cells import Cell, text_of
 from .rows import Grid
 

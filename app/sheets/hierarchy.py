@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from ..errors import Problem
+from ..exceptions import Problem
 from .cells import flat, text_of
 from .rows import Json, Row
 

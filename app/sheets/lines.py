@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from ..case.numbers import changed_numbers
 from ..case.problems import path
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
-from ..errors import BadRequest, Problem
+from ..exceptions import BadRequest, Problem
 from .rows import Json, Place
 
 LISTS = {resource.name: resource.plural for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}

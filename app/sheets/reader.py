@@ -15,7 +15,7 @@ from ..case.bounds import written
 from ..case.package import Package
 from ..case.parts import read_large_package
 from ..case.problems import refusal
-from ..errors import BadRequest, InvalidData, Problem
+from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
 from . import lines
 from .assembly import Assembly, Defaults

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from ..errors import Problem
+from ..exceptions import Problem
 from .cells import TEXT, Cell, column_letter, flat, is_empty, json_of, overlay, put, text_of
 from .columns import ITEM, LAYOUTS, MORE, Column, Layout, folded, layout_of
 

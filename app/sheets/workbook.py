@@ -22,7 +22,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import WorkSheetParser
 
 from ..case.problems import refusal
-from ..errors import BadRequest, Problem
+from ..exceptions import BadRequest, Problem
 from .cells import Cell, column_letter
 from .rows import Grid
 

@@ -18,7 +18,7 @@ from ..api.answers import answer
 from ..case.package import Package, read_package
 from ..case.parts import read_large_package
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..errors import BadRequest, InvalidData, Problem
+from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.reader import read_repaired
 from ..sample import sample
 from .deletion_control import add_deletion_routes

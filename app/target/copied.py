@@ -12,7 +12,7 @@ from ..auth.tokens import SigningKey
 from ..db import feed, kept
 from ..db.database import Database, Lease
 from ..db.revision import Revisions
-from ..errors import Conflict
+from ..exceptions import Conflict
 
 if TYPE_CHECKING:
     from ..db.copies import Copies

@@ -18,7 +18,7 @@ from ..api.grant import OAuthError, read_grant
 from ..api.hosts import PROBES
 from ..api.token import TOKEN_PATHS
 from ..auth.verifier import stated_client
-from ..errors import (
+from ..exceptions import (
     BadRequest,
     CaseServerError,
     Forbidden,

@@ -13,7 +13,7 @@ from fastapi import Response
 from ..api.edge import TRANSPORT
 from ..api.errors import refusal
 from ..api.token import TOKEN_PATHS
-from ..errors import CaseServerError, Reason
+from ..exceptions import CaseServerError, Reason
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -18,7 +18,7 @@ from ..auth.tokens import new_signing_key
 from ..case.package import Package
 from ..db import keys
 from ..db.upload import write_package
-from ..errors import Conflict, NotFound, Unavailable
+from ..exceptions import Conflict, NotFound, Unavailable
 from .copied import Copy, StandIn
 from .faults import Faults
 from .journal import Journal

@@ -12,7 +12,7 @@ from ..case.package import Package
 from ..db import copies as databases
 from ..db.copies import Copies
 from ..db.database import Database
-from ..errors import BadRequest, Conflict, NotFound
+from ..exceptions import BadRequest, Conflict, NotFound
 from .copied import Copy, StandIn
 from .namespace import Namespace
 

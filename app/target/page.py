@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from ..errors import NotFound
+from ..exceptions import NotFound
 from ..web import access
 from ..web.pages import Page, page
 from .edge import PAGE

@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
 from ..api.bodies import read_body
-from ..errors import BadRequest, InvalidData, Problem
+from ..exceptions import BadRequest, InvalidData, Problem
 from .edge import NAMESPACE
 from .namespace import Namespace
 

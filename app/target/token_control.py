@@ -11,7 +11,7 @@ from ..api.answers import answer
 from ..auth.flawed import Flaw, make_token
 from ..auth.issuers import LocalIssuer
 from ..auth.scopes import Scope
-from ..errors import Conflict
+from ..exceptions import Conflict
 from .reading import flag, namespace_of, read_json
 
 

@@ -18,7 +18,7 @@ from ..api.deps import services
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
 from ..db import revocations
-from ..errors import Forbidden, Unauthorised
+from ..exceptions import Forbidden, Unauthorised
 from ..settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, is_loopback
 
 SESSION = "case_session"

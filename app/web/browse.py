@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ..api.deps import services
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db import overview, reading, search, tree
-from ..errors import NotFound
+from ..exceptions import NotFound
 from . import access, lines, relations, samples
 from .bodies import Body, read_body
 from .pages import Page, is_fragment, page

@@ -10,7 +10,7 @@ from ..api.deps import services
 from ..case.resources import DOCUMENTS
 from ..db import crosswalk, overview, reading
 from ..db.database import Database
-from ..errors import BadRequest
+from ..exceptions import BadRequest
 from . import access
 from .bodies import read_body
 from .pages import Page, page

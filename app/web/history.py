@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ..api.deps import services
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db import history, overview, reading
-from ..errors import BadRequest
+from ..exceptions import BadRequest
 from . import access
 from .bodies import Body, read_body
 from .difference import statement_of

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 
 from .. import __version__
 from ..api.deps import services
-from ..errors import BadRequest, CaseServerError
+from ..exceptions import BadRequest, CaseServerError
 from . import access
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ..api.deps import services
 from ..api.profiles import PROFILES, Profile
 from ..case.resources import Resource
 from ..db import reading
-from ..errors import BadRequest
+from ..exceptions import BadRequest
 from .bodies import Body, read_body
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ..api.deps import services
 from ..auth.throttle import TooManyAttempts
-from ..errors import Unauthorised
+from ..exceptions import Unauthorised
 from . import access
 from .pages import Page, page
 

@@ -9,7 +9,7 @@ import fastapi_offline
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
-from ..errors import NotFound
+from ..exceptions import NotFound
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
 OWN = Path(__file__).parent / "static"

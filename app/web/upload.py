@@ -24,7 +24,7 @@ from ..db import overview
 from ..db.change_counts import ChangeCounts
 from ..db.loss_guard import LossRefused, describe_loss
 from ..db.upload import Written, write_package
-from ..errors import BadRequest, CaseServerError, Problem, TooLarge
+from ..exceptions import BadRequest, CaseServerError, Problem, TooLarge
 from ..repair.findings import Repair
 from ..repair.reader import read_repaired
 from . import access

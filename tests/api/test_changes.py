@@ -17,7 +17,7 @@ from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
 from case_server.db import removal
 from case_server.db.database import Database, dsn
 from case_server.db.feed import begin_anew, continue_history, read_cursor
-from case_server.errors import Conflict, NotFound
+from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
 
 Execute = Callable[..., Awaitable[Any]]

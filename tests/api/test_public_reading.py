@@ -14,7 +14,7 @@ from live import Live, serving
 from case_server.api.profiles import PROFILES
 from case_server.api.public import PublicReads
 from case_server.auth.scopes import Scope
-from case_server.errors import TooManyRequests
+from case_server.exceptions import TooManyRequests
 from case_server.main import create_app
 from case_server.settings import Settings
 

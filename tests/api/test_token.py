@@ -23,7 +23,7 @@ from case_server.auth.secret import hash_secret, matches
 from case_server.auth.tokens import new_signing_key, public_jwk, unverified
 from case_server.auth.verifier import Verifier
 from case_server.db.clients import add
-from case_server.errors import CaseServerError
+from case_server.exceptions import CaseServerError
 from case_server.settings import Settings
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from case_server.auth.tokens import new_signing_key
 from case_server.auth.verifier import Verifier
 from case_server.db import clients as table
 from case_server.db import keys
-from case_server.errors import Conflict, NotFound, Unauthorised
+from case_server.exceptions import Conflict, NotFound, Unauthorised
 from case_server.settings import Settings
 
 if TYPE_CHECKING:

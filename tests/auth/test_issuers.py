@@ -12,8 +12,8 @@ from case_server.auth.issuers import LocalIssuer
 from case_server.auth.scopes import Scope, spell
 from case_server.auth.tokens import TokenError, new_signing_key, public_jwk, unverified, verify
 from case_server.auth.trusted import TrustedIssuer
-from case_server.errors import StartupError, Unavailable
-from case_server.guarded import guarded_client
+from case_server.exceptions import StartupError, Unavailable
+from case_server.net.ssrf import guarded_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, new_signing_key, sign
 from case_server.auth.trusted import TrustedIssuer
 from case_server.auth.verifier import Caller, TokenPolicy, Verifier
-from case_server.errors import Unauthorised, Unavailable
+from case_server.exceptions import Unauthorised, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

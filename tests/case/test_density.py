@@ -16,7 +16,7 @@ from case_server.case.model import CFItem
 from case_server.case.package import Package
 from case_server.case.parts import open_package, read_large_package
 from case_server.case.reading import read
-from case_server.errors import BadRequest, CaseServerError, InvalidData, TooLarge
+from case_server.exceptions import BadRequest, CaseServerError, InvalidData, TooLarge
 from case_server.repair.reader import read_repaired
 
 Body = dict[str, Any]

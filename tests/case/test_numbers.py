@@ -19,7 +19,7 @@ from case_server.case.numbers import SLICE_BYTES, is_kept, may_change
 from case_server.case.package import row
 from case_server.case.parts import open_package, read_large_package
 from case_server.case.reading import read
-from case_server.errors import InvalidData
+from case_server.exceptions import InvalidData
 from case_server.repair.reader import read_repaired
 from case_server.sheets.assembly import Defaults
 from case_server.sheets.reader import read as read_file

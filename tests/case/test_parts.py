@@ -16,7 +16,7 @@ from case_server.case.package import Package, read_package
 from case_server.case.parts import read_large_package
 from case_server.case.problems import MOST_COUNTED, MOST_NAMED
 from case_server.case.reading import read
-from case_server.errors import BadRequest, InvalidData
+from case_server.exceptions import BadRequest, InvalidData
 
 Body = dict[str, Any]
 LONG = "x" * LARGE

@@ -24,7 +24,7 @@ from case_server.db import migrating, schema
 from case_server.db.connector import connect, connection_to
 from case_server.db.database import Database
 from case_server.db.upgrading import bring_up_to_date
-from case_server.errors import StartupError
+from case_server.exceptions import StartupError
 from case_server.settings import Settings
 
 PASSWORD = "Hunter2"

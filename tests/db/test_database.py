@@ -19,7 +19,7 @@ from case_server.db.database import ATTEMPTS, Database
 from case_server.db.line import SECONDS_TO_WAIT
 from case_server.db.statement import Statement
 from case_server.db.visible import one
-from case_server.errors import Unavailable
+from case_server.exceptions import Unavailable
 from case_server.settings import Settings
 
 PREPARED = Statement(text("SELECT count(*) AS kept FROM pg_prepared_statements"))

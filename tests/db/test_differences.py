@@ -18,9 +18,9 @@ from case_server.db import removal
 from case_server.db.database import Database
 from case_server.db.revision import Revision, Revisions
 from case_server.db.upload import Written, write_package
-from case_server.exporting import export
 from case_server.repair.reader import read_repaired
 from case_server.settings import Settings
+from case_server.transfer.exporter import export
 
 Execute = Callable[..., Awaitable[Any]]
 Entry = tuple[str, str, str]

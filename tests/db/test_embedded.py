@@ -23,7 +23,7 @@ import pytest
 
 from case_server.db import embedded
 from case_server.db.embedded import embedded_postgres, find_binaries
-from case_server.errors import StartupError
+from case_server.exceptions import StartupError
 
 USER = """
 import encodings.idna, os, sys  # a Python in root's home can load no codec later

@@ -16,7 +16,7 @@ from case_server.db.database import Database
 from case_server.db.framework import open_framework
 from case_server.db.statement import Statement
 from case_server.db.visible import one
-from case_server.errors import ReadTimeout, Unavailable
+from case_server.exceptions import ReadTimeout, Unavailable
 from case_server.settings import Settings
 
 SLEEP = Statement(text("SELECT pg_sleep(600)"))

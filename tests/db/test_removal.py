@@ -16,7 +16,7 @@ from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db import removal
 from case_server.db.database import Database
 from case_server.db.purge import purge
-from case_server.errors import Conflict, NotFound
+from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
 
 Execute = Callable[..., Awaitable[Any]]

@@ -14,9 +14,9 @@ from case_server.case.package import Package, read_package
 from case_server.case.parts import open_package
 from case_server.db.database import Database
 from case_server.db.upload import Written, write_package
-from case_server.errors import Conflict, InvalidData, Unavailable
-from case_server.progress import STAGES
+from case_server.exceptions import Conflict, InvalidData, Unavailable
 from case_server.settings import Settings
+from case_server.transfer.progress import STAGES
 from torture.cluster import until
 
 Execute = Callable[..., Awaitable[Any]]

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from case_server.case.model import CFAssociation, CFDocument
-from case_server.errors import BadRequest
+from case_server.exceptions import BadRequest
 from case_server.query.fields import Field, Kind, fields_of
 from case_server.query.filter import (
     FREE,

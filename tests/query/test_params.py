@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from case_server.case.model import CFDocument
-from case_server.errors import BadRequest
+from case_server.exceptions import BadRequest
 from case_server.query.fields import Field, Kind
 from case_server.query.filter import FREE, STANDARD, Comparison, Grammar
 from case_server.query.params import LARGEST_OFFSET, Limits, Query, read, read_names, read_selection

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from case_server.case.package import Package, read_package
-from case_server.errors import InvalidData
+from case_server.exceptions import InvalidData
 from case_server.repair.reader import Repair, RepairOptions, read_repaired
 from case_server.sheets.assembly import Defaults
 from case_server.sheets.reader import read

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from case_server.case.package import Package, read_package
-from case_server.errors import BadRequest, InvalidData
+from case_server.exceptions import BadRequest, InvalidData
 from case_server.repair.findings import EXPLANATIONS
 from case_server.repair.reader import Repair, read_repaired, repair
 

@@ -15,7 +15,7 @@ from factories import Body
 from openpyxl import Workbook, load_workbook
 
 from case_server.case.package import Package
-from case_server.errors import BadRequest, InvalidData, Problem
+from case_server.exceptions import BadRequest, InvalidData, Problem
 from case_server.sheets import comma, workbook
 from case_server.sheets.assembly import Defaults
 from case_server.sheets.forms import form_of

@@ -25,8 +25,7 @@ from case_server.case.package import Package, read_package
 from case_server.case.resources import DEFINITIONS
 from case_server.db.database import Database
 from case_server.db.upload import write_package
-from case_server.errors import InvalidData
-from case_server.exporting import export
+from case_server.exceptions import InvalidData
 from case_server.repair.reader import read_repaired
 from case_server.sample import sample
 from case_server.settings import Settings
@@ -36,6 +35,7 @@ from case_server.sheets.forms import FORMS, Form
 from case_server.sheets.lines import Lines
 from case_server.sheets.reader import read
 from case_server.sheets.writer import Tables
+from case_server.transfer.exporter import export
 
 OTHERS: tuple[Form, ...] = ("csv", "xlsx", "jsonl")
 

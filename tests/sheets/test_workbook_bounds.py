@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from case_server.errors import BadRequest
+from case_server.exceptions import BadRequest
 from case_server.sheets import workbook
 from case_server.sheets.assembly import Defaults
 from case_server.sheets.reader import read

@@ -19,7 +19,7 @@ from case_server.db import migrating
 from case_server.db.copies import Copies, refuse_unsuitable
 from case_server.db.database import Database, dsn
 from case_server.db.kept import keep
-from case_server.errors import StartupError
+from case_server.exceptions import StartupError
 from case_server.settings import Settings
 
 IDENTIFIER = factories.new_id()

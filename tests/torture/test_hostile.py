@@ -15,7 +15,7 @@ from live import Live
 
 from case_server.api.errors import MOST_PROBLEMS
 from case_server.case.bounds import refuse_dense
-from case_server.errors import TooLarge
+from case_server.exceptions import TooLarge
 from torture import described, grammar, hostile
 from torture.server import client, connect, server
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from .guarded import (
+from .ssrf import (
     PORTS,
     UnsafeAddress,
     blocked,

@@ -8,15 +8,15 @@ from typing import BinaryIO, Protocol
 
 import orjson
 
-from .api.profiles import EXPORT
-from .api.rendering import Renderer
-from .api.shapes import Body
-from .case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
-from .db.database import Database
-from .db.framework import Framework, open_framework
-from .sheets.forms import Form
-from .sheets.lines import Lines
-from .sheets.writer import Tables
+from ..api.profiles import EXPORT
+from ..api.rendering import Renderer
+from ..api.shapes import Body
+from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ..db.database import Database
+from ..db.framework import Framework, open_framework
+from ..sheets.forms import Form
+from ..sheets.lines import Lines
+from ..sheets.writer import Tables
 
 RENDERER = Renderer(EXPORT, base_url="")
 

@@ -15,9 +15,9 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from .api.edge import DATA
-from .api.errors import refusal
-from .errors import BadRequest, CaseServerError, HeadTooLarge, TooSlow, Unavailable
+from ..api.edge import DATA
+from ..api.errors import refusal
+from ..exceptions import BadRequest, CaseServerError, HeadTooLarge, TooSlow, Unavailable
 
 MAX_HEADER_SECTION_BYTES = 65_536
 """The longest request line and header section."""

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit, urlunspl
 import httpx
 import orjson
 
-from .fetching import Fetcher, FetchResult, SourceError, origin_of
-from .link_header import find_link
+from ..net.download import Fetcher, FetchResult, SourceError, origin_of
+from ..net.link_header import find_link
 
 PAGE_SIZE = 100
 """How many documents a request asks for. Every known server allows that many."""

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import httpx
 import orjson
 
+from ..net.download import Fetcher, FetchResult, SourceError
 from .document_list import identifier_of, package_url, same_origin_url, unwrapped
-from .fetching import Fetcher, FetchResult, SourceError
 
 STANDARD_BASE = re.compile(r"(?P<base>.*/ims/case/v1p1)/CF\w+/.*")
 """Paths of the standard's CASE 1.1 binding, which has a service description at a known place."""

@@ -16,21 +16,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from .case.resources import DOCUMENTS
-from .case_source import CaseSource, NotAPackage
-from .db import mirrors, removal
-from .db.change_counts import ChangeCounts
-from .db.database import Database
-from .db.locks import alone_with
-from .db.loss_guard import ALLOW_FLAG, LossRefused, refuse_losses
-from .db.mirrors import Mirror
-from .db.revision import Revision, Revisions
-from .db.upload import write_package
+from ..case.resources import DOCUMENTS
+from ..db import mirrors, removal
+from ..db.change_counts import ChangeCounts
+from ..db.database import Database
+from ..db.locks import alone_with
+from ..db.loss_guard import ALLOW_FLAG, LossRefused, refuse_losses
+from ..db.mirrors import Mirror
+from ..db.revision import Revision, Revisions
+from ..db.upload import write_package
+from ..exceptions import CaseServerError, NotFound, Problem, StartupError
+from ..net.download import Fetcher, FetchResult, SourceError
+from ..repair.reader import read_repaired
 from .document_list import DocumentList, is_list_url, read_document_list
-from .errors import CaseServerError, NotFound, Problem, StartupError
-from .fetching import Fetcher, FetchResult, SourceError
 from .progress import Progress
-from .repair.reader import read_repaired
+from .remote_server import CaseSource, NotAPackage
 from .sources import describe_error
 
 Changes = Counter[tuple[str, str]]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .case_source import CaseSource
-from .errors import StartupError, TooLarge
-from .fetching import MAX_DOWNLOAD_MB, Fetcher, decompress_file
-from .sheets.forms import Form, form_of
+from ..exceptions import StartupError, TooLarge
+from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
+from ..sheets.forms import Form, form_of
+from .remote_server import CaseSource
 
 URL_PREFIXES = ("http://", "https://")
 

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from .auth.safe import refuse_unsafe_issuers
-from .errors import StartupError
-from .settings import Settings
+from ..auth.safe import refuse_unsafe_issuers
+from ..exceptions import StartupError
+from ..settings import Settings
 
 BACKLOG = 2048
 
@@ -49,7 +49,7 @@ def ready_database(
         _bring_up_to_date(url, reading, allowed=migrate, asked=migrate, writes=writes)
         yield settings
         return
-    from .db.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
+    from ..db.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
 
     with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
         _bring_up_to_date(url, reading, allowed=True, asked=migrate, writes=writes)
@@ -62,7 +62,7 @@ def _bring_up_to_date(
     if reading:
         reading.join()
     # Not at the top: the embedded Postgres starts before it is read.
-    from .db.upgrading import bring_up_to_date  # noqa: PLC0415  as said
+    from ..db.upgrading import bring_up_to_date  # noqa: PLC0415  as said
 
     bring_up_to_date(url, allowed=allowed, asked=asked, writes=writes)
 
@@ -80,7 +80,7 @@ def serve(settings: Settings) -> None:
     reading = _read_beside(settings)
     try:
         with ready_database(settings, reading=reading) as complete:
-            from .serving import run  # noqa: PLC0415  it is being read beside
+            from .run import run  # noqa: PLC0415  it is being read beside
 
             gc.freeze()
             gc.enable()

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import httpx
 import orjson
 
+from ..exceptions import StartupError
 from .compression import GZIP_MAGIC, BadCompression, decompress
-from .errors import StartupError
-from .guarded import UnsafeAddress
-from .typed import TypedTransport, UnknownHost
+from .operator_urls import TypedTransport, UnknownHost
+from .ssrf import UnsafeAddress
 
 TIMEOUT_SECONDS = 60
 """How long a server may stay silent."""

@@ -13,13 +13,13 @@ import click
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from . import __version__, logs
-from .api.edge import TRANSPORT
-from .api.profiles import PROFILES
-from .connections import Config, Connection, ConnectionLimit
-from .db.copies import refuse_unsuitable
-from .main import PARENT, application
-from .settings import DEFAULT_CLIENT_SECRET, Settings
+from .. import __version__, log_config
+from ..api.edge import TRANSPORT
+from ..api.profiles import PROFILES
+from ..db.copies import refuse_unsuitable
+from ..main import PARENT, application
+from ..settings import DEFAULT_CLIENT_SECRET, Settings
+from .protocol import Config, Connection, ConnectionLimit
 
 log = logging.getLogger("case_server")
 
@@ -46,7 +46,7 @@ def run(complete: Settings, told: Settings, bound: socket.socket) -> None:
 def _config(settings: Settings, **more: Any) -> Config:
     config = Config(
         more.pop("app", None) or application(settings),
-        log_config=logs.configuration(settings.log_format),
+        log_config=log_config.configuration(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
         timeout_graceful_shutdown=1 if settings.target else settings.shutdown_timeout,
         server_header=False,

@@ -13,19 +13,19 @@ from typing import Any
 
 import click
 
-from .case.package import Package
-from .case.resources import ASSOCIATIONS, ITEMS
-from .case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
-from .db.change_counts import ChangeCounts
-from .db.database import Database
-from .db.loss_guard import LossRefused, refuse_losses
-from .db.upload import Guard, write_package
-from .errors import CaseServerError, Problem, StartupError
+from ..case.package import Package
+from ..case.resources import ASSOCIATIONS, ITEMS
+from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
+from ..db.change_counts import ChangeCounts
+from ..db.database import Database
+from ..db.loss_guard import LossRefused, refuse_losses
+from ..db.upload import Guard, write_package
+from ..exceptions import CaseServerError, Problem, StartupError
+from ..repair.findings import example_of
+from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
+from ..sheets.assembly import Defaults
+from ..sheets.reader import read
 from .progress import Progress, bar
-from .repair.findings import example_of
-from .repair.reader import NO_OPTIONS, Repair, RepairOptions
-from .sheets.assembly import Defaults
-from .sheets.reader import read
 from .sources import Source, describe_error
 from .terminal import counted, format_counts, problem_lines
 

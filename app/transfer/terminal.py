@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from .errors import Problem
+from ..exceptions import Problem
 
 if TYPE_CHECKING:
-    from .db.change_counts import ChangeCounts
+    from ..db.change_counts import ChangeCounts
 
 MAX_LISTED_PROBLEMS = 50
 """How many problems are listed on a terminal; more would push their heading out of sight."""

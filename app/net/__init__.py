@@ -1,0 +1,1 @@
+"""Outgoing HTTP: SSRF guard, bounded downloads, Link headers."""

@@ -1,0 +1,1 @@
+"""Start a server process: settings, socket, database, uvicorn and its workers."""
