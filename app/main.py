@@ -17,25 +17,26 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from .api import docs, errors
-from .api.associations import association_routes
-from .api.changes import change_routes
-from .api.copies import Copies
-from .api.deps import Services
-from .api.direct import Routes, Shortcut
-from .api.edge import Edge
-from .api.health import health_routes
-from .api.hosts import HostCheck
-from .api.packages import package_routes
+from .api import exception_handlers
+from .api.allowed_hosts import HostCheck
+from .api.anonymous_reads import PublicCors, PublicReads
+from .api.concurrency import Turns
+from .api.dependencies import Services
+from .api.middleware import Edge
+from .api.openapi import documents
 from .api.profiles import PLATFORM, PROFILES, Profile
-from .api.public import PublicCors, PublicReads
-from .api.resources import resource_routes
-from .api.token import token_routes
-from .api.turns import Turns
-from .api.writing import writing_routes
+from .api.response_cache import Copies
+from .api.routes.associations import association_routes
+from .api.routes.changes import change_routes
+from .api.routes.entities import resource_routes
+from .api.routes.health import health_routes
+from .api.routes.packages import package_routes
+from .api.routes.puts import writing_routes
+from .api.routes.token import token_routes
+from .api.routing import Routes, Shortcut
 from .auth.clients import Clients
-from .auth.following import Follower, signing_keys
-from .auth.issuers import LocalIssuer
+from .auth.local_issuer import LocalIssuer
+from .auth.refresh import Follower, signing_keys
 from .auth.scopes import named_scopes
 from .auth.tokens import new_signing_key
 from .auth.verifier import TokenPolicy, Verifier
@@ -47,7 +48,7 @@ from .web import routes as web
 from .web.swagger import swagger_routes
 
 if TYPE_CHECKING:
-    from .auth.trusted import TrustedIssuer
+    from .auth.trusted_issuer import TrustedIssuer
 
 PARENT = "CASE_SERVER_PARENT"
 """Set for the workers of several: the process whose end is theirs, too."""
@@ -87,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.routes += direct
     # The first that is added is the last that a request passes.
     app.add_middleware(Shortcut, routes=direct)
-    app.include_router(docs.document_routes(app, routes, PLATFORM))
+    app.include_router(documents.document_routes(app, routes, PLATFORM))
     if settings.local_issuer:
         app.include_router(token_routes())
     app.include_router(health_routes())
@@ -95,7 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.web:
         web.install(app)
     _wrap(app, settings)
-    errors.install(app)
+    exception_handlers.install(app)
     return app
 
 
@@ -264,7 +265,7 @@ async def _trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[Tr
     if not settings.trusted_issuers:
         return []
     # What fetches from elsewhere costs every start a tenth of a second, and few servers need it.
-    from .auth.trusted import TrustedIssuer  # noqa: PLC0415  as said
+    from .auth.trusted_issuer import TrustedIssuer  # noqa: PLC0415  as said
     from .net.ssrf import guarded_client  # noqa: PLC0415  as said
 
     client = guarded_client(

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from case_server.api.hosts import HostCheck
+from case_server.api.allowed_hosts import HostCheck
 from case_server.exceptions import StartupError
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings, is_loopback
 

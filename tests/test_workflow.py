@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from case_server.api.deps import TOKEN_PATH
+from case_server.api.dependencies import TOKEN_PATH
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET
 
 ROOT = Path(__file__).parents[1]

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from ..case.addresses import ServerAddresses, server_addresses
+from ..case.entity_urls import ServerAddresses, server_addresses
 from ..case.stored_form import Origin
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
-from .deps import services
+from .dependencies import services
 from .profiles import PROFILES, Profile
 
 DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()

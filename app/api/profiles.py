@@ -14,7 +14,7 @@ from ..db.derived import Derivation
 from ..exceptions import Reason
 from ..query.filter import FREE, PAIR, STANDARD, Grammar
 from ..query.params import Dialect, Limits
-from .shapes import NEW_IN_1_1
+from .rendering.transforms import NEW_IN_1_1
 
 MINORS: Mapping[Reason, str] = {
     "invalid": "invaliddata",

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..db import clients as table
+from .hashing import hash_secret, matches, new_secret
 from .scopes import Scope, parse_scopes
-from .secret import hash_secret, matches, new_secret
 from .throttle import Throttle
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, unverified, verify
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .issuers import LocalIssuer
-    from .trusted import TrustedIssuer
+    from .local_issuer import LocalIssuer
+    from .trusted_issuer import TrustedIssuer
 
 CAPACITY = 10_000
 REMEMBER = 300

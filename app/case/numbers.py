@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, NamedTuple
 
-from .bounds import field_names
+from .limits import field_names
 from .problems import Location
 
 

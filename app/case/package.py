@@ -25,8 +25,8 @@ from .model import (
     Entity,
     LinkURI,
 )
+from .parsing import read
 from .problems import Problems
-from .reading import read
 from .resources import DEFINITIONS
 from .types import Identifier, Maybe
 from .vocabulary import UNKNOWN_ITEM_TYPE

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from .addresses import ServerAddresses, urn
-from .derived import LINK_TARGETS
+from .derived_fields import LINK_TARGETS
+from .entity_urls import ServerAddresses, urn
 from .resources import DOCUMENTS, ITEMS, Resource
 from .vocabulary import UNKNOWN_ITEM_TYPE
 

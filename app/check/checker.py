@@ -7,10 +7,10 @@ from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from ..case.bounds import TREE_DENSITY, refuse_dense
+from ..case.limits import TREE_DENSITY, refuse_dense
 from ..case.package import NamedCFPackage, wrong_name
+from ..case.parsing import read
 from ..case.problems import NULL
-from ..case.reading import read
 from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.findings import EXPLANATIONS, Findings
 from ..repair.reader import WRAPPERS, Mended

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from ..auth.clients import GOOD_ID
+from ..auth.hashing import hash_secret, new_secret
 from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
-from ..auth.secret import hash_secret, new_secret
 from ..auth.tokens import new_signing_key
 from ..db import clients as table
 from ..db import keys as key_table

@@ -23,8 +23,8 @@ from ..case.model import (
     CFSubject,
     LinkURI,
 )
+from ..case.parsing import read
 from ..case.problems import NULL, UNKNOWN_FIELD
-from ..case.reading import read
 from ..exceptions import CaseServerError
 from .contract import Contract
 from .target import Body, Differs

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from ..case.derived import LINK_TARGETS, REQUIRED_DEFAULTS
+from ..case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ..case.resources import DEFINITIONS, DOCUMENTS, ITEMS, Resource
 from .parts import table_of, word
 

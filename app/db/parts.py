@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, Insert, distinct_on, insert
 
-from ..case.derived import REQUIRED_DEFAULTS
+from ..case.derived_fields import REQUIRED_DEFAULTS
 from ..case.resources import (
     ASSOCIATIONS,
     CONCEPTS,

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ..case.bounds import TREE_DENSITY, refuse_dense
+from ..case.limits import TREE_DENSITY, refuse_dense
 from ..case.model import CFPackage, CFPckgDocument
 from ..case.numbers import changed_numbers
 from ..case.package import NamedCFPackage, Package, link_to
-from ..case.parts import read_large_package
+from ..case.package_stream import read_large_package
 from ..case.problems import path, refusal
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..exceptions import BadRequest, InvalidData, Problem, TooLarge

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
-from ..case.reading import SPELLINGS
+from ..case.parsing import SPELLINGS
 from .completion import complete_statement, link
 from .dialects import REMOVED, text
 from .findings import Findings, Json, under

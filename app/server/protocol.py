@@ -15,8 +15,8 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ..api.edge import DATA
-from ..api.errors import refusal
+from ..api.exception_handlers import refusal
+from ..api.middleware import DATA
 from ..exceptions import BadRequest, CaseServerError, HeadTooLarge, TooSlow, Unavailable
 
 MAX_HEADER_SECTION_BYTES = 65_536

@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from .. import __version__, log_config
-from ..api.edge import TRANSPORT
+from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
 from ..db.copies import refuse_unsuitable
 from ..main import PARENT, application

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from ..auth.safe import refuse_unsafe_issuers
+from ..auth.issuer_urls import refuse_unsafe_issuers
 from ..exceptions import StartupError
 from ..settings import Settings
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from ..case.bounds import written
+from ..case.limits import written
 from ..case.package import Package
-from ..case.parts import read_large_package
+from ..case.package_stream import read_large_package
 from ..case.problems import refusal
 from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired

@@ -14,9 +14,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
-from ..api.answers import answer
+from ..api.responses import answer
 from ..case.package import Package, read_package
-from ..case.parts import read_large_package
+from ..case.package_stream import read_large_package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.reader import read_repaired

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
-from ..api.copies import Copies as Answers
-from ..auth.following import signing_keys
+from ..api.response_cache import Copies as Answers
+from ..auth.refresh import signing_keys
 from ..auth.tokens import SigningKey
 from ..db import feed, kept
 from ..db.database import Database, Lease

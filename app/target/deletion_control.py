@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from ..api.answers import answer
+from ..api.responses import answer
 from ..case.resources import DOCUMENTS, ITEMS, Resource
 from ..db import removal
 from .reading import namespace_of

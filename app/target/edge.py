@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.datastructures import Headers
 
-from ..api.deps import SERVICES
-from ..api.edge import REQUEST_ID, ROUTE_PATH
-from ..api.errors import refusal
-from ..api.grant import OAuthError, read_grant
-from ..api.hosts import PROBES
-from ..api.token import TOKEN_PATHS
+from ..api.allowed_hosts import PROBES
+from ..api.dependencies import SERVICES
+from ..api.exception_handlers import refusal
+from ..api.middleware import REQUEST_ID, ROUTE_PATH
+from ..api.routes.token import TOKEN_PATHS
+from ..api.routes.token_request import OAuthError, read_grant
 from ..auth.verifier import stated_client
 from ..exceptions import (
     BadRequest,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import orjson
 from fastapi import Response
 
-from ..api.edge import TRANSPORT
-from ..api.errors import refusal
-from ..api.token import TOKEN_PATHS
+from ..api.exception_handlers import refusal
+from ..api.middleware import TRANSPORT
+from ..api.routes.token import TOKEN_PATHS
 from ..exceptions import CaseServerError, Reason
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..auth.following import signing_keys
+from ..auth.refresh import signing_keys
 from ..auth.tokens import new_signing_key
 from ..case.package import Package
 from ..db import keys
@@ -24,8 +24,8 @@ from .faults import Faults
 from .journal import Journal
 
 if TYPE_CHECKING:
-    from ..api.deps import Services
-    from ..auth.issuers import LocalIssuer
+    from ..api.dependencies import Services
+    from ..auth.local_issuer import LocalIssuer
     from ..db.copies import Copies
 
 

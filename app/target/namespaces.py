@@ -17,7 +17,7 @@ from .copied import Copy, StandIn
 from .namespace import Namespace
 
 if TYPE_CHECKING:
-    from ..api.deps import Services
+    from ..api.dependencies import Services
     from ..settings import Settings
 
 DEFAULT = "default"

@@ -8,7 +8,7 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
-from ..api.bodies import read_body
+from ..api.request_body import read_body
 from ..exceptions import BadRequest, InvalidData, Problem
 from .edge import NAMESPACE
 from .namespace import Namespace

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from ..api.answers import answer
-from ..auth.flawed import Flaw, make_token
-from ..auth.issuers import LocalIssuer
+from ..api.responses import answer
+from ..auth.invalid_tokens import Flaw, make_token
+from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import Scope
 from ..exceptions import Conflict
 from .reading import flag, namespace_of, read_json

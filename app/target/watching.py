@@ -8,7 +8,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from ..api.answers import answer
+from ..api.responses import answer
 from .expecting import Expectation, differences
 from .faults import Fault
 from .journal import Wanted

@@ -9,8 +9,8 @@ from typing import BinaryIO, Protocol
 import orjson
 
 from ..api.profiles import EXPORT
-from ..api.rendering import Renderer
-from ..api.shapes import Body
+from ..api.rendering.renderer import Renderer
+from ..api.rendering.transforms import Body
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..db.database import Database
 from ..db.framework import Framework, open_framework

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from ..api.deps import services
+from ..api.dependencies import services
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
 from ..db import revocations

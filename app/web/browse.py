@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.deps import services
+from ..api.dependencies import services
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db import overview, reading, search, tree
 from ..exceptions import NotFound

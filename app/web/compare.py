@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.deps import services
+from ..api.dependencies import services
 from ..case.resources import DOCUMENTS
 from ..db import crosswalk, overview, reading
 from ..db.database import Database

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.deps import services
+from ..api.dependencies import services
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db import history, overview, reading
 from ..exceptions import BadRequest

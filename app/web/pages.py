@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
 from .. import __version__
-from ..api.deps import services
+from ..api.dependencies import services
 from ..exceptions import BadRequest, CaseServerError
 from . import access
 

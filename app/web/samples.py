@@ -9,9 +9,9 @@ from urllib.parse import quote
 import orjson
 from fastapi import Request
 
-from ..api.answers import renderer
-from ..api.deps import services
+from ..api.dependencies import services
 from ..api.profiles import PROFILES, Profile
+from ..api.responses import renderer
 from ..case.resources import Resource
 from ..db import reading
 from ..exceptions import BadRequest

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel
 
-from ..api.deps import services
+from ..api.dependencies import services
 from ..auth.throttle import TooManyAttempts
 from ..exceptions import Unauthorised
 from . import access

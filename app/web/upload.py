@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ..api.deps import Services, services
+from ..api.dependencies import Services, services
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db import overview

@@ -9,7 +9,7 @@ import pytest
 from conftest import CLIENT
 from pydantic import ValidationError
 
-from case_server.api.edge import DATA
+from case_server.api.middleware import DATA
 from case_server.log_config import REQUESTS
 from case_server.main import create_app
 from case_server.settings import Settings

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from calls import Api
 
-from case_server.api import examples
+from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, Profile
 from case_server.case.resources import RESOURCES
 from case_server.query.fields import SCALARS, Kind, fields_of, find

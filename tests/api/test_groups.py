@@ -8,7 +8,7 @@ from typing import Any
 import factories
 from calls import Api
 
-from case_server.api.groups import item_of, relation_of, structured_content
+from case_server.api.rendering.package_tree import item_of, relation_of, structured_content
 
 Tree = dict[str, Any]
 

@@ -14,9 +14,9 @@ import pytest
 from calls import Api
 from fastapi import FastAPI
 
-from case_server.api import packages
-from case_server.api.copies import Copies, Copy
 from case_server.api.encoding import best
+from case_server.api.response_cache import Copies, Copy
+from case_server.api.routes import packages
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db import removal
 from case_server.db.database import Database

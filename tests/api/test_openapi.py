@@ -12,7 +12,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter, ValidationError
 
-from case_server.api import examples
+from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, Profile
 from case_server.case.types import Identifier
 

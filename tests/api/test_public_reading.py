@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 from live import Live, serving
 
+from case_server.api.anonymous_reads import PublicReads
 from case_server.api.profiles import PROFILES
-from case_server.api.public import PublicReads
 from case_server.auth.scopes import Scope
 from case_server.exceptions import TooManyRequests
 from case_server.main import create_app
@@ -204,7 +204,7 @@ def test_bucket_refills_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 30
     assert [waits("10.0.0.1") for _ in range(2)] == ["", "30"]
     assert [waits(f"2001:db8::{number}") for number in range(3)] == ["", "", "30"]
-    monkeypatch.setattr("case_server.api.public.MAX_ADDRESSES", 5)
+    monkeypatch.setattr("case_server.api.anonymous_reads.MAX_ADDRESSES", 5)
     for number in range(10):
         waits(f"10.0.1.{number}")
     assert len(reads._buckets) <= 6

@@ -12,7 +12,7 @@ import factories
 import pytest
 from calls import Api
 
-from case_server.api.writing import PUTS, Put
+from case_server.api.routes.puts import PUTS, Put
 
 each = pytest.mark.parametrize("put", PUTS, ids=lambda put: put.plural)
 

@@ -15,8 +15,8 @@ import factories
 import pytest
 from calls import Api
 
-from case_server.api import packages
-from case_server.api.copies import FRESH, Copies, Copy
+from case_server.api.response_cache import FRESH, Copies, Copy
+from case_server.api.routes import packages
 from case_server.db.database import Database, dsn
 from case_server.db.framework import open_framework
 

@@ -16,9 +16,9 @@ import jsonschema
 import pytest
 from calls import Api
 
-from case_server.api import schemas as own
+from case_server.api.openapi import schemas as own
 from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile
-from case_server.api.shapes import NEW_IN_1_1
+from case_server.api.rendering.transforms import NEW_IN_1_1
 from case_server.case.resources import RESOURCES
 from case_server.case.vocabulary import ASSOCIATION_TYPES_1_0
 from case_server.repair.reader import repair

@@ -12,14 +12,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from case_server.api.copies import Copies
-from case_server.api.deps import Deleter, Reader, Services, Writer
-from case_server.api.token import token_routes
-from case_server.api.turns import Turns
+from case_server.api.concurrency import Turns
+from case_server.api.dependencies import Deleter, Reader, Services, Writer
+from case_server.api.response_cache import Copies
+from case_server.api.routes.token import token_routes
 from case_server.auth.clients import Clients
-from case_server.auth.issuers import LocalIssuer
+from case_server.auth.hashing import hash_secret, matches
+from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, spell
-from case_server.auth.secret import hash_secret, matches
 from case_server.auth.tokens import new_signing_key, public_jwk, unverified
 from case_server.auth.verifier import Verifier
 from case_server.db.clients import add

@@ -11,10 +11,10 @@ from pydantic import SecretStr
 
 from case_server.auth import clients as module
 from case_server.auth.clients import Client, Clients
-from case_server.auth.following import Follower, signing_keys
-from case_server.auth.issuers import LocalIssuer
+from case_server.auth.hashing import hash_secret, matches, new_secret
+from case_server.auth.local_issuer import LocalIssuer
+from case_server.auth.refresh import Follower, signing_keys
 from case_server.auth.scopes import Scope
-from case_server.auth.secret import hash_secret, matches, new_secret
 from case_server.auth.tokens import new_signing_key
 from case_server.auth.verifier import Verifier
 from case_server.db import clients as table

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from case_server.auth.issuers import LocalIssuer
+from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, spell
 from case_server.auth.tokens import TokenError, new_signing_key, public_jwk, unverified, verify
-from case_server.auth.trusted import TrustedIssuer
+from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.exceptions import StartupError, Unavailable
 from case_server.net.ssrf import guarded_client
 

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from case_server.auth import verifier as module
-from case_server.auth.following import signing_keys
-from case_server.auth.issuers import LocalIssuer
+from case_server.auth.local_issuer import LocalIssuer
+from case_server.auth.refresh import signing_keys
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, new_signing_key, sign
-from case_server.auth.trusted import TrustedIssuer
+from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.auth.verifier import Caller, TokenPolicy, Verifier
 from case_server.exceptions import Unauthorised, Unavailable
 

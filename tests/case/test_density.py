@@ -10,12 +10,12 @@ from typing import Any
 import factories
 import pytest
 
-from case_server.case import bounds, parts
-from case_server.case.bounds import SLICE_BYTES, VALUES_ALWAYS, refuse_dense
+from case_server.case import limits, package_stream
+from case_server.case.limits import SLICE_BYTES, VALUES_ALWAYS, refuse_dense
 from case_server.case.model import CFItem
 from case_server.case.package import Package
-from case_server.case.parts import open_package, read_large_package
-from case_server.case.reading import read
+from case_server.case.package_stream import open_package, read_large_package
+from case_server.case.parsing import read
 from case_server.exceptions import BadRequest, CaseServerError, InvalidData, TooLarge
 from case_server.repair.reader import read_repaired
 
@@ -123,8 +123,8 @@ def test_values_outside_strings_are_counted_wherever_a_slice_is_cut(
     # Two outer members, six of the list, one of the object, four of the inner list.
     expected = (5, 1 + 5 + 3)
     for size in (1, 2, 3, 4, 5, 7, 11, SLICE_BYTES):
-        monkeypatch.setattr(bounds, "SLICE_BYTES", size)
-        assert bounds._count_outside_strings(raw) == expected, size
+        monkeypatch.setattr(limits, "SLICE_BYTES", size)
+        assert limits._count_outside_strings(raw) == expected, size
 
 
 def test_dense_package_is_read_where_density_is_allowed() -> None:
@@ -163,7 +163,7 @@ def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
 def test_ordinary_package_is_not_looked_at_entity_by_entity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parts, "has_many_members", pytest.fail)
+    monkeypatch.setattr(package_stream, "has_many_members", pytest.fail)
     body = factories.everything()
     body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(VALUES_ALWAYS // 4)]
     assert read_large_package(written(body))

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.case.bounds import LARGE
+from case_server.case.limits import LARGE
 from case_server.case.model import CFAssociation, CFItem
 from case_server.case.numbers import SLICE_BYTES, is_kept, may_change
 from case_server.case.package import row
-from case_server.case.parts import open_package, read_large_package
-from case_server.case.reading import read
+from case_server.case.package_stream import open_package, read_large_package
+from case_server.case.parsing import read
 from case_server.exceptions import InvalidData
 from case_server.repair.reader import read_repaired
 from case_server.sheets.assembly import Defaults

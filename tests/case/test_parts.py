@@ -10,12 +10,12 @@ from typing import Any
 import factories
 import pytest
 
-from case_server.case.bounds import LARGE, PIECE
+from case_server.case.limits import LARGE, PIECE
 from case_server.case.model import CFItem
 from case_server.case.package import Package, read_package
-from case_server.case.parts import read_large_package
+from case_server.case.package_stream import read_large_package
+from case_server.case.parsing import read
 from case_server.case.problems import MOST_COUNTED, MOST_NAMED
-from case_server.case.reading import read
 from case_server.exceptions import BadRequest, InvalidData
 
 Body = dict[str, Any]

@@ -11,7 +11,7 @@ import factories
 import pytest
 
 from case_server.case.package import Package, read_package
-from case_server.case.parts import open_package
+from case_server.case.package_stream import open_package
 from case_server.db.database import Database
 from case_server.db.upload import Written, write_package
 from case_server.exceptions import Conflict, InvalidData, Unavailable

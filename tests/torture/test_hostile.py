@@ -13,8 +13,8 @@ import pytest
 from calls import Api
 from live import Live
 
-from case_server.api.errors import MOST_PROBLEMS
-from case_server.case.bounds import refuse_dense
+from case_server.api.exception_handlers import MOST_PROBLEMS
+from case_server.case.limits import refuse_dense
 from case_server.exceptions import TooLarge
 from torture import described, grammar, hostile
 from torture.server import client, connect, server

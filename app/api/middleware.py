@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..exceptions import CaseServerError, Unavailable
 from ..log_config import LINE, LINE_WITH_CHANGES, REQUESTS
-from .deps import CALLER_ID, CHANGES
-from .errors import refusal
-from .hosts import PROBES, HostCheck, host_refusal
+from .allowed_hosts import PROBES, HostCheck, host_refusal
+from .dependencies import CALLER_ID, CHANGES
+from .exception_handlers import refusal
 
 log = logging.getLogger("case_server")
 requests = logging.getLogger(REQUESTS)

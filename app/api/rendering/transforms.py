@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from ..case.derived import LINK_TARGETS, REQUIRED_DEFAULTS
-from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, Resource
-from ..case.stored_form import LIST_FIELDS
-from ..case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
+from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
+from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, Resource
+from ...case.stored_form import LIST_FIELDS
+from ...case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
 
 Body: TypeAlias = dict[str, Any]
 

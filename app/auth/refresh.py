@@ -11,7 +11,7 @@ from .tokens import SigningKey
 
 if TYPE_CHECKING:
     from ..db.database import Database
-    from .issuers import LocalIssuer
+    from .local_issuer import LocalIssuer
     from .verifier import Verifier
 
 log = logging.getLogger("case_server")

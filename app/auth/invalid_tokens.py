@@ -11,7 +11,7 @@ from .tokens import SigningKey, new_signing_key, sign
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .issuers import LocalIssuer
+    from .local_issuer import LocalIssuer
     from .scopes import Scope
 
 Flaw = Literal["expired", "not_yet_valid", "wrong_issuer", "unknown_key"]

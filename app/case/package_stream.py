@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..exceptions import BadRequest, TooLarge
-from .bounds import (
+from .limits import (
     ENTITY_DENSITY,
     HEAD_DENSITY,
     RUBRIC_DENSITY,
@@ -45,8 +45,8 @@ from .package import (
     triple_of,
     wrong_name,
 )
+from .parsing import FIRST_NAME, examine
 from .problems import MOST_COUNTED, Location, Problems, path
-from .reading import FIRST_NAME, examine
 from .resources import DEFINITIONS
 
 

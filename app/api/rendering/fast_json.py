@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
-from .profiles import Profile
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from ..profiles import Profile
 
 NAME = '"identifier":"'
 

@@ -7,17 +7,17 @@ import orjson
 from fastapi import Path, Request, Response
 from pydantic import AfterValidator
 
-from ..case.resources import ITEMS, RESOURCES, Resource
-from ..case.types import IDENTIFIER_SCHEMA
-from ..db import listing, reading
-from ..exceptions import ReadTimeout
-from ..query import page, params
-from . import docs, examples
-from .answers import JSON, answer, renderer, storable
-from .deps import Reader, services
-from .direct import Routes
-from .profiles import Profile
-from .schemas import Schema, ref
+from ...case.resources import ITEMS, RESOURCES, Resource
+from ...case.types import IDENTIFIER_SCHEMA
+from ...db import listing, reading
+from ...exceptions import ReadTimeout
+from ...query import page, params
+from ..dependencies import Reader, services
+from ..openapi import documents, examples
+from ..openapi.schemas import Schema, ref
+from ..profiles import Profile
+from ..responses import JSON, answer, renderer, storable
+from ..routing import Routes
 
 Identifier = Annotated[
     str,
@@ -76,18 +76,20 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
         chosen = [page.select(entity, query.fields) for entity in entities]
         return answer({resource.plural: chosen, **said}, headers=headers)
 
-    parameters = docs.list_parameters(profile, resource)
+    parameters = documents.list_parameters(profile, resource)
     if resource is ITEMS:
-        parameters.append(docs.SEARCH_PARAMETER)
+        parameters.append(documents.SEARCH_PARAMETER)
     routes.add(
         f"/{resource.plural}",
         read_list,
         name=f"getAll{resource.plural}",
         summary=f"List {resource.plural}",
-        responses=docs.responses(
+        responses=documents.responses(
             200,
             "One page; X-Total-Count and Link say how to go on.",
-            docs.json_content(docs.page_of(resource.plural, ref(resource.name), profile.paging)),
+            documents.json_content(
+                documents.page_of(resource.plural, ref(resource.name), profile.paging)
+            ),
             400,
         ),
         openapi_extra={"parameters": parameters},
@@ -110,7 +112,7 @@ def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
         return answer(render.single(resource.name, entity))
 
     schema = ref(resource.name)
-    content = docs.wrapped(resource.name, schema) if profile.wraps else schema
+    content = documents.wrapped(resource.name, schema) if profile.wraps else schema
     _add_get(routes, (resource, profile), read_one, f"One {resource.name}", content)
 
 
@@ -126,7 +128,7 @@ def _add_set(routes: Routes, resource: Resource, profile: Profile) -> None:
         return answer({resource.plural: [page.select(entity, fields) for entity in entities]})
 
     summary = f"One {resource.name}, then those whose hierarchyCode continues its own"
-    content = docs.wrapped(resource.plural, ref(resource.name), many=True)
+    content = documents.wrapped(resource.plural, ref(resource.name), many=True)
     _add_get(routes, (resource, profile), read_set, summary, content)
 
 
@@ -143,6 +145,6 @@ def _add_get(
         handler,
         name=f"get{resource.name}",
         summary=summary,
-        responses=docs.responses(200, summary, docs.json_content(content), 400, 404),
-        openapi_extra={"parameters": docs.entity_parameters(profile)},
+        responses=documents.responses(200, summary, documents.json_content(content), 400, 404),
+        openapi_extra={"parameters": documents.entity_parameters(profile)},
     )

@@ -19,9 +19,9 @@ from starlette.types import Scope
 
 from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, is_loopback
-from .errors import refusal
+from .exception_handlers import refusal
 from .profiles import PROFILES
-from .token import TOKEN_PATHS
+from .routes.token import TOKEN_PATHS
 
 if TYPE_CHECKING:
     from ..settings import Settings

@@ -2,18 +2,20 @@
 
 from fastapi import APIRouter, Request, Response
 
-from ..db import schema
-from ..exceptions import Unavailable
-from . import docs
-from .answers import answer
-from .deps import services
-from .schemas import ref
+from ...db import schema
+from ...exceptions import Unavailable
+from ..dependencies import services
+from ..openapi import documents
+from ..openapi.schemas import ref
+from ..responses import answer
 
 
 def health_routes() -> APIRouter:
     """/health for whoever restarts processes, /ready for whoever sends them requests."""
     router = APIRouter(tags=["Health"])
-    status = docs.json_content({"type": "object", "properties": {"status": {"type": "string"}}})
+    status = documents.json_content(
+        {"type": "object", "properties": {"status": {"type": "string"}}}
+    )
     router.add_api_route(
         "/health",
         health,
@@ -21,8 +23,8 @@ def health_routes() -> APIRouter:
         responses={200: {"description": "Alive.", "content": status}},
     )
     error = {
-        "description": docs.ERRORS[503],
-        "content": docs.json_content(ref("imsx_StatusInfo")),
+        "description": documents.ERRORS[503],
+        "content": documents.json_content(ref("imsx_StatusInfo")),
     }
     router.add_api_route(
         "/ready",

@@ -11,9 +11,9 @@ from fastapi import Request, Response
 
 from ..db import reading
 from ..exceptions import BadRequest, NotFound
-from .deps import services
+from .dependencies import services
 from .profiles import Profile
-from .rendering import Renderer
+from .rendering.renderer import Renderer
 
 JSON = "application/json"
 

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
-from ..case import model
-from ..case.resources import RESOURCES
-from ..case.types import IDENTIFIER_SCHEMA
+from ...case import model
+from ...case.resources import RESOURCES
+from ...case.types import IDENTIFIER_SCHEMA
 from . import examples
 
 Schema: TypeAlias = dict[str, Any]

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
 from ..exceptions import CaseServerError, Reason
-from .answers import answer
 from .profiles import PROFILES, Profile, canonical_path
+from .responses import answer
 
 FIELD_NAME = "TargetEndSystem"
 """Who reports the minor code: the system the request was for, as the vendor's API says it."""

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import orjson
 
-from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
-from ..db.framework import Framework
-from . import shapes, text
-from .profiles import Profile
-from .shapes import Body
+from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
+from ...db.framework import Framework
+from ..profiles import Profile
+from . import fast_json, transforms
+from .transforms import Body
 
 Nodes: TypeAlias = Callable[[set[str]], Awaitable[Mapping[str, str]]]
 """Which of these identifiers are stored here, and among what: {identifier: "CFItems"}."""
@@ -51,8 +51,8 @@ class Renderer:
 
     async def json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
         """Entities that stand alone, as JSON separated by commas."""
-        if text.is_plain(self.profile):
-            plain = text.both_ids(resource, bodies)
+        if fast_json.is_plain(self.profile):
+            plain = fast_json.both_ids(resource, bodies)
             if plain is not None:
                 return plain.encode()
         return orjson.dumps(await self.entities(resource, bodies))[1:-1]
@@ -79,8 +79,8 @@ class Renderer:
 
     async def each_open(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
         """Entities inside a package, each as a JSON object but for its closing brace."""
-        if text.is_plain(self.profile):
-            plain = text.each_open(resource, bodies)
+        if fast_json.is_plain(self.profile):
+            plain = fast_json.each_open(resource, bodies)
             if plain is not None:
                 return plain
         return [orjson.dumps(one)[:-1] for one in await self.packed(resource, bodies)]
@@ -99,22 +99,24 @@ class Renderer:
         profile, here = self.profile, await self._here(resource, nodes)
         for node in nodes:
             self._name_package(resource, node)
-            shapes.complete(resource, node)
-            shapes.fill(resource, node, profile.untyped)
+            transforms.complete(resource, node)
+            transforms.fill(resource, node, profile.untyped)
             if not (profile.extensions or self.extensions):
-                shapes.hide_extensions(node)
+                transforms.hide_extensions(node)
             if profile.version == "1.0":
-                shapes.as_1_0(resource, node)
+                transforms.as_1_0(resource, node)
             if profile.arrays:
-                shapes.list_always(resource, node)
+                transforms.list_always(resource, node)
             if profile.mints:
-                shapes.mint(resource, node, self.address, here)
-        return [shapes.both_ids(node) for node in nodes] if profile.both_ids else nodes
+                transforms.mint(resource, node, self.address, here)
+        return [transforms.both_ids(node) for node in nodes] if profile.both_ids else nodes
 
     async def _here(self, resource: Resource, nodes: list[Body]) -> Mapping[str, str]:
         if resource is not ASSOCIATIONS or not self.profile.mints:
             return {}
-        return await self.nodes({end for node in nodes for end in shapes.node_identifiers(node)})
+        return await self.nodes(
+            {end for node in nodes for end in transforms.node_identifiers(node)}
+        )
 
     def _name_package(self, resource: Resource, node: Body) -> None:
         """The link that a document uploaded without one has to its package."""
@@ -185,7 +187,7 @@ class Renderer:
 
     async def _written(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
         """As ``batches``, as JSON separated by commas."""
-        if text.is_plain(self.profile):
+        if fast_json.is_plain(self.profile):
             async for bodies in framework.bodies(resource, ahead=True):
                 yield await self.json(resource, bodies)
         else:

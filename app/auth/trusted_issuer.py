@@ -13,7 +13,7 @@ import orjson
 
 from ..exceptions import Unavailable
 from ..net import ssrf
-from .safe import is_safe, refuse_unsafe_issuers
+from .issuer_urls import is_safe, refuse_unsafe_issuers
 from .tokens import Jwk, TokenError
 
 if TYPE_CHECKING:

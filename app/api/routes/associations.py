@@ -6,16 +6,16 @@ import orjson
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from ..case.resources import ASSOCIATIONS, ITEMS
-from ..db import reading, store
-from . import docs
-from .answers import JSON, renderer
-from .deps import Deleter, Reader, services
-from .direct import Routes
-from .profiles import Profile
-from .rendering import Renderer
-from .resources import Identifier
-from .schemas import ref
+from ...case.resources import ASSOCIATIONS, ITEMS
+from ...db import reading, store
+from ..dependencies import Deleter, Reader, services
+from ..openapi import documents
+from ..openapi.schemas import ref
+from ..profiles import Profile
+from ..rendering.renderer import Renderer
+from ..responses import JSON, renderer
+from ..routing import Routes
+from .entities import Identifier
 
 BATCH_SIZE = 250
 """Associations read and sent at a time: a client that stalls costs the server one batch, and 1 MB
@@ -47,16 +47,16 @@ def association_routes(profile: Profile) -> Routes:
         several = await _rendered(render, associations)
         return Response(b'{"CFItem":%s,"CFAssociations":[%s]}' % (one, several), media_type=JSON)
 
-    described = docs.wrapped("CFItem", ref("CFItem"))
-    listed = docs.wrapped("CFAssociations", ref("CFAssociation"), many=True)
+    described = documents.wrapped("CFItem", ref("CFItem"))
+    listed = documents.wrapped("CFAssociations", ref("CFAssociation"), many=True)
     described["properties"] |= listed["properties"]
     routes.add(
         PATH,
         read_item_associations,
         name="getCFItemAssociations",
         summary="An item and all its associations; sourcedId names the item",
-        responses=docs.responses(
-            200, "The item and its associations.", docs.json_content(described), 404
+        responses=documents.responses(
+            200, "The item and its associations.", documents.json_content(described), 404
         ),
     )
     if profile.writes:
@@ -72,7 +72,7 @@ def _add_delete(routes: Routes) -> None:
         status_code=204,
         name="deleteCFItemAssociation",
         summary="Remove an association for good; sourcedId names the association",
-        responses=docs.responses(204, "Removed; no body.", None, 404),
+        responses=documents.responses(204, "Removed; no body.", None, 404),
     )
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote_plus
 import orjson
 from fastapi import Request
 
-from .bodies import pieces
+from ..request_body import pieces
 
 MAX_BODY = 64 * 1024
 _CREDENTIALS = ("client_id", "client_secret")

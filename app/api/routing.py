@@ -20,11 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth.scopes import Scope as Permission
 from ..exceptions import CaseServerError
-from .answers import storable
-from .deps import authorise, services
-from .errors import refused
+from .anonymous_reads import PublicReads
+from .dependencies import authorise, services
+from .exception_handlers import refused
 from .profiles import canonical_path
-from .public import PublicReads
+from .responses import storable
 
 PARAMETER = "sourcedId"
 

@@ -14,7 +14,7 @@ from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import OAuth2, SecurityScopes
 
 from ..auth.clients import Clients
-from ..auth.issuers import LocalIssuer
+from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import DESCRIPTIONS, Scope
 from ..auth.verifier import Caller, Verifier
 from ..exceptions import Forbidden, Unauthorised
@@ -23,8 +23,8 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from ..db.database import Database
     from ..db.revision import Revisions
-    from .copies import Copies
-    from .turns import Turns
+    from .concurrency import Turns
+    from .response_cache import Copies
 
 CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
 """The client behind the request at hand, once it has proved who it is: for the log."""

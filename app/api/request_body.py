@@ -13,9 +13,9 @@ from typing import TypeVar
 from anyio import to_thread
 from fastapi import Request
 
-from ..case.bounds import LARGE
+from ..case.limits import LARGE
 from ..exceptions import BadRequest, TooLarge, TooSlow, UnsupportedMedia
-from .deps import services
+from .dependencies import services
 
 Read = TypeVar("Read")
 

@@ -11,30 +11,30 @@ from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from ..case.package import Package, UploadedCFPackage
-from ..case.parts import open_package
-from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ..case.stored_form import Origin
-from ..db.framework import Framework, document_of_package, open_framework
-from ..db.revision import Revision, Revisions, revision_in
-from ..db.upload import Mode, write_package
-from ..exceptions import CaseServerError
-from ..query import params
-from ..repair.reader import Repair, read_repaired
-from . import docs, examples
-from .answers import JSON, answer, refuse_other_id, renderer
-from .bodies import read_body
-from .conditional import form_of, is_known, validators
-from .copies import Copy
-from .deps import CHANGES, Reader, Writer, services
-from .direct import Routes
-from .encoding import best
-from .groups import Item, Relation, item_of, relation_of, structured_content
-from .origin import origin_of
-from .profiles import Profile
-from .rendering import Renderer
-from .resources import Identifier
-from .schemas import INPUT, ref
+from ...case.package import Package, UploadedCFPackage
+from ...case.package_stream import open_package
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ...case.stored_form import Origin
+from ...db.framework import Framework, document_of_package, open_framework
+from ...db.revision import Revision, Revisions, revision_in
+from ...db.upload import Mode, write_package
+from ...exceptions import CaseServerError
+from ...query import params
+from ...repair.reader import Repair, read_repaired
+from ..conditional import form_of, is_known, validators
+from ..dependencies import CHANGES, Reader, Writer, services
+from ..encoding import best
+from ..openapi import documents, examples
+from ..openapi.schemas import INPUT, ref
+from ..origin import origin_of
+from ..profiles import Profile
+from ..rendering.package_tree import Item, Relation, item_of, relation_of, structured_content
+from ..rendering.renderer import Renderer
+from ..request_body import read_body
+from ..response_cache import Copy
+from ..responses import JSON, answer, refuse_other_id, renderer
+from ..routing import Routes
+from .entities import Identifier
 
 Fields = tuple[str, ...] | None
 
@@ -237,7 +237,7 @@ SUMMARIES = {
 
 def _add_read(routes: Routes, path: str, handler: Any, name: str, profile: Profile) -> None:
     schema = ref(name)
-    content = docs.wrapped(name, schema) if profile.wraps else schema
+    content = documents.wrapped(name, schema) if profile.wraps else schema
     described = f"{SUMMARIES[name]}; sourcedId names the package or its document."
     routes.add(
         f"/CFPackages/{{sourcedId}}{path}",
@@ -245,15 +245,15 @@ def _add_read(routes: Routes, path: str, handler: Any, name: str, profile: Profi
         name=f"get{name}",
         summary=SUMMARIES[name],
         description=described,
-        responses=docs.responses(200, described, docs.json_content(content), 400, 404),
-        openapi_extra={"parameters": docs.entity_parameters(profile)},
+        responses=documents.responses(200, described, documents.json_content(content), 400, 404),
+        openapi_extra={"parameters": documents.entity_parameters(profile)},
     )
 
 
 def _add_writes(routes: Routes, create: Any, replace: Any) -> None:
-    body = docs.request_body(ref("CFPackage" + INPUT), examples.PACKAGE)
-    body |= {"parameters": [docs.REPAIR_PARAMETER]}
-    result = docs.json_content(ref("CFPackageUploadResult"))
+    body = documents.request_body(ref("CFPackage" + INPUT), examples.PACKAGE)
+    body |= {"parameters": [documents.REPAIR_PARAMETER]}
+    result = documents.json_content(ref("CFPackageUploadResult"))
     routes.add(
         "/CFPackages",
         create,
@@ -261,7 +261,7 @@ def _add_writes(routes: Routes, create: Any, replace: Any) -> None:
         status_code=201,
         name="postCFPackage",
         summary="Upload a new framework",
-        responses=docs.responses(201, "Stored.", result, 400, 409, 413, 422),
+        responses=documents.responses(201, "Stored.", result, 400, 409, 413, 422),
         openapi_extra=body,
     )
     routes.add(
@@ -270,6 +270,6 @@ def _add_writes(routes: Routes, create: Any, replace: Any) -> None:
         methods=["PUT"],
         name="putCFPackage",
         summary="Replace a whole framework: what is missing is deleted",
-        responses=docs.responses(200, "Replaced.", result, 400, 404, 409, 413, 422),
+        responses=documents.responses(200, "Replaced.", result, 400, 404, 409, 413, 422),
         openapi_extra=body,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from ..case.model import (
+from ...case.model import (
     CFAssociation,
     CFDocument,
     CFItem,
@@ -19,19 +19,19 @@ from ..case.model import (
     Entity,
     LinkURI,
 )
-from ..case.problems import REQUIRED
-from ..case.reading import Body, read
-from ..db import store
-from ..exceptions import InvalidData
-from . import docs, examples
-from .answers import refuse_other_id
-from .bodies import read_body, understand
-from .deps import Writer, services
-from .direct import Routes
-from .origin import origin_of
-from .profiles import Profile
-from .resources import Identifier
-from .schemas import INPUT, Schema, ref
+from ...case.parsing import Body, read
+from ...case.problems import REQUIRED
+from ...db import store
+from ...exceptions import InvalidData
+from ..dependencies import Writer, services
+from ..openapi import documents, examples
+from ..openapi.schemas import INPUT, Schema, ref
+from ..origin import origin_of
+from ..profiles import Profile
+from ..request_body import read_body, understand
+from ..responses import refuse_other_id
+from ..routing import Routes
+from .entities import Identifier
 
 CREATED = 201
 
@@ -124,7 +124,7 @@ def _add(routes: Routes, put: Put, profile: Profile) -> None:
     name = put.schema.__name__
     schema, shown = ref(name + INPUT), put.example
     if put.wrapped:
-        schema, shown = docs.wrapped(put.wrappers[0], schema), {put.wrappers[0]: shown}
+        schema, shown = documents.wrapped(put.wrappers[0], schema), {put.wrappers[0]: shown}
     routes.add(
         f"/{put.plural}/{{sourcedId}}",
         replace,
@@ -133,6 +133,6 @@ def _add(routes: Routes, put: Put, profile: Profile) -> None:
         response_class=Response,  # whose kind of content is none
         name=f"put{name}",
         summary=f"Create or replace one {name}",
-        responses=docs.responses(CREATED, "Stored; no body.", None, 400, 409, 413, 422),
-        openapi_extra=docs.request_body(schema, shown),
+        responses=documents.responses(CREATED, "Stored; no body.", None, 400, 409, 413, 422),
+        openapi_extra=documents.request_body(schema, shown),
     )

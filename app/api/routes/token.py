@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from ..auth.clients import Client
-from ..auth.issuers import LocalIssuer
-from ..auth.scopes import Scope, parse_scopes, spell
-from ..auth.throttle import TooManyAttempts
-from .deps import CALLER_ID, TOKEN_PATH, services
-from .grant import Grant, OAuthError, read_grant
+from ...auth.clients import Client
+from ...auth.local_issuer import LocalIssuer
+from ...auth.scopes import Scope, parse_scopes, spell
+from ...auth.throttle import TooManyAttempts
+from ..dependencies import CALLER_ID, TOKEN_PATH, services
+from .token_request import Grant, OAuthError, read_grant
 
 TOKEN_PATHS = (TOKEN_PATH, "/oauth/token", "/auth/1.0/token")
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}

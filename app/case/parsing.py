@@ -20,7 +20,7 @@ from pydantic import ValidationError, create_model
 from pydantic_core import from_json
 
 from ..exceptions import BadRequest, Problem
-from .bounds import LARGE, TINY, UnknownField, look_at, look_through, quick, refuse_dense, written
+from .limits import LARGE, TINY, UnknownField, look_at, look_through, quick, refuse_dense, written
 from .model import CaseObject, CFAssociation, CFPackage, CFRubric, Entity
 from .numbers import changed_numbers
 from .problems import MOST_NAMED, UNKNOWN_FIELD, Location, Problems, path

@@ -7,16 +7,16 @@ from urllib.parse import quote
 
 from fastapi import Request, Response
 
-from ..case.resources import RESOURCES
-from ..db import feed, recording
-from ..query import params
-from . import docs
-from .answers import answer
-from .deps import Reader, services
-from .direct import Routes
-from .profiles import Profile
-from .schemas import ref
-from .shapes import Body, moment
+from ...case.resources import RESOURCES
+from ...db import feed, recording
+from ...query import params
+from ..dependencies import Reader, services
+from ..openapi import documents
+from ..openapi.schemas import ref
+from ..profiles import Profile
+from ..rendering.transforms import Body, moment
+from ..responses import answer
+from ..routing import Routes
 
 PLURALS = {resource.name: resource.plural for resource in RESOURCES}
 
@@ -51,15 +51,15 @@ def change_routes(profile: Profile) -> Routes:
         description="Without since, from the beginning. Ask again with next as since: at once "
         "while more is true, and later for what is new. No change is left out, whoever wrote at "
         "the same time. Entities are read at their uri; a deleted one is no longer there.",
-        responses=docs.responses(
+        responses=documents.responses(
             200, "Changes, in the order in which they were made.", FEED, 400, 410
         ),
-        openapi_extra={"parameters": docs.feed_parameters(LIMITS)},
+        openapi_extra={"parameters": documents.feed_parameters(LIMITS)},
     )
     return routes
 
 
-FEED = docs.json_content(ref("Changes"))
+FEED = documents.json_content(ref("Changes"))
 
 
 def _entry(change: feed.Change, address: str) -> Body:

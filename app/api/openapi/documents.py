@@ -13,16 +13,16 @@ from urllib.parse import urlsplit
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from .. import __version__
-from ..case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
-from ..query.params import Limits
-from .answers import answer
-from .deps import services
-from .profiles import PROFILES, Profile
+from ... import __version__
+from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
+from ...query.params import Limits
+from ..dependencies import services
+from ..profiles import PROFILES, Profile
+from ..responses import answer
 from .schemas import Schema, all_schemas, ref
 
 if TYPE_CHECKING:
-    from .direct import Routes
+    from ..routing import Routes
 
 
 def json_content(schema: Schema, example: Any = None) -> Schema:

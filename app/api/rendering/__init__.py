@@ -1,0 +1,1 @@
+"""JSON of entities and packages as each profile answers it."""
