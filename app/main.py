@@ -40,9 +40,10 @@ from .auth.refresh import Follower, signing_keys
 from .auth.scopes import named_scopes
 from .auth.tokens import new_signing_key
 from .auth.verifier import TokenPolicy, Verifier
-from .db import keys, revocations, schema
-from .db.database import Database
-from .db.revision import Revisions
+from .db import keys, revocations
+from .db.pool import Database
+from .db.read.revisions import Revisions
+from .db.schema import version
 from .settings import Settings
 from .web import routes as web
 from .web.swagger import swagger_routes
@@ -245,7 +246,7 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[Ser
             issuer=issuer,
             clients=clients,
             verifier=verifier,
-            schema_revision=schema.needed(),
+            schema_revision=version.needed(),
             revisions=Revisions(database),
             copies=copies,
             # Each holds many times the size of its body, and a connection.

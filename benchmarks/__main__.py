@@ -13,7 +13,7 @@ import asyncpg
 import click
 import httpx
 
-from case_server.db.embedded import embedded_postgres
+from case_server.db.postgres.embedded import embedded_postgres
 from case_server.exceptions import StartupError
 
 from . import (

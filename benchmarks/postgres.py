@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from case_server.db import migrating
-from case_server.db.embedded import find_binaries
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.embedded import find_binaries
 
 from .errors import BenchmarkError
 
@@ -42,7 +42,7 @@ class Postgres:
             self._create(TEMPLATE)
             # Where the server can use it, it may: an extension is made by a superuser.
             execute(self.databases[TEMPLATE], "CREATE EXTENSION IF NOT EXISTS pg_trgm")
-            migrating.migrate(self.databases[TEMPLATE])
+            alembic_runner.migrate(self.databases[TEMPLATE])
         if name not in self.databases:
             self._create(name, f"TEMPLATE {TEMPLATE}")
         return self.databases[name]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 
-from case_server.db import search as items_found
-from case_server.db import tree
-from case_server.db.database import Database
+from case_server.db.pool import Database
+from case_server.db.read import search as items_found
+from case_server.db.read import tree
 from case_server.settings import Settings
 
 from .lab import FULL_ITEMS, Lab, say

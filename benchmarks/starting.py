@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from case_server.db.embedded import embedded_postgres
+from case_server.db.postgres.embedded import embedded_postgres
 
 from . import memory
 from .client import Client

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from case_server.db import trigrams
 from case_server.db.connector import connect
-from case_server.db.tables import metadata
+from case_server.db.schema import trigrams
+from case_server.db.schema.tables import metadata
 from case_server.settings import Settings
 
 DIALECT = "postgresql+asyncpg://"

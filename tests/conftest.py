@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from support.databases import Execute, create_database, create_template, delete_all_rows
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db.database import Database, dsn
-from case_server.db.embedded import embedded_postgres
+from case_server.db.pool import Database, dsn
+from case_server.db.postgres.embedded import embedded_postgres
 from case_server.main import create_app
 from case_server.settings import Settings
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from case_server.db import embedded
+from case_server.db.postgres import embedded
 
 
 def binaries_with_tls() -> Path | None:

@@ -84,9 +84,9 @@ def test_every_room_has_its_place() -> None:
     ("library", "places"),
     [
         ("jose", {"auth/tokens.py"}),
-        ("asyncpg", {"db/*.py"}),
-        ("sqlalchemy", {"db/*.py"}),
-        ("alembic", {"db/migrating.py"}),
+        ("asyncpg", {"db/**/*.py"}),
+        ("sqlalchemy", {"db/**/*.py"}),
+        ("alembic", {"db/postgres/alembic_runner.py"}),
         ("fastapi", {"api/**/*.py", "target/*.py", "web/*.py", "main.py"}),
         ("starlette", {"api/**/*.py", "target/*.py", "web/*.py"}),
         ("pytest", {"testing/plugin.py"}),

@@ -23,10 +23,11 @@ from click.testing import CliRunner
 from live import COMMAND, Live, run, serving
 
 from case_server.cli import main
-from case_server.db import migrating, schema
-from case_server.db.backup import _seal, restore
-from case_server.db.database import dsn
-from case_server.db.embedded import embedded_postgres, find_binaries
+from case_server.db.pool import dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.backup import _seal, restore
+from case_server.db.postgres.embedded import embedded_postgres, find_binaries
+from case_server.db.schema import version
 from case_server.exceptions import StartupError
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -137,7 +138,7 @@ def test_a_restored_store_is_that_of_the_backup(saved: tuple[Path, str, str], fo
     after, revision, others = content(data_dir)
     assert kept in after
     assert after < before
-    assert (revision, others) == ([schema.needed()], [])
+    assert (revision, others) == ([version.needed()], [])
     with serving(data_dir) as server:
         found = httpx.get(
             f"{server.base_url}{DOCUMENTS}/{kept}",
@@ -160,7 +161,7 @@ def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
     with embedded_postgres(old) as url:
-        migrating.migrate(url, INITIAL)
+        alembic_runner.migrate(url, INITIAL)
         ask(url, insert, json.dumps(body))
         assert run("backup", str(file), data_dir=old).returncode == 0
         assert ask(url, "SELECT version_num FROM alembic_version") == [INITIAL]
@@ -171,14 +172,14 @@ def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert f"migrating from schema {INITIAL}" in ran.stderr
     assert "newer case-server" in refusal("restore", str(newer), "--force", data_dir=new)
-    assert content(new) == ({body["identifier"]}, [schema.needed()], [])
+    assert content(new) == ({body["identifier"]}, [version.needed()], [])
 
 
 def test_a_restored_store_tells_another_history(tmp_path: Path) -> None:
     data_dir, file = tmp_path / "data", tmp_path / "a.backup"
     history = "SELECT identifier FROM feed_history"
     with embedded_postgres(data_dir) as url:
-        migrating.migrate(url)
+        alembic_runner.migrate(url)
         before = ask(url, history)
     assert run("backup", str(file), data_dir=data_dir).returncode == 0
     assert run("restore", str(file), data_dir=data_dir).returncode == 0
@@ -210,7 +211,7 @@ def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_p
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
     with embedded_postgres(tmp_path / "own") as url:
-        migrating.migrate(url, INITIAL)
+        alembic_runner.migrate(url, INITIAL)
         ask(url, insert, json.dumps(body))
         own = urlsplit(url)
         restored = url.rpartition("/")[0] + "/frameworks_restored"
@@ -239,4 +240,4 @@ def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_p
         assert ran.returncode == 0, ran.stderr
         assert identifiers(restored) == {body["identifier"]}
         revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (url, restored)]
-    assert revisions == [[INITIAL], [schema.needed()]]
+    assert revisions == [[INITIAL], [version.needed()]]

@@ -22,7 +22,7 @@ from benchmarks import data, filters, loading, plans, report, results, writes, w
 from benchmarks.client import Client
 from benchmarks.errors import BenchmarkError
 from case_server.case.package import read_package
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 
 ROOT = Path(__file__).parents[1]
 

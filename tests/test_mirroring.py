@@ -15,8 +15,8 @@ import pytest
 from live import Live, run, serving
 
 from case_server.case.resources import DOCUMENTS
-from case_server.db import removal
-from case_server.db.database import Database
+from case_server.db.pool import Database
+from case_server.db.write import soft_delete
 from case_server.net.download import Credentials, Fetcher
 from case_server.settings import Settings
 from case_server.transfer.remote_server import CaseSource
@@ -161,7 +161,7 @@ async def test_a_copy_that_was_written_here_is_brought_back(
     assert answer.status_code == 201
     (synced,) = await sync(url)
     assert synced.changes == {("CFItem", "delete"): 1}
-    await removal.delete(database, DOCUMENTS, document)
+    await soft_delete.delete(database, DOCUMENTS, document)
     (synced,) = await sync(url)
     assert synced.status == "created"
     same(await client.get(path), source, path)

@@ -20,8 +20,8 @@ import httpx
 import pytest
 from live import Live, run, serving
 
-from case_server.db import schema
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
+from case_server.db.schema import version
 from case_server.server.run import _as_environment
 from case_server.settings import Settings
 
@@ -345,10 +345,10 @@ async def test_another_database_is_never_migrated_silently(
         assert ran.returncode == 1
         assert "run: case-server migrate" in ran.stderr
     connection = await asyncpg.connect(dsn(url))
-    assert await schema.current(connection) is None
+    assert await version.current(connection) is None
     ran = run("migrate", "--database-url", url, data_dir=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    assert await schema.current(connection) == schema.needed()
+    assert await version.current(connection) == version.needed()
     with serving(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert total(server) == 0
         assert url not in server.banner

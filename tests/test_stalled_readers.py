@@ -15,7 +15,7 @@ import factories
 import pytest
 from live import Live, serving
 
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 
 ASSOCIATIONS = 50_000
 READERS = 12

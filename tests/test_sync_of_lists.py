@@ -21,7 +21,7 @@ from live import invoke as run
 from scripted_source import Answer, ScriptedSource, page_of, scripted_source
 
 from case_server.db import mirrors
-from case_server.db.database import Database
+from case_server.db.pool import Database
 from case_server.net import download
 from case_server.net.download import Fetcher
 from case_server.transfer.sync import Mirroring, SyncResult

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 
 from . import (
     away,

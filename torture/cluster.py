@@ -13,9 +13,9 @@ from typing import Any
 import asyncpg
 import psutil
 
-from case_server.db import migrating
-from case_server.db.database import dsn
-from case_server.db.embedded import _Cluster, embedded_postgres
+from case_server.db.pool import dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.embedded import _Cluster, embedded_postgres
 
 Sql = Callable[..., Awaitable[list[asyncpg.Record]]]
 
@@ -84,7 +84,7 @@ class Cluster:
 async def private_cluster(data_dir: Path) -> AsyncIterator[Cluster]:
     """A new Postgres in ``data_dir`` with the current schema, for one use."""
     with embedded_postgres(data_dir) as url:
-        await asyncio.to_thread(migrating.migrate, url)
+        await asyncio.to_thread(alembic_runner.migrate, url)
         yield Cluster(data_dir, url)
 
 

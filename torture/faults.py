@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 
 from .cluster import Cluster, until
 from .space import NotAllowed, filled, small_disk

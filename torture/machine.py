@@ -22,8 +22,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import make_url
 
-from case_server.db import migrating, tables
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.schema import tables
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -94,7 +95,7 @@ class Server:
         self.asked: Counter[str] = Counter()
         self.run(_new_database(server_url, name))
         self.url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
-        migrating.migrate(self.url)
+        alembic_runner.migrate(self.url)
         self.app = create_app(Settings(database_url=self.url, public_url="http://case.test"))
         self.lifespan = self.app.router.lifespan_context(self.app)
         self.run(self.lifespan.__aenter__())

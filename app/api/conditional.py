@@ -16,7 +16,7 @@ from functools import lru_cache
 from fastapi import Request
 
 from .. import __version__
-from ..db.revision import Revision, Revisions
+from ..db.read.revisions import Revision, Revisions
 
 TAG = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{12})"')
 

@@ -21,8 +21,8 @@ from ..exceptions import Forbidden, Unauthorised
 from ..settings import Settings
 
 if TYPE_CHECKING:
-    from ..db.database import Database
-    from ..db.revision import Revisions
+    from ..db.pool import Database
+    from ..db.read.revisions import Revisions
     from .concurrency import Turns
     from .response_cache import Copies
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..case.resources import ITEMS, Resource
-from ..db.derived import Derivation
+from ..db.read.derived_fields import Derivation
 from ..exceptions import Reason
 from ..query.filter import FREE, PAIR, STANDARD, Grammar
 from ..query.params import Dialect, Limits

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from ..db import reading
+from ..db.read import entities
 from ..exceptions import BadRequest, NotFound
 from .dependencies import services
 from .profiles import Profile
@@ -24,7 +24,7 @@ def renderer(request: Request, profile: Profile) -> Renderer:
     return Renderer(
         profile,
         held.settings.base_url,
-        nodes=partial(reading.nodes, held.database),
+        nodes=partial(entities.nodes, held.database),
         extensions=bool(request.scope["query_string"])
         and request.query_params.get("extensions", "").lower() == "true",
     )

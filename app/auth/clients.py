@@ -23,7 +23,7 @@ from .throttle import Throttle
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..db.database import Database
+    from ..db.pool import Database
     from ..settings import Settings
 
 Credentials = tuple[str, str]

@@ -10,7 +10,7 @@ from ..db import clients, keys, revocations
 from .tokens import SigningKey
 
 if TYPE_CHECKING:
-    from ..db.database import Database
+    from ..db.pool import Database
     from .local_issuer import LocalIssuer
     from .verifier import Verifier
 

@@ -16,7 +16,7 @@ from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
 from ..auth.tokens import new_signing_key
 from ..db import clients as table
 from ..db import keys as key_table
-from ..db.database import Database
+from ..db.pool import Database
 from ..exceptions import StartupError
 from .common import (
     Direction,

@@ -19,7 +19,7 @@ from ..settings import Settings, all_variables, is_known_variable, variable_of
 from ..transfer.terminal import problem_lines
 
 if TYPE_CHECKING:
-    from ..db.database import Database
+    from ..db.pool import Database
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -129,8 +129,8 @@ async def with_database(
 ) -> Result:
     """The result of some work on the database that the settings name."""
     # A server begins to start before it is read, and does without this.
-    from ..db.database import Database  # noqa: PLC0415  as said
-    from ..db.diagnosis import MISSING_RIGHT, startup_error  # noqa: PLC0415  as said
+    from ..db.pool import Database  # noqa: PLC0415  as said
+    from ..db.postgres.diagnosis import MISSING_RIGHT, startup_error  # noqa: PLC0415  as said
 
     url = settings.database_url
     with startup_error(url, MISSING_RIGHT):

@@ -21,7 +21,7 @@ def backup(file: Path) -> None:
     meanwhile. FILE appears only when it is whole, and is for its owner alone.
     """
     settings = _embedded("pg_dump --format=custom --no-owner -f FILE URL")
-    from ..db.backup import back_up  # noqa: PLC0415  it is for Unix alone
+    from ..db.postgres.backup import back_up  # noqa: PLC0415  it is for Unix alone
 
     size = back_up(settings.data_dir.resolve(), file)
     click.echo(f"{file} has all data of {settings.database_name}: {size:,} bytes")
@@ -37,7 +37,7 @@ def restore(file: Path, *, force: bool) -> None:
     anything else that goes wrong, changes nothing.
     """
     settings = _embedded("pg_restore --no-owner -d URL FILE, then case-server migrate")
-    from ..db.backup import restore as put_back  # noqa: PLC0415  it is for Unix alone
+    from ..db.postgres.backup import restore as put_back  # noqa: PLC0415  it is for Unix alone
 
     def say(stage: str) -> None:
         click.echo(f"{stage} …", err=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from ..db.change_counts import ChangeCounts
-from ..db.database import Database
+from ..db.pool import Database
+from ..db.write.change_counts import ChangeCounts
 from ..server.startup import has_database
 from ..settings import Settings
 from ..transfer.progress import bar

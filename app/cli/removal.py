@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from ..case.resources import DOCUMENTS, ITEMS
-from ..db import purge as purging
-from ..db import removal
+from ..db.write import purge as purging
+from ..db.write import soft_delete
 from .common import command_database, database_option, settings_of, with_database
 
 KINDS = {"document": DOCUMENTS, "item": ITEMS}
@@ -35,7 +35,7 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
     """
     with command_database(settings_of(database_url=database_url), "into") as settings:
         found = asyncio.run(
-            with_database(settings, lambda base: removal.delete(base, KINDS[kind], identifier))
+            with_database(settings, lambda base: soft_delete.delete(base, KINDS[kind], identifier))
         )
     _tell(found)
 
@@ -52,7 +52,9 @@ def undelete(kind: str, identifier: str, database_url: str | None) -> None:
     """
     with command_database(settings_of(database_url=database_url), "into") as settings:
         undeleted = asyncio.run(
-            with_database(settings, lambda base: removal.undelete(base, KINDS[kind], identifier))
+            with_database(
+                settings, lambda base: soft_delete.undelete(base, KINDS[kind], identifier)
+            )
         )
     _tell(undeleted.changes)
     for reason in undeleted.not_restored:

@@ -8,14 +8,14 @@ from sqlalchemy import Interval, Text, and_, bindparam, delete, func, or_, selec
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from ..exceptions import Conflict, NotFound
+from .schema.tables import client_secrets, clients
 from .statement import Statement
-from .tables import client_secrets, clients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from .database import Connection, Database
+    from .pool import Connection, Database
 
 
 class Known(NamedTuple):

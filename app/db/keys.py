@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import bindparam, delete, func, literal, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from .schema.tables import signing_keys
 from .statement import Statement
-from .tables import signing_keys
 
 if TYPE_CHECKING:
-    from .database import Database
+    from .pool import Database
 
 KEYS = Statement(select(signing_keys).order_by(signing_keys.c.created_at))
 ADD = Statement(

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Text, bindparam, func, literal_column, sel
 from .statement import Statement
 
 if TYPE_CHECKING:
-    from .database import Connection
+    from .pool import Connection
 
 
 @asynccontextmanager

@@ -17,12 +17,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from . import tables
-from .database import Database
-from .revision import Revision
+from .pool import Database
+from .read.revisions import Revision
+from .read.visibility import live
+from .schema import tables
+from .schema.tables import mirrors
 from .statement import Statement
-from .tables import mirrors
-from .visible import live
 
 
 class Mirror(NamedTuple):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from .schema.tables import revoked_tokens
 from .statement import Statement
-from .tables import revoked_tokens
 
 if TYPE_CHECKING:
-    from .database import Database
+    from .pool import Database
 
 # Clocks may differ by a minute, and a token is accepted for as long after its end.
 _is_over = revoked_tokens.c.expires_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 2)

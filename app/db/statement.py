@@ -14,7 +14,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 if TYPE_CHECKING:
     import asyncpg
 
-    from .database import Connection
+    from .pool import Connection
 
 What = TypeVar("What")
 

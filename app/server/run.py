@@ -16,7 +16,7 @@ from uvicorn.supervisors import Multiprocess
 from .. import __version__, log_config
 from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
-from ..db.copies import refuse_unsuitable
+from ..db.postgres.clones import refuse_unsuitable
 from ..main import PARENT, application
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
 from .protocol import Config, Connection, ConnectionLimit

@@ -49,7 +49,7 @@ def ready_database(
         _bring_up_to_date(url, reading, allowed=migrate, asked=migrate, writes=writes)
         yield settings
         return
-    from ..db.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
+    from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
 
     with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
         _bring_up_to_date(url, reading, allowed=True, asked=migrate, writes=writes)
@@ -62,7 +62,7 @@ def _bring_up_to_date(
     if reading:
         reading.join()
     # Not at the top: the embedded Postgres starts before it is read.
-    from ..db.upgrading import bring_up_to_date  # noqa: PLC0415  as said
+    from ..db.postgres.ensure_schema import bring_up_to_date  # noqa: PLC0415  as said
 
     bring_up_to_date(url, allowed=allowed, asked=asked, writes=writes)
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from ..api.response_cache import Copies as Answers
 from ..auth.refresh import signing_keys
 from ..auth.tokens import SigningKey
-from ..db import feed, kept
-from ..db.database import Database, Lease
-from ..db.revision import Revisions
+from ..db.pool import Database, Lease
+from ..db.postgres import baseline
+from ..db.read import feed
+from ..db.read.revisions import Revisions
 from ..exceptions import Conflict
 
 if TYPE_CHECKING:
-    from ..db.copies import Copies
+    from ..db.postgres.clones import Copies
     from ..settings import Settings
 
 SECONDS_TO_FINISH = 30.0
@@ -67,7 +68,7 @@ class Copy:
     async def make_to_go_back(cls, copies: Copies, settings: Settings, template: str) -> Copy:
         """A copy that can be made what it is now again."""
         made = await cls.make(copies, settings, template)
-        await kept.keep(made.database)
+        await baseline.keep(made.database)
         return made
 
     @property
@@ -102,7 +103,7 @@ class Copy:
         What clients know of it, such as ETags and places in the feed, is belied.
         """
         await self._forget()
-        await kept.go_back(self.database)
+        await baseline.go_back(self.database)
         await self._remember_nothing()
         self.written = False
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from ..api.responses import answer
 from ..case.resources import DOCUMENTS, ITEMS, Resource
-from ..db import removal
+from ..db.write import soft_delete
 from .reading import namespace_of
 
 
@@ -19,12 +19,12 @@ def add_deletion_routes(router: APIRouter) -> None:
 def _add(router: APIRouter, resource: Resource) -> None:
     async def delete(identifier: str, request: Request) -> Response:
         async with namespace_of(request).request(writes=True) as services:
-            changes = await removal.delete(services.database, resource, identifier)
+            changes = await soft_delete.delete(services.database, resource, identifier)
         return answer({"changes": _counts(changes)})
 
     async def undelete(identifier: str, request: Request) -> Response:
         async with namespace_of(request).request(writes=True) as services:
-            undeleted = await removal.undelete(services.database, resource, identifier)
+            undeleted = await soft_delete.undelete(services.database, resource, identifier)
         counts = _counts(undeleted.changes)
         return answer({"changes": counts, "notRestored": undeleted.not_restored})
 
@@ -33,5 +33,5 @@ def _add(router: APIRouter, resource: Resource) -> None:
     router.post(f"{path}/undelete")(undelete)
 
 
-def _counts(changes: removal.Changes) -> dict[str, int]:
+def _counts(changes: soft_delete.Changes) -> dict[str, int]:
     return {kind: count for (kind, _), count in changes.items()}

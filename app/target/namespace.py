@@ -17,7 +17,7 @@ from ..auth.refresh import signing_keys
 from ..auth.tokens import new_signing_key
 from ..case.package import Package
 from ..db import keys
-from ..db.upload import write_package
+from ..db.write.package import write_package
 from ..exceptions import Conflict, NotFound, Unavailable
 from .copied import Copy, StandIn
 from .faults import Faults
@@ -26,7 +26,7 @@ from .journal import Journal
 if TYPE_CHECKING:
     from ..api.dependencies import Services
     from ..auth.local_issuer import LocalIssuer
-    from ..db.copies import Copies
+    from ..db.postgres.clones import Copies
 
 
 SECONDS_TO_LEAVE = 0.1

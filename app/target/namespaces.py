@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING
 
 from ..case.package import Package
-from ..db import copies as databases
-from ..db.copies import Copies
-from ..db.database import Database
+from ..db.pool import Database
+from ..db.postgres import clones as databases
+from ..db.postgres.clones import Copies
 from ..exceptions import BadRequest, Conflict, NotFound
 from .copied import Copy, StandIn
 from .namespace import Namespace

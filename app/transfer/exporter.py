@@ -12,8 +12,8 @@ from ..api.profiles import EXPORT
 from ..api.rendering.renderer import Renderer
 from ..api.rendering.transforms import Body
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
-from ..db.database import Database
-from ..db.framework import Framework, open_framework
+from ..db.pool import Database
+from ..db.read.package import Framework, open_framework
 from ..sheets.forms import Form
 from ..sheets.lines import Lines
 from ..sheets.writer import Tables

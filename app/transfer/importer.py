@@ -16,10 +16,10 @@ import click
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
-from ..db.change_counts import ChangeCounts
-from ..db.database import Database
-from ..db.loss_guard import LossRefused, refuse_losses
-from ..db.upload import Guard, write_package
+from ..db.pool import Database
+from ..db.write.change_counts import ChangeCounts
+from ..db.write.loss_guard import LossRefused, refuse_losses
+from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, Problem, StartupError
 from ..repair.findings import example_of
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions

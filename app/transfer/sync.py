@@ -17,14 +17,15 @@ from functools import cached_property
 from typing import TypeVar
 
 from ..case.resources import DOCUMENTS
-from ..db import mirrors, removal
-from ..db.change_counts import ChangeCounts
-from ..db.database import Database
+from ..db import mirrors
 from ..db.locks import alone_with
-from ..db.loss_guard import ALLOW_FLAG, LossRefused, refuse_losses
 from ..db.mirrors import Mirror
-from ..db.revision import Revision, Revisions
-from ..db.upload import write_package
+from ..db.pool import Database
+from ..db.read.revisions import Revision, Revisions
+from ..db.write import soft_delete
+from ..db.write.change_counts import ChangeCounts
+from ..db.write.loss_guard import ALLOW_FLAG, LossRefused, refuse_losses
+from ..db.write.package import write_package
 from ..exceptions import CaseServerError, NotFound, Problem, StartupError
 from ..net.download import Fetcher, FetchResult, SourceError
 from ..repair.reader import read_repaired
@@ -287,7 +288,7 @@ class Mirroring:
 
     async def _delete(self, document: str, result: SyncResult) -> None:
         try:
-            result.changes += await removal.delete(
+            result.changes += await soft_delete.delete(
                 self.database, DOCUMENTS, document, dry_run=self.dry_run
             )
         except NotFound:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from ..exceptions import Problem
 
 if TYPE_CHECKING:
-    from ..db.change_counts import ChangeCounts
+    from ..db.write.change_counts import ChangeCounts
 
 MAX_LISTED_PROBLEMS = 50
 """How many problems are listed on a terminal; more would push their heading out of sight."""

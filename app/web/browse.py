@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..api.dependencies import services
 from ..case.resources import DOCUMENTS, ITEMS
-from ..db import overview, reading, search, tree
+from ..db.read import entities, overview, search, tree
 from ..exceptions import NotFound
 from . import access, lines, relations, samples
 from .bodies import Body, read_body
@@ -95,7 +95,7 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
     """A framework, open at one of its items; with ``listed=all``, however many associations."""
     database = services(request).database
     body = await _body(request, document)
-    raw, associations = await reading.item_with_associations(database, item)
+    raw, associations = await entities.item_with_associations(database, item)
     said = read_body(raw)
     if said["CFDocumentURI"]["identifier"] != document:
         raise NotFound("CFItem in this framework", item)
@@ -152,5 +152,5 @@ async def read_item_json(request: Request, document: str, item: str, profile: st
 
 async def _body(request: Request, document: str) -> Body:
     """A live document. Raises ``NotFound``."""
-    (body,) = await reading.get(services(request).database, DOCUMENTS, document)
+    (body,) = await entities.get(services(request).database, DOCUMENTS, document)
     return read_body(body)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..api.dependencies import services
 from ..case.resources import DOCUMENTS
-from ..db import crosswalk, overview, reading
-from ..db.database import Database
+from ..db.pool import Database
+from ..db.read import crosswalk, entities, overview
 from ..exceptions import BadRequest
 from . import access
 from .bodies import read_body
@@ -129,6 +129,6 @@ async def _titles(request: Request, left: str, right: str) -> tuple[str, str]:
         raise BadRequest("choose two different frameworks")
     found = []
     for identifier in (left, right):
-        (body,) = await reading.get(services(request).database, DOCUMENTS, identifier)
+        (body,) = await entities.get(services(request).database, DOCUMENTS, identifier)
         found.append(read_body(body)["title"])
     return found[0], found[1]

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS
-from ..db import difference
-from ..db.database import Database
+from ..db.pool import Database
+from ..db.read import package_diff
 from .bodies import Body, read_body
 from .relations import words_of
 
@@ -42,12 +42,12 @@ class Part:
 
 async def parts_of(database: Database, package: Package) -> list[Part]:
     """Everything that storing a package would change of the framework that is here."""
-    found = await difference.difference(database, package)
+    found = await package_diff.difference(database, package)
     shown = [keys[:LISTED] for keys in found]
     wanted = {key for keys in shown for key in keys}
     rows = ((row.kind, row.identifier, row.body) for row in package.rows)
     fresh = {(kind, name): read_body(body) for kind, name, body in rows if (kind, name) in wanted}
-    stored = await difference.stored_bodies(database, sorted(wanted))
+    stored = await package_diff.stored_bodies(database, sorted(wanted))
     old = {key: read_body(body) for key, body in stored.items()}
     return [
         Part(title, len(keys), [_entity(key[0], old.get(key), fresh.get(key)) for key in few])

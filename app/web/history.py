@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..api.dependencies import services
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ..db import history, overview, reading
+from ..db.read import change_history, overview
+from ..db.read import entities as reading
 from ..exceptions import BadRequest
 from . import access
 from .bodies import Body, read_body
@@ -23,7 +24,7 @@ SHOWN = 100
 STATES = 100
 """How many writes are offered to choose from; an address can name any moment."""
 
-PARTS: tuple[history.What, ...] = ("added", "changed", "deleted")
+PARTS: tuple[change_history.What, ...] = ("added", "changed", "deleted")
 
 KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
 
@@ -72,14 +73,14 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
     """What became of a framework between two states; of its latest write, unless asked else."""
     database = services(request).database
     body = await _body(request, document)
-    writes = await history.writes(database, document, STATES)
+    writes = await change_history.writes(database, document, STATES)
     states = [(_written(one["moment"]), one["moment"], one["changes"]) for one in writes]
     since = since or (states[1][0] if len(states) > 1 else START)
     span = _span(document, since, until)
-    counts = await history.counts(database, span)
+    counts = await change_history.counts(database, span)
     asked = [one for one in PARTS if one == part]
     what = (*asked, *(one for one in PARTS if counts.get(one)), PARTS[0])[0]
-    found = await history.differences(database, span, what, SHOWN, offset)
+    found = await change_history.differences(database, span, what, SHOWN, offset)
     entities = [_entity(record) for record in found]
     return await page(
         request,
@@ -103,11 +104,11 @@ async def read_csv(request: Request, document: str, since: str = "", until: str 
     await _body(request, document)
     span = _span(document, since, until)
     database = services(request).database
-    parts = {what: await history.differences(database, span, what) for what in PARTS}
+    parts = {what: await change_history.differences(database, span, what) for what in PARTS}
     return table("changes.csv", [HEAD, *_rows(parts)])
 
 
-def _rows(parts: dict[history.What, list[Any]]) -> Iterator[Cells]:
+def _rows(parts: dict[change_history.What, list[Any]]) -> Iterator[Cells]:
     for what, found in parts.items():
         for one in map(_entity, found):
             yield (
@@ -143,13 +144,13 @@ def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _span(document: str, since: str, until: str) -> history.Span:
+def _span(document: str, since: str, until: str) -> change_history.Span:
     """The two states that an address names. Raises ``BadRequest``."""
     first = BEGINNING if since in {"", START} else _moment("since", since)
     last = _moment("until", until) if until else END
     if first >= last:
         raise BadRequest(f"since: {since} is not before {until}; choose an earlier state")
-    return history.Span(document, first, last)
+    return change_history.Span(document, first, last)
 
 
 def _moment(name: str, text: str) -> datetime:

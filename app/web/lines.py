@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..db import tree
+from ..db.read import tree
 
 if TYPE_CHECKING:
-    from ..db.database import Database
+    from ..db.pool import Database
 
 SHOWN = 200
 """How many children of a node are shown at once; a link leads to the others."""

@@ -13,7 +13,7 @@ from ..api.dependencies import services
 from ..api.profiles import PROFILES, Profile
 from ..api.responses import renderer
 from ..case.resources import Resource
-from ..db import reading
+from ..db.read import entities
 from ..exceptions import BadRequest
 from .bodies import Body, read_body
 
@@ -55,7 +55,7 @@ async def told(request: Request, resource: Resource, identifier: str, name: str)
     if profile is None:
         known = ", ".join(one.name for one in PROFILES)
         raise BadRequest(f"there is no profile {name!r}, only {known}")
-    (body,) = await reading.get(services(request).database, resource, identifier)
+    (body,) = await entities.get(services(request).database, resource, identifier)
     render = renderer(request, profile)
     answer = render.single(resource.name, await render.entity(resource, body))
     base = services(request).settings.base_url

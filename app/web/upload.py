@@ -20,10 +20,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from ..api.dependencies import Services, services
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..db import overview
-from ..db.change_counts import ChangeCounts
-from ..db.loss_guard import LossRefused, describe_loss
-from ..db.upload import Written, write_package
+from ..db.read import overview
+from ..db.write.change_counts import ChangeCounts
+from ..db.write.loss_guard import LossRefused, describe_loss
+from ..db.write.package import Written, write_package
 from ..exceptions import BadRequest, CaseServerError, Problem, TooLarge
 from ..repair.findings import Repair
 from ..repair.reader import read_repaired

@@ -14,9 +14,9 @@ import pytest
 from calls import Api
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
-from case_server.db import removal
-from case_server.db.database import Database, dsn
-from case_server.db.feed import begin_anew, continue_history, read_cursor
+from case_server.db.pool import Database, dsn
+from case_server.db.read.feed import begin_anew, continue_history, read_cursor
+from case_server.db.write import soft_delete
 from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
 
@@ -99,13 +99,13 @@ async def test_associations_go_and_come_with_their_nodes(
     relation = await api.new_association(one, two)
     _, since = await read_all(api)
     async with Database.open(database_url, settings) as database:
-        await removal.delete(database, ITEMS, two["identifier"])
+        await soft_delete.delete(database, ITEMS, two["identifier"])
         changes, since = await read_all(api, since)
         assert told(changes) == [
             ("deleted", "CFItem", two["identifier"]),
             ("deleted", "CFAssociation", relation["identifier"]),
         ]
-        await removal.undelete(database, ITEMS, two["identifier"])
+        await soft_delete.undelete(database, ITEMS, two["identifier"])
     changes, since = await read_all(api, since)
     assert told(changes) == [
         ("created", "CFItem", two["identifier"]),
@@ -246,9 +246,9 @@ async def _something(
         case _:
             resource, entity = chance.choice([(ITEMS, one), (DOCUMENTS, document)])
             with suppress(NotFound, Conflict):
-                await removal.delete(database, resource, entity["identifier"])
+                await soft_delete.delete(database, resource, entity["identifier"])
             with suppress(NotFound, Conflict):
-                await removal.undelete(database, resource, entity["identifier"])
+                await soft_delete.undelete(database, resource, entity["identifier"])
             return
     # Who meets too many others is told to come again, and has written nothing.
     assert answer.status_code in {200, 201, 204, 404, 409, 422, 503}, answer.text

@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db import schema
-from case_server.db.database import Database, dsn
+from case_server.db.pool import Database, dsn
+from case_server.db.schema import version
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -167,4 +167,4 @@ async def test_ready_is_red_while_the_schema_is_not_current(
         assert answer.status_code == 503
         assert "case-server migrate" in answer.json()["imsx_description"]
     finally:
-        await execute("UPDATE alembic_version SET version_num = $1", schema.needed())
+        await execute("UPDATE alembic_version SET version_num = $1", version.needed())

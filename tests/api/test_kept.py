@@ -18,10 +18,10 @@ from case_server.api.encoding import best
 from case_server.api.response_cache import Copies, Copy
 from case_server.api.routes import packages
 from case_server.case.resources import DOCUMENTS, ITEMS
-from case_server.db import removal
-from case_server.db.database import Database
-from case_server.db.framework import open_framework
-from case_server.db.revision import FOLD_AT
+from case_server.db.pool import Database
+from case_server.db.read.package import open_framework
+from case_server.db.read.revisions import FOLD_AT
+from case_server.db.write import soft_delete
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -126,14 +126,14 @@ async def _definition_changed(api: Api, _: Database, body: factories.Body) -> No
 
 
 async def _deleted(_api: Api, database: Database, body: factories.Body) -> None:
-    await removal.delete(database, ITEMS, body["CFItems"][0]["identifier"])
+    await soft_delete.delete(database, ITEMS, body["CFItems"][0]["identifier"])
 
 
 async def _deleted_and_back(api: Api, database: Database, body: factories.Body) -> None:
     document = body["CFDocument"]["identifier"]
-    await removal.delete(database, DOCUMENTS, document)
+    await soft_delete.delete(database, DOCUMENTS, document)
     await api.get(f"/CFPackages/{document}", 404)
-    await removal.undelete(database, DOCUMENTS, document)
+    await soft_delete.undelete(database, DOCUMENTS, document)
 
 
 async def _other_end_deleted(api: Api, database: Database, body: factories.Body) -> None:
@@ -141,7 +141,7 @@ async def _other_end_deleted(api: Api, database: Database, body: factories.Body)
     other = await api.new_item(await api.framework())
     await api.new_association(body["CFItems"][0], other)
     await api.package(body["CFDocument"]["identifier"])
-    await removal.delete(database, ITEMS, other["identifier"])
+    await soft_delete.delete(database, ITEMS, other["identifier"])
 
 
 async def _other_end_arrives(api: Api, _: Database, body: factories.Body) -> None:

@@ -12,7 +12,7 @@ import factories
 import httpx
 import pytest
 
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
 

@@ -9,7 +9,7 @@ import factories
 import pytest
 from calls import Api, identifier_of
 
-from case_server.db import tables
+from case_server.db.schema import tables
 
 Execute = Callable[..., Awaitable[list[Any]]]
 Refused = Callable[[Api, factories.Body], Awaitable[Any]]

@@ -14,7 +14,7 @@ from hypothesis import Phase, assume, given, settings
 from packages import packages
 
 from case_server.api.profiles import PLATFORM, PROFILES, SDK, Profile
-from case_server.db import tables
+from case_server.db.schema import tables
 from case_server.repair.reader import repair
 
 Execute = Callable[..., Awaitable[Any]]

@@ -17,8 +17,8 @@ from calls import Api
 
 from case_server.api.response_cache import FRESH, Copies, Copy
 from case_server.api.routes import packages
-from case_server.db.database import Database, dsn
-from case_server.db.framework import open_framework
+from case_server.db.pool import Database, dsn
+from case_server.db.read.package import open_framework
 
 if sys.version_info >= (3, 14):
     from compression import zstd

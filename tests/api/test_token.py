@@ -29,8 +29,8 @@ from case_server.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from case_server.db.database import Database
-    from case_server.db.revision import Revisions
+    from case_server.db.pool import Database
+    from case_server.db.read.revisions import Revisions
 
 PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
 PATH = PATHS[0]

@@ -25,7 +25,7 @@ from case_server.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from case_server.db.database import Database
+    from case_server.db.pool import Database
 
 HERE = "10.0.0.1"
 SECRET, OTHER = new_secret(), new_secret()

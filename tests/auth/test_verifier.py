@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from external_issuer import ExternalIssuer
 
-    from case_server.db.database import Database
+    from case_server.db.pool import Database
 
 HERE = "http://here.test"
 OLD, NEW = new_signing_key(), new_signing_key()

@@ -16,10 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from case_server.case.package import Package, read_package
-from case_server.db.change_counts import ChangeCounts
-from case_server.db.database import Database
-from case_server.db.loss_guard import LossRefused, refuse_losses
-from case_server.db.upload import Written, write_package
+from case_server.db.pool import Database
+from case_server.db.write.change_counts import ChangeCounts
+from case_server.db.write.loss_guard import LossRefused, refuse_losses
+from case_server.db.write.package import Written, write_package
 
 Execute = Callable[..., Awaitable[Any]]
 

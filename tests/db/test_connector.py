@@ -20,10 +20,11 @@ from postgres_with_tls import TlsServer, binaries_with_tls, tls_server
 from sqlalchemy import make_url
 
 from case_server.database_url import parse
-from case_server.db import migrating, schema
 from case_server.db.connector import connect, connection_to
-from case_server.db.database import Database
-from case_server.db.upgrading import bring_up_to_date
+from case_server.db.pool import Database
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.ensure_schema import bring_up_to_date
+from case_server.db.schema import version
 from case_server.exceptions import StartupError
 from case_server.settings import Settings
 
@@ -161,8 +162,8 @@ async def test_hosts_are_tried_in_turn_each_with_its_own_timeout(
         f"&host=127.0.0.1,{there.host}&port={closed_port},{there.port}"
     )
     assert await value(by_parameters, "SELECT 1") == 1
-    await asyncio.to_thread(migrating.migrate, url)
-    assert await value(plain, "SELECT version_num FROM alembic_version") == schema.needed()
+    await asyncio.to_thread(alembic_runner.migrate, url)
+    assert await value(plain, "SELECT version_num FROM alembic_version") == version.needed()
     async with Database.open(url, settings) as database, database.connection() as connection:
         assert await connection.fetchval("SELECT 1") == 1
         assert await connection.fetchval("SHOW lock_timeout") == "10s"
@@ -235,7 +236,7 @@ async def test_command_that_only_reads_uses_a_read_only_database(
     empty_database: EmptyDatabase,
 ) -> None:
     url = await empty_database("standby")
-    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(alembic_runner.migrate, url)
     name = make_url(url).database
     await execute(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert "read-only" in await refusal(url)
@@ -266,7 +267,7 @@ async def test_every_sslmode_works_in_the_pool_and_in_migrations(
     assert await value(url, TLS) is encrypted
     async with Database.open(url, settings) as database, database.connection() as connection:
         assert await connection.fetchval(TLS) is encrypted
-    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(alembic_runner.migrate, url)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +305,7 @@ async def test_unix_socket_is_reached(tls: TlsServer) -> None:
         f"?host={tls.socket_dir}&port={tls.port}"
     )
     assert await value(by_socket, "SELECT inet_server_addr() IS NULL")
-    await asyncio.to_thread(migrating.migrate, by_socket)
+    await asyncio.to_thread(alembic_runner.migrate, by_socket)
     assert "there is no such socket" in await refusal(by_socket.replace(f"={tls.port}", "=9"))
 
 
@@ -438,9 +439,9 @@ async def test_migration_by_a_role_that_does_not_own_the_tables_names_the_owner(
 ) -> None:
     admin, owner, _ = roles
     name = make_url(owner).username
-    await asyncio.to_thread(migrating.migrate, admin)
+    await asyncio.to_thread(alembic_runner.migrate, admin)
     first = "2026_11_21_changes_feed"
-    await asyncio.to_thread(migrating.downgrade, admin, first)
+    await asyncio.to_thread(alembic_runner.downgrade, admin, first)
     await execute(
         admin,
         f"GRANT ALL ON DATABASE {make_url(admin).database} TO {name}",
@@ -455,7 +456,7 @@ async def test_migration_by_a_role_that_does_not_own_the_tables_names_the_owner(
 async def test_newer_and_older_schemas_are_told_apart(empty_database: EmptyDatabase) -> None:
     url = await empty_database("versions")
     assert "has no schema yet" in await refusal(url)
-    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(alembic_runner.migrate, url)
     await execute(url, "UPDATE alembic_version SET version_num = '2026_11_21_changes_feed'")
     assert "run: case-server migrate" in await refusal(url)
     await execute(url, "UPDATE alembic_version SET version_num = '2099_unheard_of'")

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import text
 
 from case_server.case.resources import ITEMS
-from case_server.db.database import ATTEMPTS, Database
-from case_server.db.line import SECONDS_TO_WAIT
+from case_server.db.pool import ATTEMPTS, Database
+from case_server.db.read.visibility import one
 from case_server.db.statement import Statement
-from case_server.db.visible import one
+from case_server.db.wait_queue import SECONDS_TO_WAIT
 from case_server.exceptions import Unavailable
 from case_server.settings import Settings
 

@@ -14,10 +14,10 @@ from factories import Body
 
 from case_server.case.package import read_package
 from case_server.case.resources import DOCUMENTS
-from case_server.db import removal
-from case_server.db.database import Database
-from case_server.db.revision import Revision, Revisions
-from case_server.db.upload import Written, write_package
+from case_server.db.pool import Database
+from case_server.db.read.revisions import Revision, Revisions
+from case_server.db.write import soft_delete
+from case_server.db.write.package import Written, write_package
 from case_server.repair.reader import read_repaired
 from case_server.settings import Settings
 from case_server.transfer.exporter import export
@@ -262,7 +262,7 @@ async def test_entity_has_one_entry_per_upload(store: Store) -> None:
 async def test_revived_entities_have_one_entry_each_with_another_content(store: Store) -> None:
     body = factories.everything()
     await store.write(body)
-    await removal.delete(store.database, DOCUMENTS, body["CFDocument"]["identifier"])
+    await soft_delete.delete(store.database, DOCUMENTS, body["CFDocument"]["identifier"])
     body["CFDocument"]["title"] = "another"
     body["extensions"] = {"a": 1}
     body["CFItems"][0]["fullStatement"] = "another"
@@ -300,7 +300,7 @@ async def test_feed_tells_an_association_once_that_went_with_its_document(
 ) -> None:
     body = await api.upload()
     page = await api.get("/changes")
-    for operation in (removal.delete, removal.undelete):
+    for operation in (soft_delete.delete, soft_delete.undelete):
         await operation(database, DOCUMENTS, body["CFDocument"]["identifier"])
         page = await api.get("/changes", since=page["next"])
         told = [(each["kind"], each["identifier"]) for each in page["changes"]]

@@ -21,14 +21,14 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from case_server.db import embedded
-from case_server.db.embedded import embedded_postgres, find_binaries
+from case_server.db.postgres import embedded
+from case_server.db.postgres.embedded import embedded_postgres, find_binaries
 from case_server.exceptions import StartupError
 
 USER = """
 import encodings.idna, os, sys  # a Python in root's home can load no codec later
 from pathlib import Path
-from case_server.db.embedded import embedded_postgres
+from case_server.db.postgres.embedded import embedded_postgres
 if uid := int(sys.argv[2]):
     os.setgroups([])
     os.setgid(uid)

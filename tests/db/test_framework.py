@@ -9,8 +9,8 @@ import pytest
 from calls import Api
 
 from case_server.case.resources import ITEMS
-from case_server.db.database import Database
-from case_server.db.framework import BATCH, open_framework
+from case_server.db.pool import Database
+from case_server.db.read.package import BATCH, open_framework
 from case_server.settings import Settings
 
 

@@ -13,10 +13,12 @@ from anyio import to_thread
 
 from case_server.case.package import read_package
 from case_server.case.resources import DOCUMENTS, ITEMS
-from case_server.db import copies, kept, migrating, removal, tables
-from case_server.db.database import Database
-from case_server.db.purge import purge
-from case_server.db.upload import write_package
+from case_server.db.pool import Database
+from case_server.db.postgres import alembic_runner, baseline, clones
+from case_server.db.schema import tables
+from case_server.db.write import soft_delete
+from case_server.db.write.package import write_package
+from case_server.db.write.purge import purge
 from case_server.settings import Settings
 
 State = dict[str, list[Any]]
@@ -42,14 +44,14 @@ async def store(
 ) -> AsyncIterator[Database]:
     """A database with something in every table, kept."""
     url = await empty_database("kept")
-    await to_thread.run_sync(migrating.migrate, url)
+    await to_thread.run_sync(alembic_runner.migrate, url)
     async with Database.open(url, settings) as database:
         await upload(database, BODY)
         await upload(database, factories.package())
         async with database.connection() as connection:
             for statement in CLIENTS:
                 await connection.execute(statement)
-        await kept.keep(database)
+        await baseline.keep(database)
         yield database
 
 
@@ -89,8 +91,8 @@ async def writes(database: Database) -> None:
     changed["CFAssociations"][0]["identifier"] = factories.new_id()
     await upload(database, changed)
     await upload(database, factories.everything())
-    await removal.delete(database, ITEMS, changed["CFItems"][1]["identifier"])
-    await removal.delete(database, DOCUMENTS, document)
+    await soft_delete.delete(database, ITEMS, changed["CFItems"][1]["identifier"])
+    await soft_delete.delete(database, DOCUMENTS, document)
     async with database.connection() as connection:
         await connection.execute("UPDATE documents SET deleted_at = now() - interval '1 year'")
         await connection.execute("UPDATE clients SET scopes = '{b}' WHERE identifier = 'one'")
@@ -99,7 +101,7 @@ async def writes(database: Database) -> None:
 
 
 async def emptying(database: Database) -> None:
-    await copies.empty(database)
+    await clones.empty(database)
     async with database.connection() as connection:
         for name in ("clients", "signing_keys"):
             await connection.execute(f"DELETE FROM {name}")
@@ -129,13 +131,13 @@ async def nothing(_: Database) -> None:
 async def test_everything_is_as_it_was(
     store: Database, spoil: Callable[[Database], Awaitable[None]]
 ) -> None:
-    await kept.go_back(store)
+    await baseline.go_back(store)
     before = await state(store)
     assert all(before.values()), [name for name, rows in before.items() if not rows]
     for _ in range(2):
         await spoil(store)
         assert await differing(store, before) or spoil is nothing
-        await kept.go_back(store)
+        await baseline.go_back(store)
         assert not await differing(store, before)
         after = await state(store)
         assert len(after["feed_history"]) == 1
@@ -146,12 +148,12 @@ async def test_all_packages_are_said_to_be_changed(store: Database) -> None:
     """Of the marks there were, each as often as it was, and one more."""
     async with store.connection() as connection:
         await connection.execute("INSERT INTO revision_marks VALUES ('/', now()), ('/', now())")
-    await kept.keep(store)
+    await baseline.keep(store)
     before = (await state(store))["revision_marks"]
     assert len(set(before)) < len(before)
     await emptying(store)
     for _ in range(2):
-        await kept.go_back(store)
+        await baseline.go_back(store)
         after = (await state(store))["revision_marks"]
         (added,) = [mark for mark in after if mark not in before]
         assert added.startswith('("",')
@@ -162,23 +164,23 @@ async def test_what_is_written_next_is_numbered_as_it_would_have_been(store: Dat
     body = factories.everything()
     found = []
     for _ in range(2):
-        await kept.go_back(store)
+        await baseline.go_back(store)
         await upload(store, body)
         async with store.connection() as connection:
             rows = await connection.fetch("SELECT sequence, kind FROM changes")
         found.append(sorted(tuple(row) for row in rows))
-    await kept.go_back(store)
+    await baseline.go_back(store)
     assert found[0] == found[1]
 
 
 async def test_what_is_kept_anew_is_what_is_gone_back_to(store: Database) -> None:
     before = await state(store)
     await upload(store, factories.package())
-    await kept.keep(store)
+    await baseline.keep(store)
     written = await state(store)
     assert len(written["documents"]) == len(before["documents"]) + 1
     await emptying(store)
-    await kept.go_back(store)
+    await baseline.go_back(store)
     assert (await state(store))["documents"] == written["documents"]
 
 

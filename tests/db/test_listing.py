@@ -15,8 +15,8 @@ import pytest
 
 from case_server.api.profiles import SDK
 from case_server.case.resources import ITEMS
-from case_server.db import listing
-from case_server.db.database import Database
+from case_server.db.pool import Database
+from case_server.db.read import lists
 from case_server.query import params
 from case_server.query.fields import ARRAYS, Field, Kind
 from case_server.query.filter import FREE, And, Comparison, Node
@@ -215,7 +215,7 @@ async def test_any_list_is_what_plain_python_finds(
     totals = set()
     for _ in range(200):
         asked = asked_at_random(some)
-        page = await listing.page(database, ITEMS, query(**asked))
+        page = await lists.page(database, ITEMS, query(**asked))
         found = [json.loads(body)["identifier"] for body in page.bodies]
         assert (page.total, found) == expected(items[:50], query(**asked)), asked
         totals.add(page.total)
@@ -223,7 +223,7 @@ async def test_any_list_is_what_plain_python_finds(
 
 
 ADDRESS = "http://case.test/ims/case/v1p1"
-DERIVATIONS = [listing.STORED, SDK.derivation]
+DERIVATIONS = [lists.STORED, SDK.derivation]
 
 INDEXED = {
     "ix_items_code": {"filter": "humanCodingScheme='A.1'"},
@@ -262,7 +262,7 @@ async def test_lists_that_people_ask_for_are_read_from_their_index(
     for (index, asked), derivation in product(INDEXED.items(), DERIVATIONS):
         if "uri" in index and not derivation.rewrites_uris:
             continue
-        statement, values = listing.prepared(ITEMS, query(**asked), derivation, ADDRESS)
+        statement, values = lists.prepared(ITEMS, query(**asked), derivation, ADDRESS)
         async with database.connection() as connection:
             explained = await connection.fetch(
                 f"EXPLAIN {statement.sql}", *statement.arguments(values)
@@ -273,20 +273,20 @@ async def test_lists_that_people_ask_for_are_read_from_their_index(
 
 
 def test_values_and_invented_names_make_no_new_statements() -> None:
-    listing._statement.cache_clear()
+    lists._statement.cache_clear()
     for number in range(5):
         words = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         more = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
-        listing.prepared(ITEMS, query(filter=f"{words} AND {more}", limit=number + 1))
-    assert listing._statement.cache_info().misses == 1
+        lists.prepared(ITEMS, query(filter=f"{words} AND {more}", limit=number + 1))
+    assert lists._statement.cache_info().misses == 1
 
 
 def test_statements_are_forgotten_before_they_are_many() -> None:
-    for number in range(listing.SHAPES + 5):
+    for number in range(lists.SHAPES + 5):
         some = random.Random(number)
         where = " AND ".join(predicate(some) for _ in range(number % 50 + 1))
-        listing.prepared(ITEMS, query(filter=where, sort=some.choice(SORTS)))
-    assert listing._statement.cache_info().currsize == listing.SHAPES
+        lists.prepared(ITEMS, query(filter=where, sort=some.choice(SORTS)))
+    assert lists._statement.cache_info().currsize == lists.SHAPES
 
 
 async def test_a_code_of_any_length_can_be_stored_and_found(
@@ -304,5 +304,5 @@ async def test_a_code_of_any_length_can_be_stored_and_found(
         ],
     )
     for number, code in codes.items():
-        page = await listing.page(database, ITEMS, query(filter=f"humanCodingScheme='{code}'"))
+        page = await lists.page(database, ITEMS, query(filter=f"humanCodingScheme='{code}'"))
         assert [json.loads(body)["identifier"][0] for body in page.bodies] == [number]

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from case_server.db import migrating, schema, tables, trigrams
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.schema import tables, trigrams, version
 
 Database = Callable[[str], Awaitable[str]]
 
@@ -55,7 +56,7 @@ async def catalogue(url: str, **more: str) -> dict[str, set[tuple[Any, ...]]]:
 
 async def test_migrations_build_what_the_tables_say(empty_database: Database) -> None:
     migrated, created = await empty_database("migrated"), await empty_database("created")
-    await asyncio.to_thread(migrating.migrate, migrated)
+    await asyncio.to_thread(alembic_runner.migrate, migrated)
     engine = create_async_engine(make_url(created).set(drivername="postgresql+asyncpg"))
     async with engine.begin() as connection:
         await connection.run_sync(tables.metadata.create_all)
@@ -67,17 +68,17 @@ async def test_migrations_build_what_the_tables_say(empty_database: Database) ->
 
 async def test_alembic_finds_nothing_to_do(empty_database: Database) -> None:
     url = await empty_database("checked")
-    await asyncio.to_thread(migrating.migrate, url)
-    await asyncio.to_thread(migrating.check, url)
+    await asyncio.to_thread(alembic_runner.migrate, url)
+    await asyncio.to_thread(alembic_runner.check, url)
 
 
 async def test_downgrade_leaves_nothing_and_upgrade_builds_again(empty_database: Database) -> None:
     url = await empty_database("undone")
-    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
-    await asyncio.to_thread(migrating.downgrade, url, "base")
+    await asyncio.to_thread(alembic_runner.downgrade, url, "base")
     assert not any((await catalogue(url, views=VIEWS, comments=COMMENTS)).values())
-    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(alembic_runner.migrate, url)
     assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
 
 
@@ -85,7 +86,7 @@ async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> 
     url = await empty_database("raced")
     await asyncio.gather(*(asyncio.to_thread(run_migrate, url) for _ in range(2)))
     connection = await asyncpg.connect(dsn(url))
-    assert await schema.current(connection) == schema.needed()
+    assert await version.current(connection) == version.needed()
     await connection.close()
 
 
@@ -98,12 +99,12 @@ def run_migrate(url: str) -> None:
 async def test_current_and_known(empty_database: Database) -> None:
     url = await empty_database("states")
     connection = await asyncpg.connect(dsn(url))
-    assert await schema.current(connection) is None
-    await asyncio.to_thread(migrating.migrate, url)
-    assert await schema.current(connection) == schema.needed()
+    assert await version.current(connection) is None
+    await asyncio.to_thread(alembic_runner.migrate, url)
+    assert await version.current(connection) == version.needed()
     await connection.close()
-    assert schema.is_known(schema.needed())
-    assert not schema.is_known("2099_01_01_unheard_of")
+    assert version.is_known(version.needed())
+    assert not version.is_known("2099_01_01_unheard_of")
 
 
 INSERTS = {
@@ -147,8 +148,8 @@ INSERT INTO associations (body, last_change_date_time) VALUES ('{"identifier": "
 
 async def test_triple_is_made_not_null_in_a_store_with_data(empty_database: Database) -> None:
     url = await empty_database("filled")
-    await asyncio.to_thread(migrating.migrate, url)
-    await asyncio.to_thread(migrating.downgrade, url, "2026_11_27_comments_and_views")
+    await asyncio.to_thread(alembic_runner.migrate, url)
+    await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")
     connection = await asyncpg.connect(dsn(url))
     try:
         await connection.execute(RUBRICS)
@@ -157,9 +158,9 @@ async def test_triple_is_made_not_null_in_a_store_with_data(empty_database: Data
         )
         await connection.execute(ASSOCIATION % ("half", ""))
         with pytest.raises(RuntimeError, match="half; delete them"):
-            await asyncio.to_thread(migrating.migrate, url)
+            await asyncio.to_thread(alembic_runner.migrate, url)
         await connection.execute("DELETE FROM associations WHERE identifier = 'half'")
-        await asyncio.to_thread(migrating.migrate, url)
+        await asyncio.to_thread(alembic_runner.migrate, url)
         with pytest.raises(asyncpg.NotNullViolationError):
             await connection.execute(ASSOCIATION % ("half", ""))
         rows = await connection.fetch("SELECT identifier, ordinal FROM rubric_criteria ORDER BY 2")

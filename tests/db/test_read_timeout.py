@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import make_url, text
 
 from case_server.case.resources import ITEMS
-from case_server.db.database import Database
-from case_server.db.framework import open_framework
+from case_server.db.pool import Database
+from case_server.db.read.package import open_framework
+from case_server.db.read.visibility import one
 from case_server.db.statement import Statement
-from case_server.db.visible import one
 from case_server.exceptions import ReadTimeout, Unavailable
 from case_server.settings import Settings
 

@@ -13,9 +13,9 @@ import pytest
 from calls import Api
 
 from case_server.case.resources import DOCUMENTS, ITEMS
-from case_server.db import removal
-from case_server.db.database import Database
-from case_server.db.purge import purge
+from case_server.db.pool import Database
+from case_server.db.write import soft_delete
+from case_server.db.write.purge import purge
 from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
 
@@ -45,7 +45,7 @@ async def test_a_document_goes_with_all_that_is_in_it_and_comes_back(
     before = await api.package(document)
     other = await api.new_item(await api.framework())
     relation = await api.new_association(other, body["CFItems"][0])
-    found = await removal.delete(database, DOCUMENTS, document)
+    found = await soft_delete.delete(database, DOCUMENTS, document)
     assert found == {("CFDocument", "delete"): 1, ("CFItem", "delete"): 3}
     for path in (
         f"/CFDocuments/{document}",
@@ -55,8 +55,8 @@ async def test_a_document_goes_with_all_that_is_in_it_and_comes_back(
     ):
         await api.get(path, 404)
     with pytest.raises(NotFound):
-        await removal.delete(database, DOCUMENTS, document)
-    await removal.undelete(database, DOCUMENTS, document)
+        await soft_delete.delete(database, DOCUMENTS, document)
+    await soft_delete.undelete(database, DOCUMENTS, document)
     assert await api.package(document) == before
     await api.get(f"/CFAssociations/{relation['identifier']}")
 
@@ -67,10 +67,10 @@ async def test_associations_go_with_their_document(api: Api, database: Database)
     link = factories.link(crosswalk["identifier"])
     relation = await api.new_association(one, two, CFDocumentURI=link)
     path = f"/CFAssociations/{relation['identifier']}"
-    await removal.delete(database, DOCUMENTS, crosswalk["identifier"])
+    await soft_delete.delete(database, DOCUMENTS, crosswalk["identifier"])
     await api.get(path, 404)
     assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
-    found = await removal.undelete(database, DOCUMENTS, crosswalk["identifier"])
+    found = await soft_delete.undelete(database, DOCUMENTS, crosswalk["identifier"])
     assert found.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
     assert found.not_restored == []
     await api.get(path)
@@ -83,11 +83,11 @@ async def test_second_deletion_of_a_document_reports_and_records_nothing(
     one, two = await api.new_item(document), await api.new_item(document)
     link = factories.link(document["identifier"])
     await api.new_association(one, two, CFDocumentURI=link)
-    found = await removal.delete(database, DOCUMENTS, document["identifier"])
+    found = await soft_delete.delete(database, DOCUMENTS, document["identifier"])
     assert found["CFAssociation", "delete"] == 1
     before = (await api.get("/changes", limit=1000))["changes"]
     with pytest.raises(NotFound):
-        await removal.delete(database, DOCUMENTS, document["identifier"])
+        await soft_delete.delete(database, DOCUMENTS, document["identifier"])
     assert (await api.get("/changes", limit=1000))["changes"] == before
 
 
@@ -95,13 +95,13 @@ async def test_what_was_deleted_before_its_document_stays_deleted(
     api: Api, database: Database
 ) -> None:
     _, document, item = await framework(api)
-    assert await removal.delete(database, ITEMS, item) == {("CFItem", "delete"): 1}
-    await removal.delete(database, DOCUMENTS, document)
+    assert await soft_delete.delete(database, ITEMS, item) == {("CFItem", "delete"): 1}
+    await soft_delete.delete(database, DOCUMENTS, document)
     with pytest.raises(Conflict, match="case-server undelete document"):
-        await removal.undelete(database, ITEMS, item)
-    await removal.undelete(database, DOCUMENTS, document)
+        await soft_delete.undelete(database, ITEMS, item)
+    await soft_delete.undelete(database, DOCUMENTS, document)
     assert len((await api.package(document))["CFItems"]) == 2
-    await removal.undelete(database, ITEMS, item)
+    await soft_delete.undelete(database, ITEMS, item)
     assert len((await api.package(document))["CFItems"]) == 3
 
 
@@ -110,11 +110,11 @@ async def test_nothing_to_delete_or_bring_back(api: Api, database: Database, res
     _, document, item = await framework(api)
     identifier = document if resource is DOCUMENTS else item
     with pytest.raises(NotFound):
-        await removal.delete(database, resource, "unheard-of")
+        await soft_delete.delete(database, resource, "unheard-of")
     with pytest.raises(NotFound):
-        await removal.undelete(database, resource, "unheard-of")
+        await soft_delete.undelete(database, resource, "unheard-of")
     with pytest.raises(NotFound, match="not deleted"):
-        await removal.undelete(database, resource, identifier)
+        await soft_delete.undelete(database, resource, identifier)
 
 
 async def test_writers_meet_a_deletion(api: Api, database: Database, execute: Execute) -> None:
@@ -126,7 +126,7 @@ async def test_writers_meet_a_deletion(api: Api, database: Database, execute: Ex
         puts = [
             api.client.put(f"{prefix}/CFItems/{body['identifier']}", json=body) for body in bodies
         ]
-        deletion = removal.delete(database, DOCUMENTS, document["identifier"])
+        deletion = soft_delete.delete(database, DOCUMENTS, document["identifier"])
         answers, _ = await asyncio.gather(asyncio.gather(*puts), deletion)
         assert {answer.status_code for answer in answers} <= {201, 422}
     alive = await execute(
@@ -154,8 +154,8 @@ async def test_purge_removes_for_good(api: Api, database: Database, execute: Exe
     )
     document = body["CFDocument"]["identifier"]
     relation = await api.new_association(kept["CFItems"][1], everything)
-    await removal.delete(database, DOCUMENTS, document)
-    await removal.delete(database, ITEMS, dropped)
+    await soft_delete.delete(database, DOCUMENTS, document)
+    await soft_delete.delete(database, ITEMS, dropped)
     assert await purge(database, now() - timedelta(hours=1)) == {}
     expected = {"CFDocument": 1, "CFItem": 2, "CFRubric": 1, "CFAssociation": 1}
     found = await purge(database, now(), dry_run=True)
@@ -163,7 +163,7 @@ async def test_purge_removes_for_good(api: Api, database: Database, execute: Exe
     assert await purge(database, now()) == found
     for resource, identifier in ((DOCUMENTS, document), (ITEMS, dropped)):
         with pytest.raises(NotFound):
-            await removal.undelete(database, resource, identifier)
+            await soft_delete.undelete(database, resource, identifier)
     for table in ("rubrics", "rubric_criteria", "rubric_criterion_levels", "associations"):
         assert not await execute(f"SELECT 1 FROM {table}")
     await api.get(f"/CFAssociations/{relation['identifier']}", 404)
@@ -179,7 +179,7 @@ async def test_purge_keeps_the_latest_change_of_everything(
     for number in range(3):
         await api.put("/CFItems", {"item": {**item, "fullStatement": f"{number}"}})
     gone = await api.new_item(document)
-    await removal.delete(database, ITEMS, gone["identifier"])
+    await soft_delete.delete(database, ITEMS, gone["identifier"])
     await purge(database, now())
     rows = await execute("SELECT kind, identifier, operation FROM changes ORDER BY sequence")
     assert [tuple(row) for row in rows] == [
@@ -203,25 +203,25 @@ async def test_package_identifier_of_a_deleted_document_can_be_published_again(
     second["CFDocument"]["CFPackageURI"] = link
     new = second["CFDocument"]["identifier"]
     await api.send("POST", "/CFPackages", 409, second)
-    await removal.delete(database, DOCUMENTS, old)
+    await soft_delete.delete(database, DOCUMENTS, old)
     await api.send("POST", "/CFPackages", 201, second)
     for name in (link["identifier"], new):
         assert (await api.package(name))["CFDocument"]["identifier"] == new
         await api.send("PUT", f"/CFPackages/{name}", 200, second)
     if not is_named:
         with pytest.raises(Conflict, match=new):
-            await removal.undelete(database, DOCUMENTS, old)
+            await soft_delete.undelete(database, DOCUMENTS, old)
         return
-    undeleted = await removal.undelete(database, DOCUMENTS, old)
+    undeleted = await soft_delete.undelete(database, DOCUMENTS, old)
     (reason,) = undeleted.not_restored
     assert link["identifier"] in reason
     assert new in reason
     assert (await api.package(old))["CFDocument"]["identifier"] == old
     assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == new
     # Once the other one is deleted, too, the first has its package's identifier again.
-    await removal.delete(database, DOCUMENTS, new)
-    await removal.delete(database, DOCUMENTS, old)
-    assert (await removal.undelete(database, DOCUMENTS, old)).not_restored == []
+    await soft_delete.delete(database, DOCUMENTS, new)
+    await soft_delete.delete(database, DOCUMENTS, old)
+    assert (await soft_delete.undelete(database, DOCUMENTS, old)).not_restored == []
     assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == old
     await api.send("PUT", f"/CFPackages/{new}", 409, second)
 
@@ -232,13 +232,13 @@ async def test_document_put_takes_the_package_identifier_of_a_deleted_one(
     old = await api.framework()
     new = factories.document(CFPackageURI=old["CFPackageURI"])
     await api.put("/CFDocuments", new, 409)
-    await removal.delete(database, DOCUMENTS, old["identifier"])
+    await soft_delete.delete(database, DOCUMENTS, old["identifier"])
     await api.put("/CFDocuments", new)
     package = old["CFPackageURI"]["identifier"]
     assert (await api.package(package))["CFDocument"]["identifier"] == new["identifier"]
     # A put that would revive the deleted one is refused as long as the other has its package.
     await api.put("/CFDocuments", old, 409)
-    await removal.delete(database, DOCUMENTS, new["identifier"])
+    await soft_delete.delete(database, DOCUMENTS, new["identifier"])
     await api.put("/CFDocuments", old)
     assert (await api.package(package))["CFDocument"]["identifier"] == old["identifier"]
 
@@ -249,10 +249,10 @@ async def test_undelete_tells_what_stays_hidden_or_deleted(api: Api, database: D
     other = await api.new_item(there)
     relation = await api.new_association(one, other)
     await api.new_association(two, one)
-    await removal.delete(database, ITEMS, three["identifier"])
-    await removal.delete(database, DOCUMENTS, here["identifier"])
-    await removal.delete(database, ITEMS, other["identifier"])
-    reasons = (await removal.undelete(database, DOCUMENTS, here["identifier"])).not_restored
+    await soft_delete.delete(database, ITEMS, three["identifier"])
+    await soft_delete.delete(database, DOCUMENTS, here["identifier"])
+    await soft_delete.delete(database, ITEMS, other["identifier"])
+    reasons = (await soft_delete.undelete(database, DOCUMENTS, here["identifier"])).not_restored
     assert len(reasons) == 2
     assert reasons[0].startswith("CFAssociation: 1 hidden, because another node")
     for name in (relation, one, other):
@@ -261,9 +261,9 @@ async def test_undelete_tells_what_stays_hidden_or_deleted(api: Api, database: D
         f"CFItem: 1 deleted before the document, for example {three['identifier']}; "
         "case-server undelete item brings it back"
     )
-    assert (await removal.undelete(database, ITEMS, other["identifier"])).not_restored == []
+    assert (await soft_delete.undelete(database, ITEMS, other["identifier"])).not_restored == []
     await api.get(f"/CFAssociations/{relation['identifier']}")
-    assert (await removal.undelete(database, ITEMS, three["identifier"])).not_restored == []
+    assert (await soft_delete.undelete(database, ITEMS, three["identifier"])).not_restored == []
 
 
 async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:

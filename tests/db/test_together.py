@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from case_server.db.together import Together
+from case_server.db.single_flight import Together
 
 
 class Store:

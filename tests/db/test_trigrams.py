@@ -12,9 +12,10 @@ import pytest
 from live import run
 from sqlalchemy import make_url
 
-from case_server.db import migrating, schema, trigrams
-from case_server.db.database import dsn
-from case_server.db.tables import items
+from case_server.db.pool import dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.schema import trigrams, version
+from case_server.db.schema.tables import items
 from case_server.query.fields import Field, Kind
 
 Database = Callable[[str], Awaitable[str]]
@@ -43,11 +44,11 @@ async def has_index(connection: asyncpg.Connection[Any]) -> bool:
 
 async def test_whoever_may_have_it_has_it(empty_database: Database) -> None:
     url = await empty_database("words")
-    await asyncio.to_thread(migrating.migrate, url)
+    await asyncio.to_thread(alembic_runner.migrate, url)
     connection = await asyncpg.connect(dsn(url))
     assert await has_index(connection)
     await connection.close()
-    await asyncio.to_thread(migrating.check, url)
+    await asyncio.to_thread(alembic_runner.check, url)
 
 
 async def test_whoever_may_not_has_it_when_asked_again(
@@ -57,9 +58,9 @@ async def test_whoever_may_not_has_it_when_asked_again(
     ran = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "CREATE EXTENSION pg_trgm" in ran.stderr
-    assert await schema.current(connection) == schema.needed()
+    assert await version.current(connection) == version.needed()
     assert not await has_index(connection)
-    await asyncio.to_thread(migrating.check, url)
+    await asyncio.to_thread(alembic_runner.check, url)
     await connection.execute("CREATE EXTENSION pg_trgm")
     ran = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -68,8 +69,8 @@ async def test_whoever_may_not_has_it_when_asked_again(
 
 async def test_it_goes_with_the_migration_that_lists_need(empty_database: Database) -> None:
     url = await empty_database("unlisted")
-    await asyncio.to_thread(migrating.migrate, url)
-    await asyncio.to_thread(migrating.downgrade, url, "2026_11_21_changes_feed")
+    await asyncio.to_thread(alembic_runner.migrate, url)
+    await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_21_changes_feed")
     connection = await asyncpg.connect(dsn(url))
     assert not await has_index(connection)
     await connection.close()

@@ -12,8 +12,8 @@ import pytest
 
 from case_server.case.package import Package, read_package
 from case_server.case.package_stream import open_package
-from case_server.db.database import Database
-from case_server.db.upload import Written, write_package
+from case_server.db.pool import Database
+from case_server.db.write.package import Written, write_package
 from case_server.exceptions import Conflict, InvalidData, Unavailable
 from case_server.settings import Settings
 from case_server.transfer.progress import STAGES

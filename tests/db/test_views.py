@@ -20,8 +20,9 @@ from pydantic.fields import FieldInfo
 from case_server.api.profiles import PLATFORM, STANDARD_1_1
 from case_server.case import model
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES, RUBRICS, Resource
-from case_server.db import removal, tables
-from case_server.db.database import Database
+from case_server.db.pool import Database
+from case_server.db.schema import tables
+from case_server.db.write import soft_delete
 
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
 
@@ -229,8 +230,8 @@ async def test_views_hide_what_was_deleted(
     for package in (kept, reduced, gone):
         await upload(client, package)
     child = reduced["CFItems"][1]["identifier"]
-    await removal.delete(database, ITEMS, child)
-    await removal.delete(database, DOCUMENTS, gone["CFDocument"]["identifier"])
+    await soft_delete.delete(database, ITEMS, child)
+    await soft_delete.delete(database, DOCUMENTS, gone["CFDocument"]["identifier"])
     documents = {package["CFDocument"]["identifier"] for package in (kept, reduced)}
     items = {item["identifier"] for item in [*kept["CFItems"], reduced["CFItems"][0]]}
     associations = {kept["CFAssociations"][0]["identifier"]}

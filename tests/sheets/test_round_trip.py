@@ -23,8 +23,8 @@ from support.databases import Execute, delete_all_rows
 from case_server.api.profiles import PLATFORM
 from case_server.case.package import Package, read_package
 from case_server.case.resources import DEFINITIONS
-from case_server.db.database import Database
-from case_server.db.upload import write_package
+from case_server.db.pool import Database
+from case_server.db.write.package import write_package
 from case_server.exceptions import InvalidData
 from case_server.repair.reader import read_repaired
 from case_server.sample import sample

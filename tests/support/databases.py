@@ -11,8 +11,9 @@ from typing import Any
 import asyncpg
 from sqlalchemy import make_url
 
-from case_server.db import migrating, tables
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.schema import tables
 
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
 
@@ -45,7 +46,7 @@ def create_template(server: str, run_dir: Path) -> str:
     with (run_dir / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            migrating.migrate(asyncio.run(create_database(server, TEMPLATE)))
+            alembic_runner.migrate(asyncio.run(create_database(server, TEMPLATE)))
             done.touch()
     return TEMPLATE
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from targets import BASE, CONTROL_TOKEN, Suite, client_of
 
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
 

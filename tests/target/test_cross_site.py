@@ -9,7 +9,7 @@ import pytest
 from anyio import to_thread
 from targets import BASE, CONTROL_TOKEN, Suite
 
-from case_server.db import migrating
+from case_server.db.postgres import alembic_runner
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -84,7 +84,7 @@ async def open_to_pages(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A target without a control token, which some pages may call."""
     url = await empty_database("cross_site")
-    await to_thread.run_sync(migrating.migrate, url)
+    await to_thread.run_sync(alembic_runner.migrate, url)
     origins = ("http://app.test", "*")
     app = create_app(Settings(database_url=url, public_url=BASE, target=True, cors_origins=origins))
     async with (

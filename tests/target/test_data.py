@@ -15,10 +15,10 @@ from sqlalchemy import make_url
 from support.databases import create_database
 from targets import DOCUMENTS, Suite, settled
 
-from case_server.db import migrating
-from case_server.db.copies import Copies, refuse_unsuitable
-from case_server.db.database import Database, dsn
-from case_server.db.kept import keep
+from case_server.db.pool import Database, dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.baseline import keep
+from case_server.db.postgres.clones import Copies, refuse_unsuitable
 from case_server.exceptions import StartupError
 from case_server.settings import Settings
 
@@ -243,7 +243,7 @@ async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
 
 async def test_a_role_that_may_not_make_databases(postgres: str, target_settings: Settings) -> None:
     url = await create_database(postgres, "case_test_no_right")
-    await to_thread.run_sync(migrating.migrate, url)
+    await to_thread.run_sync(alembic_runner.migrate, url)
     connection = await asyncpg.connect(dsn(postgres))
     await connection.execute("DROP ROLE IF EXISTS case_test_poor")
     await connection.execute("CREATE ROLE case_test_poor LOGIN PASSWORD 'poor'")
@@ -276,7 +276,7 @@ async def test_a_role_that_may_not_make_databases(postgres: str, target_settings
 
 
 async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("case_server.db.copies.SECONDS_TO_LEAVE", 1)
+    monkeypatch.setattr("case_server.db.postgres.clones.SECONDS_TO_LEAVE", 1)
     url = await create_database(postgres, "case_test_in_use")
     connection = await asyncpg.connect(dsn(url))
     try:

@@ -13,8 +13,9 @@ from anyio import to_thread
 from targets import Suite
 
 from case_server.api.profiles import PROFILES
-from case_server.db import copies, tables
-from case_server.db.database import Database
+from case_server.db.pool import Database
+from case_server.db.postgres import clones
+from case_server.db.schema import tables
 from case_server.settings import Settings
 
 PACKAGES = "/case/1.1/CFPackages"
@@ -159,7 +160,7 @@ async def test_emptying_leaves_who_may_come_in(
     async with Database.open(url, settings) as database, database.connection() as connection:
         for statement in FILL:
             await connection.execute(statement)
-        await copies.empty(database)
+        await clones.empty(database)
         counts = {
             name: await connection.fetchval(f"SELECT count(*) FROM {name}")
             for name in tables.metadata.tables

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from targets import BASE, CONTROL_TOKEN, DOCUMENTS, Suite, client_of, settled
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 from case_server.target import namespaces
 from case_server.target.faults import Faults
 

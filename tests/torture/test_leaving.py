@@ -17,7 +17,7 @@ import psutil
 import pytest
 from live import Live
 
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 from torture import load
 from torture.cluster import until
 from torture.server import MEGABYTE, PREFIX, client, connect, server

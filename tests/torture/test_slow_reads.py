@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from case_server.db.database import dsn
+from case_server.db.pool import dsn
 from torture import slow_reads
 from torture.server import client, server
 

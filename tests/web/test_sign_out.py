@@ -14,7 +14,7 @@ from external_issuer import ExternalIssuer
 from live import serving
 
 from case_server.db import revocations
-from case_server.db.database import Database
+from case_server.db.pool import Database
 from case_server.main import create_app
 from case_server.settings import Settings
 from case_server.web.access import SESSION

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import orjson
 
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
-from ...db.framework import Framework
+from ...db.read.package import Framework
 from ..profiles import Profile
 from . import fast_json, transforms
 from .transforms import Body

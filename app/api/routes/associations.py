@@ -7,7 +7,8 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ...case.resources import ASSOCIATIONS, ITEMS
-from ...db import reading, store
+from ...db.read import entities
+from ...db.write import entities as store
 from ..dependencies import Deleter, Reader, services
 from ..openapi import documents
 from ..openapi.schemas import ref
@@ -33,12 +34,12 @@ def association_routes(profile: Profile) -> Routes:
     ) -> Response:
         database = services(request).database
         # One more than a batch, to see whether there are more.
-        item, associations = await reading.item_with_associations(
+        item, associations = await entities.item_with_associations(
             database, identifier, BATCH_SIZE + 1
         )
         render = renderer(request, profile)
         if len(associations) > BATCH_SIZE:
-            batches = reading.association_batches(database, identifier, BATCH_SIZE)
+            batches = entities.association_batches(database, identifier, BATCH_SIZE)
             chunks = _chunks(render, item, batches)
             # The first is read before the status is sent, because it may become another.
             first = await anext(chunks)

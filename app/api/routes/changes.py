@@ -8,7 +8,8 @@ from urllib.parse import quote
 from fastapi import Request, Response
 
 from ...case.resources import RESOURCES
-from ...db import feed, recording
+from ...db.read import feed
+from ...db.write import change_log
 from ...query import params
 from ..dependencies import Reader, services
 from ..openapi import documents
@@ -21,10 +22,10 @@ from ..routing import Routes
 PLURALS = {resource.name: resource.plural for resource in RESOURCES}
 
 OPERATIONS = {
-    recording.CREATE: "created",
-    recording.REVIVE: "created",
-    recording.UPDATE: "updated",
-    recording.DELETE: "deleted",
+    change_log.CREATE: "created",
+    change_log.REVIVE: "created",
+    change_log.UPDATE: "updated",
+    change_log.DELETE: "deleted",
 }
 """What a follower is told: what comes back is new to it."""
 

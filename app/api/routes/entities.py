@@ -9,7 +9,8 @@ from pydantic import AfterValidator
 
 from ...case.resources import ITEMS, RESOURCES, Resource
 from ...case.types import IDENTIFIER_SCHEMA
-from ...db import listing, reading
+from ...db.read import entities as reading
+from ...db.read import lists
 from ...exceptions import ReadTimeout
 from ...query import page, params
 from ..dependencies import Reader, services
@@ -56,7 +57,7 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
         )
         render = renderer(request, profile)
         try:
-            found = await listing.page(
+            found = await lists.page(
                 services(request).database, resource, query, derivation, render.address
             )
         except ReadTimeout as error:

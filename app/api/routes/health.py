@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from ...db import schema
+from ...db.schema import version
 from ...exceptions import Unavailable
 from ..dependencies import services
 from ..openapi import documents
@@ -44,7 +44,7 @@ async def ready(request: Request) -> Response:
     """The database answers and its schema is the one this release needs."""
     held = services(request)
     async with held.database.connection() as connection:
-        revision = await schema.current(connection)
+        revision = await version.current(connection)
     if revision != held.schema_revision:
         raise Unavailable(
             f"the database is at schema {revision}, this server needs {held.schema_revision}: "

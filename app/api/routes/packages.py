@@ -15,9 +15,9 @@ from ...case.package import Package, UploadedCFPackage
 from ...case.package_stream import open_package
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...case.stored_form import Origin
-from ...db.framework import Framework, document_of_package, open_framework
-from ...db.revision import Revision, Revisions, revision_in
-from ...db.upload import Mode, write_package
+from ...db.read.package import Framework, document_of_package, open_framework
+from ...db.read.revisions import Revision, Revisions, revision_in
+from ...db.write.package import Mode, write_package
 from ...exceptions import CaseServerError
 from ...query import params
 from ...repair.reader import Repair, read_repaired

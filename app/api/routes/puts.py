@@ -21,7 +21,7 @@ from ...case.model import (
 )
 from ...case.parsing import Body, read
 from ...case.problems import REQUIRED
-from ...db import store
+from ...db.write import entities as store
 from ...exceptions import InvalidData
 from ..dependencies import Writer, services
 from ..openapi import documents, examples

@@ -1,0 +1,1 @@
+"""The Postgres server itself: embedded clusters, clones, backups, migrations and diagnosis."""

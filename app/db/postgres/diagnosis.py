@@ -1,0 +1,202 @@
+"""Say in one line why a database cannot be used, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import asyncpg
+from asyncpg.exceptions import TargetServerAttributeNotMatched
+
+from ...database_url import DatabaseUrl, nearest_parameter, parse
+from ...exceptions import StartupError
+from ..connector import CONNECT_TIMEOUT_SECONDS, is_out_of_files
+
+ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises where a database cannot be reached or refuses a statement."""
+
+OUT_OF_FILES = (
+    "out of file descriptors: raise the limit on open files (ulimit -n), or lower "
+    "CASE_SERVER_MAX_CONNECTIONS or CASE_SERVER_POOL_SIZE"
+)
+
+READ_ONLY = (
+    "the database is read-only (a standby, or default_transaction_read_only is on): name the "
+    "primary server, or all servers with target_session_attrs=read-write"
+)
+
+
+MISSING_RIGHT = asyncpg.InsufficientPrivilegeError
+
+
+@contextmanager
+def startup_error(url: str, *errors: type[Exception]) -> Iterator[None]:
+    """Raise ``StartupError`` with a diagnosis for errors of the database at ``url``."""
+    caught = errors or ERRORS
+    try:
+        yield
+    except caught as error:
+        raise StartupError(diagnose(error, url)) from error
+
+
+def diagnose(error: BaseException, url: str) -> str:
+    """Return one line: what is wrong with the database at ``url``, and the remedy."""
+    target = parse(url)
+    place = target.without_password()
+    text = _refusal(error, target) if isinstance(error, asyncpg.PostgresError) else ""
+    if not text:
+        text = (
+            f"no database answers at CASE_SERVER_DATABASE_URL ({place}): {_failure(error, target)}"
+        )
+    return " ".join(text.split())
+
+
+REFUSALS: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
+    (
+        asyncpg.InvalidPasswordError,
+        "{message}: check the user name and password of {place}{escape_hint}",
+    ),
+    (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        "{place} refuses the connection: {message}; {admission}",
+    ),
+    (
+        asyncpg.InvalidCatalogNameError,
+        "{message} at {place}: create it (createdb), or correct the name in the URL",
+    ),
+    (
+        asyncpg.TooManyConnectionsError,
+        "{place} has no connection left ({message}): lower CASE_SERVER_POOL_SIZE",
+    ),
+    (asyncpg.ReadOnlySQLTransactionError, f"{READ_ONLY} ({{place}})"),
+    (
+        asyncpg.InvalidSchemaNameError,
+        "{place}: {message}; as an administrator, run: CREATE SCHEMA … AUTHORIZATION {role}",
+    ),
+    (asyncpg.InsufficientPrivilegeError, "{place}: {message}; {right}"),
+    (
+        asyncpg.LockNotAvailableError,
+        "{place} is being migrated or used by another process ({message}): try again",
+    ),
+    (asyncpg.PostgresError, "{place} answers {message!r} ({kind})"),
+)
+"""What Postgres itself refuses, with the words for it; the first class that fits counts."""
+
+
+def _refusal(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
+    """Explain what Postgres itself answered; an empty string where it is not ready yet."""
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return ""
+    message = str(error).partition("\n")[0]  # without DETAIL and HINT
+    if name := _unknown_setting(message):
+        near = nearest_parameter(name)
+        remedy = f"; did you mean {near!r}?" if near else ": remove it"
+        return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
+    template = next(words for kind, words in REFUSALS if isinstance(error, kind))
+    return template.format(
+        message=message,
+        place=target.without_password(),
+        role=_role(target),
+        kind=type(error).__name__,
+        escape_hint=_escape_hint(target),
+        admission=_admission_remedy(message),
+        right=_right_remedy(message, target),
+    )
+
+
+def _failure(error: BaseException, target: DatabaseUrl) -> str:
+    """Explain why no connection was made."""
+    if is_out_of_files(error):
+        return OUT_OF_FILES
+    message = str(error) or type(error).__name__
+    match error:
+        case ssl.SSLError() | ConnectionError():
+            text = _broken_connection(error, message)
+        case socket.gaierror():
+            text = f"the host name is not known ({error.strerror}); correct it"
+        case TimeoutError():
+            seconds = target.connect_timeout or CONNECT_TIMEOUT_SECONDS
+            text = (
+                f"no answer within {seconds:g} s; check host and port, or allow more with "
+                "connect_timeout=SECONDS"
+            )
+        case FileNotFoundError() | PermissionError() if error.filename:
+            text = f"{error.filename} cannot be read ({error.strerror})"
+        case FileNotFoundError():
+            text = "there is no such socket; is Postgres running, and is its port the one named?"
+        case asyncpg.CannotConnectNowError():
+            text = f"{message}; try again"
+        case TargetServerAttributeNotMatched():
+            text = f"no host is {target.session_attributes} (target_session_attrs)"
+        case _:
+            text = message
+    return text
+
+
+def _broken_connection(error: ssl.SSLError | ConnectionError, message: str) -> str:
+    """Explain why there is no connection, or none with TLS."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate cannot be verified ({error.verify_message}): name the file of "
+                "its authority as sslrootcert=FILE, and the host as the certificate does"
+            )
+        case ssl.SSLError():
+            return f"TLS failed ({error.reason or message}): see sslmode, sslcert and sslkey"
+        case ConnectionRefusedError():
+            return "connection refused; is Postgres running, and are host and port right?"
+        case _ if "rejected SSL upgrade" in message:
+            return (
+                "it does not offer TLS, which sslmode demands: turn on ssl there, or write "
+                "sslmode=prefer"
+            )
+        case _:
+            return message
+
+
+def _escape_hint(target: DatabaseUrl) -> str:
+    if not target.unescaped:
+        return ""
+    escapes = ", ".join(f"{sign} as {quote(sign, safe='')}" for sign in target.unescaped)
+    return f"; in a URL, write {escapes}"
+
+
+def _admission_remedy(message: str) -> str:
+    if "no encryption" in message or "SSL off" in message:
+        return "write sslmode=require, or have pg_hba.conf allow connections without TLS"
+    if "pg_hba.conf" in message:
+        return "have pg_hba.conf of the server allow it"
+    if "client certificate" in message:
+        return "name a client certificate as sslcert=FILE and sslkey=FILE"
+    return "check the user name"
+
+
+def _right_remedy(message: str, target: DatabaseUrl) -> str:
+    """Name the right that is missing as an administrator would grant it."""
+    role = _role(target)
+    match = re.search(r"(\w+) (\S+)$", message)
+    kind, name = match.groups() if match else ("", "")
+    match kind:
+        case "schema":
+            grant = f"GRANT USAGE, CREATE ON SCHEMA {name} TO {role}"
+        case "database":
+            right = "TEMPORARY" if "temporary" in message else "CONNECT"
+            grant = f"GRANT {right} ON DATABASE {name} TO {role}"
+        case _ if message.startswith("must be owner"):
+            return f"run this as the role that owns {name}, or grant that role to {role}"
+        case _:
+            grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+    return f"as an administrator, run: {grant}"
+
+
+def _role(target: DatabaseUrl) -> str:
+    return f'"{target.user}"' if target.user else "the role"
+
+
+def _unknown_setting(message: str) -> str:
+    found = re.search(r'unrecognized configuration parameter "([^"]*)"', message)
+    return found[1] if found else ""

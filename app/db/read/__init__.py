@@ -1,0 +1,1 @@
+"""Reads: entities, lists, packages, trees, searches and the change feed."""

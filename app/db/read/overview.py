@@ -1,0 +1,118 @@
+"""What a reader sees first: the frameworks that are here, and where any node lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Integer, Text, and_, bindparam, func, literal_column, null, select, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ..schema import tables
+from ..statement import Statement
+from ..write.dml import word
+from .visibility import live
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from ..pool import Database
+
+
+async def frameworks(
+    database: Database, contains: str, limit: int, offset: int
+) -> list[asyncpg.Record]:
+    """The frameworks whose title, creator or publisher contains a text, by title.
+
+    Rows of (identifier, body, items, total): how many items it has, how many frameworks there are.
+    """
+    return await database.scan(_frameworks(), contains=contains, limit=limit, offset=offset)
+
+
+async def number_of_items(database: Database, document: str) -> int:
+    """How many live items a document has."""
+    found = await database.row(_number_of_items(), document=document)
+    assert found is not None
+    return int(found["items"])
+
+
+async def places(database: Database, identifiers: Sequence[str]) -> dict[str, asyncpg.Record]:
+    """Where nodes lie: {identifier: (identifier, item, document, title, code, statement)}.
+
+    ``item`` says whether it is one, or a document; ``title`` is the document's. What is not here
+    is left out.
+    """
+    found = await database.rows(_places(), identifiers=list(identifiers))
+    return {record["identifier"]: record for record in found}
+
+
+@cache
+def _frameworks() -> Statement:
+    documents, items = tables.documents, tables.items
+    title = word(documents.c.body, "title")
+    said = func.concat_ws(
+        literal_column("' '"),
+        title,
+        *(word(documents.c.body, name) for name in ("creator", "publisher")),
+    )
+    wanted = func.lower(bindparam("contains", type_=Text))
+    page = (
+        select(
+            documents.c.identifier,
+            documents.c.body,
+            title.label("title"),
+            func.count().over().label("total"),
+        )
+        .where(live(documents), func.strpos(func.lower(said), wanted) > literal_column("0"))
+        .order_by(func.lower(title), documents.c.identifier)
+        .limit(bindparam("limit", type_=Integer))
+        .offset(bindparam("offset", type_=Integer))
+        .subquery("page")
+    )
+    own = (
+        select(func.count())
+        .select_from(items)
+        .where(items.c.document_identifier == page.c.identifier, live(items))
+        .scalar_subquery()
+    )
+    return Statement(
+        select(page.c.identifier, page.c.body, page.c.total, own.label("items")).order_by(
+            func.lower(page.c.title), page.c.identifier
+        )
+    )
+
+
+@cache
+def _number_of_items() -> Statement:
+    table = tables.items
+    mine = table.c.document_identifier == bindparam("document", type_=Text)
+    return Statement(select(func.count().label("items")).where(mine, live(table)))
+
+
+@cache
+def _places() -> Statement:
+    items, documents = tables.items, tables.documents
+    asked = bindparam("identifiers", type_=ARRAY(Text))
+    title = word(documents.c.body, "title").label("title")
+    of_items = (
+        select(
+            items.c.identifier,
+            literal_column("true").label("item"),
+            items.c.document_identifier.label("document"),
+            title,
+            word(items.c.body, "humanCodingScheme").label("code"),
+            word(items.c.body, "fullStatement").label("statement"),
+        )
+        .join(documents, documents.c.identifier == items.c.document_identifier)
+        .where(and_(items.c.identifier == func.any(asked), live(items)))
+    )
+    of_documents = select(
+        documents.c.identifier,
+        literal_column("false"),
+        documents.c.identifier,
+        title,
+        null(),
+        null(),
+    ).where(documents.c.identifier == func.any(asked), live(documents))
+    return Statement(union_all(of_items, of_documents))

@@ -1,0 +1,194 @@
+"""A whole framework, read as of one moment: streamed from cursors, however large it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, or_, select
+
+from ...case.resources import (
+    CONCEPTS,
+    DEFINITIONS,
+    GROUPINGS,
+    ITEM_TYPES,
+    LICENSES,
+    SUBJECTS,
+    Resource,
+)
+from ...exceptions import NotFound
+from ..pool import Database
+from ..schema import tables
+from ..statement import Statement
+from ..write.dml import table_of
+from .visibility import body_of, known_nodes, live, visible
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import asyncpg
+
+    from ..pool import Connection
+
+    Cursor: TypeAlias = asyncpg.cursor.Cursor[asyncpg.Record]
+
+BATCH = 200
+"""How many bodies are fetched, and rendered, before others get their turn."""
+
+DOCUMENT = bindparam("document_identifier", type_=Text)
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework found, and the snapshot in which the rest of it is read."""
+
+    document_identifier: str
+    package_identifier: str
+    document: str
+    extensions: str | None
+    definition_extensions: str | None
+    database: Database
+    connection: Connection
+
+    async def bodies(self, resource: Resource, *, ahead: bool = False) -> AsyncIterator[list[str]]:
+        """The bodies of its items, associations, rubrics or definitions, batch by batch.
+
+        With ``ahead``, Postgres is asked for a batch while the one before is made use of; until all
+        are read, nothing else can be asked of the snapshot.
+        """
+        statement = _bodies(resource)
+        arguments = statement.arguments({"document_identifier": self.document_identifier})
+        cursor = await self.connection.cursor(statement.sql, *arguments)
+        batch = await self._fetch(cursor)
+        while batch:
+            more = len(batch) == BATCH
+            following = asyncio.ensure_future(self._fetch(cursor)) if more and ahead else None
+            try:
+                if following:
+                    await asyncio.sleep(0)  # it is sent before the batch is made use of
+                yield [record["body"] for record in batch]
+                batch = await (following or self._fetch(cursor)) if more else []
+            except BaseException:
+                if following:
+                    # Nothing else can be asked of the connection before this has ended.
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
+                raise
+
+    async def _fetch(self, cursor: Cursor) -> list[asyncpg.Record]:
+        """Return the next batch; the timeout counts anew for each, as packages may be large."""
+        with self.database.read_limit() as timeout:
+            return await cursor.fetch(BATCH, timeout=timeout)
+
+    async def nodes(self, identifiers: set[str]) -> dict[str, str]:
+        """Which of these are stored here, and among what: {identifier: "CFItems"}."""
+        statement = known_nodes()
+        arguments = statement.arguments({"identifiers": list(identifiers)})
+        with self.database.read_limit() as timeout:
+            found = await self.connection.fetch(statement.sql, *arguments, timeout=timeout)
+        return {record["identifier"]: record["plural"] for record in found}
+
+
+@asynccontextmanager
+async def open_framework(database: Database, identifier: str) -> AsyncIterator[Framework]:
+    """The framework whose package or document has this identifier. Raises ``NotFound``."""
+    async with database.snapshot() as connection:
+        statement = _find()
+        arguments = statement.arguments({"identifier": identifier})
+        with database.read_limit() as timeout:
+            found = await connection.fetchrow(statement.sql, *arguments, timeout=timeout)
+        if not found:
+            raise NotFound("CFPackage or CFDocument", identifier)
+        yield Framework(database=database, connection=connection, **found)
+
+
+async def document_of_package(database: Database, identifier: str) -> str | None:
+    """The document, live or deleted, whose package or own identifier this is."""
+    found = await database.row(_owner(), identifier=identifier)
+    return found["document_identifier"] if found else None
+
+
+def named(*columns: ColumnElement[Any]) -> Select[Any]:
+    """The package with this identifier, or of this document: one, as no two share a name."""
+    table, identifier = tables.packages, bindparam("identifier", type_=Text)
+    either = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
+    return select(*columns).select_from(table).where(either)
+
+
+@cache
+def _owner() -> Statement:
+    # A deleted document may still be called as another's package is now.
+    found = named(tables.packages.c.document_identifier).join(tables.documents)
+    return Statement(found.order_by(tables.documents.c.deleted_at.is_not(None)))
+
+
+@cache
+def _find() -> Statement:
+    package, document = tables.packages, tables.documents
+    columns = (
+        package.c.document_identifier,
+        package.c.identifier.label("package_identifier"),
+        document.c.body.label("document"),
+        package.c.extensions,
+        package.c.definition_extensions,
+    )
+    return Statement(named(*columns).join(document).where(live(document)))
+
+
+@cache
+def _bodies(resource: Resource) -> Statement:
+    table = table_of(resource)
+    mine = (
+        table.c.identifier.in_(_referred(resource))
+        if resource in DEFINITIONS
+        else table.c.document_identifier == DOCUMENT
+    )
+    body = body_of(resource).label("body")
+    return Statement(select(body).where(mine, visible(table)).order_by(table.c.ordinal))
+
+
+def _referred(resource: Resource) -> Any:
+    """What the framework's document, items and associations refer to, and what it defined."""
+    defined = tables.package_definitions[resource.name]
+    own = select(defined.c.definition_identifier).where(defined.c.document_identifier == DOCUMENT)
+    return own.union(*REFERRED[resource.name])
+
+
+def _of_items(column: ColumnElement[Any]) -> Select[Any]:
+    table = tables.items
+    here = and_(table.c.document_identifier == DOCUMENT, live(table))
+    if column.table is table:
+        return select(column).where(here, column.is_not(None))
+    return select(column).join(table).where(here)
+
+
+def _of_associations(column: ColumnElement[Any]) -> Select[Any]:
+    table = tables.associations
+    here = (table.c.document_identifier == DOCUMENT, visible(table))
+    return select(column).where(*here, column.is_not(None))
+
+
+def _of_document(column: ColumnElement[Any], key: ColumnElement[Any]) -> Select[Any]:
+    return select(column).where(key == DOCUMENT, column.is_not(None))
+
+
+REFERRED: dict[str, list[Select[Any]]] = {
+    CONCEPTS.name: [_of_items(tables.item_concepts.c.concept_identifier)],
+    SUBJECTS.name: [
+        _of_items(tables.item_subjects.c.subject_identifier),
+        _of_document(
+            tables.document_subjects.c.subject_identifier,
+            tables.document_subjects.c.document_identifier,
+        ),
+    ],
+    LICENSES.name: [
+        _of_items(tables.items.c.license_identifier),
+        _of_document(tables.documents.c.license_identifier, tables.documents.c.identifier),
+    ],
+    ITEM_TYPES.name: [_of_items(tables.items.c.item_type_identifier)],
+    GROUPINGS.name: [_of_associations(tables.associations.c.grouping_identifier)],
+}

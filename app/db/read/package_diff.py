@@ -1,0 +1,91 @@
+"""What storing a package would change of the framework that is here, before anything is written."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from anyio import to_thread
+from sqlalchemy import Select, Text, bindparam, cast, func, literal_column, select, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ...case.package import Package
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from ..statement import Statement
+from ..write.dml import table_of
+from ..write.staging import is_stored
+from .visibility import live
+
+if TYPE_CHECKING:
+    from ..pool import Database
+
+COMPARED = (DOCUMENTS, ITEMS, ASSOCIATIONS)
+"""Definitions belong to all frameworks, and are left out."""
+
+Key = tuple[str, str]
+"""The kind and identifier of an entity."""
+
+
+class Difference(NamedTuple):
+    """The entities that would be added, changed and deleted, in the order of what they are in."""
+
+    added: list[Key]
+    changed: list[Key]
+    deleted: list[Key]
+
+
+async def difference(database: Database, package: Package) -> Difference:
+    """What storing a package would do to its document, its items and its associations."""
+    document = package.document_identifier
+    rows = await database.scan(_prints(), document=document)
+    stored = {(row["kind"], row["identifier"]): row["print"] for row in rows}
+    # Beside the event loop, which others need meanwhile.
+    return await to_thread.run_sync(_compared, package, stored)
+
+
+async def stored_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
+    """What entities say that are here, or were until they were deleted."""
+    rows = await database.rows(_bodies(), identifiers=[identifier for _, identifier in keys])
+    return {(row["kind"], row["identifier"]): row["body"] for row in rows}
+
+
+def _compared(package: Package, stored: dict[Key, str]) -> Difference:
+    kinds = {resource.name for resource in COMPARED}
+    found = Difference([], [], [])
+    left = dict(stored)
+    for row in package.rows:
+        key = (row.kind, row.identifier)
+        if row.kind not in kinds:
+            continue
+        before = left.pop(key, None)
+        if before is None:
+            found.added.append(key)
+        elif not is_stored(row, before):
+            found.changed.append(key)
+    found.deleted.extend(left)
+    return found
+
+
+@cache
+def _prints() -> Statement:
+    return Statement(union_all(*(_prints_of(resource) for resource in COMPARED)))
+
+
+def _prints_of(resource: Resource) -> Select[tuple[str, str, str]]:
+    table, document = table_of(resource), bindparam("document", type_=Text)
+    own = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
+    kind = literal_column(f"'{resource.name}'", Text).label("kind")
+    body = func.md5(cast(table.c.body, Text)).label("print")
+    return select(kind, table.c.identifier, body).where(own == document, live(table))
+
+
+@cache
+def _bodies() -> Statement:
+    asked = bindparam("identifiers", type_=ARRAY(Text))
+    parts = []
+    for resource in COMPARED:
+        table = table_of(resource)
+        kind = literal_column(f"'{resource.name}'", Text).label("kind")
+        rows = select(kind, table.c.identifier, table.c.body)
+        parts.append(rows.where(table.c.identifier == func.any(asked)))
+    return Statement(union_all(*parts))

@@ -1,0 +1,1 @@
+"""The database schema: tables, columns, indexes and the version a release needs."""

@@ -1,0 +1,372 @@
+"""The tables: what Postgres holds, and what it guards.
+
+An entity is stored once, as a validated body in the standard's own form. The columns beside it
+are what the database must know to find, join and guard it; those that repeat the body are
+generated from it, so they cannot drift. ``json`` rather than ``jsonb``: bodies are read far more
+often than searched inside, and ``json`` is given out as it lies there, fields in the order of
+the standard.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ...case.resources import DEFINITIONS
+from .columns import (
+    AFTER_UPLOADS,
+    Moment,
+    body,
+    created_at,
+    definition_table,
+    deletable,
+    entity_table,
+    from_body,
+    hierarchy_code,
+    in_document,
+    link_table,
+    metadata,
+    ordinal,
+    searched,
+)
+from .list_indexes import LISTED_ITEMS
+
+__all__ = ["AFTER_UPLOADS", "Moment", "metadata"]  # of columns, for who knows the tables
+
+concepts = definition_table(
+    "concepts", hierarchy_code(), comment="CFConcept: topics of items, shared by all frameworks."
+)
+subjects = definition_table(
+    "subjects",
+    hierarchy_code(),
+    comment="CFSubject: subjects of documents and items, shared by all frameworks.",
+)
+licenses = definition_table(
+    "licenses", comment="CFLicense: licences of documents and items, shared by all frameworks."
+)
+item_types = definition_table(
+    "item_types", hierarchy_code(), comment="CFItemType: kinds of items, shared by all frameworks."
+)
+association_groupings = definition_table(
+    "association_groupings",
+    comment="CFAssociationGrouping: named groups of associations, shared by all frameworks.",
+)
+
+documents = entity_table(
+    "documents",
+    from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *deletable("documents"),
+    comment="CFDocument: one row per framework.",
+)
+
+packages = Table(
+    "packages",
+    metadata,
+    Column(
+        "document_identifier",
+        Text,
+        ForeignKey("documents.identifier"),
+        primary_key=True,
+        comment="The document of the package.",
+    ),
+    Column(
+        "identifier",
+        Text,
+        nullable=False,
+        unique=True,
+        comment="The CFPackageURI.identifier of the document, or the document's identifier.",
+    ),
+    Column("extensions", JSON, comment="extensions of the CFPackage."),
+    Column("definition_extensions", JSON, comment="extensions of the package's CFDefinitions."),
+    comment="CFPackage: created with its document.",
+)
+
+items = entity_table(
+    "items",
+    in_document(),
+    from_body("item_type_identifier", "CFItemTypeURI", "identifier", references="item_types"),
+    from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *deletable("items"),
+    *LISTED_ITEMS,
+    Index("ix_items_document", "document_identifier", "ordinal"),
+    *searched(),
+    comment="CFItem: the competency statements of all frameworks.",
+)
+
+# A node may be stored on another server, so nodes are identifiers without foreign keys.
+associations = entity_table(
+    "associations",
+    in_document(nullable=True),
+    from_body("association_type", "associationType", nullable=False),
+    from_body("origin_identifier", "originNodeURI", "identifier", nullable=False),
+    from_body("destination_identifier", "destinationNodeURI", "identifier", nullable=False),
+    from_body(
+        "grouping_identifier",
+        "CFAssociationGroupingURI",
+        "identifier",
+        references="association_groupings",
+    ),
+    UniqueConstraint(
+        "origin_identifier",
+        "destination_identifier",
+        "association_type",
+        name="uq_associations_triple",
+        # Checked when a statement ends: an upload may let two associations swap their triples.
+        deferrable=True,
+        initially="IMMEDIATE",
+    ),
+    Index("ix_associations_document", "document_identifier", "ordinal"),
+    Index("ix_associations_destination", "destination_identifier"),
+    comment="CFAssociation: typed relations between nodes. Deleted for good, not softly.",
+)
+
+rubrics = entity_table(
+    "rubrics",
+    in_document(),
+    *deletable("rubrics"),
+    Index("ix_rubrics_document", "document_identifier", "ordinal"),
+    comment="CFRubric: the rubrics of all frameworks; their criteria are rows of rubric_criteria.",
+)
+
+rubric_criteria = Table(
+    "rubric_criteria",
+    metadata,
+    from_body("identifier", "identifier", primary=True),
+    ordinal(),
+    body(),
+    Column(
+        "rubric_identifier",
+        Text,
+        ForeignKey("rubrics.identifier"),
+        nullable=False,
+        index=True,
+        comment="The rubric that the criterion belongs to.",
+    ),
+    comment="CFRubricCriterion: the criteria of rubrics.",
+)
+
+rubric_criterion_levels = Table(
+    "rubric_criterion_levels",
+    metadata,
+    from_body("identifier", "identifier", primary=True),
+    ordinal(),
+    body(),
+    Column(
+        "criterion_identifier",
+        Text,
+        ForeignKey("rubric_criteria.identifier", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+        comment="The criterion that the level belongs to.",
+    ),
+    comment="CFRubricCriterionLevel: the levels of criteria.",
+)
+
+document_subjects = link_table(
+    "document_subjects",
+    ("document", "documents"),
+    ("subject", "subjects"),
+    comment="subjectURI of documents.",
+)
+item_subjects = link_table(
+    "item_subjects", ("item", "items"), ("subject", "subjects"), comment="subjectURI of items."
+)
+item_concepts = link_table(
+    "item_concepts",
+    ("item", "items"),
+    ("concept", "concepts"),
+    comment="conceptKeywordsURI of items: every concept ever linked, because links are additive.",
+)
+
+package_definitions = {
+    resource.name: link_table(
+        f"package_{resource.table}",
+        ("document", "packages"),
+        ("definition", resource.table),
+        owner_key="document_identifier",
+        comment=f"{resource.plural} that an upload of a package defined, referred to or not.",
+    )
+    for resource in DEFINITIONS
+}
+
+changes = Table(
+    "changes",
+    metadata,
+    Column(
+        "sequence",
+        BigInteger,
+        Identity(),
+        primary_key=True,
+        comment="Order of insertion. Rows become visible out of order: a follower compares"
+        " transaction_id with a snapshot.",
+    ),
+    Column(
+        "transaction_id",
+        BigInteger,
+        nullable=False,
+        server_default=text("pg_current_xact_id()::text::bigint"),
+        comment="The transaction that wrote, as pg_current_xact_id() returned it.",
+    ),
+    Column(
+        "document_identifier",
+        Text,
+        comment="The document that the entity belongs to; NULL for definitions.",
+    ),
+    Column("kind", Text, nullable=False, comment="Class of the entity, such as CFItem."),
+    Column("identifier", Text, nullable=False, comment="Identifier of the entity."),
+    Column(
+        "operation", Text, nullable=False, comment="create, update, delete or revive (undelete)."
+    ),
+    Column(
+        "changed_at",
+        Moment,
+        nullable=False,
+        server_default=text("clock_timestamp()"),
+        comment="When the change was written.",
+    ),
+    # What became of a document between two moments.
+    Index("ix_changes_document", "document_identifier", "changed_at"),
+    # What a follower of the feed has not seen.
+    Index("ix_changes_transaction", "transaction_id"),
+    comment="Change feed, append-only: one row per entity and write, inserted by the statement"
+    " that wrote.",
+)
+
+feed_history = Table(
+    "feed_history",
+    metadata,
+    Column(
+        "identifier",
+        Text,
+        primary_key=True,
+        server_default=text("gen_random_uuid()::text"),
+        comment="Part of every cursor of the feed; a restored database gets a new one.",
+    ),
+    comment="One row: which history the change feed tells, so that cursors of another end.",
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column(
+        "scope",
+        Text,
+        primary_key=True,
+        comment="A document's identifier, '' for all definitions, or '/' for the existence of"
+        " nodes.",
+    ),
+    Column(
+        "version",
+        BigInteger,
+        nullable=False,
+        comment="Number of writes folded in; the revision adds the rows of revision_marks.",
+    ),
+    Column("changed_at", Moment, nullable=False, comment="When the last folded write happened."),
+    comment="Revision per scope: what ETags and Last-Modified of packages are made from.",
+)
+
+revision_marks = Table(
+    "revision_marks",
+    metadata,
+    Column("scope", Text, nullable=False, comment="Scope that was written; see revisions."),
+    Column(
+        "changed_at",
+        Moment,
+        nullable=False,
+        server_default=text("clock_timestamp()"),
+        comment="When it was written.",
+    ),
+    Index("ix_revision_marks_scope", "scope"),
+    comment="Writes not folded into revisions yet. Append-only, so that writers of one document do"
+    " not wait for each other.",
+)
+
+SHARED = ""
+"""The scope of the definitions, which are the parts of all packages that refer to them."""
+
+NODES = "/"
+"""The scope of what is here and what is not, on which associations to other documents depend."""
+
+mirrors = Table(
+    "mirrors",
+    metadata,
+    Column("url", Text, primary_key=True, comment="URL of the source package."),
+    Column("list_url", Text, comment="URL of the list that named the package, if a list did."),
+    Column("document_identifier", Text, nullable=False, comment="The document of the local copy."),
+    Column("etag", Text, comment="ETag that the source sent with the package."),
+    Column("last_modified", Text, comment="Last-Modified that the source sent with the package."),
+    Column("history", Text, nullable=False, comment="feed_history.identifier after the last sync."),
+    Column(
+        "revision",
+        BigInteger,
+        nullable=False,
+        comment="Revision of the local copy after the last sync; another one means local changes.",
+    ),
+    Column("changed_at", Moment, nullable=False, comment="When that revision was written."),
+    comment="Packages mirrored from other servers by sync.",
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True, comment="Key ID, as in the header of tokens."),
+    Column("private_pem", Text, nullable=False, comment="RSA private key. Secret."),
+    created_at(),
+    comment="Keys of the local token issuer: the newest signs, all of them verify.",
+)
+
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column(
+        "jti",
+        Text,
+        primary_key=True,
+        comment="Token ID (claim jti), or sha256: and the digest of a token without one.",
+    ),
+    Column(
+        "expires_at",
+        Moment,
+        nullable=False,
+        comment="When the token expires and the row is of no use any more.",
+    ),
+    comment="Tokens that are refused before they expire: those of signed-out sessions.",
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("identifier", Text, primary_key=True, comment="client_id of token requests."),
+    Column("name", Text, comment="What the client is for, as its owner described it."),
+    Column("scopes", ARRAY(Text), nullable=False, comment="Scopes that it may ask for."),
+    created_at(),
+    comment="OAuth clients of the local issuer, besides the one from the settings.",
+)
+
+client_secrets = Table(
+    "client_secrets",
+    metadata,
+    Column("hash", Text, primary_key=True, comment="Salted hash of the secret."),
+    Column(
+        "client_identifier",
+        Text,
+        ForeignKey("clients.identifier", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+        comment="The client whose secret it is.",
+    ),
+    created_at(),
+    Column("expires_at", Moment, comment="When the secret stops working; NULL: never."),
+    comment="Secrets of clients; two per client while a secret is rotated.",
+)

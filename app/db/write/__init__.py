@@ -1,0 +1,1 @@
+"""Writes: upserts of entities and packages, soft deletes, purges and the change log."""

@@ -1,0 +1,137 @@
+"""Rows as they are stored: without what an answer of this server adds to a body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from sqlalchemy import Text, bindparam, cast, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ...case.package import Row
+from ...case.resources import ITEMS, RESOURCES, Resource
+from ...case.stored_form import FILE, LIST_FIELDS, Origin, SentBody, Target
+from ...case.vocabulary import UNKNOWN_ITEM_TYPE
+from ..statement import Statement
+from . import dml
+
+if TYPE_CHECKING:
+    from ..pool import Connection
+
+BY_NAME = {resource.name: resource for resource in RESOURCES}
+BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
+LISTED_KINDS = {resource.name for resource in LIST_FIELDS}
+
+DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
+
+IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
+
+
+class StoredForms:
+    """What is stored of the entities that were sent, and of those they link to."""
+
+    def __init__(self, origin: Origin = FILE) -> None:
+        self.origin = origin
+        self._bodies: dict[tuple[str, str], str] = {}
+        self._sent: dict[Target, str | None] = {}
+        self._uris: dict[Target, str] = {}
+
+    @classmethod
+    async def load(cls, connection: Connection, rows: Iterable[Row], origin: Origin) -> StoredForms:
+        """Load what is needed to store rows, which nearly always is nothing."""
+        forms = cls(origin)
+        if origin.addresses:
+            await forms._load(connection, rows)
+        elif origin.has_default_types:
+            await forms._load(connection, await to_thread.run_sync(_with_default_types, rows))
+        return forms
+
+    def restore(self, row: Row) -> Row:
+        """Return a row in its stored form."""
+        if not self._may_differ(row):
+            return row
+        sent = self._sent_body(row)
+        body, keywords = sent.stored_form(self._uri_of), row.keywords
+        if keywords and self.origin.addresses:
+            keywords = sent.stored_keywords(keywords, self._uri_of)
+        return row._replace(body=body, keywords=keywords)
+
+    def _may_differ(self, row: Row) -> bool:
+        if self.origin.addresses:
+            return row.kind in BY_NAME
+        if self.origin.has_default_types and _has_default_type(row):
+            return True
+        return self.origin.has_empty_lists and row.kind in LISTED_KINDS and "[]" in row.body
+
+    def _sent_body(self, row: Row) -> SentBody:
+        stored = self._bodies.get((row.kind, row.identifier))
+        return SentBody(BY_NAME[row.kind], row.body, stored, self.origin)
+
+    def _uri_of(self, target: Target) -> str | None:
+        """Return the URI that an entity has once everything that was sent is stored."""
+        plural, identifier = target
+        if sent := self._sent.get(target):
+            return sent
+        resource = BY_PLURAL.get(plural)
+        stored = self._bodies.get((resource.name, identifier)) if resource else None
+        return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
+
+    async def _load(self, connection: Connection, rows: Iterable[Row]) -> None:
+        identifiers = await to_thread.run_sync(_identifiers, rows)
+        for resource, several in identifiers.items():
+            statement = _stored_bodies(resource)
+            arguments = statement.arguments({"identifiers": several})
+            for identifier, body in await connection.fetch(statement.sql, *arguments):
+                self._bodies[resource.name, identifier] = body
+        for resource, several in (await to_thread.run_sync(self._unresolved, rows)).items():
+            statement = _stored_uris(resource)
+            arguments = statement.arguments({"identifiers": several})
+            for identifier, uri in await connection.fetch(statement.sql, *arguments):
+                self._uris[resource.plural, identifier] = uri
+
+    def _unresolved(self, rows: Iterable[Row]) -> Mapping[Resource, list[str]]:
+        """Return the link targets whose URI is neither sent nor stored in the same entity."""
+        targets: set[Target] = set()
+        for row in rows:
+            if row.kind in BY_NAME:
+                sent = self._sent_body(row)
+                self._sent[sent.resource.plural, sent.identifier] = sent.uri
+                targets.update(sent.unresolved())
+        found: dict[Resource, list[str]] = {}
+        for plural, identifier in targets - self._sent.keys():
+            if plural in BY_PLURAL:
+                found.setdefault(BY_PLURAL[plural], []).append(identifier)
+        return found
+
+
+def _has_default_type(row: Row) -> bool:
+    return row.kind == ITEMS.name and DEFAULT_TYPE_FIELD in row.body
+
+
+def _with_default_types(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if _has_default_type(row)]
+
+
+def _identifiers(rows: Iterable[Row]) -> Mapping[Resource, list[str]]:
+    found: dict[Resource, list[str]] = {}
+    for row in rows:
+        if row.kind in BY_NAME:
+            found.setdefault(BY_NAME[row.kind], []).append(row.identifier)
+    return found
+
+
+@cache
+def _stored_bodies(resource: Resource) -> Statement:
+    table = dml.table_of(resource)
+    columns = (table.c.identifier, cast(table.c.body, Text).label("body"))
+    return Statement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
+
+
+@cache
+def _stored_uris(resource: Resource) -> Statement:
+    table = dml.table_of(resource)
+    columns = (table.c.identifier, dml.word(table.c.body, "uri").label("uri"))
+    return Statement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
