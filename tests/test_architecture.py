@@ -110,7 +110,7 @@ def test_each_library_has_its_place(library: str, places: set[str]) -> None:
     ("read", "spared"),
     [
         # Postgres can begin to start before any of these is read.
-        ("cli.running", ("fastapi", "sqlalchemy", "asyncpg", "jose", "uvicorn")),
+        ("cli.serve", ("fastapi", "sqlalchemy", "asyncpg", "jose", "uvicorn")),
         (
             "server.run",
             ("case_server.target", "jinja2", "markdown_it", "alembic", "httpx", "openpyxl"),

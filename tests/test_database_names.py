@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from live import run, serving
 
-from case_server.cli.common import warn_about_unknown_variables
+from case_server.cli.shared import warn_about_unknown_variables
 from case_server.settings import is_known_variable
 
 ROOT = Path(__file__).parents[1]

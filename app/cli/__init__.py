@@ -7,25 +7,25 @@ import os
 import click
 
 from .. import __version__
-from .common import Group, warn_about_unknown_variables
+from .shared import Group, warn_about_unknown_variables
 
 KINDS = {
-    "serve": "running",
-    "migrate": "running",
-    "import": "frameworks",
-    "export": "frameworks",
-    "delete": "removal",
-    "undelete": "removal",
-    "purge": "removal",
-    "check": "checking",
-    "conform": "conforming",
-    "sync": "mirrors",
-    "template": "frameworks",
-    "token": "running",
-    "client": "access",
-    "keys": "access",
-    "backup": "keeping",
-    "restore": "keeping",
+    "serve": "serve",
+    "migrate": "serve",
+    "import": "packages",
+    "export": "packages",
+    "delete": "delete",
+    "undelete": "delete",
+    "purge": "delete",
+    "check": "check",
+    "conform": "conformance",
+    "sync": "sync",
+    "template": "packages",
+    "token": "serve",
+    "client": "credentials",
+    "keys": "credentials",
+    "backup": "backup",
+    "restore": "backup",
 }
 """The commands, and the file that each is in."""
 

@@ -9,7 +9,7 @@ import click
 from ..exceptions import StartupError
 from ..server.startup import leave_when_told
 from ..settings import Settings
-from .common import settings_of
+from .shared import settings_of
 
 
 @click.command()

@@ -20,8 +20,8 @@ from ..conform.table import BY_ID, CHECKS
 from ..conform.target import Access
 from ..exceptions import StartupError
 from ..net.download import Credentials
-from .common import opened
-from .reaching import reaching_options
+from .http_options import reaching_options
+from .shared import opened
 
 NOT_RUN = 2
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path

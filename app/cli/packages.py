@@ -22,15 +22,8 @@ from ..sheets.assembly import Defaults
 from ..sheets.forms import COMPRESSED, FORMS, TABLES, Form, form_of
 from ..transfer import exporter, importer
 from ..transfer.sources import Source, refuse_missing, sources
-from .common import (
-    Direction,
-    command_database,
-    database_option,
-    opened,
-    settings_of,
-    with_database,
-)
-from .reaching import dense_option, fetcher_of, reaching_options
+from .http_options import dense_option, fetcher_of, reaching_options
+from .shared import Direction, command_database, database_option, opened, settings_of, with_database
 
 
 @click.command("import")

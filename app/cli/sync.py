@@ -20,8 +20,8 @@ from ..settings import Settings
 from ..transfer.progress import bar
 from ..transfer.sync import NO_COUNTS, Mirroring, SyncResult, format_changes, read_urls
 from ..transfer.terminal import format_counts, problem_lines
-from .common import Direction, command_database, database_option, settings_of, with_database
-from .reaching import dense_option, fetcher_of, reaching_options
+from .http_options import dense_option, fetcher_of, reaching_options
+from .shared import Direction, command_database, database_option, settings_of, with_database
 
 STATUSES = ("created", "changed", "unchanged", "dropped", "failed")
 

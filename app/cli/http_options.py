@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from ..net.download import Credentials, Fetcher
 from ..transfer.progress import note
-from .common import settings_of
+from .shared import settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

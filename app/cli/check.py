@@ -19,8 +19,8 @@ from ..check.rules import BY_ID, RULES
 from ..check.sarif import as_sarif
 from ..exceptions import StartupError, TooLarge
 from ..transfer.sources import Source, describe_error, sources
-from .common import opened
-from .reaching import dense_option, fetcher_of, reaching_options
+from .http_options import dense_option, fetcher_of, reaching_options
+from .shared import opened
 
 UNREADABLE = 2
 

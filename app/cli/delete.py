@@ -13,7 +13,7 @@ import click
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.write import purge as purging
 from ..db.write import soft_delete
-from .common import command_database, database_option, settings_of, with_database
+from .shared import command_database, database_option, settings_of, with_database
 
 KINDS = {"document": DOCUMENTS, "item": ITEMS}
 

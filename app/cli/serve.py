@@ -9,7 +9,7 @@ import click
 from ..exceptions import StartupError
 from ..server.startup import ready_database
 from ..server.startup import serve as serve_until_stopped
-from .common import database_option, settings_of
+from .shared import database_option, settings_of
 
 
 @click.command()

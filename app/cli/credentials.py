@@ -18,14 +18,7 @@ from ..db import clients as table
 from ..db import keys as key_table
 from ..db.pool import Database
 from ..exceptions import StartupError
-from .common import (
-    Direction,
-    Group,
-    command_database,
-    database_option,
-    settings_of,
-    with_database,
-)
+from .shared import Direction, Group, command_database, database_option, settings_of, with_database
 
 Result = TypeVar("Result")
 
