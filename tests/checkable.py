@@ -7,8 +7,8 @@ from typing import Any
 
 from factories import Body, association, package, packed_item
 
-from case_server.check.checker import check
-from case_server.check.finding import Finding
+from case_server.lint.linter import check
+from case_server.lint.violation import Finding
 
 
 def tree() -> Body:

@@ -19,8 +19,8 @@ from checkable import clean, spoilt
 from factories import Body, association, packed_item
 from live import COMMAND, environment, run, serving
 
-from case_server.check.report import EXAMPLES
-from case_server.check.rules import RULES
+from case_server.lint.output import EXAMPLES
+from case_server.lint.rules.catalog import RULES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "check.md"

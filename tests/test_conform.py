@@ -20,8 +20,8 @@ from tampering import Passing, Spoil, as_it_is, tampering
 
 from case_server.api.profiles import PROFILES
 from case_server.cli import main
-from case_server.conform.contract import CONTRACTS, located
-from case_server.conform.table import CHECKS
+from case_server.conformance.profiles import CONTRACTS, located
+from case_server.conformance.table import CHECKS
 from case_server.exceptions import StartupError
 from case_server.sample import sample
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
-from ..check.checker import check
-from ..check.finding import SEVERITIES, Finding, Severity, at_least
-from ..check.report import Result, as_json, as_text
-from ..check.rules import BY_ID, RULES
-from ..check.sarif import as_sarif
 from ..exceptions import StartupError, TooLarge
+from ..lint.linter import check
+from ..lint.output import Result, as_json, as_text
+from ..lint.rules.catalog import BY_ID, RULES
+from ..lint.sarif import as_sarif
+from ..lint.violation import SEVERITIES, Finding, Severity, at_least
 from ..transfer.sources import Source, describe_error, sources
 from .http_options import dense_option, fetcher_of, reaching_options
 from .shared import opened

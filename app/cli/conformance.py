@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from ..conform.check import GROUPS
-from ..conform.contract import CONTRACTS, located
-from ..conform.report import as_json, as_junit, as_text
-from ..conform.running import Choice, Progress, Report, run
-from ..conform.table import BY_ID, CHECKS
-from ..conform.target import Access
+from ..conformance.check import GROUPS
+from ..conformance.client import Access
+from ..conformance.output import as_json, as_junit, as_text
+from ..conformance.profiles import CONTRACTS, located
+from ..conformance.runner import Choice, Progress, Report, run
+from ..conformance.table import BY_ID, CHECKS
 from ..exceptions import StartupError
 from ..net.download import Credentials
 from .http_options import reaching_options

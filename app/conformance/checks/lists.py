@@ -1,0 +1,152 @@
+"""Lists: what stands in them, and how they are gone through."""
+
+from __future__ import annotations
+
+from ..check import PLATFORM, SDK, STANDARD, VENDOR, Check
+from ..client import Body, Skip, Target, expect, expect_status, ids
+from ..profiles import identifier_of
+from ..shapes import expect_valid
+
+STEP = 2
+PAGES = 5
+"""How far a list is gone through, in pages of ``STEP``."""
+
+
+def documents(target: Target) -> str:
+    """GET /CFDocuments answers a list of documents under CFDocuments."""
+    return _listed(target, "CFDocuments")
+
+
+def items(target: Target) -> str:
+    """GET /CFItems answers a list of items under CFItems."""
+    return _listed(target, "CFItems")
+
+
+def subjects(target: Target) -> str:
+    """GET /CFSubjects answers a list of subjects under CFSubjects."""
+    return _listed(target, "CFSubjects")
+
+
+def valid(target: Target) -> str:
+    """Every document of a list has the fields that a document must have, in their types."""
+    for one in target.samples.documents:
+        expect_valid(target.contract, "CFDocument", one)
+    return f"{len(target.samples.documents)} documents"
+
+
+def body_says_paging(target: Target) -> str:
+    """A list says total, limit and offset beside its entities, as whole numbers."""
+    for plural in ("CFDocuments", "CFSubjects"):
+        body = target.page(plural, limit=3, offset=1).body
+        told = {name: body.get(name) for name in ("total", "limit", "offset")}
+        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in told.values())
+        expect(whole, f"{plural} says {told}")
+        expect((told["limit"], told["offset"]) == (3, 1), f"asked limit=3, offset=1; got {told}")
+    return "total, limit and offset"
+
+
+def header_says_total(target: Target) -> str:
+    """X-Total-Count says how many there are in all."""
+    told = target.page("CFDocuments", limit=1).answer.headers.get("X-Total-Count")
+    expect(told is not None, "there is no X-Total-Count")
+    expect(str(told).isdigit(), f"X-Total-Count is {told!r}")
+    return f"X-Total-Count: {told}"
+
+
+def links_lead_on(target: Target) -> str:
+    """Where there is another page, a Link header of the relation next leads to it."""
+    page = target.page("CFDocuments", limit=1)
+    if (target.total(page) or 0) <= 1:
+        raise Skip("needs a list of more than one document that says its total")
+    links = page.answer.links
+    expect("next" in links, f"Link is {page.answer.headers.get('Link')!r}")
+    expect("offset=1" in links["next"]["url"], f"next is {links['next']['url']}")
+    return "rel=next"
+
+
+def default_limit(target: Target) -> str:
+    """Without a limit, a list answers its default number of entities, or all if there are fewer."""
+    page = target.page("CFDocuments")
+    wanted, total = target.contract.default_limit, target.total(page)
+    count = len(page.entities)
+    expect(count <= wanted, f"{count} documents; the default is {wanted}")
+    if total is not None:
+        expect(count == min(wanted, total), f"{count} documents of {total}; default {wanted}")
+    return f"{count} documents" + ("" if total is None else f" of {total}")
+
+
+def largest_limit(target: Target) -> str:
+    """The largest limit of the documents is accepted."""
+    wanted = target.contract.largest_limit
+    expect_status(target.get("/CFDocuments", limit=wanted, fields=target.contract.id_key), 200)
+    return f"limit={wanted}"
+
+
+def limit(target: Target) -> str:
+    """A list answers no more than limit."""
+    _some(target, 1)
+    count = len(target.page("CFDocuments", limit=1).entities)
+    expect(count == 1, f"{count} documents with limit=1")
+    return "1 document with limit=1"
+
+
+def offset(target: Target) -> str:
+    """With an offset, a list begins so many entities later."""
+    _some(target, STEP)
+    both = ids(target.page("CFDocuments", limit=STEP).entities)
+    second = ids(target.page("CFDocuments", limit=1, offset=1).entities)
+    expect(second == both[1:2], f"limit=2 answers {both}; limit=1, offset=1 answers {second}")
+    return "the second of two"
+
+
+def each_once(target: Target) -> str:
+    """Page by page, a list shows no entity twice, and asked again it shows the same ones."""
+    first, total = _walked(target)
+    again, later = _walked(target)
+    expect(len(set(first)) == len(first), f"one document stands on two pages: {first}")
+    expect(first == again, f"once {first}, then {again}")
+    expect(total == later, f"total was {total}, then {later}")
+    return f"{len(first)} documents on pages of {STEP}, twice the same"
+
+
+def _walked(target: Target) -> tuple[list[str], int | None]:
+    found: list[str] = []
+    total: int | None = None
+    for number in range(PAGES):
+        page = target.page("CFDocuments", limit=STEP, offset=number * STEP)
+        total = target.total(page)
+        found += ids(page.entities)
+        if len(page.entities) < STEP or (total is not None and len(found) >= total):
+            break
+    if len(found) <= STEP:
+        raise Skip("the server has too few documents for a second page")
+    return found, total
+
+
+def _listed(target: Target, plural: str) -> str:
+    page = target.page(plural)
+    nameless = [one for one in page.entities if not identifier_of(one)]
+    expect(not nameless, f"{len(nameless)} of {len(page.entities)} {plural} have no identifier")
+    return f"{len(page.entities)} {plural}"
+
+
+def _some(target: Target, least: int) -> list[Body]:
+    if len(target.samples.documents) < least:
+        raise Skip(f"the server has fewer than {least} documents")
+    return target.samples.documents
+
+
+CHECKS = (
+    Check("list-documents", "lists", "guide, API Endpoints; binding, getAllCFDocuments", documents),
+    Check("list-items", "lists", "vendor's OpenAPI, CFItems", items, SDK, PLATFORM),
+    Check("list-subjects", "lists", "guide, List all subjects", subjects, PLATFORM, SDK),
+    Check("list-valid", "lists", "guide, Create a document; binding, CFDocument", valid),
+    Check("list-paging", "lists", "guide, List all subjects", body_says_paging, PLATFORM),
+    Check("list-total", "lists", "binding, section 3.1", header_says_total, STANDARD, VENDOR),
+    Check("list-link", "lists", "binding, section 3.1", links_lead_on, STANDARD, VENDOR),
+    Check("list-default-limit", "lists", "vendor's list conventions; binding, 3.1", default_limit),
+    Check("list-largest-limit", "lists", "vendor's list conventions", largest_limit, VENDOR),
+    Check("list-limit", "lists", "vendor's list conventions; binding, 3.1", limit),
+    Check("list-offset", "lists", "vendor's list conventions; binding, 3.1", offset),
+    Check("list-each-once", "lists", "vendor's list conventions; binding, 3.1", each_once),
+)

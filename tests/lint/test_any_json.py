@@ -1,0 +1,80 @@
+"""A check never fails, whatever it is given, and says the same of the same file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from factories import Body, everything
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from case_server.lint.linter import check
+from case_server.lint.output import Result, as_json, as_text
+from case_server.lint.rules.catalog import BY_ID
+from case_server.lint.sarif import as_sarif
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+NAMES = st.sampled_from(
+    ["CFPackage", "CFDocument", "CFItems", "CFAssociations", "CFDefinitions", "CFRubrics",
+     "CFItemTypes", "CFRubricCriteria", "identifier", "sourcedId", "originNodeURI", "uri",
+     "destinationNodeURI", "associationType", "sequenceNumber", "subjectURI", "extensions"]
+)  # fmt: skip
+ANY = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(), inner),
+    max_leaves=30,
+)
+BASE = everything()
+
+
+def told(raw: bytes) -> None:
+    """Everything that can be said of a file can be said in every form."""
+    checked = check(raw)
+    assert checked == check(raw)
+    for finding in checked.findings:
+        assert finding.rule in BY_ID
+        assert finding.line >= 1
+        assert finding.column >= 1
+    result = Result("x.json", checked.document, checked.title, checked.findings)
+    assert len(json.loads(as_json([result]))["sources"][0]["findings"]) == len(checked.findings)
+    assert len(json.loads(as_sarif([result], everything=True))["runs"][0]["results"]) == len(
+        checked.findings
+    )
+    as_text([result], width=40, everything=True).decode()
+
+
+@given(ANY)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_json(value: Any) -> None:
+    told(json.dumps(value).encode())
+
+
+@given(st.binary())
+@settings(deadline=None)
+def test_any_bytes(raw: bytes) -> None:
+    told(raw)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container of a package with each of its keys."""
+    keys = value.keys() if isinstance(value, dict) else range(len(value))
+    for key in keys:
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places(value[key])
+
+
+COUNT = len(list(places(BASE)))
+
+
+@given(st.lists(st.tuples(st.integers(0, COUNT - 1), ANY), min_size=1, max_size=4))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
+def test_a_package_with_anything_anywhere(changes: list[tuple[int, Any]]) -> None:
+    body: Body = json.loads(json.dumps(BASE))
+    for index, value in changes:
+        spots = list(places(body))
+        container, key = spots[index % len(spots)]
+        container[key] = value
+    told(json.dumps(body).encode())

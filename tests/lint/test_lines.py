@@ -1,0 +1,79 @@
+"""Where things stand: lines and columns of paths into any JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from case_server.lint.positions import Lines, ancestors
+from case_server.repair.findings import under
+
+TEXT = """\
+{
+  "a": [1, {"b": "}]\\"", "é": 2}],
+  "c.d": {"[0]": []}, "c": null
+}"""
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("", (1, 1)),
+        ("a", (2, 3)),
+        ("a[0]", (2, 9)),
+        ("a[1]", (2, 12)),
+        ("a[1].b", (2, 13)),
+        ("a[1].é", (2, 26)),
+        ("c.d", (3, 3)),
+        ("c.d.[0]", (3, 11)),
+        ("c", (3, 23)),
+        ("a[1].missing.deeper[3]", (2, 12)),
+        ("a[7].b", (2, 3)),
+        ("nowhere", (1, 1)),
+    ],
+)
+def test_places(path: str, place: tuple[int, int]) -> None:
+    assert Lines(TEXT, {path}).of(path) == place
+    assert Lines(TEXT, {path, "a[1].b", "c"}).of(path) == place
+
+
+def test_ancestors_longest_first() -> None:
+    assert list(ancestors("a[0].b")) == ["a[0]", "a", ""]
+    assert list(ancestors("[0].b")) == ["[0]", ""]
+    assert list(ancestors("")) == []
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(alphabet='ab.[]0é"\\\n'), inner),
+)
+
+
+def paths(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every path of a value, and what the text has there: a name or the value itself."""
+    members = value.items() if isinstance(value, dict) else ()
+    for name, part in members:
+        yield under(path, name), json.dumps(name)
+        yield from paths(part, under(path, name))
+    for index, part in enumerate(value if isinstance(value, list) else ()):
+        yield f"{path}[{index}]", json.dumps(part)[:1]
+        yield from paths(part, f"{path}[{index}]")
+
+
+@given(VALUES, st.sampled_from([None, 0, 1, 3]))
+def test_every_path_stands_where_it_is_said_to(value: Any, indent: int | None) -> None:
+    text = json.dumps(value, indent=indent)
+    expected: dict[str, set[str]] = {}
+    for path, begins in paths(value, ""):
+        expected.setdefault(path, set()).add(begins)  # odd names make one path of two
+    lines = Lines(text, expected)
+    rows = text.split("\n")
+    for path, names in expected.items():
+        line, column = lines.of(path)
+        if path:
+            assert any(rows[line - 1][column - 1 :].startswith(one) for one in names), path

@@ -1,0 +1,179 @@
+"""Whole packages, real ones too: what is found in them, and what is not."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from checkable import found, ids, tree
+from factories import (
+    Body,
+    association,
+    item_type,
+    link,
+    package,
+    packed_item,
+    subject,
+)
+
+from case_server.case.package import read_package
+from case_server.lint.linter import check
+from case_server.sample import sample
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'{"a": "\\ud800"}'])
+def test_no_json_object(raw: bytes) -> None:
+    (finding,) = check(raw).findings
+    assert (finding.rule, finding.path) == ("json", "")
+
+
+def test_json_that_breaks_off_is_found_where_it_does() -> None:
+    (finding,) = check(b'{\n  "CFDocument": {,\n').findings
+    assert (finding.line, finding.rule) == (2, "json")
+
+
+def test_the_sample_breaks_only_what_it_shows_on_purpose() -> None:
+    checked = check(sample())
+    assert {one.rule for one in checked.findings} == {
+        "several-parents", "sequence-tie", "package-link", "outside-node"
+    }  # fmt: skip
+    assert checked.document
+    assert checked.title
+
+
+def test_only_the_rules_asked_for() -> None:
+    body = tree()
+    body["CFAssociations"][2]["sequenceNumber"] = 1
+    body["CFItems"][0]["notes"] = None
+    raw = json.dumps(body).encode()
+    assert [one.rule for one in check(raw, {"schema"}).findings] == ["schema"]
+    assert [one.rule for one in check(raw, {"sequence-tie"}).findings] == ["sequence-tie"]
+    assert check(b"[]", {"schema"}).findings == []
+
+
+def test_a_mistake_does_not_hide_the_next() -> None:
+    """The level is no list and the licence no link, and what they say is looked at all the same."""
+    body = tree()
+    body["CFItems"][0] |= {"educationLevel": "05, 5", "licenseURI": "https://x.test/l"}
+    rules = {(one.rule, one.path) for one in found(body)}
+    assert rules == {
+        ("schema", "CFItems[0].educationLevel"),
+        ("education-level", "CFItems[0].educationLevel"),
+        ("schema", "CFItems[0].licenseURI"),
+        ("undefined-link", "CFItems[0].licenseURI"),
+    }
+
+
+def test_what_repair_uncovers_is_said_and_not_called_repaired() -> None:
+    body = tree()
+    body["CFDefinitions"] = {"CFItemTypes": {"title": 5, "identifier": []}}
+    findings = [one for one in found(body) if one.rule == "schema"]
+    by_path = {one.path: one for one in findings}
+    assert by_path["CFDefinitions.CFItemTypes"].repair is None
+    assert by_path["CFDefinitions.CFItemTypes.identifier"].repair is None
+
+
+def test_wrapped_packages_have_the_paths_of_the_file() -> None:
+    body = tree()
+    body["CFItems"][0]["notes"] = None
+    body["CFAssociations"][2]["sequenceNumber"] = 1
+    assert {(one.rule, one.path) for one in found({"CFPackage": body})} == {
+        ("dialect", "CFPackage"),
+        ("schema", "CFPackage.CFItems[0].notes"),
+        ("sequence-tie", "CFPackage.CFAssociations[2].sequenceNumber"),
+    }
+
+
+def test_definitions_are_used_by_name_and_by_what_is_below_them() -> None:
+    body = tree()
+    body["CFItems"][0] |= {"CFItemType": "a type", "subjectURI": [link("s")]}
+    upper, lower, beside = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
+    body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, beside]}
+    unused = [one.path for one in found(body) if one.rule == "unused-definition"]
+    assert unused == ["CFDefinitions.CFSubjects[2]"]
+
+
+def test_nodes_of_other_kinds_may_lie_anywhere() -> None:
+    body = tree()
+    one = association(ids(body)[0], "elsewhere", associationType="exactMatchOf")
+    one["destinationNodeURI"]["targetType"] = "ext:course"
+    body["CFAssociations"].append(one)
+    assert found(body) == []
+
+
+@pytest.mark.parametrize(
+    "tag", ["en", "eng", "en-US", "en_US", "zh-Hant-TW", "de-CH-1996", "es-419", "en-x-school"]
+)
+def test_languages_that_are_tags(tag: str) -> None:
+    body = tree()
+    body["CFItems"][0]["language"] = tag
+    assert found(body) == []
+
+
+def circles(body: Body) -> list[str]:
+    return [one.message for one in found(body) if one.rule == "cycle"]
+
+
+def test_long_circles_are_cut_and_several_are_all_found() -> None:
+    body = package(CFItems=[], CFAssociations=[])
+    for name, length in (("a", 20), ("b", 3)):
+        members = [packed_item(humanCodingScheme=f"{name}{at}") for at in range(length)]
+        body["CFItems"] += members
+        body["CFAssociations"] += [
+            association(one["identifier"], members[at - 1]["identifier"])
+            for at, one in enumerate(members)
+        ]
+    long, short = sorted(circles(body), key=len, reverse=True)
+    assert "… 12 more …" in long
+    assert short.count(" > ") == 3
+
+
+def test_deep_and_wide_trees_have_no_circle_and_take_no_time() -> None:
+    """A chain of thousands, and layers in which every node has every node above as a parent."""
+    body = package(CFItems=[packed_item() for _ in range(3000)])
+    one, *others = ids(body)
+    body["CFAssociations"] = [
+        association(child, parent) for child, parent in zip(others, [one, *others], strict=False)
+    ]
+    layers = [[packed_item() for _ in range(8)] for _ in range(12)]
+    body["CFItems"] += [item for layer in layers for item in layer]
+    body["CFAssociations"] += [
+        association(child["identifier"], parent["identifier"])
+        for upper, lower in pairwise(layers)
+        for child in lower
+        for parent in upper
+    ]
+    assert circles(body) == []
+
+
+REAL = {
+    "ccss-math-2010": {"sequence-tie"},
+    "georgia-science-excerpt-v1p1": {"orphan", "outside-node"},
+    "large-11k": {"sequence-tie", "duplicate-code", "outside-node", "unused-definition"},
+    "large-11k-broken": {"schema", "other-document", "sequence-tie"},
+    "opencase-v1p1-with-rubrics": {"schema", "identifier-not-uuid", "education-level"},
+    "opensalt-2017-sample": {"schema", "outside-node"},
+    "smarterbalanced-math-content-spec": {
+        "schema", "duplicate-identifier", "duplicate-association", "orphan", "outside-node"
+    },
+    "teks-118-economics": {"schema", "duplicate-code"},
+}  # fmt: skip
+"""What is known to be wrong with each real framework."""
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_frameworks(shared: Path, name: str) -> None:
+    raw = (shared / "frameworks" / f"{name}.json").read_bytes()
+    checked = check(raw)
+    rules = {one.rule for one in checked.findings}
+    assert REAL[name] <= rules
+    # All of them can be imported, so everything the strict reader refuses can be repaired.
+    assert all(one.repair for one in checked.findings if one.rule == "schema")
+    if "schema" not in rules and "duplicate-identifier" not in rules:
+        assert read_package(raw)
+
+
+def test_all_real_frameworks_are_known(shared: Path) -> None:
+    assert {path.stem for path in (shared / "frameworks").glob("*.json")} == REAL.keys()

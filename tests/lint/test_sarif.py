@@ -1,0 +1,167 @@
+"""SARIF that code scanning takes: its structure, its limits, and findings that stay themselves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkable import spoilt
+from factories import Body, new_id, packed_item
+from jsonschema import Draft202012Validator
+from live import invoke as run
+
+from case_server.lint.linter import check
+from case_server.lint.output import Result
+from case_server.lint.rules.catalog import RULES
+from case_server.lint.sarif import LARGEST, as_sarif
+from case_server.lint.violation import SEVERITIES
+
+
+def test_sarif(tmp_path: Path) -> None:
+    source, target = str(tmp_path / "a file.json"), tmp_path / "out.sarif"
+    Path(source).write_text(json.dumps(spoilt(), indent=2))
+    ran = run("check", source, "--format", "sarif", "-o", str(target), data_dir=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    log = json.loads(target.read_text())
+    Draft202012Validator(SARIF).validate(log)
+    (one,) = log["runs"]
+    rules = one["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == [rule.id for rule in RULES]
+    assert one["invocations"][0]["executionSuccessful"]
+    for result in one["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        place = result["locations"][0]
+        assert place["physicalLocation"]["artifactLocation"]["uri"] == Path(source).as_uri()
+        row = (
+            Path(source)
+            .read_text()
+            .split("\n")[place["physicalLocation"]["region"]["startLine"] - 1]
+        )
+        field = place["logicalLocations"][0]["fullyQualifiedName"].rpartition(".")[2]
+        begins = place["physicalLocation"]["region"]["startColumn"] - 1
+        assert row[begins:].startswith(f'"{field}"')
+    prints = [result["partialFingerprints"]["caseServerCheck/v1"] for result in one["results"]]
+    assert len(set(prints)) == len(prints) == 3
+
+
+def text(**more: Any) -> Body:
+    return {
+        "type": "object",
+        "required": ["text"],
+        "properties": {"text": {"minLength": 1}},
+        **more,
+    }
+
+
+RESULT = {
+    "required": ["ruleId", "ruleIndex", "level", "message", "locations", "partialFingerprints"],
+    "properties": {
+        "level": {"enum": [*SEVERITIES]},
+        "message": text(),
+        "locations": {
+            "minItems": 1,
+            "items": {
+                "required": ["physicalLocation"],
+                "properties": {
+                    "physicalLocation": {
+                        "required": ["artifactLocation", "region"],
+                        "properties": {
+                            "artifactLocation": {
+                                "properties": {"uri": {"pattern": r"^[!-~]+$"}},
+                            },
+                            "region": {
+                                "additionalProperties": False,
+                                "properties": {
+                                    "startLine": {"type": "integer", "minimum": 1},
+                                    "startColumn": {"type": "integer", "minimum": 1},
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+SARIF = {
+    "required": ["$schema", "version", "runs"],
+    "properties": {
+        "version": {"const": "2.1.0"},
+        "runs": {
+            "minItems": 1,
+            "items": {
+                "required": ["tool", "results"],
+                "properties": {
+                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                    "results": {"items": RESULT},
+                    "tool": {
+                        "required": ["driver"],
+                        "properties": {
+                            "driver": {
+                                "required": ["name", "rules"],
+                                "properties": {
+                                    "rules": {
+                                        "uniqueItems": True,
+                                        "items": {
+                                            "required": ["id", "shortDescription", "help"],
+                                            "properties": {"shortDescription": text()},
+                                        },
+                                    }
+                                },
+                            }
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+"""What SARIF 2.1.0 and code scanning ask of a file like ours."""
+
+
+def test_sarif_of_files_below_here_is_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = check(json.dumps(spoilt()).encode()).findings
+    names = ["some/ä b.json", str(tmp_path / "c.json"), "-", "https://x.test/p?q=1"]
+    results = [Result(name, findings=found) for name in names]
+    log = json.loads(as_sarif(results, everything=True))
+    uris = [one["location"]["uri"] for one in log["runs"][0]["artifacts"]]
+    assert uris == ["some/%C3%A4%20b.json", "c.json", "stdin", "https://x.test/p?q=1"]
+
+
+def test_sarif_has_no_more_than_is_read(tmp_path: Path) -> None:
+    body = spoilt()
+    body["CFItems"] += [packed_item(notes=None, statusEndDate=None) for _ in range(13_000)]
+    found = check(json.dumps(body).encode()).findings
+    results = [Result("x.json", findings=found)]
+    log = json.loads(as_sarif(results, everything=False))["runs"][0]
+    assert len(log["results"]) == LARGEST < len(found)
+    assert {one["level"] for one in log["results"]} == {"error"}
+    (notice,) = log["invocations"][0]["toolExecutionNotifications"]
+    assert f"{len(found):,}" in notice["message"]["text"]
+    assert len(json.loads(as_sarif(results, everything=True))["runs"][0]["results"]) == len(found)
+
+
+def test_sarif_says_what_was_not_read(tmp_path: Path) -> None:
+    ran = run("check", str(tmp_path / new_id()), "--format", "sarif", data_dir=tmp_path)
+    (invocation,) = json.loads(ran.stdout)["runs"][0]["invocations"]
+    assert not invocation["executionSuccessful"]
+    assert "cannot be read" in invocation["toolExecutionNotifications"][0]["message"]["text"]
+
+
+def test_fingerprints_stay_when_others_come_and_go() -> None:
+    def fingerprints(body: Body) -> set[str]:
+        result = Result("x.json", findings=check(json.dumps(body).encode()).findings)
+        log = json.loads(as_sarif([result], everything=True))
+        return {
+            one["partialFingerprints"]["caseServerCheck/v1"] for one in log["runs"][0]["results"]
+        }
+
+    body = spoilt()
+    before = fingerprints(body)
+    body["CFItems"].insert(0, packed_item())
+    assert before <= fingerprints(body)
