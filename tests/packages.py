@@ -21,7 +21,7 @@ from case_server.case.model import (
 from case_server.case.resources import DEFINITIONS
 from case_server.case.types import LARGEST_INT, SMALLEST_INT
 from case_server.case.vocabulary import ASSOCIATION_TYPES
-from case_server.repair.shapes import Shape, shapes
+from case_server.repair.field_spec import Shape, shapes
 
 Strategy = st.SearchStrategy[Any]
 

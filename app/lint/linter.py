@@ -12,7 +12,7 @@ from ..case.package import NamedCFPackage, wrong_name
 from ..case.parsing import read
 from ..case.problems import NULL
 from ..exceptions import BadRequest, InvalidData, Problem
-from ..repair.findings import EXPLANATIONS, Findings
+from ..repair.repair_log import EXPLANATIONS, Findings
 from ..repair.reader import WRAPPERS, Mended
 from .package_index import Facts, Node, kind_of, text
 from .positions import Lines, ancestors

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from ..case.model import Entity
 from ..case.resources import DEFINITIONS
-from ..repair.findings import Json
+from ..repair.repair_log import Json
 
 CHILD = "isChildOf"
 """The association that makes the tree (CASE 1.1 information model, CFAssociation)."""

@@ -7,7 +7,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
-from ..repair.findings import under
+from ..repair.repair_log import under
 
 SPACE = re.compile(r"[ \t\r\n]*")
 STEP_END = re.compile(r"[.\[]")

@@ -7,8 +7,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from ..case.model import CFAssociation, CFPckgDocument, Entity
 from ..case.resources import DEFINITIONS
-from .dialects import UUID, is_uri, urn
-from .findings import Findings, Json
+from .fixes import UUID, is_uri, urn
+from .repair_log import Findings, Json
 from .references import (
     NODE_FIELDS,
     Entities,
@@ -19,10 +19,10 @@ from .references import (
     repair_target_type,
     replace_url_in_link,
 )
-from .shapes import shapes
+from .field_spec import shapes
 
 if TYPE_CHECKING:
-    from .walk import Walk
+    from .normalizer import Walk
 
 LABELS = ("alternativeLabel", "abbreviatedStatement", "title")
 """What stands for the statement of an item that has none."""

@@ -14,9 +14,9 @@ from ..api.rendering.transforms import Body
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..db.pool import Database
 from ..db.read.package import Framework, open_framework
-from ..sheets.forms import Form
-from ..sheets.lines import Lines
-from ..sheets.writer import Tables
+from ..formats.file_format import Form
+from ..formats.jsonl import Lines
+from ..formats.writer import Tables
 
 RENDERER = Renderer(EXPORT, base_url="")
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..exceptions import StartupError, TooLarge
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
-from ..sheets.forms import Form, form_of
+from ..formats.file_format import Form, form_of
 from .remote_server import CaseSource
 
 URL_PREFIXES = ("http://", "https://")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from fastapi import Response
 
-from ..sheets.comma import write_grid
+from ..formats.csv import write_grid
 
 Cells = tuple[str | None, ...]
 

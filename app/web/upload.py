@@ -25,7 +25,7 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import LossRefused, describe_loss
 from ..db.write.package import Written, write_package
 from ..exceptions import BadRequest, CaseServerError, Problem, TooLarge
-from ..repair.findings import Repair
+from ..repair.repair_log import Repair
 from ..repair.reader import read_repaired
 from . import access
 from .difference import Part, parts_of

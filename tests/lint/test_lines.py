@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from case_server.lint.positions import Lines, ancestors
-from case_server.repair.findings import under
+from case_server.repair.repair_log import under
 
 TEXT = """\
 {

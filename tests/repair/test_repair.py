@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from case_server.case.package import Package, read_package
 from case_server.exceptions import BadRequest, InvalidData
-from case_server.repair.findings import EXPLANATIONS
+from case_server.repair.repair_log import EXPLANATIONS
 from case_server.repair.reader import Repair, read_repaired, repair
 
 ABSENT = object()

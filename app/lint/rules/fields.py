@@ -9,7 +9,7 @@ from datetime import date
 from urllib.parse import unquote
 
 from ...exceptions import CONFORMANT_UUID
-from ...repair.dialects import UUID
+from ...repair.fixes import UUID
 from ..package_index import Facts, Node, text, texts
 from ..violation import Hit
 

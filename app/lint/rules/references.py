@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ...case.resources import CONCEPTS, GROUPINGS, ITEM_TYPES, LICENSES, SUBJECTS
-from ...repair.findings import Json
+from ...repair.repair_log import Json
 from ..package_index import CHILD, Facts, Node, linked, objects, text, texts
 from ..violation import Hit
 

@@ -16,11 +16,11 @@ from openpyxl import Workbook, load_workbook
 
 from case_server.case.package import Package
 from case_server.exceptions import BadRequest, InvalidData, Problem
-from case_server.sheets import comma, workbook
-from case_server.sheets.assembly import Defaults
-from case_server.sheets.forms import form_of
-from case_server.sheets.reader import read
-from case_server.sheets.writer import Tables
+from case_server.formats import csv as comma, xlsx
+from case_server.formats.assembly import Defaults
+from case_server.formats.file_format import form_of
+from case_server.formats.reader import read
+from case_server.formats.writer import Tables
 
 DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
@@ -350,8 +350,8 @@ def test_no_cell_of_a_csv_begins_like_a_formula(start: str) -> None:
 def test_a_text_too_long_for_a_cell_is_named() -> None:
     body = factories.package()
     for item in body["CFItems"]:
-        item["fullStatement"] = "x" * (workbook.LONGEST + 1)
-    body["CFItems"][0]["notes"] = "👩" * (workbook.LONGEST // 2)
+        item["fullStatement"] = "x" * (xlsx.LONGEST + 1)
+    body["CFItems"][0]["notes"] = "👩" * (xlsx.LONGEST // 2)
     with pytest.raises(InvalidData) as refused:
         written(body, "xlsx")
     assert [one["path"].split(" (")[1] for one in refused.value.problems] == [
@@ -363,7 +363,7 @@ def test_a_text_too_long_for_a_cell_is_named() -> None:
 
 
 def test_a_workbook_that_unfolds_beyond_all_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 2**20)
+    monkeypatch.setattr(xlsx, "MAX_UNPACKED_BYTES", 2**20)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"0" * 2**21)

@@ -11,10 +11,10 @@ import pytest
 from openpyxl import Workbook
 
 from case_server.exceptions import BadRequest
-from case_server.sheets import workbook
-from case_server.sheets.assembly import Defaults
-from case_server.sheets.reader import read
-from case_server.sheets.workbook import read_grids
+from case_server.formats import xlsx
+from case_server.formats.assembly import Defaults
+from case_server.formats.reader import read
+from case_server.formats.xlsx import read_grids
 
 LAST_ROW, LAST_COLUMN = 1_048_576, 16_384
 
@@ -67,7 +67,7 @@ def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
 
 def test_cells_of_all_sheets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = {(row, column): 1 for row in range(1, 6) for column in range(1, 5)}
-    monkeypatch.setattr(workbook, "MAX_CELLS", 40)
+    monkeypatch.setattr(xlsx, "MAX_CELLS", 40)
     assert len(rows(written(cells, sheets=2))) == 10
     message = refusal(written(cells, sheets=3))
     assert "more than 40 cells" in message
@@ -76,8 +76,8 @@ def test_cells_of_all_sheets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_tags_are_counted_before_any_part_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = written({(1, 1): "a"})
-    monkeypatch.setattr(workbook, "MAX_TAGS", 500)
-    monkeypatch.setattr(workbook, "load_workbook", pytest.fail)
+    monkeypatch.setattr(xlsx, "MAX_TAGS", 500)
+    monkeypatch.setattr(xlsx, "load_workbook", pytest.fail)
     # One row whose cells would all be in memory before it is read.
     many = b"<row>" + b"<c/>" * 1_000 + b"</row>"
     assert "cells" in refusal(with_part(raw, "xl/worksheets/sheet1.xml", many))
@@ -90,7 +90,7 @@ def test_unpacked_size_is_bounded_before_anything_is_unpacked(
     raw = with_part(written({(1, 1): "a"}), "xl/media/image1.png", bytes(10_000_000))
     assert len(raw) < 100_000
     assert rows(raw)
-    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 10_000_000)
+    monkeypatch.setattr(xlsx, "MAX_UNPACKED_BYTES", 10_000_000)
     message = refusal(raw)
     assert "unpacks to 10,0" in message
     assert "remove pictures" in message

@@ -29,12 +29,12 @@ from case_server.exceptions import InvalidData
 from case_server.repair.reader import read_repaired
 from case_server.sample import sample
 from case_server.settings import Settings
-from case_server.sheets import workbook
-from case_server.sheets.assembly import Defaults
-from case_server.sheets.forms import FORMS, Form
-from case_server.sheets.lines import Lines
-from case_server.sheets.reader import read
-from case_server.sheets.writer import Tables
+from case_server.formats import xlsx
+from case_server.formats.assembly import Defaults
+from case_server.formats.file_format import FORMS, Form
+from case_server.formats.jsonl import Lines
+from case_server.formats.reader import read
+from case_server.formats.writer import Tables
 from case_server.transfer.exporter import export
 
 OTHERS: tuple[Form, ...] = ("csv", "xlsx", "jsonl")
@@ -286,4 +286,4 @@ def test_lone_surrogates_are_refused_in_lines() -> None:
 
 
 def test_half_a_surrogate_pair_stays_escaped() -> None:
-    assert workbook.unescape("_xD800_ _x0041_") == "_xD800_ A"
+    assert xlsx.unescape("_xD800_ _x0041_") == "_xD800_ A"

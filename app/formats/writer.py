@@ -8,21 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import BinaryIO, Self
 
-from . import comma, workbook
+from . import csv, xlsx
 from .cells import TEXT, Cell, json_of
-from .columns import (
-    ASSOCIATION,
-    BY_KIND,
-    CRITERION,
-    DOCUMENT,
-    ITEM,
-    LAYOUTS,
-    LEVEL,
-    PACKAGE,
-    RUBRIC,
-    Layout,
-)
-from .forms import Form
+from .columns import ASSOCIATION, BY_KIND, CRITERION, DOCUMENT, ITEM, LAYOUTS, LEVEL, PACKAGE, RUBRIC, Layout
+from .file_format import Form
 from .hierarchy import IS_CHILD_OF, NONE
 from .rows import CLASS, Json, Line, line_of
 
@@ -142,7 +131,7 @@ class Tables:
     def _write_workbook(self) -> None:
         """A sheet for each class."""
         sheets = (layout for layout in LAYOUTS if layout in ALWAYS or layout in self._spools)
-        workbook.write_grids(
+        xlsx.write_grids(
             self._file,
             ((one.sheet, self._header(one), self._cells(one)) for one in sheets),
         )
@@ -151,7 +140,7 @@ class Tables:
         """One table of everything, whose column ``class`` says what a row is."""
         present = [layout for layout in LAYOUTS if layout in self._spools]
         names = dict.fromkeys(name for layout in (ITEM, *present) for name in self._header(layout))
-        comma.write_grid(self._file, self._all([*names], present))
+        csv.write_grid(self._file, self._all([*names], present))
 
     def _all(self, names: list[str], layouts: Sequence[Layout]) -> Iterator[list[Cell]]:
         yield [CLASS, *names]

@@ -17,12 +17,12 @@ from ..case.package_stream import read_large_package
 from ..case.problems import refusal
 from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
-from . import lines
+from . import jsonl
 from .assembly import Assembly, Defaults
-from .comma import read_grid
-from .forms import Form
+from .csv import read_grid
+from .file_format import Form
 from .rows import Grid, Json, Place
-from .workbook import read_grids
+from .xlsx import read_grids
 
 ReadJson: TypeAlias = Callable[[bytes], tuple[Package, list[Repair]]]
 
@@ -48,8 +48,8 @@ def read(  # noqa: PLR0913  each is a choice of its own
     if form == "case-json":
         return read_json(raw)
     if form == "jsonl":
-        read_json = partial(read_json, is_export=lines.is_export(raw))
-        return _understand(*lines.read_lines(raw), read_json)
+        read_json = partial(read_json, is_export=jsonl.is_export(raw))
+        return _understand(*jsonl.read_lines(raw), read_json)
     grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
     assembly = Assembly(grids, defaults)
     if not assembly.has_rows:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..case.model import CaseObject, KeywordLinks
 from ..case.types import without_null
-from .dialects import Mender, mender
+from .fixes import Mender, mender
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from openpyxl import load_workbook
 
-from case_server.sheets import template
-from case_server.sheets.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, Column, Layout
-from case_server.sheets.forms import FORMS
+from case_server.formats import template
+from case_server.formats.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, Column, Layout
+from case_server.formats.file_format import FORMS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "spreadsheets.md").read_text()
 

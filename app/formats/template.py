@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from . import comma, workbook
+from . import csv, xlsx
 from .assembly import HELP
 from .cells import Cell
 from .columns import ASSOCIATION, DOCUMENT, ITEM, Column, Layout
@@ -33,14 +33,14 @@ def meaning_of(layout: Layout, column: Column) -> str:
 
 def write_csv(file: BinaryIO) -> None:
     """The headings of items."""
-    comma.write_grid(file, [[column.name for column in columns_of(ITEM)]])
+    csv.write_grid(file, [[column.name for column in columns_of(ITEM)]])
 
 
 def write_workbook(file: BinaryIO) -> None:
     """A sheet for the document, one for items, one for associations, and one that explains them."""
     sheets = [(layout.sheet, [one.name for one in columns_of(layout)], ()) for layout in FILLED_IN]
     help_header = ("sheet", "column", "what to write", "what it is for")
-    workbook.write_grids(file, [*sheets, (HELP, help_header, _help())])
+    xlsx.write_grids(file, [*sheets, (HELP, help_header, _help())])
 
 
 def _help() -> Iterator[list[Cell]]:

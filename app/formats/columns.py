@@ -7,38 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from ..case.model import (
-    CaseObject,
-    CFAssociation,
-    CFPckgDocument,
-    CFPckgItem,
-    CFRubric,
-    CFRubricCriterion,
-    CFRubricCriterionLevel,
-    Entity,
-    LinkURI,
-)
+from ..case.model import CaseObject, CFAssociation, CFPckgDocument, CFPckgItem, CFRubric, CFRubricCriterion, CFRubricCriterionLevel, Entity, LinkURI
 from ..case.resources import DEFINITIONS
-from ..repair import dialects
-from ..repair.shapes import Shape, shapes
-from .cells import (
-    DAY,
-    LEVELS,
-    LINKS,
-    LIST,
-    MOMENT,
-    NUMERIC,
-    OBJECT,
-    TEXT,
-    Codec,
-)
+from ..repair import fixes
+from ..repair.field_spec import Shape, shapes
+from .cells import DAY, LEVELS, LINKS, LIST, MOMENT, NUMERIC, OBJECT, TEXT, Codec
 
 CODECS = {
-    dialects.day: DAY,
-    dialects.moment: MOMENT,
-    dialects.integer: NUMERIC,
-    dialects.number: NUMERIC,
-    dialects.as_it_is: OBJECT,
+    fixes.day: DAY,
+    fixes.moment: MOMENT,
+    fixes.integer: NUMERIC,
+    fixes.number: NUMERIC,
+    fixes.as_it_is: OBJECT,
 }
 """The codec of a plain value, by what mends it; others are texts."""
 
