@@ -106,7 +106,7 @@ async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """What the application holds while it runs."""
     async with _orphans_end(), _pages_ready(settings):
         if settings.target:
-            from .target.namespaces import Namespaces  # noqa: PLC0415  other servers do without
+            from .testmode.namespaces import Namespaces  # noqa: PLC0415  other servers do without
 
             async with Namespaces.open(settings, _services) as namespaces:
                 app.state.namespaces = namespaces
@@ -172,9 +172,9 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
 def _make_target(app: FastAPI, settings: Settings) -> None:
     """The doors of a test target."""
     # Read here: other servers do without.
-    from .target.control import control_routes  # noqa: PLC0415  as said
-    from .target.edge import TargetEdge  # noqa: PLC0415  as said
-    from .target.page import page_routes  # noqa: PLC0415  as said
+    from .testmode.middleware import TargetEdge  # noqa: PLC0415  as said
+    from .testmode.page import page_routes  # noqa: PLC0415  as said
+    from .testmode.routes import control_routes  # noqa: PLC0415  as said
 
     app.include_router(control_routes())
     if settings.web:

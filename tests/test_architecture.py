@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 APP = ROOT / "app"
 
 LAYERS = (
-    {"testing"},
+    {"pytest_plugin"},
     {"exceptions", "settings", "log_config", "database_url"},
     {"net"},
     {"case", "sample"},
@@ -27,7 +27,7 @@ LAYERS = (
     {"auth"},
     {"api"},
     {"web"},
-    {"target"},
+    {"testmode"},
     {"main"},
     {"server"},
     {"conformance"},
@@ -87,9 +87,9 @@ def test_every_room_has_its_place() -> None:
         ("asyncpg", {"db/**/*.py"}),
         ("sqlalchemy", {"db/**/*.py"}),
         ("alembic", {"db/postgres/alembic_runner.py"}),
-        ("fastapi", {"api/**/*.py", "target/*.py", "web/*.py", "main.py"}),
-        ("starlette", {"api/**/*.py", "target/*.py", "web/*.py"}),
-        ("pytest", {"testing/plugin.py"}),
+        ("fastapi", {"api/**/*.py", "testmode/*.py", "web/*.py", "main.py"}),
+        ("starlette", {"api/**/*.py", "testmode/*.py", "web/*.py"}),
+        ("pytest", {"pytest_plugin/plugin.py"}),
         ("jinja2", {"web/pages.py"}),
         ("markdown_it", {"web/text.py"}),
         ("latex2mathml", {"web/text.py"}),
@@ -113,7 +113,7 @@ def test_each_library_has_its_place(library: str, places: set[str]) -> None:
         ("cli.serve", ("fastapi", "sqlalchemy", "asyncpg", "jose", "uvicorn")),
         (
             "server.run",
-            ("case_server.target", "jinja2", "markdown_it", "alembic", "httpx", "openpyxl"),
+            ("case_server.testmode", "jinja2", "markdown_it", "alembic", "httpx", "openpyxl"),
         ),
     ],
 )

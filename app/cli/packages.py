@@ -14,12 +14,12 @@ from typing import Any, BinaryIO, cast
 import click
 
 from ..exceptions import StartupError
-from ..repair.reader import NO_OPTIONS, RepairOptions
-from ..sample import sample as sample_framework
-from ..server.startup import has_database
 from ..formats import template as templates
 from ..formats.assembly import Defaults
 from ..formats.file_format import COMPRESSED, FORMS, TABLES, Form, form_of
+from ..repair.reader import NO_OPTIONS, RepairOptions
+from ..sample import sample as sample_framework
+from ..server.startup import has_database
 from ..transfer import exporter, importer
 from ..transfer.sources import Source, refuse_missing, sources
 from .http_options import dense_option, fetcher_of, reaching_options

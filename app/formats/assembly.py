@@ -10,9 +10,20 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ..case.types import timestamp
 from ..exceptions import Problem
-from ..repair.fixes import urn
 from ..repair.field_spec import shapes
-from .columns import ASSOCIATION, CRITERION, DEFINED, DOCUMENT, ITEM, LEVEL, PACKAGE, RUBRIC, Layout, layout_of
+from ..repair.fixes import urn
+from .columns import (
+    ASSOCIATION,
+    CRITERION,
+    DEFINED,
+    DOCUMENT,
+    ITEM,
+    LEVEL,
+    PACKAGE,
+    RUBRIC,
+    Layout,
+    layout_of,
+)
 from .hierarchy import ENDS, PARENT_ASSOCIATION, Tree, name_items
 from .rows import Grid, Json, Place, Row, Rows
 

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from ..case.model import CaseObject, CFAssociation, CFPckgDocument, CFPckgItem, CFRubric, CFRubricCriterion, CFRubricCriterionLevel, Entity, LinkURI
+from ..case.model import (
+    CaseObject,
+    CFAssociation,
+    CFPckgDocument,
+    CFPckgItem,
+    CFRubric,
+    CFRubricCriterion,
+    CFRubricCriterionLevel,
+    Entity,
+    LinkURI,
+)
 from ..case.resources import DEFINITIONS
 from ..repair import fixes
 from ..repair.field_spec import Shape, shapes

@@ -10,7 +10,18 @@ from typing import BinaryIO, Self
 
 from . import csv, xlsx
 from .cells import TEXT, Cell, json_of
-from .columns import ASSOCIATION, BY_KIND, CRITERION, DOCUMENT, ITEM, LAYOUTS, LEVEL, PACKAGE, RUBRIC, Layout
+from .columns import (
+    ASSOCIATION,
+    BY_KIND,
+    CRITERION,
+    DOCUMENT,
+    ITEM,
+    LAYOUTS,
+    LEVEL,
+    PACKAGE,
+    RUBRIC,
+    Layout,
+)
 from .file_format import Form
 from .hierarchy import IS_CHILD_OF, NONE
 from .rows import CLASS, Json, Line, line_of

@@ -12,8 +12,8 @@ from ..case.package import NamedCFPackage, wrong_name
 from ..case.parsing import read
 from ..case.problems import NULL
 from ..exceptions import BadRequest, InvalidData, Problem
-from ..repair.repair_log import EXPLANATIONS, Findings
 from ..repair.reader import WRAPPERS, Mended
+from ..repair.repair_log import EXPLANATIONS, Findings
 from .package_index import Facts, Node, kind_of, text
 from .positions import Lines, ancestors
 from .rules.catalog import BY_ID, DIALECT, JSON, RULES, SCHEMA

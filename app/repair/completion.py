@@ -7,8 +7,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from ..case.model import CFAssociation, CFPckgDocument, Entity
 from ..case.resources import DEFINITIONS
+from .field_spec import shapes
 from .fixes import UUID, is_uri, urn
-from .repair_log import Findings, Json
 from .references import (
     NODE_FIELDS,
     Entities,
@@ -19,7 +19,7 @@ from .references import (
     repair_target_type,
     replace_url_in_link,
 )
-from .field_spec import shapes
+from .repair_log import Findings, Json
 
 if TYPE_CHECKING:
     from .normalizer import Walk

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..case.model import CaseObject, CFAssociation, CFPackage, Entity
-from .repair_log import Findings, Json
 from .field_spec import shapes
+from .repair_log import Findings, Json
 
 
 def collapse(package: Json, findings: Findings) -> None:

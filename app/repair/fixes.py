@@ -17,7 +17,17 @@ from urllib.parse import quote
 
 from ..case.numbers import is_kept
 from ..case.resources import RESOURCES
-from ..case.types import URI_PATTERN, AssociationType, Date, DateTime, Identifier, Integer, TargetType, Text, Uri
+from ..case.types import (
+    URI_PATTERN,
+    AssociationType,
+    Date,
+    DateTime,
+    Identifier,
+    Integer,
+    TargetType,
+    Text,
+    Uri,
+)
 from ..case.vocabulary import ASSOCIATION_TYPES, CASE_VERSION, TARGET_TYPES
 
 Step: TypeAlias = tuple[str, Any]

@@ -7,10 +7,10 @@ from typing import Any
 from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
 from ..case.parsing import SPELLINGS
 from .completion import complete_statement, link
-from .fixes import REMOVED, text
-from .repair_log import Findings, Json, under
-from .references import Entities
 from .field_spec import Shape, shapes, spellings
+from .fixes import REMOVED, text
+from .references import Entities
+from .repair_log import Findings, Json, under
 
 DIALECT = {"educationallevel": "educationLevel"}
 """Names of drafts of the standard, without letter case."""

@@ -22,16 +22,16 @@ from ..case.problems import path, refusal
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..exceptions import BadRequest, InvalidData, Problem, TooLarge
 from .completion import complete_entities, complete_links
+from .duplicates import collapse
 from .fixes import MISSING_SLASH, Written
-from .repair_log import Findings, Json, Repair
+from .normalizer import Walk
 from .references import (
     References,
     has_odd_references,
     keep_association_types,
     replace_url_identifiers,
 )
-from .duplicates import collapse
-from .normalizer import Walk
+from .repair_log import Findings, Json, Repair
 
 __all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
 

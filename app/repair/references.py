@@ -32,9 +32,9 @@ from ..case.types import (
     MAX_IDENTIFIER_CHARS,
     TARGET_TYPE_PATTERN,
 )
+from .field_spec import shapes
 from .fixes import is_uri, urn
 from .repair_log import Findings, Json
-from .field_spec import shapes
 
 Entities: TypeAlias = list[tuple[type[Entity], Json]]
 """The entities of a package, each with its class."""

@@ -21,10 +21,10 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import LossRefused, refuse_losses
 from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, Problem, StartupError
-from ..repair.repair_log import example_of
-from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 from ..formats.assembly import Defaults
 from ..formats.reader import read
+from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
+from ..repair.repair_log import example_of
 from .progress import Progress, bar
 from .sources import Source, describe_error
 from .terminal import counted, format_counts, problem_lines

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..exceptions import StartupError, TooLarge
-from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from ..formats.file_format import Form, form_of
+from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from .remote_server import CaseSource
 
 URL_PREFIXES = ("http://", "https://")

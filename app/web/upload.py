@@ -25,8 +25,8 @@ from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import LossRefused, describe_loss
 from ..db.write.package import Written, write_package
 from ..exceptions import BadRequest, CaseServerError, Problem, TooLarge
-from ..repair.repair_log import Repair
 from ..repair.reader import read_repaired
+from ..repair.repair_log import Repair
 from . import access
 from .difference import Part, parts_of
 from .pages import Page, page

@@ -126,7 +126,7 @@ TARGET = {
     ),
 }
 """What a target has beside all that, under ``/_target``; it asks for the control token, and refuses
-web pages of other origins (tests/target/test_cross_site.py)."""
+web pages of other origins (tests/testmode/test_cross_site.py)."""
 
 Token = Callable[..., Awaitable[str]]
 
@@ -277,7 +277,7 @@ ORIGINS = [
     ("null", 200),
 ]
 """Origins of reads with a token: the API looks at the token alone, and marks no response for other
-origins. The control API refuses foreign ones (tests/target/test_cross_site.py), and so do forms
+origins. The control API refuses foreign ones (tests/testmode/test_cross_site.py), and so do forms
 (tests/web/test_access.py)."""
 
 

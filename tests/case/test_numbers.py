@@ -20,9 +20,9 @@ from case_server.case.package import row
 from case_server.case.package_stream import open_package, read_large_package
 from case_server.case.parsing import read
 from case_server.exceptions import InvalidData
-from case_server.repair.reader import read_repaired
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read as read_file
+from case_server.repair.reader import read_repaired
 
 KEPT = [
     "0",

@@ -16,7 +16,8 @@ from openpyxl import Workbook, load_workbook
 
 from case_server.case.package import Package
 from case_server.exceptions import BadRequest, InvalidData, Problem
-from case_server.formats import csv as comma, xlsx
+from case_server.formats import csv as comma
+from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import form_of
 from case_server.formats.reader import read

@@ -26,15 +26,15 @@ from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
 from case_server.exceptions import InvalidData
-from case_server.repair.reader import read_repaired
-from case_server.sample import sample
-from case_server.settings import Settings
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import FORMS, Form
 from case_server.formats.jsonl import Lines
 from case_server.formats.reader import read
 from case_server.formats.writer import Tables
+from case_server.repair.reader import read_repaired
+from case_server.sample import sample
+from case_server.settings import Settings
 from case_server.transfer.exporter import export
 
 OTHERS: tuple[Form, ...] = ("csv", "xlsx", "jsonl")

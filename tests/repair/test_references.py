@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from case_server.case.package import Package, read_package
 from case_server.exceptions import InvalidData
-from case_server.repair.reader import Repair, RepairOptions, read_repaired
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read
+from case_server.repair.reader import Repair, RepairOptions, read_repaired
 
 UPPER = "A1000000-0000-4000-8000-0000000000AB"
 CHILD = "B2000000-0000-4000-8000-0000000000CD"

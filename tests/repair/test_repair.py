@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from case_server.case.package import Package, read_package
 from case_server.exceptions import BadRequest, InvalidData
-from case_server.repair.repair_log import EXPLANATIONS
 from case_server.repair.reader import Repair, read_repaired, repair
+from case_server.repair.repair_log import EXPLANATIONS
 
 ABSENT = object()
 UUID = "84c261f2-2a9d-4ba6-a60d-8c8dc055a163"

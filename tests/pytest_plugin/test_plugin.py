@@ -257,14 +257,14 @@ def test_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
 
 def test_imports_nothing_of_the_server() -> None:
     code = (
-        "import sys, case_server.testing.plugin, case_server.testing.process,"
-        " case_server.testing.target\n"
+        "import sys, case_server.pytest_plugin.plugin, case_server.pytest_plugin.server_process,"
+        " case_server.pytest_plugin.client\n"
         "print(*sys.modules, sep='\\n')"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(ran.stdout.split())
     ours = {name for name in modules if name.startswith("case_server.")}
-    assert all(name.startswith("case_server.testing") for name in ours)
+    assert all(name.startswith("case_server.pytest_plugin") for name in ours)
     assert not modules & {"fastapi", "sqlalchemy", "pydantic", "httpx", "asyncpg", "uvicorn"}
 
 

@@ -12,7 +12,7 @@ from ..auth.invalid_tokens import Flaw, make_token
 from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import Scope
 from ..exceptions import Conflict
-from .reading import flag, namespace_of, read_json
+from .request_body import flag, namespace_of, read_json
 
 
 def add_token_routes(router: APIRouter) -> None:

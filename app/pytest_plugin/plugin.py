@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .target import CaseServer, ClientSettings, Target
+    from .client import CaseServer, ClientSettings, Target
 
 WORKER = "PYTEST_XDIST_WORKER"
 """Where pytest-xdist says which of its workers a process is."""
@@ -49,7 +49,7 @@ def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
 @pytest.fixture(scope="session")
 def case_client_settings(case_server: CaseServer) -> Iterator[ClientSettings]:
     """Where the server is and how to come in; also in the environment, as the SDK reads it."""
-    from .target import ClientSettings  # noqa: PLC0415  see above
+    from .client import ClientSettings  # noqa: PLC0415  see above
 
     settings = ClientSettings(
         case_server.base_url,
@@ -72,7 +72,7 @@ def case_target(
 
     The journal begins with the test; what is to fail ends with it.
     """
-    from .target import Target  # noqa: PLC0415  see above
+    from .client import Target  # noqa: PLC0415  see above
 
     target = Target(case_server)
     target.clear_requests()
@@ -91,13 +91,13 @@ def case_reset(case_target: Target) -> Target:
 def _embedded(run: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
     """The server that all processes of this test run share."""
     try:
-        from .process import CannotStart, shared_server  # noqa: PLC0415  see above
+        from .server_process import CannotStart, shared_server  # noqa: PLC0415  see above
     except ImportError:  # there is no fcntl on Windows
         pytest.fail(
             "case-server starts no database of its own on Windows: run it in Docker, and set "
             "CASE_SERVER_URL"
         )
-    from .target import CaseServer, Target, TargetError  # noqa: PLC0415  see above
+    from .client import CaseServer, Target, TargetError  # noqa: PLC0415  see above
 
     def prepare(url: str) -> None:
         Target(CaseServer(url)).seed_as_told(seed or "sample", config.rootpath)
@@ -114,7 +114,7 @@ def _embedded(run: str, seed: str, config: pytest.Config) -> Iterator[CaseServer
 @contextmanager
 def _elsewhere(url: str, run: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
     """A server that somebody else runs: seeded only if this run says with what."""
-    from .target import CaseServer, Target, TargetError  # noqa: PLC0415  see above
+    from .client import CaseServer, Target, TargetError  # noqa: PLC0415  see above
 
     worker, known = os.environ.get(WORKER), os.environ
     server = CaseServer(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .journal import Entry, Wanted
+from .request_log import Entry, Wanted
 
 Seconds = Annotated[float, Field(gt=0, le=300)]
 

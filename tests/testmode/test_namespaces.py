@@ -13,8 +13,8 @@ from targets import BASE, CONTROL_TOKEN, DOCUMENTS, Suite, client_of, settled
 
 from case_server.api.profiles import PROFILES, Profile
 from case_server.db.pool import dsn
-from case_server.target import namespaces
-from case_server.target.faults import Faults
+from case_server.testmode import namespaces
+from case_server.testmode.faults import Faults
 
 
 async def test_data_faults_and_journal_are_their_own(suite: Suite, other: Suite) -> None:

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from .process import COMMAND
+from .server_process import COMMAND
 
 PAUSE = 0.2
 SECONDS_TO_STOP = 30

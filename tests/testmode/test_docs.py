@@ -6,11 +6,11 @@ import ast
 import re
 from pathlib import Path
 
-from case_server.target import namespaces
-from case_server.target.control import control_routes
-from case_server.target.expecting import Expectation
-from case_server.target.faults import Fault
-from case_server.testing import target
+from case_server.pytest_plugin import client
+from case_server.testmode import namespaces
+from case_server.testmode.faults import Fault
+from case_server.testmode.routes import control_routes
+from case_server.testmode.verification import Expectation
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "testing.md").read_text()
@@ -37,18 +37,18 @@ def test_every_route_is_there() -> None:
 def test_every_field_of_a_fault_is_there() -> None:
     told = re.findall(r"^\| `(\w+)` \|", section("Faults"), re.MULTILINE)
     assert told == list(Fault.model_fields)
-    assert list(target.Fault.__annotations__) == list(Fault.model_fields)
+    assert list(client.Fault.__annotations__) == list(Fault.model_fields)
 
 
 def test_every_field_of_an_expectation_is_there() -> None:
     told = set(re.findall(r"`(\w+)`", section("Expectations")))
-    assert told == set(Expectation.model_fields) == set(target.Expected.__annotations__)
+    assert told == set(Expectation.model_fields) == set(client.Expected.__annotations__)
 
 
 def test_every_method_of_the_fixture_is_there() -> None:
     methods = {
         name
-        for name, value in vars(target.Target).items()
+        for name, value in vars(client.Target).items()
         if callable(value) and not name.startswith("_")
     }
     told = set(re.findall(r"`(\w+)\(", section("The plugin")))

@@ -13,7 +13,7 @@ from ..db.pool import Database
 from ..db.postgres import clones as databases
 from ..db.postgres.clones import Copies
 from ..exceptions import BadRequest, Conflict, NotFound
-from .copied import Copy, StandIn
+from .clone import Copy, StandIn
 from .namespace import Namespace
 
 if TYPE_CHECKING:

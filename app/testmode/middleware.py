@@ -27,7 +27,7 @@ from ..exceptions import (
     Unavailable,
     UnsupportedMedia,
 )
-from .failing import fail
+from .fault_injection import fail
 from .namespaces import DEFAULT
 from .recorder import Recorder
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from .journal import Entry
     from .namespace import Namespace
     from .namespaces import Namespaces
+    from .request_log import Entry
 
 NAMESPACE = "case_server.namespace"
 """Where a request carries its namespace."""

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..api.request_body import read_body
 from ..exceptions import BadRequest, InvalidData, Problem
-from .edge import NAMESPACE
+from .middleware import NAMESPACE
 from .namespace import Namespace
 
 Read = TypeVar("Read")

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from ..exceptions import NotFound
 from ..web import access
 from ..web.pages import Page, page
-from .edge import PAGE
 from .faults import WHEN, Rule
-from .journal import Entry
+from .middleware import PAGE
 from .namespaces import Namespaces
-from .reading import namespace_of
+from .request_body import namespace_of
+from .request_log import Entry
 
 SHOWN = 200
 """How many requests are shown, the newest first."""

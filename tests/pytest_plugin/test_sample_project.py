@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from interpreters import NEWEST, OLDEST, WANTED, interpreters, runs, unavailable, version_of
-from testing.test_plugin import clean_environment
+from pytest_plugin.test_plugin import clean_environment
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "tests" / "sample_project"

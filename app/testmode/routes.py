@@ -21,13 +21,13 @@ from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, InvalidData, Problem
 from ..repair.reader import read_repaired
 from ..sample import sample
-from .deletion_control import add_deletion_routes
-from .edge import CONTROL
+from .deletion_routes import add_deletion_routes
+from .middleware import CONTROL
 from .namespace import Namespace
 from .namespaces import NAME, Namespaces
-from .reading import flag, namespace_of, read_json
-from .token_control import add_token_routes
-from .watching import add_watching_routes
+from .request_body import flag, namespace_of, read_json
+from .request_log_routes import add_watching_routes
+from .token_routes import add_token_routes
 
 
 def control_routes() -> APIRouter:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .journal import Entry, Journal, Wanted
+from .request_log import Entry, Journal, Wanted
 
 SHOWN = 20
 """How many requests a difference lists."""

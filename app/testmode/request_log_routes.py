@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ..api.responses import answer
-from .expecting import Expectation, differences
 from .faults import Fault
-from .journal import Wanted
-from .reading import namespace_of, read_json, read_query
+from .request_body import namespace_of, read_json, read_query
+from .request_log import Wanted
+from .verification import Expectation, differences
 
 
 def add_watching_routes(router: APIRouter) -> None:

@@ -19,9 +19,9 @@ from ..case.package import Package
 from ..db import keys
 from ..db.write.package import write_package
 from ..exceptions import Conflict, NotFound, Unavailable
-from .copied import Copy, StandIn
+from .clone import Copy, StandIn
 from .faults import Faults
-from .journal import Journal
+from .request_log import Journal
 
 if TYPE_CHECKING:
     from ..api.dependencies import Services

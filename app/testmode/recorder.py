@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from .journal import LONGEST_BODY
+from .request_log import LONGEST_BODY
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from starlette.types import Message, Receive, Send
 
-    from .journal import Entry, Journal
+    from .request_log import Entry, Journal
 
 
 class Recorder:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from ..api.responses import answer
 from ..case.resources import DOCUMENTS, ITEMS, Resource
 from ..db.write import soft_delete
-from .reading import namespace_of
+from .request_body import namespace_of
 
 
 def add_deletion_routes(router: APIRouter) -> None:
