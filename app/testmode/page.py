@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from ..exceptions import NotFound
-from ..web import access
+from ..web import auth
 from ..web.pages import Page, page
 from .faults import WHEN, Rule
 from .middleware import PAGE
@@ -22,7 +22,7 @@ SHOWN = 200
 
 def page_routes() -> APIRouter:
     """The page, to be mounted only in target mode, and where pages are wanted."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(access.reader)])
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
     router.add_api_route(PAGE, read_target, include_in_schema=False)
     return router
 

@@ -11,8 +11,8 @@ from ..api.dependencies import services
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, overview, search, tree
 from ..exceptions import NotFound
-from . import access, lines, relations, samples
-from .bodies import Body, read_body
+from . import auth, tree_view, relations, api_examples
+from .attributes import Body, read_body
 from .pages import Page, is_fragment, page
 
 SHOWN = 20
@@ -23,7 +23,7 @@ Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
 def browse_routes() -> APIRouter:
     """The pages that only read."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(access.reader)])
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
     item = "/documents/{document}/items/{item}"
     router.add_api_route("/", read_frameworks)
     router.add_api_route("/search", read_search)
@@ -84,10 +84,10 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
         "document.html",
         title=body["title"],
         document=body,
-        branch=await lines.open_tree(database, document, [], offset),
+        branch=await tree_view.open_tree(database, document, [], offset),
         items=await overview.number_of_items(database, document),
         selected=None,
-        samples=samples.of_document(document),
+        samples=api_examples.of_document(document),
     )
 
 
@@ -113,11 +113,11 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
         "above": above,
         "relations": relations.relations(item, shown, places),
         "unlisted": len(linked) - len(shown),
-        "samples": samples.of_item(document, item),
+        "samples": api_examples.of_item(document, item),
         "selected": item,
     }
     if not is_fragment(request):
-        values["branch"] = await lines.open_tree(database, document, way)
+        values["branch"] = await tree_view.open_tree(database, document, way)
     title = said["humanCodingScheme"] or said["fullStatement"][:60]
     return await page(request, "item.html", title=f"{title} · {body['title']}", **values)
 
@@ -127,7 +127,7 @@ async def read_children(
 ) -> Response:
     """The lines below a node, for a tree that is open already."""
     body = await _body(request, document)
-    branch = await lines.children(services(request).database, document, node, level, offset)
+    branch = await tree_view.children(services(request).database, document, node, level, offset)
     return await page(
         request, "children.html", title=body["title"], document=body, branch=branch, selected=None
     )
@@ -136,7 +136,7 @@ async def read_children(
 async def read_document_json(request: Request, document: str, profile: str = "") -> Response:
     """A document as a profile answers it."""
     body = await _body(request, document)
-    told = await samples.told(request, DOCUMENTS, document, profile)
+    told = await api_examples.told(request, DOCUMENTS, document, profile)
     back = {"title": body["title"], "steps": ("documents", document)}
     return await page(request, "json.html", title=f"JSON · {body['title']}", back=back, told=told)
 
@@ -144,7 +144,7 @@ async def read_document_json(request: Request, document: str, profile: str = "")
 async def read_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
     """An item as a profile answers it."""
     await _body(request, document)
-    told = await samples.told(request, ITEMS, item, profile)
+    told = await api_examples.told(request, ITEMS, item, profile)
     title = told.body["humanCodingScheme"] or told.body["fullStatement"][:60]
     back = {"title": title, "steps": ("documents", document, "items", item)}
     return await page(request, "json.html", title=f"JSON · {title}", back=back, told=told)

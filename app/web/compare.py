@@ -11,11 +11,11 @@ from ..case.resources import DOCUMENTS
 from ..db.pool import Database
 from ..db.read import crosswalk, entities, overview
 from ..exceptions import BadRequest
-from . import access
-from .bodies import read_body
+from . import auth
+from .attributes import read_body
 from .pages import Page, page
 from .relations import words_of
-from .table import Cells, table
+from .csv_response import Cells, table
 
 SHOWN = 100
 CHOICES = 1000
@@ -38,7 +38,7 @@ Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
 def compare_routes() -> APIRouter:
     """The comparison, and its download."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(access.reader)])
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
     router.add_api_route("/compare", read_comparison)
     router.add_api_route("/compare.csv", read_csv)
     return router

@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from .. import __version__
 from ..api.dependencies import services
 from ..exceptions import BadRequest, CaseServerError
-from . import access
+from . import auth
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -122,15 +122,15 @@ async def page(
     request: Request, template: str, *, status: int = 200, title: str, **values: Any
 ) -> Response:
     """A page, or only the part of it that changes when the script asks for that."""
-    caller = await access.caller(request)
-    PATH_PREFIX.set(access.path_prefix(request))
+    caller = await auth.caller(request)
+    PATH_PREFIX.set(auth.path_prefix(request))
     html = _template(template).render(
         title=title,
         base="fragment.html" if is_fragment(request) else "layout.html",
-        signed_in=caller is not None and not access.is_open(request),
-        may_write=access.may_write(caller),
+        signed_in=caller is not None and not auth.is_open(request),
+        may_write=auth.may_write(caller),
         target=services(request).settings.target,
-        csrf=access.csrf_token(request),
+        csrf=auth.csrf_token(request),
         here=request.url.path,
         **values,
     )
@@ -157,13 +157,13 @@ class Page(APIRoute):
                 names = sorted({str(problem["loc"][-1]) for problem in error.errors()})
                 said = BadRequest(f"{', '.join(names)}: not what this page can be asked for")
                 response = await _refusal(request, said)
-            except access.SignInNeeded:
-                response = access.redirect(request, access.sign_in_path(request))
+            except auth.SignInNeeded:
+                response = auth.redirect(request, auth.sign_in_path(request))
             except CaseServerError as error:
                 response = await _refusal(request, error)
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
-            access.remember_csrf(request, response)
+            auth.remember_csrf(request, response)
             return response
 
         return answer

@@ -11,9 +11,9 @@ from starlette.types import Scope
 
 from .browse import browse_routes
 from .compare import compare_routes
-from .history import history_routes
+from .changes import history_routes
 from .pages import STATIC, prepare
-from .signin import sign_in_routes
+from .sign_in import sign_in_routes
 from .upload import upload_routes
 
 

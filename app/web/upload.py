@@ -27,8 +27,8 @@ from ..db.write.package import Written, write_package
 from ..exceptions import BadRequest, CaseServerError, Problem, TooLarge
 from ..repair.reader import read_repaired
 from ..repair.repair_log import Repair
-from . import access
-from .difference import Part, parts_of
+from . import auth
+from .upload_diff import Part, parts_of
 from .pages import Page, page
 
 LISTED = 200
@@ -73,7 +73,7 @@ class Report:
 
 def upload_routes() -> APIRouter:
     """Choosing a file, its report, and storing it."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(access.writer)])
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.writer)])
     router.add_api_route("/upload", read_form)
     router.add_api_route("/upload/check", check, methods=["POST"])
     router.add_api_route("/upload/store", store, methods=["POST"])
@@ -128,7 +128,7 @@ async def store(request: Request) -> Response:
         report = _refused(upload.name, upload.raw, error)
         return await _form(request, report, report.status)
     document = quote(package.document_identifier, safe="")
-    return access.redirect(request, f"/documents/{document}")
+    return auth.redirect(request, f"/documents/{document}")
 
 
 async def _report(held: Services, name: str, raw: bytes) -> Report:
@@ -186,7 +186,7 @@ async def _read_upload(request: Request) -> Upload:
     """Read the form. Raises ``BadRequest`` when it holds no file."""
     form = await _read_form(request)
     try:
-        access.refuse_forgery(request, str(form.get("csrf", "")))
+        auth.refuse_forgery(request, str(form.get("csrf", "")))
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
             raise BadRequest("choose a file first: a CASE package as JSON")

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from case_server.main import create_app
 from case_server.settings import Settings
-from case_server.web.access import CSRF, SESSION, local_path
+from case_server.web.auth import CSRF, SESSION, local_path
 
 from .conftest import form_token, visitor
 

@@ -16,7 +16,7 @@ from conftest import CLIENT
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app
 from case_server.settings import Settings
-from case_server.web.access import CSRF, SESSION
+from case_server.web.auth import CSRF, SESSION
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -17,7 +17,7 @@ from case_server.db import revocations
 from case_server.db.pool import Database
 from case_server.main import create_app
 from case_server.settings import Settings
-from case_server.web.access import SESSION
+from case_server.web.auth import SESSION
 
 from .conftest import form_token, visitor
 

@@ -15,7 +15,7 @@ from ..api.responses import renderer
 from ..case.resources import Resource
 from ..db.read import entities
 from ..exceptions import BadRequest
-from .bodies import Body, read_body
+from .attributes import Body, read_body
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
 """What the TimeBack SDK calls its parts."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from ..api.dependencies import services
 from ..auth.throttle import TooManyAttempts
 from ..exceptions import Unauthorised
-from . import access
+from . import auth
 from .pages import Page, page
 
 
@@ -25,8 +25,8 @@ def sign_in_routes() -> APIRouter:
 
 async def read_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  its name in links
     """The form; nobody needs it where no sign-in is needed."""
-    if await access.caller(request):
-        return access.redirect(request, access.local_path(next))
+    if await auth.caller(request):
+        return auth.redirect(request, auth.local_path(next))
     return await _form(request, next)
 
 
@@ -37,7 +37,7 @@ async def _form(request: Request, wanted: str, problem: str = "") -> Response:
         status=401 if problem else 200,
         title="Sign in",
         problem=problem,
-        next=access.local_path(wanted),
+        next=auth.local_path(wanted),
         local=services(request).issuer is not None,
     )
 
@@ -54,7 +54,7 @@ class SignIn(BaseModel):
 
 async def sign_in(request: Request, form: Annotated[SignIn, Form()]) -> Response:
     """Start a session, or say why not."""
-    access.refuse_forgery(request, form.csrf)
+    auth.refuse_forgery(request, form.csrf)
     try:
         granted, lifetime = await _token(request, form)
     except Unauthorised as error:
@@ -62,8 +62,8 @@ async def sign_in(request: Request, form: Annotated[SignIn, Form()]) -> Response
     except TooManyAttempts as error:
         told = f"Too many failed attempts; try again in {error.seconds} seconds."
         return await _form(request, form.next, told)
-    response = access.redirect(request, access.local_path(form.next))
-    access.start_session(request, response, granted, lifetime)
+    response = auth.redirect(request, auth.local_path(form.next))
+    auth.start_session(request, response, granted, lifetime)
     return response
 
 
@@ -89,8 +89,8 @@ async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
 
 async def sign_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
     """End the session: its cookie, and its token on every worker."""
-    access.refuse_forgery(request, csrf)
-    await access.revoke_session(request)
-    response = access.redirect(request, "/sign-in")
-    access.end_session(request, response)
+    auth.refuse_forgery(request, csrf)
+    await auth.revoke_session(request)
+    response = auth.redirect(request, "/sign-in")
+    auth.end_session(request, response)
     return response

@@ -14,11 +14,11 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, overview
 from ..db.read import entities as reading
 from ..exceptions import BadRequest
-from . import access
-from .bodies import Body, read_body
-from .difference import statement_of
+from . import auth
+from .attributes import Body, read_body
+from .upload_diff import statement_of
 from .pages import Page, page
-from .table import Cells, table
+from .csv_response import Cells, table
 
 SHOWN = 100
 STATES = 100
@@ -56,7 +56,7 @@ class Entity:
 
 def history_routes() -> APIRouter:
     """The changes, and their download."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(access.reader)])
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
     router.add_api_route("/documents/{document}/changes", read_changes)
     router.add_api_route("/documents/{document}/changes.csv", read_csv)
     return router

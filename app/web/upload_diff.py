@@ -9,7 +9,7 @@ from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS
 from ..db.pool import Database
 from ..db.read import package_diff
-from .bodies import Body, read_body
+from .attributes import Body, read_body
 from .relations import words_of
 
 LISTED = 100
