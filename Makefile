@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench torture lint format screenshots lock audit sbom clean
+.PHONY: help serve test bench stress lint format screenshots lock audit sbom clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,8 +18,8 @@ test: $(VENV)/installed ## Run the tests (ARGS="-k filter" passes flags)
 bench: $(VENV)/installed ## Measure the speed (ARGS="--quick" passes flags, AGAINST=url adds a server)
 	@$(BIN)/python -m benchmarks $(ARGS) $(if $(AGAINST),--against $(AGAINST))
 
-torture: $(VENV)/installed ## Break it on purpose, for ten minutes (ARGS="--seed 1 away load" picks)
-	@PYTHONPATH=tests $(BIN)/python -m torture $(ARGS)
+stress: $(VENV)/installed ## Break it on purpose, for ten minutes (ARGS="--seed 1 away load" picks)
+	@PYTHONPATH=tests $(BIN)/python -m stress $(ARGS)
 
 # typing/ shows the rooms under their installed names to mypy, which does not follow import hooks.
 lint: $(VENV)/installed ## Check style and types
@@ -27,7 +27,7 @@ lint: $(VENV)/installed ## Check style and types
 	@$(BIN)/ruff format --check .
 	@rm -rf $(VENV)/typing && mkdir -p $(VENV)/typing/case_server
 	@ln -s $(CURDIR)/app/* $(CURDIR)/migrations $(VENV)/typing/case_server/
-	@$(BIN)/mypy $(VENV)/typing/case_server tests benchmarks torture
+	@$(BIN)/mypy $(VENV)/typing/case_server tests benchmarks stress
 
 format: $(VENV)/installed ## Put the code into the house format
 	@$(BIN)/ruff check --fix-only .

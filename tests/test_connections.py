@@ -21,7 +21,7 @@ from live import COMMAND, Live, serving
 from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
 from case_server.server.run import connection_limits
 from case_server.settings import Settings
-from torture.server import connect
+from stress.server import connect
 
 SECONDS = 1
 """How long the server of these tests waits."""

@@ -23,7 +23,7 @@ from live import Live, serving
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app
 from case_server.settings import Settings
-from torture.server import connect
+from stress.server import connect
 
 ROUNDS = 60
 MAX_BODY_MB = 1

@@ -11,7 +11,7 @@ from ..api.dependencies import services
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, overview, search, tree
 from ..exceptions import NotFound
-from . import auth, tree_view, relations, api_examples
+from . import api_examples, auth, relations, tree_view
 from .attributes import Body, read_body
 from .pages import Page, is_fragment, page
 

@@ -16,9 +16,9 @@ from ..db.read import entities as reading
 from ..exceptions import BadRequest
 from . import auth
 from .attributes import Body, read_body
-from .upload_diff import statement_of
-from .pages import Page, page
 from .csv_response import Cells, table
+from .pages import Page, page
+from .upload_diff import statement_of
 
 SHOWN = 100
 STATES = 100

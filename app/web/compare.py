@@ -13,9 +13,9 @@ from ..db.read import crosswalk, entities, overview
 from ..exceptions import BadRequest
 from . import auth
 from .attributes import read_body
+from .csv_response import Cells, table
 from .pages import Page, page
 from .relations import words_of
-from .csv_response import Cells, table
 
 SHOWN = 100
 CHOICES = 1000

@@ -10,8 +10,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from .browse import browse_routes
-from .compare import compare_routes
 from .changes import history_routes
+from .compare import compare_routes
 from .pages import STATIC, prepare
 from .sign_in import sign_in_routes
 from .upload import upload_routes

@@ -28,8 +28,8 @@ from ..exceptions import BadRequest, CaseServerError, Problem, TooLarge
 from ..repair.reader import read_repaired
 from ..repair.repair_log import Repair
 from . import auth
-from .upload_diff import Part, parts_of
 from .pages import Page, page
+from .upload_diff import Part, parts_of
 
 LISTED = 200
 """How many problems are written out."""

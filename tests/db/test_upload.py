@@ -17,7 +17,7 @@ from case_server.db.write.package import Written, write_package
 from case_server.exceptions import Conflict, InvalidData, Unavailable
 from case_server.settings import Settings
 from case_server.transfer.progress import STAGES
-from torture.cluster import until
+from stress.cluster import until
 
 Execute = Callable[..., Awaitable[Any]]
 

@@ -1,4 +1,4 @@
-"""Hostile requests, in short: ``make torture`` sends larger bodies, too."""
+"""Hostile requests, in short: ``make stress`` sends larger bodies, too."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from live import Live
 from case_server.api.exception_handlers import MOST_PROBLEMS
 from case_server.case.limits import refuse_dense
 from case_server.exceptions import TooLarge
-from torture import described, grammar, hostile
-from torture.server import client, connect, server
+from stress import adversarial, filter_fuzz, openapi_fuzz
+from stress.server import client, connect, server
 
 MEGABYTES = 1
 
@@ -26,7 +26,7 @@ async def test_every_refusal_names_the_problem_and_costs_little(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
     with server(tmp_path, database_url, max_body_mb=MEGABYTES, body_timeout=1) as live:
-        tally = await hostile.run(live, MEGABYTES)
+        tally = await adversarial.run(live, MEGABYTES)
         assert tally.wrong == []
         assert tally.memory is not None
         assert tally.memory.added < 60
@@ -34,12 +34,12 @@ async def test_every_refusal_names_the_problem_and_costs_little(
         assert tally.others is not None
         assert max(tally.others.waited) < 1
         async with client(live) as http:
-            filtered = await grammar.run(http, count=200, seed=1)
+            filtered = await filter_fuzz.run(http, count=200, seed=1)
         assert filtered.wrong == []
         assert filtered.answers[200]
-        nearly_right = await asyncio.to_thread(described.run, live, 2, 1)
+        nearly_right = await asyncio.to_thread(openapi_fuzz.run, live, 2, 1)
         assert nearly_right.wrong == []
-        assert [*nearly_right.operations] == [*described.DOCUMENTS]
+        assert [*nearly_right.operations] == [*openapi_fuzz.DOCUMENTS]
         assert _trickled(live, live.token()).startswith(b"HTTP/1.1 408 ")
 
 

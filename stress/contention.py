@@ -16,8 +16,8 @@ from typing import Any
 import factories
 import httpx
 
-from .clock import Clock
-from .server import PREFIX
+from stress.clock import Clock
+from stress.server import PREFIX
 
 WRITERS = 16
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from .server import Memory, Others
+from stress.server import Memory, Others
 
 
 @dataclass

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from support.databases import Execute
 
-from torture import load, writers
-from torture.cluster import until
-from torture.server import client, server
+from stress import contention, load
+from stress.cluster import until
+from stress.server import client, server
 
 ROUNDS = 40
 """So many that writers meet in every way that there is."""
@@ -21,11 +21,11 @@ async def test_writers_that_meet_lose_nothing(
 ) -> None:
     with server(tmp_path, database_url) as live:
         async with client(live) as http:
-            tally = await writers.run(http, rounds=2, seed=1)
+            tally = await contention.run(http, rounds=2, seed=1)
     assert tally.wrong == []
     # Whoever met another waits for its turn and is not sent away.
     assert not any(answers[503] for answers in tally.answers.values())
-    assert tally.answers["same item"] == {201: 2 * writers.WRITERS}
+    assert tally.answers["same item"] == {201: 2 * contention.WRITERS}
 
 
 async def test_writers_of_one_item_lock_in_one_order(
@@ -39,8 +39,8 @@ async def test_writers_of_one_item_lock_in_one_order(
 
     with server(tmp_path, database_url) as live:
         async with client(live) as http:
-            tally = await writers.put_one_item(http, rounds=ROUNDS, seed=1)
-    assert tally.answers["same item"] == {201: ROUNDS * writers.WRITERS}
+            tally = await contention.put_one_item(http, rounds=ROUNDS, seed=1)
+    assert tally.answers["same item"] == {201: ROUNDS * contention.WRITERS}
     # Postgres would take a second to find out that two wait for each other.
     await until(all_left, 10, "every connection of the server is gone")
     assert await execute(DEADLOCKS) == [before]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from .clock import Clock
-from .machine import Machine, Server
+from stress.clock import Clock
+from stress.state_machine import Machine, Server
 
 AT_ONCE = 20
 """How many histories are drawn before somebody looks at the clock."""

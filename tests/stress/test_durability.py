@@ -1,10 +1,10 @@
-"""Kills of the server and of Postgres, in short: ``make torture`` kills thirty times and more."""
+"""Kills of the server and of Postgres, in short: ``make stress`` kills thirty times and more."""
 
 from __future__ import annotations
 
 import asyncio
 
-from torture import durability
+from stress import durability
 
 
 def test_what_was_acknowledged_is_there_after_every_kill() -> None:

@@ -27,9 +27,8 @@ from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables
 from case_server.main import create_app
 from case_server.settings import Settings
-
-from .model import KINDS, Association, Document, Item, Model, Upload
-from .observed import Observer
+from stress.model import KINDS, Association, Document, Item, Model, Upload
+from stress.verified_reads import Observer
 
 PREFIX = "/case/1.1"
 DOCUMENTS, PACKAGES = ("d1", "d2", "d3"), ("p1", "p2", "p3", "d1", "d3")

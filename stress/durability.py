@@ -19,10 +19,18 @@ import factories
 import httpx
 from live import Live, serving
 
-from .accounts import PREFIX, AssociationWriter, ItemWriter, Known, PackageWriter, Tally, Writer
-from .clock import Clock
-from .cluster import Cluster, kill, private_cluster, until
-from .integrity import broken_rules
+from stress.accounted_writers import (
+    PREFIX,
+    AssociationWriter,
+    ItemWriter,
+    Known,
+    PackageWriter,
+    Tally,
+    Writer,
+)
+from stress.clock import Clock
+from stress.cluster import Cluster, kill, private_cluster, until
+from stress.integrity import broken_rules
 
 
 @dataclass
@@ -143,7 +151,7 @@ async def _write_on(writer: Writer, client: httpx.AsyncClient) -> None:
 async def run(kills: int, seed: int, clock: Clock | None = None) -> Tally:
     """Kill the server and Postgres in turn, ``kills`` times in all, as far as the clock allows."""
     tally = Tally(seed)
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             trial = Trial(cluster, folder, tally, random.Random(seed))

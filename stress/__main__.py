@@ -1,4 +1,4 @@
-"""``make torture``: every part in turn, with what was tried and what went wrong.
+"""``make stress``: every part in turn, with what was tried and what went wrong.
 
 Each part has its own Postgres and its own server, and its share of the time there is. A part ends
 in good order when its share is over, and says so when it did less than it is there for; time that
@@ -20,22 +20,21 @@ from typing import Any, NamedTuple
 import click
 
 from case_server.db.pool import dsn
-
-from . import (
-    away,
-    described,
+from stress import (
+    adversarial,
+    contention,
     disk,
     durability,
-    grammar,
-    histories,
-    hostile,
+    filter_fuzz,
     load,
+    openapi_fuzz,
+    outage,
+    random_histories,
     slow_reads,
-    writers,
 )
-from .clock import Clock, too_few
-from .cluster import private_cluster
-from .server import client, server
+from stress.clock import Clock, too_few
+from stress.cluster import private_cluster
+from stress.server import client, server
 
 SECONDS_TO_END = 25
 """How long a part may still take, once its share is over, to end what it is in the middle of."""
@@ -78,16 +77,16 @@ async def _durability(seed: int, clock: Clock) -> Outcome:
 
 
 async def _model(seed: int, clock: Clock) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         async with private_cluster(Path(name) / "postgres") as cluster:
             wanted = PARTS["model"].wanted[HISTORIES]
-            run = partial(histories.run, cluster.url, "model", wanted, 25, seed, clock)
+            run = partial(random_histories.run, cluster.url, "model", wanted, 25, seed, clock)
             tally = await asyncio.to_thread(run)
     return Outcome(tally, [], {HISTORIES: tally.histories})
 
 
 async def _away(_: int, clock: Clock) -> Outcome:
-    tally = await away.run(170, clock=clock)
+    tally = await outage.run(170, clock=clock)
     return Outcome(tally, tally.wrong, {FAULTS: tally.faults.total()})
 
 
@@ -104,29 +103,29 @@ async def _load(seed: int, clock: Clock) -> Outcome:
 
 async def _writers(seed: int, clock: Clock) -> Outcome:
     rounds = 15
-    tally = await _served(lambda _, http: writers.run(http, rounds, seed, clock))
+    tally = await _served(lambda _, http: contention.run(http, rounds, seed, clock))
     return Outcome(tally, tally.wrong, {WRITES: sum(c.total() for c in tally.answers.values())})
 
 
 async def _hostile(_: int, __: Clock) -> Outcome:
     megabytes = 5
-    tally = await _served(lambda live, _: hostile.run(live, megabytes), max_body_mb=megabytes)
+    tally = await _served(lambda live, _: adversarial.run(live, megabytes), max_body_mb=megabytes)
     return Outcome(tally, tally.wrong, {})
 
 
 async def _filters(seed: int, _: Clock) -> Outcome:
-    tally = await _served(lambda _, http: grammar.run(http, 5000, seed))
+    tally = await _served(lambda _, http: filter_fuzz.run(http, 5000, seed))
     return Outcome(tally, tally.wrong, {})
 
 
 async def _described(seed: int, _: Clock) -> Outcome:
-    tally = await _served(lambda live, _: asyncio.to_thread(described.run, live, 20, seed))
+    tally = await _served(lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed))
     return Outcome(tally, tally.wrong, {})
 
 
 async def _slow_reads(_: int, clock: Clock) -> Outcome:
     items = 100_000
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url) as live:
@@ -140,7 +139,7 @@ async def _slow_reads(_: int, clock: Clock) -> Outcome:
 
 async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
     """What comes of work with a server of its own."""
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url, **settings) as live:

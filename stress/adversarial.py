@@ -12,10 +12,10 @@ import factories
 import httpx
 from live import Live
 
-from . import large
-from .bodies import BODIES, WAYS_IN
-from .server import asked, client, watched
-from .tally import Tally
+from stress import large_bodies
+from stress.hostile_bodies import BODIES, WAYS_IN
+from stress.response_tally import Tally
+from stress.server import asked, client, watched
 
 PROFILES = ("/case/1.1", "/ims/case/v1p1")
 TOKEN_PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
@@ -91,7 +91,7 @@ async def run(live: Live, body_mb: int) -> Tally:
             await _bodies(tally, http, prefix)
             await _reads(tally, http, prefix)
         await _tokens(tally, http)
-        await large.run(tally, http, body_mb)
+        await large_bodies.run(tally, http, body_mb)
     return tally
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from torture import disk
+from stress import disk
 
 
 def test_a_full_disk_loses_nothing_and_all_is_well_once_there_is_room() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from .model import KINDS, Model
+from stress.model import KINDS, Model
 
 Send = Callable[..., httpx.Response]
 

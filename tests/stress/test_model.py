@@ -1,14 +1,14 @@
-"""A few short random histories beside the model; ``make torture`` has more and longer ones."""
+"""A few short random histories beside the model; ``make stress`` has more and longer ones."""
 
 from __future__ import annotations
 
 import os
 
-from torture import histories
+from stress import random_histories
 
 
 def test_every_answer_is_the_models(postgres: str) -> None:
     name = f"case_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_model"
-    asked = histories.run(postgres, name, examples=3, steps=10, seed=1).asked
+    asked = random_histories.run(postgres, name, examples=3, steps=10, seed=1).asked
     assert asked["PUT 201"]
     assert asked["GET 304"]

@@ -16,8 +16,8 @@ import asyncpg
 import factories
 import httpx
 
-from .clock import Clock
-from .server import PREFIX
+from stress.clock import Clock
+from stress.server import PREFIX
 
 FILTERING_CLIENTS = 16
 MAX_MEDIAN_SECONDS = 1.0

@@ -23,9 +23,9 @@ import factories
 import httpx
 from live import Live
 
-from .clock import Clock
-from .cluster import private_cluster
-from .server import PREFIX, Memory, client, connect, server, watched
+from stress.clock import Clock
+from stress.cluster import private_cluster
+from stress.server import PREFIX, Memory, client, connect, server, watched
 
 ENCODINGS = ("identity", "gzip", "zstd")
 READERS, WRITERS = 32, 16
@@ -211,7 +211,7 @@ async def run(
     """``seconds`` of load on a framework of so many items, then ``slow`` of each troublemaker."""
     clock = clock or Clock()
     tally = Tally(items)
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url) as live:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cluster import Sql
+from stress.cluster import Sql
 
 RULES = {
     "an item without its document": """

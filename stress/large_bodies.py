@@ -1,6 +1,6 @@
 """Bodies of just the size that is read, and of just more: what they cost the server.
 
-``python -m torture.large 100`` tries them on a server that reads the default of 100 MB.
+``python -m stress.large_bodies 100`` tries them on a server that reads the default of 100 MB.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import click
 import factories
 import httpx
 
-from .bodies import WAYS_IN
-from .cluster import private_cluster
-from .server import MEGABYTE, PREFIX, asked, client, server, watched
-from .tally import Tally
+from stress.cluster import private_cluster
+from stress.hostile_bodies import WAYS_IN
+from stress.response_tally import Tally
+from stress.server import MEGABYTE, PREFIX, asked, client, server, watched
 
 Tell = Callable[[str], None]
 
@@ -137,7 +137,7 @@ def main(megabytes: int) -> None:
 
 
 async def _told(megabytes: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url, max_body_mb=megabytes) as live:

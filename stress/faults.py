@@ -23,9 +23,8 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from case_server.db.pool import dsn
-
-from .cluster import Cluster, until
-from .space import NotAllowed, filled, small_disk
+from stress.cluster import Cluster, until
+from stress.small_disks import NotAllowed, filled, small_disk
 
 READ, WRITE, SORT = "read", "write", "sort"
 

@@ -19,11 +19,11 @@ import factories
 import httpx
 from live import Live, serving
 
-from .clock import Clock
-from .cluster import Cluster, until
-from .integrity import broken_rules
-from .server import PREFIX, client
-from .space import NotAllowed, filled, small_disk
+from stress.clock import Clock
+from stress.cluster import Cluster, until
+from stress.integrity import broken_rules
+from stress.server import PREFIX, client
+from stress.small_disks import NotAllowed, filled, small_disk
 
 FULL = "full disks"
 MEGABYTES = 200
@@ -134,7 +134,7 @@ class Trial:
 async def run(clock: Clock | None = None) -> Tally:
     """A disk full of tables, then one full of Postgres' log; told plainly where none may be had."""
     tally, clock = Tally(), clock or Clock()
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         try:
             settings = {"CASE_SERVER_ACCESS_LOG": "false"}
             with (

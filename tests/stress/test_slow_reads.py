@@ -1,12 +1,12 @@
-"""Slow filters, in short: ``make torture`` runs them over 100,000 items."""
+"""Slow filters, in short: ``make stress`` runs them over 100,000 items."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from case_server.db.pool import dsn
-from torture import slow_reads
-from torture.server import client, server
+from stress import slow_reads
+from stress.server import client, server
 
 
 async def test_items_are_answered_while_sixteen_filters_run(

@@ -18,9 +18,9 @@ import pytest
 from live import Live
 
 from case_server.db.pool import dsn
-from torture import load
-from torture.cluster import until
-from torture.server import MEGABYTE, PREFIX, client, connect, server
+from stress import load
+from stress.cluster import until
+from stress.server import MEGABYTE, PREFIX, client, connect, server
 
 POOL = 4
 ROUNDS = 60

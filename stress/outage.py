@@ -17,10 +17,10 @@ from typing import Any
 import factories
 import httpx
 
-from .clock import Clock
-from .cluster import Cluster, private_cluster, until
-from .faults import FAULTS, READ, SORT, WRITE, elsewhere, locked
-from .server import PREFIX, client, server
+from stress.clock import Clock
+from stress.cluster import Cluster, private_cluster, until
+from stress.faults import FAULTS, READ, SORT, WRITE, elsewhere, locked
+from stress.server import PREFIX, client, server
 
 SECONDS = 2.0
 MARGIN = 1.0
@@ -166,7 +166,7 @@ async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Tall
     """``each`` requests into every fault, as far as the clock allows."""
     clock = clock or Clock()
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="case-torture-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url, pool_size=pool_size) as live:

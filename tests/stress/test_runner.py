@@ -1,4 +1,4 @@
-"""``python -m torture``: time is shared out, and too little done is told and is a failure."""
+"""``python -m stress``: time is shared out, and too little done is told and is a failure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from torture import __main__ as runner
-from torture.clock import Clock, too_few
+from stress import __main__ as runner
+from stress.clock import Clock, too_few
 
 Say = list[str]
 
@@ -25,7 +25,7 @@ def test_a_clock_tells_how_far_it_is_now_and_then(monkeypatch: pytest.MonkeyPatc
     told: Say = []
     clock = Clock(60, told.append)
     clock.tell("too soon")
-    monkeypatch.setattr("torture.clock.SECONDS_OF_SILENCE", 0)
+    monkeypatch.setattr("stress.clock.SECONDS_OF_SILENCE", 0)
     clock.tell("3 of 4")
     assert [line.split(",")[0] for line in told] == ["3 of 4"]
 
