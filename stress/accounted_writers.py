@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import factories
 import httpx
+from support import factories
 
 PREFIX = "/case/1.1"
 ITEMS_IN_A_PACKAGE = 12

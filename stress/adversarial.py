@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-import factories
 import httpx
-from live import Live
+from support import factories
+from support.live_server import Live
 
 from stress import large_bodies
 from stress.hostile_bodies import BODIES, WAYS_IN

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import factories
 import httpx
+from support import factories
 
 from stress.clock import Clock
 from stress.server import PREFIX

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import factories
 import httpx
-from live import Live, serving
+from support import factories
+from support.live_server import Live, serving
 
 from stress.clock import Clock
 from stress.cluster import Cluster, until

@@ -15,9 +15,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import factories
 import httpx
-from live import Live, serving
+from support import factories
+from support.live_server import Live, serving
 
 from stress.accounted_writers import (
     PREFIX,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import factories
+from support import factories
 
 DEPTH = 10_000
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import factories
 import httpx
+from support import factories
 
 from stress.cluster import private_cluster
 from stress.hostile_bodies import WAYS_IN

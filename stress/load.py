@@ -19,9 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import factories
 import httpx
-from live import Live
+from support import factories
+from support.live_server import Live
 
 from stress.clock import Clock
 from stress.cluster import private_cluster

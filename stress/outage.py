@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import factories
 import httpx
+from support import factories
 
 from stress.clock import Clock
 from stress.cluster import Cluster, private_cluster, until

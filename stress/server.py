@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
-from live import Live, serving
+from support.live_server import Live, serving
 
 PREFIX = "/case/1.1"
 MEGABYTE = 1_000_000

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import asyncpg
-import factories
 import httpx
+from support import factories
 
 from stress.clock import Clock
 from stress.server import PREFIX

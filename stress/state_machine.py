@@ -11,7 +11,6 @@ from collections import Counter
 from typing import Any
 
 import asyncpg
-import factories
 import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -21,6 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 from sqlalchemy import make_url
+from support import factories
 
 from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner

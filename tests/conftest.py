@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from calls import Api
-from external_issuer import ExternalIssuer
 from fastapi import FastAPI
+from support.calls import Api
 from support.databases import Execute, create_database, create_template, delete_all_rows
+from support.external_issuer import ExternalIssuer
 
 from case_server.api.profiles import PROFILES, Profile
 from case_server.db.pool import Database, dsn

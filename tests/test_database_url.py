@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from live import run
+from support.live_server import run
 
 from case_server.database_url import parse
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from interpreters import WANTED, interpreters, runs, unavailable
-from live import Live, environment, serving
+from support.interpreters import WANTED, interpreters, runs, unavailable
+from support.live_server import Live, environment, serving
 
 from case_server.repair.reader import repair
 

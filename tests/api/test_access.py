@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from external_issuer import ExternalIssuer
 from fastapi import FastAPI
 from starlette.routing import Mount
+from support.external_issuer import ExternalIssuer
 
 from case_server.api.profiles import PROFILES
 from case_server.auth.scopes import Scope

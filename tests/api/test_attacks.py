@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-import factories
 import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from external_issuer import ExternalIssuer
+from support import factories
+from support.external_issuer import ExternalIssuer
 
 from case_server.auth.tokens import new_signing_key, public_jwk
 

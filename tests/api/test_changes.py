@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 import asyncpg
-import factories
 import pytest
-from calls import Api
+from support import factories
+from support.calls import Api
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
 from case_server.db.pool import Database, dsn

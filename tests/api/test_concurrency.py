@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import factories
-from calls import Api
+from support import factories
+from support.calls import Api
 
 Execute = Callable[..., Awaitable[Any]]
 

@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from external_issuer import ExternalIssuer, base64url
-from live import run
+from support.external_issuer import ExternalIssuer, base64url
+from support.live_server import run
 
 from case_server.auth.scopes import Scope
 from case_server.main import create_app

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import factories
 import httpx
 import pytest
-from calls import Api
+from support import factories
+from support.calls import Api
 
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, Profile

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import factories
 import httpx
 import pytest
-from calls import Api
+from support import factories
+from support.calls import Api
 
 from case_server.api.profiles import STANDARD_1_1, Profile
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import factories
 import httpx
 import pytest
-from calls import Api
+from support import factories
+from support.calls import Api
 
 Execute = Callable[..., Awaitable[Any]]
 REAL = ("ccss-math-2010", "georgia-science-excerpt-v1p1", "large-11k")

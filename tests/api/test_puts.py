@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
-import factories
 import pytest
-from calls import Api
+from support import factories
+from support.calls import Api
 
 from case_server.api.routes.puts import PUTS, Put
 

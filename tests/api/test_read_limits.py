@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-import factories
 import httpx
 import pytest
+from support import factories
 
 from case_server.db.pool import dsn
 from case_server.main import create_app

@@ -6,12 +6,12 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import factories
 import httpx
 import pytest
-from calls import Api
 from hypothesis import Phase, assume, given, settings
-from packages import packages
+from support import factories
+from support.calls import Api
+from support.package_strategies import packages
 
 from case_server.api.profiles import PLATFORM, PROFILES, SDK, Profile
 from case_server.db.schema import tables

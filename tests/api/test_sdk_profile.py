@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import factories
 import httpx
 import pytest
-from calls import Api
+from support import factories
+from support.calls import Api
 
 from case_server.api.profiles import SDK, STANDARD_1_1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from calls import Api
+from support.calls import Api
 
 ITEMS = (
     {"humanCodingScheme": "3.OA.A.1", "fullStatement": "Interpret products of whole numbers"},

@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import factories
 import httpx
 import jsonschema
 import pytest
-from calls import Api
+from support import factories
+from support.calls import Api
 
 from case_server.api.openapi import schemas as own
 from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile

@@ -19,7 +19,7 @@ from case_server.exceptions import Unauthorised, Unavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from external_issuer import ExternalIssuer
+    from support.external_issuer import ExternalIssuer
 
     from case_server.db.pool import Database
 

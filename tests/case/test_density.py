@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import factories
 import pytest
+from support import factories
 
 from case_server.case import limits, package_stream
 from case_server.case.limits import SLICE_BYTES, VALUES_ALWAYS, refuse_dense

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import factories
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import factories
 
 from case_server.case.limits import LARGE
 from case_server.case.model import CFAssociation, CFItem

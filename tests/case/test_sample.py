@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import jsonschema
 import pytest
-from factories import Body
+from support.factories import Body
 
 from case_server.case import model
 from case_server.case.model import CaseObject, CFPackage, Entity, LinkURI

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-import factories
 import pytest
 from anyio import from_thread, to_thread
-from factories import Body
 from hypothesis import Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from support import factories
+from support.factories import Body
 
 from case_server.case.package import Package, read_package
 from case_server.db.pool import Database

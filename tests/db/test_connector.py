@@ -15,9 +15,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from live import run
-from postgres_with_tls import TlsServer, binaries_with_tls, tls_server
 from sqlalchemy import make_url
+from support.live_server import run
+from support.postgres_with_tls import TlsServer, binaries_with_tls, tls_server
 
 from case_server.database_url import parse
 from case_server.db.connector import connect, connection_to

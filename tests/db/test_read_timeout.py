@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import factories
 import pytest
 from sqlalchemy import make_url, text
+from support import factories
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database

@@ -9,8 +9,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from live import run
 from sqlalchemy import make_url
+from support.live_server import run
 
 from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner

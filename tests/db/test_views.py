@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import asyncpg
-import factories
 import httpx
 import pytest
 from pydantic import BaseModel, PlainSerializer
 from pydantic.fields import FieldInfo
+from support import factories
 
 from case_server.api.profiles import PLATFORM, STANDARD_1_1
 from case_server.case import model

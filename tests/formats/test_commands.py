@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from live import COMMAND, environment
-from live import invoke as run
 from openpyxl import load_workbook
+from support.live_server import COMMAND, environment
+from support.live_server import invoke as run
 
 from case_server.sample import SAMPLE_DOCUMENT_ID
 

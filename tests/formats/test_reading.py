@@ -9,10 +9,10 @@ import zipfile
 from datetime import UTC, datetime
 from typing import Any
 
-import factories
 import pytest
-from factories import Body
 from openpyxl import Workbook, load_workbook
+from support import factories
+from support.factories import Body
 
 from case_server.case.package import Package
 from case_server.exceptions import BadRequest, InvalidData, Problem

@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import factories
 import httpx
 import orjson
 import pytest
 from anyio import from_thread, to_thread
-from calls import Api
-from factories import Body
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
-from packages import HOSTILE, packages
+from support import factories
+from support.calls import Api
 from support.databases import Execute, delete_all_rows
+from support.factories import Body
+from support.package_strategies import HOSTILE, packages
 
 from case_server.api.profiles import PLATFORM
 from case_server.case.package import Package, read_package

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from factories import Body, everything
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.factories import Body, everything
 
 from case_server.lint.linter import check
 from case_server.lint.output import Result, as_json, as_text

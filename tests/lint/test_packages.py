@@ -7,16 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from checkable import found, ids, tree
-from factories import (
-    Body,
-    association,
-    item_type,
-    link,
-    package,
-    packed_item,
-    subject,
-)
+from support.factories import Body, association, item_type, link, package, packed_item, subject
+from support.lintable_package import found, ids, tree
 
 from case_server.case.package import read_package
 from case_server.lint.linter import check

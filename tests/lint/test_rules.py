@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from checkable import found, hang, ids, root, tree
-from factories import (
+from support.factories import (
     Body,
     association,
     entity,
@@ -18,6 +17,7 @@ from factories import (
     packed_item,
     rubric,
 )
+from support.lintable_package import found, hang, ids, root, tree
 
 from case_server.lint.rules.catalog import RULES
 

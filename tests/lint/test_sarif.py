@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkable import spoilt
-from factories import Body, new_id, packed_item
 from jsonschema import Draft202012Validator
-from live import invoke as run
+from support.factories import Body, new_id, packed_item
+from support.lintable_package import spoilt
+from support.live_server import invoke as run
 
 from case_server.lint.linter import check
 from case_server.lint.output import Result

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import factories
 import httpx
 import orjson
 import pytest
-from live import Live, serving
+from support import factories
+from support.live_server import Live, serving
 
 TESTS = """
 import os

@@ -11,8 +11,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from interpreters import NEWEST, OLDEST, WANTED, interpreters, runs, unavailable, version_of
 from pytest_plugin.test_plugin import clean_environment
+from support.interpreters import NEWEST, OLDEST, WANTED, interpreters, runs, unavailable, version_of
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "tests" / "sample_project"

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
-from factories import Body, association, entity, everything, link, new_id, packed_item
 from hypothesis import given
 from hypothesis import strategies as st
+from support.factories import Body, association, entity, everything, link, new_id, packed_item
 
 from case_server.case.package import Package, read_package
 from case_server.exceptions import InvalidData

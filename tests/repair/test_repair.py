@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
-from factories import Body, association, entity, everything, link, new_id, package
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.factories import Body, association, entity, everything, link, new_id, package
 
 from case_server.case.package import Package, read_package
 from case_server.exceptions import BadRequest, InvalidData

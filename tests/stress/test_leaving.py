@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import factories
 import httpx
 import psutil
 import pytest
-from live import Live
+from support import factories
+from support.live_server import Live
 
 from case_server.db.pool import dsn
 from stress import load

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
-from targets import BASE, CONTROL_TOKEN, Suite, client_of
+from support.test_mode_client import BASE, CONTROL_TOKEN, Suite, client_of
 
 from case_server.db.pool import dsn
 from case_server.main import create_app

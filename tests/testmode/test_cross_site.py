@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 from anyio import to_thread
-from targets import BASE, CONTROL_TOKEN, Suite
+from support.test_mode_client import BASE, CONTROL_TOKEN, Suite
 
 from case_server.db.postgres import alembic_runner
 from case_server.main import create_app

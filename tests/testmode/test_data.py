@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
-import factories
 import pytest
 from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy import make_url
+from support import factories
 from support.databases import create_database
-from targets import DOCUMENTS, Suite, settled
+from support.test_mode_client import DOCUMENTS, Suite, settled
 
 from case_server.db.pool import Database, dsn
 from case_server.db.postgres import alembic_runner

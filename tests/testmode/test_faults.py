@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import factories
 import pytest
-from targets import DOCUMENTS, Suite
+from support import factories
+from support.test_mode_client import DOCUMENTS, Suite
 
 from case_server.api.profiles import Profile
 

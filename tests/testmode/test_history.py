@@ -7,10 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-import factories
 import pytest
 from anyio import to_thread
-from targets import Suite
+from support import factories
+from support.test_mode_client import Suite
 
 from case_server.api.profiles import PROFILES
 from case_server.db.pool import Database

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from live import Live, run, serving
-from targets import DOCUMENTS, Suite, client_of
+from support.live_server import Live, run, serving
+from support.test_mode_client import DOCUMENTS, Suite, client_of
 
 CONTROL = (
     ("GET", "/_target"),

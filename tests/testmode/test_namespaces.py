@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from targets import BASE, CONTROL_TOKEN, DOCUMENTS, Suite, client_of, settled
+from support.test_mode_client import BASE, CONTROL_TOKEN, DOCUMENTS, Suite, client_of, settled
 
 from case_server.api.profiles import PROFILES, Profile
 from case_server.db.pool import dsn

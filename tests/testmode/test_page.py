@@ -9,7 +9,7 @@ from html import unescape
 import httpx
 import pytest
 from fastapi import FastAPI
-from targets import CONTROL_TOKEN, DOCUMENTS, Suite
+from support.test_mode_client import CONTROL_TOKEN, DOCUMENTS, Suite
 
 LOCAL = "http://127.0.0.1"
 

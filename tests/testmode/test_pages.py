@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from fastapi import FastAPI
-from targets import Suite, client_of
+from support.test_mode_client import Suite, client_of
 
 ADDRESS = re.compile(r'\s(?:href|src|action|formaction|data-url)="([^"]*)"')
 OWN = ("local-client", "local-secret")

@@ -8,9 +8,9 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
-import factories
 import pytest
-from targets import CONTROL_TOKEN, DOCUMENTS, Suite
+from support import factories
+from support.test_mode_client import CONTROL_TOKEN, DOCUMENTS, Suite
 
 from case_server.testmode import request_log
 from case_server.testmode.request_log import Journal, Wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from targets import DOCUMENTS, Suite
+from support.test_mode_client import DOCUMENTS, Suite
 
 
 async def made(suite: Suite, **wish: Any) -> dict[str, str]:

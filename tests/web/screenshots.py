@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from live import run, serving
 from PIL import Image
 from playwright.sync_api import Page
-from web.browsing import opened, started
+from support.browser import opened, started
+from support.live_server import run, serving
 
 from case_server.sample import SAMPLE_DOCUMENT_ID
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import factories
 import httpx
 import pytest
 from conftest import CLIENT
-from external_issuer import ExternalIssuer
 from fastapi import FastAPI
+from support import factories
+from support.external_issuer import ExternalIssuer
 
 from case_server.main import create_app
 from case_server.settings import Settings

@@ -9,15 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import factories
 import httpx
 import orjson
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from live import Live, serving
 from playwright.sync_api import Browser, Page, expect
-
-from .browsing import opened, started
+from support import factories
+from support.browser import opened, started
+from support.live_server import Live, serving
 
 Opened = Callable[..., AbstractContextManager[Page]]
 

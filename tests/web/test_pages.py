@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import factories
 import httpx
 import pytest
 from fastapi import FastAPI
+from support import factories
 
 from case_server.main import create_app
 

@@ -8,10 +8,10 @@ from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-import factories
 import httpx
 import pytest
 from conftest import CLIENT
+from support import factories
 
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from external_issuer import ExternalIssuer
-from live import serving
+from support.external_issuer import ExternalIssuer
+from support.live_server import serving
 
 from case_server.db import revocations
 from case_server.db.pool import Database

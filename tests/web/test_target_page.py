@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from live import Live, serving
 from playwright.sync_api import Browser, expect
-
-from .browsing import opened, started
+from support.browser import opened, started
+from support.live_server import Live, serving
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 FAULT = {"path": "*/CFItems", "status": 503}

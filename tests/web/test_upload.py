@@ -7,9 +7,9 @@ import re
 from html import unescape
 from typing import Any
 
-import factories
 import httpx
 import orjson
+from support import factories
 
 from .conftest import form_token
 

@@ -1,0 +1,210 @@
+"""Reading without a token, over a socket, with the requests that public CASE consumers send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from support import factories
+from support.live_server import Live, serving
+
+from case_server.api.anonymous_reads import PublicReads
+from case_server.api.profiles import PROFILES
+from case_server.auth.scopes import Scope
+from case_server.exceptions import TooManyRequests
+from case_server.main import create_app
+from case_server.settings import Settings
+
+STANDARD = [profile.prefix for profile in PROFILES if not profile.writes]
+ALIAS = "/ims/case/v1p0"
+BODY = factories.package()
+DOCUMENT = BODY["CFDocument"]["identifier"]
+OPENSALT = {"Accept": "application/json;q=0.8", "User-Agent": "GuzzleHttp/7"}
+CASS = {"Accept": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+) -> Iterator[Live]:
+    """A server that is open to readers, and holds a framework."""
+    settings = {
+        "CASE_SERVER_DATABASE_URL": migrated_database("public"),
+        "CASE_SERVER_PUBLIC_READ": "standard",
+    }
+    with serving(tmp_path_factory.mktemp("public") / "data", settings=settings) as found:
+        with found.client() as client:
+            answer = client.post("/case/1.1/CFPackages", json=BODY)
+            assert answer.status_code == 201, answer.text
+        yield found
+
+
+@pytest.fixture
+def reader(server: Live) -> Iterator[httpx.Client]:
+    """A client without a token."""
+    with httpx.Client(base_url=server.base_url, timeout=60) as client:
+        yield client
+
+
+def read(client: httpx.Client, path: str, headers: dict[str, str] | None = None) -> Any:
+    answer = client.get(path, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    return answer.json()
+
+
+@pytest.mark.parametrize("prefix", [*STANDARD, ALIAS])
+def test_standard_profile_is_read_without_a_token(reader: httpx.Client, prefix: str) -> None:
+    listed = read(reader, f"{prefix}/CFDocuments")["CFDocuments"]
+    assert [one["identifier"] for one in listed] == [DOCUMENT]
+    package = read(reader, f"{prefix}/CFPackages/{DOCUMENT}")
+    assert len(package["CFItems"]) == len(BODY["CFItems"])
+    assert reader.head(f"{prefix}/CFDocuments/{DOCUMENT}").status_code == 200
+    missing = reader.get(f"{prefix}/CFItems/nothing")
+    assert (missing.status_code, missing.headers["Access-Control-Allow-Origin"]) == (404, "*")
+    assert set(missing.json()) >= {"imsx_codeMinor"}
+
+
+@pytest.mark.parametrize("prefix", ["/case/1.1", "/ims/case/v1p1"])
+def test_other_profiles_still_ask_for_a_token(reader: httpx.Client, prefix: str) -> None:
+    for method, path in (("GET", "CFDocuments"), ("PUT", f"CFDocuments/{DOCUMENT}")):
+        answer = reader.request(method, f"{prefix}/{path}")
+        assert answer.status_code == 401
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer x.y.z", "Basic bG9jYWwtY2xpZW50Omxv"]
+)
+def test_request_with_a_token_is_judged_by_it(
+    server: Live, reader: httpx.Client, authorization: str
+) -> None:
+    path = f"{ALIAS}/CFDocuments"
+    assert reader.get(path, headers={"Authorization": authorization}).status_code == 401
+    own = {"Authorization": f"Bearer {server.token()}"}
+    assert reader.get(path, headers=own).status_code == 200
+    form = {"grant_type": "client_credentials", "scope": Scope.CREATEPUT.value}
+    pair = ("local-client", "local-secret")
+    narrow = reader.post("/oauth2/token", data=form, auth=pair).json()["access_token"]
+    refused = reader.get(path, headers={"Authorization": f"Bearer {narrow}"})
+    assert refused.status_code == 403
+
+
+def test_alias_answers_as_the_profile_of_case_1_0(reader: httpx.Client) -> None:
+    for path in (
+        "/CFDocuments?limit=1",
+        f"/CFDocuments/{DOCUMENT}",
+        f"/CFPackages/{DOCUMENT}",
+        f"/CFItems/{BODY['CFItems'][0]['identifier']}",
+        "/CFItems/nothing",
+        "/nothing",
+        "/discovery/imscasev1p0_openapi3_v1p0.json",
+    ):
+        alias, profile = (reader.get(f"{at}{path}") for at in (ALIAS, "/1edtech/ims/case/v1p0"))
+        assert (alias.status_code, alias.json()) == (profile.status_code, profile.json()), path
+    assert reader.get("/ims/case/v1p0x/CFDocuments").status_code == 404
+
+
+def test_opensalt_mirrors_a_framework(reader: httpx.Client) -> None:
+    """The list, then each package by the identifier of its CFPackageURI."""
+    (document,) = read(reader, f"{ALIAS}/CFDocuments", OPENSALT)["CFDocuments"]
+    package = document.get("CFPackageURI", {}).get("identifier") or document["identifier"]
+    found = read(reader, f"{ALIAS}/CFPackages/{package}", OPENSALT)
+    assert found["CFDocument"]["identifier"] == DOCUMENT
+    # A framework by the address of its document: the answer names its package.
+    single = read(reader, f"{ALIAS}/CFDocuments/{DOCUMENT}", OPENSALT)
+    assert "CFDocument" not in single
+    assert single["CFPackageURI"]["uri"]
+
+
+def test_cass_harvests_a_framework(reader: httpx.Client) -> None:
+    (document,) = read(reader, f"{ALIAS}/CFDocuments", CASS)["CFDocuments"]
+    package = read(reader, f"{ALIAS}/CFPackages/{document['CFPackageURI']['identifier']}", CASS)
+    for item in package["CFItems"]:
+        assert read(reader, f"{ALIAS}/CFItems/{item['identifier']}", CASS)["fullStatement"]
+        read(reader, f"{ALIAS}/CFItemAssociations/{item['identifier']}", CASS)
+    for association in package["CFAssociations"]:
+        assert association["originNodeURI"]["uri"]
+        read(reader, f"{ALIAS}/CFAssociations/{association['identifier']}", CASS)
+
+
+def test_opensalt_java_reads_documents_and_packages(server: Live, reader: httpx.Client) -> None:
+    """It sends no Accept header, and a token where it has credentials."""
+    del reader.headers["Accept"]
+    query = "limit=100&offset=0&sort=title&orderBy=asc"
+    token = {"Authorization": f"Bearer {server.token()}"}
+    for headers in ({}, token):
+        for path in ("CFDocuments", f"CFDocuments?{query}"):
+            (document,) = read(reader, f"{ALIAS}/{path}", headers)["CFDocuments"]
+            assert document["identifier"] == DOCUMENT
+        assert read(reader, f"{ALIAS}/CFDocuments/{DOCUMENT}", headers)["title"]
+        assert read(reader, f"{ALIAS}/CFPackages/{DOCUMENT}", headers)["CFItems"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_preflight_of_any_origin_may_read(reader: httpx.Client, method: str) -> None:
+    asked = {"Origin": "https://any.test", "Access-Control-Request-Method": method}
+    for prefix in (*STANDARD, ALIAS):
+        answer = reader.options(f"{prefix}/CFDocuments", headers=asked)
+        assert answer.status_code == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    asked["Access-Control-Request-Method"] = "PUT"
+    assert reader.options(f"{ALIAS}/CFDocuments", headers=asked).status_code == 405
+    other = reader.options("/case/1.1/CFDocuments", headers=asked)
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+async def test_off_by_default(anonymous: httpx.AsyncClient) -> None:
+    for prefix in (*STANDARD, ALIAS):
+        answer = await anonymous.get(f"{prefix}/CFDocuments")
+        assert answer.status_code == 401
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_address_that_reads_too_often_waits(settings: Settings, clean: None) -> None:
+    changes = {"public_read": "standard", "public_read_per_minute": 3}
+    app = create_app(settings.model_copy(update=changes))
+    async with (
+        app.router.lifespan_context(app),
+        client_at(app, "10.0.0.1") as one,
+        client_at(app, "10.0.0.2") as another,
+    ):
+        path = f"{ALIAS}/CFDocuments"
+        statuses = [(await one.get(path)).status_code for _ in range(3)]
+        assert statuses == [200] * 3
+        refused = await one.get(path)
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["Retry-After"]) <= 20
+        assert "imsx_codeMinor" in refused.json()
+        forwarded = await one.get(path, headers={"X-Forwarded-For": "10.9.9.9"})
+        assert forwarded.status_code == 429
+        assert (await another.get(path)).status_code == 200
+
+
+def client_at(app: FastAPI, address: str) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, client=(address, 1))
+    return httpx.AsyncClient(transport=transport, base_url="http://case.test")
+
+
+def test_bucket_refills_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    reads = PublicReads(2, clock=lambda: now)
+
+    def waits(address: str) -> str:
+        try:
+            reads.admit(address)
+        except TooManyRequests as error:
+            return error.headers["Retry-After"]
+        return ""
+
+    assert [waits("10.0.0.1") for _ in range(3)] == ["", "", "30"]
+    now = 30
+    assert [waits("10.0.0.1") for _ in range(2)] == ["", "30"]
+    assert [waits(f"2001:db8::{number}") for number in range(3)] == ["", "", "30"]
+    monkeypatch.setattr("case_server.api.anonymous_reads.MAX_ADDRESSES", 5)
+    for number in range(10):
+        waits(f"10.0.1.{number}")
+    assert len(reads._buckets) <= 6

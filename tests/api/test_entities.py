@@ -1,0 +1,177 @@
+"""GET of one entity: the same contract for every resource type, on every profile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from support import factories
+from support.calls import Api
+
+from case_server.api.profiles import PROFILES, Profile
+from case_server.case.resources import RESOURCES, Resource
+
+each = pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
+SETS = [resource for resource in RESOURCES if resource.answers == "set"]
+in_a_set = pytest.mark.parametrize("resource", SETS, ids=lambda resource: resource.name)
+DELETABLE = [resource for resource in RESOURCES if resource.name != "CFAssociation"]
+
+
+def unwrapped(body: Any, resource: Resource, profile: Profile) -> Any:
+    """The entity asked for, out of its set or its wrapper."""
+    if resource.answers == "set":
+        return body[resource.plural][0]
+    return body[resource.name] if profile.wraps else body
+
+
+def assert_both_ids(node: Any) -> None:
+    """Every object with an identifier says the same under sourcedId, and the reverse."""
+    if isinstance(node, list):
+        for part in node:
+            assert_both_ids(part)
+    if isinstance(node, dict):
+        assert node.get("identifier") == node.get("sourcedId"), node
+        for name, part in node.items():
+            if name != "extensions":
+                assert_both_ids(part)
+
+
+@pytest.fixture
+async def stored(api: Api) -> factories.Body:
+    """A framework with one entity of every resource type."""
+    body = factories.everything()
+    await api.send("POST", "/CFPackages", 201, body)
+    return body
+
+
+@each
+async def test_answers_what_was_stored(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    sent = factories.first_of(stored, resource.name)
+    body = await api.get(f"/{resource.plural}/{sent['identifier']}")
+    entity = unwrapped(body, resource, api.profile)
+    assert api.lost(sent, entity) == []
+    assert entity["uri"] == api.uri(sent, resource.plural)
+    if api.profile.both_ids:
+        assert entity["sourcedId"] == sent["identifier"]
+        assert_both_ids(body)
+
+
+@each
+async def test_unknown_identifier(api: Api, resource: Resource) -> None:
+    answer = await api.send("GET", f"/{resource.plural}/nobody", 404)
+    minor = answer.json()[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
+    assert minor["imsx_codeMinorFieldValue"] == "unknownobject"
+    assert "nobody" in answer.json()["imsx_description"]
+
+
+@each
+@pytest.mark.parametrize("odd", ["%00", "%0a", "a%2Fb", "x" * 300, "'", "%F0%9F%98%80", "."])
+async def test_no_identifier_is_too_odd_to_be_unknown(
+    api: Api, resource: Resource, odd: str
+) -> None:
+    await api.send("GET", f"/{resource.plural}/{odd}x", 404)
+
+
+@each
+async def test_fields_are_those_and_only_those(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    identifier = factories.first_of(stored, resource.name)["identifier"]
+    body = await api.get(f"/{resource.plural}/{identifier}", fields="uri,identifier")
+    assert unwrapped(body, resource, api.profile).keys() == {"uri", "identifier"}
+
+
+@each
+async def test_unknown_field_is_refused_by_name(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    identifier = factories.first_of(stored, resource.name)["identifier"]
+    answer = await api.get(f"/{resource.plural}/{identifier}", 400, fields="uri,colour")
+    assert "colour" in answer["imsx_description"]
+    assert "lastChangeDateTime" in answer["imsx_description"]
+
+
+@each
+async def test_trailing_slash_is_the_same_answer(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    with_slash = await api.send("GET", f"{path}/", 200)
+    assert with_slash.json() == await api.get(path)
+
+
+@each
+async def test_head_is_get_without_a_body(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    get, head = await api.send("GET", path, 200), await api.send("HEAD", path, 200)
+    assert head.content == b""
+    assert head.headers["Content-Length"] == get.headers["Content-Length"]
+
+
+@each
+async def test_only_one_slash_is_no_part_of_an_id(
+    api: Api, stored: factories.Body, resource: Resource
+) -> None:
+    path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
+    for odd in ("//", "%2F"):
+        await api.send("GET", path + odd, 404)
+
+
+@pytest.mark.parametrize("resource", DELETABLE, ids=lambda resource: resource.name)
+async def test_deleted_is_not_found(
+    api: Api,
+    stored: factories.Body,
+    resource: Resource,
+    execute: Callable[..., Awaitable[Any]],
+) -> None:
+    identifier = factories.first_of(stored, resource.name)["identifier"]
+    await execute(
+        f"UPDATE {resource.table} SET deleted_at = now() WHERE identifier = $1", identifier
+    )
+    await api.get(f"/{resource.plural}/{identifier}", 404)
+
+
+@in_a_set
+async def test_set_is_the_one_asked_for_then_its_children_in_code_order(
+    api: Api, resource: Resource
+) -> None:
+    codes = ["ELA.1.V", "ELA.2", "ELA", "ELAX", "MA.ELA", "ELA.1"]
+    kinds = [factories.item_type(hierarchyCode=code) for code in codes]
+    if resource.name != "CFItemType":
+        kinds = [factories.subject(code) for code in codes]
+    await api.upload(CFDefinitions={resource.plural: kinds})
+    body = await api.get(f"/{resource.plural}/{kinds[2]['identifier']}")
+    assert [one["hierarchyCode"] for one in body[resource.plural]] == [
+        "ELA",
+        "ELA.1",
+        "ELA.1.V",
+        "ELA.2",
+    ]
+    leaf = await api.get(f"/{resource.plural}/{kinds[0]['identifier']}")
+    assert [one["hierarchyCode"] for one in leaf[resource.plural]] == ["ELA.1.V"]
+
+
+async def test_rubric_comes_with_its_criteria_and_levels(api: Api) -> None:
+    sent = factories.rubric()
+    await api.upload(CFRubrics=[sent])
+    rubric = await api.one("CFRubric", sent["identifier"])
+    criteria = rubric["CFRubricCriteria"]
+    assert [one["category"] for one in criteria] == ["one", "two"]
+    levels = criteria[0]["CFRubricCriterionLevels"]
+    assert [(one["quality"], one["score"]) for one in levels] == [("low", 1), ("high", 2.5)]
+    assert "CFRubricCriterionLevels" not in criteria[1]
+
+
+async def test_what_one_profile_stores_all_others_show(
+    client: httpx.AsyncClient, profile: Profile
+) -> None:
+    body = await Api(client, profile).framework()
+    for other in PROFILES:
+        found = await Api(client, other).one("CFDocument", body["identifier"])
+        assert found["title"] == body["title"]

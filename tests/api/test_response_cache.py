@@ -1,0 +1,379 @@
+"""Whole frameworks are kept compressed, told apart by revision, and never answered stale."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from support import factories
+from support.calls import Api
+
+from case_server.api.encoding import best
+from case_server.api.response_cache import Copies, Copy
+from case_server.api.routes import packages
+from case_server.case.resources import DOCUMENTS, ITEMS
+from case_server.db.pool import Database
+from case_server.db.read.package import open_framework
+from case_server.db.read.revisions import FOLD_AT
+from case_server.db.write import soft_delete
+from case_server.main import create_app
+from case_server.settings import Settings
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Execute = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(scope="module")
+async def other_worker(settings: Settings, app: FastAPI) -> AsyncIterator[FastAPI]:
+    """A second application over the same database, as another worker is."""
+    application = create_app(settings)
+    async with application.router.lifespan_context(application):
+        yield application
+
+
+@pytest.fixture
+async def elsewhere(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
+    """The same client, at the other worker."""
+    transport = httpx.ASGITransport(other_worker)
+    async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
+        client.headers = api.client.headers
+        yield Api(client, api.profile)
+
+
+async def framework(api: Api) -> factories.Body:
+    """A framework of three items in a row, uploaded."""
+    items = [factories.packed_item() for _ in range(3)]
+    ids = [item["identifier"] for item in items]
+    pairs = zip(ids[1:], ids, strict=False)
+    relations = [factories.association(child, parent) for child, parent in pairs]
+    return await api.upload(CFItems=items, CFAssociations=relations)
+
+
+Write = Callable[[Api, Database, factories.Body], Awaitable[Any]]
+
+
+async def _item(api: Api, _: Database, body: factories.Body) -> None:
+    await api.new_item(body["CFDocument"])
+
+
+async def _item_changed(api: Api, _: Database, body: factories.Body) -> None:
+    document = factories.link(body["CFDocument"]["identifier"])
+    item = {**body["CFItems"][0], "fullStatement": "another", "CFDocumentURI": document}
+    await api.put("/CFItems", {"item": item})
+
+
+async def _item_moved_away(api: Api, _: Database, body: factories.Body) -> None:
+    document = factories.link((await api.framework())["identifier"])
+    await api.put("/CFItems", {"item": {**body["CFItems"][0], "CFDocumentURI": document}})
+
+
+async def _keyword(api: Api, _: Database, body: factories.Body) -> None:
+    """A link added without a word in the body being another."""
+    one, two = factories.link(), factories.link()
+    document = factories.link(body["CFDocument"]["identifier"])
+    item = {**body["CFItems"][0], "CFDocumentURI": document, "conceptKeywordsURI": one}
+    await api.put("/CFItems", {"item": item})
+    await api.package(document["identifier"])
+    await api.put("/CFItems", {"item": {**item, "conceptKeywordsURI": [two, one]}})
+
+
+async def _association(api: Api, _: Database, body: factories.Body) -> None:
+    one, *_others, two = body["CFItems"]
+    await api.new_association(one, two, associationType="isRelatedTo")
+
+
+async def _association_removed(api: Api, _: Database, body: factories.Body) -> None:
+    identifier = body["CFAssociations"][0]["identifier"]
+    await api.send("DELETE", f"/CFItemAssociations/{identifier}", 204)
+
+
+async def _document(api: Api, _: Database, body: factories.Body) -> None:
+    identifier = body["CFDocument"]["identifier"]
+    package = factories.link(identifier)
+    document = factories.document(identifier, title="another", CFPackageURI=package)
+    await api.put("/CFDocuments", document)
+
+
+async def _package(api: Api, _: Database, body: factories.Body) -> None:
+    fewer = {**body, "CFItems": body["CFItems"][:2], "CFAssociations": []}
+    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, fewer)
+
+
+async def _definitions(api: Api, _: Database, body: factories.Body) -> None:
+    """A definition more, to which nothing refers."""
+    more = {**body, "CFDefinitions": {"CFItemTypes": [factories.item_type()]}}
+    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, more)
+
+
+async def _definition_changed(api: Api, _: Database, body: factories.Body) -> None:
+    kind = factories.item_type()
+    document = factories.link(body["CFDocument"]["identifier"])
+    link = factories.link(kind["identifier"])
+    item = {**body["CFItems"][0], "CFDocumentURI": document, "CFItemTypeURI": link}
+    await api.put("/CFItems", {"item": item})
+    await api.package(document["identifier"])
+    await api.put("/CFItemTypes", kind)
+
+
+async def _deleted(_api: Api, database: Database, body: factories.Body) -> None:
+    await soft_delete.delete(database, ITEMS, body["CFItems"][0]["identifier"])
+
+
+async def _deleted_and_back(api: Api, database: Database, body: factories.Body) -> None:
+    document = body["CFDocument"]["identifier"]
+    await soft_delete.delete(database, DOCUMENTS, document)
+    await api.get(f"/CFPackages/{document}", 404)
+    await soft_delete.undelete(database, DOCUMENTS, document)
+
+
+async def _other_end_deleted(api: Api, database: Database, body: factories.Body) -> None:
+    """An association to an item of another framework is hidden with it."""
+    other = await api.new_item(await api.framework())
+    await api.new_association(body["CFItems"][0], other)
+    await api.package(body["CFDocument"]["identifier"])
+    await soft_delete.delete(database, ITEMS, other["identifier"])
+
+
+async def _other_end_arrives(api: Api, _: Database, body: factories.Body) -> None:
+    """Where uris are minted, an end that was elsewhere has its address here from now on."""
+    identifier = factories.new_id()
+    one = body["CFItems"][0]["identifier"]
+    relation = factories.association(one, identifier, associationType="isPartOf")
+    more = {**body, "CFAssociations": [*body["CFAssociations"], relation]}
+    document = body["CFDocument"]["identifier"]
+    await api.send("PUT", f"/CFPackages/{document}", 200, more)
+    await api.package(document)
+    other = await api.framework()
+    await api.put("/CFItems", {"item": factories.item(other["identifier"], identifier)})
+
+
+WRITES: list[Write] = [
+    _item,
+    _item_changed,
+    _item_moved_away,
+    _keyword,
+    _association,
+    _association_removed,
+    _document,
+    _package,
+    _definitions,
+    _definition_changed,
+    _deleted,
+    _deleted_and_back,
+    _other_end_deleted,
+    _other_end_arrives,
+]
+
+
+@pytest.mark.parametrize("kind", ["", "/groups"], ids=["package", "groups"])
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__.strip("_"))
+async def test_what_one_worker_wrote_the_other_answers(
+    api: Api,
+    elsewhere: Api,
+    other_worker: FastAPI,
+    database_url: str,
+    settings: Settings,
+    write: Write,
+    kind: str,
+) -> None:
+    body = await framework(api)
+    path = f"/CFPackages/{body['CFDocument']['identifier']}{kind}"
+    async with Database.open(database_url, settings) as database:
+        before = await elsewhere.send("GET", path, 200)
+        await write(elsewhere if write is _keyword else api, database, body)
+        after = await elsewhere.send("GET", path, 200)
+        tag = {"If-None-Match": before.headers["ETag"]}
+        again = await elsewhere.client.get(f"{api.profile.prefix}{path}", headers=tag)
+        # Nothing is kept here, so this one is read from the tables.
+        other_worker.state.services.copies = Copies(megabytes=0, producers=4)
+        fresh = await elsewhere.send("GET", path, 200)
+        assert after.json() == fresh.json()
+        assert again.status_code in {200, 304}
+        assert again.status_code == 200 or before.json() == fresh.json()
+
+
+async def test_who_has_it_is_not_sent_it_again(api: Api) -> None:
+    body = await framework(api)
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    first = await api.client.get(path)
+    for tags in (first.headers["ETag"], f'"x", {first.headers["ETag"]}', "*"):
+        answer = await api.client.get(path, headers={"If-None-Match": tags})
+        assert answer.status_code == 304
+        assert answer.content == b""
+        assert answer.headers["ETag"] == first.headers["ETag"]
+    for other in ("?fields=CFDocument", "/groups"):
+        answer = await api.client.get(
+            path + other, headers={"If-None-Match": first.headers["ETag"]}
+        )
+        assert answer.status_code == 200
+        assert answer.headers["ETag"] != first.headers["ETag"]
+
+
+async def test_writes_elsewhere_leave_a_framework_as_it_is(api: Api) -> None:
+    body = await framework(api)
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    first = await api.client.get(path)
+    await framework(api)
+    await api.new_item(await api.framework())
+    answer = await api.client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert answer.status_code == 304
+
+
+async def test_last_modified(api: Api, execute: Execute) -> None:
+    body = await framework(api)
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    # Of the second that is not over, nothing is said.
+    assert "Last-Modified" not in (await api.client.get(path)).headers
+    for table in ("revisions", "revision_marks"):
+        await execute(f"UPDATE {table} SET changed_at = '2026-01-15T09:30:00.7Z'")
+    said = (await api.client.get(path)).headers["Last-Modified"]
+    assert said == "Thu, 15 Jan 2026 09:30:00 GMT"
+    answer = await api.client.get(path, headers={"If-Modified-Since": said})
+    assert answer.status_code == 304
+    for other in ("Thu, 15 Jan 2026 09:29:59 GMT", "yesterday"):
+        answer = await api.client.get(path, headers={"If-Modified-Since": other})
+        assert answer.status_code == 200
+    both = {"If-Modified-Since": said, "If-None-Match": '"another"'}
+    assert (await api.client.get(path, headers=both)).status_code == 200
+
+
+async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execute) -> None:
+    document = await api.framework()
+    path = f"/CFPackages/{document['identifier']}"
+    for _ in range(FOLD_AT // 2):
+        await api.new_item(document)
+    before = await api.send("GET", path, 200)
+    await execute("INSERT INTO revision_marks (scope) SELECT '/' FROM generate_series(1, 200)")
+    tag = {"If-None-Match": before.headers["ETag"]}
+    for _ in range(2):
+        answer = await api.client.get(api.profile.prefix + path, headers=tag)
+        assert answer.status_code == 304
+    left = "SELECT 1 FROM revision_marks WHERE scope IN ('', '/', $1)"
+    assert not await execute(left, document["identifier"])
+    await api.new_item(document)
+    answer = await api.client.get(api.profile.prefix + path, headers=tag)
+    assert answer.status_code == 200
+
+
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "zstd": zstd.decompress,
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_encodings(api: Api, encoding: str) -> None:
+    body = await api.upload(CFItems=[factories.packed_item() for _ in range(500)])
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    headers = {"Accept-Encoding": encoding}
+    plain = (await api.client.get(path, headers={"Accept-Encoding": "identity"})).content
+    for _ in range(2):
+        async with api.client.stream("GET", path, headers=headers) as answer:
+            raw = b"".join([piece async for piece in answer.aiter_raw()])
+        assert answer.headers.get("Content-Encoding", "identity") == encoding
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert ENCODINGS[encoding](raw) == plain
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0.1, gzip;q=0.5", "gzip"),
+        ("*", "zstd"),
+        ("*;q=0", "identity"),
+        ("GZIP;q=1.0", "gzip"),
+        ("gzip;q=0, identity", "identity"),
+        ("", "identity"),
+        ("gzip;q=nonsense,,;", "identity"),
+    ],
+)
+def test_the_best_encoding(accepted: str, expected: str) -> None:
+    assert best(accepted, ("zstd", "gzip")) == expected
+
+
+async def test_an_answer_is_produced_once_however_many_ask(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = await framework(api)
+    opened: list[str] = []
+
+    def counted(database: Database, identifier: str) -> Any:
+        opened.append(identifier)
+        return open_framework(database, identifier)
+
+    monkeypatch.setattr(packages, "open_framework", counted)
+    path = f"/CFPackages/{body['CFDocument']['identifier']}"
+    answers = await asyncio.gather(*(api.get(path) for _ in range(20)))
+    assert len(opened) == 1
+    assert all(answer == answers[0] for answer in answers)
+
+
+async def test_what_is_kept_is_bounded() -> None:
+    copies = Copies(megabytes=1, producers=2)
+
+    async def incompressible(_: Copy) -> AsyncIterator[bytes]:
+        yield b"".join(factories.new_id().encode() for _ in range(20_000))
+
+    for number in range(10):
+        copy = copies.make((number,), incompressible)
+        async for _ in copy.gzip():
+            pass
+        await asyncio.sleep(0)
+    kept = [one for number in range(10) if (one := copies.find((number,)))]
+    assert 1 <= len(kept) < 5
+    assert sum(one.size for one in kept) <= 1_000_000
+    assert copies.find((9,))
+
+
+async def test_what_fails_is_told_to_all_and_not_kept() -> None:
+    copies = Copies(megabytes=1, producers=1)
+
+    async def failing(_: Copy) -> AsyncIterator[bytes]:
+        yield b"begun"
+        raise LookupError("the rest")
+
+    copy = copies.make(("key",), failing)
+    await copy.begun()
+    for reading in (copy.gzip(), copy.identity()):
+        with pytest.raises(LookupError):
+            async for _ in reading:
+                pass
+    await asyncio.sleep(0)
+    assert copies.find(("key",)) is None
+
+
+async def test_who_asks_at_once_is_told_what_he_wrote_and_what_is_not_there(
+    api: Api, elsewhere: Api
+) -> None:
+    """Questions that are shared tell nobody less than one of his own would."""
+    body = await framework(api)
+    identifier = body["CFDocument"]["identifier"]
+    path = f"/CFPackages/{identifier}"
+
+    async def write_and_read(number: int) -> None:
+        item = factories.item(identifier, fullStatement=f"statement {number}")
+        writer, reader = (api, elsewhere) if number % 2 else (elsewhere, api)
+        await writer.put("/CFItems", item)
+        package = (await reader.send("GET", path, 200)).json()
+        package = package.get("CFPackage", package)
+        assert item["identifier"] in {one["identifier"] for one in package["CFItems"]}
+
+    async def miss() -> None:
+        for _ in range(5):
+            await api.send("GET", f"/CFPackages/{factories.new_id()}", 404)
+            await api.send("GET", "/CFPackages/nothing-is-called-so", 404)
+
+    await asyncio.gather(*(write_and_read(number) for number in range(24)), *(miss(), miss()))

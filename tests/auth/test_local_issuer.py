@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from case_server.auth.local_issuer import LocalIssuer
+from case_server.auth.scopes import Scope, spell
+from case_server.auth.tokens import TokenError, new_signing_key, public_jwk, unverified, verify
+from case_server.auth.trusted_issuer import TrustedIssuer
+from case_server.exceptions import StartupError, Unavailable
+from case_server.net.ssrf import guarded_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.external_issuer import ExternalIssuer
+
+OLD, NEW = new_signing_key(), new_signing_key()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(follow_redirects=True) as client:
+        yield client
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def trusted(
+    external_issuer: ExternalIssuer, http: httpx.AsyncClient, clock: Clock
+) -> TrustedIssuer:
+    return TrustedIssuer(external_issuer.url, http, clock=clock)
+
+
+def test_a_local_token_has_the_claims_of_cognito() -> None:
+    issuer = LocalIssuer([NEW], "http://here.test/", 1200)
+    before = int(time.time())
+
+    token, lifetime = issuer.issue("robot", frozenset(Scope))
+
+    claims = verify(token, public_jwk(NEW), issuer="http://here.test", leeway=0)
+    assert lifetime == 1200
+    assert claims["exp"] - claims["iat"] == 1200
+    assert before <= claims["iat"] == claims["auth_time"] <= time.time()
+    assert claims["sub"] == claims["client_id"] == "robot"
+    assert claims["scope"] == spell(frozenset(Scope))
+    assert claims["iss"] == issuer.url == "http://here.test"
+    assert (claims["token_use"], claims["version"]) == ("access", 2)
+    again, _ = issuer.issue("robot", frozenset(Scope))
+    assert claims["jti"] != unverified(again)[1]["jti"]
+
+
+async def test_the_newest_key_signs_and_all_are_published() -> None:
+    issuer = LocalIssuer([OLD, NEW], "http://here.test", 60)
+
+    token, _ = issuer.issue("robot", {Scope.READONLY})
+
+    assert unverified(token)[0]["kid"] == NEW.kid
+    assert issuer.jwks() == {"keys": [public_jwk(OLD), public_jwk(NEW)]}
+    assert await issuer.key(OLD.kid) == public_jwk(OLD)
+    with pytest.raises(TokenError, match="does not have"):
+        await issuer.key("x")
+
+
+async def test_keys_are_found_where_the_configuration_says(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
+    await trusted.key(external_issuer.key.kid)
+
+    assert external_issuer.fetches == 1
+
+
+async def test_keys_are_found_without_a_configuration(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    external_issuer.jwks_uri = None
+
+    assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
+
+
+async def test_an_unknown_key_is_asked_for_once_a_minute(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+) -> None:
+    old = external_issuer.key.kid
+    await trusted.key(old)
+    external_issuer.rotate()
+
+    clock.now += 59
+    for kid in (external_issuer.key.kid, "made-up"):
+        with pytest.raises(TokenError, match="does not publish"):
+            await trusted.key(kid)
+    assert external_issuer.fetches == 1
+
+    clock.now += 1
+    assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
+    assert external_issuer.fetches == 2
+    with pytest.raises(TokenError):
+        await trusted.key(old)
+    assert external_issuer.fetches == 2
+
+
+async def test_requests_at_once_share_one_fetch(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    external_issuer.delay = 0.05
+    kid = external_issuer.key.kid
+
+    found = await asyncio.gather(*(trusted.key(kid) for _ in range(20)))
+
+    assert found == [public_jwk(external_issuer.key)] * 20
+    assert external_issuer.fetches == 1
+
+
+async def test_a_request_that_gives_up_does_not_spend_the_fetch(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    external_issuer.delay = 0.2
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(trusted.key(external_issuer.key.kid), 0.05)
+    external_issuer.delay = 0
+
+    assert await trusted.key(external_issuer.key.kid)
+
+
+async def test_a_failed_fetch_keeps_the_keys(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+) -> None:
+    kid = external_issuer.key.kid
+    await trusted.key(kid)
+    external_issuer.down = True
+    clock.now += 60
+
+    with pytest.raises(TokenError, match="does not publish"):
+        await trusted.key("made-up")
+    assert external_issuer.fetches == 2
+    assert await trusted.key(kid)
+
+
+async def test_an_empty_set_of_keys_is_a_failed_fetch(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+) -> None:
+    await trusted.key(external_issuer.key.kid)
+    external_issuer.published = []
+    clock.now += 60
+
+    with pytest.raises(TokenError):
+        await trusted.key("made-up")
+    assert await trusted.key(external_issuer.key.kid)
+
+
+async def test_without_any_key_the_server_is_at_fault(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+) -> None:
+    external_issuer.down = True
+    with pytest.raises(Unavailable) as caught:
+        await trusted.key(external_issuer.key.kid)
+    assert caught.value.headers == {"Retry-After": "5"}
+
+    external_issuer.down = False
+    clock.now += 2.5
+    with pytest.raises(Unavailable) as caught:
+        await trusted.key(external_issuer.key.kid)
+    assert caught.value.headers == {"Retry-After": "3"}
+
+    clock.now += 2.5
+    assert await trusted.key(external_issuer.key.kid)
+
+
+async def test_an_issuer_that_is_not_there(http: httpx.AsyncClient) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+        with pytest.raises(Unavailable, match=url):
+            await TrustedIssuer(url, http).key("x")
+
+
+async def test_a_withdrawn_key_is_dropped_within_an_hour(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+) -> None:
+    withdrawn = external_issuer.key.kid
+    await trusted.key(withdrawn)
+    external_issuer.rotate()
+
+    clock.now += 3599
+    assert await trusted.key(withdrawn)
+    clock.now += 1
+    with pytest.raises(TokenError):
+        await trusted.key(withdrawn)
+
+
+async def test_old_keys_outlive_an_issuer_that_is_down(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+) -> None:
+    await trusted.key(external_issuer.key.kid)
+    external_issuer.down = True
+    clock.now += 3600
+
+    for _ in range(3):
+        assert await trusted.key(external_issuer.key.kid)
+    assert external_issuer.fetches == 2
+
+
+async def test_changed_keys_are_announced(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
+) -> None:
+    announced: list[float] = []
+    trusted.on_key_change = lambda: announced.append(clock.now)
+
+    await trusted.key(external_issuer.key.kid)
+    clock.now = 2000
+    with pytest.raises(TokenError):
+        await trusted.key("made-up")
+    external_issuer.rotate()
+    clock.now = 3000
+    await trusted.key(external_issuer.key.kid)
+
+    assert external_issuer.fetches == 3
+    assert announced == [1000, 3000]
+
+
+@pytest.mark.parametrize("uri", ["file:///etc/passwd", "ftp://localhost/", "http://[", "x"])
+async def test_keys_are_fetched_from_web_addresses(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer, uri: str
+) -> None:
+    external_issuer.jwks_uri = uri
+
+    with pytest.raises(Unavailable):
+        await trusted.key(external_issuer.key.kid)
+
+
+async def test_keys_are_not_fetched_in_the_open(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    # This address reaches the issuer too, and does not look as if it were on this machine.
+    external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', '0.0.0.0')}/keys"
+
+    with pytest.raises(Unavailable):
+        await trusted.key(external_issuer.key.kid)
+    assert external_issuer.fetches == 0
+
+
+async def test_keys_are_not_fetched_from_another_place_on_this_machine(
+    external_issuer: ExternalIssuer,
+) -> None:
+    external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', 'localhost')}/keys"
+
+    async with guarded_client(allow_private=False, named=[external_issuer.url]) as http:
+        with pytest.raises(Unavailable):
+            await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
+    assert external_issuer.fetches == 0
+    async with guarded_client(allow_private=True) as http:
+        assert await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
+
+
+async def test_keys_without_end_are_not_read(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    external_issuer.published += [{"kid": "x" * 600_000}]
+
+    with pytest.raises(Unavailable):
+        await trusted.key(external_issuer.key.kid)
+
+
+async def test_a_redirect_is_not_followed(
+    external_issuer: ExternalIssuer, trusted: TrustedIssuer
+) -> None:
+    external_issuer.moved = True
+
+    with pytest.raises(Unavailable):
+        await trusted.key(external_issuer.key.kid)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://issuer.test", "http://10.0.0.1", "issuer.test", "", "http://[", "ftp://[::1]"]
+)
+async def test_an_issuer_anybody_could_impersonate(url: str, http: httpx.AsyncClient) -> None:
+    with pytest.raises(StartupError, match="https"):
+        TrustedIssuer(url, http)
+
+
+@pytest.mark.parametrize("url", ["https://issuer.test/", "http://localhost:9", "http://[::1]:9"])
+async def test_an_issuer_that_can_be_trusted(url: str, http: httpx.AsyncClient) -> None:
+    assert TrustedIssuer(url, http).url == url.removesuffix("/")

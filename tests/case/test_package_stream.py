@@ -1,0 +1,286 @@
+"""A package read entity by entity says of it what reading the whole does, and costs less."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import factories
+
+from case_server.case.limits import LARGE, PIECE
+from case_server.case.model import CFItem
+from case_server.case.package import Package, read_package
+from case_server.case.package_stream import read_large_package
+from case_server.case.parsing import read
+from case_server.case.problems import MOST_COUNTED, MOST_NAMED
+from case_server.exceptions import BadRequest, InvalidData
+
+Body = dict[str, Any]
+LONG = "x" * LARGE
+
+
+def body() -> Body:
+    """A package with something of every kind."""
+    return factories.package(
+        CFItems=[factories.packed_item() for _ in range(60)],
+        CFDefinitions={"CFItemTypes": [factories.item_type() for _ in range(30)]},
+        CFRubrics=[factories.rubric()],
+    )
+
+
+def spoil(*steps: Any, value: Any) -> Callable[[Body], Any]:
+    """Something else in one place."""
+
+    def change(whole: Body) -> None:
+        part: Any = whole
+        for step in steps[:-1]:
+            part = part[step]
+        part[steps[-1]] = value
+
+    return change
+
+
+def lengthen(whole: Body) -> None:
+    """Criteria enough for several pieces, with a problem far from the first."""
+    (rubric,) = whole["CFRubrics"]
+    criteria = [factories.rubric()["CFRubricCriteria"][0] for _ in range(PIECE * 2 + 5)]
+    for one in criteria:
+        one["CFRubricCriterionLevels"] = []
+    criteria[-2]["nonsense"] = criteria[-1]["weight"] = "x"
+    rubric["CFRubricCriteria"] = criteria
+
+
+def repeat(whole: Body) -> None:
+    """An item, a triple and a definition that stand twice."""
+    whole["CFItems"].append(whole["CFItems"][3])
+    whole["CFAssociations"].append({**whole["CFAssociations"][0], "identifier": "another"})
+    whole["CFDefinitions"]["CFItemTypes"].append(whole["CFDefinitions"]["CFItemTypes"][0])
+
+
+CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
+    "nothing": (),
+    "no document": (lambda whole: whole.pop("CFDocument"),),
+    "no items": (lambda whole: whole.pop("CFItems"),),
+    "items that are no list": (spoil("CFItems", value={}),),
+    "items that are null": (spoil("CFItems", value=None),),
+    "an item that is a text": (spoil("CFItems", 40, value="x"),),
+    "a null": (spoil("CFItems", 40, "notes", value=None),),
+    "nulls at every level": (
+        spoil("CFDocument", "CFPackageURI", value=None),
+        spoil("CFItems", 2, "CFItemTypeURI", value=None),
+        spoil("CFItems", 3, "conceptKeywordsURI", value=None),
+        spoil("CFItems", 3, "subject", value=None),
+        spoil("CFAssociations", 0, "CFDocumentURI", value=None),
+        spoil("CFAssociations", 0, "originNodeURI", "targetType", value=None),
+        spoil("CFDefinitions", "CFItemTypes", 2, "typeCode", value=None),
+        spoil("CFDefinitions", "CFConcepts", value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 0, "weight", value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 1, "CFRubricCriterionLevels", value=None),
+        spoil("extensions", value=None),
+        spoil("identifier", value=None),
+    ),
+    "definitions that are null": (spoil("CFDefinitions", value=None),),
+    "rubrics that are null": (spoil("CFRubrics", value=None),),
+    "nulls in required fields": (
+        spoil("CFDocument", "title", value=None),
+        spoil("CFItems", 40, "identifier", value=None),
+        spoil("CFItems", 41, "licenseURI", value={"title": None, "identifier": "a", "uri": "b:c"}),
+        spoil("CFAssociations", 0, "destinationNodeURI", "uri", value=None),
+        spoil("CFDefinitions", "CFItemTypes", 25, "title", value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 0, "uri", value=None),
+    ),
+    "elements that are null": (
+        spoil("CFItems", 4, value=None),
+        spoil("CFItems", 5, "subject", value=["a", None]),
+        spoil("CFItems", 6, "subjectURI", value=[None]),
+        spoil("CFItems", 7, "conceptKeywordsURI", value=[None]),
+        spoil("CFDefinitions", "CFItemTypes", 3, value=None),
+        spoil("CFRubrics", 0, "CFRubricCriteria", 1, value=None),
+    ),
+    "a document that is null": (spoil("CFDocument", value=None),),
+    "an unknown field": (spoil("CFItems", 40, "nonsense", value=None),),
+    "an unknown field of the package": (spoil("nonsense", value=[1]),),
+    "a wrong type": (spoil("CFAssociations", 0, "associationType", value="nonsense"),),
+    "everywhere": (
+        spoil("CFDocument", "title", value=5),
+        spoil("CFItems", 2, "uri", value="no uri"),
+        spoil("CFAssociations", 0, "sequenceNumber", value="x"),
+        spoil("CFDefinitions", "CFItemTypes", 25, "title", value=None),
+        spoil("CFRubrics", 0, "title", value=5),
+    ),
+    "far in long lists": (lengthen,),
+    "repetitions": (repeat,),
+    "another name": (spoil("identifier", value="another"),),
+    "an identifier of dots": (
+        spoil("CFItems", 4, "identifier", value="."),
+        spoil("CFAssociations", 0, "originNodeURI", "identifier", value=".."),
+        spoil("CFDefinitions", "CFItemTypes", 2, "identifier", value=".."),
+    ),
+    "another spelling": (lambda whole: spoil("sourcedId", value="a")(whole["CFItems"][4]),),
+    "a licence of the SDK": (spoil("CFDocument", "licenseUri", value="CC BY 4.0"),),
+    "a NUL in a long text": (spoil("CFItems", 7, "fullStatement", value="x" * 5000 + "\x00"),),
+    "a NUL in a very long text": (spoil("CFItems", 7, "fullStatement", value=LONG + "\x00"),),
+    "large extensions": (
+        spoil("CFItems", 7, "extensions", value={"a": [*range(5000)], "b": [LONG, "\x00"]}),
+        spoil("CFItems", 7, "notes", value=None),
+    ),
+    "a long document": (
+        spoil("CFDocument", "description", value=LONG),
+        spoil("CFDocument", "subject", value=[*"abc", *["x"] * 50, 7]),
+    ),
+    "long and valid": (spoil("CFItems", 7, "fullStatement", value=LONG),),
+}
+
+
+def said_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
+    """What comes of reading: the package, or the problems wherever they stand."""
+    try:
+        return reader(raw)
+    except BadRequest as error:
+        return error.description
+    except InvalidData as error:
+        return error.more, sorted((one["path"], one["message"]) for one in error.problems)
+
+
+@pytest.mark.parametrize("wrapper", [None, "CFPackage"])
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES.keys())
+def test_parts_and_the_whole_agree(
+    changes: tuple[Callable[[Body], Any], ...], wrapper: str | None
+) -> None:
+    whole = body()
+    for change in changes:
+        change(whole)
+    raw = json.dumps({wrapper: whole} if wrapper else whole).encode()
+    found = said_of(raw, read_large_package)
+    assert found == said_of(raw, read_package)
+    assert isinstance(found, Package) == (changes in {CHANGES[name] for name in VALID})
+
+
+VALID = (
+    "nothing",
+    "no items",
+    "items that are null",
+    "a null",
+    "nulls at every level",
+    "definitions that are null",
+    "rubrics that are null",
+    "long and valid",
+    "a licence of the SDK",
+)
+
+
+def test_nulls_are_stored_as_absent_fields() -> None:
+    whole = body()
+    for change in CHANGES["nulls at every level"]:
+        change(whole)
+    found = [
+        [(row.kind, row.body, row.keywords) for row in read(json.dumps(sent).encode()).rows]
+        for sent in (whole, without_nulls(whole))
+        for read in (read_package, read_large_package)
+    ]
+    assert all(rows == found[0] for rows in found)
+    assert not any("null" in row[1] for row in found[0])
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_nulls(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: without_nulls(part) for name, part in value.items() if part is not None}
+
+
+def test_null_in_a_required_field_is_named_as_required() -> None:
+    whole = body()
+    for change in CHANGES["nulls in required fields"]:
+        change(whole)
+    told = dict(said_of(json.dumps(whole).encode(), read_large_package)[1])
+    assert told == dict.fromkeys(
+        (
+            "CFDocument.title",
+            "CFItems[40].identifier",
+            "CFItems[41].licenseURI.title",
+            "CFAssociations[0].destinationNodeURI.uri",
+            "CFDefinitions.CFItemTypes[25].title",
+            "CFRubrics[0].CFRubricCriteria[0].uri",
+        ),
+        "required",
+    )
+
+
+def test_null_in_an_array_is_named_with_its_index() -> None:
+    whole = body()
+    for change in CHANGES["elements that are null"]:
+        change(whole)
+    told = dict(said_of(json.dumps(whole).encode(), read_large_package)[1])
+    assert told == dict.fromkeys(
+        (
+            "CFItems[4]",
+            "CFItems[5].subject[1]",
+            "CFItems[6].subjectURI[0]",
+            "CFItems[7].conceptKeywordsURI[0]",
+            "CFDefinitions.CFItemTypes[3]",
+            "CFRubrics[0].CFRubricCriteria[1]",
+        ),
+        "null is not allowed; leave the element out",
+    )
+
+
+def problem_paths(raw: bytes) -> list[str]:
+    with pytest.raises(InvalidData) as refused:
+        read_large_package(raw)
+    return [one["path"] for one in refused.value.problems]
+
+
+def test_problems_far_from_the_first_are_told_with_their_places() -> None:
+    whole = body()
+    lengthen(whole)
+    last = PIECE * 2 + 4
+    assert problem_paths(json.dumps(whole).encode()) == [
+        f"CFRubrics[0].CFRubricCriteria[{last - 1}].nonsense",
+        f"CFRubrics[0].CFRubricCriteria[{last}].weight",
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"{", b'{"CFItems": [{"a": }]}', b'{"CFItems": [nul]}', b"[]", b"5"]
+)
+def test_what_is_not_json_is_told_in_the_words_of_the_whole(raw: bytes) -> None:
+    told = said_of(raw, read_large_package)
+    assert isinstance(told, str)
+    assert told == said_of(raw, read_package)
+
+
+def sparse(count: int) -> bytes:
+    return b'{"CFItems": [' + b",".join([b"{}".ljust(70)] * count) + b"]}"
+
+
+@pytest.mark.parametrize("reader", [read_large_package, read_package])
+def test_the_first_problems_are_named_and_the_others_counted(
+    reader: Callable[[bytes], Package],
+) -> None:
+    with pytest.raises(InvalidData) as refused:
+        reader(sparse(20_000))
+    error = refused.value
+    # Each item lacks four fields, and the package its document and its associations.
+    assert len(error.problems) == MOST_NAMED
+    assert len(error.problems) + error.more == 20_000 * 4 + 1
+    assert "and 80,000 more problems" in error.description
+
+
+def test_not_more_problems_are_looked_for_than_are_counted() -> None:
+    begun = time.monotonic()
+    with pytest.raises(InvalidData, match=f"at least {MOST_COUNTED:,} more problems"):
+        read_large_package(sparse(MOST_COUNTED // 4 + 5000))
+    assert time.monotonic() - begun < 30
+
+
+def test_a_list_where_none_belongs_is_one_problem() -> None:
+    item = factories.item("d", "x") | {"notes": [0] * LARGE}
+    raw = json.dumps(item).replace("0, ", "0," + " " * 20).encode()
+    with pytest.raises(InvalidData) as refused:
+        read(CFItem, raw)
+    assert [one["path"] for one in refused.value.problems] == ["notes"]

@@ -1,0 +1,243 @@
+"""Backups of the embedded store: written under load, put back whole, older ones migrated."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import shlex
+import stat
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from click.testing import CliRunner
+from support import factories
+from support.live_server import COMMAND, Live, run, serving
+
+from case_server.cli import main
+from case_server.db.pool import dsn
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.backup import _seal, restore
+from case_server.db.postgres.embedded import embedded_postgres, find_binaries
+from case_server.db.schema import version
+from case_server.exceptions import StartupError
+
+DOCUMENTS = "/case/1.1/CFDocuments"
+INITIAL = "2026_11_21_initial"
+
+
+def put(live: Live, body: factories.Body) -> None:
+    with live.client() as client:
+        assert client.put(f"{DOCUMENTS}/{body['identifier']}", json=body).status_code == 201
+
+
+def ask(url: str, sql: str, *arguments: Any) -> list[Any]:
+    """What SQL finds in a store."""
+
+    async def fetch() -> list[Any]:
+        connection = await asyncpg.connect(dsn(url))
+        try:
+            return [row[0] for row in await connection.fetch(sql, *arguments)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(fetch())
+
+
+def identifiers(url: str) -> set[str]:
+    return set(ask(url, "SELECT identifier FROM documents"))
+
+
+def content(data_dir: Path) -> tuple[set[str], list[str], list[str]]:
+    """A store's documents, its revision, and its databases beyond the usual."""
+    others = "SELECT datname::text FROM pg_database WHERE datname LIKE 'case_server_%'"
+    with embedded_postgres(data_dir) as url:
+        revision = ask(url, "SELECT version_num FROM alembic_version")
+        return identifiers(url), revision, ask(url, others)
+
+
+def refusal(*arguments: str, data_dir: Path) -> str:
+    ran = run(*arguments, data_dir=data_dir)
+    assert ran.returncode == 1, ran.stdout
+    assert "Traceback" not in ran.stderr
+    return ran.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("backup")
+
+
+@pytest.fixture(scope="module")
+def saved(folder: Path) -> tuple[Path, str, str]:
+    """A backup written while a client writes, the document it surely has, and a token."""
+    kept, late, file = factories.document(), factories.document(), folder / "store.backup"
+    with serving(folder / "data") as server:
+        put(server, kept)
+        token = server.token()
+        done = threading.Event()
+
+        def write_on() -> None:
+            while not done.is_set():
+                put(server, factories.document())
+
+        writer = threading.Thread(target=write_on)
+        writer.start()
+        try:
+            ran = run("backup", str(file), data_dir=folder / "data")
+        finally:
+            done.set()
+            writer.join()
+        assert ran.returncode == 0, ran.stderr
+        assert f"{file.stat().st_size:,} bytes" in ran.stdout
+        assert "in use" in refusal("restore", str(file), "--force", data_dir=folder / "data")
+        put(server, late)
+    return file, kept["identifier"], token
+
+
+def test_a_backup_is_for_its_owner_and_whole(saved: tuple[Path, str, str], folder: Path) -> None:
+    file, _, _ = saved
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not list(folder.glob("*.partial"))
+
+
+def test_what_goes_wrong_changes_nothing(saved: tuple[Path, str, str], folder: Path) -> None:
+    file, _, _ = saved
+    data_dir, whole = folder / "data", file.read_bytes()
+    before = content(data_dir)
+    assert len(before[0]) > 1
+    assert "--force" in refusal("restore", str(file), data_dir=data_dir)
+    broken = folder / "broken.backup"
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for wrong in (b"", b"PGDMP", whole[:-1], whole[: len(whole) - 2000], flipped):
+        broken.write_bytes(wrong)
+        with pytest.raises(StartupError, match="not all of it, or was changed"):
+            restore(data_dir, broken, force=True, say=print)
+    broken.write_bytes(whole[:middle])
+    _seal(broken)  # as if the copy had been cut short before it was sealed
+    assert "pg_restore failed" in refusal("restore", str(broken), "--force", data_dir=data_dir)
+    assert content(data_dir) == before
+    assert before[2] == []
+
+
+def test_a_restored_store_is_that_of_the_backup(saved: tuple[Path, str, str], folder: Path) -> None:
+    file, kept, token = saved
+    data_dir = folder / "data"
+    before, _, _ = content(data_dir)
+    ran = run("restore", str(file), "--force", data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    after, revision, others = content(data_dir)
+    assert kept in after
+    assert after < before
+    assert (revision, others) == ([version.needed()], [])
+    with serving(data_dir) as server:
+        found = httpx.get(
+            f"{server.base_url}{DOCUMENTS}/{kept}",
+            # Of another port, so not its issuer; its key is back all the same.
+            headers={"Authorization": f"Bearer {server.token()}"},
+        )
+        assert found.status_code == 200
+        published = httpx.get(f"{server.base_url}/.well-known/jwks.json").json()["keys"]
+    assert published[0]["kid"] == jwt_header(token)["kid"]
+
+
+def jwt_header(token: str) -> Any:
+    return json.loads(base64.urlsafe_b64decode(token.split(".", maxsplit=1)[0] + "=="))
+
+
+def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    file, newer = tmp_path / "old.backup", tmp_path / "newer.backup"
+    assert "no store" in refusal("backup", str(file), data_dir=old)
+    body = factories.document()
+    insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
+    with embedded_postgres(old) as url:
+        alembic_runner.migrate(url, INITIAL)
+        ask(url, insert, json.dumps(body))
+        assert run("backup", str(file), data_dir=old).returncode == 0
+        assert ask(url, "SELECT version_num FROM alembic_version") == [INITIAL]
+        ask(url, "UPDATE alembic_version SET version_num = '2099_unheard_of'")
+        assert run("backup", str(newer), data_dir=old).returncode == 0
+
+    ran = run("restore", str(file), data_dir=new)
+    assert ran.returncode == 0, ran.stderr
+    assert f"migrating from schema {INITIAL}" in ran.stderr
+    assert "newer case-server" in refusal("restore", str(newer), "--force", data_dir=new)
+    assert content(new) == ({body["identifier"]}, [version.needed()], [])
+
+
+def test_a_restored_store_tells_another_history(tmp_path: Path) -> None:
+    data_dir, file = tmp_path / "data", tmp_path / "a.backup"
+    history = "SELECT identifier FROM feed_history"
+    with embedded_postgres(data_dir) as url:
+        alembic_runner.migrate(url)
+        before = ask(url, history)
+    assert run("backup", str(file), data_dir=data_dir).returncode == 0
+    assert run("restore", str(file), data_dir=data_dir).returncode == 0
+    with embedded_postgres(data_dir) as url:
+        after = ask(url, history)
+    assert len(before) == len(after) == 1
+    assert before != after
+
+
+@pytest.mark.parametrize(("command", "tool"), [("backup", "pg_dump"), ("restore", "pg_restore")])
+def test_another_postgres_has_tools_of_its_own(
+    command: str, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASE_SERVER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/x")
+    ran = CliRunner().invoke(main, [command, "x"])
+    assert ran.exit_code == 1
+    assert f"{tool} --" in ran.stderr
+
+
+def documented(file: str) -> list[str]:
+    """The commands for a Postgres of one's own, as ``docs/operations.md`` has them."""
+    text = (Path(__file__).parents[2] / "docs" / file).read_text()
+    (block,) = [one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "createdb" in one]
+    lines: list[str] = block.splitlines()
+    return lines
+
+
+def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_path: Path) -> None:
+    body = factories.document()
+    insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
+    with embedded_postgres(tmp_path / "own") as url:
+        alembic_runner.migrate(url, INITIAL)
+        ask(url, insert, json.dumps(body))
+        own = urlsplit(url)
+        restored = url.rpartition("/")[0] + "/frameworks_restored"
+        lines = [
+            re.sub(r"postgresql://…/\w+", restored, line).replace("case-server", "$CASE_SERVER")
+            for line in documented("operations.md")
+        ]
+        found = find_binaries(None)
+        environment = os.environ | {
+            "PATH": f"{found}{os.pathsep}{os.environ['PATH']}",
+            "CASE_SERVER_DATABASE_URL": url,
+            "CASE_SERVER": shlex.join(COMMAND),
+            "PGHOST": str(own.hostname),
+            "PGPORT": str(own.port),
+            "PGUSER": str(own.username),
+            "PGPASSWORD": str(own.password),
+        }
+        ran = subprocess.run(
+            ["bash", "-ec", "\n".join(lines)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert identifiers(restored) == {body["identifier"]}
+        revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (url, restored)]
+    assert revisions == [[INITIAL], [version.needed()]]

@@ -1,0 +1,266 @@
+"""`case-server check`: what it says, in which form, and how it exits."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pty
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.factories import Body, association, packed_item
+from support.lintable_package import clean, spoilt
+from support.live_server import COMMAND, environment, run, serving
+
+from case_server.lint.output import EXAMPLES
+from case_server.lint.rules.catalog import RULES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "check.md"
+
+Check = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Check:
+    """Runs the command where there is no database, no server and nowhere to put one."""
+    nowhere = tmp_path / "a file"
+    nowhere.touch()
+
+    def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run("check", *arguments, data_dir=nowhere / "data", **options)
+
+    return call
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    def to(name: str, body: Any) -> str:
+        path = tmp_path / name
+        path.write_text(json.dumps(body, indent=2))
+        return str(path)
+
+    return to
+
+
+def test_clean(checked: Check, write: Callable[..., str]) -> None:
+    ran = checked(write("clean.json", clean()))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith(": nothing found\n")
+
+
+def test_text(checked: Check, write: Callable[..., str]) -> None:
+    source = write("spoilt.json", body := spoilt())
+    ran = checked(source)
+    assert ran.returncode == 1
+    lines = ran.stdout.splitlines()
+    identifier = body["CFDocument"]["identifier"]
+    assert lines[0] == f"{source}: a framework ({identifier}): 1 error, 1 warning, 1 note"
+    assert lines[1].startswith("  error schema (1): ")
+    row = 1 + next(at for at, line in enumerate(Path(source).read_text().split("\n"))
+                   if '"notes": null' in line)  # fmt: skip
+    assert lines[2] == (
+        f"    {row}:7  CFItems[0].notes: null is not allowed; leave the field out "
+        "[import repairs it]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        ((), 1),
+        (("--fail-on", "never"), 0),
+        (("--ignore", "schema"), 0),
+        (("--ignore", "schema", "--fail-on", "warning"), 1),
+        (("--ignore", "schema,language", "--fail-on", "warning"), 0),
+        (("--select", "education-level", "--fail-on", "note"), 1),
+        (("--select", "education-level"), 0),
+        (("--select", "cycle", "--select", "orphan", "--fail-on", "note"), 0),
+    ],
+)
+def test_exit_codes(
+    checked: Check, write: Callable[..., str], flags: tuple[str, ...], code: int
+) -> None:
+    assert checked(write("spoilt.json", spoilt()), *flags).returncode == code
+
+
+def test_severity_hides_but_does_not_forgive(checked: Check, write: Callable[..., str]) -> None:
+    ran = checked(write("one.json", spoilt()), "--severity", "error", "--fail-on", "note",
+                  "--ignore", "schema")  # fmt: skip
+    assert (ran.returncode, ran.stdout.endswith("nothing found\n")) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name a SOURCE"),
+        (("x.json", "--ignore", "schemas"), "no rule is called 'schemas'; schema?"),
+        (("x.json", "--format", "xml"), "xml"),
+        (("x.json", "--fail-on", "fatal"), "fatal"),
+    ],
+)
+def test_commands_that_are_not_valid(
+    checked: Check, arguments: tuple[str, ...], message: str
+) -> None:
+    ran = checked(*arguments)
+    assert ran.returncode == 2
+    assert message in ran.stderr
+
+
+def test_what_cannot_be_read_does_not_stop_the_others(
+    checked: Check, write: Callable[..., str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.json.gz"
+    broken.write_bytes(gzip.compress(b"{}" * 999)[:-9])
+    refused = "http://127.0.0.1:9/package"
+    sources = [str(tmp_path / "missing.json"), str(broken), refused, write("ok.json", clean())]
+    ran = checked(*sources, "--format", "json")
+    assert ran.returncode == 2
+    told = json.loads(ran.stdout)["sources"]
+    assert [one["source"] for one in told] == sources
+    assert [one["reason"] is None for one in told] == [False, False, False, True]
+    assert all(source in ran.stderr for source in sources[:3])
+    assert "Traceback" not in ran.stderr
+
+
+def test_output_that_cannot_be_written(checked: Check, write: Callable[..., str]) -> None:
+    ran = checked(write("ok.json", clean()), "-o", "/nowhere/at/all")
+    assert ran.returncode == 2
+    assert "/nowhere/at/all cannot be written" in ran.stderr
+
+
+def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: Path) -> None:
+    folder = tmp_path / "frameworks"
+    folder.mkdir()
+    raw = json.dumps(spoilt()).encode()
+    (folder / "one.json").write_bytes(raw)
+    (folder / "two.json.gz").write_bytes(gzip.compress(raw))
+    (folder / "three.txt").write_text("not one of them")
+    ran = checked(str(folder), "-", "--format", "json", stdin=raw.decode())
+    told = json.loads(ran.stdout)
+    assert [Path(one["source"]).name for one in told["sources"]] == ["one.json", "two.json.gz", "-"]
+    assert told["counts"] == {"error": 3, "warning": 3, "note": 3}
+
+
+def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]) -> None:
+    body = spoilt()
+    ran = checked(write("spoilt.json", body), "--format", "json")
+    told = json.loads(ran.stdout)
+    example = json.loads(DOCS.read_text().split("```json")[1].split("```")[0])
+    assert told.keys() == example.keys()
+    (source,) = told["sources"]
+    assert source.keys() == example["sources"][0].keys()
+    assert source["counts"] == {"error": 1, "warning": 1, "note": 1}
+    for finding in source["findings"]:
+        assert finding.keys() == example["sources"][0]["findings"][0].keys()
+        assert finding["identifier"] in {None, body["CFItems"][0]["identifier"]}
+
+
+def test_urls_with_a_token(checked: Check, write: Callable[..., str], tmp_path: Path) -> None:
+    body = clean()
+    with serving(tmp_path / "data") as live:
+        with live.client() as client:
+            posted = client.post("/case/1.1/CFPackages", json=body)
+        assert posted.status_code == 201, posted.text
+        url = f"{live.base_url}/1edtech/ims/case/v1p1/CFPackages/{body['CFDocument']['identifier']}"
+        ran = checked(url, "--token", live.token(), "--fail-on", "note")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert url in ran.stdout
+        assert checked(url).returncode == 2
+
+
+def many_alike() -> Body:
+    body = clean()
+    top = body["CFDocument"]["identifier"]
+    for at in range(9):
+        item = packed_item(fullStatement=f"s{at}", notes=None, language=f"language {at}")
+        body["CFItems"].append(item)
+        body["CFAssociations"].append(association(item["identifier"], top))
+    return body
+
+
+def test_examples_and_all(checked: Check, write: Callable[..., str]) -> None:
+    source = write("many.json", many_alike())
+    short = checked(source).stdout
+    assert "CFItems[2].notes and 8 more like it" in short
+    assert short.count("is not a language tag") == EXAMPLES
+    assert "… and 4 more; --all shows them" in short
+    long = checked(source, "--all").stdout
+    assert long.count("null is not allowed") == long.count("is not a language tag") == 9
+    assert "more" not in long
+
+
+def test_lines_fit_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
+    source = write("many.json", many_alike())
+    here, there = pty.openpty()
+    kept = environment(tmp_path, TERM="xterm")
+    kept.pop("COLUMNS", None)  # of the terminal around the tests, where there is one
+    command = shlex.join((*COMMAND, "check", source))
+    with subprocess.Popen(
+        ["sh", "-c", f"stty cols 60 rows 40; {command}"],
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        env=kept,
+    ) as process:
+        os.close(there)
+        shown = b""
+        with suppress(OSError):  # the other side is closed: this is how a terminal says so
+            while part := os.read(here, 4096):
+                shown += part
+    os.close(here)
+    assert process.returncode == 1
+    rows = re.sub(r"\r\x1b\[K[^\r\n]*(?=\r\x1b\[K)|\r\x1b\[K", "", shown.decode()).splitlines()
+    assert len(rows) > 10
+    long = [row for row in rows if len(row) > 60]
+    assert all(" " not in row.strip() for row in long), long
+
+
+def test_texts_of_a_file_cannot_move_the_cursor(checked: Check, write: Callable[..., str]) -> None:
+    body = clean()
+    body["CFItems"][0]["language"] = "x\x1b[2J"
+    body["CFDocument"]["title"] = "a\nb\x1b[2J"
+    shown = checked(write("odd.json", body)).stdout
+    assert "\x1b" not in shown
+    assert "a\\u000ab\\u001b[2J" in shown
+
+
+def test_a_reader_that_has_had_enough(write: Callable[..., str], tmp_path: Path) -> None:
+    body = clean()
+    for _ in range(3000):
+        body["CFItems"].append(packed_item(notes=None))
+    command = shlex.join((*COMMAND, "check", "--all", write("long.json", body)))
+    ran = subprocess.run(
+        ["bash", "-c", f"{command} | head -c 50"],
+        env=environment(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (len(ran.stdout), ran.stderr) == (50, "")
+
+
+def test_rules_lists_all(checked: Check) -> None:
+    ran = checked("--rules")
+    assert ran.returncode == 0
+    assert [line.split()[:2] for line in ran.stdout.splitlines()] == [
+        [rule.id, rule.severity] for rule in RULES
+    ]
+
+
+def test_documented_rules_are_those_of_the_code() -> None:
+    told = re.findall(
+        r"^\| `([a-z-]+)` \| (\w+) \| (.+?) \| (.+?) \|$", DOCS.read_text(), re.MULTILINE
+    )
+    assert told == [(rule.id, rule.severity, rule.explanation, rule.standard) for rule in RULES]
+
+
+def test_documented_flags_are_those_of_the_command(checked: Check) -> None:
+    # A flag may be broken at the end of a line.
+    told = re.sub(r"-\n\s+", "-", checked("--help").stdout)
+    flags = set(re.findall(r"--[a-z-]+", told)) - {"--help"}
+    assert flags <= set(re.findall(r"--[a-z-]+", DOCS.read_text()))

@@ -1,0 +1,123 @@
+"""`case-server client` and `case-server keys` beside a running server, as an operator uses them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from support.live_server import Live, run, serving
+
+from case_server.cli import main
+
+DOCUMENTS = "/case/1.1/CFDocuments"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clients") / "data"
+
+
+@pytest.fixture(scope="module")
+def live(data_dir: Path) -> Iterator[Live]:
+    with serving(data_dir, "--workers", "2") as server:
+        yield server
+
+
+def command(data_dir: Path, *arguments: str) -> str:
+    """What a command that succeeds prints."""
+    ran = run(*arguments, data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def statuses(live: Live, token: str) -> set[int]:
+    """What every worker answers to a token: each connection may meet another."""
+    headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
+    return {httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code for _ in range(12)}
+
+
+def refused(live: Live, client: str, secret: str) -> bool:
+    form = {"grant_type": "client_credentials"}
+    answer = httpx.post(f"{live.base_url}/oauth2/token", data=form, auth=(client, secret))
+    return answer.status_code == 401
+
+
+def test_a_client_from_its_first_day_to_its_last(live: Live, data_dir: Path) -> None:
+    secret = command(data_dir, "client", "add", "reader", "--name", "Reading app").strip()
+    token = live.token("reader", secret)
+    assert statuses(live, token) == {200}
+    headers = {"Authorization": f"Bearer {token}"}
+    put = httpx.put(f"{live.base_url}{DOCUMENTS}/x", headers=headers, json={})
+    assert put.status_code == 403
+
+    new = command(data_dir, "client", "rotate", "reader", "--keep-old-for", "1h").strip()
+    assert new != secret
+    assert live.token("reader", secret)
+    assert live.token("reader", new)
+    listed = command(data_dir, "client", "list")
+    assert "local-client" in listed
+    assert "readonly" in listed
+    assert "2, one until" in listed
+    assert "Reading app" in listed
+    assert secret not in listed
+    command(data_dir, "client", "rotate", "reader", "--keep-old-for", "0")
+    assert refused(live, "reader", secret)
+    assert refused(live, "reader", new)
+
+    command(data_dir, "client", "remove", "reader")
+    deadline = time.monotonic() + 10
+    while (seen := statuses(live, token)) != {401} and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert seen == {401}
+
+
+def test_keys_rotate_under_live_tokens(live: Live, data_dir: Path) -> None:
+    before = live.token()
+    kid = command(data_dir, "keys", "rotate").strip()
+    listed = command(data_dir, "keys", "list").splitlines()
+    assert listed[-1].split()[0] == kid
+    assert listed[-1].endswith("signs")
+    deadline, published = time.monotonic() + 10, set[str]()
+    while kid not in published and time.monotonic() < deadline:
+        found = httpx.get(f"{live.base_url}/.well-known/jwks.json").json()["keys"]
+        published = {key["kid"] for key in found}
+    assert kid in published
+    assert statuses(live, live.token()) == {200}
+    assert statuses(live, before) == {200}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (("client", "add", "a:b"), 1, "colons"),
+        (("client", "add", "local-client"), 1, "CASE_CLIENT_ID"),
+        (("client", "add", "x", "--name", "a\nb"), 1, "one line"),
+        (("client", "add", "x", "--scope", "everything"), 2, "readonly, createput, delete"),
+        (("client", "rotate", "x", "--keep-old-for", "soon"), 2, "24h"),
+    ],
+)
+def test_what_is_refused(arguments: tuple[str, ...], status: int, told: str) -> None:
+    ran = CliRunner().invoke(main, arguments)
+    assert ran.exit_code == status
+    assert told in ran.stderr
+
+
+def test_a_client_that_is_not_there(live: Live, data_dir: Path) -> None:
+    ran = run("client", "remove", "nobody", data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "case-server client list" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_client_is_added_once(live: Live, data_dir: Path) -> None:
+    ran = run(
+        "client", "add", "once", "--scope", "createput", "--scope", "delete", data_dir=data_dir
+    )
+    assert "create and replace; delete associations" in ran.stderr
+    again = run("client", "add", "once", data_dir=data_dir)
+    assert again.returncode == 1
+    assert "case-server client rotate once" in again.stderr

@@ -1,0 +1,102 @@
+"""Every command says which database it uses; misspelled settings are named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support.live_server import run, serving
+
+from case_server.cli.shared import warn_about_unknown_variables
+from case_server.settings import is_known_variable
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_command_names_its_database_and_never_the_password(
+    migrated_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    url = migrated_database("named")
+    parts = urlsplit(url)
+    name = f"postgresql://{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
+
+    def case_server(*command: str, code: int = 0) -> tuple[str, str]:
+        ran = run(*command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
+        assert ran.returncode == code, ran.stderr
+        assert str(parts.password) not in ran.stdout + ran.stderr
+        return ran.stdout, ran.stderr
+
+    assert f"the schema is current in {name}\n" in case_server("migrate")[0]
+    assert case_server("import", "--sample")[1].startswith(f"into {name}\n")
+    assert name not in "".join(case_server("import", "--sample", "--quiet"))
+    assert case_server("client", "add", "reader")[1].startswith(f"into {name}\n")
+    assert case_server("client", "list")[1] == f"from {name}\n"
+    identifier = "00000000-0000-4000-8000-000000000000"
+    assert case_server("delete", "item", identifier, code=1)[1].startswith(f"into {name}\n")
+    assert case_server("purge", "--older-than", "9w", "--yes")[1] == f"into {name}\n"
+    exported, where = case_server("export", _document(case_server("import", "--sample")))
+    assert where == f"from {name}\n"
+    assert json.loads(exported)["CFDocument"]
+    with serving(tmp_path / "served", settings={"CASE_SERVER_DATABASE_URL": url}) as server:
+        assert name in server.banner
+        assert str(parts.password) not in server.banner
+
+
+def _document(said: tuple[str, str]) -> str:
+    """The identifier of the framework that an import names."""
+    found = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "".join(said))
+    assert found, said
+    return found[0]
+
+
+def test_embedded_database_is_named_by_its_folder(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    ran = run("client", "add", "reader", data_dir=data_dir)
+    assert ran.stderr.startswith(f"into the embedded Postgres in {data_dir}\n")
+    assert len(ran.stdout.splitlines()) == 1
+    ran = run("backup", str(tmp_path / "copy"), data_dir=data_dir)
+    assert f"of the embedded Postgres in {data_dir}: " in ran.stdout
+
+
+def test_unknown_variable_is_warned_about_once_with_the_nearest_name(tmp_path: Path) -> None:
+    wrong = {"CASE_SERVER_DATABSE_URL": "x", "CASE_SERVER_CLIENT_SECRET": "Hunter2"}
+    ran = run("template", str(tmp_path / "x.csv"), data_dir=tmp_path, **wrong)
+    assert ran.returncode == 0
+    start = "case-server: warning: unknown environment variable"
+    assert sorted(ran.stderr.splitlines()) == [
+        f"{start} CASE_SERVER_CLIENT_SECRET: did you mean CASE_CLIENT_SECRET?",
+        f"{start} CASE_SERVER_DATABSE_URL: did you mean CASE_SERVER_DATABASE_URL?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CASE_SERVER_PARENT",
+        "CASE_SERVER_URL",
+        "case_server_port",
+        # Of a Kubernetes service that is called case-server.
+        "CASE_SERVER_SERVICE_HOST",
+        "CASE_SERVER_SERVICE_PORT_HTTP",
+        "CASE_SERVER_PORT_8000_TCP_ADDR",
+        "PATH",
+    ],
+)
+def test_variable_that_is_read_or_not_ours_is_not_warned_about(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warn_about_unknown_variables({name: "x"})
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "file", ["docker-compose.yml", "Dockerfile", "app/pytest_plugin/server_process.py"]
+)
+def test_variables_of_our_own_files_are_known(file: str) -> None:
+    names = set(re.findall(r"\bCASE_[A-Z_]+[A-Z]\b", (ROOT / file).read_text()))
+    assert names
+    assert all(is_known_variable(name) for name in names)

@@ -1,0 +1,347 @@
+"""`case-server import` and `export`: what goes in comes out, or is refused with every reason."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shlex
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import factories
+from support.live_server import COMMAND, environment, serving
+from support.live_server import invoke as run
+
+from case_server.sample import SAMPLE_DOCUMENT_ID, sample
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("import") / "data"
+
+
+def write(folder: Path, name: str, body: Any) -> str:
+    path = folder / name
+    path.write_text(json.dumps(body))
+    return str(path)
+
+
+def times_alike(node: Any) -> Any:
+    """A body whose times are all in UTC with milliseconds, as the server answers them."""
+    if isinstance(node, list):
+        return [times_alike(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    body = {name: times_alike(part) for name, part in node.items()}
+    if "lastChangeDateTime" in body:
+        moment = datetime.fromisoformat(body["lastChangeDateTime"]).astimezone(UTC)
+        body["lastChangeDateTime"] = moment.isoformat(timespec="milliseconds")
+    return body
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "associations"),
+    [("ccss-math-2010", 746, 746), ("large-11k", 11_033, 11_041)],
+)
+def test_real_framework_there_and_back(
+    shared: Path, tmp_path: Path, name: str, items: int, associations: int
+) -> None:
+    source, data_dir = shared / "frameworks" / f"{name}.json", tmp_path / "data"
+    ran = run("import", str(source), data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    assert f"{items:,} items" in ran.stdout
+    sent = json.loads(source.read_bytes())
+    exported = run("export", sent["CFDocument"]["identifier"], data_dir=data_dir)
+    assert exported.returncode == 0, exported.stderr
+    got = json.loads(exported.stdout)
+    assert len(got["CFItems"]) == items
+    assert len(got["CFAssociations"]) == associations
+    for kind in ("CFItems", "CFAssociations"):
+        assert times_alike(got[kind]) == times_alike(sent[kind])
+    assert times_alike(got["CFDocument"]) == times_alike(sent["CFDocument"])
+    for kind, definitions in sent["CFDefinitions"].items():
+        by_id = {one["identifier"]: one for one in times_alike(got["CFDefinitions"][kind])}
+        assert all(by_id[one["identifier"]] == one for one in times_alike(definitions))
+
+
+def test_export_is_in_the_standards_own_form(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.everything()
+    assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
+    target = tmp_path / "out.json"
+    ran = run("export", body["CFDocument"]["identifier"], "-o", str(target), data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    assert "sourcedId" not in target.read_text()
+    got = json.loads(target.read_text())
+    assert "CFPackageURI" not in got["CFDocument"]
+    assert all("CFDocumentURI" not in one for one in got["CFItems"] + got["CFAssociations"])
+    assert got["CFRubrics"] == body["CFRubrics"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_export_of_nothing(data_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    ran = run("export", "nobody", "-o", str(target), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "nobody" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_to_a_reader_that_has_had_enough(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package(CFItems=[factories.packed_item() for _ in range(3000)])
+    body["CFAssociations"] = []
+    assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
+    identifier = body["CFDocument"]["identifier"]
+    command = shlex.join((*COMMAND, "export", identifier))
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
+        env=environment(data_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, len(ran.stdout)) == (0, 50)
+    assert ran.stderr == f"from the embedded Postgres in {data_dir}\n"
+
+
+def test_export_to_what_cannot_be_written(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package()
+    assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
+    identifier = body["CFDocument"]["identifier"]
+    for target in (tmp_path, tmp_path / "nowhere" / "out.json", Path("/dev/full")):
+        ran = run("export", identifier, "-o", str(target), data_dir=data_dir)
+        assert ran.returncode == 1
+        assert f"{target} cannot be written" in ran.stderr
+        assert "Traceback" not in ran.stderr
+    link, real = tmp_path / "link.json", tmp_path / "real.json"
+    link.symlink_to(real)
+    assert run("export", identifier, "-o", str(link), data_dir=data_dir).returncode == 0
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["CFDocument"]["identifier"] == identifier
+
+
+def test_bad_files_are_refused_with_every_reason_and_good_ones_loaded(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    bad, good = factories.package(), factories.package()
+    del bad["CFItems"][0]["fullStatement"]
+    bad["CFAssociations"][0]["associationType"] = "RelatedTo"
+    (tmp_path / "text.json").write_text("not json")
+    ran = run(
+        "import",
+        "--strict",
+        write(tmp_path, "bad.json", bad),
+        str(tmp_path / "text.json"),
+        write(tmp_path, "good.json", good),
+        data_dir=data_dir,
+    )
+    assert ran.returncode == 1
+    assert "bad.json: refused, 2 problems" in ran.stderr
+    assert "CFItems[0].fullStatement: required" in ran.stderr
+    assert "CFAssociations[0].associationType: must be one of" in ran.stderr
+    assert "text.json: refused: the body is not JSON" in ran.stderr
+    assert "good.json: created" in ran.stdout
+    for body, code in ((bad, 1), (good, 0)):
+        identifier = body["CFDocument"]["identifier"]
+        assert run("export", identifier, data_dir=data_dir).returncode == code
+
+
+def test_import_again(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package()
+    source = write(tmp_path, "one.json", body)
+    assert "created" in run("import", source, data_dir=data_dir).stdout
+    assert ": unchanged " in run("import", source, data_dir=data_dir).stdout
+    body["CFItems"][0]["fullStatement"] = "changed"
+    assert "replaced" in run("import", write(tmp_path, "one.json", body), data_dir=data_dir).stdout
+
+
+def test_import_again_leaves_exactly_the_new_tree(data_dir: Path, tmp_path: Path) -> None:
+    items = [factories.packed_item() for _ in range(6)]
+    root, first, second, moved, removed, left = (item["identifier"] for item in items)
+    new = factories.packed_item()
+
+    def under(*pairs: tuple[str, str]) -> list[Any]:
+        return [
+            factories.association(child, parent, f"of-{child}", sequenceNumber=place)
+            for place, (child, parent) in enumerate(pairs, 1)
+        ]
+
+    tree = under((first, root), (second, root), (moved, first), (removed, first), (left, second))
+    body = factories.package(CFItems=items, CFAssociations=tree)
+    assert run("import", write(tmp_path, "old.json", body), data_dir=data_dir).returncode == 0
+    body["CFItems"] = [new, *(item for item in items if item["identifier"] != removed)]
+    body["CFAssociations"] = under(
+        (first, root), (second, root), (left, second), (moved, second), (new["identifier"], first)
+    )
+    source = write(tmp_path, "new.json", body)
+    assert run("import", source, data_dir=data_dir).returncode == 0
+    assert run("import", source, data_dir=tmp_path / "fresh").returncode == 0
+    identifier = body["CFDocument"]["identifier"]
+    again, fresh = (
+        json.loads(run("export", identifier, data_dir=folder).stdout)
+        for folder in (data_dir, tmp_path / "fresh")
+    )
+    assert again == fresh
+    assert len(again["CFItems"]) == 6
+    assert {one["identifier"] for one in again["CFAssociations"]} == {
+        f"of-{child}" for child in (first, second, left, moved, new["identifier"])
+    }
+
+
+def test_file_that_is_not_there(data_dir: Path) -> None:
+    ran = run("import", "nowhere.json", data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "no such file or folder: nowhere.json" in ran.stderr
+    ran = run("import", data_dir=data_dir)
+    assert ran.returncode == 2
+    assert "--sample" in ran.stderr
+
+
+def test_sample(data_dir: Path) -> None:
+    ran = run("import", "--sample", data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    exported = run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir)
+    sent, got = json.loads(sample()), json.loads(exported.stdout)
+    for entity in sent["CFItems"] + sent["CFAssociations"]:
+        entity.pop("CFDocumentURI", None)
+    assert {name: in_order(part) for name, part in got.items()} == {
+        name: in_order(part) for name, part in sent.items()
+    }
+
+
+def in_order(part: Any) -> Any:
+    """Lists of definitions in one order: shared ones keep the order of who came first."""
+    if isinstance(part, dict) and "CFItemTypes" in part:
+        return {
+            name: sorted(one, key=lambda each: str(each["identifier"]))
+            if isinstance(one, list)
+            else one
+            for name, one in part.items()
+        }
+    return part
+
+
+def test_second_server_reads_from_the_first(tmp_path: Path) -> None:
+    """By URL, through the standard's profile: both end with the same framework."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run("import", "--sample", data_dir=first).returncode == 0
+    with serving(first) as server:
+        prefix = f"{server.base_url}/1edtech/ims/case/v1p1"
+        url = f"{prefix}/CFPackages/{SAMPLE_DOCUMENT_ID}?extensions=true"
+        ran = run("import", url, data_dir=second)
+        assert ran.returncode == 1
+        assert "answered 401" in ran.stderr
+        ran = run("import", url, "--token", server.token(), data_dir=second)
+        assert ran.returncode == 0, ran.stderr
+    ours, theirs = (
+        json.loads(run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir).stdout)
+        for data_dir in (first, second)
+    )
+    # The standard's package does not say its own name, only its document's.
+    del ours["CFDocument"]["CFPackageURI"]
+    assert ours == theirs
+    assert ours["CFRubrics"]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "import", "export", "template", "token"])
+def test_help_teaches(data_dir: Path, command: str) -> None:
+    ran = run(command, "--help", data_dir=data_dir)
+    assert ran.returncode == 0
+    assert len(ran.stdout.splitlines()) > 5
+    assert command in run("--help", data_dir=data_dir).stdout
+
+
+def repairable() -> factories.Body:
+    """A package with two kinds of thing wrong, one of them twice."""
+    body = factories.package()
+    for item in body["CFItems"]:
+        item["educationLevel"] = "06, 07"
+    body["CFAssociations"][0]["associationType"] = "RelatedTo"
+    return body
+
+
+def test_repairs_are_said_once_and_stored(data_dir: Path, tmp_path: Path) -> None:
+    body, report = repairable(), tmp_path / "report.json"
+    ran = run(
+        "import",
+        write(tmp_path, "one.json", body),
+        "--report",
+        str(report),
+        data_dir=data_dir,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "text-for-list (2)" in ran.stdout
+    (outcome,) = json.loads(report.read_text())
+    assert outcome["status"] == "created"
+    assert (outcome["items"], outcome["associations"]) == (2, 1)
+    assert {repair["kind"]: repair["count"] for repair in outcome["repairs"]} == {
+        "text-for-list": 2,
+        "association-type": 1,
+    }
+    got = json.loads(run("export", body["CFDocument"]["identifier"], data_dir=data_dir).stdout)
+    assert [item["educationLevel"] for item in got["CFItems"]] == [["06", "07"]] * 2
+    assert got["CFAssociations"][0]["associationType"] == "isRelatedTo"
+
+
+def test_strict_refuses_what_could_be_repaired(data_dir: Path, tmp_path: Path) -> None:
+    source = write(tmp_path, "one.json", repairable())
+    ran = run("import", "--strict", source, data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "refused, 3 problems" in ran.stderr
+
+
+def test_dry_run_stores_nothing(tmp_path: Path) -> None:
+    source, report = write(tmp_path, "one.json", repairable()), tmp_path / "report.json"
+    ran = run(
+        "import", "--dry-run", "--report", str(report), source, data_dir=tmp_path / "untouched"
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "readable" in ran.stdout
+    assert json.loads(report.read_text())[0]["status"] == "readable"
+    assert not (tmp_path / "untouched").exists()
+
+
+def test_what_cannot_be_repaired_is_refused_with_paths_into_the_file(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    body, report = repairable(), tmp_path / "report.json"
+    body["CFItems"][1]["statusStartDate"] = "last spring"
+    body["CFAssociations"][0]["associationType"] = "isFriendOf"
+    source = write(tmp_path, "one.json", {"CFPackage": body})
+    ran = run("import", "--report", str(report), source, data_dir=data_dir)
+    assert ran.returncode == 1
+    (outcome,) = json.loads(report.read_text())
+    assert [problem["path"] for problem in outcome["problems"]] == [
+        "CFPackage.CFItems[1].statusStartDate",
+        "CFPackage.CFAssociations[0].associationType",
+    ]
+    assert run("export", body["CFDocument"]["identifier"], data_dir=data_dir).returncode == 1
+
+
+def test_folders_and_compressed_files(data_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "frameworks"
+    folder.mkdir()
+    bodies = [factories.package() for _ in range(2)]
+    write(folder, "a.json", bodies[0])
+    (folder / "b.json.gz").write_bytes(gzip.compress(json.dumps(bodies[1]).encode()))
+    (folder / "notes.txt").write_text("not a framework")
+    ran = run("import", str(folder), data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("created") == 2
+    ran = run("import", "--quiet", str(folder), data_dir=data_dir)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_all_real_files_go_in(shared: Path, tmp_path: Path) -> None:
+    """Every framework there is, broken ones included, each into a server of its own."""
+    for number, source in enumerate(sorted((shared / "frameworks").glob("*.json"))):
+        data_dir = tmp_path / str(number)
+        ran = run("import", str(source), data_dir=data_dir)
+        assert ran.returncode == 0, f"{source.name}: {ran.stderr}"
+        identifier = ran.stdout.split("created ")[1].split(":")[0]
+        exported = run("export", identifier, "-o", str(tmp_path / "out.json"), data_dir=data_dir)
+        assert exported.returncode == 0, exported.stderr
+        again = run("import", "--strict", str(tmp_path / "out.json"), data_dir=data_dir)
+        assert ": unchanged " in again.stdout, f"{source.name}: {again.stdout}{again.stderr}"

@@ -1,0 +1,70 @@
+"""A framework read batch by batch, also with Postgres a batch ahead."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support import factories
+from support.calls import Api
+
+from case_server.case.resources import ITEMS
+from case_server.db.pool import Database
+from case_server.db.read.package import BATCH, open_framework
+from case_server.settings import Settings
+
+
+@pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH])
+async def test_all_bodies_come_in_their_order(api: Api, settings: Settings, count: int) -> None:
+    body = await api.upload(
+        CFItems=[factories.packed_item() for _ in range(count)], CFAssociations=[]
+    )
+    sent = [item["identifier"] for item in body["CFItems"]]
+    async with Database.open(settings.database_url, settings) as database:
+        for ahead in (False, True):
+            async with open_framework(database, body["CFDocument"]["identifier"]) as framework:
+                batches = [one async for one in framework.bodies(ITEMS, ahead=ahead)]
+            read = [raw for batch in batches for raw in batch]
+            assert [identifier in raw for identifier, raw in zip(sent, read, strict=True)] == (
+                [True] * count
+            )
+            assert all(len(batch) == BATCH for batch in batches[:-1])
+
+
+async def test_who_stops_in_the_middle_leaves_a_connection_that_answers(
+    api: Api, settings: Settings
+) -> None:
+    items = [factories.packed_item() for _ in range(3 * BATCH)]
+    body = await api.upload(CFItems=items, CFAssociations=[])
+    identifier = body["CFDocument"]["identifier"]
+    one = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, one) as database:
+        for pause in (0, 0.02):  # before the next batch is there, and after
+            async with open_framework(database, identifier) as framework:
+                batches = aiter(framework.bodies(ITEMS, ahead=True))
+                assert len(await anext(batches)) == BATCH
+                await asyncio.sleep(pause)
+                await batches.aclose()  # type: ignore[attr-defined]  # it is a generator
+                known = await framework.nodes({items[0]["identifier"]})
+            assert known == {items[0]["identifier"]: "CFItems"}
+
+
+async def test_who_is_told_to_stop_while_he_waits_leaves_a_connection_that_answers(
+    api: Api, settings: Settings
+) -> None:
+    items = [factories.packed_item() for _ in range(3 * BATCH)]
+    body = await api.upload(CFItems=items, CFAssociations=[])
+    one = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, one) as database:
+
+        async def read() -> None:
+            async with open_framework(database, body["CFDocument"]["identifier"]) as framework:
+                async for _ in framework.bodies(ITEMS, ahead=True):
+                    await asyncio.sleep(0.001)
+
+        for turns in range(1, 12):
+            reading = asyncio.create_task(read())
+            await asyncio.sleep(turns / 2000)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        await read()

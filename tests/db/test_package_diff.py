@@ -1,0 +1,307 @@
+"""A package write stores differences only: what is as stored leaves no entry and no revision."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from support import factories
+from support.calls import Api
+from support.factories import Body
+
+from case_server.case.package import read_package
+from case_server.case.resources import DOCUMENTS
+from case_server.db.pool import Database
+from case_server.db.read.revisions import Revision, Revisions
+from case_server.db.write import soft_delete
+from case_server.db.write.package import Written, write_package
+from case_server.repair.reader import read_repaired
+from case_server.settings import Settings
+from case_server.transfer.exporter import export
+
+Execute = Callable[..., Awaitable[Any]]
+Entry = tuple[str, str, str]
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+@pytest.fixture
+async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
+    async with Database.open(database_url, settings) as opened:
+        yield opened
+
+
+class Store:
+    """A database, and what writes to it leave behind."""
+
+    def __init__(self, database: Database, execute: Execute) -> None:
+        self.database, self.execute = database, execute
+
+    async def write(self, body: Body) -> Written:
+        return await write_package(self.database, read_package(json.dumps(body).encode()))
+
+    async def revision(self, body: Body) -> Revision:
+        return await Revisions(self.database).now(body["CFDocument"]["identifier"])
+
+    async def entries(self, body: Body) -> list[Entry]:
+        """Write a package, and return the change entries that it left."""
+        (last,) = await self.execute("SELECT coalesce(max(sequence), 0) FROM changes")
+        await self.write(body)
+        rows = await self.execute(
+            "SELECT kind, identifier, operation FROM changes WHERE sequence > $1 ORDER BY sequence",
+            last[0],
+        )
+        return [tuple(row) for row in rows]
+
+    async def order(self, body: Body) -> list[str]:
+        file = io.BytesIO()
+        await export(self.database, body["CFDocument"]["identifier"], "case-json", file)
+        return [item["identifier"] for item in json.loads(file.getvalue())["CFItems"]]
+
+
+@pytest.fixture
+def store(database: Database, execute: Execute) -> Store:
+    return Store(database, execute)
+
+
+def names(body: Body) -> list[str]:
+    return [item["identifier"] for item in body["CFItems"]]
+
+
+def framework(count: int = 30) -> Body:
+    items = [factories.packed_item() for _ in range(count)]
+    return factories.package(
+        CFItems=items,
+        CFAssociations=[
+            factories.association(one["identifier"], items[0]["identifier"]) for one in items[1:]
+        ],
+        CFRubrics=[factories.rubric(), factories.rubric()],
+    )
+
+
+async def test_inserted_item_is_one_entry(store: Store) -> None:
+    body = framework()
+    await store.write(body)
+    for place in (0, 15, 31):
+        item = factories.packed_item()
+        body["CFItems"].insert(place, item)
+        relation = factories.association(item["identifier"], names(body)[5])
+        body["CFAssociations"].insert(place, relation)
+        assert await store.entries(body) == [
+            ("CFItem", item["identifier"], "create"),
+            ("CFAssociation", relation["identifier"], "create"),
+        ]
+        assert await store.order(body) == names(body)
+        assert await store.entries(body) == []
+
+
+async def test_deleted_item_is_one_entry(store: Store) -> None:
+    body = framework()
+    await store.write(body)
+    gone = body["CFItems"].pop(10)
+    (relation,) = [
+        one
+        for one in body["CFAssociations"]
+        if one["originNodeURI"]["identifier"] == gone["identifier"]
+    ]
+    body["CFAssociations"].remove(relation)
+    assert sorted(await store.entries(body)) == [
+        ("CFAssociation", relation["identifier"], "delete"),
+        ("CFItem", gone["identifier"], "delete"),
+    ]
+    assert await store.order(body) == names(body)
+
+
+async def test_another_order_moves_the_revision_alone(store: Store) -> None:
+    body = framework()
+    await store.write(body)
+    for change in (
+        body["CFItems"].reverse,
+        lambda: body["CFItems"].insert(3, body["CFItems"].pop()),
+        body["CFAssociations"].reverse,
+        body["CFRubrics"].reverse,
+    ):
+        before = await store.revision(body)
+        change()
+        assert await store.entries(body) == []
+        moved = await store.revision(body)
+        assert moved.document > before.document
+        assert await store.order(body) == names(body)
+        assert await store.entries(body) == []
+        assert await store.revision(body) == moved
+
+
+async def test_changed_item_is_one_entry_wherever_it_is_moved(store: Store) -> None:
+    body = framework()
+    await store.write(body)
+    item = body["CFItems"].pop(3)
+    item["fullStatement"] = "another"
+    body["CFItems"].insert(20, item)
+    assert await store.entries(body) == [("CFItem", item["identifier"], "update")]
+    assert await store.order(body) == names(body)
+
+
+async def test_rubric_changes_only_with_its_own_criteria(store: Store) -> None:
+    body = framework()
+    first, second = body["CFRubrics"]
+    await store.write(body)
+    first["CFRubricCriteria"].insert(0, factories.entity(category="new"))
+    assert await store.entries(body) == [("CFRubric", first["identifier"], "update")]
+    second["CFRubricCriteria"].reverse()
+    assert await store.entries(body) == [("CFRubric", second["identifier"], "update")]
+    third = factories.rubric()
+    body["CFRubrics"].insert(0, third)
+    assert await store.entries(body) == [("CFRubric", third["identifier"], "create")]
+    assert await store.entries(body) == []
+
+
+async def test_package_of_entities_put_one_by_one_is_unchanged(
+    api: Api, store: Store, database: Database
+) -> None:
+    document = await api.framework()
+    items = [await api.new_item(document) for _ in range(5)]
+    await api.new_association(items[1], items[0])
+    file = io.BytesIO()
+    await export(database, document["identifier"], "case-json", file)
+    body = json.loads(file.getvalue())
+    before = await store.revision(body)
+    assert await store.entries(body) == []
+    assert await store.revision(body) == before
+    body["CFItems"].append(factories.packed_item())
+    assert len(await store.entries(body)) == 1
+    last = await api.new_item(document)
+    assert await store.order(body) == [*names(body), last["identifier"]]
+
+
+async def test_export_read_again_writes_nothing(api: Api, store: Store, database: Database) -> None:
+    # A document with definitions that are known from links only, and one uploaded with its own.
+    document = await api.framework(
+        subjectURI=[factories.link()], licenseURI=factories.link(), extensions={"a": [1.0, -0.0]}
+    )
+    linked = {
+        "CFItemTypeURI": factories.link(),
+        "subjectURI": [factories.link(), factories.link()],
+        "conceptKeywordsURI": [factories.link()],
+        "licenseURI": factories.link(),
+    }
+    one, two = await api.new_item(document, **linked), await api.new_item(document)
+    await api.new_association(one, two, CFAssociationGroupingURI=factories.link())
+    whole = factories.everything()
+    whole["extensions"] = {"b": 1}
+    await store.write(whole)
+    for identifier in (document["identifier"], whole["CFDocument"]["identifier"]):
+        file = io.BytesIO()
+        await export(database, identifier, "case-json", file)
+        body = json.loads(file.getvalue())
+        assert body["CFDefinitions"]["CFSubjects"]
+        before = await store.revision(body)
+        package, repairs = read_repaired(file.getvalue())
+        assert repairs == []
+        assert (await write_package(database, package)).changed == 0
+        assert await store.entries(body) == []
+        assert await store.revision(body) == before
+
+
+async def test_definition_sent_with_more_than_its_link_is_updated_once(store: Store) -> None:
+    kind = factories.link()
+    body = factories.package(
+        CFItems=[factories.packed_item(CFItemTypeURI=kind)], CFAssociations=[], CFDefinitions={}
+    )
+    await store.write(body)
+    more = factories.item_type(kind["identifier"], title=kind["title"])
+    body["CFDefinitions"] = {"CFItemTypes": [more]}
+    expected = [("CFItemType", kind["identifier"], "update")]
+    assert await store.entries(body) == expected
+    # What another package, or the same, says less of changes nothing.
+    body["CFDefinitions"] = {}
+    assert await store.entries(body) == []
+    other = factories.package(
+        CFItems=[factories.packed_item(CFItemTypeURI=kind)], CFAssociations=[], CFDefinitions={}
+    )
+    assert ("CFItemType", kind["identifier"]) not in [
+        entry[:2] for entry in await store.entries(other)
+    ]
+
+
+async def test_definition_that_nothing_refers_to_changes_its_document(store: Store) -> None:
+    body = factories.package(CFDefinitions={})
+    document = body["CFDocument"]["identifier"]
+    await store.write(body)
+    kind = factories.item_type()
+    body["CFDefinitions"] = {"CFItemTypes": [kind]}
+    assert sorted(await store.entries(body)) == [
+        ("CFDocument", document, "update"),
+        ("CFItemType", kind["identifier"], "create"),
+    ]
+    body["CFDefinitions"] = {}
+    assert await store.entries(body) == [("CFDocument", document, "update")]
+
+
+async def test_entity_has_one_entry_per_upload(store: Store) -> None:
+    body = factories.everything()
+    document = body["CFDocument"]["identifier"]
+    await store.write(body)
+    body["CFDocument"]["title"] = "another"
+    body["extensions"] = {"a": 1}
+    body["CFDefinitions"] |= {
+        "CFItemTypes": [*body["CFDefinitions"]["CFItemTypes"], factories.item_type()],
+        "CFSubjects": [*body["CFDefinitions"]["CFSubjects"], factories.subject("X")],
+    }
+    entries = await store.entries(body)
+    assert entries.count(("CFDocument", document, "update")) == 1
+    assert len({entry[:2] for entry in entries}) == len(entries)
+    body["extensions"] = {"a": 2}
+    body["CFDefinitions"]["CFSubjects"].append(factories.subject("Y"))
+    entries = await store.entries(body)
+    assert sorted(entry[0] for entry in entries) == ["CFDocument", "CFSubject"]
+
+
+async def test_revived_entities_have_one_entry_each_with_another_content(store: Store) -> None:
+    body = factories.everything()
+    await store.write(body)
+    await soft_delete.delete(store.database, DOCUMENTS, body["CFDocument"]["identifier"])
+    body["CFDocument"]["title"] = "another"
+    body["extensions"] = {"a": 1}
+    body["CFItems"][0]["fullStatement"] = "another"
+    body["CFItems"].reverse()
+    entries = await store.entries(body)
+    assert len({entry[:2] for entry in entries}) == len(entries)
+    operations = {entry[:2]: entry[2] for entry in entries}
+    assert operations["CFDocument", body["CFDocument"]["identifier"]] == "revive"
+    assert {operations["CFItem", name] for name in names(body)} == {"revive"}
+
+
+async def test_item_deleted_in_one_document_and_uploaded_in_another_has_one_entry(
+    store: Store,
+) -> None:
+    first, second = framework(3), framework(3)
+    await store.write(first)
+    await store.write(second)
+    moved = first["CFItems"].pop()
+    first["CFAssociations"].pop()
+    await store.write(first)
+    second["CFItems"].insert(1, {**moved, "fullStatement": "moved"})
+    assert await store.entries(second) == [("CFItem", moved["identifier"], "revive")]
+
+
+async def test_time_that_is_answered_alike_is_no_difference(store: Store) -> None:
+    body = framework(2)
+    body["CFItems"][0]["lastChangeDateTime"] = "2026-01-15T09:30:00.123456Z"
+    await store.write(body)
+    body["CFItems"][0]["lastChangeDateTime"] = "2026-01-15T10:30:00.123+01:00"
+    assert await store.entries(body) == []
+
+
+async def test_feed_tells_an_association_once_that_went_with_its_document(
+    api: Api, database: Database
+) -> None:
+    body = await api.upload()
+    page = await api.get("/changes")
+    for operation in (soft_delete.delete, soft_delete.undelete):
+        await operation(database, DOCUMENTS, body["CFDocument"]["identifier"])
+        page = await api.get("/changes", since=page["next"])
+        told = [(each["kind"], each["identifier"]) for each in page["changes"]]
+        assert len(told) == len(set(told)) == 4

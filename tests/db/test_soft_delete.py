@@ -1,0 +1,275 @@
+"""Deletion for operators: what goes, what comes back, and what is gone for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from support import factories
+from support.calls import Api
+
+from case_server.case.resources import DOCUMENTS, ITEMS
+from case_server.db.pool import Database
+from case_server.db.write import soft_delete
+from case_server.db.write.purge import purge
+from case_server.exceptions import Conflict, NotFound
+from case_server.settings import Settings
+
+Execute = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
+    async with Database.open(database_url, settings) as found:
+        yield found
+
+
+def now() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def framework(api: Api) -> tuple[Any, str, str]:
+    """An uploaded framework with a rubric, its document's identifier, and that of an item."""
+    body = await api.upload(CFItems=[factories.packed_item() for _ in range(3)], CFAssociations=[])
+    return body, body["CFDocument"]["identifier"], body["CFItems"][0]["identifier"]
+
+
+async def test_a_document_goes_with_all_that_is_in_it_and_comes_back(
+    api: Api, database: Database
+) -> None:
+    body, document, item = await framework(api)
+    before = await api.package(document)
+    other = await api.new_item(await api.framework())
+    relation = await api.new_association(other, body["CFItems"][0])
+    found = await soft_delete.delete(database, DOCUMENTS, document)
+    assert found == {("CFDocument", "delete"): 1, ("CFItem", "delete"): 3}
+    for path in (
+        f"/CFDocuments/{document}",
+        f"/CFPackages/{document}",
+        f"/CFItems/{item}",
+        f"/CFAssociations/{relation['identifier']}",
+    ):
+        await api.get(path, 404)
+    with pytest.raises(NotFound):
+        await soft_delete.delete(database, DOCUMENTS, document)
+    await soft_delete.undelete(database, DOCUMENTS, document)
+    assert await api.package(document) == before
+    await api.get(f"/CFAssociations/{relation['identifier']}")
+
+
+async def test_associations_go_with_their_document(api: Api, database: Database) -> None:
+    crosswalk, other = await api.framework(), await api.framework()
+    one, two = await api.new_item(other), await api.new_item(other)
+    link = factories.link(crosswalk["identifier"])
+    relation = await api.new_association(one, two, CFDocumentURI=link)
+    path = f"/CFAssociations/{relation['identifier']}"
+    await soft_delete.delete(database, DOCUMENTS, crosswalk["identifier"])
+    await api.get(path, 404)
+    assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
+    found = await soft_delete.undelete(database, DOCUMENTS, crosswalk["identifier"])
+    assert found.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
+    assert found.not_restored == []
+    await api.get(path)
+
+
+async def test_second_deletion_of_a_document_reports_and_records_nothing(
+    api: Api, database: Database
+) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    link = factories.link(document["identifier"])
+    await api.new_association(one, two, CFDocumentURI=link)
+    found = await soft_delete.delete(database, DOCUMENTS, document["identifier"])
+    assert found["CFAssociation", "delete"] == 1
+    before = (await api.get("/changes", limit=1000))["changes"]
+    with pytest.raises(NotFound):
+        await soft_delete.delete(database, DOCUMENTS, document["identifier"])
+    assert (await api.get("/changes", limit=1000))["changes"] == before
+
+
+async def test_what_was_deleted_before_its_document_stays_deleted(
+    api: Api, database: Database
+) -> None:
+    _, document, item = await framework(api)
+    assert await soft_delete.delete(database, ITEMS, item) == {("CFItem", "delete"): 1}
+    await soft_delete.delete(database, DOCUMENTS, document)
+    with pytest.raises(Conflict, match="case-server undelete document"):
+        await soft_delete.undelete(database, ITEMS, item)
+    await soft_delete.undelete(database, DOCUMENTS, document)
+    assert len((await api.package(document))["CFItems"]) == 2
+    await soft_delete.undelete(database, ITEMS, item)
+    assert len((await api.package(document))["CFItems"]) == 3
+
+
+@pytest.mark.parametrize("resource", [DOCUMENTS, ITEMS], ids=lambda each: each.name)
+async def test_nothing_to_delete_or_bring_back(api: Api, database: Database, resource: Any) -> None:
+    _, document, item = await framework(api)
+    identifier = document if resource is DOCUMENTS else item
+    with pytest.raises(NotFound):
+        await soft_delete.delete(database, resource, "unheard-of")
+    with pytest.raises(NotFound):
+        await soft_delete.undelete(database, resource, "unheard-of")
+    with pytest.raises(NotFound, match="not deleted"):
+        await soft_delete.undelete(database, resource, identifier)
+
+
+async def test_writers_meet_a_deletion(api: Api, database: Database, execute: Execute) -> None:
+    """Whoever comes first, nothing in a deleted document is alive."""
+    prefix = api.profile.prefix
+    for _ in range(5):
+        document = await api.framework()
+        bodies = [factories.item(document["identifier"]) for _ in range(8)]
+        puts = [
+            api.client.put(f"{prefix}/CFItems/{body['identifier']}", json=body) for body in bodies
+        ]
+        deletion = soft_delete.delete(database, DOCUMENTS, document["identifier"])
+        answers, _ = await asyncio.gather(asyncio.gather(*puts), deletion)
+        assert {answer.status_code for answer in answers} <= {201, 422}
+    alive = await execute(
+        "SELECT 1 FROM items JOIN documents ON documents.identifier = document_identifier "
+        "WHERE items.deleted_at IS NULL AND documents.deleted_at IS NOT NULL"
+    )
+    assert not alive
+
+
+async def test_purge_removes_for_good(api: Api, database: Database, execute: Execute) -> None:
+    kept, kept_document, dropped = await framework(api)
+    everything = factories.packed_item(
+        subjectURI=[factories.link()],
+        conceptKeywordsURI=factories.link(),
+        CFItemTypeURI=factories.link(),
+    )
+    rubric = factories.entity(
+        CFRubricCriteria=[factories.entity(CFRubricCriterionLevels=[factories.entity()])]
+    )
+    body = await api.upload(
+        CFItems=[everything],
+        CFAssociations=[],
+        CFRubrics=[rubric],
+        CFDefinitions={"CFItemTypes": [factories.item_type()]},
+    )
+    document = body["CFDocument"]["identifier"]
+    relation = await api.new_association(kept["CFItems"][1], everything)
+    await soft_delete.delete(database, DOCUMENTS, document)
+    await soft_delete.delete(database, ITEMS, dropped)
+    assert await purge(database, now() - timedelta(hours=1)) == {}
+    expected = {"CFDocument": 1, "CFItem": 2, "CFRubric": 1, "CFAssociation": 1}
+    found = await purge(database, now(), dry_run=True)
+    assert {kind: found[kind] for kind in expected} == expected
+    assert await purge(database, now()) == found
+    for resource, identifier in ((DOCUMENTS, document), (ITEMS, dropped)):
+        with pytest.raises(NotFound):
+            await soft_delete.undelete(database, resource, identifier)
+    for table in ("rubrics", "rubric_criteria", "rubric_criterion_levels", "associations"):
+        assert not await execute(f"SELECT 1 FROM {table}")
+    await api.get(f"/CFAssociations/{relation['identifier']}", 404)
+    assert len((await api.package(kept_document))["CFItems"]) == 2
+    await api.send("POST", "/CFPackages", 201, body)
+
+
+async def test_purge_keeps_the_latest_change_of_everything(
+    api: Api, database: Database, execute: Execute
+) -> None:
+    document = await api.framework()
+    item = await api.new_item(document)
+    for number in range(3):
+        await api.put("/CFItems", {"item": {**item, "fullStatement": f"{number}"}})
+    gone = await api.new_item(document)
+    await soft_delete.delete(database, ITEMS, gone["identifier"])
+    await purge(database, now())
+    rows = await execute("SELECT kind, identifier, operation FROM changes ORDER BY sequence")
+    assert [tuple(row) for row in rows] == [
+        ("CFDocument", document["identifier"], "create"),
+        ("CFItem", item["identifier"], "update"),
+        ("CFItem", gone["identifier"], "delete"),
+    ]
+
+
+@pytest.mark.parametrize("package", ["named", "of its document"])
+async def test_package_identifier_of_a_deleted_document_can_be_published_again(
+    api: Api, database: Database, package: str
+) -> None:
+    is_named, link = package == "named", factories.link()
+    first = factories.package(None if is_named else link["identifier"])
+    if is_named:
+        first["CFDocument"]["CFPackageURI"] = link
+    await api.send("POST", "/CFPackages", 201, first)
+    old = first["CFDocument"]["identifier"]
+    second = factories.package()
+    second["CFDocument"]["CFPackageURI"] = link
+    new = second["CFDocument"]["identifier"]
+    await api.send("POST", "/CFPackages", 409, second)
+    await soft_delete.delete(database, DOCUMENTS, old)
+    await api.send("POST", "/CFPackages", 201, second)
+    for name in (link["identifier"], new):
+        assert (await api.package(name))["CFDocument"]["identifier"] == new
+        await api.send("PUT", f"/CFPackages/{name}", 200, second)
+    if not is_named:
+        with pytest.raises(Conflict, match=new):
+            await soft_delete.undelete(database, DOCUMENTS, old)
+        return
+    undeleted = await soft_delete.undelete(database, DOCUMENTS, old)
+    (reason,) = undeleted.not_restored
+    assert link["identifier"] in reason
+    assert new in reason
+    assert (await api.package(old))["CFDocument"]["identifier"] == old
+    assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == new
+    # Once the other one is deleted, too, the first has its package's identifier again.
+    await soft_delete.delete(database, DOCUMENTS, new)
+    await soft_delete.delete(database, DOCUMENTS, old)
+    assert (await soft_delete.undelete(database, DOCUMENTS, old)).not_restored == []
+    assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == old
+    await api.send("PUT", f"/CFPackages/{new}", 409, second)
+
+
+async def test_document_put_takes_the_package_identifier_of_a_deleted_one(
+    api: Api, database: Database
+) -> None:
+    old = await api.framework()
+    new = factories.document(CFPackageURI=old["CFPackageURI"])
+    await api.put("/CFDocuments", new, 409)
+    await soft_delete.delete(database, DOCUMENTS, old["identifier"])
+    await api.put("/CFDocuments", new)
+    package = old["CFPackageURI"]["identifier"]
+    assert (await api.package(package))["CFDocument"]["identifier"] == new["identifier"]
+    # A put that would revive the deleted one is refused as long as the other has its package.
+    await api.put("/CFDocuments", old, 409)
+    await soft_delete.delete(database, DOCUMENTS, new["identifier"])
+    await api.put("/CFDocuments", old)
+    assert (await api.package(package))["CFDocument"]["identifier"] == old["identifier"]
+
+
+async def test_undelete_tells_what_stays_hidden_or_deleted(api: Api, database: Database) -> None:
+    here, there = await api.framework(), await api.framework()
+    one, two, three = [await api.new_item(here) for _ in range(3)]
+    other = await api.new_item(there)
+    relation = await api.new_association(one, other)
+    await api.new_association(two, one)
+    await soft_delete.delete(database, ITEMS, three["identifier"])
+    await soft_delete.delete(database, DOCUMENTS, here["identifier"])
+    await soft_delete.delete(database, ITEMS, other["identifier"])
+    reasons = (await soft_delete.undelete(database, DOCUMENTS, here["identifier"])).not_restored
+    assert len(reasons) == 2
+    assert reasons[0].startswith("CFAssociation: 1 hidden, because another node")
+    for name in (relation, one, other):
+        assert name["identifier"] in reasons[0]
+    assert reasons[1] == (
+        f"CFItem: 1 deleted before the document, for example {three['identifier']}; "
+        "case-server undelete item brings it back"
+    )
+    assert (await soft_delete.undelete(database, ITEMS, other["identifier"])).not_restored == []
+    await api.get(f"/CFAssociations/{relation['identifier']}")
+    assert (await soft_delete.undelete(database, ITEMS, three["identifier"])).not_restored == []
+
+
+async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:
+    document = await api.framework()
+    one, two = await api.new_item(document), await api.new_item(document)
+    await api.new_association(one, two)
+    for field in ("originNodeURI", "destinationNodeURI", "associationType"):
+        with pytest.raises(asyncpg.NotNullViolationError):
+            await execute("UPDATE associations SET body = (body::jsonb - $1::text)::json", field)

@@ -1,0 +1,324 @@
+"""The compose file and the Dockerfile, held to the settings and to the project they start."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from sqlalchemy import make_url
+
+from case_server.api.allowed_hosts import HostCheck
+from case_server.exceptions import StartupError
+from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings, is_loopback
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+Start = Callable[..., Settings]
+
+
+class Answering(NamedTuple):
+    status: int
+    port: int
+    paths: list[str]
+
+
+def compose(**environment: str) -> Any:
+    """The compose file as ``docker compose`` reads it where these variables are set."""
+    filled = re.sub(
+        r"(?<!\$)\$\{(\w+):-([^}]*)\}",
+        lambda named: environment.get(named[1]) or named[2],
+        COMPOSE,
+    )
+    assert not re.search(r"(?<!\$)\$[\w{]", filled), "a variable has no default"
+    return yaml.safe_load(filled.replace("$$", "$"))
+
+
+def service(name: str, **environment: str) -> Any:
+    return compose(**environment)["services"][name]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Each instruction of the Dockerfile and what follows it."""
+    told = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", "")
+    pairs = (line.partition(" ") for line in told.splitlines() if line.strip())
+    return [(word, re.sub(r"\s+", " ", rest).strip()) for word, _, rest in pairs]
+
+
+def of_the_image(word: str) -> list[str]:
+    """What follows an instruction in the last stage, the one that is run."""
+    told = instructions()
+    last = max(index for index, (name, _) in enumerate(told) if name == "FROM")
+    return [rest for name, rest in told[last:] if name == word]
+
+
+def image_environment() -> dict[str, str]:
+    (told,) = of_the_image("ENV")
+    return dict(re.findall(r"(\w+)=(\S+)", told))
+
+
+def variables_read() -> set[str]:
+    """Every environment variable that makes a setting, spelled as it is documented."""
+    prefix = Settings.model_config["env_prefix"]
+    names: set[str] = set()
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        if isinstance(alias, str):
+            names.add(alias)
+        else:
+            names.add(f"{prefix}{name}".upper())
+    return names
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """The settings of the server that compose starts where these variables are set."""
+
+    def settings(**environment: str) -> Settings:
+        for name in list(os.environ):
+            if name.upper().startswith("CASE_"):
+                monkeypatch.delenv(name)
+        told = image_environment() | service("case-server", **environment)["environment"]
+        for name, value in told.items():
+            if name.startswith("CASE_"):
+                monkeypatch.setenv(name, value)
+        return Settings()
+
+    return settings
+
+
+@pytest.mark.parametrize("text", [COMPOSE, DOCKERFILE], ids=["compose", "dockerfile"])
+def test_every_variable_is_one_that_the_server_reads(text: str) -> None:
+    named = set(re.findall(r"\bCASE_\w+", text))
+    assert named
+    assert named <= variables_read()
+
+
+def test_images_are_these() -> None:
+    services = compose()["services"]
+    assert {name: told.get("image") for name, told in services.items()} == {
+        "postgres": "postgres:17",
+        "migrate": "case-server",
+        "case-server": "case-server",
+    }
+    assert {name for name, told in services.items() if "build" in told} == {"case-server"}
+    assert services["case-server"]["build"] == "."
+    assert services["migrate"]["pull_policy"] == "never"
+    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    assert bases == ["python:3.12-slim", "python:3.12-slim"]
+
+
+def test_what_each_service_waits_for() -> None:
+    healthy = {"condition": "service_healthy"}
+    assert service("migrate")["depends_on"] == {"postgres": healthy}
+    assert service("case-server")["depends_on"] == {
+        "postgres": healthy,
+        "migrate": {"condition": "service_completed_successfully"},
+    }
+
+
+def test_commands() -> None:
+    assert service("migrate")["command"] == ["case-server", "migrate"]
+    assert "command" not in service("case-server")
+    assert of_the_image("CMD") == ['["case-server", "serve"]']
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert "case-server" in scripts
+
+
+def test_long_running_services_come_back_and_the_migration_does_not() -> None:
+    restart = {name: told.get("restart") for name, told in compose()["services"].items()}
+    assert restart == {
+        "postgres": "unless-stopped",
+        "migrate": None,
+        "case-server": "unless-stopped",
+    }
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"POSTGRES_USER": "alice", "POSTGRES_PASSWORD": "wonder", "POSTGRES_DB": "land"}],
+    ids=["defaults", "own"],
+)
+@pytest.mark.parametrize("name", ["migrate", "case-server"])
+def test_database_is_that_of_the_postgres_service(name: str, environment: dict[str, str]) -> None:
+    postgres = service("postgres", **environment)["environment"]
+    assert environment.items() <= postgres.items()
+    url = make_url(service(name, **environment)["environment"]["CASE_SERVER_DATABASE_URL"])
+    assert url.drivername == "postgresql"
+    assert (url.host, url.port) == ("postgres", 5432)
+    assert url.username == postgres["POSTGRES_USER"]
+    assert url.password == postgres["POSTGRES_PASSWORD"]
+    assert url.database == postgres["POSTGRES_DB"]
+
+
+def test_data_outlives_the_containers() -> None:
+    told = compose()
+    (mounted,) = told["services"]["postgres"]["volumes"]
+    volume, _, folder = mounted.partition(":")
+    assert set(told["volumes"]) == {volume}
+    assert folder == "/var/lib/postgresql/data"
+
+
+def test_default_credentials_are_the_documented_ones(start: Start) -> None:
+    told = service("case-server")["environment"]
+    assert told["CASE_CLIENT_ID"] == DEFAULT_CLIENT_ID
+    assert told["CASE_CLIENT_SECRET"] == DEFAULT_CLIENT_SECRET
+    own = start(CASE_CLIENT_ID="me", CASE_CLIENT_SECRET="hidden")
+    assert (own.client_id, own.client_secret.get_secret_value()) == ("me", "hidden")
+
+
+def test_neighbours_reach_the_server_and_foreign_names_do_not(start: Start) -> None:
+    hosts = HostCheck.from_settings(start())
+    for name in ("localhost", "127.0.0.1", "case", "case-server", "host.docker.internal"):
+        assert hosts.allows(name), name
+    assert "case-server" in compose()["services"]
+    assert not hosts.allows("evil.test")
+    own = HostCheck.from_settings(start(CASE_SERVER_ALLOWED_HOSTS="standards"))
+    assert own.allows("standards")
+
+
+def test_default_secret_is_allowed_only_because_this_machine_alone_reaches_the_port(
+    start: Start,
+) -> None:
+    services = compose()["services"]
+    published = [port for told in services.values() for port in told.get("ports", [])]
+    addresses = [port.rsplit(":", 2)[0] for port in published]
+    assert len(addresses) == 1
+    assert all(is_loopback(address) for address in addresses)
+    assert not any("network_mode" in told for told in services.values())
+
+    settings = start()
+    assert settings.allow_default_secret
+    settings.refuse_open_default()
+    with pytest.raises(StartupError):
+        settings.model_copy(update={"allow_default_secret": False}).refuse_open_default()
+
+
+@pytest.mark.parametrize(("environment", "outside"), [({}, 8000), ({"CASE_SERVER_PORT": "9"}, 9)])
+def test_port(start: Start, environment: dict[str, str], outside: int) -> None:
+    inside = Settings.model_fields["port"].default
+    assert service("case-server", **environment)["ports"] == [f"127.0.0.1:{outside}:{inside}"]
+    settings = start(**environment)
+    assert settings.port == inside
+    assert settings.base_url == f"http://localhost:{outside}"
+    assert of_the_image("EXPOSE") == [str(inside)]
+
+
+def test_image_listens_on_every_address(start: Start) -> None:
+    assert start().host == "0.0.0.0"
+
+
+def test_image_does_not_run_as_root() -> None:
+    (user,) = of_the_image("USER")
+    assert int(user) > 0
+    assert any(f"useradd --uid {user} " in told for told in of_the_image("RUN"))
+
+
+def test_image_holds_the_environment_of_the_builder_and_nothing_else() -> None:
+    place = "/opt/case-server"
+    assert of_the_image("COPY") == [f"--from=builder {place} {place}"]
+    assert image_environment()["PATH"].startswith(f"{place}/bin:")
+    (create, lock, project) = [
+        rest for word, rest in instructions() if word == "RUN" and place in rest
+    ]
+    assert create == f"python -m venv --without-pip {place}"
+    assert "--require-hashes" in lock
+    assert lock.endswith(" -r requirements.lock")
+    assert project.endswith(" --no-deps .")
+
+
+def test_lock_is_installed_before_the_code_is_there() -> None:
+    told = [rest for word, rest in instructions() if word in {"COPY", "RUN"}]
+    lock = next(index for index, rest in enumerate(told) if "-r requirements.lock" in rest)
+    assert told[lock - 1] == "requirements.lock ./"
+    assert not any("app" in rest.split() for rest in told[:lock])
+
+
+def test_build_sees_what_is_copied_and_nothing_else() -> None:
+    copied = {
+        source
+        for word, rest in instructions()
+        if word == "COPY" and not rest.startswith("--from")
+        for source in rest.split()[:-1]
+    }
+    ignore = (ROOT / ".dockerignore").read_text().splitlines()
+    assert next(line for line in ignore if line[:1] != "#") == "*"
+    assert {line.removeprefix("!") for line in ignore if line.startswith("!")} == copied
+    assert all((ROOT / source).exists() for source in copied)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"pyproject.toml", project["readme"], *project["license-files"]} <= copied
+
+
+@pytest.fixture(params=[200, 503])
+def answering(request: pytest.FixtureRequest) -> Iterator[Answering]:
+    """A port where every request gets the same status, and the paths that were asked for."""
+    status: int = request.param
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield Answering(status, server.server_port, paths)
+        server.shutdown()
+        thread.join()
+
+
+def is_healthy(command: list[str], port: int) -> bool:
+    """Whether a probe succeeds, where a proxy is named that leads nowhere."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "CASE_SERVER_PORT": str(port),
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    asked = subprocess.run(command, check=False, env=environment, capture_output=True)
+    return asked.returncode == 0
+
+
+def test_image_is_healthy_while_the_process_lives(answering: Answering) -> None:
+    (told,) = of_the_image("HEALTHCHECK")
+    command = told.partition(" CMD ")[2]
+    assert is_healthy(["sh", "-c", command], answering.port) == (answering.status == 200)
+    assert answering.paths == ["/health"]
+
+
+def test_service_is_healthy_while_it_can_serve(answering: Answering) -> None:
+    port = Settings.model_fields["port"].default
+    form, *command = service("case-server")["healthcheck"]["test"]
+    assert form == "CMD"
+    there = [part.replace(f":{port}/", f":{answering.port}/") for part in command]
+    assert is_healthy(there, answering.port) == (answering.status == 200)
+    assert answering.paths == ["/ready"]
+
+
+def test_requests_in_flight_may_end_before_docker_kills() -> None:
+    grace = re.fullmatch(r"(\d+)s", service("case-server")["stop_grace_period"])
+    assert grace
+    assert int(grace[1]) > Settings.model_fields["shutdown_timeout"].default
+
+
+def test_postgres_is_healthy_once_it_answers_over_tcp() -> None:
+    asked = service("postgres")["healthcheck"]["test"]
+    assert asked.split()[:4] == ["pg_isready", "-q", "-h", "127.0.0.1"]
+    named = set(re.findall(r"\$(\w+)", asked))
+    assert named == {"POSTGRES_USER", "POSTGRES_DB"}
+    assert named <= service("postgres")["environment"].keys()

@@ -1,0 +1,88 @@
+"""What is installed: pinned, audited, listed, and nothing of what an advisory is about in use."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+LOCK = (ROOT / "requirements.lock").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+SECURITY = (ROOT / "SECURITY.md").read_text()
+PINNED = dict(re.findall(r"^([a-z0-9-]+)==([\w.]+)", LOCK, re.MULTILINE))
+
+
+def workflow(name: str) -> Any:
+    return yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
+
+
+def commands(jobs: Any, job: str) -> list[str]:
+    return [step["run"] for step in jobs[job]["steps"] if "run" in step]
+
+
+def recipe(target: str) -> str:
+    """What make does for a target, in one line."""
+    found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert found
+    return re.sub(r"\s*\\?\n\s*", " ", found[1])
+
+
+def test_every_dependency_is_pinned_with_hashes() -> None:
+    entries = re.findall(r"^[a-z0-9-]+==(?:.*\\\n)*.*", LOCK, re.MULTILINE)
+    assert len(entries) == len(PINNED) > 30
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_python_jose_is_newer_than_its_advisories() -> None:
+    major, minor = (int(part) for part in PINNED["python-jose"].split(".")[:2])
+    assert (major, minor) >= (3, 4)
+
+
+def test_ecdsa_is_not_even_imported() -> None:
+    code = (
+        "import sys\n"
+        "from case_server.auth.tokens import new_signing_key, public_jwk, sign, verify\n"
+        "import case_server.main, time\n"
+        "key, now = new_signing_key(), int(time.time())\n"
+        "token = sign(key, {'iss': 'x', 'sub': 'y', 'iat': now, 'exp': now + 60})\n"
+        "verify(token, public_jwk(key), issuer='x', leeway=0)\n"
+        "import jose.backends\n"
+        "print('ecdsa' in sys.modules, jose.backends.ECKey.__module__)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "jose.backends.cryptography_backend"]
+
+
+def test_ci_audits_the_lock_and_a_release_lists_it() -> None:
+    ci, release = workflow("ci.yml"), workflow("release.yml")
+    assert commands(ci["jobs"], "audit") == ["make audit"]
+    assert "schedule" in ci[True]  # YAML reads the key "on" as a truth value
+    assert commands(release["jobs"], "sbom") == [
+        "make audit",
+        "make sbom",
+        'gh release upload "$TAG" build/sbom.json',
+    ]
+    assert release["permissions"] == {"contents": "write"}
+    audit, sbom = recipe("audit"), recipe("sbom")
+    for words in ("pip-audit==", "--strict", "--require-hashes", "-r requirements.lock"):
+        assert words in audit
+    for words in ("cyclonedx-bom==", "requirements.lock", "-o build/sbom.json"):
+        assert words in sbom
+
+
+def test_what_the_audit_passes_over_is_explained() -> None:
+    passed_over = re.findall(r"--ignore-vuln (\S+)", recipe("audit"))
+    assert passed_over
+    assert all(advisory in SECURITY for advisory in passed_over)
+
+
+def test_everything_that_security_names_is_there() -> None:
+    for name in re.findall(r"`((?:tests|app)/[\w./]+)`", SECURITY):
+        assert (ROOT / name).exists(), name
+    for target in re.findall(r"`make (\w+)`", SECURITY):
+        assert recipe(target)

@@ -1,0 +1,68 @@
+"""The workflow runs what .ci/run runs, and asks the containers what anybody would ask."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from case_server.api.dependencies import TOKEN_PATH
+from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
+JOBS: dict[str, Any] = yaml.safe_load(WORKFLOW)["jobs"]
+
+
+def commands(job: str) -> list[str]:
+    return [step["run"] for step in JOBS[job]["steps"] if "run" in step]
+
+
+def test_checks_are_those_of_ci_run() -> None:
+    assert commands("check") == ["bash .ci/run"]
+
+
+def test_pre_commit_uses_the_locked_ruff() -> None:
+    (hooks,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    lock = (ROOT / "requirements-dev.lock").read_text()
+    assert re.search(rf"^ruff=={re.escape(hooks['rev'].removeprefix('v'))} ", lock, re.MULTILINE)
+
+
+def test_every_python_that_is_supported_is_tried() -> None:
+    versions = JOBS["check"]["strategy"]["matrix"]["python"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [one.rpartition(" ")[2] for one in project["classifiers"] if ":: 3." in one]
+    assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
+    assert project["requires-python"] == f">={versions[0]}"
+    (setup,) = [
+        step["with"]
+        for step in JOBS["check"]["steps"]
+        if step.get("uses", "").startswith("actions/setup-python@")
+    ]
+    assert setup["python-version"] == "${{ matrix.python }}"
+    assert (ROOT / setup["cache-dependency-path"]).is_file()
+
+
+def test_image_is_built_started_and_used() -> None:
+    start, ready, use, *_ = commands("image")
+    assert start == "docker compose up -d --build --wait"
+    assert ready.endswith(" http://localhost:8000/ready")
+    assert f"-u {DEFAULT_CLIENT_ID}:{DEFAULT_CLIENT_SECRET} " in use
+    assert f"http://localhost:8000{TOKEN_PATH} " in use
+    for command in (ready, use):
+        assert command.count("curl ") == command.count("--fail-with-body ")
+
+
+def test_actions_are_pinned_to_a_major_version() -> None:
+    used = [step["uses"] for job in JOBS.values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in used)
+
+
+def test_workflow_may_only_read() -> None:
+    told = yaml.safe_load(WORKFLOW)
+    assert told["permissions"] == {"contents": "read"}
+    assert not any("permissions" in job for job in JOBS.values())

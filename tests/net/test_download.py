@@ -1,0 +1,333 @@
+"""Packages from URLs of a running server: tokens, client credentials, and why it fails."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import tracemalloc
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from support.lintable_package import clean
+from support.live_server import Live, run, serving
+from support.scripted_source import Answer, ScriptedSource, scripted_source
+
+from case_server.exceptions import StartupError
+from case_server.net import download
+from case_server.net.download import Credentials, Fetcher
+from case_server.transfer.sources import sources
+
+SECRET = "local-secret"
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with serving(tmp_path_factory.mktemp("fetching") / "data") as found:
+        yield found
+
+
+@pytest.fixture
+def url(live: Live) -> str:
+    body = clean()
+    with live.client() as client:
+        assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
+    return f"{live.base_url}/1edtech/ims/case/v1p1/CFPackages/{body['CFDocument']['identifier']}"
+
+
+@pytest.fixture
+def flags(live: Live) -> tuple[str, ...]:
+    token_url = f"{live.base_url}/oauth2/token"
+    return ("--token-url", token_url, "--client-id", "local-client", "--client-secret", SECRET)
+
+
+@pytest.mark.parametrize("command", [("check",), ("import", "--dry-run")])
+def test_client_credentials(
+    url: str, flags: tuple[str, ...], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    ran = run(*command, url, url, *flags, data_dir=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.count(url) == 2
+
+
+def test_client_credentials_in_the_environment(
+    url: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": SECRET}
+    ran = run("check", url, *flags[:2], data_dir=tmp_path, **client)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    # Without an endpoint they are somebody else's.
+    assert run("check", url, data_dir=tmp_path, **client).returncode == 2
+
+
+def test_one_token_for_all(live: Live, url: str) -> None:
+    fetcher = Fetcher(
+        credentials=Credentials(f"{live.base_url}/oauth2/token", "local-client", SECRET)
+    )
+    assert fetcher.fetch(url) == fetcher.fetch(url)
+    assert fetcher._token is fetcher._token
+    assert SECRET not in repr(fetcher)
+
+
+def test_without_a_token_it_says_what_to_do(url: str, tmp_path: Path) -> None:
+    ran = run("check", url, data_dir=tmp_path)
+    assert ran.returncode == 2
+    assert "answered 401" in ran.stderr
+    for flag in ("--token", "--token-url", "--client-id", "--client-secret"):
+        assert flag in ran.stderr
+
+
+def test_a_token_that_is_not_taken(url: str, tmp_path: Path) -> None:
+    ran = run("import", "--dry-run", url, "--token", "nonsense", data_dir=tmp_path)
+    assert ran.returncode == 1
+    assert "it does not take this --token" in ran.stderr
+
+
+def test_a_wrong_secret_is_not_told(url: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+    ran = run("check", url, *flags[:-1], "wrong-secret-1", data_dir=tmp_path)
+    assert ran.returncode == 2
+    assert "/oauth2/token answered 401" in ran.stderr
+    assert "wrong-secret-1" not in ran.stderr + ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--token-url", "http://x.test"), "--token-url needs --client-id and --client-secret"),
+        (("--client-id", "me"), "--client-id needs --token-url"),
+        (("--token", "t", "--token-url", "http://x.test"), "not both"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "import"])
+def test_flags_that_are_half_of_what_is_needed(
+    tmp_path: Path, command: str, given: tuple[str, ...], message: str
+) -> None:
+    ran = run(command, "http://x.test/p", *given, data_dir=tmp_path)
+    assert ran.returncode == 2
+    assert message in ran.stderr
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
+    """Puts files behind a web server of its own."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def put(name: str, body: bytes) -> str:
+        (tmp_path / name).write_bytes(body)
+        return f"http://127.0.0.1:{server.server_port}/{name}"
+
+    yield put
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_compressed_files(files: Callable[[str, bytes], str]) -> None:
+    raw = json.dumps(clean()).encode()
+    assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw
+    with pytest.raises(StartupError, match="not whole"):
+        Fetcher().fetch(files("q.json.gz", gzip.compress(raw)[:-9]))
+
+
+def test_what_is_too_large(
+    files: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("case_server.net.download.MAX_DOWNLOAD_MB", 1)
+    assert len(Fetcher().fetch(files("fits", bytes(2**20)))) == 2**20
+    for name, body in (("large", bytes(2**20 + 1)), ("bomb", gzip.compress(bytes(2**21)))):
+        with pytest.raises(StartupError, match="larger than 1 MB"):
+            Fetcher().fetch(files(name, body))
+
+
+def test_an_endpoint_that_answers_something_else(
+    files: Callable[[str, bytes], str], live: Live
+) -> None:
+    for url, message in (
+        (files("t", b"{}"), "answered 501"),
+        (f"{live.base_url}/oauth2/nothing", "answered 404"),
+        ("http://127.0.0.1:9/", "cannot be read"),
+        ("http://", "cannot be read"),
+    ):
+        with pytest.raises(StartupError, match=message) as raised:
+            Fetcher(credentials=Credentials(url, "me", "hush-hush")).fetch(url)
+        assert "hush-hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:9/", "http://x:y/"])
+def test_urls_that_lead_nowhere(url: str) -> None:
+    with pytest.raises(StartupError, match="cannot be read"):
+        Fetcher().fetch(url)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
+    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
+    with scripted_source() as found:
+        yield found
+
+
+def bomb(megabytes: int) -> bytes:
+    return gzip.compress(bytes(megabytes * 2**20))
+
+
+PACKED = {"Content-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize("status", [404, 500, 302])
+@pytest.mark.parametrize("packed", [True, False])
+def test_error_answer_is_read_up_to_a_limit(
+    scripted: ScriptedSource, status: int, packed: object
+) -> None:
+    body = bomb(64) if packed else b"x" * (64 * 2**20)
+    scripted.answers["/x"] = Answer(body, status, PACKED if packed else {})
+    tracemalloc.start()
+    with pytest.raises(StartupError, match=f"answered {status}"):
+        Fetcher().fetch(f"{scripted.url}/x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The server of this test holds the whole body, too, which it made before.
+    assert peak < 8 * 2**20
+
+
+def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
+    location = {"Location": "/y"}
+    scripted.answers["/x"] = Answer(bomb(256), 302, location | PACKED)
+    scripted.answers["/y"] = Answer(b"here")
+    assert Fetcher().fetch(f"{scripted.url}/x") == b"here"
+    scripted.answers["/y"] = Answer(b"", 302, {"Location": "/x"})
+    with pytest.raises(StartupError, match="redirects more than 10 times"):
+        Fetcher().fetch(f"{scripted.url}/x")
+
+
+def test_download_is_limited_by_its_unpacked_size(
+    scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
+    for answer in (
+        Answer(bomb(64), headers=PACKED),
+        Answer(bomb(64)),
+        Answer(gzip.compress(bomb(64)), headers=PACKED),
+        Answer(bytes(2**20 + 1)),
+        Answer(gzip.compress(b"") * 60_000, headers=PACKED),
+    ):
+        scripted.answers["/x"] = answer
+        with pytest.raises(StartupError, match="is larger than 1 MB"):
+            Fetcher().fetch(f"{scripted.url}/x")
+
+
+def test_download_is_limited_in_time(
+    scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MAX_DOWNLOAD_SECONDS", -1)
+    scripted.answers["/x"] = Answer(b"here")
+    with pytest.raises(StartupError, match="did not end within"):
+        Fetcher().fetch(f"{scripted.url}/x")
+
+
+def test_gzip_file_of_several_members_is_read_whole(scripted: ScriptedSource) -> None:
+    parts = gzip.compress(b"one, ") + gzip.compress(b"two") + bytes(512)
+    for headers in ({}, PACKED):
+        scripted.answers["/x"] = Answer(parts, headers=headers)
+        assert Fetcher().fetch(f"{scripted.url}/x") == b"one, two"
+
+
+@pytest.mark.parametrize("body", [b"x" * 2_000_000, bomb(64)])
+def test_token_answer_is_read_up_to_a_limit(scripted: ScriptedSource, body: bytes) -> None:
+    headers = PACKED if body.startswith(b"\x1f") else {}
+    scripted.answers["/token"] = Answer(body, headers=headers)
+    fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
+    with pytest.raises(StartupError, match=r"no token: the answer of .* is larger than 1 MB"):
+        fetcher.fetch(f"{scripted.url}/x")
+
+
+def test_local_gzip_file_is_limited_by_its_unpacked_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
+    (tmp_path / "p.json.gz").write_bytes(bomb(64))
+    (source,) = sources([str(tmp_path / "p.json.gz")], Fetcher())
+    with pytest.raises(StartupError, match="is larger than 1 MB"):
+        source.read()
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_busy_server_is_asked_again(scripted: ScriptedSource, status: int) -> None:
+    notes: list[str] = []
+    scripted.answers["/x"] = deque([Answer({}, status), Answer({}, status), Answer(b"here")])
+    assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
+    assert len(notes) == 2
+    assert f"{scripted.url}/x: answered {status}" in notes[0]
+    assert "attempt 2 of 4" in notes[0]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500, 501])
+def test_other_errors_are_not_asked_again(scripted: ScriptedSource, status: int) -> None:
+    scripted.answers["/x"] = Answer({}, status)
+    with pytest.raises(StartupError, match=f"answered {status}"):
+        Fetcher().fetch(f"{scripted.url}/x")
+    assert len(scripted.requests) == 1
+
+
+def test_server_that_stays_busy_is_given_up(scripted: ScriptedSource) -> None:
+    scripted.answers["/x"] = Answer({"message": "too many"}, 429)
+    with pytest.raises(StartupError, match=r"answered 429: .*too many.*; 4 attempts failed"):
+        Fetcher().fetch(f"{scripted.url}/x")
+    assert len(scripted.requests) == 4
+
+
+def test_broken_connection_is_tried_again(scripted: ScriptedSource) -> None:
+    whole = Answer(b"here")
+    scripted.answers["/x"] = deque(
+        [Answer(b"here", cut_at=2), Answer(b"here", cut_at=0, reset=True), whole]
+    )
+    assert Fetcher().fetch(f"{scripted.url}/x") == b"here"
+
+
+def retry_after(value: str) -> dict[str, str]:
+    """A Retry-After field; ``date:SECONDS`` stands for the date in so many seconds."""
+    if not value.startswith("date:"):
+        return {"Retry-After": value}
+    seconds = int(value.removeprefix("date:"))
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    return {"Retry-After": date}
+
+
+@pytest.mark.parametrize("value", ["0", "1", "date:1", "date:-60", "soon", "-5", ""])
+def test_retry_after_is_honoured(scripted: ScriptedSource, value: str) -> None:
+    notes: list[str] = []
+    busy = Answer({}, 503, retry_after(value))
+    scripted.answers["/x"] = deque([busy, Answer(b"here")])
+    assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
+    if value == "1":
+        assert "retrying in 1.0 s" in notes[0]
+
+
+@pytest.mark.parametrize("value", ["3600", "99999999999999999999", "date:3600"])
+def test_retry_after_beyond_the_limit_ends_the_attempts(
+    scripted: ScriptedSource, value: str
+) -> None:
+    scripted.answers["/x"] = Answer({}, 429, retry_after(value))
+    with pytest.raises(StartupError, match=r"it asks to wait .* s more, which is beyond the 120 s"):
+        Fetcher().fetch(f"{scripted.url}/x")
+    assert len(scripted.requests) == 1
+
+
+def test_token_request_is_not_repeated(scripted: ScriptedSource) -> None:
+    scripted.answers["/token"] = Answer({}, 503)
+    fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
+    with pytest.raises(StartupError, match="answered 503"):
+        fetcher.fetch(f"{scripted.url}/x")
+    assert scripted.requests == ["/token"]

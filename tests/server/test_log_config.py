@@ -1,0 +1,100 @@
+"""Log lines in both forms: whole, in order, and one to a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from support import factories
+from support.live_server import serving
+
+from case_server.log_config import (
+    CHANGE_FIELDS,
+    FIELDS,
+    LINE,
+    LINE_WITH_CHANGES,
+    REQUESTS,
+    JsonLines,
+    TextLines,
+)
+
+
+def record(name: str, message: str, *args: object, failed: bool = False) -> logging.LogRecord:
+    error = None
+    if failed:
+        try:
+            int("the reason")
+        except ValueError:
+            error = sys.exc_info()
+    return logging.LogRecord(name, logging.INFO, "x.py", 1, message, args, error)
+
+
+REQUEST = record(REQUESTS, LINE, "GET", "/x", 200, 1.25, "robot", "abc")
+
+
+def test_a_request_as_text() -> None:
+    line = TextLines().format(REQUEST)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO GET /x 200 1\.2 ms client=robot request=abc",
+        line,
+    )
+
+
+def test_a_request_as_json() -> None:
+    told = json.loads(JsonLines().format(REQUEST))
+    assert list(told) == ["time", "level", "logger", *FIELDS]
+    assert [told[name] for name in FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]
+
+
+UPLOAD = record(REQUESTS, LINE_WITH_CHANGES, *("PUT", "/x", 200, 1.25, "robot", "abc"), 1, 2, 3, 4)
+
+
+def test_an_upload_as_text_ends_with_its_changes() -> None:
+    line = TextLines().format(UPLOAD)
+    assert line.endswith(" request=abc created=1 updated=2 unchanged=3 deleted=4")
+
+
+def test_an_upload_as_json_has_its_changes() -> None:
+    logged = json.loads(JsonLines().format(UPLOAD))
+    assert list(logged) == ["time", "level", "logger", *FIELDS, *CHANGE_FIELDS]
+    assert [logged[name] for name in CHANGE_FIELDS] == [1, 2, 3, 4]
+
+
+def test_anything_else_as_json_is_one_line() -> None:
+    line = JsonLines().format(record("other", "a %s\nb", "{", failed=True))
+    assert "\n" not in line
+    told = json.loads(line)
+    assert told["message"] == "a {\nb"
+    assert "the reason" in told["exception"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_logs_json(tmp_path: Path, workers: str) -> None:
+    arguments = ("--log-format", "json", "--workers", workers)
+    with serving(tmp_path / "data", *arguments) as server:
+        answer = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
+        with server.client() as client:
+            client.get("/case/1.1/CFItems", headers={"X-Request-ID": "mine"})
+            client.post("/case/1.1/CFPackages", json=factories.package())
+            client.get("/case/1.1/CFItems")
+    text = (tmp_path / "data.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    first, token, last, upload, after = [line for line in lines if line["logger"] == REQUESTS]
+    assert (first["status"], first["client_id"]) == (401, "-")
+    assert first["request_id"] == answer.headers["X-Request-ID"]
+    assert (token["path"], token["client_id"]) == ("/oauth2/token", "local-client")
+    assert (last["status"], last["client_id"], last["request_id"]) == (200, "local-client", "mine")
+    assert {name: upload[name] for name in CHANGE_FIELDS} == {
+        "created": 4,
+        "updated": 0,
+        "unchanged": 0,
+        "deleted": 0,
+    }
+    assert not after.keys() & {*CHANGE_FIELDS}
+    assert "hidden" not in text
+    assert "127.0.0.1" not in text

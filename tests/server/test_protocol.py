@@ -1,0 +1,303 @@
+"""What comes over a connection before it is a request: bounded in size and in time."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+from support.live_server import COMMAND, Live, serving
+
+from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
+from case_server.server.run import connection_limits
+from case_server.settings import Settings
+from stress.server import connect
+
+SECONDS = 1
+"""How long the server of these tests waits."""
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("connections")
+    settings = {"CASE_SERVER_BODY_TIMEOUT": str(SECONDS)}
+    with serving(folder / "data", settings=settings) as server:
+        yield server
+
+
+def rest(raw: socket.socket) -> bytes:
+    """All that is answered until the server hangs up."""
+    found = b""
+    with raw:
+        try:
+            while piece := raw.recv(10_000):
+                found += piece
+        except ConnectionResetError:
+            pass
+    return found
+
+
+def told(answer: bytes) -> tuple[int, str]:
+    """The status of an answer, and what it says in the standard's words."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["imsx_description"]
+
+
+HEAD = b"GET /case/1.1/CFItems HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HT", HEAD + b"X-A: b\r\nX-"])
+def test_a_head_that_does_not_come_is_not_waited_for(live: Live, sent: bytes) -> None:
+    begun = time.monotonic()
+    answer = rest(connect(live, sent))
+    waited = time.monotonic() - begun
+    # Half of the time at least, as a timer may fire early; its end is the server's to measure.
+    assert SECONDS / 2 < waited < SECONDS + 5
+    if sent:
+        status, said = told(answer)
+        assert (status, f"{SECONDS} seconds" in said) == (408, True)
+    else:
+        assert answer == b""
+
+
+def test_a_byte_now_and_then_does_not_keep_a_connection(live: Live) -> None:
+    begun, answer = time.monotonic(), b""
+    with connect(live, HEAD) as raw:
+        raw.settimeout(0.2)
+        while not answer and time.monotonic() - begun < 10:
+            raw.sendall(b"x")
+            try:
+                answer = raw.recv(10_000)
+            except TimeoutError:
+                continue
+    assert told(answer)[0] == 408
+    assert time.monotonic() - begun < SECONDS + 2
+
+
+def test_what_is_still_sent_after_an_answer_is_not_read_for_ever(live: Live) -> None:
+    head = (
+        b"PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    begun = time.monotonic()
+    with connect(live, head) as raw:
+        assert raw.recv(10_000).startswith(b"HTTP/1.1 401 ")
+        # Not a client's to end: the server hangs up.
+        with suppress(OSError):
+            while time.monotonic() - begun < 10:
+                raw.sendall(b"1\r\n \r\n")
+                time.sleep(0.1)
+    assert time.monotonic() - begun < SECONDS + 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [lambda size: b"X: " + b"x" * (size - 5) + b"\r\n", lambda size: b"a:\r\n" * (size // 4)],
+    ids=["one long", "many short"],
+)
+def test_a_head_is_read_up_to_its_most(live: Live, headers: Callable[[int], bytes]) -> None:
+    begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
+    room = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
+    assert told(rest(connect(live, begin + headers(room) + end)))[0] == 401
+    status, said = told(rest(connect(live, begin + headers(room + 4) + end)))
+    assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in said) == (431, True)
+
+
+def test_heads_of_one_connection_are_counted_each_for_itself(live: Live) -> None:
+    with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
+        connection.connect()
+        first = connection.sock
+        for _ in range(4):
+            connection.request("GET", "/health", headers={"X-Long": "x" * 30_000})
+            assert connection.getresponse().read()
+        assert connection.sock is first
+
+
+def test_a_refusal_arrives_though_the_body_is_still_sent(live: Live) -> None:
+    headers = {"Authorization": f"Bearer {live.token()}", "Content-Encoding": "gzip"}
+    with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
+        for _ in range(3):
+            connection.request("PUT", "/case/1.1/CFItems/x", bytes(8_000_000), headers)
+            answer = connection.getresponse()
+            assert (answer.status, "gzip" in json.load(answer)["imsx_description"]) == (415, True)
+
+
+def test_requests_in_one_piece_are_all_answered(live: Live) -> None:
+    last = HEAD + b"Connection: close\r\n\r\n"
+    answer = rest(connect(live, (HEAD + b"\r\n") * 3 + last))
+    assert answer.count(b"HTTP/1.1 401 ") == 4
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"]
+)
+def test_what_is_not_http_is_refused_in_words(live: Live, sent: bytes) -> None:
+    status, said = told(rest(connect(live, sent)))
+    assert (status, "not HTTP" in said) == (400, True)
+
+
+def test_a_websocket_is_not_opened(live: Live) -> None:
+    head = (
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    )
+    key = b"Sec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    with connect(live, head + key) as raw:
+        assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
+
+
+MAX_CONNECTIONS = 100
+MAX_WAITING = 75
+
+
+@pytest.fixture(scope="module")
+def limited(
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
+) -> Iterator[Live]:
+    """A server in test mode with few connections, which waits long for each."""
+    folder = tmp_path_factory.mktemp("connections-limited")
+    settings = {
+        "CASE_SERVER_DATABASE_URL": migrated_database("connections"),
+        "CASE_SERVER_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
+        "CASE_SERVER_BODY_TIMEOUT": "300",
+    }
+    with serving(folder / "data", "--target", settings=settings) as server:
+        yield server
+
+
+def get_status(live: Live, path: str = "/health") -> int:
+    """Return the status of a complete request on a connection of its own."""
+    sent = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    return int(rest(connect(live, sent.encode())).split()[1])
+
+
+def received(raw: socket.socket) -> bytes | None:
+    """Return what was answered on a connection that the server has closed, else None."""
+    raw.settimeout(0)
+    try:
+        answer = raw.recv(10_000)
+        return answer + (raw.recv(10_000) if answer else b"")
+    except BlockingIOError:
+        return None
+    except ConnectionResetError:
+        return b""
+
+
+def kinds_of_half_sent(live: Live) -> list[bytes]:
+    token = f"Authorization: Bearer {live.token()}\r\n".encode()
+    put = b"PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+    refused_before_its_body = put + b"\r\n{"
+    return [b"", b"GET /hea", HEAD + b"X-A: b\r\n", put + token + b"\r\n{", refused_before_its_body]
+
+
+def test_half_sent_requests_do_not_keep_complete_ones_from_being_answered(limited: Live) -> None:
+    kinds, process = kinds_of_half_sent(limited), psutil.Process(limited.process.pid)
+    files = process.num_fds()
+    with ExitStack() as stack:
+        half_sent = []
+        for number in range(500):
+            half_sent.append(stack.enter_context(connect(limited, kinds[number % len(kinds)])))
+            if number % 10 == 0:
+                assert get_status(limited) == 200
+                assert process.num_fds() <= files + MAX_CONNECTIONS + 10
+        assert get_status(limited, "/ready") == 200
+        closed = [(number, received(raw)) for number, raw in enumerate(half_sent)]
+    still_open = [number for number, answer in closed if answer is None]
+    assert MAX_WAITING - 2 * len(kinds) < len(still_open)
+    # The oldest are closed; one that was answered before its body is not counted among the open.
+    assert min(still_open) > 500 - MAX_WAITING - 2 * len(kinds)
+    for number, answer in closed[: 500 - 2 * MAX_WAITING]:
+        assert answer is not None, number
+        if kinds[number % len(kinds)] in {kinds[1], kinds[2], kinds[3]}:
+            status, said = told(answer)
+            assert (status, "CASE_SERVER_MAX_CONNECTIONS" in said) == (408, True)
+
+
+def test_stalled_readers_do_not_keep_complete_requests_from_being_answered(limited: Live) -> None:
+    path = "/docs/assets/swagger-ui-bundle.js"
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    process = psutil.Process(limited.process.pid)
+    files = process.num_fds()
+    with ExitStack() as stack:
+        for _ in range(2 * MAX_CONNECTIONS):
+            stack.enter_context(connect(limited, head, receive_buffer=4096))
+            assert get_status(limited) == 200
+        # Each that waits has a connection and the file that is sent over it.
+        assert process.num_fds() <= files + MAX_CONNECTIONS + MAX_WAITING + 10
+
+
+def test_complete_requests_are_answered_though_as_many_more_connections_come(
+    limited: Live,
+) -> None:
+    fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 10}]
+    httpx.put(f"{limited.base_url}/_target/faults", json=fault).raise_for_status()
+    head = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with ExitStack() as stack:
+        busy = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS)]
+        refused = []
+        for _ in range(10):
+            answer = rest(connect(limited, HEAD + b"\r\n"))
+            status, said = told(answer)
+            if status == 503:
+                refused.append(said)
+                assert b"retry-after: 1" in answer.lower()
+        assert refused
+        assert "CASE_SERVER_MAX_CONNECTIONS" in refused[0]
+        for raw in busy:
+            raw.settimeout(30)
+            assert rest(raw).startswith(b"HTTP/1.1 200 ")
+    assert get_status(limited) == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
+def test_complete_requests_that_come_at_once_are_all_answered(limited: Live) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with ExitStack() as stack:
+        limited.process.send_signal(signal.SIGSTOP)
+        try:
+            # More than may wait for a request: all are accepted before the first is read.
+            sent = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS - 5)]
+        finally:
+            limited.process.send_signal(signal.SIGCONT)
+        assert all(rest(raw).startswith(b"HTTP/1.1 200 ") for raw in sent)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
+def test_few_open_files_lower_the_limit_with_a_warning(
+    tmp_path: Path, migrated_database: Callable[[str], str]
+) -> None:
+    start = 'ulimit -n 200; exec "$0" "$@"'
+    command = ("sh", "-c", start, *COMMAND, "serve", "--port", "0")
+    settings = {
+        "CASE_SERVER_DATABASE_URL": migrated_database("connections_files"),
+        "CASE_SERVER_BODY_TIMEOUT": "300",
+    }
+    with (
+        serving(tmp_path / "data", command=command, settings=settings) as live,
+        ExitStack() as stack,
+    ):
+        for number in range(300):
+            stack.enter_context(connect(live, HEAD))
+            if number % 10 == 0:
+                assert get_status(live, "/ready") == 200
+    log = (tmp_path / "data.log").read_text()
+    assert "200 open files leaves room for 42 connections" in log
+    assert "Too many open files" not in log
+
+
+@pytest.mark.parametrize(
+    ("files", "limits"),
+    [(None, (1000, 2048)), (1_000_000, (1000, 2048)), (1024, (317, 318)), (64, (1, 1))],
+)
+def test_connections_leave_files_for_everything_else(
+    files: int | None, limits: tuple[int, int]
+) -> None:
+    assert connection_limits(Settings(), files) == limits

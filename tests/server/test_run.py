@@ -1,0 +1,367 @@
+"""`case-server serve`: started, joined, stopped, killed and misled, as users would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from support import factories
+from support.live_server import Live, run, serving
+
+from case_server.db.pool import dsn
+from case_server.db.schema import version
+from case_server.server.run import _as_environment
+from case_server.settings import Settings
+
+DOCUMENTS = "/case/1.1/CFDocuments"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("serve") / "data"
+
+
+@pytest.fixture(scope="module")
+def live(data_dir: Path) -> Iterator[Live]:
+    """A server that has nothing but an empty folder."""
+    with serving(data_dir) as server:
+        yield server
+
+
+def put_document(live: Live, body: factories.Body) -> None:
+    with live.client() as client:
+        answer = client.put(f"{DOCUMENTS}/{body['identifier']}", json=body)
+        assert answer.status_code == 201, answer.text
+
+
+def total(live: Live) -> int:
+    with live.client() as client:
+        return int(client.get(DOCUMENTS).json()["total"])
+
+
+def test_says_where_everything_is(live: Live, data_dir: Path) -> None:
+    for words in (
+        f"{live.base_url}/case/1.1",
+        f"{live.base_url}/oauth2/token",
+        f"{live.base_url}/docs",
+        "local-client",
+        str(data_dir),
+    ):
+        assert words in live.banner
+    assert httpx.get(f"{live.base_url}/health").json() == {"status": "alive"}
+    assert httpx.get(f"{live.base_url}/ready").json() == {"status": "ready"}
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="the snippet needs curl, which is not here")
+def test_snippet_works_when_pasted(live: Live) -> None:
+    snippet = [line for line in live.banner.splitlines() if "curl" in line]
+    assert len(snippet) == 2
+    ran = subprocess.run(["bash", "-c", "\n".join(snippet)], capture_output=True, check=True)
+    assert "CFDocuments" in json.loads(ran.stdout)
+
+
+def test_token_command(live: Live, data_dir: Path) -> None:
+    ran = run("token", "--url", live.base_url, data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    headers = {"Authorization": f"Bearer {ran.stdout.strip()}"}
+    assert httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code == 200
+
+
+def test_token_command_says_what_is_wrong(live: Live, data_dir: Path) -> None:
+    refused = run("token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong")
+    assert refused.returncode == 1
+    assert "invalid_client" in refused.stderr
+    nobody = run("token", "--url", "http://127.0.0.1:9", data_dir=data_dir)
+    assert nobody.returncode == 1
+    assert "case-server serve" in nobody.stderr
+
+
+def test_import_beside_a_running_server(live: Live, data_dir: Path) -> None:
+    body = factories.package()
+    ran = run("import", "-", data_dir=data_dir, stdin=json.dumps(body))
+    assert ran.returncode == 0, ran.stderr
+    with live.client() as client:
+        identifier = body["CFDocument"]["identifier"]
+        assert len(client.get(f"/case/1.1/CFPackages/{identifier}").json()["CFItems"]) == 2
+
+
+def test_port_that_is_taken(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = run("serve", "--port", str(port), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert f"127.0.0.1:{port}" in ran.stderr
+    assert "--port" in ran.stderr
+
+
+def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
+    ran = run("serve", "--host", "0.0.0.0", "--port", "0", data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "CASE_CLIENT_SECRET" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"CASE_CLIENT_SECRET": "s3cret"}, {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}],
+)
+def test_listens_beyond_loopback_when_told_how(
+    live: Live, data_dir: Path, settings: dict[str, str]
+) -> None:
+    with serving(data_dir, "--host", "0.0.0.0", settings=settings) as server:
+        assert server.base_url.startswith("http://localhost:")
+        secret = settings.get("CASE_CLIENT_SECRET", "local-secret")
+        assert server.token(secret=secret)
+        assert "s3cret" not in server.banner
+
+
+def test_settings_that_are_not_valid(data_dir: Path) -> None:
+    ran = run("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
+    assert ran.returncode != 0
+    assert "Traceback" not in ran.stderr
+    ran = run("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
+    assert ran.returncode == 1
+    assert "CASE_SERVER_POOL_SIZE" in ran.stderr
+
+
+def test_only_settings_of_its_own_are_read(live: Live, data_dir: Path) -> None:
+    stray = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "0.0.0.0", "PORT": "1"}
+    with serving(data_dir, settings={**stray, "CASE_CLIENT_ID": "mine"}) as server:
+        assert server.token("mine", "local-secret")
+
+
+def test_requests_are_logged_but_probes_are_not(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        for path in ("/health", "/ready", "/case/1.1/CFItems"):
+            httpx.get(server.base_url + path)
+    log = (tmp_path / "data.log").read_text()
+    assert "GET /case/1.1/CFItems" in log
+    assert "/health" not in log
+    assert "/ready" not in log
+
+
+def test_what_a_server_is_made_of_is_not_looked_through_for_garbage() -> None:
+    script = (
+        "import gc; from case_server.main import application; "
+        "from case_server.settings import Settings; "
+        "app = application(Settings(database_url='postgresql://nobody@localhost/none')); "
+        "print(gc.get_freeze_count(), len(gc.get_objects()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    frozen, looked_through = map(int, ran.stdout.split())
+    assert frozen > 20 * looked_through
+
+
+def test_pages_can_be_left_out(live: Live, data_dir: Path) -> None:
+    assert f"{live.base_url}/\n" in live.banner
+    assert httpx.get(f"{live.base_url}/").status_code == 200
+    with serving(data_dir, "--no-web") as server:
+        assert "pages to look at" not in server.banner
+        for path in ("/", "/search", "/static/style.css"):
+            assert httpx.get(server.base_url + path).status_code == 404
+        assert httpx.get(f"{server.base_url}/docs").status_code == 200
+
+
+def test_two_workers(live: Live, data_dir: Path) -> None:
+    with serving(data_dir, "--workers", "2") as server, server.client() as client:
+        for _ in range(20):
+            assert client.get(DOCUMENTS).status_code == 200
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with serving(data_dir, "--workers", "2") as server:
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert stops_answering(server)
+    with serving(data_dir) as server:
+        assert total(server) == 0
+
+
+def stops_answering(server: Live) -> bool:
+    for _ in range(200):
+        try:
+            httpx.get(f"{server.base_url}/health")
+        except httpx.ConnectError:
+            return True
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            pass  # a worker ended in the middle of it; the next request tells
+        time.sleep(0.1)
+    return False
+
+
+def test_closing_the_terminal_leaves_nothing_running(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        server.stop(signal.SIGHUP)
+    assert not postmaster_lives(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"CASE_SERVER_DATABASE_URL": "garbage"}, "postgresql://"),
+        ({"CASE_SERVER_DATABASE_URL": "mysql://a/b"}, "postgresql://"),
+        ({"CASE_SERVER_DATABASE_URL": "postgresql://a:b@127.0.0.1:99999/c"}, "DATABASE_URL"),
+        ({"CASE_SERVER_TRUSTED_ISSUERS": "http://example.com"}, "https"),
+        ({"CASE_SERVER_LOCAL_ISSUER": "false"}, "CASE_SERVER_TRUSTED_ISSUERS"),
+    ],
+)
+def test_settings_that_cannot_work(tmp_path: Path, settings: dict[str, str], told: str) -> None:
+    ran = run("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
+    assert ran.returncode == 1
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
+    data_dir, bodies = tmp_path / "data", [factories.document() for _ in range(3)]
+    with serving(data_dir) as server:
+        put_document(server, bodies[0])
+        first_key = httpx.get(f"{server.base_url}/.well-known/jwks.json").json()
+        assert server.stop(signal.SIGTERM) == 0
+    assert not postmaster_lives(data_dir)
+    with serving(data_dir) as server:
+        assert total(server) == 1
+        put_document(server, bodies[1])
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    with serving(data_dir) as server:
+        assert total(server) == 2
+        os.kill(postmaster(data_dir), signal.SIGKILL)
+        server.stop(signal.SIGKILL)
+    with serving(data_dir) as server:
+        assert total(server) == 2
+        assert httpx.get(f"{server.base_url}/.well-known/jwks.json").json() == first_key
+        assert server.stop(signal.SIGINT) == 0
+    assert not postmaster_lives(data_dir)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_embedded_postgres_that_was_killed_is_started_again(
+    tmp_path: Path, workers: str
+) -> None:
+    data_dir = tmp_path / "data"
+    with serving(data_dir, "--workers", workers) as server:
+        put_document(server, factories.document())
+        killed = postmaster(data_dir)
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while postmaster_or_none(data_dir) in {killed, None}:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        while httpx.get(f"{server.base_url}/ready").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert total(server) == 1
+        assert server.stop() == 0
+    assert not postmaster_lives(data_dir)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"scope_map": "editor=readonly+createput,https://x/a=b=delete", "cors_origins": "http://a"},
+    ],
+)
+def test_workers_get_the_settings_of_their_parent(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    settings = Settings(database_url="postgresql://u@h/db", **given)  # type: ignore[arg-type]
+    for name, value in _as_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
+    tmp_path: Path, workers: str
+) -> None:
+    data_dir = tmp_path / "data"
+    with serving(data_dir, "--workers", workers) as server:
+        put_document(server, factories.document())
+        before = int((data_dir / "postgres.port").read_text())
+        os.kill(postmaster(data_dir), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        with occupied(before, deadline):
+            while int((data_dir / "postgres.port").read_text() or before) == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            while httpx.get(f"{server.base_url}/ready").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert total(server) == 1
+            put_document(server, factories.document())
+            assert total(server) == 2
+        assert server.stop() == 0
+    assert not postmaster_lives(data_dir)
+
+
+@contextmanager
+def occupied(port: int, deadline: float) -> Iterator[None]:
+    """Take a port as soon as it is free."""
+    while True:
+        try:
+            taken = socket.create_server(("127.0.0.1", port))
+        except OSError:
+            assert time.monotonic() < deadline
+            continue
+        with taken:
+            yield
+        return
+
+
+def postmaster_or_none(data_dir: Path) -> int | None:
+    try:
+        return postmaster(data_dir)
+    except (OSError, ValueError, IndexError):
+        return None  # its file is being written
+
+
+def postmaster(data_dir: Path) -> int:
+    """The process id of the embedded Postgres."""
+    return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+def postmaster_lives(data_dir: Path) -> bool:
+    return (data_dir / "postgres" / "postmaster.pid").exists()
+
+
+async def test_another_database_is_never_migrated_silently(
+    empty_database: Callable[[str], Awaitable[str]], tmp_path: Path
+) -> None:
+    url = await empty_database("by_url")
+    for command in (("serve", "--port", "0"), ("import", "-"), ("export", "x")):
+        ran = run(*command, data_dir=tmp_path, stdin="{}", CASE_SERVER_DATABASE_URL=url)
+        assert ran.returncode == 1
+        assert "run: case-server migrate" in ran.stderr
+    connection = await asyncpg.connect(dsn(url))
+    assert await version.current(connection) is None
+    ran = run("migrate", "--database-url", url, data_dir=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert await version.current(connection) == version.needed()
+    with serving(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
+        assert total(server) == 0
+        assert url not in server.banner
+    await connection.execute("UPDATE alembic_version SET version_num = '2099_unheard_of'")
+    await connection.close()
+    ran = run("serve", "--database-url", url, data_dir=tmp_path)
+    assert ran.returncode == 1
+    assert "newer" in ran.stderr
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_no_database_at_the_url(tmp_path: Path) -> None:
+    ran = run("serve", "--database-url", "postgresql://a:b@127.0.0.1:9/c", data_dir=tmp_path)
+    assert ran.returncode == 1
+    assert "CASE_SERVER_DATABASE_URL" in ran.stderr
+    assert "Traceback" not in ran.stderr

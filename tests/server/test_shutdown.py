@@ -1,0 +1,138 @@
+"""A server told to stop: what is in flight ends well, what is new is refused, nobody waits long."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support import factories
+from support.live_server import Live, serving
+
+
+@contextmanager
+def begun_put(live: Live) -> Iterator[tuple[socket.socket, bytes]]:
+    """A PUT of which half the body is sent, and the other half."""
+    body = factories.document()
+    content = json.dumps(body).encode()
+    token = live.token()
+    port = int(live.base_url.rsplit(":", 1)[1])
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    head = (
+        f"PUT /case/1.1/CFDocuments/{body['identifier']} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    half = len(content) // 2
+    connection.sendall(head.encode() + content[:half])
+    time.sleep(1)  # the request has to be in the server's hands, which nobody outside can see
+    yield connection, content[half:]
+    connection.close()
+
+
+def refuses(live: Live) -> bool:
+    """Whether new connections come to be refused."""
+    port = int(live.base_url.rsplit(":", 1)[1])
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_is_in_flight_ends_and_what_is_new_is_refused(tmp_path: Path, workers: str) -> None:
+    with (
+        serving(tmp_path / "data", "--workers", workers) as server,
+        begun_put(server) as (connection, rest),
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        assert refuses(server)
+        assert server.process.poll() is None
+        connection.sendall(rest)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 201 ")
+        assert server.process.wait(timeout=20) == 0
+
+
+def test_what_never_ends_is_cut_off(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "data", "--shutdown-timeout", "1") as server,
+        begun_put(server) as (connection, _),
+    ):
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 20
+        answer = connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 5" in answer
+        assert b"imsx_codeMajor" in answer
+
+
+@contextmanager
+def slow_reader(live: Live) -> Iterator[socket.socket]:
+    """A connection on which a large package has begun to come."""
+    items = [factories.packed_item(notes="n" * 1000) for _ in range(6000)]
+    body = factories.package(CFItems=items, CFAssociations=[])
+    document = body["CFDocument"]["identifier"]
+    with live.client() as client:
+        assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
+        token = client.headers["Authorization"]
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", int(live.base_url.rsplit(":", 1)[1])))
+    head = (
+        f"GET /case/1.1/CFPackages/{document} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}"
+    )
+    connection.sendall(f"{head}\r\nAccept-Encoding: identity\r\n\r\n".encode())
+    assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    yield connection
+    connection.close()
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """Everything that still comes, until the other side closes or cuts the connection."""
+    pieces = []
+    try:
+        while piece := connection.recv(1_000_000):
+            pieces.append(piece)
+            if piece.endswith(b"0\r\n\r\n"):
+                break
+    except ConnectionResetError:
+        pass
+    return b"".join(pieces)
+
+
+def test_a_package_that_is_being_read_is_read_to_its_end(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "data", "--shutdown-timeout", "25") as server,
+        slow_reader(server) as connection,
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        assert refuses(server)
+        time.sleep(1)
+        assert server.process.poll() is None
+        rest = rest_of(connection)
+        assert rest.endswith(b"0\r\n\r\n")
+        assert len(rest) > 6_000_000
+        assert server.process.wait(timeout=25) == 0
+
+
+def test_a_reader_slower_than_the_timeout_is_cut_off_and_can_tell(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "data", "--shutdown-timeout", "2") as server,
+        slow_reader(server) as connection,
+    ):
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 15
+        # Without the last chunk of RFC 9112, section 7.1, nobody takes it for the whole answer.
+        assert not rest_of(connection).endswith(b"0\r\n\r\n")

@@ -1,0 +1,133 @@
+"""Hostile requests, in short: ``make stress`` sends larger bodies, too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from support import factories
+from support.calls import Api
+from support.live_server import Live
+
+from case_server.api.exception_handlers import MOST_PROBLEMS
+from case_server.case.limits import refuse_dense
+from case_server.exceptions import TooLarge
+from stress import adversarial, filter_fuzz, openapi_fuzz
+from stress.server import client, connect, server
+
+MEGABYTES = 1
+
+
+async def test_every_refusal_names_the_problem_and_costs_little(
+    database_url: str, tmp_path: Path, clean: None
+) -> None:
+    with server(tmp_path, database_url, max_body_mb=MEGABYTES, body_timeout=1) as live:
+        tally = await adversarial.run(live, MEGABYTES)
+        assert tally.wrong == []
+        assert tally.memory is not None
+        assert tally.memory.added < 60
+        assert tally.slowest < 5  # nothing hangs
+        assert tally.others is not None
+        assert max(tally.others.waited) < 1
+        async with client(live) as http:
+            filtered = await filter_fuzz.run(http, count=200, seed=1)
+        assert filtered.wrong == []
+        assert filtered.answers[200]
+        nearly_right = await asyncio.to_thread(openapi_fuzz.run, live, 2, 1)
+        assert nearly_right.wrong == []
+        assert [*nearly_right.operations] == [*openapi_fuzz.DOCUMENTS]
+        assert _trickled(live, live.token()).startswith(b"HTTP/1.1 408 ")
+
+
+def _trickled(live: Live, token: str) -> bytes:
+    """What is answered to who sends a byte now and then."""
+    lines = (
+        "PUT /case/1.1/CFItems/x HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: Bearer {token}",
+    )
+    head = "\r\n".join([*lines, "Content-Length: 1000", "", ""])
+    raw = connect(live, head.encode())
+    with raw:
+        raw.settimeout(0.2)
+        for _ in range(50):
+            try:
+                raw.sendall(b" ")
+                if answer := raw.recv(1000):
+                    return answer
+            except TimeoutError:
+                continue
+        return b""
+
+
+async def test_problems_of_a_large_body_are_found_wherever_they_are(api: Api) -> None:
+    items = [factories.packed_item() for _ in range(300)]
+    items[7]["fullStatement"] = items[180]["notes"] = items[299]["language"] = 5
+    items[250]["nonsense"] = "x"
+    body = factories.package(CFItems=items, CFAssociations=[])
+    answer = await api.send("POST", "/CFPackages", 422, body)
+    assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
+        "CFItems[7].fullStatement",
+        "CFItems[180].notes",
+        "CFItems[250].nonsense",
+        "CFItems[299].language",
+    ]
+
+
+async def test_a_refusal_lists_no_more_than_is_read(api: Api) -> None:
+    items = [factories.packed_item(notes=5) for _ in range(MOST_PROBLEMS + 500)]
+    body = factories.package(CFItems=items, CFAssociations=[])
+    told = (await api.send("POST", "/CFPackages", 422, body)).json()
+    assert len(told["imsx_error_details"]) == MOST_PROBLEMS
+    assert f"{MOST_PROBLEMS + 499:,} more problems" in told["imsx_description"]
+
+
+async def test_a_body_denser_than_any_package_is_refused(api: Api) -> None:
+    raw = b'{"CFItems": [' + b"{}," * 100_000 + b"{}]}"
+    answer = await api.send("POST", "/CFPackages", 413, content=raw)
+    assert "100,003" in answer.json()["imsx_description"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, gzip"])
+async def test_compressed_bodies_are_refused_by_name(api: Api, coding: str) -> None:
+    headers = {"Content-Encoding": coding}
+    answer = await api.send("PUT", "/CFItems/x", 415, content=b"{}", headers=headers)
+    assert coding in answer.json()["imsx_description"]
+
+
+async def test_blanks_in_a_header_cost_no_time(client: httpx.AsyncClient, api: Api) -> None:
+    body = await api.upload()
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    begun = time.monotonic()
+    answer = await client.get(path, headers={"Accept-Encoding": "a" + " " * 30_000 + "!"})
+    assert answer.status_code == 200
+    assert time.monotonic() - begun < 2
+
+
+async def test_a_tag_of_many_digits_is_no_tag(client: httpx.AsyncClient, api: Api) -> None:
+    body = await api.upload()
+    path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
+    tag = (await client.get(path)).headers["ETag"]
+    history, _, *rest = tag.split("-")
+    long = "-".join([history, "9" * 5000, *rest])
+    assert (await client.get(path, headers={"If-None-Match": long})).status_code == 200
+    assert json.loads((await client.get(path)).content)
+
+
+async def test_entities_put_one_by_one_are_accepted_as_a_package(api: Api) -> None:
+    document = await api.framework()
+    for number in range(30):
+        vector = [round((number * 384 + place) / 7_000, 6) for place in range(1_000)]
+        await api.new_item(document, extensions={"embedding": vector}, notes="a,b\n" * 500)
+    before = await api.package(document["identifier"])
+    answer = await api.client.get(f"{api.profile.prefix}/CFPackages/{document['identifier']}")
+    with pytest.raises(TooLarge):
+        refuse_dense(answer.content)  # as one entity it would be refused
+    path = f"/CFPackages/{document['identifier']}"
+    for query in ("", "?repair=true"):
+        await api.send("PUT", path + query, 200, content=answer.content)
+        assert await api.package(document["identifier"]) == before

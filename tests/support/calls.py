@@ -1,0 +1,101 @@
+"""How tests talk to one profile: each call says what it got when that is not what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+from support import factories
+
+from case_server.api.profiles import Profile
+
+
+class Api:
+    """A client of one profile."""
+
+    def __init__(self, client: httpx.AsyncClient, profile: Profile) -> None:
+        self.client, self.profile = client, profile
+
+    async def send(
+        self, method: str, path: str, status: int, body: Any = None, **options: Any
+    ) -> httpx.Response:
+        if body is not None:
+            options["json"] = body
+        answer = await self.client.request(method, f"{self.profile.prefix}{path}", **options)
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer
+
+    async def get(self, path: str, status: int = 200, **params: Any) -> Any:
+        return (await self.send("GET", path, status, params=params)).json()
+
+    async def one(self, name: str, identifier: str, **params: Any) -> Any:
+        """One entity, out of the wrapper that some profiles put it in."""
+        body = await self.get(f"/{name}s/{identifier}", **params)
+        return body[name] if self.profile.wraps else body
+
+    async def put(self, path: str, body: Any, status: int = 201) -> httpx.Response:
+        return await self.send("PUT", f"{path}/{identifier_of(body)}", status, body)
+
+    def total(self, page: Any) -> int:
+        """How many there are in all, as this profile's lists say it."""
+        return int(page["totalCount" if "totalCount" in self.profile.paging else "total"])
+
+    def lost(self, sent: Any, got: Any) -> list[str]:
+        """Where an answer lacks, or changed, something that was sent.
+
+        Of a profile that mints addresses, ``uri`` is not compared.
+        """
+        return list(_lost(sent, got, "", {"uri"} if self.profile.mints else set()))
+
+    def uri(self, sent: factories.Body, plural: str) -> str:
+        """The uri that an entity is answered with."""
+        if not self.profile.mints:
+            return str(sent["uri"])
+        return f"http://case.test{self.profile.prefix}/{plural}/{sent['identifier']}"
+
+    async def package(self, identifier: str) -> Any:
+        return await self.one("CFPackage", identifier)
+
+    async def framework(self, **fields: Any) -> factories.Body:
+        """A document to put items in."""
+        body = factories.document(**fields)
+        await self.put("/CFDocuments", body)
+        return body
+
+    async def new_item(self, document: factories.Body, **fields: Any) -> factories.Body:
+        body = factories.item(document["identifier"], **fields)
+        await self.put("/CFItems", {"item": body})
+        return body
+
+    async def new_association(
+        self, origin: factories.Body, destination: factories.Body, **fields: Any
+    ) -> factories.Body:
+        body = factories.association(origin["identifier"], destination["identifier"], **fields)
+        await self.put("/CFItemAssociations", {"association": body})
+        return body
+
+    async def upload(self, **fields: Any) -> factories.Body:
+        body = factories.package(**fields)
+        await self.send("POST", "/CFPackages", 201, body)
+        return body
+
+
+def _lost(sent: Any, got: Any, path: str, unequal: set[str]) -> Iterator[str]:
+    if isinstance(sent, dict) and isinstance(got, dict):
+        for name, part in sent.items():
+            if name not in unequal or name not in got:
+                yield from _lost(part, got.get(name), f"{path}.{name}", unequal)
+    elif isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
+        for index, pair in enumerate(zip(sent, got, strict=True)):
+            yield from _lost(*pair, f"{path}[{index}]", unequal)
+    elif sent != got:
+        yield f"{path}: {sent!r} became {got!r}"
+
+
+def identifier_of(body: Any) -> str:
+    """The identifier of a body, wrapped or bare."""
+    if "identifier" in body or "sourcedId" in body:
+        return str(body.get("identifier") or body["sourcedId"])
+    (inner,) = body.values()
+    return identifier_of(inner)

@@ -1,0 +1,56 @@
+"""A package with nothing wrong, and what a check finds in others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from support.factories import Body, association, package, packed_item
+
+from case_server.lint.linter import check
+from case_server.lint.violation import Finding
+
+
+def tree() -> Body:
+    """A document with two items under it and one under the first; nothing is wrong with it."""
+    body = package()
+    root, (top, below) = body["CFDocument"]["identifier"], body["CFItems"]
+    second = packed_item(fullStatement="another statement", humanCodingScheme="B")
+    body["CFItems"].append(second)
+    body["CFAssociations"] = [
+        association(below["identifier"], top["identifier"], sequenceNumber=1),
+        association(top["identifier"], root, sequenceNumber=1),
+        association(second["identifier"], root, sequenceNumber=2),
+    ]
+    return body
+
+
+def found(body: Any) -> list[Finding]:
+    return check(json.dumps(body).encode()).findings
+
+
+def hang(body: Body, item: Body, under: str, **fields: Any) -> None:
+    body["CFItems"].append(item)
+    body["CFAssociations"].append(association(item["identifier"], under, **fields))
+
+
+def root(body: Body) -> str:
+    return str(body["CFDocument"]["identifier"])
+
+
+def ids(body: Body) -> list[str]:
+    return [one["identifier"] for one in body["CFItems"]]
+
+
+def clean() -> Body:
+    body = package()
+    top = body["CFItems"][0]["identifier"]
+    body["CFAssociations"].append(association(top, body["CFDocument"]["identifier"]))
+    return body
+
+
+def spoilt() -> Body:
+    """One error, one warning, one note."""
+    body = clean()
+    body["CFItems"][0] |= {"notes": None, "language": "English", "educationLevel": ["5"]}
+    return body

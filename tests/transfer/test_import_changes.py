@@ -1,0 +1,263 @@
+"""What `case-server import` says of changes, and what it refuses to lose."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import factories
+from support.live_server import COMMAND, environment
+from support.live_server import invoke as run
+
+TITLE = ("--title", "Mathematics", "--creator", "Example District")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("changes") / "data"
+
+
+def write(path: Path, body: Any) -> str:
+    path.write_text(body if isinstance(body, str) else json.dumps(body))
+    return str(path)
+
+
+SHEET_TIME = 1_760_000_000
+
+
+def sheet(path: Path, *rows: tuple[str, str]) -> str:
+    text = write(path, "\n".join(["Code,Statement", *(",".join(row) for row in rows), ""]))
+    # The time of a sheet's entities is that of its file, which must not differ between sheets.
+    os.utime(path, (SHEET_TIME, SHEET_TIME))
+    return text
+
+
+def reported(path: Path) -> Any:
+    (outcome,) = json.loads(path.read_text())
+    return outcome
+
+
+def counts(created: int, updated: int, unchanged: int, deleted: int) -> dict[str, int]:
+    names = ("created", "updated", "unchanged", "deleted")
+    return dict(zip(names, (created, updated, unchanged, deleted), strict=True))
+
+
+def test_import_reports_added_changed_unchanged_and_deleted(data_dir: Path, tmp_path: Path) -> None:
+    body, report = factories.package(CFAssociations=[]), tmp_path / "report.json"
+    source = tmp_path / "one.json"
+    ran = run("import", write(source, body), data_dir=data_dir)
+    assert "2 items, 0 associations; 3 added, 0 changed, 0 unchanged, 0 deleted, in" in ran.stdout
+    body["CFItems"][0]["fullStatement"] = "another"
+    body["CFItems"][1] = factories.packed_item()
+    flags = ("--report", str(report))
+    write(source, body)
+    dry = run("import", str(source), "--dry-run", *flags, data_dir=data_dir)
+    assert dry.returncode == 0, dry.stderr
+    identifier = body["CFDocument"]["identifier"]
+    assert f"one.json: would be replaced {identifier}: 2 items" in dry.stdout
+    assert "1 added, 1 changed, 1 unchanged, 1 deleted, in" in dry.stdout
+    assert reported(report)["counts"] == counts(1, 1, 1, 1)
+    assert (reported(report)["status"], reported(report)["dry_run"]) == ("replaced", True)
+    done = run("import", str(source), *flags, data_dir=data_dir)
+    assert "1 added, 1 changed, 1 unchanged, 1 deleted, in" in done.stdout
+    assert reported(report)["counts"] == counts(1, 1, 1, 1)
+    assert (reported(report)["status"], reported(report)["dry_run"]) == ("replaced", False)
+    again = run("import", str(source), *flags, data_dir=data_dir)
+    assert "0 added, 0 changed, 3 unchanged, 0 deleted, in" in again.stdout
+    assert (reported(report)["status"], reported(report)["counts"]) == (
+        "unchanged",
+        counts(0, 0, 3, 0),
+    )
+
+
+def test_a_second_sheet_of_the_same_title_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    first = sheet(tmp_path / "first.csv", ("A", "x"))
+    second = sheet(tmp_path / "second.csv", ("B", "y"))
+    report = tmp_path / "report.json"
+    ran = run("import", first, *TITLE, data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    made = "was made from the title 'Mathematics' and the creator 'Example District'"
+    assert made in ran.stdout
+    assert "--document-id gives another" in ran.stdout
+    for flags in (("--dry-run",), ()):
+        ran = run("import", second, *TITLE, *flags, "--report", str(report), data_dir=data_dir)
+        assert ran.returncode == 1
+        assert "second.csv: refused: it would delete 1 of the 1 item stored" in ran.stderr
+        assert "--allow-deletes" in ran.stderr
+        assert "would be: 2 added, 0 changed, 1 unchanged, 2 deleted" in ran.stderr
+        assert made in ran.stdout
+        outcome = reported(report)
+        assert (outcome["status"], outcome["counts"]) == ("refused", counts(2, 0, 1, 2))
+    got = json.loads(run("export", outcome["document"], data_dir=data_dir).stdout)
+    assert [item["humanCodingScheme"] for item in got["CFItems"]] == ["A"]
+    other = run("import", second, *TITLE, "--document-id", "another", data_dir=data_dir)
+    assert "created another: 1 item, 1 association; 3 added" in other.stdout
+    ran = run("import", second, *TITLE, "--allow-deletes", data_dir=data_dir)
+    assert "2 added, 0 changed, 1 unchanged, 2 deleted" in ran.stdout
+
+
+@pytest.mark.parametrize("content", ["", "Code,Statement\n", "Code,Statement\n,\n\n", "\ufeff"])
+def test_a_spreadsheet_without_rows_is_refused(
+    data_dir: Path, tmp_path: Path, content: str
+) -> None:
+    source = write(tmp_path / "empty.csv", content)
+    for flags in ((), ("--dry-run",), ("--allow-deletes",)):
+        ran = run("import", source, *TITLE, *flags, data_dir=data_dir)
+        assert ran.returncode == 1
+        assert "empty.csv: refused: the spreadsheet has no rows" in ran.stderr
+
+
+def test_a_sheet_without_identifiers_that_changes_most_statements_is_refused(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    flags = ("--title", "Science", "--creator", "Example District")
+    before = sheet(tmp_path / "before.csv", ("1", "Plants"), ("2", "Animals"), ("3", "Rocks"))
+    half = sheet(tmp_path / "half.csv", ("1", "Herbs"), ("2", "Animals"), ("3", "Rocks"))
+    other = sheet(tmp_path / "other.csv", ("1", "Chords"), ("2", "Scales"), ("3", "Rocks"))
+    assert run("import", before, *flags, data_dir=data_dir).returncode == 0
+    assert run("import", half, *flags, data_dir=data_dir).returncode == 0
+    ran = run("import", other, *flags, data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "would change the statements of 2 of the 3 items" in ran.stderr
+    assert "another framework of the same title" in ran.stderr
+    assert "--allow-deletes" in ran.stderr
+    assert run("import", other, *flags, "--allow-deletes", data_dir=data_dir).returncode == 0
+
+
+def test_a_sheet_with_identifiers_may_change_every_statement(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    flags = ("--title", "Art", "--creator", "Example District")
+    names = [factories.new_id() for _ in range(4)]
+    for statement in ("old", "new"):
+        rows = [f"{name},{statement} {number}" for number, name in enumerate(names)]
+        source = write(tmp_path / "art.csv", "\n".join(["Identifier,Statement", *rows]))
+        ran = run("import", source, *flags, data_dir=data_dir)
+        assert ran.returncode == 0, ran.stderr
+    # All have the time of the file, which is a new one.
+    assert "0 added, 9 changed, 0 unchanged, 0 deleted" in ran.stdout
+
+
+def test_json_without_lists_is_read_and_bounded_by_the_same_rule(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    body = factories.package(CFAssociations=[])
+    document = {"CFDocument": body["CFDocument"]}
+    source = tmp_path / "framework.json"
+    ran = run("import", write(source, document), data_dir=data_dir)
+    assert "0 items, 0 associations; 1 added" in ran.stdout
+    del body["CFAssociations"]
+    assert run("import", write(source, body), data_dir=data_dir).returncode == 0
+    ran = run("import", write(source, document), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "delete 2 of the 2 items stored, and leave the framework without items" in ran.stderr
+    got = json.loads(run("export", body["CFDocument"]["identifier"], data_dir=data_dir).stdout)
+    assert len(got["CFItems"]) == 2
+
+
+def test_a_dry_run_without_a_database_makes_none(tmp_path: Path) -> None:
+    good, bad = factories.package(), factories.package()
+    del bad["CFItems"][0]["fullStatement"]
+    data_dir, report = tmp_path / "untouched", tmp_path / "report.json"
+    ran = run(
+        "import",
+        "--dry-run",
+        write(tmp_path / "good.json", good),
+        write(tmp_path / "bad.json", bad),
+        "--report",
+        str(report),
+        data_dir=data_dir,
+    )
+    assert ran.returncode == 1
+    assert "good.json: readable" in ran.stdout
+    assert "all of it would be added, because there is no database yet" in ran.stdout
+    assert "CFItems[0].fullStatement: required" in ran.stderr
+    assert [one["counts"] for one in json.loads(report.read_text())] == [None, None]
+    assert not data_dir.exists()
+
+
+def test_a_refusal_names_the_flag_that_helps(tmp_path: Path) -> None:
+    body, report = factories.package(), tmp_path / "report.json"
+    body["CFItems"][0]["identifier"] = "https://maths.example/1"
+    body["CFAssociations"][0]["associationType"] = "isFriendOf"
+    source = write(tmp_path / "other.json", body)
+    data_dir = tmp_path / "untouched"
+    ran = run("import", "--dry-run", source, "--report", str(report), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "--keep-association-types" in ran.stderr
+    assert "--identifiers uuid5" in ran.stderr
+    assert len(reported(report)["hints"]) == 2
+    flags = ("--keep-association-types", "--identifiers", "uuid5")
+    ran = run("import", "--dry-run", source, *flags, data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    assert "url-identifier (1): An identifier was a URL" in ran.stdout
+    assert '"isFriendOf" became "ext:isFriendOf"' in ran.stdout
+    ran = run("import", "--strict", source, *flags, data_dir=data_dir)
+    assert (ran.returncode, "--strict repairs nothing" in ran.stderr) == (2, True)
+
+
+def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    data_dir, report = tmp_path / "untouched", tmp_path / "no" / "report.json"
+    source = write(tmp_path / "source.json", factories.package())
+    ran = run("import", source, "--report", str(report), data_dir=data_dir)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == (
+        f"case-server: the report cannot be written to {report}: name a file in a folder that "
+        "exists\n"
+    )
+    assert not data_dir.exists()
+
+
+def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> None:
+    data_dir = tmp_path / "untouched"
+    there = write(tmp_path / "there.json", factories.package())
+    ran = run("import", there, "nowhere.json", str(tmp_path / "no"), data_dir=data_dir)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    missing = f"nowhere.json, {tmp_path / 'no'}"
+    assert ran.stderr == f"case-server: no such files or folders: {missing}\n"
+    assert not data_dir.exists()
+
+
+def test_a_terminal_gets_the_first_fifty_problems(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package(CFItems=[factories.packed_item() for _ in range(80)])
+    for item in body["CFItems"]:
+        del item["fullStatement"]
+    source, report = write(tmp_path / "bad.json", body), tmp_path / "report.json"
+    arguments = ("import", "--dry-run", source, "--report", str(report))
+    ran = run(*arguments, data_dir=tmp_path / "untouched")
+    assert ran.stderr.count("required") == 80
+    shown = on_a_terminal(*arguments, data_dir=tmp_path / "untouched")
+    assert "refused, 80 problems" in shown
+    assert shown.count("required") == 50
+    assert shown.rstrip().endswith("and 30 more")
+    assert len(reported(report)["problems"]) == 80
+
+
+def on_a_terminal(*arguments: str, data_dir: Path) -> str:
+    """Run a command whose stderr is a terminal; return what that shows."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment(data_dir),
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while piece := read_terminal(ours):
+            shown += piece
+        process.wait(timeout=60)
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # Linux tells the end of a terminal by an error
+        return b""

@@ -1,0 +1,220 @@
+"""URLs given to `import` that are no package: what is said of them, and what is fetched instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import factories
+from support.live_server import invoke as run
+from support.scripted_source import Answer, ScriptedSource, scripted_source
+
+from case_server.net.download import Fetcher, SourceError
+from case_server.transfer.remote_server import CaseSource
+
+BASE = "/ims/case/v1p1"
+DISCOVERY = f"{BASE}/discovery/imscasev1p1_openapi3_v1p0.json"
+
+
+@pytest.fixture
+def source() -> Iterator[ScriptedSource]:
+    with scripted_source() as found:
+        yield found
+
+
+def read(url: str) -> bytes:
+    return CaseSource(Fetcher("secret")).read_package(url)
+
+
+def refused(url: str) -> str:
+    with pytest.raises(SourceError) as raised:
+        read(url)
+    return str(raised.value)
+
+
+def document(**fields: Any) -> dict[str, Any]:
+    return factories.entity("d1", title="t", creator="c", **fields)
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [
+        ({"identifier": "p1", "uri": "{url}/p/1"}, "/p/1"),
+        ("{url}/p/1", "/p/1"),
+        ({"identifier": "p1", "uri": "urn:uuid:p1"}, f"{BASE}/CFPackages/p1"),
+        (None, f"{BASE}/CFPackages/d1"),
+    ],
+)
+def test_document_leads_to_its_package(
+    source: ScriptedSource, wrap: object, link: Any, path: str
+) -> None:
+    if isinstance(link, dict):
+        link = link | {"uri": link["uri"].format(url=source.url)}
+    elif link:
+        link = link.format(url=source.url)
+    body = document(CFPackageURI=link) if link else document()
+    source.answers[f"{BASE}/CFDocuments/d1"] = Answer({"CFDocument": body} if wrap else body)
+    source.answers[path] = package = Answer(factories.package())
+    assert read(f"{source.url}{BASE}/CFDocuments/d1") == package.content
+    sent = dict(zip(source.requests, source.headers, strict=True))
+    assert sent[path]["Authorization"] == "Bearer secret"
+
+
+def test_document_with_its_package_on_another_origin_is_refused_with_its_url(
+    source: ScriptedSource,
+) -> None:
+    link = {"identifier": "p1", "uri": "https://other.test/CFPackages/p1"}
+    source.answers[f"{BASE}/CFDocuments/d1"] = Answer(document(CFPackageURI=link))
+    message = refused(f"{source.url}{BASE}/CFDocuments/d1")
+    assert "give the URL of the package: https://other.test/CFPackages/p1" in message
+    assert f"copy on this server: {source.url}{BASE}/CFPackages/p1" in message
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("name", ["CFItem", "CFAssociation"])
+def test_other_object_is_refused_with_the_url_of_its_package(
+    source: ScriptedSource, wrap: object, name: str
+) -> None:
+    body = factories.entity("i1", CFDocumentURI={"identifier": "d1", "uri": "x", "title": "t"})
+    source.answers[f"{BASE}/{name}s/i1"] = Answer({name: body} if wrap else body)
+    message = refused(f"{source.url}{BASE}/{name}s/i1")
+    assert f"give the URL of its package: {source.url}{BASE}/CFPackages/d1" in message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"CFDocument": factories.entity("d1", title="t")},
+        {"CFDocument": document(), "CFDefinitions": {}},
+        {"CFPackage": {"CFDocument": document(), "CFItems": None}},
+    ],
+)
+def test_package_without_items_is_refused(source: ScriptedSource, body: Any) -> None:
+    path = f"{BASE}/CFPackages/d1"
+    source.answers[path] = Answer(body)
+    assert "no CFItems; it is not read as an empty package" in refused(source.url + path)
+
+
+def test_empty_list_of_items_is_a_package(source: ScriptedSource) -> None:
+    source.answers["/p"] = package = Answer({"CFDocument": document(), "CFItems": []})
+    assert read(f"{source.url}/p") == package.content
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_list_is_refused_with_what_to_type(source: ScriptedSource, wrap: object) -> None:
+    url = f"{source.url}{BASE}/CFDocuments"
+    source.answers[f"{BASE}/CFDocuments"] = Answer(
+        {"CFDocuments": [document()]} if wrap else [document()]
+    )
+    message = refused(url)
+    assert f"case-server sync {url};" in message
+    assert message.endswith(f"the URL of one package: {source.url}{BASE}/CFPackages/d1")
+
+
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [("", BASE), ("/", BASE), (BASE, BASE), (f"{BASE}/", BASE), ("/x/case/1.1", "/x/case/1.1")],
+)
+@pytest.mark.parametrize("answer", [Answer({}, 404), Answer(b"<html>"), Answer({"name": "api"})])
+def test_base_url_is_refused_with_what_to_type(
+    source: ScriptedSource, path: str, base: str, answer: Answer
+) -> None:
+    source.respond = lambda _: answer
+    message = refused(f"{source.url}{path}")
+    assert f"case-server sync {source.url}{base}/CFDocuments" in message
+    assert f"{source.url}{base}/CFPackages/ID" in message
+
+
+def service_description(*parameters: str) -> Answer:
+    inline = [{"name": name, "in": "query"} for name in parameters]
+    return Answer({"paths": {"/CFPackages/{sourcedId}": {"get": {"parameters": inline}}}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "query"),
+    [
+        (service_description("fields", "extensions"), "?extensions=true"),
+        (service_description("fields"), ""),
+        (Answer({"paths": {}}), ""),
+        (Answer(b"<html>"), ""),
+        (Answer({}, 404), ""),
+        (Answer({}, 401), ""),
+    ],
+)
+def test_extensions_are_asked_for_where_the_service_description_has_them(
+    source: ScriptedSource, answer: Answer, query: str
+) -> None:
+    source.answers = {DISCOVERY: answer, f"{BASE}/CFPackages/x": Answer(factories.package())}
+    case_source = CaseSource(Fetcher())
+    for _ in range(2):
+        case_source.read_package(f"{source.url}{BASE}/CFPackages/x")
+    package = f"{BASE}/CFPackages/x{query}"
+    assert source.requests == [DISCOVERY, package, package]
+
+
+@pytest.mark.parametrize("path", ["/p", "/ims/case/v1p0/CFPackages/x", "/case/1.1/CFPackages/x"])
+def test_other_servers_are_not_asked_for_extensions(source: ScriptedSource, path: str) -> None:
+    source.answers[path] = Answer(factories.package())
+    read(source.url + path)
+    assert source.requests == [path]
+
+
+def test_import_follows_a_document_and_refuses_a_list(
+    source: ScriptedSource, tmp_path: Path
+) -> None:
+    body = factories.package()
+    identifier = body["CFDocument"]["identifier"]
+    source.answers = {
+        f"{BASE}/CFDocuments": Answer([body["CFDocument"]]),
+        f"{BASE}/CFDocuments/{identifier}": Answer(body["CFDocument"]),
+        f"{BASE}/CFPackages/{identifier}": Answer(body),
+    }
+    documents = f"{source.url}{BASE}/CFDocuments"
+    ran = run("import", f"{documents}/{identifier}", data_dir=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "2 items" in ran.stdout
+    ran = run("import", documents, data_dir=tmp_path)
+    assert ran.returncode == 1
+    assert f"case-server sync {documents}" in ran.stderr
+
+
+CAPTURE = Path(__file__).parents[2] .parent / "shared" / "reference" / "captures"
+CAPTURED = CAPTURE / "package-items-and-associations.json"
+
+
+@pytest.mark.skipif(not CAPTURED.exists(), reason="the captured answers are not here")
+def test_captured_package_is_a_package(source: ScriptedSource) -> None:
+    raw = CAPTURED.read_bytes()
+    source.answers["/ims/case/v1p1/CFPackages/x"] = Answer(raw)
+    assert read(f"{source.url}/ims/case/v1p1/CFPackages/x") == raw
+
+
+def dense_package(values: int) -> Answer:
+    """A package with an item of more values than its size allows."""
+    items = [factories.packed_item(extensions={"vector": [0] * values})]
+    return Answer(factories.package(CFItems=items, CFAssociations=[]))
+
+
+@pytest.mark.parametrize(
+    ("command", "values"),
+    [(("check",), 800_000), (("import", "--dry-run"), 50_000), (("sync", "--dry-run"), 50_000)],
+)
+def test_dense_package_from_a_url_needs_the_flag(
+    source: ScriptedSource, tmp_path: Path, command: tuple[str, ...], values: int
+) -> None:
+    source.answers["/p"] = dense_package(values)
+    ran = run(*command, f"{source.url}/p", data_dir=tmp_path)
+    assert ran.returncode
+    assert "if you trust the source, give --allow-dense" in ran.stderr
+    ran = run(*command, f"{source.url}/p", "--allow-dense", data_dir=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_dense_package_from_a_file_needs_no_flag(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_bytes(dense_package(50_000).content)
+    ran = run("import", "--dry-run", str(file), data_dir=tmp_path / "data")
+    assert ran.returncode == 0, ran.stderr

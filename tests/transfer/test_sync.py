@@ -1,0 +1,334 @@
+"""`case-server sync` against a second server: in step with it, and unharmed when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support import factories
+from support.live_server import Live, run, serving
+
+from case_server.case.resources import DOCUMENTS
+from case_server.db.pool import Database
+from case_server.db.write import soft_delete
+from case_server.net.download import Credentials, Fetcher
+from case_server.settings import Settings
+from case_server.transfer.remote_server import CaseSource
+from case_server.transfer.sync import Mirroring, SyncResult, format_changes, read_urls
+
+STANDARD = "/1edtech/ims/case/v1p1"
+
+
+@pytest.fixture(scope="module")
+def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("source") / "data"
+
+
+@pytest.fixture(scope="module")
+def live(source_dir: Path) -> Iterator[Live]:
+    with serving(source_dir) as found:
+        yield found
+
+
+@pytest.fixture
+def source(live: Live) -> Iterator[httpx.Client]:
+    """The server that is mirrored."""
+    with live.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def database(database_url: str, settings: Settings, clean: None) -> AsyncIterator[Database]:
+    async with Database.open(database_url, settings) as found:
+        yield found
+
+
+@pytest.fixture
+def fetcher(live: Live) -> Fetcher:
+    credentials = Credentials(f"{live.base_url}/oauth2/token", "local-client", "local-secret")
+    return Fetcher(credentials=credentials)
+
+
+@pytest.fixture
+def sync(database: Database, fetcher: Fetcher) -> Callable[..., Any]:
+    async def run_once(url: str, fetcher: Fetcher = fetcher) -> list[SyncResult]:
+        return [synced async for synced in Mirroring(database, fetcher).sync(url)]
+
+    return run_once
+
+
+def upload(source: httpx.Client, **fields: Any) -> tuple[factories.Body, str]:
+    """A framework on the source, and the URL of its package there."""
+    items = [factories.packed_item() for _ in range(4)]
+    ids = [item["identifier"] for item in items]
+    pairs = zip(ids[1:], ids, strict=False)
+    body = factories.package(
+        **{"CFItems": items, "CFAssociations": [factories.association(*two) for two in pairs]}
+        | fields
+    )
+    answer = source.post("/case/1.1/CFPackages", json=body)
+    assert answer.status_code == 201, answer.text
+    path = f"{STANDARD}/CFPackages/{body['CFDocument']['identifier']}"
+    return body, f"{source.base_url}{path}".replace("//1edtech", "/1edtech")
+
+
+def replace(source: httpx.Client, body: factories.Body) -> None:
+    path = f"/case/1.1/CFPackages/{body['CFDocument']['identifier']}"
+    assert source.put(path, json=body).status_code == 200
+
+
+def same(here: httpx.Response, source: httpx.Client, path: str) -> None:
+    """What was answered here is what the source answers."""
+    there = source.get(path)
+    assert here.status_code == there.status_code == 200
+    assert here.json() == there.json()
+
+
+def sent(source: httpx.Client, path: str) -> bytes:
+    return source.get(path).content
+
+
+async def test_changes_appear_and_deletions_follow(
+    source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any]
+) -> None:
+    body, url = upload(source)
+    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    (synced,) = await sync(url)
+    assert synced.status == "created"
+    assert [*format_changes(synced.changes)] == [
+        "CFDocument: 1 created",
+        "CFItem: 4 created",
+        "CFAssociation: 3 created",
+    ]
+    same(await client.get(path), source, path)
+    (synced,) = await sync(url)
+    assert (synced.status, synced.changes) == ("unchanged", {})
+
+    one, two, *_, last = body["CFItems"]
+    new = factories.packed_item()
+    body["CFItems"] = [{**one, "fullStatement": "another"}, two, last, new]
+    relations = body["CFAssociations"]
+    body["CFAssociations"] = [
+        relations[0],
+        factories.association(new["identifier"], two["identifier"]),
+    ]
+    replace(source, body)
+    (synced,) = await sync(url)
+    assert synced.status == "changed"
+    assert synced.changes["CFItem", "create"] == 1
+    assert synced.changes["CFItem", "delete"] == 1
+    assert synced.changes["CFAssociation", "create"] == 1
+    assert synced.changes["CFAssociation", "delete"] == 2
+    same(await client.get(path), source, path)
+
+
+async def test_what_is_not_new_is_not_sent_again(
+    source: httpx.Client, sync: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, url = upload(source)
+    await sync(url)
+    answers: list[Any] = []
+    fetch = CaseSource.fetch_package
+
+    def watched(*asked: Any) -> Any:
+        answers.append(fetch(*asked))
+        return answers[-1]
+
+    monkeypatch.setattr(CaseSource, "fetch_package", watched)
+    await sync(url)
+    assert answers == [None]
+
+
+async def test_a_copy_that_was_written_here_is_brought_back(
+    source: httpx.Client,
+    client: httpx.AsyncClient,
+    database: Database,
+    sync: Callable[..., Any],
+) -> None:
+    body, url = upload(source)
+    document = body["CFDocument"]["identifier"]
+    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    await sync(url)
+    answer = await client.put(
+        f"/case/1.1/CFItems/{(mine := factories.item(document))['identifier']}", json=mine
+    )
+    assert answer.status_code == 201
+    (synced,) = await sync(url)
+    assert synced.changes == {("CFItem", "delete"): 1}
+    await soft_delete.delete(database, DOCUMENTS, document)
+    (synced,) = await sync(url)
+    assert synced.status == "created"
+    same(await client.get(path), source, path)
+
+
+async def test_a_list_brings_all_its_documents_and_drops_those_it_dropped(
+    source: httpx.Client,
+    source_dir: Path,
+    live: Live,
+    client: httpx.AsyncClient,
+    sync: Callable[..., Any],
+) -> None:
+    frameworks = [upload(source) for _ in range(3)]
+    list_url = f"{live.base_url}{STANDARD}/CFDocuments"
+    synced = await sync(list_url)
+    assert {each.status for each in synced} <= {"created", "unchanged"}
+    ids = {body["CFDocument"]["identifier"] for body, _ in frameworks}
+    assert ids <= {each.document for each in synced}
+    gone = frameworks[0][0]["CFDocument"]["identifier"]
+    ran = run("delete", "document", gone, data_dir=source_dir)
+    assert ran.stdout == "CFDocument: 1 deleted\nCFItem: 4 deleted\nCFAssociation: 3 deleted\n"
+    dropped = [each for each in await sync(list_url) if each.status == "dropped"]
+    assert [each.document for each in dropped] == [gone]
+    assert dropped[0].changes["CFItem", "delete"] == 4
+    assert (await client.get(f"/case/1.1/CFDocuments/{gone}")).status_code == 404
+    assert not [each for each in await sync(list_url) if each.status != "unchanged"]
+
+
+async def test_two_at_once(
+    source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any]
+) -> None:
+    body, url = upload(source)
+    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    for number in range(3):
+        body["CFItems"][0] = {**body["CFItems"][0], "fullStatement": f"statement {number}"}
+        replace(source, body)
+        found = await asyncio.gather(*(sync(url) for _ in range(4)))
+        assert sum(bool(synced.changes) for (synced,) in found) == 1
+        assert "failed" not in {synced.status for (synced,) in found}
+    same(await client.get(path), source, path)
+
+
+class Failing(BaseHTTPRequestHandler):
+    """Answers a package in one of the ways in which a source can fail."""
+
+    how = ""
+    package = b""
+
+    def do_GET(self) -> None:
+        package = self.package
+        if self.how == "500":
+            self.send_error(500)
+            return
+        self.send_response(200)
+        if self.how == "cut off":
+            self.send_header("Content-Length", str(len(package)))
+            package = package[: len(package) // 2]
+        if self.how == "half a package":
+            package = package[: len(package) // 2]
+        if self.how == "another language":
+            package = b"<html>maintenance</html>"
+        if self.how == "invalid":
+            package = package.replace(b'"isChildOf"', b'"isAuntOf"')
+        self.end_headers()
+        self.wfile.write(package)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def failing() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/CFPackages/x"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+HOW = ["500", "cut off", "half a package", "another language", "invalid"]
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_an_outage_changes_nothing(
+    source: httpx.Client,
+    client: httpx.AsyncClient,
+    sync: Callable[..., Any],
+    failing: str,
+    how: str,
+) -> None:
+    body, url = upload(source)
+    path = url.removeprefix(str(source.base_url).rstrip("/"))
+    Failing.how, Failing.package = "", sent(source, path)
+    (synced,) = await sync(failing, Fetcher())
+    assert synced.status == "created"
+    before = (await client.get(path)).json()
+    Failing.how = how
+    (synced,) = await sync(failing, Fetcher())
+    assert synced.status == "failed"
+    assert synced.reason
+    assert (await client.get(path)).json() == before
+    Failing.how = ""
+    (synced,) = await sync(failing, Fetcher())
+    assert synced.status == "unchanged"
+    assert body["CFDocument"]["identifier"] == synced.document
+
+
+async def test_a_source_that_is_not_there(sync: Callable[..., Any]) -> None:
+    for url in ("http://127.0.0.1:1/CFPackages/x", "http://127.0.0.1:1/CFDocuments"):
+        (synced,) = await sync(url, Fetcher())
+        assert synced.status == "failed"
+
+
+def test_the_command(source: httpx.Client, live: Live, tmp_path: Path) -> None:
+    _, url = upload(source)
+    listed = tmp_path / "sources"
+    listed.write_text(f"# frameworks\n{url}  # ours\n\nhttp://127.0.0.1:1/CFPackages/x\n")
+    client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": "local-secret"}
+    token_url = ("--token-url", f"{live.base_url}/oauth2/token")
+    ran = run("sync", "--from", str(listed), *token_url, data_dir=tmp_path / "data", **client)
+    assert ran.returncode == 1
+    assert f"{url}: created" in ran.stdout
+    assert "CFItem: 4 created" in ran.stdout
+    assert "http://127.0.0.1:1/CFPackages/x: kept as it was" in ran.stderr
+    ran = run("sync", url, "-q", *token_url, data_dir=tmp_path / "data", **client)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    for arguments in ((), ("framework.json",)):
+        assert run("sync", *arguments, data_dir=tmp_path / "data").returncode == 2
+
+
+def test_a_file_of_urls() -> None:
+    lines = ["# all", "https://a/CFPackages/1#part", " https://b/CFDocuments # b", "", "#c"]
+    assert read_urls(lines) == ["https://a/CFPackages/1#part", "https://b/CFDocuments"]
+
+
+PROFILES = ["/case/1.1", "/ims/case/v1p1", STANDARD, "/1edtech/ims/case/v1p0"]
+
+
+@pytest.mark.parametrize("prefix", PROFILES)
+async def test_list_of_each_profile_of_this_server_is_mirrored(
+    source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any], prefix: str
+) -> None:
+    extensions = {"weights": [1, 2.5], "note": "kept"}
+    items = [factories.packed_item(extensions=extensions) for _ in range(2)]
+    bodies = [upload(source)[0] for _ in range(11)]
+    bodies.append(upload(source, CFItems=items, CFAssociations=[])[0])
+    results = await sync(f"{source.base_url}{prefix}/CFDocuments")
+    assert {result.status for result in results} == {"created"}
+    assert {body["CFDocument"]["identifier"] for body in bodies} <= {
+        result.document for result in results
+    }
+    assert {result.status for result in await sync(f"{source.base_url}{prefix}/CFDocuments")} == {
+        "unchanged"
+    }
+    answer = await client.get(f"/case/1.1/CFItems/{items[0]['identifier']}")
+    expected = None if prefix.endswith("v1p0") else extensions
+    assert answer.json().get("extensions") == expected
+
+
+@pytest.mark.parametrize("prefix", PROFILES)
+async def test_document_of_each_profile_leads_to_its_package(
+    source: httpx.Client, sync: Callable[..., Any], prefix: str
+) -> None:
+    body, _ = upload(source)
+    document = body["CFDocument"]["identifier"]
+    (result,) = await sync(f"{source.base_url}{prefix}/CFDocuments/{document}")
+    assert (result.status, result.document) == ("created", document)
+    assert "/CFPackages/" in result.url

@@ -1,0 +1,572 @@
+"""`case-server sync` of lists: nothing that a source still offers is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from anyio import from_thread, to_thread
+from hypothesis import Phase, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from support import factories
+from support.live_server import invoke as run
+from support.scripted_source import Answer, ScriptedSource, page_of, scripted_source
+
+from case_server.db import mirrors
+from case_server.db.pool import Database
+from case_server.net import download
+from case_server.net.download import Fetcher
+from case_server.transfer.sync import Mirroring, SyncResult
+
+Execute = Callable[..., Awaitable[list[Any]]]
+Sync = Callable[..., Awaitable[list[SyncResult]]]
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
+    monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
+    with scripted_source() as found:
+        yield found
+
+
+@pytest.fixture
+def sync(database: Database, clean: None) -> Sync:
+    async def run_once(
+        url: str, *, allow_deletes: bool = False, dry_run: bool = False
+    ) -> list[SyncResult]:
+        mirroring = Mirroring(database, Fetcher(), allow_deletes=allow_deletes, dry_run=dry_run)
+        return [result async for result in mirroring.sync(url)]
+
+    return run_once
+
+
+@dataclass
+class Hub:
+    """A list of frameworks, of which tests decide what it shows and what their URLs answer."""
+
+    source: ScriptedSource
+    count: int
+    name: str = field(default_factory=lambda: f"hub-{uuid.uuid4().hex[:8]}")
+    unlisted: set[str] = field(default_factory=set)
+    faults: dict[str, Answer] = field(default_factory=dict)
+    """What the URL of a package answers in its place, by identifier."""
+    listing: Callable[[Hub, str], Answer | None] = lambda *_: None
+    """What a page of the list answers, or None for an honest one."""
+
+    def __post_init__(self) -> None:
+        self.packages = {}
+        for _ in range(self.count):
+            body = factories.package()
+            self.packages[body["CFDocument"]["identifier"]] = body
+        self.source.respond = self.respond
+
+    @property
+    def url(self) -> str:
+        return f"{self.source.url}/{self.name}/CFDocuments"
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.packages)
+
+    @property
+    def documents(self) -> list[Any]:
+        shown = (one for one in self.ids if one not in self.unlisted)
+        return [self.packages[identifier]["CFDocument"] for identifier in shown]
+
+    def respond(self, target: str) -> Answer:
+        path = urlsplit(target).path
+        if path == f"/{self.name}/CFDocuments":
+            limit, offset = page_of(target)
+            page = self.documents[offset : offset + limit]
+            return self.listing(self, target) or Answer({"CFDocuments": page})
+        identifier = path.rpartition("/")[2]
+        if identifier in self.faults:
+            return self.faults[identifier]
+        if path == f"/{self.name}/CFPackages/{identifier}" and identifier in self.packages:
+            return Answer(self.packages[identifier])
+        return Answer({"message": "unknown"}, 404)
+
+    def withdraw(self, *identifiers: str, status: int = 404) -> None:
+        for identifier in identifiers:
+            self.unlisted.add(identifier)
+            self.faults[identifier] = Answer({}, status)
+
+
+@pytest.fixture
+def live(execute: Execute) -> Callable[[Hub], Awaitable[set[str]]]:
+    async def find(hub: Hub) -> set[str]:
+        sql = "SELECT identifier FROM documents WHERE deleted_at IS NULL AND identifier = ANY($1)"
+        return {row["identifier"] for row in await execute(sql, hub.ids)}
+
+    return find
+
+
+Live = Callable[[Hub], Awaitable[set[str]]]
+
+
+def statuses(results: list[SyncResult]) -> list[str]:
+    return [result.status for result in results]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_framework_that_is_unlisted_and_gone_is_dropped(
+    source: ScriptedSource, sync: Sync, live: Live, status: int
+) -> None:
+    hub = Hub(source, 3)
+    assert statuses(await sync(hub.url)) == ["created"] * 3
+    hub.withdraw(hub.ids[0], status=status)
+    results = await sync(hub.url)
+    assert statuses(results) == ["unchanged", "unchanged", "dropped"]
+    assert results[-1].document == hub.ids[0]
+    assert results[-1].counts.deleted == 4
+    assert await live(hub) == set(hub.ids[1:])
+    assert statuses(await sync(hub.url)) == ["unchanged", "unchanged"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+async def test_framework_whose_url_answers_another_error_is_kept_and_reported(
+    source: ScriptedSource, sync: Sync, live: Live, status: int
+) -> None:
+    hub = Hub(source, 2)
+    await sync(hub.url)
+    hub.withdraw(hub.ids[0], status=status)
+    results = await sync(hub.url)
+    assert statuses(results) == ["unchanged", "failed"]
+    assert f"answered {status}" in str(results[-1].reason)
+    assert results[-1].notes == []
+    assert await live(hub) == set(hub.ids)
+
+
+async def test_framework_that_is_unlisted_but_offered_is_kept_in_step(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 2)
+    await sync(hub.url)
+    hub.unlisted.add(hub.ids[0])
+    hub.packages[hub.ids[0]]["CFItems"][0]["fullStatement"] = "another statement"
+    results = await sync(hub.url)
+    assert statuses(results) == ["unchanged", "changed"]
+    assert results[-1].notes == ["its list does not name it, but its package is still offered"]
+    assert await live(hub) == set(hub.ids)
+
+
+async def test_404_behind_a_redirect_to_another_host_does_not_drop(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 2)
+    await sync(hub.url)
+    with scripted_source() as other:
+        hub.unlisted.add(hub.ids[0])
+        hub.faults[hub.ids[0]] = Answer(status=302, headers={"Location": f"{other.url}/moved"})
+        assert statuses(await sync(hub.url)) == ["unchanged", "failed"]
+        assert other.requests == ["/moved"]
+    assert await live(hub) == set(hub.ids)
+
+
+def short(hub: Hub, _: str) -> Answer:
+    return Answer({"CFDocuments": hub.documents, "total": hub.count + 1})
+
+
+def cut(hub: Hub, _: str) -> Answer:
+    return Answer({"CFDocuments": hub.documents}, cut_at=60)
+
+
+def failing(hub: Hub, target: str) -> Answer | None:
+    return Answer({}, 500) if page_of(target)[1] else None
+
+
+def faulty(hub: Hub, target: str) -> Answer | None:
+    return Answer([{}]) if page_of(target)[1] else None
+
+
+def unreadable(hub: Hub, target: str) -> Answer:
+    return Answer({"message": "maintenance"})
+
+
+@pytest.mark.parametrize("listing", [short, cut, failing, faulty, unreadable])
+async def test_list_that_is_not_known_to_be_complete_drops_nothing(
+    source: ScriptedSource, sync: Sync, live: Live, listing: Callable[[Hub, str], Answer | None]
+) -> None:
+    hub = Hub(source, 3)
+    await sync(hub.url)
+    hub.withdraw(hub.ids[0])
+    hub.listing = listing
+    for flags in ({}, {"allow_deletes": True}):
+        results = await sync(hub.url, **flags)
+        assert results[-1].status == "failed"
+        assert results[-1].url == hub.url
+        kept = (
+            "1 framework that it does not name stay" if listing is short else "nothing is dropped"
+        )
+        assert kept in str(results[-1].reason)
+        assert "dropped" not in statuses(results)
+    assert await live(hub) == set(hub.ids)
+    hub.listing = lambda *_: None
+    assert statuses(await sync(hub.url)) == ["unchanged", "unchanged", "dropped"]
+
+
+async def test_packages_listed_before_an_error_are_synced(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 3)
+    hub.listing = failing
+    assert statuses(await sync(hub.url)) == ["created", "created", "created", "failed"]
+    assert await live(hub) == set(hub.ids)
+
+
+async def test_incomplete_list_without_anything_to_drop_is_only_noted(
+    source: ScriptedSource, sync: Sync
+) -> None:
+    hub = Hub(source, 2)
+    hub.listing = short
+    results = await sync(hub.url)
+    assert statuses(results) == ["created", "created", "noted"]
+    assert "it names 2 of the 3 documents it counts" in results[-1].notes[0]
+
+
+async def test_empty_list_drops_nothing_without_the_flag(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 2)
+    await sync(hub.url)
+    hub.withdraw(*hub.ids)
+    (refused,) = await sync(hub.url)
+    assert refused.status == "failed"
+    assert "the list is empty; 2 frameworks that it does not name stay" in str(refused.reason)
+    assert "--allow-deletes" in str(refused.reason)
+    assert await live(hub) == set(hub.ids)
+    assert statuses(await sync(hub.url, allow_deletes=True)) == ["noted", "dropped", "dropped"]
+    assert await live(hub) == set()
+
+
+async def test_many_frameworks_gone_at_once_need_the_flag(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 21)
+    await sync(hub.url)
+    hub.withdraw(*hub.ids[:3])
+    results = await sync(hub.url)
+    assert statuses(results) == ["unchanged"] * 18 + ["failed"]
+    assert "3 of the 21 frameworks" in str(results[-1].reason)
+    assert "--allow-deletes" in str(results[-1].reason)
+    assert await live(hub) == set(hub.ids)
+    del hub.faults[hub.ids[0]]
+    hub.unlisted.remove(hub.ids[0])
+    assert statuses(await sync(hub.url)) == ["unchanged"] * 19 + ["dropped"] * 2
+    hub.withdraw(*hub.ids[2:6])
+    assert statuses(await sync(hub.url, allow_deletes=True))[-3:] == ["dropped"] * 3
+
+
+async def test_dry_run_writes_nothing_and_reports_the_same(
+    source: ScriptedSource, sync: Sync, live: Live, database: Database
+) -> None:
+    hub = Hub(source, 2)
+    planned = await sync(hub.url, dry_run=True)
+    assert await live(hub) == set()
+    assert await mirrors.listed(database, hub.url) == []
+    done = await sync(hub.url)
+    assert [(one.status, one.counts) for one in planned] == [
+        (one.status, one.counts) for one in done
+    ]
+    assert done[0].counts == (4, 0, 0, 0)
+    hub.withdraw(hub.ids[0])
+    hub.packages[hub.ids[1]]["CFItems"][0]["fullStatement"] = "another statement"
+    planned = await sync(hub.url, dry_run=True)
+    assert await live(hub) == set(hub.ids)
+    assert [one.counts for one in planned] == [(0, 1, 3, 0), (0, 0, 0, 4)]
+    done = await sync(hub.url)
+    assert [(one.status, one.counts) for one in planned] == [
+        (one.status, one.counts) for one in done
+    ]
+
+
+async def test_package_that_lost_most_items_needs_the_flag(
+    source: ScriptedSource, sync: Sync, execute: Execute
+) -> None:
+    hub = Hub(source, 1)
+    await sync(hub.url)
+    body = hub.packages[hub.ids[0]]
+    body["CFItems"], body["CFAssociations"] = [], []
+    (refused,) = await sync(hub.url)
+    assert refused.status == "failed"
+    assert "delete 2 of the 2 items" in str(refused.reason)
+    assert "--allow-deletes" in str(refused.reason)
+    assert refused.counts.deleted == 3
+    (dropped,) = await sync(hub.url, allow_deletes=True)
+    assert (dropped.status, dropped.counts.deleted) == ("changed", 3)
+
+
+async def test_package_uri_of_the_list_is_used_and_its_former_url_forgotten(
+    source: ScriptedSource, sync: Sync, live: Live, database: Database
+) -> None:
+    hub = Hub(source, 2)
+    await sync(hub.url)
+    identifier = hub.ids[0]
+    package = hub.packages[identifier]
+    source.respond = lambda target: (
+        Answer(package) if target == "/elsewhere/1" else hub.respond(target)
+    )
+    package["CFDocument"]["CFPackageURI"] = {
+        "title": "t",
+        "identifier": identifier,
+        "uri": f"{source.url}/elsewhere/1",
+    }
+    hub.faults[identifier] = Answer({}, 404)
+    results = await sync(hub.url)
+    assert results[0].url == f"{source.url}/elsewhere/1"
+    assert {mirror.url for mirror in await mirrors.listed(database, hub.url)} == {
+        f"{source.url}/elsewhere/1",
+        f"{source.url}/{hub.name}/CFPackages/{hub.ids[1]}",
+    }
+    assert await live(hub) == set(hub.ids)
+
+
+async def test_framework_that_another_list_still_has_is_not_deleted(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 2)
+    await sync(hub.url)
+    identifier = hub.ids[0]
+    copy = f"{source.url}/copy/CFPackages/{identifier}"
+    source.respond = lambda target: (
+        Answer(hub.packages[identifier]) if target.startswith("/copy/") else hub.respond(target)
+    )
+    await sync(copy)
+    hub.withdraw(identifier)
+    results = await sync(hub.url)
+    assert results[-1].notes == [f"it is gone here, and mirrored from {copy} still"]
+    assert await live(hub) == set(hub.ids)
+
+
+async def test_url_that_answers_another_document_keeps_the_former(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 2)
+    await sync(hub.url)
+    first, second = hub.ids
+    hub.faults[first] = Answer(hub.packages[second])
+    results = await sync(hub.url)
+    assert f"case-server delete document {first}" in results[0].notes[0]
+    assert await live(hub) == set(hub.ids)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(cut_at=50, body=factories.package()), "the answer broke off"),
+        (Answer(cut_at=50, body=factories.package(), reset=True), "broke off"),
+        (Answer(json.dumps(factories.package()).encode()[:-9]), "breaks off after"),
+        (Answer(b"\x1f\x8b" + bytes(40), headers={"Content-Encoding": "gzip"}), "compressed data"),
+        (Answer(b"\x1f\x8b" + bytes(40)), "compressed data"),
+        (Answer(b"{}", headers={"Content-Encoding": "br"}), "Content-Encoding br"),
+        (Answer(b"<html>", headers={"Content-Type": "text/html"}), "answered text/html"),
+        (Answer(b'{"CFItems": [}'), "not JSON"),
+    ],
+)
+async def test_answer_that_breaks_off_is_blamed_on_the_source(
+    source: ScriptedSource, sync: Sync, answer: Answer, reason: str
+) -> None:
+    source.answers["/CFPackages/x"] = answer
+    (failed,) = await sync(f"{source.url}/CFPackages/x")
+    assert failed.status == "failed"
+    assert reason in str(failed.reason)
+    assert "database" not in str(failed.reason)
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+async def test_url_of_a_document_leads_to_its_package(
+    source: ScriptedSource, sync: Sync, live: Live, wrap: object
+) -> None:
+    hub = Hub(source, 1)
+    document = hub.documents[0]
+    target = f"/{hub.name}/CFDocuments/{hub.ids[0]}"
+    hub.faults[hub.ids[0]] = Answer({"CFDocument": document} if wrap else document)
+    package = Answer(hub.packages[hub.ids[0]])
+    source.respond = lambda asked: hub.respond(asked) if asked == target else package
+    (result,) = await sync(f"{source.url}{target}")
+    assert result.status == "created"
+    assert result.url == f"{source.url}/{hub.name}/CFPackages/{hub.ids[0]}"
+    assert await live(hub) == set(hub.ids)
+
+
+async def test_object_without_items_is_not_an_empty_package(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    hub = Hub(source, 1)
+    await sync(hub.url)
+    for body in (
+        {"CFDocument": hub.documents[0]},
+        {"CFDocument": hub.documents[0], "CFAssociations": []},
+        {"CFPackage": {"CFDocument": hub.documents[0], "CFItems": None}},
+    ):
+        hub.faults[hub.ids[0]] = Answer(body)
+        (result,) = await sync(hub.url, allow_deletes=True)
+        assert result.status == "failed"
+        assert "no CFItems" in str(result.reason)
+
+
+FAULTS = [
+    Answer({}, 401),
+    Answer({}, 403),
+    Answer({}, 500),
+    Answer({}, 503),
+    Answer(b"<html>"),
+    Answer({"CFDocument": {"title": "x"}}),
+    Answer(factories.package(), cut_at=40),
+]
+
+
+def capped(hub: Hub, target: str) -> Answer:
+    _, offset = page_of(target)
+    return Answer(hub.documents[offset : offset + 2])
+
+
+def counted(difference: int) -> Callable[[Hub, str], Answer]:
+    def respond(hub: Hub, target: str) -> Answer:
+        page = capped(hub, target)
+        page.headers = {"X-Total-Count": str(max(0, len(hub.documents) + difference))}
+        return page
+
+    return respond
+
+
+def linked(hub: Hub, target: str) -> Answer:
+    page, (_, offset) = capped(hub, target), page_of(target)
+    if offset + 2 < len(hub.documents):
+        page.headers = {"Link": f'</{hub.name}/CFDocuments?offset={offset + 2}>; rel="next"'}
+    return page
+
+
+def looping(hub: Hub, target: str) -> Answer:
+    page = capped(hub, target)
+    page.headers = {"Link": f'</{hub.name}/CFDocuments?offset=0>; rel="next"'}
+    return page
+
+
+def busy_once(hub: Hub, target: str) -> Answer | None:
+    is_first = hub.source.requests.count(target) % 2 == 1
+    return Answer({}, 429, {"Retry-After": "0"}) if is_first else None
+
+
+def redirected(hub: Hub, target: str) -> Answer | None:
+    location = {"Location": f"/{hub.name}/CFDocuments?offset=0&moved=1"}
+    return None if "moved" in target else Answer(status=302, headers=location)
+
+
+LISTINGS: list[Callable[[Hub, str], Answer | None]] = [
+    lambda *_: None,
+    capped,
+    counted(0),
+    counted(2),
+    counted(-2),
+    linked,
+    looping,
+    busy_once,
+    redirected,
+    failing,
+    faulty,
+    cut,
+    unreadable,
+    lambda *_: Answer([]),
+    lambda *_: Answer({}, 500),
+    lambda *_: Answer({}, 404),
+    lambda hub, _: Answer(hub.documents[:2]),
+]
+
+STEPS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "listing": st.sampled_from(LISTINGS),
+            "unlisted": st.sets(st.integers(0, 4)),
+            "withdrawn": st.sets(st.integers(0, 4), max_size=2),
+            "faults": st.dictionaries(st.integers(0, 4), st.sampled_from(FAULTS), max_size=2),
+        }
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+async def test_nothing_offered_is_dropped_after_any_sequence(
+    source: ScriptedSource, sync: Sync, live: Live
+) -> None:
+    async def once(steps: list[dict[str, Any]]) -> None:
+        hub = Hub(source, 5)
+        await sync(hub.url)
+        here = set(hub.ids)
+        for step in steps:
+            hub.listing = step["listing"]
+            gone = {hub.ids[index] for index in step["withdrawn"]}
+            hub.unlisted = {hub.ids[index] for index in step["unlisted"]} | gone
+            hub.faults = {hub.ids[index]: fault for index, fault in step["faults"].items()}
+            hub.withdraw(*gone)
+            await sync(hub.url)
+            now = await live(hub)
+            assert here - gone <= now, "a framework that is offered still was dropped"
+            assert len(here - now) <= 1, "more than one, and more than a tenth, were dropped"
+            here = now
+
+    @hypothesis_settings(
+        max_examples=25, deadline=None, database=None, phases=[Phase.explicit, Phase.generate]
+    )
+    @given(steps=STEPS)
+    def each(steps: list[dict[str, Any]]) -> None:
+        from_thread.run(lambda: once(steps))
+
+    await to_thread.run_sync(each)
+
+
+async def test_cancelled_sync_ends_its_wait_for_a_retry(
+    source: ScriptedSource, database: Database, clean: None
+) -> None:
+    source.answers["/p"] = Answer({}, 503, {"Retry-After": "60"})
+    loop, is_waiting = asyncio.get_running_loop(), asyncio.Event()
+
+    def notify(_: str) -> None:
+        loop.call_soon_threadsafe(is_waiting.set)
+
+    fetcher = Fetcher(notify=notify)
+    task = asyncio.ensure_future(anext(Mirroring(database, fetcher).sync(f"{source.url}/p")))
+    await is_waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert fetcher._stopped.is_set()
+
+
+def test_command_reports_counts_totals_and_waits(source: ScriptedSource, tmp_path: Path) -> None:
+    hub = Hub(source, 3)
+    hub.listing = busy_once
+    ran = run("sync", hub.url, "--dry-run", data_dir=tmp_path)
+    assert ran.returncode == 0
+    assert ran.stdout.splitlines()[-1] == (
+        "dry run, nothing was written: frameworks: 3 created, 0 changed, 0 unchanged, 0 dropped, "
+        "0 failed; entities: 12 added, 0 changed, 0 unchanged, 0 deleted"
+    )
+    assert ran.stdout.count(": would be created ") == 3
+    assert "answered 429" in ran.stderr
+    assert "retrying in 0.0 s (attempt 2 of 4)" in ran.stderr
+    assert not any(tmp_path.iterdir()), "a dry run left a database behind"
+    run("sync", hub.url, data_dir=tmp_path)
+    hub.withdraw(*hub.ids[:2])
+    hub.packages[hub.ids[2]]["CFItems"].append(factories.packed_item())
+    ran = run("sync", hub.url, data_dir=tmp_path)
+    assert ran.returncode == 1
+    assert "2 of the 3 frameworks" in ran.stderr
+    assert f"changed {hub.ids[2]}: 1 added, " in ran.stdout
+    ran = run("sync", hub.url, "--allow-deletes", data_dir=tmp_path)
+    assert ran.returncode == 0
+    assert ran.stdout.splitlines()[-1] == (
+        "frameworks: 0 created, 0 changed, 1 unchanged, 2 dropped, 0 failed; "
+        "entities: 0 added, 0 changed, 5 unchanged, 8 deleted"
+    )
+    hub.withdraw(*hub.ids)
+    assert run("sync", hub.url, data_dir=tmp_path).returncode == 1

@@ -1,0 +1,188 @@
+"""Two states of one framework: what was added, changed and deleted between them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+from support import factories
+
+
+@pytest.fixture
+async def written(client: httpx.AsyncClient) -> factories.Body:
+    """A framework that was written three times: made, half of it exchanged, one item put."""
+    body = factories.package()
+    kept, gone = body["CFItems"]
+    kept |= {"humanCodingScheme": "K", "fullStatement": "stays"}
+    gone |= {"humanCodingScheme": "G", "fullStatement": "=goes"}
+    assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
+    new = factories.packed_item(humanCodingScheme="N", fullStatement="<b>comes</b>")
+    body |= {
+        "CFItems": [kept, new],
+        "CFAssociations": [factories.association(new["identifier"], kept["identifier"])],
+    }
+    document = body["CFDocument"]["identifier"]
+    put = await client.put(f"/case/1.1/CFPackages/{document}", json=body)
+    assert put.status_code == 200, put.text
+    said_anew = factories.item(document, kept["identifier"], fullStatement="stays, put anew")
+    put = await client.put(f"/case/1.1/CFItems/{kept['identifier']}", json={"item": said_anew})
+    assert put.status_code == 201, put.text
+    return {"document": document, "kept": kept, "gone": gone, "new": new}
+
+
+def address(written: factories.Body, name: str = "changes") -> str:
+    return f"/documents/{written['document']}/{name}"
+
+
+async def states(browser: httpx.AsyncClient, written: factories.Body) -> list[str]:
+    """The states that the page offers to begin with, oldest first."""
+    page = (await browser.get(address(written))).text
+    select = page.split('<select id="since"')[1].split("</select>")[0]
+    return list(reversed(re.findall(r'value="([^"]+)"', select)[1:]))
+
+
+def counts(page: str) -> dict[str, int]:
+    found = re.findall(r'(\w+) <span class="count">([\d,]+)</span>', page)
+    return {name: int(count) for name, count in found}
+
+
+async def test_latest_write_is_shown_at_first(
+    browser: httpx.AsyncClient, written: factories.Body
+) -> None:
+    framework = (await browser.get(f"/documents/{written['document']}")).text
+    assert f'href="{address(written)}"' in framework
+    page = (await browser.get(address(written))).text
+    assert counts(page) == {"Added": 0, "Changed": 1, "Deleted": 0}
+    assert "stays, put anew" in page
+    assert f"/items/{written['kept']['identifier']}" in page
+    assert "not what it said before" in page
+
+
+async def test_any_two_states_are_compared(
+    browser: httpx.AsyncClient, written: factories.Body
+) -> None:
+    made, exchanged, put = await states(browser, written)
+    for since, until, expected in (
+        ("start", made, (4, 0, 0)),  # the document, two items, an association
+        (made, exchanged, (2, 0, 2)),
+        (exchanged, put, (0, 1, 0)),
+        (made, "", (2, 1, 2)),
+        ("start", "", (4, 0, 0)),  # what came and went is left out
+    ):
+        page = await browser.get(address(written), params={"since": since, "until": until})
+        assert tuple(counts(page.text).values()) == expected, (since, until)
+        chosen = re.findall(r'<option value="([^"]*)" selected>', page.text)
+        assert chosen == [one for one in (since, until) if one not in {"start", ""}]
+
+
+async def test_deleted_and_added_are_told_as_they_are_known(
+    browser: httpx.AsyncClient, written: factories.Body
+) -> None:
+    made = (await states(browser, written))[0]
+    params = {"since": made, "part": "deleted"}
+    deleted = (await browser.get(address(written), params=params)).text
+    assert "=goes" in deleted
+    assert written["gone"]["identifier"] not in deleted  # no link to what is not here
+    assert deleted.count("<code>") == 1  # the association, of which nothing is left
+    added = (await browser.get(address(written), params={"since": made, "part": "added"})).text
+    assert "<b>comes</b>" in added  # a mark on a word, as in every statement
+    assert "is a child of" in added
+    assert added.count(f"/items/{written['new']['identifier']}") == 2
+
+
+async def test_what_comes_back_is_added(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, written: factories.Body
+) -> None:
+    before = (await states(browser, written))[-1]
+    gone = factories.item(written["document"], written["gone"]["identifier"])
+    path = f"/case/1.1/CFItems/{gone['identifier']}"
+    assert (await client.put(path, json={"item": gone})).status_code == 201
+    page = await browser.get(address(written), params={"since": before})
+    assert counts(page.text) == {"Added": 1, "Changed": 0, "Deleted": 0}
+    made, exchanged = (await states(browser, written))[:2]
+    params = {"since": made, "until": exchanged, "part": "deleted"}
+    assert "here again" in (await browser.get(address(written), params=params)).text
+
+
+async def test_what_went_to_another_framework_is_no_longer_here(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, written: factories.Body
+) -> None:
+    other = factories.package()
+    assert (await client.post("/case/1.1/CFPackages", json=other)).status_code == 201
+    moved = factories.item(other["CFDocument"]["identifier"], written["kept"]["identifier"])
+    path = f"/case/1.1/CFItems/{moved['identifier']}"
+    assert (await client.put(path, json={"item": moved})).status_code == 201
+    params = {"since": "start", "part": "added"}
+    page = (await browser.get(address(written), params=params)).text
+    assert page.count("no longer here") == 1
+    there = {"document": other["CFDocument"]["identifier"]}
+    assert counts((await browser.get(address(there))).text)["Changed"] == 1
+
+
+async def test_table_holds_all_of_it(browser: httpx.AsyncClient, written: factories.Body) -> None:
+    made = (await states(browser, written))[0]
+    page = (await browser.get(address(written), params={"since": made})).text
+    link = re.search(r'href="([^"]+changes\.csv[^"]*)" download', page)
+    assert link
+    table = await browser.get(link[1].replace("&amp;", "&"))
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "attachment" in table.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(table.content.decode("utf-8-sig"))))
+    assert [(row["what"], row["kind"]) for row in rows] == [
+        ("added", "item"),
+        ("added", "association"),
+        ("changed", "item"),
+        ("deleted", "item"),
+        ("deleted", "association"),
+    ]
+    assert rows[3]["statement"] == "'=goes"
+    assert [row["here now"] for row in rows] == ["yes", "yes", "yes", "no", "no"]
+    assert all(datetime.fromisoformat(row["changed at"]) for row in rows)
+
+
+async def test_long_lists_come_in_pages(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
+    items = [factories.packed_item(humanCodingScheme=f"C{number:03}") for number in range(230)]
+    body = factories.package(CFItems=items, CFAssociations=[])
+    await client.post("/case/1.1/CFPackages", json=body)
+    path: str = f"/documents/{body['CFDocument']['identifier']}/changes"
+    found: list[str] = []
+    while path:
+        page = (await browser.get(path)).text
+        assert counts(page) == {"Added": 231, "Changed": 0, "Deleted": 0}
+        found += re.findall(r'<span class="code">(C\d+)</span>', page)
+        following = re.search(r'rel="next" href="([^"]+)"', page)
+        path = following[1].replace("&amp;", "&") if following else ""
+    assert found == [f"C{number:03}" for number in range(230)]
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"since": "yesterday"}, "expected a moment"),
+        ({"until": "2026-13-01"}, "expected a moment"),
+        ({"since": "2026-02-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "is not before"),
+        ({"offset": "-1"}, "offset"),
+    ],
+)
+async def test_what_no_state_is(
+    browser: httpx.AsyncClient, written: factories.Body, params: dict[str, Any], said: str
+) -> None:
+    page = await browser.get(address(written), params=params)
+    assert page.status_code == 400
+    assert said in page.text
+
+
+async def test_moments_of_ones_own(browser: httpx.AsyncClient, written: factories.Body) -> None:
+    for since in ("2020-01-01", "2020-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00"):
+        page = await browser.get(address(written), params={"since": since})
+        assert counts(page.text)["Added"] == 4
+        assert f'<option value="{since}" selected>' in page.text
+    assert (await browser.get("/documents/nobody/changes")).status_code == 404
+    assert (await browser.get("/documents/nobody/changes.csv")).status_code == 404
