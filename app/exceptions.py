@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Reason = Literal[
+ErrorCode = Literal[
     "invalid",
     "unauthorised",
     "forbidden",
@@ -48,13 +48,13 @@ class CaseServerError(Exception):
     """A request that cannot be answered as asked."""
 
     status: ClassVar[int] = 500
-    reason: Reason = "internal"
+    reason: ErrorCode = "internal"
 
     def __init__(
         self,
         description: str,
         *,
-        reason: Reason | None = None,
+        reason: ErrorCode | None = None,
         problems: Iterable[Problem] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -69,28 +69,28 @@ class BadRequest(CaseServerError):
     """The request itself is malformed: body not JSON, ids that differ, bad list parameters."""
 
     status = 400
-    reason: Reason = "invalid"
+    reason: ErrorCode = "invalid"
 
 
-class Unauthorised(CaseServerError):
+class Unauthorized(CaseServerError):
     """No token, or one that this server does not accept."""
 
     status = 401
-    reason: Reason = "unauthorised"
+    reason: ErrorCode = "unauthorised"
 
 
 class Forbidden(CaseServerError):
     """A valid token without the scope that the operation needs."""
 
     status = 403
-    reason: Reason = "forbidden"
+    reason: ErrorCode = "forbidden"
 
 
 class NotFound(CaseServerError):
     """No live entity of this kind has this identifier."""
 
     status = 404
-    reason: Reason = "unknown"
+    reason: ErrorCode = "unknown"
 
     def __init__(self, kind: str, identifier: str, advice: str = "") -> None:
         description = f"no {kind} has the identifier {identifier!r}"
@@ -105,52 +105,52 @@ class Conflict(CaseServerError):
     """The write contradicts what is stored, and names what it contradicts."""
 
     status = 409
-    reason: Reason = "conflict"
+    reason: ErrorCode = "conflict"
 
 
 class Gone(CaseServerError):
     """What was asked about is no longer told; the message says where to begin again."""
 
     status = 410
-    reason: Reason = "invalid"
+    reason: ErrorCode = "invalid"
 
 
 class MisdirectedRequest(CaseServerError):
     """The request was sent to a host name that is not one of this server's."""
 
     status = 421
-    reason: Reason = "forbidden"
+    reason: ErrorCode = "forbidden"
 
 
-class TooSlow(CaseServerError):
+class RequestTimeout(CaseServerError):
     """The request, or its body, did not arrive in the time there is for it."""
 
     status = 408
-    reason: Reason = "invalid"
+    reason: ErrorCode = "invalid"
 
 
-class UnsupportedMedia(CaseServerError):
+class UnsupportedMediaType(CaseServerError):
     """The body is written in a way that is not read here."""
 
     status = 415
-    reason: Reason = "invalid"
+    reason: ErrorCode = "invalid"
 
 
-class TooLarge(CaseServerError):
+class ContentTooLarge(CaseServerError):
     """The body is larger than this server reads."""
 
     status = 413
-    reason: Reason = "too_large"
+    reason: ErrorCode = "too_large"
 
 
-class HeadTooLarge(CaseServerError):
+class HeaderFieldsTooLarge(CaseServerError):
     """The first line and the headers are longer than this server reads."""
 
     status = 431
-    reason: Reason = "too_large"
+    reason: ErrorCode = "too_large"
 
 
-class InvalidData(CaseServerError):
+class UnprocessableContent(CaseServerError):
     """The body was read, and what it says is not valid.
 
     ``problems`` holds every problem, or the first of very many and ``more`` the number of others;
@@ -158,7 +158,7 @@ class InvalidData(CaseServerError):
     """
 
     status = 422
-    reason: Reason = "invalid"
+    reason: ErrorCode = "invalid"
 
     def __init__(
         self,
@@ -177,17 +177,17 @@ class TooManyRequests(CaseServerError):
     """The client asked too often; ``Retry-After`` says when to ask again."""
 
     status = 429
-    reason: Reason = "busy"
+    reason: ErrorCode = "busy"
 
 
-class Unavailable(CaseServerError):
+class ServiceUnavailable(CaseServerError):
     """The database or the server cannot answer now; trying again later may help."""
 
     status = 503
-    reason: Reason = "busy"
+    reason: ErrorCode = "busy"
 
 
-class ReadTimeout(Unavailable):
+class ReadTimeout(ServiceUnavailable):
     """A read statement took longer than it may, and was cancelled."""
 
     def __init__(self, seconds: float, subject: str = "this") -> None:

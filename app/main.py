@@ -21,11 +21,11 @@ from .api import exception_handlers
 from .api.allowed_hosts import HostCheck
 from .api.anonymous_reads import PublicCors, PublicReads
 from .api.concurrency import Turns
-from .api.dependencies import Services
-from .api.middleware import Edge
+from .api.dependencies import AppState
+from .api.middleware import RequestMiddleware
 from .api.openapi import documents
 from .api.profiles import PLATFORM, PROFILES, Profile
-from .api.response_cache import Copies
+from .api.response_cache import ResponseCache
 from .api.routes.associations import association_routes
 from .api.routes.changes import change_routes
 from .api.routes.entities import resource_routes
@@ -34,9 +34,9 @@ from .api.routes.packages import package_routes
 from .api.routes.puts import writing_routes
 from .api.routes.token import token_routes
 from .api.routing import Routes, Shortcut
-from .auth.clients import Clients
+from .auth.clients import ClientRegistry
 from .auth.local_issuer import LocalIssuer
-from .auth.refresh import Follower, signing_keys
+from .auth.refresh import CredentialRefresher, signing_keys
 from .auth.scopes import named_scopes
 from .auth.tokens import new_signing_key
 from .auth.verifier import TokenPolicy, Verifier
@@ -51,7 +51,7 @@ from .web.swagger import swagger_routes
 if TYPE_CHECKING:
     from .auth.trusted_issuer import TrustedIssuer
 
-PARENT = "CASE_SERVER_PARENT"
+PARENT_PID_VARIABLE = "CASE_SERVER_PARENT"
 """Set for the workers of several: the process whose end is theirs, too."""
 
 
@@ -97,7 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.web:
         web.install(app)
     _wrap(app, settings)
-    exception_handlers.install(app)
+    exception_handlers.add_exception_handlers(app)
     return app
 
 
@@ -122,7 +122,7 @@ async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
                 yield
 
 
-def application(settings: Settings | None = None) -> FastAPI:
+def create_worker_app(settings: Settings | None = None) -> FastAPI:
     """The application of a process that does nothing but serve it."""
     app = create_app(settings)
     # All of it stays; to look through it for garbage now and then would hold up requests for a
@@ -162,7 +162,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
     if settings.public_read:
         app.add_middleware(PublicCors)
     app.add_middleware(
-        Edge,
+        RequestMiddleware,
         hosts=HostCheck.from_settings(settings),
         https=settings.base_url.startswith("https:"),
         access_log=settings.access_log,
@@ -172,7 +172,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
 def _make_target(app: FastAPI, settings: Settings) -> None:
     """The doors of a test target."""
     # Read here: other servers do without.
-    from .testmode.middleware import TargetEdge  # noqa: PLC0415  as said
+    from .testmode.middleware import TestModeMiddleware  # noqa: PLC0415  as said
     from .testmode.page import page_routes  # noqa: PLC0415  as said
     from .testmode.routes import control_routes  # noqa: PLC0415  as said
 
@@ -180,7 +180,7 @@ def _make_target(app: FastAPI, settings: Settings) -> None:
     if settings.web:
         app.include_router(page_routes())
     app.add_middleware(
-        TargetEdge,
+        TestModeMiddleware,
         token=settings.control_token.get_secret_value(),
         base_url=settings.base_url,
         origins=settings.cors_origins,
@@ -206,7 +206,7 @@ async def _orphans_end() -> AsyncIterator[None]:
             await asyncio.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    parent = os.environ.get(PARENT)
+    parent = os.environ.get(PARENT_PID_VARIABLE)
     watching = asyncio.create_task(watch(int(parent))) if parent else None
     try:
         yield
@@ -224,14 +224,14 @@ def _profile_routes(profile: Profile) -> Routes:
 
 
 @asynccontextmanager
-async def _services(settings: Settings, database: Database) -> AsyncIterator[Services]:
+async def _services(settings: Settings, database: Database) -> AsyncIterator[AppState]:
     """What requests on a database are given."""
     async with AsyncExitStack() as stack:
         issuer = await _local_issuer(database, settings) if settings.local_issuer else None
         trusted = await _trusted_issuers(stack, settings)
-        copies = Copies(settings.cache_mb, producers=max(1, settings.pool_size // 4))
+        copies = ResponseCache(settings.cache_mb, producers=max(1, settings.pool_size // 4))
         stack.push_async_callback(copies.close)
-        clients = Clients(settings, database)
+        clients = ClientRegistry(settings, database)
         verifier = Verifier(
             issuer, trusted, scopes_of=clients.scopes_of, policy=_token_policy(settings)
         )
@@ -239,14 +239,16 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[Ser
             await stack.enter_async_context(_beside(_prepared(issuer.prepare)))
         verifier.refuse(await revocations.revoked(database))
         if not settings.target:  # a target's copies are written by nobody else
-            await stack.enter_async_context(_beside(Follower(database, issuer, verifier).follow()))
-        yield Services(
+            await stack.enter_async_context(
+                _beside(CredentialRefresher(database, issuer, verifier).follow())
+            )
+        yield AppState(
             settings=settings,
             database=database,
             issuer=issuer,
             clients=clients,
             verifier=verifier,
-            schema_revision=version.needed(),
+            schema_revision=version.get_required_schema_version(),
             revisions=Revisions(database),
             copies=copies,
             # Each holds many times the size of its body, and a connection.
@@ -267,9 +269,9 @@ async def _trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[Tr
         return []
     # What fetches from elsewhere costs every start a tenth of a second, and few servers need it.
     from .auth.trusted_issuer import TrustedIssuer  # noqa: PLC0415  as said
-    from .net.ssrf import guarded_client  # noqa: PLC0415  as said
+    from .net.ssrf import public_only_client  # noqa: PLC0415  as said
 
-    client = guarded_client(
+    client = public_only_client(
         allow_private=settings.allow_private_urls, named=settings.trusted_issuers
     )
     http = await stack.enter_async_context(client)

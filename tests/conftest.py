@@ -34,29 +34,29 @@ collect_ignore = ["sample_project"]
 
 
 SLOWEST_FIRST = (
-    "test_import_export.py",
-    "test_browser.py",
-    "test_backup.py",
-    "test_serve.py",
-    "test_sample_project.py",
+    "cli/test_packages.py",
+    "web/test_browser.py",
+    "cli/test_backup.py",
+    "server/test_run.py",
+    "pytest_plugin/test_sample_project.py",
     "test_sdk.py",
-    "test_plugin.py",
-    "test_mirroring.py",
-    "test_packages.py",
-    "test_hostile.py",
-    "test_commands.py",
-    "test_clients_command.py",
-    "test_conform.py",
-    "test_target_page.py",
-    "test_stopping.py",
-    "test_round_trip.py",
-    "test_connections.py",
-    "test_durability.py",
-    "test_check.py",
-    "test_data.py",
+    "pytest_plugin/test_plugin.py",
+    "transfer/test_sync.py",
+    "api/test_packages.py",
+    "stress/test_adversarial.py",
+    "formats/test_commands.py",
+    "cli/test_credentials.py",
+    "cli/test_conformance.py",
+    "web/test_target_page.py",
+    "server/test_shutdown.py",
+    "api/test_round_trips.py",
+    "formats/test_round_trip.py",
+    "server/test_protocol.py",
+    "stress/test_durability.py",
+    "cli/test_check.py",
+    "testmode/test_data.py",
 )
-"""Test modules that take longest, by file name: they start first, so that no process ends the run
-alone with one of them."""
+"""The longest test modules. They start first, so that none of them runs alone at the end."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -70,7 +70,11 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slowest modules first; the order within a module stays."""
     rank = {name: number for number, name in enumerate(SLOWEST_FIRST)}
-    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+    items.sort(
+        key=lambda item: rank.get(
+            item.path.relative_to(Path(__file__).parent).as_posix(), len(rank)
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from ..exceptions import BadRequest, CaseServerError, MisdirectedRequest
 from ..settings import DEFAULT_CLIENT_SECRET, is_loopback
-from .exception_handlers import refusal
+from .exception_handlers import error_response
 from .profiles import PROFILES
 from .routes.token import TOKEN_PATHS
 
@@ -123,4 +123,4 @@ def host_refusal(scope: Scope, error: CaseServerError) -> Response:
     is_api = any(f"{path}/".startswith(f"{profile.prefix}/") for profile in PROFILES)
     if b"text/html" in accepted and not is_api:
         return Response(PAGE.format(escape(error.description)), error.status, None, "text/html")
-    return refusal(path, error)
+    return error_response(path, error)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ..exceptions import Unavailable
+from ..exceptions import ServiceUnavailable
 
 SECONDS_IN_LINE = 30.0
 
@@ -23,7 +23,7 @@ class Turns:
         try:
             await asyncio.wait_for(self._free.acquire(), self._seconds)
         except TimeoutError:
-            raise Unavailable(
+            raise ServiceUnavailable(
                 "too many packages are being uploaded now; try again",
                 headers={"Retry-After": "5"},
             ) from None

@@ -13,18 +13,18 @@ from fastapi import Depends, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import OAuth2, SecurityScopes
 
-from ..auth.clients import Clients
+from ..auth.clients import ClientRegistry
 from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import DESCRIPTIONS, Scope
 from ..auth.verifier import Caller, Verifier
-from ..exceptions import Forbidden, Unauthorised
+from ..exceptions import Forbidden, Unauthorized
 from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..db.pool import Database
     from ..db.read.revisions import Revisions
     from .concurrency import Turns
-    from .response_cache import Copies
+    from .response_cache import ResponseCache
 
 CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
 """The client behind the request at hand, once it has proved who it is: for the log."""
@@ -36,17 +36,17 @@ TOKEN_PATH = "/oauth2/token"  # noqa: S105  an address, not a password
 
 
 @dataclass
-class Services:
+class AppState:
     """What one process holds from its start to its end."""
 
     settings: Settings
     issuer: LocalIssuer | None
-    clients: Clients
+    clients: ClientRegistry
     verifier: Verifier
     database: "Database"
     schema_revision: str
     revisions: "Revisions"
-    copies: "Copies"
+    copies: "ResponseCache"
     uploads: "Turns"
 
 
@@ -54,9 +54,9 @@ SERVICES = "case_server.services"
 """Where a request that is not for the application's own services carries those it is for."""
 
 
-def services(request: Request) -> Services:
+def get_services(request: Request) -> AppState:
     """The services that this request is for: its own, else those of the application."""
-    found: Services = request.scope.get(SERVICES) or request.app.state.services
+    found: AppState = request.scope.get(SERVICES) or request.app.state.services
     return found
 
 
@@ -77,7 +77,7 @@ async def authorise(verifier: Verifier, authorization: str | None, scope: Scope)
     kind, _, token = (authorization or "").partition(" ")
     token = token.strip()
     if kind.lower() != "bearer" or not token:
-        raise Unauthorised(
+        raise Unauthorized(
             "This operation needs an access token, sent as the header Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": "Bearer"},
         )
@@ -98,7 +98,7 @@ async def _caller(
     wanted: SecurityScopes,
     authorization: Annotated[str | None, Depends(_scheme)],
 ) -> Caller:
-    verifier = services(request).verifier
+    verifier = get_services(request).verifier
     return await authorise(verifier, authorization, Scope(wanted.scopes[-1]))
 
 
@@ -107,6 +107,6 @@ def requires(scope: Scope) -> Any:
     return Security(_caller, scopes=[scope.value])
 
 
-Reader = Annotated[Caller, requires(Scope.READONLY)]
-Writer = Annotated[Caller, requires(Scope.CREATEPUT)]
-Deleter = Annotated[Caller, requires(Scope.DELETE)]
+ReadAccess = Annotated[Caller, requires(Scope.READONLY)]
+WriteAccess = Annotated[Caller, requires(Scope.CREATEPUT)]
+DeleteAccess = Annotated[Caller, requires(Scope.DELETE)]

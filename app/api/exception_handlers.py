@@ -13,9 +13,9 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
-from ..exceptions import CaseServerError, Reason
+from ..exceptions import CaseServerError, ErrorCode
 from .profiles import PROFILES, Profile, canonical_path
-from .responses import answer
+from .responses import json_response
 
 FIELD_NAME = "TargetEndSystem"
 """Who reports the minor code: the system the request was for, as the vendor's API says it."""
@@ -26,7 +26,7 @@ MOST_PROBLEMS = 1000
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """The methods that routes may have; HEAD goes with GET."""
 
-REASONS: dict[int, Reason] = {404: "unknown", 405: "unsupported"}
+REASONS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
 
 
 def profile_of(path: str) -> Profile:
@@ -56,9 +56,9 @@ def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
     return body
 
 
-def refusal(path: str, error: CaseServerError) -> Response:
+def error_response(path: str, error: CaseServerError) -> Response:
     """The answer to a request that cannot be answered as asked."""
-    return answer(status_info(profile_of(path), error), error.status, error.headers)
+    return json_response(status_info(profile_of(path), error), error.status, error.headers)
 
 
 def refused(path: str, error: CaseServerError) -> Response:
@@ -67,7 +67,7 @@ def refused(path: str, error: CaseServerError) -> Response:
     The frames in which it arose hold the body that was refused, and often hold the error, too:
     left alone, all of them would stay until the next search for garbage.
     """
-    response = refusal(path, error)
+    response = error_response(path, error)
     one: BaseException | None = error
     while one is not None:
         clear_frames(one.__traceback__)
@@ -96,7 +96,7 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     info = status_info(
         profile_of(request.scope["path"]), CaseServerError(description, reason=reason)
     )
-    return answer(info, error.status_code, headers)
+    return json_response(info, error.status_code, headers)
 
 
 def allowed_methods(request: Request) -> list[str]:
@@ -117,7 +117,7 @@ def allowed_methods(request: Request) -> list[str]:
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
-def install(app: FastAPI) -> None:
+def add_exception_handlers(app: FastAPI) -> None:
     """Answer every error of ours, and every unknown route, in this shape."""
     app.add_exception_handler(CaseServerError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_route)

@@ -17,11 +17,11 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..exceptions import CaseServerError, Unavailable
+from ..exceptions import CaseServerError, ServiceUnavailable
 from ..log_config import LINE, LINE_WITH_CHANGES, REQUESTS
 from .allowed_hosts import PROBES, HostCheck, host_refusal
 from .dependencies import CALLER_ID, CHANGES
-from .exception_handlers import refusal
+from .exception_handlers import error_response
 
 log = logging.getLogger("case_server")
 requests = logging.getLogger(REQUESTS)
@@ -43,14 +43,14 @@ GOOD_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 GONE = 499
 """What is logged, as proxies do, of a client that left before there was an answer."""
 
-STOPPING = Unavailable(
+STOPPING = ServiceUnavailable(
     "the server is stopping, and this took too long; try again", headers={"Retry-After": "5"}
 )
 """For a request that took longer than a server that stops waits."""
 
 Header = tuple[bytes, bytes]
 
-DATA: tuple[Header, ...] = (
+SECURITY_HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
@@ -61,7 +61,7 @@ DATA: tuple[Header, ...] = (
 HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=31536000")
 
 
-class Edge:
+class RequestMiddleware:
     """Gives each answer an ``X-Request-ID`` (the client's own, or a new one) and its headers."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Edge:
     ) -> None:
         self.app, self.hosts = app, hosts
         self.access_log = access_log
-        self.data = (*DATA, HTTPS_ONLY) if https else DATA
+        self.data = (*SECURITY_HEADERS, HTTPS_ONLY) if https else SECURITY_HEADERS
         self.names = {name for name, _ in self.data}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +103,9 @@ class Edge:
         except (Exception, asyncio.CancelledError) as error:
             last = _last_resort(error, scope, method, request_id.decode())
             if not status:
-                await refusal(scope.get(ROUTE_PATH, path), last)(scope, receive, send_complete)
+                await error_response(scope.get(ROUTE_PATH, path), last)(
+                    scope, receive, send_complete
+                )
             elif method != "HEAD":
                 # The response is under way: cutting it off is the only way left to say so.
                 raise

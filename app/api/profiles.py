@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from ..case.resources import ITEMS, Resource
 from ..db.read.derived_fields import Derivation
-from ..exceptions import Reason
-from ..query.filter import FREE, PAIR, STANDARD, Grammar
+from ..exceptions import ErrorCode
+from ..query.filter import EXTENDED, PAIR, STANDARD, Grammar
 from ..query.params import Dialect, Limits
 from .rendering.transforms import NEW_IN_1_1
 
-MINORS: Mapping[Reason, str] = {
+MINORS: Mapping[ErrorCode, str] = {
     "invalid": "invaliddata",
     "unauthorised": "unauthorisedrequest",
     "forbidden": "forbidden",
@@ -75,7 +75,7 @@ class Profile:
     """Whether an empty ``fields`` is an error; else it is as if absent."""
     code_minor_names: tuple[str, ...] = ("imsx_codeMinor",)
     """The keys under which an error says its minor codes."""
-    code_minors: Mapping[Reason, str] = field(default_factory=dict)
+    code_minors: Mapping[ErrorCode, str] = field(default_factory=dict)
     details: bool = False
     """An error lists its problems under ``imsx_error_details``."""
 
@@ -96,7 +96,7 @@ class Profile:
             searchable=resource is ITEMS,
         )
 
-    def minor(self, reason: Reason) -> str:
+    def minor(self, reason: ErrorCode) -> str:
         """The profile's spelling of a reason."""
         return self.code_minors.get(reason) or MINORS[reason]
 
@@ -130,13 +130,13 @@ SDK = replace(
     arrays=True,
     paging=("totalCount", "pageCount", "pageNumber", "offset", "limit"),
     limits=Limits(default=100, maximum=3000),
-    grammar=FREE,
+    grammar=EXTENDED,
     code_minor_names=("imsx_CodeMinor",),
     code_minors=dict.fromkeys(("bad_selection", "bad_sort", "bad_filter"), "invaliddata"),
 )
 
 # The list of codes is closed: what it has no word for is said with the nearest.
-CLOSED_CODES: dict[Reason, str] = {
+CLOSED_CODES: dict[ErrorCode, str] = {
     **dict.fromkeys(("invalid", "bad_filter", "conflict", "too_large"), "invalid_selection_field"),
     "unsupported": "forbidden",
 }

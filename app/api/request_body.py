@@ -13,9 +13,9 @@ from typing import TypeVar
 from anyio import to_thread
 from fastapi import Request
 
-from ..case.limits import LARGE
-from ..exceptions import BadRequest, TooLarge, TooSlow, UnsupportedMedia
-from .dependencies import services
+from ..case.limits import LARGE_BODY_BYTES
+from ..exceptions import BadRequest, ContentTooLarge, RequestTimeout, UnsupportedMediaType
+from .dependencies import get_services
 
 Read = TypeVar("Read")
 
@@ -33,12 +33,12 @@ async def read_body(request: Request) -> bytes:
     """
     coding = request.headers.get("content-encoding", "").strip()
     if coding.lower() not in {"", "identity"}:
-        raise UnsupportedMedia(
+        raise UnsupportedMediaType(
             f"this server reads no bodies with Content-Encoding {coding[:40]!r}: send it as it is",
             headers={"Accept-Encoding": "identity"},
         )
-    megabytes = services(request).settings.max_body_mb
-    refusal = TooLarge(f"the body is larger than the {megabytes} MB this server reads")
+    megabytes = get_services(request).settings.max_body_mb
+    refusal = ContentTooLarge(f"the body is larger than the {megabytes} MB this server reads")
     limit = megabytes * 1_000_000
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced[:20]) > limit:
@@ -54,15 +54,15 @@ async def read_body(request: Request) -> bytes:
 
 async def understand(request: Request, raw: bytes, read: Callable[[], Read]) -> Read:
     """What ``read`` makes of a body; a large one beside the event loop, and few at a time."""
-    if len(raw) <= LARGE:
+    if len(raw) <= LARGE_BODY_BYTES:
         return read()
-    async with services(request).uploads.one():
+    async with get_services(request).uploads.one():
         return await to_thread.run_sync(read)
 
 
 async def pieces(request: Request) -> AsyncIterator[bytes]:
     """A body piece by piece, for as long as it keeps coming."""
-    seconds, received, more = services(request).settings.body_timeout, 0, True
+    seconds, received, more = get_services(request).settings.body_timeout, 0, True
     begun = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(begun + seconds) as patience:
@@ -76,7 +76,7 @@ async def pieces(request: Request) -> AsyncIterator[bytes]:
                     received += len(piece)
                     patience.reschedule(begun + seconds + received / SLOWEST)
     except TimeoutError:
-        raise TooSlow(
+        raise RequestTimeout(
             f"the body did not arrive within {seconds} seconds and one more for each "
             f"{SLOWEST:,} bytes; {received:,} bytes did",
             headers=CLOSED,

@@ -25,7 +25,7 @@ else:
     from backports import zstd
 
 Key: TypeAlias = tuple[object, ...]
-Produce: TypeAlias = Callable[["Copy"], AsyncIterator[bytes]]
+Produce: TypeAlias = Callable[["CachedResponse"], AsyncIterator[bytes]]
 """Writes an answer piece by piece; says the revision that it writes before the first of them."""
 
 GZIP = 16 + 15
@@ -41,7 +41,7 @@ FRESH = 16
 """How many pieces of an answer that is being written are also kept as they are."""
 
 
-class Copy:
+class CachedResponse:
     """An answer, whole or still being written, as pieces of one gzip stream."""
 
     def __init__(self) -> None:
@@ -160,26 +160,26 @@ class Copy:
             return self._zstd
 
 
-class Copies:
+class ResponseCache:
     """The copies of one process: those being written, and those kept, the last used last."""
 
     def __init__(self, megabytes: int, producers: int) -> None:
         self.limit = megabytes * 1_000_000
-        self._kept: OrderedDict[Key, Copy] = OrderedDict()
-        self._writing: dict[asyncio.Task[None], Copy] = {}
+        self._kept: OrderedDict[Key, CachedResponse] = OrderedDict()
+        self._writing: dict[asyncio.Task[None], CachedResponse] = {}
         # Each producer holds a connection; others need some, too.
         self._turn = asyncio.Semaphore(producers)
 
-    def find(self, key: Key) -> Copy | None:
+    def find(self, key: Key) -> CachedResponse | None:
         """The copy last made for a key, whole or not."""
         copy = self._kept.get(key)
         if copy is not None:
             self._kept.move_to_end(key)
         return copy
 
-    def make(self, key: Key, produce: Produce) -> Copy:
+    def make(self, key: Key, produce: Produce) -> CachedResponse:
         """A new copy, in place of what was kept for the key."""
-        copy = self._kept[key] = Copy()
+        copy = self._kept[key] = CachedResponse()
         self._kept.move_to_end(key)
 
         async def fill() -> None:

@@ -11,26 +11,28 @@ from fastapi import Request, Response
 
 from ..db.read import entities
 from ..exceptions import BadRequest, NotFound
-from .dependencies import services
+from .dependencies import get_services
 from .profiles import Profile
 from .rendering.renderer import Renderer
 
 JSON = "application/json"
 
 
-def renderer(request: Request, profile: Profile) -> Renderer:
+def get_renderer(request: Request, profile: Profile) -> Renderer:
     """What writes the answers of this profile on this server."""
-    held = services(request)
+    held = get_services(request)
     return Renderer(
         profile,
         held.settings.base_url,
-        nodes=partial(entities.nodes, held.database),
+        nodes=partial(entities.find_nodes, held.database),
         extensions=bool(request.scope["query_string"])
         and request.query_params.get("extensions", "").lower() == "true",
     )
 
 
-def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """A JSON answer."""
     return Response(orjson.dumps(content), status, headers, JSON)
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..auth.scopes import Scope as Permission
 from ..exceptions import CaseServerError
 from .anonymous_reads import PublicReads
-from .dependencies import authorise, services
+from .dependencies import authorise, get_services
 from .exception_handlers import refused
 from .profiles import canonical_path
 from .responses import storable
@@ -88,7 +88,7 @@ class Direct:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        verifier = services(request).verifier
+        verifier = get_services(request).verifier
         authorization = request.headers.get("authorization")
         if authorization is None and self.public_reads is not None:
             caller = self.public_reads.admit(request.client.host if request.client else "")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Credentials = tuple[str, str]
 """A client's id and its secret."""
 
-GOOD_ID = re.compile(r"[!-9;-~]{1,255}")
+CLIENT_ID_PATTERN = re.compile(r"[!-9;-~]{1,255}")
 """What an id in the database is: visible ASCII, without the colon that HTTP Basic ends it with."""
 REMEMBER = 300.0
 """Seconds for which a secret that was right is not hashed again."""
@@ -44,7 +44,7 @@ class Client:
     scopes: frozenset[Scope]
 
 
-class Clients:
+class ClientRegistry:
     """Everybody who may ask: the client that the settings name first, then the database's."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Clients:
         """What a client may do now; None if there is no such client, or no more."""
         if client_id == self._first:
             return frozenset(Scope)
-        if not GOOD_ID.fullmatch(client_id):
+        if not CLIENT_ID_PATTERN.fullmatch(client_id):
             return None
         known = await table.find(self._database, client_id)
         return parse_scopes(known.scopes) if known else None
@@ -109,7 +109,9 @@ class Clients:
         if client_id == self._first:
             return frozenset(Scope), [await self._hash(self._first_secret.get_secret_value())]
         known = (
-            await table.find(self._database, client_id) if GOOD_ID.fullmatch(client_id) else None
+            await table.find(self._database, client_id)
+            if CLIENT_ID_PATTERN.fullmatch(client_id)
+            else None
         )
         if known and known.hashes:
             return parse_scopes(known.scopes), known.hashes

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from .local_issuer import LocalIssuer
     from .scopes import Scope
 
-Flaw = Literal["expired", "not_yet_valid", "wrong_issuer", "unknown_key"]
+Defect = Literal["expired", "not_yet_valid", "wrong_issuer", "unknown_key"]
 
 HOUR = 3600
 ELSEWHERE = "https://issuer.invalid"
 """No server can have this name (RFC 2606)."""
 
 
-def make_token(
-    issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], flaw: Flaw | None = None
+def make_invalid_token(
+    issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], flaw: Defect | None = None
 ) -> str:
     """A token as ``issuer`` makes them, but for its flaw; nothing else about it is wrong."""
     claims = issuer.claims(client_id, scopes)

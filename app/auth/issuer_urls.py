@@ -9,7 +9,7 @@ from ..exceptions import StartupError
 from ..settings import is_loopback
 
 
-def refuse_unsafe_issuers(urls: Iterable[str]) -> None:
+def require_secure_issuers(urls: Iterable[str]) -> None:
     """Raise ``StartupError`` for an issuer whose keys somebody between could exchange."""
     for url in urls:
         if not is_safe(url):

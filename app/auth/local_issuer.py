@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, ClassVar
 
-from .scopes import Scope, spell
+from .scopes import Scope, format_scopes
 from .tokens import Claims, Jwk, SigningKey, TokenError, public_jwk, sign
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class LocalIssuer:
             "sub": client_id,
             "client_id": client_id,
             "token_use": "access",
-            "scope": spell(scopes),
+            "scope": format_scopes(scopes),
             "iss": self.url,
             "auth_time": now,
             "iat": now,

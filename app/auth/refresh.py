@@ -25,7 +25,7 @@ async def signing_keys(database: Database) -> list[SigningKey]:
     return [SigningKey(kid, pem) for kid, pem in await keys.stored_keys(database)]
 
 
-class Follower:
+class CredentialRefresher:
     """Polls keys, clients and revoked tokens; LISTEN does not work through every pooler.
 
     Without a local ``issuer`` there are no keys and clients to poll.

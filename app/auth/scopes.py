@@ -68,6 +68,6 @@ def named_scopes(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
     }
 
 
-def spell(scopes: Collection[Scope]) -> str:
+def format_scopes(scopes: Collection[Scope]) -> str:
     """Write scopes as a token carries them: one string, always in the same order."""
     return " ".join(scope for scope in Scope if scope in scopes)

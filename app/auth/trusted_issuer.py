@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import httpx
 import orjson
 
-from ..exceptions import Unavailable
+from ..exceptions import ServiceUnavailable
 from ..net import ssrf
-from .issuer_urls import is_safe, refuse_unsafe_issuers
+from .issuer_urls import is_safe, require_secure_issuers
 from .tokens import Jwk, TokenError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TrustedIssuer:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        refuse_unsafe_issuers([url])
+        require_secure_issuers([url])
         self.url = url.removesuffix("/")
         self.on_key_change: Callable[[], None] = _nothing
         self._http = http
@@ -56,7 +56,7 @@ class TrustedIssuer:
         if kid not in self._keys or self._clock() - self._fetched >= self.max_age:
             await self._refresh()
         if not self._keys:
-            raise Unavailable(
+            raise ServiceUnavailable(
                 f"The keys of the issuer {self.url} cannot be fetched now.",
                 headers={"Retry-After": str(max(1, math.ceil(self._wait())))},
             )
@@ -106,7 +106,7 @@ class TrustedIssuer:
         """The status, and what the object at ``url`` has under this name."""
         if not is_safe(url):
             raise ValueError(f"{url!r} is neither https nor on this machine")
-        status, body = await ssrf.read(self._http, url, limit=MAX_ANSWER)
+        status, body = await ssrf.fetch_limited(self._http, url, limit=MAX_ANSWER)
         return status, _object(status, body).get(name)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from ..exceptions import Unauthorised, Unavailable
+from ..exceptions import ServiceUnavailable, Unauthorized
 from .scopes import Scope, ScopeMap, token_scopes
 from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, unverified, verify
 
@@ -136,7 +136,7 @@ class Verifier:
         """
         try:
             claims = await self._claims(token)
-        except (TokenError, Unavailable):
+        except (TokenError, ServiceUnavailable):
             return None
         return _token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
 
@@ -225,7 +225,7 @@ def _is_for(audience: str, claims: Claims) -> bool:
     return bool(aud == audience) or (isinstance(aud, list) and audience in aud)
 
 
-def stated_client(token: str) -> str | None:
+def unverified_client_id(token: str) -> str | None:
     """Return the client that a token states, true or not: for logs, never for access."""
     try:
         _, claims = unverified(token)
@@ -243,6 +243,6 @@ def _client_id(claims: Claims) -> str:
     raise TokenError("it names no client: client_id, azp or sub must be a string")
 
 
-def _refusal(description: str) -> Unauthorised:
+def _refusal(description: str) -> Unauthorized:
     challenge = f'Bearer error="invalid_token", error_description="{description}"'
-    return Unauthorised(description, headers={"WWW-Authenticate": challenge})
+    return Unauthorized(description, headers={"WWW-Authenticate": challenge})

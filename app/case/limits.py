@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator, core_schema, to_json
 
-from ..exceptions import TooLarge
-from .problems import Location, Problems, path
+from ..exceptions import ContentTooLarge
+from .problems import Location, Problems, format_path
 from .types import refused_extensions
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Valid = TypeVar("Valid", bound=BaseModel)
 
-LARGE = 100_000
+LARGE_BODY_BYTES = 100_000
 """Bytes beyond which a body is not validated as a whole before its pieces are known to be valid.
 
 Each error of a whole would hold a copy of all that is around it.
@@ -80,7 +80,7 @@ TREE_DENSITY = Density(100 * VALUES_ALWAYS, 4 * VALUES_ALWAYS, 120)
 there, a fraction 95 (CPython 3.11)."""
 
 
-def refuse_dense(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "the body") -> None:
+def check_density(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "the body") -> None:
     """Raise ``TooLarge`` for JSON that holds more values than its size allows."""
     groups = _count(raw, b"[") + _count(raw, b"{")
     values = groups + _count(raw, b",")
@@ -95,7 +95,7 @@ def refuse_dense(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "th
         (groups + commas, "values", most_values),
     ):
         if count > most:
-            raise TooLarge(
+            raise ContentTooLarge(
                 f"{where} holds some {count:,} {noun} in {len(raw):,} bytes; "
                 f"of so many bytes this server reads {most:,} at most"
             )
@@ -208,14 +208,14 @@ def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Loc
     """
     known = field_names()
     piece = _cut(tree, known)
-    look_at(schema, written(piece), piece, problems, at)
+    look_at(schema, to_json_bytes(piece), piece, problems, at)
     for place, members in _long_lists(tree, ()):
         for start in range(PIECE, len(members), PIECE):
             if problems.enough:
                 return
             problems.pieces += 1
             piece, within = _surrounded(_cut(members[start : start + PIECE], known), place)
-            found = _details(schema, written(piece))
+            found = _details(schema, to_json_bytes(piece))
             if any(within[: len(one["loc"])] == one["loc"] for one in found):
                 break  # no list belongs there, which was said of its beginning
             for detail in found:
@@ -228,7 +228,7 @@ def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Loc
 
     for place, extensions in _large_extensions(tree, ()):
         for message in refused_extensions(extensions):
-            problems.add(path((*at, *place)), message)
+            problems.add(format_path((*at, *place)), message)
 
 
 def _surrounded(members: list[Any], place: Location) -> tuple[Any, Location]:
@@ -239,7 +239,7 @@ def _surrounded(members: list[Any], place: Location) -> tuple[Any, Location]:
     return piece, tuple(0 if isinstance(step, int) else step for step in place)
 
 
-def written(tree: Any) -> bytes:
+def to_json_bytes(tree: Any) -> bytes:
     """JSON once more: only there may a date be a text."""
     return to_json(tree, inf_nan_mode="constants")
 

@@ -25,7 +25,7 @@ from .model import (
     Entity,
     LinkURI,
 )
-from .parsing import read
+from .parsing import parse
 from .problems import Problems
 from .resources import DEFINITIONS
 from .types import Identifier, Maybe
@@ -46,7 +46,7 @@ KEYWORDS = {"conceptKeywordsURI"}
 """A field written as a list and answered as its last member."""
 
 
-class Row(NamedTuple):
+class EntityRow(NamedTuple):
     """One entity, ready to store."""
 
     kind: str
@@ -69,7 +69,7 @@ class Package:
     package_identifier: str
     extensions: str | None
     definition_extensions: str | None
-    rows: Iterable[Row]
+    rows: Iterable[EntityRow]
     """They can be gone through more than once."""
     derived_items: tuple[str, ...] = ()
     """The identifiers of items that were made from codes or statements, because the spreadsheet
@@ -107,10 +107,10 @@ def read_package(
     Raises ``TooLarge`` for one that is denser than an entity may be, unless ``allow_dense``;
     ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
-    package = read(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
+    package = parse(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
     triples = ((one.identifier, triple_of(one)) for one in package.CFAssociations)
     problems = Problems()
-    for problem in (*wrong_name(package), *repetitions(groups(package), triples)):
+    for problem in (*check_package_identifier(package), *repetitions(groups(package), triples)):
         problems.add(**problem)
     if problems:
         raise problems.refusal("CFPackage")
@@ -130,10 +130,10 @@ def take_apart(package: CFPackage) -> Package:
     )
 
 
-def _rows(package: CFPackage) -> Iterator[Row]:
+def _rows(package: CFPackage) -> Iterator[EntityRow]:
     document = package.CFDocument
     yield row("CFDocument", document)
-    link = link_to(document)
+    link = document_link(document)
     for resource in DEFINITIONS:
         for definition in getattr(package.CFDefinitions, resource.plural):
             yield row(resource.name, definition)
@@ -146,12 +146,12 @@ def _rows(package: CFPackage) -> Iterator[Row]:
         yield from rubric_rows(rubric)
 
 
-def link_to(document: CFPckgDocument) -> LinkURI:
+def document_link(document: CFPckgDocument) -> LinkURI:
     """The link that a document's parts have to it."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
-def rubric_rows(rubric: CFRubric) -> Iterator[Row]:
+def rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
     """Return the rows of a rubric, its criteria and their levels."""
     yield row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
@@ -160,7 +160,7 @@ def rubric_rows(rubric: CFRubric) -> Iterator[Row]:
             yield row("CFRubricCriterionLevel", level, parent=criterion.identifier)
 
 
-def row(kind: str, entity: Entity, parent: str | None = None) -> Row:
+def row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
     """An entity as a row, without the entities it contains."""
     own = set()
     for name in _left_out(type(entity)):
@@ -169,7 +169,7 @@ def row(kind: str, entity: Entity, parent: str | None = None) -> Row:
         if value if name in CHILDREN else value == []:
             own.add(name)
     body = entity.model_dump_json(exclude_none=True, exclude=own or None)
-    return Row(kind, entity.identifier, body, entity.lastChangeDateTime, parent=parent)
+    return EntityRow(kind, entity.identifier, body, entity.lastChangeDateTime, parent=parent)
 
 
 @cache
@@ -178,7 +178,7 @@ def _left_out(kind: type[Entity]) -> tuple[str, ...]:
     return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in kind.model_fields)
 
 
-def item_row(item: CFPckgItem) -> Row:
+def item_row(item: CFPckgItem) -> EntityRow:
     """An item as a row, which remembers every concept it was sent with.
 
     "unknown" is what some profiles answer as the type of an item without one.
@@ -188,7 +188,7 @@ def item_row(item: CFPckgItem) -> Row:
     return row("CFItem", item)._replace(keywords=_json(item.conceptKeywordsURI))
 
 
-def association_row(association: CFAssociation, home: LinkURI) -> Row:
+def association_row(association: CFAssociation, home: LinkURI) -> EntityRow:
     """Return an association of a package as a row, with the link to its document."""
     is_home_derived = association.CFDocumentURI is None
     association.CFDocumentURI = association.CFDocumentURI or home
@@ -199,7 +199,7 @@ def _json(value: object) -> str | None:
     return None if value is None else to_json(value).decode()
 
 
-def wrong_name(package: NamedCFPackage) -> Iterator[Problem]:
+def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
     """An answer of this server names its package, or its document; nothing else may be said."""
     document = package.CFDocument
     named = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier

@@ -14,27 +14,28 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..exceptions import BadRequest, TooLarge
+from ..exceptions import BadRequest, ContentTooLarge
 from .limits import (
     ENTITY_DENSITY,
     HEAD_DENSITY,
     RUBRIC_DENSITY,
     Density,
+    check_density,
     has_many_members,
-    refuse_dense,
 )
 from .model import CFAssociation, CFDefinition, CFPckgItem, CFRubric, Entity
 from .package import (
+    EntityRow,
     Group,
     NamedCFPackage,
     Package,
-    Row,
     RubricNames,
     Triple,
     UploadedCFPackage,
     association_row,
+    check_package_identifier,
+    document_link,
     item_row,
-    link_to,
     read_package,
     repetitions,
     row,
@@ -43,10 +44,9 @@ from .package import (
     rubric_rows,
     take_apart,
     triple_of,
-    wrong_name,
 )
 from .parsing import FIRST_NAME, examine
-from .problems import MOST_COUNTED, Location, Problems, path
+from .problems import MOST_COUNTED, Location, Problems, format_path
 from .resources import DEFINITIONS
 
 
@@ -97,7 +97,7 @@ def read_large_package(
         return reading.read_whole(error)
 
 
-def open_package(raw: bytes) -> Package:
+def parse_package_lazily(raw: bytes) -> Package:
     """Read the body of a request to CFPackages, but only its head at once.
 
     The rows are read, and the rest is refused, as they are gone through: never do all of them
@@ -122,12 +122,12 @@ class _Reading:
         self, raw: bytes, most: int, schema: type[NamedCFPackage], *, allow_dense: bool = False
     ) -> None:
         self.raw, self.most, self.schema = raw, most, schema
-        self.dense: TooLarge | None = None
+        self.dense: ContentTooLarge | None = None
         """Why the body may be read by parts only, and only as long as each of them is not dense."""
         if not allow_dense:
             try:
-                refuse_dense(raw)
-            except TooLarge as error:
+                check_density(raw)
+            except ContentTooLarge as error:
                 self.dense = error
 
     def open(self) -> tuple[Package, _Rows]:
@@ -182,7 +182,7 @@ class _Reading:
             members | {each.at[0]: empty for each in lists if len(each.at) == 1}
         )
         if self.dense:
-            refuse_dense(head, HEAD_DENSITY, "the package without its lists")
+            check_density(head, HEAD_DENSITY, "the package without its lists")
         return _Split(at, head, lists)
 
     def _list(self, each: EntityList, array: msgspec.Raw, at: Location) -> list[msgspec.Raw]:
@@ -193,7 +193,7 @@ class _Reading:
             raise self.dense
         members = MEMBERS.decode(array)
         for index, member in enumerate(members):
-            refuse_dense(bytes(member), each.density, path((*at, *each.at, index)))
+            check_density(bytes(member), each.density, format_path((*at, *each.at, index)))
         return members
 
 
@@ -232,9 +232,9 @@ class _Rows:
     reading: _Reading
     split: _Split
     head: NamedCFPackage
-    document: list[Row]
+    document: list[EntityRow]
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[EntityRow]:
         """Raises ``InvalidData`` and ``BadRequest``."""
         try:
             yield from self.understood()
@@ -242,16 +242,16 @@ class _Rows:
             self.reading.read_whole(error)
             raise
 
-    def understood(self) -> Iterator[Row]:
+    def understood(self) -> Iterator[EntityRow]:
         """Raises ``InvalidData``, and any of ``UNREADABLE``."""
-        problems, link = Problems(self.reading.most), link_to(self.head.CFDocument)
+        problems, link = Problems(self.reading.most), document_link(self.head.CFDocument)
         yield from self.document
         names: list[Group] = []
         triples: list[tuple[str, Triple]] = []
         rubrics: list[RubricNames] = []
         for each in LISTS:
             named: list[str] = []
-            names.append([(path(each.at), named)])
+            names.append([(format_path(each.at), named)])
             for entity in _entities(each, self.split, problems):
                 if problems:
                     continue
@@ -274,7 +274,7 @@ class _Rows:
 
     def _refuse_contradictions(self, names: list[Group], triples: list[tuple[str, Triple]]) -> None:
         """Raise ``InvalidData`` where parts that are valid do not go together."""
-        found = wrong_name(self.head)
+        found = check_package_identifier(self.head)
         several = [[name for _, named in group for name in named] for group in names]
         is_repeated = any(len({*each}) < len(each) for each in several)
         if is_repeated or len({triple for _, triple in triples}) < len(triples):

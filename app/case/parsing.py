@@ -20,10 +20,19 @@ from pydantic import ValidationError, create_model
 from pydantic_core import from_json
 
 from ..exceptions import BadRequest, Problem
-from .limits import LARGE, TINY, UnknownField, look_at, look_through, quick, refuse_dense, written
+from .limits import (
+    LARGE_BODY_BYTES,
+    TINY,
+    UnknownField,
+    check_density,
+    look_at,
+    look_through,
+    quick,
+    to_json_bytes,
+)
 from .model import CaseObject, CFAssociation, CFPackage, CFRubric, Entity
 from .numbers import changed_numbers
-from .problems import MOST_NAMED, UNKNOWN_FIELD, Location, Problems, path
+from .problems import MOST_NAMED, UNKNOWN_FIELD, Location, Problems, format_path
 from .types import URI_PATTERN
 
 Read = TypeVar("Read", bound=CaseObject)
@@ -38,30 +47,30 @@ SHORT.maxstring = 300
 
 
 @dataclass(frozen=True)
-class Body(Generic[Read]):
+class ParsedBody(Generic[Read]):
     """What was read, and what the paths of problems in it begin with: ``item.`` or nothing."""
 
     entity: Read
     under: str
 
 
-def read(
+def parse(
     schema: type[Read], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
-) -> Body[Read]:
+) -> ParsedBody[Read]:
     """Read a body, which may be wrapped in one of the names in ``wrappers``.
 
     Raises ``BadRequest`` when it is not a JSON object, ``TooLarge`` when it is denser than an
     entity may be, unless ``allow_dense``, else ``InvalidData`` with every problem.
     """
     if not allow_dense:
-        refuse_dense(raw)
+        check_density(raw)
     first = FIRST_NAME.match(raw)
     wrapper = first[1].decode() if first else ""
     if wrapper not in wrappers:
-        return Body(_validate(schema, raw), under="")
+        return ParsedBody(_validate(schema, raw), under="")
     entity = getattr(_validate(_wrapped(schema, wrapper), raw), wrapper)
     assert isinstance(entity, schema)
-    return Body(entity, under=f"{wrapper}.")
+    return ParsedBody(entity, under=f"{wrapper}.")
 
 
 @cache
@@ -83,12 +92,12 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
 
     Raises ``BadRequest`` when it is not JSON, or a whole body that is not an object.
     """
-    small, before = len(raw) <= LARGE, problems.count
+    small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
     valid = _quick_or_none(schema, raw) if small else None
     if valid and not _has_numbers(valid, raw):
         return valid
     for place, message in changed_numbers(raw):
-        problems.add(path((*at, *place)), message)
+        problems.add(format_path((*at, *place)), message)
     if valid:
         return valid if problems.count == before else None
     tree = _parse(raw)
@@ -98,7 +107,7 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
     if OTHER_SPELLING.search(raw):
         if not _respelt(tree, problems, at):
             return None
-        raw = written(tree)
+        raw = to_json_bytes(tree)
         if small and (valid := _quick_or_none(schema, raw)):
             return valid if problems.count == before else None
     if len(raw) <= TINY:
@@ -128,12 +137,12 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> Read | None:
     """What is read of a body whose pieces have no problem; a text's end may still have one."""
     try:
-        return quick(schema, written(tree))
+        return quick(schema, to_json_bytes(tree))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
             problems.add_error(detail, (*at, *detail["loc"]), tree)
     except UnknownField:
-        problems.add(path(at), f"somewhere in its very long lists: {UNKNOWN_FIELD}")
+        problems.add(format_path(at), f"somewhere in its very long lists: {UNKNOWN_FIELD}")
     return None
 
 
@@ -160,20 +169,20 @@ def _license_link(value: Any) -> Any:
     return {"title": value, "identifier": identifier, "uri": uri}
 
 
-SPELLINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+FIELD_ALIASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sourcedId": ("identifier", lambda value: value),
     "cfItemType": ("CFItemType", lambda value: value),
     "licenseUri": ("licenseURI", _license_link),
 }
 """Other names that fields go by, and what their values mean."""
 
-OTHER_SPELLING = re.compile("|".join((*SPELLINGS, r"\\u")).encode())
+OTHER_SPELLING = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 """What a body holds that has one of them, if escaped."""
 
 
 def _respelt(tree: Any, problems: Problems, at: Location) -> bool:
     """Respell a tree in place; add what contradicts itself, and return whether nothing does."""
-    contradictions = [*islice(_respell(tree, path(at)), MOST_NAMED)]
+    contradictions = [*islice(_respell(tree, format_path(at)), MOST_NAMED)]
     for problem in contradictions:
         problems.add(**problem)
     return not contradictions
@@ -195,8 +204,8 @@ def _respell(value: Any, here: str) -> Iterator[Problem]:
 
 def _rename_fields(value: dict[str, Any], here: str) -> Iterator[Problem]:
     """Give the fields of an object their standard names, and yield what contradicts itself."""
-    for other in [name for name in SPELLINGS if name in value]:
-        name, meaning = SPELLINGS[other]
+    for other in [name for name in FIELD_ALIASES if name in value]:
+        name, meaning = FIELD_ALIASES[other]
         meant = meaning(value.pop(other))
         # The SDK writes an empty string for no value.
         if meant is None or meant == "":

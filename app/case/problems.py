@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..exceptions import InvalidData, Problem
+from ..exceptions import Problem, UnprocessableContent
 from .types import PATTERN_MESSAGES
 
 if TYPE_CHECKING:
@@ -58,25 +58,25 @@ class Problems:
     def add_error(self, detail: ErrorDetails, where: Location, value: Any) -> None:
         """What pydantic found in ``value``, with the place it has in the body."""
         if len(self.named) < MOST_NAMED:
-            self.add(path(where), _message(detail, where, value))
+            self.add(format_path(where), _message(detail, where, value))
         else:
             self.count += 1
 
-    def add_all(self, found: InvalidData) -> None:
+    def add_all(self, found: UnprocessableContent) -> None:
         """What was found in a part of the body."""
         for one in found.problems:
             self.add(**one)
         self.count += found.more
 
-    def refusal(self, name: str) -> InvalidData:
+    def refusal(self, name: str) -> UnprocessableContent:
         """What a client is told of a body that is a ``name``."""
         more = self.count - len(self.named)
-        return refusal(name, self.named, more, complete=not self.enough)
+        return to_exception(name, self.named, more, complete=not self.enough)
 
 
-def refusal(
+def to_exception(
     name: str, problems: Sequence[Problem], more: int = 0, *, complete: bool = True
-) -> InvalidData:
+) -> UnprocessableContent:
     """What a client is told: the first problem in words, how many others, and ``problems``.
 
     ``more`` is how many there are beside those, ``complete`` whether that is all.
@@ -85,7 +85,7 @@ def refusal(
     told = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""
     if not complete:
         told = f", and at least {others:,} more problems"
-    return InvalidData(
+    return UnprocessableContent(
         f"the {name} is not valid: {first['path']}: {first['message']}{told}",
         problems=problems,
         more=more,
@@ -93,7 +93,7 @@ def refusal(
     )
 
 
-def path(location: Iterable[int | str]) -> str:
+def format_path(location: Iterable[int | str]) -> str:
     """Where something stands, as a client reads it: ``CFItems[3].uri``."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return "".join(steps).lstrip(".")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..exceptions import StartupError
-from ..server.startup import leave_when_told
+from ..server.startup import install_signal_handlers
 from ..settings import Settings
 from .shared import settings_of
 
@@ -56,5 +56,5 @@ def _embedded(instead: str) -> Settings:
             "this command is for the embedded Postgres, and CASE_SERVER_DATABASE_URL names "
             f"another; use Postgres' own: {instead}"
         )
-    leave_when_told()
+    install_signal_handlers()
     return settings

@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
-from ..exceptions import StartupError, TooLarge
+from ..exceptions import ContentTooLarge, StartupError
 from ..lint.linter import check
 from ..lint.output import Result, as_json, as_text
 from ..lint.rules.catalog import BY_ID, RULES
 from ..lint.sarif import as_sarif
-from ..lint.violation import SEVERITIES, Finding, Severity, at_least
+from ..lint.violation import SEVERITIES, Diagnostic, Severity, meets_threshold
 from ..transfer.sources import Source, describe_error, sources
 from .http_options import dense_option, fetcher_of, reaching_options
 from .shared import opened
@@ -118,14 +118,14 @@ def check_packages(**flags: Any) -> None:
     _write(flags["output"], _written(shown, flags))
     if any(result.reason is not None for result in results):
         sys.exit(UNREADABLE)
-    sys.exit(1 if any(at_least(one.severity, flags["fail_on"]) for one in gravest) else 0)
+    sys.exit(1 if any(meets_threshold(one.severity, flags["fail_on"]) for one in gravest) else 0)
 
 
 def _checked(source: Source, rules: set[str]) -> Result:
     _say(f"{source.name}: checking …")
     try:
         checked = check(source.read(), rules, allow_dense=source.allow_dense)
-    except (StartupError, TooLarge) as error:
+    except (StartupError, ContentTooLarge) as error:
         reason = describe_error(error)
         click.echo(f"case-server: {source.name}: {reason}", err=True)
         return Result(source.name, reason=reason)
@@ -141,7 +141,9 @@ def _say(stage: str) -> None:
 
 
 def _from(result: Result, least: Severity) -> Result:
-    kept: Iterator[Finding] = (one for one in result.findings if at_least(one.severity, least))
+    kept: Iterator[Diagnostic] = (
+        one for one in result.findings if meets_threshold(one.severity, least)
+    )
     return Result(result.source, result.document, result.title, list(kept), result.reason)
 
 

@@ -15,8 +15,8 @@ import click
 from ..conformance.check import GROUPS
 from ..conformance.client import Access
 from ..conformance.output import as_json, as_junit, as_text
-from ..conformance.profiles import CONTRACTS, located
-from ..conformance.runner import Choice, Progress, Report, run
+from ..conformance.profiles import PROFILE_SPECS, resolve_profile
+from ..conformance.runner import Progress, Report, Selection, run
 from ..conformance.table import BY_ID, CHECKS
 from ..exceptions import StartupError
 from ..net.download import Credentials
@@ -52,7 +52,7 @@ def _show_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
 @click.argument("url")
 @click.option(
     "--profile",
-    type=click.Choice(list(CONTRACTS)),
+    type=click.Choice(list(PROFILE_SPECS)),
     help="What the server is to be; without it, the end of URL tells.",
 )
 @click.option("--write", is_flag=True, help="Also try what writes, with new identifiers.")
@@ -110,8 +110,8 @@ def conform(**flags: Any) -> None:
     run.
     """  # noqa: D301  click keeps the lines after its \b as they are
     try:
-        base_url, contract = located(flags["url"], flags["profile"])
-        choice = Choice(flags["only"], flags["skip"], flags["write"], flags["extensions"])
+        base_url, contract = resolve_profile(flags["url"], flags["profile"])
+        choice = Selection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
         _refuse_unasked_writes(choice)
         report = run(base_url, contract, _access(flags), choice, Progress(_say, _say_wait))
     except StartupError as error:
@@ -121,7 +121,7 @@ def conform(**flags: Any) -> None:
     sys.exit(1 if report.count("fail") else 0)
 
 
-def _refuse_unasked_writes(choice: Choice) -> None:
+def _refuse_unasked_writes(choice: Selection) -> None:
     writing = sorted(name for name in choice.only if name in BY_ID and BY_ID[name].writes)
     if not choice.write and (writing or "writing" in choice.only):
         raise click.UsageError(f"{', '.join(writing) or 'writing'} writes: add --write")

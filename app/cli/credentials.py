@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..auth.clients import GOOD_ID
+from ..auth.clients import CLIENT_ID_PATTERN
 from ..auth.hashing import hash_secret, new_secret
 from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
 from ..auth.tokens import new_signing_key
@@ -215,7 +215,7 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
 
 
 def _refuse_bad_id(identifier: str) -> None:
-    if not GOOD_ID.fullmatch(identifier):
+    if not CLIENT_ID_PATTERN.fullmatch(identifier):
         raise StartupError(
             "a client's ID is 1 to 255 visible ASCII characters, without spaces and colons"
         )

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from ..net.download import Credentials, Fetcher
-from ..transfer.progress import note
+from ..transfer.progress import print_note
 from .shared import settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -59,7 +59,7 @@ def fetcher_of(flags: dict[str, Any]) -> Fetcher:
     token, url, client, secret = (flags.pop(name) for name in NAMES)
     common: dict[str, Any] = {"allow_private": settings_of().allow_private_urls}
     if not flags.get("quiet"):
-        common["notify"] = note
+        common["notify"] = print_note
     if url is None:
         _refuse_clients_for_nothing()
         return Fetcher(token, **common)

@@ -16,7 +16,7 @@ import click
 from ..exceptions import StartupError
 from ..formats import template as templates
 from ..formats.assembly import Defaults
-from ..formats.file_format import COMPRESSED, FORMS, TABLES, Form, form_of
+from ..formats.file_format import COMPRESSED, FILE_FORMATS, TABLES, FileFormat, file_format_of
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import sample as sample_framework
 from ..server.startup import has_database
@@ -49,7 +49,7 @@ from .shared import Direction, command_database, database_option, opened, settin
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMS),
+    type=click.Choice(FILE_FORMATS),
     help="What the sources are written in. [default: what their names say, else case-json]",
 )
 @click.option(
@@ -109,7 +109,7 @@ def import_packages(**flags: Any) -> None:
         found.append(Source("the sample", sample_framework))
     if not found:
         raise click.UsageError("name a SOURCE, or --sample")
-    loader = importer.Loader(
+    loader = importer.Importer(
         strict=flags["strict"],
         quiet=flags["quiet"],
         dry_run=flags["dry_run"],
@@ -147,12 +147,12 @@ def _defaults(found: list[Source], flags: dict[str, Any]) -> Defaults:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMS),
+    type=click.Choice(FILE_FORMATS),
     help="What to write it as. [default: what the file's name says, else case-json]",
 )
 @database_option
 def export(
-    identifier: str, output: Path | None, form: Form | None, database_url: str | None
+    identifier: str, output: Path | None, form: FileFormat | None, database_url: str | None
 ) -> None:
     """Write a framework to a file, whole: import reads the same from each of them.
 
@@ -166,7 +166,7 @@ def export(
     compressed. A file appears only when it is whole.
     """  # noqa: D301  click keeps the lines after its \b as they are
     name = output.name if output else ""
-    form = form or form_of(name) or "case-json"
+    form = form or file_format_of(name) or "case-json"
     with command_database(settings_of(database_url=database_url), "from") as settings:
         try:
             with opened(output) as file, _compressed(file, name) as target:
@@ -204,7 +204,7 @@ def template(file: Path) -> None:
     creator are given to import, with --title and --creator.
     """
     writers = {"csv": templates.write_csv, "xlsx": templates.write_workbook}
-    form = form_of(file.name) or ""
+    form = file_format_of(file.name) or ""
     if form not in writers:
         raise click.UsageError(f"name a FILE that ends in .xlsx or .csv, not {file.name}")
     if file.exists():

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..exceptions import StartupError
-from ..server.startup import ready_database
+from ..server.startup import prepare_database
 from ..server.startup import serve as serve_until_stopped
 from .shared import database_option, settings_of
 
@@ -81,7 +81,7 @@ def serve(**flags: Any) -> None:
 def migrate(database_url: str | None) -> None:
     """Bring the database's schema to what this release needs."""
     settings = settings_of(database_url=database_url)
-    with ready_database(settings, migrate=True):
+    with prepare_database(settings, migrate=True):
         click.echo(f"the schema is current in {settings.database_name}")
 
 

@@ -14,7 +14,7 @@ import click
 from pydantic import ValidationError
 
 from ..exceptions import CaseServerError, StartupError
-from ..server.startup import ready_database
+from ..server.startup import prepare_database
 from ..settings import Settings, all_variables, is_known_variable, variable_of
 from ..transfer.terminal import problem_lines
 
@@ -107,7 +107,7 @@ def command_database(
     ``into`` is for commands that write, ``compared with`` for their dry runs, ``from`` for those
     that only read.
     """
-    with ready_database(settings, writes=direction != "from") as complete:
+    with prepare_database(settings, writes=direction != "from") as complete:
         if not quiet:
             click.echo(f"{direction} {settings.database_name}", err=True)
         yield complete

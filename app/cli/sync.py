@@ -17,8 +17,8 @@ from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..server.startup import has_database
 from ..settings import Settings
-from ..transfer.progress import bar
-from ..transfer.sync import NO_COUNTS, Mirroring, SyncResult, format_changes, read_urls
+from ..transfer.progress import progress_bar
+from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, read_urls
 from ..transfer.terminal import format_counts, problem_lines
 from .http_options import dense_option, fetcher_of, reaching_options
 from .shared import Direction, command_database, database_option, settings_of, with_database
@@ -79,8 +79,8 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     async def work(database: Database) -> list[SyncResult]:
         results = []
         for url in dict.fromkeys(named):
-            progress = bar(url, quiet=flags["quiet"])
-            mirroring = Mirroring(
+            progress = progress_bar(url, quiet=flags["quiet"])
+            mirroring = Syncer(
                 database,
                 fetcher,
                 progress,

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import httpx
 
-from .client import Differs, Skip, Target
+from .client import Differs, ServerUnderTest, Skip
 
 GROUPS = ("tokens", "lists", "reading", "errors", "packages", "writing", "extensions")
 """In the order in which they are run and told. The last is what only this project says."""
@@ -36,7 +36,7 @@ class Check:
     group: str
     source: str
     """The document that says so, and where in it."""
-    run: Callable[[Target], str]
+    run: Callable[[ServerUnderTest], str]
     documented: tuple[str, ...] = ALL
     """The profiles of which the documents say it."""
     ours: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Result:
     seen: str
 
 
-def tried(check: Check, group: str, target: Target) -> Result:
+def tried(check: Check, group: str, target: ServerUnderTest) -> Result:
     """Run one check; whatever the target answers, this is an outcome."""
     try:
         return Result(check, group, "pass", check.run(target))

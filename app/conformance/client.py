@@ -59,7 +59,7 @@ class Access:
     scope: str | None = None
 
 
-class Target:
+class ServerUnderTest:
     """One CASE server at one base URL."""
 
     samples: Samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .client import Body, Differs, Skip, Target, json_of, path_of
+from .client import Body, Differs, ServerUnderTest, Skip, json_of, path_of
 from .profiles import identifier_of
 from .test_data import PREFIX
 
@@ -22,7 +22,7 @@ EMPTY = "the server has no documents; load one, with case-server import --sample
 class Samples:
     """Entities of the target to look at; ``Skip`` where there are none."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ServerUnderTest) -> None:
         self.target = target
         self._found: list[tuple[Body, Body]] = []
 

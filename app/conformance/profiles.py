@@ -79,7 +79,7 @@ STANDARD_1_0 = Contract(
     optional_lists=True,
 )
 
-CONTRACTS = {one.name: one for one in (PLATFORM, SDK, STANDARD, STANDARD_1_0)}
+PROFILE_SPECS = {one.name: one for one in (PLATFORM, SDK, STANDARD, STANDARD_1_0)}
 
 ENDINGS = (
     ("/1edtech/ims/case/v1p1", STANDARD),
@@ -90,7 +90,7 @@ ENDINGS = (
 """How the end of a URL tells the profile; the longer ending first."""
 
 
-def located(url: str, profile: str | None) -> tuple[str, Contract]:
+def resolve_profile(url: str, profile: str | None) -> tuple[str, Contract]:
     """The base URL of a server and the contract it is held to.
 
     A URL without a path gets the path that this project serves the profile at; the platform's
@@ -103,7 +103,7 @@ def located(url: str, profile: str | None) -> tuple[str, Contract]:
             f"{url!r} is not the base URL of a CASE server, as http://127.0.0.1:8000/case/1.1 is"
         )
     base = url.rstrip("/")
-    named = CONTRACTS.get(profile or "")
+    named = PROFILE_SPECS.get(profile or "")
     if not parts.path.strip("/"):
         found = named or PLATFORM
         return base + found.path, found

@@ -9,7 +9,7 @@ import httpx
 
 from ..exceptions import StartupError
 from .check import EXTENSIONS, GROUPS, Check, Outcome, Result, tried
-from .client import Access, Differs, Target, asked, seen
+from .client import Access, Differs, ServerUnderTest, asked, seen
 from .existing_data import Samples
 from .profiles import PLATFORM, Contract
 from .table import CHECKS
@@ -27,7 +27,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Which checks somebody wants; the names are those of checks and of groups."""
 
     only: Collection[str] = ()
@@ -55,14 +55,14 @@ class Report:
 
 
 def run(
-    base_url: str, contract: Contract, access: Access, choice: Choice, progress: Progress
+    base_url: str, contract: Contract, access: Access, choice: Selection, progress: Progress
 ) -> Report:
     """Try every chosen check on a server.
 
     Raises ``StartupError`` when it cannot be reached, does not let the client in, or nothing is
     chosen.
     """
-    target = Target(base_url, contract, access, progress.wait)
+    target = ServerUnderTest(base_url, contract, access, progress.wait)
     target.samples, target.workshop = Samples(target), Workshop(target)
     try:
         progress.stage("looking whether it answers")
@@ -86,7 +86,7 @@ def run(
     return Report(base_url, contract.name, results, kept, own, written)
 
 
-def plan(contract: Contract, choice: Choice, *, extensions: bool) -> list[tuple[Check, str]]:
+def plan(contract: Contract, choice: Selection, *, extensions: bool) -> list[tuple[Check, str]]:
     """The checks to try with the groups they belong to, group by group."""
     found = []
     for check in CHECKS:
@@ -101,7 +101,7 @@ def plan(contract: Contract, choice: Choice, *, extensions: bool) -> list[tuple[
     return sorted(found, key=lambda one: GROUPS.index(one[1]))
 
 
-def reach(target: Target) -> None:
+def reach(target: ServerUnderTest) -> None:
     """That a server answers, and lets this client in; else ``StartupError`` says what to do."""
     try:
         token = target.token
@@ -130,7 +130,7 @@ def reach(target: Target) -> None:
             raise StartupError(told)
 
 
-def is_one_of_this_project(target: Target) -> bool:
+def is_one_of_this_project(target: ServerUnderTest) -> bool:
     """Whether the platform's profile has the feed of changes, which no other server has."""
     root = target.base_url.removesuffix(target.contract.path)
     if root == target.base_url:

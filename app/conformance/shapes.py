@@ -23,7 +23,7 @@ from ..case.model import (
     CFSubject,
     LinkURI,
 )
-from ..case.parsing import read
+from ..case.parsing import parse
 from ..case.problems import NULL, UNKNOWN_FIELD
 from ..exceptions import CaseServerError
 from .client import Body, Differs
@@ -81,7 +81,7 @@ def problems_of(contract: Contract, name: str, node: Any) -> Iterator[str]:
     model = SdkItem if (contract.name, name) == ("sdk", "CFItem") else MODELS[name]
     sent = node if contract.closed else plain(node)
     try:
-        read(model, to_json(sent))
+        parse(model, to_json(sent))
     except CaseServerError as error:
         for one in error.problems or [{"path": "", "message": error.description}]:
             if not _allowed(contract, one["path"], one["message"]):

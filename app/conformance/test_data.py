@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from ..case.types import timestamp
-from .client import Body, Differs, Skip, Target, expect_status, path_of
+from .client import Body, Differs, ServerUnderTest, Skip, expect_status, path_of
 
 PREFIX = "case-server conform"
 """What every title and statement that a run writes begins with."""
@@ -25,7 +25,7 @@ class Framework(NamedTuple):
 class Workshop:
     """Makes entities with new identifiers and remembers them."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ServerUnderTest) -> None:
         self.target = target
         self.run = uuid.uuid4().hex[:8]
         self._made: dict[str, dict[str, Body]] = {}

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from ..exceptions import Conflict, NotFound
 from .schema.tables import client_secrets, clients
-from .statement import Statement
+from .statement import CompiledStatement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,12 +40,12 @@ class Listed(NamedTuple):
 LIVE = or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > func.now())
 OWN = clients.c.identifier == client_secrets.c.client_identifier
 
-ONE = Statement(
+ONE = CompiledStatement(
     select(clients.c.scopes, client_secrets.c.hash)
     .select_from(clients.outerjoin(client_secrets, and_(OWN, LIVE)))
     .where(clients.c.identifier == bindparam("identifier", required=True))
 )
-ALL = Statement(
+ALL = CompiledStatement(
     select(
         clients.c.identifier,
         clients.c.name,
@@ -58,7 +58,7 @@ ALL = Statement(
     .group_by(clients.c.identifier)
     .order_by(clients.c.identifier)
 )
-ADD = Statement(
+ADD = CompiledStatement(
     insert(clients)
     .values(
         identifier=bindparam("identifier", type_=Text),
@@ -68,17 +68,17 @@ ADD = Statement(
     .on_conflict_do_nothing()
     .returning(clients.c.identifier)
 )
-ADD_SECRET = Statement(
+ADD_SECRET = CompiledStatement(
     insert(client_secrets).values(
         client_identifier=bindparam("identifier", type_=Text), hash=bindparam("hash", type_=Text)
     )
 )
-REMOVE = Statement(
+REMOVE = CompiledStatement(
     delete(clients)
     .where(clients.c.identifier == bindparam("identifier", type_=Text, required=True))
     .returning(clients.c.identifier)
 )
-LOCK = Statement(
+LOCK = CompiledStatement(
     select(clients.c.identifier)
     .where(clients.c.identifier == bindparam("identifier", type_=Text, required=True))
     .with_for_update()
@@ -91,10 +91,10 @@ _newest = (
     .limit(1)
     .scalar_subquery()
 )
-DROP_OLDER = Statement(
+DROP_OLDER = CompiledStatement(
     delete(client_secrets).where(_owner, or_(client_secrets.c.hash != _newest, ~LIVE))
 )
-END_OLD = Statement(
+END_OLD = CompiledStatement(
     update(client_secrets)
     .where(_owner)
     .values(

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from ..exceptions import Unavailable
+from ..exceptions import ServiceUnavailable
 from .connector import is_out_of_files
 
 log = logging.getLogger("case_server")
 
-AWAY = (
+UNAVAILABLE = (
     # Not every OSError: a broken pipe is that of whoever reads what is written meanwhile.
     ConnectionRefusedError,
     ConnectionResetError,
@@ -33,7 +33,7 @@ AWAY = (
 )
 """What says that Postgres cannot serve now, though the request may be fine."""
 
-CROSSED = (
+RETRYABLE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     # Somebody took a name between the look and the write; a second look says whose it is.
@@ -41,7 +41,7 @@ CROSSED = (
 )
 """What says that two transactions met, and one of them may simply try again."""
 
-LOST = (*AWAY, *CROSSED, asyncpg.InterfaceError)
+CONNECTION_LOST = (*UNAVAILABLE, *RETRYABLE, asyncpg.InterfaceError)
 """What ends the use of a connection with the request to try again."""
 
 CANNOT_CONNECT = (
@@ -64,7 +64,7 @@ def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
         raise unavailable(error) from error
 
 
-def unavailable(error: BaseException) -> Unavailable:
+def unavailable(error: BaseException) -> ServiceUnavailable:
     """Log an error and return what its request is answered: 503, retry later."""
     if is_out_of_files(error):
         # Not the database is away: this process cannot open a socket to it.
@@ -73,11 +73,11 @@ def unavailable(error: BaseException) -> Unavailable:
             "CASE_SERVER_MAX_CONNECTIONS or CASE_SERVER_POOL_SIZE",
             error,
         )
-        return Unavailable(
+        return ServiceUnavailable(
             "the server is out of file descriptors; retry later", headers={"Retry-After": "1"}
         )
     log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
-    return Unavailable(
+    return ServiceUnavailable(
         f"the database cannot answer now ({type(error).__name__}); try again",
         headers={"Retry-After": "1"},
     )

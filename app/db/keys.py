@@ -9,17 +9,17 @@ from sqlalchemy import bindparam, delete, func, literal, literal_column, select,
 from sqlalchemy.dialects.postgresql import insert
 
 from .schema.tables import signing_keys
-from .statement import Statement
+from .statement import CompiledStatement
 
 if TYPE_CHECKING:
     from .pool import Database
 
-KEYS = Statement(select(signing_keys).order_by(signing_keys.c.created_at))
-ADD = Statement(
+KEYS = CompiledStatement(select(signing_keys).order_by(signing_keys.c.created_at))
+ADD = CompiledStatement(
     insert(signing_keys).values(kid=bindparam("kid"), private_pem=bindparam("private_pem"))
 )
 _newer = signing_keys.alias("newer")
-DROP_SUPERSEDED = Statement(
+DROP_SUPERSEDED = CompiledStatement(
     delete(signing_keys).where(
         select(literal(1))
         .where(
@@ -30,12 +30,14 @@ DROP_SUPERSEDED = Statement(
     )
 )
 """A token lives a day at most, and signers learn of a new key within seconds."""
-DROP_OLDER = Statement(
+DROP_OLDER = CompiledStatement(
     delete(signing_keys).where(
         signing_keys.c.created_at < select(func.max(_newer.c.created_at)).scalar_subquery()
     )
 )
-LOCK = Statement(select(func.pg_advisory_xact_lock(literal_column("hashtext('signing keys')"))))
+LOCK = CompiledStatement(
+    select(func.pg_advisory_xact_lock(literal_column("hashtext('signing keys')")))
+)
 
 
 class Listed(NamedTuple):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Text, bindparam, func, literal_column, select
 
-from .statement import Statement
+from .statement import CompiledStatement
 
 if TYPE_CHECKING:
     from .pool import Connection
 
 
 @asynccontextmanager
-async def alone_with(connection: Connection, name: str) -> AsyncIterator[None]:
+async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None]:
     """Keep out everybody else who asks for the same name, until the block ends.
 
     To be taken before a transaction, whose view of the data is as old as its first statement.
@@ -36,7 +36,7 @@ async def alone_with(connection: Connection, name: str) -> AsyncIterator[None]:
         await _run(connection, _unlock(), name)
 
 
-async def _run(connection: Connection, statement: Statement, name: str) -> None:
+async def _run(connection: Connection, statement: CompiledStatement, name: str) -> None:
     await connection.execute(statement.sql, *statement.arguments({"name": name}))
 
 
@@ -46,10 +46,10 @@ def _key() -> ColumnElement[int]:
 
 
 @cache
-def _lock() -> Statement:
-    return Statement(select(func.pg_advisory_lock(_key())))
+def _lock() -> CompiledStatement:
+    return CompiledStatement(select(func.pg_advisory_lock(_key())))
 
 
 @cache
-def _unlock() -> Statement:
-    return Statement(select(func.pg_advisory_unlock(_key())))
+def _unlock() -> CompiledStatement:
+    return CompiledStatement(select(func.pg_advisory_unlock(_key())))

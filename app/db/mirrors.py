@@ -22,7 +22,7 @@ from .read.revisions import Revision
 from .read.visibility import live
 from .schema import tables
 from .schema.tables import mirrors
-from .statement import Statement
+from .statement import CompiledStatement
 
 
 class Mirror(NamedTuple):
@@ -82,25 +82,25 @@ async def forget(database: Database, url: str) -> None:
 
 
 @cache
-def _find() -> Statement:
-    return Statement(select(*FIELDS).where(mirrors.c.url == bindparam("url", type_=Text)))
+def _find() -> CompiledStatement:
+    return CompiledStatement(select(*FIELDS).where(mirrors.c.url == bindparam("url", type_=Text)))
 
 
 @cache
-def _listed() -> Statement:
+def _listed() -> CompiledStatement:
     mine = mirrors.c.list_url == bindparam("list_url", type_=Text)
-    return Statement(select(*FIELDS).where(mine).order_by(mirrors.c.url))
+    return CompiledStatement(select(*FIELDS).where(mine).order_by(mirrors.c.url))
 
 
 @cache
-def _urls_of_document() -> Statement:
+def _urls_of_document() -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     mine = mirrors.c.document_identifier == document
-    return Statement(select(mirrors.c.url).where(mine).order_by(mirrors.c.url))
+    return CompiledStatement(select(mirrors.c.url).where(mine).order_by(mirrors.c.url))
 
 
 @cache
-def _count_entities() -> Statement:
+def _count_entities() -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     total: ColumnElement[int] = literal_column("0")
     for table, column in (
@@ -110,19 +110,21 @@ def _count_entities() -> Statement:
     ):
         counted = select(func.count()).select_from(table).where(column == document, live(table))
         total = total + counted.scalar_subquery()
-    return Statement(select(total.label("entities")))
+    return CompiledStatement(select(total.label("entities")))
 
 
 @cache
-def _remember() -> Statement:
+def _remember() -> CompiledStatement:
     types: dict[str, Any] = {"revision": BigInteger}
     values = {name: bindparam(name, type_=types.get(name, Text)) for name in Mirror._fields}
     fresh = insert(mirrors).values(**values, changed_at=func.now())
     given = {name: fresh.excluded[name] for name in values if name != "url"}
     given["changed_at"] = fresh.excluded.changed_at
-    return Statement(fresh.on_conflict_do_update(index_elements=[mirrors.c.url], set_=given))
+    return CompiledStatement(
+        fresh.on_conflict_do_update(index_elements=[mirrors.c.url], set_=given)
+    )
 
 
 @cache
-def _forget() -> Statement:
-    return Statement(delete(mirrors).where(mirrors.c.url == bindparam("url", type_=Text)))
+def _forget() -> CompiledStatement:
+    return CompiledStatement(delete(mirrors).where(mirrors.c.url == bindparam("url", type_=Text)))

@@ -20,13 +20,13 @@ import asyncpg
 
 from ..exceptions import ReadTimeout
 from .connector import connect, create_pool, is_out_of_files
-from .driver_errors import CANNOT_CONNECT, CROSSED, LOST, unavailable, unavailable_on
-from .locks import alone_with
+from .driver_errors import CANNOT_CONNECT, CONNECTION_LOST, RETRYABLE, unavailable, unavailable_on
+from .locks import advisory_lock
 from .wait_queue import SECONDS_TO_WAIT, Line
 
 if TYPE_CHECKING:
     from ..settings import Settings
-    from .statement import Statement
+    from .statement import CompiledStatement
 
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -102,7 +102,7 @@ class Lease:
             # After a failover this server is a standby; the next connection finds the primary.
             self._connection.terminate()
         await self._database.give_back(self._connection, self._limit)
-        if isinstance(error, LOST) and not isinstance(error, asyncpg.DataError):
+        if isinstance(error, CONNECTION_LOST) and not isinstance(error, asyncpg.DataError):
             raise unavailable(error) from error
 
 
@@ -293,7 +293,7 @@ class Database:
         ):
             yield connection
 
-    async def row(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+    async def row(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Return the first row of a statement that reads. Raises ``ReadTimeout``."""
         async with self.connection() as connection:
             try:
@@ -303,11 +303,11 @@ class Database:
             except TimeoutError as error:
                 raise self._too_slow() from error
 
-    async def rows(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+    async def rows(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
         """Return the rows of a statement that an index answers. Raises ``ReadTimeout``."""
         return await self._fetch(self.connection(), statement, values)
 
-    async def scan(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+    async def scan(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
         """Return the rows of a statement that may read much, as lists, filters and searches do.
 
         At most half of the pool runs such statements, so that the other half answers requests for
@@ -316,7 +316,7 @@ class Database:
         return await self._fetch(self.scan_connection(), statement, values)
 
     async def _fetch(
-        self, lease: Lease, statement: Statement, values: dict[str, Any]
+        self, lease: Lease, statement: CompiledStatement, values: dict[str, Any]
     ) -> list[asyncpg.Record]:
         async with lease as connection:
             try:
@@ -339,7 +339,7 @@ class Database:
         log.warning("a read statement took longer than %g s and is cancelled", seconds)
         return ReadTimeout(seconds)
 
-    async def run(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+    async def run(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a statement that writes, without a timeout, and return its first row."""
         async with self.connection() as connection:
             rows = await connection.fetch(statement.sql, *statement.arguments(values))
@@ -353,13 +353,13 @@ class Database:
         async with self.connection() as connection:
             tried = 0
             if name not in self._met:
-                with suppress(*CROSSED):
+                with suppress(*RETRYABLE):
                     return await work(connection)
                 tried = 1
             with self._meeting(name):
-                async with alone_with(connection, name):
+                async with advisory_lock(connection, name):
                     for attempt in range(tried + 1, ATTEMPTS):
-                        with suppress(*CROSSED):
+                        with suppress(*RETRYABLE):
                             return await work(connection)
                         pause = random.uniform(0, 0.01) * 2**attempt  # noqa: S311  no secret
                         await asyncio.sleep(pause)

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from .schema.tables import revoked_tokens
-from .statement import Statement
+from .statement import CompiledStatement
 
 if TYPE_CHECKING:
     from .pool import Database
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 # Clocks may differ by a minute, and a token is accepted for as long after its end.
 _is_over = revoked_tokens.c.expires_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 2)
 
-LIVE = Statement(select(revoked_tokens.c.jti).where(~_is_over))
-REVOKE = Statement(
+LIVE = CompiledStatement(select(revoked_tokens.c.jti).where(~_is_over))
+REVOKE = CompiledStatement(
     insert(revoked_tokens)
     .values(jti=bindparam("jti"), expires_at=bindparam("expires_at"))
     .on_conflict_do_nothing()
 )
-DROP_EXPIRED = Statement(delete(revoked_tokens).where(_is_over))
+DROP_EXPIRED = CompiledStatement(delete(revoked_tokens).where(_is_over))
 
 
 async def revoked(database: Database) -> frozenset[str]:

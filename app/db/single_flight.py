@@ -19,7 +19,7 @@ PATIENCE = 0.2
 """For how many seconds a question under way is waited for; one that hangs holds up nobody else."""
 
 
-class Together(Generic[Name, Answer]):
+class SingleFlight(Generic[Name, Answer]):
     """Asks about names, as a rule one question about each at a time."""
 
     def __init__(self, ask: Callable[[Name], Awaitable[Answer]]) -> None:

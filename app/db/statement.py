@@ -27,7 +27,7 @@ DEFINITIONS_STAGE = "definitions"
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
-class Statement:
+class CompiledStatement:
     """The SQL of a statement, and the names of its parameters in the order of its ``$n``."""
 
     def __init__(self, clause: ClauseElement) -> None:
@@ -44,7 +44,7 @@ class Statement:
         return [values[name] if name in values else self.fixed[name] for name in self.names]
 
 
-Steps: TypeAlias = list[tuple[str, Statement]]
+Steps: TypeAlias = list[tuple[str, CompiledStatement]]
 """Statements, and what each is about."""
 
 
@@ -61,7 +61,7 @@ class Run:
     defined: Counter[tuple[str, str]] = field(default_factory=Counter)
     """The part of ``changes`` that is about definitions which the package itself holds."""
 
-    async def fetch(self, statement: Statement) -> list[asyncpg.Record]:
+    async def fetch(self, statement: CompiledStatement) -> list[asyncpg.Record]:
         """The rows of a statement."""
         return await self.connection.fetch(statement.sql, *statement.arguments(self.values))
 

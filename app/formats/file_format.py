@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-Form: TypeAlias = Literal["case-json", "csv", "xlsx", "jsonl"]
+FileFormat: TypeAlias = Literal["case-json", "csv", "xlsx", "jsonl"]
 """A CFPackage in JSON, one table, a workbook of tables, or one entity a line."""
 
-FORMS: tuple[Form, ...] = get_args(Form)
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
-TABLES: tuple[Form, ...] = ("csv", "xlsx")
+TABLES: tuple[FileFormat, ...] = ("csv", "xlsx")
 """The forms that people write by hand, and that may lack a title."""
 
-SUFFIXES: dict[str, Form] = {
+SUFFIXES: dict[str, FileFormat] = {
     ".json": "case-json",
     ".csv": "csv",
     ".tsv": "csv",
@@ -22,7 +22,7 @@ SUFFIXES: dict[str, Form] = {
 COMPRESSED = ".gz"
 
 
-def form_of(name: str) -> Form | None:
+def file_format_of(name: str) -> FileFormat | None:
     """The form that a file's name says, compressed or not."""
     bare = name.lower().removesuffix(COMPRESSED)
     return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)

@@ -12,7 +12,7 @@ import orjson
 from pydantic_core import from_json
 
 from ..case.numbers import changed_numbers
-from ..case.problems import path
+from ..case.problems import format_path
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
 from .rows import Json, Place
@@ -22,7 +22,7 @@ DEFINED = {resource.name: resource.plural for resource in DEFINITIONS}
 HOLDERS = ("CFPackage", "CFDefinition")
 
 
-class Lines:
+class JsonLines:
     """Writes entities as lines, as they come."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -54,7 +54,7 @@ def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
             place = Place(f"line {number}")
             places[_add(package, line)] = place
             problems += [
-                Problem(path=place.at(path(steps[1:])), message=message)
+                Problem(path=place.at(format_path(steps[1:])), message=message)
                 for steps, message in changed_numbers(line)
             ]
         except ValueError as error:

@@ -11,16 +11,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from ..case.limits import written
+from ..case.limits import to_json_bytes
 from ..case.package import Package
 from ..case.package_stream import read_large_package
-from ..case.problems import refusal
-from ..exceptions import BadRequest, InvalidData, Problem
+from ..case.problems import to_exception
+from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
 from . import jsonl
 from .assembly import Assembly, Defaults
 from .csv import read_grid
-from .file_format import Form
+from .file_format import FileFormat
 from .rows import Grid, Json, Place
 from .xlsx import read_grids
 
@@ -31,7 +31,7 @@ ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
 
 def read(  # noqa: PLR0913  each is a choice of its own
     raw: bytes,
-    form: Form,
+    form: FileFormat,
     defaults: Defaults,
     *,
     strict: bool = False,
@@ -73,12 +73,12 @@ def _understand(
     problems: list[Problem],
     read_json: ReadJson,
 ) -> tuple[Package, list[Repair]]:
-    raw = written(said)
+    raw = to_json_bytes(said)
     package: Package | None = None
     repairs: list[Repair] = []
     try:
         package, repairs = read_json(raw)
-    except InvalidData as error:
+    except UnprocessableContent as error:
         problems = [
             *problems,
             *(
@@ -87,7 +87,7 @@ def _understand(
             ),
         ]
     if problems or package is None:
-        raise refusal("framework", problems)
+        raise to_exception("framework", problems)
     return package, [replace(one, path=_where(places, one.path)) for one in repairs]
 
 
@@ -103,7 +103,7 @@ def _read_json(
     if strict or is_export:
         try:
             return read_large_package(raw, allow_dense=allow_dense), []
-        except InvalidData:
+        except UnprocessableContent:
             if strict:
                 raise
     return read_repaired(raw, allow_dense=allow_dense, options=options)

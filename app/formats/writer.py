@@ -22,7 +22,7 @@ from .columns import (
     RUBRIC,
     Layout,
 )
-from .file_format import Form
+from .file_format import FileFormat
 from .hierarchy import IS_CHILD_OF, NONE
 from .rows import CLASS, Json, Line, line_of
 
@@ -36,7 +36,7 @@ ALWAYS = (DOCUMENT, ITEM, ASSOCIATION)
 class Tables:
     """Gathers the rows of one framework, on disk, until it is known which columns are used."""
 
-    def __init__(self, file: BinaryIO, form: Form) -> None:
+    def __init__(self, file: BinaryIO, form: FileFormat) -> None:
         self._file, self._form = file, form
         self._open = ExitStack()
         self._spools: dict[Layout, BinaryIO] = {}

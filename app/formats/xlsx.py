@@ -21,7 +21,7 @@ from openpyxl.cell import WriteOnlyCell
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import WorkSheetParser
 
-from ..case.problems import refusal
+from ..case.problems import to_exception
 from ..exceptions import BadRequest, Problem
 from .cells import Cell, column_letter
 from .rows import Grid
@@ -218,7 +218,7 @@ def write_grids(
     # Saved in any case, for that is what removes the library's own files.
     book.save(io.BytesIO() if problems else file)
     if problems:
-        raise refusal("workbook", problems)
+        raise to_exception("workbook", problems)
 
 
 def _too_long(

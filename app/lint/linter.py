@@ -7,17 +7,17 @@ from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from ..case.limits import TREE_DENSITY, refuse_dense
-from ..case.package import NamedCFPackage, wrong_name
-from ..case.parsing import read
+from ..case.limits import TREE_DENSITY, check_density
+from ..case.package import NamedCFPackage, check_package_identifier
+from ..case.parsing import parse
 from ..case.problems import NULL
-from ..exceptions import BadRequest, InvalidData, Problem
-from ..repair.reader import WRAPPERS, Mended
-from ..repair.repair_log import EXPLANATIONS, Findings
+from ..exceptions import BadRequest, Problem, UnprocessableContent
+from ..repair.reader import WRAPPERS, RepairedPackage
+from ..repair.repair_log import EXPLANATIONS, RepairLog
 from .package_index import Facts, Node, kind_of, text
 from .positions import Lines, ancestors
 from .rules.catalog import BY_ID, DIALECT, JSON, RULES, SCHEMA
-from .violation import Checked, Finding
+from .violation import Checked, Diagnostic
 
 UNDERSTOOD = {
     "byte-order-mark": "the file begins with a byte order mark, which JSON does not allow",
@@ -46,7 +46,7 @@ class Found(NamedTuple):
     identifier: str | None = None
 
 
-class Notes(Findings):
+class Notes(RepairLog):
     """Every repair with its place, where an importer wants each kind once."""
 
     def __init__(self) -> None:
@@ -69,10 +69,10 @@ def check(
     """
     body = raw.removeprefix(BOM_UTF8)
     if not allow_dense:
-        refuse_dense(raw, TREE_DENSITY)
+        check_density(raw, TREE_DENSITY)
     try:
         problems = _problems(body)
-        mended = Mended(raw, notes := Notes(), allow_dense=True)
+        mended = RepairedPackage(raw, notes := Notes(), allow_dense=True)
     except BadRequest as error:
         return Checked(None, None, [_unreadable(error)] if JSON.id in rules else [])
     problems = [*problems, *_null_fields(notes, problems)]
@@ -103,12 +103,12 @@ def check(
 def _problems(body: bytes) -> list[Problem]:
     """What the strict reader says of the fields; what repeats has rules of its own."""
     try:
-        read_ = read(NamedCFPackage, body, WRAPPERS, allow_dense=True)
-    except InvalidData as error:
+        read_ = parse(NamedCFPackage, body, WRAPPERS, allow_dense=True)
+    except UnprocessableContent as error:
         return error.problems
     return [
         Problem(path=f"{read_.under}{one['path']}", message=one["message"])
-        for one in wrong_name(read_.entity)
+        for one in check_package_identifier(read_.entity)
     ]
 
 
@@ -120,7 +120,7 @@ def _null_fields(notes: Notes, problems: list[Problem]) -> Iterator[Problem]:
             yield Problem(path=path, message=NULL)
 
 
-def _left(mended: Mended) -> list[Problem]:
+def _left(mended: RepairedPackage) -> list[Problem]:
     """What repair leaves, with paths into what was sent."""
     return [mended.as_sent(problem) for problem in _problems(mended.written)]
 
@@ -140,11 +140,11 @@ def _of_dialect(notes: Notes, problems: list[Problem]) -> Iterator[Found]:
             yield Found(DIALECT.id, path, UNDERSTOOD[kind])
 
 
-def _placed(text_: str, found: list[Found], repairs: dict[Found, str]) -> list[Finding]:
+def _placed(text_: str, found: list[Found], repairs: dict[Found, str]) -> list[Diagnostic]:
     """What was found, with its lines, in the order of the file."""
     lines = Lines(text_, {one.path for one in found})
     findings = [
-        Finding(
+        Diagnostic(
             one.rule,
             BY_ID[one.rule].severity,
             one.message,
@@ -176,9 +176,9 @@ def _repairs(notes: Notes, found: list[Found], left: list[Problem]) -> dict[Foun
     return repairs
 
 
-def _unreadable(error: BadRequest) -> Finding:
+def _unreadable(error: BadRequest) -> Diagnostic:
     """A file that is not a JSON object."""
     position = POSITION.search(error.description)
     line, column = (int(position[1]), max(1, int(position[2]))) if position else (1, 1)
     message = error.description.replace("the body", "the file", 1)
-    return Finding(JSON.id, JSON.severity, message, "", max(1, line), column)
+    return Diagnostic(JSON.id, JSON.severity, message, "", max(1, line), column)

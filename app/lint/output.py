@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from .. import __version__
 from .rules.catalog import RULES
-from .violation import SEVERITIES, Finding
+from .violation import SEVERITIES, Diagnostic
 
 EXAMPLES = 5
 """How many findings of a rule people are shown unasked."""
@@ -28,7 +28,7 @@ class Result:
     source: str
     document: str | None = None
     title: str | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Diagnostic] = field(default_factory=list)
     reason: str | None = None
     """Why it could not be read; nothing when it was."""
 
@@ -38,7 +38,7 @@ def shape(path: str) -> str:
     return INDEX.sub("[]", path)
 
 
-def counts(findings: Sequence[Finding]) -> dict[str, int]:
+def counts(findings: Sequence[Diagnostic]) -> dict[str, int]:
     """How many findings there are of each severity."""
     found = Counter(finding.severity for finding in findings)
     return {severity: found[severity] for severity in SEVERITIES}
@@ -83,7 +83,7 @@ def _lines(result: Result, *, everything: bool) -> Iterator[str]:
     title = _one_line(f"{result.title} ({result.document})" if result.title else "")
     heading = f"{result.source}: {title}: " if title else f"{result.source}: "
     yield f"{heading}{', '.join(told) or 'nothing found'}"
-    by_rule: dict[str, list[Finding]] = defaultdict(list)
+    by_rule: dict[str, list[Diagnostic]] = defaultdict(list)
     for finding in result.findings:
         by_rule[finding.rule].append(finding)
     for rule in RULES:
@@ -92,12 +92,12 @@ def _lines(result: Result, *, everything: bool) -> Iterator[str]:
             yield from _examples(found, everything=everything)
 
 
-def _examples(findings: list[Finding], *, everything: bool) -> Iterator[str]:
+def _examples(findings: list[Diagnostic], *, everything: bool) -> Iterator[str]:
     """The first of each kind, most frequent kinds first; or all of them."""
     if everything:
         yield from (_line(finding, 0) for finding in findings)
         return
-    alike: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[Diagnostic]] = defaultdict(list)
     for finding in findings:
         alike[shape(finding.path), finding.message].append(finding)
     kinds = sorted(alike.values(), key=len, reverse=True)
@@ -106,7 +106,7 @@ def _examples(findings: list[Finding], *, everything: bool) -> Iterator[str]:
         yield f"    … and {rest:,} more; --all shows them"
 
 
-def _line(finding: Finding, more: int) -> str:
+def _line(finding: Diagnostic, more: int) -> str:
     others = f" and {more:,} more like it" if more else ""
     repair = " [import repairs it]" if finding.repair else ""
     place = f"{finding.line}:{finding.column}"

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from .. import __version__
 from .output import Result, shape
 from .rules.catalog import RULES
-from .violation import SEVERITIES, Finding, Rule
+from .violation import SEVERITIES, Diagnostic, Rule
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LARGEST = 25_000
@@ -48,7 +48,7 @@ def as_sarif(results: Sequence[Result], *, everything: bool) -> bytes:
     return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + b"\n"
 
 
-def _gravest(found: list[tuple[str, Finding]]) -> list[tuple[str, Finding]]:
+def _gravest(found: list[tuple[str, Diagnostic]]) -> list[tuple[str, Diagnostic]]:
     return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))[:LARGEST]
 
 
@@ -77,7 +77,7 @@ def _rule(rule: Rule) -> Json:
     }
 
 
-def _results(found: list[tuple[str, Finding]]) -> list[Json]:
+def _results(found: list[tuple[str, Diagnostic]]) -> list[Json]:
     seen: Counter[str] = Counter()
     results = []
     for source, finding in found:
@@ -87,13 +87,13 @@ def _results(found: list[tuple[str, Finding]]) -> list[Json]:
     return results
 
 
-def _fingerprint(source: str, finding: Finding) -> str:
+def _fingerprint(source: str, finding: Diagnostic) -> str:
     """What stays the same when other entities come and go before this one."""
     told = (source, finding.rule, finding.identifier or "", shape(finding.path))
     return sha256("\n".join(told).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-def _result(source: str, finding: Finding, fingerprint: str) -> Json:
+def _result(source: str, finding: Diagnostic, fingerprint: str) -> Json:
     path = finding.path or "the file"
     repair = f" Import: {finding.repair}" if finding.repair else ""
     location: Json = {

@@ -36,7 +36,7 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnostic:
     """One place where a rule found something."""
 
     rule: str
@@ -61,10 +61,10 @@ class Checked:
     document: str | None
     """The identifier of its document."""
     title: str | None
-    findings: list[Finding]
+    findings: list[Diagnostic]
 
 
-def at_least(severity: Severity, least: Severity | Literal["never"]) -> bool:
+def meets_threshold(severity: Severity, least: Severity | Literal["never"]) -> bool:
     """Whether a severity is as grave as another, or graver; none is as grave as ``never``."""
     if least == "never":
         return False

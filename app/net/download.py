@@ -19,8 +19,8 @@ import orjson
 
 from ..exceptions import StartupError
 from .compression import GZIP_MAGIC, BadCompression, decompress
-from .operator_urls import TypedTransport, UnknownHost
-from .ssrf import UnsafeAddress
+from .operator_urls import OperatorTransport, UnknownHost
+from .ssrf import BlockedAddress
 
 TIMEOUT_SECONDS = 60
 """How long a server may stay silent."""
@@ -191,7 +191,7 @@ class Fetcher:
 
     def _client(self, operator_url: str) -> httpx.Client:
         """Return a client for a URL that was typed. Raises ``httpx.InvalidURL``."""
-        transport = TypedTransport([operator_url], allow_private=self.allow_private)
+        transport = OperatorTransport([operator_url], allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
     def _refusal(self, url: str, response: httpx.Response) -> Exception:
@@ -286,7 +286,7 @@ def _is_transient(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """Describe why an exchange failed."""
-    if isinstance(error, UnsafeAddress):
+    if isinstance(error, BlockedAddress):
         return str(error)
     if isinstance(error, httpx.RemoteProtocolError):
         return f"the answer broke off or is not HTTP ({error})"

@@ -17,12 +17,12 @@ import httpx
 
 from .ssrf import (
     PORTS,
-    UnsafeAddress,
+    BlockedAddress,
     blocked,
     is_internal_name,
-    is_private_by_name,
-    pinned,
-    refuse_private,
+    is_literal_private_host,
+    pin_to_address,
+    require_public,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class UnknownHost(httpx.ConnectError):
     """The name of a host that the name service does not know."""
 
 
-class TypedTransport(httpx.BaseTransport):
+class OperatorTransport(httpx.BaseTransport):
     """Connects to public addresses, and to private ones that are among the hosts typed.
 
     Where the environment names a proxy, the proxy resolves names. The guard then decides by the
@@ -56,19 +56,19 @@ class TypedTransport(httpx.BaseTransport):
         """Send a request through the proxy, or to the first checked address that answers."""
         url = request.url
         if url.scheme not in PORTS:
-            raise UnsafeAddress(f"unsupported URL scheme: {url.scheme}", request=request)
+            raise BlockedAddress(f"unsupported URL scheme: {url.scheme}", request=request)
         if proxy := _proxy_for(url):
             return self._send_by_proxy(request, proxy)
         addresses = self._addresses(request)
-        is_meant = url.host in self._operator_hosts and is_private_by_name(url.host)
+        is_meant = url.host in self._operator_hosts and is_literal_private_host(url.host)
         if not (self._allow_private or is_meant):
-            refuse_private(request, addresses)
+            require_public(request, addresses)
         for address in addresses[:-1]:
             try:
-                return self._direct.handle_request(pinned(request, address))
+                return self._direct.handle_request(pin_to_address(request, address))
             except httpx.ConnectError:
                 continue
-        return self._direct.handle_request(pinned(request, addresses[-1]))
+        return self._direct.handle_request(pin_to_address(request, addresses[-1]))
 
     def close(self) -> None:
         """Close every connection."""

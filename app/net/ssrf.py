@@ -37,15 +37,15 @@ INTERNAL_DOMAINS = (
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
-class UnsafeAddress(httpx.RequestError):
+class BlockedAddress(httpx.RequestError):
     """An address that this server does not fetch from."""
 
 
-class TooMuch(httpx.RequestError):
+class ResponseTooLarge(httpx.RequestError):
     """An answer that is longer than its reader allows, or packed."""
 
 
-class GuardedTransport(httpx.AsyncBaseTransport):
+class PublicOnlyTransport(httpx.AsyncBaseTransport):
     """Connects to public addresses, and to the origins that the operator named."""
 
     def __init__(
@@ -58,7 +58,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._allow_private = allow_private
         self._named = {_origin(httpx.URL(url)) for url in named}
-        self._resolve = resolve or resolved
+        self._resolve = resolve or resolve_host
         # Connections are told apart by address here: kept open, one to a host would be used for
         # another host at that address, whose certificate nobody looked at.
         self._inner = httpx.AsyncHTTPTransport(
@@ -69,7 +69,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         """Send a request to the first checked address that answers."""
         url = request.url
         if url.scheme not in PORTS:
-            raise UnsafeAddress(f"unsupported URL scheme: {url.scheme}", request=request)
+            raise BlockedAddress(f"unsupported URL scheme: {url.scheme}", request=request)
         addresses = await self._checked(request)
         for address in addresses[:-1]:
             try:
@@ -91,14 +91,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                 f"{url.host} is not known: {error}", request=request
             ) from error
         if not self._allow_private and _origin(url) not in self._named:
-            refuse_private(request, addresses)
+            require_public(request, addresses)
         return addresses
 
     async def _send(self, request: httpx.Request, address: str) -> httpx.Response:
-        return await self._inner.handle_async_request(pinned(request, address))
+        return await self._inner.handle_async_request(pin_to_address(request, address))
 
 
-def refuse_private(request: httpx.Request, addresses: list[str]) -> None:
+def require_public(request: httpx.Request, addresses: list[str]) -> None:
     """Raise ``UnsafeAddress`` unless all addresses of the host of a request are public."""
     private = [address for address in addresses if not is_public(address)]
     if private or not addresses:
@@ -108,16 +108,16 @@ def refuse_private(request: httpx.Request, addresses: list[str]) -> None:
         )
 
 
-def blocked(request: httpx.Request, reason: str) -> UnsafeAddress:
+def blocked(request: httpx.Request, reason: str) -> BlockedAddress:
     """Return the error of a request to a private address, with the setting that allows it."""
     url = request.url.copy_with(username=None, password=None, fragment=None)
-    return UnsafeAddress(
+    return BlockedAddress(
         f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
         request=request,
     )
 
 
-def pinned(request: httpx.Request, address: str) -> httpx.Request:
+def pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
     """The request, to an address that was checked, with the name and the Host it was for."""
     return httpx.Request(
         request.method,
@@ -128,13 +128,13 @@ def pinned(request: httpx.Request, address: str) -> httpx.Request:
     )
 
 
-def guarded_client(*, allow_private: bool, named: Iterable[str] = ()) -> httpx.AsyncClient:
+def public_only_client(*, allow_private: bool, named: Iterable[str] = ()) -> httpx.AsyncClient:
     """A client for addresses from elsewhere; ``named`` are URLs whose origins are trusted."""
-    transport = GuardedTransport(allow_private=allow_private, named=named)
+    transport = PublicOnlyTransport(allow_private=allow_private, named=named)
     return httpx.AsyncClient(transport=transport, timeout=5, max_redirects=5)
 
 
-async def read(
+async def fetch_limited(
     http: httpx.AsyncClient, url: str, *, limit: int, redirects: bool = False
 ) -> tuple[int, bytes]:
     """The status and the body, of ``limit`` bytes at most, of what is at ``url``.
@@ -149,19 +149,19 @@ async def read(
             ) as answer,
         ):
             if answer.headers.get("content-encoding", "identity") != "identity":
-                raise TooMuch(f"{url} answered packed, unasked", request=answer.request)
+                raise ResponseTooLarge(f"{url} answered packed, unasked", request=answer.request)
             body = bytearray()
             async for piece in answer.aiter_raw():
                 body += piece
                 if len(body) > limit:
                     reason = f"{url} answered more than {limit} bytes"
-                    raise TooMuch(reason, request=answer.request)
+                    raise ResponseTooLarge(reason, request=answer.request)
             return answer.status_code, bytes(body)
     except TimeoutError as error:
         raise httpx.ReadTimeout(f"{url} took longer than {SECONDS:.0f} s") from error
 
 
-async def resolved(host: str, port: int) -> list[str]:
+async def resolve_host(host: str, port: int) -> list[str]:
     """The addresses of a host, each once."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -182,7 +182,7 @@ def is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast
 
 
-def is_private_by_name(host: str) -> bool:
+def is_literal_private_host(host: str) -> bool:
     """Whether a host is a literal private address or localhost, so that nobody is misled by it."""
     host = host.rstrip(".").lower()
     address = literal_address(host)
@@ -199,7 +199,7 @@ def is_internal_name(host: str) -> bool:
     """
     host = host.rstrip(".").lower()
     if literal_address(host) is not None:
-        return is_private_by_name(host)
+        return is_literal_private_host(host)
     return "." not in host or f".{host}".endswith(INTERNAL_DOMAINS)
 
 

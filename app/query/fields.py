@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-class Kind(StrEnum):
+class FieldType(StrEnum):
     """What a field holds, as far as comparing and sorting are concerned."""
 
     TEXT = "a text"
@@ -37,13 +37,13 @@ class Kind(StrEnum):
     OPEN = "an extension"
 
 
-ARRAYS = frozenset({Kind.TEXTS, Kind.LINKS_PART})
-SCALARS = frozenset({Kind.TEXT, Kind.NUMBER, Kind.DATE, Kind.DATETIME})
+ARRAYS = frozenset({FieldType.TEXTS, FieldType.LINKS_PART})
+SCALARS = frozenset({FieldType.TEXT, FieldType.NUMBER, FieldType.DATE, FieldType.DATETIME})
 
 EXPECTED = {
-    Kind.NUMBER: "a number such as '3' or '0.75'",
-    Kind.DATE: "a date such as '2026-01-31'",
-    Kind.DATETIME: "an ISO 8601 date or date-time such as '2026-01-31T08:00:00Z'",
+    FieldType.NUMBER: "a number such as '3' or '0.75'",
+    FieldType.DATE: "a date such as '2026-01-31'",
+    FieldType.DATETIME: "an ISO 8601 date or date-time such as '2026-01-31T08:00:00Z'",
 }
 """What a value must look like where not every text will do."""
 
@@ -53,13 +53,17 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 _LONGEST_QUOTE = 40
 
 _SIMPLE = {
-    str: Kind.TEXT,
-    int: Kind.NUMBER,
-    float: Kind.NUMBER,
-    date: Kind.DATE,
-    AwareDatetime: Kind.DATETIME,
+    str: FieldType.TEXT,
+    int: FieldType.NUMBER,
+    float: FieldType.NUMBER,
+    date: FieldType.DATE,
+    AwareDatetime: FieldType.DATETIME,
 }
-_MANY = {Kind.TEXT: Kind.TEXTS, Kind.LINK: Kind.LINKS, Kind.OPEN: Kind.OPEN}
+_MANY = {
+    FieldType.TEXT: FieldType.TEXTS,
+    FieldType.LINK: FieldType.LINKS,
+    FieldType.OPEN: FieldType.OPEN,
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Field:
     """A place in a body and the kind of value that stands there."""
 
     path: tuple[str, ...]
-    kind: Kind
+    kind: FieldType
 
     @property
     def name(self) -> str:
@@ -77,7 +81,7 @@ class Field:
     @property
     def comparable(self) -> bool:
         """Whether a filter may compare it: objects only have parts that can be compared."""
-        if self.kind is Kind.OPEN:
+        if self.kind is FieldType.OPEN:
             return len(self.path) > 1
         return self.kind in SCALARS | ARRAYS
 
@@ -86,18 +90,18 @@ class Field:
         """The operators that make sense of such a value."""
         if self.kind in ARRAYS:
             return ("=", "!=", "~")
-        if self.kind is Kind.DATETIME:
+        if self.kind is FieldType.DATETIME:
             return ("=", "!=", ">", ">=", "<", "<=")
         return ("=", "!=", ">", ">=", "<", "<=", "~")
 
     def read(self, text: str) -> str | datetime | None:
         """The value that a text stands for here, or None if it is of another kind."""
         match self.kind:
-            case Kind.NUMBER:
+            case FieldType.NUMBER:
                 return text if is_number(text) else None
-            case Kind.DATE:
+            case FieldType.DATE:
                 return text if _is_date(text) else None
-            case Kind.DATETIME:
+            case FieldType.DATETIME:
                 return _moment(text)
         return text
 
@@ -124,8 +128,8 @@ def find(fields: Fields, name: str) -> Field | None:
     """The field that a client's name means, if there is one."""
     path = tuple(name.split("."))
     top = fields.get(path[0])
-    if top and top.kind is Kind.OPEN:
-        return Field(path, Kind.OPEN) if all(path) else None
+    if top and top.kind is FieldType.OPEN:
+        return Field(path, FieldType.OPEN) if all(path) else None
     return fields.get(".".join("identifier" if part == "sourcedId" else part for part in path))
 
 
@@ -164,30 +168,32 @@ def _moment(text: str) -> datetime | None:
 def _derive(name: str, info: FieldInfo) -> Iterator[Field]:
     kind = _kind(info.annotation)
     # A list of links with a serializer of its own (conceptKeywordsURI) is answered as one link.
-    if kind is Kind.LINKS and any(isinstance(each, PlainSerializer) for each in info.metadata):
-        kind = Kind.LINK
+    if kind is FieldType.LINKS and any(isinstance(each, PlainSerializer) for each in info.metadata):
+        kind = FieldType.LINK
     yield Field((name,), kind)
-    if kind in (Kind.LINK, Kind.LINKS):
+    if kind in (FieldType.LINK, FieldType.LINKS):
         for part in _texts(info.annotation):
-            yield Field((name, part), Kind.TEXT if kind is Kind.LINK else Kind.LINKS_PART)
+            yield Field(
+                (name, part), FieldType.TEXT if kind is FieldType.LINK else FieldType.LINKS_PART
+            )
 
 
-def _kind(annotation: Any) -> Kind:
+def _kind(annotation: Any) -> FieldType:
     origin = get_origin(annotation)
     if origin is Annotated:
         return _kind(get_args(annotation)[0])
     if origin is Literal:
-        return Kind.TEXT
+        return FieldType.TEXT
     if origin is dict:
-        return Kind.OPEN
+        return FieldType.OPEN
     if origin is list:
         return _MANY[_kind(get_args(annotation)[0])]
-    return Kind.LINK if issubclass(annotation, BaseModel) else _SIMPLE[annotation]
+    return FieldType.LINK if issubclass(annotation, BaseModel) else _SIMPLE[annotation]
 
 
 def _texts(annotation: Any) -> Iterator[str]:
     """The text fields of the class of an object, or of the objects of a list."""
     (linked,) = get_args(annotation) or (annotation,)
     for name, info in linked.model_fields.items():
-        if _kind(info.annotation) is Kind.TEXT:
+        if _kind(info.annotation) is FieldType.TEXT:
             yield name

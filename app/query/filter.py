@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..exceptions import BadRequest
-from .fields import EXPECTED, Field, Kind, find, is_number, one_of, shorten
+from .fields import EXPECTED, Field, FieldType, find, is_number, one_of, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ class Grammar:
 
 STANDARD = Grammar(max_predicates=2, mixing=False, parentheses=False, in_list=False)
 PAIR = replace(STANDARD, parentheses=True)
-FREE = Grammar(
+EXTENDED = Grammar(
     max_predicates=MAX_PREDICATES,
     mixing=True,
     parentheses=True,
@@ -205,7 +205,7 @@ class _Parser:
         return field
 
     def below(self, field: Field) -> str:
-        if field.kind is Kind.OPEN:
+        if field.kind is FieldType.OPEN:
             return f"a name below it, as in {field.name}.level"
         return one_of(name for name in self.fields if name.startswith(f"{field.name}."))
 
@@ -225,7 +225,7 @@ class _Parser:
             if len(members) > MAX_MEMBERS:
                 raise self.unexpected(f"at most {MAX_MEMBERS} values")
             value = tuple(self.typed(field, each.strip()) for each in members)
-        elif operator != "~" or field.kind is Kind.NUMBER:
+        elif operator != "~" or field.kind is FieldType.NUMBER:
             value = self.typed(field, text)
         self.next += 1
         return value

@@ -17,14 +17,14 @@ MAX_LINK_BYTES = 4000
 """The longest ``Link`` header: nginx reads 4 kB of a response's header section by default."""
 
 
-def select(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
+def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
     """The named fields of a body, those and only those; all of them if none are named."""
     if fields is None:
         return body
     return {name: value for name, value in body.items() if name in fields}
 
 
-def paging(query: Query, total: int) -> dict[str, int]:
+def paging_fields(query: Query, total: int) -> dict[str, int]:
     """What a list may say beside its entities, in the names of all the conventions."""
     return {
         "total": total,
@@ -43,7 +43,7 @@ def described(plural: str, params: Iterable[tuple[str, str]]) -> str:
     return f"{plural} with {', '.join(asked)}" if asked else plural
 
 
-def headers(
+def pagination_headers(
     url: str,
     params: Iterable[tuple[str, str]],
     query: Query,

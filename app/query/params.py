@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ..exceptions import BadRequest, Reason
+from ..exceptions import BadRequest, ErrorCode
 from .fields import SCALARS, Field, fields_of, find, one_of, shorten
 from .filter import Grammar, Node, parse
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LARGEST_OFFSET = 2**31 - 1
 
-_REASONS: dict[str, Reason] = {
+_REASONS: dict[str, ErrorCode] = {
     "sort": "bad_sort",
     "orderBy": "bad_sort",
     "filter": "bad_filter",
@@ -73,7 +73,7 @@ class Query:
     """Words to be found in items; without a sort the best match comes first."""
 
 
-def read(
+def parse_list_query(
     params: Iterable[tuple[str, str]],
     model: type[BaseModel],
     *,
@@ -97,7 +97,7 @@ def read(
     return query
 
 
-def read_selection(
+def parse_fields(
     params: Iterable[tuple[str, str]],
     model: type[BaseModel],
     dialect: Dialect = STRICT,
@@ -110,7 +110,7 @@ def read_selection(
     return selection
 
 
-def read_feed(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
+def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
     """The cursor and the limit that a request for changes states."""
     given = _Given(params, STRICT)
     since = given.one("since", str, "")
@@ -119,7 +119,7 @@ def read_feed(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | 
     return since or None, limit
 
 
-def read_names(
+def parse_field_names(
     params: Iterable[tuple[str, str]],
     allowed: Sequence[str],
     dialect: Dialect = STRICT,

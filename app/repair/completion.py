@@ -19,7 +19,7 @@ from .references import (
     repair_target_type,
     replace_url_in_link,
 )
-from .repair_log import Findings, Json
+from .repair_log import Json, RepairLog
 
 if TYPE_CHECKING:
     from .normalizer import Walk
@@ -59,7 +59,7 @@ def last_uuid(uri: object) -> str | None:
     return found[-1] if found else None
 
 
-def complete_statement(item: Json, findings: Findings) -> None:
+def complete_statement(item: Json, findings: RepairLog) -> None:
     """An item without a statement gets its label."""
     for name in LABELS:
         label = item.get(name)
@@ -67,7 +67,7 @@ def complete_statement(item: Json, findings: Findings) -> None:
             _fill(item, "fullStatement", label, findings)
 
 
-def complete_entities(met: Entities, findings: Findings) -> dict[str, str]:
+def complete_entities(met: Entities, findings: RepairLog) -> dict[str, str]:
     """Fill in what entities lack; answers with the uri of each by its identifier."""
     changed = _document_change(met)
     for schema, entity in met:
@@ -94,14 +94,14 @@ def _uris(met: Entities) -> dict[str, str]:
     return found
 
 
-def _complete_uri(entity: Json, findings: Findings) -> None:
+def _complete_uri(entity: Json, findings: RepairLog) -> None:
     identifier = entity.get("identifier")
     if isinstance(identifier, str):
         _fill(entity, "uri", urn(identifier), findings)
         _replace_identifier(entity, urn(identifier), findings)
 
 
-def _complete_definition(schema: type[Entity], entity: Json, findings: Findings) -> None:
+def _complete_definition(schema: type[Entity], entity: Json, findings: RepairLog) -> None:
     required = (
         name for name in SOURCES if name in shapes(schema) and shapes(schema)[name].required
     )
@@ -161,7 +161,7 @@ def _keep(association: Json, name: str, value: str) -> None:
         extensions.setdefault(name, value)
 
 
-def _replace_identifier(value: Json, address: str, findings: Findings) -> None:
+def _replace_identifier(value: Json, address: str, findings: RepairLog) -> None:
     """A uri that is nothing but the identifier becomes the address."""
     uri = value["uri"]
     if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
@@ -169,7 +169,7 @@ def _replace_identifier(value: Json, address: str, findings: Findings) -> None:
         findings.note("uri-is-identifier", findings.place_of(value, "uri"), uri, address)
 
 
-def _fill(value: Json, name: str, missing: str, findings: Findings, kind: str = "") -> None:
+def _fill(value: Json, name: str, missing: str, findings: RepairLog, kind: str = "") -> None:
     """Fill in a field that is not there."""
     if name not in value:
         value[name] = missing

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..case.model import CaseObject, CFAssociation, CFPackage, Entity
 from .field_spec import shapes
-from .repair_log import Findings, Json
+from .repair_log import Json, RepairLog
 
 
-def collapse(package: Json, findings: Findings) -> None:
+def collapse(package: Json, findings: RepairLog) -> None:
     """Leave one of each: of entities word for word the same, and of associations that repeat."""
     for schema, entities in _lists(CFPackage, package):
         entities[:] = list(_once(schema, entities, findings))
@@ -30,7 +30,7 @@ def _lists(model: type[CaseObject], value: Json) -> Iterator[tuple[type[Entity],
             yield from _lists(shape.model, held)
 
 
-def _once(schema: type[Entity], entities: list[Any], findings: Findings) -> Iterator[Any]:
+def _once(schema: type[Entity], entities: list[Any], findings: RepairLog) -> Iterator[Any]:
     seen: dict[str, Json] = {}
     for entity in entities:
         identifier = entity.get("identifier") if isinstance(entity, dict) else None
@@ -45,7 +45,7 @@ def _once(schema: type[Entity], entities: list[Any], findings: Findings) -> Iter
             yield entity
 
 
-def _one_of_each_triple(associations: list[Any], findings: Findings) -> Iterator[Any]:
+def _one_of_each_triple(associations: list[Any], findings: RepairLog) -> Iterator[Any]:
     seen: set[tuple[str, ...]] = set()
     for association in associations:
         triple = _triple(association) if isinstance(association, dict) else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
-from ..case.parsing import SPELLINGS
+from ..case.parsing import FIELD_ALIASES
 from .completion import complete_statement, link
 from .field_spec import Shape, shapes, spellings
 from .fixes import REMOVED, text
 from .references import Entities
-from .repair_log import Findings, Json, under
+from .repair_log import Json, RepairLog, under
 
 DIALECT = {"educationallevel": "educationLevel"}
 """Names of drafts of the standard, without letter case."""
@@ -26,7 +26,7 @@ MOST_UNKNOWN = 1000
 class Walk:
     """Brings objects into shape, and remembers the entities and links it met."""
 
-    def __init__(self, findings: Findings, document_title: str | None) -> None:
+    def __init__(self, findings: RepairLog, document_title: str | None) -> None:
         self.findings = findings
         self.document_title = document_title
         self.entities: Entities = []
@@ -133,7 +133,7 @@ class Walk:
         unknown = _unknown(model, value)
         home = self._extensions(model, value) if unknown else None
         for name in unknown:
-            if name in SPELLINGS and SPELLINGS[name][0] in value:
+            if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in value:
                 continue  # one thing said in two ways, which only a person can judge
             if "extensions" not in shapes(model):
                 self.findings.note("unknown-link-field", under(path, name), value.pop(name))
@@ -162,8 +162,8 @@ def _unknown(model: type[CaseObject], value: Json) -> list[str]:
 
 def _standard_name(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
     """The standard's name for a field of another name, and what its value means there."""
-    if name in SPELLINGS and SPELLINGS[name][0] in shapes(model):
-        standard, meaning = SPELLINGS[name]
+    if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in shapes(model):
+        standard, meaning = FIELD_ALIASES[name]
         return standard, meaning(value)
     folded = name.casefold()
     return spellings(model).get(DIALECT.get(folded, folded).casefold()), value

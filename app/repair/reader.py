@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ..case.limits import TREE_DENSITY, refuse_dense
+from ..case.limits import TREE_DENSITY, check_density
 from ..case.model import CFPackage, CFPckgDocument
 from ..case.numbers import changed_numbers
-from ..case.package import NamedCFPackage, Package, link_to
+from ..case.package import NamedCFPackage, Package, document_link
 from ..case.package_stream import read_large_package
-from ..case.problems import path, refusal
+from ..case.problems import format_path, to_exception
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ..exceptions import BadRequest, InvalidData, Problem, TooLarge
+from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
 from .completion import complete_entities, complete_links
 from .duplicates import collapse
 from .fixes import MISSING_SLASH, Written
@@ -31,7 +31,7 @@ from .references import (
     keep_association_types,
     replace_url_identifiers,
 )
-from .repair_log import Findings, Json, Repair
+from .repair_log import Json, Repair, RepairLog
 
 __all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
 
@@ -64,7 +64,7 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
     """
     if _read_as_it_is(raw):
         return raw, []
-    mended = Mended(raw)
+    mended = RepairedPackage(raw)
     mended.collapse()
     repairs = mended.findings.repairs()
     return (mended.written, repairs) if repairs else (raw, [])
@@ -85,15 +85,15 @@ def read_repaired(
     """
     if package := _read_as_it_is(raw, schema, allow_dense=allow_dense):
         return package, []
-    mended = Mended(raw, allow_dense=allow_dense, options=options)
+    mended = RepairedPackage(raw, allow_dense=allow_dense, options=options)
     mended.collapse()
     try:
         package = read_large_package(mended.written, allow_dense=allow_dense, schema=schema)
-    except InvalidData as error:
+    except UnprocessableContent as error:
         problems = [*mended.changed_numbers, *(mended.as_sent(one) for one in error.problems)]
-        raise refusal("CFPackage", problems, error.more, complete=error.complete) from None
+        raise to_exception("CFPackage", problems, error.more, complete=error.complete) from None
     if mended.changed_numbers:
-        raise refusal("CFPackage", mended.changed_numbers)
+        raise to_exception("CFPackage", mended.changed_numbers)
     return package, mended.findings.repairs()
 
 
@@ -104,7 +104,7 @@ def _read_as_it_is(
     body = raw.removeprefix(BOM_UTF8)
     try:
         package = read_large_package(body, most=1, allow_dense=allow_dense, schema=schema)
-    except (InvalidData, TooLarge):
+    except (UnprocessableContent, ContentTooLarge):
         return None
     if body != raw:
         return None
@@ -138,10 +138,12 @@ def is_export(raw: bytes, package: Package) -> bool:
 
 
 def _link_to(document: str) -> str:
-    return link_to(CFPckgDocument.model_validate_json(document)).model_dump_json(exclude_none=True)
+    return document_link(CFPckgDocument.model_validate_json(document)).model_dump_json(
+        exclude_none=True
+    )
 
 
-class Mended:
+class RepairedPackage:
     """A package after its repairs: as a tree, as text, and what was found.
 
     ``entities`` are the objects of the tree that are entities, each with its class;
@@ -151,18 +153,19 @@ class Mended:
     def __init__(
         self,
         raw: bytes,
-        findings: Findings | None = None,
+        findings: RepairLog | None = None,
         *,
         allow_dense: bool = False,
         options: RepairOptions = NO_OPTIONS,
     ) -> None:
-        self.findings = findings or Findings()
+        self.findings = findings or RepairLog()
         if not allow_dense:
-            refuse_dense(raw, TREE_DENSITY)
+            check_density(raw, TREE_DENSITY)
         body = self._without_mark(raw)
         self.tree = self._unwrapped(_parse(body))
         self.changed_numbers = [
-            Problem(path=path(place), message=message) for place, message in changed_numbers(body)
+            Problem(path=format_path(place), message=message)
+            for place, message in changed_numbers(body)
         ]
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None

@@ -25,7 +25,7 @@ from ..case.model import (
     CFSubject,
     Entity,
 )
-from ..case.package import Row
+from ..case.package import EntityRow
 from ..case.types import (
     ASSOCIATION_TYPE_PATTERN,
     IDENTIFIER_PATTERN,
@@ -34,7 +34,7 @@ from ..case.types import (
 )
 from .field_spec import shapes
 from .fixes import is_uri, urn
-from .repair_log import Findings, Json
+from .repair_log import Json, RepairLog
 
 Entities: TypeAlias = list[tuple[type[Entity], Json]]
 """The entities of a package, each with its class."""
@@ -74,7 +74,7 @@ def fold(name: str) -> str:
         bare = inner
 
 
-def has_odd_references(rows: Iterable[Row]) -> bool:
+def has_odd_references(rows: Iterable[EntityRow]) -> bool:
     """Return whether the rows of a package refer to one another in another spelling."""
     known: set[str] = set()
     named: set[str] = set()
@@ -139,7 +139,7 @@ def _last_segment(name: str) -> str:
 
 
 def repair_reference(
-    field: str, link: Json, written: str | None, references: References, findings: Findings
+    field: str, link: Json, written: str | None, references: References, findings: RepairLog
 ) -> None:
     """Give a link the identifier of the entity that it means.
 
@@ -162,7 +162,7 @@ def repair_reference(
 
 
 def repair_relative_uri(
-    field: str, link: Json, uris: dict[str, str], references: References, findings: Findings
+    field: str, link: Json, uris: dict[str, str], references: References, findings: RepairLog
 ) -> None:
     """Replace a relative uri of a link to an entity of the package by the uri of that entity."""
     uri, identifier = link.get("uri"), link.get("identifier")
@@ -182,7 +182,7 @@ def is_identifier(value: object) -> bool:
     )
 
 
-def repair_outside_node(link: Json, findings: Findings) -> str | None:
+def repair_outside_node(link: Json, findings: RepairLog) -> str | None:
     """Make a node that lies outside CASE one that an association can lead to.
 
     Its identifier is made from the URL that stands for it; one such node would else refuse the
@@ -216,7 +216,7 @@ def repair_outside_node(link: Json, findings: Findings) -> str | None:
     return lost
 
 
-def repair_target_type(link: Json, findings: Findings) -> None:
+def repair_target_type(link: Json, findings: RepairLog) -> None:
     """Write the kind of a node that is no kind of the standard as ``ext:name``."""
     kind = link.get("targetType")
     if not isinstance(kind, str):
@@ -238,7 +238,7 @@ def extension_name(name: str) -> str:
     return f"{EXTENSION_PREFIX}{bare}"
 
 
-def keep_association_types(entities: Entities, findings: Findings) -> None:
+def keep_association_types(entities: Entities, findings: RepairLog) -> None:
     """Write association types of other vocabularies as ``ext:name``.
 
     Where that changes the name, the association keeps it under ``extensions.associationType``.
@@ -269,7 +269,7 @@ def is_url_identifier(value: object) -> bool:
     return is_uri(value) and not is_identifier(value)
 
 
-def replace_url_identifiers(entities: Entities, findings: Findings) -> dict[str, str]:
+def replace_url_identifiers(entities: Entities, findings: RepairLog) -> dict[str, str]:
     """Give entities whose identifiers are URLs UUIDs made from them; return those by the URLs.
 
     The URL becomes the uri of the entity; another uri that it has stays under ``extensions.uri``.
@@ -301,7 +301,7 @@ def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
             extensions.setdefault("uri", uri)
 
 
-def replace_url_in_link(link: Json, findings: Findings) -> None:
+def replace_url_in_link(link: Json, findings: RepairLog) -> None:
     """Give a link to an entity elsewhere whose identifier is a URL the UUID made from it."""
     original = link.get("identifier")
     if isinstance(original, str) and is_url_identifier(original):

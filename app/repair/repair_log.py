@@ -89,7 +89,7 @@ class Repair:
         return f"{self.explanation} {times}, first at {self.path or 'the top'}: {change}"
 
 
-class Findings:
+class RepairLog:
     """The repairs of one file, and where its objects stood in it."""
 
     def __init__(self) -> None:

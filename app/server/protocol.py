@@ -15,9 +15,15 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ..api.exception_handlers import refusal
-from ..api.middleware import DATA
-from ..exceptions import BadRequest, CaseServerError, HeadTooLarge, TooSlow, Unavailable
+from ..api.exception_handlers import error_response
+from ..api.middleware import SECURITY_HEADERS
+from ..exceptions import (
+    BadRequest,
+    CaseServerError,
+    HeaderFieldsTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+)
 
 MAX_HEADER_SECTION_BYTES = 65_536
 """The longest request line and header section."""
@@ -245,7 +251,7 @@ class Connection(HttpToolsProtocol):
             # Its request is about to arrive; the client reads the response only when it is taken.
             self.is_request_partial = True
             self._refuse(
-                Unavailable(
+                ServiceUnavailable(
                     f"all {self.limit.max_connections} connections of this server process are "
                     "busy; retry later (CASE_SERVER_MAX_CONNECTIONS)",
                     headers={"Retry-After": "1"},
@@ -295,7 +301,7 @@ class Connection(HttpToolsProtocol):
             return
         if self.cycle is before and self.header_bytes == MAX_HEADER_SECTION_BYTES:
             self._refuse(
-                HeadTooLarge(
+                HeaderFieldsTooLarge(
                     f"the first line and the headers of the request are longer than "
                     f"{MAX_HEADER_SECTION_BYTES:,} bytes"
                 )
@@ -393,7 +399,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         elif self.is_request_partial:
             self._refuse(
-                TooSlow(
+                RequestTimeout(
                     f"the request had not arrived when more than {self.limit.max_waiting} "
                     "connections waited: retry (CASE_SERVER_MAX_CONNECTIONS)"
                 )
@@ -413,7 +419,7 @@ class Connection(HttpToolsProtocol):
     def _time_out(self, seconds: int) -> None:
         self.timeout = None
         if self.header_bytes and not self.transport.is_closing():
-            self._refuse(TooSlow(f"no whole request arrived within {seconds} seconds"))
+            self._refuse(RequestTimeout(f"no whole request arrived within {seconds} seconds"))
         self.transport.close_at_once()
 
     def _refuse(self, error: CaseServerError) -> None:
@@ -428,8 +434,8 @@ class Connection(HttpToolsProtocol):
             if cycle.response_started:
                 self.transport.close()
                 return
-        answer, status = refusal("/", error), HTTPStatus(error.status)
-        headers = (*answer.raw_headers, *DATA, (b"connection", b"close"))
+        answer, status = error_response("/", error), HTTPStatus(error.status)
+        headers = (*answer.raw_headers, *SECURITY_HEADERS, (b"connection", b"close"))
         lines = (
             b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
             *(name + b": " + value for name, value in headers),

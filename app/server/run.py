@@ -16,8 +16,8 @@ from uvicorn.supervisors import Multiprocess
 from .. import __version__, log_config
 from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
-from ..db.postgres.clones import refuse_unsuitable
-from ..main import PARENT, application
+from ..db.postgres.clones import require_clonable
+from ..main import PARENT_PID_VARIABLE, create_worker_app
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
 from .protocol import Config, Connection, ConnectionLimit
 
@@ -36,7 +36,7 @@ def run(complete: Settings, told: Settings, bound: socket.socket) -> None:
     ``complete`` has the URL of the database; ``told`` is what is said of the settings.
     """
     if complete.target:
-        asyncio.run(refuse_unsuitable(complete.database_url))
+        asyncio.run(require_clonable(complete.database_url))
     if complete.workers == 1:
         _Announcing(_config(complete), told).run([bound])
     else:
@@ -45,7 +45,7 @@ def run(complete: Settings, told: Settings, bound: socket.socket) -> None:
 
 def _config(settings: Settings, **more: Any) -> Config:
     config = Config(
-        more.pop("app", None) or application(settings),
+        more.pop("app", None) or create_worker_app(settings),
         log_config=log_config.configuration(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
         timeout_graceful_shutdown=1 if settings.target else settings.shutdown_timeout,
@@ -148,7 +148,7 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
     """Several processes on one socket; they learn the settings from the environment."""
     for name, value in _as_environment(complete).items():
         os.environ[name] = value
-    os.environ[PARENT] = str(os.getpid())
+    os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
     config = _config(complete, app=f"{__package__}.main:application", factory=True)
     config.workers = complete.workers
     _Workers(config, bound, settings).run()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from ..auth.issuer_urls import refuse_unsafe_issuers
+from ..auth.issuer_urls import require_secure_issuers
 from ..exceptions import StartupError
 from ..settings import Settings
 
@@ -29,7 +29,7 @@ def has_database(settings: Settings) -> bool:
 
 
 @contextmanager
-def ready_database(
+def prepare_database(
     settings: Settings,
     *,
     migrate: bool = False,
@@ -43,7 +43,7 @@ def ready_database(
     a read-only database. No module is imported while another thread is ``reading``: libraries
     that import each other in circles could be found half imported.
     """
-    leave_when_told()
+    install_signal_handlers()
     if settings.database_url:
         url = settings.database_url
         _bring_up_to_date(url, reading, allowed=migrate, asked=migrate, writes=writes)
@@ -62,16 +62,16 @@ def _bring_up_to_date(
     if reading:
         reading.join()
     # Not at the top: the embedded Postgres starts before it is read.
-    from ..db.postgres.ensure_schema import bring_up_to_date  # noqa: PLC0415  as said
+    from ..db.postgres.ensure_schema import ensure_schema  # noqa: PLC0415  as said
 
-    bring_up_to_date(url, allowed=allowed, asked=asked, writes=writes)
+    ensure_schema(url, allowed=allowed, asked=asked, writes=writes)
 
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop."""
     settings.refuse_open_default()
     settings.refuse_unsafe_target()
-    refuse_unsafe_issuers(settings.trusted_issuers)
+    require_secure_issuers(settings.trusted_issuers)
     bound = _bind(settings)
     port = bound.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
@@ -79,7 +79,7 @@ def serve(settings: Settings) -> None:
     gc.disable()
     reading = _read_beside(settings)
     try:
-        with ready_database(settings, reading=reading) as complete:
+        with prepare_database(settings, reading=reading) as complete:
             from .run import run  # noqa: PLC0415  it is being read beside
 
             gc.freeze()
@@ -104,7 +104,7 @@ def _read_beside(settings: Settings) -> threading.Thread:
     return thread
 
 
-def leave_when_told() -> None:
+def install_signal_handlers() -> None:
     """End tidily when another process, or the terminal, says so."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no terminals that hang up

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
-from ..api.response_cache import Copies as Answers
+from ..api.response_cache import ResponseCache as Answers
 from ..auth.refresh import signing_keys
 from ..auth.tokens import SigningKey
 from ..db.pool import Database, Lease
@@ -16,7 +16,7 @@ from ..db.read.revisions import Revisions
 from ..exceptions import Conflict
 
 if TYPE_CHECKING:
-    from ..db.postgres.clones import Copies
+    from ..db.postgres.clones import DatabaseCloner
     from ..settings import Settings
 
 SECONDS_TO_FINISH = 30.0
@@ -45,7 +45,9 @@ class StandIn(Database):
 class Copy:
     """A database that requests run on."""
 
-    def __init__(self, copies: Copies, settings: Settings, name: str, template: str) -> None:
+    def __init__(
+        self, copies: DatabaseCloner, settings: Settings, name: str, template: str
+    ) -> None:
         self.name, self.template = name, template
         self.keys: list[SigningKey] = []
         self.written = False
@@ -58,17 +60,19 @@ class Copy:
         self._free.set()
 
     @classmethod
-    async def make(cls, copies: Copies, settings: Settings, template: str) -> Copy:
+    async def make(cls, copies: DatabaseCloner, settings: Settings, template: str) -> Copy:
         """Copy ``template``, to which nobody may be connected, and connect to the copy."""
         made = cls(copies, settings, await copies.copy(template), template)
         await made.connect()
         return made
 
     @classmethod
-    async def make_to_go_back(cls, copies: Copies, settings: Settings, template: str) -> Copy:
+    async def make_to_go_back(
+        cls, copies: DatabaseCloner, settings: Settings, template: str
+    ) -> Copy:
         """A copy that can be made what it is now again."""
         made = await cls.make(copies, settings, template)
-        await baseline.keep(made.database)
+        await baseline.save_baseline(made.database)
         return made
 
     @property
@@ -103,14 +107,14 @@ class Copy:
         What clients know of it, such as ETags and places in the feed, is belied.
         """
         await self._forget()
-        await baseline.go_back(self.database)
+        await baseline.restore_baseline(self.database)
         await self._remember_nothing()
         self.written = False
 
     async def begin_anew(self) -> None:
         """Belie what clients know of another copy: their ETags, their places in the feed."""
         async with self.database.connection() as connection:
-            await feed.begin_anew(connection)
+            await feed.reset_history(connection)
 
     async def disconnect(self) -> None:
         """Close the pool, so that the database can be a template."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from ..api.responses import answer
+from ..api.responses import json_response
 from ..case.resources import DOCUMENTS, ITEMS, Resource
 from ..db.write import soft_delete
 from .request_body import namespace_of
@@ -20,13 +20,13 @@ def _add(router: APIRouter, resource: Resource) -> None:
     async def delete(identifier: str, request: Request) -> Response:
         async with namespace_of(request).request(writes=True) as services:
             changes = await soft_delete.delete(services.database, resource, identifier)
-        return answer({"changes": _counts(changes)})
+        return json_response({"changes": _counts(changes)})
 
     async def undelete(identifier: str, request: Request) -> Response:
         async with namespace_of(request).request(writes=True) as services:
             undeleted = await soft_delete.undelete(services.database, resource, identifier)
         counts = _counts(undeleted.changes)
-        return answer({"changes": counts, "notRestored": undeleted.not_restored})
+        return json_response({"changes": counts, "notRestored": undeleted.not_restored})
 
     path = f"/{resource.plural}/{{identifier}}"
     router.post(f"{path}/delete")(delete)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import orjson
 from fastapi import Response
 
-from ..api.exception_handlers import refusal
+from ..api.exception_handlers import error_response
 from ..api.middleware import TRANSPORT
 from ..api.routes.token import TOKEN_PATHS
-from ..exceptions import CaseServerError, Reason
+from ..exceptions import CaseServerError, ErrorCode
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +26,7 @@ PIECES = 10
 AT_ONCE = struct.pack("ii", 1, 0)
 """SO_LINGER on, for no time: closing throws away what is unsent, and says so to the other side."""
 
-REASONS: dict[int, Reason] = {
+REASONS: dict[int, ErrorCode] = {
     401: "unauthorised",
     403: "forbidden",
     404: "unknown",
@@ -157,8 +157,8 @@ def _refusal(fault: Fault, status: int, path: str) -> Response:
         return Response(orjson.dumps(told), status, headers, "application/json")
     if status == 401:  # noqa: PLR2004  HTTP's own
         headers["WWW-Authenticate"] = CHALLENGE
-    other_reason: Reason = "invalid" if status < 500 else "internal"  # noqa: PLR2004  HTTP's own
+    other_reason: ErrorCode = "invalid" if status < 500 else "internal"  # noqa: PLR2004  HTTP's own
     error = CaseServerError(description, reason=REASONS.get(status, other_reason), headers=headers)
-    answer = refusal(path, error)
+    answer = error_response(path, error)
     answer.status_code = status
     return answer

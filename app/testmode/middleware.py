@@ -13,19 +13,19 @@ from starlette.datastructures import Headers
 
 from ..api.allowed_hosts import PROBES
 from ..api.dependencies import SERVICES
-from ..api.exception_handlers import refusal
+from ..api.exception_handlers import error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
 from ..api.routes.token import TOKEN_PATHS
 from ..api.routes.token_request import OAuthError, read_grant
-from ..auth.verifier import stated_client
+from ..auth.verifier import unverified_client_id
 from ..exceptions import (
     BadRequest,
     CaseServerError,
     Forbidden,
     NotFound,
-    Unauthorised,
-    Unavailable,
-    UnsupportedMedia,
+    ServiceUnavailable,
+    Unauthorized,
+    UnsupportedMediaType,
 )
 from .fault_injection import fail
 from .namespaces import DEFAULT
@@ -53,7 +53,7 @@ type that curl gives to JSON; browsers since 2020 state the origin of all of the
 TOO_LATE = "the target went back to another state while a fault delayed this request"
 
 
-class TargetEdge:
+class TestModeMiddleware:
     """Leads each request into its namespace; ``token`` is what the control API asks for.
 
     Web pages of ``base_url`` and of ``origins`` may call the control API, others may not.
@@ -90,7 +90,7 @@ class TargetEdge:
                 )
             namespace = scope[NAMESPACE] = await namespaces.get(name)
         except CaseServerError as error:
-            await refusal(scope["path"], error)(scope, receive, send)
+            await error_response(scope["path"], error)(scope, receive, send)
             return
         if is_control or _is_unseen(scope["path"]):
             scope[SERVICES] = namespace.services
@@ -118,7 +118,7 @@ class TargetEdge:
         elif site is None and method == "POST":
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind in SIMPLE_TYPES:
-                raise UnsupportedMedia(
+                raise UnsupportedMediaType(
                     f"{CONTROL}/ takes Content-Type: application/json, and not {kind}, which a "
                     "web page of another site could send"
                 )
@@ -129,7 +129,7 @@ class TargetEdge:
         kind, _, token = headers.get("authorization", "").partition(" ")
         fits = hmac.compare_digest(_digest(token.strip()), _digest(self._token))
         if kind.lower() != "bearer" or not fits:
-            raise Unauthorised(
+            raise Unauthorized(
                 "/_target/ needs the control token, sent as the header Authorization: Bearer "
                 "TOKEN; the server's environment says it: CASE_SERVER_CONTROL_TOKEN",
                 headers={"WWW-Authenticate": "Bearer"},
@@ -145,7 +145,9 @@ class TargetEdge:
 
         async def answered(scope: Scope, receive: Receive, send: Send) -> None:
             if namespace.era != era:
-                await refusal(scope["path"], Unavailable(TOO_LATE))(scope, receive, send)
+                await error_response(scope["path"], ServiceUnavailable(TOO_LATE))(
+                    scope, receive, send
+                )
                 return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
             async with namespace.request(writes=writes) as services:
@@ -192,7 +194,7 @@ def _begin(namespace: Namespace, scope: Scope, headers: Headers) -> Entry:
         scope["method"],
         scope["path"],
         scope["query_string"].decode("latin-1"),
-        stated_client(token.strip()) if kind.lower() == "bearer" else None,
+        unverified_client_id(token.strip()) if kind.lower() == "bearer" else None,
         scope[REQUEST_ID].decode(),
     )
 

@@ -18,15 +18,15 @@ from ..auth.tokens import new_signing_key
 from ..case.package import Package
 from ..db import keys
 from ..db.write.package import write_package
-from ..exceptions import Conflict, NotFound, Unavailable
+from ..exceptions import Conflict, NotFound, ServiceUnavailable
 from .clone import Copy, StandIn
 from .faults import Faults
 from .request_log import Journal
 
 if TYPE_CHECKING:
-    from ..api.dependencies import Services
+    from ..api.dependencies import AppState
     from ..auth.local_issuer import LocalIssuer
-    from ..db.postgres.clones import Copies
+    from ..db.postgres.clones import DatabaseCloner
 
 
 SECONDS_TO_LEAVE = 0.1
@@ -51,9 +51,9 @@ class Namespace:
     def __init__(
         self,
         name: str,
-        services: Services,
+        services: AppState,
         stand_in: StandIn,
-        copies: Copies,
+        copies: DatabaseCloner,
         current: Copy,
     ) -> None:
         self.name, self.services = name, services
@@ -80,7 +80,7 @@ class Namespace:
         return self.services.settings.base_url
 
     @asynccontextmanager
-    async def request(self, *, writes: bool) -> AsyncIterator[Services]:
+    async def request(self, *, writes: bool) -> AsyncIterator[AppState]:
         """The services of one request, the same from its start to its end."""
         await self._open.wait()
         services, copy = self.services, self.current
@@ -243,8 +243,8 @@ async def _made_ready(old: Copy) -> Copy | None:
     try:
         await old.quiet()
         await old.go_back()
-    except (Conflict, Unavailable):
-        with suppress(Unavailable):  # what is left over is dropped when the server ends
+    except (Conflict, ServiceUnavailable):
+        with suppress(ServiceUnavailable):  # what is left over is dropped when the server ends
             await old.drop()
         return None
     return old
@@ -252,5 +252,5 @@ async def _made_ready(old: Copy) -> Copy | None:
 
 async def _dropped(making_ready: asyncio.Task[Copy | None]) -> None:
     if copy := await making_ready:
-        with suppress(Unavailable):
+        with suppress(ServiceUnavailable):
             await copy.drop()

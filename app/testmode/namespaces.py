@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from ..case.package import Package
 from ..db.pool import Database
 from ..db.postgres import clones as databases
-from ..db.postgres.clones import Copies
+from ..db.postgres.clones import DatabaseCloner
 from ..exceptions import BadRequest, Conflict, NotFound
 from .clone import Copy, StandIn
 from .namespace import Namespace
 
 if TYPE_CHECKING:
-    from ..api.dependencies import Services
+    from ..api.dependencies import AppState
     from ..settings import Settings
 
 DEFAULT = "default"
@@ -30,14 +30,16 @@ MOST = 32
 CONNECTIONS = 3
 """The largest pool of a namespace that is not the server's own."""
 
-Furnish = Callable[["Settings", Database], AbstractAsyncContextManager["Services"]]
+Furnish = Callable[["Settings", Database], AbstractAsyncContextManager["AppState"]]
 """Makes the services of an application over a database."""
 
 
 class Namespaces:
     """The namespaces of one server, over copies of its database."""
 
-    def __init__(self, settings: Settings, copies: Copies, furnish: Furnish, seed: str) -> None:
+    def __init__(
+        self, settings: Settings, copies: DatabaseCloner, furnish: Furnish, seed: str
+    ) -> None:
         self._settings, self._copies, self._furnish = settings, copies, furnish
         self._seed = seed
         self._empty: str | None = None
@@ -52,7 +54,7 @@ class Namespaces:
 
         What the database holds is the first seed. It is not written: nothing stays at the end.
         """
-        async with Copies.open(settings.database_url) as copies:
+        async with DatabaseCloner.open(settings.database_url) as copies:
             seed = await Copy.make(copies, settings, copies.main)
             # The keys are made here, so that they are those of every copy.
             async with furnish(settings, seed.database):
@@ -126,7 +128,7 @@ class Namespaces:
         async with self._making:
             if self._empty is None:
                 copy = await Copy.make(self._copies, self._settings, self._seed)
-                await databases.empty(copy.database)
+                await databases.truncate_all(copy.database)
                 await copy.disconnect()
                 self._empty = copy.name
         return self._empty

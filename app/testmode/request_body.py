@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
 
 from ..api.request_body import read_body
-from ..exceptions import BadRequest, InvalidData, Problem
+from ..exceptions import BadRequest, Problem, UnprocessableContent
 from .middleware import NAMESPACE
 from .namespace import Namespace
 
@@ -34,7 +34,7 @@ async def read_json(request: Request, schema: TypeAdapter[Read], *, absent: str 
         problems = problems_of(error)
         if error.errors()[0]["type"] == "json_invalid":
             raise BadRequest(f"the body is not JSON: {problems[0]['message']}") from error
-        raise InvalidData(told(problems), problems=problems) from error
+        raise UnprocessableContent(told(problems), problems=problems) from error
 
 
 def read_query(request: Request, schema: TypeAdapter[Read]) -> Read:

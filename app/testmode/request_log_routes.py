@@ -8,7 +8,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from ..api.responses import answer
+from ..api.responses import json_response
 from .faults import Fault
 from .request_body import namespace_of, read_json, read_query
 from .request_log import Wanted
@@ -54,7 +54,7 @@ ASKED = TypeAdapter(Asked)
 
 async def faults(request: Request) -> Response:
     """The rules there are, and how often each matched and was applied."""
-    return answer([rule.told() for rule in namespace_of(request).faults.rules])
+    return json_response([rule.told() for rule in namespace_of(request).faults.rules])
 
 
 async def set_faults(request: Request) -> Response:
@@ -81,7 +81,7 @@ async def requests(request: Request) -> Response:
     """What clients sent, the oldest first."""
     asked = read_query(request, ASKED)
     found = namespace_of(request).journal.find(asked.wanted())
-    return answer([entry.told(body=asked.body) for entry in found])
+    return json_response([entry.told(body=asked.body) for entry in found])
 
 
 async def delete_requests(request: Request) -> Response:
@@ -95,6 +95,6 @@ async def expect(request: Request) -> Response:
     expectations = await read_json(request, EXPECTATIONS)
     found = list(differences(namespace_of(request).journal, expectations))
     if not found:
-        return answer({"met": True, "differences": []})
+        return json_response({"met": True, "differences": []})
     told = {"met": False, "differences": found}
-    return answer(told, HTTPStatus.EXPECTATION_FAILED)
+    return json_response(told, HTTPStatus.EXPECTATION_FAILED)

@@ -14,11 +14,11 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
-from ..api.responses import answer
+from ..api.responses import json_response
 from ..case.package import Package, read_package
 from ..case.package_stream import read_large_package
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..exceptions import BadRequest, InvalidData, Problem
+from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import read_repaired
 from ..sample import sample
 from .deletion_routes import add_deletion_routes
@@ -72,7 +72,7 @@ PACKAGE_NAMES = {"CFDocument", "CFPackage", "package"}
 
 async def summary(request: Request) -> Response:
     """Where the namespace is, and what can be gone back to."""
-    return answer(_told(namespace_of(request)))
+    return json_response(_told(namespace_of(request)))
 
 
 async def reset(request: Request) -> Response:
@@ -80,7 +80,7 @@ async def reset(request: Request) -> Response:
     begun, namespace = time.perf_counter(), namespace_of(request)
     await namespace.reset()
     milliseconds = round(1000 * (time.perf_counter() - begun), 3)
-    return answer({**_told(namespace), "milliseconds": milliseconds})
+    return json_response({**_told(namespace), "milliseconds": milliseconds})
 
 
 async def seed(request: Request) -> Response:
@@ -94,7 +94,7 @@ async def seed(request: Request) -> Response:
         "items": sum(package.count(ITEMS.name) for package in packages),
         "associations": sum(package.count(ASSOCIATIONS.name) for package in packages),
     }
-    return answer({**_told(namespace), "seeded": counts})
+    return json_response({**_told(namespace), "seeded": counts})
 
 
 def _packages(wanted: Seed, *, repairing: bool) -> Iterator[Package]:
@@ -109,16 +109,16 @@ def _packages(wanted: Seed, *, repairing: bool) -> Iterator[Package]:
     for number, package in enumerate(wanted.packages):
         try:
             yield read(orjson.dumps(package))
-        except InvalidData as error:
+        except UnprocessableContent as error:
             within = f"packages[{number}]."
             problems += [{**one, "path": within + one["path"]} for one in error.problems]
     if problems:
-        raise InvalidData("a package of the seed is not valid", problems=problems)
+        raise UnprocessableContent("a package of the seed is not valid", problems=problems)
 
 
 async def snapshots(request: Request) -> Response:
     """The names of what can be restored."""
-    return answer(list(namespace_of(request).snapshots))
+    return json_response(list(namespace_of(request).snapshots))
 
 
 async def take_snapshot(name: str, request: Request) -> Response:
@@ -129,7 +129,7 @@ async def take_snapshot(name: str, request: Request) -> Response:
         )
     namespace = namespace_of(request)
     await namespace.snapshot(name)
-    return answer(_told(namespace), 201)
+    return json_response(_told(namespace), 201)
 
 
 async def restore_snapshot(name: str, request: Request) -> Response:
@@ -137,7 +137,7 @@ async def restore_snapshot(name: str, request: Request) -> Response:
     begun, namespace = time.perf_counter(), namespace_of(request)
     await namespace.restore(name)
     milliseconds = round(1000 * (time.perf_counter() - begun), 3)
-    return answer({**_told(namespace), "milliseconds": milliseconds})
+    return json_response({**_told(namespace), "milliseconds": milliseconds})
 
 
 async def delete_snapshot(name: str, request: Request) -> Response:
@@ -148,7 +148,7 @@ async def delete_snapshot(name: str, request: Request) -> Response:
 
 async def namespaces(request: Request) -> Response:
     """Every namespace there is."""
-    return answer([_told(one) for one in _namespaces(request).all()])
+    return json_response([_told(one) for one in _namespaces(request).all()])
 
 
 async def delete_namespace(name: str, request: Request) -> Response:

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from ..api.responses import answer
-from ..auth.invalid_tokens import Flaw, make_token
+from ..api.responses import json_response
+from ..auth.invalid_tokens import Defect, make_invalid_token
 from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import Scope
 from ..exceptions import Conflict
@@ -32,7 +32,7 @@ class Wish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    flaw: Flaw | None = None
+    flaw: Defect | None = None
     scopes: list[Scope] = list(Scope)
     """In full, or by their last word: readonly, createput, delete."""
     client_id: str | None = None
@@ -53,20 +53,20 @@ async def make(request: Request) -> Response:
     """A token as asked for; it was issued to nobody by the token endpoint."""
     issuer, wish = _issuer(request), await read_json(request, WISH, absent="{}")
     client = wish.client_id or namespace_of(request).services.settings.client_id
-    token = make_token(issuer, client, wish.scopes, wish.flaw)
-    return answer({"access_token": token, "token_type": "Bearer"}, 201)
+    token = make_invalid_token(issuer, client, wish.scopes, wish.flaw)
+    return json_response({"access_token": token, "token_type": "Bearer"}, 201)
 
 
 async def lifetimes(request: Request) -> Response:
     """How long the tokens of clients live, in seconds, where that is not the server's setting."""
-    return answer(_issuer(request).lifetimes)
+    return json_response(_issuer(request).lifetimes)
 
 
 async def set_lifetimes(request: Request) -> Response:
     """These clients' tokens live so long, from the next one on; all others' as is set."""
     issuer = _issuer(request)
     issuer.lifetimes = await read_json(request, LIFETIMES)
-    return answer(issuer.lifetimes)
+    return json_response(issuer.lifetimes)
 
 
 async def delete_lifetimes(request: Request) -> Response:
@@ -80,7 +80,7 @@ async def rotate(request: Request) -> Response:
     issuer = _issuer(request)
     revoke = flag(request.query_params, "revoke")
     kid = await namespace_of(request).rotate_keys(issuer, revoke=revoke)
-    return answer({"kid": kid, "kids": list(issuer.kids)}, 201)
+    return json_response({"kid": kid, "kids": list(issuer.kids)}, 201)
 
 
 def _issuer(request: Request) -> LocalIssuer:

@@ -10,12 +10,12 @@ import orjson
 
 from ..api.profiles import EXPORT
 from ..api.rendering.renderer import Renderer
-from ..api.rendering.transforms import Body
+from ..api.rendering.transforms import JsonObject
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..db.pool import Database
-from ..db.read.package import Framework, open_framework
-from ..formats.file_format import Form
-from ..formats.jsonl import Lines
+from ..db.read.package import FrameworkSnapshot, framework_snapshot
+from ..formats.file_format import FileFormat
+from ..formats.jsonl import JsonLines
 from ..formats.writer import Tables
 
 RENDERER = Renderer(EXPORT, base_url="")
@@ -24,19 +24,19 @@ RENDERER = Renderer(EXPORT, base_url="")
 class Writer(Protocol):
     """What takes in the entities of one framework, one by one."""
 
-    def add(self, kind: str, entity: Body) -> None:
+    def add(self, kind: str, entity: JsonObject) -> None:
         """Take in an entity, as it stands inside a package."""
 
     def finish(self) -> None:
         """Write what was held back until all was known."""
 
 
-async def export(database: Database, identifier: str, form: Form, file: BinaryIO) -> None:
+async def export(database: Database, identifier: str, form: FileFormat, file: BinaryIO) -> None:
     """Write the framework whose document or package this is, in the standard's own form.
 
     Raises ``NotFound``, and ``InvalidData`` when the form cannot hold what the framework says.
     """
-    async with open_framework(database, identifier) as framework:
+    async with framework_snapshot(database, identifier) as framework:
         if form == "case-json":
             async for piece in RENDERER.package(framework):
                 file.write(piece)
@@ -49,11 +49,11 @@ async def export(database: Database, identifier: str, form: Form, file: BinaryIO
     file.flush()
 
 
-def _writer(form: Form, file: BinaryIO) -> AbstractContextManager[Writer]:
-    return Lines(file) if form == "jsonl" else Tables(file, form)
+def _writer(form: FileFormat, file: BinaryIO) -> AbstractContextManager[Writer]:
+    return JsonLines(file) if form == "jsonl" else Tables(file, form)
 
 
-async def _entities(framework: Framework) -> AsyncIterator[tuple[str, Body]]:
+async def _entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:
     """All that a package holds, each under the name of its class."""
     (document,) = await RENDERER.packed(DOCUMENTS, [framework.document])
     yield DOCUMENTS.name, document

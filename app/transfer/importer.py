@@ -25,7 +25,7 @@ from ..formats.assembly import Defaults
 from ..formats.reader import read
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 from ..repair.repair_log import example_of
-from .progress import Progress, bar
+from .progress import Progress, progress_bar
 from .sources import Source, describe_error
 from .terminal import counted, format_counts, problem_lines
 
@@ -39,7 +39,7 @@ HINTS = {
 
 
 @dataclass
-class Outcome:
+class ImportResult:
     """What became of one source, or would become of it in a dry run."""
 
     source: str
@@ -65,7 +65,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Loader:
+class Importer:
     """Loads sources one by one, each in a transaction of its own."""
 
     strict: bool = False
@@ -77,13 +77,13 @@ class Loader:
     """What is said of a spreadsheet beside it."""
     options: RepairOptions = NO_OPTIONS
 
-    async def load(self, database: Database | None, found: Sequence[Source]) -> list[Outcome]:
+    async def load(self, database: Database | None, found: Sequence[Source]) -> list[ImportResult]:
         """Store each source; only read it where there is no database."""
         outcomes = []
         for source in found:
-            outcome = Outcome(source.name, dry_run=self.dry_run)
+            outcome = ImportResult(source.name, dry_run=self.dry_run)
             start = time.monotonic()
-            progress = bar(source.name, quiet=self.quiet)
+            progress = progress_bar(source.name, quiet=self.quiet)
             try:
                 await self._load(database, source, outcome, progress)
             except (CaseServerError, StartupError) as error:
@@ -104,7 +104,7 @@ class Loader:
         self,
         database: Database | None,
         source: Source,
-        outcome: Outcome,
+        outcome: ImportResult,
         progress: Progress,
     ) -> None:
         progress("reading")
@@ -136,7 +136,7 @@ class Loader:
         )
 
 
-def _report(outcome: Outcome, *, quiet: bool) -> None:
+def _report(outcome: ImportResult, *, quiet: bool) -> None:
     """Print what became of a source: refusals to stderr, the rest to stdout unless ``quiet``."""
     if outcome.status == "refused":
         for line in _refusal(outcome):
@@ -154,7 +154,7 @@ def _report(outcome: Outcome, *, quiet: bool) -> None:
             click.echo(f"    first at {repair.path}{_example(repair)}")
 
 
-def _success(outcome: Outcome) -> str:
+def _success(outcome: ImportResult) -> str:
     status = f"would be {outcome.status}" if outcome.dry_run and outcome.counts else outcome.status
     content = f"{counted(outcome.items, 'item')}, {counted(outcome.associations, 'association')}"
     changes = (
@@ -168,7 +168,7 @@ def _success(outcome: Outcome) -> str:
     )
 
 
-def _refusal(outcome: Outcome) -> Iterator[str]:
+def _refusal(outcome: ImportResult) -> Iterator[str]:
     if not outcome.problems:
         yield f"{outcome.source}: refused: {outcome.reason}"
         if outcome.counts:
@@ -188,13 +188,13 @@ def _example(repair: Repair) -> str:
     return f": {before}{example_of(repair.after)}"
 
 
-def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+def write_report(path: Path, outcomes: Sequence[ImportResult]) -> None:
     """Write everything that became of every source, as JSON."""
     report = [_as_json(outcome) for outcome in outcomes]
     path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: ImportResult) -> dict[str, Any]:
     counts = outcome.counts
     # asdict() keeps a named tuple, which JSON would make a list of.
     return asdict(outcome) | {"counts": counts._asdict() if counts else None}

@@ -28,7 +28,7 @@ STAGES = (
 WIDTH = 20
 
 
-def bar(name: str, *, quiet: bool) -> Progress:
+def progress_bar(name: str, *, quiet: bool) -> Progress:
     """A line on stderr, drawn over itself: how far the work on ``name`` is, and at what."""
     if quiet or not sys.stderr.isatty():
         return lambda _: None
@@ -44,7 +44,7 @@ def bar(name: str, *, quiet: bool) -> Progress:
     return show
 
 
-def note(message: str) -> None:
+def print_note(message: str) -> None:
     """Write a line to stderr, over a bar that may be there."""
     erase = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{erase}{message}", err=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ..exceptions import StartupError, TooLarge
-from ..formats.file_format import Form, form_of
+from ..exceptions import ContentTooLarge, StartupError
+from ..formats.file_format import FileFormat, file_format_of
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from .remote_server import CaseSource
 
@@ -23,7 +23,7 @@ class Source(NamedTuple):
 
     name: str
     read: Callable[[], bytes]
-    form: Form = "case-json"
+    form: FileFormat = "case-json"
     changed: datetime | None = None
     allow_dense: bool = False
     """Whether its size alone bounds it, as that of a file of one's own does."""
@@ -32,7 +32,7 @@ class Source(NamedTuple):
 def sources(
     names: Sequence[str],
     fetcher: Fetcher,
-    form: Form | None = None,
+    form: FileFormat | None = None,
     *,
     allow_dense: bool = False,
 ) -> Iterator[Source]:
@@ -46,12 +46,12 @@ def sources(
         if name == "-":
             yield Source(name, sys.stdin.buffer.read, form or "case-json", allow_dense=True)
         elif name.startswith(URL_PREFIXES):
-            url_form = form or form_of(urlsplit(name).path) or "case-json"
+            url_form = form or file_format_of(urlsplit(name).path) or "case-json"
             read = case_source.read_package if url_form == "case-json" else fetcher.fetch
             yield Source(name, partial(read, name), url_form, allow_dense=allow_dense)
         else:
             for path in _files(Path(name)):
-                said = form_of(path.name) or "case-json"
+                said = file_format_of(path.name) or "case-json"
                 yield Source(
                     str(path), partial(_read, path), form or said, _changed(path), allow_dense=True
                 )
@@ -59,7 +59,7 @@ def sources(
 
 def describe_error(error: Exception) -> str:
     """Return why a source was refused, with the flag that lifts a bound."""
-    if isinstance(error, TooLarge):
+    if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return str(error)
 
@@ -81,7 +81,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     # What Excel keeps beside an open workbook, and what systems hide, is nobody's framework.
     seen = (file for file in path.iterdir() if not file.name.startswith((".", "~$")))
-    return sorted(file for file in seen if form_of(file.name))
+    return sorted(file for file in seen if file_format_of(file.name))
 
 
 def _changed(path: Path) -> datetime | None:

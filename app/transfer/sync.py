@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ..case.resources import DOCUMENTS
 from ..db import mirrors
-from ..db.locks import alone_with
+from ..db.locks import advisory_lock
 from ..db.mirrors import Mirror
 from ..db.pool import Database
 from ..db.read.revisions import Revision, Revisions
@@ -68,7 +68,7 @@ class SyncResult:
 
 
 @dataclass(frozen=True)
-class Mirroring:
+class Syncer:
     """Brings documents here into step with their sources."""
 
     database: Database
@@ -308,7 +308,7 @@ class Mirroring:
         """Keep other processes from mirroring the same source."""
         async with (
             self.database.connection() as connection,
-            alone_with(connection, f"mirror of {url}"),
+            advisory_lock(connection, f"mirror of {url}"),
         ):
             yield
 

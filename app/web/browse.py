@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.dependencies import services
+from ..api.dependencies import get_services
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, overview, search, tree
 from ..exceptions import NotFound
@@ -37,8 +37,8 @@ def browse_routes() -> APIRouter:
 
 async def read_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
     """All frameworks, or those whose title, creator or publisher contains a text."""
-    database = services(request).database
-    found = await overview.frameworks(database, q.strip(), SHOWN, offset)
+    database = get_services(request).database
+    found = await overview.list_frameworks(database, q.strip(), SHOWN, offset)
     frameworks = [(read_body(record["body"]), record["items"]) for record in found]
     total = found[0]["total"] if found else 0
     return await page(
@@ -57,7 +57,7 @@ async def read_search(
     request: Request, q: str = "", document: str = "", offset: Offset = 0
 ) -> Response:
     """The items that hold some words, each with its place in its tree."""
-    database = services(request).database
+    database = get_services(request).database
     within = (await _body(request, document))["title"] if document else ""
     found = await search.search_items(database, q, document or None, SHOWN + 1, offset)
     shown = found[:SHOWN]
@@ -77,7 +77,7 @@ async def read_search(
 
 async def read_document(request: Request, document: str, offset: Offset = 0) -> Response:
     """A framework: its tree, and what it says of itself."""
-    database = services(request).database
+    database = get_services(request).database
     body = await _body(request, document)
     return await page(
         request,
@@ -85,7 +85,7 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
         title=body["title"],
         document=body,
         branch=await tree_view.open_tree(database, document, [], offset),
-        items=await overview.number_of_items(database, document),
+        items=await overview.count_items(database, document),
         selected=None,
         samples=api_examples.of_document(document),
     )
@@ -93,7 +93,7 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
 
 async def read_item(request: Request, document: str, item: str, listed: str = "") -> Response:
     """A framework, open at one of its items; with ``listed=all``, however many associations."""
-    database = services(request).database
+    database = get_services(request).database
     body = await _body(request, document)
     raw, associations = await entities.item_with_associations(database, item)
     said = read_body(raw)
@@ -103,7 +103,7 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
     shown = linked if listed == "all" else linked[: relations.LISTED]
     ends = sorted(relations.other_ends(item, shown))
     places, paths = await asyncio.gather(
-        overview.places(database, ends), tree.paths(database, [item])
+        overview.locate_nodes(database, ends), tree.paths(database, [item])
     )
     above = paths[item]
     way = [*(record["identifier"] for record in above), item]
@@ -127,7 +127,7 @@ async def read_children(
 ) -> Response:
     """The lines below a node, for a tree that is open already."""
     body = await _body(request, document)
-    branch = await tree_view.children(services(request).database, document, node, level, offset)
+    branch = await tree_view.children(get_services(request).database, document, node, level, offset)
     return await page(
         request, "children.html", title=body["title"], document=body, branch=branch, selected=None
     )
@@ -152,5 +152,5 @@ async def read_item_json(request: Request, document: str, item: str, profile: st
 
 async def _body(request: Request, document: str) -> Body:
     """A live document. Raises ``NotFound``."""
-    (body,) = await entities.get(services(request).database, DOCUMENTS, document)
+    (body,) = await entities.get(get_services(request).database, DOCUMENTS, document)
     return read_body(body)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.dependencies import services
+from ..api.dependencies import get_services
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, overview
 from ..db.read import entities as reading
@@ -24,7 +24,7 @@ SHOWN = 100
 STATES = 100
 """How many writes are offered to choose from; an address can name any moment."""
 
-PARTS: tuple[change_history.What, ...] = ("added", "changed", "deleted")
+PARTS: tuple[change_history.ChangedEntity, ...] = ("added", "changed", "deleted")
 
 KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
 
@@ -71,7 +71,7 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
     offset: Offset = 0,
 ) -> Response:
     """What became of a framework between two states; of its latest write, unless asked else."""
-    database = services(request).database
+    database = get_services(request).database
     body = await _body(request, document)
     writes = await change_history.writes(database, document, STATES)
     states = [(_written(one["moment"]), one["moment"], one["changes"]) for one in writes]
@@ -93,7 +93,9 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
         part=what,
         totals={one: counts.get(one, 0) for one in PARTS},
         entities=entities,
-        places=await overview.places(database, [one.shown_at for one in entities if one.shown_at]),
+        places=await overview.locate_nodes(
+            database, [one.shown_at for one in entities if one.shown_at]
+        ),
         offset=offset,
         shown=SHOWN,
     )
@@ -103,12 +105,12 @@ async def read_csv(request: Request, document: str, since: str = "", until: str 
     """All of it as a table."""
     await _body(request, document)
     span = _span(document, since, until)
-    database = services(request).database
+    database = get_services(request).database
     parts = {what: await change_history.differences(database, span, what) for what in PARTS}
     return table("changes.csv", [HEAD, *_rows(parts)])
 
 
-def _rows(parts: dict[change_history.What, list[Any]]) -> Iterator[Cells]:
+def _rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iterator[Cells]:
     for what, found in parts.items():
         for one in map(_entity, found):
             yield (
@@ -144,13 +146,13 @@ def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _span(document: str, since: str, until: str) -> change_history.Span:
+def _span(document: str, since: str, until: str) -> change_history.Period:
     """The two states that an address names. Raises ``BadRequest``."""
     first = BEGINNING if since in {"", START} else _moment("since", since)
     last = _moment("until", until) if until else END
     if first >= last:
         raise BadRequest(f"since: {since} is not before {until}; choose an earlier state")
-    return change_history.Span(document, first, last)
+    return change_history.Period(document, first, last)
 
 
 def _moment(name: str, text: str) -> datetime:
@@ -165,5 +167,5 @@ def _moment(name: str, text: str) -> datetime:
 
 async def _body(request: Request, document: str) -> Body:
     """A live document. Raises ``NotFound``."""
-    (body,) = await reading.get(services(request).database, DOCUMENTS, document)
+    (body,) = await reading.get(get_services(request).database, DOCUMENTS, document)
     return read_body(body)

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel
 
-from ..api.dependencies import services
+from ..api.dependencies import get_services
 from ..auth.throttle import TooManyAttempts
-from ..exceptions import Unauthorised
+from ..exceptions import Unauthorized
 from . import auth
 from .pages import Page, page
 
@@ -38,7 +38,7 @@ async def _form(request: Request, wanted: str, problem: str = "") -> Response:
         title="Sign in",
         problem=problem,
         next=auth.local_path(wanted),
-        local=services(request).issuer is not None,
+        local=get_services(request).issuer is not None,
     )
 
 
@@ -57,7 +57,7 @@ async def sign_in(request: Request, form: Annotated[SignIn, Form()]) -> Response
     auth.refuse_forgery(request, form.csrf)
     try:
         granted, lifetime = await _token(request, form)
-    except Unauthorised as error:
+    except Unauthorized as error:
         return await _form(request, form.next, error.description)
     except TooManyAttempts as error:
         told = f"Too many failed attempts; try again in {error.seconds} seconds."
@@ -72,7 +72,7 @@ async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
 
     Raises ``Unauthorised``, or ``TooManyAttempts``.
     """
-    held = services(request)
+    held = get_services(request)
     if held.issuer is None:
         await held.verifier.verify(form.token.strip())
         return form.token.strip(), None
@@ -80,7 +80,7 @@ async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
     given = (form.client_id.strip(), form.client_secret)
     client = await held.clients.authenticate([given], address)
     if client is None:
-        raise Unauthorised(
+        raise Unauthorized(
             "This is not the id and secret of a client of this server. Its environment sets them, "
             "CASE_CLIENT_ID and CASE_CLIENT_SECRET; case-server client add makes others."
         )

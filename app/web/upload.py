@@ -17,14 +17,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ..api.dependencies import Services, services
+from ..api.dependencies import AppState, get_services
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db.read import overview
 from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import LossRefused, describe_loss
-from ..db.write.package import Written, write_package
-from ..exceptions import BadRequest, CaseServerError, Problem, TooLarge
+from ..db.write.package import UploadResult, write_package
+from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
 from ..repair.reader import read_repaired
 from ..repair.repair_log import Repair
 from . import auth
@@ -93,21 +93,21 @@ async def _form(request: Request, report: Report | None, status: int = 200) -> R
         title="Upload",
         report=report,
         listed=LISTED,
-        max_mb=services(request).settings.max_body_mb,
+        max_mb=get_services(request).settings.max_body_mb,
     )
 
 
 async def check(request: Request) -> Response:
     """Read a file and report what storing it would do; nothing is written."""
     upload = await _read_upload(request)
-    return await _form(request, await _report(services(request), upload.name, upload.raw))
+    return await _form(request, await _report(get_services(request), upload.name, upload.raw))
 
 
 async def store(request: Request) -> Response:
     """Store a file that was checked, and show its tree."""
-    held, upload = services(request), await _read_upload(request)
+    held, upload = get_services(request), await _read_upload(request)
 
-    def refuse_unconfirmed(written: Written) -> None:
+    def refuse_unconfirmed(written: UploadResult) -> None:
         # The framework may have been written since the loss was confirmed.
         if (loss := describe_loss(written)) and loss != upload.confirmed_loss:
             raise LossRefused(loss, written.counts)
@@ -131,7 +131,7 @@ async def store(request: Request) -> Response:
     return auth.redirect(request, f"/documents/{document}")
 
 
-async def _report(held: Services, name: str, raw: bytes) -> Report:
+async def _report(held: AppState, name: str, raw: bytes) -> Report:
     """Report what storing a file would do, found out by a dry run."""
     try:
         package, repairs = await to_thread.run_sync(read_repaired, raw)
@@ -148,9 +148,9 @@ async def _report(held: Services, name: str, raw: bytes) -> Report:
         counts=written.counts,
         loss=describe_loss(written),
     )
-    if not await overview.places(held.database, [document]):
+    if not await overview.locate_nodes(held.database, [document]):
         return report
-    present = await overview.number_of_items(held.database, document)
+    present = await overview.count_items(held.database, document)
     changes = tuple(await parts_of(held.database, package))
     return replace(report, present=present, changes=changes)
 
@@ -197,7 +197,7 @@ async def _read_upload(request: Request) -> Upload:
 
 
 async def _read_form(request: Request) -> FormData:
-    megabytes = services(request).settings.max_body_mb
+    megabytes = get_services(request).settings.max_body_mb
     limit = megabytes * 1_000_000 + FORM_ITSELF
 
     async def limited() -> AsyncIterator[bytes]:
@@ -205,7 +205,9 @@ async def _read_form(request: Request) -> FormData:
         async for piece in request.stream():
             size += len(piece)
             if size > limit:
-                raise TooLarge(f"the file is larger than the {megabytes} MB this server reads")
+                raise ContentTooLarge(
+                    f"the file is larger than the {megabytes} MB this server reads"
+                )
             yield piece
 
     kind = request.headers.get("content-type", "")

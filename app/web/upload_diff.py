@@ -42,7 +42,7 @@ class Part:
 
 async def parts_of(database: Database, package: Package) -> list[Part]:
     """Everything that storing a package would change of the framework that is here."""
-    found = await package_diff.difference(database, package)
+    found = await package_diff.diff_packages(database, package)
     shown = [keys[:LISTED] for keys in found]
     wanted = {key for keys in shown for key in keys}
     rows = ((row.kind, row.identifier, row.body) for row in package.rows)

@@ -15,7 +15,7 @@ from support.calls import Api
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
 from case_server.db.pool import Database, dsn
-from case_server.db.read.feed import begin_anew, continue_history, read_cursor
+from case_server.db.read.feed import continue_history, read_cursor, reset_history
 from case_server.db.write import soft_delete
 from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
@@ -132,7 +132,7 @@ async def test_a_cursor_of_another_history(api: Api, database_url: str) -> None:
     connection = await asyncpg.connect(dsn(database_url))
     await continue_history(connection)
     assert (await read_all(api, since))[0] == []
-    await begin_anew(connection)
+    await reset_history(connection)
     answer = await api.get("/changes", 410, since=since)
     assert "restored" in answer["imsx_description"]
     assert (await read_all(api))[0] == before

@@ -167,4 +167,6 @@ async def test_ready_is_red_while_the_schema_is_not_current(
         assert answer.status_code == 503
         assert "case-server migrate" in answer.json()["imsx_description"]
     finally:
-        await execute("UPDATE alembic_version SET version_num = $1", version.needed())
+        await execute(
+            "UPDATE alembic_version SET version_num = $1", version.get_required_schema_version()
+        )

@@ -17,7 +17,7 @@ from support.calls import Api
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, Profile
 from case_server.case.resources import RESOURCES
-from case_server.query.fields import SCALARS, Kind, fields_of, find
+from case_server.query.fields import SCALARS, FieldType, fields_of, find
 from case_server.repair.reader import repair
 
 Execute = Callable[..., Awaitable[list[Any]]]
@@ -206,7 +206,7 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
             field = find(fields, path)
             assert field, f"{resource.name} shows {path}, which no filter knows"
             # Of an empty list of objects only parts are compared.
-            name = f"{path}.title" if field.kind is Kind.LINKS else path
+            name = f"{path}.title" if field.kind is FieldType.LINKS else path
             for value, identifier in chosen(pairs):
                 await lists.check_filter(resource.plural, name, value, identifier)
             if field.kind in SCALARS:

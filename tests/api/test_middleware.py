@@ -9,7 +9,7 @@ import pytest
 from conftest import CLIENT
 from pydantic import ValidationError
 
-from case_server.api.middleware import DATA
+from case_server.api.middleware import SECURITY_HEADERS
 from case_server.log_config import REQUESTS
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -41,7 +41,7 @@ def door(**changes: object) -> httpx.AsyncClient:
 )
 async def test_every_answer_is_guarded(client: httpx.AsyncClient, method: str, path: str) -> None:
     headers = (await client.request(method, path)).headers
-    for name, value in DATA:
+    for name, value in SECURITY_HEADERS:
         assert headers.get_list(name.decode()) == [value.decode()]
     assert "Strict-Transport-Security" not in headers
     assert "Access-Control-Allow-Origin" not in headers

@@ -15,11 +15,11 @@ from support import factories
 from support.calls import Api
 
 from case_server.api.encoding import best
-from case_server.api.response_cache import Copies, Copy
+from case_server.api.response_cache import CachedResponse, ResponseCache
 from case_server.api.routes import packages
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
-from case_server.db.read.package import open_framework
+from case_server.db.read.package import framework_snapshot
 from case_server.db.read.revisions import FOLD_AT
 from case_server.db.write import soft_delete
 from case_server.main import create_app
@@ -195,7 +195,7 @@ async def test_what_one_worker_wrote_the_other_answers(
         tag = {"If-None-Match": before.headers["ETag"]}
         again = await elsewhere.client.get(f"{api.profile.prefix}{path}", headers=tag)
         # Nothing is kept here, so this one is read from the tables.
-        other_worker.state.services.copies = Copies(megabytes=0, producers=4)
+        other_worker.state.services.copies = ResponseCache(megabytes=0, producers=4)
         fresh = await elsewhere.send("GET", path, 200)
         assert after.json() == fresh.json()
         assert again.status_code in {200, 304}
@@ -312,7 +312,7 @@ async def test_an_answer_is_produced_once_however_many_ask(
 
     def counted(database: Database, identifier: str) -> Any:
         opened.append(identifier)
-        return open_framework(database, identifier)
+        return framework_snapshot(database, identifier)
 
     monkeypatch.setattr(packages, "open_framework", counted)
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
@@ -322,9 +322,9 @@ async def test_an_answer_is_produced_once_however_many_ask(
 
 
 async def test_what_is_kept_is_bounded() -> None:
-    copies = Copies(megabytes=1, producers=2)
+    copies = ResponseCache(megabytes=1, producers=2)
 
-    async def incompressible(_: Copy) -> AsyncIterator[bytes]:
+    async def incompressible(_: CachedResponse) -> AsyncIterator[bytes]:
         yield b"".join(factories.new_id().encode() for _ in range(20_000))
 
     for number in range(10):
@@ -339,9 +339,9 @@ async def test_what_is_kept_is_bounded() -> None:
 
 
 async def test_what_fails_is_told_to_all_and_not_kept() -> None:
-    copies = Copies(megabytes=1, producers=1)
+    copies = ResponseCache(megabytes=1, producers=1)
 
-    async def failing(_: Copy) -> AsyncIterator[bytes]:
+    async def failing(_: CachedResponse) -> AsyncIterator[bytes]:
         yield b"begun"
         raise LookupError("the rest")
 

@@ -15,10 +15,10 @@ import pytest
 from support import factories
 from support.calls import Api
 
-from case_server.api.response_cache import FRESH, Copies, Copy
+from case_server.api.response_cache import FRESH, CachedResponse, ResponseCache
 from case_server.api.routes import packages
 from case_server.db.pool import Database, dsn
-from case_server.db.read.package import open_framework
+from case_server.db.read.package import framework_snapshot
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -41,7 +41,7 @@ def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def counted(database: Database, identifier: str) -> Any:
         opened.append(identifier)
-        return open_framework(database, identifier)
+        return framework_snapshot(database, identifier)
 
     monkeypatch.setattr(packages, "open_framework", counted)
     return opened
@@ -155,12 +155,12 @@ async def test_readers_who_fall_behind_get_the_same_bytes(ahead: int) -> None:
     texts = [(factories.new_id() * 100).encode() for _ in range(3 * FRESH + 5)]
     turns = asyncio.Semaphore(0)
 
-    async def produce(_: Copy) -> AsyncIterator[bytes]:
+    async def produce(_: CachedResponse) -> AsyncIterator[bytes]:
         for text in texts:
             await turns.acquire()
             yield text
 
-    copy = Copies(megabytes=50, producers=1).make(("one",), produce)
+    copy = ResponseCache(megabytes=50, producers=1).make(("one",), produce)
     turns.release()
     reader = copy.identity()
     found = await anext(reader)
@@ -176,11 +176,11 @@ async def test_readers_who_fall_behind_get_the_same_bytes(ahead: int) -> None:
 
 
 async def test_zstd_is_made_once_however_many_threads_ask() -> None:
-    copies = Copies(megabytes=50, producers=4)
+    copies = ResponseCache(megabytes=50, producers=4)
     texts = [(factories.new_id() * 50_000).encode() for _ in range(4)]
 
-    def writing(text: bytes) -> Callable[[Copy], AsyncIterator[bytes]]:
-        async def produce(_: Copy) -> AsyncIterator[bytes]:
+    def writing(text: bytes) -> Callable[[CachedResponse], AsyncIterator[bytes]]:
+        async def produce(_: CachedResponse) -> AsyncIterator[bytes]:
             for start in range(0, len(text), 100_000):
                 yield text[start : start + 100_000]
 

@@ -13,13 +13,13 @@ from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
 from case_server.api.concurrency import Turns
-from case_server.api.dependencies import Deleter, Reader, Services, Writer
-from case_server.api.response_cache import Copies
+from case_server.api.dependencies import AppState, DeleteAccess, ReadAccess, WriteAccess
+from case_server.api.response_cache import ResponseCache
 from case_server.api.routes.token import token_routes
-from case_server.auth.clients import Clients
+from case_server.auth.clients import ClientRegistry
 from case_server.auth.hashing import hash_secret, matches
 from case_server.auth.local_issuer import LocalIssuer
-from case_server.auth.scopes import Scope, spell
+from case_server.auth.scopes import Scope, format_scopes
 from case_server.auth.tokens import new_signing_key, public_jwk, unverified
 from case_server.auth.verifier import Verifier
 from case_server.db.clients import add
@@ -46,28 +46,28 @@ def application(database: Database) -> FastAPI:
     app = FastAPI()
     app.include_router(token_routes())
     settings = Settings(client_id=ID, client_secret=SecretStr(SECRET))
-    app.state.services = Services(
+    app.state.services = AppState(
         settings=settings,
         issuer=ISSUER,
-        clients=Clients(settings, database),
+        clients=ClientRegistry(settings, database),
         verifier=Verifier(ISSUER, []),
         database=database,
         schema_revision="",
         revisions=cast("Revisions", None),
-        copies=Copies(megabytes=0, producers=1),
+        copies=ResponseCache(megabytes=0, producers=1),
         uploads=Turns(1),
     )
 
     @app.get("/read")
-    async def read(caller: Reader) -> str:
+    async def read(caller: ReadAccess) -> str:
         return caller.client_id
 
     @app.get("/write")
-    async def write(caller: Writer) -> str:
+    async def write(caller: WriteAccess) -> str:
         return caller.client_id
 
     @app.get("/delete")
-    async def delete(caller: Deleter) -> str:
+    async def delete(caller: DeleteAccess) -> str:
         return caller.client_id
 
     @app.exception_handler(CaseServerError)
@@ -96,10 +96,10 @@ def assert_issued(answer: httpx.Response, scopes: frozenset[Scope] = frozenset(S
     assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
     assert body["token_type"] == "Bearer"
     assert body["expires_in"] == 1800
-    assert body["scope"] == spell(scopes)
+    assert body["scope"] == format_scopes(scopes)
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Pragma"] == "no-cache"
-    assert unverified(body["access_token"])[1]["scope"] == spell(scopes)
+    assert unverified(body["access_token"])[1]["scope"] == format_scopes(scopes)
     return cast("str", body["access_token"])
 
 
@@ -330,7 +330,7 @@ async def test_the_interface_description(http: httpx.AsyncClient) -> None:
 async def test_an_unknown_client_costs_what_a_known_one_costs(
     database: Database, clean: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients = Clients(Settings(client_id=ID, client_secret=SecretStr(SECRET)), database)
+    clients = ClientRegistry(Settings(client_id=ID, client_secret=SecretStr(SECRET)), database)
     await add(database, "stored", None, [Scope.READONLY], hash_secret(SECRET))
     compared: list[str] = []
 

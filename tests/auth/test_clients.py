@@ -10,16 +10,16 @@ import pytest
 from pydantic import SecretStr
 
 from case_server.auth import clients as module
-from case_server.auth.clients import Client, Clients
+from case_server.auth.clients import Client, ClientRegistry
 from case_server.auth.hashing import hash_secret, matches, new_secret
 from case_server.auth.local_issuer import LocalIssuer
-from case_server.auth.refresh import Follower, signing_keys
+from case_server.auth.refresh import CredentialRefresher, signing_keys
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import new_signing_key
 from case_server.auth.verifier import Verifier
 from case_server.db import clients as table
 from case_server.db import keys
-from case_server.exceptions import Conflict, NotFound, Unauthorised
+from case_server.exceptions import Conflict, NotFound, Unauthorized
 from case_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def clients(database: Database, clock: Clock) -> Clients:
+def clients(database: Database, clock: Clock) -> ClientRegistry:
     first = Settings(client_id="first", client_secret=SecretStr("first-secret"))
-    return Clients(first, database, clock=clock)
+    return ClientRegistry(first, database, clock=clock)
 
 
 @pytest.fixture
@@ -69,21 +69,21 @@ async def test_a_hash_is_salted_and_slow_and_holds_no_secret() -> None:
     assert not matches("", HASH)
 
 
-async def test_only_the_secret_proves_a_client(clients: Clients, robot: str) -> None:
+async def test_only_the_secret_proves_a_client(clients: ClientRegistry, robot: str) -> None:
     found = await clients.authenticate([(robot, "x"), (robot, SECRET)], HERE)
     assert found == Client(robot, READ)
     for readings in ([], [(robot, OTHER)], [("nobody", SECRET)], [("n\0body", "")], [("", "")]):
         assert await clients.authenticate(readings, "10.0.0.2") is None
 
 
-async def test_the_client_of_the_settings_may_do_everything(clients: Clients) -> None:
+async def test_the_client_of_the_settings_may_do_everything(clients: ClientRegistry) -> None:
     first = await clients.authenticate([("first", "first-secret")], HERE)
     assert first == Client("first", frozenset(Scope))
     assert await clients.scopes_of("first") == frozenset(Scope)
 
 
 async def test_secrets_at_rest_are_hashes(
-    clients: Clients, robot: str, execute: Callable[..., Awaitable[Any]]
+    clients: ClientRegistry, robot: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     await clients.authenticate([(robot, SECRET)], HERE)
     rows = await execute("SELECT c::text || s::text FROM clients c, client_secrets s")
@@ -93,7 +93,7 @@ async def test_secrets_at_rest_are_hashes(
 
 
 async def test_what_was_right_is_hashed_once_for_a_while(
-    clients: Clients, robot: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clients: ClientRegistry, robot: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -110,7 +110,9 @@ async def test_what_was_right_is_hashed_once_for_a_while(
     assert asked == [SECRET] * 2
 
 
-async def test_the_loop_goes_on_while_a_secret_is_checked(clients: Clients, robot: str) -> None:
+async def test_the_loop_goes_on_while_a_secret_is_checked(
+    clients: ClientRegistry, robot: str
+) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -128,7 +130,7 @@ async def test_the_loop_goes_on_while_a_secret_is_checked(clients: Clients, robo
 
 
 async def test_two_secrets_while_one_is_exchanged(
-    clients: Clients, database: Database, robot: str, execute: Callable[..., Awaitable[Any]]
+    clients: ClientRegistry, database: Database, robot: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     await table.rotate(database, robot, OTHER_HASH, timedelta(hours=24))
     for secret in (SECRET, OTHER):
@@ -148,7 +150,7 @@ async def test_two_secrets_while_one_is_exchanged(
 
 
 async def test_an_old_secret_may_end_at_once(
-    clients: Clients, database: Database, robot: str
+    clients: ClientRegistry, database: Database, robot: str
 ) -> None:
     assert await clients.authenticate([(robot, SECRET)], HERE)
     await table.rotate(database, robot, OTHER_HASH, timedelta(0))
@@ -181,10 +183,10 @@ async def issuer(
 
 
 async def test_tokens_of_a_removed_client_are_refused(
-    clients: Clients, database: Database, robot: str, issuer: LocalIssuer
+    clients: ClientRegistry, database: Database, robot: str, issuer: LocalIssuer
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
-    follower = Follower(database, issuer, verifier)
+    follower = CredentialRefresher(database, issuer, verifier)
     await follower.look()
     token, _ = issuer.issue(robot, READ)
     assert (await verifier.verify(token)).client_id == robot
@@ -194,12 +196,12 @@ async def test_tokens_of_a_removed_client_are_refused(
     await table.remove(database, robot)
     await follower.look()
     assert verifier.recall(token) is None
-    with pytest.raises(Unauthorised, match="not known here any more"):
+    with pytest.raises(Unauthorized, match="not known here any more"):
         await verifier.verify(token)
 
 
 async def test_a_token_allows_no_more_than_its_client_may(
-    clients: Clients, robot: str, issuer: LocalIssuer
+    clients: ClientRegistry, robot: str, issuer: LocalIssuer
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
     token, _ = issuer.issue(robot, frozenset(Scope))
@@ -207,7 +209,7 @@ async def test_a_token_allows_no_more_than_its_client_may(
 
 
 async def test_a_new_key_is_known_to_others_at_once(
-    clients: Clients, database: Database, issuer: LocalIssuer
+    clients: ClientRegistry, database: Database, issuer: LocalIssuer
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
     before, _ = issuer.issue("first", READ)
@@ -223,14 +225,14 @@ async def test_a_new_key_is_known_to_others_at_once(
 
 
 async def test_a_dropped_key_vouches_for_nothing(
-    clients: Clients,
+    clients: ClientRegistry,
     database: Database,
     issuer: LocalIssuer,
     execute: Callable[..., Awaitable[Any]],
 ) -> None:
     rows = await execute("SELECT * FROM signing_keys")
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
-    follower = Follower(database, issuer, verifier)
+    follower = CredentialRefresher(database, issuer, verifier)
     token, _ = issuer.issue("first", READ)
     await verifier.verify(token)
     new = new_signing_key()
@@ -238,7 +240,7 @@ async def test_a_dropped_key_vouches_for_nothing(
         await keys.add_newest_key(database, new.kid, new.private_pem, drop_older=True)
         await follower.look()
         assert issuer.kids == [new.kid]
-        with pytest.raises(Unauthorised, match="does not have"):
+        with pytest.raises(Unauthorized, match="does not have"):
             await verifier.verify(token)
     finally:
         for row in rows:

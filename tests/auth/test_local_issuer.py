@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from case_server.auth.local_issuer import LocalIssuer
-from case_server.auth.scopes import Scope, spell
+from case_server.auth.scopes import Scope, format_scopes
 from case_server.auth.tokens import TokenError, new_signing_key, public_jwk, unverified, verify
 from case_server.auth.trusted_issuer import TrustedIssuer
-from case_server.exceptions import StartupError, Unavailable
-from case_server.net.ssrf import guarded_client
+from case_server.exceptions import ServiceUnavailable, StartupError
+from case_server.net.ssrf import public_only_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,7 +59,7 @@ def test_a_local_token_has_the_claims_of_cognito() -> None:
     assert claims["exp"] - claims["iat"] == 1200
     assert before <= claims["iat"] == claims["auth_time"] <= time.time()
     assert claims["sub"] == claims["client_id"] == "robot"
-    assert claims["scope"] == spell(frozenset(Scope))
+    assert claims["scope"] == format_scopes(frozenset(Scope))
     assert claims["iss"] == issuer.url == "http://here.test"
     assert (claims["token_use"], claims["version"]) == ("access", 2)
     again, _ = issuer.issue("robot", frozenset(Scope))
@@ -169,13 +169,13 @@ async def test_without_any_key_the_server_is_at_fault(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     external_issuer.down = True
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(ServiceUnavailable) as caught:
         await trusted.key(external_issuer.key.kid)
     assert caught.value.headers == {"Retry-After": "5"}
 
     external_issuer.down = False
     clock.now += 2.5
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(ServiceUnavailable) as caught:
         await trusted.key(external_issuer.key.kid)
     assert caught.value.headers == {"Retry-After": "3"}
 
@@ -188,7 +188,7 @@ async def test_an_issuer_that_is_not_there(http: httpx.AsyncClient) -> None:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
 
-        with pytest.raises(Unavailable, match=url):
+        with pytest.raises(ServiceUnavailable, match=url):
             await TrustedIssuer(url, http).key("x")
 
 
@@ -242,7 +242,7 @@ async def test_keys_are_fetched_from_web_addresses(
 ) -> None:
     external_issuer.jwks_uri = uri
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(ServiceUnavailable):
         await trusted.key(external_issuer.key.kid)
 
 
@@ -252,7 +252,7 @@ async def test_keys_are_not_fetched_in_the_open(
     # This address reaches the issuer too, and does not look as if it were on this machine.
     external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', '0.0.0.0')}/keys"
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(ServiceUnavailable):
         await trusted.key(external_issuer.key.kid)
     assert external_issuer.fetches == 0
 
@@ -262,11 +262,11 @@ async def test_keys_are_not_fetched_from_another_place_on_this_machine(
 ) -> None:
     external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', 'localhost')}/keys"
 
-    async with guarded_client(allow_private=False, named=[external_issuer.url]) as http:
-        with pytest.raises(Unavailable):
+    async with public_only_client(allow_private=False, named=[external_issuer.url]) as http:
+        with pytest.raises(ServiceUnavailable):
             await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
     assert external_issuer.fetches == 0
-    async with guarded_client(allow_private=True) as http:
+    async with public_only_client(allow_private=True) as http:
         assert await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
 
 
@@ -275,7 +275,7 @@ async def test_keys_without_end_are_not_read(
 ) -> None:
     external_issuer.published += [{"kid": "x" * 600_000}]
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(ServiceUnavailable):
         await trusted.key(external_issuer.key.kid)
 
 
@@ -284,7 +284,7 @@ async def test_a_redirect_is_not_followed(
 ) -> None:
     external_issuer.moved = True
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(ServiceUnavailable):
         await trusted.key(external_issuer.key.kid)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from case_server.auth.scopes import DESCRIPTIONS, Scope, parse_scopes, spell
+from case_server.auth.scopes import DESCRIPTIONS, Scope, format_scopes, parse_scopes
 
 V1P0 = "https://purl.imsglobal.org/spec/case/v1p0/scope/"
 V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
@@ -43,8 +43,8 @@ def test_scopes_are_spelled_as_the_platform_spells_them() -> None:
 
 
 def test_writing_scopes_keeps_one_order() -> None:
-    assert spell({Scope.DELETE, Scope.READONLY}) == f"{V1P0}case.readonly {V1P0}case.delete"
-    assert parse_scopes(spell(frozenset(Scope))) == frozenset(Scope)
+    assert format_scopes({Scope.DELETE, Scope.READONLY}) == f"{V1P0}case.readonly {V1P0}case.delete"
+    assert parse_scopes(format_scopes(frozenset(Scope))) == frozenset(Scope)
 
 
 def test_every_scope_is_described() -> None:

@@ -14,7 +14,7 @@ from case_server.auth.scopes import Scope
 from case_server.auth.tokens import SigningKey, new_signing_key, sign
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.auth.verifier import Caller, TokenPolicy, Verifier
-from case_server.exceptions import Unauthorised, Unavailable
+from case_server.exceptions import ServiceUnavailable, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,7 +60,7 @@ def token(key: SigningKey = NEW, **changes: Any) -> str:
 
 
 async def refusal(verifier: Verifier, text: str) -> str:
-    with pytest.raises(Unauthorised) as caught:
+    with pytest.raises(Unauthorized) as caught:
         await verifier.verify(text)
     challenge = caught.value.headers["WWW-Authenticate"]
     description = caught.value.description
@@ -329,7 +329,7 @@ async def test_an_issuer_out_of_reach_is_not_the_callers_fault(
     external_issuer.down = True
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
 
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(ServiceUnavailable) as caught:
         await verifier.verify(external_issuer.token())
     assert caught.value.headers["Retry-After"] == "5"
     assert await verifier.verify(token())

@@ -11,12 +11,17 @@ import pytest
 from support import factories
 
 from case_server.case import limits, package_stream
-from case_server.case.limits import SLICE_BYTES, VALUES_ALWAYS, refuse_dense
+from case_server.case.limits import SLICE_BYTES, VALUES_ALWAYS, check_density
 from case_server.case.model import CFItem
 from case_server.case.package import Package
-from case_server.case.package_stream import open_package, read_large_package
-from case_server.case.parsing import read
-from case_server.exceptions import BadRequest, CaseServerError, InvalidData, TooLarge
+from case_server.case.package_stream import parse_package_lazily, read_large_package
+from case_server.case.parsing import parse
+from case_server.exceptions import (
+    BadRequest,
+    CaseServerError,
+    ContentTooLarge,
+    UnprocessableContent,
+)
 from case_server.repair.reader import read_repaired
 
 Body = dict[str, Any]
@@ -49,7 +54,7 @@ def everywhere(extensions: Body) -> Body:
 
 
 def rows_of(raw: bytes) -> list[Any]:
-    return [*open_package(raw).rows]
+    return [*parse_package_lazily(raw).rows]
 
 
 READERS: dict[str, Callable[[bytes], Any]] = {
@@ -66,18 +71,20 @@ def test_package_of_dense_entities_is_read(
 ) -> None:
     body = everywhere({"embedding": vector()})
     raw = written({wrapper: body} if wrapper else body)
-    with pytest.raises(TooLarge):
-        refuse_dense(raw)  # as one entity it would be refused
+    with pytest.raises(ContentTooLarge):
+        check_density(raw)  # as one entity it would be refused
     assert reader(raw)
 
 
 def test_entity_denser_than_one_may_be_is_named() -> None:
     body = everywhere({})
     body["CFItems"][17]["extensions"] = {"a": [[] for _ in range(40_000)]}
-    with pytest.raises(TooLarge, match=r"^CFItems\[17\] holds some 40,0\d\d objects and arrays"):
+    with pytest.raises(
+        ContentTooLarge, match=r"^CFItems\[17\] holds some 40,0\d\d objects and arrays"
+    ):
         read_large_package(written(body))
-    with pytest.raises(TooLarge, match=r"^the body holds some 40,0"):
-        read(CFItem, written(body["CFItems"][17]))
+    with pytest.raises(ContentTooLarge, match=r"^the body holds some 40,0"):
+        parse(CFItem, written(body["CFItems"][17]))
 
 
 @pytest.mark.parametrize(
@@ -95,13 +102,13 @@ def test_list_of_more_members_than_entities_fit_is_refused(place: str, member: s
     body = factories.package(CFRubrics=[], CFDefinitions={"CFConcepts": []})
     (body["CFDefinitions"] if place == "CFConcepts" else body)[place] = "HERE"
     raw = written(body).replace(b'"HERE"', f"[{','.join([member] * 100_000)}]".encode())
-    with pytest.raises(TooLarge, match="the body holds some"):
+    with pytest.raises(ContentTooLarge, match="the body holds some"):
         read_large_package(raw)
 
 
 def test_extensions_of_the_package_count_as_its_head() -> None:
     raw = written(factories.package(extensions={"a": [0] * 60_000}))
-    with pytest.raises(TooLarge, match="the package without its lists"):
+    with pytest.raises(ContentTooLarge, match="the package without its lists"):
         read_large_package(raw)
     assert read_large_package(written(factories.package(extensions={"a": vector(12_000)})))
 
@@ -109,7 +116,7 @@ def test_extensions_of_the_package_count_as_its_head() -> None:
 @pytest.mark.parametrize("text", [TABLE, '"{[,\\' * 20_000, "\\,{" * 20_000, '\\\\","' * 9_000])
 def test_commas_and_brackets_in_strings_do_not_count(text: str) -> None:
     item = factories.item("d", notes=text)
-    assert read(CFItem, written(item)).entity.notes == text
+    assert parse(CFItem, written(item)).entity.notes == text
     body = factories.package(CFItems=[factories.packed_item(notes=text)], CFAssociations=[])
     assert read_large_package(written(body))
     assert read_repaired(written(body))
@@ -131,11 +138,11 @@ def test_dense_package_is_read_where_density_is_allowed() -> None:
     body = factories.package(extensions={"a": [[] for _ in range(100_000)]})
     raw = written(body)
     for reader in (read_large_package, read_repaired):
-        with pytest.raises(TooLarge):
+        with pytest.raises(ContentTooLarge):
             reader(raw)
         assert reader(raw, allow_dense=True)
     del body["CFItems"][0]["uri"]
-    with pytest.raises(TooLarge):
+    with pytest.raises(ContentTooLarge):
         read_repaired(written(body))
     assert read_repaired(written(body), allow_dense=True)[1]
 
@@ -143,7 +150,7 @@ def test_dense_package_is_read_where_density_is_allowed() -> None:
 def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -> None:
     body = everywhere({"embedding": vector()})
     body["CFItems"][40]["notes"] = 5
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_large_package(written(body))
     assert [one["path"] for one in refused.value.problems] == ["CFItems[40].notes"]
     package, repairs = read_repaired(written(body))
@@ -156,7 +163,7 @@ def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
     for broken in (raw[:-1], raw.replace(b'"CFRubrics"', b"CFRubrics"), raw + b"}"):
         with pytest.raises(BadRequest, match="not JSON"):
             read_large_package(broken)
-    with pytest.raises(TooLarge):
+    with pytest.raises(ContentTooLarge):
         read_large_package(raw.replace(b'"CFRubrics"', b'"Rubrics"'))
 
 
@@ -170,5 +177,5 @@ def test_ordinary_package_is_not_looked_at_entity_by_entity(
 
 
 def test_density_refusals_are_413() -> None:
-    assert issubclass(TooLarge, CaseServerError)
-    assert TooLarge.status == 413
+    assert issubclass(ContentTooLarge, CaseServerError)
+    assert ContentTooLarge.status == 413

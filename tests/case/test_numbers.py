@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import factories
 
-from case_server.case.limits import LARGE
+from case_server.case.limits import LARGE_BODY_BYTES
 from case_server.case.model import CFAssociation, CFItem
 from case_server.case.numbers import SLICE_BYTES, is_kept, may_change
 from case_server.case.package import row
-from case_server.case.package_stream import open_package, read_large_package
-from case_server.case.parsing import read
-from case_server.exceptions import InvalidData
+from case_server.case.package_stream import parse_package_lazily, read_large_package
+from case_server.case.parsing import parse
+from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read as read_file
 from case_server.repair.reader import read_repaired
@@ -80,7 +80,7 @@ def read_jsonl(raw: bytes) -> Any:
 
 READERS: dict[str, Callable[[bytes], Any]] = {
     "whole": read_large_package,
-    "streamed": open_package,
+    "streamed": parse_package_lazily,
     "repaired": lambda raw: read_repaired(raw)[0],
     "repaired after all": lambda raw: read_repaired(
         raw.replace(b'"fullStatement"', b'"notes": null, "fullStatement"')
@@ -93,7 +93,7 @@ def bodies(found: Any) -> list[str]:
     return [one.body for one in found.rows]
 
 
-def problem_paths(error: pytest.ExceptionInfo[InvalidData]) -> list[str]:
+def problem_paths(error: pytest.ExceptionInfo[UnprocessableContent]) -> list[str]:
     return [one["path"] for one in error.value.problems]
 
 
@@ -117,7 +117,7 @@ def test_number_that_a_double_holds_keeps_its_value(
 def test_number_that_a_double_changes_is_refused_with_its_path(
     reader: Callable[[bytes], Any], number: str
 ) -> None:
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         bodies(reader(written(package(), number)))
     if number in CHANGED:
         (problem,) = refused.value.problems
@@ -135,8 +135,8 @@ def test_number_that_a_double_changes_is_refused_with_its_path(
 def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str | None) -> None:
     item = factories.item("d", extensions={"a": "HERE", "b": "HERE"}, notes=5)
     body = {wrapper: item} if wrapper else item
-    with pytest.raises(InvalidData) as refused:
-        read(CFItem, written(body, number), ("item",))
+    with pytest.raises(UnprocessableContent) as refused:
+        parse(CFItem, written(body, number), ("item",))
     prefix = f"{wrapper}." if wrapper else ""
     assert sorted(problem_paths(refused)) == [
         f"{prefix}extensions.a",
@@ -145,13 +145,13 @@ def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str 
     ]
 
 
-@pytest.mark.parametrize("notes", ["short", "x" * LARGE])
+@pytest.mark.parametrize("notes", ["short", "x" * LARGE_BODY_BYTES])
 @pytest.mark.parametrize("spelling", ["identifier", "sourcedId"])
 def test_number_in_any_valid_body_is_refused(notes: str, spelling: str) -> None:
     item = factories.item("d", extensions={"a": "HERE"}, notes=notes)
     item[spelling] = item.pop("identifier")
-    with pytest.raises(InvalidData) as refused:
-        read(CFItem, written(item, CHANGED[0]))
+    with pytest.raises(UnprocessableContent) as refused:
+        parse(CFItem, written(item, CHANGED[0]))
     assert problem_paths(refused) == ["extensions.a"]
 
 
@@ -160,17 +160,17 @@ def test_number_in_any_valid_body_is_refused(notes: str, spelling: str) -> None:
 )
 def test_sequence_number_of_the_same_value_is_read(number: str, value: int) -> None:
     body = factories.association("a", "b", sequenceNumber="HERE")
-    assert read(CFAssociation, written(body, number)).entity.sequenceNumber == value
+    assert parse(CFAssociation, written(body, number)).entity.sequenceNumber == value
 
 
 @pytest.mark.parametrize("number", ["7.00000000000000000001", "1e-400", "1e400", "7.5"])
 def test_sequence_number_of_another_value_is_refused(number: str) -> None:
     body = factories.association("a", "b", sequenceNumber="HERE")
-    with pytest.raises(InvalidData) as refused:
-        read(CFAssociation, written(body, number))
+    with pytest.raises(UnprocessableContent) as refused:
+        parse(CFAssociation, written(body, number))
     assert problem_paths(refused) == ["sequenceNumber"]
     whole = factories.package(CFAssociations=[body])
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_large_package(written(whole, number))
     assert problem_paths(refused) == ["CFAssociations[0].sequenceNumber"]
 
@@ -183,7 +183,7 @@ def test_weight_that_a_double_changes_is_refused(field: str, number: str) -> Non
     place = criterion if field == "weight" else criterion["CFRubricCriterionLevels"][1]
     place[field] = "HERE"
     body = factories.package(CFRubrics=[rubric])
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         bodies(read_large_package(written(body, number)))
     (path,) = problem_paths(refused)
     assert path.startswith("CFRubrics[0].CFRubricCriteria[0]")
@@ -204,14 +204,14 @@ def test_weight_written_as_a_string_is_repaired_only_where_its_value_stays() -> 
     rubric["CFRubricCriteria"][0]["weight"] = "0.25"
     assert read_repaired(json.dumps(factories.package(CFRubrics=[rubric])).encode())[1]
     rubric["CFRubricCriteria"][0]["weight"] = CHANGED[0]
-    with pytest.raises(InvalidData):
+    with pytest.raises(UnprocessableContent):
         read_repaired(json.dumps(factories.package(CFRubrics=[rubric])).encode())
 
 
 def test_unknown_field_moved_under_extensions_keeps_its_number_or_is_refused() -> None:
     body = factories.package(CFItems=[factories.packed_item(vector=["HERE"])], CFAssociations=[])
     assert read_repaired(written(body, "0.25"))[1]
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_repaired(written(body, CHANGED[0]))
     assert problem_paths(refused) == ["CFItems[0].vector[0]"]
 
@@ -227,7 +227,7 @@ def test_code_written_as_a_number_is_repaired_to_its_text() -> None:
 
 def test_digits_in_strings_are_no_numbers() -> None:
     item = factories.item("d", extensions={"a": f"x {CHANGED[0]}, 1e-400", "1e-400": 1})
-    entity = read(CFItem, json.dumps(item).encode()).entity
+    entity = parse(CFItem, json.dumps(item).encode()).entity
     assert json.loads(row("CFItem", entity).body)["extensions"] == item["extensions"]
 
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from support import factories
 
-from case_server.case.limits import LARGE, PIECE
+from case_server.case.limits import LARGE_BODY_BYTES, PIECE
 from case_server.case.model import CFItem
 from case_server.case.package import Package, read_package
 from case_server.case.package_stream import read_large_package
-from case_server.case.parsing import read
+from case_server.case.parsing import parse
 from case_server.case.problems import MOST_COUNTED, MOST_NAMED
-from case_server.exceptions import BadRequest, InvalidData
+from case_server.exceptions import BadRequest, UnprocessableContent
 
 Body = dict[str, Any]
-LONG = "x" * LARGE
+LONG = "x" * LARGE_BODY_BYTES
 
 
 def body() -> Body:
@@ -141,7 +141,7 @@ def said_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
         return reader(raw)
     except BadRequest as error:
         return error.description
-    except InvalidData as error:
+    except UnprocessableContent as error:
         return error.more, sorted((one["path"], one["message"]) for one in error.problems)
 
 
@@ -230,7 +230,7 @@ def test_null_in_an_array_is_named_with_its_index() -> None:
 
 
 def problem_paths(raw: bytes) -> list[str]:
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_large_package(raw)
     return [one["path"] for one in refused.value.problems]
 
@@ -262,7 +262,7 @@ def sparse(count: int) -> bytes:
 def test_the_first_problems_are_named_and_the_others_counted(
     reader: Callable[[bytes], Package],
 ) -> None:
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         reader(sparse(20_000))
     error = refused.value
     # Each item lacks four fields, and the package its document and its associations.
@@ -273,14 +273,14 @@ def test_the_first_problems_are_named_and_the_others_counted(
 
 def test_not_more_problems_are_looked_for_than_are_counted() -> None:
     begun = time.monotonic()
-    with pytest.raises(InvalidData, match=f"at least {MOST_COUNTED:,} more problems"):
+    with pytest.raises(UnprocessableContent, match=f"at least {MOST_COUNTED:,} more problems"):
         read_large_package(sparse(MOST_COUNTED // 4 + 5000))
     assert time.monotonic() - begun < 30
 
 
 def test_a_list_where_none_belongs_is_one_problem() -> None:
-    item = factories.item("d", "x") | {"notes": [0] * LARGE}
+    item = factories.item("d", "x") | {"notes": [0] * LARGE_BODY_BYTES}
     raw = json.dumps(item).replace("0, ", "0," + " " * 20).encode()
-    with pytest.raises(InvalidData) as refused:
-        read(CFItem, raw)
+    with pytest.raises(UnprocessableContent) as refused:
+        parse(CFItem, raw)
     assert [one["path"] for one in refused.value.problems] == ["notes"]

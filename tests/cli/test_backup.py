@@ -138,7 +138,7 @@ def test_a_restored_store_is_that_of_the_backup(saved: tuple[Path, str, str], fo
     after, revision, others = content(data_dir)
     assert kept in after
     assert after < before
-    assert (revision, others) == ([version.needed()], [])
+    assert (revision, others) == ([version.get_required_schema_version()], [])
     with serving(data_dir) as server:
         found = httpx.get(
             f"{server.base_url}{DOCUMENTS}/{kept}",
@@ -172,7 +172,7 @@ def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert f"migrating from schema {INITIAL}" in ran.stderr
     assert "newer case-server" in refusal("restore", str(newer), "--force", data_dir=new)
-    assert content(new) == ({body["identifier"]}, [version.needed()], [])
+    assert content(new) == ({body["identifier"]}, [version.get_required_schema_version()], [])
 
 
 def test_a_restored_store_tells_another_history(tmp_path: Path) -> None:
@@ -240,4 +240,4 @@ def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_p
         assert ran.returncode == 0, ran.stderr
         assert identifiers(restored) == {body["identifier"]}
         revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (url, restored)]
-    assert revisions == [[INITIAL], [version.needed()]]
+    assert revisions == [[INITIAL], [version.get_required_schema_version()]]

@@ -20,7 +20,7 @@ from support.tampering_proxy import Passing, Spoil, as_it_is, tampering
 
 from case_server.api.profiles import PROFILES
 from case_server.cli import main
-from case_server.conformance.profiles import CONTRACTS, located
+from case_server.conformance.profiles import PROFILE_SPECS, resolve_profile
 from case_server.conformance.table import CHECKS
 from case_server.exceptions import StartupError
 from case_server.sample import sample
@@ -441,21 +441,21 @@ def test_a_server_in_trouble_exits_with_2(conform: Conform) -> None:
 
 
 def test_the_end_of_a_url_tells_the_profile() -> None:
-    for name, contract in CONTRACTS.items():
-        assert located(f"https://x.org{contract.path}/", None) == (
+    for name, contract in PROFILE_SPECS.items():
+        assert resolve_profile(f"https://x.org{contract.path}/", None) == (
             f"https://x.org{contract.path}",
             contract,
         )
-        assert located("https://x.org", name) == (f"https://x.org{contract.path}", contract)
-        assert located("https://x.org/any", name) == ("https://x.org/any", contract)
-    assert located("https://x.org/", None)[1].name == "platform"
+        assert resolve_profile("https://x.org", name) == (f"https://x.org{contract.path}", contract)
+        assert resolve_profile("https://x.org/any", name) == ("https://x.org/any", contract)
+    assert resolve_profile("https://x.org/", None)[1].name == "platform"
     with pytest.raises(StartupError):
-        located("https://x.org/any", None)
+        resolve_profile("https://x.org/any", None)
 
 
 def test_contracts_are_those_of_the_server() -> None:
     for profile in PROFILES:
-        contract = CONTRACTS[profile.name]
+        contract = PROFILE_SPECS[profile.name]
         assert (contract.path, contract.wraps) == (profile.prefix, profile.wraps)
         assert contract.default_limit == profile.limits.default
         assert contract.largest_limit in {None, profile.limits.maximum}

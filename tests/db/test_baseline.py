@@ -51,7 +51,7 @@ async def store(
         async with database.connection() as connection:
             for statement in CLIENTS:
                 await connection.execute(statement)
-        await baseline.keep(database)
+        await baseline.save_baseline(database)
         yield database
 
 
@@ -101,7 +101,7 @@ async def writes(database: Database) -> None:
 
 
 async def emptying(database: Database) -> None:
-    await clones.empty(database)
+    await clones.truncate_all(database)
     async with database.connection() as connection:
         for name in ("clients", "signing_keys"):
             await connection.execute(f"DELETE FROM {name}")
@@ -131,13 +131,13 @@ async def nothing(_: Database) -> None:
 async def test_everything_is_as_it_was(
     store: Database, spoil: Callable[[Database], Awaitable[None]]
 ) -> None:
-    await baseline.go_back(store)
+    await baseline.restore_baseline(store)
     before = await state(store)
     assert all(before.values()), [name for name, rows in before.items() if not rows]
     for _ in range(2):
         await spoil(store)
         assert await differing(store, before) or spoil is nothing
-        await baseline.go_back(store)
+        await baseline.restore_baseline(store)
         assert not await differing(store, before)
         after = await state(store)
         assert len(after["feed_history"]) == 1
@@ -148,12 +148,12 @@ async def test_all_packages_are_said_to_be_changed(store: Database) -> None:
     """Of the marks there were, each as often as it was, and one more."""
     async with store.connection() as connection:
         await connection.execute("INSERT INTO revision_marks VALUES ('/', now()), ('/', now())")
-    await baseline.keep(store)
+    await baseline.save_baseline(store)
     before = (await state(store))["revision_marks"]
     assert len(set(before)) < len(before)
     await emptying(store)
     for _ in range(2):
-        await baseline.go_back(store)
+        await baseline.restore_baseline(store)
         after = (await state(store))["revision_marks"]
         (added,) = [mark for mark in after if mark not in before]
         assert added.startswith('("",')
@@ -164,23 +164,23 @@ async def test_what_is_written_next_is_numbered_as_it_would_have_been(store: Dat
     body = factories.everything()
     found = []
     for _ in range(2):
-        await baseline.go_back(store)
+        await baseline.restore_baseline(store)
         await upload(store, body)
         async with store.connection() as connection:
             rows = await connection.fetch("SELECT sequence, kind FROM changes")
         found.append(sorted(tuple(row) for row in rows))
-    await baseline.go_back(store)
+    await baseline.restore_baseline(store)
     assert found[0] == found[1]
 
 
 async def test_what_is_kept_anew_is_what_is_gone_back_to(store: Database) -> None:
     before = await state(store)
     await upload(store, factories.package())
-    await baseline.keep(store)
+    await baseline.save_baseline(store)
     written = await state(store)
     assert len(written["documents"]) == len(before["documents"]) + 1
     await emptying(store)
-    await baseline.go_back(store)
+    await baseline.restore_baseline(store)
     assert (await state(store))["documents"] == written["documents"]
 
 

@@ -19,7 +19,7 @@ from case_server.case.package import Package, read_package
 from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
 from case_server.db.write.loss_guard import LossRefused, refuse_losses
-from case_server.db.write.package import Written, write_package
+from case_server.db.write.package import UploadResult, write_package
 
 Execute = Callable[..., Awaitable[Any]]
 
@@ -38,7 +38,7 @@ def package_of(body: Body) -> Package:
     return read_package(json.dumps(body).encode())
 
 
-async def write(database: Database, body: Body, **options: Any) -> Written:
+async def write(database: Database, body: Body, **options: Any) -> UploadResult:
     return await write_package(database, package_of(body), **options)
 
 
@@ -132,7 +132,7 @@ async def test_a_refused_write_changes_nothing(database: Database, execute: Exec
 async def test_a_guard_that_raises_anything_rolls_back(
     database: Database, execute: Execute
 ) -> None:
-    def refuse(written: Written) -> None:
+    def refuse(written: UploadResult) -> None:
         raise ValueError(f"{written.counts.created} created")
 
     before = await execute(STORED)

@@ -23,7 +23,7 @@ from case_server.database_url import parse
 from case_server.db.connector import connect, connection_to
 from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner
-from case_server.db.postgres.ensure_schema import bring_up_to_date
+from case_server.db.postgres.ensure_schema import ensure_schema
 from case_server.db.schema import version
 from case_server.exceptions import StartupError
 from case_server.settings import Settings
@@ -48,7 +48,7 @@ async def refusal(url: str, **options: Any) -> str:
     """What the check at start says: one line, without the password."""
     chosen = {"allowed": False, "asked": False, **options}
     with pytest.raises(StartupError) as refused:
-        await asyncio.to_thread(lambda: bring_up_to_date(url, **chosen))
+        await asyncio.to_thread(lambda: ensure_schema(url, **chosen))
     message = str(refused.value)
     assert "\n" not in message
     assert PASSWORD not in message
@@ -143,7 +143,7 @@ async def test_schema_parameter_of_prisma_is_the_search_path(
     url = f"{plain}?schema=Frameworks"
     assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, allowed=True)
     await execute(plain, 'CREATE SCHEMA "Frameworks"')
-    await asyncio.to_thread(lambda: bring_up_to_date(url, allowed=True, asked=False))
+    await asyncio.to_thread(lambda: ensure_schema(url, allowed=True, asked=False))
     where = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'items'"
     assert await value(plain, where) == '"Frameworks"'
 
@@ -163,7 +163,10 @@ async def test_hosts_are_tried_in_turn_each_with_its_own_timeout(
     )
     assert await value(by_parameters, "SELECT 1") == 1
     await asyncio.to_thread(alembic_runner.migrate, url)
-    assert await value(plain, "SELECT version_num FROM alembic_version") == version.needed()
+    assert (
+        await value(plain, "SELECT version_num FROM alembic_version")
+        == version.get_required_schema_version()
+    )
     async with Database.open(url, settings) as database, database.connection() as connection:
         assert await connection.fetchval("SELECT 1") == 1
         assert await connection.fetchval("SHOW lock_timeout") == "10s"
@@ -226,9 +229,7 @@ async def test_read_only_database_is_named_with_the_remedy(pair: str) -> None:
     assert "read-only" in message
     assert "target_session_attrs=read-write" in message
     await asyncio.to_thread(
-        lambda: bring_up_to_date(
-            f"{pair}?target_session_attrs=read-write", allowed=True, asked=True
-        )
+        lambda: ensure_schema(f"{pair}?target_session_attrs=read-write", allowed=True, asked=True)
     )
 
 
@@ -240,7 +241,7 @@ async def test_command_that_only_reads_uses_a_read_only_database(
     name = make_url(url).database
     await execute(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert "read-only" in await refusal(url)
-    await asyncio.to_thread(lambda: bring_up_to_date(url, allowed=False, asked=False, writes=False))
+    await asyncio.to_thread(lambda: ensure_schema(url, allowed=False, asked=False, writes=False))
 
 
 TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
@@ -500,7 +501,7 @@ async def test_pgbouncer_in_session_mode_works(
     pgbouncer: int, empty_database: EmptyDatabase, settings: Settings
 ) -> None:
     url = spelled(await empty_database("pooled"), host="127.0.0.1", port=pgbouncer)
-    await asyncio.to_thread(lambda: bring_up_to_date(url, allowed=True, asked=True))
+    await asyncio.to_thread(lambda: ensure_schema(url, allowed=True, asked=True))
     async with Database.open(url, settings) as database, database.connection() as connection:
         assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
         assert await connection.fetchval("SHOW application_name") == "case-server"

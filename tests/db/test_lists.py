@@ -18,8 +18,8 @@ from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
 from case_server.db.read import lists
 from case_server.query import params
-from case_server.query.fields import ARRAYS, Field, Kind
-from case_server.query.filter import FREE, And, Comparison, Node
+from case_server.query.fields import ARRAYS, Field, FieldType
+from case_server.query.filter import EXTENDED, And, Comparison, Node
 from case_server.query.params import Query
 from case_server.settings import Settings
 
@@ -106,7 +106,7 @@ async def database(
 
 def query(**asked: Any) -> Query:
     pairs = [(name, str(value)) for name, value in asked.items()]
-    return params.read(pairs, ITEMS.schema, limits=LIMITS, grammar=FREE)
+    return params.parse_list_query(pairs, ITEMS.schema, limits=LIMITS, grammar=EXTENDED)
 
 
 def value_of(item: Body, field: Field) -> Any:
@@ -116,7 +116,7 @@ def value_of(item: Body, field: Field) -> Any:
         value = value.get(name) if isinstance(value, dict) else None
     if value is None:
         return [] if field.kind in ARRAYS else None
-    if field.kind is Kind.DATETIME:
+    if field.kind is FieldType.DATETIME:
         exact = datetime.fromisoformat(value)
         return exact.replace(microsecond=exact.microsecond // 1000 * 1000)
     if isinstance(value, list):
@@ -215,7 +215,7 @@ async def test_any_list_is_what_plain_python_finds(
     totals = set()
     for _ in range(200):
         asked = asked_at_random(some)
-        page = await lists.page(database, ITEMS, query(**asked))
+        page = await lists.fetch_page(database, ITEMS, query(**asked))
         found = [json.loads(body)["identifier"] for body in page.bodies]
         assert (page.total, found) == expected(items[:50], query(**asked)), asked
         totals.add(page.total)
@@ -304,5 +304,5 @@ async def test_a_code_of_any_length_can_be_stored_and_found(
         ],
     )
     for number, code in codes.items():
-        page = await lists.page(database, ITEMS, query(filter=f"humanCodingScheme='{code}'"))
+        page = await lists.fetch_page(database, ITEMS, query(filter=f"humanCodingScheme='{code}'"))
         assert [json.loads(body)["identifier"][0] for body in page.bodies] == [number]

@@ -86,7 +86,7 @@ async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> 
     url = await empty_database("raced")
     await asyncio.gather(*(asyncio.to_thread(run_migrate, url) for _ in range(2)))
     connection = await asyncpg.connect(dsn(url))
-    assert await version.current(connection) == version.needed()
+    assert await version.get_schema_version(connection) == version.get_required_schema_version()
     await connection.close()
 
 
@@ -99,11 +99,11 @@ def run_migrate(url: str) -> None:
 async def test_current_and_known(empty_database: Database) -> None:
     url = await empty_database("states")
     connection = await asyncpg.connect(dsn(url))
-    assert await version.current(connection) is None
+    assert await version.get_schema_version(connection) is None
     await asyncio.to_thread(alembic_runner.migrate, url)
-    assert await version.current(connection) == version.needed()
+    assert await version.get_schema_version(connection) == version.get_required_schema_version()
     await connection.close()
-    assert version.is_known(version.needed())
+    assert version.is_known(version.get_required_schema_version())
     assert not version.is_known("2099_01_01_unheard_of")
 
 

@@ -10,7 +10,7 @@ from support.calls import Api
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
-from case_server.db.read.package import BATCH, open_framework
+from case_server.db.read.package import BATCH, framework_snapshot
 from case_server.settings import Settings
 
 
@@ -22,7 +22,7 @@ async def test_all_bodies_come_in_their_order(api: Api, settings: Settings, coun
     sent = [item["identifier"] for item in body["CFItems"]]
     async with Database.open(settings.database_url, settings) as database:
         for ahead in (False, True):
-            async with open_framework(database, body["CFDocument"]["identifier"]) as framework:
+            async with framework_snapshot(database, body["CFDocument"]["identifier"]) as framework:
                 batches = [one async for one in framework.bodies(ITEMS, ahead=ahead)]
             read = [raw for batch in batches for raw in batch]
             assert [identifier in raw for identifier, raw in zip(sent, read, strict=True)] == (
@@ -40,7 +40,7 @@ async def test_who_stops_in_the_middle_leaves_a_connection_that_answers(
     one = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, one) as database:
         for pause in (0, 0.02):  # before the next batch is there, and after
-            async with open_framework(database, identifier) as framework:
+            async with framework_snapshot(database, identifier) as framework:
                 batches = aiter(framework.bodies(ITEMS, ahead=True))
                 assert len(await anext(batches)) == BATCH
                 await asyncio.sleep(pause)
@@ -58,7 +58,7 @@ async def test_who_is_told_to_stop_while_he_waits_leaves_a_connection_that_answe
     async with Database.open(settings.database_url, one) as database:
 
         async def read() -> None:
-            async with open_framework(database, body["CFDocument"]["identifier"]) as framework:
+            async with framework_snapshot(database, body["CFDocument"]["identifier"]) as framework:
                 async for _ in framework.bodies(ITEMS, ahead=True):
                     await asyncio.sleep(0.001)
 

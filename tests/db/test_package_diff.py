@@ -17,7 +17,7 @@ from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
 from case_server.db.read.revisions import Revision, Revisions
 from case_server.db.write import soft_delete
-from case_server.db.write.package import Written, write_package
+from case_server.db.write.package import UploadResult, write_package
 from case_server.repair.reader import read_repaired
 from case_server.settings import Settings
 from case_server.transfer.exporter import export
@@ -40,7 +40,7 @@ class Store:
     def __init__(self, database: Database, execute: Execute) -> None:
         self.database, self.execute = database, execute
 
-    async def write(self, body: Body) -> Written:
+    async def write(self, body: Body) -> UploadResult:
         return await write_package(self.database, read_package(json.dumps(body).encode()))
 
     async def revision(self, body: Body) -> Revision:

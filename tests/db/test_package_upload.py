@@ -11,10 +11,10 @@ import pytest
 from support import factories
 
 from case_server.case.package import Package, read_package
-from case_server.case.package_stream import open_package
+from case_server.case.package_stream import parse_package_lazily
 from case_server.db.pool import Database
-from case_server.db.write.package import Written, write_package
-from case_server.exceptions import Conflict, InvalidData, Unavailable
+from case_server.db.write.package import UploadResult, write_package
+from case_server.exceptions import Conflict, ServiceUnavailable, UnprocessableContent
 from case_server.settings import Settings
 from case_server.transfer.progress import STAGES
 from stress.cluster import until
@@ -34,7 +34,7 @@ async def database(database_url: str, settings: Settings, clean: None) -> AsyncI
 
 async def write(
     database: Database, body: factories.Body, stages: list[str] | None = None
-) -> Written:
+) -> UploadResult:
     package = read_package(json.dumps(body).encode())
     told = [] if stages is None else stages
     return await write_package(database, package, progress=told.append)
@@ -132,14 +132,14 @@ def taken_and_wrong(body: factories.Body, items: int) -> Package:
     more = [factories.packed_item(fullStatement="x" * 400) for _ in range(items)]
     more[-1]["fullStatement"] = 5
     whole = factories.package(CFItems=[body["CFItems"][0], *more], CFAssociations=[])
-    return open_package(json.dumps(whole).encode())
+    return parse_package_lazily(json.dumps(whole).encode())
 
 
 async def test_what_is_wrong_is_told_where_postgres_has_refused_before(database: Database) -> None:
     body = factories.everything()
     await write(database, body)
     async with asyncio.timeout(20):
-        with pytest.raises(InvalidData) as refused:
+        with pytest.raises(UnprocessableContent) as refused:
             await write_package(database, taken_and_wrong(body, 4000))
     assert [problem["path"] for problem in refused.value.problems] == [
         "CFItems[4000].fullStatement"
@@ -157,7 +157,9 @@ async def test_an_upload_that_is_cancelled_ends(database: Database, execute: Exe
         upload.cancel()
         done, _ = await asyncio.wait([upload], timeout=10)
         assert done
-        assert upload.cancelled() or isinstance(upload.exception(), (InvalidData, Unavailable))
+        assert upload.cancelled() or isinstance(
+            upload.exception(), (UnprocessableContent, ServiceUnavailable)
+        )
 
     async def none_is_left() -> bool:
         return not await execute(LEFT_OPEN)

@@ -16,14 +16,14 @@ from sqlalchemy import text
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import ATTEMPTS, Database
-from case_server.db.read.visibility import one
-from case_server.db.statement import Statement
+from case_server.db.read.visibility import select_entity
+from case_server.db.statement import CompiledStatement
 from case_server.db.wait_queue import SECONDS_TO_WAIT
-from case_server.exceptions import Unavailable
+from case_server.exceptions import ServiceUnavailable
 from case_server.settings import Settings
 
-PREPARED = Statement(text("SELECT count(*) AS kept FROM pg_prepared_statements"))
-BACKEND = Statement(text("SELECT pg_backend_pid() AS pid"))
+PREPARED = CompiledStatement(text("SELECT count(*) AS kept FROM pg_prepared_statements"))
+BACKEND = CompiledStatement(text("SELECT pg_backend_pid() AS pid"))
 
 
 @pytest.mark.parametrize("prepared", [True, False])
@@ -33,7 +33,7 @@ async def test_prepared_statements_are_kept_unless_told_not_to(
     changed = settings.model_copy(update={"prepared_statements": prepared, "pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
         for _ in range(2):
-            assert await database.rows(one(ITEMS), identifier="nobody") == []
+            assert await database.rows(select_entity(ITEMS), identifier="nobody") == []
         found = await database.row(PREPARED)
     assert found is not None
     assert (found["kept"] > 0) is prepared
@@ -43,8 +43,8 @@ async def test_nobody_waits_long_for_a_connection(settings: Settings) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database, database.connection():
         start = time.monotonic()
-        with pytest.raises(Unavailable) as told:
-            await database.rows(one(ITEMS), identifier="nobody")
+        with pytest.raises(ServiceUnavailable) as told:
+            await database.rows(select_entity(ITEMS), identifier="nobody")
         assert time.monotonic() - start < 10
     assert told.value.headers["Retry-After"]
 
@@ -68,25 +68,26 @@ async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
             waiting = [
-                asyncio.create_task(database.rows(one(ITEMS), identifier="x")) for _ in range(5)
+                asyncio.create_task(database.rows(select_entity(ITEMS), identifier="x"))
+                for _ in range(5)
             ]
             await asyncio.sleep(0.1)
             for task in waiting:
                 task.cancel()
             told = await asyncio.gather(*waiting, return_exceptions=True)
             assert all(isinstance(one, asyncio.CancelledError) for one in told)
-        assert await asyncio.wait_for(database.rows(one(ITEMS), identifier="x"), 5) == []
+        assert await asyncio.wait_for(database.rows(select_entity(ITEMS), identifier="x"), 5) == []
 
 
 async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None:
-    count = Statement(text("SELECT count(*) AS total FROM changes"))
+    count = CompiledStatement(text("SELECT count(*) AS total FROM changes"))
     async with (
         Database.open(settings.database_url, settings) as database,
         database.snapshot() as connection,
     ):
         before = await connection.fetchval(count.sql)
         insert = "INSERT INTO changes (kind, identifier, operation) VALUES ('x', 'x', 'create')"
-        await asyncio.wait_for(database.rows(Statement(text(insert))), 10)
+        await asyncio.wait_for(database.rows(CompiledStatement(text(insert))), 10)
         assert await connection.fetchval(count.sql) == before
         found = await database.row(count)
     assert found is not None
@@ -104,7 +105,9 @@ async def test_a_connection_cut_off_while_nobody_used_it_is_not_given_to_the_nex
         mine = await database.row(BACKEND)
         assert mine is not None
         assert mine == await database.row(BACKEND), "it is kept, not opened anew each time"
-        await other.row(Statement(text(f"SELECT pg_terminate_backend({mine['pid']}, 5000)")))
+        await other.row(
+            CompiledStatement(text(f"SELECT pg_terminate_backend({mine['pid']}, 5000)"))
+        )
         await asyncio.sleep(0.1)
         next_one = await database.row(BACKEND)
         assert next_one is not None
@@ -116,7 +119,9 @@ async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
 ) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
-        slow = asyncio.create_task(database.row(Statement(text("SELECT pg_sleep(30) AS pid"))))
+        slow = asyncio.create_task(
+            database.row(CompiledStatement(text("SELECT pg_sleep(30) AS pid")))
+        )
         await asyncio.sleep(0.2)
         slow.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -138,7 +143,7 @@ async def test_connection_to_a_server_that_became_read_only_is_not_used_again(
                 await connection.execute("CREATE TABLE refused ()")
 
         before = await database.row(BACKEND)
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             await write()
         after = await database.row(BACKEND)
     assert before is not None
@@ -166,15 +171,15 @@ async def test_request_without_a_file_descriptor_is_answered_503_and_names_the_l
     changed = settings.model_copy(update={"pool_size": 2})
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
-            with no_file_descriptors(), pytest.raises(Unavailable) as refused:
-                await database.rows(one(ITEMS), identifier="nobody")
+            with no_file_descriptors(), pytest.raises(ServiceUnavailable) as refused:
+                await database.rows(select_entity(ITEMS), identifier="nobody")
             assert refused.value.status == 503
             assert "file descriptors" in refused.value.description
             assert "database" not in refused.value.description
             assert refused.value.headers["Retry-After"]
             (line,) = [record.getMessage() for record in caplog.records]
             assert "ulimit -n" in line
-        assert await database.rows(one(ITEMS), identifier="nobody") == []
+        assert await database.rows(select_entity(ITEMS), identifier="nobody") == []
 
 
 async def test_statement_that_takes_long_is_not_cut_off_for_want_of_file_descriptors(
@@ -183,7 +188,7 @@ async def test_statement_that_takes_long_is_not_cut_off_for_want_of_file_descrip
     async with Database.open(settings.database_url, settings) as database:
         await database.row(BACKEND)
         with no_file_descriptors():
-            row = await database.row(Statement(text("SELECT pg_sleep(3)::text AS pid")))
+            row = await database.row(CompiledStatement(text("SELECT pg_sleep(3)::text AS pid")))
     assert row is not None
 
 
@@ -215,7 +220,7 @@ async def test_who_meets_another_tries_again_and_is_told_to_come_again(
         assert await meets(0) == 1
         assert await meets(1) == 2
         assert await meets(3) == 4
-        with pytest.raises(Unavailable) as told:
+        with pytest.raises(ServiceUnavailable) as told:
             await meets(1000)
     assert len(tried) == ATTEMPTS
     assert told.value.headers["Retry-After"]

@@ -13,17 +13,17 @@ from support import factories
 
 from case_server.case.resources import ITEMS
 from case_server.db.pool import Database
-from case_server.db.read.package import open_framework
-from case_server.db.read.visibility import one
-from case_server.db.statement import Statement
-from case_server.exceptions import ReadTimeout, Unavailable
+from case_server.db.read.package import framework_snapshot
+from case_server.db.read.visibility import select_entity
+from case_server.db.statement import CompiledStatement
+from case_server.exceptions import ReadTimeout, ServiceUnavailable
 from case_server.settings import Settings
 
-SLEEP = Statement(text("SELECT pg_sleep(600)"))
+SLEEP = CompiledStatement(text("SELECT pg_sleep(600)"))
 SLEEPING = (
     "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(600)'"
 )
-BACKEND = Statement(text("SELECT pg_backend_pid() AS pid"))
+BACKEND = CompiledStatement(text("SELECT pg_backend_pid() AS pid"))
 
 Execute = Callable[..., Awaitable[list[Any]]]
 
@@ -63,12 +63,12 @@ async def test_slow_statement_is_cancelled_and_its_connection_usable(
 
 async def test_statement_of_a_write_has_no_timeout(settings: Settings) -> None:
     async with opened(settings, read_timeout=0.05) as database:
-        assert await database.run(Statement(text("SELECT pg_sleep(0.5)"))) is not None
+        assert await database.run(CompiledStatement(text("SELECT pg_sleep(0.5)"))) is not None
 
 
 async def test_statement_of_a_command_has_no_timeout(settings: Settings) -> None:
     async with opened(settings, read_timeout=None) as database:
-        assert await database.scan(Statement(text("SELECT pg_sleep(0.5)")))
+        assert await database.scan(CompiledStatement(text("SELECT pg_sleep(0.5)")))
 
 
 class SlowProxy:
@@ -117,14 +117,14 @@ async def test_timeout_is_reported_before_postgres_has_cancelled(
 ) -> None:
     proxy = SlowProxy(settings.database_url)
     async with proxy.serve() as url, opened(settings, url) as database:
-        assert await database.rows(one(ITEMS), identifier="x") == []
+        assert await database.rows(select_entity(ITEMS), identifier="x") == []
         proxy.is_open.clear()  # the request to cancel is a connection of its own
         with pytest.raises(ReadTimeout):
             await database.scan(SLEEP)
         assert await execute(SLEEPING), "the statement still runs"
         proxy.is_open.set()
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
-        assert await database.rows(one(ITEMS), identifier="x") == []
+        assert await database.rows(select_entity(ITEMS), identifier="x") == []
 
 
 async def test_scans_take_at_most_half_of_the_pool(settings: Settings) -> None:
@@ -135,9 +135,9 @@ async def test_scans_take_at_most_half_of_the_pool(settings: Settings) -> None:
             assert (len(done), len(running)) == (4, 2)
             for scan in done:
                 error = scan.exception()
-                assert isinstance(error, Unavailable)
+                assert isinstance(error, ServiceUnavailable)
                 assert error.headers["Retry-After"]
-            assert await database.rows(one(ITEMS), identifier="x") == []
+            assert await database.rows(select_entity(ITEMS), identifier="x") == []
         finally:
             for scan in scans:
                 scan.cancel()
@@ -152,7 +152,7 @@ async def test_timeout_of_a_package_counts_for_each_batch(settings: Settings, cl
     count = 0
     async with (
         opened(settings, read_timeout=1) as database,
-        open_framework(database, identifier) as framework,
+        framework_snapshot(database, identifier) as framework,
     ):
         async for bodies in framework.bodies(ITEMS):
             count += len(bodies)

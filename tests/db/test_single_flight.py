@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from case_server.db.single_flight import Together
+from case_server.db.single_flight import SingleFlight
 
 
 class Store:
@@ -28,7 +28,7 @@ class Store:
 
 async def test_nobody_is_told_less_than_was_there_when_he_came() -> None:
     store, chance = Store(), random.Random(11)
-    together = Together(store.look)
+    together = SingleFlight(store.look)
 
     async def ask() -> None:
         for _ in range(20):
@@ -43,7 +43,7 @@ async def test_nobody_is_told_less_than_was_there_when_he_came() -> None:
 
 async def test_one_alone_asks_at_once_and_each_time() -> None:
     store = Store()
-    together = Together(store.look)
+    together = SingleFlight(store.look)
     for version in range(3):
         store.version = version
         assert await together.ask("document") == version
@@ -52,7 +52,7 @@ async def test_one_alone_asks_at_once_and_each_time() -> None:
 
 async def test_who_comes_late_waits_for_the_next_question() -> None:
     store = Store()
-    together = Together(store.look)
+    together = SingleFlight(store.look)
     first = asyncio.create_task(together.ask("document"))
     await asyncio.sleep(0)
     store.version = 1
@@ -71,7 +71,7 @@ async def test_a_question_that_hangs_holds_up_nobody_else() -> None:
             await hangs.wait()
         return await store.look(name)
 
-    together = Together(look)
+    together = SingleFlight(look)
     stuck = asyncio.create_task(together.ask("document"))
     await asyncio.sleep(0)
     others = [asyncio.create_task(together.ask("document")) for _ in range(3)]
@@ -86,14 +86,14 @@ async def test_a_question_that_hangs_holds_up_nobody_else() -> None:
 
 async def test_names_do_not_wait_for_each_other() -> None:
     store = Store()
-    together = Together(store.look)
+    together = SingleFlight(store.look)
     await asyncio.gather(*(together.ask(f"document {number}") for number in range(5)))
     assert store.looks == 5
 
 
 async def test_who_goes_away_takes_nothing_from_the_others() -> None:
     store = Store()
-    together = Together(store.look)
+    together = SingleFlight(store.look)
     asking = [asyncio.create_task(together.ask("document")) for _ in range(6)]
     await asyncio.sleep(0.001)
     for task in asking[:3]:  # the one who asked, and two who wait for the next question
@@ -106,7 +106,7 @@ async def test_who_goes_away_takes_nothing_from_the_others() -> None:
 async def test_what_goes_wrong_is_told_to_all_who_share_it() -> None:
     store = Store()
     store.broken = True
-    together = Together(store.look)
+    together = SingleFlight(store.look)
     told = await asyncio.gather(
         *(together.ask("document") for _ in range(4)), return_exceptions=True
     )
@@ -120,7 +120,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_news(
 ) -> None:
     store = Store()
     store.broken = True
-    together = Together(store.look)
+    together = SingleFlight(store.look)
     asking = [asyncio.create_task(together.ask("document")) for _ in range(3)]
     await asyncio.sleep(0.001)
     for task in asking:

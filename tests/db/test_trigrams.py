@@ -16,7 +16,7 @@ from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import trigrams, version
 from case_server.db.schema.tables import items
-from case_server.query.fields import Field, Kind
+from case_server.query.fields import Field, FieldType
 
 Database = Callable[[str], Awaitable[str]]
 
@@ -58,7 +58,7 @@ async def test_whoever_may_not_has_it_when_asked_again(
     ran = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "CREATE EXTENSION pg_trgm" in ran.stderr
-    assert await version.current(connection) == version.needed()
+    assert await version.get_schema_version(connection) == version.get_required_schema_version()
     assert not await has_index(connection)
     await asyncio.to_thread(alembic_runner.check, url)
     await connection.execute("CREATE EXTENSION pg_trgm")
@@ -81,6 +81,6 @@ async def test_it_goes_with_the_migration_that_lists_need(empty_database: Databa
     [("law", True), ("a-law", True), ("ław", True), ("la", False), ("la w", False), ("%%%", False)],
 )
 def test_the_index_is_asked_for_what_it_can_hold(text: str, *, asked: bool) -> None:
-    statement = Field(("fullStatement",), Kind.TEXT)
+    statement = Field(("fullStatement",), FieldType.TEXT)
     assert trigrams.may_match(items, statement, text) is asked
-    assert trigrams.may_match(items, Field(("notes",), Kind.TEXT), text)
+    assert trigrams.may_match(items, Field(("notes",), FieldType.TEXT), text)

@@ -10,7 +10,7 @@ from openpyxl import load_workbook
 
 from case_server.formats import template
 from case_server.formats.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, Column, Layout
-from case_server.formats.file_format import FORMS
+from case_server.formats.file_format import FILE_FORMATS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "spreadsheets.md").read_text()
 
@@ -30,7 +30,7 @@ def test_every_column_is_told(layout: Layout) -> None:
 
 
 def test_every_form_and_sheet_is_told() -> None:
-    assert all(f"| `{form}` |" in DOCS for form in FORMS)
+    assert all(f"| `{form}` |" in DOCS for form in FILE_FORMATS)
     assert all(layout.kind in DOCS.replace("`", "") for layout in (DOCUMENT, ITEM, ASSOCIATION))
 
 

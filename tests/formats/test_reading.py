@@ -15,11 +15,11 @@ from support import factories
 from support.factories import Body
 
 from case_server.case.package import Package
-from case_server.exceptions import BadRequest, InvalidData, Problem
+from case_server.exceptions import BadRequest, Problem, UnprocessableContent
 from case_server.formats import csv as comma
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
-from case_server.formats.file_format import form_of
+from case_server.formats.file_format import file_format_of
 from case_server.formats.reader import read
 from case_server.formats.writer import Tables
 
@@ -53,7 +53,7 @@ def book(**sheets: list[list[Any]]) -> bytes:
 
 
 def problems_of(raw: bytes, form: Any = "csv", defaults: Defaults = DEFAULTS) -> list[Problem]:
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read(raw, form, defaults)
     return refused.value.problems
 
@@ -353,7 +353,7 @@ def test_a_text_too_long_for_a_cell_is_named() -> None:
     for item in body["CFItems"]:
         item["fullStatement"] = "x" * (xlsx.LONGEST + 1)
     body["CFItems"][0]["notes"] = "👩" * (xlsx.LONGEST // 2)
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         written(body, "xlsx")
     assert [one["path"].split(" (")[1] for one in refused.value.problems] == [
         "fullStatement)",
@@ -403,4 +403,4 @@ def test_what_is_no_file_of_lines() -> None:
     ],
 )
 def test_forms_by_name(name: str, form: str | None) -> None:
-    assert form_of(name) == form
+    assert file_format_of(name) == form

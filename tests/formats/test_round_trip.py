@@ -25,11 +25,11 @@ from case_server.case.package import Package, read_package
 from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
-from case_server.exceptions import InvalidData
+from case_server.exceptions import UnprocessableContent
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
-from case_server.formats.file_format import FORMS, Form
-from case_server.formats.jsonl import Lines
+from case_server.formats.file_format import FILE_FORMATS, FileFormat
+from case_server.formats.jsonl import JsonLines
 from case_server.formats.reader import read
 from case_server.formats.writer import Tables
 from case_server.repair.reader import read_repaired
@@ -37,7 +37,7 @@ from case_server.sample import sample
 from case_server.settings import Settings
 from case_server.transfer.exporter import export
 
-OTHERS: tuple[Form, ...] = ("csv", "xlsx", "jsonl")
+OTHERS: tuple[FileFormat, ...] = ("csv", "xlsx", "jsonl")
 
 each_form = pytest.mark.parametrize("form", OTHERS)
 
@@ -62,16 +62,16 @@ def entities(package: Body) -> Iterator[tuple[str, Body]]:
             yield kind, {"extensions": holder["extensions"]}
 
 
-def written(package: Body, form: Form) -> bytes:
+def written(package: Body, form: FileFormat) -> bytes:
     file = io.BytesIO()
-    with Lines(file) if form == "jsonl" else Tables(file, form) as writer:
+    with JsonLines(file) if form == "jsonl" else Tables(file, form) as writer:
         for kind, entity in entities(package):
             writer.add(kind, entity)
         writer.finish()
     return file.getvalue()
 
 
-def understood(raw: bytes, form: Form) -> Package:
+def understood(raw: bytes, form: FileFormat) -> Package:
     """What a strict reading of a file says: nothing in it needs repair."""
     package, repairs = read(raw, form, Defaults(), strict=True)
     assert repairs == []
@@ -81,13 +81,13 @@ def understood(raw: bytes, form: Form) -> Package:
 @each_form
 @bounded
 @given(package=packages())
-def test_any_package_comes_back(form: Form, package: Body) -> None:
+def test_any_package_comes_back(form: FileFormat, package: Body) -> None:
     assert understood(written(package, form), form) == read_package(orjson.dumps(package))
 
 
 @each_form
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_any_text_comes_back_from_every_text_field(form: Form, text: str) -> None:
+def test_any_text_comes_back_from_every_text_field(form: FileFormat, text: str) -> None:
     body = factories.everything()
     fields = ("fullStatement", "notes", "humanCodingScheme", "CFItemType", "language")
     for item in body["CFItems"]:
@@ -106,14 +106,14 @@ async def store(database_url: str, clean: None, settings: Settings) -> AsyncIter
         yield database
 
 
-async def exported(store: Database, identifier: str, form: Form) -> bytes:
+async def exported(store: Database, identifier: str, form: FileFormat) -> bytes:
     file = io.BytesIO()
     await export(store, identifier, form, file)
     return file.getvalue()
 
 
-async def in_every_form(store: Database, identifier: str) -> dict[Form, bytes]:
-    return {form: await exported(store, identifier, form) for form in FORMS}
+async def in_every_form(store: Database, identifier: str) -> dict[FileFormat, bytes]:
+    return {form: await exported(store, identifier, form) for form in FILE_FORMATS}
 
 
 REAL = (
@@ -126,7 +126,7 @@ REAL = (
     "smarterbalanced-math-content-spec",
     "teks-118-economics",
 )
-LARGE: dict[str, tuple[Form, ...]] = {"large-11k": ("csv",), "large-11k-broken": ("jsonl",)}
+LARGE: dict[str, tuple[FileFormat, ...]] = {"large-11k": ("csv",), "large-11k-broken": ("jsonl",)}
 """Two of one size, so each goes through one of the forms."""
 
 
@@ -139,7 +139,7 @@ async def test_real_frameworks_come_back_whole(
     package, _ = read_repaired(source.read_bytes())
     await write_package(store, package)
     first = await exported(store, package.document_identifier, "case-json")
-    for form in LARGE.get(name, FORMS):
+    for form in LARGE.get(name, FILE_FORMATS):
         raw = await exported(store, package.document_identifier, form)
         await delete_all_rows(execute)
         await write_package(store, understood(raw, form))
@@ -197,7 +197,7 @@ async def test_exports_that_were_made_invalid_are_repaired(store: Database) -> N
     body = odd()
     identifier = body["CFDocument"]["identifier"]
     await write_package(store, read_package(orjson.dumps(body)))
-    edits: tuple[tuple[Form, bytes, bytes], ...] = (
+    edits: tuple[tuple[FileFormat, bytes, bytes], ...] = (
         ("csv", b",isChildOf,", b",Is Child Of,"),
         ("jsonl", b'"isChildOf"', b'"Is Child Of"'),
         ("case-json", b'"isChildOf"', b'"Is Child Of"'),
@@ -278,7 +278,7 @@ def with_lone_surrogate() -> Body:
 
 def test_lone_surrogates_are_refused_in_lines() -> None:
     lines = "\n".join(json.dumps({kind: one}) for kind, one in entities(with_lone_surrogate()))
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read(lines.encode(), "jsonl", Defaults())
     (problem,) = refused.value.problems
     assert problem["path"] == "line 2"

@@ -16,8 +16,8 @@ from support.live_server import run
 from case_server.exceptions import StartupError
 from case_server.net import download
 from case_server.net.download import Credentials, Fetcher
-from case_server.net.operator_urls import TypedTransport
-from case_server.net.ssrf import UnsafeAddress, is_private_by_name
+from case_server.net.operator_urls import OperatorTransport
+from case_server.net.ssrf import BlockedAddress, is_literal_private_host
 
 
 class Place:
@@ -64,7 +64,7 @@ def places() -> Iterator[tuple[Place, Place]]:
         place.stop()
 
 
-def ask(transport: TypedTransport, url: str) -> int:
+def ask(transport: OperatorTransport, url: str) -> int:
     with httpx.Client(transport=transport) as http:
         return http.get(url).status_code
 
@@ -104,8 +104,8 @@ def test_a_name_does_not_lead_there_either(
 ) -> None:
     one, _ = places
     url = f"http://frameworks.example.edu:{one.port}/"
-    transport = TypedTransport([url], allow_private=False, resolve=lambda *_: addresses)
-    with pytest.raises(UnsafeAddress, match="is not public"):
+    transport = OperatorTransport([url], allow_private=False, resolve=lambda *_: addresses)
+    with pytest.raises(BlockedAddress, match="is not public"):
         ask(transport, url)
     assert one.asked == []
 
@@ -119,7 +119,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(places: tuple[Place
         return ["127.0.0.1"] if len(looked) == 1 else ["10.0.0.1"]
 
     url = f"http://frameworks.example.edu:{one.port}/"
-    assert ask(TypedTransport([url], allow_private=True, resolve=resolve), url) == 200
+    assert ask(OperatorTransport([url], allow_private=True, resolve=resolve), url) == 200
     assert looked == ["frameworks.example.edu"]
 
 
@@ -158,7 +158,7 @@ def test_a_proxy_looks_names_up_itself(
     ],
 )
 def test_which_names_say_it_themselves(host: str, private: object) -> None:
-    assert is_private_by_name(host) == private
+    assert is_literal_private_host(host) == private
 
 
 @pytest.mark.parametrize("command", [("import",), ("check",), ("sync",)])

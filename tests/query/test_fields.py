@@ -8,7 +8,7 @@ import pytest
 
 from case_server.case import model
 from case_server.case.resources import RESOURCES, Resource
-from case_server.query.fields import Field, Fields, Kind, fields_of, find, one_of, shorten
+from case_server.query.fields import Field, Fields, FieldType, fields_of, find, one_of, shorten
 
 DOCUMENT = fields_of(model.CFDocument)
 ITEM = fields_of(model.CFItem)
@@ -18,28 +18,30 @@ ASSOCIATION = fields_of(model.CFAssociation)
 @pytest.mark.parametrize(
     ("fields", "name", "kind"),
     [
-        (DOCUMENT, "identifier", Kind.TEXT),
-        (DOCUMENT, "caseVersion", Kind.TEXT),
-        (DOCUMENT, "officialSourceURL", Kind.TEXT),
-        (DOCUMENT, "lastChangeDateTime", Kind.DATETIME),
-        (DOCUMENT, "statusStartDate", Kind.DATE),
-        (DOCUMENT, "subject", Kind.TEXTS),
-        (DOCUMENT, "subjectURI", Kind.LINKS),
-        (DOCUMENT, "subjectURI.identifier", Kind.LINKS_PART),
-        (DOCUMENT, "CFPackageURI", Kind.LINK),
-        (DOCUMENT, "CFPackageURI.identifier", Kind.TEXT),
-        (DOCUMENT, "extensions", Kind.OPEN),
-        (ITEM, "conceptKeywords", Kind.TEXTS),
-        (ITEM, "conceptKeywordsURI", Kind.LINK),
-        (ITEM, "conceptKeywordsURI.title", Kind.TEXT),
-        (ASSOCIATION, "sequenceNumber", Kind.NUMBER),
-        (ASSOCIATION, "associationType", Kind.TEXT),
-        (ASSOCIATION, "originNodeURI.targetType", Kind.TEXT),
-        (fields_of(model.CFRubricCriterionLevel), "score", Kind.NUMBER),
-        (fields_of(model.CFRubricCriterionLevel), "extensions", Kind.OPEN),
+        (DOCUMENT, "identifier", FieldType.TEXT),
+        (DOCUMENT, "caseVersion", FieldType.TEXT),
+        (DOCUMENT, "officialSourceURL", FieldType.TEXT),
+        (DOCUMENT, "lastChangeDateTime", FieldType.DATETIME),
+        (DOCUMENT, "statusStartDate", FieldType.DATE),
+        (DOCUMENT, "subject", FieldType.TEXTS),
+        (DOCUMENT, "subjectURI", FieldType.LINKS),
+        (DOCUMENT, "subjectURI.identifier", FieldType.LINKS_PART),
+        (DOCUMENT, "CFPackageURI", FieldType.LINK),
+        (DOCUMENT, "CFPackageURI.identifier", FieldType.TEXT),
+        (DOCUMENT, "extensions", FieldType.OPEN),
+        (ITEM, "conceptKeywords", FieldType.TEXTS),
+        (ITEM, "conceptKeywordsURI", FieldType.LINK),
+        (ITEM, "conceptKeywordsURI.title", FieldType.TEXT),
+        (ASSOCIATION, "sequenceNumber", FieldType.NUMBER),
+        (ASSOCIATION, "associationType", FieldType.TEXT),
+        (ASSOCIATION, "originNodeURI.targetType", FieldType.TEXT),
+        (fields_of(model.CFRubricCriterionLevel), "score", FieldType.NUMBER),
+        (fields_of(model.CFRubricCriterionLevel), "extensions", FieldType.OPEN),
     ],
 )
-def test_the_kind_of_a_field_follows_from_the_model(fields: Fields, name: str, kind: Kind) -> None:
+def test_the_kind_of_a_field_follows_from_the_model(
+    fields: Fields, name: str, kind: FieldType
+) -> None:
     assert fields[name] == Field(tuple(name.split(".")), kind)
 
 
@@ -69,7 +71,7 @@ def test_a_link_has_exactly_its_own_parts() -> None:
 def test_the_fields_of_a_class_are_worked_out_once_and_cannot_be_changed() -> None:
     assert fields_of(model.CFItem) is ITEM
     with pytest.raises(TypeError):
-        ITEM["title"] = Field(("title",), Kind.TEXT)  # type: ignore[index]  # shown here
+        ITEM["title"] = Field(("title",), FieldType.TEXT)  # type: ignore[index]  # shown here
 
 
 @pytest.mark.parametrize(
@@ -146,10 +148,10 @@ def test_a_field_knows_its_operators(name: str, operators: str) -> None:
     assert " ".join(field.operators) == operators
 
 
-NUMBER = Field(("sequenceNumber",), Kind.NUMBER)
-DATE = Field(("statusStartDate",), Kind.DATE)
-DATETIME = Field(("lastChangeDateTime",), Kind.DATETIME)
-TEXT = Field(("title",), Kind.TEXT)
+NUMBER = Field(("sequenceNumber",), FieldType.NUMBER)
+DATE = Field(("statusStartDate",), FieldType.DATE)
+DATETIME = Field(("lastChangeDateTime",), FieldType.DATETIME)
+TEXT = Field(("title",), FieldType.TEXT)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "+3", "0.75", "1e5", "1.5E-07", "9" * 30])

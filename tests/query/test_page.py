@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.query.page import headers, select
+from case_server.query.page import pagination_headers, select_fields
 from case_server.query.params import Query
 
 URL = "https://case.example/case/1.1/CFDocuments"
@@ -27,7 +27,7 @@ def links(
     params: tuple[tuple[str, str], ...] = (),
 ) -> dict[str, list[tuple[str, str]]]:
     """Each relation of the Link header and the parameters that its address states."""
-    value = headers(URL, params, page(limit, offset), total)["Link"]
+    value = pagination_headers(URL, params, page(limit, offset), total)["Link"]
     found = re.findall(r'<([^<>]*)>; rel="(\w+)"(?:, |$)', value)
     assert ", ".join(f'<{target}>; rel="{relation}"' for target, relation in found) == value
     assert all(target.startswith(f"{URL}?") for target, _ in found)
@@ -48,7 +48,7 @@ def links(
 def test_a_selection_keeps_the_named_fields_in_their_order(
     fields: tuple[str, ...] | None, names: list[str]
 ) -> None:
-    assert list(select(BODY, fields).items()) == [(name, BODY[name]) for name in names]
+    assert list(select_fields(BODY, fields).items()) == [(name, BODY[name]) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_where_the_links_lead(limit: int, offset: int, total: int, offsets: dict
 
 
 def test_the_total_is_counted() -> None:
-    assert headers(URL, [], page(10, 0), 35)["X-Total-Count"] == "35"
+    assert pagination_headers(URL, [], page(10, 0), 35)["X-Total-Count"] == "35"
 
 
 def test_a_link_header_over_4000_bytes_is_left_out() -> None:
     def answered(length: int) -> dict[str, str]:
-        return headers(URL, [("filter", "x" * length)], page(10, 0), 35)
+        return pagination_headers(URL, [("filter", "x" * length)], page(10, 0), 35)
 
     longest = next(length for length in range(2000) if "Link" not in answered(length)) - 1
     assert 3990 < len(answered(longest)["Link"]) <= 4000
@@ -87,7 +87,7 @@ def test_a_link_header_over_4000_bytes_is_left_out() -> None:
 
 
 def test_a_link_header_reads_as_the_rfc_has_it() -> None:
-    value = headers(URL, [("filter", "title='a, <b>'")], page(10, 0), 11)["Link"]
+    value = pagination_headers(URL, [("filter", "title='a, <b>'")], page(10, 0), 11)["Link"]
     query = "filter=title%3D%27a%2C%20%3Cb%3E%27&limit=10&offset"
     assert value == (
         f'<{URL}?{query}=0>; rel="first", '
@@ -108,7 +108,7 @@ def test_other_parameters_are_kept_and_the_page_is_replaced() -> None:
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_any_parameter_comes_back_as_it_was(name: str, value: str) -> None:
-    header = headers(URL, [(name, value)], page(10, 0), 0)["Link"]
+    header = pagination_headers(URL, [(name, value)], page(10, 0), 0)["Link"]
     assert header.isascii()
     if name not in ("limit", "offset"):
         target = header.partition(">")[0]

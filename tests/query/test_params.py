@@ -8,16 +8,23 @@ from hypothesis import strategies as st
 
 from case_server.case.model import CFDocument
 from case_server.exceptions import BadRequest
-from case_server.query.fields import Field, Kind
-from case_server.query.filter import FREE, STANDARD, Comparison, Grammar
-from case_server.query.params import LARGEST_OFFSET, Limits, Query, read, read_names, read_selection
+from case_server.query.fields import Field, FieldType
+from case_server.query.filter import EXTENDED, STANDARD, Comparison, Grammar
+from case_server.query.params import (
+    LARGEST_OFFSET,
+    Limits,
+    Query,
+    parse_field_names,
+    parse_fields,
+    parse_list_query,
+)
 
 LIMITS = Limits(default=10, maximum=100)
-TITLE = Field(("title",), Kind.TEXT)
+TITLE = Field(("title",), FieldType.TEXT)
 
 
 def ask(*params: tuple[str, str], grammar: Grammar = STANDARD) -> Query:
-    return read(params, CFDocument, limits=LIMITS, grammar=grammar)
+    return parse_list_query(params, CFDocument, limits=LIMITS, grammar=grammar)
 
 
 def refused(*params: tuple[str, str]) -> BadRequest:
@@ -137,7 +144,7 @@ def test_bad_order(text: str) -> None:
 
 def test_the_grammar_of_the_filter_is_the_callers() -> None:
     pair = ("filter", "(title='a')")
-    assert ask(pair, grammar=FREE).where == Comparison(TITLE, "=", "a")
+    assert ask(pair, grammar=EXTENDED).where == Comparison(TITLE, "=", "a")
     assert refused(pair).reason == "bad_filter"
 
 
@@ -156,7 +163,7 @@ def test_the_grammar_of_the_filter_is_the_callers() -> None:
 def test_selection(values: list[str], fields: tuple[str, ...]) -> None:
     pairs = [("fields", value) for value in values]
     assert ask(*pairs).fields == fields
-    assert read_selection(pairs, CFDocument) == fields
+    assert parse_fields(pairs, CFDocument) == fields
 
 
 @pytest.mark.parametrize(
@@ -180,19 +187,19 @@ def test_bad_selection(values: list[str], found: str) -> None:
 
 
 def test_one_entity_is_asked_for_its_fields_only() -> None:
-    assert read_selection([("limit", "x"), ("filter", "")], CFDocument) is None
+    assert parse_fields([("limit", "x"), ("filter", "")], CFDocument) is None
     with pytest.raises(BadRequest, match="fields: found 'nonsense'") as caught:
-        read_selection([("fields", "nonsense")], CFDocument)
+        parse_fields([("fields", "nonsense")], CFDocument)
     assert caught.value.reason == "bad_selection"
     assert [problem["path"] for problem in caught.value.problems] == ["fields"]
 
 
 def test_an_answer_that_is_no_class_of_the_model_has_the_names_it_is_given() -> None:
     allowed = ("sourcedId", "CFItems")
-    assert read_names([("fields", "CFItems,sourcedId")], allowed) == ("CFItems", "sourcedId")
-    assert read_names([], allowed) is None
+    assert parse_field_names([("fields", "CFItems,sourcedId")], allowed) == ("CFItems", "sourcedId")
+    assert parse_field_names([], allowed) is None
     with pytest.raises(BadRequest) as caught:
-        read_names([("fields", "identifier")], allowed)
+        parse_field_names([("fields", "identifier")], allowed)
     message = "fields: found 'identifier', expected one of sourcedId, CFItems"
     assert (caught.value.description, caught.value.reason) == (message, "bad_selection")
 

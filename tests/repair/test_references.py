@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.factories import Body, association, entity, everything, link, new_id, packed_item
 
 from case_server.case.package import Package, read_package
-from case_server.exceptions import InvalidData
+from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read
 from case_server.repair.reader import Repair, RepairOptions, read_repaired
@@ -211,7 +211,7 @@ def test_association_types_of_other_vocabularies_are_kept_where_that_is_asked_fo
     body["CFAssociations"] = [
         {**made, "identifier": new_id(), "associationType": name} for name in types
     ]
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_repaired(raw_of(body))
     assert len(refused.value.problems) == 3
     package, repairs = read_repaired(
@@ -261,7 +261,7 @@ def made_of(url: str) -> str:
 
 def test_url_identifiers_become_uuids_where_that_is_asked_for() -> None:
     body = with_urls()
-    with pytest.raises(InvalidData):
+    with pytest.raises(UnprocessableContent):
         read_repaired(raw_of(body))
     options = RepairOptions(replace_url_identifiers=True)
     package, repairs = read_repaired(raw_of(body), options=options)
@@ -294,7 +294,7 @@ def test_identifiers_that_can_be_kept_are_kept_beside_urls() -> None:
 def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
     sheet = f"identifier,parent,statement\n{URL},,one\n{URL}/2,{URL},two\n"
     defaults = Defaults(title="t", creator="c")
-    with pytest.raises(InvalidData):
+    with pytest.raises(UnprocessableContent):
         read(sheet.encode(), "csv", defaults)
     options = RepairOptions(replace_url_identifiers=True)
     package, _ = read(sheet.encode(), "csv", defaults, options=options)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.factories import Body, association, entity, everything, link, new_id, package
 
 from case_server.case.package import Package, read_package
-from case_server.exceptions import BadRequest, InvalidData
+from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.repair.reader import Repair, read_repaired, repair
 from case_server.repair.repair_log import EXPLANATIONS
 
@@ -265,7 +265,7 @@ def test_wrappers(name: str) -> None:
 
 
 def test_unknown_wrappers_are_refused() -> None:
-    with pytest.raises(InvalidData):
+    with pytest.raises(UnprocessableContent):
         read_repaired(raw_of({"data": package()}))
 
 
@@ -353,7 +353,7 @@ def test_what_would_take_guessing_is_refused_where_it_stands(path: str, value: A
     put(body, path, value)
     put(body, "CFItems[1].notes", None)
     assert get(repaired(body)[0], path) in ([ABSENT] if value is ABSENT else [value])
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_repaired(raw_of(body))
     assert {parent(one["path"]) for one in refused.value.problems} == {parent(path)}
 
@@ -361,7 +361,7 @@ def test_what_would_take_guessing_is_refused_where_it_stands(path: str, value: A
 def test_two_items_under_one_identifier_are_refused() -> None:
     body = package()
     body["CFItems"].append({**body["CFItems"][0], "fullStatement": "another"})
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_repaired(raw_of(body))
     assert [one["path"] for one in refused.value.problems] == ["CFItems[2].identifier"]
 
@@ -369,7 +369,7 @@ def test_two_items_under_one_identifier_are_refused() -> None:
 def test_one_thing_said_in_two_ways_is_refused() -> None:
     body = package()
     body["CFItems"][0] |= {"CFItemType": "a", "cfItemType": "b", "notes": None}
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_repaired(raw_of(body))
     assert [one["path"] for one in refused.value.problems] == ["CFItems[0].cfItemType"]
 
@@ -382,7 +382,7 @@ def test_paths_lead_into_the_file_as_it_was_sent() -> None:
     body["CFItems"].insert(0, None)
     body["CFItems"][2]["educationalLevel"] = [{}]
     body["CFItems"][2]["subjectURI"] = {**link(), "title": {}}
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_repaired(raw_of({"CFPackage": body}))
     assert {one["path"] for one in refused.value.problems} == {
         "CFPackage.CFAssociations[2].destinationNodeURI.title",
@@ -396,7 +396,7 @@ def test_every_problem_is_told_at_once() -> None:
     body = everything()
     for path, value in (("CFDocument.title", ABSENT), (f"{ITEM}.uri", "?"), (f"{NODE}.title", [])):
         put(body, path, value)
-    with pytest.raises(InvalidData) as refused:
+    with pytest.raises(UnprocessableContent) as refused:
         read_repaired(raw_of(body))
     assert len(refused.value.problems) == 3
 
@@ -604,5 +604,5 @@ def test_never_crashes(changes: list[tuple[str, str, Any]]) -> None:
         mended, repairs = repair(raw)
         assert (mended == raw) == (not repairs)
         assert repair(mended) == (mended, [])
-        with suppress(InvalidData):
+        with suppress(UnprocessableContent):
             assert isinstance(read_repaired(raw)[0], Package)

@@ -345,10 +345,10 @@ async def test_another_database_is_never_migrated_silently(
         assert ran.returncode == 1
         assert "run: case-server migrate" in ran.stderr
     connection = await asyncpg.connect(dsn(url))
-    assert await version.current(connection) is None
+    assert await version.get_schema_version(connection) is None
     ran = run("migrate", "--database-url", url, data_dir=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    assert await version.current(connection) == version.needed()
+    assert await version.get_schema_version(connection) == version.get_required_schema_version()
     with serving(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert total(server) == 0
         assert url not in server.banner

@@ -14,8 +14,8 @@ from support.calls import Api
 from support.live_server import Live
 
 from case_server.api.exception_handlers import MOST_PROBLEMS
-from case_server.case.limits import refuse_dense
-from case_server.exceptions import TooLarge
+from case_server.case.limits import check_density
+from case_server.exceptions import ContentTooLarge
 from stress import adversarial, filter_fuzz, openapi_fuzz
 from stress.server import client, connect, server
 
@@ -125,8 +125,8 @@ async def test_entities_put_one_by_one_are_accepted_as_a_package(api: Api) -> No
         await api.new_item(document, extensions={"embedding": vector}, notes="a,b\n" * 500)
     before = await api.package(document["identifier"])
     answer = await api.client.get(f"{api.profile.prefix}/CFPackages/{document['identifier']}")
-    with pytest.raises(TooLarge):
-        refuse_dense(answer.content)  # as one entity it would be refused
+    with pytest.raises(ContentTooLarge):
+        check_density(answer.content)  # as one entity it would be refused
     path = f"/CFPackages/{document['identifier']}"
     for query in ("", "?repair=true"):
         await api.send("PUT", path + query, 200, content=answer.content)

@@ -8,7 +8,7 @@ from typing import Any
 from support.factories import Body, association, package, packed_item
 
 from case_server.lint.linter import check
-from case_server.lint.violation import Finding
+from case_server.lint.violation import Diagnostic
 
 
 def tree() -> Body:
@@ -25,7 +25,7 @@ def tree() -> Body:
     return body
 
 
-def found(body: Any) -> list[Finding]:
+def found(body: Any) -> list[Diagnostic]:
     return check(json.dumps(body).encode()).findings
 
 

@@ -17,8 +17,8 @@ from support.test_mode_client import DOCUMENTS, Suite, settled
 
 from case_server.db.pool import Database, dsn
 from case_server.db.postgres import alembic_runner
-from case_server.db.postgres.baseline import keep
-from case_server.db.postgres.clones import Copies, refuse_unsuitable
+from case_server.db.postgres.baseline import save_baseline
+from case_server.db.postgres.clones import DatabaseCloner, require_clonable
 from case_server.exceptions import StartupError
 from case_server.settings import Settings
 
@@ -230,13 +230,13 @@ async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
 ) -> None:
     url = await create_database(postgres, "case_test_copies")
     beside = await create_database(postgres, "case_test_copies_target_production")
-    async with Copies.open(url) as copies:
+    async with DatabaseCloner.open(url) as copies:
         name = await copies.copy(copies.main)
         assert name in await databases()
         assert make_url(copies.url(name)).database == name
     assert name not in await databases()
     killed = await create_database(postgres, "case_test_copies_target_0123456789ab")
-    async with Copies.open(url):
+    async with DatabaseCloner.open(url):
         assert make_url(killed).database not in await databases()
     assert make_url(beside).database in await databases()
 
@@ -254,21 +254,21 @@ async def test_a_role_that_may_not_make_databases(postgres: str, target_settings
         with pytest.raises(
             StartupError, match=f'run ALTER ROLE "case_test_poor" CREATEDB and {owner}'
         ):
-            await refuse_unsuitable(address)
+            await require_clonable(address)
         await connection.execute("ALTER ROLE case_test_poor CREATEDB")
         admin = await connection.fetchval("SELECT quote_ident(current_user)")
         member = f'GRANT {admin} TO "case_test_poor"'
         with pytest.raises(StartupError, match=f"run {owner} and {member} as"):
-            await refuse_unsuitable(address)
+            await require_clonable(address)
         await connection.execute(owner)
         with pytest.raises(StartupError, match=f"run {member} as"):
-            await refuse_unsuitable(address)
+            await require_clonable(address)
         await connection.execute(member)
-        await refuse_unsuitable(address)
-        async with Copies.open(address) as copies:
+        await require_clonable(address)
+        async with DatabaseCloner.open(address) as copies:
             copy = copies.url(await copies.copy(copies.main))
             async with Database.open(copy, target_settings) as database:
-                await keep(database)
+                await save_baseline(database)
     finally:
         await connection.execute("DROP DATABASE case_test_no_right WITH (FORCE)")
         await connection.execute("DROP ROLE case_test_poor")
@@ -281,10 +281,10 @@ async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.Mon
     connection = await asyncpg.connect(dsn(url))
     try:
         with pytest.raises(StartupError, match="others are connected"):
-            await refuse_unsuitable(url)
+            await require_clonable(url)
     finally:
         await connection.close()
-    await refuse_unsuitable(url)
+    await require_clonable(url)
 
 
 async def test_document_or_item_is_soft_deleted_and_undeleted(suite: Suite) -> None:

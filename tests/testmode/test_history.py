@@ -160,7 +160,7 @@ async def test_emptying_leaves_who_may_come_in(
     async with Database.open(url, settings) as database, database.connection() as connection:
         for statement in FILL:
             await connection.execute(statement)
-        await clones.empty(database)
+        await clones.truncate_all(database)
         counts = {
             name: await connection.fetchval(f"SELECT count(*) FROM {name}")
             for name in tables.metadata.tables

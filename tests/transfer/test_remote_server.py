@@ -181,7 +181,7 @@ def test_import_follows_a_document_and_refuses_a_list(
     assert f"case-server sync {documents}" in ran.stderr
 
 
-CAPTURE = Path(__file__).parents[2] .parent / "shared" / "reference" / "captures"
+CAPTURE = Path(__file__).parents[2].parent / "shared" / "reference" / "captures"
 CAPTURED = CAPTURE / "package-items-and-associations.json"
 
 

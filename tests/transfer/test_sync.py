@@ -20,7 +20,7 @@ from case_server.db.write import soft_delete
 from case_server.net.download import Credentials, Fetcher
 from case_server.settings import Settings
 from case_server.transfer.remote_server import CaseSource
-from case_server.transfer.sync import Mirroring, SyncResult, format_changes, read_urls
+from case_server.transfer.sync import Syncer, SyncResult, format_changes, read_urls
 
 STANDARD = "/1edtech/ims/case/v1p1"
 
@@ -58,7 +58,7 @@ def fetcher(live: Live) -> Fetcher:
 @pytest.fixture
 def sync(database: Database, fetcher: Fetcher) -> Callable[..., Any]:
     async def run_once(url: str, fetcher: Fetcher = fetcher) -> list[SyncResult]:
-        return [synced async for synced in Mirroring(database, fetcher).sync(url)]
+        return [synced async for synced in Syncer(database, fetcher).sync(url)]
 
     return run_once
 

@@ -24,7 +24,7 @@ from case_server.db import mirrors
 from case_server.db.pool import Database
 from case_server.net import download
 from case_server.net.download import Fetcher
-from case_server.transfer.sync import Mirroring, SyncResult
+from case_server.transfer.sync import Syncer, SyncResult
 
 Execute = Callable[..., Awaitable[list[Any]]]
 Sync = Callable[..., Awaitable[list[SyncResult]]]
@@ -42,7 +42,7 @@ def sync(database: Database, clean: None) -> Sync:
     async def run_once(
         url: str, *, allow_deletes: bool = False, dry_run: bool = False
     ) -> list[SyncResult]:
-        mirroring = Mirroring(database, Fetcher(), allow_deletes=allow_deletes, dry_run=dry_run)
+        mirroring = Syncer(database, Fetcher(), allow_deletes=allow_deletes, dry_run=dry_run)
         return [result async for result in mirroring.sync(url)]
 
     return run_once
@@ -534,7 +534,7 @@ async def test_cancelled_sync_ends_its_wait_for_a_retry(
         loop.call_soon_threadsafe(is_waiting.set)
 
     fetcher = Fetcher(notify=notify)
-    task = asyncio.ensure_future(anext(Mirroring(database, fetcher).sync(f"{source.url}/p")))
+    task = asyncio.ensure_future(anext(Syncer(database, fetcher).sync(f"{source.url}/p")))
     await is_waiting.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

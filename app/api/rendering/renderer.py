@@ -17,10 +17,10 @@ from urllib.parse import quote
 import orjson
 
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
-from ...db.read.package import Framework
+from ...db.read.package import FrameworkSnapshot
 from ..profiles import Profile
 from . import fast_json, transforms
-from .transforms import Body
+from .transforms import JsonObject
 
 Nodes: TypeAlias = Callable[[set[str]], Awaitable[Mapping[str, str]]]
 """Which of these identifiers are stored here, and among what: {identifier: "CFItems"}."""
@@ -44,9 +44,9 @@ class Renderer:
     extensions: bool = False
     """Whether they were asked for."""
 
-    async def entities(self, resource: Resource, bodies: Iterable[str]) -> list[Body]:
+    async def entities(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
         """Entities that stand alone."""
-        nodes: list[Body] = [orjson.loads(body) for body in bodies]
+        nodes: list[JsonObject] = [orjson.loads(body) for body in bodies]
         return await self._shape(resource, nodes)
 
     async def json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
@@ -57,16 +57,16 @@ class Renderer:
                 return plain.encode()
         return orjson.dumps(await self.entities(resource, bodies))[1:-1]
 
-    async def entity(self, resource: Resource, body: str) -> Body:
+    async def entity(self, resource: Resource, body: str) -> JsonObject:
         """An entity that stands alone."""
         (node,) = await self.entities(resource, [body])
         return node
 
     async def packed(
-        self, resource: Resource, bodies: Iterable[str], home: Body | None = None
-    ) -> list[Body]:
+        self, resource: Resource, bodies: Iterable[str], home: JsonObject | None = None
+    ) -> list[JsonObject]:
         """Entities inside the package of a document, to which ``home`` is the link."""
-        nodes: list[Body] = [orjson.loads(body) for body in bodies]
+        nodes: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
             return await self._shape(resource, nodes)
         name = PACKAGE_LINKS.get(resource, "")
@@ -85,7 +85,7 @@ class Renderer:
                 return plain
         return [orjson.dumps(one)[:-1] for one in await self.packed(resource, bodies)]
 
-    def single(self, name: str, body: Body) -> Body:
+    def single(self, name: str, body: JsonObject) -> JsonObject:
         """A whole answer that is one object."""
         return {name: body} if self.profile.wraps else body
 
@@ -94,7 +94,7 @@ class Renderer:
         """The URL of the profile on this server."""
         return self.base_url + self.profile.prefix
 
-    async def _shape(self, resource: Resource, nodes: list[Body]) -> list[Body]:
+    async def _shape(self, resource: Resource, nodes: list[JsonObject]) -> list[JsonObject]:
         """The bodies as the profile answers them."""
         profile, here = self.profile, await self._here(resource, nodes)
         for node in nodes:
@@ -111,14 +111,14 @@ class Renderer:
                 transforms.mint(resource, node, self.address, here)
         return [transforms.both_ids(node) for node in nodes] if profile.both_ids else nodes
 
-    async def _here(self, resource: Resource, nodes: list[Body]) -> Mapping[str, str]:
+    async def _here(self, resource: Resource, nodes: list[JsonObject]) -> Mapping[str, str]:
         if resource is not ASSOCIATIONS or not self.profile.mints:
             return {}
         return await self.nodes(
             {end for node in nodes for end in transforms.node_identifiers(node)}
         )
 
-    def _name_package(self, resource: Resource, node: Body) -> None:
+    def _name_package(self, resource: Resource, node: JsonObject) -> None:
         """The link that a document uploaded without one has to its package."""
         if resource is DOCUMENTS and "CFPackageURI" not in node:
             identifier = node["identifier"]
@@ -126,14 +126,14 @@ class Renderer:
             link = {"title": node["title"], "identifier": identifier, "uri": uri}
             node["CFPackageURI"] = link
 
-    def package_identifier(self, framework: Framework) -> str:
+    def package_identifier(self, framework: FrameworkSnapshot) -> str:
         """What the package is called."""
         if self.profile.package_is_document:
             return framework.document_identifier
         return framework.package_identifier
 
     async def package(
-        self, framework: Framework, fields: Sequence[str] | None = None
+        self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
         """A CFPackage as JSON, piece by piece."""
         inside = replace(self, nodes=framework.nodes)
@@ -147,7 +147,7 @@ class Renderer:
                 before = b","
         yield b"}}" if self.profile.wraps else b"}"
 
-    def _members(self, framework: Framework) -> dict[str, AsyncIterator[bytes]]:
+    def _members(self, framework: FrameworkSnapshot) -> dict[str, AsyncIterator[bytes]]:
         """The names and values of a CFPackage."""
         members: dict[str, AsyncIterator[bytes]] = {}
         if self.profile.both_ids:
@@ -167,25 +167,29 @@ class Renderer:
         asked = self.profile.extensions or self.extensions
         return asked and self.profile.version != "1.0"
 
-    async def _document(self, framework: Framework) -> AsyncIterator[bytes]:
+    async def _document(self, framework: FrameworkSnapshot) -> AsyncIterator[bytes]:
         (document,) = await self.packed(DOCUMENTS, [framework.document])
         yield orjson.dumps(document)
 
-    async def batches(self, framework: Framework, resource: Resource) -> AsyncIterator[list[Body]]:
+    async def batches(
+        self, framework: FrameworkSnapshot, resource: Resource
+    ) -> AsyncIterator[list[JsonObject]]:
         """The items, associations, rubrics or definitions of a package, some at a time."""
         document = orjson.loads(framework.document)
         home = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.bodies(resource):
             yield await self.packed(resource, bodies, home)
 
-    async def _list(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
+    async def _list(self, framework: FrameworkSnapshot, resource: Resource) -> AsyncIterator[bytes]:
         before = b"["
         async for entities in self._written(framework, resource):
             yield before + entities
             before = b","
         yield b"[]" if before == b"[" else b"]"
 
-    async def _written(self, framework: Framework, resource: Resource) -> AsyncIterator[bytes]:
+    async def _written(
+        self, framework: FrameworkSnapshot, resource: Resource
+    ) -> AsyncIterator[bytes]:
         """As ``batches``, as JSON separated by commas."""
         if fast_json.is_plain(self.profile):
             async for bodies in framework.bodies(resource, ahead=True):
@@ -195,7 +199,7 @@ class Renderer:
                 # One dump of a whole batch, less its brackets.
                 yield orjson.dumps(entities)[1:-1]
 
-    async def _definitions(self, framework: Framework) -> AsyncIterator[bytes]:
+    async def _definitions(self, framework: FrameworkSnapshot) -> AsyncIterator[bytes]:
         before = b"{"
         for resource in DEFINITIONS:
             yield before + orjson.dumps(resource.plural) + b":"
@@ -207,7 +211,7 @@ class Renderer:
         yield b"}"
 
     async def with_groups(
-        self, head: Body, content: AsyncIterator[bytes], fields: Sequence[str] | None
+        self, head: JsonObject, content: AsyncIterator[bytes], fields: Sequence[str] | None
     ) -> AsyncIterator[bytes]:
         """A CFPackageWithGroups as JSON: the head, then the tree, piece by piece."""
         wanted = {name: head[name] for name in head if fields is None or name in fields}

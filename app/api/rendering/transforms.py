@@ -16,7 +16,7 @@ from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, Resou
 from ...case.stored_form import LIST_FIELDS
 from ...case.vocabulary import ASSOCIATION_TYPES_1_0, RELATED
 
-Body: TypeAlias = dict[str, Any]
+JsonObject: TypeAlias = dict[str, Any]
 
 NEW_IN_1_1 = {
     DOCUMENTS: ("frameworkType", "caseVersion"),
@@ -32,7 +32,7 @@ def moment(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03}Z"
 
 
-def complete(resource: Resource, node: Body) -> None:
+def complete(resource: Resource, node: JsonObject) -> None:
     """Fill in what every definition must say (CASE 1.1 information model)."""
     if resource not in DEFINITIONS:
         return
@@ -42,19 +42,19 @@ def complete(resource: Resource, node: Body) -> None:
             node[name] = node[source] if source else ""
 
 
-def fill(resource: Resource, node: Body, untyped: str | None) -> None:
+def fill(resource: Resource, node: JsonObject, untyped: str | None) -> None:
     """The type that an item must have."""
     if untyped and resource is ITEMS:
         node.setdefault("CFItemType", untyped)
 
 
-def list_always(resource: Resource, node: Body) -> None:
+def list_always(resource: Resource, node: JsonObject) -> None:
     """Lists that are there even when they are empty."""
     for name in LIST_FIELDS.get(resource, ()):
         node.setdefault(name, [])
 
 
-def mint(resource: Resource, node: Body, base: str, here: Mapping[str, str]) -> None:
+def mint(resource: Resource, node: JsonObject, base: str, here: Mapping[str, str]) -> None:
     """Give everything that is stored here its address on this server.
 
     ``base`` is the address of the profile; ``here`` says which nodes of an association are stored
@@ -75,7 +75,7 @@ def mint(resource: Resource, node: Body, base: str, here: Mapping[str, str]) -> 
             end["uri"] = address(here[end["identifier"]], end["identifier"])
 
 
-def node_identifiers(node: Body) -> Iterator[str]:
+def node_identifiers(node: JsonObject) -> Iterator[str]:
     """The identifiers of the two ends of an association."""
     yield from (node[name]["identifier"] for name in NODES if name in node)
 
@@ -91,7 +91,7 @@ def hide_extensions(node: Any) -> None:
             hide_extensions(part)
 
 
-def as_1_0(resource: Resource, node: Body) -> None:
+def as_1_0(resource: Resource, node: JsonObject) -> None:
     """Take away what CASE 1.1 added: fields, target types, and kinds of association."""
     hide_extensions(node)
     for name in NEW_IN_1_1.get(resource, ()):
@@ -103,9 +103,9 @@ def as_1_0(resource: Resource, node: Body) -> None:
         node["associationType"] = RELATED
 
 
-def both_ids(node: Body) -> Body:
+def both_ids(node: JsonObject) -> JsonObject:
     """A body in which every entity and link says ``sourcedId`` beside ``identifier``."""
-    answer: Body = {}
+    answer: JsonObject = {}
     if "identifier" in node:
         answer["identifier"] = answer["sourcedId"] = node["identifier"]
     for name, value in node.items():

@@ -9,12 +9,12 @@ from fastapi.responses import StreamingResponse
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...db.read import entities
 from ...db.write import entities as store
-from ..dependencies import Deleter, Reader, services
+from ..dependencies import DeleteAccess, ReadAccess, get_services
 from ..openapi import documents
 from ..openapi.schemas import ref
 from ..profiles import Profile
 from ..rendering.renderer import Renderer
-from ..responses import JSON, renderer
+from ..responses import JSON, get_renderer
 from ..routing import Routes
 from .entities import Identifier
 
@@ -30,14 +30,14 @@ def association_routes(profile: Profile) -> Routes:
     routes = Routes()
 
     async def read_item_associations(
-        identifier: Identifier, request: Request, _: Reader
+        identifier: Identifier, request: Request, _: ReadAccess
     ) -> Response:
-        database = services(request).database
+        database = get_services(request).database
         # One more than a batch, to see whether there are more.
         item, associations = await entities.item_with_associations(
             database, identifier, BATCH_SIZE + 1
         )
-        render = renderer(request, profile)
+        render = get_renderer(request, profile)
         if len(associations) > BATCH_SIZE:
             batches = entities.association_batches(database, identifier, BATCH_SIZE)
             chunks = _chunks(render, item, batches)
@@ -102,7 +102,7 @@ async def _rendered(render: Renderer, associations: list[str]) -> bytes:
     return orjson.dumps(await render.packed(ASSOCIATIONS, associations))[1:-1]
 
 
-async def delete_association(identifier: Identifier, request: Request, _: Deleter) -> Response:
+async def delete_association(identifier: Identifier, request: Request, _: DeleteAccess) -> Response:
     """Remove an association for good."""
-    await store.delete_association(services(request).database, identifier)
+    await store.delete_association(get_services(request).database, identifier)
     return Response(status_code=204)

@@ -11,12 +11,12 @@ from ...case.resources import RESOURCES
 from ...db.read import feed
 from ...db.write import change_log
 from ...query import params
-from ..dependencies import Reader, services
+from ..dependencies import ReadAccess, get_services
 from ..openapi import documents
 from ..openapi.schemas import ref
 from ..profiles import Profile
-from ..rendering.transforms import Body, moment
-from ..responses import answer
+from ..rendering.transforms import JsonObject, moment
+from ..responses import json_response
 from ..routing import Routes
 
 PLURALS = {resource.name: resource.plural for resource in RESOURCES}
@@ -36,13 +36,13 @@ def change_routes(profile: Profile) -> Routes:
     """GET of the changes since a cursor."""
     routes = Routes()
 
-    async def read_changes(request: Request, _: Reader) -> Response:
-        since, limit = params.read_feed(request.query_params.multi_items(), LIMITS)
-        held = services(request)
+    async def read_changes(request: Request, _: ReadAccess) -> Response:
+        since, limit = params.parse_feed_query(request.query_params.multi_items(), LIMITS)
+        held = get_services(request)
         page = await feed.changes(held.database, since, limit)
         address = held.settings.base_url + profile.prefix
         found = [_entry(change, address) for change in page.changes]
-        return answer({"changes": found, "next": page.next.cursor(), "more": page.more})
+        return json_response({"changes": found, "next": page.next.cursor(), "more": page.more})
 
     routes.add(
         "/changes",
@@ -63,8 +63,8 @@ def change_routes(profile: Profile) -> Routes:
 FEED = documents.json_content(ref("Changes"))
 
 
-def _entry(change: feed.Change, address: str) -> Body:
-    entry: Body = {
+def _entry(change: feed.Change, address: str) -> JsonObject:
+    entry: JsonObject = {
         "kind": change.kind,
         "identifier": change.identifier,
         "sourcedId": change.identifier,

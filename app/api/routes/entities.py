@@ -13,11 +13,11 @@ from ...db.read import entities as reading
 from ...db.read import lists
 from ...exceptions import ReadTimeout
 from ...query import page, params
-from ..dependencies import Reader, services
+from ..dependencies import ReadAccess, get_services
 from ..openapi import documents, examples
 from ..openapi.schemas import Schema, ref
 from ..profiles import Profile
-from ..responses import JSON, answer, renderer, storable
+from ..responses import JSON, get_renderer, json_response, storable
 from ..routing import Routes
 
 Identifier = Annotated[
@@ -46,26 +46,26 @@ def resource_routes(profile: Profile) -> Routes:
 def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
     derivation, dialect = profile.derivation, profile.dialect(resource)
 
-    async def read_list(request: Request, _: Reader) -> Response:
+    async def read_list(request: Request, _: ReadAccess) -> Response:
         asked = request.query_params.multi_items()
-        query = params.read(
+        query = params.parse_list_query(
             asked,
             resource.schema,
             limits=profile.limits,
             grammar=profile.grammar,
             dialect=dialect,
         )
-        render = renderer(request, profile)
+        render = get_renderer(request, profile)
         try:
-            found = await lists.page(
-                services(request).database, resource, query, derivation, render.address
+            found = await lists.fetch_page(
+                get_services(request).database, resource, query, derivation, render.address
             )
         except ReadTimeout as error:
             raise ReadTimeout(error.seconds, page.described(resource.plural, asked)) from error
-        paging = page.paging(query, found.total)
+        paging = page.paging_fields(query, found.total)
         said = {name: paging[name] for name in profile.paging}
         url = render.base_url + request.url.path
-        headers = page.headers(url, asked, query, found.total)
+        headers = page.pagination_headers(url, asked, query, found.total)
         if query.fields is None:
             listed = b'{"%s":[%s]' % (
                 resource.plural.encode(),
@@ -74,8 +74,8 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
             told = b"," + orjson.dumps(said)[1:] if said else b"}"
             return Response(listed + told, headers=headers, media_type=JSON)
         entities = await render.entities(resource, found.bodies)
-        chosen = [page.select(entity, query.fields) for entity in entities]
-        return answer({resource.plural: chosen, **said}, headers=headers)
+        chosen = [page.select_fields(entity, query.fields) for entity in entities]
+        return json_response({resource.plural: chosen, **said}, headers=headers)
 
     parameters = documents.list_parameters(profile, resource)
     if resource is ITEMS:
@@ -100,17 +100,17 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
 def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
     dialect = profile.dialect(resource)
 
-    async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
+    async def read_one(identifier: Identifier, request: Request, _: ReadAccess) -> Response:
         fields = None
         if request.scope["query_string"]:
             asked = request.query_params.multi_items()
-            fields = params.read_selection(asked, resource.schema, dialect)
-        found = await reading.get(services(request).database, resource, identifier)
-        render = renderer(request, profile)
+            fields = params.parse_fields(asked, resource.schema, dialect)
+        found = await reading.get(get_services(request).database, resource, identifier)
+        render = get_renderer(request, profile)
         if fields is None and not profile.wraps:
             return Response(await render.json(resource, found), media_type=JSON)
-        entity = page.select(await render.entity(resource, found[0]), fields)
-        return answer(render.single(resource.name, entity))
+        entity = page.select_fields(await render.entity(resource, found[0]), fields)
+        return json_response(render.single(resource.name, entity))
 
     schema = ref(resource.name)
     content = documents.wrapped(resource.name, schema) if profile.wraps else schema
@@ -120,13 +120,15 @@ def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
 def _add_set(routes: Routes, resource: Resource, profile: Profile) -> None:
     dialect = profile.dialect(resource)
 
-    async def read_set(identifier: Identifier, request: Request, _: Reader) -> Response:
+    async def read_set(identifier: Identifier, request: Request, _: ReadAccess) -> Response:
         asked = request.query_params.multi_items()
-        fields = params.read_selection(asked, resource.schema, dialect)
-        found = await reading.get(services(request).database, resource, identifier)
-        render = renderer(request, profile)
+        fields = params.parse_fields(asked, resource.schema, dialect)
+        found = await reading.get(get_services(request).database, resource, identifier)
+        render = get_renderer(request, profile)
         entities = await render.entities(resource, found)
-        return answer({resource.plural: [page.select(entity, fields) for entity in entities]})
+        return json_response(
+            {resource.plural: [page.select_fields(entity, fields) for entity in entities]}
+        )
 
     summary = f"One {resource.name}, then those whose hierarchyCode continues its own"
     content = documents.wrapped(resource.plural, ref(resource.name), many=True)

@@ -3,11 +3,11 @@
 from fastapi import APIRouter, Request, Response
 
 from ...db.schema import version
-from ...exceptions import Unavailable
-from ..dependencies import services
+from ...exceptions import ServiceUnavailable
+from ..dependencies import get_services
 from ..openapi import documents
 from ..openapi.schemas import ref
-from ..responses import answer
+from ..responses import json_response
 
 
 def health_routes() -> APIRouter:
@@ -37,18 +37,18 @@ def health_routes() -> APIRouter:
 
 async def health() -> Response:
     """The process is alive."""
-    return answer({"status": "alive"})
+    return json_response({"status": "alive"})
 
 
 async def ready(request: Request) -> Response:
     """The database answers and its schema is the one this release needs."""
-    held = services(request)
+    held = get_services(request)
     async with held.database.connection() as connection:
-        revision = await version.current(connection)
+        revision = await version.get_schema_version(connection)
     if revision != held.schema_revision:
-        raise Unavailable(
+        raise ServiceUnavailable(
             f"the database is at schema {revision}, this server needs {held.schema_revision}: "
             "run case-server migrate",
             headers={"Retry-After": "10"},
         )
-    return answer({"status": "ready"})
+    return json_response({"status": "ready"})

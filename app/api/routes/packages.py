@@ -12,17 +12,17 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ...case.package import Package, UploadedCFPackage
-from ...case.package_stream import open_package
+from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...case.stored_form import Origin
-from ...db.read.package import Framework, document_of_package, open_framework
+from ...db.read.package import FrameworkSnapshot, document_of_package, framework_snapshot
 from ...db.read.revisions import Revision, Revisions, revision_in
 from ...db.write.package import Mode, write_package
 from ...exceptions import CaseServerError
 from ...query import params
 from ...repair.reader import Repair, read_repaired
 from ..conditional import form_of, is_known, validators
-from ..dependencies import CHANGES, Reader, Writer, services
+from ..dependencies import CHANGES, ReadAccess, WriteAccess, get_services
 from ..encoding import best
 from ..openapi import documents, examples
 from ..openapi.schemas import INPUT, ref
@@ -31,8 +31,8 @@ from ..profiles import Profile
 from ..rendering.package_tree import Item, Relation, item_of, relation_of, structured_content
 from ..rendering.renderer import Renderer
 from ..request_body import read_body
-from ..response_cache import Copy
-from ..responses import JSON, answer, refuse_other_id, renderer
+from ..response_cache import CachedResponse
+from ..responses import JSON, get_renderer, json_response, refuse_other_id
 from ..routing import Routes
 from .entities import Identifier
 
@@ -43,35 +43,35 @@ def package_routes(profile: Profile) -> Routes:
     """GET, POST and PUT of CFPackages, and GET of their groups."""
     routes = Routes()
 
-    async def read_one(identifier: Identifier, request: Request, _: Reader) -> Response:
+    async def read_one(identifier: Identifier, request: Request, _: ReadAccess) -> Response:
         fields = _selection(request, profile, PACKAGE_FIELDS)
-        render = renderer(request, profile)
+        render = get_renderer(request, profile)
         return await _kept(request, render, identifier, (_package, fields))
 
-    async def read_groups(identifier: Identifier, request: Request, _: Reader) -> Response:
+    async def read_groups(identifier: Identifier, request: Request, _: ReadAccess) -> Response:
         fields = _selection(request, profile, GROUP_FIELDS)
-        render = renderer(request, profile)
+        render = get_renderer(request, profile)
         return await _kept(request, render, identifier, (_groups, fields))
 
-    async def create(request: Request, _: Writer) -> Response:
+    async def create(request: Request, _: WriteAccess) -> Response:
         raw = await read_body(request)
-        async with services(request).uploads.one():
+        async with get_services(request).uploads.one():
             package, repairs = await _read(request, raw)
             origin = origin_of(request, profile, raw)
             result = await _upload(request, package, "create", repairs, origin)
         where = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
-        location = services(request).settings.base_url + where
-        return answer(result, 201, {"Location": location})
+        location = get_services(request).settings.base_url + where
+        return json_response(result, 201, {"Location": location})
 
-    async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
+    async def replace(identifier: Identifier, request: Request, _: WriteAccess) -> Response:
         raw = await read_body(request)
-        async with services(request).uploads.one():
+        async with get_services(request).uploads.one():
             package, repairs = await _read(request, raw)
             if identifier not in {package.document_identifier, package.package_identifier}:
-                owner = await document_of_package(services(request).database, identifier)
+                owner = await document_of_package(get_services(request).database, identifier)
                 refuse_other_id(owner or identifier, package.document_identifier)
             origin = origin_of(request, profile, raw)
-            return answer(await _upload(request, package, "replace", repairs, origin))
+            return json_response(await _upload(request, package, "replace", repairs, origin))
 
     _add_read(routes, "", read_one, "CFPackage", profile)
     if profile.writes:
@@ -99,15 +99,19 @@ def _selection(request: Request, profile: Profile, allowed: tuple[str, ...]) -> 
     asked = request.query_params.multi_items()
     if not profile.both_ids:  # packages of the standard have no identifier of their own
         allowed = tuple(name for name in allowed if name not in PACKAGE_IDS)
-    return params.read_names(asked, allowed, profile.dialect())
+    return params.parse_field_names(asked, allowed, profile.dialect())
 
 
-async def _package(render: Renderer, framework: Framework, fields: Fields) -> AsyncIterator[bytes]:
+async def _package(
+    render: Renderer, framework: FrameworkSnapshot, fields: Fields
+) -> AsyncIterator[bytes]:
     async for piece in render.package(framework, fields):
         yield piece
 
 
-async def _groups(render: Renderer, framework: Framework, fields: Fields) -> AsyncIterator[bytes]:
+async def _groups(
+    render: Renderer, framework: FrameworkSnapshot, fields: Fields
+) -> AsyncIterator[bytes]:
     inside = replaced(render, nodes=framework.nodes)
     (document,) = await inside.packed(DOCUMENTS, [framework.document])
     items: dict[str, Item] = {}
@@ -132,18 +136,18 @@ async def _kept(
     request: Request,
     render: Renderer,
     identifier: str,
-    what: tuple[Callable[[Renderer, Framework, Fields], AsyncIterator[bytes]], Fields],
+    what: tuple[Callable[[Renderer, FrameworkSnapshot, Fields], AsyncIterator[bytes]], Fields],
 ) -> Response:
     """The answer that is kept for this request, made anew when something was written since."""
-    held, (write, fields) = services(request), what
+    held, (write, fields) = get_services(request), what
     now = await held.revisions.now(identifier)
     key = (write.__name__, render.profile.name, render.base_url, render.extensions, fields)
     form = form_of(*key)
     if await is_known(request, held.revisions, now, form):
         return Response(None, 304, validators(now, form))
 
-    async def produce(copy: Copy) -> AsyncIterator[bytes]:
-        async with open_framework(held.database, now.document_identifier) as framework:
+    async def produce(copy: CachedResponse) -> AsyncIterator[bytes]:
+        async with framework_snapshot(held.database, now.document_identifier) as framework:
             copy.revision = await revision_in(framework.connection, now.document_identifier)
             async for piece in write(render, framework, fields):
                 yield piece
@@ -158,7 +162,7 @@ async def _kept(
     return await _sent(request, copy, form)
 
 
-async def _is_fresh(copy: Copy, revisions: Revisions, now: Revision) -> bool:
+async def _is_fresh(copy: CachedResponse, revisions: Revisions, now: Revision) -> bool:
     """Whether a copy is of a state that is still that of the store."""
     is_to_come = not copy.started
     try:
@@ -174,7 +178,7 @@ async def _is_fresh(copy: Copy, revisions: Revisions, now: Revision) -> bool:
     return True
 
 
-async def _sent(request: Request, copy: Copy, form: str) -> Response:
+async def _sent(request: Request, copy: CachedResponse, form: str) -> Response:
     """A copy in the encoding its client likes best."""
     assert copy.revision is not None
     headers = {**validators(copy.revision, form), "Vary": "Accept-Encoding"}
@@ -198,13 +202,13 @@ async def _read(request: Request, raw: bytes) -> tuple[Package, list[Repair] | N
     """
     if request.query_params.get("repair", "").lower() == "true":
         return await to_thread.run_sync(partial(read_repaired, raw, schema=UploadedCFPackage))
-    return await to_thread.run_sync(open_package, raw), None
+    return await to_thread.run_sync(parse_package_lazily, raw), None
 
 
 async def _upload(
     request: Request, package: Package, mode: Mode, repairs: list[Repair] | None, origin: Origin
 ) -> dict[str, Any]:
-    written = await write_package(services(request).database, package, mode, origin=origin)
+    written = await write_package(get_services(request).database, package, mode, origin=origin)
     done = "created" if written.created else "replaced"
     stats = {
         "documents": 1,

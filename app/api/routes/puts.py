@@ -19,11 +19,11 @@ from ...case.model import (
     Entity,
     LinkURI,
 )
-from ...case.parsing import Body, read
+from ...case.parsing import ParsedBody, parse
 from ...case.problems import REQUIRED
 from ...db.write import entities as store
-from ...exceptions import InvalidData
-from ..dependencies import Writer, services
+from ...exceptions import UnprocessableContent
+from ..dependencies import WriteAccess, get_services
 from ..openapi import documents, examples
 from ..openapi.schemas import INPUT, Schema, ref
 from ..origin import origin_of
@@ -100,25 +100,27 @@ def writing_routes(profile: Profile) -> Routes:
     return routes
 
 
-async def _read(request: Request, put: Put, identifier: str, raw: bytes) -> Body[Any]:
+async def _read(request: Request, put: Put, identifier: str, raw: bytes) -> ParsedBody[Any]:
     try:
-        return await understand(request, raw, lambda: read(put.schema, raw, put.wrappers))
-    except InvalidData as error:
+        return await understand(request, raw, lambda: parse(put.schema, raw, put.wrappers))
+    except UnprocessableContent as error:
         problems = [(one["path"].rpartition(".")[2], one["message"]) for one in error.problems]
         if problems != [("caseVersion", REQUIRED)] or put.schema is not CFDocument:
             raise
-        if not await store.lacks_case_version(services(request).database, identifier):
+        if not await store.lacks_case_version(get_services(request).database, identifier):
             raise
-    return await understand(request, raw, lambda: read(_StoredDocument, raw, put.wrappers))
+    return await understand(request, raw, lambda: parse(_StoredDocument, raw, put.wrappers))
 
 
 def _add(routes: Routes, put: Put, profile: Profile) -> None:
-    async def replace(identifier: Identifier, request: Request, _: Writer) -> Response:
+    async def replace(identifier: Identifier, request: Request, _: WriteAccess) -> Response:
         raw = await read_body(request)
         body = await _read(request, put, identifier, raw)
         refuse_other_id(identifier, body.entity.identifier)
         origin = origin_of(request, profile, raw)
-        await put.store(services(request).database, body.entity, under=body.under, origin=origin)
+        await put.store(
+            get_services(request).database, body.entity, under=body.under, origin=origin
+        )
         return Response(status_code=CREATED)
 
     name = put.schema.__name__

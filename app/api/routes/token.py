@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from ...auth.clients import Client
 from ...auth.local_issuer import LocalIssuer
-from ...auth.scopes import Scope, parse_scopes, spell
+from ...auth.scopes import Scope, format_scopes, parse_scopes
 from ...auth.throttle import TooManyAttempts
-from ..dependencies import CALLER_ID, TOKEN_PATH, services
+from ..dependencies import CALLER_ID, TOKEN_PATH, get_services
 from .token_request import Grant, OAuthError, read_grant
 
 TOKEN_PATHS = (TOKEN_PATH, "/oauth/token", "/auth/1.0/token")
@@ -78,7 +78,7 @@ async def token(request: Request) -> JSONResponse:
     except OAuthError as error:
         return _refusal(error)
     access_token, lifetime = _issuer(request).issue(client.id, scopes)
-    answer = Token(access_token=access_token, expires_in=lifetime, scope=spell(scopes))
+    answer = Token(access_token=access_token, expires_in=lifetime, scope=format_scopes(scopes))
     return JSONResponse(answer.model_dump(), headers=_NOT_STORED)
 
 
@@ -106,7 +106,7 @@ async def openid_configuration(request: Request, response: Response) -> dict[str
 
 
 def _issuer(request: Request) -> LocalIssuer:
-    issuer = services(request).issuer
+    issuer = get_services(request).issuer
     assert issuer is not None, "token routes are mounted only where there is a local issuer"
     return issuer
 
@@ -114,7 +114,7 @@ def _issuer(request: Request) -> LocalIssuer:
 async def _client(request: Request, grant: Grant) -> Client:
     address = request.client.host if request.client else ""
     try:
-        client = await services(request).clients.authenticate(grant.credentials, address)
+        client = await get_services(request).clients.authenticate(grant.credentials, address)
     except TooManyAttempts as error:
         raise OAuthError(
             "temporarily_unavailable",
@@ -146,10 +146,12 @@ def _scopes(grant: Grant, client: Client) -> frozenset[Scope]:
         raise OAuthError(
             "invalid_scope",
             "None of the scopes asked for is known here. Leave scope out to get all that this "
-            f"client may have, or ask for some of {spell(frozenset(Scope))}.",
+            f"client may have, or ask for some of {format_scopes(frozenset(Scope))}.",
         )
     if excess := asked - client.scopes:
-        raise OAuthError("invalid_scope", f"This client may not have the scope {spell(excess)}.")
+        raise OAuthError(
+            "invalid_scope", f"This client may not have the scope {format_scopes(excess)}."
+        )
     return asked
 
 

@@ -6,29 +6,29 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..check import PLATFORM, SDK, STANDARD, VENDOR, Check
-from ..client import Body, Skip, Target, expect, json_of, path_of, seen, shortened
+from ..client import Body, ServerUnderTest, Skip, expect, json_of, path_of, seen, shortened
 from ..profiles import identifier_of
 from ..shapes import expect_valid, walk
 
 LISTS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
 
 
-def document(target: Target) -> str:
+def document(target: ServerUnderTest) -> str:
     """A document is answered by its identifier, with the fields that it must have."""
     return _read(target, "CFDocuments", target.samples.document)
 
 
-def item(target: Target) -> str:
+def item(target: ServerUnderTest) -> str:
     """An item is answered by its identifier, with the fields that it must have."""
     return _read(target, "CFItems", target.samples.item)
 
 
-def association(target: Target) -> str:
+def association(target: ServerUnderTest) -> str:
     """An association is answered by its identifier, with the fields that it must have."""
     return _read(target, "CFAssociations", target.samples.association)
 
 
-def item_associations(target: Target) -> str:
+def item_associations(target: ServerUnderTest) -> str:
     """GET /CFItemAssociations/{item} answers the item and all of its associations."""
     link, origin = target.samples.linked
     wanted = identifier_of(origin)
@@ -46,7 +46,7 @@ def item_associations(target: Target) -> str:
     return f"the item and {len(ends)} associations"
 
 
-def same_as_listed(target: Target) -> str:
+def same_as_listed(target: ServerUnderTest) -> str:
     """A document says the same in its list as by its identifier."""
     listed = target.samples.document
     single = target.one("CFDocuments", identifier_of(listed))
@@ -55,7 +55,7 @@ def same_as_listed(target: Target) -> str:
     return f"{len(listed)} fields"
 
 
-def bare(target: Target) -> str:
+def bare(target: ServerUnderTest) -> str:
     """A single object is answered bare, not under its class name."""
     document = target.samples.document
     body = json_of(target.get(path_of("CFDocuments", identifier_of(document))))
@@ -64,7 +64,7 @@ def bare(target: Target) -> str:
     return "bare"
 
 
-def wrapped(target: Target) -> str:
+def wrapped(target: ServerUnderTest) -> str:
     """A single object is answered under its class name: {"CFDocument": {…}}."""
     document = target.samples.document
     body = json_of(target.get(path_of("CFDocuments", identifier_of(document))))
@@ -72,17 +72,17 @@ def wrapped(target: Target) -> str:
     return "CFDocument"
 
 
-def identifiers(target: Target) -> str:
+def identifiers(target: ServerUnderTest) -> str:
     """Every entity and link has its identifier under the name that the profile uses."""
     return _all_have(target, (target.contract.id_key,))
 
 
-def both_identifiers(target: Target) -> str:
+def both_identifiers(target: ServerUnderTest) -> str:
     """Every entity and link carries identifier and sourcedId, which are equal."""
     return _all_have(target, ("identifier", "sourcedId"))
 
 
-def keywords(target: Target) -> str:
+def keywords(target: ServerUnderTest) -> str:
     """An item's conceptKeywordsURI is one link, not a list of them."""
     for package in target.samples.packages():
         for one in package.get("CFItems") or ():
@@ -93,7 +93,7 @@ def keywords(target: Target) -> str:
     raise Skip("no item that was looked at has a conceptKeywordsURI")
 
 
-def no_nulls(target: Target) -> str:
+def no_nulls(target: ServerUnderTest) -> str:
     """What has no value is left out, never null."""
     name = "CFDocuments"
     nodes = [target.one(name, identifier_of(target.samples.document)), target.samples.package]
@@ -103,7 +103,7 @@ def no_nulls(target: Target) -> str:
     return "none in a document and its package"
 
 
-def lists_present(target: Target) -> str:
+def lists_present(target: ServerUnderTest) -> str:
     """An item has its lists even when they are empty: keywords, subjects, education levels."""
     found = target.one("CFItems", identifier_of(target.samples.item))
     lacking = [name for name in LISTS if not isinstance(found.get(name), list)]
@@ -111,14 +111,14 @@ def lists_present(target: Target) -> str:
     return ", ".join(LISTS)
 
 
-def content_type(target: Target) -> str:
+def content_type(target: ServerUnderTest) -> str:
     """Answers are application/json."""
     said = target.get("/CFDocuments").headers.get("Content-Type", "")
     expect(said.split(";")[0].strip().lower() == "application/json", f"Content-Type is {said!r}")
     return str(said)
 
 
-def entity_fields(target: Target) -> str:
+def entity_fields(target: ServerUnderTest) -> str:
     """With fields, a single entity answers those fields and only those."""
     wanted = identifier_of(target.samples.document)
     found = target.one("CFDocuments", wanted, fields="title")
@@ -128,7 +128,7 @@ def entity_fields(target: Target) -> str:
     return "title"
 
 
-def _read(target: Target, plural: str, known: Body) -> str:
+def _read(target: ServerUnderTest, plural: str, known: Body) -> str:
     wanted = identifier_of(known)
     found = target.one(plural, wanted)
     expect(identifier_of(found) == wanted, f"asked for {wanted}, got {identifier_of(found)!r}")
@@ -136,7 +136,7 @@ def _read(target: Target, plural: str, known: Body) -> str:
     return f"{wanted}, {len(found)} fields"
 
 
-def _all_have(target: Target, names: tuple[str, ...]) -> str:
+def _all_have(target: ServerUnderTest, names: tuple[str, ...]) -> str:
     document = target.samples.document
     nodes = [target.one("CFDocuments", identifier_of(document))]
     with suppress(Skip):  # a document without items shows it, too
@@ -148,8 +148,8 @@ def _all_have(target: Target, names: tuple[str, ...]) -> str:
     return " and ".join(names)
 
 
-def _set_of(plural: str) -> Callable[[Target], str]:
-    def read(target: Target) -> str:
+def _set_of(plural: str) -> Callable[[ServerUnderTest], str]:
+    def read(target: ServerUnderTest) -> str:
         wanted = identifier_of(target.samples.definition(plural))
         answer = target.get(path_of(plural, wanted))
         found = json_of(answer).get(plural)
@@ -165,8 +165,8 @@ def _set_of(plural: str) -> Callable[[Target], str]:
     return read
 
 
-def _single(plural: str) -> Callable[[Target], str]:
-    def read(target: Target) -> str:
+def _single(plural: str) -> Callable[[ServerUnderTest], str]:
+    def read(target: ServerUnderTest) -> str:
         return _read(target, plural, target.samples.definition(plural))
 
     read.__doc__ = f"GET /{plural}/{{id}} answers the one asked for, with the fields it must have."

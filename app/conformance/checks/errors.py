@@ -7,7 +7,7 @@ import uuid
 import httpx
 
 from ..check import ALL, PLATFORM, SDK, STANDARD, VENDOR, Check
-from ..client import Body, Skip, Target, expect, expect_status, json_of, path_of, seen
+from ..client import Body, ServerUnderTest, Skip, expect, expect_status, json_of, path_of, seen
 
 PLURALS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
 MAJORS = {"success", "processing", "failure", "unsupported"}
@@ -17,14 +17,14 @@ NOBODYS = "not.a.token"
 REQUEST_ID = "case-server-conform"
 
 
-def unknown(target: Target) -> str:
+def unknown(target: ServerUnderTest) -> str:
     """An identifier that nothing has is answered with 404."""
     for plural in PLURALS:
         expect_status(_unknown(target, plural), 404)
     return f"404 for {', '.join(PLURALS)}"
 
 
-def unknown_set(target: Target) -> str:
+def unknown_set(target: ServerUnderTest) -> str:
     """An identifier that no subject, concept, item type or rubric has is answered with 404."""
     plurals = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
     for plural in plurals:
@@ -32,18 +32,18 @@ def unknown_set(target: Target) -> str:
     return f"404 for {', '.join(plurals)}"
 
 
-def body(target: Target) -> str:
+def body(target: ServerUnderTest) -> str:
     """An error is JSON with imsx_codeMajor, imsx_severity, a description and a minor code."""
     found = _status_info(target, _unknown(target, "CFDocuments"))
     return f"{found['imsx_codeMajor']}, {found['imsx_severity']}"
 
 
-def minor_of_unknown(target: Target) -> str:
+def minor_of_unknown(target: ServerUnderTest) -> str:
     """The minor code of an unknown identifier is unknownobject."""
     return _minor(target, _unknown(target, "CFDocuments"), "unknownobject")
 
 
-def minor_of_unauthorised(target: Target) -> str:
+def minor_of_unauthorised(target: ServerUnderTest) -> str:
     """The minor code of a 401 says unauthorised_request, in the spelling of the profile."""
     answer = target.send("GET", "/CFDocuments", token=NOBODYS)
     if answer.is_success:
@@ -52,7 +52,7 @@ def minor_of_unauthorised(target: Target) -> str:
     return _minor(target, answer, wanted)
 
 
-def malformed(target: Target) -> str:
+def malformed(target: ServerUnderTest) -> str:
     """An identifier that is no UUID is answered with 404, and invalid_uuid or unknownobject."""
     answer = target.get(path_of("CFDocuments", "no-uuid"))
     expect_status(answer, 404)
@@ -60,7 +60,7 @@ def malformed(target: Target) -> str:
     return _minor(target, answer, *sorted(allowed))
 
 
-def unknown_route(target: Target) -> str:
+def unknown_route(target: ServerUnderTest) -> str:
     """A path that does not exist is answered with 404, in the shape of every error."""
     answer = target.get("/CFNothing")
     expect_status(answer, 404)
@@ -68,7 +68,7 @@ def unknown_route(target: Target) -> str:
     return "404"
 
 
-def wrong_method(target: Target) -> str:
+def wrong_method(target: ServerUnderTest) -> str:
     """A method that a path does not have is answered with 405, in the shape of every error."""
     answer = target.send("PATCH", path_of("CFItems", str(uuid.uuid4())))
     expect_status(answer, 405)
@@ -76,7 +76,7 @@ def wrong_method(target: Target) -> str:
     return "405"
 
 
-def bad_parameters(target: Target) -> str:
+def bad_parameters(target: ServerUnderTest) -> str:
     """A bad limit, offset, sort, orderBy, filter or fields is answered with 400."""
     wrong = {
         "limit": "0", "offset": "-1", "sort": "nothing", "orderBy": "up", "filter": "title",
@@ -88,7 +88,7 @@ def bad_parameters(target: Target) -> str:
     return f"400 for each of {', '.join(wrong)}"
 
 
-def request_id(target: Target) -> str:
+def request_id(target: ServerUnderTest) -> str:
     """An answer carries the X-Request-ID of its request."""
     answer = target.send("GET", "/CFDocuments", headers={"X-Request-ID": REQUEST_ID})
     said = answer.headers.get("X-Request-ID")
@@ -96,18 +96,18 @@ def request_id(target: Target) -> str:
     return REQUEST_ID
 
 
-def trailing_slash(target: Target) -> str:
+def trailing_slash(target: ServerUnderTest) -> str:
     """A path with a slash at its end is answered as without, not redirected."""
     answer = target.get("/CFDocuments/")
     expect_status(answer, 200)
     return "200"
 
 
-def _unknown(target: Target, plural: str) -> httpx.Response:
+def _unknown(target: ServerUnderTest, plural: str) -> httpx.Response:
     return target.get(path_of(plural, str(uuid.uuid4())))
 
 
-def _status_info(target: Target, answer: httpx.Response) -> Body:
+def _status_info(target: ServerUnderTest, answer: httpx.Response) -> Body:
     found = json_of(answer, answer.status_code)
     major, severity = found.get("imsx_codeMajor"), found.get("imsx_severity")
     expect(major in MAJORS, f"imsx_codeMajor is {major!r}; it {seen(answer)}")
@@ -122,7 +122,7 @@ def _status_info(target: Target, answer: httpx.Response) -> Body:
     return found
 
 
-def _codes(target: Target, found: Body) -> list[str]:
+def _codes(target: ServerUnderTest, found: Body) -> list[str]:
     key = target.contract.minor_key
     holder = found.get(key)
     fields = holder.get("imsx_codeMinorField") if isinstance(holder, dict) else None
@@ -130,7 +130,7 @@ def _codes(target: Target, found: Body) -> list[str]:
     return [str(one.get("imsx_codeMinorFieldValue")) for one in fields or ()]
 
 
-def _minor(target: Target, answer: httpx.Response, *wanted: str) -> str:
+def _minor(target: ServerUnderTest, answer: httpx.Response, *wanted: str) -> str:
     codes = _codes(target, _status_info(target, answer))
     told = " or ".join(wanted)
     expect(set(codes) & set(wanted), f"the minor code is {', '.join(codes)}, not {told}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..check import PLATFORM, SDK, STANDARD, VENDOR, Check
-from ..client import Body, Skip, Target, expect, expect_status, ids
+from ..client import Body, ServerUnderTest, Skip, expect, expect_status, ids
 from ..profiles import identifier_of
 from ..shapes import expect_valid
 
@@ -12,29 +12,29 @@ PAGES = 5
 """How far a list is gone through, in pages of ``STEP``."""
 
 
-def documents(target: Target) -> str:
+def documents(target: ServerUnderTest) -> str:
     """GET /CFDocuments answers a list of documents under CFDocuments."""
     return _listed(target, "CFDocuments")
 
 
-def items(target: Target) -> str:
+def items(target: ServerUnderTest) -> str:
     """GET /CFItems answers a list of items under CFItems."""
     return _listed(target, "CFItems")
 
 
-def subjects(target: Target) -> str:
+def subjects(target: ServerUnderTest) -> str:
     """GET /CFSubjects answers a list of subjects under CFSubjects."""
     return _listed(target, "CFSubjects")
 
 
-def valid(target: Target) -> str:
+def valid(target: ServerUnderTest) -> str:
     """Every document of a list has the fields that a document must have, in their types."""
     for one in target.samples.documents:
         expect_valid(target.contract, "CFDocument", one)
     return f"{len(target.samples.documents)} documents"
 
 
-def body_says_paging(target: Target) -> str:
+def body_says_paging(target: ServerUnderTest) -> str:
     """A list says total, limit and offset beside its entities, as whole numbers."""
     for plural in ("CFDocuments", "CFSubjects"):
         body = target.page(plural, limit=3, offset=1).body
@@ -45,7 +45,7 @@ def body_says_paging(target: Target) -> str:
     return "total, limit and offset"
 
 
-def header_says_total(target: Target) -> str:
+def header_says_total(target: ServerUnderTest) -> str:
     """X-Total-Count says how many there are in all."""
     told = target.page("CFDocuments", limit=1).answer.headers.get("X-Total-Count")
     expect(told is not None, "there is no X-Total-Count")
@@ -53,7 +53,7 @@ def header_says_total(target: Target) -> str:
     return f"X-Total-Count: {told}"
 
 
-def links_lead_on(target: Target) -> str:
+def links_lead_on(target: ServerUnderTest) -> str:
     """Where there is another page, a Link header of the relation next leads to it."""
     page = target.page("CFDocuments", limit=1)
     if (target.total(page) or 0) <= 1:
@@ -64,7 +64,7 @@ def links_lead_on(target: Target) -> str:
     return "rel=next"
 
 
-def default_limit(target: Target) -> str:
+def default_limit(target: ServerUnderTest) -> str:
     """Without a limit, a list answers its default number of entities, or all if there are fewer."""
     page = target.page("CFDocuments")
     wanted, total = target.contract.default_limit, target.total(page)
@@ -75,14 +75,14 @@ def default_limit(target: Target) -> str:
     return f"{count} documents" + ("" if total is None else f" of {total}")
 
 
-def largest_limit(target: Target) -> str:
+def largest_limit(target: ServerUnderTest) -> str:
     """The largest limit of the documents is accepted."""
     wanted = target.contract.largest_limit
     expect_status(target.get("/CFDocuments", limit=wanted, fields=target.contract.id_key), 200)
     return f"limit={wanted}"
 
 
-def limit(target: Target) -> str:
+def limit(target: ServerUnderTest) -> str:
     """A list answers no more than limit."""
     _some(target, 1)
     count = len(target.page("CFDocuments", limit=1).entities)
@@ -90,7 +90,7 @@ def limit(target: Target) -> str:
     return "1 document with limit=1"
 
 
-def offset(target: Target) -> str:
+def offset(target: ServerUnderTest) -> str:
     """With an offset, a list begins so many entities later."""
     _some(target, STEP)
     both = ids(target.page("CFDocuments", limit=STEP).entities)
@@ -99,7 +99,7 @@ def offset(target: Target) -> str:
     return "the second of two"
 
 
-def each_once(target: Target) -> str:
+def each_once(target: ServerUnderTest) -> str:
     """Page by page, a list shows no entity twice, and asked again it shows the same ones."""
     first, total = _walked(target)
     again, later = _walked(target)
@@ -109,7 +109,7 @@ def each_once(target: Target) -> str:
     return f"{len(first)} documents on pages of {STEP}, twice the same"
 
 
-def _walked(target: Target) -> tuple[list[str], int | None]:
+def _walked(target: ServerUnderTest) -> tuple[list[str], int | None]:
     found: list[str] = []
     total: int | None = None
     for number in range(PAGES):
@@ -123,14 +123,14 @@ def _walked(target: Target) -> tuple[list[str], int | None]:
     return found, total
 
 
-def _listed(target: Target, plural: str) -> str:
+def _listed(target: ServerUnderTest, plural: str) -> str:
     page = target.page(plural)
     nameless = [one for one in page.entities if not identifier_of(one)]
     expect(not nameless, f"{len(nameless)} of {len(page.entities)} {plural} have no identifier")
     return f"{len(page.entities)} {plural}"
 
 
-def _some(target: Target, least: int) -> list[Body]:
+def _some(target: ServerUnderTest, least: int) -> list[Body]:
     if len(target.samples.documents) < least:
         raise Skip(f"the server has fewer than {least} documents")
     return target.samples.documents

@@ -12,7 +12,7 @@ from ..profiles import identifier_of
 if TYPE_CHECKING:
     import httpx
 
-    from ..client import Target
+    from ..client import ServerUnderTest
 
 ROUNDS = 3
 """How often a connection may be closed for another reason than HEAD."""
@@ -23,7 +23,7 @@ COMPARED_FIELDS = ("Content-Type", "Content-Length", "ETag")
 """Header fields that HEAD may leave out, but not answer with another value than GET."""
 
 
-def head(target: Target) -> str:
+def head(target: ServerUnderTest) -> str:
     """HEAD answers as GET does without a body, and the connection stays usable."""
     paths = ["/CFDocuments?limit=1"]
     _compare_head(target, paths[0])
@@ -37,7 +37,7 @@ def head(target: Target) -> str:
     return f"{len(paths)} paths"
 
 
-def allow(target: Target) -> str:
+def allow(target: ServerUnderTest) -> str:
     """A 405 names every method that its path has in Allow."""
     identifier = str(uuid.uuid4())
     paths = ["/CFDocuments", *(path_of(plural, identifier) for plural in ("CFItems", "CFPackages"))]
@@ -53,7 +53,7 @@ def allow(target: Target) -> str:
     return "; ".join(told)
 
 
-def _compare_head(target: Target, path: str) -> None:
+def _compare_head(target: ServerUnderTest, path: str) -> None:
     """Send HEAD and GET on one connection; raise ``Differs`` when they do not agree."""
     for _ in range(ROUNDS):
         of_head = target.send("HEAD", path)
@@ -81,7 +81,7 @@ def _client_address(answer: httpx.Response) -> object:
     return answer.extensions["network_stream"].get_extra_info("client_addr")
 
 
-def _other_methods(target: Target, path: str) -> set[str]:
+def _other_methods(target: ServerUnderTest, path: str) -> set[str]:
     """Return methods, beside GET, that are known to work on a path."""
     is_head_known = target.send("HEAD", path).status_code != METHOD_NOT_ALLOWED
     is_writable = target.contract.name == "platform" and path.startswith("/CFItems/")

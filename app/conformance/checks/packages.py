@@ -8,8 +8,8 @@ from ..check import ALL, PLATFORM, SDK, STANDARD, Check
 from ..client import (
     Body,
     Differs,
+    ServerUnderTest,
     Skip,
-    Target,
     expect,
     expect_status,
     json_of,
@@ -23,7 +23,7 @@ from ..shapes import expect_valid
 DEEPEST = 50
 
 
-def package(target: Target) -> str:
+def package(target: ServerUnderTest) -> str:
     """A package is answered with the document that it holds."""
     document = target.samples.document
     body = json_of(target.get(target.samples.package_path(document)))
@@ -33,7 +33,7 @@ def package(target: Target) -> str:
     return f"the package of {wanted}"
 
 
-def valid(target: Target) -> str:
+def valid(target: ServerUnderTest) -> str:
     """Everything in a package has the fields that it must have, in their types."""
     found = target.samples.package
     expect_valid(target.contract, "CFPackage", found)
@@ -41,7 +41,7 @@ def valid(target: Target) -> str:
     return f"{count} items, {len(found.get('CFAssociations') or ())} associations"
 
 
-def holds_arrays(target: Target) -> str:
+def holds_arrays(target: ServerUnderTest) -> str:
     """A package has its items and associations as arrays."""
     found = target.samples.package
     lacking = [one for one in ("CFItems", "CFAssociations") if not isinstance(found.get(one), list)]
@@ -49,7 +49,7 @@ def holds_arrays(target: Target) -> str:
     return "CFItems, CFAssociations"
 
 
-def holds_definitions(target: Target) -> str:
+def holds_definitions(target: ServerUnderTest) -> str:
     """A package has definitions and rubrics beside its items and associations."""
     found = target.samples.package
     lacking = [name for name in ("CFDefinitions", "CFRubrics") if name not in found]
@@ -57,7 +57,7 @@ def holds_definitions(target: Target) -> str:
     return "CFDefinitions, CFRubrics"
 
 
-def no_links_up(target: Target) -> str:
+def no_links_up(target: ServerUnderTest) -> str:
     """Within a package, entities have no link to what contains them."""
     found = target.samples.package
     inside = [found.get("CFDocument"), *found["CFItems"], *(found.get("CFAssociations") or ())]
@@ -66,7 +66,7 @@ def no_links_up(target: Target) -> str:
     return f"none in {len(inside)} entities"
 
 
-def named_as_document(target: Target) -> str:
+def named_as_document(target: ServerUnderTest) -> str:
     """A package's sourcedId is that of its document."""
     found, document = target.samples.package, target.samples.document
     own, wanted = found.get("sourcedId"), identifier_of(document)
@@ -74,14 +74,14 @@ def named_as_document(target: Target) -> str:
     return wanted
 
 
-def by_document(target: Target) -> str:
+def by_document(target: ServerUnderTest) -> str:
     """A package is answered to the identifier of its document."""
     wanted = identifier_of(target.samples.document)
     expect_status(target.get(path_of("CFPackages", wanted)), 200)
     return wanted
 
 
-def by_package(target: Target) -> str:
+def by_package(target: ServerUnderTest) -> str:
     """A package is answered to the identifier of its CFPackageURI."""
     document = target.one("CFDocuments", identifier_of(target.samples.document))
     wanted = identifier_of(document.get("CFPackageURI"))
@@ -89,7 +89,7 @@ def by_package(target: Target) -> str:
     return wanted
 
 
-def items_of_it(target: Target) -> str:
+def items_of_it(target: ServerUnderTest) -> str:
     """An item of a package says the same by its own identifier, and names its document."""
     known, document = target.samples.item, target.samples.document
     single = target.one("CFItems", identifier_of(known))
@@ -100,7 +100,7 @@ def items_of_it(target: Target) -> str:
     return identifier_of(known)
 
 
-def groups(target: Target) -> str:
+def groups(target: ServerUnderTest) -> str:
     """GET /CFPackages/{id}/groups answers the items as a tree, by CFItemType."""
     wanted = identifier_of(target.samples.document)
     answer = target.get(f"{path_of('CFPackages', wanted)}/groups")
@@ -129,7 +129,7 @@ def _counted(held: Any, name: str, depth: int) -> int:
     return count
 
 
-def not_modified(target: Target) -> str:
+def not_modified(target: ServerUnderTest) -> str:
     """A package carries an ETag; asked with it in If-None-Match, it answers 304."""
     path = target.samples.package_path(target.samples.document)
     tag = target.get(path).headers.get("ETag")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ..check import ALL, SDK, VENDOR, Check
-from ..client import Body, Page, Skip, Target, expect, ids
+from ..client import Body, Page, ServerUnderTest, Skip, expect, ids
 from ..profiles import identifier_of
 
 MAX_VALUE_CHARS = 300
@@ -18,7 +18,7 @@ WORD = 4
 """How many letters a word has that is looked for within titles."""
 
 
-def sort(target: Target) -> str:
+def sort(target: ServerUnderTest) -> str:
     """With sort and orderBy a list is in the order of a field, up or down."""
     if len(target.samples.documents) < WORD // 2:
         raise Skip("the server has fewer than 2 documents")
@@ -34,19 +34,19 @@ def sort(target: Target) -> str:
     return f"{len(up)} documents by {field}, up and down"
 
 
-def equals(target: Target) -> str:
+def equals(target: ServerUnderTest) -> str:
     """filter=title='…' answers the documents of that title and no others."""
     title = _title(target)
     return _found(target, f"title={quoted(title)}", [title])
 
 
-def ignores_case(target: Target) -> str:
+def ignores_case(target: ServerUnderTest) -> str:
     """A filter does not tell upper case from lower case."""
     title = _title(target)
     return _found(target, f"title={quoted(title.swapcase())}", [title])
 
 
-def contains(target: Target) -> str:
+def contains(target: ServerUnderTest) -> str:
     """filter=title~'…' answers the documents whose title contains that."""
     title = _title(target)
     part = max(title.split(), key=len)
@@ -55,7 +55,7 @@ def contains(target: Target) -> str:
     return f"title~'{part}'"
 
 
-def differs(target: Target) -> str:
+def differs(target: ServerUnderTest) -> str:
     """filter=title!='…' answers the documents of all other titles."""
     title = _title(target)
     if all(_same(one, title) for one in target.samples.documents):
@@ -66,20 +66,20 @@ def differs(target: Target) -> str:
     return f"{len(found)} others"
 
 
-def either(target: Target) -> str:
+def either(target: ServerUnderTest) -> str:
     """Two predicates of a filter can be joined by OR."""
     title = _title(target)
     return _found(target, f"title={quoted(title)} OR title='nobody calls it so'", [title])
 
 
-def both(target: Target) -> str:
+def both(target: ServerUnderTest) -> str:
     """Two predicates of a filter can be joined by AND."""
     title = _title(target)
     creator = str(target.samples.document.get("creator"))
     return _found(target, f"title={quoted(title)} AND creator={quoted(creator)}", [title])
 
 
-def one_of(target: Target) -> str:
+def one_of(target: ServerUnderTest) -> str:
     """filter=sourcedId@'…,…' answers the documents of a list of values."""
     wanted = ids(target.samples.documents)[:2]
     found = ids(_asked(target, f"sourcedId@{quoted(','.join(wanted))}", holds_sample=False))
@@ -87,7 +87,7 @@ def one_of(target: Target) -> str:
     return f"{len(found)} documents"
 
 
-def shown_values(target: Target) -> str:
+def shown_values(target: ServerUnderTest) -> str:
     """A filter by a value that a list shows finds the entity that shows it, links included."""
     documents = target.samples.documents
     known = {identifier_of(one): one for one in (target.samples.document, documents[-1])}
@@ -111,7 +111,7 @@ def _comparable(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", value
 
 
-def _expect_found(target: Target, plural: str, entity: Body, condition: str) -> None:
+def _expect_found(target: ServerUnderTest, plural: str, entity: Body, condition: str) -> None:
     """Filter by a value: the list answers the entity, unless more than a page shows the value."""
     page = target.page(plural, limit=LARGEST_PAGE, filter=condition)
     known = identifier_of(entity)
@@ -122,7 +122,7 @@ def _expect_found(target: Target, plural: str, entity: Body, condition: str) -> 
     expect(bool(page.entities), f"{plural}: {condition} answers nothing")
 
 
-def selection(target: Target) -> str:
+def selection(target: ServerUnderTest) -> str:
     """With fields, a list answers those fields and only those."""
     wanted = {"title", target.contract.id_key}
     found = target.page("CFDocuments", fields=",".join(sorted(wanted))).entities
@@ -142,7 +142,7 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _title(target: Target) -> str:
+def _title(target: ServerUnderTest) -> str:
     return str(target.samples.document.get("title"))
 
 
@@ -150,7 +150,7 @@ def _same(one: Body, title: str) -> bool:
     return str(one.get("title")).lower() == title.lower()
 
 
-def _found(target: Target, condition: str, titles: Iterable[str]) -> str:
+def _found(target: ServerUnderTest, condition: str, titles: Iterable[str]) -> str:
     """What a filter finds, where it is to find the sample and only documents of these titles."""
     found = _asked(target, condition)
     allowed = {title.lower() for title in titles}
@@ -159,7 +159,7 @@ def _found(target: Target, condition: str, titles: Iterable[str]) -> str:
     return f"{len(found)} of that title"
 
 
-def _asked(target: Target, condition: str, *, holds_sample: bool = True) -> list[Body]:
+def _asked(target: ServerUnderTest, condition: str, *, holds_sample: bool = True) -> list[Body]:
     everything = target.page("CFDocuments", limit=100)
     found = target.page("CFDocuments", limit=100, filter=condition)
     ignored = ids(found.entities) == ids(everything.entities) and len(everything.entities) > 1

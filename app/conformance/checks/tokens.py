@@ -6,13 +6,13 @@ import secrets
 import uuid
 
 from ..check import ALL, PLATFORM, STANDARD, VENDOR, Check
-from ..client import Skip, Target, expect, expect_status, json_of, path_of, seen
+from ..client import ServerUnderTest, Skip, expect, expect_status, json_of, path_of, seen
 
 SCOPES = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 """What the guide's scopes begin with: readonly, createput and delete."""
 
 
-def issued(target: Target) -> str:
+def issued(target: ServerUnderTest) -> str:
     """The token endpoint answers client credentials, sent with HTTP Basic, with 200 and a token.
 
     The TimeBack SDK takes no other status.
@@ -24,7 +24,7 @@ def issued(target: Target) -> str:
     return f"200, token_type {kind}, expires_in {body.get('expires_in')}"
 
 
-def by_form(target: Target) -> str:
+def by_form(target: ServerUnderTest) -> str:
     """The token endpoint takes the client's id and secret in the form, too."""
     client = target.credentials
     form = {"grant_type": "client_credentials", "client_id": client.client_id}
@@ -36,7 +36,7 @@ def by_form(target: Target) -> str:
     return "200 and a token"
 
 
-def wrong_secret(target: Target) -> str:
+def wrong_secret(target: ServerUnderTest) -> str:
     """A wrong secret is refused with 400 or 401 and an error code in JSON."""
     answer = target.ask_for_token(secret=f"wrong-{secrets.token_hex(8)}")
     # The right secret clears the failure that servers count against guessing.
@@ -46,17 +46,17 @@ def wrong_secret(target: Target) -> str:
     return f"{answer.status_code}, {body['error']}"
 
 
-def without_token(target: Target) -> str:
+def without_token(target: ServerUnderTest) -> str:
     """A request without a token is answered with 401."""
     return _refused(target, None)
 
 
-def strange_token(target: Target) -> str:
+def strange_token(target: ServerUnderTest) -> str:
     """A request with a token that nobody issued is answered with 401."""
     return _refused(target, "not.a.token")
 
 
-def challenge(target: Target) -> str:
+def challenge(target: ServerUnderTest) -> str:
     """A 401 carries WWW-Authenticate: Bearer."""
     answer = target.send("GET", "/CFDocuments", token=None)
     if answer.is_success:
@@ -66,14 +66,14 @@ def challenge(target: Target) -> str:
     return str(said)
 
 
-def reading_needs_its_scope(target: Target) -> str:
+def reading_needs_its_scope(target: ServerUnderTest) -> str:
     """A token without the scope case.readonly does not read: 403."""
     answer = target.send("GET", "/CFDocuments", token=_narrow(target, "delete"))
     expect_status(answer, 403)
     return "403"
 
 
-def writing_needs_its_scope(target: Target) -> str:
+def writing_needs_its_scope(target: ServerUnderTest) -> str:
     """A token with the scope case.readonly alone does not write: 403."""
     token = _narrow(target, "readonly")
     body = target.workshop.new_document()
@@ -85,7 +85,7 @@ def writing_needs_its_scope(target: Target) -> str:
     return "403"
 
 
-def deleting_needs_its_scope(target: Target) -> str:
+def deleting_needs_its_scope(target: ServerUnderTest) -> str:
     """A token without the scope case.delete deletes no association: 403."""
     token = _narrow(target, "readonly")
     path = path_of("CFItemAssociations", str(uuid.uuid4()))
@@ -93,7 +93,7 @@ def deleting_needs_its_scope(target: Target) -> str:
     return "403"
 
 
-def _refused(target: Target, token: str | None) -> str:
+def _refused(target: ServerUnderTest, token: str | None) -> str:
     answer = target.send("GET", "/CFDocuments", token=token)
     if answer.is_success and target.contract.closed:
         raise Skip("the server reads without a token, and the standard has no security of its own")
@@ -103,7 +103,7 @@ def _refused(target: Target, token: str | None) -> str:
     return "401"
 
 
-def _narrow(target: Target, scope: str) -> str:
+def _narrow(target: ServerUnderTest, scope: str) -> str:
     """A token with one scope; ``Skip`` where the server gives none."""
     answer = target.ask_for_token(SCOPES + scope)
     if not answer.is_success:

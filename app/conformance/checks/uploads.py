@@ -7,16 +7,16 @@ from typing import Any
 import httpx
 
 from ..check import PLATFORM, SDK, VENDOR, Check
-from ..client import Body, Skip, Target, expect, expect_status, ids, json_of, path_of, seen
+from ..client import Body, ServerUnderTest, Skip, expect, expect_status, ids, json_of, path_of, seen
 
 
-def post(target: Target) -> str:
+def post(target: ServerUnderTest) -> str:
     """POST /CFPackages creates a framework: 201, with the document's identifier and counts."""
     body, answer = target.workshop.package()
     return _result(body, json_of(answer, 201))
 
 
-def replace(target: Target) -> str:
+def replace(target: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} replaces a framework: what was left out is gone, 404."""
     body = _uploaded(target)
     left_out = body["CFItems"][1]["identifier"]
@@ -29,7 +29,7 @@ def replace(target: Target) -> str:
     return told
 
 
-def unknown(target: Target) -> str:
+def unknown(target: ServerUnderTest) -> str:
     """PUT of a package whose document is unknown is answered with 404, or creates it.
 
     The SDK's upsert creates it after a 404, and goes on in both cases.
@@ -43,7 +43,7 @@ def unknown(target: Target) -> str:
     return "404"
 
 
-def read_back(target: Target) -> str:
+def read_back(target: ServerUnderTest) -> str:
     """What was uploaded comes back: document, items and associations."""
     body = _uploaded(target)
     whole = json_of(target.get(path_of("CFPackages", body["CFDocument"]["identifier"])))
@@ -55,14 +55,14 @@ def read_back(target: Target) -> str:
     return "2 items, 1 association"
 
 
-def exists(target: Target) -> str:
+def exists(target: ServerUnderTest) -> str:
     """POST of a package whose document exists is answered with 409."""
     body = _uploaded(target)
     expect_status(target.send("POST", "/CFPackages", body), 409)
     return "409"
 
 
-def revived(target: Target) -> str:
+def revived(target: ServerUnderTest) -> str:
     """What was deleted softly is in no list, and is there again when it is put again."""
     body = _uploaded(target)
     own = path_of("CFPackages", body["CFDocument"]["identifier"])
@@ -77,7 +77,7 @@ def revived(target: Target) -> str:
     return "404, then 200"
 
 
-def twice_the_same(target: Target) -> str:
+def twice_the_same(target: ServerUnderTest) -> str:
     """An upload with two associations of one type between the same items is refused with 422."""
     body = target.workshop.new_package()
     same = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
@@ -87,7 +87,7 @@ def twice_the_same(target: Target) -> str:
     return "422"
 
 
-def every_problem(target: Target) -> str:
+def every_problem(target: ServerUnderTest) -> str:
     """A body that breaks the model is answered with 422 and every problem with its path."""
     body = target.workshop.new_package()
     body["CFDocument"] |= {"title": 5}
@@ -100,7 +100,7 @@ def every_problem(target: Target) -> str:
     return "422 and both problems"
 
 
-def incomplete(target: Target) -> str:
+def incomplete(target: ServerUnderTest) -> str:
     """A package without CFItems or CFAssociations is refused, and nothing of it is deleted."""
     new, stored = target.workshop.new_package(), _uploaded(target)
     path = path_of("CFPackages", stored["CFDocument"]["identifier"])
@@ -117,14 +117,14 @@ def incomplete(target: Target) -> str:
     return "refused, and every item is still there"
 
 
-def no_json(target: Target) -> str:
+def no_json(target: ServerUnderTest) -> str:
     """A body that is no JSON object is answered with 400."""
     document = target.workshop.new_document()
     expect_status(target.send("PUT", path_of("CFDocuments", document["identifier"]), []), 400)
     return "400"
 
 
-def _uploaded(target: Target) -> Body:
+def _uploaded(target: ServerUnderTest) -> Body:
     """The framework that was uploaded, whole again."""
     body, answer = target.workshop.package()
     if not answer.is_success:
@@ -135,7 +135,7 @@ def _uploaded(target: Target) -> Body:
     return body
 
 
-def _sent(target: Target, method: str, path: str, body: Body) -> httpx.Response:
+def _sent(target: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
     """What a package that is to be refused was answered with; else it is remembered."""
     answer = target.send(method, path, body)
     if answer.is_success:

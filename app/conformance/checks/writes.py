@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from ..check import PLATFORM, SDK, VENDOR, Check
-from ..client import Body, Skip, Target, expect, expect_status, ids, json_of, path_of, seen
+from ..client import Body, ServerUnderTest, Skip, expect, expect_status, ids, json_of, path_of, seen
 from ..profiles import identifier_of
 from ..test_data import link
 
@@ -13,13 +13,13 @@ WRITTEN = (200, 201, 204)
 """Statuses of a PUT that was not refused, where it is not its status that is looked at."""
 
 
-def document(target: Target) -> str:
+def document(target: ServerUnderTest) -> str:
     """PUT /CFDocuments/{id} creates a document: 201 without a body, and it is there at once."""
     body, answer = target.workshop.document()
     return _stored(target, "CFDocuments", body, answer)
 
 
-def again(target: Target) -> str:
+def again(target: ServerUnderTest) -> str:
     """PUT of what exists updates it, and answers 201 without a body again."""
     body = target.workshop.framework().document
     changed = {**body, "title": f"{body['title']}, changed"}
@@ -29,7 +29,7 @@ def again(target: Target) -> str:
     return told
 
 
-def package_is_born(target: Target) -> str:
+def package_is_born(target: ServerUnderTest) -> str:
     """A document's package is there as soon as the document is, under its CFPackageURI."""
     body = target.workshop.framework().document
     answer = target.get(path_of("CFPackages", body["CFPackageURI"]["identifier"]))
@@ -39,7 +39,7 @@ def package_is_born(target: Target) -> str:
     return "the package"
 
 
-def package_grows(target: Target) -> str:
+def package_grows(target: ServerUnderTest) -> str:
     """A package holds the items that were put into its document."""
     body, items = target.workshop.framework()
     answer = json_of(target.get(path_of("CFPackages", body["CFPackageURI"]["identifier"])))
@@ -49,20 +49,20 @@ def package_grows(target: Target) -> str:
     return f"{len(found)} items"
 
 
-def ids_must_match(target: Target) -> str:
+def ids_must_match(target: ServerUnderTest) -> str:
     """A body whose identifier is not that of the path is refused."""
     body, other = target.workshop.new_document(), target.workshop.new_document()
     path = path_of("CFDocuments", other["identifier"])
     return _refused(target, target.send("PUT", path, body), "CFDocuments", body, other)
 
 
-def case_version(target: Target) -> str:
+def case_version(target: ServerUnderTest) -> str:
     """A document whose caseVersion is not 1.1 is refused."""
     body = target.workshop.new_document(caseVersion="1.0")
     return _refused(target, target.workshop.put("CFDocuments", body), "CFDocuments", body)
 
 
-def required_fields(target: Target) -> str:
+def required_fields(target: ServerUnderTest) -> str:
     """A body without one of the fields that the guide requires is refused."""
     workshop = target.workshop
     parent = workshop.framework().document
@@ -78,14 +78,14 @@ def required_fields(target: Target) -> str:
     return "refused"
 
 
-def item(target: Target) -> str:
+def item(target: ServerUnderTest) -> str:
     """PUT /CFItems/{id} with {"item": …} creates an item: 201 without a body."""
     parent = target.workshop.framework().document
     body = target.workshop.new_item(parent, humanCodingScheme="conform.1")
     return _stored(target, "CFItems", body, target.workshop.put("CFItems", body, "item"))
 
 
-def item_type(target: Target) -> str:
+def item_type(target: ServerUnderTest) -> str:
     """PUT /CFItemTypes/{id} creates an item type; linked to, it is in the package's definitions."""
     workshop = target.workshop
     parent, _ = workshop.framework()
@@ -104,7 +104,7 @@ def item_type(target: Target) -> str:
     return "201, and defined"
 
 
-def subjects_follow(target: Target) -> str:
+def subjects_follow(target: ServerUnderTest) -> str:
     """A document's subjects are those of its last PUT: new ones are linked, others are not."""
     listed = target.page("CFSubjects").entities
     if not listed:
@@ -121,7 +121,7 @@ def subjects_follow(target: Target) -> str:
     return "linked, then not"
 
 
-def association(target: Target) -> str:
+def association(target: ServerUnderTest) -> str:
     """PUT /CFItemAssociations/{association} creates one, and both of its items tell of it."""
     body, answer = _associate(target, "isChildOf")
     expect_status(answer, 201)
@@ -135,7 +135,7 @@ def association(target: Target) -> str:
     return "201, and told by both items"
 
 
-def unchanged(target: Target) -> str:
+def unchanged(target: ServerUnderTest) -> str:
     """PUT of what GET answered leaves the answer as it was, for everything that can be put."""
     workshop = target.workshop
     parent, items = workshop.framework()
@@ -169,7 +169,7 @@ def _expect_same(plural: str, before: Body, after: Body) -> None:
     expect(not changed, f"{plural}: after PUT of what GET answered, {', '.join(changed)} changed")
 
 
-def one_of_a_kind(target: Target) -> str:
+def one_of_a_kind(target: ServerUnderTest) -> str:
     """A second association of the same type between the same two items is refused."""
     _, first = _associate(target, "isRelatedTo")
     expect_status(first, *WRITTEN)
@@ -177,7 +177,7 @@ def one_of_a_kind(target: Target) -> str:
     return _refused(target, second, "CFAssociations", body)
 
 
-def deleted(target: Target) -> str:
+def deleted(target: ServerUnderTest) -> str:
     """DELETE /CFItemAssociations/{association} answers 204; then it is 404, to DELETE as well."""
     body, made = _associate(target, "precedes")
     expect_status(made, *WRITTEN)
@@ -190,13 +190,13 @@ def deleted(target: Target) -> str:
     return "204, then 404"
 
 
-def _associate(target: Target, kind: str) -> tuple[Body, httpx.Response]:
+def _associate(target: ServerUnderTest, kind: str) -> tuple[Body, httpx.Response]:
     child, parent = target.workshop.framework().items
     body = target.workshop.new_association(child, parent, kind)
     return body, target.workshop.put("CFItemAssociations", body, "association")
 
 
-def _stored(target: Target, plural: str, body: Body, answer: httpx.Response) -> str:
+def _stored(target: ServerUnderTest, plural: str, body: Body, answer: httpx.Response) -> str:
     """That a PUT answered 201 and nothing, and that what was sent is what is answered."""
     expect_status(answer, 201)
     expect(not answer.content, f"the answer has a body; it {seen(answer)}")
@@ -213,7 +213,7 @@ def _same(sent: object, got: object) -> bool:
     return sent == got
 
 
-def _refused(target: Target, answer: httpx.Response, plural: str, *written: Body) -> str:
+def _refused(target: ServerUnderTest, answer: httpx.Response, plural: str, *written: Body) -> str:
     """That something was refused; else it is remembered, to be taken away."""
     if answer.is_success:
         for body in written:

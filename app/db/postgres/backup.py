@@ -17,7 +17,7 @@ from sqlalchemy import URL, make_url
 
 from ...exceptions import StartupError
 from ..connector import connection_to
-from ..read.feed import begin_anew
+from ..read.feed import reset_history
 from ..schema import version
 from . import alembic_runner
 from .embedded import NAME, binaries_of, embedded_postgres, only_user
@@ -79,7 +79,7 @@ def restore(data_dir: Path, source: Path, *, force: bool, say: Callable[[str], N
             single = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
             _run(data_dir, new, "pg_restore", *single, f"--dbname={NEW}", str(source.resolve()))
             revision = asyncio.run(_revision(new))
-            if revision != version.needed():
+            if revision != version.get_required_schema_version():
                 say(f"migrating from schema {revision}")
                 alembic_runner.migrate(new.render_as_string(hide_password=False))
             asyncio.run(_begin_anew(new))
@@ -149,12 +149,12 @@ async def _count(url: str) -> str:
 async def _begin_anew(url: URL) -> None:
     """Who followed the changes of the store as it was would miss what is no longer in it."""
     async with connection_to(_spelled(url, NEW)) as connection:
-        await begin_anew(connection)
+        await reset_history(connection)
 
 
 async def _revision(url: URL) -> str:
     async with connection_to(_spelled(url, NEW)) as connection:
-        revision = await version.current(connection)
+        revision = await version.get_schema_version(connection)
     if revision is None:
         raise StartupError("the backup is of a store without a schema: there is nothing in it")
     if not version.is_known(revision):

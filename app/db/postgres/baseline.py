@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from ..read import feed
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 
 if TYPE_CHECKING:
     from ..pool import Connection, Database
@@ -55,26 +55,26 @@ SET_SEQUENCES = f"PERFORM setval(name::regclass, value, called) FROM {SCHEMA}.se
 GO_BACK = f"SELECT {SCHEMA}.go_back()"
 
 
-async def keep(database: Database) -> None:
+async def save_baseline(database: Database) -> None:
     """Keep what the database holds now, in place of what was kept before.
 
     Whoever followed it is to begin anew, here and whenever it goes back.
     """
     async with database.connection() as connection:
-        await feed.begin_anew(connection)
+        await feed.reset_history(connection)
         statements = [row[0] for row in await connection.fetch(UNDEFERRED)]
         async with connection.transaction():
             # Many statements at once: their way there and back would take longer than they.
             await connection.execute(";".join([*statements, *_keeping()]))
 
 
-async def go_back(database: Database) -> None:
+async def restore_baseline(database: Database) -> None:
     """Hold what was kept, row by row and number by number; nobody else may be writing."""
 
     async def work(connection: Connection) -> None:
         async with connection.transaction():
             await connection.execute(GO_BACK)
-        await feed.begin_anew(connection)
+        await feed.reset_history(connection)
 
     await database.write(work, SCHEMA)
 
@@ -84,7 +84,7 @@ def _keeping() -> Iterator[str]:
     yield f"CREATE SCHEMA {SCHEMA}"
     for table in tables.metadata.sorted_tables:
         columns = [table.c[column.name] for column in _kept(table).columns]
-        yield f"CREATE TABLE {SCHEMA}.{table.name} AS {Statement(select(*columns)).sql}"
+        yield f"CREATE TABLE {SCHEMA}.{table.name} AS {CompiledStatement(select(*columns)).sql}"
     # Tables nobody counted are taken for large, and looked through accordingly.
     yield f"ANALYZE {', '.join(f'{SCHEMA}.{name}' for name in tables.metadata.tables)}"
     yield KEEP_SEQUENCES
@@ -118,19 +118,19 @@ def _kept(table: Table) -> FromClause:
     return Table(table.name, MetaData(), *columns, schema=SCHEMA).alias("was")
 
 
-def _deleting(table: Table) -> Statement:
+def _deleting(table: Table) -> CompiledStatement:
     """Delete what is new or changed.
 
     Rows without a key cannot be told from their like, so they all go, and come again.
     """
     kept = _kept(table)
     if not table.primary_key:
-        return Statement(delete(table))
+        return CompiledStatement(delete(table))
     same = and_(*(_equal(table.c[column.name], column) for column in kept.columns))
-    return Statement(delete(table).where(~exists(literal_column("1")).where(same)))
+    return CompiledStatement(delete(table).where(~exists(literal_column("1")).where(same)))
 
 
-def _inserting(table: Table) -> Statement:
+def _inserting(table: Table) -> CompiledStatement:
     """Insert what is missing; after the deletion, whatever has its key is what was kept."""
     kept = _kept(table)
     wanted = [column for column in kept.columns if table.c[column.name].computed is None]
@@ -138,7 +138,7 @@ def _inserting(table: Table) -> Statement:
     if table.primary_key:
         same = and_(*(table.c[column.name] == column for column in kept.primary_key))
         missing = missing.where(~exists(literal_column("1")).where(same))
-    return Statement(insert(table).from_select([column.name for column in wanted], missing))
+    return CompiledStatement(insert(table).from_select([column.name for column in wanted], missing))
 
 
 def _equal(one: Column[Any], other: ColumnElement[Any]) -> ColumnElement[bool]:

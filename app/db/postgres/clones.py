@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import asyncpg
 
 from ...database_url import parse
-from ...exceptions import StartupError, Unavailable
+from ...exceptions import ServiceUnavailable, StartupError
 from ..connector import connection_to, create_pool
 from ..driver_errors import CANNOT_CONNECT, unavailable_on
 from ..pool import Database
@@ -59,7 +59,7 @@ KEPT = {"signing_keys", "revoked_tokens", "clients", "client_secrets", "feed_his
 """What is not a framework, so that clients and their tokens outlive it."""
 
 
-async def refuse_unsuitable(url: str) -> None:
+async def require_clonable(url: str) -> None:
     """Raise ``StartupError`` where the database at ``url`` cannot be copied."""
     async with connection_to(url) as connection:
         await _refuse(connection)
@@ -89,7 +89,7 @@ async def _refuse(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     )
 
 
-class Copies:
+class DatabaseCloner:
     """The copies of one main database."""
 
     def __init__(self, pool: Pool, url: str, main: str) -> None:
@@ -102,7 +102,7 @@ class Copies:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Copies]:
+    async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
         """Connect to the main database; every copy is dropped at the end.
 
         Those of a server that was killed are dropped now. Raises ``StartupError`` where the
@@ -118,7 +118,7 @@ class Copies:
                 yield copies
             finally:
                 await copies.discarded()
-                with suppress(Unavailable, *CANNOT_CONNECT):
+                with suppress(ServiceUnavailable, *CANNOT_CONNECT):
                     # Where the database is gone before us, the next start does this.
                     await copies._drop_all()
 
@@ -155,7 +155,7 @@ class Copies:
         async with self._background:
             try:
                 await self._drop(name)
-            except Unavailable as error:
+            except ServiceUnavailable as error:
                 # It is dropped when this server ends, or when the next one starts.
                 log.warning("could not drop the database %s: %s", name, error)
 
@@ -173,7 +173,7 @@ class Copies:
         await asyncio.gather(*(self._drop(row["datname"]) for row in found))
 
 
-async def empty(database: Database) -> None:
+async def truncate_all(database: Database) -> None:
     """Take everything out of a database but who may come in."""
     names = [_quoted(name) for name in tables.metadata.tables if name not in KEPT]
     async with database.connection() as connection:

@@ -39,7 +39,7 @@ SELECT current_user AS role, current_schema() AS schema,
 """What a role may do in the schema it works in; tables that are not there are left out."""
 
 
-def bring_up_to_date(url: str, *, allowed: bool, asked: bool, writes: bool = True) -> None:
+def ensure_schema(url: str, *, allowed: bool, asked: bool, writes: bool = True) -> None:
     """Check the database at ``url``, and migrate it if it needs that and it is ``allowed``.
 
     ``asked``: whether the user asked for a migration. ``writes``: whether the command is going to
@@ -59,7 +59,10 @@ async def _is_ready(url: str, *, allowed: bool, asked: bool, writes: bool) -> bo
     """Whether no migration is needed. Raises ``StartupError`` where the database is of no use."""
     async with connection_to(url) as connection:
         await _require_schema(connection)
-        revision, needed = await version.current(connection), version.needed()
+        revision, needed = (
+            await version.get_schema_version(connection),
+            version.get_required_schema_version(),
+        )
         if revision != needed:
             _refuse_to_migrate(revision, needed, allowed=allowed)
         if writes or revision != needed:

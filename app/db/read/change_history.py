@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.change_log import CREATE, DELETE, REVIVE
 from ..write.dml import table_of
 from .visibility import live
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ..pool import Database
 
-What = Literal["added", "changed", "deleted"]
+ChangedEntity = Literal["added", "changed", "deleted"]
 
 SHOWN = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 """Kinds of which it is told what they say, in this order; the others follow."""
@@ -49,7 +49,7 @@ SHOWN = (DOCUMENTS, ITEMS, ASSOCIATIONS)
 EVERYTHING = 2**31 - 1
 
 
-class Span(NamedTuple):
+class Period(NamedTuple):
     """A document after one moment and up to another."""
 
     document: str
@@ -65,14 +65,14 @@ async def writes(database: Database, document: str, limit: int) -> list[asyncpg.
     return await database.scan(_writes(), document=document, limit=limit)
 
 
-async def counts(database: Database, span: Span) -> dict[str, int]:
+async def counts(database: Database, span: Period) -> dict[str, int]:
     """How many entities were added, changed and deleted."""
     found = await database.scan(_counts(), **span._asdict())
     return {record["what"]: record["entities"] for record in found}
 
 
 async def differences(
-    database: Database, span: Span, what: What, limit: int = EVERYTHING, offset: int = 0
+    database: Database, span: Period, what: ChangedEntity, limit: int = EVERYTHING, offset: int = 0
 ) -> list[asyncpg.Record]:
     """What was added, changed or deleted: documents, then items, associations and others.
 
@@ -84,10 +84,10 @@ async def differences(
 
 
 @cache
-def _writes() -> Statement:
+def _writes() -> CompiledStatement:
     table = tables.changes
     moment = func.max(table.c.changed_at)
-    return Statement(
+    return CompiledStatement(
         select(moment.label("moment"), func.count().label("changes"))
         .where(table.c.document_identifier == bindparam("document", type_=Text))
         .group_by(table.c.transaction_id)
@@ -139,9 +139,9 @@ def _word(text: str) -> ColumnElement[str]:
 
 
 @cache
-def _counts() -> Statement:
+def _counts() -> CompiledStatement:
     entities = _entities()
-    return Statement(
+    return CompiledStatement(
         select(entities.c.what, func.count().label("entities"))
         .where(entities.c.what.is_not(None))
         .group_by(entities.c.what)
@@ -149,7 +149,7 @@ def _counts() -> Statement:
 
 
 @cache
-def _differences() -> Statement:
+def _differences() -> CompiledStatement:
     entities, items = _entities(), tables.items.alias("in_order")
     kinds = [entities.c.kind != _word(resource.name) for resource in SHOWN]
     is_item = and_(
@@ -180,7 +180,7 @@ def _differences() -> Statement:
         own = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
         here.append(and_(own == bindparam("document", type_=Text), live(table)))
     told = (page.c.kind, page.c.identifier, page.c.changed_at)
-    return Statement(
+    return CompiledStatement(
         select(
             *told,
             func.coalesce(or_(*here), false()).label("here"),

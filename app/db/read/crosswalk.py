@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.dml import word
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _direction(*, forth: bool) -> Select[Any]:
 
 
 @cache
-def _related() -> Statement:
+def _related() -> CompiledStatement:
     pairs = _pairs()
     left, right = tables.items.alias("l"), tables.items.alias("r")
     told = [
@@ -108,7 +108,7 @@ def _related() -> Statement:
         .offset(bindparam("offset", type_=Integer))
         .subquery("page")
     )
-    return Statement(
+    return CompiledStatement(
         select(page.c.association_type, page.c.forth, *told, page.c.total)
         .select_from(page)
         .join(left, left.c.identifier == page.c.left)
@@ -118,9 +118,9 @@ def _related() -> Statement:
 
 
 @cache
-def _unrelated(side: Side) -> Statement:
+def _unrelated(side: Side) -> CompiledStatement:
     pairs, item = _pairs(), tables.items
-    return Statement(
+    return CompiledStatement(
         select(
             item.c.identifier,
             word(item.c.body, "humanCodingScheme").label("code"),

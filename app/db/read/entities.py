@@ -11,8 +11,8 @@ from .visibility import (
     association_keys_of_item,
     associations_by_key,
     associations_of_item,
-    known_nodes,
-    one,
+    select_entity,
+    select_nodes,
 )
 
 
@@ -21,7 +21,7 @@ async def get(database: Database, resource: Resource, identifier: str) -> list[s
 
     Raises ``NotFound`` when no live entity has this identifier.
     """
-    found = await database.rows(one(resource), identifier=identifier)
+    found = await database.rows(select_entity(resource), identifier=identifier)
     if not found:
         raise NotFound(resource.name, identifier)
     return [record["body"] for record in found]
@@ -63,7 +63,7 @@ async def association_batches(
             yield [row["body"] for row in rows]
 
 
-async def nodes(database: Database, identifiers: set[str]) -> dict[str, str]:
+async def find_nodes(database: Database, identifiers: set[str]) -> dict[str, str]:
     """Which of these are stored here, and among what: {identifier: "CFItems"}."""
-    found = await database.rows(known_nodes(), identifiers=list(identifiers))
+    found = await database.rows(select_nodes(), identifiers=list(identifiers))
     return {record["identifier"]: record["plural"] for record in found}

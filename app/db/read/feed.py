@@ -38,7 +38,7 @@ from ...case.resources import ASSOCIATIONS
 from ...exceptions import BadRequest, Gone
 from ..pool import Database
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write import change_log
 from .visibility import visible
 
@@ -171,16 +171,16 @@ def _not_told(along: list[Change], found: list[Change]) -> list[Change]:
     ]
 
 
-async def _row(connection: AnyConnection, statement: Statement) -> asyncpg.Record:
+async def _row(connection: AnyConnection, statement: CompiledStatement) -> asyncpg.Record:
     found = await connection.fetchrow(statement.sql)
     assert found is not None
     return found
 
 
 @cache
-def _now() -> Statement:
+def _now() -> CompiledStatement:
     snapshot = cast(func.pg_current_snapshot(), Text).label("snapshot")
-    return Statement(select(tables.feed_history.c.identifier.label("history"), snapshot))
+    return CompiledStatement(select(tables.feed_history.c.identifier.label("history"), snapshot))
 
 
 def _is_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -194,13 +194,13 @@ def _snapshot(name: str) -> ColumnElement[Any]:
 
 
 @cache
-def _page() -> Statement:
+def _page() -> CompiledStatement:
     table = tables.changes
     since, upto = _snapshot("since"), _snapshot("upto")
     # What the first snapshot sees entirely need not be looked at: an index leads past it.
     oldest = cast(cast(func.pg_snapshot_xmin(since), Text), BigInteger)
     operation = table.c.operation
-    return Statement(
+    return CompiledStatement(
         select(
             table.c.kind,
             table.c.identifier,
@@ -217,7 +217,7 @@ def _page() -> Statement:
 
 
 @cache
-def _taken_along() -> Statement:
+def _taken_along() -> CompiledStatement:
     """The associations of some nodes, as changes to what can be seen of them now."""
     table = tables.associations
     asked = bindparam("identifiers", type_=ARRAY(Text))
@@ -225,7 +225,7 @@ def _taken_along() -> Statement:
     # A union rather than an OR: each half is one look-up in an index.
     either = union(*(select(table.c.identifier).where(end == func.any(asked)) for end in ends))
     seen = case((visible(table), literal(change_log.UPDATE)), else_=literal(change_log.DELETE))
-    return Statement(
+    return CompiledStatement(
         select(
             literal(ASSOCIATIONS.name),
             table.c.identifier,
@@ -238,7 +238,7 @@ def _taken_along() -> Statement:
     )
 
 
-async def begin_anew(connection: AnyConnection) -> None:
+async def reset_history(connection: AnyConnection) -> None:
     """Tell the changes so far as history, and let those who followed them know.
 
     Whoever kept an answer of the former history is told that all packages changed now.
@@ -250,7 +250,11 @@ async def begin_anew(connection: AnyConnection) -> None:
     renamed = update(tables.feed_history).values(identifier=cast(func.gen_random_uuid(), Text))
     marked = insert(tables.revision_marks).values(scope=literal(tables.SHARED, Text))
     async with connection.transaction():
-        for statement in (Statement(past), Statement(renamed), Statement(marked)):
+        for statement in (
+            CompiledStatement(past),
+            CompiledStatement(renamed),
+            CompiledStatement(marked),
+        ):
             await connection.execute(statement.sql, *statement.arguments({}))
 
 
@@ -258,6 +262,6 @@ async def continue_history(connection: AnyConnection) -> None:
     """Begin anew where the changes are of another Postgres, whose transactions were others."""
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
     now = cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger)
-    found = await _row(connection, Statement(select((newest >= now).label("foreign"))))
+    found = await _row(connection, CompiledStatement(select((newest >= now).label("foreign"))))
     if found["foreign"]:
-        await begin_anew(connection)
+        await reset_history(connection)

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.types import TypeEngine
 
-from ...query.fields import ARRAYS, Field, Kind
+from ...query.fields import ARRAYS, Field, FieldType
 from ...query.filter import And, Comparison, Node
 from ..schema.list_indexes import FOLDED_LENGTH
 from ..schema.tables import Moment, items
@@ -70,20 +70,24 @@ def outline(entities: Entities, node: Node, values: Values) -> Node:
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
     plural = rewritten_to(entities, field.path)
-    if plural is not None and operator in {"=", "@"} and field.kind is Kind.TEXT:
+    if plural is not None and operator in {"=", "@"} and field.kind is FieldType.TEXT:
         values[_identifier(name)] = _identifiers_in(value, values[ADDRESS], plural)
-    if operator == "~" and field.kind is Kind.TEXT and may_match(entities.table, field, str(value)):
+    if (
+        operator == "~"
+        and field.kind is FieldType.TEXT
+        and may_match(entities.table, field, str(value))
+    ):
         operator, values[name] = MATCHES, pattern(str(value))
     elif field.kind in ARRAYS and operator in {"=", "!="}:
         values[name], values[_whole(name)] = _readings(str(value))
         values[_joint(name)] = str(value)
     else:
         values[name] = _given(field, value)
-    if field.kind is Kind.OPEN:
+    if field.kind is FieldType.OPEN:
         path = f"path{len(values)}"
         values[path] = list(field.path)
         # Whoever invents names below an extension makes no new statements with them.
-        field = Field((path,), Kind.OPEN)
+        field = Field((path,), FieldType.OPEN)
     return Comparison(field, operator, name)
 
 
@@ -91,7 +95,7 @@ def _given(field: Field, value: Any) -> Any:
     """A value, or several, as Postgres is given them."""
     if isinstance(value, tuple):
         return [_given(field, one) for one in value]
-    return Decimal(value) if field.kind is Kind.NUMBER else value
+    return Decimal(value) if field.kind is FieldType.NUMBER else value
 
 
 def _readings(value: str) -> tuple[list[str], list[str]]:
@@ -135,30 +139,30 @@ def sort_key(entities: Entities, field: Field) -> Expression:
     if (folded := FOLDED.get((entities.table, field.path))) is not None:
         return folded
     value = _value(entities, field)
-    return func.lower(value) if field.kind is Kind.TEXT else value
+    return func.lower(value) if field.kind is FieldType.TEXT else value
 
 
 def _value(entities: Entities, field: Field) -> Expression:
     """Return a field's value, as the type that comparing it needs."""
     table = entities.table
-    if field.kind is Kind.DATETIME:
+    if field.kind is FieldType.DATETIME:
         if "changed_at" in table.c:
             return table.c.changed_at
         # Compared as precisely as it is answered, so that an answer finds itself.
         moment = func.timezone(UTC, table.c.last_change_date_time)
         return func.date_trunc(literal_column("'milliseconds'"), moment)
-    if field.kind is Kind.OPEN:
+    if field.kind is FieldType.OPEN:
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
     text = shown(entities, field.path)
-    return cast(text, Numeric) if field.kind is Kind.NUMBER else text
+    return cast(text, Numeric) if field.kind is FieldType.NUMBER else text
 
 
 def _compare(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     """Compare a field with a value. An entity without the field differs from every value."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     value = _value(entities, field)
-    if field.kind in {Kind.TEXT, Kind.OPEN, Kind.DATE}:
+    if field.kind in {FieldType.TEXT, FieldType.OPEN, FieldType.DATE}:
         value = func.lower(value)
     folded = FOLDED.get((entities.table, field.path))
     if operator == "@":
@@ -216,16 +220,19 @@ def _beginning(text: Expression) -> Expression:
 
 
 def _type(field: Field) -> TypeEngine[Any]:
-    types: dict[Kind, TypeEngine[Any]] = {Kind.NUMBER: Numeric(), Kind.DATETIME: Moment}
+    types: dict[FieldType, TypeEngine[Any]] = {
+        FieldType.NUMBER: Numeric(),
+        FieldType.DATETIME: Moment,
+    }
     return types.get(field.kind, Text())
 
 
 def _comparable(field: Field, wanted: Expression) -> Expression:
     """A client's value as it is compared: words without regard to case."""
     match field.kind:
-        case Kind.NUMBER:
+        case FieldType.NUMBER:
             return wanted
-        case Kind.DATETIME:
+        case FieldType.DATETIME:
             return func.timezone(UTC, wanted)
         case _:
             return func.lower(wanted)

@@ -17,11 +17,11 @@ from sqlalchemy import (
 )
 
 from ...case.resources import Resource
-from ...query.fields import Field, Kind
+from ...query.fields import Field, FieldType
 from ...query.filter import Node
 from ...query.params import Query
 from ..pool import Database
-from ..statement import Statement
+from ..statement import CompiledStatement
 from .derived_fields import ADDRESS, Derivation, Entities
 from .filters import Values, condition, outline, sort_key
 from .search import Words, matches, relevance, words_of
@@ -58,7 +58,7 @@ class Shape(NamedTuple):
     derivation: Derivation
 
 
-async def page(
+async def fetch_page(
     database: Database,
     resource: Resource,
     query: Query,
@@ -78,7 +78,7 @@ async def page(
 
 def prepared(
     resource: Resource, query: Query, derivation: Derivation = STORED, address: str = ""
-) -> tuple[Statement, Values]:
+) -> tuple[CompiledStatement, Values]:
     """Return the statement that answers a query, shared by all of its shape, and its parameters."""
     values: Values = {"limit": query.limit, "offset": query.offset, ADDRESS: address}
     entities = Entities(resource, derivation)
@@ -90,7 +90,7 @@ def prepared(
 
 
 @lru_cache(SHAPES)
-def _statement(shape: Shape) -> Statement:
+def _statement(shape: Shape) -> CompiledStatement:
     """The total and a page of the bodies, for all values that lists of this shape have.
 
     One statement sees one moment, and a page beyond the end still knows the total.
@@ -123,7 +123,7 @@ def _statement(shape: Shape) -> Statement:
     total = select(func.count().label("total")).select_from(found).subquery("counted")
     # A subquery for each of them: no estimate of their number makes Postgres read all bodies.
     body = select(body_of(shape.resource)).where(table.c.identifier == chosen.c.identifier)
-    return Statement(
+    return CompiledStatement(
         select(total.c.total, body.scalar_subquery().label("body"))
         .select_from(total.outerjoin(chosen, true()))
         .order_by(*_order(chosen, shape))
@@ -137,5 +137,5 @@ def _order(rows: FromClause, shape: Shape) -> tuple[ColumnElement[Any], ...]:
     if "key" not in rows.c:
         return (first,)
     # Every entity has a moment: an index can be read backwards where none has to come last.
-    has_all = shape.sort is None or shape.sort.kind is Kind.DATETIME
+    has_all = shape.sort is None or shape.sort.kind is FieldType.DATETIME
     return first if has_all else first.nulls_last(), rows.c.identifier.asc()

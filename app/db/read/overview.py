@@ -10,7 +10,7 @@ from sqlalchemy import Integer, Text, and_, bindparam, func, literal_column, nul
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.dml import word
 from .visibility import live
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 
-async def frameworks(
+async def list_frameworks(
     database: Database, contains: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
     """The frameworks whose title, creator or publisher contains a text, by title.
@@ -30,14 +30,14 @@ async def frameworks(
     return await database.scan(_frameworks(), contains=contains, limit=limit, offset=offset)
 
 
-async def number_of_items(database: Database, document: str) -> int:
+async def count_items(database: Database, document: str) -> int:
     """How many live items a document has."""
     found = await database.row(_number_of_items(), document=document)
     assert found is not None
     return int(found["items"])
 
 
-async def places(database: Database, identifiers: Sequence[str]) -> dict[str, asyncpg.Record]:
+async def locate_nodes(database: Database, identifiers: Sequence[str]) -> dict[str, asyncpg.Record]:
     """Where nodes lie: {identifier: (identifier, item, document, title, code, statement)}.
 
     ``item`` says whether it is one, or a document; ``title`` is the document's. What is not here
@@ -48,7 +48,7 @@ async def places(database: Database, identifiers: Sequence[str]) -> dict[str, as
 
 
 @cache
-def _frameworks() -> Statement:
+def _frameworks() -> CompiledStatement:
     documents, items = tables.documents, tables.items
     title = word(documents.c.body, "title")
     said = func.concat_ws(
@@ -76,7 +76,7 @@ def _frameworks() -> Statement:
         .where(items.c.document_identifier == page.c.identifier, live(items))
         .scalar_subquery()
     )
-    return Statement(
+    return CompiledStatement(
         select(page.c.identifier, page.c.body, page.c.total, own.label("items")).order_by(
             func.lower(page.c.title), page.c.identifier
         )
@@ -84,14 +84,14 @@ def _frameworks() -> Statement:
 
 
 @cache
-def _number_of_items() -> Statement:
+def _number_of_items() -> CompiledStatement:
     table = tables.items
     mine = table.c.document_identifier == bindparam("document", type_=Text)
-    return Statement(select(func.count().label("items")).where(mine, live(table)))
+    return CompiledStatement(select(func.count().label("items")).where(mine, live(table)))
 
 
 @cache
-def _places() -> Statement:
+def _places() -> CompiledStatement:
     items, documents = tables.items, tables.documents
     asked = bindparam("identifiers", type_=ARRAY(Text))
     title = word(documents.c.body, "title").label("title")
@@ -115,4 +115,4 @@ def _places() -> Statement:
         null(),
         null(),
     ).where(documents.c.identifier == func.any(asked), live(documents))
-    return Statement(union_all(of_items, of_documents))
+    return CompiledStatement(union_all(of_items, of_documents))

@@ -23,9 +23,9 @@ from ...case.resources import (
 from ...exceptions import NotFound
 from ..pool import Database
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.dml import table_of
-from .visibility import body_of, known_nodes, live, visible
+from .visibility import body_of, live, select_nodes, visible
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -43,7 +43,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 @dataclass(frozen=True)
-class Framework:
+class FrameworkSnapshot:
     """A framework found, and the snapshot in which the rest of it is read."""
 
     document_identifier: str
@@ -86,7 +86,7 @@ class Framework:
 
     async def nodes(self, identifiers: set[str]) -> dict[str, str]:
         """Which of these are stored here, and among what: {identifier: "CFItems"}."""
-        statement = known_nodes()
+        statement = select_nodes()
         arguments = statement.arguments({"identifiers": list(identifiers)})
         with self.database.read_limit() as timeout:
             found = await self.connection.fetch(statement.sql, *arguments, timeout=timeout)
@@ -94,7 +94,9 @@ class Framework:
 
 
 @asynccontextmanager
-async def open_framework(database: Database, identifier: str) -> AsyncIterator[Framework]:
+async def framework_snapshot(
+    database: Database, identifier: str
+) -> AsyncIterator[FrameworkSnapshot]:
     """The framework whose package or document has this identifier. Raises ``NotFound``."""
     async with database.snapshot() as connection:
         statement = _find()
@@ -103,7 +105,7 @@ async def open_framework(database: Database, identifier: str) -> AsyncIterator[F
             found = await connection.fetchrow(statement.sql, *arguments, timeout=timeout)
         if not found:
             raise NotFound("CFPackage or CFDocument", identifier)
-        yield Framework(database=database, connection=connection, **found)
+        yield FrameworkSnapshot(database=database, connection=connection, **found)
 
 
 async def document_of_package(database: Database, identifier: str) -> str | None:
@@ -120,14 +122,14 @@ def named(*columns: ColumnElement[Any]) -> Select[Any]:
 
 
 @cache
-def _owner() -> Statement:
+def _owner() -> CompiledStatement:
     # A deleted document may still be called as another's package is now.
     found = named(tables.packages.c.document_identifier).join(tables.documents)
-    return Statement(found.order_by(tables.documents.c.deleted_at.is_not(None)))
+    return CompiledStatement(found.order_by(tables.documents.c.deleted_at.is_not(None)))
 
 
 @cache
-def _find() -> Statement:
+def _find() -> CompiledStatement:
     package, document = tables.packages, tables.documents
     columns = (
         package.c.document_identifier,
@@ -136,11 +138,11 @@ def _find() -> Statement:
         package.c.extensions,
         package.c.definition_extensions,
     )
-    return Statement(named(*columns).join(document).where(live(document)))
+    return CompiledStatement(named(*columns).join(document).where(live(document)))
 
 
 @cache
-def _bodies(resource: Resource) -> Statement:
+def _bodies(resource: Resource) -> CompiledStatement:
     table = table_of(resource)
     mine = (
         table.c.identifier.in_(_referred(resource))
@@ -148,7 +150,7 @@ def _bodies(resource: Resource) -> Statement:
         else table.c.document_identifier == DOCUMENT
     )
     body = body_of(resource).label("body")
-    return Statement(select(body).where(mine, visible(table)).order_by(table.c.ordinal))
+    return CompiledStatement(select(body).where(mine, visible(table)).order_by(table.c.ordinal))
 
 
 def _referred(resource: Resource) -> Any:

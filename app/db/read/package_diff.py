@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.dml import table_of
 from ..write.staging import is_stored
 from .visibility import live
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
     deleted: list[Key]
 
 
-async def difference(database: Database, package: Package) -> Difference:
+async def diff_packages(database: Database, package: Package) -> Difference:
     """What storing a package would do to its document, its items and its associations."""
     document = package.document_identifier
     rows = await database.scan(_prints(), document=document)
@@ -67,8 +67,8 @@ def _compared(package: Package, stored: dict[Key, str]) -> Difference:
 
 
 @cache
-def _prints() -> Statement:
-    return Statement(union_all(*(_prints_of(resource) for resource in COMPARED)))
+def _prints() -> CompiledStatement:
+    return CompiledStatement(union_all(*(_prints_of(resource) for resource in COMPARED)))
 
 
 def _prints_of(resource: Resource) -> Select[tuple[str, str, str]]:
@@ -80,7 +80,7 @@ def _prints_of(resource: Resource) -> Select[tuple[str, str, str]]:
 
 
 @cache
-def _bodies() -> Statement:
+def _bodies() -> CompiledStatement:
     asked = bindparam("identifiers", type_=ARRAY(Text))
     parts = []
     for resource in COMPARED:
@@ -88,4 +88,4 @@ def _bodies() -> Statement:
         kind = literal_column(f"'{resource.name}'", Text).label("kind")
         rows = select(kind, table.c.identifier, table.c.body)
         parts.append(rows.where(table.c.identifier == func.any(asked)))
-    return Statement(union_all(*parts))
+    return CompiledStatement(union_all(*parts))

@@ -33,11 +33,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array, insert
 
-from ...exceptions import NotFound, Unavailable
+from ...exceptions import NotFound, ServiceUnavailable
 from ..pool import Database
 from ..schema import tables
-from ..single_flight import Together
-from ..statement import Statement
+from ..single_flight import SingleFlight
+from ..statement import CompiledStatement
 from .package import DOCUMENT, named
 from .visibility import live
 
@@ -73,7 +73,7 @@ class Revisions:
         self.database = database
         self._last: OrderedDict[str, Revision] = OrderedDict()
         self._relates_others: OrderedDict[Revision, bool] = OrderedDict()
-        self._together = Together(self._look)
+        self._together = SingleFlight(self._look)
 
     async def now(self, identifier: str) -> Revision:
         """That of the package or document with this identifier. Raises ``NotFound``."""
@@ -154,28 +154,28 @@ async def fold(database: Database, *scopes: str) -> None:
     for scope in (*scopes, tables.SHARED, tables.NODES):
         try:
             await database.run(_fold(), scope=scope)
-        except Unavailable:
+        except ServiceUnavailable:
             return
 
 
 @cache
-def _revision() -> Statement:
+def _revision() -> CompiledStatement:
     package, documents = tables.packages, tables.documents
     document = package.c.document_identifier
     state = _state(document)
     history = select(tables.feed_history.c.identifier).scalar_subquery()
     found = named(document, history, *state.c).join(documents).join(state, true())
-    return Statement(found.where(live(documents)))
+    return CompiledStatement(found.where(live(documents)))
 
 
 @cache
-def _counts() -> Statement:
+def _counts() -> CompiledStatement:
     """Rows (history, scope, version, changed_at): what is counted for these scopes."""
     kept, marks = tables.revisions, tables.revision_marks
     history = select(tables.feed_history.c.identifier).scalar_subquery()
     one: ColumnElement[int] = literal_column("1::bigint")
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
-    return Statement(
+    return CompiledStatement(
         union_all(
             select(history, kept.c.scope, kept.c.version, kept.c.changed_at).where(
                 kept.c.scope == scopes
@@ -215,7 +215,7 @@ def _state(document: ColumnElement[str]) -> FromClause:
 
 
 @cache
-def _relates_others() -> Statement:
+def _relates_others() -> CompiledStatement:
     table, items = tables.associations, tables.items
     mine = table.c.document_identifier == DOCUMENT
     ends = (table.c.origin_identifier, table.c.destination_identifier)
@@ -227,16 +227,16 @@ def _relates_others() -> Statement:
         )
         for end in ends
     ]
-    return Statement(select(exists(literal_column("1")).where(mine, or_(*elsewhere))))
+    return CompiledStatement(select(exists(literal_column("1")).where(mine, or_(*elsewhere))))
 
 
 @cache
-def _fold() -> Statement:
+def _fold() -> CompiledStatement:
     marks, table = tables.revision_marks, tables.revisions
     gone = delete(marks).where(marks.c.scope == SCOPE).returning(marks.c.changed_at).cte("gone")
     counted = select(SCOPE, func.count(), func.max(gone.c.changed_at)).having(func.count() > 0)
     fresh = insert(table).from_select(["scope", "version", "changed_at"], counted)
-    return Statement(
+    return CompiledStatement(
         fresh.on_conflict_do_update(
             index_elements=[table.c.scope],
             set_={

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.dml import word
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _bound(name: str) -> BindParameter[str]:
 
 
 @cache
-def _found(of_one_document: bool) -> Statement:  # noqa: FBT001  a key of the cache
+def _found(of_one_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of the cache
     items, documents = tables.items, tables.documents
     code, text = _bound("code"), _bound("text")
     by_code = _candidates(SEARCH.op("@@", is_comparison=True)(_beginning(code)), of_one_document)
@@ -139,7 +139,7 @@ def _found(of_one_document: bool) -> Statement:  # noqa: FBT001  a key of the ca
     by_text = _candidates(SEARCH.op("@@", is_comparison=True)(query), of_one_document)
     candidates = by_code.union(by_text).subquery("candidates")
     own = word(items.c.body, "humanCodingScheme")
-    return Statement(
+    return CompiledStatement(
         select(
             items.c.identifier,
             items.c.document_identifier,

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.dml import word
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _page(rows: FromClause) -> ColumnElement[bool]:
 
 
 @cache
-def _children() -> Statement:
+def _children() -> CompiledStatement:
     item, link = _child()
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
@@ -163,11 +163,11 @@ def _children() -> Statement:
     )
     children_of = _number_of_children(rows.c.identifier).label("children")
     shown = select(rows, children_of).where(_page(rows))
-    return Statement(shown.order_by(rows.c.parent, rows.c.place))
+    return CompiledStatement(shown.order_by(rows.c.parent, rows.c.place))
 
 
 @cache
-def _roots() -> Statement:
+def _roots() -> CompiledStatement:
     items, up, link = tables.items, tables.associations.alias("up"), tables.associations
     # Read once and by name alone: with their bodies thousands would not fit into a hash table.
     live = (
@@ -201,7 +201,7 @@ def _roots() -> Statement:
         .where(~has_parent)
         .subquery("rows")
     )
-    return Statement(
+    return CompiledStatement(
         select(
             DOCUMENT.label("parent"),
             *_line(child),
@@ -237,7 +237,7 @@ def _first_parent(way: CTE) -> FromClause:
 
 
 @cache
-def _paths() -> Statement:
+def _paths() -> CompiledStatement:
     items = tables.items
     start = (
         select(
@@ -266,7 +266,7 @@ def _paths() -> Statement:
     )
     item = tables.items.alias("item")
     depth = func.cardinality(way.c.trail)
-    return Statement(
+    return CompiledStatement(
         select(way.c.start, *_line(item))
         .select_from(way)
         .join(item, item.c.identifier == way.c.identifier)

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from ..write.dml import table_of
 
 
@@ -102,7 +102,7 @@ def _with(body: ColumnElement[Any], name: str, parts: ColumnElement[Any]) -> Col
 
 
 @cache
-def one(resource: Resource) -> Statement:
+def select_entity(resource: Resource) -> CompiledStatement:
     """The entity with an ``identifier``; for a set, followed by its children in code order.
 
     A child's hierarchyCode continues its parent's with a dot: ELA, ELA.1, ELA.1.V.
@@ -111,7 +111,9 @@ def one(resource: Resource) -> Statement:
     identifier = bindparam("identifier", type_=Text)
     body = body_of(resource).label("body")
     if resource.answers == "one":
-        return Statement(select(body).where(table.c.identifier == identifier, visible(table)))
+        return CompiledStatement(
+            select(body).where(table.c.identifier == identifier, visible(table))
+        )
     asked = table.alias("asked")
     continues = and_(
         asked.c.hierarchy_code != literal_column("''"),
@@ -119,7 +121,7 @@ def one(resource: Resource) -> Statement:
             table.c.hierarchy_code, asked.c.hierarchy_code.op("||")(literal_column("'.'"))
         ),
     )
-    return Statement(
+    return CompiledStatement(
         select(body)
         .select_from(asked, table)
         .where(asked.c.identifier == identifier, asked.c.deleted_at.is_(None), live(table))
@@ -133,10 +135,10 @@ def one(resource: Resource) -> Statement:
 
 
 @cache
-def associations_of_item() -> Statement:
+def associations_of_item() -> CompiledStatement:
     """Select the bodies of an item's visible associations, at most ``limit`` unless it is null."""
     table = tables.associations
-    return Statement(
+    return CompiledStatement(
         select(table.c.body)
         .where(_touches_item(), visible(table))
         .order_by(table.c.ordinal, table.c.identifier)
@@ -145,22 +147,22 @@ def associations_of_item() -> Statement:
 
 
 @cache
-def association_keys_of_item() -> Statement:
+def association_keys_of_item() -> CompiledStatement:
     """Select the identifiers of all visible associations of an item, as lines of one text."""
     table = tables.associations
     in_order: ColumnElement[Any] = aggregate_order_by(
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
     )
     keys = func.string_agg(table.c.identifier, in_order).label("keys")
-    return Statement(select(keys).where(_touches_item(), visible(table)))
+    return CompiledStatement(select(keys).where(_touches_item(), visible(table)))
 
 
 @cache
-def associations_by_key() -> Statement:
+def associations_by_key() -> CompiledStatement:
     """Select the bodies of the visible associations with some identifiers, in order."""
     table = tables.associations
     keys = bindparam("keys", type_=ARRAY(Text))
-    return Statement(
+    return CompiledStatement(
         select(table.c.body)
         .where(table.c.identifier == func.any(keys), visible(table))
         .order_by(table.c.ordinal, table.c.identifier)
@@ -179,7 +181,7 @@ def _touches_item() -> ColumnElement[bool]:
 
 
 @cache
-def known_nodes() -> Statement:
+def select_nodes() -> CompiledStatement:
     """Which of some identifiers are live items or documents: rows (identifier, plural)."""
     asked = bindparam("identifiers", type_=ARRAY(Text))
     tables_of_nodes = [(table_of(resource), resource.plural) for resource in (ITEMS, DOCUMENTS)]
@@ -189,4 +191,4 @@ def known_nodes() -> Statement:
         )
         for table, plural in tables_of_nodes
     ]
-    return Statement(union_all(*found))
+    return CompiledStatement(union_all(*found))

@@ -31,7 +31,7 @@ def _revisions() -> tuple[set[str], set[str]]:
     return {name for down, name in named if not down}, {name for down, name in named if down}
 
 
-def needed() -> str:
+def get_required_schema_version() -> str:
     """The revision that this release works with."""
     to, come_from = _revisions()
     (head,) = to - come_from
@@ -43,7 +43,7 @@ def is_known(revision: str) -> bool:
     return revision in _revisions()[0]
 
 
-async def current(connection: Executor) -> str | None:
+async def get_schema_version(connection: Executor) -> str | None:
     """The revision the database is at; None when it has no schema of ours."""
     if not await connection.fetchval("SELECT to_regclass('alembic_version')"):
         return None

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import Insert, array, insert
 
 from ...case.resources import DOCUMENTS, ITEMS, Resource
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 
 CREATE, UPDATE, DELETE, REVIVE = "create", "update", "delete", "revive"
 """What can happen to an entity; what is revived had been deleted."""
@@ -119,10 +119,10 @@ def all_of(done: CTE, resource: Resource, document: ColumnElement[Any] | None) -
     return record(entries(done, kind, document)), mark(scopes(done, kind, document))
 
 
-def counted(done: CTE, kind: str, *ctes: CTE) -> Statement:
+def counted(done: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
     """A statement that does what the CTEs do: rows (kind, operation, changed)."""
     columns = (literal(kind).label("kind"), done.c.operation, func.count().label("changed"))
-    return Statement(select(*columns).group_by(done.c.operation).add_cte(*ctes))
+    return CompiledStatement(select(*columns).group_by(done.c.operation).add_cte(*ctes))
 
 
 def happened(change: CTE) -> ColumnElement[bool]:

@@ -23,7 +23,7 @@ from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
 from ...exceptions import Problem
 from ..read.visibility import live
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from . import dml, package_identifiers
 from .staging import DOCUMENT, STAGED
 
@@ -43,16 +43,16 @@ def _place_of(path: str) -> tuple[int, int]:
 
 
 @cache
-def conflicts() -> Statement:
+def conflicts() -> CompiledStatement:
     """Rows (path, message): what the upload holds that belongs elsewhere."""
     several = (_elsewhere(ITEMS), _elsewhere(ASSOCIATIONS), _taken_triples())
-    return Statement(union_all(*several, *_of_others()))
+    return CompiledStatement(union_all(*several, *_of_others()))
 
 
 @cache
-def conflicts_of_new() -> Statement:
+def conflicts_of_new() -> CompiledStatement:
     """As ``conflicts()``, of what was not written yet when that fails which is not new."""
-    return Statement(union_all(*_of_others()))
+    return CompiledStatement(union_all(*_of_others()))
 
 
 def _of_others() -> list[Select[Any]]:

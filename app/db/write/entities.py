@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, bindparam, delete, select
 
-from ...case.package import Row, item_row, row
+from ...case.package import EntityRow, item_row, row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ...case.stored_form import FILE, Origin
-from ...exceptions import Conflict, InvalidData, NotFound, Problem
+from ...exceptions import Conflict, NotFound, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from . import change_log, dml
 from .put_statements import PUTS, ways
 from .stored_forms import StoredForms
@@ -57,7 +57,7 @@ async def put_item(
     document = item.CFDocumentURI.identifier
     found = await _put(database, ITEMS, item, item_row(item), origin, document_identifier=document)
     if not found["document_known"]:
-        raise InvalidData(
+        raise UnprocessableContent(
             f"no document has the identifier {document!r}: create it first",
             problems=[_unknown(f"{under}CFDocumentURI.identifier", "document", document)],
         )
@@ -95,7 +95,7 @@ async def put_association(
         problems.append(_unknown(f"{under}CFDocumentURI.identifier", "document", str(document)))
     if problems:
         messages = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
-        raise InvalidData(
+        raise UnprocessableContent(
             f"the association refers to what is not here: {messages}", problems=problems
         )
     if found["holder"]:
@@ -119,7 +119,7 @@ async def _put(
     database: Database,
     resource: Resource,
     entity: Entity,
-    sent: Row,
+    sent: EntityRow,
     origin: Origin,
     **values: Any,
 ) -> asyncpg.Record:
@@ -150,10 +150,10 @@ async def lacks_case_version(database: Database, identifier: str) -> bool:
 
 
 @cache
-def _without_case_version() -> Statement:
+def _without_case_version() -> CompiledStatement:
     table = tables.documents
     version = dml.word(table.c.body, "caseVersion")
-    return Statement(
+    return CompiledStatement(
         select(table.c.identifier).where(
             table.c.identifier == bindparam("identifier", type_=Text),
             table.c.deleted_at.is_(None),
@@ -163,9 +163,9 @@ def _without_case_version() -> Statement:
 
 
 @cache
-def _delete_association() -> Statement:
+def _delete_association() -> CompiledStatement:
     table = tables.associations
     change = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
     gone = change_log.deleted(change, table)
     kept = change_log.all_of(gone, ASSOCIATIONS, gone.c.previous)
-    return Statement(select(gone.c.identifier).add_cte(*kept))
+    return CompiledStatement(select(gone.c.identifier).add_cte(*kept))

@@ -14,7 +14,7 @@ from . import change_log
 from .change_counts import ChangeCounts
 
 if TYPE_CHECKING:
-    from .package import Written
+    from .package import UploadResult
 
 ALLOW_FLAG = "--allow-deletes"
 """The flag of ``import`` and ``sync`` that lets such a write through."""
@@ -38,13 +38,13 @@ class LossRefused(Conflict):
         self.counts = counts
 
 
-def refuse_losses(written: Written) -> None:
+def refuse_losses(written: UploadResult) -> None:
     """Raise ``LossRefused`` when a write deletes or overwrites most of a framework."""
     if loss := describe_loss(written):
         raise LossRefused(loss, written.counts)
 
 
-def describe_loss(written: Written) -> str | None:
+def describe_loss(written: UploadResult) -> str | None:
     """Return what of a framework is lost, as the end of "it would …"; None when little is lost.
 
     Little is lost as long as at most half of its live items are deleted, not all of its three or

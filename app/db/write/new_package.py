@@ -16,7 +16,7 @@ from sqlalchemy import CTE, Text, exists, literal, literal_column, null, select
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, ITEMS, Resource
 from ..read.visibility import live
-from ..statement import Run, Statement, Steps
+from ..statement import CompiledStatement, Run, Steps
 from . import change_log, dml
 from .conflicts import conflicts_of_new
 from .package_statements import head_steps, link, register
@@ -117,7 +117,7 @@ def _with_keywords(resource: Resource) -> CTE:
     return rows.where(STAGED.c.kind == literal(resource.name)).cte("source")
 
 
-def _record(resource: Resource) -> Statement:
+def _record(resource: Resource) -> CompiledStatement:
     """Say of all that were copied that they were created."""
     table = dml.table_of(resource)
     created = literal_column(f"'{change_log.CREATE}'", Text).label("operation")

@@ -21,12 +21,12 @@ from ...case.package import Package
 from ...case.resources import ITEMS
 from ...case.stored_form import FILE, Origin
 from ...exceptions import Conflict, NotFound
-from ..locks import alone_with
+from ..locks import advisory_lock
 from ..pool import Database
 from ..read.revisions import Revision, revision_in
 from ..read.visibility import live
 from ..schema import tables
-from ..statement import Progress, Run, Statement
+from ..statement import CompiledStatement, Progress, Run
 from . import change_log, dml
 from .change_counts import ChangeCounts, count_changes
 from .conflicts import conflicts, problems
@@ -48,7 +48,7 @@ NOT_AS_HOPED = (NotNew, asyncpg.UniqueViolationError, asyncpg.CardinalityViolati
 then all of it is read before anything is written, and everything that is wrong has a name."""
 
 
-class Written(NamedTuple):
+class UploadResult(NamedTuple):
     """What a package write did, or would do in a dry run."""
 
     created: bool
@@ -79,7 +79,7 @@ class Written(NamedTuple):
         return self.sent[kind] - new + self.changes[kind, change_log.DELETE]
 
 
-Guard = Callable[[Written], None]
+Guard = Callable[[UploadResult], None]
 """Sees what a write did before it is committed; what it raises rolls the write back."""
 
 
@@ -96,7 +96,7 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
     origin: Origin = FILE,
     guard: Guard | None = None,
     dry_run: bool = False,
-) -> Written:
+) -> UploadResult:
     """Store a package as the whole truth about its document.
 
     ``origin`` says which values of the package are not stored, because an answer of this server
@@ -110,16 +110,16 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
     raises.
     """
 
-    async def write(connection: Connection) -> Written:
+    async def write(connection: Connection) -> UploadResult:
         # Two uploads of one document come one after the other.
-        async with alone_with(connection, package.document_identifier):
+        async with advisory_lock(connection, package.document_identifier):
             # What a new document brings is nearly always new, too. It is taken for that at first,
             # and only where that fails is each part of it looked for.
             with suppress(*NOT_AS_HOPED):
                 return await attempt(connection, hopeful=True)
             return await attempt(connection, hopeful=False)
 
-    async def attempt(connection: Connection, *, hopeful: bool) -> Written:
+    async def attempt(connection: Connection, *, hopeful: bool) -> UploadResult:
         run = Run(connection, _values(package), progress)
         with suppress(_DryRunEnd):
             async with connection.transaction():
@@ -135,7 +135,7 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
 
 async def _write(
     run: Run, package: Package, mode: Mode, origin: Origin, *, hopeful: bool
-) -> Written:
+) -> UploadResult:
     """Write a package inside a transaction."""
     await run.connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
     known = await run.fetch(_known())
@@ -153,7 +153,7 @@ async def _write(
     revision = await revision_in(run.connection, package.document_identifier)
     assert revision
     counts = count_changes(run.changes, run.defined, sent)
-    return Written(created, run.changes, revision, sent, counts, matched, changed_statements)
+    return UploadResult(created, run.changes, revision, sent, counts, matched, changed_statements)
 
 
 async def _stage(
@@ -195,20 +195,22 @@ def _refuse(rows: list[Any]) -> None:
 
 
 @cache
-def _known() -> Statement:
+def _known() -> CompiledStatement:
     table = tables.documents
-    return Statement(select(live(table).label("live")).where(table.c.identifier == DOCUMENT))
+    return CompiledStatement(
+        select(live(table).label("live")).where(table.c.identifier == DOCUMENT)
+    )
 
 
 @cache
-def _matched_items() -> Statement:
+def _matched_items() -> CompiledStatement:
     """Count live items that staged rows match by derived identifiers, and changed statements."""
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
     before, after = (dml.word(body, "fullStatement") for body in (table.c.body, STAGED.c.body))
     # Only rows that differ from what is stored are staged with their bodies.
     changed = func.count().filter(STAGED.c.body.is_not(None), before != after)
-    return Statement(
+    return CompiledStatement(
         select(func.count(), changed)
         .select_from(STAGED.join(table, STAGED.c.identifier == table.c.identifier))
         .where(STAGED.c.kind == literal(ITEMS.name), table.c.document_identifier == DOCUMENT)

@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..read.package import REFERRED
 from ..schema import tables
-from ..statement import DEFINITIONS_STAGE, Statement, Steps
+from ..statement import DEFINITIONS_STAGE, CompiledStatement, Steps
 from . import change_log, dml, package_identifiers
 from .rubrics import write_rubrics
 from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
@@ -65,7 +65,7 @@ def all_steps(staged: Staged) -> Steps:
     ]
 
 
-def _renumber(resource: Resource) -> Statement:
+def _renumber(resource: Resource) -> CompiledStatement:
     """Number the rows of a kind by their places, which moves the revision of the package alone."""
     table = dml.table_of(resource)
     renumbered = (
@@ -90,19 +90,19 @@ def head_steps(staged: Staged) -> Steps:
     ]
 
 
-def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[Statement]:
+def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[CompiledStatement]:
     """Register what the rows refer to, write them, and make their links what was sent."""
     table, source = dml.table_of(resource), source_of(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # What no row has needs no looking for, unless it was there before.
     present = [each for each in references if each.field in staged.fields]
     before = [register(source, each) for each in present]
-    after: list[Statement] = []
+    after: list[CompiledStatement] = []
     for each in references:
         if each.links is None:
             continue
         if staged.known:
-            after.append(Statement(dml.unlink(source, each, each.links)))
+            after.append(CompiledStatement(dml.unlink(source, each, each.links)))
         if each in present:
             after.append(link(source, each, each.links))
     # Documents and definitions are not the parts of one framework: they keep their place.
@@ -113,26 +113,26 @@ def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[Statement
     return [*before, change_log.counted(done, resource.name, *kept), *after]
 
 
-def register(source: FromClause, reference: dml.Reference) -> Statement:
+def register(source: FromClause, reference: dml.Reference) -> CompiledStatement:
     """Register the definitions that the rows of a source refer to."""
     done = change_log.written(reference.definitions, dml.register(source, reference))
     kept = change_log.all_of(done, reference.resource, None)
     return change_log.counted(done, reference.resource.name, *kept)
 
 
-def link(source: FromClause, reference: dml.Reference, pairs: Table) -> Statement:
+def link(source: FromClause, reference: dml.Reference, pairs: Table) -> CompiledStatement:
     """Add links; they may be more than the bodies say, so they move the revision."""
     linked = dml.link(source, reference, pairs).returning(literal_column("1")).cte("linked")
     return _moving_revision(linked)
 
 
-def _moving_revision(change: CTE) -> Statement:
+def _moving_revision(change: CTE) -> CompiledStatement:
     """Return a statement that moves the revision of the document if a change touches any row."""
     moved = change_log.mark(select(DOCUMENT.label("scope")).where(change_log.happened(change)))
-    return Statement(select(literal_column("1")).where(false()).add_cte(moved))
+    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(moved))
 
 
-def _package() -> Statement:
+def _package() -> CompiledStatement:
     """The package itself; a change of its extensions is a change of its document."""
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
@@ -163,7 +163,7 @@ def _package() -> Statement:
     return change_log.counted(changed, DOCUMENTS.name, *kept)
 
 
-def _list_definitions(resource: Resource) -> Statement:
+def _list_definitions(resource: Resource) -> CompiledStatement:
     """Remember which definitions the package brought, and forget those it no longer brings.
 
     In a package that was there before, that is a change of its document, unless its entities refer
@@ -210,7 +210,7 @@ def _is_recorded() -> ColumnElement[bool]:
     )
 
 
-def _gone(change: Delete | Update, table: Table, resource: Resource) -> Statement:
+def _gone(change: Delete | Update, table: Table, resource: Resource) -> CompiledStatement:
     """A deletion, recorded."""
     gone = change_log.deleted(change, table)
     return change_log.counted(gone, resource.name, *change_log.all_of(gone, resource, DOCUMENT))
@@ -223,12 +223,12 @@ def _not_staged(table: Table, resource: Resource) -> tuple[ColumnElement[bool], 
     return table.c.document_identifier == DOCUMENT, ~staged
 
 
-def _remove_associations() -> Statement:
+def _remove_associations() -> CompiledStatement:
     table = tables.associations
     return _gone(delete(table).where(*_not_staged(table, ASSOCIATIONS)), table, ASSOCIATIONS)
 
 
-def _remove_softly(resource: Resource) -> Statement:
+def _remove_softly(resource: Resource) -> CompiledStatement:
     table = dml.table_of(resource)
     missing = (*_not_staged(table, resource), table.c.deleted_at.is_(None))
     return _gone(update(table).where(*missing).values(deleted_at=func.now()), table, resource)

@@ -27,7 +27,7 @@ from sqlalchemy.schema import CreateTable
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..pool import Database
 from ..schema import tables
-from ..statement import DIALECT, Statement
+from ..statement import DIALECT, CompiledStatement
 from . import change_log, dml
 
 if TYPE_CHECKING:
@@ -78,15 +78,15 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
 
 
 @cache
-def _steps() -> list[Statement]:
+def _steps() -> list[CompiledStatement]:
     """What is old is listed, then removed, what refers to it first."""
     return [
-        *(Statement(_list(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)),
+        *(CompiledStatement(_list(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)),
         _remove_associations(),
         *(_remove_links(table) for table in tables.metadata.sorted_tables if _is_link(table)),
-        Statement(_of(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
+        CompiledStatement(_of(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
         *(_remove(resource) for resource in (RUBRICS, ITEMS)),
-        Statement(_of(tables.packages, "document_identifier", DOCUMENTS)),
+        CompiledStatement(_of(tables.packages, "document_identifier", DOCUMENTS)),
         _remove(DOCUMENTS),
         _forget(),
     ]
@@ -114,13 +114,13 @@ def _of(table: Table, column: str, resource: Resource) -> Any:
     return delete(table).where(table.c[column].in_(_old(resource)))
 
 
-def _remove_links(table: Table) -> Statement:
+def _remove_links(table: Table) -> CompiledStatement:
     owner = next(iter(table.c))
     kind = ITEMS if owner.name == "item_identifier" else DOCUMENTS
-    return Statement(_of(table, owner.name, kind))
+    return CompiledStatement(_of(table, owner.name, kind))
 
 
-def _remove_associations() -> Statement:
+def _remove_associations() -> CompiledStatement:
     """Those of old documents, and those of others that nobody could see any more."""
     table = tables.associations
     nodes = _old(DOCUMENTS, ITEMS)
@@ -136,7 +136,7 @@ def _remove_associations() -> Statement:
     return change_log.counted(gone, ASSOCIATIONS.name, *kept)
 
 
-def _remove(resource: Resource) -> Statement:
+def _remove(resource: Resource) -> CompiledStatement:
     """Rows whose deletion was recorded when they were deleted; what is known here is another."""
     table = dml.table_of(resource)
     change = _of(table, "identifier", resource)
@@ -149,7 +149,7 @@ def _remove(resource: Resource) -> Statement:
     return change_log.counted(gone, resource.name, moved)
 
 
-def _forget() -> Statement:
+def _forget() -> CompiledStatement:
     """Changes that a later one of the same entity made unimportant to whoever follows them."""
     table = tables.changes
     # All of them are gone through at once, which needs no index that every write would pay for.
@@ -162,4 +162,6 @@ def _forget() -> Statement:
         .returning(literal("changes").label("kind"))
         .cte("gone")
     )
-    return Statement(select(gone.c.kind, func.count().label("changed")).group_by(gone.c.kind))
+    return CompiledStatement(
+        select(gone.c.kind, func.count().label("changed")).group_by(gone.c.kind)
+    )

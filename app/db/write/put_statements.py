@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ..read.visibility import live
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 
 
@@ -158,13 +158,13 @@ def _relink(
 
 
 @cache
-def _put_item_type(_: Links) -> Statement:
+def _put_item_type(_: Links) -> CompiledStatement:
     ctes = _write(ITEM_TYPES, _given())[1]
-    return Statement(select(true().label("settled")).add_cte(*ctes))
+    return CompiledStatement(select(true().label("settled")).add_cte(*ctes))
 
 
 @cache
-def _put_document(links: Links) -> Statement:
+def _put_document(links: Links) -> CompiledStatement:
     package = bindparam("package", type_=Text)
     given = _given(package)
     identifier = dml.word(given.c.body, "identifier")
@@ -194,11 +194,11 @@ def _put_document(links: Links) -> Statement:
     )
     ctes.append(born.cte("born"))
     told = select(claimed_by.label("claimed_by"), settled.label("settled"))
-    return Statement(told.select_from(given).add_cte(*ctes))
+    return CompiledStatement(told.select_from(given).add_cte(*ctes))
 
 
 @cache
-def _put_item(links: Links) -> Statement:
+def _put_item(links: Links) -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     given = _given(document)
     known = _live_exists(tables.documents, given.c.document_identifier).label("document_known")
@@ -207,11 +207,11 @@ def _put_item(links: Links) -> Statement:
     checks = (checked.c.document_known, checked.c.settled)
     source = select(checked).where(*checks).cte("source")
     _, ctes = _write(ITEMS, source, "document_identifier", document=document, links=links)
-    return Statement(select(*checks).add_cte(*ctes))
+    return CompiledStatement(select(*checks).add_cte(*ctes))
 
 
 @cache
-def _put_association(links: Links) -> Statement:
+def _put_association(links: Links) -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     given = _given(document)
     ends = ("originNodeURI", "destinationNodeURI")
@@ -238,7 +238,7 @@ def _put_association(links: Links) -> Statement:
     source = select(checked).where(*checks, checked.c.holder.is_(None)).cte("source")
     home = select(checked.c.document_identifier).scalar_subquery()
     _, ctes = _write(ASSOCIATIONS, source, "document_identifier", document=home, links=links)
-    return Statement(select(*checks, checked.c.holder).add_cte(*ctes))
+    return CompiledStatement(select(*checks, checked.c.holder).add_cte(*ctes))
 
 
 def _scalar(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
@@ -277,7 +277,7 @@ def _is_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
     )
 
 
-PUTS: dict[str, Callable[[Links], Statement]] = {
+PUTS: dict[str, Callable[[Links], CompiledStatement]] = {
     DOCUMENTS.name: _put_document,
     ITEMS.name: _put_item,
     ITEM_TYPES.name: _put_item_type,

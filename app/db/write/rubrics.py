@@ -10,13 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from ...case.resources import RUBRICS
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from . import change_log, dml
 from .staging import DOCUMENT, STAGED, identifiers_of, source_of
 
 
 @cache
-def write_rubrics() -> Statement:
+def write_rubrics() -> CompiledStatement:
     """Make the rubrics of the document those that are staged."""
     rubrics, criteria, levels = (
         tables.rubrics,

@@ -31,11 +31,11 @@ from sqlalchemy import (
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ...exceptions import Conflict, NotFound
-from ..locks import alone_with
+from ..locks import advisory_lock
 from ..pool import Database
 from ..read.visibility import visible
 from ..schema import tables
-from ..statement import Statement
+from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def _alone(
     database: Database,
     resource: Resource,
     identifier: str,
-    steps: list[Statement],
+    steps: list[CompiledStatement],
     *,
     dry_run: bool = False,
 ) -> Changes:
@@ -116,7 +116,7 @@ async def _alone(
         found: Changes = Counter()
         with suppress(_DryRunEnd):
             async with (
-                alone_with(connection, document),
+                advisory_lock(connection, document),
                 connection.transaction(isolation="read_committed"),
             ):
                 await connection.execute(lock.sql, *lock.arguments(values))
@@ -131,7 +131,7 @@ async def _alone(
 
 
 @cache
-def _state(resource: Resource) -> Statement:
+def _state(resource: Resource) -> CompiledStatement:
     """The document of an entity, and which of the two are deleted."""
     table, documents = dml.table_of(resource), tables.documents
     home = _home(table)
@@ -145,7 +145,9 @@ def _state(resource: Resource) -> Statement:
         ).label("document_deleted"),
     )
     source = table if table is documents else table.join(documents)
-    return Statement(select(*columns).select_from(source).where(table.c.identifier == IDENTIFIER))
+    return CompiledStatement(
+        select(*columns).select_from(source).where(table.c.identifier == IDENTIFIER)
+    )
 
 
 def _home(table: Table) -> ColumnElement[Any]:
@@ -153,13 +155,15 @@ def _home(table: Table) -> ColumnElement[Any]:
 
 
 @cache
-def _lock_document() -> Statement:
+def _lock_document() -> CompiledStatement:
     """Wait for those who are adding to the document, and keep others from it.
 
     Whatever refers to a document shares its row while it is written.
     """
     table, mine = tables.documents, bindparam("document_identifier", type_=Text)
-    return Statement(select(table.c.identifier).where(table.c.identifier == mine).with_for_update())
+    return CompiledStatement(
+        select(table.c.identifier).where(table.c.identifier == mine).with_for_update()
+    )
 
 
 def _document_deleted_at() -> ColumnElement[Any]:
@@ -168,7 +172,7 @@ def _document_deleted_at() -> ColumnElement[Any]:
 
 
 @cache
-def _deletions(resource: Resource) -> list[Statement]:
+def _deletions(resource: Resource) -> list[CompiledStatement]:
     """The entity, then what goes with it; one moment marks them all."""
     table = dml.table_of(resource)
     mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
@@ -187,7 +191,7 @@ def _deletions(resource: Resource) -> list[Statement]:
 
 
 @cache
-def _revivals(resource: Resource) -> list[Statement]:
+def _revivals(resource: Resource) -> list[CompiledStatement]:
     """What was deleted with a document, then the document itself."""
     table = dml.table_of(resource)
     steps = []
@@ -206,10 +210,10 @@ def _revivals(resource: Resource) -> list[Statement]:
 
 
 @cache
-def _namesake() -> Statement:
+def _namesake() -> CompiledStatement:
     """The live document whose package is called as a deleted document is."""
     table = tables.packages
-    return Statement(
+    return CompiledStatement(
         select(table.c.document_identifier).where(
             table.c.identifier == IDENTIFIER,
             table.c.document_identifier != IDENTIFIER,
@@ -218,7 +222,7 @@ def _namesake() -> Statement:
     )
 
 
-def _take_package_identifier_back() -> Statement:
+def _take_package_identifier_back() -> CompiledStatement:
     """Give a document its package's identifier back, if no other live document has it now."""
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _wanted_package_identifier()
@@ -235,7 +239,7 @@ def _take_package_identifier_back() -> Statement:
         .values(identifier=wanted)
         .cte("took_back")
     )
-    return Statement(select(literal_column("1")).where(false()).add_cte(took_back))
+    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(took_back))
 
 
 def _wanted_package_identifier() -> ColumnElement[str]:
@@ -246,12 +250,12 @@ def _wanted_package_identifier() -> ColumnElement[str]:
 
 
 @cache
-def _not_restored(resource: Resource) -> Statement:
+def _not_restored(resource: Resource) -> CompiledStatement:
     """Rows (reason): what an undeleted entity lacks that it had before."""
     reasons = [_hidden_associations(resource)]
     if resource is DOCUMENTS:
         reasons += [_lost_package_identifier(), *(_still_deleted(part) for part in CASCADE)]
-    return Statement(union_all(*reasons))
+    return CompiledStatement(union_all(*reasons))
 
 
 def _lost_package_identifier() -> Select[Any]:
@@ -311,7 +315,7 @@ def _hidden_associations(resource: Resource) -> Select[Any]:
     )
 
 
-def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> Statement:
+def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> CompiledStatement:
     """Delete or revive some rows of a kind, and record it."""
     table = dml.table_of(resource)
     operation = change_log.REVIVE if deleted_at is None else change_log.DELETE
@@ -323,7 +327,7 @@ def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> Sta
     return change_log.counted(done, resource.name, *kept)
 
 
-def _hidden_with_document(operation: str, *conditions: ColumnElement[bool]) -> Statement:
+def _hidden_with_document(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
     """Record what became of the associations of a document, which are visible only while it is."""
     table = tables.associations
     done = (

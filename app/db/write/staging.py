@@ -30,10 +30,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from ...case.package import Package, Row
+from ...case.package import EntityRow, Package
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..schema import tables
-from ..statement import DIALECT, Statement
+from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
 from .stored_forms import StoredForms
 
@@ -202,7 +202,7 @@ class Records:
             self._following = next(self._rows, None)
         return batch
 
-    def _record(self, one: Row) -> Record:
+    def _record(self, one: EntityRow) -> Record:
         one = self._forms.restore(one)
         place = self.counts[one.kind]
         self.counts[one.kind] += 1
@@ -225,7 +225,7 @@ class Records:
             one.parent,
         )
 
-    def _ordinal(self, one: Row, stored: int | None) -> int:
+    def _ordinal(self, one: EntityRow, stored: int | None) -> int:
         """Return the ordinal of a row: the stored one as long as the order is the stored one."""
         if one.kind not in TABLES:
             self.reordered.update({one.kind} & {RUBRICS.name})
@@ -242,7 +242,7 @@ class Records:
         return ordinal
 
 
-def is_stored(row: Row, digest: str) -> bool:
+def is_stored(row: EntityRow, digest: str) -> bool:
     """Return whether the stored body with this digest says what a row does.
 
     An association that was put without a link to its document is stored without one.
@@ -275,10 +275,10 @@ async def _stored(connection: Connection, package: Package) -> Stored:
 
 
 @cache
-def _prints(kind: str) -> Statement:
+def _prints(kind: str) -> CompiledStatement:
     table = tables.metadata.tables[TABLES[kind]]
     live = table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
-    return Statement(
+    return CompiledStatement(
         select(
             table.c.identifier,
             table.c.ordinal,

@@ -11,11 +11,11 @@ from anyio import to_thread
 from sqlalchemy import Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.package import Row
+from ...case.package import EntityRow
 from ...case.resources import ITEMS, RESOURCES, Resource
 from ...case.stored_form import FILE, LIST_FIELDS, Origin, SentBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
-from ..statement import Statement
+from ..statement import CompiledStatement
 from . import dml
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class StoredForms:
         self._uris: dict[Target, str] = {}
 
     @classmethod
-    async def load(cls, connection: Connection, rows: Iterable[Row], origin: Origin) -> StoredForms:
+    async def load(
+        cls, connection: Connection, rows: Iterable[EntityRow], origin: Origin
+    ) -> StoredForms:
         """Load what is needed to store rows, which nearly always is nothing."""
         forms = cls(origin)
         if origin.addresses:
@@ -49,7 +51,7 @@ class StoredForms:
             await forms._load(connection, await to_thread.run_sync(_with_default_types, rows))
         return forms
 
-    def restore(self, row: Row) -> Row:
+    def restore(self, row: EntityRow) -> EntityRow:
         """Return a row in its stored form."""
         if not self._may_differ(row):
             return row
@@ -59,14 +61,14 @@ class StoredForms:
             keywords = sent.stored_keywords(keywords, self._uri_of)
         return row._replace(body=body, keywords=keywords)
 
-    def _may_differ(self, row: Row) -> bool:
+    def _may_differ(self, row: EntityRow) -> bool:
         if self.origin.addresses:
             return row.kind in BY_NAME
         if self.origin.has_default_types and _has_default_type(row):
             return True
         return self.origin.has_empty_lists and row.kind in LISTED_KINDS and "[]" in row.body
 
-    def _sent_body(self, row: Row) -> SentBody:
+    def _sent_body(self, row: EntityRow) -> SentBody:
         stored = self._bodies.get((row.kind, row.identifier))
         return SentBody(BY_NAME[row.kind], row.body, stored, self.origin)
 
@@ -79,7 +81,7 @@ class StoredForms:
         stored = self._bodies.get((resource.name, identifier)) if resource else None
         return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
 
-    async def _load(self, connection: Connection, rows: Iterable[Row]) -> None:
+    async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
         identifiers = await to_thread.run_sync(_identifiers, rows)
         for resource, several in identifiers.items():
             statement = _stored_bodies(resource)
@@ -92,7 +94,7 @@ class StoredForms:
             for identifier, uri in await connection.fetch(statement.sql, *arguments):
                 self._uris[resource.plural, identifier] = uri
 
-    def _unresolved(self, rows: Iterable[Row]) -> Mapping[Resource, list[str]]:
+    def _unresolved(self, rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
         """Return the link targets whose URI is neither sent nor stored in the same entity."""
         targets: set[Target] = set()
         for row in rows:
@@ -107,15 +109,15 @@ class StoredForms:
         return found
 
 
-def _has_default_type(row: Row) -> bool:
+def _has_default_type(row: EntityRow) -> bool:
     return row.kind == ITEMS.name and DEFAULT_TYPE_FIELD in row.body
 
 
-def _with_default_types(rows: Iterable[Row]) -> list[Row]:
+def _with_default_types(rows: Iterable[EntityRow]) -> list[EntityRow]:
     return [row for row in rows if _has_default_type(row)]
 
 
-def _identifiers(rows: Iterable[Row]) -> Mapping[Resource, list[str]]:
+def _identifiers(rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
     found: dict[Resource, list[str]] = {}
     for row in rows:
         if row.kind in BY_NAME:
@@ -124,14 +126,14 @@ def _identifiers(rows: Iterable[Row]) -> Mapping[Resource, list[str]]:
 
 
 @cache
-def _stored_bodies(resource: Resource) -> Statement:
+def _stored_bodies(resource: Resource) -> CompiledStatement:
     table = dml.table_of(resource)
     columns = (table.c.identifier, cast(table.c.body, Text).label("body"))
-    return Statement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
+    return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
 
 
 @cache
-def _stored_uris(resource: Resource) -> Statement:
+def _stored_uris(resource: Resource) -> CompiledStatement:
     table = dml.table_of(resource)
     columns = (table.c.identifier, dml.word(table.c.body, "uri").label("uri"))
-    return Statement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
+    return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
