@@ -237,7 +237,7 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[App
         )
         if issuer:
             await stack.enter_async_context(_beside(_prepared(issuer.prepare)))
-        verifier.refuse(await revocations.revoked(database))
+        verifier.refuse(await revocations.list_revoked_tokens(database))
         if not settings.target:  # a target's copies are written by nobody else
             await stack.enter_async_context(
                 _beside(CredentialRefresher(database, issuer, verifier).follow())
@@ -298,7 +298,7 @@ async def _local_issuer(database: Database, settings: Settings) -> LocalIssuer:
     stored = await signing_keys(database)
     if not stored:
         new = new_signing_key()
-        await keys.add_first_key(database, new.kid, new.private_pem)
+        await keys.add_first_signing_key(database, new.kid, new.private_pem)
         stored = await signing_keys(database)
     return LocalIssuer(
         stored,

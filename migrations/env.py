@@ -28,7 +28,7 @@ def run(connection: Connection) -> None:
         target_metadata=metadata,
         transaction_per_migration=True,
         # This index is made where Postgres can have it, and belongs to no version.
-        include_name=lambda name, *_: name != trigrams.INDEX,
+        include_name=lambda name, *_: name != trigrams.INDEX_NAME,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -96,7 +96,7 @@ def postgres(run_dir: Path) -> Iterator[str]:
         yield url
         return
     # Nothing of it is to survive a power cut.
-    with embedded_postgres(run_dir / "postgres", durable=False) as url:
+    with embedded_postgres(run_dir / "postgres", fsync=False) as url:
         yield url
 
 

@@ -22,7 +22,7 @@ SECONDS = 2.0
 
 async def signing_keys(database: Database) -> list[SigningKey]:
     """The keys of the local issuer, the newest last."""
-    return [SigningKey(kid, pem) for kid, pem in await keys.stored_keys(database)]
+    return [SigningKey(kid, pem) for kid, pem in await keys.load_signing_keys(database)]
 
 
 class CredentialRefresher:
@@ -46,11 +46,11 @@ class CredentialRefresher:
 
     async def look(self) -> None:
         """Take over what changed since the last look."""
-        self._verifier.refuse(await revocations.revoked(self._database))
+        self._verifier.refuse(await revocations.list_revoked_tokens(self._database))
         if self._issuer is None:
             return
         stored = await signing_keys(self._database)
-        everyone = await clients.everyone(self._database)
+        everyone = await clients.list_clients(self._database)
         seen = ([key.kid for key in stored], [(one.identifier, one.scopes) for one in everyone])
         if seen == self._seen:
             return

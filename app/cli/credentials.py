@@ -115,7 +115,7 @@ def add(
     _refuse_bad_name(name)
     on_database(
         database_url,
-        lambda database: table.add(database, identifier, name, spelled, hash_secret(secret)),
+        lambda database: table.add_client(database, identifier, name, spelled, hash_secret(secret)),
     )
     may = "; ".join(DESCRIPTIONS[Scope(scope)].lower() for scope in spelled)
     click.echo(f"the client {identifier} may now: {may}. Its secret is shown only now:", err=True)
@@ -126,7 +126,7 @@ def add(
 @database_option
 def list_clients(database_url: str | None) -> None:
     """Show the clients in the database, and when a secret of theirs ends."""
-    found = on_database(database_url, table.everyone, "from")
+    found = on_database(database_url, table.list_clients, "from")
     first = settings_of().client_id
     rows = [("ID", "SCOPES", "SECRETS", "ADDED", "NAME")]
     rows.append((first, _words(list(Scope)), "1", "", "(of the settings)"))
@@ -156,7 +156,9 @@ def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -
     secret = new_secret()
     on_database(
         database_url,
-        lambda database: table.rotate(database, identifier, hash_secret(secret), keep_old_for),
+        lambda database: table.rotate_client_secret(
+            database, identifier, hash_secret(secret), keep_old_for
+        ),
     )
     old = f"is valid for {keep_old_for} more" if keep_old_for else "has ended"
     click.echo(f"the old secret of {identifier} {old}. The new one is shown only now:", err=True)
@@ -168,7 +170,7 @@ def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -
 @database_option
 def remove(identifier: str, database_url: str | None) -> None:
     """Remove a client. Running servers refuse its tokens within seconds."""
-    on_database(database_url, lambda database: table.remove(database, identifier))
+    on_database(database_url, lambda database: table.remove_client(database, identifier))
     click.echo(f"the client {identifier} is gone, and its tokens with it", err=True)
 
 
@@ -181,7 +183,7 @@ def keys() -> None:
 @database_option
 def list_keys(database_url: str | None) -> None:
     """Show the keys: the last one signs, all of them verify."""
-    found = on_database(database_url, key_table.listed_keys, "from")
+    found = on_database(database_url, key_table.list_signing_keys, "from")
     signing = found[-1:]
     rows = [("KEY", "MADE", "USE")]
     rows += [
@@ -207,8 +209,8 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
     new = new_signing_key()
     on_database(
         database_url,
-        lambda database: key_table.add_newest_key(
-            database, new.kid, new.private_pem, drop_older=drop_old
+        lambda database: key_table.add_signing_key(
+            database, new.kid, new.private_pem, delete_older=drop_old
         ),
     )
     click.echo(new.kid)

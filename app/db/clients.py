@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from .pool import Connection, Database
 
 
-class Known(NamedTuple):
+class StoredClient(NamedTuple):
     """What a client may do, and the hashes of those of its secrets that are valid now."""
 
     scopes: list[str]
     hashes: list[str]
 
 
-class Listed(NamedTuple):
+class ClientSummary(NamedTuple):
     """A client as ``client list`` shows it."""
 
     identifier: str
@@ -106,20 +106,20 @@ END_OLD = CompiledStatement(
 )
 
 
-async def find(database: Database, identifier: str) -> Known | None:
+async def find_client(database: Database, identifier: str) -> StoredClient | None:
     """The client of this identifier."""
-    rows = await database.rows(ONE, identifier=identifier)
+    rows = await database.fetch_all(ONE, identifier=identifier)
     if not rows:
         return None
-    return Known(list(rows[0]["scopes"]), [row["hash"] for row in rows if row["hash"]])
+    return StoredClient(list(rows[0]["scopes"]), [row["hash"] for row in rows if row["hash"]])
 
 
-async def everyone(database: Database) -> list[Listed]:
+async def list_clients(database: Database) -> list[ClientSummary]:
     """All clients, by their identifiers."""
-    return [Listed(**row) for row in await database.rows(ALL)]
+    return [ClientSummary(**row) for row in await database.fetch_all(ALL)]
 
 
-async def add(
+async def add_client(
     database: Database, identifier: str, name: str | None, scopes: Sequence[str], secret_hash: str
 ) -> None:
     """Store a client and its first secret; ``Conflict`` if it is here already."""
@@ -127,41 +127,43 @@ async def add(
     async def work(connection: Connection) -> bool:
         values = {"identifier": identifier, "name": name, "scopes": list(scopes)}
         async with connection.transaction():
-            if not await connection.fetchval(ADD.sql, *ADD.arguments(values)):
+            if not await connection.fetchval(ADD.sql, *ADD.bind(values)):
                 return False
             await _add_secret(connection, identifier, secret_hash)
             return True
 
-    if not await database.write(work, f"client {identifier}"):
+    if not await database.run_write(work, f"client {identifier}"):
         raise Conflict(
             f"the client {identifier!r} is here already; "
             f"case-server client rotate {identifier} gives it a new secret"
         )
 
 
-async def rotate(database: Database, identifier: str, secret_hash: str, keep: timedelta) -> None:
+async def rotate_client_secret(
+    database: Database, identifier: str, secret_hash: str, keep: timedelta
+) -> None:
     """Store a new secret; the last one stays valid for ``keep``, those before it end now."""
 
     async def work(connection: Connection) -> bool:
         values = {"identifier": identifier, "keep": keep}
         async with connection.transaction():
-            if not await connection.fetchval(LOCK.sql, *LOCK.arguments(values)):
+            if not await connection.fetchval(LOCK.sql, *LOCK.bind(values)):
                 return False
             for statement in (DROP_OLDER, END_OLD):
-                await connection.execute(statement.sql, *statement.arguments(values))
+                await connection.execute(statement.sql, *statement.bind(values))
             await _add_secret(connection, identifier, secret_hash)
             return True
 
-    if not await database.write(work, f"client {identifier}"):
+    if not await database.run_write(work, f"client {identifier}"):
         raise NotFound("client", identifier, "case-server client list shows who is here")
 
 
-async def remove(database: Database, identifier: str) -> None:
+async def remove_client(database: Database, identifier: str) -> None:
     """Forget a client and its secrets."""
-    if not await database.run(REMOVE, identifier=identifier):
+    if not await database.execute(REMOVE, identifier=identifier):
         raise NotFound("client", identifier, "case-server client list shows who is here")
 
 
 async def _add_secret(connection: Connection, identifier: str, secret_hash: str) -> None:
     values = {"identifier": identifier, "hash": secret_hash}
-    await connection.execute(ADD_SECRET.sql, *ADD_SECRET.arguments(values))
+    await connection.execute(ADD_SECRET.sql, *ADD_SECRET.bind(values))

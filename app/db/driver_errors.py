@@ -44,7 +44,7 @@ RETRYABLE = (
 CONNECTION_LOST = (*UNAVAILABLE, *RETRYABLE, asyncpg.InterfaceError)
 """What ends the use of a connection with the request to try again."""
 
-CANNOT_CONNECT = (
+CONNECT_ERRORS = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,

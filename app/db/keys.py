@@ -40,41 +40,41 @@ LOCK = CompiledStatement(
 )
 
 
-class Listed(NamedTuple):
+class KeySummary(NamedTuple):
     """A key as ``keys list`` shows it."""
 
     kid: str
     created_at: datetime
 
 
-async def stored_keys(database: Database) -> list[tuple[str, str]]:
+async def load_signing_keys(database: Database) -> list[tuple[str, str]]:
     """Every key as (kid, private PEM), the newest last."""
-    return [(row["kid"], row["private_pem"]) for row in await database.rows(KEYS)]
+    return [(row["kid"], row["private_pem"]) for row in await database.fetch_all(KEYS)]
 
 
-async def add_first_key(database: Database, kid: str, private_pem: str) -> None:
+async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:
     """Store a key unless there is one: of several servers that start at once, one gives it."""
     async with database.connection() as connection, connection.transaction():
-        await connection.execute(LOCK.sql, *LOCK.arguments({}))
+        await connection.execute(LOCK.sql, *LOCK.bind({}))
         if not await connection.fetch(KEYS.sql):
             values = {"kid": kid, "private_pem": private_pem}
-            await connection.execute(ADD.sql, *ADD.arguments(values))
+            await connection.execute(ADD.sql, *ADD.bind(values))
 
 
-async def listed_keys(database: Database) -> list[Listed]:
+async def list_signing_keys(database: Database) -> list[KeySummary]:
     """Every key without its secret, the newest last."""
-    return [Listed(row["kid"], row["created_at"]) for row in await database.rows(KEYS)]
+    return [KeySummary(row["kid"], row["created_at"]) for row in await database.fetch_all(KEYS)]
 
 
-async def add_newest_key(
-    database: Database, kid: str, private_pem: str, *, drop_older: bool
+async def add_signing_key(
+    database: Database, kid: str, private_pem: str, *, delete_older: bool
 ) -> None:
     """Store the key that signs from now on.
 
     Older ones go when no live token can be theirs any more, or with ``drop_older`` at once.
     """
     async with database.connection() as connection, connection.transaction():
-        await connection.execute(LOCK.sql, *LOCK.arguments({}))
-        await connection.execute(ADD.sql, *ADD.arguments({"kid": kid, "private_pem": private_pem}))
-        drop = DROP_OLDER if drop_older else DROP_SUPERSEDED
-        await connection.execute(drop.sql, *drop.arguments({}))
+        await connection.execute(LOCK.sql, *LOCK.bind({}))
+        await connection.execute(ADD.sql, *ADD.bind({"kid": kid, "private_pem": private_pem}))
+        drop = DROP_OLDER if delete_older else DROP_SUPERSEDED
+        await connection.execute(drop.sql, *drop.bind({}))

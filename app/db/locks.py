@@ -37,7 +37,7 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
 
 
 async def _run(connection: Connection, statement: CompiledStatement, name: str) -> None:
-    await connection.execute(statement.sql, *statement.arguments({"name": name}))
+    await connection.execute(statement.sql, *statement.bind({"name": name}))
 
 
 @cache

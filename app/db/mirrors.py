@@ -36,7 +36,7 @@ class Mirror(NamedTuple):
     history: str
     revision: int
 
-    def is_as_left(self, now: Revision | None) -> bool:
+    def is_unchanged(self, now: Revision | None) -> bool:
         """Whether nobody but the mirror has written the document since."""
         return now is not None and (now.history, now.document) == (self.history, self.revision)
 
@@ -47,38 +47,38 @@ PART_TABLES = (tables.items, tables.associations, tables.rubrics)
 FIELDS = [mirrors.c[name] for name in Mirror._fields]
 
 
-async def find(database: Database, url: str) -> Mirror | None:
+async def find_mirror(database: Database, url: str) -> Mirror | None:
     """What is remembered of a source."""
-    found = await database.row(_find(), url=url)
+    found = await database.fetch_one(_find(), url=url)
     return Mirror(*found) if found else None
 
 
-async def listed(database: Database, list_url: str) -> list[Mirror]:
+async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
     """The sources that a list named when it was last read."""
-    return [Mirror(*row) for row in await database.rows(_listed(), list_url=list_url)]
+    return [Mirror(*row) for row in await database.fetch_all(_listed(), list_url=list_url)]
 
 
-async def urls_of_document(database: Database, document: str) -> list[str]:
+async def list_source_urls(database: Database, document: str) -> list[str]:
     """Return the URLs that a document is mirrored from."""
-    rows = await database.rows(_urls_of_document(), document_identifier=document)
+    rows = await database.fetch_all(_urls_of_document(), document_identifier=document)
     return [row["url"] for row in rows]
 
 
 async def count_entities(database: Database, document: str) -> int:
     """Return how many entities a framework holds, as ``ChangeCounts`` counts them."""
-    row = await database.row(_count_entities(), document_identifier=document)
+    row = await database.fetch_one(_count_entities(), document_identifier=document)
     assert row is not None
     return int(row["entities"])
 
 
-async def remember(database: Database, mirror: Mirror) -> None:
+async def save_mirror(database: Database, mirror: Mirror) -> None:
     """Keep what a source said."""
-    await database.run(_remember(), **mirror._asdict())
+    await database.execute(_remember(), **mirror._asdict())
 
 
-async def forget(database: Database, url: str) -> None:
+async def delete_mirror(database: Database, url: str) -> None:
     """Of a source that is no longer."""
-    await database.run(_forget(), url=url)
+    await database.execute(_forget(), url=url)
 
 
 @cache

@@ -20,9 +20,9 @@ import asyncpg
 
 from ..exceptions import ReadTimeout
 from .connector import connect, create_pool, is_out_of_files
-from .driver_errors import CANNOT_CONNECT, CONNECTION_LOST, RETRYABLE, unavailable, unavailable_on
+from .driver_errors import CONNECT_ERRORS, CONNECTION_LOST, RETRYABLE, unavailable, unavailable_on
 from .locks import advisory_lock
-from .wait_queue import SECONDS_TO_WAIT, Line
+from .wait_queue import STALLED_TIMEOUT_SECONDS, WaitQueue
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -76,32 +76,32 @@ def _is_open(connection: Connection) -> bool:
         return False
 
 
-class Lease:
+class AcquireContext:
     """A connection for as long as a block lasts. A class, as a generator costs three times it."""
 
     __slots__ = ("_connection", "_database", "_limit")
 
-    def __init__(self, database: Database, limit: Line | None = None) -> None:
+    def __init__(self, database: Database, limit: WaitQueue | None = None) -> None:
         self._database, self._limit = database, limit
 
     async def __aenter__(self) -> Connection:
         """Raises ``Unavailable``."""
-        self._connection = await self._database.take(self._limit)
+        self._connection = await self._database.acquire(self._limit)
         return self._connection
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Raises ``Unavailable`` for an error that another try may not meet."""
         if error is None:
-            self._database.keep(self._connection, self._limit)
+            self._database.release(self._connection, self._limit)
             return
         if isinstance(error, ReadTimeout):
             # The client does not wait for Postgres to cancel the statement, which may take long.
-            self._database.give_back_later(self._connection, self._limit)
+            self._database.release_after_cancel(self._connection, self._limit)
             return
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             # After a failover this server is a standby; the next connection finds the primary.
             self._connection.terminate()
-        await self._database.give_back(self._connection, self._limit)
+        await self._database.release_to_pool(self._connection, self._limit)
         if isinstance(error, CONNECTION_LOST) and not isinstance(error, asyncpg.DataError):
             raise unavailable(error) from error
 
@@ -111,8 +111,8 @@ class Database:
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
-        self._line = Line(size)
-        self._scan_limit = Line(max(1, size // 2))
+        self._line = WaitQueue(size)
+        self._scan_limit = WaitQueue(max(1, size // 2))
         self.read_timeout = read_timeout
         """Seconds that a statement which reads may take; None for commands, which have no client
         that waits."""
@@ -129,12 +129,12 @@ class Database:
         cls, url: str, settings: Settings, *, read_timeout: float | None = None
     ) -> AsyncIterator[Database]:
         """Connect; ``Unavailable`` when nothing answers at ``url``."""
-        with unavailable_on(*CANNOT_CONNECT):
+        with unavailable_on(*CONNECT_ERRORS):
             pool = await create_pool(
                 url,
                 min_size=1,
                 max_size=settings.pool_size,
-                timeout=SECONDS_TO_WAIT,
+                timeout=STALLED_TIMEOUT_SECONDS,
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
                 reset=_keep,
@@ -154,19 +154,19 @@ class Database:
             await database._let_go()
             await pool.close()
 
-    def connection(self) -> Lease:
+    def connection(self) -> AcquireContext:
         """A connection for as long as the block lasts."""
-        return Lease(self)
+        return AcquireContext(self)
 
-    def scan_connection(self) -> Lease:
+    def scan_connection(self) -> AcquireContext:
         """Lease a connection for reads that may take long; at most half of the pool at a time."""
-        return Lease(self, self._scan_limit)
+        return AcquireContext(self, self._scan_limit)
 
-    async def take(self, limit: Line | None = None) -> Connection:
+    async def acquire(self, limit: WaitQueue | None = None) -> Connection:
         """Acquire a connection, within a limit; ``Unavailable`` when none is free in time."""
         if limit is None:
             return await self._take()
-        with unavailable_on(*CANNOT_CONNECT):
+        with unavailable_on(*CONNECT_ERRORS):
             self._refuse_if_away()
             await limit.enter()
         try:
@@ -176,7 +176,7 @@ class Database:
             raise
 
     async def _take(self, *, scans: bool = False) -> Connection:
-        with unavailable_on(*CANNOT_CONNECT):
+        with unavailable_on(*CONNECT_ERRORS):
             self._refuse_if_away()
             await self._line.enter()
             try:
@@ -184,7 +184,7 @@ class Database:
                 connection = await self._open(scans=scans)
             except BaseException as error:
                 self._line.leave()
-                if isinstance(error, TimeoutError) and self._is_silent(SECONDS_TO_WAIT):
+                if isinstance(error, TimeoutError) and self._is_silent(STALLED_TIMEOUT_SECONDS):
                     self._away = True  # those in line need not find out one by one
                 raise
         self._in_use[connection] = time.monotonic()
@@ -212,7 +212,7 @@ class Database:
         # One is free, so this does not wait, unless it has to connect first.
         return await self._pool.acquire()
 
-    def keep(self, connection: Connection, limit: Line | None = None) -> None:
+    def release(self, connection: Connection, limit: WaitQueue | None = None) -> None:
         """Release a connection that did what was asked, ready for the next request."""
         self._answered = time.monotonic()
         del self._in_use[connection]
@@ -221,7 +221,7 @@ class Database:
         if limit:
             limit.leave()
 
-    async def give_back(self, connection: Connection, limit: Line | None = None) -> None:
+    async def release_to_pool(self, connection: Connection, limit: WaitQueue | None = None) -> None:
         """Release a connection of unknown state to the pool, which finds out its state."""
         del self._in_use[connection]
         try:
@@ -231,15 +231,15 @@ class Database:
             if limit:
                 limit.leave()
 
-    def give_back_later(self, connection: Connection, limit: Line | None) -> None:
+    def release_after_cancel(self, connection: Connection, limit: WaitQueue | None) -> None:
         """Release a connection once Postgres has cancelled its statement."""
         task = asyncio.create_task(self._give_back_cancelled(connection, limit))
         self._released.add(task)
         task.add_done_callback(self._released.discard)
 
-    async def _give_back_cancelled(self, connection: Connection, limit: Line | None) -> None:
+    async def _give_back_cancelled(self, connection: Connection, limit: WaitQueue | None) -> None:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await self.give_back(connection, limit)
+            await self.release_to_pool(connection, limit)
 
     async def _let_go(self) -> None:
         """Give all that nobody uses back to the pool."""
@@ -274,7 +274,7 @@ class Database:
             )
         except asyncpg.PostgresError:
             return True
-        except CANNOT_CONNECT as error:
+        except CONNECT_ERRORS as error:
             # Without a file descriptor to ask with, nothing is known of Postgres.
             return is_out_of_files(error)
         connection.terminate()
@@ -293,17 +293,17 @@ class Database:
         ):
             yield connection
 
-    async def row(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
+    async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Return the first row of a statement that reads. Raises ``ReadTimeout``."""
         async with self.connection() as connection:
             try:
                 return await connection.fetchrow(
-                    statement.sql, *statement.arguments(values), timeout=self.read_timeout
+                    statement.sql, *statement.bind(values), timeout=self.read_timeout
                 )
             except TimeoutError as error:
                 raise self._too_slow() from error
 
-    async def rows(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
+    async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
         """Return the rows of a statement that an index answers. Raises ``ReadTimeout``."""
         return await self._fetch(self.connection(), statement, values)
 
@@ -316,12 +316,12 @@ class Database:
         return await self._fetch(self.scan_connection(), statement, values)
 
     async def _fetch(
-        self, lease: Lease, statement: CompiledStatement, values: dict[str, Any]
+        self, lease: AcquireContext, statement: CompiledStatement, values: dict[str, Any]
     ) -> list[asyncpg.Record]:
         async with lease as connection:
             try:
                 return await connection.fetch(
-                    statement.sql, *statement.arguments(values), timeout=self.read_timeout
+                    statement.sql, *statement.bind(values), timeout=self.read_timeout
                 )
             except TimeoutError as error:
                 raise self._too_slow() from error
@@ -339,25 +339,27 @@ class Database:
         log.warning("a read statement took longer than %g s and is cancelled", seconds)
         return ReadTimeout(seconds)
 
-    async def run(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
+    async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a statement that writes, without a timeout, and return its first row."""
         async with self.connection() as connection:
-            rows = await connection.fetch(statement.sql, *statement.arguments(values))
+            rows = await connection.fetch(statement.sql, *statement.bind(values))
         return rows[0] if rows else None
 
-    async def write(self, work: Callable[[Connection], Awaitable[Result]], name: str) -> Result:
+    async def run_write(
+        self, work: Callable[[Connection], Awaitable[Result]], lock_name: str
+    ) -> Result:
         """Do ``work`` on a connection; again when it crossed another transaction.
 
         Then all who met at the same ``name`` do it one after the other: they would only meet again.
         """
         async with self.connection() as connection:
             tried = 0
-            if name not in self._met:
+            if lock_name not in self._met:
                 with suppress(*RETRYABLE):
                     return await work(connection)
                 tried = 1
-            with self._meeting(name):
-                async with advisory_lock(connection, name):
+            with self._meeting(lock_name):
+                async with advisory_lock(connection, lock_name):
                     for attempt in range(tried + 1, ATTEMPTS):
                         with suppress(*RETRYABLE):
                             return await work(connection)

@@ -26,14 +26,14 @@ REVOKE = CompiledStatement(
 DROP_EXPIRED = CompiledStatement(delete(revoked_tokens).where(_is_over))
 
 
-async def revoked(database: Database) -> frozenset[str]:
+async def list_revoked_tokens(database: Database) -> frozenset[str]:
     """Return the IDs of the revoked tokens that have not expired."""
-    return frozenset(row["jti"] for row in await database.rows(LIVE))
+    return frozenset(row["jti"] for row in await database.fetch_all(LIVE))
 
 
-async def revoke(database: Database, jti: str, expires_at: datetime) -> None:
+async def revoke_token(database: Database, jti: str, expires_at: datetime) -> None:
     """Store that a token is revoked, and drop the rows of expired ones."""
     async with database.connection() as connection, connection.transaction():
         values = {"jti": jti, "expires_at": expires_at}
-        await connection.execute(REVOKE.sql, *REVOKE.arguments(values))
-        await connection.execute(DROP_EXPIRED.sql, *DROP_EXPIRED.arguments({}))
+        await connection.execute(REVOKE.sql, *REVOKE.bind(values))
+        await connection.execute(DROP_EXPIRED.sql, *DROP_EXPIRED.bind({}))

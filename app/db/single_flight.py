@@ -11,25 +11,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-Name = TypeVar("Name", bound=Hashable)
-Answer = TypeVar("Answer")
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
 
 
-PATIENCE = 0.2
+MAX_WAIT_SECONDS = 0.2
 """For how many seconds a question under way is waited for; one that hangs holds up nobody else."""
 
 
-class SingleFlight(Generic[Name, Answer]):
+class SingleFlight(Generic[Key, Result]):
     """Asks about names, as a rule one question about each at a time."""
 
-    def __init__(self, ask: Callable[[Name], Awaitable[Answer]]) -> None:
+    def __init__(self, ask: Callable[[Key], Awaitable[Result]]) -> None:
         self._ask = ask
-        self._asking: dict[Name, asyncio.Future[None]] = {}
+        self._asking: dict[Key, asyncio.Future[None]] = {}
         """Done when the question is that began last."""
-        self._next: dict[Name, asyncio.Task[Answer]] = {}
+        self._next: dict[Key, asyncio.Task[Result]] = {}
         """The question after it, which has not begun."""
 
-    async def ask(self, name: Name) -> Answer:
+    async def do(self, name: Key) -> Result:
         """What is so at a moment after this was called. Raises what the question raises."""
         if name in self._next:
             return await asyncio.shield(self._next[name])
@@ -40,13 +40,13 @@ class SingleFlight(Generic[Name, Answer]):
         task.add_done_callback(_heard)
         return await asyncio.shield(task)
 
-    async def _follow(self, name: Name, ended: asyncio.Future[None]) -> Answer:
-        await asyncio.wait([ended], timeout=PATIENCE)
+    async def _follow(self, name: Key, ended: asyncio.Future[None]) -> Result:
+        await asyncio.wait([ended], timeout=MAX_WAIT_SECONDS)
         # Who comes from now on is too late for this question.
         del self._next[name]
         return await self._begin(name)
 
-    async def _begin(self, name: Name) -> Answer:
+    async def _begin(self, name: Key) -> Result:
         ended = self._asking[name] = asyncio.get_running_loop().create_future()
         try:
             return await self._ask(name)
@@ -56,7 +56,7 @@ class SingleFlight(Generic[Name, Answer]):
             ended.set_result(None)
 
 
-def _heard(task: asyncio.Task[Answer]) -> None:
+def _heard(task: asyncio.Task[Result]) -> None:
     """A failure is no news where all who waited have gone."""
     if not task.cancelled():
         task.exception()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .pool import Connection
 
-What = TypeVar("What")
+T = TypeVar("T")
 
 Progress: TypeAlias = Callable[[str], None]
 """Told what is being written."""
@@ -34,22 +34,24 @@ class CompiledStatement:
         compiled = clause.compile(dialect=DIALECT)
         assert isinstance(compiled, SQLCompiler)
         self.sql = str(compiled)
-        self.names = tuple(compiled.positiontup or ())
-        self.fixed = {
-            name: compiled.params[name] for name in self.names if not compiled.binds[name].required
+        self.parameters = tuple(compiled.positiontup or ())
+        self.defaults = {
+            name: compiled.params[name]
+            for name in self.parameters
+            if not compiled.binds[name].required
         }
 
-    def arguments(self, values: dict[str, Any]) -> list[Any]:
+    def bind(self, values: dict[str, Any]) -> list[Any]:
         """The values of the parameters, in order; those the statement fixed need not be given."""
-        return [values[name] if name in values else self.fixed[name] for name in self.names]
+        return [values[name] if name in values else self.defaults[name] for name in self.parameters]
 
 
-Steps: TypeAlias = list[tuple[str, CompiledStatement]]
+NamedStatements: TypeAlias = list[tuple[str, CompiledStatement]]
 """Statements, and what each is about."""
 
 
 @dataclass
-class Run:
+class UploadRun:
     """The statements of one transaction."""
 
     connection: Connection
@@ -63,9 +65,9 @@ class Run:
 
     async def fetch(self, statement: CompiledStatement) -> list[asyncpg.Record]:
         """The rows of a statement."""
-        return await self.connection.fetch(statement.sql, *statement.arguments(self.values))
+        return await self.connection.fetch(statement.sql, *statement.bind(self.values))
 
-    async def all_of(self, steps: Callable[[What], Steps], what: What) -> None:
+    async def execute_counted(self, steps: Callable[[T], NamedStatements], what: T) -> None:
         """Run statements that answer rows (kind, operation, changed), if any, and count those."""
         # To write the SQL of another kind of upload takes a while, which others need not wait for.
         for name, statement in await to_thread.run_sync(steps, what):

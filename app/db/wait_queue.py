@@ -9,17 +9,17 @@ import asyncio
 import time
 from collections import deque
 
-SECONDS_TO_WAIT = 1.75
+STALLED_TIMEOUT_SECONDS = 1.75
 """How long somebody waits before he is told to come again, if nobody leaves meanwhile."""
 
-SECONDS_IN_LINE = 15.0
+ACQUIRE_TIMEOUT_SECONDS = 15.0
 """How long he waits while the line moves: many large reads are no reason to turn anybody away."""
 
-SECONDS_TO_LOOK = 0.1
+CHECK_INTERVAL_SECONDS = 0.1
 """How often it is looked at who has waited long enough."""
 
 
-class Line:
+class WaitQueue:
     """Lets in so many at a time, in the order in which they came."""
 
     def __init__(self, size: int) -> None:
@@ -59,12 +59,14 @@ class Line:
     async def watch(self) -> None:
         """Turn away, as long as this runs, who has waited too long."""
         while True:
-            await asyncio.sleep(SECONDS_TO_LOOK)
+            await asyncio.sleep(CHECK_INTERVAL_SECONDS)
             now = time.monotonic()
-            stands = now - self._moved > SECONDS_TO_WAIT
+            stands = now - self._moved > STALLED_TIMEOUT_SECONDS
             for since, turn in list(self._waiting):
                 waited = now - since
-                if waited > SECONDS_IN_LINE or (stands and waited > SECONDS_TO_WAIT):
+                if waited > ACQUIRE_TIMEOUT_SECONDS or (
+                    stands and waited > STALLED_TIMEOUT_SECONDS
+                ):
                     self._waiting.remove((since, turn))
                     if not turn.done():
                         turn.set_exception(TimeoutError("the pool is full"))

@@ -51,7 +51,7 @@ def prepare_database(
         return
     from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
 
-    with embedded_postgres(settings.data_dir, durable=settings.durable, revive=True) as url:
+    with embedded_postgres(settings.data_dir, fsync=settings.durable, supervise=True) as url:
         _bring_up_to_date(url, reading, allowed=True, asked=migrate, writes=writes)
         yield settings.model_copy(update={"database_url": follow_port(url, settings.data_dir)})
 
@@ -64,7 +64,7 @@ def _bring_up_to_date(
     # Not at the top: the embedded Postgres starts before it is read.
     from ..db.postgres.ensure_schema import ensure_schema  # noqa: PLC0415  as said
 
-    ensure_schema(url, allowed=allowed, asked=asked, writes=writes)
+    ensure_schema(url, may_migrate=allowed, explicit=asked, will_write=writes)
 
 
 def serve(settings: Settings) -> None:

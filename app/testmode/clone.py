@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..api.response_cache import ResponseCache as Answers
 from ..auth.refresh import signing_keys
 from ..auth.tokens import SigningKey
-from ..db.pool import Database, Lease
+from ..db.pool import AcquireContext, Database
 from ..db.postgres import baseline
 from ..db.read import feed
 from ..db.read.revisions import Revisions
@@ -33,11 +33,11 @@ class StandIn(Database):
         self.current = current
         self.read_timeout = current.read_timeout
 
-    def connection(self) -> Lease:
+    def connection(self) -> AcquireContext:
         """A connection to the database of now."""
         return self.current.connection()
 
-    def scan_connection(self) -> Lease:
+    def scan_connection(self) -> AcquireContext:
         """Lease a connection to the database of now, for reads that may take long."""
         return self.current.scan_connection()
 
@@ -62,7 +62,7 @@ class Copy:
     @classmethod
     async def make(cls, copies: DatabaseCloner, settings: Settings, template: str) -> Copy:
         """Copy ``template``, to which nobody may be connected, and connect to the copy."""
-        made = cls(copies, settings, await copies.copy(template), template)
+        made = cls(copies, settings, await copies.clone(template), template)
         await made.connect()
         return made
 
@@ -142,4 +142,4 @@ class Copy:
         """Close the pool, and have the database dropped, whoever still uses it."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.disconnect(), SECONDS_TO_CLOSE)
-        self._copies.discard(self.name)
+        self._copies.drop_later(self.name)

@@ -123,9 +123,9 @@ class Namespace:
     async def snapshot(self, name: str) -> None:
         """Keep the data as it is now; requests wait meanwhile."""
         async with self._changing, self._standing_still():
-            taken = await self._copies.copy(self.current.name)
+            taken = await self._copies.clone(self.current.name)
         if former := self.snapshots.get(name):
-            self._copies.discard(former)
+            self._copies.drop_later(former)
         self.snapshots[name] = taken
 
     @asynccontextmanager
@@ -153,7 +153,7 @@ class Namespace:
         template = self._snapshot(name)
         del self.snapshots[name]
         async with self._changing:
-            self._copies.discard(template)
+            self._copies.drop_later(template)
 
     def _snapshot(self, name: str) -> str:
         if name not in self.snapshots:
@@ -167,7 +167,7 @@ class Namespace:
         async with self._changing:
             copy = self.current
             copy.written = True
-            await keys.add_newest_key(copy.database, new.kid, new.private_pem, drop_older=revoke)
+            await keys.add_signing_key(copy.database, new.kid, new.private_pem, delete_older=revoke)
             copy.keys = await signing_keys(copy.database)
             issuer.use(copy.keys)
             self.services.verifier.forget()
@@ -178,7 +178,7 @@ class Namespace:
         async with self._changing:
             self._drop_spare()
             for name in self.snapshots.values():
-                self._copies.discard(name)
+                self._copies.drop_later(name)
             await asyncio.gather(self.current.drop(), *self._behind)
 
     async def _go_to(self, template: str) -> None:

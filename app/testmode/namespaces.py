@@ -136,7 +136,7 @@ class Namespaces:
     def _drop_seed(self, name: str) -> None:
         """Drop a seed that nobody goes back to any more."""
         if name != self._seed and all(one.seed != name for one in self._known.values()):
-            self._copies.discard(name)
+            self._copies.drop_later(name)
 
     async def _close(self, name: str) -> None:
         await self._known.pop(name).close()

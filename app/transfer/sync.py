@@ -101,7 +101,7 @@ class Syncer:
         """
         documents = await self._in_thread(read_document_list, self.fetcher, url, self.progress)
         self.progress("")
-        before = await mirrors.listed(self.database, url)
+        before = await mirrors.list_mirrors(self.database, url)
         results = []
         for package_urls in documents.package_urls.values():
             results.append(await self._sync_listed(package_urls, url))
@@ -169,7 +169,7 @@ class Syncer:
         for mirror in before:
             current = urls.get(mirror.document_identifier)
             if current not in {None, mirror.url} and not self.dry_run:
-                await mirrors.forget(self.database, mirror.url)
+                await mirrors.delete_mirror(self.database, mirror.url)
 
     async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
         """Sync a package. The URL of a document leads to that of its package."""
@@ -195,7 +195,7 @@ class Syncer:
         self, result: SyncResult, list_url: str | None, operator_url: str
     ) -> None:
         async with self._source_lock(result.url):
-            mirror = await mirrors.find(self.database, result.url)
+            mirror = await mirrors.find_mirror(self.database, result.url)
             self.progress("asking whether anything is new")
             fetched = await self._fetch_if_modified(result.url, mirror, operator_url)
             if fetched is None:
@@ -211,7 +211,7 @@ class Syncer:
         count = await mirrors.count_entities(self.database, mirror.document_identifier)
         result.counts = ChangeCounts(0, 0, count, 0)
         if mirror.list_url != list_url and not self.dry_run:
-            await mirrors.remember(self.database, mirror._replace(list_url=list_url))
+            await mirrors.save_mirror(self.database, mirror._replace(list_url=list_url))
 
     async def _write(
         self,
@@ -246,7 +246,7 @@ class Syncer:
             validators = (fetched.headers.get("ETag"), fetched.headers.get("Last-Modified"))
             revision = (written.revision.history, written.revision.document)
             state = Mirror(result.url, list_url, result.document, *validators, *revision)
-            await mirrors.remember(self.database, state)
+            await mirrors.save_mirror(self.database, state)
 
     async def _fetch_if_modified(
         self, url: str, mirror: Mirror | None, operator_url: str
@@ -258,7 +258,7 @@ class Syncer:
         None on the first sync. Raises ``SourceError`` if the source cannot be read.
         """
         validators: tuple[str | None, str | None] = (None, None)
-        if mirror and mirror.is_as_left(await self._current_revision(mirror.document_identifier)):
+        if mirror and mirror.is_unchanged(await self._current_revision(mirror.document_identifier)):
             validators = (mirror.etag, mirror.last_modified)
         return await self._in_thread(self._source.fetch_package, url, *validators, operator_url)
 
@@ -274,14 +274,14 @@ class Syncer:
         try:
             async with self._source_lock(mirror.url):
                 document = mirror.document_identifier
-                urls = await mirrors.urls_of_document(self.database, document)
+                urls = await mirrors.list_source_urls(self.database, document)
                 if others := [url for url in urls if url != mirror.url]:
                     result.status = "unchanged"
                     result.notes.append(f"it is gone here, and mirrored from {others[0]} still")
                 else:
                     await self._delete(document, result)
                 if not self.dry_run:
-                    await mirrors.forget(self.database, mirror.url)
+                    await mirrors.delete_mirror(self.database, mirror.url)
         except CaseServerError as error:
             result.status, result.reason = "failed", str(error)
         return result

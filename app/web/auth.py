@@ -160,7 +160,7 @@ async def revoke_session(request: Request) -> None:
     token = request.cookies.get(session_cookie(request))
     held = get_services(request)
     if token and (found := await held.verifier.revocation(token)):
-        await revocations.revoke(held.database, *found)
+        await revocations.revoke_token(held.database, *found)
         held.verifier.revoke(found[0])
 
 

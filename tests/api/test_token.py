@@ -22,7 +22,7 @@ from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
 from case_server.auth.tokens import new_signing_key, public_jwk, unverified
 from case_server.auth.verifier import Verifier
-from case_server.db.clients import add
+from case_server.db.clients import add_client
 from case_server.exceptions import CaseServerError
 from case_server.settings import Settings
 
@@ -216,7 +216,7 @@ async def test_foreign_scopes_alone_are_an_invalid_scope(
 async def test_known_scope_that_the_client_may_not_have_is_an_invalid_scope(
     http: httpx.AsyncClient, database: Database
 ) -> None:
-    await add(database, "reader", None, [Scope.READONLY], hash_secret(SECRET))
+    await add_client(database, "reader", None, [Scope.READONLY], hash_secret(SECRET))
     sent = {**GRANT, "client_id": "reader", "client_secret": SECRET}
     asked = f"openid {Scope.READONLY} {Scope.DELETE}"
     refused = assert_refused(await http.post(PATH, data={**sent, "scope": asked}), "invalid_scope")
@@ -331,7 +331,7 @@ async def test_an_unknown_client_costs_what_a_known_one_costs(
     database: Database, clean: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = ClientRegistry(Settings(client_id=ID, client_secret=SecretStr(SECRET)), database)
-    await add(database, "stored", None, [Scope.READONLY], hash_secret(SECRET))
+    await add_client(database, "stored", None, [Scope.READONLY], hash_secret(SECRET))
     compared: list[str] = []
 
     def counted(secret: str, stored: str) -> bool:

@@ -55,7 +55,7 @@ def clients(database: Database, clock: Clock) -> ClientRegistry:
 
 @pytest.fixture
 async def robot(database: Database) -> str:
-    await table.add(database, "robot", "A robot", [Scope.READONLY], HASH)
+    await table.add_client(database, "robot", "A robot", [Scope.READONLY], HASH)
     return "robot"
 
 
@@ -132,14 +132,14 @@ async def test_the_loop_goes_on_while_a_secret_is_checked(
 async def test_two_secrets_while_one_is_exchanged(
     clients: ClientRegistry, database: Database, robot: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
-    await table.rotate(database, robot, OTHER_HASH, timedelta(hours=24))
+    await table.rotate_client_secret(database, robot, OTHER_HASH, timedelta(hours=24))
     for secret in (SECRET, OTHER):
         assert await clients.authenticate([(robot, secret)], HERE)
-    (listed,) = await table.everyone(database)
+    (listed,) = await table.list_clients(database)
     assert (listed.secrets, listed.next_end is not None) == (2, True)
 
     third = new_secret()
-    await table.rotate(database, robot, hash_secret(third), timedelta(hours=24))
+    await table.rotate_client_secret(database, robot, hash_secret(third), timedelta(hours=24))
     assert await clients.authenticate([(robot, SECRET)], HERE) is None
     for secret in (OTHER, third):
         assert await clients.authenticate([(robot, secret)], HERE)
@@ -153,31 +153,31 @@ async def test_an_old_secret_may_end_at_once(
     clients: ClientRegistry, database: Database, robot: str
 ) -> None:
     assert await clients.authenticate([(robot, SECRET)], HERE)
-    await table.rotate(database, robot, OTHER_HASH, timedelta(0))
+    await table.rotate_client_secret(database, robot, OTHER_HASH, timedelta(0))
     assert await clients.authenticate([(robot, SECRET)], HERE) is None
     assert await clients.authenticate([(robot, OTHER)], HERE)
 
 
 async def test_what_cannot_be_done_with_clients(database: Database, robot: str) -> None:
     with pytest.raises(Conflict, match="client rotate robot"):
-        await table.add(database, robot, None, [], OTHER_HASH)
+        await table.add_client(database, robot, None, [], OTHER_HASH)
     with pytest.raises(NotFound, match="nobody"):
-        await table.rotate(database, "nobody", OTHER_HASH, timedelta(0))
+        await table.rotate_client_secret(database, "nobody", OTHER_HASH, timedelta(0))
     with pytest.raises(NotFound, match="nobody"):
-        await table.remove(database, "nobody")
+        await table.remove_client(database, "nobody")
 
 
 @pytest.fixture
 async def issuer(
     database: Database, execute: Callable[..., Awaitable[Any]]
 ) -> AsyncIterator[LocalIssuer]:
-    before = {kid for kid, _ in await keys.stored_keys(database)}
+    before = {kid for kid, _ in await keys.load_signing_keys(database)}
 
     async def reload() -> Any:
         return await signing_keys(database)
 
     new = new_signing_key()
-    await keys.add_newest_key(database, new.kid, new.private_pem, drop_older=False)
+    await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
     yield LocalIssuer(await reload(), "http://case.test", 3600, reload=reload)
     await execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", list(before))
 
@@ -193,7 +193,7 @@ async def test_tokens_of_a_removed_client_are_refused(
 
     await follower.look()
     assert verifier.recall(token)
-    await table.remove(database, robot)
+    await table.remove_client(database, robot)
     await follower.look()
     assert verifier.recall(token) is None
     with pytest.raises(Unauthorized, match="not known here any more"):
@@ -214,7 +214,7 @@ async def test_a_new_key_is_known_to_others_at_once(
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
     before, _ = issuer.issue("first", READ)
     new = new_signing_key()
-    await keys.add_newest_key(database, new.kid, new.private_pem, drop_older=False)
+    await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
     elsewhere = LocalIssuer(await signing_keys(database), issuer.url, 3600)
     after, _ = elsewhere.issue("first", READ)
 
@@ -237,7 +237,7 @@ async def test_a_dropped_key_vouches_for_nothing(
     await verifier.verify(token)
     new = new_signing_key()
     try:
-        await keys.add_newest_key(database, new.kid, new.private_pem, drop_older=True)
+        await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=True)
         await follower.look()
         assert issuer.kids == [new.kid]
         with pytest.raises(Unauthorized, match="does not have"):
@@ -257,7 +257,7 @@ async def test_keys_no_token_can_need_are_dropped(
             key.kid,
             key.private_pem,
         )
-    await keys.add_newest_key(database, made[3].kid, made[3].private_pem, drop_older=False)
-    left = {listed.kid for listed in await keys.listed_keys(database)}
+    await keys.add_signing_key(database, made[3].kid, made[3].private_pem, delete_older=False)
+    left = {listed.kid for listed in await keys.list_signing_keys(database)}
     assert made[0].kid not in left
     assert {key.kid for key in made[1:]} <= left

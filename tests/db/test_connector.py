@@ -46,7 +46,7 @@ async def execute(url: str, *statements: str) -> None:
 
 async def refusal(url: str, **options: Any) -> str:
     """What the check at start says: one line, without the password."""
-    chosen = {"allowed": False, "asked": False, **options}
+    chosen = {"may_migrate": False, "explicit": False, **options}
     with pytest.raises(StartupError) as refused:
         await asyncio.to_thread(lambda: ensure_schema(url, **chosen))
     message = str(refused.value)
@@ -141,9 +141,9 @@ async def test_schema_parameter_of_prisma_is_the_search_path(
 ) -> None:
     plain = await empty_database("prisma")
     url = f"{plain}?schema=Frameworks"
-    assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, allowed=True)
+    assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, may_migrate=True)
     await execute(plain, 'CREATE SCHEMA "Frameworks"')
-    await asyncio.to_thread(lambda: ensure_schema(url, allowed=True, asked=False))
+    await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=False))
     where = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'items'"
     assert await value(plain, where) == '"Frameworks"'
 
@@ -225,11 +225,13 @@ async def test_target_session_attrs_choose_the_host(
 
 
 async def test_read_only_database_is_named_with_the_remedy(pair: str) -> None:
-    message = await refusal(pair, allowed=True)
+    message = await refusal(pair, may_migrate=True)
     assert "read-only" in message
     assert "target_session_attrs=read-write" in message
     await asyncio.to_thread(
-        lambda: ensure_schema(f"{pair}?target_session_attrs=read-write", allowed=True, asked=True)
+        lambda: ensure_schema(
+            f"{pair}?target_session_attrs=read-write", may_migrate=True, explicit=True
+        )
     )
 
 
@@ -241,7 +243,9 @@ async def test_command_that_only_reads_uses_a_read_only_database(
     name = make_url(url).database
     await execute(url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert "read-only" in await refusal(url)
-    await asyncio.to_thread(lambda: ensure_schema(url, allowed=False, asked=False, writes=False))
+    await asyncio.to_thread(
+        lambda: ensure_schema(url, may_migrate=False, explicit=False, will_write=False)
+    )
 
 
 TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
@@ -395,14 +399,14 @@ async def test_each_missing_right_is_named_until_a_role_has_all(
     owner_name, user_name = (make_url(url).username for url in (owner, user))
     database = make_url(admin).database
     for role in (owner, user):
-        message = await refusal(role, allowed=True)
+        message = await refusal(role, may_migrate=True)
         assert "GRANT CONNECT ON DATABASE" in message
         await execute(admin, remedy(message))
-        message = await refusal(role, allowed=True)
+        message = await refusal(role, may_migrate=True)
         assert f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{make_url(role).username}"' in message
         await execute(admin, f"GRANT USAGE ON SCHEMA public TO {make_url(role).username}")
     for right in ('CREATE ON SCHEMA "public"', f'TEMPORARY ON DATABASE "{database}"'):
-        message = await refusal(owner, allowed=True)
+        message = await refusal(owner, may_migrate=True)
         assert remedy(message) == f'GRANT {right} TO "{owner_name}"'
         await execute(admin, remedy(message))
     ran = await asyncio.to_thread(run, "migrate", "--database-url", owner, data_dir=tmp_path)
@@ -449,7 +453,7 @@ async def test_migration_by_a_role_that_does_not_own_the_tables_names_the_owner(
         f"GRANT ALL ON SCHEMA public TO {name}",
         f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}",
     )
-    message = await refusal(owner, allowed=True)
+    message = await refusal(owner, may_migrate=True)
     assert "must be owner of" in message
     assert "run this as the role that owns" in message
 
@@ -461,7 +465,7 @@ async def test_newer_and_older_schemas_are_told_apart(empty_database: EmptyDatab
     await execute(url, "UPDATE alembic_version SET version_num = '2026_11_21_changes_feed'")
     assert "run: case-server migrate" in await refusal(url)
     await execute(url, "UPDATE alembic_version SET version_num = '2099_unheard_of'")
-    assert "it is newer; upgrade case-server" in await refusal(url, allowed=True)
+    assert "it is newer; upgrade case-server" in await refusal(url, may_migrate=True)
 
 
 @pytest.fixture
@@ -501,7 +505,7 @@ async def test_pgbouncer_in_session_mode_works(
     pgbouncer: int, empty_database: EmptyDatabase, settings: Settings
 ) -> None:
     url = spelled(await empty_database("pooled"), host="127.0.0.1", port=pgbouncer)
-    await asyncio.to_thread(lambda: ensure_schema(url, allowed=True, asked=True))
+    await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=True))
     async with Database.open(url, settings) as database, database.connection() as connection:
         assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
         assert await connection.fetchval("SHOW application_name") == "case-server"

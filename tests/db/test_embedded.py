@@ -215,7 +215,7 @@ def test_the_files_are_for_their_owner_alone(made: Path) -> None:
 
 def test_it_waits_for_the_disk_unless_told_not_to(data_dir: Path) -> None:
     for durable, fsync in ((False, "off"), (True, "on")):
-        with embedded_postgres(data_dir, durable=durable) as url:
+        with embedded_postgres(data_dir, fsync=durable) as url:
             assert query(url, "SHOW fsync") == fsync
             assert query(url, "SELECT word FROM kept") == "first"
 
@@ -395,7 +395,7 @@ def test_server_whose_port_is_out_of_reach_is_not_harmed(
     with embedded_postgres(data_dir) as url:
         pid = postmaster(data_dir)
         with monkeypatch.context() as patch:
-            patch.setattr(embedded, "_patience", lambda _: 1)
+            patch.setattr(embedded, "_probe_timeout", lambda _: 1)
             patch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
             with (
                 pytest.raises(StartupError, match="cannot be reached"),

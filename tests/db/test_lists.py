@@ -264,9 +264,7 @@ async def test_lists_that_people_ask_for_are_read_from_their_index(
             continue
         statement, values = lists.prepared(ITEMS, query(**asked), derivation, ADDRESS)
         async with database.connection() as connection:
-            explained = await connection.fetch(
-                f"EXPLAIN {statement.sql}", *statement.arguments(values)
-            )
+            explained = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
         plan = "\n".join(line for (line,) in explained)
         assert index.split()[0] in plan, f"{index}:\n{plan}"
         assert "Seq Scan on items" not in plan, f"{index}:\n{plan}"

@@ -31,7 +31,7 @@ CATALOGUE = {
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'""",
     "indexes": f"""
         SELECT tablename, indexname, indexdef FROM pg_indexes
-        WHERE schemaname = 'public' AND indexname <> '{trigrams.INDEX}'""",
+        WHERE schemaname = 'public' AND indexname <> '{trigrams.INDEX_NAME}'""",
 }
 """What the tables say. The index of trigrams is there or not, as Postgres allows."""
 

@@ -18,7 +18,7 @@ from case_server.case.resources import ITEMS
 from case_server.db.pool import ATTEMPTS, Database
 from case_server.db.read.visibility import select_entity
 from case_server.db.statement import CompiledStatement
-from case_server.db.wait_queue import SECONDS_TO_WAIT
+from case_server.db.wait_queue import STALLED_TIMEOUT_SECONDS
 from case_server.exceptions import ServiceUnavailable
 from case_server.settings import Settings
 
@@ -33,8 +33,8 @@ async def test_prepared_statements_are_kept_unless_told_not_to(
     changed = settings.model_copy(update={"prepared_statements": prepared, "pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
         for _ in range(2):
-            assert await database.rows(select_entity(ITEMS), identifier="nobody") == []
-        found = await database.row(PREPARED)
+            assert await database.fetch_all(select_entity(ITEMS), identifier="nobody") == []
+        found = await database.fetch_one(PREPARED)
     assert found is not None
     assert (found["kept"] > 0) is prepared
 
@@ -44,7 +44,7 @@ async def test_nobody_waits_long_for_a_connection(settings: Settings) -> None:
     async with Database.open(settings.database_url, changed) as database, database.connection():
         start = time.monotonic()
         with pytest.raises(ServiceUnavailable) as told:
-            await database.rows(select_entity(ITEMS), identifier="nobody")
+            await database.fetch_all(select_entity(ITEMS), identifier="nobody")
         assert time.monotonic() - start < 10
     assert told.value.headers["Retry-After"]
 
@@ -60,7 +60,7 @@ async def test_who_waits_in_a_line_that_moves_is_not_turned_away(settings: Setti
         begun = time.monotonic()
         # The last of them waits for longer than anybody does in a line that stands.
         await asyncio.gather(*(hold() for _ in range(4)))
-        assert time.monotonic() - begun > SECONDS_TO_WAIT
+        assert time.monotonic() - begun > STALLED_TIMEOUT_SECONDS
 
 
 async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
@@ -68,7 +68,7 @@ async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
             waiting = [
-                asyncio.create_task(database.rows(select_entity(ITEMS), identifier="x"))
+                asyncio.create_task(database.fetch_all(select_entity(ITEMS), identifier="x"))
                 for _ in range(5)
             ]
             await asyncio.sleep(0.1)
@@ -76,7 +76,10 @@ async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
                 task.cancel()
             told = await asyncio.gather(*waiting, return_exceptions=True)
             assert all(isinstance(one, asyncio.CancelledError) for one in told)
-        assert await asyncio.wait_for(database.rows(select_entity(ITEMS), identifier="x"), 5) == []
+        assert (
+            await asyncio.wait_for(database.fetch_all(select_entity(ITEMS), identifier="x"), 5)
+            == []
+        )
 
 
 async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None:
@@ -87,9 +90,9 @@ async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None
     ):
         before = await connection.fetchval(count.sql)
         insert = "INSERT INTO changes (kind, identifier, operation) VALUES ('x', 'x', 'create')"
-        await asyncio.wait_for(database.rows(CompiledStatement(text(insert))), 10)
+        await asyncio.wait_for(database.fetch_all(CompiledStatement(text(insert))), 10)
         assert await connection.fetchval(count.sql) == before
-        found = await database.row(count)
+        found = await database.fetch_one(count)
     assert found is not None
     assert found["total"] == before + 1
 
@@ -102,14 +105,14 @@ async def test_a_connection_cut_off_while_nobody_used_it_is_not_given_to_the_nex
         Database.open(settings.database_url, changed) as database,
         Database.open(settings.database_url, settings) as other,
     ):
-        mine = await database.row(BACKEND)
+        mine = await database.fetch_one(BACKEND)
         assert mine is not None
-        assert mine == await database.row(BACKEND), "it is kept, not opened anew each time"
-        await other.row(
+        assert mine == await database.fetch_one(BACKEND), "it is kept, not opened anew each time"
+        await other.fetch_one(
             CompiledStatement(text(f"SELECT pg_terminate_backend({mine['pid']}, 5000)"))
         )
         await asyncio.sleep(0.1)
-        next_one = await database.row(BACKEND)
+        next_one = await database.fetch_one(BACKEND)
         assert next_one is not None
         assert next_one["pid"] != mine["pid"]
 
@@ -120,13 +123,13 @@ async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
         slow = asyncio.create_task(
-            database.row(CompiledStatement(text("SELECT pg_sleep(30) AS pid")))
+            database.fetch_one(CompiledStatement(text("SELECT pg_sleep(30) AS pid")))
         )
         await asyncio.sleep(0.2)
         slow.cancel()
         with pytest.raises(asyncio.CancelledError):
             await slow
-        found = await database.row(BACKEND)
+        found = await database.fetch_one(BACKEND)
     assert found is not None
     assert found["pid"] > 0
 
@@ -142,10 +145,10 @@ async def test_connection_to_a_server_that_became_read_only_is_not_used_again(
                 await connection.execute("SET default_transaction_read_only = on")
                 await connection.execute("CREATE TABLE refused ()")
 
-        before = await database.row(BACKEND)
+        before = await database.fetch_one(BACKEND)
         with pytest.raises(ServiceUnavailable):
             await write()
-        after = await database.row(BACKEND)
+        after = await database.fetch_one(BACKEND)
     assert before is not None
     assert after is not None
     assert after["pid"] != before["pid"]
@@ -172,23 +175,25 @@ async def test_request_without_a_file_descriptor_is_answered_503_and_names_the_l
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
             with no_file_descriptors(), pytest.raises(ServiceUnavailable) as refused:
-                await database.rows(select_entity(ITEMS), identifier="nobody")
+                await database.fetch_all(select_entity(ITEMS), identifier="nobody")
             assert refused.value.status == 503
             assert "file descriptors" in refused.value.description
             assert "database" not in refused.value.description
             assert refused.value.headers["Retry-After"]
             (line,) = [record.getMessage() for record in caplog.records]
             assert "ulimit -n" in line
-        assert await database.rows(select_entity(ITEMS), identifier="nobody") == []
+        assert await database.fetch_all(select_entity(ITEMS), identifier="nobody") == []
 
 
 async def test_statement_that_takes_long_is_not_cut_off_for_want_of_file_descriptors(
     settings: Settings,
 ) -> None:
     async with Database.open(settings.database_url, settings) as database:
-        await database.row(BACKEND)
+        await database.fetch_one(BACKEND)
         with no_file_descriptors():
-            row = await database.row(CompiledStatement(text("SELECT pg_sleep(3)::text AS pid")))
+            row = await database.fetch_one(
+                CompiledStatement(text("SELECT pg_sleep(3)::text AS pid"))
+            )
     assert row is not None
 
 
@@ -215,7 +220,7 @@ async def test_who_meets_another_tries_again_and_is_told_to_come_again(
                     await connection.execute(CROSSES.format(code))
                 return len(tried)
 
-            return await database.write(work, "a name")
+            return await database.run_write(work, "a name")
 
         assert await meets(0) == 1
         assert await meets(1) == 2

@@ -50,12 +50,12 @@ async def test_slow_statement_is_cancelled_and_its_connection_usable(
     settings: Settings, execute: Execute, read: str
 ) -> None:
     async with opened(settings) as database:
-        before = await database.row(BACKEND)
+        before = await database.fetch_one(BACKEND)
         for _ in range(2):
             with pytest.raises(ReadTimeout) as raised:
                 await getattr(database, read)(SLEEP)
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
-        after = await database.row(BACKEND)
+        after = await database.fetch_one(BACKEND)
         assert before == after, "the connection was replaced, not used again"
     assert raised.value.status == 503
     assert int(raised.value.headers["Retry-After"]) >= 1
@@ -63,7 +63,7 @@ async def test_slow_statement_is_cancelled_and_its_connection_usable(
 
 async def test_statement_of_a_write_has_no_timeout(settings: Settings) -> None:
     async with opened(settings, read_timeout=0.05) as database:
-        assert await database.run(CompiledStatement(text("SELECT pg_sleep(0.5)"))) is not None
+        assert await database.execute(CompiledStatement(text("SELECT pg_sleep(0.5)"))) is not None
 
 
 async def test_statement_of_a_command_has_no_timeout(settings: Settings) -> None:
@@ -117,14 +117,14 @@ async def test_timeout_is_reported_before_postgres_has_cancelled(
 ) -> None:
     proxy = SlowProxy(settings.database_url)
     async with proxy.serve() as url, opened(settings, url) as database:
-        assert await database.rows(select_entity(ITEMS), identifier="x") == []
+        assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
         proxy.is_open.clear()  # the request to cancel is a connection of its own
         with pytest.raises(ReadTimeout):
             await database.scan(SLEEP)
         assert await execute(SLEEPING), "the statement still runs"
         proxy.is_open.set()
         await asyncio.wait_for(no_statement_sleeps(execute), 30)
-        assert await database.rows(select_entity(ITEMS), identifier="x") == []
+        assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
 
 
 async def test_scans_take_at_most_half_of_the_pool(settings: Settings) -> None:
@@ -137,7 +137,7 @@ async def test_scans_take_at_most_half_of_the_pool(settings: Settings) -> None:
                 error = scan.exception()
                 assert isinstance(error, ServiceUnavailable)
                 assert error.headers["Retry-After"]
-            assert await database.rows(select_entity(ITEMS), identifier="x") == []
+            assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
         finally:
             for scan in scans:
                 scan.cancel()

@@ -35,7 +35,7 @@ async def test_nobody_is_told_less_than_was_there_when_he_came() -> None:
             await asyncio.sleep(chance.random() / 1000)
             store.version += 1
             came = store.version
-            assert await together.ask("document") >= came
+            assert await together.do("document") >= came
 
     await asyncio.gather(*(ask() for _ in range(50)))
     assert store.looks < 50 * 20 / 5
@@ -46,17 +46,17 @@ async def test_one_alone_asks_at_once_and_each_time() -> None:
     together = SingleFlight(store.look)
     for version in range(3):
         store.version = version
-        assert await together.ask("document") == version
+        assert await together.do("document") == version
     assert store.looks == 3
 
 
 async def test_who_comes_late_waits_for_the_next_question() -> None:
     store = Store()
     together = SingleFlight(store.look)
-    first = asyncio.create_task(together.ask("document"))
+    first = asyncio.create_task(together.do("document"))
     await asyncio.sleep(0)
     store.version = 1
-    others = [asyncio.create_task(together.ask("document")) for _ in range(9)]
+    others = [asyncio.create_task(together.do("document")) for _ in range(9)]
     assert await first == 0
     assert await asyncio.gather(*others) == [1] * 9
     assert store.looks == 2
@@ -72,35 +72,35 @@ async def test_a_question_that_hangs_holds_up_nobody_else() -> None:
         return await store.look(name)
 
     together = SingleFlight(look)
-    stuck = asyncio.create_task(together.ask("document"))
+    stuck = asyncio.create_task(together.do("document"))
     await asyncio.sleep(0)
-    others = [asyncio.create_task(together.ask("document")) for _ in range(3)]
+    others = [asyncio.create_task(together.do("document")) for _ in range(3)]
     store.version = 1
     assert await asyncio.wait_for(asyncio.gather(*others), 5) == [1] * 3
-    assert await together.ask("document") == 1
+    assert await together.do("document") == 1
     assert not stuck.done()
     hangs.set()
     assert await stuck == 1
-    assert await together.ask("document") == 1
+    assert await together.do("document") == 1
 
 
 async def test_names_do_not_wait_for_each_other() -> None:
     store = Store()
     together = SingleFlight(store.look)
-    await asyncio.gather(*(together.ask(f"document {number}") for number in range(5)))
+    await asyncio.gather(*(together.do(f"document {number}") for number in range(5)))
     assert store.looks == 5
 
 
 async def test_who_goes_away_takes_nothing_from_the_others() -> None:
     store = Store()
     together = SingleFlight(store.look)
-    asking = [asyncio.create_task(together.ask("document")) for _ in range(6)]
+    asking = [asyncio.create_task(together.do("document")) for _ in range(6)]
     await asyncio.sleep(0.001)
     for task in asking[:3]:  # the one who asked, and two who wait for the next question
         task.cancel()
     assert await asyncio.gather(*asking[3:]) == [0] * 3
     assert [task.cancelled() for task in asking[:3]] == [True] * 3
-    assert await together.ask("document") == 0
+    assert await together.do("document") == 0
 
 
 async def test_what_goes_wrong_is_told_to_all_who_share_it() -> None:
@@ -108,11 +108,11 @@ async def test_what_goes_wrong_is_told_to_all_who_share_it() -> None:
     store.broken = True
     together = SingleFlight(store.look)
     told = await asyncio.gather(
-        *(together.ask("document") for _ in range(4)), return_exceptions=True
+        *(together.do("document") for _ in range(4)), return_exceptions=True
     )
     assert [type(one) for one in told] == [ConnectionError] * 4
     store.broken = False
-    assert await together.ask("document") == 0
+    assert await together.do("document") == 0
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_news(
@@ -121,7 +121,7 @@ async def test_a_failure_that_nobody_waits_for_is_no_news(
     store = Store()
     store.broken = True
     together = SingleFlight(store.look)
-    asking = [asyncio.create_task(together.ask("document")) for _ in range(3)]
+    asking = [asyncio.create_task(together.do("document")) for _ in range(3)]
     await asyncio.sleep(0.001)
     for task in asking:
         task.cancel()

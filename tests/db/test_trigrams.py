@@ -39,7 +39,7 @@ async def plain(empty_database: Database) -> AsyncIterator[tuple[asyncpg.Connect
 
 
 async def has_index(connection: asyncpg.Connection[Any]) -> bool:
-    return await connection.fetchval("SELECT to_regclass($1)", trigrams.INDEX) is not None
+    return await connection.fetchval("SELECT to_regclass($1)", trigrams.INDEX_NAME) is not None
 
 
 async def test_whoever_may_have_it_has_it(empty_database: Database) -> None:
@@ -82,5 +82,5 @@ async def test_it_goes_with_the_migration_that_lists_need(empty_database: Databa
 )
 def test_the_index_is_asked_for_what_it_can_hold(text: str, *, asked: bool) -> None:
     statement = Field(("fullStatement",), FieldType.TEXT)
-    assert trigrams.may_match(items, statement, text) is asked
-    assert trigrams.may_match(items, Field(("notes",), FieldType.TEXT), text)
+    assert trigrams.can_use_pattern(items, statement, text) is asked
+    assert trigrams.can_use_pattern(items, Field(("notes",), FieldType.TEXT), text)

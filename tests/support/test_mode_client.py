@@ -66,5 +66,5 @@ async def settled(app: FastAPI, copies: Callable[[], Awaitable[set[str]]]) -> se
         if namespace._spare:
             await namespace._spare.task
         await asyncio.gather(*namespace._behind)
-    await app.state.namespaces._copies.discarded()
+    await app.state.namespaces._copies.wait_for_drops()
     return await copies()

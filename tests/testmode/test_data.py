@@ -231,7 +231,7 @@ async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
     url = await create_database(postgres, "case_test_copies")
     beside = await create_database(postgres, "case_test_copies_target_production")
     async with DatabaseCloner.open(url) as copies:
-        name = await copies.copy(copies.main)
+        name = await copies.clone(copies.main)
         assert name in await databases()
         assert make_url(copies.url(name)).database == name
     assert name not in await databases()
@@ -266,7 +266,7 @@ async def test_a_role_that_may_not_make_databases(postgres: str, target_settings
         await connection.execute(member)
         await require_clonable(address)
         async with DatabaseCloner.open(address) as copies:
-            copy = copies.url(await copies.copy(copies.main))
+            copy = copies.url(await copies.clone(copies.main))
             async with Database.open(copy, target_settings) as database:
                 await save_baseline(database)
     finally:

@@ -271,7 +271,7 @@ async def test_dry_run_writes_nothing_and_reports_the_same(
     hub = Hub(source, 2)
     planned = await sync(hub.url, dry_run=True)
     assert await live(hub) == set()
-    assert await mirrors.listed(database, hub.url) == []
+    assert await mirrors.list_mirrors(database, hub.url) == []
     done = await sync(hub.url)
     assert [(one.status, one.counts) for one in planned] == [
         (one.status, one.counts) for one in done
@@ -322,7 +322,7 @@ async def test_package_uri_of_the_list_is_used_and_its_former_url_forgotten(
     hub.faults[identifier] = Answer({}, 404)
     results = await sync(hub.url)
     assert results[0].url == f"{source.url}/elsewhere/1"
-    assert {mirror.url for mirror in await mirrors.listed(database, hub.url)} == {
+    assert {mirror.url for mirror in await mirrors.list_mirrors(database, hub.url)} == {
         f"{source.url}/elsewhere/1",
         f"{source.url}/{hub.name}/CFPackages/{hub.ids[1]}",
     }

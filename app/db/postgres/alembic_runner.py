@@ -33,7 +33,7 @@ def migrate(url: str, revision: str = "head") -> None:
     except DBAPIError as error:
         raise _driver_error(error) from error
     if revision == "head":
-        asyncio.run(trigrams.index_words(url))
+        asyncio.run(trigrams.create_index(url))
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -20,7 +20,7 @@ from ..connector import connection_to
 from ..read.feed import reset_history
 from ..schema import version
 from . import alembic_runner
-from .embedded import NAME, binaries_of, embedded_postgres, only_user
+from .embedded import NAME, embedded_postgres, exclusive_postgres, find_cluster_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ def restore(data_dir: Path, source: Path, *, force: bool, say: Callable[[str], N
     when the store is in use, or when it has data and ``force`` is not given.
     """
     _refuse_what_is_no_backup(source)
-    with only_user(data_dir) as url:
+    with exclusive_postgres(data_dir) as url:
         current = make_url(url)
         if not force and (count := asyncio.run(_count(url))):
             raise StartupError(
@@ -181,7 +181,7 @@ def _run(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
         "PGDATABASE": str(url.database),
     }
     ran = subprocess.run(  # noqa: S603  no shell; Postgres' own programs
-        (binaries_of(data_dir) / program, *arguments),
+        (find_cluster_binaries(data_dir) / program, *arguments),
         capture_output=True,
         env=ours | {"LC_ALL": "C"},
         check=False,

@@ -35,7 +35,7 @@ from ..statement import CompiledStatement
 if TYPE_CHECKING:
     from ..pool import Connection, Database
 
-SCHEMA = "case_server_kept"
+BASELINE_SCHEMA = "case_server_kept"
 
 UNDEFERRED = """
 SELECT format('ALTER TABLE %s ALTER CONSTRAINT %I DEFERRABLE', conrelid::regclass, conname)
@@ -46,13 +46,13 @@ WHERE contype = 'f' AND NOT condeferrable AND connamespace = current_schema()::r
 when a statement does, unless somebody asks otherwise."""
 
 KEEP_SEQUENCES = f"""
-CREATE TABLE {SCHEMA}.sequences AS
+CREATE TABLE {BASELINE_SCHEMA}.sequences AS
 SELECT format('%I.%I', schemaname, sequencename) AS name,
     coalesce(last_value, start_value) AS value, last_value IS NOT NULL AS called
 FROM pg_sequences WHERE schemaname = current_schema()
 """  # noqa: S608  a constant
-SET_SEQUENCES = f"PERFORM setval(name::regclass, value, called) FROM {SCHEMA}.sequences"
-GO_BACK = f"SELECT {SCHEMA}.go_back()"
+SET_SEQUENCES = f"PERFORM setval(name::regclass, value, called) FROM {BASELINE_SCHEMA}.sequences"
+GO_BACK = f"SELECT {BASELINE_SCHEMA}.go_back()"
 
 
 async def save_baseline(database: Database) -> None:
@@ -76,21 +76,22 @@ async def restore_baseline(database: Database) -> None:
             await connection.execute(GO_BACK)
         await feed.reset_history(connection)
 
-    await database.write(work, SCHEMA)
+    await database.run_write(work, BASELINE_SCHEMA)
 
 
 def _keeping() -> Iterator[str]:
-    yield f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"
-    yield f"CREATE SCHEMA {SCHEMA}"
+    yield f"DROP SCHEMA IF EXISTS {BASELINE_SCHEMA} CASCADE"
+    yield f"CREATE SCHEMA {BASELINE_SCHEMA}"
     for table in tables.metadata.sorted_tables:
         columns = [table.c[column.name] for column in _kept(table).columns]
-        yield f"CREATE TABLE {SCHEMA}.{table.name} AS {CompiledStatement(select(*columns)).sql}"
+        rows = CompiledStatement(select(*columns)).sql
+        yield f"CREATE TABLE {BASELINE_SCHEMA}.{table.name} AS {rows}"
     # Tables nobody counted are taken for large, and looked through accordingly.
-    yield f"ANALYZE {', '.join(f'{SCHEMA}.{name}' for name in tables.metadata.tables)}"
+    yield f"ANALYZE {', '.join(f'{BASELINE_SCHEMA}.{name}' for name in tables.metadata.tables)}"
     yield KEEP_SEQUENCES
     # Planning these statements takes longer than they do; those of a function are planned once.
     yield (
-        f"CREATE FUNCTION {SCHEMA}.go_back() RETURNS void LANGUAGE plpgsql "
+        f"CREATE FUNCTION {BASELINE_SCHEMA}.go_back() RETURNS void LANGUAGE plpgsql "
         f"AS $function$ BEGIN {_going_back()}; END $function$"
     )
 
@@ -115,7 +116,7 @@ def _kept(table: Table) -> FromClause:
         for column in table.columns
         if column.computed is None or column.primary_key
     )
-    return Table(table.name, MetaData(), *columns, schema=SCHEMA).alias("was")
+    return Table(table.name, MetaData(), *columns, schema=BASELINE_SCHEMA).alias("was")
 
 
 def _deleting(table: Table) -> CompiledStatement:

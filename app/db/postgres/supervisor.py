@@ -21,7 +21,9 @@ LONGEST_PAUSE = 8.0
 
 
 @contextmanager
-def revived(is_running: Callable[[], bool], start: Callable[[], str], url: str) -> Iterator[None]:
+def restart_on_crash(
+    is_running: Callable[[], bool], start: Callable[[], str], url: str
+) -> Iterator[None]:
     """While the block lasts, ``start`` the Postgres of ``url`` again whenever it does not run."""
     over = threading.Event()
 

@@ -113,8 +113,8 @@ def _entities() -> CTE:
         )
         .where(
             table.c.document_identifier == bindparam("document", type_=Text),
-            table.c.changed_at > bindparam("since", type_=tables.Moment),
-            table.c.changed_at <= bindparam("until", type_=tables.Moment),
+            table.c.changed_at > bindparam("since", type_=tables.TimestampTZ),
+            table.c.changed_at <= bindparam("until", type_=tables.TimestampTZ),
         )
         .group_by(table.c.kind, table.c.identifier)
         .cte("own")

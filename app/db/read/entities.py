@@ -21,7 +21,7 @@ async def get(database: Database, resource: Resource, identifier: str) -> list[s
 
     Raises ``NotFound`` when no live entity has this identifier.
     """
-    found = await database.rows(select_entity(resource), identifier=identifier)
+    found = await database.fetch_all(select_entity(resource), identifier=identifier)
     if not found:
         raise NotFound(resource.name, identifier)
     return [record["body"] for record in found]
@@ -35,7 +35,7 @@ async def item_with_associations(
     Raises ``NotFound``.
     """
     (item,) = await get(database, ITEMS, identifier)
-    rows = await database.rows(associations_of_item(), identifier=identifier, limit=limit)
+    rows = await database.fetch_all(associations_of_item(), identifier=identifier, limit=limit)
     return item, [row["body"] for row in rows]
 
 
@@ -47,7 +47,7 @@ async def association_batches(
     No connection is held between two batches, however long the consumer takes. Associations that
     are deleted meanwhile are left out; those that are added meanwhile are not in it.
     """
-    row = await database.row(association_keys_of_item(), identifier=identifier)
+    row = await database.fetch_one(association_keys_of_item(), identifier=identifier)
     # One string, because 50,000 would take four times the memory. No identifier has a line break.
     keys: str = (row and row["keys"]) or ""
     start = 0
@@ -58,12 +58,12 @@ async def association_batches(
             end = len(keys) if end < 0 else end
             batch.append(keys[start:end])
             start = end + 1
-        rows = await database.rows(associations_by_key(), keys=batch)
+        rows = await database.fetch_all(associations_by_key(), keys=batch)
         if rows:
             yield [row["body"] for row in rows]
 
 
 async def find_nodes(database: Database, identifiers: set[str]) -> dict[str, str]:
     """Which of these are stored here, and among what: {identifier: "CFItems"}."""
-    found = await database.rows(select_nodes(), identifiers=list(identifiers))
+    found = await database.fetch_all(select_nodes(), identifiers=list(identifiers))
     return {record["identifier"]: record["plural"] for record in found}

@@ -136,7 +136,7 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
         values = {"since": place.since, "upto": upto, "after": place.sequence, "limit": limit + 1}
         try:
             with database.read_limit() as timeout:
-                arguments = _page().arguments(values)
+                arguments = _page().bind(values)
                 rows = await connection.fetch(_page().sql, *arguments, timeout=timeout)
         except asyncpg.DataError as error:
             raise BadRequest(NO_CURSOR) from error
@@ -145,7 +145,7 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
         nodes = [each.identifier for each in found if _takes_along(each)]
         if nodes:
             statement = _taken_along()
-            arguments = statement.arguments({"identifiers": nodes})
+            arguments = statement.bind({"identifiers": nodes})
             with database.read_limit() as timeout:
                 taken = await connection.fetch(statement.sql, *arguments, timeout=timeout)
             found += _not_told([Change(*row) for row in taken], found)
@@ -248,14 +248,14 @@ async def reset_history(connection: AnyConnection) -> None:
         update(table).values(transaction_id=literal_column("1")).where(table.c.transaction_id > 1)
     )
     renamed = update(tables.feed_history).values(identifier=cast(func.gen_random_uuid(), Text))
-    marked = insert(tables.revision_marks).values(scope=literal(tables.SHARED, Text))
+    marked = insert(tables.revision_marks).values(scope=literal(tables.DEFINITIONS_SCOPE, Text))
     async with connection.transaction():
         for statement in (
             CompiledStatement(past),
             CompiledStatement(renamed),
             CompiledStatement(marked),
         ):
-            await connection.execute(statement.sql, *statement.arguments({}))
+            await connection.execute(statement.sql, *statement.bind({}))
 
 
 async def continue_history(connection: AnyConnection) -> None:

@@ -36,9 +36,9 @@ from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, Field, FieldType
 from ...query.filter import And, Comparison, Node
-from ..schema.list_indexes import FOLDED_LENGTH
-from ..schema.tables import Moment, items
-from ..schema.trigrams import may_match, pattern
+from ..schema.list_indexes import FOLDED_CODE_CHARS
+from ..schema.tables import TimestampTZ, items
+from ..schema.trigrams import can_use_pattern, like_pattern
 from ..write.dml import step, word
 from .derived_fields import ADDRESS, Entities, address_of, identifier_in, rewritten_to, shown
 
@@ -75,9 +75,9 @@ def outline(entities: Entities, node: Node, values: Values) -> Node:
     if (
         operator == "~"
         and field.kind is FieldType.TEXT
-        and may_match(entities.table, field, str(value))
+        and can_use_pattern(entities.table, field, str(value))
     ):
-        operator, values[name] = MATCHES, pattern(str(value))
+        operator, values[name] = MATCHES, like_pattern(str(value))
     elif field.kind in ARRAYS and operator in {"=", "!="}:
         values[name], values[_whole(name)] = _readings(str(value))
         values[_joint(name)] = str(value)
@@ -216,13 +216,13 @@ def _begins(folded: Expression | None, wanted: Expression) -> ColumnElement[bool
 
 
 def _beginning(text: Expression) -> Expression:
-    return func.left(text, literal_column(str(FOLDED_LENGTH)))
+    return func.left(text, literal_column(str(FOLDED_CODE_CHARS)))
 
 
 def _type(field: Field) -> TypeEngine[Any]:
     types: dict[FieldType, TypeEngine[Any]] = {
         FieldType.NUMBER: Numeric(),
-        FieldType.DATETIME: Moment,
+        FieldType.DATETIME: TimestampTZ,
     }
     return types.get(field.kind, Text())
 

@@ -32,7 +32,7 @@ async def list_frameworks(
 
 async def count_items(database: Database, document: str) -> int:
     """How many live items a document has."""
-    found = await database.row(_number_of_items(), document=document)
+    found = await database.fetch_one(_number_of_items(), document=document)
     assert found is not None
     return int(found["items"])
 
@@ -43,7 +43,7 @@ async def locate_nodes(database: Database, identifiers: Sequence[str]) -> dict[s
     ``item`` says whether it is one, or a document; ``title`` is the document's. What is not here
     is left out.
     """
-    found = await database.rows(_places(), identifiers=list(identifiers))
+    found = await database.fetch_all(_places(), identifiers=list(identifiers))
     return {record["identifier"]: record for record in found}
 
 

@@ -61,7 +61,7 @@ class FrameworkSnapshot:
         are read, nothing else can be asked of the snapshot.
         """
         statement = _bodies(resource)
-        arguments = statement.arguments({"document_identifier": self.document_identifier})
+        arguments = statement.bind({"document_identifier": self.document_identifier})
         cursor = await self.connection.cursor(statement.sql, *arguments)
         batch = await self._fetch(cursor)
         while batch:
@@ -87,7 +87,7 @@ class FrameworkSnapshot:
     async def nodes(self, identifiers: set[str]) -> dict[str, str]:
         """Which of these are stored here, and among what: {identifier: "CFItems"}."""
         statement = select_nodes()
-        arguments = statement.arguments({"identifiers": list(identifiers)})
+        arguments = statement.bind({"identifiers": list(identifiers)})
         with self.database.read_limit() as timeout:
             found = await self.connection.fetch(statement.sql, *arguments, timeout=timeout)
         return {record["identifier"]: record["plural"] for record in found}
@@ -100,7 +100,7 @@ async def framework_snapshot(
     """The framework whose package or document has this identifier. Raises ``NotFound``."""
     async with database.snapshot() as connection:
         statement = _find()
-        arguments = statement.arguments({"identifier": identifier})
+        arguments = statement.bind({"identifier": identifier})
         with database.read_limit() as timeout:
             found = await connection.fetchrow(statement.sql, *arguments, timeout=timeout)
         if not found:
@@ -110,7 +110,7 @@ async def framework_snapshot(
 
 async def document_of_package(database: Database, identifier: str) -> str | None:
     """The document, live or deleted, whose package or own identifier this is."""
-    found = await database.row(_owner(), identifier=identifier)
+    found = await database.fetch_one(_owner(), identifier=identifier)
     return found["document_identifier"] if found else None
 
 

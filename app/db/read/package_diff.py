@@ -45,7 +45,7 @@ async def diff_packages(database: Database, package: Package) -> Difference:
 
 async def stored_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
     """What entities say that are here, or were until they were deleted."""
-    rows = await database.rows(_bodies(), identifiers=[identifier for _, identifier in keys])
+    rows = await database.fetch_all(_bodies(), identifiers=[identifier for _, identifier in keys])
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 
 

@@ -77,14 +77,14 @@ class Revisions:
 
     async def now(self, identifier: str) -> Revision:
         """That of the package or document with this identifier. Raises ``NotFound``."""
-        return await self._together.ask(identifier)
+        return await self._together.do(identifier)
 
     async def _look(self, identifier: str) -> Revision:
         last = self._last.get(identifier)
         if last and (now := await self._since(last)):
             return now
         self._last.pop(identifier, None)
-        found = await self.database.row(_revision(), identifier=identifier)
+        found = await self.database.fetch_one(_revision(), identifier=identifier)
         if not found:
             raise NotFound("CFPackage or CFDocument", identifier)
         *state, marks = found
@@ -102,8 +102,8 @@ class Revisions:
         of what the question costs.
         """
         document = last.document_identifier
-        scopes = (document, tables.SHARED, tables.NODES)
-        found = await self.database.rows(_counts(), scopes=scopes)
+        scopes = (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
+        found = await self.database.fetch_all(_counts(), scopes=scopes)
         counts: dict[str, int] = dict.fromkeys(scopes, 0)
         for history, scope, version, _ in found:
             counts[scope] += version
@@ -113,8 +113,8 @@ class Revisions:
         if counts[document] != last.document or len(found) > FOLD_AT:
             return None
         return last._replace(
-            shared=counts[tables.SHARED],
-            nodes=counts[tables.NODES],
+            shared=counts[tables.DEFINITIONS_SCOPE],
+            nodes=counts[tables.NODES_SCOPE],
             changed_at=max((moment for *_, moment in found), default=None),
         )
 
@@ -133,7 +133,7 @@ class Revisions:
                 if found is None or found._replace(nodes=0, shared=0, changed_at=None) != key:
                     return True
                 statement = _relates_others()
-                arguments = statement.arguments({"document_identifier": now.document_identifier})
+                arguments = statement.bind({"document_identifier": now.document_identifier})
                 self._relates_others[key] = await connection.fetchval(statement.sql, *arguments)
             if len(self._relates_others) > REMEMBERED:
                 self._relates_others.popitem(last=False)
@@ -143,17 +143,15 @@ class Revisions:
 async def revision_in(connection: Connection, identifier: str) -> Revision | None:
     """The revision that a snapshot sees; None when it sees no such package."""
     statement = _revision()
-    found = await connection.fetchrow(
-        statement.sql, *statement.arguments({"identifier": identifier})
-    )
+    found = await connection.fetchrow(statement.sql, *statement.bind({"identifier": identifier}))
     return Revision(*found[:-1]) if found else None
 
 
 async def fold(database: Database, *scopes: str) -> None:
     """Count the marks of these scopes, and of the shared ones, into their versions."""
-    for scope in (*scopes, tables.SHARED, tables.NODES):
+    for scope in (*scopes, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE):
         try:
-            await database.run(_fold(), scope=scope)
+            await database.execute(_fold(), scope=scope)
         except ServiceUnavailable:
             return
 
@@ -194,7 +192,9 @@ def _state(document: ColumnElement[str]) -> FromClause:
         select(kept.c.scope, kept.c.version, kept.c.changed_at, zero.label("marks")),
         select(marks.c.scope, one, marks.c.changed_at, one),
     ).subquery("each")
-    shared, nodes = (literal(scope, Text) for scope in (tables.SHARED, tables.NODES))
+    shared, nodes = (
+        literal(scope, Text) for scope in (tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
+    )
     scopes = (document, shared, nodes)
 
     def version(scope: ColumnElement[str]) -> ColumnElement[int]:

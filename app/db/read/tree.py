@@ -85,7 +85,7 @@ async def paths(database: Database, identifiers: Sequence[str]) -> dict[str, lis
     Rows of (identifier, code, statement). Of several parents it is the first.
     """
     found: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
-    for record in await database.rows(_paths(), identifiers=list(identifiers)):
+    for record in await database.fetch_all(_paths(), identifiers=list(identifiers)):
         found[record["start"]].append(record)
     return found
 

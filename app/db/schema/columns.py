@@ -29,13 +29,13 @@ metadata = MetaData(
     }
 )
 
-Moment = TIMESTAMP(timezone=True)
+TimestampTZ = TIMESTAMP(timezone=True)
 
-AFTER_UPLOADS = 1_000_000_000_000
+ORDINAL_START = 1_000_000_000_000
 """Uploads number their rows from 0; what is put one at a time comes after them."""
 
 
-def from_body(
+def generated_column(
     name: str,
     *path: str,
     references: str | None = None,
@@ -60,7 +60,7 @@ def from_body(
     )
 
 
-SEARCHED = """
+SEARCH_VECTOR = """
 to_tsvector(
     'simple'::regconfig,
     left(
@@ -75,13 +75,13 @@ to_tsvector(
 an equals sign its code as a whole. Cut where a tsvector could become too large to store."""
 
 
-def searched() -> tuple[SchemaItem, ...]:
+def search_columns() -> tuple[SchemaItem, ...]:
     """The words of an item, and the index that finds them."""
     return (
         Column(
             "search",
             TSVECTOR,
-            Computed(SEARCHED, persisted=True),
+            Computed(SEARCH_VECTOR, persisted=True),
             comment="Generated from the body: the words of humanCodingScheme, fullStatement and"
             " conceptKeywords, and the whole code after an equals sign.",
         ),
@@ -89,19 +89,19 @@ def searched() -> tuple[SchemaItem, ...]:
     )
 
 
-def ordinal() -> Column[int]:
+def ordinal_column() -> Column[int]:
     """The order in which the parts of a framework are answered."""
     return Column(
         "ordinal",
         BigInteger,
-        Identity(start=AFTER_UPLOADS),
+        Identity(start=ORDINAL_START),
         nullable=False,
         comment="Position within the package: 0, 1, … as uploaded; entities written one at a time"
-        f" follow from {AFTER_UPLOADS:,}.",
+        f" follow from {ORDINAL_START:,}.",
     )
 
 
-def body() -> Column[Any]:
+def body_column() -> Column[Any]:
     """Return the column that stores the entity itself."""
     return Column(
         "body",
@@ -111,11 +111,11 @@ def body() -> Column[Any]:
     )
 
 
-def created_at() -> Column[Any]:
+def created_at_column() -> Column[Any]:
     """Return the column that records when a row was inserted."""
     return Column(
         "created_at",
-        Moment,
+        TimestampTZ,
         nullable=False,
         server_default=text("clock_timestamp()"),
         comment="When the row was inserted.",
@@ -127,12 +127,12 @@ def entity_table(name: str, *more: SchemaItem, comment: str) -> Table:
     return Table(
         name,
         metadata,
-        from_body("identifier", "identifier", primary=True),
-        ordinal(),
-        body(),
+        generated_column("identifier", "identifier", primary=True),
+        ordinal_column(),
+        body_column(),
         Column(
             "last_change_date_time",
-            Moment,
+            TimestampTZ,
             nullable=False,
             comment="lastChangeDateTime of the entity, to the microsecond.",
         ),
@@ -141,12 +141,14 @@ def entity_table(name: str, *more: SchemaItem, comment: str) -> Table:
     )
 
 
-def deletable(name: str) -> tuple[SchemaItem, ...]:
+def soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
     """Soft deletion. Associations are hidden while a node is deleted: the index finds those few."""
     deleted = text("deleted_at IS NOT NULL")
     return (
         Column(
-            "deleted_at", Moment, comment="When the entity was deleted (soft delete); NULL if live."
+            "deleted_at",
+            TimestampTZ,
+            comment="When the entity was deleted (soft delete); NULL if live.",
         ),
         Index(f"ix_{name}_deleted", "identifier", postgresql_where=deleted),
     )
@@ -175,7 +177,7 @@ def link_table(
     return Table(name, metadata, *keys, comment=comment)
 
 
-def in_document(*, nullable: bool = False) -> Column[str]:
+def document_key(*, nullable: bool = False) -> Column[str]:
     """The document that an entity belongs to."""
     return Column(
         "document_identifier",
@@ -188,9 +190,9 @@ def in_document(*, nullable: bool = False) -> Column[str]:
 
 def definition_table(name: str, *more: SchemaItem, comment: str) -> Table:
     """Return the table of a kind of definition, which can be soft-deleted."""
-    return entity_table(name, *more, *deletable(name), comment=comment)
+    return entity_table(name, *more, *soft_delete_columns(name), comment=comment)
 
 
-def hierarchy_code() -> Column[str]:
+def hierarchy_code_column() -> Column[str]:
     """The code by which a definition of a set finds its children."""
-    return from_body("hierarchy_code", "hierarchyCode")
+    return generated_column("hierarchy_code", "hierarchyCode")

@@ -11,17 +11,17 @@ from sqlalchemy import Column, Computed, Index, Text, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.sql.schema import SchemaItem
 
-FOLDED_LENGTH = 200
+FOLDED_CODE_CHARS = 200
 """Characters of a text that are indexed: with its identifier they fit into a page of an index."""
 
 LIVE = text("deleted_at IS NULL")
 
-LISTED_ITEMS: tuple[SchemaItem, ...] = (
+ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
     Column(
         "folded_code",
         Text,
-        Computed(f"left(lower(body ->> 'humanCodingScheme'), {FOLDED_LENGTH})", persisted=True),
-        comment=f"Generated from the body: the first {FOLDED_LENGTH} characters of"
+        Computed(f"left(lower(body ->> 'humanCodingScheme'), {FOLDED_CODE_CHARS})", persisted=True),
+        comment=f"Generated from the body: the first {FOLDED_CODE_CHARS} characters of"
         " humanCodingScheme in lower case.",
     ),
     Column(

@@ -25,38 +25,42 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.resources import DEFINITIONS
 from .columns import (
-    AFTER_UPLOADS,
-    Moment,
-    body,
-    created_at,
+    ORDINAL_START,
+    TimestampTZ,
+    body_column,
+    created_at_column,
     definition_table,
-    deletable,
+    document_key,
     entity_table,
-    from_body,
-    hierarchy_code,
-    in_document,
+    generated_column,
+    hierarchy_code_column,
     link_table,
     metadata,
-    ordinal,
-    searched,
+    ordinal_column,
+    search_columns,
+    soft_delete_columns,
 )
-from .list_indexes import LISTED_ITEMS
+from .list_indexes import ITEM_LIST_COLUMNS
 
-__all__ = ["AFTER_UPLOADS", "Moment", "metadata"]  # of columns, for who knows the tables
+__all__ = ["ORDINAL_START", "TimestampTZ", "metadata"]  # of columns, for who knows the tables
 
 concepts = definition_table(
-    "concepts", hierarchy_code(), comment="CFConcept: topics of items, shared by all frameworks."
+    "concepts",
+    hierarchy_code_column(),
+    comment="CFConcept: topics of items, shared by all frameworks.",
 )
 subjects = definition_table(
     "subjects",
-    hierarchy_code(),
+    hierarchy_code_column(),
     comment="CFSubject: subjects of documents and items, shared by all frameworks.",
 )
 licenses = definition_table(
     "licenses", comment="CFLicense: licences of documents and items, shared by all frameworks."
 )
 item_types = definition_table(
-    "item_types", hierarchy_code(), comment="CFItemType: kinds of items, shared by all frameworks."
+    "item_types",
+    hierarchy_code_column(),
+    comment="CFItemType: kinds of items, shared by all frameworks.",
 )
 association_groupings = definition_table(
     "association_groupings",
@@ -65,8 +69,8 @@ association_groupings = definition_table(
 
 documents = entity_table(
     "documents",
-    from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *deletable("documents"),
+    generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *soft_delete_columns("documents"),
     comment="CFDocument: one row per framework.",
 )
 
@@ -94,24 +98,26 @@ packages = Table(
 
 items = entity_table(
     "items",
-    in_document(),
-    from_body("item_type_identifier", "CFItemTypeURI", "identifier", references="item_types"),
-    from_body("license_identifier", "licenseURI", "identifier", references="licenses"),
-    *deletable("items"),
-    *LISTED_ITEMS,
+    document_key(),
+    generated_column(
+        "item_type_identifier", "CFItemTypeURI", "identifier", references="item_types"
+    ),
+    generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
+    *soft_delete_columns("items"),
+    *ITEM_LIST_COLUMNS,
     Index("ix_items_document", "document_identifier", "ordinal"),
-    *searched(),
+    *search_columns(),
     comment="CFItem: the competency statements of all frameworks.",
 )
 
 # A node may be stored on another server, so nodes are identifiers without foreign keys.
 associations = entity_table(
     "associations",
-    in_document(nullable=True),
-    from_body("association_type", "associationType", nullable=False),
-    from_body("origin_identifier", "originNodeURI", "identifier", nullable=False),
-    from_body("destination_identifier", "destinationNodeURI", "identifier", nullable=False),
-    from_body(
+    document_key(nullable=True),
+    generated_column("association_type", "associationType", nullable=False),
+    generated_column("origin_identifier", "originNodeURI", "identifier", nullable=False),
+    generated_column("destination_identifier", "destinationNodeURI", "identifier", nullable=False),
+    generated_column(
         "grouping_identifier",
         "CFAssociationGroupingURI",
         "identifier",
@@ -133,8 +139,8 @@ associations = entity_table(
 
 rubrics = entity_table(
     "rubrics",
-    in_document(),
-    *deletable("rubrics"),
+    document_key(),
+    *soft_delete_columns("rubrics"),
     Index("ix_rubrics_document", "document_identifier", "ordinal"),
     comment="CFRubric: the rubrics of all frameworks; their criteria are rows of rubric_criteria.",
 )
@@ -142,9 +148,9 @@ rubrics = entity_table(
 rubric_criteria = Table(
     "rubric_criteria",
     metadata,
-    from_body("identifier", "identifier", primary=True),
-    ordinal(),
-    body(),
+    generated_column("identifier", "identifier", primary=True),
+    ordinal_column(),
+    body_column(),
     Column(
         "rubric_identifier",
         Text,
@@ -159,9 +165,9 @@ rubric_criteria = Table(
 rubric_criterion_levels = Table(
     "rubric_criterion_levels",
     metadata,
-    from_body("identifier", "identifier", primary=True),
-    ordinal(),
-    body(),
+    generated_column("identifier", "identifier", primary=True),
+    ordinal_column(),
+    body_column(),
     Column(
         "criterion_identifier",
         Text,
@@ -230,7 +236,7 @@ changes = Table(
     ),
     Column(
         "changed_at",
-        Moment,
+        TimestampTZ,
         nullable=False,
         server_default=text("clock_timestamp()"),
         comment="When the change was written.",
@@ -272,7 +278,9 @@ revisions = Table(
         nullable=False,
         comment="Number of writes folded in; the revision adds the rows of revision_marks.",
     ),
-    Column("changed_at", Moment, nullable=False, comment="When the last folded write happened."),
+    Column(
+        "changed_at", TimestampTZ, nullable=False, comment="When the last folded write happened."
+    ),
     comment="Revision per scope: what ETags and Last-Modified of packages are made from.",
 )
 
@@ -282,7 +290,7 @@ revision_marks = Table(
     Column("scope", Text, nullable=False, comment="Scope that was written; see revisions."),
     Column(
         "changed_at",
-        Moment,
+        TimestampTZ,
         nullable=False,
         server_default=text("clock_timestamp()"),
         comment="When it was written.",
@@ -292,10 +300,10 @@ revision_marks = Table(
     " not wait for each other.",
 )
 
-SHARED = ""
+DEFINITIONS_SCOPE = ""
 """The scope of the definitions, which are the parts of all packages that refer to them."""
 
-NODES = "/"
+NODES_SCOPE = "/"
 """The scope of what is here and what is not, on which associations to other documents depend."""
 
 mirrors = Table(
@@ -313,7 +321,7 @@ mirrors = Table(
         nullable=False,
         comment="Revision of the local copy after the last sync; another one means local changes.",
     ),
-    Column("changed_at", Moment, nullable=False, comment="When that revision was written."),
+    Column("changed_at", TimestampTZ, nullable=False, comment="When that revision was written."),
     comment="Packages mirrored from other servers by sync.",
 )
 
@@ -322,7 +330,7 @@ signing_keys = Table(
     metadata,
     Column("kid", Text, primary_key=True, comment="Key ID, as in the header of tokens."),
     Column("private_pem", Text, nullable=False, comment="RSA private key. Secret."),
-    created_at(),
+    created_at_column(),
     comment="Keys of the local token issuer: the newest signs, all of them verify.",
 )
 
@@ -337,7 +345,7 @@ revoked_tokens = Table(
     ),
     Column(
         "expires_at",
-        Moment,
+        TimestampTZ,
         nullable=False,
         comment="When the token expires and the row is of no use any more.",
     ),
@@ -350,7 +358,7 @@ clients = Table(
     Column("identifier", Text, primary_key=True, comment="client_id of token requests."),
     Column("name", Text, comment="What the client is for, as its owner described it."),
     Column("scopes", ARRAY(Text), nullable=False, comment="Scopes that it may ask for."),
-    created_at(),
+    created_at_column(),
     comment="OAuth clients of the local issuer, besides the one from the settings.",
 )
 
@@ -366,7 +374,7 @@ client_secrets = Table(
         index=True,
         comment="The client whose secret it is.",
     ),
-    created_at(),
-    Column("expires_at", Moment, comment="When the secret stops working; NULL: never."),
+    created_at_column(),
+    Column("expires_at", TimestampTZ, comment="When the secret stops working; NULL: never."),
     comment="Secrets of clients; two per client while a secret is rotated.",
 )

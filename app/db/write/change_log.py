@@ -94,13 +94,15 @@ def scopes(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> 
     if document is None:
         # Nothing can refer yet to a definition that is new.
         moved = done.c.operation != literal_column(f"'{CREATE}'")
-        return select(literal(tables.SHARED).label("scope")).select_from(done).where(moved)
+        return (
+            select(literal(tables.DEFINITIONS_SCOPE).label("scope")).select_from(done).where(moved)
+        )
     each: list[ColumnElement[Any]] = [document]
     if "previous" in done.c:
         each.append(func.nullif(done.c.previous, document))
     if kind in NODE_KINDS:
         came_or_went = done.c.operation != literal_column(f"'{UPDATE}'")
-        each.append(case((came_or_went, literal_column(f"'{tables.NODES}'"))))
+        each.append(case((came_or_went, literal_column(f"'{tables.NODES_SCOPE}'"))))
     several = func.unnest(array(each)).table_valued("scope").render_derived("moved").lateral()
     return select(several.c.scope).select_from(done.join(several, true()))
 

@@ -111,7 +111,7 @@ def _unknown(path: str, kind: str, identifier: str) -> Problem:
 
 async def delete_association(database: Database, identifier: str) -> None:
     """Remove an association for good. Raises ``NotFound``."""
-    if not await database.run(_delete_association(), identifier=identifier):
+    if not await database.execute(_delete_association(), identifier=identifier):
         raise NotFound(ASSOCIATIONS.name, identifier)
 
 
@@ -134,19 +134,19 @@ async def _put(
         found: asyncpg.Record | None = None
         for links in ways(resource, present):
             statement = PUTS[resource.name](links)
-            found = await connection.fetchrow(statement.sql, *statement.arguments(values))
+            found = await connection.fetchrow(statement.sql, *statement.bind(values))
             if found and found["settled"]:
                 break
         return found
 
-    found = await database.write(work, f"{resource.name} {entity.identifier}")
+    found = await database.run_write(work, f"{resource.name} {entity.identifier}")
     assert found is not None
     return found
 
 
 async def lacks_case_version(database: Database, identifier: str) -> bool:
     """Return whether a live document is stored without the caseVersion that a PUT requires."""
-    return await database.row(_without_case_version(), identifier=identifier) is not None
+    return await database.fetch_one(_without_case_version(), identifier=identifier) is not None
 
 
 @cache

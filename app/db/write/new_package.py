@@ -16,7 +16,7 @@ from sqlalchemy import CTE, Text, exists, literal, literal_column, null, select
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, ITEMS, Resource
 from ..read.visibility import live
-from ..statement import CompiledStatement, Run, Steps
+from ..statement import CompiledStatement, NamedStatements, UploadRun
 from . import change_log, dml
 from .conflicts import conflicts_of_new
 from .package_statements import head_steps, link, register
@@ -43,7 +43,7 @@ class NotNew(Exception):
     """Something of it belongs to another document."""
 
 
-async def add(run: Run, package: Package, forms: StoredForms) -> Counter[str]:
+async def add(run: UploadRun, package: Package, forms: StoredForms) -> Counter[str]:
     """Write a document that is not here; how many entities of each kind were sent.
 
     Raises ``NotNew`` or a unique violation where only the document is new, and whatever going
@@ -52,7 +52,7 @@ async def add(run: Run, package: Package, forms: StoredForms) -> Counter[str]:
     records, keywords = Records(package, forms), list[Record]()
     await create_staging(run.connection)
     await copy_staged(run.connection, records.of(HEAD_KINDS))
-    await run.all_of(head_steps, Staged(known=False, fields=frozenset(records.fields)))
+    await run.execute_counted(head_steps, Staged(known=False, fields=frozenset(records.fields)))
     # The definitions that parts refer to are known once all of them were read.
     await run.connection.execute("SET CONSTRAINTS ALL DEFERRED")
     for resource in MANY:
@@ -64,7 +64,7 @@ async def add(run: Run, package: Package, forms: StoredForms) -> Counter[str]:
     assert not records.more, "rows of a package come in the order of their kinds"
     if await run.fetch(conflicts_of_new()):
         raise NotNew
-    await run.all_of(_last_steps, frozenset(records.fields))
+    await run.execute_counted(_last_steps, frozenset(records.fields))
     await run.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return records.counts
 
@@ -85,9 +85,9 @@ async def _each(records: list[Record]) -> AsyncIterator[Record]:
 
 
 @cache
-def _last_steps(fields: frozenset[str]) -> Steps:
+def _last_steps(fields: frozenset[str]) -> NamedStatements:
     """What remains to be done when all rows are where they belong."""
-    steps: Steps = []
+    steps: NamedStatements = []
     for resource in MANY:
         for each in dml.REFERENCES[resource.name]:
             if each.field not in fields:

@@ -26,7 +26,7 @@ from ..pool import Database
 from ..read.revisions import Revision, revision_in
 from ..read.visibility import live
 from ..schema import tables
-from ..statement import CompiledStatement, Progress, Run
+from ..statement import CompiledStatement, Progress, UploadRun
 from . import change_log, dml
 from .change_counts import ChangeCounts, count_changes
 from .conflicts import conflicts, problems
@@ -120,7 +120,7 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
             return await attempt(connection, hopeful=False)
 
     async def attempt(connection: Connection, *, hopeful: bool) -> UploadResult:
-        run = Run(connection, _values(package), progress)
+        run = UploadRun(connection, _values(package), progress)
         with suppress(_DryRunEnd):
             async with connection.transaction():
                 written = await _write(run, package, mode, origin, hopeful=hopeful)
@@ -130,11 +130,11 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
                     raise _DryRunEnd
         return written
 
-    return await database.write(write, name=package.document_identifier)
+    return await database.run_write(write, lock_name=package.document_identifier)
 
 
 async def _write(
-    run: Run, package: Package, mode: Mode, origin: Origin, *, hopeful: bool
+    run: UploadRun, package: Package, mode: Mode, origin: Origin, *, hopeful: bool
 ) -> UploadResult:
     """Write a package inside a transaction."""
     await run.connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
@@ -149,7 +149,7 @@ async def _write(
         if package.derived_items:
             run.values["derived_items"] = package.derived_items
             ((matched, changed_statements),) = await run.fetch(_matched_items())
-        await run.all_of(all_steps, staged)
+        await run.execute_counted(all_steps, staged)
     revision = await revision_in(run.connection, package.document_identifier)
     assert revision
     counts = count_changes(run.changes, run.defined, sent)
@@ -157,7 +157,7 @@ async def _write(
 
 
 async def _stage(
-    run: Run, package: Package, forms: StoredForms, *, known: bool
+    run: UploadRun, package: Package, forms: StoredForms, *, known: bool
 ) -> tuple[Staged, Counter[str]]:
     """Stage a package, and refuse it when it holds what belongs to other documents."""
     run.progress("staging")

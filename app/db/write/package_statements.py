@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..read.package import REFERRED
 from ..schema import tables
-from ..statement import DEFINITIONS_STAGE, CompiledStatement, Steps
+from ..statement import DEFINITIONS_STAGE, CompiledStatement, NamedStatements
 from . import change_log, dml, package_identifiers
 from .rubrics import write_rubrics
 from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
@@ -43,7 +43,7 @@ UPDATED: ColumnElement[str] = literal(change_log.UPDATE).label("operation")
 
 
 @cache
-def all_steps(staged: Staged) -> Steps:
+def all_steps(staged: Staged) -> NamedStatements:
     """Everything that makes a document what was staged."""
     upsert = partial(_upsert, staged)
     removed = [
@@ -80,7 +80,7 @@ def _renumber(resource: Resource) -> CompiledStatement:
 
 
 @cache
-def head_steps(staged: Staged) -> Steps:
+def head_steps(staged: Staged) -> NamedStatements:
     """What comes before the parts of a document: definitions, and the document itself."""
     upsert = partial(_upsert, staged)
     return [

@@ -33,7 +33,7 @@ from . import change_log, dml
 if TYPE_CHECKING:
     from ..pool import Connection
 
-BEFORE = bindparam("before", type_=tables.Moment)
+BEFORE = bindparam("before", type_=tables.TimestampTZ)
 
 OLD = Table(
     "old",
@@ -65,14 +65,14 @@ async def purge(database: Database, before: datetime, *, dry_run: bool = False) 
         await (transaction.rollback() if dry_run else transaction.commit())
         return found
 
-    return await database.write(work, name="purge")
+    return await database.run_write(work, lock_name="purge")
 
 
 async def _purge(connection: Connection, before: datetime) -> Counter[str]:
     found: Counter[str] = Counter()
     await connection.execute(str(CreateTable(OLD).compile(dialect=DIALECT)))
     for statement in _steps():
-        for row in await connection.fetch(statement.sql, *statement.arguments({"before": before})):
+        for row in await connection.fetch(statement.sql, *statement.bind({"before": before})):
             found[row["kind"]] += row["changed"]
     return found
 
@@ -142,7 +142,7 @@ def _remove(resource: Resource) -> CompiledStatement:
     change = _of(table, "identifier", resource)
     gone = change.returning(literal(change_log.DELETE).label("operation")).cte("gone")
     moved = change_log.mark(
-        select(literal(tables.NODES).label("scope"))
+        select(literal(tables.NODES_SCOPE).label("scope"))
         .select_from(gone)
         .where(change_log.happened(gone))
     )

@@ -82,7 +82,7 @@ def _given(*more: BindParameter[Any]) -> CTE:
     given = (
         IDENTIFIER.label("identifier"),
         bindparam("body", type_=JSON),
-        bindparam("last_change_date_time", type_=tables.Moment),
+        bindparam("last_change_date_time", type_=tables.TimestampTZ),
         bindparam("keywords", type_=JSON),
         *more,
     )

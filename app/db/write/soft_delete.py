@@ -76,7 +76,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
     Raises ``NotFound`` when nothing deleted has this identifier, ``Conflict`` for an item whose
     document is deleted.
     """
-    home = await database.row(_state(resource), identifier=identifier)
+    home = await database.fetch_one(_state(resource), identifier=identifier)
     if home is None or not home["deleted"]:
         advice = "it is not deleted" if home else ""
         raise NotFound(f"deleted {resource.name}", identifier, advice)
@@ -85,12 +85,14 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
         raise Conflict(
             f"its document is deleted too; run: case-server undelete document {document}"
         )
-    if resource is DOCUMENTS and (owner := await database.row(_namesake(), identifier=identifier)):
+    if resource is DOCUMENTS and (
+        owner := await database.fetch_one(_namesake(), identifier=identifier)
+    ):
         raise Conflict(
             f"its identifier is that of the package of document {owner['document_identifier']} now"
         )
     changes = await _alone(database, resource, identifier, _revivals(resource))
-    rows = await database.rows(_not_restored(resource), identifier=identifier)
+    rows = await database.fetch_all(_not_restored(resource), identifier=identifier)
     return Undeleted(changes, [row["reason"] for row in rows])
 
 
@@ -107,7 +109,7 @@ async def _alone(
     dry_run: bool = False,
 ) -> Changes:
     """Run the steps while nobody uploads the document, each seeing all that is committed."""
-    home = await database.row(_state(resource), identifier=identifier)
+    home = await database.fetch_one(_state(resource), identifier=identifier)
     document = home["document_identifier"] if home else identifier
 
     async def work(connection: Connection) -> Changes:
@@ -119,15 +121,15 @@ async def _alone(
                 advisory_lock(connection, document),
                 connection.transaction(isolation="read_committed"),
             ):
-                await connection.execute(lock.sql, *lock.arguments(values))
+                await connection.execute(lock.sql, *lock.bind(values))
                 for statement in steps:
-                    for row in await connection.fetch(statement.sql, *statement.arguments(values)):
+                    for row in await connection.fetch(statement.sql, *statement.bind(values)):
                         found[row["kind"], row["operation"]] += row["changed"]
                 if dry_run:
                     raise _DryRunEnd
         return found
 
-    return await database.write(work, name="removal")
+    return await database.run_write(work, lock_name="removal")
 
 
 @cache

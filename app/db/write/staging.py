@@ -50,7 +50,7 @@ STAGED = Table(
     Column("place", Integer, nullable=False),
     Column("identifier", Text, nullable=False),
     Column("body", JSON),
-    Column("last_change_date_time", tables.Moment, nullable=False),
+    Column("last_change_date_time", tables.TimestampTZ, nullable=False),
     Column("keywords", JSON),
     Column("parent", Text),
     prefixes=["TEMPORARY"],
@@ -235,7 +235,7 @@ class Records:
         last = self._last_ordinals.get(one.kind, -1)
         ordinal = last + 1 if stored is None or stored <= last else stored
         # Behind what was written one at a time, the next entity so written could have it, too.
-        is_taken = stored is None and ordinal >= tables.AFTER_UPLOADS
+        is_taken = stored is None and ordinal >= tables.ORDINAL_START
         if is_taken or (stored is not None and ordinal != stored):
             self.reordered.add(one.kind)
         self._last_ordinals[one.kind] = ordinal
@@ -268,7 +268,7 @@ async def _stored(connection: Connection, package: Package) -> Stored:
 
     for kind in (ITEMS.name, ASSOCIATIONS.name):
         statement = _prints(kind)
-        arguments = statement.arguments({"document_identifier": package.document_identifier})
+        arguments = statement.bind({"document_identifier": package.document_identifier})
         rows = await connection.fetch(statement.sql, *arguments)
         await to_thread.run_sync(remember, kind, rows)
     return found

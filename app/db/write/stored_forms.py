@@ -85,12 +85,12 @@ class StoredForms:
         identifiers = await to_thread.run_sync(_identifiers, rows)
         for resource, several in identifiers.items():
             statement = _stored_bodies(resource)
-            arguments = statement.arguments({"identifiers": several})
+            arguments = statement.bind({"identifiers": several})
             for identifier, body in await connection.fetch(statement.sql, *arguments):
                 self._bodies[resource.name, identifier] = body
         for resource, several in (await to_thread.run_sync(self._unresolved, rows)).items():
             statement = _stored_uris(resource)
-            arguments = statement.arguments({"identifiers": several})
+            arguments = statement.bind({"identifiers": several})
             for identifier, uri in await connection.fetch(statement.sql, *arguments):
                 self._uris[resource.plural, identifier] = uri
 
