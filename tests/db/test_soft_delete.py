@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,9 +17,12 @@ from support.calls import Api
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
 from case_server.db.write import soft_delete
+from case_server.db.write.package import write_package
 from case_server.db.write.purge import purge
 from case_server.exceptions import Conflict, NotFound
+from case_server.repair.reader import read_repaired
 from case_server.settings import Settings
+from case_server.transfer.exporter import export
 
 Execute = Callable[..., Awaitable[Any]]
 
@@ -218,12 +223,35 @@ async def test_package_identifier_of_a_deleted_document_can_be_published_again(
     assert new in reason
     assert (await api.package(old))["CFDocument"]["identifier"] == old
     assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == new
-    # Once the other one is deleted, too, the first has its package's identifier again.
+    # Once the other one is deleted, too, the first can have its package's identifier again.
     await soft_delete.delete(database, DOCUMENTS, new)
-    await soft_delete.delete(database, DOCUMENTS, old)
-    assert (await soft_delete.undelete(database, DOCUMENTS, old)).not_restored == []
+    await api.send("PUT", f"/CFPackages/{old}", 200, first)
     assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == old
     await api.send("PUT", f"/CFPackages/{new}", 409, second)
+
+
+async def test_undeleted_document_whose_package_identifier_is_taken_names_its_own_package(
+    api: Api, database: Database
+) -> None:
+    link = factories.link()
+    first, second = factories.package(), factories.package()
+    for body in (first, second):
+        body["CFDocument"]["CFPackageURI"] = link
+    identifier = first["CFDocument"]["identifier"]
+    await api.send("POST", "/CFPackages", 201, first)
+    before = (await api.package(identifier))["CFDocument"]
+    await soft_delete.delete(database, DOCUMENTS, identifier)
+    await api.send("POST", "/CFPackages", 201, second)
+    await soft_delete.undelete(database, DOCUMENTS, identifier)
+    document = await api.one("CFDocument", identifier)
+    assert document["CFPackageURI"]["identifier"] == identifier
+    assert {**document, "CFPackageURI": before["CFPackageURI"]} == before
+    file = io.BytesIO()
+    await export(database, identifier, "case-json", file)
+    assert "CFPackageURI" not in json.loads(file.getvalue())["CFDocument"]
+    package, repairs = read_repaired(file.getvalue())
+    written = await write_package(database, package)
+    assert (repairs, written.changed) == ([], 0)
 
 
 async def test_document_put_takes_the_package_identifier_of_a_deleted_one(

@@ -11,12 +11,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Select,
     Table,
     Text,
     and_,
     bindparam,
+    cast,
     exists,
     false,
     func,
@@ -91,9 +93,13 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
         raise Conflict(
             f"its identifier is that of the package of document {owner['document_identifier']} now"
         )
+    lost = []
+    if resource is DOCUMENTS:
+        # Read before the document gets its own identifier as that of its package.
+        lost = await database.fetch_all(_lost_package_identifier(), identifier=identifier)
     changes = await _alone(database, resource, identifier, _revivals(resource))
     rows = await database.fetch_all(_not_restored(resource), identifier=identifier)
-    return Undeleted(changes, [row["reason"] for row in rows])
+    return Undeleted(changes, [row["reason"] for row in (*lost, *rows)])
 
 
 class _DryRunEnd(Exception):
@@ -207,6 +213,7 @@ def _revivals(resource: Resource) -> list[CompiledStatement]:
     steps.append(_set(resource, mine, None))
     if resource is DOCUMENTS:
         steps.append(_take_package_identifier_back())
+        steps.append(_replace_lost_package_identifier())
         steps.append(_hidden_with_document(change_log.REVIVE))
     return steps
 
@@ -244,9 +251,41 @@ def _take_package_identifier_back() -> CompiledStatement:
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(took_back))
 
 
+def _replace_lost_package_identifier() -> CompiledStatement:
+    """Give a package that lost its identifier that of its document, and remove the link to it.
+
+    With the link, answers and exports would name the package of the other document, and importing
+    such an export again would be refused as a conflict.
+    """
+    documents, packages = tables.documents, tables.packages
+    body = cast(documents.c.body, Text)
+    link = literal(',"CFPackageURI":').op("||")(cast(documents.c.body["CFPackageURI"], Text))
+    # The link is the last field of a stored body. The text is cut, because a function of Postgres
+    # that removes a field would also change the order of the others or the spaces between them.
+    without_link = func.left(body, func.length(body) - func.length(link) - 1).op("||")("}")
+    is_lost = exists(literal_column("1")).where(
+        packages.c.document_identifier == IDENTIFIER,
+        packages.c.identifier != _wanted_package_identifier(),
+    )
+    removed = (
+        update(documents)
+        .where(documents.c.identifier == IDENTIFIER, is_lost, func.length(link) > 0)
+        .values(body=cast(without_link, JSON))
+        .returning(documents.c.identifier)
+        .cte("removed")
+    )
+    renamed = (
+        update(packages)
+        .where(packages.c.document_identifier == removed.c.identifier)
+        .values(identifier=packages.c.document_identifier)
+        .cte("renamed")
+    )
+    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(renamed))
+
+
 def _wanted_package_identifier() -> ColumnElement[str]:
     """The identifier that the body of a document gives its package, else the document's."""
-    table = tables.documents
+    table = tables.documents.alias("named")
     named = func.coalesce(dml.word(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
 
@@ -256,19 +295,20 @@ def _not_restored(resource: Resource) -> CompiledStatement:
     """Rows (reason): what an undeleted entity lacks that it had before."""
     reasons = [_hidden_associations(resource)]
     if resource is DOCUMENTS:
-        reasons += [_lost_package_identifier(), *(_still_deleted(part) for part in CASCADE)]
+        reasons += [_still_deleted(part) for part in CASCADE]
     return CompiledStatement(union_all(*reasons))
 
 
-def _lost_package_identifier() -> Select[Any]:
+@cache
+def _lost_package_identifier() -> CompiledStatement:
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _wanted_package_identifier()
     message = (
-        "its package identifier %s belongs to document %s now; the package is found by the "
-        "identifier of its document"
+        "its package identifier %s belongs to document %s now; the package has the identifier of "
+        "its document, %s, instead"
     )
-    reason = func.format(literal(message), wanted, others.c.document_identifier)
-    return (
+    reason = func.format(literal(message), wanted, others.c.document_identifier, IDENTIFIER)
+    return CompiledStatement(
         select(reason.label("reason"))
         .select_from(packages)
         .join(others, or_(others.c.identifier == wanted, others.c.document_identifier == wanted))
