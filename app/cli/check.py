@@ -13,11 +13,11 @@ from typing import Any
 import click
 
 from ..exceptions import ContentTooLarge, StartupError
-from ..lint.linter import check
-from ..lint.output import Result, as_json, as_text
+from ..lint.linter import lint_package
+from ..lint.output import SourceResult, format_json, format_text
 from ..lint.rules.catalog import BY_ID, RULES
-from ..lint.sarif import as_sarif
-from ..lint.violation import SEVERITIES, Diagnostic, Severity, meets_threshold
+from ..lint.sarif import format_sarif
+from ..lint.violation import SEVERITIES, Severity, Violation, meets_threshold
 from ..transfer.sources import Source, describe_error, sources
 from .http_options import dense_option, fetcher_of, reaching_options
 from .shared import opened
@@ -113,7 +113,7 @@ def check_packages(**flags: Any) -> None:
         raise click.UsageError("name a SOURCE")
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
     results = [_checked(source, rules) for source in found]
-    gravest = [one for result in results for one in result.findings]
+    gravest = [one for result in results for one in result.violations]
     shown = [_from(result, flags["severity"]) for result in results]
     _write(flags["output"], _written(shown, flags))
     if any(result.reason is not None for result in results):
@@ -121,17 +121,17 @@ def check_packages(**flags: Any) -> None:
     sys.exit(1 if any(meets_threshold(one.severity, flags["fail_on"]) for one in gravest) else 0)
 
 
-def _checked(source: Source, rules: set[str]) -> Result:
+def _checked(source: Source, rules: set[str]) -> SourceResult:
     _say(f"{source.name}: checking …")
     try:
-        checked = check(source.read(), rules, allow_dense=source.allow_dense)
+        checked = lint_package(source.read(), rules, allow_dense=source.allow_dense)
     except (StartupError, ContentTooLarge) as error:
         reason = describe_error(error)
         click.echo(f"case-server: {source.name}: {reason}", err=True)
-        return Result(source.name, reason=reason)
+        return SourceResult(source.name, reason=reason)
     finally:
         _say("")
-    return Result(source.name, checked.document, checked.title, checked.findings)
+    return SourceResult(source.name, checked.document, checked.title, checked.violations)
 
 
 def _say(stage: str) -> None:
@@ -140,21 +140,21 @@ def _say(stage: str) -> None:
         click.echo(f"\r\x1b[K{stage}", nl=False, err=True)
 
 
-def _from(result: Result, least: Severity) -> Result:
-    kept: Iterator[Diagnostic] = (
-        one for one in result.findings if meets_threshold(one.severity, least)
+def _from(result: SourceResult, least: Severity) -> SourceResult:
+    kept: Iterator[Violation] = (
+        one for one in result.violations if meets_threshold(one.severity, least)
     )
-    return Result(result.source, result.document, result.title, list(kept), result.reason)
+    return SourceResult(result.source, result.document, result.title, list(kept), result.reason)
 
 
-def _written(results: list[Result], flags: dict[str, Any]) -> bytes:
+def _written(results: list[SourceResult], flags: dict[str, Any]) -> bytes:
     if flags["form"] == "json":
-        return as_json(results)
+        return format_json(results)
     if flags["form"] == "sarif":
-        return as_sarif(results, everything=flags["everything"])
+        return format_sarif(results, everything=flags["everything"])
     terminal = flags["output"] is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
-    return as_text(results, width=width, everything=flags["everything"])
+    return format_text(results, width=width, everything=flags["everything"])
 
 
 def _write(output: Path | None, written: bytes) -> None:

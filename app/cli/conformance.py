@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import click
 
 from ..conformance.check import GROUPS
-from ..conformance.client import Access
-from ..conformance.output import as_json, as_junit, as_text
+from ..conformance.client import ClientAuth
+from ..conformance.output import format_json, format_junit, format_text
 from ..conformance.profiles import PROFILE_SPECS, resolve_profile
 from ..conformance.runner import Progress, Report, Selection, run
 from ..conformance.table import BY_ID, CHECKS
@@ -127,14 +127,14 @@ def _refuse_unasked_writes(choice: Selection) -> None:
         raise click.UsageError(f"{', '.join(writing) or 'writing'} writes: add --write")
 
 
-def _access(flags: dict[str, Any]) -> Access:
+def _access(flags: dict[str, Any]) -> ClientAuth:
     token, client, secret = (flags[name] for name in ("access_token", "client_id", "client_secret"))
     if token is not None:
         if flags["token_url"] is not None:
             raise click.UsageError("give --token or --token-url, not both")
-        return Access(token=token)
+        return ClientAuth(token=token)
     if not client and not secret and flags["token_url"] is None:
-        return Access()
+        return ClientAuth()
     if not client or not secret:
         raise click.UsageError(
             "a token needs --client-id and --client-secret, or CASE_SOURCE_CLIENT_ID and "
@@ -142,7 +142,7 @@ def _access(flags: dict[str, Any]) -> Access:
         )
     parts = urlsplit(flags["url"])
     url = flags["token_url"] or f"{parts.scheme}://{parts.netloc}{TOKEN_PATH}"
-    return Access(credentials=Credentials(url, client, secret), scope=flags["scope"])
+    return ClientAuth(credentials=Credentials(url, client, secret), scope=flags["scope"])
 
 
 def _say(stage: str) -> None:
@@ -159,11 +159,11 @@ def _say_wait(message: str) -> None:
 
 def _written(report: Report, flags: dict[str, Any]) -> bytes:
     if flags["form"] == "json":
-        return as_json(report)
+        return format_json(report)
     if flags["form"] == "junit":
-        return as_junit(report)
+        return format_junit(report)
     terminal = flags["output"] is None and sys.stdout.isatty()
-    return as_text(report, width=shutil.get_terminal_size().columns if terminal else None)
+    return format_text(report, width=shutil.get_terminal_size().columns if terminal else None)
 
 
 def _write(output: Path | None, written: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import httpx
 
-from .client import Differs, ServerUnderTest, Skip
+from .client import CheckFailed, ServerUnderTest, Skip
 
 GROUPS = ("tokens", "lists", "reading", "errors", "packages", "writing", "extensions")
 """In the order in which they are run and told. The last is what only this project says."""
@@ -29,7 +29,7 @@ class Check:
     """One behaviour. The first paragraph of its function's docstring says what it is.
 
     The function returns what it saw when the behaviour holds, raises ``Differs`` with what it saw
-    when it does not, and ``Skip`` when the target has nothing to show it with.
+    when it does not, and ``Skip`` when the server has nothing to show it with.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Check:
     run: Callable[[ServerUnderTest], str]
     documented: tuple[str, ...] = ALL
     """The profiles of which the documents say it."""
-    ours: tuple[str, ...] = ()
+    extension_of: tuple[str, ...] = ()
     """The profiles on which only this project says it."""
     writes: bool = False
 
@@ -53,7 +53,7 @@ class Check:
         """The group it belongs to on a profile; nothing when it says nothing of it."""
         if profile in self.documented:
             return self.group
-        return EXTENSIONS if profile in self.ours else None
+        return EXTENSIONS if profile in self.extension_of else None
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,20 @@ class Result:
     check: Check
     group: str
     outcome: Outcome
-    seen: str
+    observed: str
 
 
-def tried(check: Check, group: str, target: ServerUnderTest) -> Result:
-    """Run one check; whatever the target answers, this is an outcome."""
+def run_check(check: Check, group: str, server: ServerUnderTest) -> Result:
+    """Run one check; whatever the server answers, this is an outcome."""
     try:
-        return Result(check, group, "pass", check.run(target))
+        return Result(check, group, "pass", check.run(server))
     except Skip as reason:
         return Result(check, group, "skip", str(reason))
-    except Differs as seen:
+    except CheckFailed as seen:
         return Result(check, group, "fail", str(seen))
     except httpx.HTTPError as error:
-        return Result(check, group, "fail", f"no answer: {error or type(error).__name__}")
+        return Result(check, group, "fail", f"no response: {error or type(error).__name__}")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         # A body of a shape that no document knows ends wherever it is first not what it should be.
-        told = f"the answer has a shape that cannot be read ({type(error).__name__}: {error})"
+        told = f"the response has a shape that cannot be read ({type(error).__name__}: {error})"
         return Result(check, group, "fail", told)

@@ -11,30 +11,30 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from .profiles import Contract, identifier_of
+from .profiles import ProfileSpec, identifier_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..net.download import Credentials
-    from .existing_data import Samples
-    from .test_data import Workshop
+    from .existing_data import ExistingData
+    from .test_data import TestData
 
 Body = dict[str, Any]
 
-TIMEOUT = 60
-"""Seconds that the target may stay silent."""
-TOKEN = re.compile(r'("access_token"\s*:\s*")[^"]*')
-"""What of an answer is never told."""
-OWN = ""
-"""In place of a token: that of the target."""
-TRIES = 3
-LONGEST_WAIT = 30
-QUOTED = 160
-"""How many characters of an answer are told."""
+TIMEOUT_SECONDS = 60
+"""Seconds that the server may stay silent."""
+ACCESS_TOKEN_PATTERN = re.compile(r'("access_token"\s*:\s*")[^"]*')
+"""What of a response is never told."""
+DEFAULT_TOKEN = ""
+"""In place of a token: that of the server."""
+MAX_ATTEMPTS = 3
+MAX_RETRY_AFTER_SECONDS = 30
+MAX_EXCERPT_CHARS = 160
+"""How many characters of a response are told."""
 
 
-class Differs(Exception):
+class CheckFailed(Exception):
     """The behaviour does not hold; the message says what was seen."""
 
 
@@ -47,12 +47,12 @@ class Page(NamedTuple):
 
     entities: list[Body]
     body: Body
-    answer: httpx.Response
+    response: httpx.Response
 
 
 @dataclass(frozen=True)
-class Access:
-    """How the target is entered: a token, or the client that gets tokens; or without any."""
+class ClientAuth:
+    """How the server is entered: a token, or the client that gets tokens; or without any."""
 
     token: str | None = None
     credentials: Credentials | None = None
@@ -62,15 +62,19 @@ class Access:
 class ServerUnderTest:
     """One CASE server at one base URL."""
 
-    samples: Samples
-    workshop: Workshop
+    existing: ExistingData
+    test_data: TestData
 
     def __init__(
-        self, base_url: str, contract: Contract, access: Access, on_wait: Callable[[str], None]
+        self,
+        base_url: str,
+        profile: ProfileSpec,
+        access: ClientAuth,
+        on_wait: Callable[[str], None],
     ) -> None:
-        self.base_url, self.contract, self.access = base_url, contract, access
+        self.base_url, self.profile, self.access = base_url, profile, access
         self._on_wait = on_wait
-        self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+        self._http = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False)
 
     def close(self) -> None:
         """Close every connection."""
@@ -84,10 +88,10 @@ class ServerUnderTest:
         """
         if not self.access.credentials:
             return self.access.token
-        answer = self.ask_for_token(self.access.scope)
-        given = json_of(answer).get("access_token")
+        response = self.request_token(self.access.scope)
+        given = read_json(response).get("access_token")
         if not isinstance(given, str) or not given:
-            raise Differs(f"no access_token, though it {seen(answer)}")
+            raise CheckFailed(f"no access_token, though it {describe(response)}")
         return given
 
     @property
@@ -97,32 +101,32 @@ class ServerUnderTest:
             raise Skip("needs --client-id and --client-secret")
         return self.access.credentials
 
-    def ask_for_token(self, scope: str | None = None, secret: str | None = None) -> httpx.Response:
+    def request_token(self, scope: str | None = None, secret: str | None = None) -> httpx.Response:
         """What the token endpoint answers to client credentials, sent with HTTP Basic."""
         client = self.credentials
         form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
         pair = (client.client_id, secret or client.client_secret)
-        return self._patiently("POST", client.token_url, data=form, auth=pair)
+        return self._request_with_retry("POST", client.token_url, data=form, auth=pair)
 
     def post_form(self, url: str, form: Mapping[str, str]) -> httpx.Response:
         """What a URL answers to a form."""
-        return self._patiently("POST", url, data=dict(form))
+        return self._request_with_retry("POST", url, data=dict(form))
 
-    def send(
+    def request(
         self,
         method: str,
         path: str,
         body: Any = None,
         *,
-        token: str | None = OWN,
+        token: str | None = DEFAULT_TOKEN,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """What the target answers; with its own token unless another, or None, is given."""
+        """What the server answers; with its own token unless another, or None, is given."""
         return self._sent(method, f"{self.base_url}{path}", body, token, headers)
 
     def get_url(self, url: str) -> httpx.Response:
-        """What the target's host answers elsewhere."""
-        return self._sent("GET", url, None, OWN, None)
+        """What the server's host answers elsewhere."""
+        return self._sent("GET", url, None, DEFAULT_TOKEN, None)
 
     def _sent(
         self,
@@ -133,108 +137,109 @@ class ServerUnderTest:
         headers: Mapping[str, str] | None,
     ) -> httpx.Response:
         sent = {"Accept": "application/json", **(headers or {})}
-        bearer = self.token if token == OWN else token
+        bearer = self.token if token == DEFAULT_TOKEN else token
         if bearer:
             sent["Authorization"] = f"Bearer {bearer}"
         given = {} if body is None else {"json": body}
-        return self._patiently(method, url, headers=sent, **given)
+        return self._request_with_retry(method, url, headers=sent, **given)
 
     def get(self, path: str, **params: Any) -> httpx.Response:
-        """What the target answers to a GET."""
+        """What the server answers to a GET."""
         asked = f"{path}?{urlencode(params)}" if params else path
-        return self.send("GET", asked)
+        return self.request("GET", asked)
 
-    def page(self, plural: str, **params: Any) -> Page:
+    def get_page(self, plural: str, **params: Any) -> Page:
         """A page of a list; ``Differs`` when it is none."""
-        answer = self.get(f"/{plural}", **params)
-        body = json_of(answer)
+        response = self.get(f"/{plural}", **params)
+        body = read_json(response)
         entities = body.get(plural)
         if not isinstance(entities, list) or not all(isinstance(one, dict) for one in entities):
-            raise Differs(f"no list of objects under {plural}; it {seen(answer)}")
-        return Page(entities, body, answer)
+            raise CheckFailed(f"no list of objects under {plural}; it {describe(response)}")
+        return Page(entities, body, response)
 
-    def one(self, plural: str, identifier: str, **params: Any) -> Body:
+    def get_entity(self, plural: str, identifier: str, **params: Any) -> Body:
         """One entity, out of a wrapper if it has one; ``Differs`` when it is not answered."""
-        body = json_of(self.get(path_of(plural, identifier), **params))
+        body = read_json(self.get(entity_path(plural, identifier), **params))
         inner = body.get(plural.removesuffix("s"), body)
         if not isinstance(inner, dict):
-            raise Differs(f"{plural.removesuffix('s')} is no object: {shortened(inner)}")
+            raise CheckFailed(f"{plural.removesuffix('s')} is no object: {excerpt(inner)}")
         return inner
 
     def total(self, page: Page) -> int | None:
-        """How many entities a list has in all, where the target says it."""
+        """How many entities a list has in all, where the server says it."""
         for told in (
             page.body.get("total"),
             page.body.get("totalCount"),
-            page.answer.headers.get("X-Total-Count"),
+            page.response.headers.get("X-Total-Count"),
         ):
             if isinstance(told, int) or (isinstance(told, str) and told.isdigit()):
                 return int(told)
         return None
 
-    def _patiently(self, method: str, url: str, **given: Any) -> httpx.Response:
-        """Return an answer; retry, and say so, while the server is busy and says for how long."""
-        for _ in range(TRIES - 1):
-            answer = self._http.request(method, url, **given)
-            wait = answer.headers.get("Retry-After", "")
-            busy = answer.status_code in {429, 503}
-            if not busy or not wait.isdigit() or int(wait) > LONGEST_WAIT:
-                return answer
+    def _request_with_retry(self, method: str, url: str, **given: Any) -> httpx.Response:
+        """Return a response; retry, and say so, while the server is busy and says for how long."""
+        for _ in range(MAX_ATTEMPTS - 1):
+            response = self._http.request(method, url, **given)
+            wait = response.headers.get("Retry-After", "")
+            busy = response.status_code in {429, 503}
+            if not busy or not wait.isdigit() or int(wait) > MAX_RETRY_AFTER_SECONDS:
+                return response
             self._on_wait(
-                f"waiting {wait} s: {asked(answer)} answered {answer.status_code} with Retry-After"
+                f"waiting {wait} s: {request_line(response)} answered {response.status_code} "
+                "with Retry-After"
             )
             time.sleep(int(wait))
         return self._http.request(method, url, **given)
 
 
-def path_of(plural: str, identifier: str) -> str:
+def entity_path(plural: str, identifier: str) -> str:
     """Where an entity is, below the base URL."""
     return f"/{plural}/{quote(identifier, safe='')}"
 
 
-def json_of(answer: httpx.Response, *statuses: int) -> Body:
-    """The JSON object of an answer of one of these statuses, 200 unless said; else ``Differs``."""
-    expect_status(answer, *(statuses or (200,)))
+def read_json(response: httpx.Response, *statuses: int) -> Body:
+    """The JSON object of a response of one of these statuses, 200 unless said; else ``Differs``."""
+    expect_status(response, *(statuses or (200,)))
     try:
-        body = answer.json()
+        body = response.json()
     except ValueError:
-        raise Differs(f"no JSON; it {seen(answer)}") from None
+        raise CheckFailed(f"no JSON; it {describe(response)}") from None
     if not isinstance(body, dict):
-        raise Differs(f"no JSON object; it {seen(answer)}")
+        raise CheckFailed(f"no JSON object; it {describe(response)}")
     return body
 
 
-def expect_status(answer: httpx.Response, *statuses: int) -> None:
-    """Raises ``Differs`` when an answer has none of these statuses."""
-    if answer.status_code not in statuses:
+def expect_status(response: httpx.Response, *statuses: int) -> None:
+    """Raises ``Differs`` when a response has none of these statuses."""
+    if response.status_code not in statuses:
         wanted = " or ".join(str(one) for one in statuses)
-        raise Differs(f"{asked(answer)} {seen(answer)}, not {wanted}")
+        raise CheckFailed(f"{request_line(response)} {describe(response)}, not {wanted}")
 
 
 def expect(holds: object, told: str) -> None:
     """Raises ``Differs`` with what was seen unless something holds."""
     if not holds:
-        raise Differs(told)
+        raise CheckFailed(told)
 
 
-def asked(answer: httpx.Response) -> str:
+def request_line(response: httpx.Response) -> str:
     """The request that was answered: its method and the path, without the query's values."""
-    return f"{answer.request.method} {answer.request.url.path}"
+    return f"{response.request.method} {response.request.url.path}"
 
 
-def seen(answer: httpx.Response) -> str:
-    """The status and the beginning of an answer, on one line."""
-    text = shortened(TOKEN.sub(r"\1…", " ".join(answer.text.split())))
-    return f"answered {answer.status_code}{f': {text}' if text else ''}"
+def describe(response: httpx.Response) -> str:
+    """The status and the beginning of a response, on one line."""
+    text = excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
+    return f"answered {response.status_code}{f': {text}' if text else ''}"
 
 
-def shortened(value: object) -> str:
-    """The beginning of something that a target said, without what moves a terminal's cursor."""
+def excerpt(value: object) -> str:
+    """The beginning of something that a server said, without what moves a terminal's cursor."""
     text = value if isinstance(value, str) else repr(value)
     told = "".join(one if one.isprintable() else " " for one in text)
-    return told if len(told) <= QUOTED else f"{told[: QUOTED - 1]}…"
+    return told if len(told) <= MAX_EXCERPT_CHARS else f"{told[: MAX_EXCERPT_CHARS - 1]}…"
 
 
-def ids(entities: list[Body]) -> list[str]:
+def identifiers_of(entities: list[Body]) -> list[str]:
     """The identifiers of some entities, in their order."""
     return [identifier_of(one) for one in entities]

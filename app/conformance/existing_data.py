@@ -1,38 +1,38 @@
-"""What is already on the target, found through its lists, for checks that only read."""
+"""What is already on the server, found through its lists, for checks that only read."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .client import Body, Differs, ServerUnderTest, Skip, json_of, path_of
+from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path, read_json
 from .profiles import identifier_of
-from .test_data import PREFIX
+from .test_data import TITLE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LISTED = 100
-LOOKED_AT = 5
+PAGE_SIZE = 100
+MAX_PACKAGES = 5
 """How many documents are looked into for one that has items."""
 
-EMPTY = "the server has no documents; load one, with case-server import --sample for example"
+NO_DOCUMENTS = "the server has no documents; load one, with case-server import --sample for example"
 
 
-class Samples:
-    """Entities of the target to look at; ``Skip`` where there are none."""
+class ExistingData:
+    """Entities of the server to look at; ``Skip`` where there are none."""
 
-    def __init__(self, target: ServerUnderTest) -> None:
-        self.target = target
-        self._found: list[tuple[Body, Body]] = []
+    def __init__(self, server: ServerUnderTest) -> None:
+        self.server = server
+        self._packages: list[tuple[Body, Body]] = []
 
     @cached_property
     def documents(self) -> list[Body]:
         """The documents of one page; at least one. What earlier runs left is passed over."""
-        page = self.target.page("CFDocuments", limit=LISTED).entities
-        found = [one for one in page if identifier_of(one) and one.get("creator") != PREFIX]
+        page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
+        found = [one for one in page if identifier_of(one) and one.get("creator") != TITLE_PREFIX]
         if not found:
-            raise Skip(EMPTY)
+            raise Skip(NO_DOCUMENTS)
         return found
 
     @cached_property
@@ -52,7 +52,7 @@ class Samples:
             none = False
             yield package
         if none:
-            raise Skip(f"none of the first {LOOKED_AT} documents has a package with items")
+            raise Skip(f"none of the first {MAX_PACKAGES} documents has a package with items")
 
     @property
     def item(self) -> Body:
@@ -65,7 +65,7 @@ class Samples:
         return self._first(self.package, "CFAssociations")
 
     @property
-    def linked(self) -> tuple[Body, Body]:
+    def linked_item(self) -> tuple[Body, Body]:
         """An association and the item at its origin."""
         items = {identifier_of(one): one for one in self.package.get("CFItems") or ()}
         for one in self.package.get("CFAssociations") or ():
@@ -84,14 +84,14 @@ class Samples:
     def package_path(self, document: Body) -> str:
         """Where the package of a document is: named by its own identifier on the platform."""
         named = identifier_of(document.get("CFPackageURI"))
-        own = named if self.target.contract.name == "platform" else ""
-        return path_of("CFPackages", own or identifier_of(document))
+        own = named if self.server.profile.name == "platform" else ""
+        return entity_path("CFPackages", own or identifier_of(document))
 
     def _whole(self) -> Iterator[tuple[Body, Body]]:
         """Documents with their packages; each is asked for when it is first needed, once."""
-        yield from self._found
+        yield from self._packages
         for one in self._more:
-            self._found.append(one)
+            self._packages.append(one)
             yield one
 
     @cached_property
@@ -99,10 +99,10 @@ class Samples:
         return self._with_items()
 
     def _with_items(self) -> Iterator[tuple[Body, Body]]:
-        for document in self.documents[:LOOKED_AT]:
+        for document in self.documents[:MAX_PACKAGES]:
             try:
-                body = json_of(self.target.get(self.package_path(document)))
-            except Differs:
+                body = read_json(self.server.get(self.package_path(document)))
+            except CheckFailed:
                 continue  # the check that reads packages says so
             package = body.get("CFPackage", body)
             if isinstance(package, dict) and package.get("CFItems"):

@@ -17,7 +17,7 @@ WORDS = {"pass": "pass", "fail": "FAIL", "skip": "skip"}
 NARROWEST = 60
 
 
-def as_text(report: Report, *, width: int | None) -> bytes:
+def format_text(report: Report, *, width: int | None) -> bytes:
     """A table, as lines of a width or as long as they are."""
     wide = max(len(one.check.id) for one in report.results)
     lines = [_heading(report)]
@@ -26,12 +26,12 @@ def as_text(report: Report, *, width: int | None) -> bytes:
         for one in members:
             begins = f"  {WORDS[one.outcome]}  {one.check.id:{wide}}  "
             lines += _filled(begins, f"{one.check.behaviour} [{one.check.source}]", width)
-            lines += _filled(" " * len(begins), f"{_seen_as(one)}: {one.seen}", width)
+            lines += _filled(" " * len(begins), f"{_seen_as(one)}: {one.observed}", width)
     lines += ["", *_remarks(report)]
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 
-def as_json(report: Report) -> bytes:
+def format_json(report: Report) -> bytes:
     """Everything, in the shape that docs/conform.md describes."""
     body = {
         "tool": "case-server conform",
@@ -46,16 +46,16 @@ def as_json(report: Report) -> bytes:
                 "behaviour": one.check.behaviour,
                 "source": one.check.source,
                 "result": one.outcome,
-                "seen": one.seen,
+                "seen": one.observed,
             }
             for one in report.results
         ],
-        "kept": report.kept,
+        "kept": report.leftovers,
     }
     return to_json(body, indent=2) + b"\n"
 
 
-def as_junit(report: Report) -> bytes:
+def format_junit(report: Report) -> bytes:
     """A suite for each group and a case for each check, as CI services read them."""
     root = Element("testsuites", _counts(report.results), name=f"conform {report.profile}")
     for group, members in groupby(report.results, key=lambda one: one.group):
@@ -67,12 +67,12 @@ def as_junit(report: Report) -> bytes:
             name = f"conform.{report.profile}.{group}"
             case = SubElement(suite, "testcase", name=one.check.id, classname=name)
             if one.outcome == "fail":
-                told = f"{one.check.behaviour}\n[{one.check.source}]\nseen: {one.seen}"
-                SubElement(case, "failure", message=one.seen).text = told
+                told = f"{one.check.behaviour}\n[{one.check.source}]\nseen: {one.observed}"
+                SubElement(case, "failure", message=one.observed).text = told
             elif one.outcome == "skip":
-                SubElement(case, "skipped", message=one.seen)
+                SubElement(case, "skipped", message=one.observed)
             else:
-                SubElement(case, "system-out").text = one.seen
+                SubElement(case, "system-out").text = one.observed
     indent(root)
     written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return written + b"\n"
@@ -116,9 +116,9 @@ def _filled(begins: str, text: str, width: int | None) -> list[str]:
 def _remarks(report: Report) -> Iterator[str]:
     if not report.written:
         yield "Nothing was written; where a profile writes, --write tries that, too."
-    elif report.kept:
+    elif report.leftovers:
         yield "The server has no way to delete these, which the run wrote:"
-        yield from (f"  {one}" for one in report.kept)
+        yield from (f"  {one}" for one in report.leftovers)
     else:
         yield "What the run wrote is taken away again."
     if not report.extensions:

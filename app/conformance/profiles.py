@@ -16,14 +16,14 @@ Json = Any
 
 
 @dataclass(frozen=True)
-class Contract:
+class ProfileSpec:
     """What clients of one profile may rely on."""
 
     name: str
     path: str
     """Where this project serves it."""
     default_limit: int
-    largest_limit: int | None
+    max_limit: int | None
     id_key: str = "identifier"
     """The name of an identifier in answers."""
     wraps: bool = False
@@ -32,7 +32,7 @@ class Contract:
     """No field beyond the standard's, and no null."""
     version: str = "1.1"
     minor_key: str = "imsx_codeMinor"
-    minors: dict[str, str] = field(default_factory=dict)
+    minor_codes: dict[str, str] = field(default_factory=dict)
     """Minor codes by what went wrong."""
     total_key: str | None = None
     """Where the body of a list says how many there are."""
@@ -40,38 +40,38 @@ class Contract:
     """Filters, sorting and selection may be left out by a conformant server."""
 
 
-PLATFORM = Contract("platform", "/case/1.1", default_limit=10, largest_limit=100, total_key="total")
-SDK = Contract(
+PLATFORM = ProfileSpec("platform", "/case/1.1", default_limit=10, max_limit=100, total_key="total")
+SDK = ProfileSpec(
     "sdk",
     "/ims/case/v1p1",
     default_limit=100,
-    largest_limit=3000,
+    max_limit=3000,
     id_key="sourcedId",
     wraps=True,
     minor_key="imsx_CodeMinor",
-    minors={"unknown": "unknownobject", "unauthorised": "unauthorisedrequest"},
+    minor_codes={"unknown": "unknownobject", "unauthorised": "unauthorisedrequest"},
 )
-STANDARD = Contract(
+STANDARD = ProfileSpec(
     "standard",
     "/1edtech/ims/case/v1p1",
     default_limit=100,
-    largest_limit=None,
+    max_limit=None,
     closed=True,
-    minors={
+    minor_codes={
         "unknown": "unknownobject",
         "unauthorised": "unauthorised_request",
         "malformed": "invalid_uuid",
     },
     optional_lists=True,
 )
-STANDARD_1_0 = Contract(
+STANDARD_1_0 = ProfileSpec(
     "standard-1.0",
     "/1edtech/ims/case/v1p0",
     default_limit=100,
-    largest_limit=None,
+    max_limit=None,
     closed=True,
     version="1.0",
-    minors={
+    minor_codes={
         "unknown": "unknownobject",
         "unauthorised": "unauthorisedrequest",
         "malformed": "invaliduuid",
@@ -81,7 +81,7 @@ STANDARD_1_0 = Contract(
 
 PROFILE_SPECS = {one.name: one for one in (PLATFORM, SDK, STANDARD, STANDARD_1_0)}
 
-ENDINGS = (
+PATH_SUFFIXES = (
     ("/1edtech/ims/case/v1p1", STANDARD),
     ("/ims/case/v1p1", SDK),
     ("/ims/case/v1p0", STANDARD_1_0),
@@ -90,8 +90,8 @@ ENDINGS = (
 """How the end of a URL tells the profile; the longer ending first."""
 
 
-def resolve_profile(url: str, profile: str | None) -> tuple[str, Contract]:
-    """The base URL of a server and the contract it is held to.
+def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
+    """The base URL of a server and the profile it is held to.
 
     A URL without a path gets the path that this project serves the profile at; the platform's
     when none is named. Raises ``StartupError`` when the end of the path tells no profile and none
@@ -107,11 +107,11 @@ def resolve_profile(url: str, profile: str | None) -> tuple[str, Contract]:
     if not parts.path.strip("/"):
         found = named or PLATFORM
         return base + found.path, found
-    told = named or next((one for end, one in ENDINGS if base.endswith(end)), None)
+    told = named or next((one for end, one in PATH_SUFFIXES if base.endswith(end)), None)
     if told is None:
         raise StartupError(
             f"{url} does not end in a base path that is known "
-            f"({', '.join(end for end, _ in ENDINGS)}): say with --profile what it is to be"
+            f"({', '.join(end for end, _ in PATH_SUFFIXES)}): say with --profile what it is to be"
         )
     return base, told
 

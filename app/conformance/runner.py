@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import httpx
 
 from ..exceptions import StartupError
-from .check import EXTENSIONS, GROUPS, Check, Outcome, Result, tried
-from .client import Access, Differs, ServerUnderTest, asked, seen
-from .existing_data import Samples
-from .profiles import PLATFORM, Contract
+from .check import EXTENSIONS, GROUPS, Check, Outcome, Result, run_check
+from .client import CheckFailed, ClientAuth, ServerUnderTest, describe, request_line
+from .existing_data import ExistingData
+from .profiles import PLATFORM, ProfileSpec
 from .table import CHECKS
-from .test_data import Workshop
+from .test_data import TestData
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Selection:
     skip: Collection[str] = ()
     write: bool = False
     extensions: bool | None = None
-    """Also what only this project says; None: if the target is one of this project."""
+    """Also what only this project says; None: if the server is one of this project."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Report:
     url: str
     profile: str
     results: list[Result]
-    kept: list[str]
+    leftovers: list[str]
     """What the run wrote and could not take away: the class and identifier of each."""
     extensions: bool
     written: bool
@@ -55,42 +55,44 @@ class Report:
 
 
 def run(
-    base_url: str, contract: Contract, access: Access, choice: Selection, progress: Progress
+    base_url: str, profile: ProfileSpec, access: ClientAuth, choice: Selection, progress: Progress
 ) -> Report:
     """Try every chosen check on a server.
 
     Raises ``StartupError`` when it cannot be reached, does not let the client in, or nothing is
     chosen.
     """
-    target = ServerUnderTest(base_url, contract, access, progress.wait)
-    target.samples, target.workshop = Samples(target), Workshop(target)
+    server = ServerUnderTest(base_url, profile, access, progress.wait)
+    server.existing, server.test_data = ExistingData(server), TestData(server)
     try:
         progress.stage("looking whether it answers")
-        reach(target)
-        own = is_one_of_this_project(target) if choice.extensions is None else choice.extensions
-        chosen = plan(contract, choice, extensions=own)
+        verify_access(server)
+        own = is_case_server(server) if choice.extensions is None else choice.extensions
+        chosen = select_checks(profile, choice, extensions=own)
         if not chosen:
-            raise StartupError(f"no check that was asked for is about the profile {contract.name}")
+            raise StartupError(f"no check that was asked for is about the profile {profile.name}")
         results, kept = [], []
         try:
             for check, group in chosen:
                 progress.stage(check.id)
-                results.append(tried(check, group, target))
+                results.append(run_check(check, group, server))
         finally:
             progress.stage("taking away what was written")
-            kept = target.workshop.clean()
+            kept = server.test_data.delete_all()
     finally:
         progress.stage("")
-        target.close()
+        server.close()
     written = any(check.writes for check, _ in chosen)
-    return Report(base_url, contract.name, results, kept, own, written)
+    return Report(base_url, profile.name, results, kept, own, written)
 
 
-def plan(contract: Contract, choice: Selection, *, extensions: bool) -> list[tuple[Check, str]]:
+def select_checks(
+    profile: ProfileSpec, choice: Selection, *, extensions: bool
+) -> list[tuple[Check, str]]:
     """The checks to try with the groups they belong to, group by group."""
     found = []
     for check in CHECKS:
-        group = check.group_on(contract.name)
+        group = check.group_on(profile.name)
         if group is None or (check.writes and not choice.write):
             continue
         names = {check.id, group}
@@ -101,25 +103,25 @@ def plan(contract: Contract, choice: Selection, *, extensions: bool) -> list[tup
     return sorted(found, key=lambda one: GROUPS.index(one[1]))
 
 
-def reach(target: ServerUnderTest) -> None:
+def verify_access(server: ServerUnderTest) -> None:
     """That a server answers, and lets this client in; else ``StartupError`` says what to do."""
     try:
-        token = target.token
-    except Differs as reason:
+        token = server.token
+    except CheckFailed as reason:
         raise StartupError(
             f"no token: {reason}; look at --token-url, --client-id, --client-secret and --scope"
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StartupError(
-            f"no token: {target.credentials.token_url} cannot be read: {error}; is it running, and "
+            f"no token: {server.credentials.token_url} cannot be read: {error}; is it running, and "
             "is --token-url right?"
         ) from error
     try:
-        answer = target.get("/CFDocuments", limit=1)
+        response = server.get("/CFDocuments", limit=1)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartupError(f"{target.base_url} cannot be read: {error}") from error
-    told = f"{target.base_url} cannot be looked at: {asked(answer)} {seen(answer)}"
-    match answer.status_code:
+        raise StartupError(f"{server.base_url} cannot be read: {error}") from error
+    told = f"{server.base_url} cannot be looked at: {request_line(response)} {describe(response)}"
+    match response.status_code:
         case 401 | 403 if token:
             raise StartupError(f"{told}; it does not take this token for reading")
         case 401 | 403:
@@ -130,14 +132,14 @@ def reach(target: ServerUnderTest) -> None:
             raise StartupError(told)
 
 
-def is_one_of_this_project(target: ServerUnderTest) -> bool:
+def is_case_server(server: ServerUnderTest) -> bool:
     """Whether the platform's profile has the feed of changes, which no other server has."""
-    root = target.base_url.removesuffix(target.contract.path)
-    if root == target.base_url:
+    root = server.base_url.removesuffix(server.profile.path)
+    if root == server.base_url:
         return False
     try:
-        answer = target.get_url(f"{root}{PLATFORM.path}/changes?limit=1")
-        body = answer.json() if answer.is_success else None
+        response = server.get_url(f"{root}{PLATFORM.path}/changes?limit=1")
+        body = response.json() if response.is_success else None
     except (httpx.HTTPError, ValueError):
         return False
     return isinstance(body, dict) and {"changes", "next", "more"} <= body.keys()

@@ -26,8 +26,8 @@ from ..case.model import (
 from ..case.parsing import parse
 from ..case.problems import NULL, UNKNOWN_FIELD
 from ..exceptions import CaseServerError
-from .client import Body, Differs
-from .profiles import Contract
+from .client import Body, CheckFailed
+from .profiles import ProfileSpec
 
 
 class Document(CFPckgDocument):
@@ -55,43 +55,47 @@ MODELS: dict[str, type[CaseObject]] = {
     "CFRubric": CFRubric,
 }
 
-WITHOUT_URI = re.compile(r"(?<!CFPackageURI)(?<!NodeURI)\.uri$")
+OPTIONAL_URI_PATH = re.compile(r"(?<!CFPackageURI)(?<!NodeURI)\.uri$")
 """The links whose uri the SDK can do without end so."""
 
-TOLD = 3
+MAX_LISTED_PROBLEMS = 3
 """How many problems of one entity are told."""
 
 
-def expect_valid(contract: Contract, name: str, node: Any) -> None:
+def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
     """Raises ``Differs`` with the first problems of an entity, where it has any."""
-    problems = list(problems_of(contract, name, node))
+    problems = list(problems_of(profile, name, node))
     if problems:
-        more = f" and {len(problems) - TOLD} more" if len(problems) > TOLD else ""
-        raise Differs(f"{name}: {'; '.join(problems[:TOLD])}{more}")
+        more = (
+            f" and {len(problems) - MAX_LISTED_PROBLEMS} more"
+            if len(problems) > MAX_LISTED_PROBLEMS
+            else ""
+        )
+        raise CheckFailed(f"{name}: {'; '.join(problems[:MAX_LISTED_PROBLEMS])}{more}")
 
 
-def problems_of(contract: Contract, name: str, node: Any) -> Iterator[str]:
+def problems_of(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
     """What of an entity is not as its profile's documents have it."""
     if not isinstance(node, dict):
         yield "is not an object"
         return
-    if contract.closed:
+    if profile.closed:
         yield from (f"{path} is not a field of the standard" for path in _foreign(node))
         yield from (f"{path} {NULL}" for path in _nulls(node))
-    model = SdkItem if (contract.name, name) == ("sdk", "CFItem") else MODELS[name]
-    sent = node if contract.closed else plain(node)
+    model = SdkItem if (profile.name, name) == ("sdk", "CFItem") else MODELS[name]
+    sent = node if profile.closed else plain(node)
     try:
         parse(model, to_json(sent))
     except CaseServerError as error:
         for one in error.problems or [{"path": "", "message": error.description}]:
-            if not _allowed(contract, one["path"], one["message"]):
+            if not _allowed(profile, one["path"], one["message"]):
                 yield f"{one['path']} {one['message']}".strip()
 
 
-def _allowed(contract: Contract, path: str, message: str) -> bool:
-    if contract.closed:
+def _allowed(profile: ProfileSpec, path: str, message: str) -> bool:
+    if profile.closed:
         return False
-    lacks_uri = contract.name == "sdk" and "URI" in path and WITHOUT_URI.search(path)
+    lacks_uri = profile.name == "sdk" and "URI" in path and OPTIONAL_URI_PATH.search(path)
     return message == UNKNOWN_FIELD or (message == "required" and bool(lacks_uri))
 
 
@@ -112,7 +116,7 @@ def plain(node: Any) -> Any:
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
-    """Every object within an answer with its path; what is in ``extensions`` is left out."""
+    """Every object within a response with its path; what is in ``extensions`` is left out."""
     if isinstance(node, list):
         for index, part in enumerate(node):
             yield from walk(part, f"{path}[{index}]")

@@ -1,4 +1,4 @@
-"""What a run writes on the target: entities of its own, and taking them away again."""
+"""What a run writes on the server: entities of its own, and taking them away again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import httpx
 
 from ..case.types import timestamp
-from .client import Body, Differs, ServerUnderTest, Skip, expect_status, path_of
+from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path, expect_status
 
-PREFIX = "case-server conform"
+TITLE_PREFIX = "case-server conform"
 """What every title and statement that a run writes begins with."""
 
 
@@ -22,34 +22,34 @@ class Framework(NamedTuple):
     items: list[Body]
 
 
-class Workshop:
+class TestData:
     """Makes entities with new identifiers and remembers them."""
 
-    def __init__(self, target: ServerUnderTest) -> None:
-        self.target = target
+    def __init__(self, server: ServerUnderTest) -> None:
+        self.server = server
         self.run = uuid.uuid4().hex[:8]
-        self._made: dict[str, dict[str, Body]] = {}
+        self._written: dict[str, dict[str, Body]] = {}
         self._document: Body | None = None
         self._item_type: Body | None = None
         self._framework: Framework | None = None
         self._package: tuple[Body, httpx.Response] | None = None
         self._failed = ""
 
-    def made(self, plural: str, body: Body) -> None:
+    def remember(self, plural: str, body: Body) -> None:
         """Remember that something was written."""
-        self._made.setdefault(plural, {})[str(body["identifier"])] = body
+        self._written.setdefault(plural, {})[str(body["identifier"])] = body
 
-    def gone(self, plural: str, identifier: str) -> None:
+    def forget(self, plural: str, identifier: str) -> None:
         """Remember that something was taken away."""
-        self._made.get(plural, {}).pop(identifier, None)
+        self._written.get(plural, {}).pop(identifier, None)
 
     def put(self, plural: str, body: Body, wrapper: str | None = None) -> httpx.Response:
         """Write one entity; it is remembered unless it was refused."""
-        path = path_of(plural, str(body["identifier"]))
-        answer = self.target.send("PUT", path, {wrapper: body} if wrapper else body)
-        if answer.is_success:
-            self.made("CFAssociations" if plural == "CFItemAssociations" else plural, body)
-        return answer
+        path = entity_path(plural, str(body["identifier"]))
+        response = self.server.request("PUT", path, {wrapper: body} if wrapper else body)
+        if response.is_success:
+            self.remember("CFAssociations" if plural == "CFItemAssociations" else plural, body)
+        return response
 
     def document(self) -> tuple[Body, httpx.Response]:
         """The one document that single entities are put into, and what writing it answered."""
@@ -65,17 +65,17 @@ class Workshop:
         return self._item_type, self.put("CFItemTypes", self._item_type)
 
     def framework(self) -> Framework:
-        """A document with two items, written once; ``Skip`` where the target takes none."""
+        """A document with two items, written once; ``Skip`` where the server takes none."""
         if self._failed:
             raise Skip(f"no framework could be written: {self._failed}")
         if self._framework is None:
             try:
-                document, answer = self.document()
-                expect_status(answer, 200, 201, 204)
+                document, response = self.document()
+                expect_status(response, 200, 201, 204)
                 items = [self.new_item(document), self.new_item(document)]
                 for one in items:
                     expect_status(self.put("CFItems", one, "item"), 200, 201, 204)
-            except Differs as seen:
+            except CheckFailed as seen:
                 self._failed = str(seen)
                 raise Skip(f"no framework could be written: {seen}") from None
             self._framework = Framework(document, items)
@@ -83,19 +83,19 @@ class Workshop:
 
     def post(self, body: Body) -> httpx.Response:
         """Upload a package; what is in it is remembered unless it was refused."""
-        answer = self.target.send("POST", "/CFPackages", body)
-        if answer.is_success:
-            self.uploaded(body)
-        return answer
+        response = self.server.request("POST", "/CFPackages", body)
+        if response.is_success:
+            self.remember_package(body)
+        return response
 
-    def uploaded(self, body: Body) -> None:
+    def remember_package(self, body: Body) -> None:
         """Remember everything in a package that was written."""
         document = body["CFDocument"]
-        self.made("CFDocuments", document)
+        self.remember("CFDocuments", document)
         held = {"CFDocumentURI": {"identifier": document["identifier"]}}
         for plural in ("CFItems", "CFAssociations"):
             for one in body[plural]:
-                self.made(plural, {**one, **held})
+                self.remember(plural, {**one, **held})
 
     def package(self) -> tuple[Body, httpx.Response]:
         """The one package that uploads are tried with, and what its first upload answered."""
@@ -106,18 +106,20 @@ class Workshop:
 
     def new_document(self, **fields: Any) -> Body:
         """A document that is not there yet."""
-        title = f"{PREFIX} {self.run}"
-        body = self._entity(title=title, creator=PREFIX, caseVersion="1.1")
+        title = f"{TITLE_PREFIX} {self.run}"
+        body = self._entity(title=title, creator=TITLE_PREFIX, caseVersion="1.1")
         return {**body, "CFPackageURI": link(str(uuid.uuid4()), title), **fields}
 
     def new_item(self, document: Body, **fields: Any) -> Body:
         """An item of a document."""
-        body = self._entity(fullStatement=f"{PREFIX} {self.run}: an item", educationLevel=["05"])
+        body = self._entity(
+            fullStatement=f"{TITLE_PREFIX} {self.run}: an item", educationLevel=["05"]
+        )
         return {**body, "CFDocumentURI": link(document["identifier"], document["title"]), **fields}
 
     def new_item_type(self) -> Body:
         """An item type that is not there yet."""
-        told = f"{PREFIX} {self.run}"
+        told = f"{TITLE_PREFIX} {self.run}"
         return self._entity(title=told, description=told, hierarchyCode=f"conform-{self.run}")
 
     def new_association(self, origin: Body, destination: Body, kind: str) -> Body:
@@ -130,46 +132,48 @@ class Workshop:
 
     def new_package(self) -> Body:
         """A package of a document, two items and an association, as the SDK uploads it."""
-        root = self._entity(title=f"{PREFIX} {self.run}", creator=PREFIX)
-        items = [self._entity(fullStatement=f"{PREFIX} {self.run}: {one}") for one in ("a", "b")]
+        root = self._entity(title=f"{TITLE_PREFIX} {self.run}", creator=TITLE_PREFIX)
+        items = [
+            self._entity(fullStatement=f"{TITLE_PREFIX} {self.run}: {one}") for one in ("a", "b")
+        ]
         ends = self.new_association(items[1], items[0], "isChildOf")
         return {"CFDocument": root, "CFItems": items, "CFAssociations": [ends]}
 
-    def clean(self) -> list[str]:
+    def delete_all(self) -> list[str]:
         """Take away what can be taken away, and say what stays: one line for each entity.
 
         Associations are deleted; a document's package is replaced by an empty one, which takes its
         items. No public API deletes documents or item types: they stay.
         """
-        for identifier in list(self._made.get("CFAssociations", ())):
-            if self._succeeds("DELETE", path_of("CFItemAssociations", identifier), (404,)):
-                self.gone("CFAssociations", identifier)
-        for identifier, document in self._made.get("CFDocuments", {}).items():
+        for identifier in list(self._written.get("CFAssociations", ())):
+            if self._succeeds("DELETE", entity_path("CFItemAssociations", identifier), (404,)):
+                self.forget("CFAssociations", identifier)
+        for identifier, document in self._written.get("CFDocuments", {}).items():
             empty = {"CFDocument": document, "CFItems": [], "CFAssociations": []}
-            if self._succeeds("PUT", path_of("CFPackages", identifier), (), empty):
+            if self._succeeds("PUT", entity_path("CFPackages", identifier), (), empty):
                 self._emptied(identifier)
         return [
             f"{plural.removesuffix('s')} {identifier}"
-            for plural, bodies in self._made.items()
+            for plural, bodies in self._written.items()
             for identifier in bodies
         ]
 
     def _emptied(self, document: str) -> None:
         """Forget what was in a document; what was uploaded with it carries its identifier."""
         for plural in ("CFItems", "CFAssociations"):
-            for identifier, body in list(self._made.get(plural, {}).items()):
+            for identifier, body in list(self._written.get(plural, {}).items()):
                 held = body.get("CFDocumentURI", {}).get("identifier", document)
                 if held == document:
-                    self.gone(plural, identifier)
+                    self.forget(plural, identifier)
 
     def _succeeds(
         self, method: str, path: str, also: tuple[int, ...], body: Body | None = None
     ) -> bool:
         try:
-            answer = self.target.send(method, path, body)
+            response = self.server.request(method, path, body)
         except httpx.HTTPError:
             return False
-        return answer.is_success or answer.status_code in also
+        return response.is_success or response.status_code in also
 
     @staticmethod
     def _entity(**fields: Any) -> Body:

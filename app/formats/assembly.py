@@ -10,8 +10,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ..case.types import timestamp
 from ..exceptions import Problem
-from ..repair.field_spec import shapes
-from ..repair.fixes import urn
+from ..repair.field_spec import field_specs
+from ..repair.fixes import uuid_urn
 from .columns import (
     ASSOCIATION,
     CRITERION,
@@ -200,10 +200,10 @@ HELP = "About"
 
 def _complete(entity: Json, layout: Layout, document: Json) -> None:
     """What every entity and every link says, made up where nobody said it."""
-    entity.setdefault("uri", urn(entity["identifier"]))
+    entity.setdefault("uri", uuid_urn(entity["identifier"]))
     if entity.get("lastChangeDateTime") is None:
         entity["lastChangeDateTime"] = document["lastChangeDateTime"]
-    for name, shape in shapes(layout.schema).items():
+    for name, shape in field_specs(layout.schema).items():
         link = entity.get(name)
         if isinstance(link, dict) and not shape.many and shape.model and name not in ENDS:
             _complete_link(link)
@@ -215,4 +215,4 @@ def _complete_link(link: Json) -> None:
         link["identifier"] = str(uuid5(NAMESPACE_URL, called))
     if isinstance(identifier := link.get("identifier"), str):
         link.setdefault("title", called or identifier)
-        link.setdefault("uri", urn(identifier))
+        link.setdefault("uri", uuid_urn(identifier))

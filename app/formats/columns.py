@@ -20,15 +20,15 @@ from ..case.model import (
 )
 from ..case.resources import DEFINITIONS
 from ..repair import fixes
-from ..repair.field_spec import Shape, shapes
+from ..repair.field_spec import FieldSpec, field_specs
 from .cells import DAY, LEVELS, LINKS, LIST, MOMENT, NUMERIC, OBJECT, TEXT, Codec
 
 CODECS = {
-    fixes.day: DAY,
-    fixes.moment: MOMENT,
-    fixes.integer: NUMERIC,
-    fixes.number: NUMERIC,
-    fixes.as_it_is: OBJECT,
+    fixes.fix_date: DAY,
+    fixes.fix_datetime: MOMENT,
+    fixes.fix_integer: NUMERIC,
+    fixes.fix_number: NUMERIC,
+    fixes.no_fix: OBJECT,
 }
 """The codec of a plain value, by what mends it; others are texts."""
 
@@ -78,21 +78,21 @@ MORE = Column("more", ("more",), OBJECT, ours=True)
 
 @cache
 def _columns_of(schema: type[CaseObject]) -> dict[str, Column]:
-    found = (column for name, shape in shapes(schema).items() for column in _flat(name, shape))
+    found = (column for name, shape in field_specs(schema).items() for column in _flat(name, shape))
     return {column.name: column for column in found}
 
 
-def _flat(name: str, shape: Shape) -> Iterator[Column]:
+def _flat(name: str, shape: FieldSpec) -> Iterator[Column]:
     """The columns of a field: one, or one for each part of a link."""
     if shape.model is None:
-        codec = CODECS.get(shape.mend, TEXT)
+        codec = CODECS.get(shape.fix, TEXT)
         if shape.many and codec is TEXT:
             codec = LEVELS if name == "educationLevel" else LIST
         yield Column(name, (name,), codec)
     elif shape.many and issubclass(shape.model, LinkURI):
         yield Column(name, (name,), LINKS)
     elif issubclass(shape.model, LinkURI):
-        for part in shapes(shape.model):
+        for part in field_specs(shape.model):
             yield Column(f"{name}.{part}", (name, part), TEXT)
     elif not issubclass(shape.model, Entity):
         yield Column(name, (name,), OBJECT)

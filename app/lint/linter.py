@@ -14,12 +14,12 @@ from ..case.problems import NULL
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import WRAPPERS, RepairedPackage
 from ..repair.repair_log import EXPLANATIONS, RepairLog
-from .package_index import Facts, Node, kind_of, text
-from .positions import Lines, ancestors
-from .rules.catalog import BY_ID, DIALECT, JSON, RULES, SCHEMA
-from .violation import Checked, Diagnostic
+from .package_index import Node, PackageIndex, get_string, kind_of
+from .positions import JsonPositions, ancestor_paths
+from .rules.catalog import BY_ID, JSON, NONSTANDARD_NAME, RULES, SCHEMA
+from .violation import LintResult, Violation
 
-UNDERSTOOD = {
+NONSTANDARD = {
     "byte-order-mark": "the file begins with a byte order mark, which JSON does not allow",
     "wrapper": "the package stands under a name of its own, where it should be the whole file",
     "field-name": "is not the standard's name of this field",
@@ -38,7 +38,7 @@ POSITION = re.compile(r"line (\d+) column (\d+)")
 
 
 class Found(NamedTuple):
-    """A finding before it has its place in the text."""
+    """A violation before it has its place in the text."""
 
     rule: str
     path: str
@@ -46,22 +46,22 @@ class Found(NamedTuple):
     identifier: str | None = None
 
 
-class Notes(RepairLog):
+class DetailedRepairLog(RepairLog):
     """Every repair with its place, where an importer wants each kind once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kinds: dict[str, str] = {}
 
-    def note(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
+    def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
         """Remember a repair; the first at a place says what was wrong there."""
-        super().note(kind, path, before, after)
+        super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
 
-def check(
+def lint_package(
     raw: bytes, rules: Collection[str] = tuple(BY_ID), *, allow_dense: bool = True
-) -> Checked:
+) -> LintResult:
     """Everything that some rules, or all, find in a package as bytes.
 
     Raises ``TooLarge`` for a package that is too dense to be read as a whole, unless
@@ -72,30 +72,35 @@ def check(
         check_density(raw, TREE_DENSITY)
     try:
         problems = _problems(body)
-        mended = RepairedPackage(raw, notes := Notes(), allow_dense=True)
+        mended = RepairedPackage(raw, notes := DetailedRepairLog(), allow_dense=True)
     except BadRequest as error:
-        return Checked(None, None, [_unreadable(error)] if JSON.id in rules else [])
+        return LintResult(None, None, [_unreadable(error)] if JSON.id in rules else [])
     problems = [*problems, *_null_fields(notes, problems)]
     nodes = [
-        Node(kind_of(schema), notes.place_of(entity), entity) for schema, entity in mended.entities
+        Node(kind_of(schema), notes.path_of(entity), entity) for schema, entity in mended.entities
     ]
-    facts = Facts(nodes)
+    index = PackageIndex(nodes)
     found = [
-        Found(rule.id, notes.place_of(hit.node.body, hit.field), hit.message, hit.node.identifier)
+        Found(
+            rule.id,
+            notes.path_of(match.node.body, match.field),
+            match.message,
+            match.node.identifier,
+        )
         for rule in RULES
         if rule.find and rule.id in rules
-        for hit in rule.find(facts)
+        for match in rule.find(index)
     ]
-    mended.collapse()
+    mended.deduplicate()
     left = _left(mended) if problems else []
     if SCHEMA.id in rules:
         found += _of_schema(problems, left)
-    if DIALECT.id in rules:
+    if NONSTANDARD_NAME.id in rules:
         found += _of_dialect(notes, problems)
-    root = facts.document
-    return Checked(
+    root = index.document
+    return LintResult(
         root.identifier if root else None,
-        text(root.body, "title") if root else None,
+        get_string(root.body, "title") if root else None,
         _placed(body.decode(), found, _repairs(notes, found, left)),
     )
 
@@ -112,7 +117,7 @@ def _problems(body: bytes) -> list[Problem]:
     ]
 
 
-def _null_fields(notes: Notes, problems: list[Problem]) -> Iterator[Problem]:
+def _null_fields(notes: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
     """Yield a problem for each null that this server reads as absent, but the standard forbids."""
     named = {problem["path"] for problem in problems}
     for path, kind in notes.kinds.items():
@@ -122,7 +127,7 @@ def _null_fields(notes: Notes, problems: list[Problem]) -> Iterator[Problem]:
 
 def _left(mended: RepairedPackage) -> list[Problem]:
     """What repair leaves, with paths into what was sent."""
-    return [mended.as_sent(problem) for problem in _problems(mended.written)]
+    return [mended.as_sent(problem) for problem in _problems(mended.json)]
 
 
 def _of_schema(problems: list[Problem], left: list[Problem]) -> Iterator[Found]:
@@ -133,41 +138,41 @@ def _of_schema(problems: list[Problem], left: list[Problem]) -> Iterator[Found]:
         yield Found(SCHEMA.id, problem["path"], problem["message"])
 
 
-def _of_dialect(notes: Notes, problems: list[Problem]) -> Iterator[Found]:
+def _of_dialect(notes: DetailedRepairLog, problems: list[Problem]) -> Iterator[Found]:
     said = {problem["path"] for problem in problems}
     for path, kind in notes.kinds.items():
-        if kind in UNDERSTOOD and path not in said:
-            yield Found(DIALECT.id, path, UNDERSTOOD[kind])
+        if kind in NONSTANDARD and path not in said:
+            yield Found(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
 
 
-def _placed(text_: str, found: list[Found], repairs: dict[Found, str]) -> list[Diagnostic]:
+def _placed(text_: str, found: list[Found], repairs: dict[Found, str]) -> list[Violation]:
     """What was found, with its lines, in the order of the file."""
-    lines = Lines(text_, {one.path for one in found})
-    findings = [
-        Diagnostic(
+    lines = JsonPositions(text_, {one.path for one in found})
+    violations = [
+        Violation(
             one.rule,
             BY_ID[one.rule].severity,
             one.message,
             one.path,
-            *lines.of(one.path),
+            *lines.locate(one.path),
             identifier=one.identifier,
             repair=repairs.get(one),
         )
         for one in found
     ]
-    return sorted(findings, key=lambda one: (one.line, one.column))
+    return sorted(violations, key=lambda one: (one.line, one.column))
 
 
-def _repairs(notes: Notes, found: list[Found], left: list[Problem]) -> dict[Found, str]:
+def _repairs(notes: DetailedRepairLog, found: list[Found], left: list[Problem]) -> dict[Found, str]:
     """What import makes of what it does not refuse."""
     refused = {problem["path"] for problem in left}
-    refused |= {above for path in refused for above in ancestors(path)}
+    refused |= {above for path in refused for above in ancestor_paths(path)}
     repairs = {}
     for one in found:
         kind = notes.kinds.get(one.path)
         if one.rule == SCHEMA.id and one.path not in refused:
             repairs[one] = EXPLANATIONS[kind] if kind else REPAIRED
-        elif one.rule == DIALECT.id and kind:
+        elif one.rule == NONSTANDARD_NAME.id and kind:
             repairs[one] = EXPLANATIONS[kind]
         elif one.rule in DUPLICATES:
             kind = notes.kinds.get(one.path.removesuffix(".identifier"), "")
@@ -176,9 +181,9 @@ def _repairs(notes: Notes, found: list[Found], left: list[Problem]) -> dict[Foun
     return repairs
 
 
-def _unreadable(error: BadRequest) -> Diagnostic:
+def _unreadable(error: BadRequest) -> Violation:
     """A file that is not a JSON object."""
     position = POSITION.search(error.description)
     line, column = (int(position[1]), max(1, int(position[2]))) if position else (1, 1)
     message = error.description.replace("the body", "the file", 1)
-    return Diagnostic(JSON.id, JSON.severity, message, "", max(1, line), column)
+    return Violation(JSON.id, JSON.severity, message, "", max(1, line), column)

@@ -13,49 +13,49 @@ from pydantic_core import to_json
 
 from .. import __version__
 from .rules.catalog import RULES
-from .violation import SEVERITIES, Diagnostic
+from .violation import SEVERITIES, Violation
 
-EXAMPLES = 5
-"""How many findings of a rule people are shown unasked."""
+MAX_EXAMPLES_PER_RULE = 5
+"""How many violations of a rule people are shown unasked."""
 
 INDEX = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True)
-class Result:
+class SourceResult:
     """A source and what was found in it, or why it could not be read."""
 
     source: str
     document: str | None = None
     title: str | None = None
-    findings: list[Diagnostic] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     reason: str | None = None
     """Why it could not be read; nothing when it was."""
 
 
-def shape(path: str) -> str:
-    """A path without its numbers: what findings of one kind share."""
+def path_pattern(path: str) -> str:
+    """A path without its numbers: what violations of one kind share."""
     return INDEX.sub("[]", path)
 
 
-def counts(findings: Sequence[Diagnostic]) -> dict[str, int]:
-    """How many findings there are of each severity."""
-    found = Counter(finding.severity for finding in findings)
+def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
+    """How many violations there are of each severity."""
+    found = Counter(violation.severity for violation in violations)
     return {severity: found[severity] for severity in SEVERITIES}
 
 
-def as_json(results: Sequence[Result]) -> bytes:
+def format_json(results: Sequence[SourceResult]) -> bytes:
     """Everything, in the shape that docs/check.md describes."""
     body: dict[str, Any] = {
         "tool": "case-server check",
         "version": __version__,
-        "counts": counts([finding for one in results for finding in one.findings]),
-        "sources": [{**asdict(one), "counts": counts(one.findings)} for one in results],
+        "counts": count_severities([violation for one in results for violation in one.violations]),
+        "sources": [{**asdict(one), "counts": count_severities(one.violations)} for one in results],
     }
     return to_json(body, indent=2) + b"\n"
 
 
-def as_text(results: Sequence[Result], *, width: int | None, everything: bool) -> bytes:
+def format_text(results: Sequence[SourceResult], *, width: int | None, everything: bool) -> bytes:
     """Findings by rule, gravest first, as lines of a width or as long as they are."""
     lines = [line for one in results for line in _lines(one, everything=everything)]
     if width:
@@ -75,43 +75,47 @@ def _wrapped(line: str, width: int) -> list[str]:
     )
 
 
-def _lines(result: Result, *, everything: bool) -> Iterator[str]:
+def _lines(result: SourceResult, *, everything: bool) -> Iterator[str]:
     if result.reason is not None:
         yield f"{result.source}: cannot be checked: {_one_line(result.reason)}"
         return
-    told = [_counted(count, what) for what, count in counts(result.findings).items() if count]
+    told = [
+        _counted(count, what)
+        for what, count in count_severities(result.violations).items()
+        if count
+    ]
     title = _one_line(f"{result.title} ({result.document})" if result.title else "")
     heading = f"{result.source}: {title}: " if title else f"{result.source}: "
     yield f"{heading}{', '.join(told) or 'nothing found'}"
-    by_rule: dict[str, list[Diagnostic]] = defaultdict(list)
-    for finding in result.findings:
-        by_rule[finding.rule].append(finding)
+    by_rule: dict[str, list[Violation]] = defaultdict(list)
+    for violation in result.violations:
+        by_rule[violation.rule].append(violation)
     for rule in RULES:
         if found := by_rule[rule.id]:
             yield f"  {rule.severity} {rule.id} ({len(found):,}): {rule.explanation}"
             yield from _examples(found, everything=everything)
 
 
-def _examples(findings: list[Diagnostic], *, everything: bool) -> Iterator[str]:
+def _examples(violations: list[Violation], *, everything: bool) -> Iterator[str]:
     """The first of each kind, most frequent kinds first; or all of them."""
     if everything:
-        yield from (_line(finding, 0) for finding in findings)
+        yield from (_line(violation, 0) for violation in violations)
         return
-    alike: dict[tuple[str, str], list[Diagnostic]] = defaultdict(list)
-    for finding in findings:
-        alike[shape(finding.path), finding.message].append(finding)
+    alike: dict[tuple[str, str], list[Violation]] = defaultdict(list)
+    for violation in violations:
+        alike[path_pattern(violation.path), violation.message].append(violation)
     kinds = sorted(alike.values(), key=len, reverse=True)
-    yield from (_line(kind[0], len(kind) - 1) for kind in kinds[:EXAMPLES])
-    if rest := sum(len(kind) for kind in kinds[EXAMPLES:]):
+    yield from (_line(kind[0], len(kind) - 1) for kind in kinds[:MAX_EXAMPLES_PER_RULE])
+    if rest := sum(len(kind) for kind in kinds[MAX_EXAMPLES_PER_RULE:]):
         yield f"    … and {rest:,} more; --all shows them"
 
 
-def _line(finding: Diagnostic, more: int) -> str:
+def _line(violation: Violation, more: int) -> str:
     others = f" and {more:,} more like it" if more else ""
-    repair = " [import repairs it]" if finding.repair else ""
-    place = f"{finding.line}:{finding.column}"
-    where = finding.path or "the file"
-    return f"    {place}  {_one_line(f'{where}{others}: {finding.message}')}{repair}"
+    repair = " [import repairs it]" if violation.repair else ""
+    place = f"{violation.line}:{violation.column}"
+    where = violation.path or "the file"
+    return f"    {place}  {_one_line(f'{where}{others}: {violation.message}')}{repair}"
 
 
 def _one_line(text: str) -> str:

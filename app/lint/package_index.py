@@ -15,7 +15,7 @@ from ..case.model import Entity
 from ..case.resources import DEFINITIONS
 from ..repair.repair_log import Json
 
-CHILD = "isChildOf"
+CHILD_OF = "isChildOf"
 """The association that makes the tree (CASE 1.1 information model, CFAssociation)."""
 
 
@@ -30,7 +30,7 @@ class Node:
     @cached_property
     def identifier(self) -> str | None:
         """Its identifier, when that is a text."""
-        return text(self.body, "identifier")
+        return get_string(self.body, "identifier")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,57 +43,57 @@ class Edge:
     destination: str
 
 
-def text(body: Json, name: str) -> str | None:
+def get_string(body: Json, name: str) -> str | None:
     """A field that is a text."""
     value = body.get(name)
     return value if isinstance(value, str) else None
 
 
-def texts(body: Json, name: str) -> list[str]:
+def get_strings(body: Json, name: str) -> list[str]:
     """The texts in a list of them, or the one that stands in its place."""
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
     return [member for member in members if isinstance(member, str)]
 
 
-def objects(body: Json, name: str) -> list[Json]:
+def get_objects(body: Json, name: str) -> list[Json]:
     """The objects in a list of them, or the one that stands in its place."""
     value = body.get(name)
     members = value if isinstance(value, list) else [value]
     return [member for member in members if isinstance(member, dict)]
 
 
-def linked(body: Json, name: str) -> list[str]:
+def get_link_identifiers(body: Json, name: str) -> list[str]:
     """The identifiers that a link, or a list of them, names."""
-    found = (text(link, "identifier") for link in objects(body, name))
+    found = (get_string(link, "identifier") for link in get_objects(body, name))
     return [identifier for identifier in found if identifier is not None]
 
 
-class Facts:
+class PackageIndex:
     """The entities of a package, found by what they are and by what they are called."""
 
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = nodes
-        self.known: dict[str, Node] = {}
-        self._by_kind: dict[str, list[Node]] = defaultdict(list)
+        self.by_identifier: dict[str, Node] = {}
+        self._nodes_by_kind: dict[str, list[Node]] = defaultdict(list)
         for node in nodes:
-            self._by_kind[node.kind].append(node)
+            self._nodes_by_kind[node.kind].append(node)
             if node.identifier is not None:
-                self.known.setdefault(node.identifier, node)
+                self.by_identifier.setdefault(node.identifier, node)
 
-    def of(self, *kinds: str) -> list[Node]:
+    def of_kind(self, *kinds: str) -> list[Node]:
         """All entities of some kinds."""
-        return [node for kind in kinds for node in self._by_kind[kind]]
+        return [node for kind in kinds for node in self._nodes_by_kind[kind]]
 
     @property
     def document(self) -> Node | None:
         """The root, if there is one."""
-        return next(iter(self._by_kind["CFDocument"]), None)
+        return next(iter(self._nodes_by_kind["CFDocument"]), None)
 
     @property
     def definitions(self) -> list[Node]:
         """What CFDefinitions holds."""
-        return self.of(*(resource.name for resource in DEFINITIONS))
+        return self.of_kind(*(resource.name for resource in DEFINITIONS))
 
     @cached_property
     def edges(self) -> list[Edge]:
@@ -101,16 +101,19 @@ class Facts:
         return list(self._edges())
 
     def _edges(self) -> Iterator[Edge]:
-        for node in self.of("CFAssociation"):
-            ends = [linked(node.body, f"{end}NodeURI") for end in ("origin", "destination")]
-            type_ = text(node.body, "associationType")
+        for node in self.of_kind("CFAssociation"):
+            ends = [
+                get_link_identifiers(node.body, f"{end}NodeURI")
+                for end in ("origin", "destination")
+            ]
+            type_ = get_string(node.body, "associationType")
             if type_ is not None and all(ends):
                 yield Edge(node, type_, ends[0][0], ends[1][0])
 
     @cached_property
     def branches(self) -> list[Edge]:
         """What makes the tree: from a child to another node, its parent."""
-        return [one for one in self.edges if one.type == CHILD and one.origin != one.destination]
+        return [one for one in self.edges if one.type == CHILD_OF and one.origin != one.destination]
 
     @cached_property
     def parents(self) -> dict[str, list[Edge]]:
@@ -123,16 +126,16 @@ class Facts:
         return _by("destination", self.branches)
 
     @cached_property
-    def places(self) -> set[str]:
+    def tree_nodes(self) -> set[str]:
         """Where an item can hang: the document and the items."""
-        nodes = self.of("CFDocument", "CFItem")
+        nodes = self.of_kind("CFDocument", "CFItem")
         return {node.identifier for node in nodes if node.identifier is not None}
 
-    def name(self, identifier: str) -> str:
+    def label(self, identifier: str) -> str:
         """What to call a node in a message: its code, title or identifier."""
-        node = self.known.get(identifier)
+        node = self.by_identifier.get(identifier)
         names = ("humanCodingScheme", "abbreviatedStatement", "title") if node else ()
-        found = (text(node.body, name) for name in names if node)
+        found = (get_string(node.body, name) for name in names if node)
         return next((name for name in found if name and name.strip()), identifier)
 
 
@@ -148,7 +151,7 @@ def kind_of(schema: type[Entity]) -> str:
     return schema.__name__.replace("CFPckg", "CF")
 
 
-def number(body: Json, name: str) -> int | None:
+def get_integer(body: Json, name: str) -> int | None:
     """A field that is a whole number; true and false are none."""
     value = body.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

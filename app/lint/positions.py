@@ -7,13 +7,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
-from ..repair.repair_log import under
+from ..repair.repair_log import join_path
 
 SPACE = re.compile(r"[ \t\r\n]*")
 STEP_END = re.compile(r"[.\[]")
 
 
-def ancestors(path: str) -> Iterator[str]:
+def ancestor_paths(path: str) -> Iterator[str]:
     """What a path leads through, longest first: a[0] and a for a[0].b; the whole is last."""
     for step in reversed(list(STEP_END.finditer(path))):
         if step.start():
@@ -22,7 +22,7 @@ def ancestors(path: str) -> Iterator[str]:
         yield ""
 
 
-class Lines:
+class JsonPositions:
     """The lines and columns, from 1, of some paths into a JSON text."""
 
     def __init__(self, text: str, paths: Iterable[str]) -> None:
@@ -30,7 +30,7 @@ class Lines:
         self._text = text
         self._breaks = [found.start() for found in re.finditer("\n", text)]
         wanted = set(paths)
-        self._inside = {above for path in wanted for above in ancestors(path)}
+        self._inside = {above for path in wanted for above in ancestor_paths(path)}
         self._wanted = wanted | self._inside
         self._found: dict[str, int] = {}
         self._skip = json.JSONDecoder().raw_decode
@@ -38,12 +38,12 @@ class Lines:
         self._found[""] = start
         self._value("", start)
 
-    def of(self, path: str) -> tuple[int, int]:
+    def locate(self, path: str) -> tuple[int, int]:
         """The line and column of a path, or of the nearest thing around it."""
-        around = (above for above in ancestors(path) if above in self._found)
-        return self.at(self._found[path if path in self._found else next(around)])
+        around = (above for above in ancestor_paths(path) if above in self._found)
+        return self.line_and_column(self._found[path if path in self._found else next(around)])
 
-    def at(self, offset: int) -> tuple[int, int]:
+    def line_and_column(self, offset: int) -> tuple[int, int]:
         """The line and column of a character."""
         line = bisect_left(self._breaks, offset)
         return line + 1, offset - (self._breaks[line - 1] if line else -1)
@@ -61,7 +61,7 @@ class Lines:
         while self._text[here] not in "}]":
             if opening == "{":
                 name, end = self._skip(self._text, here)
-                part, begins = under(path, name), here
+                part, begins = join_path(path, name), here
                 here = self._after_space(self._after_space(end) + 1)
             else:
                 part, begins = f"{path}[{index}]", here

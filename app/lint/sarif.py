@@ -12,12 +12,12 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from .. import __version__
-from .output import Result, shape
+from .output import SourceResult, path_pattern
 from .rules.catalog import RULES
-from .violation import SEVERITIES, Diagnostic, Rule
+from .violation import SEVERITIES, Rule, Violation
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-LARGEST = 25_000
+MAX_RESULTS = 25_000
 """How many results of a run GitHub reads; it refuses a file with more."""
 
 PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
@@ -26,9 +26,9 @@ INDEX = {rule.id: index for index, rule in enumerate(RULES)}
 Json: TypeAlias = dict[str, Any]
 
 
-def as_sarif(results: Sequence[Result], *, everything: bool) -> bytes:
+def format_sarif(results: Sequence[SourceResult], *, everything: bool) -> bytes:
     """One run over all sources; its gravest results when there are too many to be read."""
-    found = [(one.source, finding) for one in results for finding in one.findings]
+    found = [(one.source, violation) for one in results for violation in one.violations]
     shown = found if everything else _gravest(found)
     unread = [one for one in results if one.reason is not None]
     notices = [_notice("error", f"{one.source}: {one.reason}") for one in unread]
@@ -48,8 +48,8 @@ def as_sarif(results: Sequence[Result], *, everything: bool) -> bytes:
     return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + b"\n"
 
 
-def _gravest(found: list[tuple[str, Diagnostic]]) -> list[tuple[str, Diagnostic]]:
-    return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))[:LARGEST]
+def _gravest(found: list[tuple[str, Violation]]) -> list[tuple[str, Violation]]:
+    return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))[:MAX_RESULTS]
 
 
 def _notice(level: str, text: str) -> Json:
@@ -77,38 +77,38 @@ def _rule(rule: Rule) -> Json:
     }
 
 
-def _results(found: list[tuple[str, Diagnostic]]) -> list[Json]:
+def _results(found: list[tuple[str, Violation]]) -> list[Json]:
     seen: Counter[str] = Counter()
     results = []
-    for source, finding in found:
-        print_ = _fingerprint(source, finding)
+    for source, violation in found:
+        print_ = _fingerprint(source, violation)
         seen[print_] += 1
-        results.append(_result(source, finding, f"{print_}:{seen[print_]}"))
+        results.append(_result(source, violation, f"{print_}:{seen[print_]}"))
     return results
 
 
-def _fingerprint(source: str, finding: Diagnostic) -> str:
+def _fingerprint(source: str, violation: Violation) -> str:
     """What stays the same when other entities come and go before this one."""
-    told = (source, finding.rule, finding.identifier or "", shape(finding.path))
+    told = (source, violation.rule, violation.identifier or "", path_pattern(violation.path))
     return sha256("\n".join(told).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
-def _result(source: str, finding: Diagnostic, fingerprint: str) -> Json:
-    path = finding.path or "the file"
-    repair = f" Import: {finding.repair}" if finding.repair else ""
+def _result(source: str, violation: Violation, fingerprint: str) -> Json:
+    path = violation.path or "the file"
+    repair = f" Import: {violation.repair}" if violation.repair else ""
     location: Json = {
         "physicalLocation": {
             "artifactLocation": {"uri": _uri(source)},
-            "region": {"startLine": finding.line, "startColumn": finding.column},
+            "region": {"startLine": violation.line, "startColumn": violation.column},
         }
     }
-    if finding.path:
-        location["logicalLocations"] = [{"fullyQualifiedName": finding.path}]
+    if violation.path:
+        location["logicalLocations"] = [{"fullyQualifiedName": violation.path}]
     return {
-        "ruleId": finding.rule,
-        "ruleIndex": INDEX[finding.rule],
-        "level": finding.severity,
-        "message": {"text": f"{path}: {finding.message}.{repair}"},
+        "ruleId": violation.rule,
+        "ruleIndex": INDEX[violation.rule],
+        "level": violation.severity,
+        "message": {"text": f"{path}: {violation.message}.{repair}"},
         "locations": [location],
         "partialFingerprints": {"caseServerCheck/v1": fingerprint},
     }

@@ -1,4 +1,4 @@
-"""What a check looks for and what it finds: rules, severities, findings."""
+"""What a check looks for and what it finds: rules, severities, violations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from .package_index import Facts, Node
+from .package_index import Node, PackageIndex
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 
@@ -14,7 +14,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """Gravest first."""
 
 
-class Hit(NamedTuple):
+class Match(NamedTuple):
     """What a rule found: at which field of which entity, and what is wrong there."""
 
     node: Node
@@ -31,12 +31,12 @@ class Rule(NamedTuple):
     """One sentence: what it finds, or why that is bad."""
     standard: str
     """What of the CASE standard it is about."""
-    find: Callable[[Facts], Iterator[Hit]] | None = None
+    find: Callable[[PackageIndex], Iterator[Match]] | None = None
     """Nothing for what shows when the package is read, before any rule looks at it."""
 
 
 @dataclass(frozen=True)
-class Diagnostic:
+class Violation:
     """One place where a rule found something."""
 
     rule: str
@@ -55,13 +55,13 @@ class Diagnostic:
 
 
 @dataclass(frozen=True)
-class Checked:
+class LintResult:
     """A package and everything that was found in it, in the order of the file."""
 
     document: str | None
     """The identifier of its document."""
     title: str | None
-    findings: list[Diagnostic]
+    violations: list[Violation]
 
 
 def meets_threshold(severity: Severity, least: Severity | Literal["never"]) -> bool:

@@ -7,8 +7,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from ..case.model import CFAssociation, CFPckgDocument, Entity
 from ..case.resources import DEFINITIONS
-from .field_spec import shapes
-from .fixes import UUID, is_uri, urn
+from .field_spec import field_specs
+from .fixes import UUID, is_uri, uuid_urn
 from .references import (
     NODE_FIELDS,
     Entities,
@@ -22,12 +22,12 @@ from .references import (
 from .repair_log import Json, RepairLog
 
 if TYPE_CHECKING:
-    from .normalizer import Walk
+    from .normalizer import Normalizer
 
-LABELS = ("alternativeLabel", "abbreviatedStatement", "title")
+STATEMENT_FALLBACKS = ("alternativeLabel", "abbreviatedStatement", "title")
 """What stands for the statement of an item that has none."""
 
-SOURCES = {
+FIELD_FALLBACKS = {
     "title": ("description", "identifier"),
     "description": ("title",),
     "licenseText": ("description", "uri"),
@@ -35,47 +35,47 @@ SOURCES = {
 }
 """What stands for a required field of a definition, best first."""
 
-OF_THE_DOCUMENT = {"CFDocumentURI", "CFPackageURI"}
+DOCUMENT_LINKS = {"CFDocumentURI", "CFPackageURI"}
 """Links whose title is the document's."""
 
 DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
 
 
-def link(written: str, field: str, document_title: str | None) -> Json:
+def link_from_string(written: str, field: str, document_title: str | None) -> Json:
     """The link that a bare text stands for."""
     address = written.strip()
-    identifier = last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
+    identifier = find_last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
     known = is_uri(address) or address == identifier
     return {
-        "title": (document_title if field in OF_THE_DOCUMENT else None) or address,
+        "title": (document_title if field in DOCUMENT_LINKS else None) or address,
         "identifier": identifier,
-        "uri": address if known else urn(identifier),
+        "uri": address if known else uuid_urn(identifier),
     }
 
 
-def last_uuid(uri: object) -> str | None:
+def find_last_uuid(uri: object) -> str | None:
     """The UUID a uri ends in; those before it are somebody else's."""
     found = UUID.findall(uri) if isinstance(uri, str) else []
     return found[-1] if found else None
 
 
-def complete_statement(item: Json, findings: RepairLog) -> None:
+def complete_statement(item: Json, log: RepairLog) -> None:
     """An item without a statement gets its label."""
-    for name in LABELS:
+    for name in STATEMENT_FALLBACKS:
         label = item.get(name)
         if isinstance(label, str) and label.strip():
-            _fill(item, "fullStatement", label, findings)
+            _fill(item, "fullStatement", label, log)
 
 
-def complete_entities(met: Entities, findings: RepairLog) -> dict[str, str]:
+def complete_entities(met: Entities, log: RepairLog) -> dict[str, str]:
     """Fill in what entities lack; answers with the uri of each by its identifier."""
     changed = _document_change(met)
     for schema, entity in met:
-        _complete_uri(entity, findings)
+        _complete_uri(entity, log)
         if changed and schema is not CFPckgDocument:
-            _fill(entity, "lastChangeDateTime", changed, findings)
+            _fill(entity, "lastChangeDateTime", changed, log)
         if schema in DEFINITION_CLASSES:
-            _complete_definition(schema, entity, findings)
+            _complete_definition(schema, entity, log)
     return _uris(met)
 
 
@@ -94,27 +94,29 @@ def _uris(met: Entities) -> dict[str, str]:
     return found
 
 
-def _complete_uri(entity: Json, findings: RepairLog) -> None:
+def _complete_uri(entity: Json, log: RepairLog) -> None:
     identifier = entity.get("identifier")
     if isinstance(identifier, str):
-        _fill(entity, "uri", urn(identifier), findings)
-        _replace_identifier(entity, urn(identifier), findings)
+        _fill(entity, "uri", uuid_urn(identifier), log)
+        _replace_identifier(entity, uuid_urn(identifier), log)
 
 
-def _complete_definition(schema: type[Entity], entity: Json, findings: RepairLog) -> None:
+def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> None:
     required = (
-        name for name in SOURCES if name in shapes(schema) and shapes(schema)[name].required
+        name
+        for name in FIELD_FALLBACKS
+        if name in field_specs(schema) and field_specs(schema)[name].required
     )
     for name in required:
-        values = (entity.get(source) for source in SOURCES[name])
+        values = (entity.get(source) for source in FIELD_FALLBACKS[name])
         found = next((value for value in values if isinstance(value, str)), None)
         value = "" if name == "hierarchyCode" else found
         if value is not None:
-            _fill(entity, name, value, findings)
+            _fill(entity, name, value, log)
 
 
 def complete_links(
-    walk: Walk,
+    walk: Normalizer,
     uris: dict[str, str],
     references: References,
     *,
@@ -125,7 +127,7 @@ def complete_links(
     ``uris`` has the uri of each entity by its identifier; with ``replace_urls``, identifiers that
     are URLs become UUIDs made from them.
     """
-    findings = walk.findings
+    log = walk.log
     associations = {
         id(association[field]): association
         for schema, association in walk.entities
@@ -134,24 +136,24 @@ def complete_links(
         if field in association
     }
     for field, one in walk.links:
-        if "identifier" not in one and (found := last_uuid(one.get("uri"))):
-            _fill(one, "identifier", found, findings, "link-without-identifier")
-        repair_reference(field, one, walk.texts.get(id(one)), references, findings)
-        repair_relative_uri(field, one, uris, references, findings)
+        if "identifier" not in one and (found := find_last_uuid(one.get("uri"))):
+            _fill(one, "identifier", found, log, "link-without-identifier")
+        repair_reference(field, one, walk.source_strings.get(id(one)), references, log)
+        repair_relative_uri(field, one, uris, references, log)
         if replace_urls:
-            replace_url_in_link(one, findings)
+            replace_url_in_link(one, log)
         if field in NODE_FIELDS:
             if not references.is_known(field, one.get("identifier")):
-                lost = repair_outside_node(one, findings)
+                lost = repair_outside_node(one, log)
                 if lost is not None:
                     _keep(associations[id(one)], f"{field}.identifier", lost)
-            repair_target_type(one, findings)
+            repair_target_type(one, log)
         identifier = one.get("identifier")
         if isinstance(identifier, str):
-            address = uris.get(identifier) or urn(identifier)
-            _fill(one, "uri", address, findings, "link-without-uri")
-            _replace_identifier(one, address, findings)
-            _fill(one, "title", identifier, findings, "link-without-title")
+            address = uris.get(identifier) or uuid_urn(identifier)
+            _fill(one, "uri", address, log, "link-without-uri")
+            _replace_identifier(one, address, log)
+            _fill(one, "title", identifier, log, "link-without-title")
 
 
 def _keep(association: Json, name: str, value: str) -> None:
@@ -161,16 +163,16 @@ def _keep(association: Json, name: str, value: str) -> None:
         extensions.setdefault(name, value)
 
 
-def _replace_identifier(value: Json, address: str, findings: RepairLog) -> None:
+def _replace_identifier(value: Json, address: str, log: RepairLog) -> None:
     """A uri that is nothing but the identifier becomes the address."""
     uri = value["uri"]
     if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
         value["uri"] = address
-        findings.note("uri-is-identifier", findings.place_of(value, "uri"), uri, address)
+        log.record("uri-is-identifier", log.path_of(value, "uri"), uri, address)
 
 
-def _fill(value: Json, name: str, missing: str, findings: RepairLog, kind: str = "") -> None:
+def _fill(value: Json, name: str, missing: str, log: RepairLog, kind: str = "") -> None:
     """Fill in a field that is not there."""
     if name not in value:
         value[name] = missing
-        findings.note(kind or f"missing-{name}", findings.place_of(value, name), None, missing)
+        log.record(kind or f"missing-{name}", log.path_of(value, name), None, missing)

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..case.model import CaseObject, CFAssociation, CFPackage, Entity
-from .field_spec import shapes
+from .field_spec import field_specs
 from .repair_log import Json, RepairLog
 
 
-def collapse(package: Json, findings: RepairLog) -> None:
+def deduplicate(package: Json, log: RepairLog) -> None:
     """Leave one of each: of entities word for word the same, and of associations that repeat."""
     for schema, entities in _lists(CFPackage, package):
-        entities[:] = list(_once(schema, entities, findings))
+        entities[:] = list(_once(schema, entities, log))
         if schema is CFAssociation:
-            entities[:] = list(_one_of_each_triple(entities, findings))
+            entities[:] = list(_one_of_each_triple(entities, log))
 
 
 def _lists(model: type[CaseObject], value: Json) -> Iterator[tuple[type[Entity], list[Any]]]:
     """The lists of entities in a package and in its definitions."""
-    for name, shape in shapes(model).items():
+    for name, shape in field_specs(model).items():
         held = value.get(name)
         if shape.model is None:
             continue
@@ -30,7 +30,7 @@ def _lists(model: type[CaseObject], value: Json) -> Iterator[tuple[type[Entity],
             yield from _lists(shape.model, held)
 
 
-def _once(schema: type[Entity], entities: list[Any], findings: RepairLog) -> Iterator[Any]:
+def _once(schema: type[Entity], entities: list[Any], log: RepairLog) -> Iterator[Any]:
     seen: dict[str, Json] = {}
     for entity in entities:
         identifier = entity.get("identifier") if isinstance(entity, dict) else None
@@ -38,19 +38,19 @@ def _once(schema: type[Entity], entities: list[Any], findings: RepairLog) -> Ite
         if first is entity:
             yield entity
         elif first == entity:
-            findings.note("repeated-entity", findings.place_of(entity), entity)
+            log.record("repeated-entity", log.path_of(entity), entity)
         elif schema is CFAssociation:
-            findings.note("repeated-association-id", findings.place_of(entity), entity)
+            log.record("repeated-association-id", log.path_of(entity), entity)
         else:
             yield entity
 
 
-def _one_of_each_triple(associations: list[Any], findings: RepairLog) -> Iterator[Any]:
+def _one_of_each_triple(associations: list[Any], log: RepairLog) -> Iterator[Any]:
     seen: set[tuple[str, ...]] = set()
     for association in associations:
         triple = _triple(association) if isinstance(association, dict) else None
         if triple in seen:
-            findings.note("repeated-triple", findings.place_of(association), association)
+            log.record("repeated-triple", log.path_of(association), association)
         else:
             yield association
         if triple:

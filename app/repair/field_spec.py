@@ -8,25 +8,25 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..case.model import CaseObject, KeywordLinks
 from ..case.types import without_null
-from .fixes import Mender, mender
+from .fixes import Fixer, fixer_for
 
 
 @dataclass(frozen=True)
-class Shape:
+class FieldSpec:
     """What one field holds."""
 
     model: type[CaseObject] | None
     """The class of the objects it holds, if it holds objects."""
-    mend: Mender
+    fix: Fixer
     """What mends the plain values it holds, if it holds plain values."""
     required: bool
     many: bool = False
-    one_will_do: bool = False
+    accepts_scalar: bool = False
     """A list that may be written as its only member."""
 
 
 @cache
-def shapes(model: type[CaseObject]) -> dict[str, Shape]:
+def field_specs(model: type[CaseObject]) -> dict[str, FieldSpec]:
     """The shape of each field of a class."""
     hints = get_type_hints(model, include_extras=True)
     return {
@@ -36,16 +36,16 @@ def shapes(model: type[CaseObject]) -> dict[str, Shape]:
 
 
 @cache
-def spellings(model: type[CaseObject]) -> dict[str, str]:
+def names_by_casefold(model: type[CaseObject]) -> dict[str, str]:
     """The names of the fields of a class by what is left of them without letter case."""
     return {name.casefold(): name for name in model.model_fields}
 
 
-def _shape(hint: Any, *, required: bool) -> Shape:
+def _shape(hint: Any, *, required: bool) -> FieldSpec:
     hint = without_null(hint)
     inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(inner) is not list:
         is_model = isinstance(inner, type) and issubclass(inner, CaseObject)
-        return Shape(inner if is_model else None, mender(hint), required)
+        return FieldSpec(inner if is_model else None, fixer_for(hint), required)
     member = _shape(get_args(inner)[0], required=required)
-    return replace(member, many=True, one_will_do=hint == KeywordLinks)
+    return replace(member, many=True, accepts_scalar=hint == KeywordLinks)

@@ -30,8 +30,8 @@ from ..case.types import (
 )
 from ..case.vocabulary import ASSOCIATION_TYPES, CASE_VERSION, TARGET_TYPES
 
-Step: TypeAlias = tuple[str, Any]
-Mender: TypeAlias = Callable[[Any], Step | None]
+Fix: TypeAlias = tuple[str, Any]
+Fixer: TypeAlias = Callable[[Any], Fix | None]
 
 REMOVED = object()
 """What a value becomes that is to be left out."""
@@ -44,13 +44,13 @@ MISSING_SLASH = re.compile(rf"(/(?:{_COLLECTIONS}))(?={UUID.pattern})")
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _TIME = r"[Tt ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?"
 _ZONE = r"(?:[Zz]|[+-]\d{2}:?\d{2})"
-MOMENT = re.compile(rf"({_DATE}){_TIME}{_ZONE}?")
-MOMENT_WITHOUT_ZONE = re.compile(rf"({_DATE}){_TIME}")
-DAY = re.compile(f"({_DATE})")
+DATETIME = re.compile(rf"({_DATE}){_TIME}{_ZONE}?")
+DATETIME_WITHOUT_ZONE = re.compile(rf"({_DATE}){_TIME}")
+DATE = re.compile(f"({_DATE})")
 
 INTEGER = re.compile(r"[+-]?\d{1,10}(?:\.0*)?")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-LARGEST_INT32 = 2**31
+INT32_LIMIT = 2**31
 
 URI_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
 """What stands in a uri as it is; ``%`` too, for it begins what is encoded already."""
@@ -58,7 +58,7 @@ URI_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class Written(float):
+class RawNumber(float):
     """A number with a fraction that remembers how it was written: 1.10 is not 1.1 in a code."""
 
     __slots__ = ("text",)
@@ -72,32 +72,32 @@ def is_uri(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(URI_PATTERN, value) is not None
 
 
-def urn(identifier: str) -> str:
+def uuid_urn(identifier: str) -> str:
     """The uri of what has no other."""
     return f"urn:uuid:{quote(identifier, safe=URI_CHARACTERS)}"
 
 
-def text(value: Any) -> Step | None:
+def fix_string(value: Any) -> Fix | None:
     """A number or a truth value, as JSON writes it."""
     match value:
         case bool():
             return "number-for-text", str(value).lower()
-        case Written():
+        case RawNumber():
             return "number-for-text", value.text
         case int() | float():
             return "number-for-text", str(value)
     return None
 
 
-def identifier(value: Any) -> Step | None:
+def fix_identifier(value: Any) -> Fix | None:
     """A name with white space around it, or a number."""
     if not isinstance(value, str):
-        return text(value)
+        return fix_string(value)
     bare = value.strip()
-    return ("spaces-around-identifier", bare) if bare != value else _unset(value)
+    return ("spaces-around-identifier", bare) if bare != value else _remove_if_empty(value)
 
 
-def uri(value: Any) -> Step | None:
+def fix_uri(value: Any) -> Fix | None:
     """A uri with characters that should be encoded, or without the last slash."""
     if not isinstance(value, str):
         return None
@@ -105,24 +105,24 @@ def uri(value: Any) -> Step | None:
     if not is_uri(value) and is_uri(encoded) and not CONTROL.search(value.strip()):
         return "uri-characters", encoded
     whole = MISSING_SLASH.sub(r"\1/", value)
-    return ("missing-slash", whole) if whole != value else _unset(value)
+    return ("missing-slash", whole) if whole != value else _remove_if_empty(value)
 
 
-def day(value: Any) -> Step | None:
+def fix_date(value: Any) -> Fix | None:
     """A moment where a date belongs."""
-    written = _date_of(MOMENT, value)
-    return ("datetime-for-date", written) if written else _unset(value)
+    written = _date_of(DATETIME, value)
+    return ("datetime-for-date", written) if written else _remove_if_empty(value)
 
 
-def moment(value: Any) -> Step | None:
+def fix_datetime(value: Any) -> Fix | None:
     """A moment without its zone, or a date without its time."""
-    if _date_of(MOMENT_WITHOUT_ZONE, value):
+    if _date_of(DATETIME_WITHOUT_ZONE, value):
         return "datetime-without-zone", f"{value}Z"
-    if _date_of(MOMENT, value) and value[10] == " ":
+    if _date_of(DATETIME, value) and value[10] == " ":
         return "datetime-with-space", value.replace(" ", "T", 1)
-    if written := _date_of(DAY, value):
+    if written := _date_of(DATE, value):
         return "date-for-datetime", f"{written}T00:00:00Z"
-    return _unset(value)
+    return _remove_if_empty(value)
 
 
 def _date_of(pattern: re.Pattern[str], value: Any) -> str | None:
@@ -133,69 +133,69 @@ def _date_of(pattern: re.Pattern[str], value: Any) -> str | None:
     return None
 
 
-def integer(value: Any) -> Step | None:
+def fix_integer(value: Any) -> Fix | None:
     """A whole number written as a text."""
     if not isinstance(value, str) or not INTEGER.fullmatch(value.strip()):
-        return _unset(value)
+        return _remove_if_empty(value)
     number = int(value.strip().partition(".")[0])
-    return ("text-for-number", number) if -LARGEST_INT32 <= number < LARGEST_INT32 else None
+    return ("text-for-number", number) if -INT32_LIMIT <= number < INT32_LIMIT else None
 
 
-def number(value: Any) -> Step | None:
+def fix_number(value: Any) -> Fix | None:
     """A number written as a text."""
     if not isinstance(value, str) or not NUMBER.fullmatch(value.strip()):
-        return _unset(value)
+        return _remove_if_empty(value)
     number = float(value.strip())
     # One with more digits than a double holds would be another number.
     return ("text-for-number", number) if isfinite(number) and is_kept(value.strip()) else None
 
 
-def case_version(value: Any) -> Step | None:
+def fix_case_version(value: Any) -> Fix | None:
     """A version that packages cannot have."""
     if value == CASE_VERSION or isinstance(value, dict | list):
         return None
-    return text(value) or ("case-version", REMOVED)
+    return fix_string(value) or ("case-version", REMOVED)
 
 
-def _one_of(kind: str, names: tuple[str, ...]) -> Mender:
+def _vocabulary_fixer(kind: str, names: tuple[str, ...]) -> Fixer:
     """Mends other spellings of the names of a closed list."""
-    known = {_folded(name): name for name in names}
+    known = {_fold_term(name): name for name in names}
 
-    def mend(value: Any) -> Step | None:
-        name = known.get(_folded(value)) if isinstance(value, str) else None
+    def mend(value: Any) -> Fix | None:
+        name = known.get(_fold_term(value)) if isinstance(value, str) else None
         return (kind, name) if name and name != value else None
 
     return mend
 
 
-def _folded(name: str) -> str:
+def _fold_term(name: str) -> str:
     """A name without letter case, spaces and hyphens, and without a leading "is"."""
     return re.sub(r"[\s_-]", "", name).casefold().removeprefix("is")
 
 
-def _unset(value: Any) -> Step | None:
+def _remove_if_empty(value: Any) -> Fix | None:
     """What may not be an empty text, and is one, is not set."""
     return ("empty-text", REMOVED) if isinstance(value, str) and not value.strip() else None
 
 
-def as_it_is(_: Any) -> None:
+def no_fix(_: Any) -> None:
     """What nothing is known about, such as extensions."""
 
 
-_MENDERS: list[tuple[Any, Mender]] = [
-    (Text, text),
-    (Identifier, identifier),
-    (Uri, uri),
-    (DateTime, moment),
-    (Date, day),
-    (Integer, integer),
-    (float, number),
-    (Literal["1.1"], case_version),
-    (AssociationType, _one_of("association-type", ASSOCIATION_TYPES)),
-    (TargetType, _one_of("target-type", TARGET_TYPES)),
+_FIXERS: list[tuple[Any, Fixer]] = [
+    (Text, fix_string),
+    (Identifier, fix_identifier),
+    (Uri, fix_uri),
+    (DateTime, fix_datetime),
+    (Date, fix_date),
+    (Integer, fix_integer),
+    (float, fix_number),
+    (Literal["1.1"], fix_case_version),
+    (AssociationType, _vocabulary_fixer("association-type", ASSOCIATION_TYPES)),
+    (TargetType, _vocabulary_fixer("target-type", TARGET_TYPES)),
 ]
 
 
-def mender(kind: Any) -> Mender:
+def fixer_for(kind: Any) -> Fixer:
     """The mender for a type of ``types``."""
-    return next((mend for known, mend in _MENDERS if known == kind), as_it_is)
+    return next((mend for known, mend in _FIXERS if known == kind), no_fix)

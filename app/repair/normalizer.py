@@ -6,47 +6,47 @@ from typing import Any
 
 from ..case.model import CaseObject, CFPckgItem, Entity, LinkURI
 from ..case.parsing import FIELD_ALIASES
-from .completion import complete_statement, link
-from .field_spec import Shape, shapes, spellings
-from .fixes import REMOVED, text
+from .completion import complete_statement, link_from_string
+from .field_spec import FieldSpec, field_specs, names_by_casefold
+from .fixes import REMOVED, fix_string
 from .references import Entities
-from .repair_log import Json, RepairLog, under
+from .repair_log import Json, RepairLog, join_path
 
-DIALECT = {"educationallevel": "educationLevel"}
+DRAFT_NAMES = {"educationallevel": "educationLevel"}
 """Names of drafts of the standard, without letter case."""
 
-SEPARATED = {"educationLevel"}
+COMMA_SEPARATED_FIELDS = {"educationLevel"}
 """Lists that are written as one text with commas; others are one member when a text."""
 
 
-MOST_UNKNOWN = 1000
+MAX_UNKNOWN_FIELDS = 1000
 """How many unknown fields an object may have to be mended; no slip of a pen makes more."""
 
 
-class Walk:
+class Normalizer:
     """Brings objects into shape, and remembers the entities and links it met."""
 
-    def __init__(self, findings: RepairLog, document_title: str | None) -> None:
-        self.findings = findings
+    def __init__(self, log: RepairLog, document_title: str | None) -> None:
+        self.log = log
         self.document_title = document_title
         self.entities: Entities = []
         self.links: list[tuple[str, Json]] = []
         """Each link with the name of its field."""
-        self.texts: dict[int, str] = {}
+        self.source_strings: dict[int, str] = {}
         """The strings that links were made from, by the id of the link."""
 
     def visit(self, model: type[CaseObject], value: Json, path: str) -> None:
         """Bring an object into shape."""
-        self.findings.place(value, path)
+        self.log.set_path(value, path)
         self._drop_nulls(value, path)
         self._rename(model, value, path)
-        for name, shape in shapes(model).items():
+        for name, shape in field_specs(model).items():
             if name in value:
                 self._field(shape, value, name)
         if issubclass(model, CFPckgItem):
-            complete_statement(value, self.findings)
-        if not value.keys() <= shapes(model).keys():
-            self._put_away_unknown(model, value, path)
+            complete_statement(value, self.log)
+        if not value.keys() <= field_specs(model).keys():
+            self._move_unknown_to_extensions(model, value, path)
         self._remember(model, value)
 
     def _remember(self, model: type[CaseObject], value: Json) -> None:
@@ -56,7 +56,7 @@ class Walk:
     def _drop_nulls(self, value: Json, path: str) -> None:
         for name in [name for name, held in value.items() if held is None]:
             del value[name]
-            self.findings.note("null", under(path, name))
+            self.log.record("null", join_path(path, name))
 
     def _rename(self, model: type[CaseObject], value: Json, path: str) -> None:
         for name in _unknown(model, value):
@@ -64,11 +64,11 @@ class Walk:
             if standard and value.get(standard, meant) == meant:
                 del value[name]
                 value[standard] = meant
-                self.findings.rename(value, name, standard)
-                self.findings.note("field-name", under(path, name), name, standard)
+                self.log.record_rename(value, name, standard)
+                self.log.record("field-name", join_path(path, name), name, standard)
 
-    def _field(self, shape: Shape, value: Json, name: str) -> None:
-        path = self.findings.place_of(value, name)
+    def _field(self, shape: FieldSpec, value: Json, name: str) -> None:
+        path = self.log.path_of(value, name)
         if shape.many:
             mended = self._list(shape, name, value[name], path)
         else:
@@ -78,30 +78,30 @@ class Walk:
         else:
             value[name] = mended
 
-    def _list(self, shape: Shape, name: str, held: Any, path: str) -> Any:
+    def _list(self, shape: FieldSpec, name: str, held: Any, path: str) -> Any:
         if isinstance(held, list):
             return self._members(shape, name, held, path)
         mended = self._one(shape, name, held, path)
-        if isinstance(mended, dict) and not shape.one_will_do:
-            self.findings.note("object-for-list", path, held, [mended])
+        if isinstance(mended, dict) and not shape.accepts_scalar:
+            self.log.record("object-for-list", path, held, [mended])
             return [mended]
-        if isinstance(mended, str) and shape.mend is text:
-            members = _members_of(mended) if name in SEPARATED else [mended]
-            self.findings.note("text-for-list", path, mended, members)
+        if isinstance(mended, str) and shape.fix is fix_string:
+            members = _members_of(mended) if name in COMMA_SEPARATED_FIELDS else [mended]
+            self.log.record("text-for-list", path, mended, members)
             return members
         return mended
 
-    def _members(self, shape: Shape, name: str, members: list[Any], path: str) -> list[Any]:
+    def _members(self, shape: FieldSpec, name: str, members: list[Any], path: str) -> list[Any]:
         kept = []
         for index, member in enumerate(members):
             here = f"{path}[{index}]"
             if member is None:
-                self.findings.note("null", here)
+                self.log.record("null", here)
             elif (mended := self._one(shape, name, member, here)) is not REMOVED:
                 kept.append(mended)
         return kept
 
-    def _one(self, shape: Shape, name: str, value: Any, path: str) -> Any:
+    def _one(self, shape: FieldSpec, name: str, value: Any, path: str) -> Any:
         if shape.model is None:
             return self._plain(shape, value, path)
         if isinstance(value, str) and issubclass(shape.model, LinkURI):
@@ -112,41 +112,41 @@ class Walk:
                 self.links.append((name, value))
         return value
 
-    def _plain(self, shape: Shape, value: Any, path: str) -> Any:
-        while value is not REMOVED and (step := shape.mend(value)):
+    def _plain(self, shape: FieldSpec, value: Any, path: str) -> Any:
+        while value is not REMOVED and (step := shape.fix(value)):
             kind, mended = step
-            self.findings.note(kind, path, value, None if mended is REMOVED else mended)
+            self.log.record(kind, path, value, None if mended is REMOVED else mended)
             value = mended
         return value
 
     def _link(self, name: str, written: str, path: str) -> Any:
         if not written.strip():
-            self.findings.note("empty-text", path, written)
+            self.log.record("empty-text", path, written)
             return REMOVED
-        made = link(written, name, self.document_title)
-        self.texts[id(made)] = written
-        self.findings.note("text-for-link", path, written, made)
+        made = link_from_string(written, name, self.document_title)
+        self.source_strings[id(made)] = written
+        self.log.record("text-for-link", path, written, made)
         return made
 
-    def _put_away_unknown(self, model: type[CaseObject], value: Json, path: str) -> None:
+    def _move_unknown_to_extensions(self, model: type[CaseObject], value: Json, path: str) -> None:
         """Move what is nobody's field under extensions, or drop it where there are none."""
         unknown = _unknown(model, value)
-        home = self._extensions(model, value) if unknown else None
+        home = self._get_or_create_extensions(model, value) if unknown else None
         for name in unknown:
             if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in value:
                 continue  # one thing said in two ways, which only a person can judge
-            if "extensions" not in shapes(model):
-                self.findings.note("unknown-link-field", under(path, name), value.pop(name))
+            if "extensions" not in field_specs(model):
+                self.log.record("unknown-link-field", join_path(path, name), value.pop(name))
             elif home is not None and home.get(name, value[name]) == value[name]:
                 home[name] = value.pop(name)
                 moved = f"extensions.{name}"
-                self.findings.note("unknown-field", under(path, name), home[name], moved)
+                self.log.record("unknown-field", join_path(path, name), home[name], moved)
 
-    def _extensions(self, model: type[CaseObject], value: Json) -> Json | None:
+    def _get_or_create_extensions(self, model: type[CaseObject], value: Json) -> Json | None:
         """Where unknown fields go, if extensions are what they should be."""
-        if "extensions" not in shapes(model):
+        if "extensions" not in field_specs(model):
             return None
-        many = shapes(model)["extensions"].many
+        many = field_specs(model)["extensions"].many
         found = value.setdefault("extensions", [] if many else {})
         if many and isinstance(found, list):
             found.append({})
@@ -156,17 +156,17 @@ class Walk:
 
 def _unknown(model: type[CaseObject], value: Json) -> list[str]:
     """The names of fields that the model has not, unless there are too many to be mended."""
-    names = [name for name in value if name not in shapes(model)]
-    return names if len(names) <= MOST_UNKNOWN else []
+    names = [name for name in value if name not in field_specs(model)]
+    return names if len(names) <= MAX_UNKNOWN_FIELDS else []
 
 
 def _standard_name(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
     """The standard's name for a field of another name, and what its value means there."""
-    if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in shapes(model):
+    if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in field_specs(model):
         standard, meaning = FIELD_ALIASES[name]
         return standard, meaning(value)
     folded = name.casefold()
-    return spellings(model).get(DIALECT.get(folded, folded).casefold()), value
+    return names_by_casefold(model).get(DRAFT_NAMES.get(folded, folded).casefold()), value
 
 
 def _members_of(written: str) -> list[str]:

@@ -22,9 +22,9 @@ from ..case.problems import format_path, to_exception
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
 from .completion import complete_entities, complete_links
-from .duplicates import collapse
-from .fixes import MISSING_SLASH, Written
-from .normalizer import Walk
+from .duplicates import deduplicate
+from .fixes import MISSING_SLASH, RawNumber
+from .normalizer import Normalizer
 from .references import (
     References,
     has_odd_references,
@@ -65,9 +65,9 @@ def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
     if _read_as_it_is(raw):
         return raw, []
     mended = RepairedPackage(raw)
-    mended.collapse()
-    repairs = mended.findings.repairs()
-    return (mended.written, repairs) if repairs else (raw, [])
+    mended.deduplicate()
+    repairs = mended.log.repairs()
+    return (mended.json, repairs) if repairs else (raw, [])
 
 
 def read_repaired(
@@ -86,15 +86,15 @@ def read_repaired(
     if package := _read_as_it_is(raw, schema, allow_dense=allow_dense):
         return package, []
     mended = RepairedPackage(raw, allow_dense=allow_dense, options=options)
-    mended.collapse()
+    mended.deduplicate()
     try:
-        package = read_large_package(mended.written, allow_dense=allow_dense, schema=schema)
+        package = read_large_package(mended.json, allow_dense=allow_dense, schema=schema)
     except UnprocessableContent as error:
         problems = [*mended.changed_numbers, *(mended.as_sent(one) for one in error.problems)]
         raise to_exception("CFPackage", problems, error.more, complete=error.complete) from None
     if mended.changed_numbers:
         raise to_exception("CFPackage", mended.changed_numbers)
-    return package, mended.findings.repairs()
+    return package, mended.log.repairs()
 
 
 def _read_as_it_is(
@@ -153,12 +153,12 @@ class RepairedPackage:
     def __init__(
         self,
         raw: bytes,
-        findings: RepairLog | None = None,
+        log: RepairLog | None = None,
         *,
         allow_dense: bool = False,
         options: RepairOptions = NO_OPTIONS,
     ) -> None:
-        self.findings = findings or RepairLog()
+        self.log = log or RepairLog()
         if not allow_dense:
             check_density(raw, TREE_DENSITY)
         body = self._without_mark(raw)
@@ -169,36 +169,36 @@ class RepairedPackage:
         ]
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
-        walk = Walk(self.findings, title if isinstance(title, str) else None)
+        walk = Normalizer(self.log, title if isinstance(title, str) else None)
         walk.visit(CFPackage, self.tree, self.root)
         aliases: dict[str, str] = {}
         if options.replace_url_identifiers:
-            aliases = replace_url_identifiers(walk.entities, self.findings)
+            aliases = replace_url_identifiers(walk.entities, self.log)
         if options.keep_association_types:
-            keep_association_types(walk.entities, self.findings)
-        uris = complete_entities(walk.entities, self.findings)
+            keep_association_types(walk.entities, self.log)
+        uris = complete_entities(walk.entities, self.log)
         references = References(walk.entities, aliases)
         complete_links(walk, uris, references, replace_urls=options.replace_url_identifiers)
         self.entities = walk.entities
 
-    def collapse(self) -> None:
+    def deduplicate(self) -> None:
         """Leave one of each of what stands twice."""
-        collapse(self.tree, self.findings)
+        deduplicate(self.tree, self.log)
 
     @property
-    def written(self) -> bytes:
+    def json(self) -> bytes:
         """The package as JSON."""
         return to_json(self.tree, inf_nan_mode="constants")
 
     def as_sent(self, problem: Problem) -> Problem:
         """A problem of the mended package, where it stands in what was sent."""
         return Problem(
-            path=self.findings.as_sent(self.tree, problem["path"]), message=problem["message"]
+            path=self.log.original_path(self.tree, problem["path"]), message=problem["message"]
         )
 
     def _without_mark(self, raw: bytes) -> bytes:
         if raw.startswith(BOM_UTF8):
-            self.findings.note("byte-order-mark", "")
+            self.log.record("byte-order-mark", "")
         return raw.removeprefix(BOM_UTF8)
 
     def _unwrapped(self, tree: Json) -> Json:
@@ -206,7 +206,7 @@ class RepairedPackage:
         names = [name for name in WRAPPERS if tree.keys() == {name}]
         if names and isinstance(tree[names[0]], dict):
             self.root = names[0]
-            self.findings.note("wrapper", self.root, self.root)
+            self.log.record("wrapper", self.root, self.root)
             tree = tree[self.root]
         return tree
 
@@ -214,7 +214,7 @@ class RepairedPackage:
 def _parse(raw: bytes) -> Json:
     """The JSON object in a body, with numbers that know how they were written."""
     try:
-        tree: Any = json.loads(raw, parse_float=Written)
+        tree: Any = json.loads(raw, parse_float=RawNumber)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(tree, dict):

@@ -32,8 +32,8 @@ from ..case.types import (
     MAX_IDENTIFIER_CHARS,
     TARGET_TYPE_PATTERN,
 )
-from .field_spec import shapes
-from .fixes import is_uri, urn
+from .field_spec import field_specs
+from .fixes import is_uri, uuid_urn
 from .repair_log import Json, RepairLog
 
 Entities: TypeAlias = list[tuple[type[Entity], Json]]
@@ -139,7 +139,7 @@ def _last_segment(name: str) -> str:
 
 
 def repair_reference(
-    field: str, link: Json, written: str | None, references: References, findings: RepairLog
+    field: str, link: Json, written: str | None, references: References, log: RepairLog
 ) -> None:
     """Give a link the identifier of the entity that it means.
 
@@ -158,11 +158,11 @@ def repair_reference(
     link["identifier"] = target
     if written is not None or link.get("uri") == before:
         link.pop("uri", None)
-    findings.note("reference", findings.place_of(link, "identifier"), before, target)
+    log.record("reference", log.path_of(link, "identifier"), before, target)
 
 
 def repair_relative_uri(
-    field: str, link: Json, uris: dict[str, str], references: References, findings: RepairLog
+    field: str, link: Json, uris: dict[str, str], references: References, log: RepairLog
 ) -> None:
     """Replace a relative uri of a link to an entity of the package by the uri of that entity."""
     uri, identifier = link.get("uri"), link.get("identifier")
@@ -170,7 +170,7 @@ def repair_relative_uri(
         return
     if references.is_known(field, identifier) and identifier in uris and uri != identifier:
         link["uri"] = uris[identifier]
-        findings.note("relative-uri", findings.place_of(link, "uri"), uri, link["uri"])
+        log.record("relative-uri", log.path_of(link, "uri"), uri, link["uri"])
 
 
 def is_identifier(value: object) -> bool:
@@ -182,7 +182,7 @@ def is_identifier(value: object) -> bool:
     )
 
 
-def repair_outside_node(link: Json, findings: RepairLog) -> str | None:
+def repair_outside_node(link: Json, log: RepairLog) -> str | None:
     """Make a node that lies outside CASE one that an association can lead to.
 
     Its identifier is made from the URL that stands for it; one such node would else refuse the
@@ -207,27 +207,27 @@ def repair_outside_node(link: Json, findings: RepairLog) -> str | None:
         link.setdefault("title", original)
         if isinstance(before, str) and before.strip() and before not in link.values():
             lost = before
-        findings.note("outside-node", findings.place_of(link, "identifier"), before, made)
+        log.record("outside-node", log.path_of(link, "identifier"), before, made)
     uri = link.get("uri")
     if isinstance(uri, str) and not is_uri(uri) and uri != link["identifier"]:
         link.setdefault("title", uri)
-        link["uri"] = urn(link["identifier"])
-        findings.note("outside-uri", findings.place_of(link, "uri"), uri, link["uri"])
+        link["uri"] = uuid_urn(link["identifier"])
+        log.record("outside-uri", log.path_of(link, "uri"), uri, link["uri"])
     return lost
 
 
-def repair_target_type(link: Json, findings: RepairLog) -> None:
+def repair_target_type(link: Json, log: RepairLog) -> None:
     """Write the kind of a node that is no kind of the standard as ``ext:name``."""
     kind = link.get("targetType")
     if not isinstance(kind, str):
         return
-    path = findings.place_of(link, "targetType")
+    path = log.path_of(link, "targetType")
     if not kind.strip():
         del link["targetType"]
-        findings.note("empty-text", path, kind)
+        log.record("empty-text", path, kind)
     elif not re.fullmatch(TARGET_TYPE_PATTERN, kind) or len(kind) > MAX_TYPE_CHARS:
         link["targetType"] = extension_name(kind)
-        findings.note("outside-type", path, kind, link["targetType"])
+        log.record("outside-type", path, kind, link["targetType"])
 
 
 def extension_name(name: str) -> str:
@@ -238,7 +238,7 @@ def extension_name(name: str) -> str:
     return f"{EXTENSION_PREFIX}{bare}"
 
 
-def keep_association_types(entities: Entities, findings: RepairLog) -> None:
+def keep_association_types(entities: Entities, log: RepairLog) -> None:
     """Write association types of other vocabularies as ``ext:name``.
 
     Where that changes the name, the association keeps it under ``extensions.associationType``.
@@ -260,8 +260,8 @@ def keep_association_types(entities: Entities, findings: RepairLog) -> None:
             extensions.setdefault("associationType", before)
         if not extensions:
             del association["extensions"]
-        path = findings.place_of(association, "associationType")
-        findings.note("association-type-name", path, before, name)
+        path = log.path_of(association, "associationType")
+        log.record("association-type-name", path, before, name)
 
 
 def is_url_identifier(value: object) -> bool:
@@ -269,7 +269,7 @@ def is_url_identifier(value: object) -> bool:
     return is_uri(value) and not is_identifier(value)
 
 
-def replace_url_identifiers(entities: Entities, findings: RepairLog) -> dict[str, str]:
+def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str]:
     """Give entities whose identifiers are URLs UUIDs made from them; return those by the URLs.
 
     The URL becomes the uri of the entity; another uri that it has stays under ``extensions.uri``.
@@ -283,15 +283,15 @@ def replace_url_identifiers(entities: Entities, findings: RepairLog) -> dict[str
             original, str(uuid5(NAMESPACE_URL, original))
         )
         uri = entity.get("uri")
-        if is_uri(uri) and uri not in {original, urn(original)}:
+        if is_uri(uri) and uri not in {original, uuid_urn(original)}:
             _keep_uri(schema, entity, uri)
         entity["uri"] = original
-        findings.note("url-identifier", findings.place_of(entity, "identifier"), original, made)
+        log.record("url-identifier", log.path_of(entity, "identifier"), original, made)
     return aliases
 
 
 def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
-    if shapes(schema)["extensions"].many:
+    if field_specs(schema)["extensions"].many:
         extensions = entity.setdefault("extensions", [])
         if isinstance(extensions, list):
             extensions.append({"uri": uri})
@@ -301,11 +301,11 @@ def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
             extensions.setdefault("uri", uri)
 
 
-def replace_url_in_link(link: Json, findings: RepairLog) -> None:
+def replace_url_in_link(link: Json, log: RepairLog) -> None:
     """Give a link to an entity elsewhere whose identifier is a URL the UUID made from it."""
     original = link.get("identifier")
     if isinstance(original, str) and is_url_identifier(original):
         made = link["identifier"] = str(uuid5(NAMESPACE_URL, original))
         if not is_uri(link.get("uri")):
             link["uri"] = original
-        findings.note("url-identifier", findings.place_of(link, "identifier"), original, made)
+        log.record("url-identifier", log.path_of(link, "identifier"), original, made)

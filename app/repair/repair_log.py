@@ -66,7 +66,7 @@ EXPLANATIONS = {
 MAX_EXAMPLE_CHARS = 200
 """How much of a value an example shows; a statement or a table can have many thousands."""
 
-STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Repair:
 
     def __str__(self) -> str:
         times = "once" if self.count == 1 else f"{self.count:,} times"
-        before = "null" if self.kind == "null" else example_of(self.before)
-        change = f"{before} → {example_of(self.after)}"
+        before = "null" if self.kind == "null" else format_example(self.before)
+        change = f"{before} → {format_example(self.after)}"
         return f"{self.explanation} {times}, first at {self.path or 'the top'}: {change}"
 
 
@@ -98,36 +98,36 @@ class RepairLog:
         self._places: dict[int, str] = {}
         self._renamed: dict[tuple[int, str], str] = {}
 
-    def note(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
+    def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
         """Remember a repair."""
         self._counts[kind] += 1
         if kind not in self._first:
-            values = (shorten(before), shorten(after))
+            values = (truncate_value(before), truncate_value(after))
             self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def repairs(self) -> list[Repair]:
         """Each kind once, in the order they were met."""
         return [replace(first, count=self._counts[kind]) for kind, first in self._first.items()]
 
-    def place(self, value: Json, path: str) -> None:
+    def set_path(self, value: Json, path: str) -> None:
         """Remember where an object stood."""
         self._places[id(value)] = path
 
-    def place_of(self, value: Json, field: str = "") -> str:
+    def path_of(self, value: Json, field: str = "") -> str:
         """Where an object, or a field of it, stood."""
-        return under(self._places[id(value)], self._renamed.get((id(value), field), field))
+        return join_path(self._places[id(value)], self._renamed.get((id(value), field), field))
 
-    def rename(self, value: Json, before: str, after: str) -> None:
+    def record_rename(self, value: Json, before: str, after: str) -> None:
         """Remember what a field of an object was called."""
         self._renamed[id(value), after] = before
 
-    def as_sent(self, tree: Json, path: str) -> str:
+    def original_path(self, tree: Json, path: str) -> str:
         """A path into the repaired tree, as a path into the file that was sent."""
         here: Any = tree
         sent = self._places[id(tree)]
-        for name, index in STEP.findall(path):
+        for name, index in PATH_STEP.findall(path):
             if name:
-                sent = under(sent, self._renamed.get((id(here), name), name))
+                sent = join_path(sent, self._renamed.get((id(here), name), name))
                 here = here.get(name) if isinstance(here, dict) else None
             elif isinstance(here, list):
                 sent = f"{sent}[{index}]"
@@ -136,12 +136,12 @@ class RepairLog:
         return sent
 
 
-def under(path: str, field: str) -> str:
+def join_path(path: str, field: str) -> str:
     """The path of a field of what stands at a path."""
     return f"{path}.{field}".strip(".")
 
 
-def shorten(value: Any) -> Any:
+def truncate_value(value: Any) -> Any:
     """Return a copy of a JSON value; the beginning of it as a string when it is long."""
     written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(written) <= MAX_EXAMPLE_CHARS:
@@ -150,6 +150,6 @@ def shorten(value: Any) -> Any:
     return f"{written[: MAX_EXAMPLE_CHARS - 1]}…"
 
 
-def example_of(value: Any) -> str:
+def format_example(value: Any) -> str:
     """Return a value of a repair as JSON, for people."""
     return "nothing" if value is None else to_json(value).decode()

@@ -24,7 +24,7 @@ from ..exceptions import CaseServerError, Problem, StartupError
 from ..formats.assembly import Defaults
 from ..formats.reader import read
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
-from ..repair.repair_log import example_of
+from ..repair.repair_log import format_example
 from .progress import Progress, progress_bar
 from .sources import Source, describe_error
 from .terminal import counted, format_counts, problem_lines
@@ -184,8 +184,8 @@ def _example(repair: Repair) -> str:
     """Return the values of a repair where there are any; of what was dropped none is shown."""
     if repair.after is None:
         return ""
-    before = f"{example_of(repair.before)} became " if repair.before is not None else "now "
-    return f": {before}{example_of(repair.after)}"
+    before = f"{format_example(repair.before)} became " if repair.before is not None else "now "
+    return f": {before}{format_example(repair.after)}"
 
 
 def write_report(path: Path, outcomes: Sequence[ImportResult]) -> None:

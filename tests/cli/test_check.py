@@ -19,7 +19,7 @@ from support.factories import Body, association, packed_item
 from support.lintable_package import clean, spoilt
 from support.live_server import COMMAND, environment, run, serving
 
-from case_server.lint.output import EXAMPLES
+from case_server.lint.output import MAX_EXAMPLES_PER_RULE
 from case_server.lint.rules.catalog import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -158,9 +158,9 @@ def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]
     (source,) = told["sources"]
     assert source.keys() == example["sources"][0].keys()
     assert source["counts"] == {"error": 1, "warning": 1, "note": 1}
-    for finding in source["findings"]:
-        assert finding.keys() == example["sources"][0]["findings"][0].keys()
-        assert finding["identifier"] in {None, body["CFItems"][0]["identifier"]}
+    for violation in source["violations"]:
+        assert violation.keys() == example["sources"][0]["violations"][0].keys()
+        assert violation["identifier"] in {None, body["CFItems"][0]["identifier"]}
 
 
 def test_urls_with_a_token(checked: Check, write: Callable[..., str], tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_examples_and_all(checked: Check, write: Callable[..., str]) -> None:
     source = write("many.json", many_alike())
     short = checked(source).stdout
     assert "CFItems[2].notes and 8 more like it" in short
-    assert short.count("is not a language tag") == EXAMPLES
+    assert short.count("is not a language tag") == MAX_EXAMPLES_PER_RULE
     assert "… and 4 more; --all shows them" in short
     long = checked(source, "--all").stdout
     assert long.count("null is not allowed") == long.count("is not a language tag") == 9

@@ -113,7 +113,7 @@ def test_this_server_does_all_that_it_promises(
     found = report(ran)
     assert [one for one in found["checks"] if one["result"] != "pass"] == []
     assert (ran.returncode, found["profile"], found["url"]) == (0, profile, url)
-    said = {one.id for one in CHECKS if profile in (*one.documented, *one.ours)}
+    said = {one.id for one in CHECKS if profile in (*one.documented, *one.extension_of)}
     assert {one["id"] for one in found["checks"]} == said
 
 
@@ -366,7 +366,7 @@ def test_filter_that_misses_a_shown_value_fails(server: Live, conform: Conform) 
 
 def test_extensions_are_for_those_who_ask(server: Live, conform: Conform) -> None:
     url = f"{server.base_url}/case/1.1"
-    ours = {one.id for one in CHECKS if "platform" in one.ours and not one.writes}
+    ours = {one.id for one in CHECKS if "platform" in one.extension_of and not one.writes}
     unasked = report(conform(url, *CLIENT, "--no-extensions", "--format", "json"))
     assert not ours & {one["id"] for one in unasked["checks"]}
     only = report(conform(url, *CLIENT, "--only", "extensions", "--format", "json"))
@@ -458,7 +458,7 @@ def test_contracts_are_those_of_the_server() -> None:
         contract = PROFILE_SPECS[profile.name]
         assert (contract.path, contract.wraps) == (profile.prefix, profile.wraps)
         assert contract.default_limit == profile.limits.default
-        assert contract.largest_limit in {None, profile.limits.maximum}
+        assert contract.max_limit in {None, profile.limits.maximum}
         assert contract.minor_key in profile.code_minor_names
 
 
@@ -512,7 +512,7 @@ def test_documented_checks_are_those_of_the_code(conform: Conform) -> None:
             one.group,
             one.behaviour,
             one.source,
-            ", ".join([*one.documented, *(f"({name})" for name in one.ours)]),
+            ", ".join([*one.documented, *(f"({name})" for name in one.extension_of)]),
             *(["W"] if one.writes else []),
         )
         for one in CHECKS

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.factories import Body, everything
 
-from case_server.lint.linter import check
-from case_server.lint.output import Result, as_json, as_text
+from case_server.lint.linter import lint_package
+from case_server.lint.output import SourceResult, format_json, format_text
 from case_server.lint.rules.catalog import BY_ID
-from case_server.lint.sarif import as_sarif
+from case_server.lint.sarif import format_sarif
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 NAMES = st.sampled_from(
@@ -31,18 +31,20 @@ BASE = everything()
 
 def told(raw: bytes) -> None:
     """Everything that can be said of a file can be said in every form."""
-    checked = check(raw)
-    assert checked == check(raw)
-    for finding in checked.findings:
-        assert finding.rule in BY_ID
-        assert finding.line >= 1
-        assert finding.column >= 1
-    result = Result("x.json", checked.document, checked.title, checked.findings)
-    assert len(json.loads(as_json([result]))["sources"][0]["findings"]) == len(checked.findings)
-    assert len(json.loads(as_sarif([result], everything=True))["runs"][0]["results"]) == len(
-        checked.findings
+    checked = lint_package(raw)
+    assert checked == lint_package(raw)
+    for violation in checked.violations:
+        assert violation.rule in BY_ID
+        assert violation.line >= 1
+        assert violation.column >= 1
+    result = SourceResult("x.json", checked.document, checked.title, checked.violations)
+    assert len(json.loads(format_json([result]))["sources"][0]["violations"]) == len(
+        checked.violations
     )
-    as_text([result], width=40, everything=True).decode()
+    assert len(json.loads(format_sarif([result], everything=True))["runs"][0]["results"]) == len(
+        checked.violations
+    )
+    format_text([result], width=40, everything=True).decode()
 
 
 @given(ANY)

@@ -11,24 +11,24 @@ from support.factories import Body, association, item_type, link, package, packe
 from support.lintable_package import found, ids, tree
 
 from case_server.case.package import read_package
-from case_server.lint.linter import check
+from case_server.lint.linter import lint_package
 from case_server.sample import sample
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'{"a": "\\ud800"}'])
 def test_no_json_object(raw: bytes) -> None:
-    (finding,) = check(raw).findings
-    assert (finding.rule, finding.path) == ("json", "")
+    (violation,) = lint_package(raw).violations
+    assert (violation.rule, violation.path) == ("json", "")
 
 
 def test_json_that_breaks_off_is_found_where_it_does() -> None:
-    (finding,) = check(b'{\n  "CFDocument": {,\n').findings
-    assert (finding.line, finding.rule) == (2, "json")
+    (violation,) = lint_package(b'{\n  "CFDocument": {,\n').violations
+    assert (violation.line, violation.rule) == (2, "json")
 
 
 def test_the_sample_breaks_only_what_it_shows_on_purpose() -> None:
-    checked = check(sample())
-    assert {one.rule for one in checked.findings} == {
+    checked = lint_package(sample())
+    assert {one.rule for one in checked.violations} == {
         "several-parents", "sequence-tie", "package-link", "outside-node"
     }  # fmt: skip
     assert checked.document
@@ -40,9 +40,9 @@ def test_only_the_rules_asked_for() -> None:
     body["CFAssociations"][2]["sequenceNumber"] = 1
     body["CFItems"][0]["notes"] = None
     raw = json.dumps(body).encode()
-    assert [one.rule for one in check(raw, {"schema"}).findings] == ["schema"]
-    assert [one.rule for one in check(raw, {"sequence-tie"}).findings] == ["sequence-tie"]
-    assert check(b"[]", {"schema"}).findings == []
+    assert [one.rule for one in lint_package(raw, {"schema"}).violations] == ["schema"]
+    assert [one.rule for one in lint_package(raw, {"sequence-tie"}).violations] == ["sequence-tie"]
+    assert lint_package(b"[]", {"schema"}).violations == []
 
 
 def test_a_mistake_does_not_hide_the_next() -> None:
@@ -61,8 +61,8 @@ def test_a_mistake_does_not_hide_the_next() -> None:
 def test_what_repair_uncovers_is_said_and_not_called_repaired() -> None:
     body = tree()
     body["CFDefinitions"] = {"CFItemTypes": {"title": 5, "identifier": []}}
-    findings = [one for one in found(body) if one.rule == "schema"]
-    by_path = {one.path: one for one in findings}
+    violations = [one for one in found(body) if one.rule == "schema"]
+    by_path = {one.path: one for one in violations}
     assert by_path["CFDefinitions.CFItemTypes"].repair is None
     assert by_path["CFDefinitions.CFItemTypes.identifier"].repair is None
 
@@ -158,11 +158,11 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_real_frameworks(shared: Path, name: str) -> None:
     raw = (shared / "frameworks" / f"{name}.json").read_bytes()
-    checked = check(raw)
-    rules = {one.rule for one in checked.findings}
+    checked = lint_package(raw)
+    rules = {one.rule for one in checked.violations}
     assert REAL[name] <= rules
     # All of them can be imported, so everything the strict reader refuses can be repaired.
-    assert all(one.repair for one in checked.findings if one.rule == "schema")
+    assert all(one.repair for one in checked.violations if one.rule == "schema")
     if "schema" not in rules and "duplicate-identifier" not in rules:
         assert read_package(raw)
 

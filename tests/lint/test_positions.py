@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from case_server.lint.positions import Lines, ancestors
-from case_server.repair.repair_log import under
+from case_server.lint.positions import JsonPositions, ancestor_paths
+from case_server.repair.repair_log import join_path
 
 TEXT = """\
 {
@@ -38,14 +38,14 @@ TEXT = """\
     ],
 )
 def test_places(path: str, place: tuple[int, int]) -> None:
-    assert Lines(TEXT, {path}).of(path) == place
-    assert Lines(TEXT, {path, "a[1].b", "c"}).of(path) == place
+    assert JsonPositions(TEXT, {path}).locate(path) == place
+    assert JsonPositions(TEXT, {path, "a[1].b", "c"}).locate(path) == place
 
 
 def test_ancestors_longest_first() -> None:
-    assert list(ancestors("a[0].b")) == ["a[0]", "a", ""]
-    assert list(ancestors("[0].b")) == ["[0]", ""]
-    assert list(ancestors("")) == []
+    assert list(ancestor_paths("a[0].b")) == ["a[0]", "a", ""]
+    assert list(ancestor_paths("[0].b")) == ["[0]", ""]
+    assert list(ancestor_paths("")) == []
 
 
 VALUES = st.recursive(
@@ -58,8 +58,8 @@ def paths(value: Any, path: str) -> Iterator[tuple[str, str]]:
     """Every path of a value, and what the text has there: a name or the value itself."""
     members = value.items() if isinstance(value, dict) else ()
     for name, part in members:
-        yield under(path, name), json.dumps(name)
-        yield from paths(part, under(path, name))
+        yield join_path(path, name), json.dumps(name)
+        yield from paths(part, join_path(path, name))
     for index, part in enumerate(value if isinstance(value, list) else ()):
         yield f"{path}[{index}]", json.dumps(part)[:1]
         yield from paths(part, f"{path}[{index}]")
@@ -71,9 +71,9 @@ def test_every_path_stands_where_it_is_said_to(value: Any, indent: int | None) -
     expected: dict[str, set[str]] = {}
     for path, begins in paths(value, ""):
         expected.setdefault(path, set()).add(begins)  # odd names make one path of two
-    lines = Lines(text, expected)
+    lines = JsonPositions(text, expected)
     rows = text.split("\n")
     for path, names in expected.items():
-        line, column = lines.of(path)
+        line, column = lines.locate(path)
         if path:
             assert any(rows[line - 1][column - 1 :].startswith(one) for one in names), path

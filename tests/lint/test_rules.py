@@ -182,9 +182,9 @@ def test_each_rule_alone(case: Case) -> None:
     assert found(tree()) == []
     body = tree()
     case.broken(body)
-    findings = found(body)
-    assert [(one.rule, one.path) for one in findings] == [(case.rule, case.path)]
-    (one,) = findings
+    violations = found(body)
+    assert [(one.rule, one.path) for one in violations] == [(case.rule, case.path)]
+    (one,) = violations
     rule = next(rule for rule in RULES if rule.id == case.rule)
     assert one.severity == rule.severity
     assert case.says in one.message

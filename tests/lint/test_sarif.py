@@ -1,4 +1,4 @@
-"""SARIF that code scanning takes: its structure, its limits, and findings that stay themselves."""
+"""SARIF output: structure, the limit of results, and stable fingerprints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from support.factories import Body, new_id, packed_item
 from support.lintable_package import spoilt
 from support.live_server import invoke as run
 
-from case_server.lint.linter import check
-from case_server.lint.output import Result
+from case_server.lint.linter import lint_package
+from case_server.lint.output import SourceResult
 from case_server.lint.rules.catalog import RULES
-from case_server.lint.sarif import LARGEST, as_sarif
+from case_server.lint.sarif import MAX_RESULTS, format_sarif
 from case_server.lint.violation import SEVERITIES
 
 
@@ -125,10 +125,10 @@ def test_sarif_of_files_below_here_is_relative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = check(json.dumps(spoilt()).encode()).findings
+    found = lint_package(json.dumps(spoilt()).encode()).violations
     names = ["some/ä b.json", str(tmp_path / "c.json"), "-", "https://x.test/p?q=1"]
-    results = [Result(name, findings=found) for name in names]
-    log = json.loads(as_sarif(results, everything=True))
+    results = [SourceResult(name, violations=found) for name in names]
+    log = json.loads(format_sarif(results, everything=True))
     uris = [one["location"]["uri"] for one in log["runs"][0]["artifacts"]]
     assert uris == ["some/%C3%A4%20b.json", "c.json", "stdin", "https://x.test/p?q=1"]
 
@@ -136,14 +136,16 @@ def test_sarif_of_files_below_here_is_relative(
 def test_sarif_has_no_more_than_is_read(tmp_path: Path) -> None:
     body = spoilt()
     body["CFItems"] += [packed_item(notes=None, statusEndDate=None) for _ in range(13_000)]
-    found = check(json.dumps(body).encode()).findings
-    results = [Result("x.json", findings=found)]
-    log = json.loads(as_sarif(results, everything=False))["runs"][0]
-    assert len(log["results"]) == LARGEST < len(found)
+    found = lint_package(json.dumps(body).encode()).violations
+    results = [SourceResult("x.json", violations=found)]
+    log = json.loads(format_sarif(results, everything=False))["runs"][0]
+    assert len(log["results"]) == MAX_RESULTS < len(found)
     assert {one["level"] for one in log["results"]} == {"error"}
     (notice,) = log["invocations"][0]["toolExecutionNotifications"]
     assert f"{len(found):,}" in notice["message"]["text"]
-    assert len(json.loads(as_sarif(results, everything=True))["runs"][0]["results"]) == len(found)
+    assert len(json.loads(format_sarif(results, everything=True))["runs"][0]["results"]) == len(
+        found
+    )
 
 
 def test_sarif_says_what_was_not_read(tmp_path: Path) -> None:
@@ -155,8 +157,10 @@ def test_sarif_says_what_was_not_read(tmp_path: Path) -> None:
 
 def test_fingerprints_stay_when_others_come_and_go() -> None:
     def fingerprints(body: Body) -> set[str]:
-        result = Result("x.json", findings=check(json.dumps(body).encode()).findings)
-        log = json.loads(as_sarif([result], everything=True))
+        result = SourceResult(
+            "x.json", violations=lint_package(json.dumps(body).encode()).violations
+        )
+        log = json.loads(format_sarif([result], everything=True))
         return {
             one["partialFingerprints"]["caseServerCheck/v1"] for one in log["runs"][0]["results"]
         }

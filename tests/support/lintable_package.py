@@ -7,8 +7,8 @@ from typing import Any
 
 from support.factories import Body, association, package, packed_item
 
-from case_server.lint.linter import check
-from case_server.lint.violation import Diagnostic
+from case_server.lint.linter import lint_package
+from case_server.lint.violation import Violation
 
 
 def tree() -> Body:
@@ -25,8 +25,8 @@ def tree() -> Body:
     return body
 
 
-def found(body: Any) -> list[Diagnostic]:
-    return check(json.dumps(body).encode()).findings
+def found(body: Any) -> list[Violation]:
+    return lint_package(json.dumps(body).encode()).violations
 
 
 def hang(body: Body, item: Body, under: str, **fields: Any) -> None:

@@ -21,7 +21,7 @@ from case_server.case.model import (
 from case_server.case.resources import DEFINITIONS
 from case_server.case.types import LARGEST_INT, SMALLEST_INT
 from case_server.case.vocabulary import ASSOCIATION_TYPES
-from case_server.repair.field_spec import Shape, shapes
+from case_server.repair.field_spec import FieldSpec, field_specs
 
 Strategy = st.SearchStrategy[Any]
 
@@ -122,16 +122,16 @@ VALUES: dict[str, Strategy] = {
 @st.composite
 def one(draw: st.DrawFn, model: type[CaseObject]) -> Body:
     """An object of a class, with any of its fields."""
-    wanted = draw(st.integers(0, 2 ** len(shapes(model)) - 1))
+    wanted = draw(st.integers(0, 2 ** len(field_specs(model)) - 1))
     return {
         name: draw(value(name, shape))
-        for index, (name, shape) in enumerate(shapes(model).items())
+        for index, (name, shape) in enumerate(field_specs(model).items())
         if shape.required or wanted >> index & 1
     }
 
 
 @cache
-def value(name: str, shape: Shape) -> Strategy:
+def value(name: str, shape: FieldSpec) -> Strategy:
     """What a field may hold."""
     if shape.model is None:
         single = VALUES.get(name, texts)

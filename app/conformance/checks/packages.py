@@ -1,4 +1,4 @@
-"""Packages: a whole framework in one answer, and as a tree."""
+"""Packages: a whole framework in one response, and as a tree."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from ..check import ALL, PLATFORM, SDK, STANDARD, Check
 from ..client import (
     Body,
-    Differs,
+    CheckFailed,
     ServerUnderTest,
     Skip,
+    describe,
+    entity_path,
+    excerpt,
     expect,
     expect_status,
-    json_of,
-    path_of,
-    seen,
-    shortened,
+    read_json,
 )
 from ..profiles import identifier_of
 from ..shapes import expect_valid
@@ -23,76 +23,76 @@ from ..shapes import expect_valid
 DEEPEST = 50
 
 
-def package(target: ServerUnderTest) -> str:
+def package(server: ServerUnderTest) -> str:
     """A package is answered with the document that it holds."""
-    document = target.samples.document
-    body = json_of(target.get(target.samples.package_path(document)))
+    document = server.existing.document
+    body = read_json(server.get(server.existing.package_path(document)))
     held = _unwrapped(body).get("CFDocument")
     wanted = identifier_of(document)
-    expect(identifier_of(held) == wanted, f"its CFDocument is {shortened(held)}, not {wanted}")
+    expect(identifier_of(held) == wanted, f"its CFDocument is {excerpt(held)}, not {wanted}")
     return f"the package of {wanted}"
 
 
-def valid(target: ServerUnderTest) -> str:
+def valid(server: ServerUnderTest) -> str:
     """Everything in a package has the fields that it must have, in their types."""
-    found = target.samples.package
-    expect_valid(target.contract, "CFPackage", found)
+    found = server.existing.package
+    expect_valid(server.profile, "CFPackage", found)
     count = len(found["CFItems"])
     return f"{count} items, {len(found.get('CFAssociations') or ())} associations"
 
 
-def holds_arrays(target: ServerUnderTest) -> str:
+def holds_arrays(server: ServerUnderTest) -> str:
     """A package has its items and associations as arrays."""
-    found = target.samples.package
+    found = server.existing.package
     lacking = [one for one in ("CFItems", "CFAssociations") if not isinstance(found.get(one), list)]
     expect(not lacking, f"there is no array {', '.join(lacking)}")
     return "CFItems, CFAssociations"
 
 
-def holds_definitions(target: ServerUnderTest) -> str:
+def holds_definitions(server: ServerUnderTest) -> str:
     """A package has definitions and rubrics beside its items and associations."""
-    found = target.samples.package
+    found = server.existing.package
     lacking = [name for name in ("CFDefinitions", "CFRubrics") if name not in found]
     expect(not lacking, f"there is no {', '.join(lacking)}")
     return "CFDefinitions, CFRubrics"
 
 
-def no_links_up(target: ServerUnderTest) -> str:
+def no_links_up(server: ServerUnderTest) -> str:
     """Within a package, entities have no link to what contains them."""
-    found = target.samples.package
+    found = server.existing.package
     inside = [found.get("CFDocument"), *found["CFItems"], *(found.get("CFAssociations") or ())]
     linked = [one for one in inside if {"CFPackageURI", "CFDocumentURI"} & (one or {}).keys()]
     expect(not linked, f"{len(linked)} of {len(inside)} have one")
     return f"none in {len(inside)} entities"
 
 
-def named_as_document(target: ServerUnderTest) -> str:
+def named_as_document(server: ServerUnderTest) -> str:
     """A package's sourcedId is that of its document."""
-    found, document = target.samples.package, target.samples.document
+    found, document = server.existing.package, server.existing.document
     own, wanted = found.get("sourcedId"), identifier_of(document)
     expect(own == wanted, f"sourcedId is {own!r}, that of the document {wanted!r}")
     return wanted
 
 
-def by_document(target: ServerUnderTest) -> str:
+def by_document(server: ServerUnderTest) -> str:
     """A package is answered to the identifier of its document."""
-    wanted = identifier_of(target.samples.document)
-    expect_status(target.get(path_of("CFPackages", wanted)), 200)
+    wanted = identifier_of(server.existing.document)
+    expect_status(server.get(entity_path("CFPackages", wanted)), 200)
     return wanted
 
 
-def by_package(target: ServerUnderTest) -> str:
+def by_package(server: ServerUnderTest) -> str:
     """A package is answered to the identifier of its CFPackageURI."""
-    document = target.one("CFDocuments", identifier_of(target.samples.document))
+    document = server.get_entity("CFDocuments", identifier_of(server.existing.document))
     wanted = identifier_of(document.get("CFPackageURI"))
-    expect_status(target.get(path_of("CFPackages", wanted)), 200)
+    expect_status(server.get(entity_path("CFPackages", wanted)), 200)
     return wanted
 
 
-def items_of_it(target: ServerUnderTest) -> str:
+def items_of_it(server: ServerUnderTest) -> str:
     """An item of a package says the same by its own identifier, and names its document."""
-    known, document = target.samples.item, target.samples.document
-    single = target.one("CFItems", identifier_of(known))
+    known, document = server.existing.item, server.existing.document
+    single = server.get_entity("CFItems", identifier_of(known))
     expect(single.get("fullStatement") == known.get("fullStatement"), "fullStatement differs")
     link = identifier_of(single.get("CFDocumentURI"))
     wanted = identifier_of(document)
@@ -100,14 +100,17 @@ def items_of_it(target: ServerUnderTest) -> str:
     return identifier_of(known)
 
 
-def groups(target: ServerUnderTest) -> str:
+def groups(server: ServerUnderTest) -> str:
     """GET /CFPackages/{id}/groups answers the items as a tree, by CFItemType."""
-    wanted = identifier_of(target.samples.document)
-    answer = target.get(f"{path_of('CFPackages', wanted)}/groups")
-    body = json_of(answer)
+    wanted = identifier_of(server.existing.document)
+    response = server.get(f"{entity_path('CFPackages', wanted)}/groups")
+    body = read_json(response)
     found = body.get("CFPackageWithGroups", body)
-    expect(isinstance(found.get("CFDocument"), dict), f"no CFDocument; it {seen(answer)}")
-    if not target.samples.package:
+    expect(
+        isinstance(found.get("CFDocument"), dict),
+        f"no CFDocument; it {describe(response)}",
+    )
+    if not server.existing.package:
         raise Skip("needs a framework with items")
     return f"{_counted(found.get('structuredContent'), 'structuredContent', 0)} items"
 
@@ -115,12 +118,12 @@ def groups(target: ServerUnderTest) -> str:
 def _counted(held: Any, name: str, depth: int) -> int:
     """How many items stand in groups by type, as deep as they go."""
     if not isinstance(held, dict):
-        raise Differs(f"{name} is no object: {shortened(held)}")
+        raise CheckFailed(f"{name} is no object: {excerpt(held)}")
     if depth > DEEPEST:
-        raise Differs(f"it is deeper than {DEEPEST}")
+        raise CheckFailed(f"it is deeper than {DEEPEST}")
     count = 0
     for kind, members in held.items():
-        expect(isinstance(members, list), f"{name}.{kind} is no list: {shortened(members)}")
+        expect(isinstance(members, list), f"{name}.{kind} is no list: {excerpt(members)}")
         for one in members:
             told = one.get("CFItemType", kind)
             expect(told == kind, f"{identifier_of(one)} is a {told!r}, among those of {kind!r}")
@@ -129,13 +132,13 @@ def _counted(held: Any, name: str, depth: int) -> int:
     return count
 
 
-def not_modified(target: ServerUnderTest) -> str:
+def not_modified(server: ServerUnderTest) -> str:
     """A package carries an ETag; asked with it in If-None-Match, it answers 304."""
-    path = target.samples.package_path(target.samples.document)
-    tag = target.get(path).headers.get("ETag")
+    path = server.existing.package_path(server.existing.document)
+    tag = server.get(path).headers.get("ETag")
     expect(tag, "there is no ETag")
-    answer = target.send("GET", path, headers={"If-None-Match": str(tag)})
-    expect_status(answer, 304)
+    response = server.request("GET", path, headers={"If-None-Match": str(tag)})
+    expect_status(response, 304)
     return "304"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ..check import ALL, SDK, VENDOR, Check
-from ..client import Body, Page, ServerUnderTest, Skip, expect, ids
+from ..client import Body, Page, ServerUnderTest, Skip, expect, identifiers_of
 from ..profiles import identifier_of
 
 MAX_VALUE_CHARS = 300
-"""The longest value that is filtered by, because servers bound the request target."""
+"""The longest value that is filtered by, because servers bound the request server."""
 
 LARGEST_PAGE = 100
 
@@ -18,86 +18,88 @@ WORD = 4
 """How many letters a word has that is looked for within titles."""
 
 
-def sort(target: ServerUnderTest) -> str:
+def sort(server: ServerUnderTest) -> str:
     """With sort and orderBy a list is in the order of a field, up or down."""
-    if len(target.samples.documents) < WORD // 2:
+    if len(server.existing.documents) < WORD // 2:
         raise Skip("the server has fewer than 2 documents")
     field = "lastChangeDateTime"
-    up = _moments(target.page("CFDocuments", sort=field, orderBy="asc"))
-    down = _moments(target.page("CFDocuments", sort=field, orderBy="desc"))
+    up = _moments(server.get_page("CFDocuments", sort=field, orderBy="asc"))
+    down = _moments(server.get_page("CFDocuments", sort=field, orderBy="desc"))
     if len(set(up)) == 1 and set(up) == set(down):
         raise Skip(f"all documents have the same {field}")
-    if up == down and target.contract.optional_lists:
+    if up == down and server.profile.optional_lists:
         raise Skip("the server does not sort, which is optional")
     expect(up == sorted(up), f"sort={field}, orderBy=asc answers {_told(up)}")
     expect(down == sorted(down, reverse=True), f"orderBy=desc answers {_told(down)}")
     return f"{len(up)} documents by {field}, up and down"
 
 
-def equals(target: ServerUnderTest) -> str:
+def equals(server: ServerUnderTest) -> str:
     """filter=title='…' answers the documents of that title and no others."""
-    title = _title(target)
-    return _found(target, f"title={quoted(title)}", [title])
+    title = _title(server)
+    return _found(server, f"title={quoted(title)}", [title])
 
 
-def ignores_case(target: ServerUnderTest) -> str:
+def ignores_case(server: ServerUnderTest) -> str:
     """A filter does not tell upper case from lower case."""
-    title = _title(target)
-    return _found(target, f"title={quoted(title.swapcase())}", [title])
+    title = _title(server)
+    return _found(server, f"title={quoted(title.swapcase())}", [title])
 
 
-def contains(target: ServerUnderTest) -> str:
+def contains(server: ServerUnderTest) -> str:
     """filter=title~'…' answers the documents whose title contains that."""
-    title = _title(target)
+    title = _title(server)
     part = max(title.split(), key=len)
-    for one in _asked(target, f"title~{quoted(part)}"):
+    for one in _asked(server, f"title~{quoted(part)}"):
         expect(part.lower() in str(one.get("title")).lower(), f"title~'{part}' answers {one}")
     return f"title~'{part}'"
 
 
-def differs(target: ServerUnderTest) -> str:
+def differs(server: ServerUnderTest) -> str:
     """filter=title!='…' answers the documents of all other titles."""
-    title = _title(target)
-    if all(_same(one, title) for one in target.samples.documents):
+    title = _title(server)
+    if all(_same(one, title) for one in server.existing.documents):
         raise Skip("all documents that were listed have one title")
-    found = _asked(target, f"title!={quoted(title)}", holds_sample=False)
+    found = _asked(server, f"title!={quoted(title)}", holds_sample=False)
     wrong = [one for one in found if _same(one, title)]
-    expect(not wrong, f"title!='{title}' answers {ids(wrong)}")
+    expect(not wrong, f"title!='{title}' answers {identifiers_of(wrong)}")
     return f"{len(found)} others"
 
 
-def either(target: ServerUnderTest) -> str:
+def either(server: ServerUnderTest) -> str:
     """Two predicates of a filter can be joined by OR."""
-    title = _title(target)
-    return _found(target, f"title={quoted(title)} OR title='nobody calls it so'", [title])
+    title = _title(server)
+    return _found(server, f"title={quoted(title)} OR title='nobody calls it so'", [title])
 
 
-def both(target: ServerUnderTest) -> str:
+def both(server: ServerUnderTest) -> str:
     """Two predicates of a filter can be joined by AND."""
-    title = _title(target)
-    creator = str(target.samples.document.get("creator"))
-    return _found(target, f"title={quoted(title)} AND creator={quoted(creator)}", [title])
+    title = _title(server)
+    creator = str(server.existing.document.get("creator"))
+    return _found(server, f"title={quoted(title)} AND creator={quoted(creator)}", [title])
 
 
-def one_of(target: ServerUnderTest) -> str:
+def one_of(server: ServerUnderTest) -> str:
     """filter=sourcedId@'…,…' answers the documents of a list of values."""
-    wanted = ids(target.samples.documents)[:2]
-    found = ids(_asked(target, f"sourcedId@{quoted(','.join(wanted))}", holds_sample=False))
+    wanted = identifiers_of(server.existing.documents)[:2]
+    found = identifiers_of(
+        _asked(server, f"sourcedId@{quoted(','.join(wanted))}", holds_sample=False)
+    )
     expect(sorted(found) == sorted(wanted), f"asked for {wanted}, it answers {found}")
     return f"{len(found)} documents"
 
 
-def shown_values(target: ServerUnderTest) -> str:
+def shown_values(server: ServerUnderTest) -> str:
     """A filter by a value that a list shows finds the entity that shows it, links included."""
-    documents = target.samples.documents
-    known = {identifier_of(one): one for one in (target.samples.document, documents[-1])}
+    documents = server.existing.documents
+    known = {identifier_of(one): one for one in (server.existing.document, documents[-1])}
     entities = [("CFDocuments", one) for one in known.values()]
-    if target.contract.name in VENDOR:
-        entities += [("CFItems", one) for one in target.page("CFItems", limit=1).entities]
+    if server.profile.name in VENDOR:
+        entities += [("CFItems", one) for one in server.get_page("CFItems", limit=1).entities]
     count = 0
     for plural, entity in entities:
         for path, value in _comparable(entity):
-            _expect_found(target, plural, entity, f"{path}={quoted(value)}")
+            _expect_found(server, plural, entity, f"{path}={quoted(value)}")
             count += 1
     return f"{count} values of {len(entities)} entities"
 
@@ -111,25 +113,25 @@ def _comparable(entity: Body, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", value
 
 
-def _expect_found(target: ServerUnderTest, plural: str, entity: Body, condition: str) -> None:
+def _expect_found(server: ServerUnderTest, plural: str, entity: Body, condition: str) -> None:
     """Filter by a value: the list answers the entity, unless more than a page shows the value."""
-    page = target.page(plural, limit=LARGEST_PAGE, filter=condition)
+    page = server.get_page(plural, limit=LARGEST_PAGE, filter=condition)
     known = identifier_of(entity)
-    total = target.total(page)
+    total = server.total(page)
     is_whole = total is None or total <= len(page.entities)
-    found = known in ids(page.entities) or not is_whole
-    expect(found, f"{plural}: {condition} does not answer {known}")
+    found = known in identifiers_of(page.entities) or not is_whole
+    expect(found, f"{plural}: {condition} does not return {known}")
     expect(bool(page.entities), f"{plural}: {condition} answers nothing")
 
 
-def selection(target: ServerUnderTest) -> str:
+def selection(server: ServerUnderTest) -> str:
     """With fields, a list answers those fields and only those."""
-    wanted = {"title", target.contract.id_key}
-    found = target.page("CFDocuments", fields=",".join(sorted(wanted))).entities
+    wanted = {"title", server.profile.id_key}
+    found = server.get_page("CFDocuments", fields=",".join(sorted(wanted))).entities
     if not found:
         raise Skip("the server has no documents")
-    whole = target.samples.documents[0].keys()
-    if found[0].keys() == whole and target.contract.optional_lists:
+    whole = server.existing.documents[0].keys()
+    if found[0].keys() == whole and server.profile.optional_lists:
         raise Skip("the server does not select fields, which is optional")
     more = {name for one in found for name in one} - wanted - {"identifier", "sourcedId"}
     expect(not more, f"asked for title, it answers {', '.join(sorted(more))} too")
@@ -142,34 +144,40 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _title(target: ServerUnderTest) -> str:
-    return str(target.samples.document.get("title"))
+def _title(server: ServerUnderTest) -> str:
+    return str(server.existing.document.get("title"))
 
 
 def _same(one: Body, title: str) -> bool:
     return str(one.get("title")).lower() == title.lower()
 
 
-def _found(target: ServerUnderTest, condition: str, titles: Iterable[str]) -> str:
+def _found(server: ServerUnderTest, condition: str, titles: Iterable[str]) -> str:
     """What a filter finds, where it is to find the sample and only documents of these titles."""
-    found = _asked(target, condition)
+    found = _asked(server, condition)
     allowed = {title.lower() for title in titles}
     wrong = [one for one in found if str(one.get("title")).lower() not in allowed]
-    expect(not wrong, f"{condition} answers {ids(wrong)} too")
+    expect(not wrong, f"{condition} answers {identifiers_of(wrong)} too")
     return f"{len(found)} of that title"
 
 
-def _asked(target: ServerUnderTest, condition: str, *, holds_sample: bool = True) -> list[Body]:
-    everything = target.page("CFDocuments", limit=100)
-    found = target.page("CFDocuments", limit=100, filter=condition)
-    ignored = ids(found.entities) == ids(everything.entities) and len(everything.entities) > 1
-    if ignored and target.contract.optional_lists:
+def _asked(server: ServerUnderTest, condition: str, *, holds_sample: bool = True) -> list[Body]:
+    everything = server.get_page("CFDocuments", limit=100)
+    found = server.get_page("CFDocuments", limit=100, filter=condition)
+    ignored = (
+        identifiers_of(found.entities) == identifiers_of(everything.entities)
+        and len(everything.entities) > 1
+    )
+    if ignored and server.profile.optional_lists:
         raise Skip("the server answers as without a filter, which is optional")
     if holds_sample:
-        known = identifier_of(target.samples.document)
-        full = target.total(found)
+        known = identifier_of(server.existing.document)
+        full = server.total(found)
         all_here = full is None or full <= len(found.entities)
-        expect(known in ids(found.entities) or not all_here, f"{condition} does not answer {known}")
+        expect(
+            known in identifiers_of(found.entities) or not all_here,
+            f"{condition} does not return {known}",
+        )
     return found.entities
 
 
@@ -193,6 +201,6 @@ CHECKS = (
     Check("filter-or", "lists", FILTERS, either),
     Check("filter-and", "lists", FILTERS, both),
     Check("filter-in", "lists", "vendor's OpenAPI, filtering", one_of, SDK),
-    Check("filter-shown", "lists", SILENT, shown_values, documented=(), ours=ALL),
+    Check("filter-shown", "lists", SILENT, shown_values, documented=(), extension_of=ALL),
     Check("fields", "lists", "vendor's list conventions; binding, section 3.4", selection),
 )

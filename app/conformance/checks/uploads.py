@@ -7,140 +7,157 @@ from typing import Any
 import httpx
 
 from ..check import PLATFORM, SDK, VENDOR, Check
-from ..client import Body, ServerUnderTest, Skip, expect, expect_status, ids, json_of, path_of, seen
+from ..client import (
+    Body,
+    ServerUnderTest,
+    Skip,
+    describe,
+    entity_path,
+    expect,
+    expect_status,
+    identifiers_of,
+    read_json,
+)
 
 
-def post(target: ServerUnderTest) -> str:
+def post(server: ServerUnderTest) -> str:
     """POST /CFPackages creates a framework: 201, with the document's identifier and counts."""
-    body, answer = target.workshop.package()
-    return _result(body, json_of(answer, 201))
+    body, response = server.test_data.package()
+    return _result(body, read_json(response, 201))
 
 
-def replace(target: ServerUnderTest) -> str:
+def replace(server: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} replaces a framework: what was left out is gone, 404."""
-    body = _uploaded(target)
+    body = _uploaded(server)
     left_out = body["CFItems"][1]["identifier"]
     less = {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
-    answer = target.send("PUT", path_of("CFPackages", body["CFDocument"]["identifier"]), less)
-    expect(answer.is_success and answer.content, f"it {seen(answer)}, not a result")
-    told = _result(less, json_of(answer, answer.status_code))
-    expect_status(target.get(path_of("CFItems", left_out)), 404)
-    expect_status(target.get(path_of("CFItems", body["CFItems"][0]["identifier"])), 200)
+    response = server.request(
+        "PUT", entity_path("CFPackages", body["CFDocument"]["identifier"]), less
+    )
+    expect(response.is_success and response.content, f"it {describe(response)}, not a result")
+    told = _result(less, read_json(response, response.status_code))
+    expect_status(server.get(entity_path("CFItems", left_out)), 404)
+    expect_status(server.get(entity_path("CFItems", body["CFItems"][0]["identifier"])), 200)
     return told
 
 
-def unknown(target: ServerUnderTest) -> str:
+def unknown(server: ServerUnderTest) -> str:
     """PUT of a package whose document is unknown is answered with 404, or creates it.
 
     The SDK's upsert creates it after a 404, and goes on in both cases.
     """
-    body = target.workshop.new_package()
-    path = path_of("CFPackages", body["CFDocument"]["identifier"])
-    answer = _sent(target, "PUT", path, body)
-    if answer.is_success:
-        return _result(body, json_of(answer, answer.status_code))
-    expect_status(answer, 404)
+    body = server.test_data.new_package()
+    path = entity_path("CFPackages", body["CFDocument"]["identifier"])
+    response = _sent(server, "PUT", path, body)
+    if response.is_success:
+        return _result(body, read_json(response, response.status_code))
+    expect_status(response, 404)
     return "404"
 
 
-def read_back(target: ServerUnderTest) -> str:
+def read_back(server: ServerUnderTest) -> str:
     """What was uploaded comes back: document, items and associations."""
-    body = _uploaded(target)
-    whole = json_of(target.get(path_of("CFPackages", body["CFDocument"]["identifier"])))
+    body = _uploaded(server)
+    whole = read_json(server.get(entity_path("CFPackages", body["CFDocument"]["identifier"])))
     found = whole.get("CFPackage", whole)
     for plural in ("CFItems", "CFAssociations"):
-        got = ids(found.get(plural) or [])
-        expect(sorted(got) == sorted(ids(body[plural])), f"{plural}: {got}")
+        got = identifiers_of(found.get(plural) or [])
+        expect(sorted(got) == sorted(identifiers_of(body[plural])), f"{plural}: {got}")
     expect(found["CFDocument"]["title"] == body["CFDocument"]["title"], "the title differs")
     return "2 items, 1 association"
 
 
-def exists(target: ServerUnderTest) -> str:
+def exists(server: ServerUnderTest) -> str:
     """POST of a package whose document exists is answered with 409."""
-    body = _uploaded(target)
-    expect_status(target.send("POST", "/CFPackages", body), 409)
+    body = _uploaded(server)
+    expect_status(server.request("POST", "/CFPackages", body), 409)
     return "409"
 
 
-def revived(target: ServerUnderTest) -> str:
+def revived(server: ServerUnderTest) -> str:
     """What was deleted softly is in no list, and is there again when it is put again."""
-    body = _uploaded(target)
-    own = path_of("CFPackages", body["CFDocument"]["identifier"])
+    body = _uploaded(server)
+    own = entity_path("CFPackages", body["CFDocument"]["identifier"])
     lost = body["CFItems"][1]["identifier"]
     less = {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
-    expect_status(target.send("PUT", own, less), 200)
-    found = target.page("CFItems", filter=f"identifier='{lost}'")
+    expect_status(server.request("PUT", own, less), 200)
+    found = server.get_page("CFItems", filter=f"identifier='{lost}'")
     expect(not found.entities, "a deleted item is in the list of items")
-    expect_status(target.get(path_of("CFItems", lost)), 404)
-    expect_status(target.send("PUT", own, body), 200)
-    expect_status(target.get(path_of("CFItems", lost)), 200)
+    expect_status(server.get(entity_path("CFItems", lost)), 404)
+    expect_status(server.request("PUT", own, body), 200)
+    expect_status(server.get(entity_path("CFItems", lost)), 200)
     return "404, then 200"
 
 
-def twice_the_same(target: ServerUnderTest) -> str:
+def twice_the_same(server: ServerUnderTest) -> str:
     """An upload with two associations of one type between the same items is refused with 422."""
-    body = target.workshop.new_package()
+    body = server.test_data.new_package()
     same = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
     doubled = {**body, "CFAssociations": [*body["CFAssociations"], same]}
-    answer = _sent(target, "POST", "/CFPackages", doubled)
-    expect_status(answer, 422)
+    response = _sent(server, "POST", "/CFPackages", doubled)
+    expect_status(response, 422)
     return "422"
 
 
-def every_problem(target: ServerUnderTest) -> str:
+def every_problem(server: ServerUnderTest) -> str:
     """A body that breaks the model is answered with 422 and every problem with its path."""
-    body = target.workshop.new_package()
+    body = server.test_data.new_package()
     body["CFDocument"] |= {"title": 5}
     body["CFItems"][0] |= {"fullStatement": None}
-    answer = _sent(target, "POST", "/CFPackages", body)
-    told: Any = json_of(answer, 422).get("imsx_error_details") or []
+    response = _sent(server, "POST", "/CFPackages", body)
+    told: Any = read_json(response, 422).get("imsx_error_details") or []
     paths = {one.get("path") for one in told}
     wanted = {"CFDocument.title", "CFItems[0].fullStatement"}
     expect(wanted <= paths, f"the problems are at {sorted(map(str, paths))}")
     return "422 and both problems"
 
 
-def incomplete(target: ServerUnderTest) -> str:
+def incomplete(server: ServerUnderTest) -> str:
     """A package without CFItems or CFAssociations is refused, and nothing of it is deleted."""
-    new, stored = target.workshop.new_package(), _uploaded(target)
-    path = path_of("CFPackages", stored["CFDocument"]["identifier"])
+    new, stored = server.test_data.new_package(), _uploaded(server)
+    path = entity_path("CFPackages", stored["CFDocument"]["identifier"])
     for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
         for method, where, body in (("POST", "/CFPackages", new), ("PUT", path, stored)):
             sent = {name: value for name, value in body.items() if name not in names}
-            answer = target.send(method, where, sent)
-            if answer.is_success:
-                target.workshop.uploaded(body)
+            response = server.request(method, where, sent)
+            if response.is_success:
+                server.test_data.remember_package(body)
             without = f"{method} without {' and '.join(names)}"
-            expect(answer.is_client_error, f"{without} was not refused: it {seen(answer)}")
+            expect(
+                response.is_client_error,
+                f"{without} was not refused: it {describe(response)}",
+            )
     for item in stored["CFItems"]:
-        expect_status(target.get(path_of("CFItems", item["identifier"])), 200)
+        expect_status(server.get(entity_path("CFItems", item["identifier"])), 200)
     return "refused, and every item is still there"
 
 
-def no_json(target: ServerUnderTest) -> str:
+def no_json(server: ServerUnderTest) -> str:
     """A body that is no JSON object is answered with 400."""
-    document = target.workshop.new_document()
-    expect_status(target.send("PUT", path_of("CFDocuments", document["identifier"]), []), 400)
+    document = server.test_data.new_document()
+    expect_status(
+        server.request("PUT", entity_path("CFDocuments", document["identifier"]), []), 400
+    )
     return "400"
 
 
-def _uploaded(target: ServerUnderTest) -> Body:
+def _uploaded(server: ServerUnderTest) -> Body:
     """The framework that was uploaded, whole again."""
-    body, answer = target.workshop.package()
-    if not answer.is_success:
-        raise Skip(f"no package could be uploaded: POST {seen(answer)}")
-    again = target.send("PUT", path_of("CFPackages", body["CFDocument"]["identifier"]), body)
+    body, response = server.test_data.package()
+    if not response.is_success:
+        raise Skip(f"no package could be uploaded: POST {describe(response)}")
+    again = server.request("PUT", entity_path("CFPackages", body["CFDocument"]["identifier"]), body)
     if again.is_success:
-        target.workshop.uploaded(body)
+        server.test_data.remember_package(body)
     return body
 
 
-def _sent(target: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
+def _sent(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
     """What a package that is to be refused was answered with; else it is remembered."""
-    answer = target.send(method, path, body)
-    if answer.is_success:
-        target.workshop.uploaded(body)
-    return answer
+    response = server.request(method, path, body)
+    if response.is_success:
+        server.test_data.remember_package(body)
+    return response
 
 
 def _result(sent: Body, told: Body) -> str:

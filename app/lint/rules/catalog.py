@@ -12,7 +12,7 @@ SCHEMA = Rule(
     "A field is not as the standard has it: missing, of the wrong type, unknown or null.",
     "REST/JSON binding, data model",
 )
-DIALECT = Rule(
+NONSTANDARD_NAME = Rule(
     "dialect",
     "warning",
     "The standard spells this otherwise; case-server understands it, others may not.",
@@ -57,7 +57,7 @@ RULES = (
         "CFAssociation.associationType, isChildOf",
         tree.documents_as_children,
     ),
-    DIALECT,
+    NONSTANDARD_NAME,
     Rule(
         "unknown-parent",
         "warning",
@@ -77,14 +77,14 @@ RULES = (
         "warning",
         "An item hangs in several places, while an item belongs in one place of the tree.",
         "implementation guide, CFItem",
-        tree.several_parents,
+        tree.multiple_parents,
     ),
     Rule(
         "sequence-tie",
         "warning",
         "Siblings have the same sequenceNumber, so that their order is left to chance.",
         "CFAssociation.sequenceNumber",
-        tree.sequence_ties,
+        tree.duplicate_sequence_numbers,
     ),
     Rule(
         "identifier-not-uuid",
@@ -112,21 +112,21 @@ RULES = (
         "warning",
         "The statusEndDate is before the statusStartDate.",
         "statusStartDate, statusEndDate",
-        fields.dates_in_wrong_order,
+        fields.invalid_date_ranges,
     ),
     Rule(
         "other-document",
         "warning",
         "An entity names another document than that of its package.",
         "CFDocumentURI",
-        references.other_documents,
+        references.document_mismatches,
     ),
     Rule(
         "rubric-link",
         "warning",
         "A rubric's part names another parent than its own, or an item that is not here.",
         "CFRubricCriterion, CFRubricCriterionLevel",
-        references.rubric_links,
+        references.rubric_references,
     ),
     Rule(
         "language",
@@ -140,7 +140,7 @@ RULES = (
         "note",
         "An association other than isChildOf has an end outside the package, which is allowed.",
         "CFAssociation.originNodeURI, destinationNodeURI",
-        references.outside_nodes,
+        references.external_references,
     ),
     Rule(
         "undefined-link",
@@ -161,7 +161,7 @@ RULES = (
         "note",
         "Inside a package entities have no link to what contains them; strict readers refuse it.",
         "REST/JSON binding, CFPckg classes",
-        references.stand_alone_links,
+        references.redundant_links,
     ),
     Rule(
         "uri-without-identifier",
@@ -175,7 +175,7 @@ RULES = (
         "note",
         "Some siblings have a sequenceNumber and others have none.",
         "CFAssociation.sequenceNumber",
-        tree.missing_sequence,
+        tree.missing_sequence_numbers,
     ),
     Rule(
         "duplicate-statement",

@@ -10,10 +10,10 @@ from urllib.parse import unquote
 
 from ...exceptions import CONFORMANT_UUID
 from ...repair.fixes import UUID
-from ..package_index import Facts, Node, text, texts
-from ..violation import Hit
+from ..package_index import Node, PackageIndex, get_string, get_strings
+from ..violation import Match
 
-LEVELS = frozenset(
+EDUCATION_LEVELS = frozenset(
     [
         "IT",
         "PR",
@@ -58,12 +58,12 @@ LANGUAGE = re.compile(
 for no longer one was ever registered."""
 
 
-def odd_identifiers(facts: Facts) -> Iterator[Hit]:
+def odd_identifiers(index: PackageIndex) -> Iterator[Match]:
     """Identifiers that are not UUIDs as the standard writes them."""
-    for node in facts.nodes:
+    for node in index.nodes:
         identifier = node.identifier
         if identifier is not None and not re.fullmatch(CONFORMANT_UUID, identifier):
-            yield Hit(node, "identifier", f"{identifier!r} {_oddity(identifier)}")
+            yield Match(node, "identifier", f"{identifier!r} {_oddity(identifier)}")
 
 
 def _oddity(identifier: str) -> str:
@@ -74,89 +74,92 @@ def _oddity(identifier: str) -> str:
     return "is a UUID, but not of the versions 1 to 5 that the standard has"
 
 
-def duplicate_identifiers(facts: Facts) -> Iterator[Hit]:
+def duplicate_identifiers(index: PackageIndex) -> Iterator[Match]:
     """Entities that share an identifier."""
-    for node in facts.nodes:
-        if node.identifier is not None and (first := facts.known[node.identifier]) is not node:
+    for node in index.nodes:
+        if (
+            node.identifier is not None
+            and (first := index.by_identifier[node.identifier]) is not node
+        ):
             message = f"{node.identifier} is already the identifier of {first.path}"
-            yield Hit(node, "identifier", message)
+            yield Match(node, "identifier", message)
 
 
-def duplicate_associations(facts: Facts) -> Iterator[Hit]:
+def duplicate_associations(index: PackageIndex) -> Iterator[Match]:
     """Associations that say what another one says; those of one identifier are one."""
     seen: dict[tuple[str, str, str], Node] = {}
-    for edge in facts.edges:
+    for edge in index.edges:
         first = seen.setdefault((edge.origin, edge.destination, edge.type), edge.node)
         if first.identifier != edge.node.identifier:
             message = f"has the origin, destination and type of {first.path}"
-            yield Hit(edge.node, "", message)
+            yield Match(edge.node, "", message)
 
 
-def foreign_uris(facts: Facts) -> Iterator[Hit]:
+def foreign_uris(index: PackageIndex) -> Iterator[Match]:
     """Addresses that do not say of what they are the address."""
-    for node in facts.nodes:
-        uri, identifier = text(node.body, "uri"), node.identifier
+    for node in index.nodes:
+        uri, identifier = get_string(node.body, "uri"), node.identifier
         if uri and identifier and identifier.casefold() not in unquote(uri).casefold():
-            yield Hit(node, "uri", f"{uri} does not contain the identifier {identifier}")
+            yield Match(node, "uri", f"{uri} does not contain the identifier {identifier}")
 
 
-def duplicate_codes(facts: Facts) -> Iterator[Hit]:
+def duplicate_codes(index: PackageIndex) -> Iterator[Match]:
     """Items that share a code."""
     first: dict[str, Node] = {}
-    for item in facts.of("CFItem"):
-        code = (text(item.body, "humanCodingScheme") or "").strip()
+    for item in index.of_kind("CFItem"):
+        code = (get_string(item.body, "humanCodingScheme") or "").strip()
         other = first.setdefault(code, item)
         # One that stands twice is the business of another rule.
         if code and other.identifier != item.identifier:
-            yield Hit(item, "humanCodingScheme", f"{code} is also the code of {other.path}")
+            yield Match(item, "humanCodingScheme", f"{code} is also the code of {other.path}")
 
 
-def empty_statements(facts: Facts) -> Iterator[Hit]:
+def empty_statements(index: PackageIndex) -> Iterator[Match]:
     """Items that say nothing."""
-    for item in facts.of("CFItem"):
-        statement = text(item.body, "fullStatement")
+    for item in index.of_kind("CFItem"):
+        statement = get_string(item.body, "fullStatement")
         if statement is not None and not statement.strip():
-            yield Hit(item, "fullStatement", "is empty")
+            yield Match(item, "fullStatement", "is empty")
 
 
-def dates_in_wrong_order(facts: Facts) -> Iterator[Hit]:
+def invalid_date_ranges(index: PackageIndex) -> Iterator[Match]:
     """What ends before it begins."""
-    for node in facts.of("CFDocument", "CFItem"):
+    for node in index.of_kind("CFDocument", "CFItem"):
         begins, ends = (_day(node, f"status{which}Date") for which in ("Start", "End"))
         if begins and ends and begins > ends:
-            yield Hit(node, "statusEndDate", f"{ends} is before statusStartDate, {begins}")
+            yield Match(node, "statusEndDate", f"{ends} is before statusStartDate, {begins}")
 
 
 def _day(node: Node, field: str) -> date | None:
     try:
-        return date.fromisoformat(text(node.body, field) or "")
+        return date.fromisoformat(get_string(node.body, field) or "")
     except ValueError:
         return None
 
 
-def odd_languages(facts: Facts) -> Iterator[Hit]:
+def odd_languages(index: PackageIndex) -> Iterator[Match]:
     """Languages that no program can tell, each once."""
-    for node, value, count in _values(facts, "language"):
+    for node, value, count in _values(index, "language"):
         # The implementation guide writes en_US.
         if not LANGUAGE.fullmatch(value.replace("_", "-")):
             message = f"{value!r} is not a language tag such as en or en-US{_times(count)}"
-            yield Hit(node, "language", message)
+            yield Match(node, "language", message)
 
 
-def odd_levels(facts: Facts) -> Iterator[Hit]:
+def odd_levels(index: PackageIndex) -> Iterator[Match]:
     """Education levels of nobody else's, each once."""
-    for node, value, count in _values(facts, "educationLevel"):
-        if value not in LEVELS:
+    for node, value, count in _values(index, "educationLevel"):
+        if value not in EDUCATION_LEVELS:
             message = f"{value!r} is not a code such as KG, 01 or 12{_times(count)}"
-            yield Hit(node, "educationLevel", message)
+            yield Match(node, "educationLevel", message)
 
 
-def _values(facts: Facts, field: str) -> Iterator[tuple[Node, str, int]]:
+def _values(index: PackageIndex, field: str) -> Iterator[tuple[Node, str, int]]:
     """Each value of a field, where it stands first, and how often it stands."""
     first: dict[str, Node] = {}
     times: Counter[str] = Counter()
-    for node in facts.of("CFDocument", "CFItem"):
-        for value in texts(node.body, field):
+    for node in index.of_kind("CFDocument", "CFItem"):
+        for value in get_strings(node.body, field):
             first.setdefault(value, node)
             times[value] += 1
     yield from ((node, value, times[value]) for value, node in first.items())
