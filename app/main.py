@@ -14,13 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from .api import exception_handlers
 from .api.allowed_hosts import HostCheck
-from .api.anonymous_reads import PublicCors, PublicReads
-from .api.concurrency import Turns
+from .api.anonymous_reads import AnonymousReadCORS, AnonymousReadLimiter
 from .api.dependencies import AppState
 from .api.middleware import RequestMiddleware
 from .api.openapi import documents
@@ -80,7 +80,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     routes = {profile: _profile_routes(profile) for profile in PROFILES}
-    public_reads = PublicReads(settings.public_read_per_minute) if settings.public_read else None
+    public_reads = (
+        AnonymousReadLimiter(settings.public_read_per_minute) if settings.public_read else None
+    )
     direct = [
         route
         for profile, offered in routes.items()
@@ -160,7 +162,7 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
             expose_headers=("ETag", "Link", "Retry-After", "X-Request-ID", "X-Total-Count"),
         )
     if settings.public_read:
-        app.add_middleware(PublicCors)
+        app.add_middleware(AnonymousReadCORS)
     app.add_middleware(
         RequestMiddleware,
         hosts=HostCheck.from_settings(settings),
@@ -250,9 +252,11 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[App
             verifier=verifier,
             schema_revision=version.get_required_schema_version(),
             revisions=Revisions(database),
-            copies=copies,
+            response_cache=copies,
             # Each holds many times the size of its body, and a connection.
-            uploads=Turns(1 if settings.pool_size < UPLOADS_AT_ONCE * 2 else UPLOADS_AT_ONCE),
+            upload_limiter=CapacityLimiter(
+                1 if settings.pool_size < UPLOADS_AT_ONCE * 2 else UPLOADS_AT_ONCE
+            ),
         )
 
 

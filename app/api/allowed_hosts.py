@@ -26,7 +26,7 @@ from .routes.token import TOKEN_PATHS
 if TYPE_CHECKING:
     from ..settings import Settings
 
-PROBES = {"/health", "/ready"}
+PROBE_PATHS = {"/health", "/ready"}
 """Paths that supervisors ask for by the address of a container or pod."""
 
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?")
@@ -80,7 +80,7 @@ class HostCheck:
         if self.allows(name):
             if len(self._known) < MAX_CACHED_HOSTS:
                 self._known.add(hosts[0])
-        elif scope["path"] not in PROBES:
+        elif scope["path"] not in PROBE_PATHS:
             return MisdirectedRequest(
                 f"this server does not answer to the host {name!r}: send requests to "
                 "localhost or its public URL, or add the name to CASE_SERVER_ALLOWED_HOSTS"
@@ -111,7 +111,7 @@ def _canonical(address: str) -> str:
         return address
 
 
-def host_refusal(scope: Scope, error: CaseServerError) -> Response:
+def host_error_response(scope: Scope, error: CaseServerError) -> Response:
     """Return the response to a request whose Host is refused, in the shape its client reads."""
     path = NAMESPACE.sub("", scope["path"], count=1) if scope["path"].startswith("/ns/") else ""
     path = path or scope["path"]

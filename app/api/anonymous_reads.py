@@ -28,7 +28,7 @@ PREFIXES = tuple(f"{profile.prefix}/" for profile in PROFILES if not profile.wri
 ANONYMOUS = Caller("", frozenset({Permission.READONLY}))
 
 
-class PublicReads:
+class AnonymousReadLimiter:
     """Admits reads without a token, so many a minute from each address: a token bucket."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class PublicReads:
         )
 
 
-class PublicCors:
+class AnonymousReadCORS:
     """Lets scripts of all origins read the standard profiles (Fetch standard, "CORS protocol")."""
 
     def __init__(self, app: ASGIApp) -> None:

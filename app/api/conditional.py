@@ -28,14 +28,14 @@ SECONDS_TO_SETTLE = 2
 
 
 @lru_cache(REMEMBERED)
-def form_of(*said: object) -> str:
+def representation_hash(*said: object) -> str:
     """What an answer depends on beside the state of the store, in twelve characters."""
     return hashlib.sha256(repr((__version__, *said)).encode()).hexdigest()[:12]
 
 
-def validators(revision: Revision, form: str) -> dict[str, str]:
+def validator_headers(revision: Revision, representation: str) -> dict[str, str]:
     """The headers that say which state an answer is of."""
-    headers = {"ETag": _tag(revision, form)}
+    headers = {"ETag": _tag(revision, representation)}
     changed_at = revision.changed_at
     if changed_at and time.time() - changed_at.timestamp() > SECONDS_TO_SETTLE:
         headers["Last-Modified"] = _told(changed_at)
@@ -52,16 +52,18 @@ def _told(moment: datetime) -> str:
     return format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
-async def is_known(request: Request, revisions: Revisions, now: Revision, form: str) -> bool:
+async def is_not_modified(
+    request: Request, revisions: Revisions, current: Revision, representation: str
+) -> bool:
     """Whether the client has the answer to its request already."""
     if tags := request.headers.get("if-none-match"):
-        if tags == _tag(now, form):
+        if tags == _tag(current, representation):
             return True
-        return tags.strip() == "*" or await _any_same(tags, revisions, now, form)
+        return tags.strip() == "*" or await _any_same(tags, revisions, current, representation)
     since = _moment(request.headers.get("if-modified-since"))
-    if since is None or now.changed_at is None:
+    if since is None or current.changed_at is None:
         return False
-    return now.changed_at.replace(microsecond=0) <= since
+    return current.changed_at.replace(microsecond=0) <= since
 
 
 async def _any_same(tags: str, revisions: Revisions, now: Revision, form: str) -> bool:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import OAuth2, SecurityScopes
@@ -23,7 +24,6 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from ..db.pool import Database
     from ..db.read.revisions import Revisions
-    from .concurrency import Turns
     from .response_cache import ResponseCache
 
 CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
@@ -46,8 +46,8 @@ class AppState:
     database: "Database"
     schema_revision: str
     revisions: "Revisions"
-    copies: "ResponseCache"
-    uploads: "Turns"
+    response_cache: "ResponseCache"
+    upload_limiter: CapacityLimiter
 
 
 SERVICES = "case_server.services"

@@ -29,7 +29,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REASONS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
 
 
-def profile_of(path: str) -> Profile:
+def profile_for_path(path: str) -> Profile:
     """The profile a path belongs to; outside all of them, the first."""
     path = canonical_path(path)
     return next((one for one in PROFILES if f"{path}/".startswith(f"{one.prefix}/")), PROFILES[0])
@@ -41,7 +41,7 @@ def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
         "imsx_codeMinorField": [
             {
                 "imsx_codeMinorFieldName": FIELD_NAME,
-                "imsx_codeMinorFieldValue": profile.minor(error.reason),
+                "imsx_codeMinorFieldValue": profile.minor_code(error.reason),
             }
         ]
     }
@@ -51,17 +51,17 @@ def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
         "imsx_description": error.description,
         **dict.fromkeys(profile.code_minor_names, minor),
     }
-    if profile.details:
+    if profile.error_details:
         body["imsx_error_details"] = error.problems[:MOST_PROBLEMS]
     return body
 
 
 def error_response(path: str, error: CaseServerError) -> Response:
     """The answer to a request that cannot be answered as asked."""
-    return json_response(status_info(profile_of(path), error), error.status, error.headers)
+    return json_response(status_info(profile_for_path(path), error), error.status, error.headers)
 
 
-def refused(path: str, error: CaseServerError) -> Response:
+def error_response_and_release(path: str, error: CaseServerError) -> Response:
     """As ``refusal``, once nobody needs the error any more.
 
     The frames in which it arose hold the body that was refused, and often hold the error, too:
@@ -78,7 +78,7 @@ def refused(path: str, error: CaseServerError) -> Response:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, CaseServerError)
-    return refused(request.scope["path"], error)
+    return error_response_and_release(request.scope["path"], error)
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
@@ -94,7 +94,7 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
         description = f"{method} is not possible at {path}: use {headers['Allow']}"
     reason = REASONS.get(error.status_code, "invalid")
     info = status_info(
-        profile_of(request.scope["path"]), CaseServerError(description, reason=reason)
+        profile_for_path(request.scope["path"]), CaseServerError(description, reason=reason)
     )
     return json_response(info, error.status_code, headers)
 

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..exceptions import CaseServerError, ServiceUnavailable
 from ..log_config import LINE, LINE_WITH_CHANGES, REQUESTS
-from .allowed_hosts import PROBES, HostCheck, host_refusal
+from .allowed_hosts import PROBE_PATHS, HostCheck, host_error_response
 from .dependencies import CALLER_ID, CHANGES
 from .exception_handlers import error_response
 
@@ -110,12 +110,12 @@ class RequestMiddleware:
                 # The response is under way: cutting it off is the only way left to say so.
                 raise
         finally:
-            if self.access_log and path not in PROBES:
+            if self.access_log and path not in PROBE_PATHS:
                 _log(scope, method, status, begun, request_id)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = self.hosts.error(scope)
-        app = self.app if error is None else host_refusal(scope, error)
+        app = self.app if error is None else host_error_response(scope, error)
         await app(scope, receive, send)
 
     def _own(self, headers: list[Header]) -> tuple[Header, ...]:

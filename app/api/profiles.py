@@ -16,7 +16,7 @@ from ..query.filter import EXTENDED, PAIR, STANDARD, Grammar
 from ..query.params import Dialect, Limits
 from .rendering.transforms import NEW_IN_1_1
 
-MINORS: Mapping[ErrorCode, str] = {
+MINOR_CODES: Mapping[ErrorCode, str] = {
     "invalid": "invaliddata",
     "unauthorised": "unauthorisedrequest",
     "forbidden": "forbidden",
@@ -49,7 +49,7 @@ class Profile:
     """Whether it offers the vendors' operations too: PUT, POST, DELETE and groups."""
     lists: tuple[str, ...] = ("CFDocuments",)
     """What can be listed."""
-    both_ids: bool = False
+    sourced_ids: bool = False
     """Every entity and link carries ``sourcedId`` beside ``identifier``."""
     wraps: bool = False
     """A single object stands under its class name: ``{"CFItem": {…}}``."""
@@ -59,30 +59,32 @@ class Profile:
     """…and, if not that, at least where the link says what cannot be told from the document."""
     package_is_document: bool = False
     """A package says its document's identifier, not its own."""
-    mints: bool = False
+    rewrites_uris: bool = False
     """Every ``uri`` of what is stored here is its address on this server."""
-    arrays: bool = False
+    empty_lists: bool = False
     """Lists of items and documents are there even when they are empty."""
-    untyped: str | None = None
+    default_item_type: str | None = None
     """The CFItemType of an item that has none."""
     extensions: bool = False
     """Extensions are shown without being asked for (``?extensions=true``)."""
-    paging: tuple[str, ...] = ()
+    paging_fields: tuple[str, ...] = ()
     """What a list says beside its entities."""
     limits: Limits = field(default_factory=lambda: Limits(default=100, maximum=3000))
     grammar: Grammar = STANDARD
-    refuses_blank_fields: bool = False
+    rejects_empty_fields: bool = False
     """Whether an empty ``fields`` is an error; else it is as if absent."""
     code_minor_names: tuple[str, ...] = ("imsx_codeMinor",)
     """The keys under which an error says its minor codes."""
     code_minors: Mapping[ErrorCode, str] = field(default_factory=dict)
-    details: bool = False
+    error_details: bool = False
     """An error lists its problems under ``imsx_error_details``."""
 
     @property
     def derivation(self) -> Derivation:
         """The values that it derives, as filters and sorts need to know them."""
-        return Derivation(rewrites_uris=self.mints, default_item_type=self.untyped)
+        return Derivation(
+            rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
+        )
 
     def dialect(self, resource: Resource | None = None) -> Dialect:
         """Return what may be asked of a resource type, or of an answer that is of none."""
@@ -90,15 +92,15 @@ class Profile:
         if self.version == "1.0" and resource:
             unknown = frozenset((*NEW_IN_1_1.get(resource, ()), "extensions"))
         return Dialect(
-            self.refuses_blank_fields,
+            self.rejects_empty_fields,
             unknown,
-            has_sourced_ids=self.both_ids,
+            has_sourced_ids=self.sourced_ids,
             searchable=resource is ITEMS,
         )
 
-    def minor(self, reason: ErrorCode) -> str:
+    def minor_code(self, reason: ErrorCode) -> str:
         """The profile's spelling of a reason."""
-        return self.code_minors.get(reason) or MINORS[reason]
+        return self.code_minors.get(reason) or MINOR_CODES[reason]
 
 
 PLATFORM = Profile(
@@ -107,16 +109,16 @@ PLATFORM = Profile(
     title="TimeBack platform",
     writes=True,
     lists=("CFDocuments", "CFItems", "CFSubjects"),
-    both_ids=True,
+    sourced_ids=True,
     package_links=True,
     # Neither the guide nor the standard asks for a type, but the SDK cannot read an item without.
-    untyped="unknown",
+    default_item_type="unknown",
     extensions=True,
-    paging=("total", "limit", "offset"),
+    paging_fields=("total", "limit", "offset"),
     limits=Limits(default=10, maximum=100),
     grammar=PAIR,
     code_minor_names=("imsx_CodeMinor", "imsx_codeMinor"),
-    details=True,
+    error_details=True,
 )
 
 SDK = replace(
@@ -126,9 +128,9 @@ SDK = replace(
     title="TimeBack SDK",
     wraps=True,
     package_is_document=True,
-    mints=True,
-    arrays=True,
-    paging=("totalCount", "pageCount", "pageNumber", "offset", "limit"),
+    rewrites_uris=True,
+    empty_lists=True,
+    paging_fields=("totalCount", "pageCount", "pageNumber", "offset", "limit"),
     limits=Limits(default=100, maximum=3000),
     grammar=EXTENDED,
     code_minor_names=("imsx_CodeMinor",),
@@ -146,7 +148,7 @@ STANDARD_1_1 = Profile(
     prefix="/1edtech/ims/case/v1p1",
     title="1EdTech CASE 1.1",
     document="/discovery/imscasev1p1_openapi3_v1p0.json",
-    refuses_blank_fields=True,
+    rejects_empty_fields=True,
     code_minors={
         **CLOSED_CODES,
         "unauthorised": "unauthorised_request",
@@ -161,7 +163,7 @@ STANDARD_1_0 = replace(
     title="1EdTech CASE 1.0",
     document="/discovery/imscasev1p0_openapi3_v1p0.json",
     version="1.0",
-    refuses_blank_fields=False,
+    rejects_empty_fields=False,
     code_minors={
         **CLOSED_CODES,
         "unauthorised": "unauthorisedrequest",

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import TypeVar
 
-from anyio import to_thread
+from anyio import fail_after, to_thread
 from fastapi import Request
 
 from ..case.limits import LARGE_BODY_BYTES
-from ..exceptions import BadRequest, ContentTooLarge, RequestTimeout, UnsupportedMediaType
+from ..exceptions import (
+    BadRequest,
+    ContentTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 from .dependencies import get_services
 
 Read = TypeVar("Read")
@@ -24,6 +31,9 @@ SLOWEST = 10_000
 
 CLOSED = {"Connection": "close"}
 """What is still to come of a body is not waited for."""
+
+
+UPLOAD_SLOT_TIMEOUT_SECONDS = 30
 
 
 async def read_body(request: Request) -> bytes:
@@ -44,7 +54,7 @@ async def read_body(request: Request) -> bytes:
     if announced.isdecimal() and int(announced[:20]) > limit:
         raise refusal
     body = BytesIO()
-    async for piece in pieces(request):
+    async for piece in iter_body(request):
         body.write(piece)
         if body.tell() > limit:
             raise refusal
@@ -52,15 +62,35 @@ async def read_body(request: Request) -> bytes:
     return body.getvalue()
 
 
-async def understand(request: Request, raw: bytes, read: Callable[[], Read]) -> Read:
+async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], Read]) -> Read:
     """What ``read`` makes of a body; a large one beside the event loop, and few at a time."""
-    if len(raw) <= LARGE_BODY_BYTES:
-        return read()
-    async with get_services(request).uploads.one():
-        return await to_thread.run_sync(read)
+    if len(raw_body) <= LARGE_BODY_BYTES:
+        return parse()
+    async with upload_slot(request):
+        return await to_thread.run_sync(parse)
 
 
-async def pieces(request: Request) -> AsyncIterator[bytes]:
+@asynccontextmanager
+async def upload_slot(request: Request) -> AsyncIterator[None]:
+    """Limit how many uploads are parsed and written at a time.
+
+    Raises ``ServiceUnavailable`` after waiting ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
+    """
+    limiter = get_services(request).upload_limiter
+    try:
+        with fail_after(UPLOAD_SLOT_TIMEOUT_SECONDS):
+            await limiter.acquire()
+    except TimeoutError:
+        raise ServiceUnavailable(
+            "too many concurrent uploads; retry later", headers={"Retry-After": "5"}
+        ) from None
+    try:
+        yield
+    finally:
+        limiter.release()
+
+
+async def iter_body(request: Request) -> AsyncIterator[bytes]:
     """A body piece by piece, for as long as it keeps coming."""
     seconds, received, more = get_services(request).settings.body_timeout, 0, True
     begun = asyncio.get_running_loop().time()

@@ -25,7 +25,7 @@ else:
     from backports import zstd
 
 Key: TypeAlias = tuple[object, ...]
-Produce: TypeAlias = Callable[["CachedResponse"], AsyncIterator[bytes]]
+Producer: TypeAlias = Callable[["CachedResponse"], AsyncIterator[bytes]]
 """Writes an answer piece by piece; says the revision that it writes before the first of them."""
 
 GZIP = 16 + 15
@@ -46,22 +46,22 @@ class CachedResponse:
 
     def __init__(self) -> None:
         self.revision: Revision | None = None
-        self.pieces: list[bytes] = []
+        self.chunks: list[bytes] = []
         self._fresh: deque[bytes] = deque(maxlen=FRESH)
-        self.length = 0
+        self.raw_size = 0
         """How long it is as it is."""
-        self.size = 0
-        self.whole = False
-        self.started = False
+        self.stored_size = 0
+        self.is_complete = False
+        self.has_started = False
         """Whether the store was looked at: what is written after that may not be in it."""
         self.error: BaseException | None = None
         self._zstd = b""
         self._one_at_a_time = threading.Lock()
         self._grown = asyncio.Event()
 
-    async def fill(self, produce: Produce) -> None:
+    async def run(self, produce: Producer) -> None:
         """Write the answer down as it is produced."""
-        self.started = True
+        self.has_started = True
         packing = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP)
         try:
             async for piece in produce(self):
@@ -69,7 +69,7 @@ class CachedResponse:
                 self._add(packing.compress(piece) + packing.flush(isal_zlib.Z_SYNC_FLUSH), piece)
             self._add(packing.flush(), b"")
             # Whoever reads the pieces keeps the lists that they are in.
-            self.pieces, self.whole = [b"".join(self.pieces)], True
+            self.chunks, self.is_complete = [b"".join(self.chunks)], True
             self._fresh = deque()
         except BaseException as error:
             self.error = error
@@ -79,26 +79,26 @@ class CachedResponse:
             self._wake()
 
     def _add(self, piece: bytes, fresh: bytes) -> None:
-        self.pieces.append(piece)
+        self.chunks.append(piece)
         self._fresh.append(fresh)
-        self.length += len(fresh)
-        self.size += len(piece)
+        self.raw_size += len(fresh)
+        self.stored_size += len(piece)
         self._wake()
 
     def _wake(self) -> None:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 
-    async def begun(self) -> None:
+    async def wait_for_first_chunk(self) -> None:
         """Wait until it is known what is being written, or that nothing will be."""
-        while not (self.pieces or self.error):
+        while not (self.chunks or self.error):
             await self._grown.wait()
-        if self.error and not self.pieces:
+        if self.error and not self.chunks:
             raise self.error
 
-    async def gzip(self) -> AsyncIterator[bytes]:
+    async def iter_gzip(self) -> AsyncIterator[bytes]:
         """The answer as gzip, as far as it is there, then as it grows."""
-        pieces, place = self.pieces, 0
+        pieces, place = self.chunks, 0
         while True:
             grown = self._grown
             if place < len(pieces):
@@ -106,21 +106,21 @@ class CachedResponse:
                 place += 1
             elif self.error:
                 raise self.error
-            elif self.whole:
+            elif self.is_complete:
                 return
             else:
                 await grown.wait()
 
-    async def identity(self) -> AsyncIterator[bytes]:
+    async def iter_identity(self) -> AsyncIterator[bytes]:
         """The answer as it is: as it is written, and unpacked for who comes later or is slow."""
         said = 0
         async for piece in self._as_written():
             yield piece
             said += len(piece)
-        if self.whole and said == self.length:
+        if self.is_complete and said == self.raw_size:
             return
         unpacking = isal_zlib.decompressobj(GZIP)
-        async for piece in self.gzip():
+        async for piece in self.iter_gzip():
             for start in range(0, len(piece), SLICE):
                 raw = unpacking.decompress(piece[start : start + SLICE])
                 told, said = raw[said:], max(0, said - len(raw))
@@ -131,8 +131,8 @@ class CachedResponse:
 
     async def _as_written(self) -> AsyncIterator[bytes]:
         """The pieces from the first on, as long as they are there as they were written."""
-        pieces, fresh, place = self.pieces, self._fresh, 0
-        while not (self.whole and place == len(pieces)):
+        pieces, fresh, place = self.chunks, self._fresh, 0
+        while not (self.is_complete and place == len(pieces)):
             grown = self._grown
             if place == len(pieces) and self.error is None:
                 await grown.wait()
@@ -143,20 +143,20 @@ class CachedResponse:
             yield fresh[place - first]
             place += 1
 
-    def packed(self) -> bytes:
+    def gzip_bytes(self) -> bytes:
         """The whole answer as gzip."""
-        (whole,) = self.pieces
+        (whole,) = self.chunks
         return whole
 
-    async def zstd(self) -> bytes:
+    async def zstd_bytes(self) -> bytes:
         """The whole answer as zstd, made once."""
         return self._zstd or await to_thread.run_sync(self._pack_as_zstd)
 
     def _pack_as_zstd(self) -> bytes:
         with self._one_at_a_time:
             if not self._zstd:
-                self._zstd = zstd.compress(isal_zlib.decompress(self.packed(), GZIP))
-                self.size += len(self._zstd)
+                self._zstd = zstd.compress(isal_zlib.decompress(self.gzip_bytes(), GZIP))
+                self.stored_size += len(self._zstd)
             return self._zstd
 
 
@@ -170,21 +170,21 @@ class ResponseCache:
         # Each producer holds a connection; others need some, too.
         self._turn = asyncio.Semaphore(producers)
 
-    def find(self, key: Key) -> CachedResponse | None:
+    def get(self, key: Key) -> CachedResponse | None:
         """The copy last made for a key, whole or not."""
         copy = self._kept.get(key)
         if copy is not None:
             self._kept.move_to_end(key)
         return copy
 
-    def make(self, key: Key, produce: Produce) -> CachedResponse:
+    def start(self, key: Key, produce: Producer) -> CachedResponse:
         """A new copy, in place of what was kept for the key."""
         copy = self._kept[key] = CachedResponse()
         self._kept.move_to_end(key)
 
         async def fill() -> None:
             async with self._turn:
-                await copy.fill(produce)
+                await copy.run(produce)
 
         task = asyncio.create_task(fill())
         self._writing[task] = copy
@@ -193,22 +193,22 @@ class ResponseCache:
 
     def _finish(self, key: Key, task: asyncio.Task[None]) -> None:
         copy = self._writing.pop(task)
-        if not copy.whole and self._kept.get(key) is copy:
+        if not copy.is_complete and self._kept.get(key) is copy:
             del self._kept[key]
-        self.trim()
+        self.evict()
 
-    def trim(self) -> None:
+    def evict(self) -> None:
         """Let go of what was not used for longest, until the rest is within the limit."""
         for key in self._over():
             del self._kept[key]
 
     def _over(self) -> Iterator[Key]:
-        size = sum(copy.size for copy in self._kept.values())
+        size = sum(copy.stored_size for copy in self._kept.values())
         for key, copy in list(self._kept.items()):
             if size <= self.limit:
                 return
-            if copy.whole:
-                size -= copy.size
+            if copy.is_complete:
+                size -= copy.stored_size
                 yield key
 
     async def close(self) -> None:

@@ -20,11 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth.scopes import Scope as Permission
 from ..exceptions import CaseServerError
-from .anonymous_reads import PublicReads
+from .anonymous_reads import AnonymousReadLimiter
 from .dependencies import authorise, get_services
-from .exception_handlers import refused
+from .exception_handlers import error_response_and_release
 from .profiles import canonical_path
-from .responses import storable
+from .responses import reject_nul
 
 PARAMETER = "sourcedId"
 
@@ -55,7 +55,7 @@ class Routes:
         """Offer a path; what else is said of it is for ``APIRouter.add_api_route``."""
         self.all.append(Described(path, handler, tuple(methods), said))
 
-    def direct(self, prefix: str, public_reads: PublicReads | None = None) -> list[Route]:
+    def direct(self, prefix: str, public_reads: AnonymousReadLimiter | None = None) -> list[Route]:
         """Return the routes, under a prefix; with ``public_reads`` they need no token."""
         return [
             Route(prefix + one.path, Direct(one.handler, public_reads), methods=[*one.methods])
@@ -73,7 +73,7 @@ class Routes:
 class Direct:
     """A handler as an ASGI application."""
 
-    def __init__(self, handler: Any, public_reads: PublicReads | None = None) -> None:
+    def __init__(self, handler: Any, public_reads: AnonymousReadLimiter | None = None) -> None:
         self.handler, self.public_reads = handler, public_reads
         hints = get_type_hints(handler, include_extras=True)
         self.permission = _permission(hints)
@@ -84,7 +84,7 @@ class Direct:
         try:
             response = await self._answer(Request(scope, receive, send))
         except CaseServerError as error:
-            response = refused(scope["path"], error)
+            response = error_response_and_release(scope["path"], error)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -94,7 +94,7 @@ class Direct:
             caller = self.public_reads.admit(request.client.host if request.client else "")
         else:
             caller = await authorise(verifier, authorization, self.permission)
-        given = [storable(request.path_params[PARAMETER])] if self.identified else []
+        given = [reject_nul(request.path_params[PARAMETER])] if self.identified else []
         response: Response = await self.handler(*given, request, caller)
         return response
 

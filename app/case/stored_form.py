@@ -47,7 +47,7 @@ LINK_FIELDS = {
 
 
 @dataclass(frozen=True)
-class Origin:
+class BodyOrigin:
     """What is known of the answers that a request body may come from."""
 
     addresses: ServerAddresses | None = None
@@ -58,7 +58,7 @@ class Origin:
     """Whether the profile of the request answers empty lists that are not stored."""
 
 
-FILE = Origin()
+FILE = BodyOrigin()
 """The origin of a package that is not a request body."""
 
 
@@ -69,7 +69,9 @@ UriOf: TypeAlias = Callable[[Target], str | None]
 class SentBody:
     """One entity as it was sent; ``stored`` is the body that is stored of it, if any."""
 
-    def __init__(self, resource: Resource, body: str, stored: str | None, origin: Origin) -> None:
+    def __init__(
+        self, resource: Resource, body: str, stored: str | None, origin: BodyOrigin
+    ) -> None:
         self.resource, self.origin = resource, origin
         self.fields = FIELDS.decode(body)
         self.stored: Fields = FIELDS.decode(stored) if stored else {}

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 class FieldType(StrEnum):
     """What a field holds, as far as comparing and sorting are concerned."""
 
-    TEXT = "a text"
+    STRING = "a text"
     NUMBER = "a number"
     DATE = "a date"
     DATETIME = "a date-time"
-    TEXTS = "a list of texts"
+    STRINGS = "a list of texts"
     LINK = "an object"
     LINKS = "a list of objects"
-    LINKS_PART = "a part of every object of a list"
-    OPEN = "an extension"
+    LINK_LIST_PART = "a part of every object of a list"
+    EXTENSION = "an extension"
 
 
-ARRAYS = frozenset({FieldType.TEXTS, FieldType.LINKS_PART})
-SCALARS = frozenset({FieldType.TEXT, FieldType.NUMBER, FieldType.DATE, FieldType.DATETIME})
+ARRAYS = frozenset({FieldType.STRINGS, FieldType.LINK_LIST_PART})
+SCALARS = frozenset({FieldType.STRING, FieldType.NUMBER, FieldType.DATE, FieldType.DATETIME})
 
 EXPECTED = {
     FieldType.NUMBER: "a number such as '3' or '0.75'",
@@ -53,16 +53,16 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 _LONGEST_QUOTE = 40
 
 _SIMPLE = {
-    str: FieldType.TEXT,
+    str: FieldType.STRING,
     int: FieldType.NUMBER,
     float: FieldType.NUMBER,
     date: FieldType.DATE,
     AwareDatetime: FieldType.DATETIME,
 }
 _MANY = {
-    FieldType.TEXT: FieldType.TEXTS,
+    FieldType.STRING: FieldType.STRINGS,
     FieldType.LINK: FieldType.LINKS,
-    FieldType.OPEN: FieldType.OPEN,
+    FieldType.EXTENSION: FieldType.EXTENSION,
 }
 
 
@@ -71,7 +71,7 @@ class Field:
     """A place in a body and the kind of value that stands there."""
 
     path: tuple[str, ...]
-    kind: FieldType
+    type: FieldType
 
     @property
     def name(self) -> str:
@@ -79,24 +79,24 @@ class Field:
         return ".".join(self.path)
 
     @property
-    def comparable(self) -> bool:
+    def is_comparable(self) -> bool:
         """Whether a filter may compare it: objects only have parts that can be compared."""
-        if self.kind is FieldType.OPEN:
+        if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
-        return self.kind in SCALARS | ARRAYS
+        return self.type in SCALARS | ARRAYS
 
     @property
     def operators(self) -> tuple[str, ...]:
         """The operators that make sense of such a value."""
-        if self.kind in ARRAYS:
+        if self.type in ARRAYS:
             return ("=", "!=", "~")
-        if self.kind is FieldType.DATETIME:
+        if self.type is FieldType.DATETIME:
             return ("=", "!=", ">", ">=", "<", "<=")
         return ("=", "!=", ">", ">=", "<", "<=", "~")
 
-    def read(self, text: str) -> str | datetime | None:
+    def parse_value(self, text: str) -> str | datetime | None:
         """The value that a text stands for here, or None if it is of another kind."""
-        match self.kind:
+        match self.type:
             case FieldType.NUMBER:
                 return text if is_number(text) else None
             case FieldType.DATE:
@@ -124,12 +124,12 @@ def fields_of(model: type[BaseModel], without: frozenset[str] = frozenset()) -> 
     return MappingProxyType({field.name: field for field in fields})
 
 
-def find(fields: Fields, name: str) -> Field | None:
+def resolve_field(fields: Fields, name: str) -> Field | None:
     """The field that a client's name means, if there is one."""
     path = tuple(name.split("."))
     top = fields.get(path[0])
-    if top and top.kind is FieldType.OPEN:
-        return Field(path, FieldType.OPEN) if all(path) else None
+    if top and top.type is FieldType.EXTENSION:
+        return Field(path, FieldType.EXTENSION) if all(path) else None
     return fields.get(".".join("identifier" if part == "sourcedId" else part for part in path))
 
 
@@ -143,7 +143,7 @@ def one_of(names: Iterable[str]) -> str:
     return f"one of {', '.join(names)}"
 
 
-def shorten(text: str) -> str:
+def truncate(text: str) -> str:
     """As much of a client's words as a message needs to quote."""
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
 
@@ -174,7 +174,8 @@ def _derive(name: str, info: FieldInfo) -> Iterator[Field]:
     if kind in (FieldType.LINK, FieldType.LINKS):
         for part in _texts(info.annotation):
             yield Field(
-                (name, part), FieldType.TEXT if kind is FieldType.LINK else FieldType.LINKS_PART
+                (name, part),
+                FieldType.STRING if kind is FieldType.LINK else FieldType.LINK_LIST_PART,
             )
 
 
@@ -183,9 +184,9 @@ def _kind(annotation: Any) -> FieldType:
     if origin is Annotated:
         return _kind(get_args(annotation)[0])
     if origin is Literal:
-        return FieldType.TEXT
+        return FieldType.STRING
     if origin is dict:
-        return FieldType.OPEN
+        return FieldType.EXTENSION
     if origin is list:
         return _MANY[_kind(get_args(annotation)[0])]
     return FieldType.LINK if issubclass(annotation, BaseModel) else _SIMPLE[annotation]
@@ -195,5 +196,5 @@ def _texts(annotation: Any) -> Iterator[str]:
     """The text fields of the class of an object, or of the objects of a list."""
     (linked,) = get_args(annotation) or (annotation,)
     for name, info in linked.model_fields.items():
-        if _kind(info.annotation) is FieldType.TEXT:
+        if _kind(info.annotation) is FieldType.STRING:
             yield name

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..exceptions import BadRequest
-from .fields import EXPECTED, Field, FieldType, find, is_number, one_of, shorten
+from .fields import EXPECTED, Field, FieldType, is_number, one_of, resolve_field, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,23 +61,23 @@ class Grammar:
     """How much of the language a profile speaks."""
 
     max_predicates: int | None
-    mixing: bool
+    mixed_operators: bool
     """AND and OR in one filter."""
     parentheses: bool
     in_list: bool
     """The operator ``@``."""
-    bare_values: bool = False
+    unquoted_values: bool = False
     """Numbers, true and false without quotes."""
 
 
-STANDARD = Grammar(max_predicates=2, mixing=False, parentheses=False, in_list=False)
+STANDARD = Grammar(max_predicates=2, mixed_operators=False, parentheses=False, in_list=False)
 PAIR = replace(STANDARD, parentheses=True)
 EXTENDED = Grammar(
     max_predicates=MAX_PREDICATES,
-    mixing=True,
+    mixed_operators=True,
     parentheses=True,
     in_list=True,
-    bare_values=True,
+    unquoted_values=True,
 )
 
 
@@ -111,7 +111,7 @@ class _Token:
             return "the end"
         if self.text == "'":
             return "a quote that is never closed"
-        return shorten(self.text)
+        return truncate(self.text)
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -161,7 +161,7 @@ class _Parser:
         if self.token.kind != "connective" or self.token.text.upper() != word:
             return False
         self.connectives.add(word)
-        if len(self.connectives) > 1 and not self.grammar.mixing:
+        if len(self.connectives) > 1 and not self.grammar.mixed_operators:
             raise self.unexpected("AND and OR not to be mixed in one filter")
         self.next += 1
         return True
@@ -195,17 +195,17 @@ class _Parser:
     def field(self) -> Field:
         if self.token.kind != "word":
             raise self.unexpected("the name of a field")
-        field = find(self.fields, self.token.text)
+        field = resolve_field(self.fields, self.token.text)
         if field is None:
-            comparable = (name for name, each in self.fields.items() if each.comparable)
+            comparable = (name for name, each in self.fields.items() if each.is_comparable)
             raise self.unexpected(one_of(comparable))
-        if not field.comparable:
+        if not field.is_comparable:
             raise self.unexpected(self.below(field))
         self.next += 1
         return field
 
     def below(self, field: Field) -> str:
-        if field.kind is FieldType.OPEN:
+        if field.type is FieldType.EXTENSION:
             return f"a name below it, as in {field.name}.level"
         return one_of(name for name in self.fields if name.startswith(f"{field.name}."))
 
@@ -213,7 +213,7 @@ class _Parser:
         operator = self.token.text
         allowed = (*field.operators, "@") if self.grammar.in_list else field.operators
         if operator not in allowed:
-            raise self.unexpected(f"{one_of(allowed)}, as {field.name} is {field.kind}")
+            raise self.unexpected(f"{one_of(allowed)}, as {field.name} is {field.type}")
         self.next += 1
         return operator
 
@@ -225,7 +225,7 @@ class _Parser:
             if len(members) > MAX_MEMBERS:
                 raise self.unexpected(f"at most {MAX_MEMBERS} values")
             value = tuple(self.typed(field, each.strip()) for each in members)
-        elif operator != "~" or field.kind is FieldType.NUMBER:
+        elif operator != "~" or field.type is FieldType.NUMBER:
             value = self.typed(field, text)
         self.next += 1
         return value
@@ -234,14 +234,16 @@ class _Parser:
         token = self.token
         if token.kind == "quoted":
             return token.text[1:-1].replace("''", "'")
-        if self.grammar.bare_values and (is_number(token.text) or token.text in ("true", "false")):
+        if self.grammar.unquoted_values and (
+            is_number(token.text) or token.text in ("true", "false")
+        ):
             return token.text
         raise self.unexpected("a value in single quotes, a quote inside it doubled")
 
     def typed(self, field: Field, text: str) -> Scalar:
-        value = field.read(text)
+        value = field.parse_value(text)
         if value is None:
-            raise self.unexpected(f"{EXPECTED[field.kind]}, as {field.name} is {field.kind}")
+            raise self.unexpected(f"{EXPECTED[field.type]}, as {field.name} is {field.type}")
         return value
 
     @property

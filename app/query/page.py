@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from .fields import shorten
+from .fields import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,10 +36,10 @@ def paging_fields(query: Query, total: int) -> dict[str, int]:
     }
 
 
-def described(plural: str, params: Iterable[tuple[str, str]]) -> str:
+def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
     """Return what a list was asked for in words, for a message about why it took long."""
     names = ("filter", "search", "sort", "offset")
-    asked = [f"{name} {shorten(value)}" for name, value in params if name in names and value]
+    asked = [f"{name} {truncate(value)}" for name, value in params if name in names and value]
     return f"{plural} with {', '.join(asked)}" if asked else plural
 
 

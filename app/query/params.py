@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..exceptions import BadRequest, ErrorCode
-from .fields import SCALARS, Field, fields_of, find, one_of, shorten
+from .fields import SCALARS, Field, fields_of, one_of, resolve_field, truncate
 from .filter import Grammar, Node, parse
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-LARGEST_OFFSET = 2**31 - 1
+MAX_OFFSET = 2**31 - 1
 
 _REASONS: dict[str, ErrorCode] = {
     "sort": "bad_sort",
@@ -46,7 +46,7 @@ class Limits:
 class Dialect:
     """The differences between profiles, and between lists, in what a request may ask for."""
 
-    refuses_blank_fields: bool = True
+    rejects_empty_fields: bool = True
     """Whether an empty ``fields`` is an error (CASE 1.1 binding, section 3.4), or as if absent."""
     unknown_fields: frozenset[str] = frozenset()
     """Fields of the model that the profile does not have."""
@@ -86,7 +86,7 @@ def parse_list_query(
     fields = fields_of(model, dialect.unknown_fields)
     query = Query(
         limit=given.one("limit", partial(_whole, least=1, most=limits.maximum), limits.default),
-        offset=given.one("offset", partial(_whole, least=0, most=LARGEST_OFFSET), 0),
+        offset=given.one("offset", partial(_whole, least=0, most=MAX_OFFSET), 0),
         sort=given.one("sort", partial(_sort, fields=fields), None),
         descending=given.one("orderBy", _descending, default=False),
         where=given.one("filter", partial(parse, fields=fields, grammar=grammar), None),
@@ -139,7 +139,7 @@ class _Given:
         for name, value in params:
             # An empty parameter is as if absent, because the SDK sends those it was not given
             # like that. An empty selection may be an error instead.
-            if value or (name == "fields" and dialect.refuses_blank_fields):
+            if value or (name == "fields" and dialect.rejects_empty_fields):
                 self.values.setdefault(name, []).append(value)
         self.problems: dict[str, BadRequest] = {}
 
@@ -181,7 +181,7 @@ def _only(name: str, values: list[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f"'{shorten(text)}'" if text.strip() else "nothing"
+    return f"'{truncate(text)}'" if text.strip() else "nothing"
 
 
 def _whole(text: str, *, least: int, most: int) -> int:
@@ -192,11 +192,11 @@ def _whole(text: str, *, least: int, most: int) -> int:
 
 
 def _sort(name: str, *, fields: Fields) -> Field:
-    field = find(fields, name)
-    if field and field.kind in SCALARS:
+    field = resolve_field(fields, name)
+    if field and field.type in SCALARS:
         return field
-    found = f"{shorten(name)}, which is {field.kind}" if field else _quoted(name)
-    allowed = one_of(each.name for each in fields.values() if each.kind in SCALARS)
+    found = f"{truncate(name)}, which is {field.type}" if field else _quoted(name)
+    allowed = one_of(each.name for each in fields.values() if each.type in SCALARS)
     raise BadRequest(f"found {found}, expected {allowed}", reason="bad_sort")
 
 

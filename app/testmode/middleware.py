@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from starlette.datastructures import Headers
 
-from ..api.allowed_hosts import PROBES
+from ..api.allowed_hosts import PROBE_PATHS
 from ..api.dependencies import SERVICES
 from ..api.exception_handlers import error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
@@ -170,7 +170,7 @@ class TestModeMiddleware:
 
 def _is_unseen(path: str) -> bool:
     """Whether a request is of whoever watches the server: neither kept nor failed."""
-    return path in {*PROBES, PAGE} or path.startswith("/static/")
+    return path in {*PROBE_PATHS, PAGE} or path.startswith("/static/")
 
 
 def _name(scope: Scope, headers: Headers) -> str:

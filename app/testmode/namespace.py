@@ -223,7 +223,7 @@ class Namespace:
         copy, known, issuer = self.current, self.services, self.services.issuer
         self._stand_in.current = copy.database
         self.services = replace(
-            known, database=copy.database, revisions=copy.revisions, copies=copy.answers
+            known, database=copy.database, revisions=copy.revisions, response_cache=copy.answers
         )
         if issuer and [key.kid for key in copy.keys] != issuer.kids:
             issuer.use(copy.keys)

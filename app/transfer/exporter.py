@@ -55,10 +55,10 @@ def _writer(form: FileFormat, file: BinaryIO) -> AbstractContextManager[Writer]:
 
 async def _entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:
     """All that a package holds, each under the name of its class."""
-    (document,) = await RENDERER.packed(DOCUMENTS, [framework.document])
+    (document,) = await RENDERER.to_package_objects(DOCUMENTS, [framework.document])
     yield DOCUMENTS.name, document
     for resource in (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS):
-        async for entities in RENDERER.batches(framework, resource):
+        async for entities in RENDERER.iter_batches(framework, resource):
             for entity in entities:
                 yield resource.name, entity
     held = {"CFDefinition": framework.definition_extensions, "CFPackage": framework.extensions}

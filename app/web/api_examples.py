@@ -57,7 +57,7 @@ async def told(request: Request, resource: Resource, identifier: str, name: str)
         raise BadRequest(f"there is no profile {name!r}, only {known}")
     (body,) = await entities.get(get_services(request).database, resource, identifier)
     render = get_renderer(request, profile)
-    answer = render.single(resource.name, await render.entity(resource, body))
+    answer = render.wrap(resource.name, await render.to_object(resource, body))
     base = get_services(request).settings.base_url
     url = f"{base}{profile.prefix}/{resource.plural}/{quote(identifier, safe='')}"
     part = SDK_NAMES[resource.name]

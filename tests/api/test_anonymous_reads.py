@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from support import factories
 from support.live_server import Live, serving
 
-from case_server.api.anonymous_reads import PublicReads
+from case_server.api.anonymous_reads import AnonymousReadLimiter
 from case_server.api.profiles import PROFILES
 from case_server.auth.scopes import Scope
 from case_server.exceptions import TooManyRequests
@@ -191,7 +191,7 @@ def client_at(app: FastAPI, address: str) -> httpx.AsyncClient:
 
 def test_bucket_refills_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    reads = PublicReads(2, clock=lambda: now)
+    reads = AnonymousReadLimiter(2, clock=lambda: now)
 
     def waits(address: str) -> str:
         try:

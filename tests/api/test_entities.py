@@ -55,7 +55,7 @@ async def test_answers_what_was_stored(
     entity = unwrapped(body, resource, api.profile)
     assert api.lost(sent, entity) == []
     assert entity["uri"] == api.uri(sent, resource.plural)
-    if api.profile.both_ids:
+    if api.profile.sourced_ids:
         assert entity["sourcedId"] == sent["identifier"]
         assert_both_ids(body)
 

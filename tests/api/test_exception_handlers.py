@@ -26,7 +26,7 @@ def assert_status_info(answer: httpx.Response, profile: Profile) -> None:
     for name in profile.code_minor_names:
         (field,) = body[name]["imsx_codeMinorField"]
         assert field.keys() == {"imsx_codeMinorFieldName", "imsx_codeMinorFieldValue"}
-    details = {"imsx_error_details"} if profile.details else set()
+    details = {"imsx_error_details"} if profile.error_details else set()
     common = {"imsx_codeMajor", "imsx_severity", "imsx_description"}
     assert body.keys() == common | details | set(profile.code_minor_names)
 

@@ -43,8 +43,8 @@ def item(identifier: str, link: str) -> dict[str, Any]:
 def test_text_says_what_reading_and_writing_says(link: str, others: list[str]) -> None:
     nodes = [item(one, link) for one in others]
     bodies = [orjson.dumps(node).decode() for node in nodes]
-    expected = [transforms.both_ids(node) for node in nodes]
-    whole, each = fast_json.both_ids(ITEMS, bodies), fast_json.each_open(ITEMS, bodies)
+    expected = [transforms.add_sourced_ids(node) for node in nodes]
+    whole, each = fast_json.add_sourced_ids(ITEMS, bodies), fast_json.json_prefixes(ITEMS, bodies)
     if any(set(one) & {'"', "\\"} for one in (link, *others)):
         assert whole is None  # what is escaped is left to who reads it
         assert each is None
@@ -58,7 +58,7 @@ def test_all_of_one_batch_are_uuids_or_none_of_it_is_taken_for_that() -> None:
     for first, second in itertools.product(AWKWARD[:5], repeat=2):
         nodes = item(first, second), {"identifier": second}
         bodies = [orjson.dumps(node).decode() for node in nodes]
-        whole = fast_json.both_ids(ASSOCIATIONS, bodies)
+        whole = fast_json.add_sourced_ids(ASSOCIATIONS, bodies)
         assert whole is not None
         told = orjson.loads(f"[{whole}]")
         assert [one["sourcedId"] for one in told] == [first, second]
@@ -66,7 +66,9 @@ def test_all_of_one_batch_are_uuids_or_none_of_it_is_taken_for_that() -> None:
 
 def test_what_needs_more_is_left_to_others() -> None:
     body = orjson.dumps({"identifier": UUIDS[0], "extensions": {}}).decode()
-    assert fast_json.both_ids(ASSOCIATIONS, [body]) is None
-    assert fast_json.both_ids(ITEMS, ['{"identifier":"a"}']) is None  # an item without its type
-    assert fast_json.both_ids(CONCEPTS, ['{"identifier":"a"}']) is None
-    assert fast_json.each_open(CONCEPTS, ['{"identifier":"a"}']) is None
+    assert fast_json.add_sourced_ids(ASSOCIATIONS, [body]) is None
+    assert (
+        fast_json.add_sourced_ids(ITEMS, ['{"identifier":"a"}']) is None
+    )  # an item without its type
+    assert fast_json.add_sourced_ids(CONCEPTS, ['{"identifier":"a"}']) is None
+    assert fast_json.json_prefixes(CONCEPTS, ['{"identifier":"a"}']) is None

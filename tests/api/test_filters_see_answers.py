@@ -17,7 +17,7 @@ from support.calls import Api
 from case_server.api.openapi import examples
 from case_server.api.profiles import PROFILES, SDK, STANDARD_1_0, Profile
 from case_server.case.resources import RESOURCES
-from case_server.query.fields import SCALARS, FieldType, fields_of, find
+from case_server.query.fields import SCALARS, FieldType, fields_of, resolve_field
 from case_server.repair.reader import repair
 
 Execute = Callable[..., Awaitable[list[Any]]]
@@ -203,13 +203,13 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
                 shown.setdefault(path, []).append((value, entity["identifier"]))
         fields = fields_of(resource.schema, api.profile.dialect(resource).unknown_fields)
         for path, pairs in shown.items():
-            field = find(fields, path)
+            field = resolve_field(fields, path)
             assert field, f"{resource.name} shows {path}, which no filter knows"
             # Of an empty list of objects only parts are compared.
-            name = f"{path}.title" if field.kind is FieldType.LINKS else path
+            name = f"{path}.title" if field.type is FieldType.LINKS else path
             for value, identifier in chosen(pairs):
                 await lists.check_filter(resource.plural, name, value, identifier)
-            if field.kind in SCALARS:
+            if field.type in SCALARS:
                 ordered = await in_order(value for value, _ in pairs)
                 await lists.check_sort(resource.plural, path, ordered)
 

@@ -37,7 +37,7 @@ async def listed(api: Api, plural: str, **params: Any) -> list[str]:
 async def test_empty(api: Api, plural: str) -> None:
     body = await api.get(f"/{plural}")
     assert body[plural] == []
-    assert body.keys() == {plural, *api.profile.paging}
+    assert body.keys() == {plural, *api.profile.paging_fields}
     assert (api.total(body), body["limit"], body["offset"]) == (0, api.profile.limits.default, 0)
 
 
@@ -128,13 +128,13 @@ async def test_what_cannot_be_asked(
 ) -> None:
     answer = await api.get("/CFDocuments", 400, **{parameter: value})
     minor = answer[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
-    assert minor["imsx_codeMinorFieldValue"] == api.profile.minor(reason)
+    assert minor["imsx_codeMinorFieldValue"] == api.profile.minor_code(reason)
     assert told in answer["imsx_description"]
 
 
 async def test_how_much_a_filter_may_say(api: Api) -> None:
     three = "title='a' AND title='b' OR (title@'c,d')"
-    if api.profile.grammar.mixing:
+    if api.profile.grammar.mixed_operators:
         assert await listed(api, "CFDocuments", filter=three) == []
     else:
         answer = await api.get("/CFDocuments", 400, filter="title='a' OR title='b' OR title='c'")
@@ -193,8 +193,8 @@ async def test_sourced_id_can_be_selected_only_where_answers_have_it(
     api = Api(client, any_profile)
     await client.post("/case/1.1/CFPackages", json=factories.package("selected"))
     for path in ("/CFDocuments", "/CFDocuments/selected", "/CFPackages/selected"):
-        answer = await api.get(path, 200 if any_profile.both_ids else 400, fields="sourcedId")
-        assert any_profile.both_ids or "'sourcedId'" in answer["imsx_description"]
+        answer = await api.get(path, 200 if any_profile.sourced_ids else 400, fields="sourcedId")
+        assert any_profile.sourced_ids or "'sourcedId'" in answer["imsx_description"]
 
 
 DOCUMENTS: list[factories.Body] = [
@@ -272,7 +272,7 @@ async def test_filters(api: Api, text: str, found: str) -> None:
 
 @pytest.mark.parametrize(("text", "found"), FREE_FILTERS)
 async def test_filters_of_the_free_grammar(api: Api, text: str, found: str) -> None:
-    if not api.profile.grammar.mixing:
+    if not api.profile.grammar.mixed_operators:
         await api.get("/CFDocuments", 400, filter=text)
         return
     stored = await fill(api, "CFDocuments", *DOCUMENTS)

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from support import factories
 from support.calls import Api
 
-from case_server.api.encoding import best
 from case_server.api.response_cache import CachedResponse, ResponseCache
+from case_server.api.responses import negotiate_encoding
 from case_server.api.routes import packages
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
@@ -195,7 +195,7 @@ async def test_what_one_worker_wrote_the_other_answers(
         tag = {"If-None-Match": before.headers["ETag"]}
         again = await elsewhere.client.get(f"{api.profile.prefix}{path}", headers=tag)
         # Nothing is kept here, so this one is read from the tables.
-        other_worker.state.services.copies = ResponseCache(megabytes=0, producers=4)
+        other_worker.state.services.response_cache = ResponseCache(megabytes=0, producers=4)
         fresh = await elsewhere.send("GET", path, 200)
         assert after.json() == fresh.json()
         assert again.status_code in {200, 304}
@@ -301,7 +301,7 @@ async def test_encodings(api: Api, encoding: str) -> None:
     ],
 )
 def test_the_best_encoding(accepted: str, expected: str) -> None:
-    assert best(accepted, ("zstd", "gzip")) == expected
+    assert negotiate_encoding(accepted, ("zstd", "gzip")) == expected
 
 
 async def test_an_answer_is_produced_once_however_many_ask(
@@ -314,7 +314,7 @@ async def test_an_answer_is_produced_once_however_many_ask(
         opened.append(identifier)
         return framework_snapshot(database, identifier)
 
-    monkeypatch.setattr(packages, "open_framework", counted)
+    monkeypatch.setattr(packages, "framework_snapshot", counted)
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     answers = await asyncio.gather(*(api.get(path) for _ in range(20)))
     assert len(opened) == 1
@@ -328,14 +328,14 @@ async def test_what_is_kept_is_bounded() -> None:
         yield b"".join(factories.new_id().encode() for _ in range(20_000))
 
     for number in range(10):
-        copy = copies.make((number,), incompressible)
-        async for _ in copy.gzip():
+        copy = copies.start((number,), incompressible)
+        async for _ in copy.iter_gzip():
             pass
         await asyncio.sleep(0)
-    kept = [one for number in range(10) if (one := copies.find((number,)))]
+    kept = [one for number in range(10) if (one := copies.get((number,)))]
     assert 1 <= len(kept) < 5
-    assert sum(one.size for one in kept) <= 1_000_000
-    assert copies.find((9,))
+    assert sum(one.stored_size for one in kept) <= 1_000_000
+    assert copies.get((9,))
 
 
 async def test_what_fails_is_told_to_all_and_not_kept() -> None:
@@ -345,14 +345,14 @@ async def test_what_fails_is_told_to_all_and_not_kept() -> None:
         yield b"begun"
         raise LookupError("the rest")
 
-    copy = copies.make(("key",), failing)
-    await copy.begun()
-    for reading in (copy.gzip(), copy.identity()):
+    copy = copies.start(("key",), failing)
+    await copy.wait_for_first_chunk()
+    for reading in (copy.iter_gzip(), copy.iter_identity()):
         with pytest.raises(LookupError):
             async for _ in reading:
                 pass
     await asyncio.sleep(0)
-    assert copies.find(("key",)) is None
+    assert copies.get(("key",)) is None
 
 
 async def test_who_asks_at_once_is_told_what_he_wrote_and_what_is_not_there(

@@ -43,7 +43,7 @@ def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         opened.append(identifier)
         return framework_snapshot(database, identifier)
 
-    monkeypatch.setattr(packages, "open_framework", counted)
+    monkeypatch.setattr(packages, "framework_snapshot", counted)
     return opened
 
 
@@ -160,19 +160,19 @@ async def test_readers_who_fall_behind_get_the_same_bytes(ahead: int) -> None:
             await turns.acquire()
             yield text
 
-    copy = ResponseCache(megabytes=50, producers=1).make(("one",), produce)
+    copy = ResponseCache(megabytes=50, producers=1).start(("one",), produce)
     turns.release()
-    reader = copy.identity()
+    reader = copy.iter_identity()
     found = await anext(reader)
     for _ in range(ahead):
         turns.release()
-    while len(copy.pieces) < 1 + ahead:  # noqa: ASYNC110  a list that grows is no event
+    while len(copy.chunks) < 1 + ahead:  # noqa: ASYNC110  a list that grows is no event
         await asyncio.sleep(0)
     for _ in texts:
         turns.release()
     found += b"".join([piece async for piece in reader])
     assert found == b"".join(texts)
-    assert b"".join([piece async for piece in copy.identity()]) == found
+    assert b"".join([piece async for piece in copy.iter_identity()]) == found
 
 
 async def test_zstd_is_made_once_however_many_threads_ask() -> None:
@@ -186,11 +186,11 @@ async def test_zstd_is_made_once_however_many_threads_ask() -> None:
 
         return produce
 
-    made = [copies.make((number,), writing(text)) for number, text in enumerate(texts)]
+    made = [copies.start((number,), writing(text)) for number, text in enumerate(texts)]
     for copy in made:
-        async for _ in copy.gzip():
+        async for _ in copy.iter_gzip():
             pass
-    asked = [copy.zstd() for copy in made for _ in range(8)]
+    asked = [copy.zstd_bytes() for copy in made for _ in range(8)]
     found = await asyncio.gather(*asked)
     for number, text in enumerate(texts):
         packed = found[8 * number : 8 * number + 8]

@@ -8,11 +8,11 @@ from urllib.parse import quote_plus
 
 import httpx
 import pytest
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from case_server.api.concurrency import Turns
 from case_server.api.dependencies import AppState, DeleteAccess, ReadAccess, WriteAccess
 from case_server.api.response_cache import ResponseCache
 from case_server.api.routes.token import token_routes
@@ -54,8 +54,8 @@ def application(database: Database) -> FastAPI:
         database=database,
         schema_revision="",
         revisions=cast("Revisions", None),
-        copies=ResponseCache(megabytes=0, producers=1),
-        uploads=Turns(1),
+        response_cache=ResponseCache(megabytes=0, producers=1),
+        upload_limiter=CapacityLimiter(1),
     )
 
     @app.get("/read")

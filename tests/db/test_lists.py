@@ -115,8 +115,8 @@ def value_of(item: Body, field: Field) -> Any:
     for name in field.path:
         value = value.get(name) if isinstance(value, dict) else None
     if value is None:
-        return [] if field.kind in ARRAYS else None
-    if field.kind is FieldType.DATETIME:
+        return [] if field.type in ARRAYS else None
+    if field.type is FieldType.DATETIME:
         exact = datetime.fromisoformat(value)
         return exact.replace(microsecond=exact.microsecond // 1000 * 1000)
     if isinstance(value, list):
@@ -132,7 +132,7 @@ def holds(item: Body, node: Node) -> bool:
     field, operator, wanted = node.field, node.operator, node.value
     value = value_of(item, field)
     members = [one.lower() if isinstance(one, str) else one for one in _tuple(wanted)]
-    if field.kind in ARRAYS:
+    if field.type in ARRAYS:
         return list_holds(value, operator, str(wanted).lower(), members)
     if value is None:
         return operator == "!="

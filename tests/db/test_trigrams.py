@@ -81,6 +81,6 @@ async def test_it_goes_with_the_migration_that_lists_need(empty_database: Databa
     [("law", True), ("a-law", True), ("ław", True), ("la", False), ("la w", False), ("%%%", False)],
 )
 def test_the_index_is_asked_for_what_it_can_hold(text: str, *, asked: bool) -> None:
-    statement = Field(("fullStatement",), FieldType.TEXT)
+    statement = Field(("fullStatement",), FieldType.STRING)
     assert trigrams.can_use_pattern(items, statement, text) is asked
-    assert trigrams.can_use_pattern(items, Field(("notes",), FieldType.TEXT), text)
+    assert trigrams.can_use_pattern(items, Field(("notes",), FieldType.STRING), text)

@@ -8,7 +8,15 @@ import pytest
 
 from case_server.case import model
 from case_server.case.resources import RESOURCES, Resource
-from case_server.query.fields import Field, Fields, FieldType, fields_of, find, one_of, shorten
+from case_server.query.fields import (
+    Field,
+    Fields,
+    FieldType,
+    fields_of,
+    one_of,
+    resolve_field,
+    truncate,
+)
 
 DOCUMENT = fields_of(model.CFDocument)
 ITEM = fields_of(model.CFItem)
@@ -18,25 +26,25 @@ ASSOCIATION = fields_of(model.CFAssociation)
 @pytest.mark.parametrize(
     ("fields", "name", "kind"),
     [
-        (DOCUMENT, "identifier", FieldType.TEXT),
-        (DOCUMENT, "caseVersion", FieldType.TEXT),
-        (DOCUMENT, "officialSourceURL", FieldType.TEXT),
+        (DOCUMENT, "identifier", FieldType.STRING),
+        (DOCUMENT, "caseVersion", FieldType.STRING),
+        (DOCUMENT, "officialSourceURL", FieldType.STRING),
         (DOCUMENT, "lastChangeDateTime", FieldType.DATETIME),
         (DOCUMENT, "statusStartDate", FieldType.DATE),
-        (DOCUMENT, "subject", FieldType.TEXTS),
+        (DOCUMENT, "subject", FieldType.STRINGS),
         (DOCUMENT, "subjectURI", FieldType.LINKS),
-        (DOCUMENT, "subjectURI.identifier", FieldType.LINKS_PART),
+        (DOCUMENT, "subjectURI.identifier", FieldType.LINK_LIST_PART),
         (DOCUMENT, "CFPackageURI", FieldType.LINK),
-        (DOCUMENT, "CFPackageURI.identifier", FieldType.TEXT),
-        (DOCUMENT, "extensions", FieldType.OPEN),
-        (ITEM, "conceptKeywords", FieldType.TEXTS),
+        (DOCUMENT, "CFPackageURI.identifier", FieldType.STRING),
+        (DOCUMENT, "extensions", FieldType.EXTENSION),
+        (ITEM, "conceptKeywords", FieldType.STRINGS),
         (ITEM, "conceptKeywordsURI", FieldType.LINK),
-        (ITEM, "conceptKeywordsURI.title", FieldType.TEXT),
+        (ITEM, "conceptKeywordsURI.title", FieldType.STRING),
         (ASSOCIATION, "sequenceNumber", FieldType.NUMBER),
-        (ASSOCIATION, "associationType", FieldType.TEXT),
-        (ASSOCIATION, "originNodeURI.targetType", FieldType.TEXT),
+        (ASSOCIATION, "associationType", FieldType.STRING),
+        (ASSOCIATION, "originNodeURI.targetType", FieldType.STRING),
         (fields_of(model.CFRubricCriterionLevel), "score", FieldType.NUMBER),
-        (fields_of(model.CFRubricCriterionLevel), "extensions", FieldType.OPEN),
+        (fields_of(model.CFRubricCriterionLevel), "extensions", FieldType.EXTENSION),
     ],
 )
 def test_the_kind_of_a_field_follows_from_the_model(
@@ -71,7 +79,7 @@ def test_a_link_has_exactly_its_own_parts() -> None:
 def test_the_fields_of_a_class_are_worked_out_once_and_cannot_be_changed() -> None:
     assert fields_of(model.CFItem) is ITEM
     with pytest.raises(TypeError):
-        ITEM["title"] = Field(("title",), FieldType.TEXT)  # type: ignore[index]  # shown here
+        ITEM["title"] = Field(("title",), FieldType.STRING)  # type: ignore[index]  # shown here
 
 
 @pytest.mark.parametrize(
@@ -86,7 +94,7 @@ def test_the_fields_of_a_class_are_worked_out_once_and_cannot_be_changed() -> No
     ],
 )
 def test_a_name_is_found(name: str, path: tuple[str, ...]) -> None:
-    field = find(DOCUMENT, name)
+    field = resolve_field(DOCUMENT, name)
     assert field is not None
     assert field.path == path
 
@@ -106,11 +114,11 @@ def test_a_name_is_found(name: str, path: tuple[str, ...]) -> None:
     ],
 )
 def test_a_name_is_not_found(name: str) -> None:
-    assert find(DOCUMENT, name) is None
+    assert resolve_field(DOCUMENT, name) is None
 
 
 def test_sourced_id_is_not_a_name_where_identifier_is_none() -> None:
-    assert find(fields_of(model.CFPackage), "sourcedId") is None
+    assert resolve_field(fields_of(model.CFPackage), "sourcedId") is None
 
 
 @pytest.mark.parametrize(
@@ -126,9 +134,9 @@ def test_sourced_id_is_not_a_name_where_identifier_is_none() -> None:
     ],
 )
 def test_objects_are_compared_by_their_parts_only(name: str, *, comparable: bool) -> None:
-    field = find(DOCUMENT, name)
+    field = resolve_field(DOCUMENT, name)
     assert field is not None
-    assert field.comparable is comparable
+    assert field.is_comparable is comparable
 
 
 @pytest.mark.parametrize(
@@ -143,7 +151,7 @@ def test_objects_are_compared_by_their_parts_only(name: str, *, comparable: bool
     ],
 )
 def test_a_field_knows_its_operators(name: str, operators: str) -> None:
-    field = find(DOCUMENT, name)
+    field = resolve_field(DOCUMENT, name)
     assert field is not None
     assert " ".join(field.operators) == operators
 
@@ -151,12 +159,12 @@ def test_a_field_knows_its_operators(name: str, operators: str) -> None:
 NUMBER = Field(("sequenceNumber",), FieldType.NUMBER)
 DATE = Field(("statusStartDate",), FieldType.DATE)
 DATETIME = Field(("lastChangeDateTime",), FieldType.DATETIME)
-TEXT = Field(("title",), FieldType.TEXT)
+TEXT = Field(("title",), FieldType.STRING)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "+3", "0.75", "1e5", "1.5E-07", "9" * 30])
 def test_a_number_is_read(text: str) -> None:
-    assert NUMBER.read(text) == text
+    assert NUMBER.parse_value(text) == text
 
 
 @pytest.mark.parametrize(
@@ -165,11 +173,11 @@ def test_a_number_is_read(text: str) -> None:
     ["", "x", "1.", ".5", " 1", "1_000", "٣", "nan", "Infinity", "0x1", "1e999", "9" * 31, "1\n"],
 )
 def test_what_is_no_number_is_not_read(text: str) -> None:
-    assert NUMBER.read(text) is None
+    assert NUMBER.parse_value(text) is None
 
 
 def test_a_date_is_read() -> None:
-    assert DATE.read("2024-02-29") == "2024-02-29"
+    assert DATE.parse_value("2024-02-29") == "2024-02-29"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +185,7 @@ def test_a_date_is_read() -> None:
     ["", "2023-02-29", "20240229", "2024-W09-4", "2024-2-9", "2024-02-29T00:00:00", "٢٠٢٤-02-29"],
 )
 def test_what_is_no_date_is_not_read(text: str) -> None:
-    assert DATE.read(text) is None
+    assert DATE.parse_value(text) is None
 
 
 @pytest.mark.parametrize(
@@ -190,14 +198,14 @@ def test_what_is_no_date_is_not_read(text: str) -> None:
     ],
 )
 def test_a_moment_is_read_into_utc(text: str, moment: datetime) -> None:
-    read = DATETIME.read(text)
+    read = DATETIME.parse_value(text)
     assert read == moment
     assert isinstance(read, datetime)
     assert read.tzinfo is UTC
 
 
 def test_the_zone_of_a_moment_is_heeded() -> None:
-    read = DATETIME.read("2024-01-01T00:00:00-05:00")
+    read = DATETIME.parse_value("2024-01-01T00:00:00-05:00")
     assert read == datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-5)))
 
 
@@ -214,15 +222,15 @@ def test_the_zone_of_a_moment_is_heeded() -> None:
     ],
 )
 def test_what_is_no_moment_is_not_read(text: str) -> None:
-    assert DATETIME.read(text) is None
+    assert DATETIME.parse_value(text) is None
 
 
 def test_any_text_is_a_text() -> None:
-    assert TEXT.read("") == ""
-    assert TEXT.read("2024") == "2024"
+    assert TEXT.parse_value("") == ""
+    assert TEXT.parse_value("2024") == "2024"
 
 
 def test_messages_list_names_and_quote_little() -> None:
     assert one_of(["a", "b"]) == "one of a, b"
-    assert shorten("x" * 40) == "x" * 40
-    assert shorten("x" * 41) == "x" * 40 + "..."
+    assert truncate("x" * 40) == "x" * 40
+    assert truncate("x" * 41) == "x" * 40 + "..."

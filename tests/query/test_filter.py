@@ -42,7 +42,7 @@ def refusal(text: str, grammar: Grammar = STANDARD) -> str:
 
 
 def text(name: str, operator: str, value: str) -> Comparison:
-    return Comparison(Field(tuple(name.split(".")), FieldType.TEXT), operator, value)
+    return Comparison(Field(tuple(name.split(".")), FieldType.STRING), operator, value)
 
 
 def of(kind: FieldType, name: str, operator: str, value: str | datetime) -> Comparison:
@@ -76,10 +76,10 @@ MOMENT = datetime(2024, 2, 29, 10, tzinfo=UTC)
         ("title='a' and title='b'", And((A, B))),
         ("title='a' OR title='b'", Or((A, B))),
         ("title='a'\n or \ttitle='b'", Or((A, B))),
-        ("subject='a'", of(FieldType.TEXTS, "subject", "=", "a")),
-        ("subject~'a'", of(FieldType.TEXTS, "subject", "~", "a")),
-        ("subjectURI.title!='a'", of(FieldType.LINKS_PART, "subjectURI.title", "!=", "a")),
-        ("extensions.my.own>'a'", of(FieldType.OPEN, "extensions.my.own", ">", "a")),
+        ("subject='a'", of(FieldType.STRINGS, "subject", "=", "a")),
+        ("subject~'a'", of(FieldType.STRINGS, "subject", "~", "a")),
+        ("subjectURI.title!='a'", of(FieldType.LINK_LIST_PART, "subjectURI.title", "!=", "a")),
+        ("extensions.my.own>'a'", of(FieldType.EXTENSION, "extensions.my.own", ">", "a")),
         ("statusEndDate>='2024-02-29'", of(FieldType.DATE, "statusEndDate", ">=", "2024-02-29")),
         ("statusEndDate~'2024-'", of(FieldType.DATE, "statusEndDate", "~", "2024-")),
         ("sequenceNumber<'-1.5'", of(FieldType.NUMBER, "sequenceNumber", "<", "-1.5")),
@@ -124,11 +124,11 @@ def test_the_free_grammar_reads_more(written: str, expected: Node) -> None:
 @pytest.mark.parametrize(
     ("written", "kind", "value"),
     [
-        ("title@'a,b'", FieldType.TEXT, ("a", "b")),
-        ("title@' a , b c '", FieldType.TEXT, ("a", "b c")),
-        ("title@'a'", FieldType.TEXT, ("a",)),
-        ("title@'O''Brien,b'", FieldType.TEXT, ("O'Brien", "b")),
-        ("subject@'a,b'", FieldType.TEXTS, ("a", "b")),
+        ("title@'a,b'", FieldType.STRING, ("a", "b")),
+        ("title@' a , b c '", FieldType.STRING, ("a", "b c")),
+        ("title@'a'", FieldType.STRING, ("a",)),
+        ("title@'O''Brien,b'", FieldType.STRING, ("O'Brien", "b")),
+        ("subject@'a,b'", FieldType.STRINGS, ("a", "b")),
         ("sequenceNumber@'1,2'", FieldType.NUMBER, ("1", "2")),
         ("sequenceNumber@3", FieldType.NUMBER, ("3",)),
         ("lastChangeDateTime@'2024-02-29T10:00:00Z'", FieldType.DATETIME, (MOMENT,)),
@@ -317,7 +317,7 @@ def test_groups_side_by_side_are_not_deep() -> None:
 
 
 def test_a_grammar_without_a_bound_takes_any_number() -> None:
-    unbound = Grammar(max_predicates=None, mixing=False, parentheses=False, in_list=False)
+    unbound = Grammar(max_predicates=None, mixed_operators=False, parentheses=False, in_list=False)
     assert tree(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
 
 

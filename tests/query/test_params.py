@@ -11,7 +11,7 @@ from case_server.exceptions import BadRequest
 from case_server.query.fields import Field, FieldType
 from case_server.query.filter import EXTENDED, STANDARD, Comparison, Grammar
 from case_server.query.params import (
-    LARGEST_OFFSET,
+    MAX_OFFSET,
     Limits,
     Query,
     parse_field_names,
@@ -20,7 +20,7 @@ from case_server.query.params import (
 )
 
 LIMITS = Limits(default=10, maximum=100)
-TITLE = Field(("title",), FieldType.TEXT)
+TITLE = Field(("title",), FieldType.STRING)
 
 
 def ask(*params: tuple[str, str], grammar: Grammar = STANDARD) -> Query:
@@ -83,8 +83,8 @@ def test_bad_limit(text: str) -> None:
 
 
 def test_the_largest_offset() -> None:
-    assert ask(("offset", str(LARGEST_OFFSET))).offset == 2**31 - 1
-    assert "from 0 to 2147483647" in refused(("offset", str(LARGEST_OFFSET + 1))).description
+    assert ask(("offset", str(MAX_OFFSET))).offset == 2**31 - 1
+    assert "from 0 to 2147483647" in refused(("offset", str(MAX_OFFSET + 1))).description
     assert refused(("offset", "-1")).reason == "invalid"
 
 

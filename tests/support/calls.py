@@ -39,18 +39,18 @@ class Api:
 
     def total(self, page: Any) -> int:
         """How many there are in all, as this profile's lists say it."""
-        return int(page["totalCount" if "totalCount" in self.profile.paging else "total"])
+        return int(page["totalCount" if "totalCount" in self.profile.paging_fields else "total"])
 
     def lost(self, sent: Any, got: Any) -> list[str]:
         """Where an answer lacks, or changed, something that was sent.
 
         Of a profile that mints addresses, ``uri`` is not compared.
         """
-        return list(_lost(sent, got, "", {"uri"} if self.profile.mints else set()))
+        return list(_lost(sent, got, "", {"uri"} if self.profile.rewrites_uris else set()))
 
     def uri(self, sent: factories.Body, plural: str) -> str:
         """The uri that an entity is answered with."""
-        if not self.profile.mints:
+        if not self.profile.rewrites_uris:
             return str(sent["uri"])
         return f"http://case.test{self.profile.prefix}/{plural}/{sent['identifier']}"
 

@@ -46,7 +46,7 @@ async def test_error_is_spelled_as_each_profile_does(suite: Suite, any_profile: 
     answer = await suite.call("GET", f"{any_profile.prefix}/CFDocuments")
     assert answer.headers["Retry-After"] == "7"
     assert set(any_profile.code_minor_names) <= answer.json().keys()
-    assert ("imsx_error_details" in answer.json()) == any_profile.details
+    assert ("imsx_error_details" in answer.json()) == any_profile.error_details
 
 
 async def test_tokens_fail_in_the_words_of_oauth(suite: Suite) -> None:

@@ -169,7 +169,7 @@ async def test_errors_under_a_namespace_have_the_shape_of_the_profile(
         body = answer.json()
         names = {name for name in body if name.lower() == "imsx_codeminor"}
         assert names == set(profile.code_minor_names)
-        assert ("imsx_error_details" in body) == profile.details
+        assert ("imsx_error_details" in body) == profile.error_details
 
     path = f"{profile.prefix}/CFDocuments"
     check(await other.call("GET", f"{profile.prefix}/nothing"), 404)

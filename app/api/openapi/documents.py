@@ -151,7 +151,7 @@ LINK_EXAMPLES = {
 
 def list_parameters(profile: Profile, resource: Resource) -> list[Schema]:
     """Return what may be asked of a list (CASE 1.1 binding, section 3)."""
-    limits, joined = profile.limits, JOINED[profile.grammar.mixing]
+    limits, joined = profile.limits, JOINED[profile.grammar.mixed_operators]
     sort = "fullStatement" if resource is ITEMS else "title"
     link = LINK_EXAMPLES[resource]
     links = f"links are asked about through their parts ({link}); " if link else ""
@@ -284,7 +284,7 @@ def _document(
             described.router.routes += beside.router.routes
         document = described.openapi()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas |= all_schemas(both_ids=profile.both_ids)
+        schemas |= all_schemas(both_ids=profile.sourced_ids)
         return document
 
     return made

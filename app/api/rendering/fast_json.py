@@ -25,20 +25,25 @@ SAID: dict[Resource, str | None] = {
 """What such a body has to say itself, for nothing else would be filled in."""
 
 
-def is_plain(profile: Profile) -> bool:
+def can_edit_text(profile: Profile) -> bool:
     """Whether a profile adds a second identifier, and leaves everything else as it is stored."""
-    changes = (profile.mints, profile.arrays, not profile.extensions, profile.version == "1.0")
-    return profile.both_ids and profile.package_links and not any(changes)
+    changes = (
+        profile.rewrites_uris,
+        profile.empty_lists,
+        not profile.extensions,
+        profile.version == "1.0",
+    )
+    return profile.sourced_ids and profile.package_links and not any(changes)
 
 
-def both_ids(resource: Resource, bodies: Sequence[str], between: str = ",") -> str | None:
+def add_sourced_ids(resource: Resource, bodies: Sequence[str], separator: str = ",") -> str | None:
     """The bodies with something between them, each identifier beside it as ``sourcedId``.
 
     None when one of them needs more than that.
     """
     if resource not in SAID:
         return None
-    whole, said = between.join(bodies), SAID[resource]
+    whole, said = separator.join(bodies), SAID[resource]
     if '"extensions":' in whole or (said and whole.count(said) != len(bodies)):
         return None
     first, *parts = whole.split(NAME)
@@ -59,8 +64,8 @@ def both_ids(resource: Resource, bodies: Sequence[str], between: str = ",") -> s
     return NAME.join(found)
 
 
-def each_open(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
+def json_prefixes(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
     """As ``both_ids``, each by itself and without its closing brace."""
     # No body has a line feed of its own: in a string it is escaped.
-    whole = both_ids(resource, bodies, "\n")
+    whole = add_sourced_ids(resource, bodies, "\n")
     return None if whole is None else whole[:-1].encode().split(b"}\n")

@@ -27,7 +27,7 @@ UNTYPED = "unknown"
 """The group of items that say no CFItemType, as the vendor's API names it."""
 
 
-class Item(NamedTuple):
+class TreeItem(NamedTuple):
     """An item of the tree: what places it there, and what is written of it."""
 
     code: str
@@ -56,7 +56,7 @@ RELATION = {
 }
 
 
-class Relation(msgspec.Struct, rename=RELATION):
+class AssociationFields(msgspec.Struct, rename=RELATION):
     """What a stored association says, if it is one of a child to its parent."""
 
     kind: str
@@ -67,21 +67,23 @@ class Relation(msgspec.Struct, rename=RELATION):
 
 # Only what the tree asks of them is read of the bodies: they are many.
 _SAID = msgspec.json.Decoder(_Said)
-_RELATION = msgspec.json.Decoder(Relation)
+_RELATION = msgspec.json.Decoder(AssociationFields)
 
 
-def item_of(body: str, open_object: bytes) -> tuple[str, Item]:
+def parse_item(body: str, open_object: bytes) -> tuple[str, TreeItem]:
     """The identifier of a stored item, and its part of the tree."""
     said = _SAID.decode(body)
-    return said.identifier, Item(said.code, said.kind, open_object)
+    return said.identifier, TreeItem(said.code, said.kind, open_object)
 
 
-def relation_of(body: str) -> Relation:
+def parse_association(body: str) -> AssociationFields:
     """What a stored association relates."""
     return _RELATION.decode(body)
 
 
-def structured_content(items: dict[str, Item], relations: Iterable[Relation]) -> Iterator[bytes]:
+def iter_tree_json(
+    items: dict[str, TreeItem], relations: Iterable[AssociationFields]
+) -> Iterator[bytes]:
     """The JSON object of root items by CFItemType, each with its ``childGroups``, in pieces.
 
     ``items`` by identifier, ``relations`` in the order of the framework.
@@ -109,11 +111,11 @@ def structured_content(items: dict[str, Item], relations: Iterable[Relation]) ->
 class _Tree:
     """Items, and which of them are children of which."""
 
-    def __init__(self, items: dict[str, Item], relations: Iterable[Relation]) -> None:
+    def __init__(self, items: dict[str, TreeItem], relations: Iterable[AssociationFields]) -> None:
         self.items = items
         self.children = self._children(relations)
 
-    def _children(self, relations: Iterable[Relation]) -> dict[str, list[str]]:
+    def _children(self, relations: Iterable[AssociationFields]) -> dict[str, list[str]]:
         """The children of each item: by sequenceNumber, then by humanCodingScheme."""
         found: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
         for order, one in enumerate(relations):

@@ -22,14 +22,14 @@ from ..profiles import Profile
 from . import fast_json, transforms
 from .transforms import JsonObject
 
-Nodes: TypeAlias = Callable[[set[str]], Awaitable[Mapping[str, str]]]
+FindLocalNodes: TypeAlias = Callable[[set[str]], Awaitable[Mapping[str, str]]]
 """Which of these identifiers are stored here, and among what: {identifier: "CFItems"}."""
 
 PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS: "CFDocumentURI"}
 """The links to what contains an entity, which the standard leaves out inside a package."""
 
 
-async def nowhere(_: set[str]) -> Mapping[str, str]:
+async def no_local_nodes(_: set[str]) -> Mapping[str, str]:
     """For profiles that leave every uri as it is."""
     return {}
 
@@ -40,29 +40,29 @@ class Renderer:
 
     profile: Profile
     base_url: str
-    nodes: Nodes = nowhere
-    extensions: bool = False
+    find_local_nodes: FindLocalNodes = no_local_nodes
+    include_extensions: bool = False
     """Whether they were asked for."""
 
-    async def entities(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
+    async def to_objects(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
         """Entities that stand alone."""
         nodes: list[JsonObject] = [orjson.loads(body) for body in bodies]
         return await self._shape(resource, nodes)
 
-    async def json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
+    async def to_json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
         """Entities that stand alone, as JSON separated by commas."""
-        if fast_json.is_plain(self.profile):
-            plain = fast_json.both_ids(resource, bodies)
+        if fast_json.can_edit_text(self.profile):
+            plain = fast_json.add_sourced_ids(resource, bodies)
             if plain is not None:
                 return plain.encode()
-        return orjson.dumps(await self.entities(resource, bodies))[1:-1]
+        return orjson.dumps(await self.to_objects(resource, bodies))[1:-1]
 
-    async def entity(self, resource: Resource, body: str) -> JsonObject:
+    async def to_object(self, resource: Resource, body: str) -> JsonObject:
         """An entity that stands alone."""
-        (node,) = await self.entities(resource, [body])
+        (node,) = await self.to_objects(resource, [body])
         return node
 
-    async def packed(
+    async def to_package_objects(
         self, resource: Resource, bodies: Iterable[str], home: JsonObject | None = None
     ) -> list[JsonObject]:
         """Entities inside the package of a document, to which ``home`` is the link."""
@@ -77,20 +77,20 @@ class Renderer:
                 node[name] = link
         return nodes
 
-    async def each_open(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
+    async def to_json_prefixes(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
         """Entities inside a package, each as a JSON object but for its closing brace."""
-        if fast_json.is_plain(self.profile):
-            plain = fast_json.each_open(resource, bodies)
+        if fast_json.can_edit_text(self.profile):
+            plain = fast_json.json_prefixes(resource, bodies)
             if plain is not None:
                 return plain
-        return [orjson.dumps(one)[:-1] for one in await self.packed(resource, bodies)]
+        return [orjson.dumps(one)[:-1] for one in await self.to_package_objects(resource, bodies)]
 
-    def single(self, name: str, body: JsonObject) -> JsonObject:
+    def wrap(self, name: str, body: JsonObject) -> JsonObject:
         """A whole answer that is one object."""
         return {name: body} if self.profile.wraps else body
 
     @property
-    def address(self) -> str:
+    def profile_url(self) -> str:
         """The URL of the profile on this server."""
         return self.base_url + self.profile.prefix
 
@@ -99,22 +99,24 @@ class Renderer:
         profile, here = self.profile, await self._here(resource, nodes)
         for node in nodes:
             self._name_package(resource, node)
-            transforms.complete(resource, node)
-            transforms.fill(resource, node, profile.untyped)
-            if not (profile.extensions or self.extensions):
-                transforms.hide_extensions(node)
+            transforms.fill_required(resource, node)
+            transforms.set_default_item_type(resource, node, profile.default_item_type)
+            if not (profile.extensions or self.include_extensions):
+                transforms.strip_extensions(node)
             if profile.version == "1.0":
-                transforms.as_1_0(resource, node)
-            if profile.arrays:
-                transforms.list_always(resource, node)
-            if profile.mints:
-                transforms.mint(resource, node, self.address, here)
-        return [transforms.both_ids(node) for node in nodes] if profile.both_ids else nodes
+                transforms.downgrade_to_1_0(resource, node)
+            if profile.empty_lists:
+                transforms.add_empty_lists(resource, node)
+            if profile.rewrites_uris:
+                transforms.rewrite_uris(resource, node, self.profile_url, here)
+        return (
+            [transforms.add_sourced_ids(node) for node in nodes] if profile.sourced_ids else nodes
+        )
 
     async def _here(self, resource: Resource, nodes: list[JsonObject]) -> Mapping[str, str]:
-        if resource is not ASSOCIATIONS or not self.profile.mints:
+        if resource is not ASSOCIATIONS or not self.profile.rewrites_uris:
             return {}
-        return await self.nodes(
+        return await self.find_local_nodes(
             {end for node in nodes for end in transforms.node_identifiers(node)}
         )
 
@@ -122,7 +124,7 @@ class Renderer:
         """The link that a document uploaded without one has to its package."""
         if resource is DOCUMENTS and "CFPackageURI" not in node:
             identifier = node["identifier"]
-            uri = f"{self.address}/CFPackages/{quote(identifier, safe='')}"
+            uri = f"{self.profile_url}/CFPackages/{quote(identifier, safe='')}"
             link = {"title": node["title"], "identifier": identifier, "uri": uri}
             node["CFPackageURI"] = link
 
@@ -136,7 +138,7 @@ class Renderer:
         self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
         """A CFPackage as JSON, piece by piece."""
-        inside = replace(self, nodes=framework.nodes)
+        inside = replace(self, find_local_nodes=framework.nodes)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         before = b""
         for name, value in inside._members(framework).items():  # noqa: SLF001  its own kind
@@ -150,7 +152,7 @@ class Renderer:
     def _members(self, framework: FrameworkSnapshot) -> dict[str, AsyncIterator[bytes]]:
         """The names and values of a CFPackage."""
         members: dict[str, AsyncIterator[bytes]] = {}
-        if self.profile.both_ids:
+        if self.profile.sourced_ids:
             for name in ("identifier", "sourcedId"):
                 members[name] = _whole(orjson.dumps(self.package_identifier(framework)))
         members["CFDocument"] = self._document(framework)
@@ -164,21 +166,21 @@ class Renderer:
 
     @property
     def _shows_extensions(self) -> bool:
-        asked = self.profile.extensions or self.extensions
+        asked = self.profile.extensions or self.include_extensions
         return asked and self.profile.version != "1.0"
 
     async def _document(self, framework: FrameworkSnapshot) -> AsyncIterator[bytes]:
-        (document,) = await self.packed(DOCUMENTS, [framework.document])
+        (document,) = await self.to_package_objects(DOCUMENTS, [framework.document])
         yield orjson.dumps(document)
 
-    async def batches(
+    async def iter_batches(
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[list[JsonObject]]:
         """The items, associations, rubrics or definitions of a package, some at a time."""
         document = orjson.loads(framework.document)
         home = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.bodies(resource):
-            yield await self.packed(resource, bodies, home)
+            yield await self.to_package_objects(resource, bodies, home)
 
     async def _list(self, framework: FrameworkSnapshot, resource: Resource) -> AsyncIterator[bytes]:
         before = b"["
@@ -191,11 +193,11 @@ class Renderer:
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[bytes]:
         """As ``batches``, as JSON separated by commas."""
-        if fast_json.is_plain(self.profile):
+        if fast_json.can_edit_text(self.profile):
             async for bodies in framework.bodies(resource, ahead=True):
-                yield await self.json(resource, bodies)
+                yield await self.to_json(resource, bodies)
         else:
-            async for entities in self.batches(framework, resource):
+            async for entities in self.iter_batches(framework, resource):
                 # One dump of a whole batch, less its brackets.
                 yield orjson.dumps(entities)[1:-1]
 
@@ -210,7 +212,7 @@ class Renderer:
             yield b',"extensions":' + framework.definition_extensions.encode()
         yield b"}"
 
-    async def with_groups(
+    async def iter_tree_package(
         self, head: JsonObject, content: AsyncIterator[bytes], fields: Sequence[str] | None
     ) -> AsyncIterator[bytes]:
         """A CFPackageWithGroups as JSON: the head, then the tree, piece by piece."""

@@ -27,12 +27,15 @@ NEW_IN_1_1 = {
 NODES = ("originNodeURI", "destinationNodeURI")
 
 
-def moment(when: datetime) -> str:
+def format_timestamp(timestamp: datetime) -> str:
     """A time as it is answered: UTC, milliseconds, ``Z``."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03}Z"
+    return (
+        timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        + f"{timestamp.microsecond // 1000:03}Z"
+    )
 
 
-def complete(resource: Resource, node: JsonObject) -> None:
+def fill_required(resource: Resource, node: JsonObject) -> None:
     """Fill in what every definition must say (CASE 1.1 information model)."""
     if resource not in DEFINITIONS:
         return
@@ -42,19 +45,21 @@ def complete(resource: Resource, node: JsonObject) -> None:
             node[name] = node[source] if source else ""
 
 
-def fill(resource: Resource, node: JsonObject, untyped: str | None) -> None:
+def set_default_item_type(resource: Resource, node: JsonObject, item_type: str | None) -> None:
     """The type that an item must have."""
-    if untyped and resource is ITEMS:
-        node.setdefault("CFItemType", untyped)
+    if item_type and resource is ITEMS:
+        node.setdefault("CFItemType", item_type)
 
 
-def list_always(resource: Resource, node: JsonObject) -> None:
+def add_empty_lists(resource: Resource, node: JsonObject) -> None:
     """Lists that are there even when they are empty."""
     for name in LIST_FIELDS.get(resource, ()):
         node.setdefault(name, [])
 
 
-def mint(resource: Resource, node: JsonObject, base: str, here: Mapping[str, str]) -> None:
+def rewrite_uris(
+    resource: Resource, node: JsonObject, base: str, local_nodes: Mapping[str, str]
+) -> None:
     """Give everything that is stored here its address on this server.
 
     ``base`` is the address of the profile; ``here`` says which nodes of an association are stored
@@ -71,8 +76,8 @@ def mint(resource: Resource, node: JsonObject, base: str, here: Mapping[str, str
             link["uri"] = address(plural, link["identifier"])
     for name in NODES:
         end = node.get(name)
-        if end and end["identifier"] in here:
-            end["uri"] = address(here[end["identifier"]], end["identifier"])
+        if end and end["identifier"] in local_nodes:
+            end["uri"] = address(local_nodes[end["identifier"]], end["identifier"])
 
 
 def node_identifiers(node: JsonObject) -> Iterator[str]:
@@ -80,20 +85,20 @@ def node_identifiers(node: JsonObject) -> Iterator[str]:
     yield from (node[name]["identifier"] for name in NODES if name in node)
 
 
-def hide_extensions(node: Any) -> None:
+def strip_extensions(node: Any) -> None:
     """Take out every ``extensions``, at whatever depth."""
     if isinstance(node, dict):
         node.pop("extensions", None)
         for part in node.values():
-            hide_extensions(part)
+            strip_extensions(part)
     elif isinstance(node, list):
         for part in node:
-            hide_extensions(part)
+            strip_extensions(part)
 
 
-def as_1_0(resource: Resource, node: JsonObject) -> None:
+def downgrade_to_1_0(resource: Resource, node: JsonObject) -> None:
     """Take away what CASE 1.1 added: fields, target types, and kinds of association."""
-    hide_extensions(node)
+    strip_extensions(node)
     for name in NEW_IN_1_1.get(resource, ()):
         node.pop(name, None)
     for name in NODES:
@@ -103,7 +108,7 @@ def as_1_0(resource: Resource, node: JsonObject) -> None:
         node["associationType"] = RELATED
 
 
-def both_ids(node: JsonObject) -> JsonObject:
+def add_sourced_ids(node: JsonObject) -> JsonObject:
     """A body in which every entity and link says ``sourcedId`` beside ``identifier``."""
     answer: JsonObject = {}
     if "identifier" in node:
@@ -112,9 +117,9 @@ def both_ids(node: JsonObject) -> JsonObject:
         if name == "extensions":
             answer[name] = value
         elif isinstance(value, dict):
-            answer[name] = both_ids(value)
+            answer[name] = add_sourced_ids(value)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            answer[name] = [both_ids(part) for part in value]
+            answer[name] = [add_sourced_ids(part) for part in value]
         else:
             answer[name] = value
     return answer

@@ -44,7 +44,7 @@ def association_routes(profile: Profile) -> Routes:
             # The first is read before the status is sent, because it may become another.
             first = await anext(chunks)
             return StreamingResponse(_following(first, chunks), media_type=JSON)
-        one = await render.json(ITEMS, [item])
+        one = await render.to_json(ITEMS, [item])
         several = await _rendered(render, associations)
         return Response(b'{"CFItem":%s,"CFAssociations":[%s]}' % (one, several), media_type=JSON)
 
@@ -81,7 +81,7 @@ async def _chunks(
     render: Renderer, item: str, batches: AsyncIterator[list[str]]
 ) -> AsyncIterator[bytes]:
     """Yield the answer of an item with its associations, a batch at a time."""
-    head = b'{"CFItem":%s,"CFAssociations":[' % await render.json(ITEMS, [item])
+    head = b'{"CFItem":%s,"CFAssociations":[' % await render.to_json(ITEMS, [item])
     async for batch in batches:
         yield head + await _rendered(render, batch)
         head = b","
@@ -98,8 +98,8 @@ async def _rendered(render: Renderer, associations: list[str]) -> bytes:
     """Return associations as JSON separated by commas."""
     if render.profile.package_links:
         # The profile leaves nothing out of them here, so they are those that stand alone.
-        return await render.json(ASSOCIATIONS, associations)
-    return orjson.dumps(await render.packed(ASSOCIATIONS, associations))[1:-1]
+        return await render.to_json(ASSOCIATIONS, associations)
+    return orjson.dumps(await render.to_package_objects(ASSOCIATIONS, associations))[1:-1]
 
 
 async def delete_association(identifier: Identifier, request: Request, _: DeleteAccess) -> Response:

@@ -15,7 +15,7 @@ from ..dependencies import ReadAccess, get_services
 from ..openapi import documents
 from ..openapi.schemas import ref
 from ..profiles import Profile
-from ..rendering.transforms import JsonObject, moment
+from ..rendering.transforms import JsonObject, format_timestamp
 from ..responses import json_response
 from ..routing import Routes
 
@@ -69,7 +69,7 @@ def _entry(change: feed.Change, address: str) -> JsonObject:
         "identifier": change.identifier,
         "sourcedId": change.identifier,
         "operation": OPERATIONS[change.operation],
-        "changedAt": moment(change.changed_at),
+        "changedAt": format_timestamp(change.changed_at),
         "uri": f"{address}/{PLURALS[change.kind]}/{quote(change.identifier, safe='')}",
     }
     if change.document_identifier is not None:

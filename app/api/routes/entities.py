@@ -17,7 +17,7 @@ from ..dependencies import ReadAccess, get_services
 from ..openapi import documents, examples
 from ..openapi.schemas import Schema, ref
 from ..profiles import Profile
-from ..responses import JSON, get_renderer, json_response, storable
+from ..responses import JSON, get_renderer, json_response, reject_nul
 from ..routing import Routes
 
 Identifier = Annotated[
@@ -28,7 +28,7 @@ Identifier = Annotated[
         examples=[examples.ITEM_ID],
         json_schema_extra=IDENTIFIER_SCHEMA,
     ),
-    AfterValidator(storable),
+    AfterValidator(reject_nul),
 ]
 
 
@@ -58,22 +58,22 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
         render = get_renderer(request, profile)
         try:
             found = await lists.fetch_page(
-                get_services(request).database, resource, query, derivation, render.address
+                get_services(request).database, resource, query, derivation, render.profile_url
             )
         except ReadTimeout as error:
-            raise ReadTimeout(error.seconds, page.described(resource.plural, asked)) from error
+            raise ReadTimeout(error.seconds, page.describe_query(resource.plural, asked)) from error
         paging = page.paging_fields(query, found.total)
-        said = {name: paging[name] for name in profile.paging}
+        said = {name: paging[name] for name in profile.paging_fields}
         url = render.base_url + request.url.path
         headers = page.pagination_headers(url, asked, query, found.total)
         if query.fields is None:
             listed = b'{"%s":[%s]' % (
                 resource.plural.encode(),
-                await render.json(resource, found.bodies),
+                await render.to_json(resource, found.bodies),
             )
             told = b"," + orjson.dumps(said)[1:] if said else b"}"
             return Response(listed + told, headers=headers, media_type=JSON)
-        entities = await render.entities(resource, found.bodies)
+        entities = await render.to_objects(resource, found.bodies)
         chosen = [page.select_fields(entity, query.fields) for entity in entities]
         return json_response({resource.plural: chosen, **said}, headers=headers)
 
@@ -89,7 +89,7 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
             200,
             "One page; X-Total-Count and Link say how to go on.",
             documents.json_content(
-                documents.page_of(resource.plural, ref(resource.name), profile.paging)
+                documents.page_of(resource.plural, ref(resource.name), profile.paging_fields)
             ),
             400,
         ),
@@ -108,9 +108,9 @@ def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
         found = await reading.get(get_services(request).database, resource, identifier)
         render = get_renderer(request, profile)
         if fields is None and not profile.wraps:
-            return Response(await render.json(resource, found), media_type=JSON)
-        entity = page.select_fields(await render.entity(resource, found[0]), fields)
-        return json_response(render.single(resource.name, entity))
+            return Response(await render.to_json(resource, found), media_type=JSON)
+        entity = page.select_fields(await render.to_object(resource, found[0]), fields)
+        return json_response(render.wrap(resource.name, entity))
 
     schema = ref(resource.name)
     content = documents.wrapped(resource.name, schema) if profile.wraps else schema
@@ -125,7 +125,7 @@ def _add_set(routes: Routes, resource: Resource, profile: Profile) -> None:
         fields = params.parse_fields(asked, resource.schema, dialect)
         found = await reading.get(get_services(request).database, resource, identifier)
         render = get_renderer(request, profile)
-        entities = await render.entities(resource, found)
+        entities = await render.to_objects(resource, found)
         return json_response(
             {resource.plural: [page.select_fields(entity, fields) for entity in entities]}
         )

@@ -14,25 +14,36 @@ from fastapi.responses import StreamingResponse
 from ...case.package import Package, UploadedCFPackage
 from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ...case.stored_form import Origin
+from ...case.stored_form import BodyOrigin
 from ...db.read.package import FrameworkSnapshot, document_of_package, framework_snapshot
 from ...db.read.revisions import Revision, Revisions, revision_in
 from ...db.write.package import Mode, write_package
 from ...exceptions import CaseServerError
 from ...query import params
 from ...repair.reader import Repair, read_repaired
-from ..conditional import form_of, is_known, validators
+from ..body_origin import find_body_origin
+from ..conditional import is_not_modified, representation_hash, validator_headers
 from ..dependencies import CHANGES, ReadAccess, WriteAccess, get_services
-from ..encoding import best
 from ..openapi import documents, examples
 from ..openapi.schemas import INPUT, ref
-from ..origin import origin_of
 from ..profiles import Profile
-from ..rendering.package_tree import Item, Relation, item_of, relation_of, structured_content
+from ..rendering.package_tree import (
+    AssociationFields,
+    TreeItem,
+    iter_tree_json,
+    parse_association,
+    parse_item,
+)
 from ..rendering.renderer import Renderer
-from ..request_body import read_body
+from ..request_body import read_body, upload_slot
 from ..response_cache import CachedResponse
-from ..responses import JSON, get_renderer, json_response, refuse_other_id
+from ..responses import (
+    JSON,
+    get_renderer,
+    json_response,
+    negotiate_encoding,
+    require_same_identifier,
+)
 from ..routing import Routes
 from .entities import Identifier
 
@@ -55,9 +66,9 @@ def package_routes(profile: Profile) -> Routes:
 
     async def create(request: Request, _: WriteAccess) -> Response:
         raw = await read_body(request)
-        async with get_services(request).uploads.one():
+        async with upload_slot(request):
             package, repairs = await _read(request, raw)
-            origin = origin_of(request, profile, raw)
+            origin = find_body_origin(request, profile, raw)
             result = await _upload(request, package, "create", repairs, origin)
         where = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
         location = get_services(request).settings.base_url + where
@@ -65,12 +76,12 @@ def package_routes(profile: Profile) -> Routes:
 
     async def replace(identifier: Identifier, request: Request, _: WriteAccess) -> Response:
         raw = await read_body(request)
-        async with get_services(request).uploads.one():
+        async with upload_slot(request):
             package, repairs = await _read(request, raw)
             if identifier not in {package.document_identifier, package.package_identifier}:
                 owner = await document_of_package(get_services(request).database, identifier)
-                refuse_other_id(owner or identifier, package.document_identifier)
-            origin = origin_of(request, profile, raw)
+                require_same_identifier(owner or identifier, package.document_identifier)
+            origin = find_body_origin(request, profile, raw)
             return json_response(await _upload(request, package, "replace", repairs, origin))
 
     _add_read(routes, "", read_one, "CFPackage", profile)
@@ -97,7 +108,7 @@ def _selection(request: Request, profile: Profile, allowed: tuple[str, ...]) -> 
     if not request.scope["query_string"]:
         return None
     asked = request.query_params.multi_items()
-    if not profile.both_ids:  # packages of the standard have no identifier of their own
+    if not profile.sourced_ids:  # packages of the standard have no identifier of their own
         allowed = tuple(name for name in allowed if name not in PACKAGE_IDS)
     return params.parse_field_names(asked, allowed, profile.dialect())
 
@@ -112,22 +123,24 @@ async def _package(
 async def _groups(
     render: Renderer, framework: FrameworkSnapshot, fields: Fields
 ) -> AsyncIterator[bytes]:
-    inside = replaced(render, nodes=framework.nodes)
-    (document,) = await inside.packed(DOCUMENTS, [framework.document])
-    items: dict[str, Item] = {}
+    inside = replaced(render, find_local_nodes=framework.nodes)
+    (document,) = await inside.to_package_objects(DOCUMENTS, [framework.document])
+    items: dict[str, TreeItem] = {}
     async for bodies in framework.bodies(ITEMS, ahead=True):
-        items.update(map(item_of, bodies, await inside.each_open(ITEMS, bodies)))
+        items.update(map(parse_item, bodies, await inside.to_json_prefixes(ITEMS, bodies)))
     read = framework.bodies(ASSOCIATIONS, ahead=True)
-    relations = [relation_of(body) async for bodies in read for body in bodies]
+    relations = [parse_association(body) async for bodies in read for body in bodies]
     package = render.package_identifier(framework)
     head = {"identifier": package, "sourcedId": package, "CFDocument": document}
-    async for piece in render.with_groups(head, _tree(items, relations), fields):
+    async for piece in render.iter_tree_package(head, _tree(items, relations), fields):
         yield piece
 
 
-async def _tree(items: dict[str, Item], relations: list[Relation]) -> AsyncIterator[bytes]:
+async def _tree(
+    items: dict[str, TreeItem], relations: list[AssociationFields]
+) -> AsyncIterator[bytes]:
     """The tree, piece by piece, built beside the event loop: of a large one it takes long."""
-    content = structured_content(items, relations)
+    content = iter_tree_json(items, relations)
     while piece := await to_thread.run_sync(next, content, b""):
         yield piece
 
@@ -141,10 +154,10 @@ async def _kept(
     """The answer that is kept for this request, made anew when something was written since."""
     held, (write, fields) = get_services(request), what
     now = await held.revisions.now(identifier)
-    key = (write.__name__, render.profile.name, render.base_url, render.extensions, fields)
-    form = form_of(*key)
-    if await is_known(request, held.revisions, now, form):
-        return Response(None, 304, validators(now, form))
+    key = (write.__name__, render.profile.name, render.base_url, render.include_extensions, fields)
+    form = representation_hash(*key)
+    if await is_not_modified(request, held.revisions, now, form):
+        return Response(None, 304, validator_headers(now, form))
 
     async def produce(copy: CachedResponse) -> AsyncIterator[bytes]:
         async with framework_snapshot(held.database, now.document_identifier) as framework:
@@ -153,20 +166,20 @@ async def _kept(
                 yield piece
 
     place = (now.document_identifier, *key)
-    copy = held.copies.find(place)
+    copy = held.response_cache.get(place)
     if copy is None or not await _is_fresh(copy, held.revisions, now):
         # One of those who waited makes the next, which the others share: it begins after all asked.
-        newer = held.copies.find(place)
-        copy = newer if newer and newer is not copy else held.copies.make(place, produce)
-        await copy.begun()
+        newer = held.response_cache.get(place)
+        copy = newer if newer and newer is not copy else held.response_cache.start(place, produce)
+        await copy.wait_for_first_chunk()
     return await _sent(request, copy, form)
 
 
 async def _is_fresh(copy: CachedResponse, revisions: Revisions, now: Revision) -> bool:
     """Whether a copy is of a state that is still that of the store."""
-    is_to_come = not copy.started
+    is_to_come = not copy.has_started
     try:
-        await copy.begun()
+        await copy.wait_for_first_chunk()
     except CaseServerError:
         return False
     if is_to_come:
@@ -181,16 +194,16 @@ async def _is_fresh(copy: CachedResponse, revisions: Revisions, now: Revision) -
 async def _sent(request: Request, copy: CachedResponse, form: str) -> Response:
     """A copy in the encoding its client likes best."""
     assert copy.revision is not None
-    headers = {**validators(copy.revision, form), "Vary": "Accept-Encoding"}
-    offered = ("zstd", "gzip") if copy.whole else ("gzip",)
-    encoding = best(request.headers.get("accept-encoding", ""), offered)
+    headers = {**validator_headers(copy.revision, form), "Vary": "Accept-Encoding"}
+    offered = ("zstd", "gzip") if copy.is_complete else ("gzip",)
+    encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), offered)
     if encoding != "identity":
         headers["Content-Encoding"] = encoding
     if encoding == "zstd":
-        return Response(await copy.zstd(), headers=headers, media_type=JSON)
-    if encoding == "gzip" and copy.whole:
-        return Response(copy.packed(), headers=headers, media_type=JSON)
-    pieces = copy.gzip() if encoding == "gzip" else copy.identity()
+        return Response(await copy.zstd_bytes(), headers=headers, media_type=JSON)
+    if encoding == "gzip" and copy.is_complete:
+        return Response(copy.gzip_bytes(), headers=headers, media_type=JSON)
+    pieces = copy.iter_gzip() if encoding == "gzip" else copy.iter_identity()
     return StreamingResponse(pieces, headers=headers, media_type=JSON)
 
 
@@ -206,7 +219,7 @@ async def _read(request: Request, raw: bytes) -> tuple[Package, list[Repair] | N
 
 
 async def _upload(
-    request: Request, package: Package, mode: Mode, repairs: list[Repair] | None, origin: Origin
+    request: Request, package: Package, mode: Mode, repairs: list[Repair] | None, origin: BodyOrigin
 ) -> dict[str, Any]:
     written = await write_package(get_services(request).database, package, mode, origin=origin)
     done = "created" if written.created else "replaced"

@@ -23,13 +23,13 @@ from ...case.parsing import ParsedBody, parse
 from ...case.problems import REQUIRED
 from ...db.write import entities as store
 from ...exceptions import UnprocessableContent
+from ..body_origin import find_body_origin
 from ..dependencies import WriteAccess, get_services
 from ..openapi import documents, examples
 from ..openapi.schemas import INPUT, Schema, ref
-from ..origin import origin_of
 from ..profiles import Profile
-from ..request_body import read_body, understand
-from ..responses import refuse_other_id
+from ..request_body import parse_body, read_body
+from ..responses import require_same_identifier
 from ..routing import Routes
 from .entities import Identifier
 
@@ -102,22 +102,22 @@ def writing_routes(profile: Profile) -> Routes:
 
 async def _read(request: Request, put: Put, identifier: str, raw: bytes) -> ParsedBody[Any]:
     try:
-        return await understand(request, raw, lambda: parse(put.schema, raw, put.wrappers))
+        return await parse_body(request, raw, lambda: parse(put.schema, raw, put.wrappers))
     except UnprocessableContent as error:
         problems = [(one["path"].rpartition(".")[2], one["message"]) for one in error.problems]
         if problems != [("caseVersion", REQUIRED)] or put.schema is not CFDocument:
             raise
         if not await store.lacks_case_version(get_services(request).database, identifier):
             raise
-    return await understand(request, raw, lambda: parse(_StoredDocument, raw, put.wrappers))
+    return await parse_body(request, raw, lambda: parse(_StoredDocument, raw, put.wrappers))
 
 
 def _add(routes: Routes, put: Put, profile: Profile) -> None:
     async def replace(identifier: Identifier, request: Request, _: WriteAccess) -> Response:
         raw = await read_body(request)
         body = await _read(request, put, identifier, raw)
-        refuse_other_id(identifier, body.entity.identifier)
-        origin = origin_of(request, profile, raw)
+        require_same_identifier(identifier, body.entity.identifier)
+        origin = find_body_origin(request, profile, raw)
         await put.store(
             get_services(request).database, body.entity, under=body.under, origin=origin
         )

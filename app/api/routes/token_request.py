@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote_plus
 import orjson
 from fastapi import Request
 
-from ..request_body import pieces
+from ..request_body import iter_body
 
 MAX_BODY = 64 * 1024
 _CREDENTIALS = ("client_id", "client_secret")
@@ -63,7 +63,7 @@ async def read_grant(request: Request) -> Grant:
 
 async def _body(request: Request) -> bytes:
     body = b""
-    async for chunk in pieces(request):
+    async for chunk in iter_body(request):
         body += chunk
         if len(body) > MAX_BODY:
             raise OAuthError("invalid_request", f"The body is larger than {MAX_BODY} bytes.", 413)

@@ -70,24 +70,24 @@ def outline(entities: Entities, node: Node, values: Values) -> Node:
     field, operator, value = node.field, node.operator, node.value
     name = f"value{len(values)}"
     plural = rewritten_to(entities, field.path)
-    if plural is not None and operator in {"=", "@"} and field.kind is FieldType.TEXT:
+    if plural is not None and operator in {"=", "@"} and field.type is FieldType.STRING:
         values[_identifier(name)] = _identifiers_in(value, values[ADDRESS], plural)
     if (
         operator == "~"
-        and field.kind is FieldType.TEXT
+        and field.type is FieldType.STRING
         and can_use_pattern(entities.table, field, str(value))
     ):
         operator, values[name] = MATCHES, like_pattern(str(value))
-    elif field.kind in ARRAYS and operator in {"=", "!="}:
+    elif field.type in ARRAYS and operator in {"=", "!="}:
         values[name], values[_whole(name)] = _readings(str(value))
         values[_joint(name)] = str(value)
     else:
         values[name] = _given(field, value)
-    if field.kind is FieldType.OPEN:
+    if field.type is FieldType.EXTENSION:
         path = f"path{len(values)}"
         values[path] = list(field.path)
         # Whoever invents names below an extension makes no new statements with them.
-        field = Field((path,), FieldType.OPEN)
+        field = Field((path,), FieldType.EXTENSION)
     return Comparison(field, operator, name)
 
 
@@ -95,7 +95,7 @@ def _given(field: Field, value: Any) -> Any:
     """A value, or several, as Postgres is given them."""
     if isinstance(value, tuple):
         return [_given(field, one) for one in value]
-    return Decimal(value) if field.kind is FieldType.NUMBER else value
+    return Decimal(value) if field.type is FieldType.NUMBER else value
 
 
 def _readings(value: str) -> tuple[list[str], list[str]]:
@@ -128,7 +128,7 @@ def _joint(name: str) -> str:
 def condition(entities: Entities, node: Node) -> ColumnElement[bool]:
     """Return an outline as SQL, with a parameter for each name."""
     if isinstance(node, Comparison):
-        compare = _compare_list if node.field.kind in ARRAYS else _compare
+        compare = _compare_list if node.field.type in ARRAYS else _compare
         return compare(entities, node)
     parts = (condition(entities, part) for part in node.parts)
     return and_(*parts) if isinstance(node, And) else or_(*parts)
@@ -139,30 +139,30 @@ def sort_key(entities: Entities, field: Field) -> Expression:
     if (folded := FOLDED.get((entities.table, field.path))) is not None:
         return folded
     value = _value(entities, field)
-    return func.lower(value) if field.kind is FieldType.TEXT else value
+    return func.lower(value) if field.type is FieldType.STRING else value
 
 
 def _value(entities: Entities, field: Field) -> Expression:
     """Return a field's value, as the type that comparing it needs."""
     table = entities.table
-    if field.kind is FieldType.DATETIME:
+    if field.type is FieldType.DATETIME:
         if "changed_at" in table.c:
             return table.c.changed_at
         # Compared as precisely as it is answered, so that an answer finds itself.
         moment = func.timezone(UTC, table.c.last_change_date_time)
         return func.date_trunc(literal_column("'milliseconds'"), moment)
-    if field.kind is FieldType.OPEN:
+    if field.type is FieldType.EXTENSION:
         path: Expression = bindparam(field.path[0], type_=ARRAY(Text))
         return table.c.body.op("#>>", return_type=Text())(path)
     text = shown(entities, field.path)
-    return cast(text, Numeric) if field.kind is FieldType.NUMBER else text
+    return cast(text, Numeric) if field.type is FieldType.NUMBER else text
 
 
 def _compare(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     """Compare a field with a value. An entity without the field differs from every value."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     value = _value(entities, field)
-    if field.kind in {FieldType.TEXT, FieldType.OPEN, FieldType.DATE}:
+    if field.type in {FieldType.STRING, FieldType.EXTENSION, FieldType.DATE}:
         value = func.lower(value)
     folded = FOLDED.get((entities.table, field.path))
     if operator == "@":
@@ -224,12 +224,12 @@ def _type(field: Field) -> TypeEngine[Any]:
         FieldType.NUMBER: Numeric(),
         FieldType.DATETIME: TimestampTZ,
     }
-    return types.get(field.kind, Text())
+    return types.get(field.type, Text())
 
 
 def _comparable(field: Field, wanted: Expression) -> Expression:
     """A client's value as it is compared: words without regard to case."""
-    match field.kind:
+    match field.type:
         case FieldType.NUMBER:
             return wanted
         case FieldType.DATETIME:

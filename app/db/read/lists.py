@@ -137,5 +137,5 @@ def _order(rows: FromClause, shape: Shape) -> tuple[ColumnElement[Any], ...]:
     if "key" not in rows.c:
         return (first,)
     # Every entity has a moment: an index can be read backwards where none has to come last.
-    has_all = shape.sort is None or shape.sort.kind is FieldType.DATETIME
+    has_all = shape.sort is None or shape.sort.type is FieldType.DATETIME
     return first if has_all else first.nulls_last(), rows.c.identifier.asc()

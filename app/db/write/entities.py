@@ -12,7 +12,7 @@ from sqlalchemy import Text, bindparam, delete, select
 
 from ...case.package import EntityRow, item_row, row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
-from ...case.stored_form import FILE, Origin
+from ...case.stored_form import FILE, BodyOrigin
 from ...exceptions import Conflict, NotFound, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def put_document(
-    database: Database, document: CFPckgDocument, under: str = "", origin: Origin = FILE
+    database: Database, document: CFPckgDocument, under: str = "", origin: BodyOrigin = FILE
 ) -> None:
     """Create or replace a document, and with it its package; ``under`` as in ``put_item``.
 
@@ -51,7 +51,7 @@ async def put_document(
 
 
 async def put_item(
-    database: Database, item: CFItem, under: str = "", origin: Origin = FILE
+    database: Database, item: CFItem, under: str = "", origin: BodyOrigin = FILE
 ) -> None:
     """Create or replace an item of a live document; ``under`` prefixes the paths of problems."""
     document = item.CFDocumentURI.identifier
@@ -67,14 +67,14 @@ async def put_item_type(
     database: Database,
     item_type: CFItemType,
     under: str = "",  # noqa: ARG001  all puts are called alike
-    origin: Origin = FILE,
+    origin: BodyOrigin = FILE,
 ) -> None:
     """Create or replace an item type, which refers to nothing that could be missing."""
     await _put(database, ITEM_TYPES, item_type, row(ITEM_TYPES.name, item_type), origin)
 
 
 async def put_association(
-    database: Database, association: CFAssociation, under: str = "", origin: Origin = FILE
+    database: Database, association: CFAssociation, under: str = "", origin: BodyOrigin = FILE
 ) -> None:
     """Create or replace an association between nodes that are here, or said to be elsewhere."""
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
@@ -120,7 +120,7 @@ async def _put(
     resource: Resource,
     entity: Entity,
     sent: EntityRow,
-    origin: Origin,
+    origin: BodyOrigin,
     **values: Any,
 ) -> asyncpg.Record:
     references = dml.REFERENCES.get(resource.name, ())

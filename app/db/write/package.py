@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
 from ...case.resources import ITEMS
-from ...case.stored_form import FILE, Origin
+from ...case.stored_form import FILE, BodyOrigin
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
@@ -93,7 +93,7 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
     mode: Mode = "either",
     progress: Progress = lambda _: None,
     *,
-    origin: Origin = FILE,
+    origin: BodyOrigin = FILE,
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:
@@ -134,7 +134,7 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
 
 
 async def _write(
-    run: UploadRun, package: Package, mode: Mode, origin: Origin, *, hopeful: bool
+    run: UploadRun, package: Package, mode: Mode, origin: BodyOrigin, *, hopeful: bool
 ) -> UploadResult:
     """Write a package inside a transaction."""
     await run.connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")

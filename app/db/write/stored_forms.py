@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import EntityRow
 from ...case.resources import ITEMS, RESOURCES, Resource
-from ...case.stored_form import FILE, LIST_FIELDS, Origin, SentBody, Target
+from ...case.stored_form import FILE, LIST_FIELDS, BodyOrigin, SentBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..statement import CompiledStatement
 from . import dml
@@ -33,7 +33,7 @@ IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 class StoredForms:
     """What is stored of the entities that were sent, and of those they link to."""
 
-    def __init__(self, origin: Origin = FILE) -> None:
+    def __init__(self, origin: BodyOrigin = FILE) -> None:
         self.origin = origin
         self._bodies: dict[tuple[str, str], str] = {}
         self._sent: dict[Target, str | None] = {}
@@ -41,7 +41,7 @@ class StoredForms:
 
     @classmethod
     async def load(
-        cls, connection: Connection, rows: Iterable[EntityRow], origin: Origin
+        cls, connection: Connection, rows: Iterable[EntityRow], origin: BodyOrigin
     ) -> StoredForms:
         """Load what is needed to store rows, which nearly always is nothing."""
         forms = cls(origin)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from ..case.entity_urls import ServerAddresses, server_addresses
-from ..case.stored_form import Origin
+from ..case.stored_form import BodyOrigin
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from .dependencies import get_services
 from .profiles import PROFILES, Profile
@@ -16,14 +16,14 @@ DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
 PREFIXES = tuple(profile.prefix for profile in PROFILES)
 
 
-def origin_of(request: Request, profile: Profile, raw: bytes) -> Origin:
+def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrigin:
     """Return the origin of a request body."""
     addresses = _addresses(request)
     found = addresses if addresses.may_occur_in(raw) else None
-    return Origin(
+    return BodyOrigin(
         found,
         has_default_types=DEFAULT_TYPE in raw and b"CFItemTypeURI" in raw,
-        has_empty_lists=profile.arrays,
+        has_empty_lists=profile.empty_lists,
     )
 
 
