@@ -120,7 +120,7 @@ async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
                 ) as database,
                 _services(settings, database) as services,
             ):
-                app.state.services = services
+                app.state.app_state = services
                 yield
 
 
@@ -250,7 +250,7 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[App
             issuer=issuer,
             clients=clients,
             verifier=verifier,
-            schema_revision=version.get_required_schema_version(),
+            schema_version=version.get_required_schema_version(),
             revisions=Revisions(database),
             response_cache=copies,
             # Each holds many times the size of its body, and a connection.

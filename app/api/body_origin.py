@@ -9,7 +9,7 @@ from fastapi import Request
 from ..case.entity_urls import ServerAddresses, server_addresses
 from ..case.stored_form import BodyOrigin
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
-from .dependencies import get_services
+from .dependencies import get_state
 from .profiles import PROFILES, Profile
 
 DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
@@ -29,7 +29,7 @@ def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrig
 
 def _addresses(request: Request) -> ServerAddresses:
     """Return the addresses under the public URL, and under the Host that the client named."""
-    settings = get_services(request).settings
+    settings = get_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:
         path = urlsplit(settings.base_url).path

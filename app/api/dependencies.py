@@ -44,19 +44,19 @@ class AppState:
     clients: ClientRegistry
     verifier: Verifier
     database: "Database"
-    schema_revision: str
+    schema_version: str
     revisions: "Revisions"
     response_cache: "ResponseCache"
     upload_limiter: CapacityLimiter
 
 
-SERVICES = "case_server.services"
+APP_STATE = "case_server.app_state"
 """Where a request that is not for the application's own services carries those it is for."""
 
 
-def get_services(request: Request) -> AppState:
+def get_state(request: Request) -> AppState:
     """The services that this request is for: its own, else those of the application."""
-    found: AppState = request.scope.get(SERVICES) or request.app.state.services
+    found: AppState = request.scope.get(APP_STATE) or request.app.state.app_state
     return found
 
 
@@ -72,7 +72,7 @@ _scheme = OAuth2(
 )
 
 
-async def authorise(verifier: Verifier, authorization: str | None, scope: Scope) -> Caller:
+async def authorize(verifier: Verifier, authorization: str | None, scope: Scope) -> Caller:
     """The caller that this Authorization header proves, if it may do what ``scope`` allows."""
     kind, _, token = (authorization or "").partition(" ")
     token = token.strip()
@@ -98,8 +98,8 @@ async def _caller(
     wanted: SecurityScopes,
     authorization: Annotated[str | None, Depends(_scheme)],
 ) -> Caller:
-    verifier = get_services(request).verifier
-    return await authorise(verifier, authorization, Scope(wanted.scopes[-1]))
+    verifier = get_state(request).verifier
+    return await authorize(verifier, authorization, Scope(wanted.scopes[-1]))
 
 
 def requires(scope: Scope) -> Any:

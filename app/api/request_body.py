@@ -22,7 +22,7 @@ from ..exceptions import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
-from .dependencies import get_services
+from .dependencies import get_state
 
 Read = TypeVar("Read")
 
@@ -47,7 +47,7 @@ async def read_body(request: Request) -> bytes:
             f"this server reads no bodies with Content-Encoding {coding[:40]!r}: send it as it is",
             headers={"Accept-Encoding": "identity"},
         )
-    megabytes = get_services(request).settings.max_body_mb
+    megabytes = get_state(request).settings.max_body_mb
     refusal = ContentTooLarge(f"the body is larger than the {megabytes} MB this server reads")
     limit = megabytes * 1_000_000
     announced = request.headers.get("content-length", "0")
@@ -76,7 +76,7 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
 
     Raises ``ServiceUnavailable`` after waiting ``UPLOAD_SLOT_TIMEOUT_SECONDS``.
     """
-    limiter = get_services(request).upload_limiter
+    limiter = get_state(request).upload_limiter
     try:
         with fail_after(UPLOAD_SLOT_TIMEOUT_SECONDS):
             await limiter.acquire()
@@ -92,7 +92,7 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
 
 async def iter_body(request: Request) -> AsyncIterator[bytes]:
     """A body piece by piece, for as long as it keeps coming."""
-    seconds, received, more = get_services(request).settings.body_timeout, 0, True
+    seconds, received, more = get_state(request).settings.body_timeout, 0, True
     begun = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(begun + seconds) as patience:

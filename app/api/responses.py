@@ -12,7 +12,7 @@ from fastapi import Request, Response
 
 from ..db.read import entities
 from ..exceptions import BadRequest, NotFound
-from .dependencies import get_services
+from .dependencies import get_state
 from .profiles import Profile
 from .rendering.renderer import Renderer
 
@@ -25,7 +25,7 @@ spaces cost only linear time."""
 
 def get_renderer(request: Request, profile: Profile) -> Renderer:
     """What writes the answers of this profile on this server."""
-    held = get_services(request)
+    held = get_state(request)
     return Renderer(
         profile,
         held.settings.base_url,

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..auth.scopes import Scope as Permission
 from ..exceptions import CaseServerError
 from .anonymous_reads import AnonymousReadLimiter
-from .dependencies import authorise, get_services
+from .dependencies import authorize, get_state
 from .exception_handlers import error_response_and_release
 from .profiles import canonical_path
 from .responses import reject_nul
@@ -88,12 +88,12 @@ class Direct:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        verifier = get_services(request).verifier
+        verifier = get_state(request).verifier
         authorization = request.headers.get("authorization")
         if authorization is None and self.public_reads is not None:
             caller = self.public_reads.admit(request.client.host if request.client else "")
         else:
-            caller = await authorise(verifier, authorization, self.permission)
+            caller = await authorize(verifier, authorization, self.permission)
         given = [reject_nul(request.path_params[PARAMETER])] if self.identified else []
         response: Response = await self.handler(*given, request, caller)
         return response

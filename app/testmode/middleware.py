@@ -12,11 +12,11 @@ from fastapi import Request
 from starlette.datastructures import Headers
 
 from ..api.allowed_hosts import PROBE_PATHS
-from ..api.dependencies import SERVICES
+from ..api.dependencies import APP_STATE
 from ..api.exception_handlers import error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
 from ..api.routes.token import TOKEN_PATHS
-from ..api.routes.token_request import OAuthError, read_grant
+from ..api.routes.token_request import OAuthError, parse_token_request
 from ..auth.verifier import unverified_client_id
 from ..exceptions import (
     BadRequest,
@@ -93,7 +93,7 @@ class TestModeMiddleware:
             await error_response(scope["path"], error)(scope, receive, send)
             return
         if is_control or _is_unseen(scope["path"]):
-            scope[SERVICES] = namespace.services
+            scope[APP_STATE] = namespace.app_state
             await self.app(scope, receive, send)
         else:
             await self._exchange(namespace, scope, headers, receive, send)
@@ -151,11 +151,11 @@ class TestModeMiddleware:
                 return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
             async with namespace.request(writes=writes) as services:
-                scope[SERVICES] = services
+                scope[APP_STATE] = services
                 await self.app(scope, receive, send)
 
         if scope["path"] in TOKEN_PATHS:
-            told = {**scope, SERVICES: namespace.services}
+            told = {**scope, APP_STATE: namespace.app_state}
             entry.client = await _client_of_grant(told, await recorder.read_ahead())
         fault = namespace.faults.choose(entry)
         try:
@@ -206,7 +206,7 @@ async def _client_of_grant(scope: Scope, body: bytes) -> str | None:
         return {"type": "http.request", "body": body}
 
     try:
-        grant = await read_grant(Request(scope, replay))
+        grant = await parse_token_request(Request(scope, replay))
     except OAuthError:
         return None
     return grant.credentials[0][0] if grant.credentials else None

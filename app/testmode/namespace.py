@@ -56,7 +56,7 @@ class Namespace:
         copies: DatabaseCloner,
         current: Copy,
     ) -> None:
-        self.name, self.services = name, services
+        self.name, self.app_state = name, services
         self.current, self.seed = current, current.template
         self._stand_in = stand_in
         self.snapshots: dict[str, str] = {}
@@ -77,13 +77,13 @@ class Namespace:
     @property
     def base_url(self) -> str:
         """Where its clients reach it."""
-        return self.services.settings.base_url
+        return self.app_state.settings.base_url
 
     @asynccontextmanager
     async def request(self, *, writes: bool) -> AsyncIterator[AppState]:
         """The services of one request, the same from its start to its end."""
         await self._open.wait()
-        services, copy = self.services, self.current
+        services, copy = self.app_state, self.current
         copy.written |= writes
         copy.enter()
         try:
@@ -97,9 +97,9 @@ class Namespace:
             await self._go_to(self.seed)
         self.journal.clear()
         self.faults.replace([])
-        self.services.clients.forget_failures()
-        if self.services.issuer:
-            self.services.issuer.lifetimes.clear()
+        self.app_state.clients.forget_failures()
+        if self.app_state.issuer:
+            self.app_state.issuer.lifetimes.clear()
 
     async def seed_with(self, empty: str, packages: Sequence[Package]) -> str:
         """Make these packages, and nothing else, the seed; return the one of before.
@@ -108,7 +108,7 @@ class Namespace:
         does, and changes nothing.
         """
         async with self._changing:
-            made = await Copy.make(self._copies, self.services.settings, empty)
+            made = await Copy.make(self._copies, self.app_state.settings, empty)
             try:
                 for package in packages:
                     await write_package(made.database, package)
@@ -170,7 +170,7 @@ class Namespace:
             await keys.add_signing_key(copy.database, new.kid, new.private_pem, delete_older=revoke)
             copy.keys = await signing_keys(copy.database)
             issuer.use(copy.keys)
-            self.services.verifier.forget()
+            self.app_state.verifier.forget()
         return new.kid
 
     async def close(self) -> None:
@@ -209,7 +209,7 @@ class Namespace:
                 self._spare = None
                 await copy.begin_anew()  # it may have waited long, and this is when it changes
                 return copy
-        return await Copy.make_to_go_back(self._copies, self.services.settings, template)
+        return await Copy.make_to_go_back(self._copies, self.app_state.settings, template)
 
     def _leave(self, old: Copy) -> None:
         """Make a copy ready to be gone back to, in place of the one that was left before."""
@@ -220,9 +220,9 @@ class Namespace:
 
     def _adopt(self) -> None:
         """Make the services those of the current copy."""
-        copy, known, issuer = self.current, self.services, self.services.issuer
+        copy, known, issuer = self.current, self.app_state, self.app_state.issuer
         self._stand_in.current = copy.database
-        self.services = replace(
+        self.app_state = replace(
             known, database=copy.database, revisions=copy.revisions, response_cache=copy.answers
         )
         if issuer and [key.kid for key in copy.keys] != issuer.kids:

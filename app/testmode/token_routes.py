@@ -52,7 +52,7 @@ LIFETIMES = TypeAdapter(dict[str, Annotated[int, Field(ge=1, le=86400)]])
 async def make(request: Request) -> Response:
     """A token as asked for; it was issued to nobody by the token endpoint."""
     issuer, wish = _issuer(request), await read_json(request, WISH, absent="{}")
-    client = wish.client_id or namespace_of(request).services.settings.client_id
+    client = wish.client_id or namespace_of(request).app_state.settings.client_id
     token = make_invalid_token(issuer, client, wish.scopes, wish.flaw)
     return json_response({"access_token": token, "token_type": "Bearer"}, 201)
 
@@ -84,7 +84,7 @@ async def rotate(request: Request) -> Response:
 
 
 def _issuer(request: Request) -> LocalIssuer:
-    issuer = namespace_of(request).services.issuer
+    issuer = namespace_of(request).app_state.issuer
     if issuer is None:
         raise Conflict(
             "this server issues no tokens (CASE_SERVER_LOCAL_ISSUER is false): ask its issuer"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 from fastapi import Request
 
-from ..api.dependencies import get_services
+from ..api.dependencies import get_state
 from ..api.profiles import PROFILES, Profile
 from ..api.responses import get_renderer
 from ..case.resources import Resource
@@ -55,10 +55,10 @@ async def told(request: Request, resource: Resource, identifier: str, name: str)
     if profile is None:
         known = ", ".join(one.name for one in PROFILES)
         raise BadRequest(f"there is no profile {name!r}, only {known}")
-    (body,) = await entities.get(get_services(request).database, resource, identifier)
+    (body,) = await entities.get(get_state(request).database, resource, identifier)
     render = get_renderer(request, profile)
     answer = render.wrap(resource.name, await render.to_object(resource, body))
-    base = get_services(request).settings.base_url
+    base = get_state(request).settings.base_url
     url = f"{base}{profile.prefix}/{resource.plural}/{quote(identifier, safe='')}"
     part = SDK_NAMES[resource.name]
     return Told(

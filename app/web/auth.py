@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from ..api.dependencies import get_services
+from ..api.dependencies import get_state
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
 from ..db import revocations
@@ -38,7 +38,7 @@ def is_open(request: Request) -> bool:
     The name it was sent to is looked at as well: a page elsewhere may have its own name lead here,
     but not make a browser say that it asked for this machine.
     """
-    settings = get_services(request).settings
+    settings = get_state(request).settings
     secret = settings.client_secret.get_secret_value()
     default = (settings.client_id, secret) == (DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET)
     asked_for = _hostname(request.headers.get("host", ""))
@@ -56,12 +56,12 @@ def _hostname(netloc: str) -> str:
 async def caller(request: Request) -> Caller | None:
     """Whoever looks at this page; nobody when a sign-in is needed first."""
     if is_open(request):
-        return Caller(get_services(request).settings.client_id, frozenset(Scope))
+        return Caller(get_state(request).settings.client_id, frozenset(Scope))
     token = request.cookies.get(session_cookie(request))
     if not token:
         return None
     try:
-        return await get_services(request).verifier.verify(token)
+        return await get_state(request).verifier.verify(token)
     except Unauthorized:
         return None
 
@@ -103,7 +103,7 @@ def path_prefix(request: Request) -> str:
 
     That is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a test target's namespace.
     """
-    return urlsplit(get_services(request).settings.base_url).path
+    return urlsplit(get_state(request).settings.base_url).path
 
 
 def redirect(request: Request, path: str) -> Response:
@@ -120,7 +120,7 @@ def local_path(wanted: str) -> str:
 
 def is_secure(request: Request) -> bool:
     """Whether cookies are for https alone."""
-    base_url = get_services(request).settings.base_url
+    base_url = get_state(request).settings.base_url
     return base_url.startswith("https:") or request.url.scheme == "https"
 
 
@@ -158,7 +158,7 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
 async def revoke_session(request: Request) -> None:
     """Have the session's token refused: here at once, elsewhere when workers poll next."""
     token = request.cookies.get(session_cookie(request))
-    held = get_services(request)
+    held = get_state(request)
     if token and (found := await held.verifier.revocation(token)):
         await revocations.revoke_token(held.database, *found)
         held.verifier.revoke(found[0])
@@ -196,7 +196,7 @@ def refuse_forgery(request: Request, sent: str) -> None:
     """Raise ``Forbidden`` unless this was sent by a form of this server's own pages."""
     known = request.cookies.get(csrf_cookie(request), "")
     origin = request.headers.get("origin")
-    base_url = get_services(request).settings.base_url
+    base_url = get_state(request).settings.base_url
     own = {request.headers.get("host"), urlsplit(base_url).netloc}
     elsewhere = origin is not None and urlsplit(origin).netloc not in own
     if elsewhere or not known or not secrets.compare_digest(known.encode(), sent.encode()):

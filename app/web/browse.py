@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.dependencies import get_services
+from ..api.dependencies import get_state
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, overview, search, tree
 from ..exceptions import NotFound
@@ -37,7 +37,7 @@ def browse_routes() -> APIRouter:
 
 async def read_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
     """All frameworks, or those whose title, creator or publisher contains a text."""
-    database = get_services(request).database
+    database = get_state(request).database
     found = await overview.list_frameworks(database, q.strip(), SHOWN, offset)
     frameworks = [(read_body(record["body"]), record["items"]) for record in found]
     total = found[0]["total"] if found else 0
@@ -57,7 +57,7 @@ async def read_search(
     request: Request, q: str = "", document: str = "", offset: Offset = 0
 ) -> Response:
     """The items that hold some words, each with its place in its tree."""
-    database = get_services(request).database
+    database = get_state(request).database
     within = (await _body(request, document))["title"] if document else ""
     found = await search.search_items(database, q, document or None, SHOWN + 1, offset)
     shown = found[:SHOWN]
@@ -77,7 +77,7 @@ async def read_search(
 
 async def read_document(request: Request, document: str, offset: Offset = 0) -> Response:
     """A framework: its tree, and what it says of itself."""
-    database = get_services(request).database
+    database = get_state(request).database
     body = await _body(request, document)
     return await page(
         request,
@@ -93,7 +93,7 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
 
 async def read_item(request: Request, document: str, item: str, listed: str = "") -> Response:
     """A framework, open at one of its items; with ``listed=all``, however many associations."""
-    database = get_services(request).database
+    database = get_state(request).database
     body = await _body(request, document)
     raw, associations = await entities.item_with_associations(database, item)
     said = read_body(raw)
@@ -127,7 +127,7 @@ async def read_children(
 ) -> Response:
     """The lines below a node, for a tree that is open already."""
     body = await _body(request, document)
-    branch = await tree_view.children(get_services(request).database, document, node, level, offset)
+    branch = await tree_view.children(get_state(request).database, document, node, level, offset)
     return await page(
         request, "children.html", title=body["title"], document=body, branch=branch, selected=None
     )
@@ -152,5 +152,5 @@ async def read_item_json(request: Request, document: str, item: str, profile: st
 
 async def _body(request: Request, document: str) -> Body:
     """A live document. Raises ``NotFound``."""
-    (body,) = await entities.get(get_services(request).database, DOCUMENTS, document)
+    (body,) = await entities.get(get_state(request).database, DOCUMENTS, document)
     return read_body(body)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.dependencies import get_services
+from ..api.dependencies import get_state
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, overview
 from ..db.read import entities as reading
@@ -71,7 +71,7 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
     offset: Offset = 0,
 ) -> Response:
     """What became of a framework between two states; of its latest write, unless asked else."""
-    database = get_services(request).database
+    database = get_state(request).database
     body = await _body(request, document)
     writes = await change_history.writes(database, document, STATES)
     states = [(_written(one["moment"]), one["moment"], one["changes"]) for one in writes]
@@ -105,7 +105,7 @@ async def read_csv(request: Request, document: str, since: str = "", until: str 
     """All of it as a table."""
     await _body(request, document)
     span = _span(document, since, until)
-    database = get_services(request).database
+    database = get_state(request).database
     parts = {what: await change_history.differences(database, span, what) for what in PARTS}
     return table("changes.csv", [HEAD, *_rows(parts)])
 
@@ -167,5 +167,5 @@ def _moment(name: str, text: str) -> datetime:
 
 async def _body(request: Request, document: str) -> Body:
     """A live document. Raises ``NotFound``."""
-    (body,) = await reading.get(get_services(request).database, DOCUMENTS, document)
+    (body,) = await reading.get(get_state(request).database, DOCUMENTS, document)
     return read_body(body)

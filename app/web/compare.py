@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from ..api.dependencies import get_services
+from ..api.dependencies import get_state
 from ..case.resources import DOCUMENTS
 from ..db.pool import Database
 from ..db.read import crosswalk, entities, overview
@@ -48,7 +48,7 @@ async def read_comparison(
     request: Request, left: str = "", right: str = "", part: str = "related", offset: Offset = 0
 ) -> Response:
     """Two frameworks to choose, then how their items are related."""
-    database = get_services(request).database
+    database = get_state(request).database
     choices = await overview.list_frameworks(database, "", CHOICES, 0)
     documents = [read_body(record["body"]) for record in choices]
     values: dict[str, Any] = {"documents": documents, "left": left, "right": right}
@@ -92,7 +92,7 @@ def _total(records: list[Any]) -> int:
 
 async def read_csv(request: Request, left: str, right: str) -> Response:
     """The whole comparison as a table: what is related, then what is on one side alone."""
-    database = get_services(request).database
+    database = get_state(request).database
     await _titles(request, left, right)
     return table("crosswalk.csv", [HEAD, *await _rows(database, left, right)])
 
@@ -129,6 +129,6 @@ async def _titles(request: Request, left: str, right: str) -> tuple[str, str]:
         raise BadRequest("choose two different frameworks")
     found = []
     for identifier in (left, right):
-        (body,) = await entities.get(get_services(request).database, DOCUMENTS, identifier)
+        (body,) = await entities.get(get_state(request).database, DOCUMENTS, identifier)
         found.append(read_body(body)["title"])
     return found[0], found[1]

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 
 from .. import __version__
-from ..api.dependencies import get_services
+from ..api.dependencies import get_state
 from ..exceptions import BadRequest, CaseServerError
 from . import auth
 
@@ -129,7 +129,7 @@ async def page(
         base="fragment.html" if is_fragment(request) else "layout.html",
         signed_in=caller is not None and not auth.is_open(request),
         may_write=auth.may_write(caller),
-        target=get_services(request).settings.target,
+        target=get_state(request).settings.target,
         csrf=auth.csrf_token(request),
         here=request.url.path,
         **values,

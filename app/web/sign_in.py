@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel
 
-from ..api.dependencies import get_services
+from ..api.dependencies import get_state
 from ..auth.throttle import TooManyAttempts
 from ..exceptions import Unauthorized
 from . import auth
@@ -38,7 +38,7 @@ async def _form(request: Request, wanted: str, problem: str = "") -> Response:
         title="Sign in",
         problem=problem,
         next=auth.local_path(wanted),
-        local=get_services(request).issuer is not None,
+        local=get_state(request).issuer is not None,
     )
 
 
@@ -72,7 +72,7 @@ async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
 
     Raises ``Unauthorised``, or ``TooManyAttempts``.
     """
-    held = get_services(request)
+    held = get_state(request)
     if held.issuer is None:
         await held.verifier.verify(form.token.strip())
         return form.token.strip(), None

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ..api.dependencies import AppState, get_services
+from ..api.dependencies import AppState, get_state
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..db.read import overview
@@ -93,19 +93,19 @@ async def _form(request: Request, report: Report | None, status: int = 200) -> R
         title="Upload",
         report=report,
         listed=LISTED,
-        max_mb=get_services(request).settings.max_body_mb,
+        max_mb=get_state(request).settings.max_body_mb,
     )
 
 
 async def check(request: Request) -> Response:
     """Read a file and report what storing it would do; nothing is written."""
     upload = await _read_upload(request)
-    return await _form(request, await _report(get_services(request), upload.name, upload.raw))
+    return await _form(request, await _report(get_state(request), upload.name, upload.raw))
 
 
 async def store(request: Request) -> Response:
     """Store a file that was checked, and show its tree."""
-    held, upload = get_services(request), await _read_upload(request)
+    held, upload = get_state(request), await _read_upload(request)
 
     def refuse_unconfirmed(written: UploadResult) -> None:
         # The framework may have been written since the loss was confirmed.
@@ -197,7 +197,7 @@ async def _read_upload(request: Request) -> Upload:
 
 
 async def _read_form(request: Request) -> FormData:
-    megabytes = get_services(request).settings.max_body_mb
+    megabytes = get_state(request).settings.max_body_mb
     limit = megabytes * 1_000_000 + FORM_ITSELF
 
     async def limited() -> AsyncIterator[bytes]:

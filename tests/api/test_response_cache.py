@@ -195,7 +195,7 @@ async def test_what_one_worker_wrote_the_other_answers(
         tag = {"If-None-Match": before.headers["ETag"]}
         again = await elsewhere.client.get(f"{api.profile.prefix}{path}", headers=tag)
         # Nothing is kept here, so this one is read from the tables.
-        other_worker.state.services.response_cache = ResponseCache(megabytes=0, producers=4)
+        other_worker.state.app_state.response_cache = ResponseCache(megabytes=0, producers=4)
         fresh = await elsewhere.send("GET", path, 200)
         assert after.json() == fresh.json()
         assert again.status_code in {200, 304}

@@ -46,13 +46,13 @@ def application(database: Database) -> FastAPI:
     app = FastAPI()
     app.include_router(token_routes())
     settings = Settings(client_id=ID, client_secret=SecretStr(SECRET))
-    app.state.services = AppState(
+    app.state.app_state = AppState(
         settings=settings,
         issuer=ISSUER,
         clients=ClientRegistry(settings, database),
         verifier=Verifier(ISSUER, []),
         database=database,
-        schema_revision="",
+        schema_version="",
         revisions=cast("Revisions", None),
         response_cache=ResponseCache(megabytes=0, producers=1),
         upload_limiter=CapacityLimiter(1),

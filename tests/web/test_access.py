@@ -170,7 +170,7 @@ async def test_names_of_this_machine(local: httpx.AsyncClient, host: str) -> Non
 async def test_open_only_with_the_default_client_on_loopback(
     open_app: FastAPI, clean: None, changed: dict[str, str]
 ) -> None:
-    settings: Settings = open_app.state.services.settings
+    settings: Settings = open_app.state.app_state.settings
     app = create_app(settings.model_copy(update=changed))
     async with app.router.lifespan_context(app), visitor(app, "http://127.0.0.1:8000") as browser:
         assert (await browser.get("/")).status_code == 303

@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from ... import __version__
 from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
 from ...query.params import Limits
-from ..dependencies import get_services
+from ..dependencies import get_state
 from ..profiles import PROFILES, Profile
 from ..responses import json_response
 from .schemas import Schema, all_schemas, ref
@@ -234,7 +234,7 @@ def _reader(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def read_document(request: Request) -> Response:
         told = await to_thread.run_sync(document)
-        base_url = get_services(request).settings.base_url
+        base_url = get_state(request).settings.base_url
         if prefix := urlsplit(base_url).path:
             # Without a host, as browsers may have another name for this server.
             told = _below(told, prefix)

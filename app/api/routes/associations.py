@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...db.read import entities
 from ...db.write import entities as store
-from ..dependencies import DeleteAccess, ReadAccess, get_services
+from ..dependencies import DeleteAccess, ReadAccess, get_state
 from ..openapi import documents
 from ..openapi.schemas import ref
 from ..profiles import Profile
@@ -32,7 +32,7 @@ def association_routes(profile: Profile) -> Routes:
     async def read_item_associations(
         identifier: Identifier, request: Request, _: ReadAccess
     ) -> Response:
-        database = get_services(request).database
+        database = get_state(request).database
         # One more than a batch, to see whether there are more.
         item, associations = await entities.item_with_associations(
             database, identifier, BATCH_SIZE + 1
@@ -104,5 +104,5 @@ async def _rendered(render: Renderer, associations: list[str]) -> bytes:
 
 async def delete_association(identifier: Identifier, request: Request, _: DeleteAccess) -> Response:
     """Remove an association for good."""
-    await store.delete_association(get_services(request).database, identifier)
+    await store.delete_association(get_state(request).database, identifier)
     return Response(status_code=204)

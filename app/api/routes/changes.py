@@ -11,7 +11,7 @@ from ...case.resources import RESOURCES
 from ...db.read import feed
 from ...db.write import change_log
 from ...query import params
-from ..dependencies import ReadAccess, get_services
+from ..dependencies import ReadAccess, get_state
 from ..openapi import documents
 from ..openapi.schemas import ref
 from ..profiles import Profile
@@ -38,7 +38,7 @@ def change_routes(profile: Profile) -> Routes:
 
     async def read_changes(request: Request, _: ReadAccess) -> Response:
         since, limit = params.parse_feed_query(request.query_params.multi_items(), LIMITS)
-        held = get_services(request)
+        held = get_state(request)
         page = await feed.changes(held.database, since, limit)
         address = held.settings.base_url + profile.prefix
         found = [_entry(change, address) for change in page.changes]

@@ -13,7 +13,7 @@ from ...db.read import entities as reading
 from ...db.read import lists
 from ...exceptions import ReadTimeout
 from ...query import page, params
-from ..dependencies import ReadAccess, get_services
+from ..dependencies import ReadAccess, get_state
 from ..openapi import documents, examples
 from ..openapi.schemas import Schema, ref
 from ..profiles import Profile
@@ -58,7 +58,7 @@ def _add_list(routes: Routes, resource: Resource, profile: Profile) -> None:
         render = get_renderer(request, profile)
         try:
             found = await lists.fetch_page(
-                get_services(request).database, resource, query, derivation, render.profile_url
+                get_state(request).database, resource, query, derivation, render.profile_url
             )
         except ReadTimeout as error:
             raise ReadTimeout(error.seconds, page.describe_query(resource.plural, asked)) from error
@@ -105,7 +105,7 @@ def _add_single(routes: Routes, resource: Resource, profile: Profile) -> None:
         if request.scope["query_string"]:
             asked = request.query_params.multi_items()
             fields = params.parse_fields(asked, resource.schema, dialect)
-        found = await reading.get(get_services(request).database, resource, identifier)
+        found = await reading.get(get_state(request).database, resource, identifier)
         render = get_renderer(request, profile)
         if fields is None and not profile.wraps:
             return Response(await render.to_json(resource, found), media_type=JSON)
@@ -123,7 +123,7 @@ def _add_set(routes: Routes, resource: Resource, profile: Profile) -> None:
     async def read_set(identifier: Identifier, request: Request, _: ReadAccess) -> Response:
         asked = request.query_params.multi_items()
         fields = params.parse_fields(asked, resource.schema, dialect)
-        found = await reading.get(get_services(request).database, resource, identifier)
+        found = await reading.get(get_state(request).database, resource, identifier)
         render = get_renderer(request, profile)
         entities = await render.to_objects(resource, found)
         return json_response(

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from ...db.schema import version
 from ...exceptions import ServiceUnavailable
-from ..dependencies import get_services
+from ..dependencies import get_state
 from ..openapi import documents
 from ..openapi.schemas import ref
 from ..responses import json_response
@@ -42,12 +42,12 @@ async def health() -> Response:
 
 async def ready(request: Request) -> Response:
     """The database answers and its schema is the one this release needs."""
-    held = get_services(request)
+    held = get_state(request)
     async with held.database.connection() as connection:
         revision = await version.get_schema_version(connection)
-    if revision != held.schema_revision:
+    if revision != held.schema_version:
         raise ServiceUnavailable(
-            f"the database is at schema {revision}, this server needs {held.schema_revision}: "
+            f"the database is at schema {revision}, this server needs {held.schema_version}: "
             "run case-server migrate",
             headers={"Retry-After": "10"},
         )

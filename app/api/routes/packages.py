@@ -23,7 +23,7 @@ from ...query import params
 from ...repair.reader import Repair, read_repaired
 from ..body_origin import find_body_origin
 from ..conditional import is_not_modified, representation_hash, validator_headers
-from ..dependencies import CHANGES, ReadAccess, WriteAccess, get_services
+from ..dependencies import CHANGES, ReadAccess, WriteAccess, get_state
 from ..openapi import documents, examples
 from ..openapi.schemas import INPUT, ref
 from ..profiles import Profile
@@ -71,7 +71,7 @@ def package_routes(profile: Profile) -> Routes:
             origin = find_body_origin(request, profile, raw)
             result = await _upload(request, package, "create", repairs, origin)
         where = f"{profile.prefix}/CFPackages/{quote(package.document_identifier, safe='')}"
-        location = get_services(request).settings.base_url + where
+        location = get_state(request).settings.base_url + where
         return json_response(result, 201, {"Location": location})
 
     async def replace(identifier: Identifier, request: Request, _: WriteAccess) -> Response:
@@ -79,7 +79,7 @@ def package_routes(profile: Profile) -> Routes:
         async with upload_slot(request):
             package, repairs = await _read(request, raw)
             if identifier not in {package.document_identifier, package.package_identifier}:
-                owner = await document_of_package(get_services(request).database, identifier)
+                owner = await document_of_package(get_state(request).database, identifier)
                 require_same_identifier(owner or identifier, package.document_identifier)
             origin = find_body_origin(request, profile, raw)
             return json_response(await _upload(request, package, "replace", repairs, origin))
@@ -152,7 +152,7 @@ async def _kept(
     what: tuple[Callable[[Renderer, FrameworkSnapshot, Fields], AsyncIterator[bytes]], Fields],
 ) -> Response:
     """The answer that is kept for this request, made anew when something was written since."""
-    held, (write, fields) = get_services(request), what
+    held, (write, fields) = get_state(request), what
     now = await held.revisions.now(identifier)
     key = (write.__name__, render.profile.name, render.base_url, render.include_extensions, fields)
     form = representation_hash(*key)
@@ -221,7 +221,7 @@ async def _read(request: Request, raw: bytes) -> tuple[Package, list[Repair] | N
 async def _upload(
     request: Request, package: Package, mode: Mode, repairs: list[Repair] | None, origin: BodyOrigin
 ) -> dict[str, Any]:
-    written = await write_package(get_services(request).database, package, mode, origin=origin)
+    written = await write_package(get_state(request).database, package, mode, origin=origin)
     done = "created" if written.created else "replaced"
     stats = {
         "documents": 1,

@@ -24,7 +24,7 @@ from ...case.problems import REQUIRED
 from ...db.write import entities as store
 from ...exceptions import UnprocessableContent
 from ..body_origin import find_body_origin
-from ..dependencies import WriteAccess, get_services
+from ..dependencies import WriteAccess, get_state
 from ..openapi import documents, examples
 from ..openapi.schemas import INPUT, Schema, ref
 from ..profiles import Profile
@@ -107,7 +107,7 @@ async def _read(request: Request, put: Put, identifier: str, raw: bytes) -> Pars
         problems = [(one["path"].rpartition(".")[2], one["message"]) for one in error.problems]
         if problems != [("caseVersion", REQUIRED)] or put.schema is not CFDocument:
             raise
-        if not await store.lacks_case_version(get_services(request).database, identifier):
+        if not await store.lacks_case_version(get_state(request).database, identifier):
             raise
     return await parse_body(request, raw, lambda: parse(_StoredDocument, raw, put.wrappers))
 
@@ -118,9 +118,7 @@ def _add(routes: Routes, put: Put, profile: Profile) -> None:
         body = await _read(request, put, identifier, raw)
         require_same_identifier(identifier, body.entity.identifier)
         origin = find_body_origin(request, profile, raw)
-        await put.store(
-            get_services(request).database, body.entity, under=body.under, origin=origin
-        )
+        await put.store(get_state(request).database, body.entity, under=body.under, origin=origin)
         return Response(status_code=CREATED)
 
     name = put.schema.__name__

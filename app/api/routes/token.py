@@ -14,8 +14,8 @@ from ...auth.clients import Client
 from ...auth.local_issuer import LocalIssuer
 from ...auth.scopes import Scope, format_scopes, parse_scopes
 from ...auth.throttle import TooManyAttempts
-from ..dependencies import CALLER_ID, TOKEN_PATH, get_services
-from .token_request import Grant, OAuthError, read_grant
+from ..dependencies import CALLER_ID, TOKEN_PATH, get_state
+from .token_request import OAuthError, TokenRequest, parse_token_request
 
 TOKEN_PATHS = (TOKEN_PATH, "/oauth/token", "/auth/1.0/token")
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -71,7 +71,7 @@ def token_routes() -> APIRouter:
 async def token(request: Request) -> JSONResponse:
     """Exchange a client's id and secret for an access token."""
     try:
-        grant = await read_grant(request)
+        grant = await parse_token_request(request)
         client = await _client(request, grant)
         CALLER_ID.set(client.id)
         scopes = _scopes(grant, client)
@@ -106,15 +106,15 @@ async def openid_configuration(request: Request, response: Response) -> dict[str
 
 
 def _issuer(request: Request) -> LocalIssuer:
-    issuer = get_services(request).issuer
+    issuer = get_state(request).issuer
     assert issuer is not None, "token routes are mounted only where there is a local issuer"
     return issuer
 
 
-async def _client(request: Request, grant: Grant) -> Client:
+async def _client(request: Request, grant: TokenRequest) -> Client:
     address = request.client.host if request.client else ""
     try:
-        client = await get_services(request).clients.authenticate(grant.credentials, address)
+        client = await get_state(request).clients.authenticate(grant.credentials, address)
     except TooManyAttempts as error:
         raise OAuthError(
             "temporarily_unavailable",
@@ -133,7 +133,7 @@ async def _client(request: Request, grant: Grant) -> Client:
     return client
 
 
-def _scopes(grant: Grant, client: Client) -> frozenset[Scope]:
+def _scopes(grant: TokenRequest, client: Client) -> frozenset[Scope]:
     """Return the scopes to grant; foreign ones are ignored (RFC 6749, section 3.3).
 
     Raises ``OAuthError`` where no CASE scope is among those asked for, or one that this client

@@ -35,14 +35,14 @@ class OAuthError(Exception):
 
 
 @dataclass(frozen=True)
-class Grant:
+class TokenRequest:
     """Who asks for a token, as every reading of what was sent, and for which scopes."""
 
     credentials: list[tuple[str, str]]
     scope: str
 
 
-async def read_grant(request: Request) -> Grant:
+async def parse_token_request(request: Request) -> TokenRequest:
     """What this request asks for; raises ``OAuthError`` if that is not a grant we have."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await _body(request)
@@ -58,7 +58,7 @@ async def read_grant(request: Request) -> Grant:
         )
     _check_grant_type(fields.get("grant_type"))
     basic = _basic(request.headers.get("authorization"))
-    return Grant(_credentials(basic, fields), fields.get("scope", ""))
+    return TokenRequest(_credentials(basic, fields), fields.get("scope", ""))
 
 
 async def _body(request: Request) -> bytes:
