@@ -29,7 +29,7 @@ ErrorCode = Literal[
 """Why a request failed, in our words; each profile spells it in its own minor codes."""
 
 
-CONFORMANT_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+CONFORMANT_UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 """What the standard asks of an identifier; not every real one is like that."""
 
 
@@ -48,19 +48,19 @@ class CaseServerError(Exception):
     """A request that cannot be answered as asked."""
 
     status: ClassVar[int] = 500
-    reason: ErrorCode = "internal"
+    code: ErrorCode = "internal"
 
     def __init__(
         self,
         description: str,
         *,
-        reason: ErrorCode | None = None,
+        code: ErrorCode | None = None,
         problems: Iterable[Problem] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(description)
         self.description = description
-        self.reason = reason or type(self).reason
+        self.code = code or type(self).code
         self.problems = list(problems)
         self.headers = dict(headers or {})
 
@@ -69,35 +69,35 @@ class BadRequest(CaseServerError):
     """The request itself is malformed: body not JSON, ids that differ, bad list parameters."""
 
     status = 400
-    reason: ErrorCode = "invalid"
+    code: ErrorCode = "invalid"
 
 
 class Unauthorized(CaseServerError):
     """No token, or one that this server does not accept."""
 
     status = 401
-    reason: ErrorCode = "unauthorised"
+    code: ErrorCode = "unauthorised"
 
 
 class Forbidden(CaseServerError):
     """A valid token without the scope that the operation needs."""
 
     status = 403
-    reason: ErrorCode = "forbidden"
+    code: ErrorCode = "forbidden"
 
 
 class NotFound(CaseServerError):
     """No live entity of this kind has this identifier."""
 
     status = 404
-    reason: ErrorCode = "unknown"
+    code: ErrorCode = "unknown"
 
     def __init__(self, kind: str, identifier: str, advice: str = "") -> None:
         description = f"no {kind} has the identifier {identifier!r}"
-        conformant = re.fullmatch(CONFORMANT_UUID, identifier)
+        conformant = re.fullmatch(CONFORMANT_UUID_PATTERN, identifier)
         super().__init__(
             f"{description}: {advice}" if advice else description,
-            reason="unknown" if conformant else "invalid_id",
+            code="unknown" if conformant else "invalid_id",
         )
 
 
@@ -105,49 +105,49 @@ class Conflict(CaseServerError):
     """The write contradicts what is stored, and names what it contradicts."""
 
     status = 409
-    reason: ErrorCode = "conflict"
+    code: ErrorCode = "conflict"
 
 
 class Gone(CaseServerError):
     """What was asked about is no longer told; the message says where to begin again."""
 
     status = 410
-    reason: ErrorCode = "invalid"
+    code: ErrorCode = "invalid"
 
 
 class MisdirectedRequest(CaseServerError):
     """The request was sent to a host name that is not one of this server's."""
 
     status = 421
-    reason: ErrorCode = "forbidden"
+    code: ErrorCode = "forbidden"
 
 
 class RequestTimeout(CaseServerError):
     """The request, or its body, did not arrive in the time there is for it."""
 
     status = 408
-    reason: ErrorCode = "invalid"
+    code: ErrorCode = "invalid"
 
 
 class UnsupportedMediaType(CaseServerError):
     """The body is written in a way that is not read here."""
 
     status = 415
-    reason: ErrorCode = "invalid"
+    code: ErrorCode = "invalid"
 
 
 class ContentTooLarge(CaseServerError):
     """The body is larger than this server reads."""
 
     status = 413
-    reason: ErrorCode = "too_large"
+    code: ErrorCode = "too_large"
 
 
 class HeaderFieldsTooLarge(CaseServerError):
     """The first line and the headers are longer than this server reads."""
 
     status = 431
-    reason: ErrorCode = "too_large"
+    code: ErrorCode = "too_large"
 
 
 class UnprocessableContent(CaseServerError):
@@ -158,33 +158,33 @@ class UnprocessableContent(CaseServerError):
     """
 
     status = 422
-    reason: ErrorCode = "invalid"
+    code: ErrorCode = "invalid"
 
     def __init__(
         self,
         description: str,
         *,
         problems: Iterable[Problem],
-        more: int = 0,
-        complete: bool = True,
+        omitted: int = 0,
+        exhaustive: bool = True,
     ) -> None:
         super().__init__(description, problems=problems)
-        self.more = more
-        self.complete = complete
+        self.omitted = omitted
+        self.exhaustive = exhaustive
 
 
 class TooManyRequests(CaseServerError):
     """The client asked too often; ``Retry-After`` says when to ask again."""
 
     status = 429
-    reason: ErrorCode = "busy"
+    code: ErrorCode = "busy"
 
 
 class ServiceUnavailable(CaseServerError):
     """The database or the server cannot answer now; trying again later may help."""
 
     status = 503
-    reason: ErrorCode = "busy"
+    code: ErrorCode = "busy"
 
 
 class ReadTimeout(ServiceUnavailable):

@@ -14,16 +14,16 @@ import orjson
 
 Format = Literal["text", "json"]
 
-REQUESTS = "case_server.requests"
+REQUEST_LOGGER = "case_server.requests"
 """The logger of requests; its records have these arguments, in this order."""
-FIELDS = ("method", "path", "status", "milliseconds", "client_id", "request_id")
-LINE = "%s %s %d %.1f ms client=%s request=%s"
+REQUEST_FIELDS = ("method", "path", "status", "milliseconds", "client_id", "request_id")
+REQUEST_LINE = "%s %s %d %.1f ms client=%s request=%s"
 CHANGE_FIELDS = ("created", "updated", "unchanged", "deleted")
 """The further arguments of a record about a package upload: how many entities became what."""
-LINE_WITH_CHANGES = LINE + "".join(f" {name}=%d" for name in CHANGE_FIELDS)
+UPLOAD_LINE = REQUEST_LINE + "".join(f" {name}=%d" for name in CHANGE_FIELDS)
 
 
-class TextLines(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """``2026-01-15T09:30:00.000Z INFO message``, and a traceback below where there is one."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class TextLines(logging.Formatter):
         return _moment(record)
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object for each record."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -47,8 +47,8 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
         }
-        if record.name == REQUESTS and isinstance(record.args, tuple):
-            told |= zip((*FIELDS, *CHANGE_FIELDS), record.args, strict=False)
+        if record.name == REQUEST_LOGGER and isinstance(record.args, tuple):
+            told |= zip((*REQUEST_FIELDS, *CHANGE_FIELDS), record.args, strict=False)
         else:
             told["message"] = record.getMessage()
         if record.exc_info:
@@ -56,7 +56,7 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(told, default=str).decode()
 
 
-def configuration(form: Format) -> dict[str, Any]:
+def logging_config(form: Format) -> dict[str, Any]:
     """How everything is logged, to stderr: what the server says of itself stands alone on stdout.
 
     Of the libraries only what goes wrong is heard; uvicorn's own line for each request, which has
@@ -65,7 +65,7 @@ def configuration(form: Format) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"chosen": {"()": JsonLines if form == "json" else TextLines}},
+        "formatters": {"chosen": {"()": JsonFormatter if form == "json" else TextFormatter}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",

@@ -36,9 +36,9 @@ from .api.routes.token import token_routes
 from .api.routing import Routes, Shortcut
 from .auth.clients import ClientRegistry
 from .auth.local_issuer import LocalIssuer
-from .auth.refresh import CredentialRefresher, signing_keys
-from .auth.scopes import named_scopes
-from .auth.tokens import new_signing_key
+from .auth.refresh import CredentialRefresher, load_signing_keys
+from .auth.scopes import parse_scope_map
+from .auth.tokens import generate_signing_key
 from .auth.verifier import TokenPolicy, Verifier
 from .db import keys, revocations
 from .db.pool import Database
@@ -238,11 +238,11 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[App
             issuer, trusted, scopes_of=clients.scopes_of, policy=_token_policy(settings)
         )
         if issuer:
-            await stack.enter_async_context(_beside(_prepared(issuer.prepare)))
-        verifier.refuse(await revocations.list_revoked_tokens(database))
+            await stack.enter_async_context(_beside(_prepared(issuer.warm_up)))
+        verifier.set_revoked_ids(await revocations.list_revoked_tokens(database))
         if not settings.target:  # a target's copies are written by nobody else
             await stack.enter_async_context(
-                _beside(CredentialRefresher(database, issuer, verifier).follow())
+                _beside(CredentialRefresher(database, issuer, verifier).run())
             )
         yield AppState(
             settings=settings,
@@ -263,7 +263,7 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[App
 def _token_policy(settings: Settings) -> TokenPolicy:
     return TokenPolicy(
         audience=settings.audience,
-        scope_map=named_scopes(settings.scope_map),
+        scope_map=parse_scope_map(settings.scope_map),
         max_chars=settings.max_token_chars,
     )
 
@@ -276,7 +276,7 @@ async def _trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[Tr
     from .net.ssrf import public_only_client  # noqa: PLC0415  as said
 
     client = public_only_client(
-        allow_private=settings.allow_private_urls, named=settings.trusted_issuers
+        allow_private=settings.allow_private_urls, trusted_urls=settings.trusted_issuers
     )
     http = await stack.enter_async_context(client)
     return [TrustedIssuer(url, http) for url in settings.trusted_issuers]
@@ -299,15 +299,15 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 
 
 async def _local_issuer(database: Database, settings: Settings) -> LocalIssuer:
-    stored = await signing_keys(database)
+    stored = await load_signing_keys(database)
     if not stored:
-        new = new_signing_key()
+        new = generate_signing_key()
         await keys.add_first_signing_key(database, new.kid, new.private_pem)
-        stored = await signing_keys(database)
+        stored = await load_signing_keys(database)
     return LocalIssuer(
         stored,
         settings.base_url,
         settings.token_lifetime,
         audience=settings.audience,
-        reload=partial(signing_keys, database),
+        reload=partial(load_signing_keys, database),
     )

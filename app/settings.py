@@ -36,7 +36,7 @@ def is_loopback(host: str) -> bool:
 PREFIX = "CASE_SERVER_"
 
 
-def variable_of(name: str) -> str:
+def variable_name(name: str) -> str:
     """Return the environment variable that a setting is read from."""
     alias = Settings.model_fields[name].validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
@@ -50,16 +50,16 @@ def _host_name(host: str) -> str:
         return re.sub(r":\d+$", "", host).removesuffix(".").lower()
 
 
-AMBIENT = re.compile(rf"{PREFIX}(?:SERVICE_(?:HOST|PORT)|PORT_\d+_).*")
+KUBERNETES_VARIABLES = re.compile(rf"{PREFIX}(?:SERVICE_(?:HOST|PORT)|PORT_\d+_).*")
 """What Kubernetes sets in every container for a service of the name case-server."""
 
 PROCESS_VARIABLES = frozenset({"CASE_SERVER_PARENT", "CASE_SERVER_URL"})
 """Variables that are no settings: of the workers of a server, and of the pytest plugin."""
 
 
-def all_variables() -> list[str]:
+def variable_names() -> list[str]:
     """Return the environment variables of all settings."""
-    return [variable_of(name) for name in Settings.model_fields]
+    return [variable_name(name) for name in Settings.model_fields]
 
 
 def is_known_variable(name: str) -> bool:
@@ -68,8 +68,8 @@ def is_known_variable(name: str) -> bool:
     return (
         not variable.startswith(PREFIX)
         or variable in PROCESS_VARIABLES
-        or variable in all_variables()
-        or AMBIENT.fullmatch(variable) is not None
+        or variable in variable_names()
+        or KUBERNETES_VARIABLES.fullmatch(variable) is not None
     )
 
 
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("case-server", appauthor=False),
         description="Where the embedded Postgres keeps its data.",
     )
-    durable: bool = Field(
+    embedded_fsync: bool = Field(
         default=True,
         description="Whether the embedded Postgres waits for the disk. Set to false where the "
         "data is thrown away: writes are faster, and a power cut may cost all of it.",
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(
         default=100, ge=1, le=2000, description="Largest request body, in megabytes."
     )
-    body_timeout: int = Field(
+    request_timeout: int = Field(
         default=20,
         ge=1,
         description="Seconds a request may take to arrive: its head, and then its body, which has "
@@ -314,7 +314,7 @@ class Settings(BaseSettings):
         host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
-    def refuse_unsafe_target(self) -> None:
+    def require_safe_test_mode(self) -> None:
         """Raise ``StartupError`` when target mode cannot work, or would be open to a network."""
         if not self.target:
             return
@@ -332,7 +332,7 @@ class Settings(BaseSettings):
         if problems:
             raise StartupError(f"target mode cannot start: {'; '.join(problems)}")
 
-    def refuse_open_default(self) -> None:
+    def require_safe_secret(self) -> None:
         """Raise ``StartupError`` when a documented secret would be open to a network."""
         is_default = self.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         if is_default and not is_loopback(self.host) and not self.allow_default_secret:

@@ -66,7 +66,7 @@ def target(lab: Lab) -> Iterator[Row]:
     for where, durable in (("fsync on", True), ("fsync off", False)):
         settings = {
             "CASE_SERVER_DATA_DIR": str(lab.folder / where.replace(" ", "-")),
-            "CASE_SERVER_DURABLE": str(durable),
+            "CASE_SERVER_EMBEDDED_FSYNC": str(durable),
         }
         with (
             case_server(lab.log(), "--target", **settings) as server,

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from case_server.case.package import read_package
+from case_server.case.package import parse_package
 from case_server.exceptions import CaseServerError
 
 from . import data, memory, wrk
@@ -91,7 +91,7 @@ def _edited(items: int, seed: str, stamp: str = "changed") -> bytes:
 
 def records(raw: bytes) -> Records:
     """The rows of a package as COPY takes them."""
-    package = read_package(raw)
+    package = parse_package(raw)
     return {
         kind: [
             (row.body, row.last_change_date_time, package.document_identifier)

@@ -21,7 +21,7 @@ from anyio import to_thread
 from benchmarks import data, filters, loading, plans, report, results, writes, wrk
 from benchmarks.client import Client
 from benchmarks.errors import BenchmarkError
-from case_server.case.package import read_package
+from case_server.case.package import parse_package
 from case_server.db.pool import dsn
 
 ROOT = Path(__file__).parents[1]
@@ -34,10 +34,10 @@ measured {"requests": 3000, "microseconds": 1500000, "p50": 4000, "p99": 9000, \
 
 
 def test_generated_frameworks_are_valid_packages() -> None:
-    package = read_package(data.packed(30, "a"))
+    package = parse_package(data.packed(30, "a"))
     assert package.count("CFItem") == package.count("CFAssociation") == 30
     assert package.document_identifier == data.identifier_of("a", "document")
-    other = read_package(data.packed(30, "b"))
+    other = parse_package(data.packed(30, "b"))
     shared = {row.identifier for row in package.rows} & {row.identifier for row in other.rows}
     assert shared == {data.ITEM_TYPE["identifier"]}
     assert data.packed(30, "a") == data.packed(30, "a")
@@ -79,7 +79,7 @@ async def test_loaded_items_are_what_the_server_stores(database_url: str, clean:
     await connection.close()
     uploaded = {
         row.identifier: json.loads(row.body)
-        for row in read_package(data.packed(10, "x0")).rows
+        for row in parse_package(data.packed(10, "x0")).rows
         if row.kind == "CFItem"
     }
     assert len(stored) == 20

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from ..case.entity_urls import ServerAddresses, server_addresses
+from ..case.entity_urls import ServerUrls, server_urls
 from ..case.stored_form import BodyOrigin
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from .dependencies import get_state
@@ -19,7 +19,7 @@ PREFIXES = tuple(profile.prefix for profile in PROFILES)
 def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrigin:
     """Return the origin of a request body."""
     addresses = _addresses(request)
-    found = addresses if addresses.may_occur_in(raw) else None
+    found = addresses if addresses.occurs_in(raw) else None
     return BodyOrigin(
         found,
         has_default_types=DEFAULT_TYPE in raw and b"CFItemTypeURI" in raw,
@@ -27,7 +27,7 @@ def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrig
     )
 
 
-def _addresses(request: Request) -> ServerAddresses:
+def _addresses(request: Request) -> ServerUrls:
     """Return the addresses under the public URL, and under the Host that the client named."""
     settings = get_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
@@ -37,4 +37,4 @@ def _addresses(request: Request) -> ServerAddresses:
         # A proxy may remove the path of the public URL. In test mode it names a namespace.
         if not settings.target:
             urls.append(f"http://{host}")
-    return server_addresses(tuple(urls), PREFIXES)
+    return server_urls(tuple(urls), PREFIXES)

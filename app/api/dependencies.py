@@ -81,7 +81,7 @@ async def authorize(verifier: Verifier, authorization: str | None, scope: Scope)
             "This operation needs an access token, sent as the header Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    caller = verifier.recall(token) or await verifier.verify(token)
+    caller = verifier.get_cached(token) or await verifier.verify(token)
     CALLER_ID.set(caller.client_id)
     if scope not in caller.scopes:
         raise Forbidden(

@@ -41,7 +41,7 @@ def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
         "imsx_codeMinorField": [
             {
                 "imsx_codeMinorFieldName": FIELD_NAME,
-                "imsx_codeMinorFieldValue": profile.minor_code(error.reason),
+                "imsx_codeMinorFieldValue": profile.minor_code(error.code),
             }
         ]
     }
@@ -94,7 +94,7 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
         description = f"{method} is not possible at {path}: use {headers['Allow']}"
     reason = REASONS.get(error.status_code, "invalid")
     info = status_info(
-        profile_for_path(request.scope["path"]), CaseServerError(description, reason=reason)
+        profile_for_path(request.scope["path"]), CaseServerError(description, code=reason)
     )
     return json_response(info, error.status_code, headers)
 

@@ -18,13 +18,13 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..exceptions import CaseServerError, ServiceUnavailable
-from ..log_config import LINE, LINE_WITH_CHANGES, REQUESTS
+from ..log_config import REQUEST_LINE, REQUEST_LOGGER, UPLOAD_LINE
 from .allowed_hosts import PROBE_PATHS, HostCheck, host_error_response
 from .dependencies import CALLER_ID, CHANGES
 from .exception_handlers import error_response
 
 log = logging.getLogger("case_server")
-requests = logging.getLogger(REQUESTS)
+requests = logging.getLogger(REQUEST_LOGGER)
 
 ID_HEADER = b"x-request-id"
 REQUEST_ID = "case_server.request_id"
@@ -174,4 +174,4 @@ def _log(scope: Scope, method: str, status: int, begun: float, request_id: bytes
     path = _told(scope)
     fields = (method, path, status or GONE, milliseconds, client, request_id.decode())
     changes = CHANGES.get()
-    requests.info(LINE_WITH_CHANGES if changes else LINE, *fields, *changes.values())
+    requests.info(UPLOAD_LINE if changes else REQUEST_LINE, *fields, *changes.values())

@@ -92,7 +92,7 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
 
 async def iter_body(request: Request) -> AsyncIterator[bytes]:
     """A body piece by piece, for as long as it keeps coming."""
-    seconds, received, more = get_state(request).settings.body_timeout, 0, True
+    seconds, received, more = get_state(request).settings.request_timeout, 0, True
     begun = asyncio.get_running_loop().time()
     try:
         async with asyncio.timeout_at(begun + seconds) as patience:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..db import clients as table
-from .hashing import hash_secret, matches, new_secret
+from .hashing import generate_secret, hash_secret, verify_secret
 from .scopes import Scope, parse_scopes
 from .throttle import Throttle
 
@@ -31,9 +31,9 @@ Credentials = tuple[str, str]
 
 CLIENT_ID_PATTERN = re.compile(r"[!-9;-~]{1,255}")
 """What an id in the database is: visible ASCII, without the colon that HTTP Basic ends it with."""
-REMEMBER = 300.0
+CACHE_TTL_SECONDS = 300.0
 """Seconds for which a secret that was right is not hashed again."""
-CAPACITY = 1_000
+MAX_CACHED_SECRETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ClientRegistry:
         self._one_at_a_time = asyncio.Lock()
         self._pepper = secrets.token_bytes(32)
         self._proven: OrderedDict[tuple[bytes, str], float] = OrderedDict()
-        self._nobodys_secret = new_secret()
+        self._nobodys_secret = generate_secret()
         self._hashed: dict[str, str] = {}
 
     async def scopes_of(self, client_id: str) -> frozenset[Scope] | None:
@@ -74,17 +74,17 @@ class ClientRegistry:
         known = await table.find_client(self._database, client_id)
         return parse_scopes(known.scopes) if known else None
 
-    def forget_failures(self) -> None:
+    def clear_failures(self) -> None:
         """Forget all failed attempts, so that none delays the next one."""
         self._throttle.clear()
 
-    async def authenticate(self, readings: Sequence[Credentials], address: str) -> Client | None:
+    async def authenticate(self, credentials: Sequence[Credentials], address: str) -> Client | None:
         """The client that one of these readings of a request proves.
 
         Finding none takes the same time for any reason. Raises ``TooManyAttempts`` when this
         client, or ``address``, failed too often lately.
         """
-        for client_id, secret in dict.fromkeys(readings):
+        for client_id, secret in dict.fromkeys(credentials):
             if client := await self._authenticate(client_id, secret, address):
                 return client
         return None
@@ -93,16 +93,16 @@ class ClientRegistry:
         scopes, hashes = await self._known(client_id)
         proof = hmac.digest(self._pepper, f"{client_id}\0{secret}".encode(), "sha256")
         proven = self._is_proven(proof, hashes)
-        self._throttle.check(client_id, address, proven=proven)
+        self._throttle.check(client_id, address, is_verified=proven)
         if not proven:
             async with self._one_at_a_time:
                 # Who waited here may find that another request failed, or proved the same.
                 proven = self._is_proven(proof, hashes)
-                self._throttle.check(client_id, address, proven=proven)
+                self._throttle.check(client_id, address, is_verified=proven)
                 if not proven and not await self._prove(proof, secret, hashes):
-                    self._throttle.failed(client_id, address)
+                    self._throttle.record_failure(client_id, address)
                     return None
-        self._throttle.succeeded(client_id, address)
+        self._throttle.record_success(client_id, address)
         return Client(client_id, scopes)
 
     async def _known(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
@@ -123,10 +123,10 @@ class ClientRegistry:
 
     async def _prove(self, proof: bytes, secret: str, hashes: Sequence[str]) -> bool:
         for one in hashes:
-            if await asyncio.to_thread(matches, secret, one):
-                self._proven[proof, one] = self._clock() + REMEMBER
+            if await asyncio.to_thread(verify_secret, secret, one):
+                self._proven[proof, one] = self._clock() + CACHE_TTL_SECONDS
                 self._proven.move_to_end((proof, one))
-                if len(self._proven) > CAPACITY:
+                if len(self._proven) > MAX_CACHED_SECRETS:
                     self._proven.popitem(last=False)
                 return True
         return False

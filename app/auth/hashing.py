@@ -12,7 +12,7 @@ COST, BLOCK, PARALLEL = 2**14, 8, 1
 _SALT, _LENGTH = 16, 32
 
 
-def new_secret() -> str:
+def generate_secret() -> str:
     """A secret of 256 random bits, in characters that need no escaping anywhere."""
     return secrets.token_urlsafe(32)
 
@@ -25,7 +25,7 @@ def hash_secret(secret: str) -> str:
     return "$".join(("scrypt", *numbers, _encode(salt), _encode(digest)))
 
 
-def matches(secret: str, stored: str) -> bool:
+def verify_secret(secret: str, stored: str) -> bool:
     """Whether ``stored`` is the hash of this secret. Slow; compares in constant time."""
     _, cost, block, parallel, salt, digest = stored.split("$")
     found = _scrypt(secret, base64.b64decode(salt), int(cost), int(block), int(parallel))

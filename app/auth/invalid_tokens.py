@@ -6,7 +6,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from .tokens import SigningKey, new_signing_key, sign
+from .tokens import SigningKey, encode_token, generate_signing_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,21 +22,21 @@ ELSEWHERE = "https://issuer.invalid"
 
 
 def make_invalid_token(
-    issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], flaw: Defect | None = None
+    issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
     """A token as ``issuer`` makes them, but for its flaw; nothing else about it is wrong."""
     claims = issuer.claims(client_id, scopes)
     now = int(time.time())
-    if flaw == "expired":
+    if defect == "expired":
         claims |= {"iat": now - 2 * HOUR, "auth_time": now - 2 * HOUR, "exp": now - HOUR}
-    if flaw == "not_yet_valid":
+    if defect == "not_yet_valid":
         claims |= {"nbf": now + HOUR, "exp": now + 2 * HOUR}
-    if flaw == "wrong_issuer":
+    if defect == "wrong_issuer":
         claims["iss"] = ELSEWHERE
-    return sign(_unknown_key(), claims) if flaw == "unknown_key" else issuer.sign(claims)
+    return encode_token(_unknown_key(), claims) if defect == "unknown_key" else issuer.sign(claims)
 
 
 @lru_cache(maxsize=1)
 def _unknown_key() -> SigningKey:
     """A key that nobody publishes; making one takes a tenth of a second."""
-    return new_signing_key()
+    return generate_signing_key()

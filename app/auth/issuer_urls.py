@@ -12,14 +12,14 @@ from ..settings import is_loopback
 def require_secure_issuers(urls: Iterable[str]) -> None:
     """Raise ``StartupError`` for an issuer whose keys somebody between could exchange."""
     for url in urls:
-        if not is_safe(url):
+        if not is_https_or_loopback(url):
             raise StartupError(
                 f"the trusted issuer {url!r} must be an https URL (http only on this machine): "
                 "its keys decide who may come in"
             )
 
 
-def is_safe(url: str) -> bool:
+def is_https_or_loopback(url: str) -> bool:
     """Whether nobody between can exchange what is fetched from there."""
     try:
         parts = urlsplit(url)

@@ -12,7 +12,7 @@ import uuid
 from typing import TYPE_CHECKING, ClassVar
 
 from .scopes import Scope, format_scopes
-from .tokens import Claims, Jwk, SigningKey, TokenError, public_jwk, sign
+from .tokens import Claims, Jwk, SigningKey, TokenError, encode_token, public_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -25,7 +25,7 @@ class LocalIssuer:
 
     leeway: ClassVar[int] = 0  # the clock that issued is the clock that checks
 
-    pause: ClassVar[float] = 1.0
+    min_reload_seconds: ClassVar[float] = 1.0
     """Seconds between two looks for a key that is not known: any request can name one."""
 
     def __init__(
@@ -46,9 +46,9 @@ class LocalIssuer:
         self._looked = -math.inf
         self._newest = keys[-1]
         self._keys: dict[str, SigningKey] = {}
-        self.use(keys)
+        self.set_keys(keys)
 
-    def use(self, keys: Sequence[SigningKey]) -> None:
+    def set_keys(self, keys: Sequence[SigningKey]) -> None:
         """Sign with the last of these keys, and stand by all of them; none change nothing."""
         if not keys:
             return
@@ -67,7 +67,7 @@ class LocalIssuer:
 
     def sign(self, claims: Claims) -> str:
         """Any claims as a token of this issuer."""
-        return sign(self._newest, claims)
+        return encode_token(self._newest, claims)
 
     def claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
         """What a new token says; the claims are those of Cognito's."""
@@ -86,7 +86,7 @@ class LocalIssuer:
             **self._audience,
         }
 
-    def prepare(self) -> None:
+    def warm_up(self) -> None:
         """Read the keys, so that they are at hand."""
         self.jwks()
 
@@ -98,9 +98,9 @@ class LocalIssuer:
         """The public key of this name, looked for once more if another process may have made it."""
         if kid not in self._keys and self._reload:
             now = time.monotonic()
-            if now - self._looked >= self.pause:
+            if now - self._looked >= self.min_reload_seconds:
                 self._looked = now
-                self.use(await self._reload())
+                self.set_keys(await self._reload())
         try:
             return public_jwk(self._keys[kid])
         except KeyError:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("case_server")
 
-SECONDS = 2.0
+POLL_INTERVAL_SECONDS = 2.0
 """Between two looks: so long does a removed client's token open doors at most."""
 
 
-async def signing_keys(database: Database) -> list[SigningKey]:
+async def load_signing_keys(database: Database) -> list[SigningKey]:
     """The keys of the local issuer, the newest last."""
     return [SigningKey(kid, pem) for kid, pem in await keys.load_signing_keys(database)]
 
@@ -35,25 +35,25 @@ class CredentialRefresher:
         self._database, self._issuer, self._verifier = database, issuer, verifier
         self._seen: object = None
 
-    async def follow(self) -> None:
+    async def run(self) -> None:
         """Look until cancelled; a database that is away is looked at again."""
         while True:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
-                await self.look()
+                await self.refresh()
             except Exception as error:  # noqa: BLE001  whatever it was, the next look may go well
                 log.debug("keys and clients could not be looked at: %s", error)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Take over what changed since the last look."""
-        self._verifier.refuse(await revocations.list_revoked_tokens(self._database))
+        self._verifier.set_revoked_ids(await revocations.list_revoked_tokens(self._database))
         if self._issuer is None:
             return
-        stored = await signing_keys(self._database)
+        stored = await load_signing_keys(self._database)
         everyone = await clients.list_clients(self._database)
         seen = ([key.kid for key in stored], [(one.identifier, one.scopes) for one in everyone])
         if seen == self._seen:
             return
         self._seen = seen
-        self._issuer.use(stored)
-        self._verifier.forget()
+        self._issuer.set_keys(stored)
+        self._verifier.clear_cache()

@@ -59,7 +59,7 @@ def token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset
     )
 
 
-def named_scopes(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
+def parse_scope_map(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
     """Return a scope map of the settings, whose scopes are named by their last word, as scopes."""
     by_name = {scope.name.lower(): scope for scope in Scope}
     return {

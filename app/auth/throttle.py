@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 Kind = Literal["pair", "address", "client"]
 Key = tuple[Kind, str, str]
 
-FREE: dict[Kind, int] = {"pair": 5, "address": 20, "client": 100}
+FREE_FAILURES: dict[Kind, int] = {"pair": 5, "address": 20, "client": 100}
 """Failures before anybody waits: for one client from one address, for any client from one
 address, and for one client from anywhere."""
-LONGEST = 60.0
+MAX_DELAY_SECONDS = 60.0
 """Seconds that one more failure costs at most."""
-FORGET = 900.0
+RESET_AFTER_SECONDS = 900.0
 """Seconds without a failure after which a count starts again."""
-CAPACITY = 10_000
+MAX_COUNTERS = 10_000
 LONGEST_NAME = 255
 
 
@@ -48,14 +48,16 @@ class Throttle:
         self._clock = clock
         self._counts: OrderedDict[Key, _Count] = OrderedDict()
 
-    def check(self, client_id: str, address: str, *, proven: bool = False) -> None:
+    def check(self, client_id: str, address: str, *, is_verified: bool = False) -> None:
         """Raise ``TooManyAttempts`` if this attempt has to wait.
 
         ``proven``: the same secret was right lately. Then what others failed at elsewhere does
         not matter: they cannot lock a client out that is in use.
         """
         now = self._clock()
-        kinds: tuple[Kind, ...] = ("pair", "address") if proven else ("pair", "address", "client")
+        kinds: tuple[Kind, ...] = (
+            ("pair", "address") if is_verified else ("pair", "address", "client")
+        )
         waits = [
             self._counts[key].until - now
             for key in _keys(client_id, address, kinds)
@@ -64,29 +66,29 @@ class Throttle:
         if (wait := max(waits, default=0)) > 0:
             raise TooManyAttempts(math.ceil(wait))
 
-    def failed(self, client_id: str, address: str) -> None:
+    def record_failure(self, client_id: str, address: str) -> None:
         """Count a failure."""
         now = self._clock()
-        for key in _keys(client_id, address, tuple(FREE)):
+        for key in _keys(client_id, address, tuple(FREE_FAILURES)):
             count = self._counts.pop(key, None)
-            if count is None or now - count.last > FORGET:
+            if count is None or now - count.last > RESET_AFTER_SECONDS:
                 count = _Count()
             count.failures += 1
             count.last = now
-            if (over := count.failures - FREE[key[0]]) >= 0:
-                count.until = now + min(LONGEST, 2.0 ** min(over, 10))
+            if (over := count.failures - FREE_FAILURES[key[0]]) >= 0:
+                count.until = now + min(MAX_DELAY_SECONDS, 2.0 ** min(over, 10))
             self._counts[key] = count
-        while len(self._counts) > CAPACITY:
+        while len(self._counts) > MAX_COUNTERS:
             self._counts.popitem(last=False)
 
-    def succeeded(self, client_id: str, address: str) -> None:
+    def record_success(self, client_id: str, address: str) -> None:
         """Forget what this address failed at with this client, in every count: it was a slip.
 
         Failures at other clients stay counted: one known secret does not free an address to guess.
         """
-        pair, *totals = _keys(client_id, address, tuple(FREE))
+        pair, *totals = _keys(client_id, address, tuple(FREE_FAILURES))
         slips = self._counts.pop(pair, None)
-        if slips is None or self._clock() - slips.last > FORGET:
+        if slips is None or self._clock() - slips.last > RESET_AFTER_SECONDS:
             return
         for key in totals:
             if (count := self._counts.get(key)) is None:

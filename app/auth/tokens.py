@@ -33,7 +33,7 @@ MAX_TOKEN_CHARS = 8 * 1024
 MIN_RSA_BITS = 2048
 """RS256 with a shorter key is not allowed (RFC 7518, section 3.3)."""
 
-WRITTEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+JWT_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 """Header, claims and signature without padding (RFC 7515, section 2). Decoders pass over anything
 else, so that one token could be spelled in many ways."""
 
@@ -46,12 +46,12 @@ _ALGORITHMS = {
     "ES256": {"kty": "EC", "crv": "P-256"},
     "ES384": {"kty": "EC", "crv": "P-384"},
 }
-_NUMBERS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y")}
+_KEY_FIELDS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y")}
 
-SKEW = 60
+CLOCK_SKEW_SECONDS = 60
 """Seconds by which the clocks of two servers may differ."""
 
-_LATEST = 2**63
+MAX_TIMESTAMP = 2**63
 """No time claim reaches this; Infinity and numbers of a thousand digits do."""
 
 
@@ -70,7 +70,7 @@ class SigningKey:
     private_pem: str = field(repr=False)
 
 
-def new_signing_key() -> SigningKey:
+def generate_signing_key() -> SigningKey:
     """Make an RSA key of 2048 bits under a random name."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
@@ -88,16 +88,18 @@ def public_jwk(key: SigningKey) -> Jwk:
     return {**_private(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
 
 
-def sign(key: SigningKey, claims: Claims) -> str:
+def encode_token(key: SigningKey, claims: Claims) -> str:
     """Write claims into a token, signed with RS256."""
     return jwt.encode(dict(claims), _private(key), "RS256", headers={"kid": key.kid})
 
 
-def unverified(token: str, max_chars: int = MAX_TOKEN_CHARS) -> tuple[dict[str, Any], Claims]:
+def decode_unverified(
+    token: str, max_chars: int = MAX_TOKEN_CHARS
+) -> tuple[dict[str, Any], Claims]:
     """Return header and claims as the token states them: to choose a key, for nothing else."""
     if len(token) > max_chars:
         raise TokenError(f"it is longer than {max_chars} characters")
-    if not WRITTEN.fullmatch(token):
+    if not JWT_PATTERN.fullmatch(token):
         raise TokenError("it is not a signed JSON Web Token")
     try:
         return jwt.get_unverified_header(token), jwt.get_unverified_claims(token)
@@ -105,11 +107,11 @@ def unverified(token: str, max_chars: int = MAX_TOKEN_CHARS) -> tuple[dict[str, 
         raise TokenError("it is not a readable JSON Web Token") from error
 
 
-def verify(
+def decode_token(
     token: str, jwk: Jwk, *, issuer: str, leeway: int, max_chars: int = MAX_TOKEN_CHARS
 ) -> Claims:
     """Return the claims of a token that ``jwk`` signed, ``issuer`` issued and that is valid now."""
-    header, _ = unverified(token, max_chars)
+    header, _ = decode_unverified(token, max_chars)
     if "crit" in header:
         raise TokenError("it demands header extensions that this server does not know")
     algorithm = _algorithm(header.get("alg"), jwk)
@@ -144,7 +146,7 @@ def _is_for_signatures(jwk: Jwk) -> bool:
 
 def _public(algorithm: str, jwk: Jwk) -> Key:
     kind = jwk["kty"]
-    numbers = tuple((name, jwk.get(name)) for name in _NUMBERS[kind])
+    numbers = tuple((name, jwk.get(name)) for name in _KEY_FIELDS[kind])
     try:
         key = _construct(algorithm, kind, numbers)
     except (JOSEError, ValueError, TypeError, AttributeError) as error:
@@ -181,12 +183,12 @@ def _check_times(claims: Claims, leeway: int) -> None:
     if starts > now + leeway:
         raise TokenError("it is not valid yet")
     # Of several servers that issue under one name, each has a clock of its own.
-    if issued > now + SKEW:
+    if issued > now + CLOCK_SKEW_SECONDS:
         raise TokenError("it was issued in the future (iat)")
 
 
 def _time(claims: Claims, name: str) -> float:
     value: Any = claims.get(name)
-    if type(value) not in {int, float} or not 0 <= value < _LATEST:
+    if type(value) not in {int, float} or not 0 <= value < MAX_TIMESTAMP:
         raise TokenError(f"it lacks the claim {name}, or that is not a time")
     return float(value)

@@ -13,13 +13,13 @@ import orjson
 
 from ..exceptions import ServiceUnavailable
 from ..net import ssrf
-from .issuer_urls import is_safe, require_secure_issuers
+from .issuer_urls import is_https_or_loopback, require_secure_issuers
 from .tokens import Jwk, TokenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_ANSWER = 512 * 1024
+MAX_RESPONSE_BYTES = 512 * 1024
 """Bytes of keys that are read at most; real issuers publish a few thousand."""
 
 logger = logging.getLogger(__name__)
@@ -104,9 +104,9 @@ class TrustedIssuer:
 
     async def _get(self, url: str, name: str) -> tuple[int, Any]:
         """The status, and what the object at ``url`` has under this name."""
-        if not is_safe(url):
+        if not is_https_or_loopback(url):
             raise ValueError(f"{url!r} is neither https nor on this machine")
-        status, body = await ssrf.fetch_limited(self._http, url, limit=MAX_ANSWER)
+        status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)
         return status, _object(status, body).get(name)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..exceptions import ServiceUnavailable, Unauthorized
 from .scopes import Scope, ScopeMap, token_scopes
-from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, unverified, verify
+from .tokens import MAX_TOKEN_CHARS, Claims, Jwk, TokenError, decode_token, decode_unverified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .local_issuer import LocalIssuer
     from .trusted_issuer import TrustedIssuer
 
-CAPACITY = 10_000
-REMEMBER = 300
+MAX_CACHED_TOKENS = 10_000
+CACHE_TTL_SECONDS = 300
 """Seconds for which a token that was verified is not verified again."""
 
 ACCESS_TOKEN_TYPES = {"at+jwt", "application/at+jwt"}
@@ -97,11 +97,11 @@ class Verifier:
         self._changes = 0
         self._remembered: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
         for issuer in trusted:
-            issuer.on_key_change = self.forget
+            issuer.on_key_change = self.clear_cache
 
     async def verify(self, token: str) -> Caller:
         """Who sent this token; raises ``Unauthorised`` with the reason if nobody valid did."""
-        if (known := self.recall(token)) is not None:
+        if (known := self.get_cached(token)) is not None:
             return known
         try:
             claims = await self._claims(token)
@@ -113,23 +113,23 @@ class Verifier:
             self._keep(token, caller, claims["exp"])
         return caller
 
-    def recall(self, token: str) -> Caller | None:
+    def get_cached(self, token: str) -> Caller | None:
         """Who sent this token, if it was verified lately: no waiting, no cryptography."""
         found = self._remembered.get(_digest(token))
         return found[1] if found is not None and found[0] > self._clock() else None
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Verify every token anew: the keys or clients that vouched for them have changed."""
         self._changes += 1
         self._remembered.clear()
 
-    def refuse(self, token_ids: frozenset[str]) -> None:
+    def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
         """Refuse these tokens and no others; ``revocation`` names them."""
         if token_ids != self._revoked:
             self._revoked = token_ids
-            self.forget()
+            self.clear_cache()
 
-    async def revocation(self, token: str) -> tuple[str, datetime] | None:
+    async def identify_token(self, token: str) -> tuple[str, datetime] | None:
         """Return the ID of a valid token, by which it can be revoked, and when it expires.
 
         None for any other token: nobody is to fill the table with what is refused anyway.
@@ -142,18 +142,18 @@ class Verifier:
 
     def revoke(self, token_id: str) -> None:
         """Refuse one more token."""
-        self.refuse(self._revoked | {token_id})
+        self.set_revoked_ids(self._revoked | {token_id})
 
     async def _claims(self, token: str) -> Claims:
         """Return the claims of a valid access token; raises ``TokenError`` for any other."""
-        header, stated = unverified(token, self._policy.max_chars)
+        header, stated = decode_unverified(token, self._policy.max_chars)
         issuer = self._issuers.get(str(stated.get("iss")).removesuffix("/"))
         if issuer is None:
             raise TokenError("this server does not trust its issuer")
         kid = header.get("kid")
         if not isinstance(kid, str):
             raise TokenError("its header does not name a key (kid)")
-        claims = verify(
+        claims = decode_token(
             token,
             await issuer.key(kid),
             issuer=issuer.url,
@@ -181,8 +181,8 @@ class Verifier:
     def _keep(self, token: str, caller: Caller, expires: float) -> None:
         digest = _digest(token)
         self._remembered.pop(digest, None)  # kept again, it is among the newest
-        self._remembered[digest] = (min(expires, self._clock() + REMEMBER), caller)
-        if len(self._remembered) > CAPACITY:
+        self._remembered[digest] = (min(expires, self._clock() + CACHE_TTL_SECONDS), caller)
+        if len(self._remembered) > MAX_CACHED_TOKENS:
             self._remembered.popitem(last=False)
 
 
@@ -228,7 +228,7 @@ def _is_for(audience: str, claims: Claims) -> bool:
 def unverified_client_id(token: str) -> str | None:
     """Return the client that a token states, true or not: for logs, never for access."""
     try:
-        _, claims = unverified(token)
+        _, claims = decode_unverified(token)
         return _client_id(claims)
     except TokenError:
         return None

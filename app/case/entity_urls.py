@@ -14,12 +14,12 @@ URN_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
 """Characters that RFC 3986 allows in a URI; ``%`` because it begins an encoded character."""
 
 
-def urn(identifier: str) -> str:
+def make_urn(identifier: str) -> str:
     """Return the URI of an entity that has no other."""
     return f"urn:uuid:{quote(identifier, safe=URN_SAFE)}"
 
 
-class ServerAddresses:
+class ServerUrls:
     """Recognises the addresses of one server.
 
     ``urls`` are those under which clients reach the server, ``prefixes`` the paths of its API
@@ -34,11 +34,11 @@ class ServerAddresses:
             paths |= {parts.path.rstrip("/") + prefix for prefix in prefixes}
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
-    def may_occur_in(self, body: bytes) -> bool:
+    def occurs_in(self, body: bytes) -> bool:
         """Return whether a body contains the name of a host of this server."""
         return any(host in body for host in self._hosts)
 
-    def target(self, uri: str) -> tuple[str, str] | None:
+    def parse_entity_url(self, uri: str) -> tuple[str, str] | None:
         """Return (plural, identifier) of the entity that an address of this server names."""
         found = ADDRESS.fullmatch(uri)
         if not found:
@@ -54,6 +54,6 @@ def _authority(written: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def server_addresses(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerAddresses:
+def server_urls(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrls:
     """Return the addresses of a server; the same object for the same arguments."""
-    return ServerAddresses(urls, prefixes)
+    return ServerUrls(urls, prefixes)

@@ -18,7 +18,7 @@ from pydantic_core import SchemaValidator, core_schema, to_json
 
 from ..exceptions import ContentTooLarge
 from .problems import Location, Problems, format_path
-from .types import refused_extensions
+from .types import check_extensions
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -31,26 +31,26 @@ LARGE_BODY_BYTES = 100_000
 Each error of a whole would hold a copy of all that is around it.
 """
 
-VALUES_ALWAYS = 5000
+MIN_ALLOWED_VALUES = 5000
 """Values that an entity of any size may hold."""
 
 BYTES_PER_VALUE = 20
 BYTES_PER_GROUP = 60
 """Real packages have a value every forty bytes, an object or list every two hundred."""
 
-TINY = 4000
+SMALL_BODY_BYTES = 4000
 """Bytes up to which a body that is not valid is validated as it is."""
 
-PIECE = 20
+CHUNK_MEMBERS = 20
 """How many members of a list are looked at together."""
 
-NAMES = 100
+MAX_FIELDS = 100
 """How many fields of an object; no class of the standard has a third of them."""
 
-LETTERS = 1000
+MAX_STRING_CHARS = 1000
 """How much of a text."""
 
-EXTENSION_VALUES = 100
+MAX_EXTENSION_VALUES = 100
 """How many values extensions may hold and still be looked at with what is around them."""
 
 SLICE_BYTES = 1_000_000
@@ -68,14 +68,14 @@ class Density(NamedTuple):
     bytes_per_group: int = BYTES_PER_GROUP
 
 
-ENTITY_DENSITY = Density(VALUES_ALWAYS, VALUES_ALWAYS)
-HEAD_DENSITY = Density(3 * VALUES_ALWAYS, 3 * VALUES_ALWAYS)
+ENTITY_DENSITY = Density(MIN_ALLOWED_VALUES, MIN_ALLOWED_VALUES)
+HEADER_DENSITY = Density(3 * MIN_ALLOWED_VALUES, 3 * MIN_ALLOWED_VALUES)
 """A document, and the extensions of its package and of its definitions."""
 
-RUBRIC_DENSITY = Density(20 * VALUES_ALWAYS, 4 * VALUES_ALWAYS)
+RUBRIC_DENSITY = Density(20 * MIN_ALLOWED_VALUES, 4 * MIN_ALLOWED_VALUES)
 """A rubric is read with its criteria and their levels, each of which is an entity."""
 
-TREE_DENSITY = Density(100 * VALUES_ALWAYS, 4 * VALUES_ALWAYS, 120)
+TREE_DENSITY = Density(100 * MIN_ALLOWED_VALUES, 4 * MIN_ALLOWED_VALUES, 120)
 """A package under repair, which is in memory as a whole: an object of one field takes 170 bytes
 there, a fraction 95 (CPython 3.11)."""
 
@@ -103,7 +103,7 @@ def check_density(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "t
 
 def has_many_members(array: bytes) -> bool:
     """Return whether a JSON array has more members than it could have entities."""
-    most = VALUES_ALWAYS + len(array) // BYTES_PER_GROUP
+    most = MIN_ALLOWED_VALUES + len(array) // BYTES_PER_GROUP
     depth = commas = 0
     for token in TOKEN.finditer(array, array.index(b"[") + 1):
         sign = token[0]
@@ -158,7 +158,7 @@ class UnknownField(Exception):
     """A body has a field that its class has not; ``look_through`` says where it stands."""
 
 
-def quick(schema: type[Valid], raw: bytes) -> Valid:
+def validate_fail_fast(schema: type[Valid], raw: bytes) -> Valid:
     """A body, validated only as far as it takes to know that it is not valid.
 
     Raises pydantic's ``ValidationError`` with one problem of each list, or ``UnknownField``.
@@ -192,29 +192,31 @@ def _stop(_: object) -> None:
     raise UnknownField
 
 
-def look_at(
+def collect_errors(
     schema: type[BaseModel], raw: bytes, tree: Any, problems: Problems, at: Location = ()
 ) -> None:
     """Add all that is wrong with a tiny body, which stands at ``at`` and holds ``tree``."""
     for detail in _details(schema, raw):
-        problems.add_error(detail, (*at, *detail["loc"]), tree)
+        problems.add_pydantic_error(detail, (*at, *detail["loc"]), tree)
 
 
-def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()) -> None:
+def collect_errors_in_chunks(
+    schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()
+) -> None:
     """Add what is wrong with a body, which stands at ``at``, piece by piece.
 
     Of long texts only the beginning is looked at: where nothing is found, the body may still not
     be valid.
     """
-    known = field_names()
+    known = known_field_names()
     piece = _cut(tree, known)
-    look_at(schema, to_json_bytes(piece), piece, problems, at)
+    collect_errors(schema, to_json_bytes(piece), piece, problems, at)
     for place, members in _long_lists(tree, ()):
-        for start in range(PIECE, len(members), PIECE):
-            if problems.enough:
+        for start in range(CHUNK_MEMBERS, len(members), CHUNK_MEMBERS):
+            if problems.limit_reached:
                 return
-            problems.pieces += 1
-            piece, within = _surrounded(_cut(members[start : start + PIECE], known), place)
+            problems.chunks += 1
+            piece, within = _surrounded(_cut(members[start : start + CHUNK_MEMBERS], known), place)
             found = _details(schema, to_json_bytes(piece))
             if any(within[: len(one["loc"])] == one["loc"] for one in found):
                 break  # no list belongs there, which was said of its beginning
@@ -224,10 +226,10 @@ def look_through(schema: type[BaseModel], tree: Any, problems: Problems, at: Loc
                 # What else is wrong is wrong with what was put around the members.
                 if location[: len(within)] == within and isinstance(member, int):
                     where = (*at, *place, start + member, *location[len(within) + 1 :])
-                    problems.add_error(detail, where, piece)
+                    problems.add_pydantic_error(detail, where, piece)
 
     for place, extensions in _large_extensions(tree, ()):
-        for message in refused_extensions(extensions):
+        for message in check_extensions(extensions):
             problems.add(format_path((*at, *place)), message)
 
 
@@ -255,7 +257,7 @@ def _details(schema: type[BaseModel], raw: bytes) -> list[ErrorDetails]:
 def _long_lists(value: Any, place: Location) -> Iterator[tuple[Location, list[Any]]]:
     """The lists that are longer than one piece, from the outermost on."""
     if isinstance(value, list):
-        if len(value) > PIECE:
+        if len(value) > CHUNK_MEMBERS:
             yield place, value
         for index, one in enumerate(value):
             if isinstance(one, (dict, list)):
@@ -281,13 +283,13 @@ def _large_extensions(value: Any, place: Location) -> Iterator[tuple[Location, d
 def _cut(value: Any, known: frozenset[str]) -> Any:
     """A value without most of its members, where there are very many."""
     if isinstance(value, str):
-        return value[:LETTERS]
+        return value[:MAX_STRING_CHARS]
     if isinstance(value, list):
-        return [_cut(one, known) for one in value[:PIECE]]
+        return [_cut(one, known) for one in value[:CHUNK_MEMBERS]]
     if isinstance(value, dict):
-        names = [name for place, name in enumerate(value) if place < NAMES or name in known]
+        names = [name for place, name in enumerate(value) if place < MAX_FIELDS or name in known]
         cut = (name for name in names if name != "extensions")
-        kept = {name[:LETTERS]: _cut(value[name], known) for name in cut}
+        kept = {name[:MAX_STRING_CHARS]: _cut(value[name], known) for name in cut}
         return kept | _small_extensions(value)
     return value
 
@@ -302,13 +304,13 @@ def _small_extensions(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_large(extensions: dict[str, Any]) -> bool:
-    return _weight(extensions, EXTENSION_VALUES) <= 0
+    return _weight(extensions, MAX_EXTENSION_VALUES) <= 0
 
 
 def _weight(value: Any, left: int) -> int:
     """How many values there could be beside these; none or fewer as soon as it is too many."""
     if isinstance(value, str):
-        return left - len(value) // LETTERS - 1
+        return left - len(value) // MAX_STRING_CHARS - 1
     parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
     for part in parts:
         if left <= 0:
@@ -318,7 +320,7 @@ def _weight(value: Any, left: int) -> int:
 
 
 @cache
-def field_names() -> frozenset[str]:
+def known_field_names() -> frozenset[str]:
     """Return the names of all fields of the model's classes."""
     from .model import CaseObject  # noqa: PLC0415  which is made of types that are bounded here
 

@@ -19,8 +19,8 @@ from .types import (
     Extensions,
     Identifier,
     Integer,
-    Maybe,
     NullAs,
+    Omittable,
     TargetType,
     Text,
     Uri,
@@ -44,7 +44,7 @@ class LinkURI(CaseObject):
 class LinkGenURI(LinkURI):
     """A link to a node of an association, which may lie outside CASE."""
 
-    targetType: Maybe[TargetType] = None
+    targetType: Omittable[TargetType] = None
 
 
 def _as_list(value: object) -> object:
@@ -69,29 +69,29 @@ class Entity(CaseObject):
     identifier: Identifier
     uri: Uri
     lastChangeDateTime: DateTime
-    extensions: Maybe[Extensions] = None
+    extensions: Omittable[Extensions] = None
 
 
 class CFPckgDocument(Entity):
     """The root of a framework, as it stands inside its package."""
 
-    frameworkType: Maybe[Text] = None
-    caseVersion: Maybe[Literal["1.1"]] = None
+    frameworkType: Omittable[Text] = None
+    caseVersion: Omittable[Literal["1.1"]] = None
     creator: Text
     title: Text
-    officialSourceURL: Maybe[Uri] = None
-    publisher: Maybe[Text] = None
-    description: Maybe[Text] = None
-    subject: Maybe[list[Text]] = None
-    subjectURI: Maybe[list[LinkURI]] = None
-    language: Maybe[Text] = None
-    version: Maybe[Text] = None
-    adoptionStatus: Maybe[Text] = None
-    statusStartDate: Maybe[Date] = None
-    statusEndDate: Maybe[Date] = None
-    licenseURI: Maybe[LinkURI] = None
-    notes: Maybe[Text] = None
-    CFPackageURI: Maybe[LinkURI] = None
+    officialSourceURL: Omittable[Uri] = None
+    publisher: Omittable[Text] = None
+    description: Omittable[Text] = None
+    subject: Omittable[list[Text]] = None
+    subjectURI: Omittable[list[LinkURI]] = None
+    language: Omittable[Text] = None
+    version: Omittable[Text] = None
+    adoptionStatus: Omittable[Text] = None
+    statusStartDate: Omittable[Date] = None
+    statusEndDate: Omittable[Date] = None
+    licenseURI: Omittable[LinkURI] = None
+    notes: Omittable[Text] = None
+    CFPackageURI: Omittable[LinkURI] = None
 
 
 class CFDocument(CFPckgDocument):
@@ -105,23 +105,23 @@ class CFPckgItem(Entity):
     """One competency statement, as it stands inside a package."""
 
     fullStatement: Text
-    alternativeLabel: Maybe[Text] = None
-    CFItemType: Maybe[Text] = None
-    humanCodingScheme: Maybe[Text] = None
-    listEnumeration: Maybe[Text] = None
-    abbreviatedStatement: Maybe[Text] = None
-    conceptKeywords: Maybe[list[Text]] = None
-    conceptKeywordsURI: Maybe[KeywordLinks] = None
-    notes: Maybe[Text] = None
-    subject: Maybe[list[Text]] = None
-    subjectURI: Maybe[list[LinkURI]] = None
-    language: Maybe[Text] = None
-    educationLevel: Maybe[list[Text]] = None
-    CFItemTypeURI: Maybe[LinkURI] = None
-    licenseURI: Maybe[LinkURI] = None
-    statusStartDate: Maybe[Date] = None
-    statusEndDate: Maybe[Date] = None
-    CFDocumentURI: Maybe[LinkURI] = None
+    alternativeLabel: Omittable[Text] = None
+    CFItemType: Omittable[Text] = None
+    humanCodingScheme: Omittable[Text] = None
+    listEnumeration: Omittable[Text] = None
+    abbreviatedStatement: Omittable[Text] = None
+    conceptKeywords: Omittable[list[Text]] = None
+    conceptKeywordsURI: Omittable[KeywordLinks] = None
+    notes: Omittable[Text] = None
+    subject: Omittable[list[Text]] = None
+    subjectURI: Omittable[list[LinkURI]] = None
+    language: Omittable[Text] = None
+    educationLevel: Omittable[list[Text]] = None
+    CFItemTypeURI: Omittable[LinkURI] = None
+    licenseURI: Omittable[LinkURI] = None
+    statusStartDate: Omittable[Date] = None
+    statusEndDate: Omittable[Date] = None
+    CFDocumentURI: Omittable[LinkURI] = None
 
 
 class CFItem(CFPckgItem):
@@ -134,12 +134,12 @@ class CFAssociation(Entity):
     """A typed relation from an origin node to a destination node."""
 
     associationType: AssociationType
-    sequenceNumber: Maybe[Integer] = None
+    sequenceNumber: Omittable[Integer] = None
     originNodeURI: LinkGenURI
     destinationNodeURI: LinkGenURI
-    CFAssociationGroupingURI: Maybe[LinkURI] = None
-    notes: Maybe[Text] = None
-    CFDocumentURI: Maybe[LinkURI] = None
+    CFAssociationGroupingURI: Omittable[LinkURI] = None
+    notes: Omittable[Text] = None
+    CFDocumentURI: Omittable[LinkURI] = None
 
 
 class CFSubject(Entity):
@@ -147,16 +147,16 @@ class CFSubject(Entity):
 
     title: Text
     hierarchyCode: Text
-    description: Maybe[Text] = None
+    description: Omittable[Text] = None
 
 
 class CFConcept(Entity):
     """A concept that items are about, shared by all frameworks."""
 
     title: Text
-    keywords: Maybe[Text] = None
+    keywords: Omittable[Text] = None
     hierarchyCode: Text
-    description: Maybe[Text] = None
+    description: Omittable[Text] = None
 
 
 class CFItemType(Entity):
@@ -165,14 +165,14 @@ class CFItemType(Entity):
     title: Text
     description: Text
     hierarchyCode: Text
-    typeCode: Maybe[Text] = None
+    typeCode: Omittable[Text] = None
 
 
 class CFLicense(Entity):
     """The terms under which a framework or an item may be used."""
 
     title: Text
-    description: Maybe[Text] = None
+    description: Omittable[Text] = None
     licenseText: Text
 
 
@@ -180,39 +180,39 @@ class CFAssociationGrouping(Entity):
     """A name for associations that belong together."""
 
     title: Text
-    description: Maybe[Text] = None
+    description: Omittable[Text] = None
 
 
 class CFRubricCriterionLevel(Entity):
     """One degree of achievement for a criterion."""
 
-    description: Maybe[Text] = None
-    quality: Maybe[Text] = None
-    score: Maybe[float] = None
-    feedback: Maybe[Text] = None
-    position: Maybe[Integer] = None
-    rubricCriterionId: Maybe[Identifier] = None
-    extensions: Maybe[list[Extensions]] = None  # type: ignore[assignment]  # a list here alone
+    description: Omittable[Text] = None
+    quality: Omittable[Text] = None
+    score: Omittable[float] = None
+    feedback: Omittable[Text] = None
+    position: Omittable[Integer] = None
+    rubricCriterionId: Omittable[Identifier] = None
+    extensions: Omittable[list[Extensions]] = None  # type: ignore[assignment]  # a list here alone
 
 
 class CFRubricCriterion(Entity):
     """One criterion of a rubric, with its levels."""
 
-    category: Maybe[Text] = None
-    description: Maybe[Text] = None
-    CFItemURI: Maybe[LinkURI] = None
-    weight: Maybe[float] = None
-    position: Maybe[Integer] = None
-    rubricId: Maybe[Identifier] = None
-    CFRubricCriterionLevels: Maybe[list[CFRubricCriterionLevel]] = None
+    category: Omittable[Text] = None
+    description: Omittable[Text] = None
+    CFItemURI: Omittable[LinkURI] = None
+    weight: Omittable[float] = None
+    position: Omittable[Integer] = None
+    rubricId: Omittable[Identifier] = None
+    CFRubricCriterionLevels: Omittable[list[CFRubricCriterionLevel]] = None
 
 
 class CFRubric(Entity):
     """A rubric with its criteria."""
 
-    title: Maybe[Text] = None
-    description: Maybe[Text] = None
-    CFRubricCriteria: Maybe[list[CFRubricCriterion]] = None
+    title: Omittable[Text] = None
+    description: Omittable[Text] = None
+    CFRubricCriteria: Omittable[list[CFRubricCriterion]] = None
 
 
 Member = TypeVar("Member", bound=CaseObject)
@@ -229,7 +229,7 @@ class CFDefinition(CaseObject):
     CFLicenses: OptionalList[CFLicense] = Field(default_factory=list)
     CFItemTypes: OptionalList[CFItemType] = Field(default_factory=list)
     CFAssociationGroupings: OptionalList[CFAssociationGrouping] = Field(default_factory=list)
-    extensions: Maybe[Extensions] = None
+    extensions: Omittable[Extensions] = None
 
 
 class CFPackage(CaseObject):
@@ -242,4 +242,4 @@ class CFPackage(CaseObject):
         default_factory=CFDefinition
     )
     CFRubrics: OptionalList[CFRubric] = Field(default_factory=list)
-    extensions: Maybe[Extensions] = None
+    extensions: Omittable[Extensions] = None

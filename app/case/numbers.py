@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, NamedTuple
 
-from .limits import field_names
+from .limits import known_field_names
 from .problems import Location
 
 
@@ -55,7 +55,7 @@ class _Number(NamedTuple):
     is_integer: bool
 
 
-def may_change(raw: bytes) -> bool:
+def may_hold_inexact_numbers(raw: bytes) -> bool:
     """Return whether a body may hold a number that double precision would change.
 
     Strings may look like one, too; ``changed_numbers`` tells.
@@ -72,19 +72,19 @@ def may_change(raw: bytes) -> bool:
     return False
 
 
-def changed_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
+def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
     """Return where numbers are that would be changed, each with a message.
 
     Those that are infinite as a double are refused elsewhere, as are numbers where none belongs.
     Nothing is returned of a body that is not JSON.
     """
-    if not may_change(raw):
+    if not may_hold_inexact_numbers(raw):
         return
     has_changed = False
 
     def read_number(text: str) -> Any:
         nonlocal has_changed
-        if is_kept(text):
+        if is_exact(text):
             return None
         has_changed = True
         return _Number(text, is_integer=False)
@@ -101,7 +101,7 @@ def changed_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
         return
 
 
-def is_kept(text: str) -> bool:
+def is_exact(text: str) -> bool:
     """Return whether a JSON number has the same value once it was stored as a double."""
     number = float(text)
     if repr(number) == text or not isfinite(number):
@@ -115,7 +115,11 @@ def is_kept(text: str) -> bool:
 def _changed(value: Any, place: Location, name: str) -> Iterator[tuple[Location, str]]:
     """The changed numbers in a value, which ``name`` is the nearest known field of."""
     if isinstance(value, _Number):
-        in_text = name in field_names() and name not in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}
+        in_text = name in known_field_names() and name not in {
+            EXTENSIONS,
+            *FLOAT_FIELDS,
+            *INTEGER_FIELDS,
+        }
         if not in_text and (name in FLOAT_FIELDS or not value.is_integer):
             yield place, _message(value.text)
     elif isinstance(value, dict):

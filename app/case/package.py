@@ -28,15 +28,15 @@ from .model import (
 from .parsing import parse
 from .problems import Problems
 from .resources import DEFINITIONS
-from .types import Identifier, Maybe
+from .types import Identifier, Omittable
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
-Group: TypeAlias = Sequence[tuple[str, Sequence[str]]]
+IdentifierLists: TypeAlias = Sequence[tuple[str, Sequence[str]]]
 """Lists by their paths, each with the identifiers of its members."""
 
-Triple: TypeAlias = tuple[str, str, str]
+RelationKey: TypeAlias = tuple[str, str, str]
 
-RubricNames: TypeAlias = Sequence[tuple[str, Sequence[str]]]
+CriterionIdentifiers: TypeAlias = Sequence[tuple[str, Sequence[str]]]
 """The identifier of each criterion of a rubric, with those of its levels."""
 
 CHILDREN = {"CFRubricCriteria", "CFRubricCriterionLevels"}
@@ -85,7 +85,7 @@ class Package:
 class NamedCFPackage(CFPackage):
     """A package that says its own identifier, as TimeBack's APIs answer it."""
 
-    identifier: Maybe[Identifier] = None
+    identifier: Omittable[Identifier] = None
 
 
 class UploadedCFPackage(NamedCFPackage):
@@ -99,7 +99,7 @@ class UploadedCFPackage(NamedCFPackage):
     CFAssociations: list[CFAssociation]
 
 
-def read_package(
+def parse_package(
     raw: bytes, *, allow_dense: bool = False, schema: type[NamedCFPackage] = NamedCFPackage
 ) -> Package:
     """Read and take apart an uploaded CFPackage, bare or wrapped, as a whole.
@@ -108,16 +108,19 @@ def read_package(
     ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
     """
     package = parse(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
-    triples = ((one.identifier, triple_of(one)) for one in package.CFAssociations)
+    triples = ((one.identifier, relation_key(one)) for one in package.CFAssociations)
     problems = Problems()
-    for problem in (*check_package_identifier(package), *repetitions(groups(package), triples)):
+    for problem in (
+        *check_package_identifier(package),
+        *find_duplicates(identifier_lists(package), triples),
+    ):
         problems.add(**problem)
     if problems:
-        raise problems.refusal("CFPackage")
-    return take_apart(package)
+        raise problems.to_exception("CFPackage")
+    return to_rows(package)
 
 
-def take_apart(package: CFPackage) -> Package:
+def to_rows(package: CFPackage) -> Package:
     """The rows of a valid package."""
     document = package.CFDocument
     named = document.CFPackageURI
@@ -132,11 +135,11 @@ def take_apart(package: CFPackage) -> Package:
 
 def _rows(package: CFPackage) -> Iterator[EntityRow]:
     document = package.CFDocument
-    yield row("CFDocument", document)
+    yield entity_row("CFDocument", document)
     link = document_link(document)
     for resource in DEFINITIONS:
         for definition in getattr(package.CFDefinitions, resource.plural):
-            yield row(resource.name, definition)
+            yield entity_row(resource.name, definition)
     for item in package.CFItems:
         item.CFDocumentURI = item.CFDocumentURI or link
         yield item_row(item)
@@ -153,14 +156,14 @@ def document_link(document: CFPckgDocument) -> LinkURI:
 
 def rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
     """Return the rows of a rubric, its criteria and their levels."""
-    yield row("CFRubric", rubric)
+    yield entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
-        yield row("CFRubricCriterion", criterion, parent=rubric.identifier)
+        yield entity_row("CFRubricCriterion", criterion, parent=rubric.identifier)
         for level in criterion.CFRubricCriterionLevels or ():
-            yield row("CFRubricCriterionLevel", level, parent=criterion.identifier)
+            yield entity_row("CFRubricCriterionLevel", level, parent=criterion.identifier)
 
 
-def row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
+def entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
     """An entity as a row, without the entities it contains."""
     own = set()
     for name in _left_out(type(entity)):
@@ -185,14 +188,14 @@ def item_row(item: CFPckgItem) -> EntityRow:
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
-    return row("CFItem", item)._replace(keywords=_json(item.conceptKeywordsURI))
+    return entity_row("CFItem", item)._replace(keywords=_json(item.conceptKeywordsURI))
 
 
 def association_row(association: CFAssociation, home: LinkURI) -> EntityRow:
     """Return an association of a package as a row, with the link to its document."""
     is_home_derived = association.CFDocumentURI is None
     association.CFDocumentURI = association.CFDocumentURI or home
-    return row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
+    return entity_row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
 
 
 def _json(value: object) -> str | None:
@@ -208,13 +211,13 @@ def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
         yield Problem(path="identifier", message=message)
 
 
-def triple_of(one: CFAssociation) -> Triple:
+def relation_key(one: CFAssociation) -> RelationKey:
     """What may stand but once in a package."""
     return one.originNodeURI.identifier, one.destinationNodeURI.identifier, one.associationType
 
 
-def repetitions(
-    groups: Iterable[Group], triples: Iterable[tuple[str, Triple]]
+def find_duplicates(
+    groups: Iterable[IdentifierLists], triples: Iterable[tuple[str, RelationKey]]
 ) -> Iterator[Problem]:
     """Identifiers that stand twice in a group, and triples that two associations have.
 
@@ -225,7 +228,7 @@ def repetitions(
     yield from _repeated_triples(triples)
 
 
-def groups(package: CFPackage) -> Iterator[Group]:
+def identifier_lists(package: CFPackage) -> Iterator[IdentifierLists]:
     """The lists, with their paths, in which an identifier may stand but once."""
     yield [("CFItems", _named(package.CFItems))]
     yield [("CFAssociations", _named(package.CFAssociations))]
@@ -233,10 +236,12 @@ def groups(package: CFPackage) -> Iterator[Group]:
         definitions = getattr(package.CFDefinitions, kind.plural)
         yield [(f"CFDefinitions.{kind.plural}", _named(definitions))]
     yield [("CFRubrics", _named(package.CFRubrics))]
-    yield from rubric_groups([rubric_names(rubric) for rubric in package.CFRubrics])
+    yield from rubric_identifier_lists(
+        [criterion_identifiers(rubric) for rubric in package.CFRubrics]
+    )
 
 
-def rubric_names(rubric: CFRubric) -> RubricNames:
+def criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
     """Return the identifier of each criterion of a rubric, with those of its levels."""
     return [
         (criterion.identifier, _named(criterion.CFRubricCriterionLevels or []))
@@ -244,7 +249,7 @@ def rubric_names(rubric: CFRubric) -> RubricNames:
     ]
 
 
-def rubric_groups(rubrics: Sequence[RubricNames]) -> Iterator[Group]:
+def rubric_identifier_lists(rubrics: Sequence[CriterionIdentifiers]) -> Iterator[IdentifierLists]:
     """The lists of criteria and of levels in rubrics, in which an identifier may stand but once."""
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
@@ -261,7 +266,7 @@ def _named(entities: Sequence[Entity]) -> list[str]:
     return [one.identifier for one in entities]
 
 
-def _repeated_identifiers(group: Group) -> Iterator[Problem]:
+def _repeated_identifiers(group: IdentifierLists) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for path, identifiers in group:
         for index, identifier in enumerate(identifiers):
@@ -272,8 +277,8 @@ def _repeated_identifiers(group: Group) -> Iterator[Problem]:
                 yield Problem(path=f"{here}.identifier", message=message)
 
 
-def _repeated_triples(triples: Iterable[tuple[str, Triple]]) -> Iterator[Problem]:
-    seen: dict[Triple, tuple[int, str]] = {}
+def _repeated_triples(triples: Iterable[tuple[str, RelationKey]]) -> Iterator[Problem]:
+    seen: dict[RelationKey, tuple[int, str]] = {}
     for index, (named, triple) in enumerate(triples):
         first, identifier = seen.setdefault(triple, (index, named))
         if first != index and identifier != named:

@@ -17,7 +17,7 @@ import msgspec
 from ..exceptions import BadRequest, ContentTooLarge
 from .limits import (
     ENTITY_DENSITY,
-    HEAD_DENSITY,
+    HEADER_DENSITY,
     RUBRIC_DENSITY,
     Density,
     check_density,
@@ -25,28 +25,28 @@ from .limits import (
 )
 from .model import CFAssociation, CFDefinition, CFPckgItem, CFRubric, Entity
 from .package import (
+    CriterionIdentifiers,
     EntityRow,
-    Group,
+    IdentifierLists,
     NamedCFPackage,
     Package,
-    RubricNames,
-    Triple,
+    RelationKey,
     UploadedCFPackage,
     association_row,
     check_package_identifier,
+    criterion_identifiers,
     document_link,
+    entity_row,
+    find_duplicates,
     item_row,
-    read_package,
-    repetitions,
-    row,
-    rubric_groups,
-    rubric_names,
+    parse_package,
+    relation_key,
+    rubric_identifier_lists,
     rubric_rows,
-    take_apart,
-    triple_of,
+    to_rows,
 )
-from .parsing import FIRST_NAME, examine
-from .problems import MOST_COUNTED, Location, Problems, format_path
+from .parsing import FIRST_MEMBER, parse_collecting
+from .problems import MAX_COUNTED_PROBLEMS, Location, Problems, format_path
 from .resources import DEFINITIONS
 
 
@@ -77,9 +77,9 @@ ARRAY = re.compile(rb"\s*\[")
 OBJECT = re.compile(rb"\s*\{")
 
 
-def read_large_package(
+def parse_large_package(
     raw: bytes,
-    most: int = MOST_COUNTED,
+    max_problems: int = MAX_COUNTED_PROBLEMS,
     *,
     allow_dense: bool = False,
     schema: type[NamedCFPackage] = NamedCFPackage,
@@ -89,11 +89,11 @@ def read_large_package(
     Raises ``TooLarge`` for a package of which an entity is denser than one may be, unless
     ``allow_dense``.
     """
-    reading = _Reading(raw, most, schema, allow_dense=allow_dense)
+    reading = _Reading(raw, max_problems, schema, allow_dense=allow_dense)
     try:
         package, rows = reading.open()
         return replace(package, rows=list(rows.understood()))
-    except UNREADABLE as error:
+    except INVALID_JSON_ERRORS as error:
         return reading.read_whole(error)
 
 
@@ -103,15 +103,15 @@ def parse_package_lazily(raw: bytes) -> Package:
     The rows are read, and the rest is refused, as they are gone through: never do all of them
     stand in memory. They can be gone through again, which reads them anew.
     """
-    reading = _Reading(raw, MOST_COUNTED, UploadedCFPackage)
+    reading = _Reading(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
         package, rows = reading.open()
-    except UNREADABLE as error:
+    except INVALID_JSON_ERRORS as error:
         return reading.read_whole(error)
     return replace(package, rows=rows)
 
 
-UNREADABLE = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError)
+INVALID_JSON_ERRORS = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError)
 """What reading by parts raises for a body that is not JSON."""
 
 
@@ -133,13 +133,13 @@ class _Reading:
     def open(self) -> tuple[Package, _Rows]:
         """The package without its lists, and all rows of it. Raises ``InvalidData``."""
         split, problems = self._split(), Problems(self.most)
-        head = examine(self.schema, split.head, problems, split.at)
+        head = parse_collecting(self.schema, split.head, problems, split.at)
         if head is None:
             for each in LISTS:
                 for _ in _entities(each, split, problems):
                     pass
-            raise problems.refusal("CFPackage")
-        package = take_apart(head)
+            raise problems.to_exception("CFPackage")
+        package = to_rows(head)
         return package, _Rows(self, split, head, [*package.rows])
 
     def read_whole(self, error: Exception) -> Package:
@@ -148,7 +148,7 @@ class _Reading:
         What is wrong with the JSON is told with its line and column in the whole.
         """
         if self.dense is None:
-            return read_package(self.raw, allow_dense=True, schema=self.schema)
+            return parse_package(self.raw, allow_dense=True, schema=self.schema)
         if isinstance(error, msgspec.ValidationError):  # not a package, or with unknown fields
             raise self.dense from None
         if isinstance(error, BadRequest):
@@ -156,7 +156,7 @@ class _Reading:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
     def _split(self) -> _Split:
-        first, at = FIRST_NAME.match(self.raw), Location()
+        first, at = FIRST_MEMBER.match(self.raw), Location()
         wrapper = first[1].decode() if first else ""
         package: Any = self.raw
         if wrapper in WRAPPED:
@@ -182,7 +182,7 @@ class _Reading:
             members | {each.at[0]: empty for each in lists if len(each.at) == 1}
         )
         if self.dense:
-            check_density(head, HEAD_DENSITY, "the package without its lists")
+            check_density(head, HEADER_DENSITY, "the package without its lists")
         return _Split(at, head, lists)
 
     def _list(self, each: EntityList, array: msgspec.Raw, at: Location) -> list[msgspec.Raw]:
@@ -238,7 +238,7 @@ class _Rows:
         """Raises ``InvalidData`` and ``BadRequest``."""
         try:
             yield from self.understood()
-        except UNREADABLE as error:
+        except INVALID_JSON_ERRORS as error:
             self.reading.read_whole(error)
             raise
 
@@ -246,9 +246,9 @@ class _Rows:
         """Raises ``InvalidData``, and any of ``UNREADABLE``."""
         problems, link = Problems(self.reading.most), document_link(self.head.CFDocument)
         yield from self.document
-        names: list[Group] = []
-        triples: list[tuple[str, Triple]] = []
-        rubrics: list[RubricNames] = []
+        names: list[IdentifierLists] = []
+        triples: list[tuple[str, RelationKey]] = []
+        rubrics: list[CriterionIdentifiers] = []
         for each in LISTS:
             named: list[str] = []
             names.append([(format_path(each.at), named)])
@@ -261,36 +261,38 @@ class _Rows:
                         entity.CFDocumentURI = entity.CFDocumentURI or link
                         yield item_row(entity)
                     case CFAssociation():
-                        triples.append((entity.identifier, triple_of(entity)))
+                        triples.append((entity.identifier, relation_key(entity)))
                         yield association_row(entity, link)
                     case CFRubric():
-                        rubrics.append(rubric_names(entity))
+                        rubrics.append(criterion_identifiers(entity))
                         yield from rubric_rows(entity)
                     case _:
-                        yield row(KINDS[type(entity)], entity)
+                        yield entity_row(KINDS[type(entity)], entity)
         if problems:
-            raise problems.refusal("CFPackage")
-        self._refuse_contradictions([*names, *rubric_groups(rubrics)], triples)
+            raise problems.to_exception("CFPackage")
+        self._refuse_contradictions([*names, *rubric_identifier_lists(rubrics)], triples)
 
-    def _refuse_contradictions(self, names: list[Group], triples: list[tuple[str, Triple]]) -> None:
+    def _refuse_contradictions(
+        self, names: list[IdentifierLists], triples: list[tuple[str, RelationKey]]
+    ) -> None:
         """Raise ``InvalidData`` where parts that are valid do not go together."""
         found = check_package_identifier(self.head)
         several = [[name for _, named in group for name in named] for group in names]
         is_repeated = any(len({*each}) < len(each) for each in several)
         if is_repeated or len({triple for _, triple in triples}) < len(triples):
-            found = chain(found, repetitions(names, triples))
+            found = chain(found, find_duplicates(names, triples))
         problems = Problems()
         for problem in found:
             problems.add(**problem)
         if problems:
-            raise problems.refusal("CFPackage")
+            raise problems.to_exception("CFPackage")
 
 
 def _entities(each: EntityList, split: _Split, problems: Problems) -> Iterator[Entity]:
     """The members of a list that are valid; what the others lack is added to ``problems``."""
     for index, one in enumerate(split.lists.get(each, ())):
-        if problems.enough:
+        if problems.limit_reached:
             return
-        entity = examine(each.schema, bytes(one), problems, (*split.at, *each.at, index))
+        entity = parse_collecting(each.schema, bytes(one), problems, (*split.at, *each.at, index))
         if entity is not None:
             yield entity

@@ -22,22 +22,22 @@ from pydantic_core import from_json
 from ..exceptions import BadRequest, Problem
 from .limits import (
     LARGE_BODY_BYTES,
-    TINY,
+    SMALL_BODY_BYTES,
     UnknownField,
     check_density,
-    look_at,
-    look_through,
-    quick,
+    collect_errors,
+    collect_errors_in_chunks,
     to_json_bytes,
+    validate_fail_fast,
 )
 from .model import CaseObject, CFAssociation, CFPackage, CFRubric, Entity
-from .numbers import changed_numbers
-from .problems import MOST_NAMED, UNKNOWN_FIELD, Location, Problems, format_path
+from .numbers import find_inexact_numbers
+from .problems import MAX_LISTED_PROBLEMS, UNKNOWN_FIELD, Location, Problems, format_path
 from .types import URI_PATTERN
 
 Read = TypeVar("Read", bound=CaseObject)
 
-FIRST_NAME = re.compile(rb'^\s*\{\s*"(\w+)"\s*:\s*\{')
+FIRST_MEMBER = re.compile(rb'^\s*\{\s*"(\w+)"\s*:\s*\{')
 """The first name of an object, where an object stands under it."""
 
 
@@ -51,7 +51,7 @@ class ParsedBody(Generic[Read]):
     """What was read, and what the paths of problems in it begin with: ``item.`` or nothing."""
 
     entity: Read
-    under: str
+    path_prefix: str
 
 
 def parse(
@@ -64,13 +64,13 @@ def parse(
     """
     if not allow_dense:
         check_density(raw)
-    first = FIRST_NAME.match(raw)
+    first = FIRST_MEMBER.match(raw)
     wrapper = first[1].decode() if first else ""
     if wrapper not in wrappers:
-        return ParsedBody(_validate(schema, raw), under="")
+        return ParsedBody(_validate(schema, raw), path_prefix="")
     entity = getattr(_validate(_wrapped(schema, wrapper), raw), wrapper)
     assert isinstance(entity, schema)
-    return ParsedBody(entity, under=f"{wrapper}.")
+    return ParsedBody(entity, path_prefix=f"{wrapper}.")
 
 
 @cache
@@ -81,13 +81,15 @@ def _wrapped(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
 
 def _validate(schema: type[Read], raw: bytes) -> Read:
     problems = Problems()
-    entity = examine(schema, raw, problems)
+    entity = parse_collecting(schema, raw, problems)
     if entity is None:
-        raise problems.refusal(_name(schema))
+        raise problems.to_exception(_name(schema))
     return entity
 
 
-def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = ()) -> Read | None:
+def parse_collecting(
+    schema: type[Read], raw: bytes, problems: Problems, at: Location = ()
+) -> Read | None:
     """What is read of JSON that stands at ``at`` in a body; None when it adds to ``problems``.
 
     Raises ``BadRequest`` when it is not JSON, or a whole body that is not an object.
@@ -96,7 +98,7 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
     valid = _quick_or_none(schema, raw) if small else None
     if valid and not _has_numbers(valid, raw):
         return valid
-    for place, message in changed_numbers(raw):
+    for place, message in find_inexact_numbers(raw):
         problems.add(format_path((*at, *place)), message)
     if valid:
         return valid if problems.count == before else None
@@ -110,10 +112,10 @@ def examine(schema: type[Read], raw: bytes, problems: Problems, at: Location = (
         raw = to_json_bytes(tree)
         if small and (valid := _quick_or_none(schema, raw)):
             return valid if problems.count == before else None
-    if len(raw) <= TINY:
-        look_at(schema, raw, tree, problems, at)
+    if len(raw) <= SMALL_BODY_BYTES:
+        collect_errors(schema, raw, tree, problems, at)
     else:
-        look_through(schema, tree, problems, at)
+        collect_errors_in_chunks(schema, tree, problems, at)
     if problems.count > before:
         return None
     return _whole(schema, tree, problems, at)
@@ -137,10 +139,10 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> Read | None:
     """What is read of a body whose pieces have no problem; a text's end may still have one."""
     try:
-        return quick(schema, to_json_bytes(tree))
+        return validate_fail_fast(schema, to_json_bytes(tree))
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
-            problems.add_error(detail, (*at, *detail["loc"]), tree)
+            problems.add_pydantic_error(detail, (*at, *detail["loc"]), tree)
     except UnknownField:
         problems.add(format_path(at), f"somewhere in its very long lists: {UNKNOWN_FIELD}")
     return None
@@ -148,7 +150,7 @@ def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> R
 
 def _quick_or_none(schema: type[Read], raw: bytes) -> Read | None:
     try:
-        return quick(schema, raw)
+        return validate_fail_fast(schema, raw)
     except (UnknownField, ValidationError):
         return None
 
@@ -182,7 +184,7 @@ OTHER_SPELLING = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 
 def _respelt(tree: Any, problems: Problems, at: Location) -> bool:
     """Respell a tree in place; add what contradicts itself, and return whether nothing does."""
-    contradictions = [*islice(_respell(tree, format_path(at)), MOST_NAMED)]
+    contradictions = [*islice(_respell(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
     for problem in contradictions:
         problems.add(**problem)
     return not contradictions

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 Location: TypeAlias = tuple[int | str, ...]
 
-MOST_NAMED = 50_000
+MAX_LISTED_PROBLEMS = 50_000
 """How many problems are told with their places."""
 
-MOST_COUNTED = 1_000_000
+MAX_COUNTED_PROBLEMS = 1_000_000
 """After how many no more are looked for."""
 
-MOST_PIECES = 5000
+MAX_CHUNKS = 5000
 """After how many pieces of long lists inside entities no more are looked at."""
 
 UNKNOWN_FIELD = "not a field of the standard; what is your own goes under extensions"
@@ -35,29 +35,29 @@ NULL_MEMBER = "null is not allowed; leave the element out"
 class Problems:
     """The problems of one body, as they are found."""
 
-    def __init__(self, most: int = MOST_COUNTED) -> None:
-        self.named: list[Problem] = []
+    def __init__(self, most: int = MAX_COUNTED_PROBLEMS) -> None:
+        self.listed: list[Problem] = []
         self.count = 0
-        self.most = most
-        self.pieces = 0
+        self.max_count = most
+        self.chunks = 0
 
     def __bool__(self) -> bool:
         return self.count > 0
 
     @property
-    def enough(self) -> bool:
+    def limit_reached(self) -> bool:
         """Whether looking for more is no use."""
-        return self.count >= self.most or self.pieces >= MOST_PIECES
+        return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add(self, path: str, message: str) -> None:
         """One problem more."""
         self.count += 1
-        if len(self.named) < MOST_NAMED:
-            self.named.append(Problem(path=path, message=message))
+        if len(self.listed) < MAX_LISTED_PROBLEMS:
+            self.listed.append(Problem(path=path, message=message))
 
-    def add_error(self, detail: ErrorDetails, where: Location, value: Any) -> None:
+    def add_pydantic_error(self, detail: ErrorDetails, where: Location, value: Any) -> None:
         """What pydantic found in ``value``, with the place it has in the body."""
-        if len(self.named) < MOST_NAMED:
+        if len(self.listed) < MAX_LISTED_PROBLEMS:
             self.add(format_path(where), _message(detail, where, value))
         else:
             self.count += 1
@@ -66,30 +66,30 @@ class Problems:
         """What was found in a part of the body."""
         for one in found.problems:
             self.add(**one)
-        self.count += found.more
+        self.count += found.omitted
 
-    def refusal(self, name: str) -> UnprocessableContent:
+    def to_exception(self, name: str) -> UnprocessableContent:
         """What a client is told of a body that is a ``name``."""
-        more = self.count - len(self.named)
-        return to_exception(name, self.named, more, complete=not self.enough)
+        more = self.count - len(self.listed)
+        return to_exception(name, self.listed, more, exhaustive=not self.limit_reached)
 
 
 def to_exception(
-    name: str, problems: Sequence[Problem], more: int = 0, *, complete: bool = True
+    name: str, problems: Sequence[Problem], omitted: int = 0, *, exhaustive: bool = True
 ) -> UnprocessableContent:
     """What a client is told: the first problem in words, how many others, and ``problems``.
 
     ``more`` is how many there are beside those, ``complete`` whether that is all.
     """
-    first, others = problems[0], len(problems) - 1 + more
+    first, others = problems[0], len(problems) - 1 + omitted
     told = f", and {others:,} more problem{'s' if others > 1 else ''}" if others else ""
-    if not complete:
+    if not exhaustive:
         told = f", and at least {others:,} more problems"
     return UnprocessableContent(
         f"the {name} is not valid: {first['path']}: {first['message']}{told}",
         problems=problems,
-        more=more,
-        complete=complete,
+        omitted=omitted,
+        exhaustive=exhaustive,
     )
 
 

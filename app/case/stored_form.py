@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from .derived_fields import LINK_TARGETS
-from .entity_urls import ServerAddresses, urn
+from .entity_urls import ServerUrls, make_urn
 from .resources import DOCUMENTS, ITEMS, Resource
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
@@ -50,7 +50,7 @@ LINK_FIELDS = {
 class BodyOrigin:
     """What is known of the answers that a request body may come from."""
 
-    addresses: ServerAddresses | None = None
+    server_urls: ServerUrls | None = None
     """The addresses of this server, if the body contains any."""
     has_default_types: bool = False
     """Whether the body may contain a CFItemType that an answer filled in beside a CFItemTypeURI."""
@@ -58,7 +58,7 @@ class BodyOrigin:
     """Whether the profile of the request answers empty lists that are not stored."""
 
 
-FILE = BodyOrigin()
+FILE_ORIGIN = BodyOrigin()
 """The origin of a package that is not a request body."""
 
 
@@ -66,7 +66,7 @@ UriOf: TypeAlias = Callable[[Target], str | None]
 """Returns the stored URI of an entity, or None."""
 
 
-class SentBody:
+class SubmittedBody:
     """One entity as it was sent; ``stored`` is the body that is stored of it, if any."""
 
     def __init__(
@@ -82,8 +82,8 @@ class SentBody:
         """The URI that was sent, or None when it is an address of this server."""
         uri = STRING.decode(self.fields["uri"])
         own = (self.resource.plural, self.identifier)
-        addresses = self.origin.addresses
-        return None if addresses and addresses.target(uri) == own else uri
+        urls = self.origin.server_urls
+        return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def unresolved(self) -> Iterator[Target]:
         """Yield the targets of links whose stored URI the stored body does not contain."""
@@ -97,7 +97,7 @@ class SentBody:
         """Return the body as it is stored."""
         self._drop_package_link()
         if self.uri is None:
-            self.fields["uri"] = self.stored.get("uri") or _json_string(urn(self.identifier))
+            self.fields["uri"] = self.stored.get("uri") or _json_string(make_urn(self.identifier))
         for name in self._link_fields():
             links = _links_of(self.fields[name])
             for link in links:
@@ -118,13 +118,13 @@ class SentBody:
 
     def _link_fields(self) -> list[str]:
         return (
-            [name for name in LINK_FIELDS if name in self.fields] if self.origin.addresses else []
+            [name for name in LINK_FIELDS if name in self.fields] if self.origin.server_urls else []
         )
 
     def _target(self, name: str, link: Fields) -> Target | None:
         """Return what the address in a link names, if it is that of the linked entity."""
-        assert self.origin.addresses
-        target = self.origin.addresses.target(STRING.decode(link["uri"]))
+        assert self.origin.server_urls
+        target = self.origin.server_urls.parse_entity_url(STRING.decode(link["uri"]))
         if target is None or target[0] not in LINK_FIELDS[name]:
             return None
         return target if target[1] == STRING.decode(link["identifier"]) else None
@@ -141,7 +141,9 @@ class SentBody:
         if target is None:
             return
         stored = self._stored_link(name, link)
-        link["uri"] = stored["uri"] if stored else _json_string(uri_of(target) or urn(target[1]))
+        link["uri"] = (
+            stored["uri"] if stored else _json_string(uri_of(target) or make_urn(target[1]))
+        )
 
     def _drop_package_link(self) -> None:
         """Drop the link to the package that an answer derives from the document."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
     T = TypeVar("T")
-    Maybe: TypeAlias = T | None
+    Omittable: TypeAlias = T | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class NullAs:
 
 if not TYPE_CHECKING:
 
-    class Maybe:
+    class Omittable:
         """``Maybe[T]``: the type of an optional field."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
@@ -77,27 +77,27 @@ def without_null(hint: Any) -> Any:
     return Annotated[(kind, *rest)] if rest else kind
 
 
-LARGEST_INT = 2**64 - 1
-SMALLEST_INT = -(2**63)
+MAX_INT = 2**64 - 1
+MIN_INT = -(2**63)
 
 
 def _one_of(names: tuple[str, ...]) -> str:
     return f"^({'|'.join(names)}|{EXTENSION_NAME})$"
 
 
-def _whole(value: object) -> object:
+def _integral_float(value: object) -> object:
     """JSON knows one kind of number: 1.0 is the integer 1."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _iso(value: object) -> object:
+def _require_iso(value: object) -> object:
     """A date, T and a time: pydantic alone would take seconds since 1970, too."""
     if not isinstance(value, str) or value[10:11] not in {"T", "t"}:
         raise PydanticCustomError("not_iso", "must be an ISO 8601 date-time with a time zone")
     return value
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     try:
         # Most are in UTC already, and being told so costs less than being converted.
         return moment.astimezone(UTC) if moment.utcoffset() else moment.replace(tzinfo=UTC)
@@ -106,43 +106,43 @@ def _in_utc(moment: datetime) -> datetime:
         raise PydanticCustomError("beyond_calendar", message) from None
 
 
-def timestamp(moment: datetime) -> str:
+def format_timestamp(moment: datetime) -> str:
     """A moment as the server answers it: UTC, milliseconds, ``Z``."""
     in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def unstorable(value: Any, path: str) -> Iterator[str]:
+def find_unstorable(value: Any, path: str) -> Iterator[str]:
     """Each place in a JSON value that could not be given back as it was sent."""
     match value:
         case dict():
             if any("\x00" in key for key in value):
                 yield f"{path}: a name holds a NUL character, which cannot be stored"
             for key, part in value.items():
-                yield from unstorable(part, f"{path}.{key}")
+                yield from find_unstorable(part, f"{path}.{key}")
         case list():
             for index, part in enumerate(value):
-                yield from unstorable(part, f"{path}[{index}]")
+                yield from find_unstorable(part, f"{path}[{index}]")
         case str() if "\x00" in value:
             yield f"{path}: a NUL character cannot be stored"
-        case int() if not SMALLEST_INT <= value <= LARGEST_INT:
+        case int() if not MIN_INT <= value <= MAX_INT:
             yield f"{path}: an integer beyond 64 bits cannot be given back exactly"
         case float() if not math.isfinite(value):
             yield f"{path}: a number beyond double precision cannot be given back"
 
 
-ENOUGH = 20
+MAX_LISTED_PLACES = 20
 """How many places in one extension are named."""
 
 
-def refused_extensions(value: Any) -> Iterator[str]:
+def check_extensions(value: Any) -> Iterator[str]:
     """Why extensions cannot be stored, if they cannot: one message with the first reasons."""
-    if problems := list(islice(unstorable(value, "extensions"), ENOUGH)):
+    if problems := list(islice(find_unstorable(value, "extensions"), MAX_LISTED_PLACES)):
         yield "; ".join(problems)
 
 
 def _check_extensions(value: Any) -> Any:
-    for message in refused_extensions(value):
+    for message in check_extensions(value):
         raise PydanticCustomError("extensions", "{problems}", {"problems": message})
     return value
 
@@ -199,9 +199,9 @@ Uri = Annotated[
 DateTime = Annotated[
     AwareDatetime,
     Field(strict=False),  # what _iso lets through is text
-    BeforeValidator(_iso),
-    AfterValidator(_in_utc),
-    PlainSerializer(timestamp, return_type=str, when_used="json"),
+    BeforeValidator(_require_iso),
+    AfterValidator(_to_utc),
+    PlainSerializer(format_timestamp, return_type=str, when_used="json"),
 ]
 """ISO 8601 with a zone."""
 
@@ -210,7 +210,7 @@ Date = Annotated[date, WithJsonSchema({"type": "string", "format": "date"})]
 
 Integer = Annotated[
     int,
-    BeforeValidator(_whole),
+    BeforeValidator(_integral_float),
     Field(ge=-(2**31), le=2**31 - 1),
     WithJsonSchema({"type": "integer", "format": "int32"}),
 ]

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from ..auth.clients import CLIENT_ID_PATTERN
-from ..auth.hashing import hash_secret, new_secret
+from ..auth.hashing import generate_secret, hash_secret
 from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
-from ..auth.tokens import new_signing_key
+from ..auth.tokens import generate_signing_key
 from ..db import clients as table
 from ..db import keys as key_table
 from ..db.pool import Database
@@ -110,7 +110,7 @@ def add(
     SECRET=$(case-server client add reading-app --scope readonly --name "Reading app")
     """  # noqa: D301  click keeps the lines after its \b as they are
     _refuse_bad_id(identifier)
-    secret = new_secret()
+    secret = generate_secret()
     spelled = [scope.value for scope in Scope if scope in scopes]
     _refuse_bad_name(name)
     on_database(
@@ -153,7 +153,7 @@ def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -
     The last one stays valid for a while, so that what uses it can be changed without a gap; any
     before that ends at once. Tokens that were issued stay valid.
     """
-    secret = new_secret()
+    secret = generate_secret()
     on_database(
         database_url,
         lambda database: table.rotate_client_secret(
@@ -206,7 +206,7 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
     Tokens signed by older keys stay valid until they expire; a key that was replaced more than a
     day ago is forgotten. Running servers learn of it within seconds.
     """
-    new = new_signing_key()
+    new = generate_signing_key()
     on_database(
         database_url,
         lambda database: key_table.add_signing_key(

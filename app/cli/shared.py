@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ..exceptions import CaseServerError, StartupError
 from ..server.startup import prepare_database
-from ..settings import Settings, all_variables, is_known_variable, variable_of
+from ..settings import Settings, is_known_variable, variable_name, variable_names
 from ..transfer.terminal import problem_lines
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Group(click.Group):
         except StartupError as error:
             fail(str(error))
         except CaseServerError as error:
-            lines = problem_lines(error.problems, sys.stderr, getattr(error, "more", 0))
+            lines = problem_lines(error.problems, sys.stderr, getattr(error, "omitted", 0))
             fail("\n  ".join([error.description, *lines]))
 
 
@@ -84,14 +84,14 @@ def _variable(location: tuple[int | str, ...]) -> str:
     if not location:
         return ""
     name = str(location[0])
-    return f"{variable_of(name) if name in Settings.model_fields else name}: "
+    return f"{variable_name(name) if name in Settings.model_fields else name}: "
 
 
 def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
     """Name variables of the environment that look like settings and are none, on stderr."""
     for name in sorted(environment):
         if not is_known_variable(name):
-            near = difflib.get_close_matches(name.upper(), all_variables(), 1)
+            near = difflib.get_close_matches(name.upper(), variable_names(), 1)
             remedy = f"did you mean {near[0]}?" if near else "it has no effect"
             click.echo(
                 f"case-server: warning: unknown environment variable {name}: {remedy}", err=True

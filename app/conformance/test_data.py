@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from ..case.types import timestamp
+from ..case.types import format_timestamp
 from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path, expect_status
 
 TITLE_PREFIX = "case-server conform"
@@ -178,7 +178,7 @@ class TestData:
     @staticmethod
     def _entity(**fields: Any) -> Body:
         identifier = str(uuid.uuid4())
-        now = timestamp(datetime.now(UTC))
+        now = format_timestamp(datetime.now(UTC))
         uri = f"urn:uuid:{identifier}"
         return {"identifier": identifier, "uri": uri, "lastChangeDateTime": now, **fields}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from ..case.types import timestamp
+from ..case.types import format_timestamp
 from ..exceptions import Problem
 from ..repair.field_spec import field_specs
 from ..repair.fixes import uuid_urn
@@ -133,7 +133,7 @@ class Assembly:
             title, creator = document["title"], document["creator"]
             document["identifier"] = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
             self.identifier_source = f"the title {title!r} and the creator {creator!r}"
-        document.setdefault("lastChangeDateTime", timestamp(given.changed))
+        document.setdefault("lastChangeDateTime", format_timestamp(given.changed))
         _complete(document, DOCUMENT, document)
         self.places["CFDocument"] = row.place if rows else Place("CFDocument")
         return document

@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 import orjson
 from pydantic_core import from_json
 
-from ..case.numbers import changed_numbers
+from ..case.numbers import find_inexact_numbers
 from ..case.problems import format_path
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
@@ -55,7 +55,7 @@ def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
             places[_add(package, line)] = place
             problems += [
                 Problem(path=place.at(format_path(steps[1:])), message=message)
-                for steps, message in changed_numbers(line)
+                for steps, message in find_inexact_numbers(line)
             ]
         except ValueError as error:
             problems.append(Problem(path=f"line {number}", message=str(error)))

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from ..case.limits import to_json_bytes
 from ..case.package import Package
-from ..case.package_stream import read_large_package
+from ..case.package_stream import parse_large_package
 from ..case.problems import to_exception
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
@@ -102,7 +102,7 @@ def _read_json(
     """Read a package; one that ``export`` wrote as it is, unless it was made invalid since."""
     if strict or is_export:
         try:
-            return read_large_package(raw, allow_dense=allow_dense), []
+            return parse_large_package(raw, allow_dense=allow_dense), []
         except UnprocessableContent:
             if strict:
                 raise

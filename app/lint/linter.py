@@ -112,7 +112,7 @@ def _problems(body: bytes) -> list[Problem]:
     except UnprocessableContent as error:
         return error.problems
     return [
-        Problem(path=f"{read_.under}{one['path']}", message=one["message"])
+        Problem(path=f"{read_.path_prefix}{one['path']}", message=one["message"])
         for one in check_package_identifier(read_.entity)
     ]
 

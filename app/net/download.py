@@ -51,7 +51,7 @@ FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 120
 """How long after the first attempt the last one may start."""
 
-ADVICE = (
+CREDENTIALS_ADVICE = (
     "send an access token with --token, or get one with --token-url, --client-id and "
     "--client-secret"
 )
@@ -210,10 +210,10 @@ class Fetcher:
         if self.credentials:
             client = self.credentials.client_id
             return f"it does not take the token that {client!r} got at --token-url"
-        return "it does not take this --token" if self.access_token else ADVICE
+        return "it does not take this --token" if self.access_token else CREDENTIALS_ADVICE
 
 
-def origin_of(url: str) -> tuple[str, str, int | None]:
+def get_origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port of a URL, with the default port of its scheme filled in.
 
     Raises ``httpx.InvalidURL``.
@@ -224,9 +224,9 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
 
 def _is_own_origin(url: str, operator_url: str) -> bool:
     """Whether a URL is on the origin that was typed, or on that host's default HTTPS port."""
-    scheme, host, port = origin_of(operator_url)
+    scheme, host, port = get_origin(operator_url)
     secure = [("https", host, 443)] if (scheme, port) == ("http", 80) else []
-    return origin_of(url) in [(scheme, host, port), *secure]
+    return get_origin(url) in [(scheme, host, port), *secure]
 
 
 @contextmanager

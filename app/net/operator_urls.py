@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import httpx
 
 from .ssrf import (
-    PORTS,
+    DEFAULT_PORTS,
     BlockedAddress,
-    blocked,
+    blocked_error,
     is_internal_name,
     is_literal_private_host,
     pin_to_address,
@@ -43,9 +43,9 @@ class OperatorTransport(httpx.BaseTransport):
     """
 
     def __init__(
-        self, typed: Iterable[str], *, allow_private: bool, resolve: Resolve | None = None
+        self, operator_urls: Iterable[str], *, allow_private: bool, resolve: Resolve | None = None
     ) -> None:
-        self._operator_hosts = {httpx.URL(url).host for url in typed}
+        self._operator_hosts = {httpx.URL(url).host for url in operator_urls}
         self._allow_private = allow_private
         self._resolve = resolve or _resolved
         limits = httpx.Limits(max_keepalive_connections=0)
@@ -55,7 +55,7 @@ class OperatorTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request through the proxy, or to the first checked address that answers."""
         url = request.url
-        if url.scheme not in PORTS:
+        if url.scheme not in DEFAULT_PORTS:
             raise BlockedAddress(f"unsupported URL scheme: {url.scheme}", request=request)
         if proxy := _proxy_for(url):
             return self._send_by_proxy(request, proxy)
@@ -79,7 +79,7 @@ class OperatorTransport(httpx.BaseTransport):
         host = request.url.host
         is_free = self._allow_private or host in self._operator_hosts
         if not is_free and is_internal_name(host):
-            raise blocked(request, f"{host}, which a proxy would resolve, is not public")
+            raise blocked_error(request, f"{host}, which a proxy would resolve, is not public")
         try:
             transport = httpx.HTTPTransport(proxy=proxy, verify=_tls_context())
         except (ValueError, ImportError) as error:
@@ -96,7 +96,7 @@ class OperatorTransport(httpx.BaseTransport):
     def _addresses(self, request: httpx.Request) -> list[str]:
         url = request.url
         try:
-            return self._resolve(url.host, url.port or PORTS[url.scheme])
+            return self._resolve(url.host, url.port or DEFAULT_PORTS[url.scheme])
         except (OSError, UnicodeError) as error:
             is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
             kind = httpx.ConnectError if is_temporary else UnknownHost

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-PORTS = {"http": 80, "https": 443}
-SECONDS = 10.0
+DEFAULT_PORTS = {"http": 80, "https": 443}
+FETCH_TIMEOUT_SECONDS = 10.0
 """How long one answer may take in all, however slowly it drips."""
 INTERNAL_DOMAINS = (
     ".localhost",
@@ -52,12 +52,12 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         self,
         *,
         allow_private: bool = False,
-        named: Iterable[str] = (),
+        trusted_urls: Iterable[str] = (),
         resolve: Resolve | None = None,
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._allow_private = allow_private
-        self._named = {_origin(httpx.URL(url)) for url in named}
+        self._named = {_origin(httpx.URL(url)) for url in trusted_urls}
         self._resolve = resolve or resolve_host
         # Connections are told apart by address here: kept open, one to a host would be used for
         # another host at that address, whose certificate nobody looked at.
@@ -68,7 +68,7 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the first checked address that answers."""
         url = request.url
-        if url.scheme not in PORTS:
+        if url.scheme not in DEFAULT_PORTS:
             raise BlockedAddress(f"unsupported URL scheme: {url.scheme}", request=request)
         addresses = await self._checked(request)
         for address in addresses[:-1]:
@@ -85,7 +85,7 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
     async def _checked(self, request: httpx.Request) -> list[str]:
         url = request.url
         try:
-            addresses = await self._resolve(url.host, url.port or PORTS[url.scheme])
+            addresses = await self._resolve(url.host, url.port or DEFAULT_PORTS[url.scheme])
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(
                 f"{url.host} is not known: {error}", request=request
@@ -102,13 +102,13 @@ def require_public(request: httpx.Request, addresses: list[str]) -> None:
     """Raise ``UnsafeAddress`` unless all addresses of the host of a request are public."""
     private = [address for address in addresses if not is_public(address)]
     if private or not addresses:
-        raise blocked(
+        raise blocked_error(
             request,
             f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public",
         )
 
 
-def blocked(request: httpx.Request, reason: str) -> BlockedAddress:
+def blocked_error(request: httpx.Request, reason: str) -> BlockedAddress:
     """Return the error of a request to a private address, with the setting that allows it."""
     url = request.url.copy_with(username=None, password=None, fragment=None)
     return BlockedAddress(
@@ -128,14 +128,16 @@ def pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
     )
 
 
-def public_only_client(*, allow_private: bool, named: Iterable[str] = ()) -> httpx.AsyncClient:
+def public_only_client(
+    *, allow_private: bool, trusted_urls: Iterable[str] = ()
+) -> httpx.AsyncClient:
     """A client for addresses from elsewhere; ``named`` are URLs whose origins are trusted."""
-    transport = PublicOnlyTransport(allow_private=allow_private, named=named)
+    transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
     return httpx.AsyncClient(transport=transport, timeout=5, max_redirects=5)
 
 
 async def fetch_limited(
-    http: httpx.AsyncClient, url: str, *, limit: int, redirects: bool = False
+    http: httpx.AsyncClient, url: str, *, max_bytes: int, follow_redirects: bool = False
 ) -> tuple[int, bytes]:
     """The status and the body, of ``limit`` bytes at most, of what is at ``url``.
 
@@ -143,9 +145,12 @@ async def fetch_limited(
     """
     try:
         async with (
-            asyncio.timeout(SECONDS),
+            asyncio.timeout(FETCH_TIMEOUT_SECONDS),
             http.stream(
-                "GET", url, headers={"Accept-Encoding": "identity"}, follow_redirects=redirects
+                "GET",
+                url,
+                headers={"Accept-Encoding": "identity"},
+                follow_redirects=follow_redirects,
             ) as answer,
         ):
             if answer.headers.get("content-encoding", "identity") != "identity":
@@ -153,12 +158,12 @@ async def fetch_limited(
             body = bytearray()
             async for piece in answer.aiter_raw():
                 body += piece
-                if len(body) > limit:
-                    reason = f"{url} answered more than {limit} bytes"
+                if len(body) > max_bytes:
+                    reason = f"{url} answered more than {max_bytes} bytes"
                     raise ResponseTooLarge(reason, request=answer.request)
             return answer.status_code, bytes(body)
     except TimeoutError as error:
-        raise httpx.ReadTimeout(f"{url} took longer than {SECONDS:.0f} s") from error
+        raise httpx.ReadTimeout(f"{url} took longer than {FETCH_TIMEOUT_SECONDS:.0f} s") from error
 
 
 async def resolve_host(host: str, port: int) -> list[str]:
@@ -222,4 +227,4 @@ def literal_address(host: str) -> str | None:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host, url.port or PORTS.get(url.scheme, 0)
+    return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)

@@ -78,4 +78,7 @@ def _environment(folder: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in PASSED_ON or not name.startswith("CASE_")
     }
-    return kept | {"CASE_SERVER_DATA_DIR": str(folder / "data"), "CASE_SERVER_DURABLE": "false"}
+    return kept | {
+        "CASE_SERVER_DATA_DIR": str(folder / "data"),
+        "CASE_SERVER_EMBEDDED_FSYNC": "false",
+    }

@@ -122,7 +122,7 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 def _error(position: int, found: object, expected: str) -> BadRequest:
     message = f"at character {position}: found {found}, expected {expected}"
-    return BadRequest(message, reason="bad_filter")
+    return BadRequest(message, code="bad_filter")
 
 
 class _Parser:

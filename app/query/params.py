@@ -154,7 +154,7 @@ class _Given:
             return
         raise BadRequest(
             "; ".join(f"{name}: {problem}" for name, problem in self.problems.items()),
-            reason=next(iter(self.problems.values())).reason,
+            code=next(iter(self.problems.values())).code,
             problems=[
                 {"path": name, "message": problem.description}
                 for name, problem in self.problems.items()
@@ -175,7 +175,7 @@ def _only(name: str, values: list[str]) -> str:
     if len(set(values)) > 1:
         raise BadRequest(
             "found different values, expected one",
-            reason=_REASONS.get(name),
+            code=_REASONS.get(name),
         )
     return values[0]
 
@@ -197,7 +197,7 @@ def _sort(name: str, *, fields: Fields) -> Field:
         return field
     found = f"{truncate(name)}, which is {field.type}" if field else _quoted(name)
     allowed = one_of(each.name for each in fields.values() if each.type in SCALARS)
-    raise BadRequest(f"found {found}, expected {allowed}", reason="bad_sort")
+    raise BadRequest(f"found {found}, expected {allowed}", code="bad_sort")
 
 
 def _search(text: str) -> str:
@@ -209,7 +209,7 @@ def _search(text: str) -> str:
 def _descending(text: str) -> bool:
     if text.lower() in ("asc", "desc"):
         return text.lower() == "desc"
-    raise BadRequest(f"found {_quoted(text)}, expected asc or desc", reason="bad_sort")
+    raise BadRequest(f"found {_quoted(text)}, expected asc or desc", code="bad_sort")
 
 
 def _selection(values: list[str], *, fields: Fields, dialect: Dialect) -> tuple[str, ...]:
@@ -221,5 +221,5 @@ def _names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...]:
     names = [name.strip() for value in values for name in value.split(",")]
     if unknown := [name for name in names if name not in allowed]:
         found = ", ".join(_quoted(name) for name in dict.fromkeys(unknown))
-        raise BadRequest(f"found {found}, expected {one_of(allowed)}", reason="bad_selection")
+        raise BadRequest(f"found {found}, expected {one_of(allowed)}", code="bad_selection")
     return tuple(dict.fromkeys(names))

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
-from ..case.numbers import is_kept
+from ..case.numbers import is_exact
 from ..case.resources import RESOURCES
 from ..case.types import (
     URI_PATTERN,
@@ -147,7 +147,7 @@ def fix_number(value: Any) -> Fix | None:
         return _remove_if_empty(value)
     number = float(value.strip())
     # One with more digits than a double holds would be another number.
-    return ("text-for-number", number) if isfinite(number) and is_kept(value.strip()) else None
+    return ("text-for-number", number) if isfinite(number) and is_exact(value.strip()) else None
 
 
 def fix_case_version(value: Any) -> Fix | None:

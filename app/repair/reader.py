@@ -15,9 +15,9 @@ from pydantic_core import to_json
 
 from ..case.limits import TREE_DENSITY, check_density
 from ..case.model import CFPackage, CFPckgDocument
-from ..case.numbers import changed_numbers
+from ..case.numbers import find_inexact_numbers
 from ..case.package import NamedCFPackage, Package, document_link
-from ..case.package_stream import read_large_package
+from ..case.package_stream import parse_large_package
 from ..case.problems import format_path, to_exception
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
@@ -88,10 +88,12 @@ def read_repaired(
     mended = RepairedPackage(raw, allow_dense=allow_dense, options=options)
     mended.deduplicate()
     try:
-        package = read_large_package(mended.json, allow_dense=allow_dense, schema=schema)
+        package = parse_large_package(mended.json, allow_dense=allow_dense, schema=schema)
     except UnprocessableContent as error:
         problems = [*mended.changed_numbers, *(mended.as_sent(one) for one in error.problems)]
-        raise to_exception("CFPackage", problems, error.more, complete=error.complete) from None
+        raise to_exception(
+            "CFPackage", problems, error.omitted, exhaustive=error.exhaustive
+        ) from None
     if mended.changed_numbers:
         raise to_exception("CFPackage", mended.changed_numbers)
     return package, mended.log.repairs()
@@ -103,7 +105,7 @@ def _read_as_it_is(
     """A package that needs no repair."""
     body = raw.removeprefix(BOM_UTF8)
     try:
-        package = read_large_package(body, most=1, allow_dense=allow_dense, schema=schema)
+        package = parse_large_package(body, max_problems=1, allow_dense=allow_dense, schema=schema)
     except (UnprocessableContent, ContentTooLarge):
         return None
     if body != raw:
@@ -165,7 +167,7 @@ class RepairedPackage:
         self.tree = self._unwrapped(_parse(body))
         self.changed_numbers = [
             Problem(path=format_path(place), message=message)
-            for place, message in changed_numbers(body)
+            for place, message in find_inexact_numbers(body)
         ]
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None

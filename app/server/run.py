@@ -30,31 +30,31 @@ RESERVED_FILES = 64
 """Files for everything but clients and the connection pool: sockets, logs, pages."""
 
 
-def run(complete: Settings, told: Settings, bound: socket.socket) -> None:
+def run(settings: Settings, told: Settings, bound: socket.socket) -> None:
     """Serve on a socket until told to stop.
 
     ``complete`` has the URL of the database; ``told`` is what is said of the settings.
     """
-    if complete.target:
-        asyncio.run(require_clonable(complete.database_url))
-    if complete.workers == 1:
-        _Announcing(_config(complete), told).run([bound])
+    if settings.target:
+        asyncio.run(require_clonable(settings.database_url))
+    if settings.workers == 1:
+        _BannerServer(_config(settings), told).run([bound])
     else:
-        _serve_with_workers(complete, told, bound)
+        _serve_with_workers(settings, told, bound)
 
 
 def _config(settings: Settings, **more: Any) -> Config:
     config = Config(
         more.pop("app", None) or create_worker_app(settings),
-        log_config=log_config.configuration(settings.log_format),
+        log_config=log_config.logging_config(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
         timeout_graceful_shutdown=1 if settings.target else settings.shutdown_timeout,
         server_header=False,
-        http=_Breakable if settings.target else Connection,
+        http=_TransportExposingConnection if settings.target else Connection,
         ws="none",
         **more,
     )
-    config.request_seconds = settings.body_timeout
+    config.request_seconds = settings.request_timeout
     limit, config.backlog = connection_limits(settings, raise_file_limit())
     config.connection_limit = ConnectionLimit(limit)
     return config
@@ -96,7 +96,7 @@ def connection_limits(settings: Settings, max_files: int | None) -> tuple[int, i
     return limit, min(ACCEPT_BACKLOG, free - 2 * limit)
 
 
-class _Breakable(Connection):
+class _TransportExposingConnection(Connection):
     """Lets requests reach the connection they came over, so that a target can break it."""
 
     app_state: dict[str, Any]
@@ -108,7 +108,7 @@ class _Breakable(Connection):
         super().connection_made(transport)
 
 
-class _Announcing(uvicorn.Server):
+class _BannerServer(uvicorn.Server):
     """Says where it is once it can answer."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
@@ -118,14 +118,14 @@ class _Announcing(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            announce(self.settings)
+            print_banner(self.settings)
 
 
-SECONDS_TO_START = 60
+WORKER_START_SECONDS = 60
 """How long a worker may take to be ready; one that fails sooner ends the wait."""
 
 
-class _Workers(Multiprocess):
+class _WorkerSupervisor(Multiprocess):
     """Says where it is once all can answer; lets nobody in while the last requests end."""
 
     def __init__(self, config: uvicorn.Config, bound: socket.socket, settings: Settings) -> None:
@@ -134,8 +134,8 @@ class _Workers(Multiprocess):
 
     def init_processes(self) -> None:
         super().init_processes()
-        if all(process.wait_until_ready(SECONDS_TO_START) for process in self.processes):
-            announce(self.settings)
+        if all(process.wait_until_ready(WORKER_START_SECONDS) for process in self.processes):
+            print_banner(self.settings)
 
     def terminate_all(self) -> None:
         # Left open here, the socket would take connections that no worker serves any more.
@@ -149,9 +149,10 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
     for name, value in _as_environment(complete).items():
         os.environ[name] = value
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
-    config = _config(complete, app=f"{__package__}.main:application", factory=True)
+    factory = f"{create_worker_app.__module__}:{create_worker_app.__name__}"
+    config = _config(complete, app=factory, factory=True)
     config.workers = complete.workers
-    _Workers(config, bound, settings).run()
+    _WorkerSupervisor(config, bound, settings).run()
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:
@@ -171,7 +172,7 @@ def _as_variable(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def announce(settings: Settings) -> None:
+def print_banner(settings: Settings) -> None:
     """Print where everything is, and lines to paste."""
     base = settings.base_url
     token_url = f"{base}/oauth2/token"

@@ -34,7 +34,7 @@ def prepare_database(
     *,
     migrate: bool = False,
     writes: bool = True,
-    reading: threading.Thread | None = None,
+    import_thread: threading.Thread | None = None,
 ) -> Iterator[Settings]:
     """Yield the settings with the URL of a database whose schema is current.
 
@@ -46,17 +46,17 @@ def prepare_database(
     install_signal_handlers()
     if settings.database_url:
         url = settings.database_url
-        _bring_up_to_date(url, reading, allowed=migrate, asked=migrate, writes=writes)
+        _ensure_schema(url, import_thread, allowed=migrate, asked=migrate, writes=writes)
         yield settings
         return
     from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
 
-    with embedded_postgres(settings.data_dir, fsync=settings.durable, supervise=True) as url:
-        _bring_up_to_date(url, reading, allowed=True, asked=migrate, writes=writes)
+    with embedded_postgres(settings.data_dir, fsync=settings.embedded_fsync, supervise=True) as url:
+        _ensure_schema(url, import_thread, allowed=True, asked=migrate, writes=writes)
         yield settings.model_copy(update={"database_url": follow_port(url, settings.data_dir)})
 
 
-def _bring_up_to_date(
+def _ensure_schema(
     url: str, reading: threading.Thread | None, *, allowed: bool, asked: bool, writes: bool
 ) -> None:
     if reading:
@@ -69,17 +69,17 @@ def _bring_up_to_date(
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop."""
-    settings.refuse_open_default()
-    settings.refuse_unsafe_target()
+    settings.require_safe_secret()
+    settings.require_safe_test_mode()
     require_secure_issuers(settings.trusted_issuers)
     bound = _bind(settings)
     port = bound.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
     # Nearly all that is read stays; to look through it for garbage would take a tenth of the time.
     gc.disable()
-    reading = _read_beside(settings)
+    reading = _import_in_thread(settings)
     try:
-        with prepare_database(settings, reading=reading) as complete:
+        with prepare_database(settings, import_thread=reading) as complete:
             from .run import run  # noqa: PLC0415  it is being read beside
 
             gc.freeze()
@@ -89,11 +89,11 @@ def serve(settings: Settings) -> None:
         reading.join()  # Python does not end well while a thread is reading
 
 
-def _read_beside(settings: Settings) -> threading.Thread:
+def _import_in_thread(settings: Settings) -> threading.Thread:
     """Begin to read the server's files, on which nothing waits until the database is ready."""
-    names = [".serving"]
+    names = [".run"]
     if not settings.database_url and not (settings.data_dir / "postgres").exists():
-        names.append(".db.migrating")
+        names.append("..db.postgres.alembic_runner")
 
     def read() -> None:
         for name in names:
@@ -108,10 +108,10 @@ def install_signal_handlers() -> None:
     """End tidily when another process, or the terminal, says so."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no terminals that hang up
-            signal.signal(getattr(signal, name), _leave)
+            signal.signal(getattr(signal, name), _exit_on_signal)
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
+def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
     """Unwind, so that the embedded Postgres is left as it should be."""
     sys.exit(0)
 

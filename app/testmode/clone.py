@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from ..api.response_cache import ResponseCache as Answers
-from ..auth.refresh import signing_keys
+from ..auth.refresh import load_signing_keys
 from ..auth.tokens import SigningKey
 from ..db.pool import AcquireContext, Database
 from ..db.postgres import baseline
@@ -94,7 +94,7 @@ class Copy:
     async def _remember_nothing(self) -> None:
         """Begin with no answers, and the keys that are there."""
         settings = self._settings
-        self.keys = await signing_keys(self.database)
+        self.keys = await load_signing_keys(self.database)
         self.revisions = Revisions(self.database)
         self.answers = Answers(settings.cache_mb, producers=max(1, settings.pool_size // 2))
 

@@ -158,7 +158,7 @@ def _refusal(fault: Fault, status: int, path: str) -> Response:
     if status == 401:  # noqa: PLR2004  HTTP's own
         headers["WWW-Authenticate"] = CHALLENGE
     other_reason: ErrorCode = "invalid" if status < 500 else "internal"  # noqa: PLR2004  HTTP's own
-    error = CaseServerError(description, reason=REASONS.get(status, other_reason), headers=headers)
+    error = CaseServerError(description, code=REASONS.get(status, other_reason), headers=headers)
     answer = error_response(path, error)
     answer.status_code = status
     return answer

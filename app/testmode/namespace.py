@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..auth.refresh import signing_keys
-from ..auth.tokens import new_signing_key
+from ..auth.refresh import load_signing_keys
+from ..auth.tokens import generate_signing_key
 from ..case.package import Package
 from ..db import keys
 from ..db.write.package import write_package
@@ -97,7 +97,7 @@ class Namespace:
             await self._go_to(self.seed)
         self.journal.clear()
         self.faults.replace([])
-        self.app_state.clients.forget_failures()
+        self.app_state.clients.clear_failures()
         if self.app_state.issuer:
             self.app_state.issuer.lifetimes.clear()
 
@@ -163,14 +163,14 @@ class Namespace:
 
     async def rotate_keys(self, issuer: LocalIssuer, *, revoke: bool) -> str:
         """Sign with a new key from now on, and return its kid; ``revoke`` ends the old ones."""
-        new = await asyncio.to_thread(new_signing_key)
+        new = await asyncio.to_thread(generate_signing_key)
         async with self._changing:
             copy = self.current
             copy.written = True
             await keys.add_signing_key(copy.database, new.kid, new.private_pem, delete_older=revoke)
-            copy.keys = await signing_keys(copy.database)
-            issuer.use(copy.keys)
-            self.app_state.verifier.forget()
+            copy.keys = await load_signing_keys(copy.database)
+            issuer.set_keys(copy.keys)
+            self.app_state.verifier.clear_cache()
         return new.kid
 
     async def close(self) -> None:
@@ -226,8 +226,8 @@ class Namespace:
             known, database=copy.database, revisions=copy.revisions, response_cache=copy.answers
         )
         if issuer and [key.kid for key in copy.keys] != issuer.kids:
-            issuer.use(copy.keys)
-            known.verifier.forget()
+            issuer.set_keys(copy.keys)
+            known.verifier.clear_cache()
 
     def _drop_spare(self) -> None:
         """Drop the copy that was left, once it is left by all."""

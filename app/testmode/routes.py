@@ -15,8 +15,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from ..api.responses import json_response
-from ..case.package import Package, read_package
-from ..case.package_stream import read_large_package
+from ..case.package import Package, parse_package
+from ..case.package_stream import parse_large_package
 from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import read_repaired
@@ -101,10 +101,10 @@ def _packages(wanted: Seed, *, repairing: bool) -> Iterator[Package]:
     """The packages of a seed, read as an upload is; problems say in which one they are."""
 
     def read(raw: bytes) -> Package:
-        return read_repaired(raw)[0] if repairing else read_large_package(raw)
+        return read_repaired(raw)[0] if repairing else parse_large_package(raw)
 
     if wanted.sample:
-        yield read_package(sample())
+        yield parse_package(sample())
     problems: list[Problem] = []
     for number, package in enumerate(wanted.packages):
         try:

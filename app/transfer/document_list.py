@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit, urlunspl
 import httpx
 import orjson
 
-from ..net.download import Fetcher, FetchResult, SourceError, origin_of
+from ..net.download import Fetcher, FetchResult, SourceError, get_origin
 from ..net.link_header import find_link
 
 PAGE_SIZE = 100
@@ -267,7 +267,7 @@ def same_origin_url(uri: Any, url: str) -> str | None:
         return None
     try:
         absolute = urljoin(url, uri).partition("#")[0]
-        return absolute if origin_of(absolute) == origin_of(url) else None
+        return absolute if get_origin(absolute) == get_origin(url) else None
     except (httpx.InvalidURL, ValueError):
         return None
 

@@ -89,7 +89,7 @@ class Importer:
             except (CaseServerError, StartupError) as error:
                 outcome.reason = describe_error(error)
                 outcome.problems = getattr(error, "problems", [])
-                outcome.more = getattr(error, "more", 0)
+                outcome.more = getattr(error, "omitted", 0)
                 messages = {problem["message"] for problem in outcome.problems}
                 outcome.hints = [hint for message, hint in HINTS.items() if message in messages]
                 if isinstance(error, LossRefused):

@@ -159,7 +159,7 @@ async def revoke_session(request: Request) -> None:
     """Have the session's token refused: here at once, elsewhere when workers poll next."""
     token = request.cookies.get(session_cookie(request))
     held = get_state(request)
-    if token and (found := await held.verifier.revocation(token)):
+    if token and (found := await held.verifier.identify_token(token)):
         await revocations.revoke_token(held.database, *found)
         held.verifier.revoke(found[0])
 

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from support import factories
 from support.external_issuer import ExternalIssuer
 
-from case_server.auth.tokens import new_signing_key, public_jwk
+from case_server.auth.tokens import generate_signing_key, public_jwk
 
 PATH = "/case/1.1/CFDocuments"
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
-ATTACKER = new_signing_key()
+ATTACKER = generate_signing_key()
 SKEW = 60
 
 Token = Callable[..., Awaitable[str]]

@@ -10,7 +10,7 @@ from conftest import CLIENT
 from pydantic import ValidationError
 
 from case_server.api.middleware import SECURITY_HEADERS
-from case_server.log_config import REQUESTS
+from case_server.log_config import REQUEST_LOGGER
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -119,10 +119,10 @@ def test_what_is_no_origin(origin: str) -> None:
 async def test_a_request_leaves_one_line(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, REQUESTS)
+    caplog.set_level(logging.INFO, REQUEST_LOGGER)
     path = "/case/1.1/CFItems/a%0Ab%20%C3%BC"
     await client.get(f"{path}?access_token=hidden", headers={"X-Request-ID": "mine"})
-    (line,) = [record.getMessage() for record in caplog.records if record.name == REQUESTS]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == REQUEST_LOGGER]
     method, told, status, milliseconds, unit, who, which = line.split(" ")
     assert (method, told, status, unit) == ("GET", path, "404", "ms")
     assert 0 < float(milliseconds) < 60_000
@@ -133,18 +133,18 @@ async def test_a_request_leaves_one_line(
 async def test_who_did_not_prove_itself_is_not_named(
     anonymous: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, REQUESTS)
+    caplog.set_level(logging.INFO, REQUEST_LOGGER)
     form = {"grant_type": "client_credentials"}
     await anonymous.post("/oauth2/token", data=form, auth=("s3cret-in-the-wrong-field", "x"))
     await anonymous.get("/case/1.1/CFItems", headers={"Authorization": "Bearer x.y.z"})
-    lines = [record.getMessage() for record in caplog.records if record.name == REQUESTS]
+    lines = [record.getMessage() for record in caplog.records if record.name == REQUEST_LOGGER]
     assert len(lines) == 2
     assert all("client=- " in line for line in lines)
     assert "s3cret" not in caplog.text
 
 
 async def test_probes_leave_none_and_all_may_be_silent(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, REQUESTS)
+    caplog.set_level(logging.INFO, REQUEST_LOGGER)
     async with door() as client:
         await client.get("/health")
     async with door(access_log=False) as client:

@@ -17,10 +17,10 @@ from case_server.api.dependencies import AppState, DeleteAccess, ReadAccess, Wri
 from case_server.api.response_cache import ResponseCache
 from case_server.api.routes.token import token_routes
 from case_server.auth.clients import ClientRegistry
-from case_server.auth.hashing import hash_secret, matches
+from case_server.auth.hashing import hash_secret, verify_secret
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
-from case_server.auth.tokens import new_signing_key, public_jwk, unverified
+from case_server.auth.tokens import decode_unverified, generate_signing_key, public_jwk
 from case_server.auth.verifier import Verifier
 from case_server.db.clients import add_client
 from case_server.exceptions import CaseServerError
@@ -37,7 +37,7 @@ PATH = PATHS[0]
 ID, SECRET = "robot@school", "s%20cret+/: ü"
 GRANT = {"grant_type": "client_credentials"}
 SENT = {**GRANT, "client_id": ID, "client_secret": SECRET}
-KEY = new_signing_key()
+KEY = generate_signing_key()
 ISSUER = LocalIssuer([KEY], "http://case.test", 1800)
 V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 
@@ -99,7 +99,7 @@ def assert_issued(answer: httpx.Response, scopes: frozenset[Scope] = frozenset(S
     assert body["scope"] == format_scopes(scopes)
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Pragma"] == "no-cache"
-    assert unverified(body["access_token"])[1]["scope"] == format_scopes(scopes)
+    assert decode_unverified(body["access_token"])[1]["scope"] == format_scopes(scopes)
     return cast("str", body["access_token"])
 
 
@@ -336,9 +336,9 @@ async def test_an_unknown_client_costs_what_a_known_one_costs(
 
     def counted(secret: str, stored: str) -> bool:
         compared.append(stored.rpartition("$")[0].rpartition("$")[0])
-        return matches(secret, stored)
+        return verify_secret(secret, stored)
 
-    monkeypatch.setattr("case_server.auth.clients.matches", counted)
+    monkeypatch.setattr("case_server.auth.clients.verify_secret", counted)
     for client_id in (ID, "stored", "nobody", "no:body"):
         assert await clients.authenticate([(client_id, "x" * 40)], "10.0.0.1") is None
     # One slow comparison each, at one cost.

@@ -11,11 +11,11 @@ from pydantic import SecretStr
 
 from case_server.auth import clients as module
 from case_server.auth.clients import Client, ClientRegistry
-from case_server.auth.hashing import hash_secret, matches, new_secret
+from case_server.auth.hashing import generate_secret, hash_secret, verify_secret
 from case_server.auth.local_issuer import LocalIssuer
-from case_server.auth.refresh import CredentialRefresher, signing_keys
+from case_server.auth.refresh import CredentialRefresher, load_signing_keys
 from case_server.auth.scopes import Scope
-from case_server.auth.tokens import new_signing_key
+from case_server.auth.tokens import generate_signing_key
 from case_server.auth.verifier import Verifier
 from case_server.db import clients as table
 from case_server.db import keys
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from case_server.db.pool import Database
 
 HERE = "10.0.0.1"
-SECRET, OTHER = new_secret(), new_secret()
+SECRET, OTHER = generate_secret(), generate_secret()
 HASH, OTHER_HASH = hash_secret(SECRET), hash_secret(OTHER)
 READ = frozenset({Scope.READONLY})
 
@@ -64,9 +64,9 @@ async def test_a_hash_is_salted_and_slow_and_holds_no_secret() -> None:
     assert hash_secret(SECRET) != HASH
     assert SECRET not in HASH
     assert HASH.startswith(f"scrypt${2**14}$8$1$")  # some fifty milliseconds for each guess
-    assert matches(SECRET, HASH)
-    assert not matches(OTHER, HASH)
-    assert not matches("", HASH)
+    assert verify_secret(SECRET, HASH)
+    assert not verify_secret(OTHER, HASH)
+    assert not verify_secret("", HASH)
 
 
 async def test_only_the_secret_proves_a_client(clients: ClientRegistry, robot: str) -> None:
@@ -99,9 +99,9 @@ async def test_what_was_right_is_hashed_once_for_a_while(
 
     def counting(secret: str, stored: str) -> bool:
         asked.append(secret)
-        return matches(secret, stored)
+        return verify_secret(secret, stored)
 
-    monkeypatch.setattr(module, "matches", counting)
+    monkeypatch.setattr(module, "verify_secret", counting)
     together = [clients.authenticate([(robot, SECRET)], HERE) for _ in range(20)]
     assert await asyncio.gather(*together) == [Client(robot, READ)] * 20
     assert asked == [SECRET]
@@ -138,7 +138,7 @@ async def test_two_secrets_while_one_is_exchanged(
     (listed,) = await table.list_clients(database)
     assert (listed.secrets, listed.next_end is not None) == (2, True)
 
-    third = new_secret()
+    third = generate_secret()
     await table.rotate_client_secret(database, robot, hash_secret(third), timedelta(hours=24))
     assert await clients.authenticate([(robot, SECRET)], HERE) is None
     for secret in (OTHER, third):
@@ -174,9 +174,9 @@ async def issuer(
     before = {kid for kid, _ in await keys.load_signing_keys(database)}
 
     async def reload() -> Any:
-        return await signing_keys(database)
+        return await load_signing_keys(database)
 
-    new = new_signing_key()
+    new = generate_signing_key()
     await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
     yield LocalIssuer(await reload(), "http://case.test", 3600, reload=reload)
     await execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", list(before))
@@ -187,15 +187,15 @@ async def test_tokens_of_a_removed_client_are_refused(
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
     follower = CredentialRefresher(database, issuer, verifier)
-    await follower.look()
+    await follower.refresh()
     token, _ = issuer.issue(robot, READ)
     assert (await verifier.verify(token)).client_id == robot
 
-    await follower.look()
-    assert verifier.recall(token)
+    await follower.refresh()
+    assert verifier.get_cached(token)
     await table.remove_client(database, robot)
-    await follower.look()
-    assert verifier.recall(token) is None
+    await follower.refresh()
+    assert verifier.get_cached(token) is None
     with pytest.raises(Unauthorized, match="not known here any more"):
         await verifier.verify(token)
 
@@ -213,9 +213,9 @@ async def test_a_new_key_is_known_to_others_at_once(
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
     before, _ = issuer.issue("first", READ)
-    new = new_signing_key()
+    new = generate_signing_key()
     await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
-    elsewhere = LocalIssuer(await signing_keys(database), issuer.url, 3600)
+    elsewhere = LocalIssuer(await load_signing_keys(database), issuer.url, 3600)
     after, _ = elsewhere.issue("first", READ)
 
     assert elsewhere.kids[-1] == new.kid != issuer.kids[-1]
@@ -235,10 +235,10 @@ async def test_a_dropped_key_vouches_for_nothing(
     follower = CredentialRefresher(database, issuer, verifier)
     token, _ = issuer.issue("first", READ)
     await verifier.verify(token)
-    new = new_signing_key()
+    new = generate_signing_key()
     try:
         await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=True)
-        await follower.look()
+        await follower.refresh()
         assert issuer.kids == [new.kid]
         with pytest.raises(Unauthorized, match="does not have"):
             await verifier.verify(token)
@@ -250,7 +250,7 @@ async def test_a_dropped_key_vouches_for_nothing(
 async def test_keys_no_token_can_need_are_dropped(
     database: Database, issuer: LocalIssuer, execute: Callable[..., Awaitable[Any]]
 ) -> None:
-    made = [new_signing_key() for _ in range(4)]
+    made = [generate_signing_key() for _ in range(4)]
     for key, age in zip(made[:3], ("90", "60", "20"), strict=True):
         await execute(
             f"INSERT INTO signing_keys VALUES ($1, $2, now() - interval '{age} hours')",

@@ -10,7 +10,13 @@ import pytest
 
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
-from case_server.auth.tokens import TokenError, new_signing_key, public_jwk, unverified, verify
+from case_server.auth.tokens import (
+    TokenError,
+    decode_token,
+    decode_unverified,
+    generate_signing_key,
+    public_jwk,
+)
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.exceptions import ServiceUnavailable, StartupError
 from case_server.net.ssrf import public_only_client
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
     from support.external_issuer import ExternalIssuer
 
-OLD, NEW = new_signing_key(), new_signing_key()
+OLD, NEW = generate_signing_key(), generate_signing_key()
 
 
 class Clock:
@@ -54,7 +60,7 @@ def test_a_local_token_has_the_claims_of_cognito() -> None:
 
     token, lifetime = issuer.issue("robot", frozenset(Scope))
 
-    claims = verify(token, public_jwk(NEW), issuer="http://here.test", leeway=0)
+    claims = decode_token(token, public_jwk(NEW), issuer="http://here.test", leeway=0)
     assert lifetime == 1200
     assert claims["exp"] - claims["iat"] == 1200
     assert before <= claims["iat"] == claims["auth_time"] <= time.time()
@@ -63,7 +69,7 @@ def test_a_local_token_has_the_claims_of_cognito() -> None:
     assert claims["iss"] == issuer.url == "http://here.test"
     assert (claims["token_use"], claims["version"]) == ("access", 2)
     again, _ = issuer.issue("robot", frozenset(Scope))
-    assert claims["jti"] != unverified(again)[1]["jti"]
+    assert claims["jti"] != decode_unverified(again)[1]["jti"]
 
 
 async def test_the_newest_key_signs_and_all_are_published() -> None:
@@ -71,7 +77,7 @@ async def test_the_newest_key_signs_and_all_are_published() -> None:
 
     token, _ = issuer.issue("robot", {Scope.READONLY})
 
-    assert unverified(token)[0]["kid"] == NEW.kid
+    assert decode_unverified(token)[0]["kid"] == NEW.kid
     assert issuer.jwks() == {"keys": [public_jwk(OLD), public_jwk(NEW)]}
     assert await issuer.key(OLD.kid) == public_jwk(OLD)
     with pytest.raises(TokenError, match="does not have"):
@@ -262,7 +268,7 @@ async def test_keys_are_not_fetched_from_another_place_on_this_machine(
 ) -> None:
     external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', 'localhost')}/keys"
 
-    async with public_only_client(allow_private=False, named=[external_issuer.url]) as http:
+    async with public_only_client(allow_private=False, trusted_urls=[external_issuer.url]) as http:
         with pytest.raises(ServiceUnavailable):
             await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
     assert external_issuer.fetches == 0

@@ -26,7 +26,7 @@ def throttle(clock: Clock) -> Throttle:
 def wait(throttle: Throttle, client: str, address: str, *, proven: bool = False) -> int:
     """How many seconds an attempt has to wait."""
     try:
-        throttle.check(client, address, proven=proven)
+        throttle.check(client, address, is_verified=proven)
     except TooManyAttempts as error:
         return error.seconds
     return 0
@@ -35,7 +35,7 @@ def wait(throttle: Throttle, client: str, address: str, *, proven: bool = False)
 def test_each_failure_costs_more_than_the_one_before(throttle: Throttle, clock: Clock) -> None:
     waits = []
     for _ in range(14):
-        throttle.failed("robot", "10.0.0.1")
+        throttle.record_failure("robot", "10.0.0.1")
         waits.append(wait(throttle, "robot", "10.0.0.1"))
         clock.now += waits[-1]
     assert waits == [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
@@ -43,7 +43,7 @@ def test_each_failure_costs_more_than_the_one_before(throttle: Throttle, clock: 
 
 def test_others_do_not_wait(throttle: Throttle) -> None:
     for _ in range(10):
-        throttle.failed("robot", "10.0.0.1")
+        throttle.record_failure("robot", "10.0.0.1")
     assert wait(throttle, "robot", "10.0.0.1")
     assert not wait(throttle, "robot", "10.0.0.2")
     assert not wait(throttle, "other", "10.0.0.1")
@@ -52,14 +52,14 @@ def test_others_do_not_wait(throttle: Throttle) -> None:
 def test_one_address_that_tries_many_clients(throttle: Throttle) -> None:
     for number in range(20):
         assert not wait(throttle, f"robot-{number}", "10.0.0.1")
-        throttle.failed(f"robot-{number}", "10.0.0.1")
+        throttle.record_failure(f"robot-{number}", "10.0.0.1")
     assert wait(throttle, "one-more", "10.0.0.1")
     assert not wait(throttle, "one-more", "10.0.0.2")
 
 
 def test_many_addresses_that_try_one_client(throttle: Throttle) -> None:
     for number in range(100):
-        throttle.failed("robot", f"10.0.0.{number}")
+        throttle.record_failure("robot", f"10.0.0.{number}")
     assert wait(throttle, "robot", "10.0.1.1")
     assert not wait(throttle, "robot", "10.0.1.1", proven=True)
     assert not wait(throttle, "other", "10.0.1.1")
@@ -67,35 +67,35 @@ def test_many_addresses_that_try_one_client(throttle: Throttle) -> None:
 
 def test_what_is_proven_does_not_free_an_address_that_guesses(throttle: Throttle) -> None:
     for _ in range(5):
-        throttle.failed("robot", "10.0.0.1")
+        throttle.record_failure("robot", "10.0.0.1")
     assert wait(throttle, "robot", "10.0.0.1", proven=True)
 
 
 def test_one_network_of_ipv6_is_one_address(throttle: Throttle) -> None:
     for number in range(5):
-        throttle.failed("robot", f"2001:db8::{number}")
+        throttle.record_failure("robot", f"2001:db8::{number}")
     assert wait(throttle, "robot", "2001:db8::ffff")
     assert not wait(throttle, "robot", "2001:db8:0:1::1")
 
 
 def test_success_and_time_forgive(throttle: Throttle, clock: Clock) -> None:
     for _ in range(4):
-        throttle.failed("robot", "10.0.0.1")
-    throttle.succeeded("robot", "10.0.0.1")
-    throttle.failed("robot", "10.0.0.1")
+        throttle.record_failure("robot", "10.0.0.1")
+    throttle.record_success("robot", "10.0.0.1")
+    throttle.record_failure("robot", "10.0.0.1")
     assert not wait(throttle, "robot", "10.0.0.1")
     for _ in range(5):
-        throttle.failed("robot", "10.0.0.1")
+        throttle.record_failure("robot", "10.0.0.1")
     clock.now += 901
-    throttle.failed("robot", "10.0.0.1")
+    throttle.record_failure("robot", "10.0.0.1")
     assert not wait(throttle, "robot", "10.0.0.1")
 
 
 def test_memory_is_bounded(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module.CAPACITY == 10_000
-    monkeypatch.setattr(module, "CAPACITY", 50)
+    assert module.MAX_COUNTERS == 10_000
+    monkeypatch.setattr(module, "MAX_COUNTERS", 50)
     for number in range(200):
-        throttle.failed("x" * 100_000 + str(number), f"10.0.{number}.1")
+        throttle.record_failure("x" * 100_000 + str(number), f"10.0.{number}.1")
     assert len(throttle._counts) == 50
     assert all(len(part) <= 255 for key in throttle._counts for part in key)
 
@@ -104,8 +104,8 @@ def test_success_takes_the_slips_of_its_client_from_the_count_of_the_address(
     throttle: Throttle,
 ) -> None:
     for _ in range(50):
-        throttle.failed("robot", "10.0.0.1")
-        throttle.succeeded("robot", "10.0.0.1")
+        throttle.record_failure("robot", "10.0.0.1")
+        throttle.record_success("robot", "10.0.0.1")
     assert not wait(throttle, "robot", "10.0.0.1")
     assert not wait(throttle, "other", "10.0.0.1")
     assert not wait(throttle, "robot", "10.0.0.2")
@@ -113,9 +113,9 @@ def test_success_takes_the_slips_of_its_client_from_the_count_of_the_address(
 
 def test_success_with_one_client_keeps_the_failures_at_others_counted(throttle: Throttle) -> None:
     for number in range(20):
-        throttle.failed(f"guess-{number}", "10.0.0.1")
-        throttle.failed("own", "10.0.0.1")
-        throttle.succeeded("own", "10.0.0.1")
+        throttle.record_failure(f"guess-{number}", "10.0.0.1")
+        throttle.record_failure("own", "10.0.0.1")
+        throttle.record_success("own", "10.0.0.1")
     assert wait(throttle, "one-more", "10.0.0.1")
 
 
@@ -123,16 +123,16 @@ def test_success_after_a_forgotten_failure_frees_no_later_guess(
     throttle: Throttle, clock: Clock
 ) -> None:
     for _ in range(4):
-        throttle.failed("own", "10.0.0.1")
-    clock.now += module.FORGET + 1
+        throttle.record_failure("own", "10.0.0.1")
+    clock.now += module.RESET_AFTER_SECONDS + 1
     for number in range(20):
-        throttle.failed(f"guess-{number}", "10.0.0.1")
-    throttle.succeeded("own", "10.0.0.1")
+        throttle.record_failure(f"guess-{number}", "10.0.0.1")
+    throttle.record_success("own", "10.0.0.1")
     assert wait(throttle, "one-more", "10.0.0.1")
 
 
 def test_clear_forgets_all_failures(throttle: Throttle) -> None:
     for number in range(150):
-        throttle.failed("robot", f"10.0.0.{number % 3}")
+        throttle.record_failure("robot", f"10.0.0.{number % 3}")
     throttle.clear()
     assert not wait(throttle, "robot", "10.0.0.1")

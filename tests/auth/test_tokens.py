@@ -17,19 +17,19 @@ from case_server.auth.tokens import (
     MAX_TOKEN_CHARS,
     SigningKey,
     TokenError,
-    new_signing_key,
+    decode_token,
+    decode_unverified,
+    encode_token,
+    generate_signing_key,
     public_jwk,
-    sign,
-    unverified,
-    verify,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ISSUER = "https://issuer.test"
-KEY = new_signing_key()
-FOREIGN = SigningKey(KEY.kid, new_signing_key().private_pem)
+KEY = generate_signing_key()
+FOREIGN = SigningKey(KEY.kid, generate_signing_key().private_pem)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def check(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> dict[str, Any]:
-    return verify(token, jwk or public_jwk(KEY), issuer=ISSUER, leeway=leeway)
+    return decode_token(token, jwk or public_jwk(KEY), issuer=ISSUER, leeway=leeway)
 
 
 def refusal(token: str, jwk: dict[str, Any] | None = None, leeway: int = 0) -> str:
@@ -84,10 +84,10 @@ def ec_pair(
 def test_what_was_signed_is_verified() -> None:
     stated = claims(scope="a b")
 
-    token = sign(KEY, stated)
+    token = encode_token(KEY, stated)
 
     assert check(token) == stated
-    assert unverified(token) == ({"alg": "RS256", "typ": "JWT", "kid": KEY.kid}, stated)
+    assert decode_unverified(token) == ({"alg": "RS256", "typ": "JWT", "kid": KEY.kid}, stated)
 
 
 def test_a_key_keeps_its_secret() -> None:
@@ -163,7 +163,7 @@ def test_a_public_key_is_no_secret(algorithm: str, secret: str) -> None:
 
 
 def test_an_algorithm_that_does_not_fit_the_key() -> None:
-    token = sign(KEY, claims())
+    token = encode_token(KEY, claims())
 
     for change in ({"alg": "RS512"}, {"kty": "EC"}, {"kty": "oct"}):
         assert "not the one of the key" in refusal(token, {**public_jwk(KEY), **change})
@@ -172,17 +172,17 @@ def test_an_algorithm_that_does_not_fit_the_key() -> None:
 
 @pytest.mark.parametrize("modulus", [None, "", "AQAB", "é", 7, ["x"]])
 def test_a_key_that_is_none(modulus: object) -> None:
-    token = sign(KEY, claims())
+    token = encode_token(KEY, claims())
 
     assert refusal(token, {**public_jwk(KEY), "n": modulus}) == "the key that it names is unusable"
 
 
 def test_a_foreign_key_of_the_same_name() -> None:
-    assert refusal(sign(FOREIGN, claims())) == "its signature does not match"
+    assert refusal(encode_token(FOREIGN, claims())) == "its signature does not match"
 
 
 def test_claims_changed_after_signing() -> None:
-    header, _, signature = sign(KEY, claims()).split(".")
+    header, _, signature = encode_token(KEY, claims()).split(".")
     body = encode(json.dumps(claims(sub="root")).encode())
 
     assert refusal(f"{header}.{body}.{signature}") == "its signature does not match"
@@ -211,54 +211,54 @@ def test_a_demand_that_is_not_understood() -> None:
 @pytest.mark.parametrize("name", ["exp", "iat", "iss"])
 @pytest.mark.parametrize("value", [None, True, "", [], {}])
 def test_a_claim_that_is_missing_or_no_value(name: str, value: object) -> None:
-    assert f"it lacks the claim {name}" in refusal(sign(KEY, claims(**{name: value})))
+    assert f"it lacks the claim {name}" in refusal(encode_token(KEY, claims(**{name: value})))
 
 
 @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, -1, "9999999999"])
 def test_what_is_no_time(name: str, value: object) -> None:
-    assert f"it lacks the claim {name}" in refusal(sign(KEY, claims(**{name: value})))
+    assert f"it lacks the claim {name}" in refusal(encode_token(KEY, claims(**{name: value})))
 
 
 def test_an_expired_token() -> None:
     now = int(time.time())
 
-    assert refusal(sign(KEY, claims(exp=now))) == "it has expired"
-    assert refusal(sign(KEY, claims(exp=now - 60)), leeway=60) == "it has expired"
-    assert check(sign(KEY, claims(exp=now - 50)), leeway=60)["exp"] == now - 50
+    assert refusal(encode_token(KEY, claims(exp=now))) == "it has expired"
+    assert refusal(encode_token(KEY, claims(exp=now - 60)), leeway=60) == "it has expired"
+    assert check(encode_token(KEY, claims(exp=now - 50)), leeway=60)["exp"] == now - 50
 
 
 def test_a_token_of_the_future() -> None:
     soon = int(time.time()) + 50
 
-    assert refusal(sign(KEY, claims(nbf=soon))) == "it is not valid yet"
-    assert check(sign(KEY, claims(nbf=soon)), leeway=60)["nbf"] == soon
-    assert check(sign(KEY, claims(nbf=soon - 100)))["nbf"] == soon - 100
+    assert refusal(encode_token(KEY, claims(nbf=soon))) == "it is not valid yet"
+    assert check(encode_token(KEY, claims(nbf=soon)), leeway=60)["nbf"] == soon
+    assert check(encode_token(KEY, claims(nbf=soon - 100)))["nbf"] == soon - 100
 
 
 def test_a_token_from_the_future() -> None:
     now = int(time.time())
 
-    assert check(sign(KEY, claims(iat=now + 50, exp=now + 100)))["iat"] == now + 50
-    assert "issued in the future" in refusal(sign(KEY, claims(iat=now + 70, exp=now + 100)))
+    assert check(encode_token(KEY, claims(iat=now + 50, exp=now + 100)))["iat"] == now + 50
+    assert "issued in the future" in refusal(encode_token(KEY, claims(iat=now + 70, exp=now + 100)))
 
 
 def test_a_token_of_another_issuer() -> None:
     for issuer in ("https://other.test", ISSUER + ".attacker.test", ISSUER + "//", ISSUER.upper()):
-        assert refusal(sign(KEY, claims(iss=issuer))) == "another issuer issued it"
-    assert check(sign(KEY, claims(iss=ISSUER + "/")))["sub"] == "robot"
+        assert refusal(encode_token(KEY, claims(iss=issuer))) == "another issuer issued it"
+    assert check(encode_token(KEY, claims(iss=ISSUER + "/")))["sub"] == "robot"
 
 
 def test_a_token_of_another_audience_and_with_a_hash_is_still_ours() -> None:
     stated = claims(aud=["account"], at_hash="x", jti=7)
 
-    assert check(sign(KEY, stated)) == stated
+    assert check(encode_token(KEY, stated)) == stated
 
 
 def test_a_token_as_long_as_allowed() -> None:
-    assert len(sign(KEY, claims(pad="x" * 5600))) <= MAX_TOKEN_CHARS
-    assert check(sign(KEY, claims(pad="x" * 5600)))["sub"] == "robot"
-    assert "longer than 8192" in refusal(sign(KEY, claims(pad="x" * 6000)))
+    assert len(encode_token(KEY, claims(pad="x" * 5600))) <= MAX_TOKEN_CHARS
+    assert check(encode_token(KEY, claims(pad="x" * 5600)))["sub"] == "robot"
+    assert "longer than 8192" in refusal(encode_token(KEY, claims(pad="x" * 6000)))
 
 
 @pytest.mark.parametrize(
@@ -283,18 +283,18 @@ def test_a_token_as_long_as_allowed() -> None:
 def test_what_is_no_token_at_all(token: str) -> None:
     assert "JSON Web Token" in refusal(token)
     with pytest.raises(TokenError):
-        unverified(token)
+        decode_unverified(token)
 
 
 def test_a_token_in_four_parts() -> None:
-    assert "not a signed JSON Web Token" in refusal(sign(KEY, claims()) + ".x")
+    assert "not a signed JSON Web Token" in refusal(encode_token(KEY, claims()) + ".x")
 
 
 def test_a_key_is_read_once() -> None:
-    jwk = public_jwk(new_signing_key())
+    jwk = public_jwk(generate_signing_key())
     built = tokens._construct.cache_info().misses
 
     for _ in range(3):
-        refusal(sign(KEY, claims()), dict(jwk))
+        refusal(encode_token(KEY, claims()), dict(jwk))
 
     assert tokens._construct.cache_info().misses == built + 1

@@ -9,9 +9,9 @@ import pytest
 
 from case_server.auth import verifier as module
 from case_server.auth.local_issuer import LocalIssuer
-from case_server.auth.refresh import signing_keys
+from case_server.auth.refresh import load_signing_keys
 from case_server.auth.scopes import Scope
-from case_server.auth.tokens import SigningKey, new_signing_key, sign
+from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key
 from case_server.auth.trusted_issuer import TrustedIssuer
 from case_server.auth.verifier import Caller, TokenPolicy, Verifier
 from case_server.exceptions import ServiceUnavailable, Unauthorized
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from case_server.db.pool import Database
 
 HERE = "http://here.test"
-OLD, NEW = new_signing_key(), new_signing_key()
+OLD, NEW = generate_signing_key(), generate_signing_key()
 LOCAL = LocalIssuer([OLD, NEW], HERE, 3600)
 V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 
@@ -56,7 +56,7 @@ def verifier(clock: Clock) -> Verifier:
 def token(key: SigningKey = NEW, **changes: Any) -> str:
     now = int(time.time())
     claims = {"iss": HERE, "sub": "robot", "iat": now, "exp": now + 3600} | changes
-    return sign(key, {name: value for name, value in claims.items() if value is not None})
+    return encode_token(key, {name: value for name, value in claims.items() if value is not None})
 
 
 async def refusal(verifier: Verifier, text: str) -> str:
@@ -65,7 +65,7 @@ async def refusal(verifier: Verifier, text: str) -> str:
     challenge = caught.value.headers["WWW-Authenticate"]
     description = caught.value.description
     assert challenge == f'Bearer error="invalid_token", error_description="{description}"'
-    assert verifier.recall(text) is None
+    assert verifier.get_cached(text) is None
     return description
 
 
@@ -107,7 +107,7 @@ async def test_the_scopes_of_a_caller(
 
 
 async def test_a_refusal_says_why(verifier: Verifier) -> None:
-    foreign = SigningKey(NEW.kid, new_signing_key().private_pem)
+    foreign = SigningKey(NEW.kid, generate_signing_key().private_pem)
     unknown = SigningKey("x", NEW.private_pem)
     past = int(time.time()) - 1
 
@@ -146,9 +146,9 @@ async def test_a_token_that_names_no_key(verifier: Verifier) -> None:
 async def test_a_name_of_a_key_is_only_ever_compared(
     verifier: Verifier, database: Database, kid: str
 ) -> None:
-    reloading = LocalIssuer([NEW], HERE, 60, reload=partial(signing_keys, database))
+    reloading = LocalIssuer([NEW], HERE, 60, reload=partial(load_signing_keys, database))
     for asked in (verifier, Verifier(reloading, [])):
-        named = SigningKey(kid, new_signing_key().private_pem)
+        named = SigningKey(kid, generate_signing_key().private_pem)
         assert "key that this server does not have" in await refusal(asked, token(named))
 
 
@@ -210,19 +210,19 @@ async def test_without_issuers_nobody_comes_in() -> None:
 
 async def test_a_verified_token_is_remembered(verifier: Verifier, clock: Clock) -> None:
     text = token()
-    assert verifier.recall(text) is None
+    assert verifier.get_cached(text) is None
 
     caller = await verifier.verify(text)
 
-    assert verifier.recall(text) is caller
+    assert verifier.get_cached(text) is caller
     assert await verifier.verify(text) is caller
-    assert verifier.recall(text + " ") is None
+    assert verifier.get_cached(text + " ") is None
     clock.now += 299
-    assert verifier.recall(text) is caller
+    assert verifier.get_cached(text) is caller
     clock.now += 2
-    assert verifier.recall(text) is None
+    assert verifier.get_cached(text) is None
     assert await verifier.verify(text) == caller
-    assert verifier.recall(text) == caller
+    assert verifier.get_cached(text) == caller
 
 
 async def test_a_token_is_not_remembered_beyond_its_end(verifier: Verifier, clock: Clock) -> None:
@@ -230,16 +230,16 @@ async def test_a_token_is_not_remembered_beyond_its_end(verifier: Verifier, cloc
     await verifier.verify(text)
 
     clock.now += 18
-    assert verifier.recall(text)
+    assert verifier.get_cached(text)
     clock.now += 2
-    assert verifier.recall(text) is None
+    assert verifier.get_cached(text) is None
 
 
 async def test_the_memory_is_bounded(
     verifier: Verifier, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert module.CAPACITY == 10_000
-    monkeypatch.setattr(module, "CAPACITY", 3)
+    assert module.MAX_CACHED_TOKENS == 10_000
+    monkeypatch.setattr(module, "MAX_CACHED_TOKENS", 3)
     texts = [token(jti=str(number)) for number in range(4)]
     for text in texts[:3]:
         await verifier.verify(text)
@@ -249,7 +249,7 @@ async def test_the_memory_is_bounded(
     clock.now -= 301
     await verifier.verify(texts[3])
 
-    kept = [verifier.recall(text) is not None for text in texts]
+    kept = [verifier.get_cached(text) is not None for text in texts]
     assert kept == [True, False, True, True]
 
 
@@ -265,9 +265,9 @@ async def test_what_is_forgotten_is_verified_anew(verifier: Verifier) -> None:
     text = token()
     await verifier.verify(text)
 
-    verifier.forget()
+    verifier.clear_cache()
 
-    assert verifier.recall(text) is None
+    assert verifier.get_cached(text) is None
 
 
 async def test_both_issuers_at_once(
@@ -313,13 +313,13 @@ async def test_changed_keys_empty_the_memory(
     ticks = Clock()
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http, clock=ticks)])
     text = external_issuer.token()
-    assert await verifier.verify(text) == verifier.recall(text)
+    assert await verifier.verify(text) == verifier.get_cached(text)
 
     external_issuer.rotate()
     ticks.now += 60
     assert await verifier.verify(external_issuer.token())
 
-    assert verifier.recall(text) is None
+    assert verifier.get_cached(text) is None
     assert "does not publish" in await refusal(verifier, text)
 
 

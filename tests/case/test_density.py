@@ -11,10 +11,10 @@ import pytest
 from support import factories
 
 from case_server.case import limits, package_stream
-from case_server.case.limits import SLICE_BYTES, VALUES_ALWAYS, check_density
+from case_server.case.limits import MIN_ALLOWED_VALUES, SLICE_BYTES, check_density
 from case_server.case.model import CFItem
 from case_server.case.package import Package
-from case_server.case.package_stream import parse_package_lazily, read_large_package
+from case_server.case.package_stream import parse_large_package, parse_package_lazily
 from case_server.case.parsing import parse
 from case_server.exceptions import (
     BadRequest,
@@ -58,7 +58,7 @@ def rows_of(raw: bytes) -> list[Any]:
 
 
 READERS: dict[str, Callable[[bytes], Any]] = {
-    "whole": read_large_package,
+    "whole": parse_large_package,
     "streamed": rows_of,
     "repaired": read_repaired,
 }
@@ -82,7 +82,7 @@ def test_entity_denser_than_one_may_be_is_named() -> None:
     with pytest.raises(
         ContentTooLarge, match=r"^CFItems\[17\] holds some 40,0\d\d objects and arrays"
     ):
-        read_large_package(written(body))
+        parse_large_package(written(body))
     with pytest.raises(ContentTooLarge, match=r"^the body holds some 40,0"):
         parse(CFItem, written(body["CFItems"][17]))
 
@@ -103,14 +103,14 @@ def test_list_of_more_members_than_entities_fit_is_refused(place: str, member: s
     (body["CFDefinitions"] if place == "CFConcepts" else body)[place] = "HERE"
     raw = written(body).replace(b'"HERE"', f"[{','.join([member] * 100_000)}]".encode())
     with pytest.raises(ContentTooLarge, match="the body holds some"):
-        read_large_package(raw)
+        parse_large_package(raw)
 
 
 def test_extensions_of_the_package_count_as_its_head() -> None:
     raw = written(factories.package(extensions={"a": [0] * 60_000}))
     with pytest.raises(ContentTooLarge, match="the package without its lists"):
-        read_large_package(raw)
-    assert read_large_package(written(factories.package(extensions={"a": vector(12_000)})))
+        parse_large_package(raw)
+    assert parse_large_package(written(factories.package(extensions={"a": vector(12_000)})))
 
 
 @pytest.mark.parametrize("text", [TABLE, '"{[,\\' * 20_000, "\\,{" * 20_000, '\\\\","' * 9_000])
@@ -118,7 +118,7 @@ def test_commas_and_brackets_in_strings_do_not_count(text: str) -> None:
     item = factories.item("d", notes=text)
     assert parse(CFItem, written(item)).entity.notes == text
     body = factories.package(CFItems=[factories.packed_item(notes=text)], CFAssociations=[])
-    assert read_large_package(written(body))
+    assert parse_large_package(written(body))
     assert read_repaired(written(body))
 
 
@@ -137,7 +137,7 @@ def test_values_outside_strings_are_counted_wherever_a_slice_is_cut(
 def test_dense_package_is_read_where_density_is_allowed() -> None:
     body = factories.package(extensions={"a": [[] for _ in range(100_000)]})
     raw = written(body)
-    for reader in (read_large_package, read_repaired):
+    for reader in (parse_large_package, read_repaired):
         with pytest.raises(ContentTooLarge):
             reader(raw)
         assert reader(raw, allow_dense=True)
@@ -151,7 +151,7 @@ def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -
     body = everywhere({"embedding": vector()})
     body["CFItems"][40]["notes"] = 5
     with pytest.raises(UnprocessableContent) as refused:
-        read_large_package(written(body))
+        parse_large_package(written(body))
     assert [one["path"] for one in refused.value.problems] == ["CFItems[40].notes"]
     package, repairs = read_repaired(written(body))
     assert isinstance(package, Package)
@@ -162,9 +162,9 @@ def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
     raw = written(everywhere({"embedding": vector()}))
     for broken in (raw[:-1], raw.replace(b'"CFRubrics"', b"CFRubrics"), raw + b"}"):
         with pytest.raises(BadRequest, match="not JSON"):
-            read_large_package(broken)
+            parse_large_package(broken)
     with pytest.raises(ContentTooLarge):
-        read_large_package(raw.replace(b'"CFRubrics"', b'"Rubrics"'))
+        parse_large_package(raw.replace(b'"CFRubrics"', b'"Rubrics"'))
 
 
 def test_ordinary_package_is_not_looked_at_entity_by_entity(
@@ -172,8 +172,8 @@ def test_ordinary_package_is_not_looked_at_entity_by_entity(
 ) -> None:
     monkeypatch.setattr(package_stream, "has_many_members", pytest.fail)
     body = factories.everything()
-    body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(VALUES_ALWAYS // 4)]
-    assert read_large_package(written(body))
+    body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(MIN_ALLOWED_VALUES // 4)]
+    assert parse_large_package(written(body))
 
 
 def test_density_refusals_are_413() -> None:

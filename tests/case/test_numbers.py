@@ -15,9 +15,9 @@ from support import factories
 
 from case_server.case.limits import LARGE_BODY_BYTES
 from case_server.case.model import CFAssociation, CFItem
-from case_server.case.numbers import SLICE_BYTES, is_kept, may_change
-from case_server.case.package import row
-from case_server.case.package_stream import parse_package_lazily, read_large_package
+from case_server.case.numbers import SLICE_BYTES, is_exact, may_hold_inexact_numbers
+from case_server.case.package import entity_row
+from case_server.case.package_stream import parse_large_package, parse_package_lazily
 from case_server.case.parsing import parse
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
@@ -79,7 +79,7 @@ def read_jsonl(raw: bytes) -> Any:
 
 
 READERS: dict[str, Callable[[bytes], Any]] = {
-    "whole": read_large_package,
+    "whole": parse_large_package,
     "streamed": parse_package_lazily,
     "repaired": lambda raw: read_repaired(raw)[0],
     "repaired after all": lambda raw: read_repaired(
@@ -171,7 +171,7 @@ def test_sequence_number_of_another_value_is_refused(number: str) -> None:
     assert problem_paths(refused) == ["sequenceNumber"]
     whole = factories.package(CFAssociations=[body])
     with pytest.raises(UnprocessableContent) as refused:
-        read_large_package(written(whole, number))
+        parse_large_package(written(whole, number))
     assert problem_paths(refused) == ["CFAssociations[0].sequenceNumber"]
 
 
@@ -184,7 +184,7 @@ def test_weight_that_a_double_changes_is_refused(field: str, number: str) -> Non
     place[field] = "HERE"
     body = factories.package(CFRubrics=[rubric])
     with pytest.raises(UnprocessableContent) as refused:
-        bodies(read_large_package(written(body, number)))
+        bodies(parse_large_package(written(body, number)))
     (path,) = problem_paths(refused)
     assert path.startswith("CFRubrics[0].CFRubricCriteria[0]")
     assert path.endswith(f".{field}")
@@ -194,7 +194,7 @@ def test_weight_that_a_double_changes_is_refused(field: str, number: str) -> Non
 def test_weight_that_a_double_holds_is_kept(number: str) -> None:
     rubric = factories.rubric()
     rubric["CFRubricCriteria"][0]["weight"] = "HERE"
-    package = read_large_package(written(factories.package(CFRubrics=[rubric]), number))
+    package = parse_large_package(written(factories.package(CFRubrics=[rubric]), number))
     (kept,) = [json.loads(one.body)["weight"] for one in package.rows if '"weight"' in one.body]
     assert Decimal(repr(kept)) == Decimal(number)
 
@@ -228,13 +228,13 @@ def test_code_written_as_a_number_is_repaired_to_its_text() -> None:
 def test_digits_in_strings_are_no_numbers() -> None:
     item = factories.item("d", extensions={"a": f"x {CHANGED[0]}, 1e-400", "1e-400": 1})
     entity = parse(CFItem, json.dumps(item).encode()).entity
-    assert json.loads(row("CFItem", entity).body)["extensions"] == item["extensions"]
+    assert json.loads(entity_row("CFItem", entity).body)["extensions"] == item["extensions"]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_double_is_kept_as_python_writes_it(number: float) -> None:
-    assert is_kept(repr(number))
-    assert is_kept(f"{number:.17g}") == (Decimal(f"{number:.17g}") == Decimal(repr(number)))
+    assert is_exact(repr(number))
+    assert is_exact(f"{number:.17g}") == (Decimal(f"{number:.17g}") == Decimal(repr(number)))
 
 
 @given(
@@ -243,12 +243,14 @@ def test_every_double_is_kept_as_python_writes_it(number: float) -> None:
     )
 )
 def test_fifteen_digits_are_always_kept(number: Decimal) -> None:
-    assert is_kept(str(number))
+    assert is_exact(str(number))
 
 
 @pytest.mark.parametrize("padding", range(SLICE_BYTES - 30, SLICE_BYTES + 10, 3))
 def test_number_at_the_end_of_a_slice_is_seen(padding: int) -> None:
     text = "x" * (padding - len('{"a":"'))
-    assert may_change(f'{{"a":"{text}","b":[1e400,2],"c":0}}'.encode())
-    assert may_change(f'{{"a":"{text}","b":12345678901234567,"c":0}}'.encode())
-    assert not may_change(f'{{"a":"{text}","b":[1e40,"3e123"],"c":"urn:3e1234"}}'.encode())
+    assert may_hold_inexact_numbers(f'{{"a":"{text}","b":[1e400,2],"c":0}}'.encode())
+    assert may_hold_inexact_numbers(f'{{"a":"{text}","b":12345678901234567,"c":0}}'.encode())
+    assert not may_hold_inexact_numbers(
+        f'{{"a":"{text}","b":[1e40,"3e123"],"c":"urn:3e1234"}}'.encode()
+    )

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from support import factories
 
-from case_server.case.limits import LARGE_BODY_BYTES, PIECE
+from case_server.case.limits import CHUNK_MEMBERS, LARGE_BODY_BYTES
 from case_server.case.model import CFItem
-from case_server.case.package import Package, read_package
-from case_server.case.package_stream import read_large_package
+from case_server.case.package import Package, parse_package
+from case_server.case.package_stream import parse_large_package
 from case_server.case.parsing import parse
-from case_server.case.problems import MOST_COUNTED, MOST_NAMED
+from case_server.case.problems import MAX_COUNTED_PROBLEMS, MAX_LISTED_PROBLEMS
 from case_server.exceptions import BadRequest, UnprocessableContent
 
 Body = dict[str, Any]
@@ -46,7 +46,7 @@ def spoil(*steps: Any, value: Any) -> Callable[[Body], Any]:
 def lengthen(whole: Body) -> None:
     """Criteria enough for several pieces, with a problem far from the first."""
     (rubric,) = whole["CFRubrics"]
-    criteria = [factories.rubric()["CFRubricCriteria"][0] for _ in range(PIECE * 2 + 5)]
+    criteria = [factories.rubric()["CFRubricCriteria"][0] for _ in range(CHUNK_MEMBERS * 2 + 5)]
     for one in criteria:
         one["CFRubricCriterionLevels"] = []
     criteria[-2]["nonsense"] = criteria[-1]["weight"] = "x"
@@ -142,7 +142,7 @@ def said_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
     except BadRequest as error:
         return error.description
     except UnprocessableContent as error:
-        return error.more, sorted((one["path"], one["message"]) for one in error.problems)
+        return error.omitted, sorted((one["path"], one["message"]) for one in error.problems)
 
 
 @pytest.mark.parametrize("wrapper", [None, "CFPackage"])
@@ -154,8 +154,8 @@ def test_parts_and_the_whole_agree(
     for change in changes:
         change(whole)
     raw = json.dumps({wrapper: whole} if wrapper else whole).encode()
-    found = said_of(raw, read_large_package)
-    assert found == said_of(raw, read_package)
+    found = said_of(raw, parse_large_package)
+    assert found == said_of(raw, parse_package)
     assert isinstance(found, Package) == (changes in {CHANGES[name] for name in VALID})
 
 
@@ -179,7 +179,7 @@ def test_nulls_are_stored_as_absent_fields() -> None:
     found = [
         [(row.kind, row.body, row.keywords) for row in read(json.dumps(sent).encode()).rows]
         for sent in (whole, without_nulls(whole))
-        for read in (read_package, read_large_package)
+        for read in (parse_package, parse_large_package)
     ]
     assert all(rows == found[0] for rows in found)
     assert not any("null" in row[1] for row in found[0])
@@ -197,7 +197,7 @@ def test_null_in_a_required_field_is_named_as_required() -> None:
     whole = body()
     for change in CHANGES["nulls in required fields"]:
         change(whole)
-    told = dict(said_of(json.dumps(whole).encode(), read_large_package)[1])
+    told = dict(said_of(json.dumps(whole).encode(), parse_large_package)[1])
     assert told == dict.fromkeys(
         (
             "CFDocument.title",
@@ -215,7 +215,7 @@ def test_null_in_an_array_is_named_with_its_index() -> None:
     whole = body()
     for change in CHANGES["elements that are null"]:
         change(whole)
-    told = dict(said_of(json.dumps(whole).encode(), read_large_package)[1])
+    told = dict(said_of(json.dumps(whole).encode(), parse_large_package)[1])
     assert told == dict.fromkeys(
         (
             "CFItems[4]",
@@ -231,14 +231,14 @@ def test_null_in_an_array_is_named_with_its_index() -> None:
 
 def problem_paths(raw: bytes) -> list[str]:
     with pytest.raises(UnprocessableContent) as refused:
-        read_large_package(raw)
+        parse_large_package(raw)
     return [one["path"] for one in refused.value.problems]
 
 
 def test_problems_far_from_the_first_are_told_with_their_places() -> None:
     whole = body()
     lengthen(whole)
-    last = PIECE * 2 + 4
+    last = CHUNK_MEMBERS * 2 + 4
     assert problem_paths(json.dumps(whole).encode()) == [
         f"CFRubrics[0].CFRubricCriteria[{last - 1}].nonsense",
         f"CFRubrics[0].CFRubricCriteria[{last}].weight",
@@ -249,16 +249,16 @@ def test_problems_far_from_the_first_are_told_with_their_places() -> None:
     "raw", [b"{", b'{"CFItems": [{"a": }]}', b'{"CFItems": [nul]}', b"[]", b"5"]
 )
 def test_what_is_not_json_is_told_in_the_words_of_the_whole(raw: bytes) -> None:
-    told = said_of(raw, read_large_package)
+    told = said_of(raw, parse_large_package)
     assert isinstance(told, str)
-    assert told == said_of(raw, read_package)
+    assert told == said_of(raw, parse_package)
 
 
 def sparse(count: int) -> bytes:
     return b'{"CFItems": [' + b",".join([b"{}".ljust(70)] * count) + b"]}"
 
 
-@pytest.mark.parametrize("reader", [read_large_package, read_package])
+@pytest.mark.parametrize("reader", [parse_large_package, parse_package])
 def test_the_first_problems_are_named_and_the_others_counted(
     reader: Callable[[bytes], Package],
 ) -> None:
@@ -266,15 +266,17 @@ def test_the_first_problems_are_named_and_the_others_counted(
         reader(sparse(20_000))
     error = refused.value
     # Each item lacks four fields, and the package its document and its associations.
-    assert len(error.problems) == MOST_NAMED
-    assert len(error.problems) + error.more == 20_000 * 4 + 1
+    assert len(error.problems) == MAX_LISTED_PROBLEMS
+    assert len(error.problems) + error.omitted == 20_000 * 4 + 1
     assert "and 80,000 more problems" in error.description
 
 
 def test_not_more_problems_are_looked_for_than_are_counted() -> None:
     begun = time.monotonic()
-    with pytest.raises(UnprocessableContent, match=f"at least {MOST_COUNTED:,} more problems"):
-        read_large_package(sparse(MOST_COUNTED // 4 + 5000))
+    with pytest.raises(
+        UnprocessableContent, match=f"at least {MAX_COUNTED_PROBLEMS:,} more problems"
+    ):
+        parse_large_package(sparse(MAX_COUNTED_PROBLEMS // 4 + 5000))
     assert time.monotonic() - begun < 30
 
 

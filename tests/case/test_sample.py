@@ -17,7 +17,7 @@ from support.factories import Body
 
 from case_server.case import model
 from case_server.case.model import CaseObject, CFPackage, Entity, LinkURI
-from case_server.case.package import read_package
+from case_server.case.package import parse_package
 from case_server.case.resources import DEFINITIONS
 from case_server.case.vocabulary import ASSOCIATION_TYPES, EXTENSION_NAME, TARGET_TYPES
 from case_server.sample import SAMPLE_DOCUMENT_ID, sample
@@ -217,7 +217,7 @@ def test_identifiers_are_unique_and_random_uuids() -> None:
 
 
 def test_package_has_an_identifier_of_its_own() -> None:
-    package = read_package(sample())
+    package = parse_package(sample())
     assert package.document_identifier == SAMPLE_DOCUMENT_ID == DOCUMENT["identifier"]
     assert package.package_identifier != package.document_identifier
 
@@ -338,7 +338,7 @@ def test_it_is_read_without_loss() -> None:
 
 
 def test_it_is_taken_apart_without_problems() -> None:
-    rows = [*read_package(sample()).rows]
+    rows = [*parse_package(sample()).rows]
     assert {row.identifier for row in rows} == ENTITIES.keys()
     assert len(rows) == len(ENTITIES)
 

@@ -11,7 +11,7 @@ import pytest
 from anyio import to_thread
 from support import factories
 
-from case_server.case.package import read_package
+from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner, baseline, clones
@@ -56,7 +56,7 @@ async def store(
 
 
 async def upload(database: Database, body: factories.Body) -> None:
-    await write_package(database, read_package(json.dumps(body).encode()))
+    await write_package(database, parse_package(json.dumps(body).encode()))
 
 
 async def state(database: Database) -> State:

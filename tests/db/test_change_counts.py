@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support import factories
 from support.factories import Body
 
-from case_server.case.package import Package, read_package
+from case_server.case.package import Package, parse_package
 from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
 from case_server.db.write.loss_guard import LossRefused, refuse_losses
@@ -35,7 +35,7 @@ ORDER BY 1, 2"""
 
 
 def package_of(body: Body) -> Package:
-    return read_package(json.dumps(body).encode())
+    return parse_package(json.dumps(body).encode())
 
 
 async def write(database: Database, body: Body, **options: Any) -> UploadResult:

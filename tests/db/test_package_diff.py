@@ -12,7 +12,7 @@ from support import factories
 from support.calls import Api
 from support.factories import Body
 
-from case_server.case.package import read_package
+from case_server.case.package import parse_package
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
 from case_server.db.read.revisions import Revision, Revisions
@@ -41,7 +41,7 @@ class Store:
         self.database, self.execute = database, execute
 
     async def write(self, body: Body) -> UploadResult:
-        return await write_package(self.database, read_package(json.dumps(body).encode()))
+        return await write_package(self.database, parse_package(json.dumps(body).encode()))
 
     async def revision(self, body: Body) -> Revision:
         return await Revisions(self.database).now(body["CFDocument"]["identifier"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import factories
 
-from case_server.case.package import Package, read_package
+from case_server.case.package import Package, parse_package
 from case_server.case.package_stream import parse_package_lazily
 from case_server.db.pool import Database
 from case_server.db.write.package import UploadResult, write_package
@@ -35,7 +35,7 @@ async def database(database_url: str, settings: Settings, clean: None) -> AsyncI
 async def write(
     database: Database, body: factories.Body, stages: list[str] | None = None
 ) -> UploadResult:
-    package = read_package(json.dumps(body).encode())
+    package = parse_package(json.dumps(body).encode())
     told = [] if stages is None else stages
     return await write_package(database, package, progress=told.append)
 

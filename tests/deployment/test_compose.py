@@ -200,9 +200,9 @@ def test_default_secret_is_allowed_only_because_this_machine_alone_reaches_the_p
 
     settings = start()
     assert settings.allow_default_secret
-    settings.refuse_open_default()
+    settings.require_safe_secret()
     with pytest.raises(StartupError):
-        settings.model_copy(update={"allow_default_secret": False}).refuse_open_default()
+        settings.model_copy(update={"allow_default_secret": False}).require_safe_secret()
 
 
 @pytest.mark.parametrize(("environment", "outside"), [({}, 8000), ({"CASE_SERVER_PORT": "9"}, 9)])

@@ -21,7 +21,7 @@ from support.factories import Body
 from support.package_strategies import HOSTILE, packages
 
 from case_server.api.profiles import PLATFORM
-from case_server.case.package import Package, read_package
+from case_server.case.package import Package, parse_package
 from case_server.case.resources import DEFINITIONS
 from case_server.db.pool import Database
 from case_server.db.write.package import write_package
@@ -82,7 +82,7 @@ def understood(raw: bytes, form: FileFormat) -> Package:
 @bounded
 @given(package=packages())
 def test_any_package_comes_back(form: FileFormat, package: Body) -> None:
-    assert understood(written(package, form), form) == read_package(orjson.dumps(package))
+    assert understood(written(package, form), form) == parse_package(orjson.dumps(package))
 
 
 @each_form
@@ -96,7 +96,7 @@ def test_any_text_comes_back_from_every_text_field(form: FileFormat, text: str) 
     body["CFDocument"] |= {"description": text, "extensions": {"own": [text], text: None}}
     body["CFAssociations"][0] |= {"notes": text}
     body["CFAssociations"][0]["originNodeURI"]["title"] = text
-    assert understood(written(body, form), form) == read_package(orjson.dumps(body))
+    assert understood(written(body, form), form) == parse_package(orjson.dumps(body))
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_no_real_framework_is_forgotten(shared: Path) -> None:
 
 
 async def test_sample_comes_back_and_nothing_changes(store: Database) -> None:
-    package = read_package(sample())
+    package = parse_package(sample())
     await write_package(store, package)
     for form, raw in (await in_every_form(store, package.document_identifier)).items():
         written = await write_package(store, understood(raw, form))
@@ -180,7 +180,7 @@ async def test_exports_are_read_as_they_are(store: Database, execute: Execute) -
         *("reference", "missing-slash", "spaces-around-identifier")
     }
     identifier = body["CFDocument"]["identifier"]
-    await write_package(store, read_package(raw))
+    await write_package(store, parse_package(raw))
     first = orjson.loads(await exported(store, identifier, "case-json"))
     for form, file in (await in_every_form(store, identifier)).items():
         package, repairs = read(file, form, Defaults())
@@ -196,7 +196,7 @@ async def test_exports_are_read_as_they_are(store: Database, execute: Execute) -
 async def test_exports_that_were_made_invalid_are_repaired(store: Database) -> None:
     body = odd()
     identifier = body["CFDocument"]["identifier"]
-    await write_package(store, read_package(orjson.dumps(body)))
+    await write_package(store, parse_package(orjson.dumps(body)))
     edits: tuple[tuple[FileFormat, bytes, bytes], ...] = (
         ("csv", b",isChildOf,", b",Is Child Of,"),
         ("jsonl", b'"isChildOf"', b'"Is Child Of"'),

@@ -10,7 +10,7 @@ import pytest
 from support.factories import Body, association, item_type, link, package, packed_item, subject
 from support.lintable_package import found, ids, tree
 
-from case_server.case.package import read_package
+from case_server.case.package import parse_package
 from case_server.lint.linter import lint_package
 from case_server.sample import sample
 
@@ -164,7 +164,7 @@ def test_real_frameworks(shared: Path, name: str) -> None:
     # All of them can be imported, so everything the strict reader refuses can be repaired.
     assert all(one.repair for one in checked.violations if one.rule == "schema")
     if "schema" not in rules and "duplicate-identifier" not in rules:
-        assert read_package(raw)
+        assert parse_package(raw)
 
 
 def test_all_real_frameworks_are_known(shared: Path) -> None:

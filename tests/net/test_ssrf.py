@@ -128,7 +128,7 @@ def test_which_addresses_are_public(address: str, public: object) -> None:
 async def test_this_machine_is_not_reached(server: Server, url: str) -> None:
     async with ssrf.public_only_client(allow_private=False) as http:
         with pytest.raises(httpx.HTTPError) as caught:
-            await fetch_limited(http, url.format(port=server.port), limit=100)
+            await fetch_limited(http, url.format(port=server.port), max_bytes=100)
     assert "CASE_SERVER_ALLOW_PRIVATE_URLS" in str(caught.value) or isinstance(
         caught.value, httpx.ConnectError
     )
@@ -139,29 +139,35 @@ async def test_other_schemes_are_not_fetched() -> None:
     async with ssrf.public_only_client(allow_private=True) as http:
         for url in ("file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/"):
             with pytest.raises((BlockedAddress, httpx.UnsupportedProtocol)):
-                await fetch_limited(http, url, limit=100)
+                await fetch_limited(http, url, max_bytes=100)
 
 
 async def test_what_is_allowed_and_what_the_operator_named(server: Server) -> None:
     async with ssrf.public_only_client(allow_private=True) as http:
-        assert await fetch_limited(http, f"http://localhost:{server.port}/", limit=100) == (
+        assert await fetch_limited(http, f"http://localhost:{server.port}/", max_bytes=100) == (
             200,
             b"here",
         )
-    async with ssrf.public_only_client(allow_private=False, named=[f"{server.url}/realm"]) as http:
-        assert await fetch_limited(http, f"{server.url}/", limit=100) == (200, b"here")
+    async with ssrf.public_only_client(
+        allow_private=False, trusted_urls=[f"{server.url}/realm"]
+    ) as http:
+        assert await fetch_limited(http, f"{server.url}/", max_bytes=100) == (200, b"here")
         for url in (f"http://localhost:{server.port}/", "http://127.0.0.1:9/"):
             with pytest.raises(BlockedAddress):
-                await fetch_limited(http, url, limit=100)
+                await fetch_limited(http, url, max_bytes=100)
 
 
 async def test_a_redirect_is_checked_like_the_first_address(server: Server) -> None:
     inside = f"http://localhost:{server.port}/"
-    async with ssrf.public_only_client(allow_private=False, named=[server.url]) as http:
+    async with ssrf.public_only_client(allow_private=False, trusted_urls=[server.url]) as http:
         with pytest.raises(BlockedAddress):
-            await fetch_limited(http, f"{server.url}/to/{inside}", limit=100, redirects=True)
+            await fetch_limited(
+                http, f"{server.url}/to/{inside}", max_bytes=100, follow_redirects=True
+            )
         assert len(server.hosts) == 1
-        found = await fetch_limited(http, f"{server.url}/to//x", limit=100, redirects=True)
+        found = await fetch_limited(
+            http, f"{server.url}/to//x", max_bytes=100, follow_redirects=True
+        )
         assert found == (200, b"here")
 
 
@@ -176,7 +182,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(server: Serve
     transport = PublicOnlyTransport(allow_private=True, resolve=resolve)
     async with httpx.AsyncClient(transport=transport) as http:
         url = f"http://keys.example.edu:{server.port}/"
-        assert await fetch_limited(http, url, limit=100) == (200, b"here")
+        assert await fetch_limited(http, url, max_bytes=100) == (200, b"here")
     assert looked == ["keys.example.edu"]
     assert server.hosts == [f"keys.example.edu:{server.port}"]
 
@@ -187,7 +193,7 @@ async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> No
 
     async with httpx.AsyncClient(transport=PublicOnlyTransport(resolve=resolve)) as http:
         with pytest.raises(BlockedAddress, match=r"127\.0\.0\.1"):
-            await fetch_limited(http, "https://keys.example.edu/", limit=100)
+            await fetch_limited(http, "https://keys.example.edu/", max_bytes=100)
 
 
 async def test_an_answer_is_read_up_to_a_limit(
@@ -196,11 +202,11 @@ async def test_an_answer_is_read_up_to_a_limit(
     async with ssrf.public_only_client(allow_private=True) as http:
         for path in ("big", "packed"):
             with pytest.raises(ResponseTooLarge):
-                await fetch_limited(http, f"{server.url}/{path}", limit=999_999)
-        assert await fetch_limited(http, f"{server.url}/big", limit=1_000_000)
-        monkeypatch.setattr(ssrf, "SECONDS", 0.3)
+                await fetch_limited(http, f"{server.url}/{path}", max_bytes=999_999)
+        assert await fetch_limited(http, f"{server.url}/big", max_bytes=1_000_000)
+        monkeypatch.setattr(ssrf, "FETCH_TIMEOUT_SECONDS", 0.3)
         with pytest.raises(httpx.ReadTimeout, match="took longer"):
-            await fetch_limited(http, f"{server.url}/slow", limit=100)
+            await fetch_limited(http, f"{server.url}/slow", max_bytes=100)
 
 
 def certificate_for(name: str, folder: Path) -> Path:
@@ -243,8 +249,10 @@ async def test_the_certificate_must_be_that_of_the_name(tmp_path: Path) -> None:
     try:
         async with httpx.AsyncClient(transport=transport) as http:
             url = f"https://keys.example.edu:{server.port}/"
-            assert await fetch_limited(http, url, limit=100) == (200, b"here")
+            assert await fetch_limited(http, url, max_bytes=100) == (200, b"here")
             with pytest.raises(httpx.ConnectError, match="certificate"):
-                await fetch_limited(http, f"https://other.example.edu:{server.port}/", limit=100)
+                await fetch_limited(
+                    http, f"https://other.example.edu:{server.port}/", max_bytes=100
+                )
     finally:
         server.stop()

@@ -37,7 +37,7 @@ def tree(text: str, grammar: Grammar = STANDARD) -> Node:
 def refusal(text: str, grammar: Grammar = STANDARD) -> str:
     with pytest.raises(BadRequest) as caught:
         tree(text, grammar)
-    assert caught.value.reason == "bad_filter"
+    assert caught.value.code == "bad_filter"
     return caught.value.description
 
 
@@ -340,7 +340,7 @@ def test_any_text_is_a_tree_or_a_bad_request(written: str, grammar: Grammar) -> 
     try:
         outcome: object = tree(written, grammar)
     except BadRequest as error:
-        outcome = error.reason
+        outcome = error.code
     assert outcome == "bad_filter" or isinstance(outcome, Comparison | And | Or)
 
 

@@ -77,7 +77,7 @@ def test_limit(text: str, limit: int) -> None:
 )
 def test_bad_limit(text: str) -> None:
     error = refused(("limit", text))
-    assert error.reason == "invalid"
+    assert error.code == "invalid"
     assert "a whole number from 1 to 100" in error.description
     assert len(error.description) < 120
 
@@ -85,7 +85,7 @@ def test_bad_limit(text: str) -> None:
 def test_the_largest_offset() -> None:
     assert ask(("offset", str(MAX_OFFSET))).offset == 2**31 - 1
     assert "from 0 to 2147483647" in refused(("offset", str(MAX_OFFSET + 1))).description
-    assert refused(("offset", "-1")).reason == "invalid"
+    assert refused(("offset", "-1")).code == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_sort(name: str, path: tuple[str, ...]) -> None:
 )
 def test_bad_sort(name: str, found: str) -> None:
     error = refused(("sort", name))
-    assert error.reason == "bad_sort"
+    assert error.code == "bad_sort"
     assert error.description.startswith(f"sort: found {found}, expected one of identifier, uri, ")
     allowed = error.description.partition("expected one of ")[2].split(", ")
     assert "CFPackageURI.title" in allowed
@@ -138,14 +138,14 @@ def test_order(text: str, *, descending: bool) -> None:
 @pytest.mark.parametrize("text", ["down", "asc,desc"])
 def test_bad_order(text: str) -> None:
     error = refused(("orderBy", text))
-    assert error.reason == "bad_sort"
+    assert error.code == "bad_sort"
     assert "expected asc or desc" in error.description
 
 
 def test_the_grammar_of_the_filter_is_the_callers() -> None:
     pair = ("filter", "(title='a')")
     assert ask(pair, grammar=EXTENDED).where == Comparison(TITLE, "=", "a")
-    assert refused(pair).reason == "bad_filter"
+    assert refused(pair).code == "bad_filter"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_selection(values: list[str], fields: tuple[str, ...]) -> None:
 )
 def test_bad_selection(values: list[str], found: str) -> None:
     error = refused(*(("fields", value) for value in values))
-    assert error.reason == "bad_selection"
+    assert error.code == "bad_selection"
     assert error.description.startswith(f"fields: found {found}, expected one of identifier, uri, ")
     assert error.description.endswith(", CFPackageURI, sourcedId")
     assert "licenseURI.title" not in error.description.partition("expected")[2]
@@ -190,7 +190,7 @@ def test_one_entity_is_asked_for_its_fields_only() -> None:
     assert parse_fields([("limit", "x"), ("filter", "")], CFDocument) is None
     with pytest.raises(BadRequest, match="fields: found 'nonsense'") as caught:
         parse_fields([("fields", "nonsense")], CFDocument)
-    assert caught.value.reason == "bad_selection"
+    assert caught.value.code == "bad_selection"
     assert [problem["path"] for problem in caught.value.problems] == ["fields"]
 
 
@@ -201,7 +201,7 @@ def test_an_answer_that_is_no_class_of_the_model_has_the_names_it_is_given() -> 
     with pytest.raises(BadRequest) as caught:
         parse_field_names([("fields", "identifier")], allowed)
     message = "fields: found 'identifier', expected one of sourcedId, CFItems"
-    assert (caught.value.description, caught.value.reason) == (message, "bad_selection")
+    assert (caught.value.description, caught.value.code) == (message, "bad_selection")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_parameter_said_twice_must_say_the_same(
 ) -> None:
     assert ask((name, values[0]), (name, values[0])) == ask((name, values[0]))
     error = refused(*((name, value) for value in values))
-    assert error.reason == reason
+    assert error.code == reason
     assert error.description == f"{name}: found different values, expected one"
 
 
@@ -237,7 +237,7 @@ def test_every_problem_is_reported_once_and_the_first_gives_the_reason() -> None
         "filter",
         "fields",
     ]
-    assert error.reason == "bad_sort"
+    assert error.code == "bad_sort"
     assert error.description == "; ".join(
         f"{problem['path']}: {problem['message']}" for problem in error.problems
     )

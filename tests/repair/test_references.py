@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.factories import Body, association, entity, everything, link, new_id, packed_item
 
-from case_server.case.package import Package, read_package
+from case_server.case.package import Package, parse_package
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read
@@ -107,7 +107,7 @@ def test_a_reference_that_two_entities_match_is_left_alone() -> None:
 def test_an_exact_reference_is_left_alone_beside_one_in_another_case() -> None:
     body = with_node(node(UPPER))
     body["CFItems"].append(packed_item(UPPER.lower()))
-    assert read_repaired(raw_of(body)) == (read_package(raw_of(body)), [])
+    assert read_repaired(raw_of(body)) == (parse_package(raw_of(body)), [])
 
 
 def test_a_reference_is_not_matched_with_an_entity_of_another_class() -> None:
@@ -288,7 +288,7 @@ def test_identifiers_that_can_be_kept_are_kept_beside_urls() -> None:
     body = with_node(node(UPPER))
     options = RepairOptions(replace_url_identifiers=True)
     body["CFItems"].append(packed_item("urn:x:1"))
-    assert read_repaired(raw_of(body), options=options) == (read_package(raw_of(body)), [])
+    assert read_repaired(raw_of(body), options=options) == (parse_package(raw_of(body)), [])
 
 
 def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:

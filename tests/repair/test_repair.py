@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.factories import Body, association, entity, everything, link, new_id, package
 
-from case_server.case.package import Package, read_package
+from case_server.case.package import Package, parse_package
 from case_server.exceptions import BadRequest, UnprocessableContent
 from case_server.repair.reader import Repair, read_repaired, repair
 from case_server.repair.repair_log import EXPLANATIONS
@@ -217,7 +217,7 @@ def test_each_kind(case: Case) -> None:
     assert kinds(repairs) == dict.fromkeys({case.kind, *case.also}, 1)
     assert repairs[0].path.startswith(case.path)
     assert repairs[0].explanation == EXPLANATIONS[case.kind]
-    assert read_repaired(raw_of(spoilt)) == (read_package(raw_of(mended)), repairs)
+    assert read_repaired(raw_of(spoilt)) == (parse_package(raw_of(mended)), repairs)
     assert repaired(mended) == (mended, [])
 
 
@@ -307,7 +307,7 @@ def test_repetitions_collapse_to_the_first(kind: str, path: str, body: Body) -> 
     del before[int(index[:-1])]
     dropped = {name: value for name, value in before[0].items() if value is not None}
     assert [after[0], *after[1:]] == [dropped, *before[1:]]
-    read_package(raw_of(mended))
+    parse_package(raw_of(mended))
 
 
 def test_every_kind_has_a_test() -> None:
@@ -414,7 +414,7 @@ def test_valid_packages_come_back_as_they_are() -> None:
         mended, repairs = repair(raw)
         assert mended is raw
         assert repairs == []
-        assert read_repaired(raw) == (read_package(raw), [])
+        assert read_repaired(raw) == (parse_package(raw), [])
 
 
 def test_an_address_without_slash_in_a_text_is_a_text() -> None:
@@ -504,7 +504,7 @@ def test_real_frameworks_become_readable(shared: Path, name: str) -> None:
     mended, repairs = repair(raw)
     assert kinds(repairs) == EXPECTED[name]
     assert (mended == raw) == (not repairs)
-    assert read_package(mended) == read_repaired(raw)[0]
+    assert parse_package(mended) == read_repaired(raw)[0]
     assert repair(mended) == (mended, [])
 
 

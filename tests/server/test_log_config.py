@@ -15,12 +15,12 @@ from support.live_server import serving
 
 from case_server.log_config import (
     CHANGE_FIELDS,
-    FIELDS,
-    LINE,
-    LINE_WITH_CHANGES,
-    REQUESTS,
-    JsonLines,
-    TextLines,
+    REQUEST_FIELDS,
+    REQUEST_LINE,
+    REQUEST_LOGGER,
+    UPLOAD_LINE,
+    JsonFormatter,
+    TextFormatter,
 )
 
 
@@ -34,11 +34,11 @@ def record(name: str, message: str, *args: object, failed: bool = False) -> logg
     return logging.LogRecord(name, logging.INFO, "x.py", 1, message, args, error)
 
 
-REQUEST = record(REQUESTS, LINE, "GET", "/x", 200, 1.25, "robot", "abc")
+REQUEST = record(REQUEST_LOGGER, REQUEST_LINE, "GET", "/x", 200, 1.25, "robot", "abc")
 
 
 def test_a_request_as_text() -> None:
-    line = TextLines().format(REQUEST)
+    line = TextFormatter().format(REQUEST)
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO GET /x 200 1\.2 ms client=robot request=abc",
         line,
@@ -46,27 +46,27 @@ def test_a_request_as_text() -> None:
 
 
 def test_a_request_as_json() -> None:
-    told = json.loads(JsonLines().format(REQUEST))
-    assert list(told) == ["time", "level", "logger", *FIELDS]
-    assert [told[name] for name in FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]
+    told = json.loads(JsonFormatter().format(REQUEST))
+    assert list(told) == ["time", "level", "logger", *REQUEST_FIELDS]
+    assert [told[name] for name in REQUEST_FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]
 
 
-UPLOAD = record(REQUESTS, LINE_WITH_CHANGES, *("PUT", "/x", 200, 1.25, "robot", "abc"), 1, 2, 3, 4)
+UPLOAD = record(REQUEST_LOGGER, UPLOAD_LINE, *("PUT", "/x", 200, 1.25, "robot", "abc"), 1, 2, 3, 4)
 
 
 def test_an_upload_as_text_ends_with_its_changes() -> None:
-    line = TextLines().format(UPLOAD)
+    line = TextFormatter().format(UPLOAD)
     assert line.endswith(" request=abc created=1 updated=2 unchanged=3 deleted=4")
 
 
 def test_an_upload_as_json_has_its_changes() -> None:
-    logged = json.loads(JsonLines().format(UPLOAD))
-    assert list(logged) == ["time", "level", "logger", *FIELDS, *CHANGE_FIELDS]
+    logged = json.loads(JsonFormatter().format(UPLOAD))
+    assert list(logged) == ["time", "level", "logger", *REQUEST_FIELDS, *CHANGE_FIELDS]
     assert [logged[name] for name in CHANGE_FIELDS] == [1, 2, 3, 4]
 
 
 def test_anything_else_as_json_is_one_line() -> None:
-    line = JsonLines().format(record("other", "a %s\nb", "{", failed=True))
+    line = JsonFormatter().format(record("other", "a %s\nb", "{", failed=True))
     assert "\n" not in line
     told = json.loads(line)
     assert told["message"] == "a {\nb"
@@ -84,7 +84,7 @@ def test_a_server_that_logs_json(tmp_path: Path, workers: str) -> None:
             client.get("/case/1.1/CFItems")
     text = (tmp_path / "data.log").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    first, token, last, upload, after = [line for line in lines if line["logger"] == REQUESTS]
+    first, token, last, upload, after = [line for line in lines if line["logger"] == REQUEST_LOGGER]
     assert (first["status"], first["client_id"]) == (401, "-")
     assert first["request_id"] == answer.headers["X-Request-ID"]
     assert (token["path"], token["client_id"]) == ("/oauth2/token", "local-client")

@@ -30,7 +30,7 @@ SECONDS = 1
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("connections")
-    settings = {"CASE_SERVER_BODY_TIMEOUT": str(SECONDS)}
+    settings = {"CASE_SERVER_REQUEST_TIMEOUT": str(SECONDS)}
     with serving(folder / "data", settings=settings) as server:
         yield server
 
@@ -167,7 +167,7 @@ def limited(
     settings = {
         "CASE_SERVER_DATABASE_URL": migrated_database("connections"),
         "CASE_SERVER_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
-        "CASE_SERVER_BODY_TIMEOUT": "300",
+        "CASE_SERVER_REQUEST_TIMEOUT": "300",
     }
     with serving(folder / "data", "--target", settings=settings) as server:
         yield server
@@ -278,7 +278,7 @@ def test_few_open_files_lower_the_limit_with_a_warning(
     command = ("sh", "-c", start, *COMMAND, "serve", "--port", "0")
     settings = {
         "CASE_SERVER_DATABASE_URL": migrated_database("connections_files"),
-        "CASE_SERVER_BODY_TIMEOUT": "300",
+        "CASE_SERVER_REQUEST_TIMEOUT": "300",
     }
     with (
         serving(tmp_path / "data", command=command, settings=settings) as live,

@@ -25,7 +25,7 @@ MEGABYTES = 1
 async def test_every_refusal_names_the_problem_and_costs_little(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
-    with server(tmp_path, database_url, max_body_mb=MEGABYTES, body_timeout=1) as live:
+    with server(tmp_path, database_url, max_body_mb=MEGABYTES, request_timeout=1) as live:
         tally = await adversarial.run(live, MEGABYTES)
         assert tally.wrong == []
         assert tally.memory is not None

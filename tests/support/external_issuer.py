@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from case_server.auth.tokens import SigningKey, new_signing_key, public_jwk, sign
+from case_server.auth.tokens import SigningKey, encode_token, generate_signing_key, public_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ class ExternalIssuer:
     """Issues tokens and publishes its keys over HTTP; can rotate, fail, and count who asks."""
 
     def __init__(self) -> None:
-        self._first_key = new_signing_key()
+        self._first_key = generate_signing_key()
         routes = [
             Route("/realm/.well-known/openid-configuration", self._configuration),
             Route("/realm/.well-known/jwks.json", self._jwks),
@@ -64,12 +64,12 @@ class ExternalIssuer:
 
     def rotate(self) -> None:
         """Sign with a new key from now on, and publish that one only."""
-        self.key = new_signing_key()
+        self.key = generate_signing_key()
         self.published = [dict(public_jwk(self.key))]
 
     def token(self, **changes: Any) -> str:
         """Return a valid token with these claims changed; None leaves a claim out."""
-        return sign(self.key, self.claims(**changes))
+        return encode_token(self.key, self.claims(**changes))
 
     def forged(
         self, sign_bytes: Callable[[bytes], bytes], header: dict[str, Any], **changes: Any

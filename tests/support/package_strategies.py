@@ -19,7 +19,7 @@ from case_server.case.model import (
     Entity,
 )
 from case_server.case.resources import DEFINITIONS
-from case_server.case.types import LARGEST_INT, SMALLEST_INT
+from case_server.case.types import MAX_INT, MIN_INT
 from case_server.case.vocabulary import ASSOCIATION_TYPES
 from case_server.repair.field_spec import FieldSpec, field_specs
 
@@ -90,7 +90,7 @@ json_values = st.recursive(
     st.one_of(
         st.none(),
         st.booleans(),
-        st.integers(SMALLEST_INT, LARGEST_INT),
+        st.integers(MIN_INT, MAX_INT),
         st.floats(allow_nan=False, allow_infinity=False),
         texts,
     ),

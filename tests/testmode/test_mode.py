@@ -86,7 +86,7 @@ def test_data_directory_is_as_it_was(tmp_path: Path) -> None:
     """A target begins with what is there, breaks connections for real, and leaves nothing."""
     data_dir = tmp_path / "data"
     assert run("import", "--sample", "-q", data_dir=data_dir).returncode == 0
-    settings = {"CASE_SERVER_TARGET": "true", "CASE_SERVER_DURABLE": "false"}
+    settings = {"CASE_SERVER_TARGET": "true", "CASE_SERVER_EMBEDDED_FSYNC": "false"}
     with serving(data_dir, settings=settings) as server:
         assert f"{server.base_url}/_target" in server.banner
         assert totals(server) == 1

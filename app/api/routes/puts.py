@@ -118,7 +118,9 @@ def _add(routes: Routes, put: Put, profile: Profile) -> None:
         body = await _read(request, put, identifier, raw)
         require_same_identifier(identifier, body.entity.identifier)
         origin = find_body_origin(request, profile, raw)
-        await put.store(get_state(request).database, body.entity, under=body.under, origin=origin)
+        await put.store(
+            get_state(request).database, body.entity, under=body.path_prefix, origin=origin
+        )
         return Response(status_code=CREATED)
 
     name = put.schema.__name__

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, bindparam, delete, select
 
-from ...case.package import EntityRow, item_row, row
+from ...case.package import EntityRow, entity_row, item_row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
-from ...case.stored_form import FILE, BodyOrigin
+from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, NotFound, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def put_document(
-    database: Database, document: CFPckgDocument, under: str = "", origin: BodyOrigin = FILE
+    database: Database, document: CFPckgDocument, under: str = "", origin: BodyOrigin = FILE_ORIGIN
 ) -> None:
     """Create or replace a document, and with it its package; ``under`` as in ``put_item``.
 
@@ -38,7 +38,7 @@ async def put_document(
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
     holder = await _put(
-        database, DOCUMENTS, document, row(DOCUMENTS.name, document), origin, package=package
+        database, DOCUMENTS, document, entity_row(DOCUMENTS.name, document), origin, package=package
     )
     if holder["claimed_by"]:
         message = (
@@ -51,7 +51,7 @@ async def put_document(
 
 
 async def put_item(
-    database: Database, item: CFItem, under: str = "", origin: BodyOrigin = FILE
+    database: Database, item: CFItem, under: str = "", origin: BodyOrigin = FILE_ORIGIN
 ) -> None:
     """Create or replace an item of a live document; ``under`` prefixes the paths of problems."""
     document = item.CFDocumentURI.identifier
@@ -67,14 +67,17 @@ async def put_item_type(
     database: Database,
     item_type: CFItemType,
     under: str = "",  # noqa: ARG001  all puts are called alike
-    origin: BodyOrigin = FILE,
+    origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
     """Create or replace an item type, which refers to nothing that could be missing."""
-    await _put(database, ITEM_TYPES, item_type, row(ITEM_TYPES.name, item_type), origin)
+    await _put(database, ITEM_TYPES, item_type, entity_row(ITEM_TYPES.name, item_type), origin)
 
 
 async def put_association(
-    database: Database, association: CFAssociation, under: str = "", origin: BodyOrigin = FILE
+    database: Database,
+    association: CFAssociation,
+    under: str = "",
+    origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
     """Create or replace an association between nodes that are here, or said to be elsewhere."""
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
@@ -82,7 +85,7 @@ async def put_association(
         database,
         ASSOCIATIONS,
         association,
-        row(ASSOCIATIONS.name, association),
+        entity_row(ASSOCIATIONS.name, association),
         origin,
         document_identifier=document,
     )

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
 from ...case.resources import ITEMS
-from ...case.stored_form import FILE, BodyOrigin
+from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
@@ -93,7 +93,7 @@ async def write_package(  # noqa: PLR0913  each is a choice of its own
     mode: Mode = "either",
     progress: Progress = lambda _: None,
     *,
-    origin: BodyOrigin = FILE,
+    origin: BodyOrigin = FILE_ORIGIN,
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import EntityRow
 from ...case.resources import ITEMS, RESOURCES, Resource
-from ...case.stored_form import FILE, LIST_FIELDS, BodyOrigin, SentBody, Target
+from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..statement import CompiledStatement
 from . import dml
@@ -33,7 +33,7 @@ IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 class StoredForms:
     """What is stored of the entities that were sent, and of those they link to."""
 
-    def __init__(self, origin: BodyOrigin = FILE) -> None:
+    def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
         self.origin = origin
         self._bodies: dict[tuple[str, str], str] = {}
         self._sent: dict[Target, str | None] = {}
@@ -45,7 +45,7 @@ class StoredForms:
     ) -> StoredForms:
         """Load what is needed to store rows, which nearly always is nothing."""
         forms = cls(origin)
-        if origin.addresses:
+        if origin.server_urls:
             await forms._load(connection, rows)
         elif origin.has_default_types:
             await forms._load(connection, await to_thread.run_sync(_with_default_types, rows))
@@ -57,20 +57,20 @@ class StoredForms:
             return row
         sent = self._sent_body(row)
         body, keywords = sent.stored_form(self._uri_of), row.keywords
-        if keywords and self.origin.addresses:
+        if keywords and self.origin.server_urls:
             keywords = sent.stored_keywords(keywords, self._uri_of)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
-        if self.origin.addresses:
+        if self.origin.server_urls:
             return row.kind in BY_NAME
         if self.origin.has_default_types and _has_default_type(row):
             return True
         return self.origin.has_empty_lists and row.kind in LISTED_KINDS and "[]" in row.body
 
-    def _sent_body(self, row: EntityRow) -> SentBody:
+    def _sent_body(self, row: EntityRow) -> SubmittedBody:
         stored = self._bodies.get((row.kind, row.identifier))
-        return SentBody(BY_NAME[row.kind], row.body, stored, self.origin)
+        return SubmittedBody(BY_NAME[row.kind], row.body, stored, self.origin)
 
     def _uri_of(self, target: Target) -> str | None:
         """Return the URI that an entity has once everything that was sent is stored."""

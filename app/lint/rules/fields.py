@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from urllib.parse import unquote
 
-from ...exceptions import CONFORMANT_UUID
+from ...exceptions import CONFORMANT_UUID_PATTERN
 from ...repair.fixes import UUID
 from ..package_index import Node, PackageIndex, get_string, get_strings
 from ..violation import Match
@@ -62,14 +62,14 @@ def odd_identifiers(index: PackageIndex) -> Iterator[Match]:
     """Identifiers that are not UUIDs as the standard writes them."""
     for node in index.nodes:
         identifier = node.identifier
-        if identifier is not None and not re.fullmatch(CONFORMANT_UUID, identifier):
+        if identifier is not None and not re.fullmatch(CONFORMANT_UUID_PATTERN, identifier):
             yield Match(node, "identifier", f"{identifier!r} {_oddity(identifier)}")
 
 
 def _oddity(identifier: str) -> str:
     if not UUID.fullmatch(identifier):
         return "is not a UUID"
-    if re.fullmatch(CONFORMANT_UUID, identifier.lower()):
+    if re.fullmatch(CONFORMANT_UUID_PATTERN, identifier.lower()):
         return "has upper-case letters; the standard's UUIDs are lower case"
     return "is a UUID, but not of the versions 1 to 5 that the standard has"
 
