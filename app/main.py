@@ -107,7 +107,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """What the application holds while it runs."""
     async with _orphans_end(), _pages_ready(settings):
-        if settings.target:
+        if settings.test_mode:
             from .testmode.namespaces import Namespaces  # noqa: PLC0415  other servers do without
 
             async with Namespaces.open(settings, _services) as namespaces:
@@ -150,8 +150,8 @@ def _share_memory() -> None:
 def _wrap(app: FastAPI, settings: Settings) -> None:
     """What every request passes before it comes to a route; the last that is added, first."""
     headers = ["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"]
-    if settings.target:
-        _make_target(app, settings)
+    if settings.test_mode:
+        _add_test_mode(app, settings)
         headers.append("X-CASE-Namespace")
     if settings.cors_origins:
         app.add_middleware(
@@ -171,19 +171,19 @@ def _wrap(app: FastAPI, settings: Settings) -> None:
     )
 
 
-def _make_target(app: FastAPI, settings: Settings) -> None:
-    """The doors of a test target."""
+def _add_test_mode(app: FastAPI, settings: Settings) -> None:
+    """Add the test API, its page and its middleware."""
     # Read here: other servers do without.
     from .testmode.middleware import TestModeMiddleware  # noqa: PLC0415  as said
     from .testmode.page import page_routes  # noqa: PLC0415  as said
-    from .testmode.routes import control_routes  # noqa: PLC0415  as said
+    from .testmode.routes import test_api_routes  # noqa: PLC0415  as said
 
-    app.include_router(control_routes())
+    app.include_router(test_api_routes())
     if settings.web:
         app.include_router(page_routes())
     app.add_middleware(
         TestModeMiddleware,
-        token=settings.control_token.get_secret_value(),
+        token=settings.test_api_token.get_secret_value(),
         base_url=settings.base_url,
         origins=settings.cors_origins,
     )
@@ -240,7 +240,7 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[App
         if issuer:
             await stack.enter_async_context(_beside(_prepared(issuer.warm_up)))
         verifier.set_revoked_ids(await revocations.list_revoked_tokens(database))
-        if not settings.target:  # a target's copies are written by nobody else
+        if not settings.test_mode:  # no other process writes to its clones
             await stack.enter_async_context(
                 _beside(CredentialRefresher(database, issuer, verifier).run())
             )

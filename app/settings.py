@@ -222,15 +222,15 @@ class Settings(BaseSettings):
         description="Requests without a token that each address may send a minute, for each "
         "worker.",
     )
-    target: bool = Field(
+    test_mode: bool = Field(
         default=False,
-        description="Be a test target: /_target/ resets, seeds, breaks and questions the server, "
-        "on copies of the database.",
+        description="Enable the test API under /_test/, which resets and seeds data, injects "
+        "faults and verifies requests; works on temporary copies of the database.",
     )
-    control_token: SecretStr = Field(
+    test_api_token: SecretStr = Field(
         default=SecretStr(""),
-        description="What /_target/ asks for as a bearer token; empty: nothing, on a loopback "
-        "address only.",
+        description="Bearer token that /_test/ requires. May be empty only if the server listens "
+        "on a loopback address.",
     )
 
     @field_validator("cors_origins")
@@ -315,22 +315,22 @@ class Settings(BaseSettings):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def require_safe_test_mode(self) -> None:
-        """Raise ``StartupError`` when target mode cannot work, or would be open to a network."""
-        if not self.target:
+        """Raise ``StartupError`` if test mode cannot run or would be open to the network."""
+        if not self.test_mode:
             return
         problems = []
         if self.workers > 1:
             problems.append(
-                f"it runs in one process and not in {self.workers}: leave out --workers and "
+                f"it runs in one process, not in {self.workers}: remove --workers and "
                 "CASE_SERVER_WORKERS"
             )
-        if not is_loopback(self.host) and not self.control_token.get_secret_value():
+        if not is_loopback(self.host) and not self.test_api_token.get_secret_value():
             problems.append(
-                f"whoever reaches {self.host} could erase and break everything: set "
-                "CASE_SERVER_CONTROL_TOKEN, which /_target/ then asks for"
+                f"every client that reaches {self.host} could reset it: set "
+                "CASE_SERVER_TEST_API_TOKEN, which /_test/ then requires"
             )
         if problems:
-            raise StartupError(f"target mode cannot start: {'; '.join(problems)}")
+            raise StartupError(f"cannot start in test mode: {'; '.join(problems)}")
 
     def require_safe_secret(self) -> None:
         """Raise ``StartupError`` when a documented secret would be open to a network."""

@@ -19,7 +19,7 @@ TIMES = 15
 MEDIAN, SLOWEST = 0.030, 0.060
 """Seconds that going back may take with 1,000 entities, at the median and the 95th percentile."""
 
-RESET, SNAPSHOT = "/_target/reset", "/_target/snapshots/one"
+RESET, SNAPSHOT = "/_test/reset", "/_test/snapshots/one"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def target(lab: Lab) -> Iterator[Row]:
             "CASE_SERVER_EMBEDDED_FSYNC": str(durable),
         }
         with (
-            case_server(lab.log(), "--target", **settings) as server,
+            case_server(lab.log(), "--test-mode", **settings) as server,
             Client(server.base_url, server.headers) as client,
         ):
             for entities in sizes:
@@ -80,7 +80,7 @@ def target(lab: Lab) -> Iterator[Row]:
 
 def _ways_back(here: Target) -> Iterator[Row]:
     client = here.client
-    seeding = timed(lambda: client.send("POST", "/_target/seed", here.package, status=200))
+    seeding = timed(lambda: client.send("POST", "/_test/seed", here.package, status=200))
     yield here.row("seed", [seeding])
     yield here.row("reset, nothing written", here.seconds(RESET, lambda _: None))
     yield from here.rows_held("reset after a write", here.seconds(RESET, touch))
@@ -94,7 +94,7 @@ def _ways_back(here: Target) -> Iterator[Row]:
 
 def _put(here: Target) -> float:
     """What one would do without a target: load everything again."""
-    here.client.send("POST", "/_target/seed", b"{}", status=200)
+    here.client.send("POST", "/_test/seed", b"{}", status=200)
     return post(here.client, here.package)
 
 

@@ -47,7 +47,7 @@ SLOWEST_FIRST = (
     "formats/test_commands.py",
     "cli/test_credentials.py",
     "cli/test_conformance.py",
-    "web/test_target_page.py",
+    "web/test_test_mode_page.py",
     "server/test_shutdown.py",
     "api/test_round_trips.py",
     "formats/test_round_trip.py",

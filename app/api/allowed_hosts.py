@@ -55,7 +55,7 @@ class HostCheck:
     def from_settings(cls, settings: Settings) -> HostCheck:
         """Return the check for a server: strict where anyone on its address may come in."""
         default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
-        is_open = default or (settings.target and not settings.control_token.get_secret_value())
+        is_open = default or (settings.test_mode and not settings.test_api_token.get_secret_value())
         is_local = is_loopback(settings.host) and is_open
         if "*" in settings.allowed_hosts or not (settings.allowed_hosts or is_local):
             return cls(None)

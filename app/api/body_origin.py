@@ -35,6 +35,6 @@ def _addresses(request: Request) -> ServerUrls:
         path = urlsplit(settings.base_url).path
         urls.append(f"http://{host}{path}")
         # A proxy may remove the path of the public URL. In test mode it names a namespace.
-        if not settings.target:
+        if not settings.test_mode:
             urls.append(f"http://{host}")
     return server_urls(tuple(urls), PREFIXES)

@@ -54,13 +54,13 @@ from .shared import database_option, settings_of
     help="Whether there are pages for people beside the API.",
 )
 @click.option(
-    "--target",
+    "--test-mode",
     is_flag=True,
     default=None,
-    envvar="CASE_SERVER_TARGET",
+    envvar="CASE_SERVER_TEST_MODE",
     show_envvar=True,
-    help="Be a test target: /_target/ resets, seeds, breaks and questions the server. It works on "
-    "copies of the database, which are dropped at the end.",
+    help="Enable the test API under /_test/: reset and seed data, inject faults, verify requests. "
+    "Works on temporary copies of the database.",
 )
 @database_option
 def serve(**flags: Any) -> None:

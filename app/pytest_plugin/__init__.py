@@ -1,4 +1,4 @@
-"""What tests of other projects use: a pytest plugin and the server it starts.
+"""A pytest plugin for the tests of other projects, and the server it starts.
 
-Nothing here imports the server: it runs in a process of its own.
+The server runs in a process of its own; nothing in this package imports its modules.
 """

@@ -1,7 +1,7 @@
-"""A test's hand on its server: where it is, and everything under ``/_target/``.
+"""A blocking client of the test API, ``/_test/``, for the fixtures of the pytest plugin.
 
-The calls are made with Python's own HTTP client, which the tools that replace ``httpx`` in tests
-leave alone.
+It uses ``urllib`` because tools such as respx and pytest-httpx, which intercept the requests of
+``httpx`` in tests, do not affect it.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
-EXPECTATION_FAILED = 417
-SECONDS = 120
+REQUEST_TIMEOUT_SECONDS = 120
 
 
-class TargetError(Exception):
-    """The server did not do what was asked; the message says why."""
+class CaseTestApiError(Exception):
+    """The server could not be reached or refused a request; the message says what to do."""
 
 
 class Fault(TypedDict, total=False):
-    """What is to go wrong and when; ``docs/testing.md`` has a table of the fields."""
+    """Which requests fail, and how; ``docs/testing.md`` describes the fields."""
 
     method: str
     path: str
@@ -41,11 +41,11 @@ class Fault(TypedDict, total=False):
     reset: bool
     body: str
     slow_body: float
-    execute: bool
+    apply_request: bool
 
 
-class Expected(TypedDict, total=False):
-    """Requests that must have been made, and how many."""
+class ExpectedRequests(TypedDict, total=False):
+    """Requests that clients must have sent, and how many; see ``docs/testing.md``."""
 
     method: str
     path: str
@@ -59,28 +59,28 @@ class Expected(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class CaseServer:
-    """A running target."""
+    """The address and credentials of a server in test mode, or of one of its namespaces."""
 
     url: str
     namespace: str | None = None
     client_id: str = "local-client"
     client_secret: str = "local-secret"  # noqa: S105  the documented default of a local server
-    control_token: str = ""
+    test_api_token: str = ""
 
     @property
     def base_url(self) -> str:
-        """What clients call: the base of all profiles, without a slash at its end."""
+        """The URL below which the API profiles are, without a slash at its end."""
         return f"{self.url}/ns/{self.namespace}" if self.namespace else self.url
 
     @property
     def token_url(self) -> str:
-        """Where clients get tokens."""
+        """The URL of the OAuth 2 token endpoint."""
         return f"{self.base_url}/oauth2/token"
 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """What a client must know."""
+    """The URLs and credentials that a CASE client needs."""
 
     base_url: str
     token_url: str
@@ -89,7 +89,7 @@ class ClientSettings:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same as the environment variables that TimeBack's SDK reads."""
+        """The settings as the environment variables that TimeBack's SDK reads."""
         return {
             "CASE_BASE_URL": self.base_url,
             "CASE_TOKEN_URL": self.token_url,
@@ -98,23 +98,29 @@ class ClientSettings:
         }
 
 
-class Target:
-    """Sets what a server holds, breaks it, and asks what it was sent."""
+class CaseTestApi:
+    """The test API of a server: seeds data, injects faults, verifies requests.
+
+    Every method raises ``CaseTestApiError`` if the server refuses the request or does not answer.
+    """
 
     def __init__(self, server: CaseServer) -> None:
         self.server = server
         self._opener = build_opener(ProxyHandler({}))
 
     def reset(self) -> None:
-        """Back to the seed; faults, journal and lifetimes of tokens are forgotten."""
+        """Restore the seed data; clear the faults, the request log and custom token lifetimes.
+
+        Resets only the namespace of this client. Snapshots are kept.
+        """
         self._call("POST", "/reset")
 
     def seed(self, *packages: Mapping[str, Any], sample: bool = False) -> None:
-        """Hold exactly these CFPackages, and the sample if asked for, now and after each reset."""
+        """Replace the data, now and at each reset, by CFPackages and optionally the sample."""
         self._call("POST", "/seed", {"packages": list(packages), "sample": sample})
 
-    def seed_as_told(self, seed: str, folder: Path) -> None:
-        """The seed as options name it: ``sample``, ``empty`` or a file, relative to ``folder``."""
+    def seed_from_option(self, seed: str, folder: Path) -> None:
+        """Seed as ``--case-seed`` says: ``sample``, ``empty`` or a file relative to ``folder``."""
         if seed in {"sample", "empty"}:
             self.seed(sample=seed == "sample")
             return
@@ -122,125 +128,138 @@ class Target:
         try:
             package = json.loads(file.read_bytes())
         except (OSError, ValueError) as error:
-            raise TargetError(
-                f"{file} is no seed: {error}; say sample, empty or the file of a CFPackage"
+            raise CaseTestApiError(
+                f"invalid seed {file}: {error}; use sample, empty or the path of a CFPackage file"
             ) from error
         self.seed(package)
 
-    def snapshot(self, name: str) -> None:
-        """Keep the data as it is now."""
+    def take_snapshot(self, name: str) -> None:
+        """Save the current data under a name, replacing a snapshot of that name."""
         self._call("POST", f"/snapshots/{quote(name, safe='')}")
 
-    def restore(self, name: str) -> None:
-        """Go back to what was kept."""
+    def restore_snapshot(self, name: str) -> None:
+        """Replace the data by a snapshot."""
         self._call("POST", f"/snapshots/{quote(name, safe='')}/restore")
 
     def delete(self, kind: Literal["document", "item"], identifier: str) -> None:
-        """Soft-delete a document with all that is in it, or an item."""
+        """Soft-delete an item, or a document with its contents."""
         self._call("POST", f"/{_plural(kind)}/{quote(identifier, safe='')}/delete")
 
     def undelete(self, kind: Literal["document", "item"], identifier: str) -> list[str]:
-        """Bring a deleted document or item back; return what was not restored, with the reason."""
+        """Restore a deleted document or item; return what was not restored, with the reason."""
         path = f"/{_plural(kind)}/{quote(identifier, safe='')}/undelete"
         not_restored: list[str] = self._call("POST", path)["notRestored"]
         return not_restored
 
-    def fail(self, **fault: Unpack[Fault]) -> None:
-        """Add a fault, after those there are."""
+    def add_fault(self, **fault: Unpack[Fault]) -> None:
+        """Add a fault after those already set."""
         self._call("POST", "/faults", [fault])
 
-    def faults(self) -> list[dict[str, Any]]:
-        """The faults there are, with how often each matched and was applied."""
-        found: list[dict[str, Any]] = self._call("GET", "/faults")
-        return found
+    def list_faults(self) -> list[dict[str, Any]]:
+        """Return the faults, each with the number of requests it matched and was applied to."""
+        faults: list[dict[str, Any]] = self._call("GET", "/faults")
+        return faults
 
     def clear_faults(self) -> None:
-        """Nothing goes wrong any more."""
+        """Remove all faults."""
         self._call("DELETE", "/faults")
 
-    def requests(self, **wanted: str | int | bool) -> list[dict[str, Any]]:
-        """What clients sent, oldest first; by method, path, client, status, since; body=True."""
-        query = urlencode({name: str(value) for name, value in wanted.items()})
-        found: list[dict[str, Any]] = self._call("GET", f"/requests?{query}")
-        return found
+    def list_requests(self, **filters: str | int | bool) -> list[dict[str, Any]]:
+        """Return the request log, oldest first.
+
+        Filters are ``method``, ``path``, ``client``, ``status`` and ``since``; ``body=True`` adds
+        the request bodies.
+        """
+        query = urlencode({name: str(value) for name, value in filters.items()})
+        requests: list[dict[str, Any]] = self._call("GET", f"/requests?{query}")
+        return requests
 
     def clear_requests(self) -> None:
-        """Forget what clients sent."""
+        """Clear the request log."""
         self._call("DELETE", "/requests")
 
-    def expect(self, **expected: Unpack[Expected]) -> None:
-        """Raise ``AssertionError`` that tells the difference unless clients sent this."""
+    def verify(self, **expected: Unpack[ExpectedRequests]) -> None:
+        """Raise ``AssertionError`` with the difference unless clients sent these requests."""
         __tracebackhide__ = True
-        self.expect_all([expected])
+        self.verify_all([expected])
 
-    def expect_all(self, expected: Sequence[Expected]) -> None:
-        """Raise ``AssertionError`` that tells every difference."""
+    def verify_all(self, expected: Sequence[ExpectedRequests]) -> None:
+        """Raise ``AssertionError`` with all differences unless clients sent all these requests."""
         __tracebackhide__ = True
-        found = self._call("POST", "/requests/expect", list(expected))
-        if not found["met"]:
-            raise AssertionError("\n".join(found["differences"]))
+        result = self._call("POST", "/requests/verify", list(expected))
+        if not result["met"]:
+            raise AssertionError("\n".join(result["differences"]))
 
-    def token(
-        self, *, flaw: str | None = None, scopes: Sequence[str] | None = None, client_id: str = ""
+    def create_token(
+        self,
+        *,
+        defect: str | None = None,
+        scopes: Sequence[str] | None = None,
+        client_id: str = "",
     ) -> str:
-        """A token: expired, not_yet_valid, wrong_issuer, unknown_key; or with fewer scopes."""
-        wish: dict[str, Any] = {"flaw": flaw, "client_id": client_id or None}
-        if scopes is not None:
-            wish["scopes"] = list(scopes)
-        return str(self._call("POST", "/tokens", wish)["access_token"])
+        """Return an access token, valid unless ``defect`` is given.
 
-    def token_lifetime(self, seconds: int, client_id: str = "") -> None:
-        """How long a client's tokens live from now on."""
-        self._call("PUT", "/lifetimes", {client_id or self.server.client_id: seconds})
+        Defects are ``expired``, ``not_yet_valid``, ``wrong_issuer`` and ``unknown_key``. Without
+        ``scopes``, the token has all of them.
+        """
+        token: dict[str, Any] = {"defect": defect, "client_id": client_id or None}
+        if scopes is not None:
+            token["scopes"] = list(scopes)
+        return str(self._call("POST", "/tokens", token)["access_token"])
+
+    def set_token_lifetime(self, seconds: int, client_id: str = "") -> None:
+        """Set the lifetime of a client's future tokens, by default of the configured client."""
+        self._call("PUT", "/token-lifetimes", {client_id or self.server.client_id: seconds})
 
     def rotate_keys(self, *, revoke: bool = False) -> str:
-        """Sign with a new key and return its name; ``revoke`` ends all tokens of before."""
+        """Sign with a new key and return its ``kid``; ``revoke`` invalidates all older tokens."""
         return str(self._call("POST", f"/keys/rotate?revoke={str(revoke).lower()}")["kid"])
 
     def drop_namespace(self) -> None:
-        """Drop the namespace with everything in it."""
+        """Drop the namespace of this client with its data, if it has one."""
         if self.server.namespace:
-            root = Target(CaseServer(self.server.url, control_token=self.server.control_token))
+            root = CaseTestApi(
+                CaseServer(self.server.url, test_api_token=self.server.test_api_token)
+            )
             root._call("DELETE", f"/namespaces/{self.server.namespace}")
 
-    def check(self) -> None:
-        """Raise ``TargetError`` that says what to do unless a target answers."""
+    def require_test_mode(self) -> None:
+        """Raise ``CaseTestApiError`` unless the server answers and is in test mode."""
         self._call("GET", "")
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        url = f"{self.server.base_url}/_target{path}"
+        url = f"{self.server.base_url}/_test{path}"
         headers = {"Content-Type": "application/json"}
-        if self.server.control_token:
-            headers["Authorization"] = f"Bearer {self.server.control_token}"
+        if self.server.test_api_token:
+            headers["Authorization"] = f"Bearer {self.server.test_api_token}"
         raw = None if body is None else json.dumps(body).encode()
-        request = Request(url, raw, headers, method=method)  # noqa: S310  the caller's own server
+        request = Request(url, raw, headers, method=method)  # noqa: S310  the URL is the test's own
         try:
-            with self._opener.open(request, timeout=SECONDS) as answer:
-                return json.loads(answer.read() or b"null")
+            with self._opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:
+                return json.loads(response.read() or b"null")
         except HTTPError as error:
             with error:
-                return self._refused(error, url)
+                raise self._error(error, url) from None
         except (URLError, OSError) as error:
-            raise TargetError(f"no server answers at {self.server.url}: {error}") from error
+            raise CaseTestApiError(f"could not connect to {self.server.url}: {error}") from error
 
-    def _refused(self, error: HTTPError, url: str) -> Any:
-        said = error.read()
+    def _error(self, error: HTTPError, url: str) -> CaseTestApiError:
+        raw = error.read()
         try:
-            told = json.loads(said)
+            body = json.loads(raw)
         except ValueError:
-            told = {"imsx_description": said.decode(errors="replace")}
-        if error.code == EXPECTATION_FAILED:
-            return told
-        if error.code == 404 and "_target" in str(told.get("imsx_description")):  # noqa: PLR2004  HTTP's own
-            raise TargetError(
-                f"the server at {self.server.url} is not in target mode: start it with "
-                "case-server serve --target, or set CASE_SERVER_TARGET=true"
+            body = {"imsx_description": raw.decode(errors="replace")}
+        description = str(body.get("imsx_description"))
+        if error.code == HTTPStatus.NOT_FOUND and "_test" in description:
+            return CaseTestApiError(
+                f"the server at {self.server.url} is not in test mode: start it with "
+                "case-server serve --test-mode, or set CASE_SERVER_TEST_MODE=true"
             )
         problems = "".join(
-            f"\n  {one.get('path')}: {one.get('message')}"
-            for one in told.get("imsx_error_details") or ()
+            f"\n  {problem.get('path')}: {problem.get('message')}"
+            for problem in body.get("imsx_error_details") or ()
         )
-        raise TargetError(f"{url} answered {error.code}: {told.get('imsx_description')}{problems}")
+        return CaseTestApiError(f"{url} returned {error.code}: {description}{problems}")
 
 
 def _plural(kind: str) -> str:

@@ -1,7 +1,8 @@
-"""The pytest plugin: a real server for tests, started when the first of them asks for it.
+"""The pytest plugin: fixtures that start a real CASE server for the tests that request one.
 
-Its fixtures are ``case_server``, ``case_client_settings``, ``case_target`` and ``case_reset``.
-Everything else is imported by them, so that the plugin costs nothing where they are not used.
+Its fixtures are ``case_server``, ``case_client_settings``, ``case_test_api`` and ``case_reset``.
+They import the other modules of this package when they run, so that a test run that does not use
+them does not pay for them.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .client import CaseServer, ClientSettings, Target
+    from .client import CaseServer, CaseTestApi, ClientSettings
 
-WORKER = "PYTEST_XDIST_WORKER"
-"""Where pytest-xdist says which of its workers a process is."""
+WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+"""The environment variable that pytest-xdist sets to the name of a worker process."""
 
-SEED_HELP = "What case_server holds: sample (the default), empty, or the file of a CFPackage."
+SEED_HELP = "Data of case_server: sample (the default), empty, or the path of a CFPackage file."
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option and the ini value that say what the server holds."""
+    """Add the option ``--case-seed`` and the ini value ``case_seed``."""
     group = parser.getgroup("case-server")
     group.addoption("--case-seed", metavar="sample|empty|FILE", default=None, help=SEED_HELP)
     parser.addini("case_seed", help=SEED_HELP, default="")
@@ -34,22 +35,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def case_server(pytestconfig: pytest.Config) -> Iterator[CaseServer]:
-    """A running target: the one at CASE_SERVER_URL, else an embedded one of this test run.
+    """Run a CASE server in test mode, or use the one at CASE_SERVER_URL.
 
-    Under pytest-xdist all workers share it, each in a namespace of its own.
+    It starts once per test run. pytest-xdist workers share it, each in a namespace of its own.
+
+        def test_openapi_document(case_server):
+            with urllib.request.urlopen(f"{case_server.base_url}/openapi.json") as response:
+                assert response.status == 200
     """
     seed = pytestconfig.getoption("--case-seed") or pytestconfig.getini("case_seed")
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+    run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
     url = os.environ.get("CASE_SERVER_URL", "").rstrip("/")
-    found = _elsewhere(url, run, seed, pytestconfig) if url else _embedded(run, seed, pytestconfig)
-    with found as server:
-        yield server
+    server = (
+        _external_server(url, run_id, seed, pytestconfig)
+        if url
+        else _embedded_server(run_id, seed, pytestconfig)
+    )
+    with server as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def case_client_settings(case_server: CaseServer) -> Iterator[ClientSettings]:
-    """Where the server is and how to come in; also in the environment, as the SDK reads it."""
-    from .client import ClientSettings  # noqa: PLC0415  see above
+    """Provide the URLs and credentials of a client, also as environment variables.
+
+    The variables are CASE_BASE_URL, CASE_TOKEN_URL, CASE_CLIENT_ID and CASE_CLIENT_SECRET.
+
+        def test_documents(case_client_settings):
+            with CaseClient() as client:  # reads the environment
+                assert client.documents.list()
+    """
+    from .client import ClientSettings  # noqa: PLC0415  see the module docstring
 
     settings = ClientSettings(
         case_server.base_url,
@@ -64,72 +80,84 @@ def case_client_settings(case_server: CaseServer) -> Iterator[ClientSettings]:
 
 
 @pytest.fixture
-def case_target(
+def case_test_api(
     case_server: CaseServer,
     case_client_settings: ClientSettings,  # noqa: ARG001  it sets the environment
-) -> Iterator[Target]:
-    """Sets what the server holds, breaks it, and asks what it was sent.
+) -> Iterator[CaseTestApi]:
+    """Control the server: seed data, inject faults, verify the requests it received.
 
-    The journal begins with the test; what is to fail ends with it.
+    Clears the request log before the test and the faults after it; the data stays.
+
+        def test_client_survives_503(case_test_api):
+            case_test_api.add_fault(path="*/CFDocuments", status=503, times=1)
+            list_documents()
+            case_test_api.verify(path="*/CFDocuments", status=200, count=1)
     """
-    from .client import Target  # noqa: PLC0415  see above
+    from .client import CaseTestApi  # noqa: PLC0415  see the module docstring
 
-    target = Target(case_server)
-    target.clear_requests()
-    yield target
-    target.clear_faults()
+    test_api = CaseTestApi(case_server)
+    test_api.clear_requests()
+    yield test_api
+    test_api.clear_faults()
 
 
 @pytest.fixture
-def case_reset(case_target: Target) -> Target:
-    """The server as it was seeded, before the test; the same object as ``case_target``."""
-    case_target.reset()
-    return case_target
+def case_reset(case_test_api: CaseTestApi) -> CaseTestApi:
+    """Reset the server to its seed data before the test; return ``case_test_api``.
+
+    def test_publish_creates_items(case_reset):
+        publish_items(3)
+        case_reset.verify(method="PUT", path="*/CFItems/*", status=201, count=3)
+    """
+    case_test_api.reset()
+    return case_test_api
 
 
 @contextmanager
-def _embedded(run: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """The server that all processes of this test run share."""
+def _embedded_server(run_id: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
+    """Start or join the server that all processes of this test run share."""
     try:
-        from .server_process import CannotStart, shared_server  # noqa: PLC0415  see above
-    except ImportError:  # there is no fcntl on Windows
+        from .server import ServerStartError, shared_server  # noqa: PLC0415  see above
+    except ImportError:  # Windows has no fcntl
         pytest.fail(
-            "case-server starts no database of its own on Windows: run it in Docker, and set "
+            "the embedded case-server does not run on Windows: start one in Docker and set "
             "CASE_SERVER_URL"
         )
-    from .client import CaseServer, Target, TargetError  # noqa: PLC0415  see above
+    from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
     def prepare(url: str) -> None:
-        Target(CaseServer(url)).seed_as_told(seed or "sample", config.rootpath)
+        CaseTestApi(CaseServer(url)).seed_from_option(seed or "sample", config.rootpath)
 
-    folder = Path(tempfile.gettempdir()) / f"case-server-{run}"
+    folder = Path(tempfile.gettempdir()) / f"case-server-{run_id}"
     with ExitStack() as stack:
         try:
             url = stack.enter_context(shared_server(folder, prepare))
-        except (CannotStart, TargetError) as error:
+        except (ServerStartError, CaseTestApiError) as error:
             pytest.fail(str(error), pytrace=False)
-        yield CaseServer(url, os.environ.get(WORKER))
+        yield CaseServer(url, os.environ.get(WORKER_VARIABLE))
 
 
 @contextmanager
-def _elsewhere(url: str, run: str, seed: str, config: pytest.Config) -> Iterator[CaseServer]:
-    """A server that somebody else runs: seeded only if this run says with what."""
-    from .client import CaseServer, Target, TargetError  # noqa: PLC0415  see above
+def _external_server(
+    url: str, run_id: str, seed: str, config: pytest.Config
+) -> Iterator[CaseServer]:
+    """Use a running server; seed it only if an option names the seed."""
+    from .client import CaseServer, CaseTestApi, CaseTestApiError  # noqa: PLC0415  see above
 
-    worker, known = os.environ.get(WORKER), os.environ
+    worker, environment = os.environ.get(WORKER_VARIABLE), os.environ
     server = CaseServer(
         url,
-        f"{run[:8]}-{worker}" if worker else None,
-        known.get("CASE_CLIENT_ID") or CaseServer.client_id,
-        known.get("CASE_CLIENT_SECRET") or CaseServer.client_secret,
-        known.get("CASE_SERVER_CONTROL_TOKEN", ""),
+        f"{run_id[:8]}-{worker}" if worker else None,
+        environment.get("CASE_CLIENT_ID") or CaseServer.client_id,
+        environment.get("CASE_CLIENT_SECRET") or CaseServer.client_secret,
+        environment.get("CASE_SERVER_TEST_API_TOKEN", ""),
     )
-    target = Target(server)
+    test_api = CaseTestApi(server)
     try:
-        target.check()
+        test_api.require_test_mode()
         if seed:
-            target.seed_as_told(seed, config.rootpath)
-    except TargetError as error:
+            test_api.seed_from_option(seed, config.rootpath)
+    except CaseTestApiError as error:
         pytest.fail(f"CASE_SERVER_URL: {error}", pytrace=False)
     yield server
-    target.drop_namespace()
+    test_api.drop_namespace()

@@ -35,7 +35,7 @@ def run(settings: Settings, told: Settings, bound: socket.socket) -> None:
 
     ``complete`` has the URL of the database; ``told`` is what is said of the settings.
     """
-    if settings.target:
+    if settings.test_mode:
         asyncio.run(require_clonable(settings.database_url))
     if settings.workers == 1:
         _BannerServer(_config(settings), told).run([bound])
@@ -48,9 +48,9 @@ def _config(settings: Settings, **more: Any) -> Config:
         more.pop("app", None) or create_worker_app(settings),
         log_config=log_config.logging_config(settings.log_format),
         access_log=False,  # the application writes a line for each request itself
-        timeout_graceful_shutdown=1 if settings.target else settings.shutdown_timeout,
+        timeout_graceful_shutdown=1 if settings.test_mode else settings.shutdown_timeout,
         server_header=False,
-        http=_TransportExposingConnection if settings.target else Connection,
+        http=_TransportExposingConnection if settings.test_mode else Connection,
         ws="none",
         **more,
     )
@@ -97,7 +97,7 @@ def connection_limits(settings: Settings, max_files: int | None) -> tuple[int, i
 
 
 class _TransportExposingConnection(Connection):
-    """Lets requests reach the connection they came over, so that a target can break it."""
+    """Lets requests reach the connection they came over, so that test mode can break it."""
 
     app_state: dict[str, Any]
 
@@ -158,8 +158,8 @@ def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.so
 def _as_environment(settings: Settings) -> dict[str, str]:
     secret = settings.client_secret.get_secret_value()
     own = {"CASE_CLIENT_ID": settings.client_id, "CASE_CLIENT_SECRET": secret}
-    # Target mode, whose token this would print as stars, has no workers.
-    others = settings.model_dump(exclude={"client_id", "client_secret", "control_token"})
+    # Test mode has one process. Its token would be dumped as asterisks.
+    others = settings.model_dump(exclude={"client_id", "client_secret", "test_api_token"})
     return own | {
         f"CASE_SERVER_{name.upper()}": _as_variable(value) for name, value in others.items()
     }
@@ -186,8 +186,8 @@ def print_banner(settings: Settings) -> None:
         ("client secret", secret),
         *([("pages to look at", f"{base}/")] if settings.web else []),
         ("documentation", f"{base}/docs"),
-        ("data", f"copies of {data}, dropped at the end" if settings.target else data),
-        *([("target mode", f"{base}/_target")] if settings.target else []),
+        ("data", f"copies of {data}, dropped at the end" if settings.test_mode else data),
+        *([("test API", f"{base}/_test")] if settings.test_mode else []),
     ]
     click.echo(f"case-server {__version__} is ready at {base}\n")
     for name, value in rows:
@@ -200,10 +200,10 @@ def print_banner(settings: Settings) -> None:
             """| sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')\n"""
             f'  curl -s -H "Authorization: Bearer $TOKEN" {base}{PROFILES[0].prefix}/CFDocuments\n'
         )
-    if settings.target:
+    if settings.test_mode:
         click.echo(
-            "This is a test target: POST /_target/seed and /_target/reset set what it holds; see\n"
-            "docs/testing.md. Ctrl+C stops it."
+            "Test mode: POST /_test/seed and /_test/reset set the data; see docs/testing.md.\n"
+            "Ctrl+C stops the server."
         )
     else:
         click.echo("`case-server import FILE` loads a framework while this runs. Ctrl+C stops it.")

@@ -1,4 +1,4 @@
-"""A server to test against: reset, seeded, broken and questioned through ``/_target/``.
+"""A server to test against: reset, seeded, broken and questioned through ``/_test/``.
 
-Only where the settings say so (``serve --target``).
+Only where the settings say so (``serve --test-mode``).
 """

@@ -55,7 +55,7 @@ async def fail(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send:
         await app(scope, receive, send)
         return
     answer = _Answer()
-    if fault.execute or not (fault.status or fault.reset):
+    if fault.apply_request or not (fault.status or fault.reset):
         await app(scope, receive, answer.take)
     else:
         await _read_to_the_end(receive)

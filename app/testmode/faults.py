@@ -45,7 +45,7 @@ class Fault(BaseModel):
     """Cut off in the middle; or whole as HTTP and not as JSON."""
     slow_body: Seconds | None = None
     """Seconds over which the body trickles."""
-    execute: bool = False
+    apply_request: bool = False
     """With status and reset: what was asked is done, only its answer fails."""
 
     @model_validator(mode="after")
@@ -58,8 +58,8 @@ class Fault(BaseModel):
             problems.append(f"one answer cannot be {' and '.join(ends)} at once")
         if self.status is None and (self.retry_after is not None or self.description):
             problems.append("retry_after and description need a status")
-        if self.execute and not (self.status or self.reset):
-            problems.append("execute is for status and reset; the others always do what was asked")
+        if self.apply_request and not (self.status or self.reset):
+            problems.append("apply_request is for status and reset; other faults always apply it")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 NAMESPACE = "case_server.namespace"
 """Where a request carries its namespace."""
 
-CONTROL = "/_target"
-PAGE = "/target"
+CONTROL = "/_test"
+PAGE = "/test-mode"
 PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
 HEADER = "x-case-namespace"
 SIMPLE_TYPES = {"multipart/form-data", "text/plain"}
@@ -86,7 +86,7 @@ class TestModeMiddleware:
                 raise NotFound(
                     "namespace",
                     name,
-                    f"with the control token, GET /ns/{name}{CONTROL} makes it",
+                    f"with the test API token, GET /ns/{name}{CONTROL} creates it",
                 )
             namespace = scope[NAMESPACE] = await namespaces.get(name)
         except CaseServerError as error:
@@ -130,8 +130,8 @@ class TestModeMiddleware:
         fits = hmac.compare_digest(_digest(token.strip()), _digest(self._token))
         if kind.lower() != "bearer" or not fits:
             raise Unauthorized(
-                "/_target/ needs the control token, sent as the header Authorization: Bearer "
-                "TOKEN; the server's environment says it: CASE_SERVER_CONTROL_TOKEN",
+                "/_test/ requires the test API token (CASE_SERVER_TEST_API_TOKEN of the server): "
+                "send it as Authorization: Bearer TOKEN",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 

@@ -61,7 +61,7 @@ class Namespace:
         self._stand_in = stand_in
         self.snapshots: dict[str, str] = {}
         settings = services.settings
-        secrets = (settings.client_secret, settings.control_token)
+        secrets = (settings.client_secret, settings.test_api_token)
         self.journal = Journal(secret.get_secret_value() for secret in secrets)
         self.faults = Faults()
         self._copies = copies

@@ -90,7 +90,7 @@ class Namespaces:
     async def _make(self, name: str) -> Namespace:
         if len(self._known) >= MOST:
             raise Conflict(
-                f"there are {MOST} namespaces already: DELETE /_target/namespaces/NAME drops one "
+                f"there are {MOST} namespaces already: DELETE /_test/namespaces/NAME drops one "
                 f"({', '.join(self._known)})"
             )
         own = self._known.get(DEFAULT)
@@ -112,7 +112,7 @@ class Namespaces:
     async def drop(self, name: str) -> None:
         """Drop a namespace and all it holds."""
         if name == DEFAULT:
-            raise Conflict("the server's own namespace stays: POST /_target/reset empties it")
+            raise Conflict("the server's own namespace stays: POST /_test/reset empties it")
         if name not in self._known:
             raise NotFound("namespace", name, f"there are {', '.join(self._known)}")
         seed = self._known[name].seed

@@ -23,11 +23,11 @@ SHOWN = 200
 def page_routes() -> APIRouter:
     """The page, to be mounted only in target mode, and where pages are wanted."""
     router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
-    router.add_api_route(PAGE, read_target, include_in_schema=False)
+    router.add_api_route(PAGE, read_test_mode, include_in_schema=False)
     return router
 
 
-async def read_target(request: Request, namespace: str = "") -> Response:
+async def read_test_mode(request: Request, namespace: str = "") -> Response:
     """Show the faults and newest requests of a namespace: the request's own unless one is named.
 
     A name in the query makes no new namespace.
@@ -40,8 +40,8 @@ async def read_target(request: Request, namespace: str = "") -> Response:
     shown = known[namespace]
     return await page(
         request,
-        "target.html",
-        title="Target",
+        "test_mode.html",
+        title="Test mode",
         namespace=namespace,
         namespaces=list(known),
         faults=[_rule(rule) for rule in shown.faults.rules],

@@ -1,4 +1,4 @@
-"""The control API: ``/_target/``, outside CASE and its scopes, never in the OpenAPI document.
+"""The control API: ``/_test/``, outside CASE and its scopes, never in the OpenAPI document.
 
 Here is what concerns the data: where it goes back to, and the namespaces it is in.
 """
@@ -30,8 +30,8 @@ from .request_log_routes import add_watching_routes
 from .token_routes import add_token_routes
 
 
-def control_routes() -> APIRouter:
-    """Everything under ``/_target/``, to be mounted only in target mode."""
+def test_api_routes() -> APIRouter:
+    """Everything under ``/_test/``, to be mounted only in target mode."""
     router = APIRouter(prefix=CONTROL, include_in_schema=False)
     router.get("")(summary)
     router.post("/reset")(reset)

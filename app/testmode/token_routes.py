@@ -18,9 +18,9 @@ from .request_body import flag, namespace_of, read_json
 def add_token_routes(router: APIRouter) -> None:
     """Tokens, their lifetimes, and the keys that sign them."""
     router.post("/tokens")(make)
-    router.get("/lifetimes")(lifetimes)
-    router.put("/lifetimes")(set_lifetimes)
-    router.delete("/lifetimes")(delete_lifetimes)
+    router.get("/token-lifetimes")(lifetimes)
+    router.put("/token-lifetimes")(set_lifetimes)
+    router.delete("/token-lifetimes")(delete_lifetimes)
     router.post("/keys/rotate")(rotate)
 
 
@@ -28,11 +28,11 @@ NAMES = {scope.name.lower(): scope for scope in Scope}
 
 
 class Wish(BaseModel):
-    """A token that is wanted: valid, unless it is to have a flaw."""
+    """A token that is wanted: valid, unless it is to have a defect."""
 
     model_config = ConfigDict(extra="forbid")
 
-    flaw: Defect | None = None
+    defect: Defect | None = None
     scopes: list[Scope] = list(Scope)
     """In full, or by their last word: readonly, createput, delete."""
     client_id: str | None = None
@@ -53,7 +53,7 @@ async def make(request: Request) -> Response:
     """A token as asked for; it was issued to nobody by the token endpoint."""
     issuer, wish = _issuer(request), await read_json(request, WISH, absent="{}")
     client = wish.client_id or namespace_of(request).app_state.settings.client_id
-    token = make_invalid_token(issuer, client, wish.scopes, wish.flaw)
+    token = make_invalid_token(issuer, client, wish.scopes, wish.defect)
     return json_response({"access_token": token, "token_type": "Bearer"}, 201)
 
 

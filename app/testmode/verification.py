@@ -63,9 +63,9 @@ class Expectation(BaseModel):
             if bound is not None
         ]
         details = [self.method or "any method", self.path or "on any path"]
-        details += [f"answered {self.status}"] if self.status else []
-        details += [f"by {self.client}"] if self.client else []
-        details += [f"with {self.body!r} in its body"] if self.body is not None else []
+        details += [f"with status {self.status}"] if self.status else []
+        details += [f"by client {self.client}"] if self.client else []
+        details += [f"with {self.body!r} in the body"] if self.body is not None else []
         return f"{' and '.join(bounds) or 'at least 1'} {' '.join(details)}"
 
 
@@ -85,15 +85,15 @@ def differences(journal: Journal, expectations: Sequence[Expectation]) -> Iterat
         number = expectation.met_by(near)
         if not expectation.accepts(number):
             listed = "\n".join(_listed(near, expectation.path))
-            yield f"expected {expectation}; there were {number}\n{listed}"
+            yield f"expected {expectation}, found {number}\n{listed}"
 
 
 def _listed(near: Sequence[Entry], path: str | None) -> Iterator[str]:
     if not near:
-        yield f"  no request at all on {path or 'any path'}"
+        yield f"  no requests on {path or 'any path'}"
     for entry in near[:SHOWN]:
-        fault = f", by a fault: {entry.fault}" if entry.fault else ""
-        said = entry.status or "nothing"
-        yield f"  {entry.number}. {entry.method} {entry.path} was answered {said}{fault}"
+        fault = f", injected fault: {entry.fault}" if entry.fault else ""
+        status = f"status {entry.status}" if entry.status else "no response"
+        yield f"  {entry.number}. {entry.method} {entry.path}: {status}{fault}"
     if len(near) > SHOWN:
         yield f"  and {len(near) - SHOWN} more"

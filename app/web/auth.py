@@ -101,7 +101,7 @@ def sign_in_path(request: Request) -> str:
 def path_prefix(request: Request) -> str:
     """Return what stands before the paths of pages: the path of the base URL.
 
-    That is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a test target's namespace.
+    That is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a namespace of test mode.
     """
     return urlsplit(get_state(request).settings.base_url).path
 

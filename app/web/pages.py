@@ -129,7 +129,7 @@ async def page(
         base="fragment.html" if is_fragment(request) else "layout.html",
         signed_in=caller is not None and not auth.is_open(request),
         may_write=auth.may_write(caller),
-        target=get_state(request).settings.target,
+        test_mode=get_state(request).settings.test_mode,
         csrf=auth.csrf_token(request),
         here=request.url.path,
         **values,

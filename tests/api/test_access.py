@@ -96,10 +96,10 @@ PAGES = {
 }
 """What has a session instead; who may look at it is shown in tests/web/test_access.py."""
 
-TARGET = {
+TEST_API = {
     *(
         ("GET", path)
-        for path in ("", "/snapshots", "/namespaces", "/faults", "/requests", "/lifetimes")
+        for path in ("", "/snapshots", "/namespaces", "/faults", "/requests", "/token-lifetimes")
     ),
     *(
         ("POST", path)
@@ -109,7 +109,7 @@ TARGET = {
             "/snapshots/x",
             "/snapshots/x/restore",
             "/faults",
-            "/requests/expect",
+            "/requests/verify",
             "/tokens",
             "/keys/rotate",
             *(
@@ -119,14 +119,14 @@ TARGET = {
             ),
         )
     ),
-    *(("PUT", path) for path in ("/faults", "/lifetimes")),
+    *(("PUT", path) for path in ("/faults", "/token-lifetimes")),
     *(
         ("DELETE", path)
-        for path in ("/snapshots/x", "/namespaces/x", "/faults", "/requests", "/lifetimes")
+        for path in ("/snapshots/x", "/namespaces/x", "/faults", "/requests", "/token-lifetimes")
     ),
 }
-"""What a target has beside all that, under ``/_target``; it asks for the control token, and refuses
-web pages of other origins (tests/testmode/test_cross_site.py)."""
+"""Routes of test mode under ``/_test``. They require the test API token and refuse web pages of
+other origins (tests/testmode/test_cross_site.py)."""
 
 Token = Callable[..., Awaitable[str]]
 
@@ -193,10 +193,10 @@ async def test_every_route_of_the_application_is_in_a_table(app: FastAPI) -> Non
     assert not closed
 
 
-async def test_a_target_has_these_routes_beside_them(app: FastAPI, settings: Settings) -> None:
-    control = {(method, f"/_target{path}") for method, path in TARGET}
-    for web, page in ((True, {("GET", "/target")}), (False, set())):
-        target = settings.model_copy(update={"target": True, "web": web})
+async def test_test_mode_adds_these_routes(app: FastAPI, settings: Settings) -> None:
+    control = {(method, f"/_test{path}") for method, path in TEST_API}
+    for web, page in ((True, {("GET", "/test-mode")}), (False, set())):
+        target = settings.model_copy(update={"test_mode": True, "web": web})
         found = set(offered(create_app(target).routes))
         assert found - set(offered(app.routes)) == control | page
 
@@ -277,7 +277,7 @@ ORIGINS = [
     ("null", 200),
 ]
 """Origins of reads with a token: the API looks at the token alone, and marks no response for other
-origins. The control API refuses foreign ones (tests/testmode/test_cross_site.py), and so do forms
+origins. The test API refuses foreign ones (tests/testmode/test_cross_site.py), and so do forms
 (tests/web/test_access.py)."""
 
 

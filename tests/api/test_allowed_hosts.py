@@ -114,15 +114,15 @@ async def test_default_secret_beyond_loopback_allows_all_names() -> None:
     assert not await is_refused("evil.test", **settings)
 
 
-async def test_test_mode_without_a_control_token_refuses_foreign_names() -> None:
-    assert await is_refused("evil.test", target=True)
-    assert not await is_refused("localhost", target=True, allowed_hosts="x")
+async def test_test_mode_without_a_test_api_token_refuses_foreign_names() -> None:
+    assert await is_refused("evil.test", test_mode=True)
+    assert not await is_refused("localhost", test_mode=True, allowed_hosts="x")
 
 
 @pytest.fixture
 async def local() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server with the default secret, in test mode."""
-    async with client_of(app_with(target=True, **DEFAULT_CLIENT)) as client:
+    async with client_of(app_with(test_mode=True, **DEFAULT_CLIENT)) as client:
         client.headers["Host"] = "evil.test"
         yield client
 
@@ -154,7 +154,7 @@ async def test_refusal_has_the_shape_that_its_client_reads(
         assert SETTING in answer.text
     for path in ("/openapi.json", "/.well-known/jwks.json", "/static/style.css"):
         assert (await local.get(prefix + path)).json()["imsx_codeMajor"] == "failure"
-    for method, path in (("POST", "/_target/reset"), ("GET", "/_target/requests")):
+    for method, path in (("POST", "/_test/reset"), ("GET", "/_test/requests")):
         answer = await local.request(method, prefix + path)
         assert (answer.status_code, answer.json()["imsx_codeMajor"]) == (421, "failure")
         assert answer.headers["X-Request-ID"]

@@ -64,16 +64,18 @@ def target(
 ) -> Iterator[Live]:
     """A server that goes back to the same frameworks."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("conform")}
-    with serving(tmp_path_factory.mktemp("conform") / "data", "--target", settings=settings) as one:
+    with serving(
+        tmp_path_factory.mktemp("conform") / "data", "--test-mode", settings=settings
+    ) as one:
         seed = {"packages": frameworks()}
-        httpx.post(f"{one.base_url}/_target/seed", json=seed, timeout=60).raise_for_status()
+        httpx.post(f"{one.base_url}/_test/seed", json=seed, timeout=60).raise_for_status()
         yield one
 
 
 @pytest.fixture
 def server(target: Live) -> Live:
     """The same, in which no other test wrote."""
-    httpx.post(f"{target.base_url}/_target/reset").raise_for_status()
+    httpx.post(f"{target.base_url}/_test/reset").raise_for_status()
     return target
 
 
@@ -339,7 +341,7 @@ def test_junit(server: Live, conform: Conform, tmp_path: Path) -> None:
 
 def test_an_empty_server_is_said_to_show_little(server: Live, conform: Conform) -> None:
     empty = f"{server.base_url}/ns/empty"
-    httpx.post(f"{empty}/_target/seed", json={}).raise_for_status()
+    httpx.post(f"{empty}/_test/seed", json={}).raise_for_status()
     tokens = ("--token-url", f"{empty}/oauth2/token")
     found = report(conform(f"{empty}/case/1.1", *CLIENT, *tokens, "--format", "json"))
     assert outcomes(found, "fail") == set()

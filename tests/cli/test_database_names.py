@@ -94,7 +94,7 @@ def test_variable_that_is_read_or_not_ours_is_not_warned_about(
 
 
 @pytest.mark.parametrize(
-    "file", ["docker-compose.yml", "Dockerfile", "app/pytest_plugin/server_process.py"]
+    "file", ["docker-compose.yml", "Dockerfile", "app/pytest_plugin/server.py"]
 )
 def test_variables_of_our_own_files_are_known(file: str) -> None:
     names = set(re.findall(r"\bCASE_[A-Z_]+[A-Z]\b", (ROOT / file).read_text()))

@@ -54,15 +54,15 @@ def test_alone(case_reset, case_client_settings, case_server, number):
     assert total(case_client_settings) == 0
     assert case_reset.undelete("document", SAMPLE_DOCUMENT_ID) == []
     assert total(case_client_settings) == 1
-    case_reset.fail(status=503)
+    case_reset.add_fault(status=503)
     print(case_server.url)
 
 @pytest.mark.anyio
-async def test_async(case_target, case_client_settings):
+async def test_async(case_test_api, case_client_settings):
     async with httpx.AsyncClient() as client:
         answer = await client.get(case_client_settings.base_url + DOCUMENTS)
     assert answer.status_code == 401
-    case_target.expect(method="GET", status=401, count=1)
+    case_test_api.verify(method="GET", status=401, count=1)
 """
 
 
@@ -116,27 +116,27 @@ def database(migrated_database: Callable[[str], str]) -> str:
     return migrated_database("plugin")
 
 
-CONTROL = {"CASE_SERVER_CONTROL_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
+CONTROL = {"CASE_SERVER_TEST_API_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
 
 
 @pytest.fixture(scope="module")
-def target(
+def external(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[Live]:
-    """A target that somebody else runs, and that other machines may reach."""
+    """A server in test mode that the plugin did not start, on all network addresses."""
     settings = {**CONTROL, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}
     folder = tmp_path_factory.mktemp("elsewhere") / "data"
-    with serving(folder, "--target", "--host", "0.0.0.0", settings=settings) as server:
+    with serving(folder, "--test-mode", "--host", "0.0.0.0", settings=settings) as server:
         yield server
 
 
 @pytest.fixture
-def elsewhere(target: Live) -> dict[str, str]:
+def elsewhere(external: Live) -> dict[str, str]:
     """What names that server, which is empty."""
     headers = {"Authorization": "Bearer t"}
-    answer = httpx.post(f"{target.base_url}/_target/seed", json={}, headers=headers, timeout=60)
+    answer = httpx.post(f"{external.base_url}/_test/seed", json={}, headers=headers, timeout=60)
     answer.raise_for_status()
-    return {**CONTROL, "CASE_SERVER_URL": f"{target.base_url}/"}
+    return {**CONTROL, "CASE_SERVER_URL": f"{external.base_url}/"}
 
 
 def test_every_worker_has_the_server_to_itself(tmp_path: Path) -> None:
@@ -208,12 +208,12 @@ def test_seed_that_is_none(tmp_path: Path, database: str, elsewhere: dict[str, s
     assert "packages[0].CFDocument.title" in told
     assert goes(tmp_path)
     told = pytest_run(tmp_path, SEEDED, "--case-seed=missing.json", variables=elsewhere)
-    assert "say sample, empty or the file of a CFPackage" in told
+    assert "use sample, empty or the path of a CFPackage file" in told
     assert "exit 1" in told
 
 
 def test_another_server_is_used_as_it_is(
-    tmp_path: Path, target: Live, elsewhere: dict[str, str]
+    tmp_path: Path, external: Live, elsewhere: dict[str, str]
 ) -> None:
     code = SEEDED.replace("EXPECTED", "0")
     assert "1 passed" in pytest_run(tmp_path, code, variables=elsewhere)
@@ -221,25 +221,25 @@ def test_another_server_is_used_as_it_is(
     arguments = ("-n", "2", "--case-seed=sample")
     assert "1 passed" in pytest_run(tmp_path, seeded, *arguments, variables=elsewhere)
     assert "1 passed" in pytest_run(tmp_path, code, variables=elsewhere)
-    assert namespaces(target) == ["default"], "those of the workers are dropped"
-    without = {**elsewhere, "CASE_SERVER_CONTROL_TOKEN": "x"}
-    assert "needs the control token" in pytest_run(tmp_path, code, variables=without)
+    assert namespaces(external) == ["default"], "those of the workers are dropped"
+    without = {**elsewhere, "CASE_SERVER_TEST_API_TOKEN": "x"}
+    assert "requires the test API token" in pytest_run(tmp_path, code, variables=without)
 
 
 def namespaces(server: Live) -> list[str]:
     headers = {"Authorization": "Bearer t"}
-    answer = httpx.get(f"{server.base_url}/_target/namespaces", headers=headers)
+    answer = httpx.get(f"{server.base_url}/_test/namespaces", headers=headers)
     return [one["namespace"] for one in answer.json()]
 
 
-def test_another_server_that_is_no_target(tmp_path: Path, database: str) -> None:
+def test_server_without_test_mode_is_refused(tmp_path: Path, database: str) -> None:
     settings = {"CASE_SERVER_DATABASE_URL": database}
     with serving(tmp_path / "data", settings=settings) as server:
         variables = {"CASE_SERVER_URL": server.base_url}
         told = pytest_run(tmp_path, SEEDED, variables=variables)
-    assert "is not in target mode: start it with case-server serve --target" in told
+    assert "is not in test mode: start it with case-server serve --test-mode" in told
     told = pytest_run(tmp_path, SEEDED, variables={"CASE_SERVER_URL": "http://127.0.0.1:9"})
-    assert "no server answers at http://127.0.0.1:9" in told
+    assert "could not connect to http://127.0.0.1:9" in told
 
 
 def test_database_that_cannot_be_used_is_told(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
 
 def test_imports_nothing_of_the_server() -> None:
     code = (
-        "import sys, case_server.pytest_plugin.plugin, case_server.pytest_plugin.server_process,"
+        "import sys, case_server.pytest_plugin.plugin, case_server.pytest_plugin.server,"
         " case_server.pytest_plugin.client\n"
         "print(*sys.modules, sep='\\n')"
     )

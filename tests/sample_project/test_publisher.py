@@ -15,11 +15,11 @@ def test_seeded_server_needs_nothing(case_client_settings):
 
 
 def test_survives_a_503_and_sends_each_item_once(case_reset):
-    case_reset.fail(method="PUT", path="*/CFItems/item-2", status=503, times=1)
+    case_reset.add_fault(method="PUT", path="*/CFItems/item-2", status=503, times=1)
     asyncio.run(publisher.publish(3))
     for number in (1, 2, 3):
-        case_reset.expect(method="PUT", path=f"*/CFItems/item-{number}", status=201, count=1)
-    case_reset.expect(method="PUT", path="*/CFItems/*", status=503, count=1)
+        case_reset.verify(method="PUT", path=f"*/CFItems/item-{number}", status=201, count=1)
+    case_reset.verify(method="PUT", path="*/CFItems/*", status=503, count=1)
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
@@ -32,14 +32,14 @@ def test_each_test_starts_from_the_seed(case_reset, attempt):
 @pytest.mark.anyio
 async def test_async_tests_use_it_too(case_reset):
     await publisher.publish(2)
-    case_reset.expect(method="PUT", path="*/CFItems/*", status=201, count=2)
+    case_reset.verify(method="PUT", path="*/CFItems/*", status=201, count=2)
 
 
 def test_expectation_tells_the_difference(case_reset):
     asyncio.run(publisher.publish(2))
     with pytest.raises(AssertionError, match="expected exactly 3 PUT") as found:
-        case_reset.expect(method="PUT", path="*/CFItems/*", count=3)
-    assert "CFItems/item-2 was answered 201" in str(found.value)
+        case_reset.verify(method="PUT", path="*/CFItems/*", count=3)
+    assert "CFItems/item-2: status 201" in str(found.value)
 
 
 @pytest.fixture

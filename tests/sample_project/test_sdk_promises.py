@@ -24,29 +24,29 @@ TOKENS = {"method": "POST", "path": "/oauth2/token"}
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_waits_as_long_as_it_is_told_and_tries_again(case_reset, status):
-    case_reset.fail(**LIST, status=status, retry_after=2, times=1)
+    case_reset.add_fault(**LIST, status=status, retry_after=2, times=1)
     begun = time.monotonic()
     assert len(asyncio.run(publisher.documents())) == 1
     assert time.monotonic() - begun > 1  # half of it, as timers may fire early
-    case_reset.expect(**LIST, status=status, count=1)
-    case_reset.expect(**LIST, status=200, count=1)
+    case_reset.verify(**LIST, status=status, count=1)
+    case_reset.verify(**LIST, status=200, count=1)
 
 
 @pytest.mark.parametrize(("status", "error"), [(429, RateLimitError), (503, ServerError)])
 def test_gives_up_after_three_attempts(case_reset, status, error):
-    case_reset.fail(**LIST, status=status, retry_after=0)
+    case_reset.add_fault(**LIST, status=status, retry_after=0)
     with pytest.raises(error):
         asyncio.run(publisher.documents())
-    case_reset.expect(**LIST, status=status, count=3)
+    case_reset.verify(**LIST, status=status, count=3)
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 def test_does_not_try_again_what_is_broken(case_reset, status):
-    case_reset.fail(**LIST, status=status, times=1)
+    case_reset.add_fault(**LIST, status=status, times=1)
     with pytest.raises(ServerError) as found:
         asyncio.run(publisher.documents())
     assert found.value.status_code == status
-    case_reset.expect(**LIST, count=1)
+    case_reset.verify(**LIST, count=1)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_does_not_try_again_what_is_broken(case_reset, status):
     ],
 )
 def test_has_a_class_for_each_error(case_reset, status, error):
-    case_reset.fail(**LIST, status=status, description="as asked for")
+    case_reset.add_fault(**LIST, status=status, description="as asked for")
     with pytest.raises(error) as found:
         asyncio.run(publisher.documents())
     assert type(found.value) is error
     assert found.value.status_code == status
     assert "as asked for" in str(found.value)
-    case_reset.expect(**LIST, count=1)
+    case_reset.verify(**LIST, count=1)
 
 
 def test_drops_a_token_that_is_refused(case_reset):
@@ -80,9 +80,9 @@ def test_drops_a_token_that_is_refused(case_reset):
             await client.documents.list()
 
     asyncio.run(calls())
-    case_reset.expect(**TOKENS, status=200, count=2)
-    case_reset.expect(**LIST, status=401, count=1)
-    case_reset.expect(**LIST, status=200, count=2)
+    case_reset.verify(**TOKENS, status=200, count=2)
+    case_reset.verify(**LIST, status=401, count=1)
+    case_reset.verify(**LIST, status=200, count=2)
 
 
 def test_gets_a_new_token_a_minute_before_the_old_one_ends(case_reset):
@@ -90,17 +90,17 @@ def test_gets_a_new_token_a_minute_before_the_old_one_ends(case_reset):
         async with CaseClient() as client:
             await client.documents.list()
             await client.documents.list()
-            case_reset.expect(**TOKENS, count=1)
+            case_reset.verify(**TOKENS, count=1)
             await asyncio.sleep(1.5)
             await client.documents.list()
 
-    case_reset.token_lifetime(61)
+    case_reset.set_token_lifetime(61)
     asyncio.run(calls())
-    case_reset.expect(**TOKENS, count=2)
+    case_reset.verify(**TOKENS, count=2)
 
 
 def test_stops_waiting(case_reset):
-    case_reset.fail(**LIST, delay=2)
+    case_reset.add_fault(**LIST, delay=2)
     begun = time.monotonic()
     with pytest.raises(APIError, match="timeout") as found:
         asyncio.run(publisher.documents(timeout=0.5))
@@ -109,21 +109,21 @@ def test_stops_waiting(case_reset):
 
 
 def test_does_not_wait_longer_than_it_may(case_reset):
-    case_reset.fail(**LIST, status=503, retry_after=60)
+    case_reset.add_fault(**LIST, status=503, retry_after=60)
     with pytest.raises(APIError, match="timeout"):
         asyncio.run(publisher.documents(timeout=2))
-    case_reset.expect(**LIST, count=1)
+    case_reset.verify(**LIST, count=1)
 
 
 def test_says_when_an_answer_is_no_json(case_reset):
-    case_reset.fail(**LIST, body="malformed")
+    case_reset.add_fault(**LIST, body="malformed")
     with pytest.raises(APIError, match="Invalid JSON response"):
         asyncio.run(publisher.documents())
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"body": "truncated"}])
 def test_lets_a_broken_connection_through(case_reset, fault):
-    case_reset.fail(**LIST, **fault)
+    case_reset.add_fault(**LIST, **fault)
     with pytest.raises(Exception, match=r"reset by peer|without sending|disconnected|^$"):
         asyncio.run(publisher.documents())
-    case_reset.expect(**LIST, count=1)
+    case_reset.verify(**LIST, count=1)

@@ -100,7 +100,7 @@ def test_server(
 ) -> Iterator[Server]:
     """A server in test mode, with its control routes."""
     folder = tmp_path_factory.mktemp("http-test-mode")
-    with running(folder, migrated_database("http_test_mode"), "--target") as started:
+    with running(folder, migrated_database("http_test_mode"), "--test-mode") as started:
         yield started
 
 
@@ -123,7 +123,7 @@ ALL_ROUTES = sorted(
     set(
         offered(
             create_app(
-                Settings(database_url="postgresql://nobody@127.0.0.1:9/x", target=True)
+                Settings(database_url="postgresql://nobody@127.0.0.1:9/x", test_mode=True)
             ).routes
         )
     )
@@ -135,8 +135,8 @@ PATHS = sorted({path for _, path in ALL_ROUTES})
 OTHER_STATUSES = {
     "/compare.csv": 400,  # without the frameworks to compare
     "/sign-in": 303,  # not needed on this machine
-    "/_target/snapshots/x": 404,
-    "/_target/namespaces/x": 404,
+    "/_test/snapshots/x": 404,
+    "/_test/namespaces/x": 404,
 }
 
 

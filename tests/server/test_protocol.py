@@ -169,7 +169,7 @@ def limited(
         "CASE_SERVER_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
         "CASE_SERVER_REQUEST_TIMEOUT": "300",
     }
-    with serving(folder / "data", "--target", settings=settings) as server:
+    with serving(folder / "data", "--test-mode", settings=settings) as server:
         yield server
 
 
@@ -238,7 +238,7 @@ def test_complete_requests_are_answered_though_as_many_more_connections_come(
     limited: Live,
 ) -> None:
     fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 10}]
-    httpx.put(f"{limited.base_url}/_target/faults", json=fault).raise_for_status()
+    httpx.put(f"{limited.base_url}/_test/faults", json=fault).raise_for_status()
     head = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         busy = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS)]

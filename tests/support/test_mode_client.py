@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from support import factories
 
 BASE = "http://target.test"
-CONTROL_TOKEN = "a control token"
+TEST_API_TOKEN = "a test API token"
 DOCUMENTS = "/case/1.1/CFDocuments"
 
 
@@ -27,8 +27,8 @@ class Suite:
 
     async def control(self, method: str, path: str, status: int = 200, body: Any = None) -> Any:
         options: dict[str, Any] = {} if body is None else {"json": body}
-        headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
-        url = f"{self.prefix}/_target{path}"
+        headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
+        url = f"{self.prefix}/_test{path}"
         answer = await self.http.request(method, url, headers=headers, **options)
         assert answer.status_code == status, f"{method} {path}: {answer.text}"
         self.reseeded |= path.startswith("/seed") and status == 200

@@ -1,4 +1,4 @@
-"""The application in target mode, over a database of its own."""
+"""Fixtures: the application in test mode, with a database of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
-from support.test_mode_client import BASE, CONTROL_TOKEN, Suite, client_of
+from support.test_mode_client import BASE, TEST_API_TOKEN, Suite, client_of
 
 from case_server.db.pool import dsn
 from case_server.main import create_app
@@ -16,29 +16,29 @@ from case_server.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def target_url(migrated_database: Callable[[str], str]) -> str:
+def test_mode_url(migrated_database: Callable[[str], str]) -> str:
     """A migrated database that has no connections."""
-    return migrated_database("target")
+    return migrated_database("test_mode")
 
 
 @pytest.fixture(scope="session")
-def target_settings(target_url: str) -> Settings:
+def test_mode_settings(test_mode_url: str) -> Settings:
     return Settings(
-        database_url=target_url, public_url=BASE, target=True, control_token=CONTROL_TOKEN
+        database_url=test_mode_url, public_url=BASE, test_mode=True, test_api_token=TEST_API_TOKEN
     )
 
 
 @pytest.fixture(scope="session")
-async def target_app(target_settings: Settings) -> AsyncIterator[FastAPI]:
-    application = create_app(target_settings)
+async def test_mode_app(test_mode_settings: Settings) -> AsyncIterator[FastAPI]:
+    application = create_app(test_mode_settings)
     async with application.router.lifespan_context(application):
         yield application
 
 
 @pytest.fixture
-async def suite(target_app: FastAPI) -> AsyncIterator[Suite]:
+async def suite(test_mode_app: FastAPI) -> AsyncIterator[Suite]:
     """The server's own namespace, holding nothing."""
-    async with client_of(target_app) as http:
+    async with client_of(test_mode_app) as http:
         found = Suite(http)
         await found.control("POST", "/reset")
         await found.login()
@@ -49,9 +49,9 @@ async def suite(target_app: FastAPI) -> AsyncIterator[Suite]:
 
 
 @pytest.fixture
-async def other(target_app: FastAPI, suite: Suite) -> AsyncIterator[Suite]:
+async def other(test_mode_app: FastAPI, suite: Suite) -> AsyncIterator[Suite]:
     """A namespace beside it, by its path; dropped afterwards."""
-    async with client_of(target_app) as http:
+    async with client_of(test_mode_app) as http:
         found = Suite(http, "/ns/other")
         await found.control("GET", "")  # makes it, which only the control token may
         await found.login()
@@ -74,10 +74,10 @@ async def databases(postgres: str) -> AsyncIterator[Callable[[], Awaitable[set[s
 
 @pytest.fixture
 def copies(
-    target_url: str, databases: Callable[[], Awaitable[set[str]]]
+    test_mode_url: str, databases: Callable[[], Awaitable[set[str]]]
 ) -> Callable[[], Awaitable[set[str]]]:
     """The names of the copies that this process's target has."""
-    prefix = f"{make_url(target_url).database}_target_"
+    prefix = f"{make_url(test_mode_url).database}_clone_"
 
     async def names() -> set[str]:
         return {name for name in await databases() if name.startswith(prefix)}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 from anyio import to_thread
-from support.test_mode_client import BASE, CONTROL_TOKEN, Suite
+from support.test_mode_client import BASE, TEST_API_TOKEN, Suite
 
 from case_server.db.postgres import alembic_runner
 from case_server.main import create_app
@@ -27,7 +27,7 @@ FROM_ELSEWHERE = (
 
 
 def authorized(headers: dict[str, str]) -> dict[str, str]:
-    return {**headers, "Authorization": f"Bearer {CONTROL_TOKEN}"}
+    return {**headers, "Authorization": f"Bearer {TEST_API_TOKEN}"}
 
 
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE)
@@ -40,9 +40,9 @@ async def test_page_of_another_site_is_refused(
     for path in PATHS:
         for content_type in ("text/plain", "application/json"):
             sent = authorized({**headers, "Content-Type": content_type})
-            answer = await suite.http.post(f"{prefix}/_target{path}", content="{}", headers=sent)
+            answer = await suite.http.post(f"{prefix}/_test{path}", content="{}", headers=sent)
             assert answer.status_code == 403, (path, answer.text)
-    read = await suite.http.get(f"{prefix}/_target/requests", headers=authorized(headers))
+    read = await suite.http.get(f"{prefix}/_test/requests", headers=authorized(headers))
     assert read.status_code == 403
     assert "requests" not in read.json()
     assert (await suite.total(), await other.total()) == (1, 1)
@@ -56,7 +56,7 @@ async def test_simple_post_that_states_no_origin_is_refused(
 ) -> None:
     headers = authorized({"Content-Type": content_type})
     for path in PATHS:
-        answer = await suite.http.post(f"/_target{path}", content="{}", headers=headers)
+        answer = await suite.http.post(f"/_test{path}", content="{}", headers=headers)
         assert answer.status_code == 415
         assert "application/json" in answer.json()["imsx_description"]
 
@@ -74,7 +74,7 @@ async def test_simple_post_that_states_no_origin_is_refused(
     ],
 )
 async def test_tool_or_own_page_is_not_refused(suite: Suite, headers: dict[str, str]) -> None:
-    answer = await suite.http.post("/_target/reset", headers=authorized(headers))
+    answer = await suite.http.post("/_test/reset", headers=authorized(headers))
     assert answer.status_code == 200, answer.text
 
 
@@ -82,11 +82,13 @@ async def test_tool_or_own_page_is_not_refused(suite: Suite, headers: dict[str, 
 async def open_to_pages(
     empty_database: Callable[[str], Awaitable[str]],
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A target without a control token, which some pages may call."""
+    """A target without a test API token, which some pages may call."""
     url = await empty_database("cross_site")
     await to_thread.run_sync(alembic_runner.migrate, url)
     origins = ("http://app.test", "*")
-    app = create_app(Settings(database_url=url, public_url=BASE, target=True, cors_origins=origins))
+    app = create_app(
+        Settings(database_url=url, public_url=BASE, test_mode=True, cors_origins=origins)
+    )
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as http,
@@ -97,5 +99,5 @@ async def open_to_pages(
 async def test_page_named_in_cors_origins_may_control(open_to_pages: httpx.AsyncClient) -> None:
     for origin, status in (("http://app.test", 200), (EVIL, 403)):
         headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
-        answer = await open_to_pages.post("/_target/reset", headers=headers)
+        answer = await open_to_pages.post("/_test/reset", headers=headers)
         assert answer.status_code == status, answer.text

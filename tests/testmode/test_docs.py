@@ -9,7 +9,7 @@ from pathlib import Path
 from case_server.pytest_plugin import client
 from case_server.testmode import namespaces
 from case_server.testmode.faults import Fault
-from case_server.testmode.routes import control_routes
+from case_server.testmode.routes import test_api_routes
 from case_server.testmode.verification import Expectation
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +23,12 @@ def section(title: str) -> str:
 def test_every_route_is_there() -> None:
     told = {
         (method, path)
-        for methods, path in re.findall(r"^\| (.+?) ?(/_target\S*)` \|", DOCS, re.MULTILINE)
+        for methods, path in re.findall(r"^\| (.+?) ?(/_test\S*)` \|", DOCS, re.MULTILINE)
         for method in re.findall(r"[A-Z]+", methods)
     }
     routes = {
         (method, route.path)  # type: ignore[attr-defined]  # all of them are routes of paths
-        for route in control_routes().routes
+        for route in test_api_routes().routes
         for method in route.methods  # type: ignore[attr-defined]  # as above
     }
     assert told == routes
@@ -42,17 +42,17 @@ def test_every_field_of_a_fault_is_there() -> None:
 
 def test_every_field_of_an_expectation_is_there() -> None:
     told = set(re.findall(r"`(\w+)`", section("Expectations")))
-    assert told == set(Expectation.model_fields) == set(client.Expected.__annotations__)
+    assert told == set(Expectation.model_fields) == set(client.ExpectedRequests.__annotations__)
 
 
 def test_every_method_of_the_fixture_is_there() -> None:
     methods = {
         name
-        for name, value in vars(client.Target).items()
+        for name, value in vars(client.CaseTestApi).items()
         if callable(value) and not name.startswith("_")
     }
-    told = set(re.findall(r"`(\w+)\(", section("The plugin")))
-    assert told == methods - {"check", "seed_as_told", "drop_namespace"}
+    told = set(re.findall(r"`(\w+)\(", section("The pytest plugin")))
+    assert told == methods - {"require_test_mode", "seed_from_option", "drop_namespace"}
 
 
 def test_ten_lines_are_those_of_the_sample_project() -> None:

@@ -107,14 +107,14 @@ async def test_first_rule_that_hits_wins_and_all_count(suite: Suite) -> None:
     assert await suite.control("GET", "/faults") == []
 
 
-@pytest.mark.parametrize("execute", [False, True])
-async def test_what_was_asked_is_done_only_where_told(suite: Suite, *, execute: bool) -> None:
-    rule = {"method": "PUT", "status": 503, "execute": execute}
+@pytest.mark.parametrize("apply_request", [False, True])
+async def test_what_was_asked_is_done_only_where_told(suite: Suite, *, apply_request: bool) -> None:
+    rule = {"method": "PUT", "status": 503, "apply_request": apply_request}
     await suite.control("PUT", "/faults", body=[rule])
     body = factories.document()
     answer = await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
     assert answer.status_code == 503
-    assert await suite.total() == int(execute)
+    assert await suite.total() == int(apply_request)
 
 
 async def test_delay(suite: Suite) -> None:
@@ -147,7 +147,7 @@ async def test_malformed_body(suite: Suite) -> None:
         ({"status": 200}, "greater than or equal to 400"),
         ({"status": 500, "reset": True}, "cannot be status and reset at once"),
         ({"delay": 1, "retry_after": 3}, "need a status"),
-        ({"delay": 1, "execute": True}, "execute is for"),
+        ({"delay": 1, "apply_request": True}, "apply_request is for"),
         ({"status": 500, "path_regex": "("}, "no regular expression"),
         ({"status": 500, "probability": 2}, "less than or equal to 1"),
         ({"status": 500, "pth": "*"}, "Extra inputs"),
@@ -162,8 +162,8 @@ async def test_rule_that_makes_no_sense(suite: Suite, rule: dict[str, Any], told
 
 
 async def test_rules_that_are_no_json(suite: Suite) -> None:
-    headers = {"Authorization": "Bearer a control token"}
-    answer = await suite.http.put("/_target/faults", content=b"[{", headers=headers)
+    headers = {"Authorization": "Bearer a test API token"}
+    answer = await suite.http.put("/_test/faults", content=b"[{", headers=headers)
     assert answer.status_code == 400
     assert "not JSON" in answer.json()["imsx_description"]
 

@@ -11,14 +11,14 @@ from support.live_server import Live, run, serving
 from support.test_mode_client import DOCUMENTS, Suite, client_of
 
 CONTROL = (
-    ("GET", "/_target"),
-    ("GET", "/_target/"),
-    ("POST", "/_target/reset"),
-    ("PUT", "/_target/faults"),
-    ("GET", "/_target/requests"),
-    ("GET", "/_target/namespaces"),
+    ("GET", "/_test"),
+    ("GET", "/_test/"),
+    ("POST", "/_test/reset"),
+    ("PUT", "/_test/faults"),
+    ("GET", "/_test/requests"),
+    ("GET", "/_test/namespaces"),
     ("GET", f"/ns/one{DOCUMENTS}"),
-    ("GET", "/target"),
+    ("GET", "/test-mode"),
 )
 
 
@@ -35,22 +35,22 @@ async def test_off_a_header_changes_nothing(client: httpx.AsyncClient) -> None:
 
 
 async def test_openapi_documents_know_nothing_of_it(
-    app: FastAPI, target_app: FastAPI, suite: Suite
+    app: FastAPI, test_mode_app: FastAPI, suite: Suite
 ) -> None:
-    for application in (app, target_app):
+    for application in (app, test_mode_app):
         async with client_of(application) as http:
             document = (await http.get("/openapi.json")).text
             assert "/case/1.1/CFDocuments" in document
-            assert "_target" not in document
+            assert "_test/" not in document
 
 
-async def test_control_token_is_asked_for(suite: Suite) -> None:
+async def test_test_api_token_is_asked_for(suite: Suite) -> None:
     case_token = suite.http.headers["Authorization"]
-    for authorization in ("", "Bearer", "Bearer wrong", "Basic a control token", case_token):
+    for authorization in ("", "Bearer", "Bearer wrong", "Basic a test API token", case_token):
         headers = {"Authorization": authorization}
-        answer = await suite.http.post("/_target/reset", headers=headers)
+        answer = await suite.http.post("/_test/reset", headers=headers)
         assert answer.status_code == 401
-        assert "CASE_SERVER_CONTROL_TOKEN" in answer.json()["imsx_description"]
+        assert "CASE_SERVER_TEST_API_TOKEN" in answer.json()["imsx_description"]
     await suite.control("POST", "/reset")
 
 
@@ -64,13 +64,13 @@ async def test_unknown_control(suite: Suite) -> None:
     ("arguments", "told"),
     [
         (("--workers", "2"), ["one process", "--workers"]),
-        (("--host", "0.0.0.0"), ["CASE_SERVER_CONTROL_TOKEN"]),
-        (("--workers", "2", "--host", "0.0.0.0"), ["one process", "CASE_SERVER_CONTROL_TOKEN"]),
+        (("--host", "0.0.0.0"), ["CASE_SERVER_TEST_API_TOKEN"]),
+        (("--workers", "2", "--host", "0.0.0.0"), ["one process", "CASE_SERVER_TEST_API_TOKEN"]),
     ],
 )
 def test_refuses_to_start(tmp_path: Path, arguments: tuple[str, ...], told: list[str]) -> None:
     allowed = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
-    ran = run("serve", "--target", "--port", "0", *arguments, data_dir=tmp_path / "d", **allowed)
+    ran = run("serve", "--test-mode", "--port", "0", *arguments, data_dir=tmp_path / "d", **allowed)
     assert ran.returncode == 1
     assert all(words in ran.stderr for words in told)
     assert "Traceback" not in ran.stderr
@@ -86,11 +86,11 @@ def test_data_directory_is_as_it_was(tmp_path: Path) -> None:
     """A target begins with what is there, breaks connections for real, and leaves nothing."""
     data_dir = tmp_path / "data"
     assert run("import", "--sample", "-q", data_dir=data_dir).returncode == 0
-    settings = {"CASE_SERVER_TARGET": "true", "CASE_SERVER_EMBEDDED_FSYNC": "false"}
+    settings = {"CASE_SERVER_TEST_MODE": "true", "CASE_SERVER_EMBEDDED_FSYNC": "false"}
     with serving(data_dir, settings=settings) as server:
-        assert f"{server.base_url}/_target" in server.banner
+        assert f"{server.base_url}/_test" in server.banner
         assert totals(server) == 1
-        httpx.post(f"{server.base_url}/_target/seed", json={}).raise_for_status()
+        httpx.post(f"{server.base_url}/_test/seed", json={}).raise_for_status()
         assert totals(server) == 0
         with server.client() as client:
             break_connections(client)
@@ -98,16 +98,16 @@ def test_data_directory_is_as_it_was(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "data.log").read_text()
     with serving(data_dir) as server:
         assert totals(server) == 1
-        assert httpx.get(f"{server.base_url}/_target").status_code == 404
+        assert httpx.get(f"{server.base_url}/_test").status_code == 404
 
 
 def break_connections(client: httpx.Client) -> None:
     faults = [
         {"path": DOCUMENTS, "reset": True, "nth": 1},
         {"path": DOCUMENTS, "body": "truncated", "nth": 2},
-        {"path": DOCUMENTS, "reset": True, "execute": True, "nth": 3},
+        {"path": DOCUMENTS, "reset": True, "apply_request": True, "nth": 3},
     ]
-    client.put("/_target/faults", json=faults).raise_for_status()
+    client.put("/_test/faults", json=faults).raise_for_status()
     with pytest.raises(httpx.ReadError, match="reset by peer"):
         client.get(DOCUMENTS)
     with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
@@ -115,5 +115,5 @@ def break_connections(client: httpx.Client) -> None:
     with pytest.raises(httpx.ReadError, match="reset by peer"):
         client.get(DOCUMENTS)
     assert client.get(DOCUMENTS).status_code == 200
-    entries = client.get("/_target/requests", params={"path": DOCUMENTS}).json()
+    entries = client.get("/_test/requests", params={"path": DOCUMENTS}).json()
     assert [one["status"] for one in entries][-4:] == [None, 200, None, 200]

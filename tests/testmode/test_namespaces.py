@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.test_mode_client import BASE, CONTROL_TOKEN, DOCUMENTS, Suite, client_of, settled
+from support.test_mode_client import BASE, DOCUMENTS, TEST_API_TOKEN, Suite, client_of, settled
 
 from case_server.api.profiles import PROFILES, Profile
 from case_server.db.pool import dsn
@@ -76,9 +76,9 @@ async def test_addresses_carry_the_prefix(suite: Suite, other: Suite) -> None:
             assert document.json()["servers"][0]["url"].startswith(base)
 
 
-async def test_header_leads_there_too(target_app: FastAPI, other: Suite) -> None:
+async def test_header_leads_there_too(test_mode_app: FastAPI, other: Suite) -> None:
     await other.put_document()
-    async with client_of(target_app) as http:
+    async with client_of(test_mode_app) as http:
         http.headers["X-CASE-Namespace"] = "other"
         by_header = Suite(http)
         await by_header.login()
@@ -90,10 +90,10 @@ async def test_header_leads_there_too(target_app: FastAPI, other: Suite) -> None
 
 
 async def test_created_on_first_use_seeded_as_the_server_is(
-    suite: Suite, target_app: FastAPI
+    suite: Suite, test_mode_app: FastAPI
 ) -> None:
     await suite.control("POST", "/seed", body={"sample": True})
-    async with client_of(target_app) as http:
+    async with client_of(test_mode_app) as http:
         fresh = Suite(http, "/ns/fresh")
         await fresh.control("GET", "")
         await fresh.login()
@@ -106,25 +106,25 @@ async def test_created_on_first_use_seeded_as_the_server_is(
 
 
 async def test_dropping_leaves_no_database(
-    suite: Suite, target_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+    suite: Suite, test_mode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
 ) -> None:
-    before = await settled(target_app, copies)
-    async with client_of(target_app) as http:
+    before = await settled(test_mode_app, copies)
+    async with client_of(test_mode_app) as http:
         brief = Suite(http, "/ns/brief")
         await brief.control("GET", "")
         await brief.login()
         await brief.control("POST", "/seed", body={"sample": True})
         await brief.control("POST", "/snapshots/one", 201)
         await brief.put_document()
-    assert len(await settled(target_app, copies)) >= len(before) + 3
+    assert len(await settled(test_mode_app, copies)) >= len(before) + 3
     await suite.control("DELETE", "/namespaces/brief", 204)
     # The template without entities stays, for whoever seeds next.
-    assert len(await settled(target_app, copies)) <= len(before) + 1
+    assert len(await settled(test_mode_app, copies)) <= len(before) + 1
 
 
-async def test_many_at_once(suite: Suite, target_app: FastAPI) -> None:
+async def test_many_at_once(suite: Suite, test_mode_app: FastAPI) -> None:
     async def work(name: str) -> int:
-        async with client_of(target_app) as http:
+        async with client_of(test_mode_app) as http:
             own = Suite(http, f"/ns/{name}")
             await asyncio.gather(own.control("GET", ""), own.control("GET", ""))
             await asyncio.gather(own.login(), own.login())
@@ -139,8 +139,8 @@ async def test_many_at_once(suite: Suite, target_app: FastAPI) -> None:
 
 @pytest.mark.parametrize("name", ["", "Upper", "a_b", "x" * 41, "%2e%2e"])
 async def test_name_that_is_none(suite: Suite, name: str) -> None:
-    headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
-    answer = await suite.http.get(f"/ns/{name}/_target", headers=headers)
+    headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
+    answer = await suite.http.get(f"/ns/{name}/_test", headers=headers)
     assert answer.status_code == 400, answer.text
     assert "a-z, 0-9 and -" in answer.json()["imsx_description"]
 
@@ -152,10 +152,10 @@ async def test_what_cannot_be_dropped(suite: Suite) -> None:
 
 async def test_there_are_only_so_many(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespaces, "MOST", 1)
-    headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
-    answer = await suite.http.get("/ns/one-more/_target", headers=headers)
+    headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
+    answer = await suite.http.get("/ns/one-more/_test", headers=headers)
     assert answer.status_code == 409
-    assert "DELETE /_target/namespaces" in answer.json()["imsx_description"]
+    assert "DELETE /_test/namespaces" in answer.json()["imsx_description"]
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
@@ -189,12 +189,12 @@ async def test_errors_under_a_namespace_have_the_shape_of_the_profile(
 
 async def test_dropping_does_not_wait_for_postgres(
     suite: Suite,
-    target_app: FastAPI,
+    test_mode_app: FastAPI,
     postgres: str,
     copies: Callable[[], Awaitable[set[str]]],
 ) -> None:
-    before = await settled(target_app, copies)
-    async with client_of(target_app) as http:
+    before = await settled(test_mode_app, copies)
+    async with client_of(test_mode_app) as http:
         brief = Suite(http, "/ns/brief")
         await brief.control("GET", "")
         (made,) = await copies() - before
@@ -210,11 +210,11 @@ async def test_dropping_does_not_wait_for_postgres(
                 await suite.control("DELETE", "/namespaces/brief", 204)
         finally:
             await holder.close()
-    assert await settled(target_app, copies) == before
+    assert await settled(test_mode_app, copies) == before
 
 
 @pytest.mark.parametrize("way", ["path", "header"])
-async def test_only_holders_of_the_control_token_create_namespaces(suite: Suite, way: str) -> None:
+async def test_only_holders_of_the_test_api_token_create_namespaces(suite: Suite, way: str) -> None:
     prefix = "/ns/unmade" if way == "path" else ""
     headers = {"X-CASE-Namespace": "unmade"} if way == "header" else {}
     form = {"grant_type": "client_credentials"}
@@ -226,12 +226,12 @@ async def test_only_holders_of_the_control_token_create_namespaces(suite: Suite,
         await suite.http.get(f"{prefix}/health", headers=headers),
     ):
         assert answer.status_code == 404, answer.text
-        assert "GET /ns/unmade/_target makes it" in answer.json()["imsx_description"]
+        assert "GET /ns/unmade/_test makes it" in answer.json()["imsx_description"]
     wrong = {**headers, "Authorization": "Bearer wrong"}
-    assert (await suite.http.get(f"{prefix}/_target", headers=wrong)).status_code == 401
+    assert (await suite.http.get(f"{prefix}/_test", headers=wrong)).status_code == 401
     names = [one["namespace"] for one in await suite.control("GET", "/namespaces")]
     assert names == ["default"]
-    right = {**headers, "Authorization": f"Bearer {CONTROL_TOKEN}"}
-    assert (await suite.http.get(f"{prefix}/_target", headers=right)).status_code == 200
+    right = {**headers, "Authorization": f"Bearer {TEST_API_TOKEN}"}
+    assert (await suite.http.get(f"{prefix}/_test", headers=right)).status_code == 200
     assert (await suite.http.get(f"{prefix}/health", headers=headers)).status_code == 200
     await suite.control("DELETE", "/namespaces/unmade", 204)

@@ -9,15 +9,15 @@ from html import unescape
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.test_mode_client import CONTROL_TOKEN, DOCUMENTS, Suite
+from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, Suite
 
 LOCAL = "http://127.0.0.1"
 
 
 @pytest.fixture
-async def browser(target_app: FastAPI, suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(test_mode_app: FastAPI, suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody on this machine, who needs no sign-in."""
-    transport = httpx.ASGITransport(target_app)
+    transport = httpx.ASGITransport(test_mode_app)
     async with httpx.AsyncClient(transport=transport, base_url=LOCAL) as client:
         yield client
 
@@ -35,7 +35,7 @@ def rows(page: httpx.Response, label: str) -> list[list[str]]:
 async def test_what_clients_sent(browser: httpx.AsyncClient, suite: Suite) -> None:
     document = await suite.put_document()
     await suite.call("GET", f"{DOCUMENTS}?limit=1&filter=title<'<script>'")
-    newest, before = rows(await browser.get("/target"), "Requests")[:2]
+    newest, before = rows(await browser.get("/test-mode"), "Requests")[:2]
     assert before[1:4] == [f"PUT {DOCUMENTS}/{document['identifier']}", "201", "local-client"]
     assert newest[1].startswith(f"GET {DOCUMENTS}?limit=1&filter=")
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", newest[0])
@@ -43,11 +43,11 @@ async def test_what_clients_sent(browser: httpx.AsyncClient, suite: Suite) -> No
 
 
 async def test_what_is_to_go_wrong(browser: httpx.AsyncClient, suite: Suite) -> None:
-    assert rows(await browser.get("/target"), "Faults in force") == []
+    assert rows(await browser.get("/test-mode"), "Faults in force") == []
     faults = [{"path": DOCUMENTS, "times": 1, "status": 503}, {"delay": 0.01}]
     await suite.control("PUT", "/faults", body=faults)
     assert (await suite.call("GET", DOCUMENTS)).status_code == 503
-    page = await browser.get("/target")
+    page = await browser.get("/test-mode")
     assert rows(page, "Faults in force") == [
         [f"path {DOCUMENTS}, times 1", "status 503", "1", "1"],
         ["every request", "delay 0.01", "1", "0"],
@@ -55,32 +55,37 @@ async def test_what_is_to_go_wrong(browser: httpx.AsyncClient, suite: Suite) -> 
     assert rows(page, "Requests")[0][2:] == ["503", "local-client", *rows(page, "Requests")[0][4:]]
     assert rows(page, "Requests")[0][5] == "status 503"
     await suite.control("DELETE", "/faults", 204)
-    assert rows(await browser.get("/target"), "Faults in force") == []
+    assert rows(await browser.get("/test-mode"), "Faults in force") == []
 
 
 async def test_hostile_paths_stay_text(browser: httpx.AsyncClient, suite: Suite) -> None:
     await suite.call("GET", "/<script>alert(1)</script>")
-    page = await browser.get("/target")
+    page = await browser.get("/test-mode")
     assert "<script>alert" not in page.text
     assert rows(page, "Requests")[0][1] == "GET /<script>alert(1)</script>"
 
 
 async def test_looking_is_neither_kept_nor_failed(browser: httpx.AsyncClient, suite: Suite) -> None:
     await suite.control("PUT", "/faults", body=[{"path": "*", "status": 500}])
-    for path in ("/target", "/target/", "/target?namespace=default", "/static/target.js"):
+    for path in (
+        "/test-mode",
+        "/test-mode/",
+        "/test-mode?namespace=default",
+        "/static/test-mode.js",
+    ):
         assert (await browser.get(path)).status_code == 200, path
     assert await suite.control("GET", "/requests") == []
     assert (await browser.get("/")).status_code == 500
 
 
 async def test_the_script_asks_for_what_changes(browser: httpx.AsyncClient) -> None:
-    page = await browser.get("/target")
-    script = re.search(r'src="(/static/target\.js\?v=\w+)"', page.text)
+    page = await browser.get("/test-mode")
+    script = re.search(r'src="(/static/test-mode\.js\?v=\w+)"', page.text)
     assert script
     assert 'id="live"' in page.text
     source = (await browser.get(script[1])).text
     assert "2000" in source
-    part = (await browser.get("/target", headers={"X-Fragment": "1"})).text
+    part = (await browser.get("/test-mode", headers={"X-Fragment": "1"})).text
     assert "<html" not in part
     assert 'id="live"' not in part
     assert part.strip() in page.text
@@ -90,12 +95,12 @@ async def test_each_namespace_has_its_part(
     browser: httpx.AsyncClient, suite: Suite, other: Suite
 ) -> None:
     document = await other.put_document()
-    seen = str(rows(await browser.get("/target?namespace=other"), "Requests"))
+    seen = str(rows(await browser.get("/test-mode?namespace=other"), "Requests"))
     assert document["identifier"] in seen
-    page = await browser.get("/target")
+    page = await browser.get("/test-mode")
     assert document["identifier"] not in page.text
-    assert 'href="/target?namespace=other"' in page.text
-    unknown = await browser.get("/target?namespace=nobody")
+    assert 'href="/test-mode?namespace=other"' in page.text
+    unknown = await browser.get("/test-mode?namespace=nobody")
     assert unknown.status_code == 404
     assert "there are default, other" in unknown.text
     assert len(await suite.control("GET", "/namespaces")) == 2
@@ -103,18 +108,18 @@ async def test_each_namespace_has_its_part(
 
 async def test_it_is_for_whoever_may_read(suite: Suite) -> None:
     """Asked for by another name than this machine's, it needs a sign-in as the other pages do."""
-    for headers in ({}, {"Authorization": f"Bearer {CONTROL_TOKEN}"}):
-        answer = await suite.http.get("/target", headers=headers)
+    for headers in ({}, {"Authorization": f"Bearer {TEST_API_TOKEN}"}):
+        answer = await suite.http.get("/test-mode", headers=headers)
         assert answer.status_code == 303
-        assert answer.headers["Location"] == "/sign-in?next=%2Ftarget"
+        assert answer.headers["Location"] == "/sign-in?next=%2Ftest-mode"
 
 
-async def test_the_link_is_there_in_target_mode_alone(
+async def test_link_to_the_page_appears_only_in_test_mode(
     browser: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    assert 'href="/target"' in (await browser.get("/")).text
+    assert 'href="/test-mode"' in (await browser.get("/")).text
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as plain:
         page = await plain.get("/sign-in")
         assert page.status_code == 200
-        assert 'href="/target"' not in page.text
-        assert (await plain.get("/target")).status_code == 404
+        assert 'href="/test-mode"' not in page.text
+        assert (await plain.get("/test-mode")).status_code == 404

@@ -30,10 +30,10 @@ async def sign_in(browser: httpx.AsyncClient, prefix: str, wanted: str = "/") ->
 
 
 @pytest.fixture
-async def browser(target_app: FastAPI, other: Suite) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(test_mode_app: FastAPI, other: Suite) -> AsyncIterator[httpx.AsyncClient]:
     """A browser that is signed in to the namespace, which holds the sample."""
     await other.control("POST", "/seed", body={"sample": True})
-    async with client_of(target_app) as browser:
+    async with client_of(test_mode_app) as browser:
         answer = await sign_in(browser, "/ns/other")
         assert answer.status_code == 303, answer.text
         yield browser
@@ -56,14 +56,14 @@ async def test_pages_of_a_namespace_name_addresses_of_it_alone(browser: httpx.As
         found = {one for one in found if not re.search(r"/sign-out|/upload/|/docs/", one)}
         waiting |= {one.partition("#")[0] for one in found} - seen
     shown = {re.sub(r"[?].*|/documents/.*", "", one) for one in seen}
-    assert shown >= {f"/ns/other{path}" for path in ("/", "", "/compare", "/upload", "/target")}
+    assert shown >= {f"/ns/other{path}" for path in ("/", "", "/compare", "/upload", "/test-mode")}
     assert any("/items/" in one for one in seen)
 
 
 async def test_redirects_of_a_namespace_stay_in_it(
-    target_app: FastAPI, browser: httpx.AsyncClient
+    test_mode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
-    async with client_of(target_app) as stranger:
+    async with client_of(test_mode_app) as stranger:
         led = await stranger.get("/ns/other/search?q=a")
         assert led.headers["location"] == "/ns/other/sign-in?next=%2Fsearch%3Fq%3Da"
         back = await sign_in(stranger, "/ns/other", "/search?q=a")
@@ -77,7 +77,7 @@ async def test_redirects_of_a_namespace_stay_in_it(
 
 
 async def test_sessions_of_two_namespaces_do_not_end_each_other(
-    target_app: FastAPI, browser: httpx.AsyncClient
+    test_mode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
     assert (await browser.get("/")).status_code == 303
     assert (await sign_in(browser, "")).status_code == 303
@@ -86,7 +86,7 @@ async def test_sessions_of_two_namespaces_do_not_end_each_other(
 
 
 async def test_docs_of_a_namespace_lead_to_its_api(
-    target_app: FastAPI, browser: httpx.AsyncClient
+    test_mode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
     page = await browser.get("/ns/other/docs")
     assert addresses(page.text) >= {"/ns/other/openapi.json"}
@@ -103,10 +103,10 @@ async def test_docs_of_a_namespace_lead_to_its_api(
     assert "servers" not in own
 
 
-async def test_target_page_of_a_namespace_shows_its_requests(
+async def test_test_mode_page_of_a_namespace_shows_its_requests(
     other: Suite, browser: httpx.AsyncClient
 ) -> None:
     await other.call("GET", "/case/1.1/CFItems/only-asked-here")
-    assert "only-asked-here" in (await browser.get("/ns/other/target")).text
+    assert "only-asked-here" in (await browser.get("/ns/other/test-mode")).text
     await sign_in(browser, "")
-    assert "only-asked-here" not in (await browser.get("/target")).text
+    assert "only-asked-here" not in (await browser.get("/test-mode")).text

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 import pytest
 from support import factories
-from support.test_mode_client import CONTROL_TOKEN, DOCUMENTS, Suite
+from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, Suite
 
 from case_server.testmode import request_log
 from case_server.testmode.request_log import Journal, Wanted
@@ -151,7 +151,7 @@ async def test_request_log_never_holds_a_secret_however_it_is_written(
 
 
 async def test_request_log_never_holds_a_token_or_a_known_secret_anywhere(suite: Suite) -> None:
-    for value in (JWT, CONTROL_TOKEN, "local-secret"):
+    for value in (JWT, TEST_API_TOKEN, "local-secret"):
         quoted = quote(value, safe="")
         for address in (f"?q={quoted}", f"?acc%65ss_token={quoted}", f"?{quoted}", f"/{quoted}"):
             await suite.call("GET", f"{DOCUMENTS}{address}")
@@ -165,7 +165,7 @@ async def test_request_log_never_holds_a_token_or_a_known_secret_anywhere(suite:
     entries = await suite.control("GET", "/requests?body=true")
     assert len(entries) == 27
     for entry in entries:
-        for value in (JWT, CONTROL_TOKEN, CONTROL_TOKEN.replace(" ", "+"), "local-secret"):
+        for value in (JWT, TEST_API_TOKEN, TEST_API_TOKEN.replace(" ", "+"), "local-secret"):
             assert value not in unquote(str(entry)), entry
         assert "\x1f" not in (entry["body"] or "")
 
@@ -241,13 +241,13 @@ EXPECTED = [
     ({"method": "DELETE", "count": 0}, ""),
     ({"client": "local-client", "count": 3}, ""),
     ({"body": {"title": "first", "CFPackageURI": {"title": "a title"}}, "count": 1}, ""),
-    ({"method": "PUT", "count": 1}, "expected exactly 1 PUT on any path; there were 2"),
-    ({"method": "DELETE"}, "expected at least 1 DELETE on any path; there were 0"),
-    ({"at_least": 4}, "expected at least 4 any method on any path; there were 3"),
-    ({"method": "PUT", "at_most": 1}, "expected at most 1 PUT on any path; there were 2"),
-    ({"status": 500}, "answered 500; there were 0"),
-    ({"body": {"title": "third"}}, "with {'title': 'third'} in its body; there were 0"),
-    ({"path": "/nowhere"}, "no request at all on /nowhere"),
+    ({"method": "PUT", "count": 1}, "expected exactly 1 PUT on any path, found 2"),
+    ({"method": "DELETE"}, "expected at least 1 DELETE on any path, found 0"),
+    ({"at_least": 4}, "expected at least 4 any method on any path, found 3"),
+    ({"method": "PUT", "at_most": 1}, "expected at most 1 PUT on any path, found 2"),
+    ({"status": 500}, "with status 500, found 0"),
+    ({"body": {"title": "third"}}, "with {'title': 'third'} in the body, found 0"),
+    ({"path": "/nowhere"}, "no requests on /nowhere"),
 ]
 
 
@@ -258,7 +258,7 @@ async def test_expectations(suite: Suite, expected: dict[str, Any], told: str) -
         await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
     await suite.total()
     wanted = [{"method": "GET"}, expected]
-    answer = await suite.control("POST", "/requests/expect", 417 if told else 200, wanted)
+    answer = await suite.control("POST", "/requests/verify", 200, wanted)
     assert answer["met"] is not bool(told)
     assert len(answer["differences"]) == bool(told)
     assert told in "".join(answer["differences"])
@@ -267,18 +267,18 @@ async def test_expectations(suite: Suite, expected: dict[str, Any], told: str) -
 async def test_expectation_lists_what_came_nearest(suite: Suite) -> None:
     body = await suite.put_document()
     expected = [{"method": "DELETE", "path": "*/CFDocuments/*"}]
-    answer = await suite.control("POST", "/requests/expect", 417, expected)
-    assert f"PUT {DOCUMENTS}/{body['identifier']} was answered 201" in answer["differences"][0]
+    answer = await suite.control("POST", "/requests/verify", 200, expected)
+    assert f"PUT {DOCUMENTS}/{body['identifier']}: status 201" in answer["differences"][0]
 
 
 async def test_expectation_that_makes_no_sense(suite: Suite) -> None:
     wanted = [{"count": 1, "at_least": 1}, {"count": -1}, {"colour": "red"}]
-    refused = await suite.control("POST", "/requests/expect", 422, wanted)
+    refused = await suite.control("POST", "/requests/verify", 422, wanted)
     assert len(refused["imsx_error_details"]) == 3
 
 
-async def test_control_token_is_never_kept(suite: Suite) -> None:
-    await suite.call("GET", DOCUMENTS, headers={"Authorization": f"Bearer {CONTROL_TOKEN}"})
+async def test_test_api_token_is_never_kept(suite: Suite) -> None:
+    await suite.call("GET", DOCUMENTS, headers={"Authorization": f"Bearer {TEST_API_TOKEN}"})
     (entry,) = await suite.control("GET", "/requests?body=true")
-    assert CONTROL_TOKEN not in str(entry)
+    assert TEST_API_TOKEN not in str(entry)
     assert entry["client"] is None

@@ -14,7 +14,7 @@ async def made(suite: Suite, **wish: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("flaw", "told"),
+    ("defect", "told"),
     [
         ("expired", "it has expired"),
         ("not_yet_valid", "it is not valid yet"),
@@ -22,8 +22,8 @@ async def made(suite: Suite, **wish: Any) -> dict[str, str]:
         ("unknown_key", "names a key that this server does not have"),
     ],
 )
-async def test_flaw(suite: Suite, flaw: str, told: str) -> None:
-    answer = await suite.call("GET", DOCUMENTS, headers=await made(suite, flaw=flaw))
+async def test_flaw(suite: Suite, defect: str, told: str) -> None:
+    answer = await suite.call("GET", DOCUMENTS, headers=await made(suite, defect=defect))
     assert answer.status_code == 401
     assert told in answer.json()["imsx_description"]
     assert "invalid_token" in answer.headers["WWW-Authenticate"]
@@ -40,12 +40,12 @@ async def test_without_flaw_or_without_scope(suite: Suite) -> None:
 
 async def test_of_a_client(suite: Suite) -> None:
     await suite.call("GET", DOCUMENTS, headers=await made(suite, client_id="somebody"))
-    await suite.call("GET", DOCUMENTS, headers=await made(suite, flaw="expired"))
+    await suite.call("GET", DOCUMENTS, headers=await made(suite, defect="expired"))
     entries = await suite.control("GET", "/requests")
     assert [one["client"] for one in entries] == ["somebody", "local-client"]
 
 
-@pytest.mark.parametrize("wish", [{"flaw": "ugly"}, {"scopes": ["everything"]}, {"colour": 1}])
+@pytest.mark.parametrize("wish", [{"defect": "ugly"}, {"scopes": ["everything"]}, {"colour": 1}])
 async def test_wish_that_makes_no_sense(suite: Suite, wish: dict[str, Any]) -> None:
     refused = await suite.control("POST", "/tokens", 422, wish)
     assert refused["imsx_error_details"]
@@ -59,14 +59,14 @@ async def test_lifetime_of_a_client(suite: Suite) -> None:
         answer = await suite.call("POST", "/oauth2/token", data=form, auth=pair)
         return int(answer.json()["expires_in"])
 
-    await suite.control("PUT", "/lifetimes", body={"local-client": 7, "another": 8})
+    await suite.control("PUT", "/token-lifetimes", body={"local-client": 7, "another": 8})
     assert await expires_in() == 7
-    await suite.control("PUT", "/lifetimes", body={"another": 8})
+    await suite.control("PUT", "/token-lifetimes", body={"another": 8})
     assert await expires_in() == 3600
-    assert await suite.control("GET", "/lifetimes") == {"another": 8}
-    await suite.control("DELETE", "/lifetimes", 204)
-    assert await suite.control("GET", "/lifetimes") == {}
-    await suite.control("PUT", "/lifetimes", 422, {"local-client": 0})
+    assert await suite.control("GET", "/token-lifetimes") == {"another": 8}
+    await suite.control("DELETE", "/token-lifetimes", 204)
+    assert await suite.control("GET", "/token-lifetimes") == {}
+    await suite.control("PUT", "/token-lifetimes", 422, {"local-client": 0})
 
 
 async def test_rotation(suite: Suite) -> None:

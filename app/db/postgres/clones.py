@@ -1,4 +1,4 @@
-"""Databases copied from one another: what a target works on, and the states it can go back to.
+"""Databases copied from one another: what test mode works on, and the states it can go back to.
 
 Postgres copies a database file by file, indexes and all, which is faster than filling its tables
 again. A copy stands beside the main database on the same server and is named after it; the main
@@ -76,7 +76,7 @@ async def _refuse(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         remedies.append(f'GRANT {rights["stranger"]} TO "{role}"')
     if remedies:
         raise StartupError(
-            f"target mode copies the database, which the role {role} may not: "
+            f"test mode copies the database, which the role {role} may not: "
             f"run {' and '.join(remedies)} as an administrator"
         )
     for _ in range(SECONDS_TO_LEAVE * 10):
@@ -84,7 +84,7 @@ async def _refuse(connection: asyncpg.Connection[asyncpg.Record]) -> None:
             return
         await asyncio.sleep(0.1)
     raise StartupError(
-        "target mode copies the database when it starts, and others are connected to it: stop "
+        "test mode copies the database when it starts, and others are connected to it: stop "
         "them, or name another database (CASE_SERVER_DATABASE_URL, CASE_SERVER_DATA_DIR)"
     )
 
@@ -96,7 +96,7 @@ class DatabaseCloner:
         self._pool = pool
         self._url = parse(url)
         self.main = main
-        self._prefix = f"{_short(self.main)}_target_"
+        self._prefix = f"{_short(self.main)}_clone_"
         self._discarding: set[asyncio.Task[None]] = set()
         self._background = asyncio.Semaphore(MAX_BACKGROUND_DROPS)
 
@@ -164,7 +164,7 @@ class DatabaseCloner:
             await self._pool.execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
 
     async def _drop_all(self) -> None:
-        # Only what is named exactly as copies are: somebody may call a database app_target_2.
+        # Only what is named exactly as copies are: somebody may call a database app_clone_2.
         pattern = f"^{re.escape(self._prefix)}[0-9a-f]{{12}}$"
         found = await self._pool.fetch(
             "SELECT datname FROM pg_database WHERE datname ~ $1", pattern

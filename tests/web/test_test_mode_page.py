@@ -18,14 +18,14 @@ FAULT = {"path": "*/CFItems", "status": 503}
 @pytest.fixture(scope="module")
 def database(migrated_database: Callable[[str], str]) -> str:
     """A migrated database, created before the browser starts an event loop of its own."""
-    return migrated_database("browser_target")
+    return migrated_database("browser_test_mode")
 
 
 @pytest.fixture(scope="module")
-def target(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    directory = tmp_path_factory.mktemp("target") / "data"
+def test_mode_server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    directory = tmp_path_factory.mktemp("test-mode") / "data"
     settings = {"CASE_SERVER_DATABASE_URL": database}
-    with serving(directory, "--target", "--no-access-log", settings=settings) as running:
+    with serving(directory, "--test-mode", "--no-access-log", settings=settings) as running:
         yield running
 
 
@@ -36,24 +36,24 @@ def chromium(database: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def client(target: Live) -> Iterator[httpx.Client]:
+def client(test_mode_server: Live) -> Iterator[httpx.Client]:
     """A client of the target, which has nothing behind it."""
-    with target.client() as client:
-        client.delete("/_target/requests").raise_for_status()
-        client.delete("/_target/faults").raise_for_status()
+    with test_mode_server.client() as client:
+        client.delete("/_test/requests").raise_for_status()
+        client.delete("/_test/faults").raise_for_status()
         yield client
 
 
 def test_it_shows_what_happens_until_told_to_pause(
-    chromium: Browser, target: Live, client: httpx.Client
+    chromium: Browser, test_mode_server: Live, client: httpx.Client
 ) -> None:
-    with opened(chromium, target.base_url) as page:
+    with opened(chromium, test_mode_server.base_url) as page:
         page.goto("/")
-        page.get_by_role("navigation").get_by_role("link", name="Target").click()
+        page.get_by_role("navigation").get_by_role("link", name="Test mode").click()
         live = page.locator("#live")
         expect(live).to_contain_text("every request is answered as it should be")
         client.get(DOCUMENTS)
-        client.put("/_target/faults", json=[FAULT]).raise_for_status()
+        client.put("/_test/faults", json=[FAULT]).raise_for_status()
         expect(live).to_contain_text(f"GET {DOCUMENTS}")
         expect(live.get_by_role("region", name="Faults in force")).to_contain_text("status 503")
         button = page.get_by_role("button", name="Pause")
@@ -65,10 +65,12 @@ def test_it_shows_what_happens_until_told_to_pause(
         expect(live).to_contain_text("limit=7")
 
 
-def test_focus_stays_where_it_is(chromium: Browser, target: Live, client: httpx.Client) -> None:
+def test_focus_stays_where_it_is(
+    chromium: Browser, test_mode_server: Live, client: httpx.Client
+) -> None:
     client.get(DOCUMENTS)
-    with opened(chromium, target.base_url) as page:
-        page.goto("/target")
+    with opened(chromium, test_mode_server.base_url) as page:
+        page.goto("/test-mode")
         requests = page.get_by_role("region", name="Requests")
         requests.focus()
         client.get(f"{DOCUMENTS}?limit=8")
@@ -78,23 +80,23 @@ def test_focus_stays_where_it_is(chromium: Browser, target: Live, client: httpx.
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(
-    chromium: Browser, target: Live, client: httpx.Client, scheme: str
+    chromium: Browser, test_mode_server: Live, client: httpx.Client, scheme: str
 ) -> None:
     client.get(DOCUMENTS)
-    client.put("/_target/faults", json=[FAULT]).raise_for_status()
+    client.put("/_test/faults", json=[FAULT]).raise_for_status()
     size = {"width": 390, "height": 844}
-    with opened(chromium, target.base_url, color_scheme=scheme, viewport=size) as page:
-        page.goto("/target")
+    with opened(chromium, test_mode_server.base_url, color_scheme=scheme, viewport=size) as page:
+        page.goto("/test-mode")
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_it_can_be_read_without_scripts(
-    chromium: Browser, target: Live, client: httpx.Client
+    chromium: Browser, test_mode_server: Live, client: httpx.Client
 ) -> None:
     client.get(DOCUMENTS)
-    with opened(chromium, target.base_url, java_script_enabled=False) as page:
-        page.goto("/target")
+    with opened(chromium, test_mode_server.base_url, java_script_enabled=False) as page:
+        page.goto("/test-mode")
         expect(page.locator("#live")).to_contain_text(f"GET {DOCUMENTS}")
         expect(page.get_by_role("button", name="Pause")).to_be_hidden()
