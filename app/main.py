@@ -40,7 +40,7 @@ from .auth.refresh import CredentialRefresher, load_signing_keys
 from .auth.scopes import parse_scope_map
 from .auth.tokens import generate_signing_key
 from .auth.verifier import TokenPolicy, Verifier
-from .db import keys, revocations
+from .db import auth_store
 from .db.pool import Database
 from .db.read.revisions import Revisions
 from .db.schema import version
@@ -239,7 +239,7 @@ async def _services(settings: Settings, database: Database) -> AsyncIterator[App
         )
         if issuer:
             await stack.enter_async_context(_beside(_prepared(issuer.warm_up)))
-        verifier.set_revoked_ids(await revocations.list_revoked_tokens(database))
+        verifier.set_revoked_ids(await auth_store.list_revoked_tokens(database))
         if not settings.test_mode:  # no other process writes to its clones
             await stack.enter_async_context(
                 _beside(CredentialRefresher(database, issuer, verifier).run())
@@ -302,7 +302,7 @@ async def _local_issuer(database: Database, settings: Settings) -> LocalIssuer:
     stored = await load_signing_keys(database)
     if not stored:
         new = generate_signing_key()
-        await keys.add_first_signing_key(database, new.kid, new.private_pem)
+        await auth_store.add_first_signing_key(database, new.kid, new.private_pem)
         stored = await load_signing_keys(database)
     return LocalIssuer(
         stored,

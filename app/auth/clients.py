@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..db import clients as table
+from ..db import auth_store
 from .hashing import generate_secret, hash_secret, verify_secret
 from .scopes import Scope, parse_scopes
 from .throttle import Throttle
@@ -71,7 +71,7 @@ class ClientRegistry:
             return frozenset(Scope)
         if not CLIENT_ID_PATTERN.fullmatch(client_id):
             return None
-        known = await table.find_client(self._database, client_id)
+        known = await auth_store.find_client(self._database, client_id)
         return parse_scopes(known.scopes) if known else None
 
     def clear_failures(self) -> None:
@@ -109,7 +109,7 @@ class ClientRegistry:
         if client_id == self._first:
             return frozenset(Scope), [await self._hash(self._first_secret.get_secret_value())]
         known = (
-            await table.find_client(self._database, client_id)
+            await auth_store.find_client(self._database, client_id)
             if CLIENT_ID_PATTERN.fullmatch(client_id)
             else None
         )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from ..db import clients, keys, revocations
+from ..db import auth_store
 from .tokens import SigningKey
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ POLL_INTERVAL_SECONDS = 2.0
 
 async def load_signing_keys(database: Database) -> list[SigningKey]:
     """The keys of the local issuer, the newest last."""
-    return [SigningKey(kid, pem) for kid, pem in await keys.load_signing_keys(database)]
+    return [SigningKey(kid, pem) for kid, pem in await auth_store.load_signing_keys(database)]
 
 
 class CredentialRefresher:
@@ -46,11 +46,11 @@ class CredentialRefresher:
 
     async def refresh(self) -> None:
         """Take over what changed since the last look."""
-        self._verifier.set_revoked_ids(await revocations.list_revoked_tokens(self._database))
+        self._verifier.set_revoked_ids(await auth_store.list_revoked_tokens(self._database))
         if self._issuer is None:
             return
         stored = await load_signing_keys(self._database)
-        everyone = await clients.list_clients(self._database)
+        everyone = await auth_store.list_clients(self._database)
         seen = ([key.kid for key in stored], [(one.identifier, one.scopes) for one in everyone])
         if seen == self._seen:
             return

@@ -14,8 +14,7 @@ from ..auth.clients import CLIENT_ID_PATTERN
 from ..auth.hashing import generate_secret, hash_secret
 from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
 from ..auth.tokens import generate_signing_key
-from ..db import clients as table
-from ..db import keys as key_table
+from ..db import auth_store
 from ..db.pool import Database
 from ..exceptions import StartupError
 from .shared import Direction, Group, command_database, database_option, settings_of, with_database
@@ -115,7 +114,9 @@ def add(
     _refuse_bad_name(name)
     on_database(
         database_url,
-        lambda database: table.add_client(database, identifier, name, spelled, hash_secret(secret)),
+        lambda database: auth_store.add_client(
+            database, identifier, name, spelled, hash_secret(secret)
+        ),
     )
     may = "; ".join(DESCRIPTIONS[Scope(scope)].lower() for scope in spelled)
     click.echo(f"the client {identifier} may now: {may}. Its secret is shown only now:", err=True)
@@ -126,7 +127,7 @@ def add(
 @database_option
 def list_clients(database_url: str | None) -> None:
     """Show the clients in the database, and when a secret of theirs ends."""
-    found = on_database(database_url, table.list_clients, "from")
+    found = on_database(database_url, auth_store.list_clients, "from")
     first = settings_of().client_id
     rows = [("ID", "SCOPES", "SECRETS", "ADDED", "NAME")]
     rows.append((first, _words(list(Scope)), "1", "", "(of the settings)"))
@@ -156,7 +157,7 @@ def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -
     secret = generate_secret()
     on_database(
         database_url,
-        lambda database: table.rotate_client_secret(
+        lambda database: auth_store.rotate_client_secret(
             database, identifier, hash_secret(secret), keep_old_for
         ),
     )
@@ -170,7 +171,7 @@ def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -
 @database_option
 def remove(identifier: str, database_url: str | None) -> None:
     """Remove a client. Running servers refuse its tokens within seconds."""
-    on_database(database_url, lambda database: table.remove_client(database, identifier))
+    on_database(database_url, lambda database: auth_store.remove_client(database, identifier))
     click.echo(f"the client {identifier} is gone, and its tokens with it", err=True)
 
 
@@ -183,7 +184,7 @@ def keys() -> None:
 @database_option
 def list_keys(database_url: str | None) -> None:
     """Show the keys: the last one signs, all of them verify."""
-    found = on_database(database_url, key_table.list_signing_keys, "from")
+    found = on_database(database_url, auth_store.list_signing_keys, "from")
     signing = found[-1:]
     rows = [("KEY", "MADE", "USE")]
     rows += [
@@ -209,7 +210,7 @@ def rotate_keys(*, drop_old: bool, database_url: str | None) -> None:
     new = generate_signing_key()
     on_database(
         database_url,
-        lambda database: key_table.add_signing_key(
+        lambda database: auth_store.add_signing_key(
             database, new.kid, new.private_pem, delete_older=drop_old
         ),
     )

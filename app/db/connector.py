@@ -20,7 +20,9 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 from ..database_url import DatabaseUrl, parse
 
 if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     DirectConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    AnyConnection: TypeAlias = Connection | DirectConnection
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
 CONNECT_TIMEOUT_SECONDS = 10.0

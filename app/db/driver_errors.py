@@ -61,10 +61,10 @@ def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
     except asyncpg.DataError:
         raise
     except errors as error:
-        raise unavailable(error) from error
+        raise to_service_unavailable(error) from error
 
 
-def unavailable(error: BaseException) -> ServiceUnavailable:
+def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
     """Log an error and return what its request is answered: 503, retry later."""
     if is_out_of_files(error):
         # Not the database is away: this process cannot open a socket to it.

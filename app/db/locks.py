@@ -1,55 +1,40 @@
-"""Locks that outlive a transaction: whoever holds one is alone with what it names."""
+"""Advisory locks of Postgres, held by a session rather than a transaction."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Text, bindparam, func, literal_column, select
+from sqlalchemy import Text, bindparam, func, literal_column, select
 
 from .statement import CompiledStatement
 
 if TYPE_CHECKING:
-    from .pool import Connection
+    from .connector import Connection
+
+_KEY = func.hashtextextended(bindparam("name", type_=Text), literal_column("0"))
+LOCK = CompiledStatement(select(func.pg_advisory_lock(_KEY)))
+UNLOCK = CompiledStatement(select(func.pg_advisory_unlock(_KEY)))
 
 
 @asynccontextmanager
 async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None]:
-    """Keep out everybody else who asks for the same name, until the block ends.
+    """Hold an advisory lock on a name for the duration of a block, waiting for other holders.
 
-    To be taken before a transaction, whose view of the data is as old as its first statement.
+    Acquire it before a transaction starts, because the snapshot of a transaction is as old as its
+    first statement. Raises ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
     """
-    await _run(connection, _lock(), name)
+    await LOCK.execute(connection, name=name)
     try:
         yield
     except asyncio.CancelledError:
-        # Nothing can be awaited now; the lock goes with its connection.
+        # A cancelled task should not wait; Postgres releases the lock when the connection ends.
         connection.terminate()
         raise
     except Exception:
-        await _run(connection, _unlock(), name)
+        await UNLOCK.execute(connection, name=name)
         raise
     else:
-        await _run(connection, _unlock(), name)
-
-
-async def _run(connection: Connection, statement: CompiledStatement, name: str) -> None:
-    await connection.execute(statement.sql, *statement.bind({"name": name}))
-
-
-@cache
-def _key() -> ColumnElement[int]:
-    return func.hashtextextended(bindparam("name", type_=Text), literal_column("0"))
-
-
-@cache
-def _lock() -> CompiledStatement:
-    return CompiledStatement(select(func.pg_advisory_lock(_key())))
-
-
-@cache
-def _unlock() -> CompiledStatement:
-    return CompiledStatement(select(func.pg_advisory_unlock(_key())))
+        await UNLOCK.execute(connection, name=name)

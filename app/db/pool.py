@@ -1,8 +1,8 @@
-"""The pool of connections of one process, and what a request may do with one.
+"""The connection pool of one process: acquire, release, read with a timeout, write with retries.
 
-Statements run on asyncpg directly, prepared once per connection. Connections carry no session
-state, so giving one back resets nothing. When Postgres is away, full or going down, whoever asks
-gets ``Unavailable``, not a stack trace and not a long wait.
+Statements run on asyncpg directly and are prepared once per connection. Connections have no session
+state, so a release resets nothing. If Postgres is unavailable, overloaded or shutting down, every
+method raises ``ServiceUnavailable`` (503) after at most a few seconds.
 """
 
 from __future__ import annotations
@@ -11,73 +11,134 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
 from ..exceptions import ReadTimeout
 from .connector import connect, create_pool, is_out_of_files
-from .driver_errors import CONNECT_ERRORS, CONNECTION_LOST, RETRYABLE, unavailable, unavailable_on
+from .driver_errors import (
+    CONNECT_ERRORS,
+    CONNECTION_LOST,
+    RETRYABLE,
+    to_service_unavailable,
+    unavailable_on,
+)
 from .locks import advisory_lock
-from .wait_queue import STALLED_TIMEOUT_SECONDS, WaitQueue
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .connector import Connection, Pool
     from .statement import CompiledStatement
-
-    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
 Result = TypeVar("Result")
 
 log = logging.getLogger("case_server")
 
-SECONDS_TO_ANSWER = 0.5
-"""After how long without an answer it is asked whether Postgres still answers anybody."""
+STALLED_TIMEOUT_SECONDS = 1.75
+"""How long a request waits for a connection while none is released; it gets 503 within 2 s."""
 
-SECONDS_TO_PROVE_IT = 1.0
-"""How long a new connection may take to show that."""
+ACQUIRE_TIMEOUT_SECONDS = 15.0
+"""How long a request waits while others release theirs: a burst of large reads is no failure."""
 
-SECONDS_TO_KEEP = 60.0
-"""After how long the connections nobody uses are given back to the pool, which may end them."""
+TIMEOUT_CHECK_SECONDS = 0.1
+"""Interval of the check for waiters and reads that exceeded their timeout."""
 
-LOCK_TIMEOUT = "10s"
-"""How long a write waits for another that holds what it needs."""
+SILENCE_SECONDS = 0.5
+"""If no statement has been answered for so long, check that Postgres answers at all."""
 
-ATTEMPTS = 8
-"""How often a write is tried before its client is told to come again."""
+PING_TIMEOUT_SECONDS = 1.0
 
+MAX_IDLE_SECONDS = 60.0
+"""Interval at which idle connections return to asyncpg's pool, which closes unused ones."""
+
+MAX_WRITE_ATTEMPTS = 8
 
 SESSION = {
-    # What a write decides on is what it then finds, or it is tried again.
+    # A write bases its decisions on one snapshot; on a conflict it is tried again.
     "default_transaction_isolation": "repeatable read",
-    "lock_timeout": LOCK_TIMEOUT,
+    # How long a write waits for a lock that another one holds.
+    "lock_timeout": "10s",
 }
-"""Postgres' settings for every connection of the pool."""
+"""Settings of Postgres for every connection of the pool."""
 
 
 def dsn(url: str) -> str:
-    """Return the URL with the scheme that asyncpg reads, whatever driver it names."""
+    """Return the URL with the scheme that asyncpg accepts, without the name of a driver."""
     _, separator, rest = url.partition("://")
     return f"postgresql{separator}{rest}"
 
 
-async def _keep(_: Any) -> None:
-    """Nothing on these connections is session state, so nothing is reset."""
+async def _no_reset(_: Any) -> None:
+    """Reset nothing on release, because connections have no session state."""
 
 
 def _is_open(connection: Connection) -> bool:
     try:
         return not connection.is_closed()
-    except asyncpg.InterfaceError:  # it was cut off, and the pool took it back
+    except asyncpg.InterfaceError:  # terminated, and taken back by asyncpg's pool
         return False
 
 
+class WaitQueue:
+    """A semaphore with FIFO order whose waiters fail after a timeout.
+
+    While permits are being released, a waiter may wait ``ACQUIRE_TIMEOUT_SECONDS``; otherwise
+    ``STALLED_TIMEOUT_SECONDS``, so that a full pool answers 503 within two seconds. Waiters have no
+    timer of their own: ``expire`` is called periodically for all of them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.free = size
+        """Number of permits that can be acquired without waiting."""
+        self._waiters: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._last_release = 0.0
+
+    async def acquire(self) -> None:
+        """Take a permit, waiting for one if necessary. Raises ``TimeoutError``."""
+        if self.free:
+            self.free -= 1
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append((time.monotonic(), waiter))
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and not waiter.exception():
+                self.release()  # the permit was granted in the same iteration of the event loop
+            raise
+
+    def release(self) -> None:
+        """Pass the permit to the first waiter, or make it free."""
+        self._last_release = time.monotonic()
+        while self._waiters:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self.free += 1
+
+    def expire(self, now: float) -> None:
+        """Fail the waiters that exceeded their timeout."""
+        is_stalled = now - self._last_release > STALLED_TIMEOUT_SECONDS
+        timeout = STALLED_TIMEOUT_SECONDS if is_stalled else ACQUIRE_TIMEOUT_SECONDS
+        while self._waiters and now - self._waiters[0][0] > timeout:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(TimeoutError("the pool is full"))
+
+
 class AcquireContext:
-    """A connection for as long as a block lasts. A class, as a generator costs three times it."""
+    """Hold a connection for the duration of a block; a generator would cost three times as much."""
 
     __slots__ = ("_connection", "_database", "_limit")
 
@@ -85,12 +146,12 @@ class AcquireContext:
         self._database, self._limit = database, limit
 
     async def __aenter__(self) -> Connection:
-        """Raises ``Unavailable``."""
+        """Acquire the connection. Raises ``ServiceUnavailable``."""
         self._connection = await self._database.acquire(self._limit)
         return self._connection
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Raises ``Unavailable`` for an error that another try may not meet."""
+        """Release the connection. Raises ``ServiceUnavailable`` if another try may succeed."""
         if error is None:
             self._database.release(self._connection, self._limit)
             return
@@ -99,36 +160,76 @@ class AcquireContext:
             self._database.release_after_cancel(self._connection, self._limit)
             return
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            # After a failover this server is a standby; the next connection finds the primary.
+            # After a failover this server is a standby; a new connection finds the primary.
             self._connection.terminate()
         await self._database.release_to_pool(self._connection, self._limit)
         if isinstance(error, CONNECTION_LOST) and not isinstance(error, asyncpg.DataError):
-            raise unavailable(error) from error
+            raise to_service_unavailable(error) from error
+
+
+class ReadDeadline:
+    """Cancel a block of the current task after the read timeout, and raise ``ReadTimeout``.
+
+    Works like ``asyncio.timeout``, but without a timer: one task checks all deadlines. A timer
+    took 5 of the 35 us of CPU that asyncpg needs for a small read.
+    """
+
+    __slots__ = ("_cancel_requests", "_deadlines", "_is_expired", "_seconds", "_task", "expires_at")
+
+    def __init__(self, deadlines: set[ReadDeadline], seconds: float) -> None:
+        self._deadlines, self._seconds = deadlines, seconds
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._task, self._cancel_requests = task, task.cancelling()
+        self._is_expired = False
+        self.expires_at = time.monotonic() + self._seconds
+        self._deadlines.add(self)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._deadlines.discard(self)
+        if not self._is_expired:
+            return
+        is_only_request = self._task.uncancel() <= self._cancel_requests
+        if is_only_request and isinstance(error, asyncio.CancelledError):
+            log.warning("a read exceeded the timeout of %g s and is cancelled", self._seconds)
+            raise ReadTimeout(self._seconds) from error
+
+    def expire(self) -> None:
+        """Cancel the task, whereupon asyncpg asks Postgres to cancel the statement."""
+        self._is_expired = True
+        self._deadlines.discard(self)
+        self._task.cancel()
 
 
 class Database:
-    """A pool of connections to one Postgres."""
+    """A pool of connections to one Postgres database."""
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
-        self._line = WaitQueue(size)
-        self._scan_limit = WaitQueue(max(1, size // 2))
-        self.read_timeout = read_timeout
-        """Seconds that a statement which reads may take; None for commands, which have no client
-        that waits."""
-        self._released: set[asyncio.Task[None]] = set()
-        self._kept: list[Connection] = []
-        self._in_use: dict[Connection, float] = {}
-        self._met: Counter[str] = Counter()
-        self._answered = 0.0
-        self._away = False
+        self._queue = WaitQueue(size)
+        self._scan_queue = WaitQueue(max(1, size // 2))
+        self._read_timeout = read_timeout
+        self._read_deadlines: set[ReadDeadline] = set()
+        self._background_releases: set[asyncio.Task[None]] = set()
+        self._idle: list[Connection] = []
+        self._borrowed: dict[Connection, float] = {}
+        """The time since when each acquired connection has been in use."""
+        self._contended: Counter[str] = Counter()
+        self._last_answer = 0.0
+        self._is_unreachable = False
 
     @classmethod
     @asynccontextmanager
     async def open(
         cls, url: str, settings: Settings, *, read_timeout: float | None = None
     ) -> AsyncIterator[Database]:
-        """Connect; ``Unavailable`` when nothing answers at ``url``."""
+        """Connect to the database and close all connections at the end.
+
+        ``read_timeout`` is in seconds; without it, reads may take any time, which suits commands.
+        Raises ``ServiceUnavailable``.
+        """
         with unavailable_on(*CONNECT_ERRORS):
             pool = await create_pool(
                 url,
@@ -137,145 +238,154 @@ class Database:
                 timeout=STALLED_TIMEOUT_SECONDS,
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
-                reset=_keep,
+                reset=_no_reset,
                 session=SESSION,
             )
         database = cls(pool, settings.pool_size, url, read_timeout)
-        lines = (database._line, database._scan_limit)
-        watching = [
-            asyncio.create_task(work)
-            for work in (database._watch(), *(line.watch() for line in lines))
+        monitors = [
+            asyncio.create_task(monitor)
+            for monitor in (database._monitor_timeouts(), database._monitor_server())
         ]
         try:
             yield database
         finally:
-            for task in watching:
+            for task in monitors:
                 task.cancel()
-            await database._let_go()
+            await database._release_idle()
             await pool.close()
 
     def connection(self) -> AcquireContext:
-        """A connection for as long as the block lasts."""
+        """Acquire a connection for the duration of a block."""
         return AcquireContext(self)
 
     def scan_connection(self) -> AcquireContext:
-        """Lease a connection for reads that may take long; at most half of the pool at a time."""
-        return AcquireContext(self, self._scan_limit)
+        """Acquire a connection for reads that may take long; at most half of the pool."""
+        return AcquireContext(self, self._scan_queue)
 
     async def acquire(self, limit: WaitQueue | None = None) -> Connection:
-        """Acquire a connection, within a limit; ``Unavailable`` when none is free in time."""
+        """Return a connection, which takes a permit of ``limit`` too.
+
+        Raises ``ServiceUnavailable`` if none becomes free in time, or Postgres is unreachable.
+        """
         if limit is None:
-            return await self._take()
+            return await self._acquire()
         with unavailable_on(*CONNECT_ERRORS):
-            self._refuse_if_away()
-            await limit.enter()
+            self._require_reachable()
+            await limit.acquire()
         try:
-            return await self._take(scans=True)
+            return await self._acquire(is_scan=True)
         except BaseException:
-            limit.leave()
+            limit.release()
             raise
 
-    async def _take(self, *, scans: bool = False) -> Connection:
+    async def _acquire(self, *, is_scan: bool = False) -> Connection:
         with unavailable_on(*CONNECT_ERRORS):
-            self._refuse_if_away()
-            await self._line.enter()
+            self._require_reachable()
+            await self._queue.acquire()
             try:
-                self._refuse_if_away()
-                connection = await self._open(scans=scans)
+                self._require_reachable()
+                connection = await self._pop_idle_or_open(is_scan=is_scan)
             except BaseException as error:
-                self._line.leave()
-                if isinstance(error, TimeoutError) and self._is_silent(STALLED_TIMEOUT_SECONDS):
-                    self._away = True  # those in line need not find out one by one
+                self._queue.release()
+                is_silent = time.monotonic() - self._last_answer > STALLED_TIMEOUT_SECONDS
+                if isinstance(error, TimeoutError) and is_silent:
+                    self._is_unreachable = True  # so that the other waiters fail at once
                 raise
-        self._in_use[connection] = time.monotonic()
+        self._borrowed[connection] = time.monotonic()
         return connection
 
-    def _is_silent(self, seconds: float) -> bool:
-        """Whether no statement was answered for so long."""
-        return time.monotonic() - self._answered > seconds
+    def _require_reachable(self) -> None:
+        if self._is_unreachable:
+            raise ConnectionRefusedError("Postgres did not answer the last check")
 
-    def _refuse_if_away(self) -> None:
-        if self._away:
-            raise ConnectionRefusedError("it answered nobody when it was last asked")
-
-    async def _open(self, *, scans: bool) -> Connection:
-        """Take an idle connection, or acquire one from the pool (slower: a task and a timer)."""
-        # The last idle one is left to single entities where the pool can open another, because
-        # connecting takes longer than a client waits while scans use all processors.
-        can_open = len(self._kept) <= self._line.free
-        spare = 1 if scans and can_open else 0
-        while len(self._kept) > spare:
-            connection = self._kept.pop()
+    async def _pop_idle_or_open(self, *, is_scan: bool) -> Connection:
+        """Return an idle connection, or one of asyncpg's pool (slower: a task and a timer)."""
+        # While the pool can open another connection, a scan leaves one idle for single reads,
+        # because connecting takes longer than a client waits while scans use all processors.
+        can_open = len(self._idle) <= self._queue.free
+        reserved = 1 if is_scan and can_open else 0
+        while len(self._idle) > reserved:
+            connection = self._idle.pop()
             if _is_open(connection):
                 return connection
             await self._pool.release(connection)
-        # One is free, so this does not wait, unless it has to connect first.
+        # The permit guarantees that one is free, so this waits only if it has to connect.
         return await self._pool.acquire()
 
     def release(self, connection: Connection, limit: WaitQueue | None = None) -> None:
-        """Release a connection that did what was asked, ready for the next request."""
-        self._answered = time.monotonic()
-        del self._in_use[connection]
-        self._kept.append(connection)
-        self._line.leave()
+        """Make a connection whose last statement succeeded available to the next request."""
+        self._last_answer = time.monotonic()
+        del self._borrowed[connection]
+        self._idle.append(connection)
+        self._queue.release()
         if limit:
-            limit.leave()
+            limit.release()
 
     async def release_to_pool(self, connection: Connection, limit: WaitQueue | None = None) -> None:
-        """Release a connection of unknown state to the pool, which finds out its state."""
-        del self._in_use[connection]
+        """Release a connection after an error to asyncpg's pool, which checks its state."""
+        del self._borrowed[connection]
         try:
             await self._pool.release(connection)
         finally:
-            self._line.leave()
+            self._queue.release()
             if limit:
-                limit.leave()
+                limit.release()
 
     def release_after_cancel(self, connection: Connection, limit: WaitQueue | None) -> None:
-        """Release a connection once Postgres has cancelled its statement."""
-        task = asyncio.create_task(self._give_back_cancelled(connection, limit))
-        self._released.add(task)
-        task.add_done_callback(self._released.discard)
+        """Release a connection in the background, once Postgres has cancelled its statement."""
+        task = asyncio.create_task(self._release_quietly(connection, limit))
+        self._background_releases.add(task)
+        task.add_done_callback(self._background_releases.discard)
 
-    async def _give_back_cancelled(self, connection: Connection, limit: WaitQueue | None) -> None:
+    async def _release_quietly(self, connection: Connection, limit: WaitQueue | None) -> None:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await self.release_to_pool(connection, limit)
 
-    async def _let_go(self) -> None:
-        """Give all that nobody uses back to the pool."""
-        while self._kept:
-            await self._pool.release(self._kept.pop())
+    async def _release_idle(self) -> None:
+        while self._idle:
+            await self._pool.release(self._idle.pop())
 
-    async def _watch(self) -> None:
-        """Cut off who waits for a Postgres that is there and answers nobody.
-
-        A statement may take long, so time alone says nothing; that a new connection gets no
-        answer either does.
-        """
-        kept_since = time.monotonic()
+    async def _monitor_timeouts(self) -> None:
+        """Fail the waiters and cancel the reads that exceeded their timeout."""
         while True:
-            await asyncio.sleep(SECONDS_TO_ANSWER / 2)
-            if time.monotonic() - kept_since > SECONDS_TO_KEEP:
-                await self._let_go()
-                kept_since = time.monotonic()
-            long_ago = time.monotonic() - SECONDS_TO_ANSWER
-            waiting = [one for one, since in self._in_use.items() if since < long_ago]
-            if self._away or (waiting and self._answered < long_ago):
-                self._away = not await self._answers() and self._answered < long_ago
-            for connection in waiting if self._away else ():
-                if connection in self._in_use:
+            await asyncio.sleep(TIMEOUT_CHECK_SECONDS)
+            now = time.monotonic()
+            self._queue.expire(now)
+            self._scan_queue.expire(now)
+            for deadline in list(self._read_deadlines):
+                if deadline.expires_at < now:
+                    deadline.expire()
+
+    async def _monitor_server(self) -> None:
+        """Terminate connections in use while Postgres accepts connections but answers no query.
+
+        A statement may take long, so its duration alone proves nothing. That a new connection gets
+        no answer either does.
+        """
+        last_idle_release = time.monotonic()
+        while True:
+            await asyncio.sleep(SILENCE_SECONDS / 2)
+            if time.monotonic() - last_idle_release > MAX_IDLE_SECONDS:
+                await self._release_idle()
+                last_idle_release = time.monotonic()
+            limit = time.monotonic() - SILENCE_SECONDS
+            waiting = [connection for connection, since in self._borrowed.items() if since < limit]
+            if self._is_unreachable or (waiting and self._last_answer < limit):
+                self._is_unreachable = not await self._ping() and self._last_answer < limit
+            for connection in waiting if self._is_unreachable else ():
+                if connection in self._borrowed:
                     connection.terminate()
 
-    async def _answers(self) -> bool:
-        """Whether Postgres answers a new connection, be it with a refusal."""
+    async def _ping(self) -> bool:
+        """Return whether Postgres answers a new connection, be it with an error."""
         try:
             connection = await connect(
-                self._url, timeout=SECONDS_TO_PROVE_IT, max_timeout=SECONDS_TO_PROVE_IT
+                self._url, timeout=PING_TIMEOUT_SECONDS, max_timeout=PING_TIMEOUT_SECONDS
             )
         except asyncpg.PostgresError:
             return True
         except CONNECT_ERRORS as error:
-            # Without a file descriptor to ask with, nothing is known of Postgres.
+            # Without a file descriptor to connect with, nothing is known about Postgres.
             return is_out_of_files(error)
         connection.terminate()
         return True
@@ -284,96 +394,76 @@ class Database:
     async def snapshot(self, *, scans: bool = False) -> AsyncIterator[Connection]:
         """Open a read-only transaction in which every statement sees the same state.
 
-        With ``scans``, the connection is one of ``scan_connection``.
+        With ``scans``, the connection counts as one of ``scan_connection``.
         """
-        lease = self.scan_connection() if scans else self.connection()
-        async with (
-            lease as connection,
-            connection.transaction(readonly=True),
-        ):
+        acquire = self.scan_connection() if scans else self.connection()
+        async with acquire as connection, connection.transaction(readonly=True):
             yield connection
 
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
-        """Return the first row of a statement that reads. Raises ``ReadTimeout``."""
+        """Return the first row of a read, or None. Raises ``ReadTimeout``."""
         async with self.connection() as connection:
-            try:
-                return await connection.fetchrow(
-                    statement.sql, *statement.bind(values), timeout=self.read_timeout
-                )
-            except TimeoutError as error:
-                raise self._too_slow() from error
+            with self.read_deadline():
+                return await connection.fetchrow(statement.sql, *statement.bind(values))
 
     async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Return the rows of a statement that an index answers. Raises ``ReadTimeout``."""
-        return await self._fetch(self.connection(), statement, values)
+        """Return the rows of a read that uses an index. Raises ``ReadTimeout``."""
+        async with self.connection() as connection:
+            with self.read_deadline():
+                return await connection.fetch(statement.sql, *statement.bind(values))
 
     async def scan(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
-        """Return the rows of a statement that may read much, as lists, filters and searches do.
+        """Return the rows of a read that may take long, such as a list, filter or search.
 
-        At most half of the pool runs such statements, so that the other half answers requests for
-        single entities meanwhile. Raises ``ReadTimeout``.
+        At most half of the pool runs such reads, so that the other half can answer requests for
+        single entities. Raises ``ReadTimeout``.
         """
-        return await self._fetch(self.scan_connection(), statement, values)
+        async with self.scan_connection() as connection:
+            with self.read_deadline():
+                return await connection.fetch(statement.sql, *statement.bind(values))
 
-    async def _fetch(
-        self, lease: AcquireContext, statement: CompiledStatement, values: dict[str, Any]
-    ) -> list[asyncpg.Record]:
-        async with lease as connection:
-            try:
-                return await connection.fetch(
-                    statement.sql, *statement.bind(values), timeout=self.read_timeout
-                )
-            except TimeoutError as error:
-                raise self._too_slow() from error
-
-    @contextmanager
-    def read_limit(self) -> Iterator[float | None]:
-        """Yield the timeout for statements that read, and raise ``ReadTimeout`` for its error."""
-        try:
-            yield self.read_timeout
-        except TimeoutError as error:
-            raise self._too_slow() from error
-
-    def _too_slow(self) -> ReadTimeout:
-        seconds = self.read_timeout or 0
-        log.warning("a read statement took longer than %g s and is cancelled", seconds)
-        return ReadTimeout(seconds)
+    def read_deadline(self) -> AbstractContextManager[None]:
+        """Limit the time of reads in a block, which then raises ``ReadTimeout``."""
+        if self._read_timeout is None:
+            return nullcontext()
+        return ReadDeadline(self._read_deadlines, self._read_timeout)
 
     async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a statement that writes, without a timeout, and return its first row."""
         async with self.connection() as connection:
-            rows = await connection.fetch(statement.sql, *statement.bind(values))
+            rows = await statement.fetch_all(connection, **values)
         return rows[0] if rows else None
 
     async def run_write(
-        self, work: Callable[[Connection], Awaitable[Result]], lock_name: str
+        self, write: Callable[[Connection], Awaitable[Result]], lock_name: str
     ) -> Result:
-        """Do ``work`` on a connection; again when it crossed another transaction.
+        """Return the result of ``write``, which is retried after a conflict with another write.
 
-        Then all who met at the same ``name`` do it one after the other: they would only meet again.
+        After a conflict, all writes with the same ``lock_name`` run one at a time, because they
+        would only conflict again. Raises ``ServiceUnavailable`` after ``MAX_WRITE_ATTEMPTS``.
         """
         async with self.connection() as connection:
-            tried = 0
-            if lock_name not in self._met:
+            failed_attempts = 0
+            if lock_name not in self._contended:
                 with suppress(*RETRYABLE):
-                    return await work(connection)
-                tried = 1
-            with self._meeting(lock_name):
+                    return await write(connection)
+                failed_attempts = 1
+            with self._mark_contended(lock_name):
                 async with advisory_lock(connection, lock_name):
-                    for attempt in range(tried + 1, ATTEMPTS):
+                    for attempt in range(failed_attempts + 1, MAX_WRITE_ATTEMPTS):
                         with suppress(*RETRYABLE):
-                            return await work(connection)
+                            return await write(connection)
                         pause = random.uniform(0, 0.01) * 2**attempt  # noqa: S311  no secret
                         await asyncio.sleep(pause)
-                    return await work(connection)
+                    return await write(connection)
 
     @contextmanager
-    def _meeting(self, name: str) -> Iterator[None]:
-        """While writers meet there, who comes new waits for them and crosses nobody."""
-        self._met[name] += 1
+    def _mark_contended(self, lock_name: str) -> Iterator[None]:
+        """Let writes with this name that start meanwhile take the lock first."""
+        self._contended[lock_name] += 1
         try:
             yield
         finally:
-            self._met[name] -= 1
-            if not self._met[name]:
-                del self._met[name]
+            self._contended[lock_name] -= 1
+            if not self._contended[lock_name]:
+                del self._contended[lock_name]

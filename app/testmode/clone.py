@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from ..api.response_cache import ResponseCache as Answers
@@ -31,7 +31,6 @@ class StandIn(Database):
 
     def __init__(self, current: Database) -> None:
         self.current = current
-        self.read_timeout = current.read_timeout
 
     def connection(self) -> AcquireContext:
         """A connection to the database of now."""
@@ -40,6 +39,10 @@ class StandIn(Database):
     def scan_connection(self) -> AcquireContext:
         """Lease a connection to the database of now, for reads that may take long."""
         return self.current.scan_connection()
+
+    def read_deadline(self) -> AbstractContextManager[None]:
+        """Limit the time of reads in a block by the current database's timeout."""
+        return self.current.read_deadline()
 
 
 class Copy:

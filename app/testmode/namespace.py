@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..auth.refresh import load_signing_keys
 from ..auth.tokens import generate_signing_key
 from ..case.package import Package
-from ..db import keys
+from ..db import auth_store
 from ..db.write.package import write_package
 from ..exceptions import Conflict, NotFound, ServiceUnavailable
 from .clone import Copy, StandIn
@@ -167,7 +167,9 @@ class Namespace:
         async with self._changing:
             copy = self.current
             copy.written = True
-            await keys.add_signing_key(copy.database, new.kid, new.private_pem, delete_older=revoke)
+            await auth_store.add_signing_key(
+                copy.database, new.kid, new.private_pem, delete_older=revoke
+            )
             copy.keys = await load_signing_keys(copy.database)
             issuer.set_keys(copy.keys)
             self.app_state.verifier.clear_cache()

@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from ..api.dependencies import get_state
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
-from ..db import revocations
+from ..db import auth_store
 from ..exceptions import Forbidden, Unauthorized
 from ..settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, is_loopback
 
@@ -160,7 +160,7 @@ async def revoke_session(request: Request) -> None:
     token = request.cookies.get(session_cookie(request))
     held = get_state(request)
     if token and (found := await held.verifier.identify_token(token)):
-        await revocations.revoke_token(held.database, *found)
+        await auth_store.revoke_token(held.database, *found)
         held.verifier.revoke(found[0])
 
 

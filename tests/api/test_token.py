@@ -22,7 +22,7 @@ from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
 from case_server.auth.tokens import decode_unverified, generate_signing_key, public_jwk
 from case_server.auth.verifier import Verifier
-from case_server.db.clients import add_client
+from case_server.db.auth_store import add_client
 from case_server.exceptions import CaseServerError
 from case_server.settings import Settings
 

@@ -17,8 +17,7 @@ from case_server.auth.refresh import CredentialRefresher, load_signing_keys
 from case_server.auth.scopes import Scope
 from case_server.auth.tokens import generate_signing_key
 from case_server.auth.verifier import Verifier
-from case_server.db import clients as table
-from case_server.db import keys
+from case_server.db import auth_store
 from case_server.exceptions import Conflict, NotFound, Unauthorized
 from case_server.settings import Settings
 
@@ -55,7 +54,7 @@ def clients(database: Database, clock: Clock) -> ClientRegistry:
 
 @pytest.fixture
 async def robot(database: Database) -> str:
-    await table.add_client(database, "robot", "A robot", [Scope.READONLY], HASH)
+    await auth_store.add_client(database, "robot", "A robot", [Scope.READONLY], HASH)
     return "robot"
 
 
@@ -132,14 +131,14 @@ async def test_the_loop_goes_on_while_a_secret_is_checked(
 async def test_two_secrets_while_one_is_exchanged(
     clients: ClientRegistry, database: Database, robot: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
-    await table.rotate_client_secret(database, robot, OTHER_HASH, timedelta(hours=24))
+    await auth_store.rotate_client_secret(database, robot, OTHER_HASH, timedelta(hours=24))
     for secret in (SECRET, OTHER):
         assert await clients.authenticate([(robot, secret)], HERE)
-    (listed,) = await table.list_clients(database)
+    (listed,) = await auth_store.list_clients(database)
     assert (listed.secrets, listed.next_end is not None) == (2, True)
 
     third = generate_secret()
-    await table.rotate_client_secret(database, robot, hash_secret(third), timedelta(hours=24))
+    await auth_store.rotate_client_secret(database, robot, hash_secret(third), timedelta(hours=24))
     assert await clients.authenticate([(robot, SECRET)], HERE) is None
     for secret in (OTHER, third):
         assert await clients.authenticate([(robot, secret)], HERE)
@@ -153,31 +152,31 @@ async def test_an_old_secret_may_end_at_once(
     clients: ClientRegistry, database: Database, robot: str
 ) -> None:
     assert await clients.authenticate([(robot, SECRET)], HERE)
-    await table.rotate_client_secret(database, robot, OTHER_HASH, timedelta(0))
+    await auth_store.rotate_client_secret(database, robot, OTHER_HASH, timedelta(0))
     assert await clients.authenticate([(robot, SECRET)], HERE) is None
     assert await clients.authenticate([(robot, OTHER)], HERE)
 
 
 async def test_what_cannot_be_done_with_clients(database: Database, robot: str) -> None:
     with pytest.raises(Conflict, match="client rotate robot"):
-        await table.add_client(database, robot, None, [], OTHER_HASH)
+        await auth_store.add_client(database, robot, None, [], OTHER_HASH)
     with pytest.raises(NotFound, match="nobody"):
-        await table.rotate_client_secret(database, "nobody", OTHER_HASH, timedelta(0))
+        await auth_store.rotate_client_secret(database, "nobody", OTHER_HASH, timedelta(0))
     with pytest.raises(NotFound, match="nobody"):
-        await table.remove_client(database, "nobody")
+        await auth_store.remove_client(database, "nobody")
 
 
 @pytest.fixture
 async def issuer(
     database: Database, execute: Callable[..., Awaitable[Any]]
 ) -> AsyncIterator[LocalIssuer]:
-    before = {kid for kid, _ in await keys.load_signing_keys(database)}
+    before = {kid for kid, _ in await auth_store.load_signing_keys(database)}
 
     async def reload() -> Any:
         return await load_signing_keys(database)
 
     new = generate_signing_key()
-    await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
+    await auth_store.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
     yield LocalIssuer(await reload(), "http://case.test", 3600, reload=reload)
     await execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", list(before))
 
@@ -193,7 +192,7 @@ async def test_tokens_of_a_removed_client_are_refused(
 
     await follower.refresh()
     assert verifier.get_cached(token)
-    await table.remove_client(database, robot)
+    await auth_store.remove_client(database, robot)
     await follower.refresh()
     assert verifier.get_cached(token) is None
     with pytest.raises(Unauthorized, match="not known here any more"):
@@ -214,7 +213,7 @@ async def test_a_new_key_is_known_to_others_at_once(
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
     before, _ = issuer.issue("first", READ)
     new = generate_signing_key()
-    await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
+    await auth_store.add_signing_key(database, new.kid, new.private_pem, delete_older=False)
     elsewhere = LocalIssuer(await load_signing_keys(database), issuer.url, 3600)
     after, _ = elsewhere.issue("first", READ)
 
@@ -237,7 +236,7 @@ async def test_a_dropped_key_vouches_for_nothing(
     await verifier.verify(token)
     new = generate_signing_key()
     try:
-        await keys.add_signing_key(database, new.kid, new.private_pem, delete_older=True)
+        await auth_store.add_signing_key(database, new.kid, new.private_pem, delete_older=True)
         await follower.refresh()
         assert issuer.kids == [new.kid]
         with pytest.raises(Unauthorized, match="does not have"):
@@ -257,7 +256,7 @@ async def test_keys_no_token_can_need_are_dropped(
             key.kid,
             key.private_pem,
         )
-    await keys.add_signing_key(database, made[3].kid, made[3].private_pem, delete_older=False)
-    left = {listed.kid for listed in await keys.list_signing_keys(database)}
+    await auth_store.add_signing_key(database, made[3].kid, made[3].private_pem, delete_older=False)
+    left = {listed.kid for listed in await auth_store.list_signing_keys(database)}
     assert made[0].kid not in left
     assert {key.kid for key in made[1:]} <= left

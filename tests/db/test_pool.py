@@ -15,10 +15,9 @@ import pytest
 from sqlalchemy import text
 
 from case_server.case.resources import ITEMS
-from case_server.db.pool import ATTEMPTS, Database
+from case_server.db.pool import MAX_WRITE_ATTEMPTS, STALLED_TIMEOUT_SECONDS, Database
 from case_server.db.read.visibility import select_entity
 from case_server.db.statement import CompiledStatement
-from case_server.db.wait_queue import STALLED_TIMEOUT_SECONDS
 from case_server.exceptions import ServiceUnavailable
 from case_server.settings import Settings
 
@@ -227,5 +226,5 @@ async def test_who_meets_another_tries_again_and_is_told_to_come_again(
         assert await meets(3) == 4
         with pytest.raises(ServiceUnavailable) as told:
             await meets(1000)
-    assert len(tried) == ATTEMPTS
+    assert len(tried) == MAX_WRITE_ATTEMPTS
     assert told.value.headers["Retry-After"]

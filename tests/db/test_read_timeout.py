@@ -45,7 +45,7 @@ async def no_statement_sleeps(execute: Execute) -> None:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("read", ["scan", "rows", "row"])
+@pytest.mark.parametrize("read", ["scan", "fetch_all", "fetch_one"])
 async def test_slow_statement_is_cancelled_and_its_connection_usable(
     settings: Settings, execute: Execute, read: str
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from support.external_issuer import ExternalIssuer
 from support.live_server import serving
 
-from case_server.db import revocations
+from case_server.db import auth_store
 from case_server.db.pool import Database
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -91,7 +91,7 @@ async def test_sign_out_with_a_token_nobody_issued_stores_nothing(
         browser.cookies.set(SESSION, token)
         answer = await browser.post("/sign-out", data={"csrf": csrf})
         assert answer.status_code == 303
-    assert await revocations.list_revoked_tokens(database) == frozenset()
+    assert await auth_store.list_revoked_tokens(database) == frozenset()
 
 
 async def test_expired_revocations_are_dropped(
@@ -100,7 +100,7 @@ async def test_expired_revocations_are_dropped(
     execute: Callable[..., Awaitable[Any]],
 ) -> None:
     await execute("INSERT INTO revoked_tokens VALUES ('old', now() - interval '1 hour')")
-    assert await revocations.list_revoked_tokens(database) == frozenset()
+    assert await auth_store.list_revoked_tokens(database) == frozenset()
     await sign_out(browser)
     rows = await execute("SELECT jti FROM revoked_tokens")
     assert len(rows) == 1

@@ -33,7 +33,8 @@ from ..schema import tables
 from ..statement import CompiledStatement
 
 if TYPE_CHECKING:
-    from ..pool import Connection, Database
+    from ..connector import Connection
+    from ..pool import Database
 
 BASELINE_SCHEMA = "case_server_kept"
 

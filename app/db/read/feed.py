@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 from sqlalchemy import (
@@ -43,9 +43,7 @@ from ..write import change_log
 from .visibility import visible
 
 if TYPE_CHECKING:
-    from ..pool import Connection
-
-    AnyConnection: TypeAlias = Connection | asyncpg.Connection[asyncpg.Record]
+    from ..connector import AnyConnection
 
 START = "1:1:"
 """The snapshot in which nothing is committed."""
@@ -135,19 +133,16 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
         upto = place.upto or now["snapshot"]
         values = {"since": place.since, "upto": upto, "after": place.sequence, "limit": limit + 1}
         try:
-            with database.read_limit() as timeout:
-                arguments = _page().bind(values)
-                rows = await connection.fetch(_page().sql, *arguments, timeout=timeout)
+            with database.read_deadline():
+                rows = await _page().fetch_all(connection, **values)
         except asyncpg.DataError as error:
             raise BadRequest(NO_CURSOR) from error
         more = len(rows) > limit
         found = [Change(*row[:-1]) for row in rows[:limit]]
         nodes = [each.identifier for each in found if _takes_along(each)]
         if nodes:
-            statement = _taken_along()
-            arguments = statement.bind({"identifiers": nodes})
-            with database.read_limit() as timeout:
-                taken = await connection.fetch(statement.sql, *arguments, timeout=timeout)
+            with database.read_deadline():
+                taken = await _taken_along().fetch_all(connection, identifiers=nodes)
             found += _not_told([Change(*row) for row in taken], found)
     if more:
         return Page(found, place._replace(upto=upto, sequence=rows[limit - 1]["sequence"]), more)
@@ -172,7 +167,7 @@ def _not_told(along: list[Change], found: list[Change]) -> list[Change]:
 
 
 async def _row(connection: AnyConnection, statement: CompiledStatement) -> asyncpg.Record:
-    found = await connection.fetchrow(statement.sql)
+    found = await statement.fetch_one(connection)
     assert found is not None
     return found
 
@@ -255,7 +250,7 @@ async def reset_history(connection: AnyConnection) -> None:
             CompiledStatement(renamed),
             CompiledStatement(marked),
         ):
-            await connection.execute(statement.sql, *statement.bind({}))
+            await statement.execute(connection)
 
 
 async def continue_history(connection: AnyConnection) -> None:

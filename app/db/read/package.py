@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from ..pool import Connection
+    from ..connector import Connection
 
     Cursor: TypeAlias = asyncpg.cursor.Cursor[asyncpg.Record]
 
@@ -81,15 +81,13 @@ class FrameworkSnapshot:
 
     async def _fetch(self, cursor: Cursor) -> list[asyncpg.Record]:
         """Return the next batch; the timeout counts anew for each, as packages may be large."""
-        with self.database.read_limit() as timeout:
-            return await cursor.fetch(BATCH, timeout=timeout)
+        with self.database.read_deadline():
+            return await cursor.fetch(BATCH)
 
     async def nodes(self, identifiers: set[str]) -> dict[str, str]:
         """Which of these are stored here, and among what: {identifier: "CFItems"}."""
-        statement = select_nodes()
-        arguments = statement.bind({"identifiers": list(identifiers)})
-        with self.database.read_limit() as timeout:
-            found = await self.connection.fetch(statement.sql, *arguments, timeout=timeout)
+        with self.database.read_deadline():
+            found = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
         return {record["identifier"]: record["plural"] for record in found}
 
 
@@ -99,10 +97,8 @@ async def framework_snapshot(
 ) -> AsyncIterator[FrameworkSnapshot]:
     """The framework whose package or document has this identifier. Raises ``NotFound``."""
     async with database.snapshot() as connection:
-        statement = _find()
-        arguments = statement.bind({"identifier": identifier})
-        with database.read_limit() as timeout:
-            found = await connection.fetchrow(statement.sql, *arguments, timeout=timeout)
+        with database.read_deadline():
+            found = await _find().fetch_one(connection, identifier=identifier)
         if not found:
             raise NotFound("CFPackage or CFDocument", identifier)
         yield FrameworkSnapshot(database=database, connection=connection, **found)

@@ -42,7 +42,7 @@ from .package import DOCUMENT, named
 from .visibility import live
 
 if TYPE_CHECKING:
-    from ..pool import Connection
+    from ..connector import Connection
 
 FOLD_AT = 100
 """How many marks are counted one by one before they are folded into the version."""
@@ -132,9 +132,9 @@ class Revisions:
                 found = await revision_in(connection, now.document_identifier)
                 if found is None or found._replace(nodes=0, shared=0, changed_at=None) != key:
                     return True
-                statement = _relates_others()
-                arguments = statement.bind({"document_identifier": now.document_identifier})
-                self._relates_others[key] = await connection.fetchval(statement.sql, *arguments)
+                self._relates_others[key] = await _relates_others().fetch_value(
+                    connection, document_identifier=now.document_identifier
+                )
             if len(self._relates_others) > REMEMBERED:
                 self._relates_others.popitem(last=False)
         return self._relates_others[key]
@@ -142,8 +142,7 @@ class Revisions:
 
 async def revision_in(connection: Connection, identifier: str) -> Revision | None:
     """The revision that a snapshot sees; None when it sees no such package."""
-    statement = _revision()
-    found = await connection.fetchrow(statement.sql, *statement.bind({"identifier": identifier}))
+    found = await _revision().fetch_one(connection, identifier=identifier)
     return Revision(*found[:-1]) if found else None
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from ...case.model import CFAssociation, CFItem, CFItemType, CFPckgDocument, Entity
-    from ..pool import Connection
+    from ..connector import Connection
 
 
 async def put_document(
@@ -136,8 +136,7 @@ async def _put(
         values["body"], values["keywords"] = stored.body, stored.keywords
         found: asyncpg.Record | None = None
         for links in ways(resource, present):
-            statement = PUTS[resource.name](links)
-            found = await connection.fetchrow(statement.sql, *statement.bind(values))
+            found = await PUTS[resource.name](links).fetch_one(connection, **values)
             if found and found["settled"]:
                 break
         return found

@@ -16,7 +16,7 @@ from sqlalchemy import CTE, Text, exists, literal, literal_column, null, select
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, ITEMS, Resource
 from ..read.visibility import live
-from ..statement import CompiledStatement, NamedStatements, UploadRun
+from ..statement import CompiledStatement
 from . import change_log, dml
 from .conflicts import conflicts_of_new
 from .package_statements import head_steps, link, register
@@ -34,6 +34,7 @@ from .staging import (
     create_staging,
 )
 from .stored_forms import StoredForms
+from .upload_run import NamedStatements, UploadRun
 
 MANY = (ITEMS, ASSOCIATIONS)
 COLUMNS = ("ordinal", "body", "last_change_date_time", "document_identifier")
@@ -62,7 +63,7 @@ async def add(run: UploadRun, package: Package, forms: StoredForms) -> Counter[s
     await copy_staged(run.connection, records.of(RUBRIC_KINDS))
     await copy_staged(run.connection, _each(keywords))
     assert not records.more, "rows of a package come in the order of their kinds"
-    if await run.fetch(conflicts_of_new()):
+    if await run.fetch_all(conflicts_of_new()):
         raise NotNew
     await run.execute_counted(_last_steps, frozenset(records.fields))
     await run.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -26,7 +26,7 @@ from ..pool import Database
 from ..read.revisions import Revision, revision_in
 from ..read.visibility import live
 from ..schema import tables
-from ..statement import CompiledStatement, Progress, UploadRun
+from ..statement import CompiledStatement
 from . import change_log, dml
 from .change_counts import ChangeCounts, count_changes
 from .conflicts import conflicts, problems
@@ -34,9 +34,10 @@ from .new_package import NotNew, add
 from .package_statements import all_steps
 from .staging import DOCUMENT, STAGED, Staged, stage
 from .stored_forms import StoredForms
+from .upload_run import Progress, UploadRun
 
 if TYPE_CHECKING:
-    from ..pool import Connection
+    from ..connector import Connection
 
 Mode = Literal["create", "replace", "either"]
 
@@ -138,7 +139,7 @@ async def _write(
 ) -> UploadResult:
     """Write a package inside a transaction."""
     await run.connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
-    known = await run.fetch(_known())
+    known = await run.fetch_all(_known())
     run.values["replaced"] = not (created := _may_write(package, mode, known))
     matched = changed_statements = 0
     forms = await StoredForms.load(run.connection, package.rows, origin)
@@ -148,7 +149,7 @@ async def _write(
         staged, sent = await _stage(run, package, forms, known=bool(known))
         if package.derived_items:
             run.values["derived_items"] = package.derived_items
-            ((matched, changed_statements),) = await run.fetch(_matched_items())
+            ((matched, changed_statements),) = await run.fetch_all(_matched_items())
         await run.execute_counted(all_steps, staged)
     revision = await revision_in(run.connection, package.document_identifier)
     assert revision
@@ -162,7 +163,7 @@ async def _stage(
     """Stage a package, and refuse it when it holds what belongs to other documents."""
     run.progress("staging")
     staged, sent = await stage(run.connection, package, forms, known=known)
-    if found := await run.fetch(conflicts()):
+    if found := await run.fetch_all(conflicts()):
         _refuse(found)
     return staged, sent
 

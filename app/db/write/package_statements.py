@@ -34,10 +34,11 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..read.package import REFERRED
 from ..schema import tables
-from ..statement import DEFINITIONS_STAGE, CompiledStatement, NamedStatements
+from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .rubrics import write_rubrics
 from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
+from .upload_run import DEFINITIONS_STAGE, NamedStatements
 
 UPDATED: ColumnElement[str] = literal(change_log.UPDATE).label("operation")
 

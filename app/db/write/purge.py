@@ -31,7 +31,7 @@ from ..statement import DIALECT, CompiledStatement
 from . import change_log, dml
 
 if TYPE_CHECKING:
-    from ..pool import Connection
+    from ..connector import Connection
 
 BEFORE = bindparam("before", type_=tables.TimestampTZ)
 
@@ -72,7 +72,7 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
     found: Counter[str] = Counter()
     await connection.execute(str(CreateTable(OLD).compile(dialect=DIALECT)))
     for statement in _steps():
-        for row in await connection.fetch(statement.sql, *statement.bind({"before": before})):
+        for row in await statement.fetch_all(connection, before=before):
             found[row["kind"]] += row["changed"]
     return found
 

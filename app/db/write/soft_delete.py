@@ -41,7 +41,7 @@ from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 
 if TYPE_CHECKING:
-    from ..pool import Connection
+    from ..connector import Connection
 
 Changes = Counter[tuple[str, str]]
 """How many entities of a kind were created, updated, revived or deleted."""
@@ -127,9 +127,9 @@ async def _alone(
                 advisory_lock(connection, document),
                 connection.transaction(isolation="read_committed"),
             ):
-                await connection.execute(lock.sql, *lock.bind(values))
+                await lock.execute(connection, **values)
                 for statement in steps:
-                    for row in await connection.fetch(statement.sql, *statement.bind(values)):
+                    for row in await statement.fetch_all(connection, **values):
                         found[row["kind"], row["operation"]] += row["changed"]
                 if dry_run:
                     raise _DryRunEnd

@@ -40,7 +40,7 @@ from .stored_forms import StoredForms
 if TYPE_CHECKING:
     import asyncpg
 
-    from ..pool import Connection
+    from ..connector import Connection
 
 STAGED = Table(
     "staged",
@@ -267,9 +267,9 @@ async def _stored(connection: Connection, package: Package) -> Stored:
         )
 
     for kind in (ITEMS.name, ASSOCIATIONS.name):
-        statement = _prints(kind)
-        arguments = statement.bind({"document_identifier": package.document_identifier})
-        rows = await connection.fetch(statement.sql, *arguments)
+        rows = await _prints(kind).fetch_all(
+            connection, document_identifier=package.document_identifier
+        )
         await to_thread.run_sync(remember, kind, rows)
     return found
 

@@ -19,7 +19,7 @@ from ..statement import CompiledStatement
 from . import dml
 
 if TYPE_CHECKING:
-    from ..pool import Connection
+    from ..connector import Connection
 
 BY_NAME = {resource.name: resource for resource in RESOURCES}
 BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
@@ -84,14 +84,12 @@ class StoredForms:
     async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
         identifiers = await to_thread.run_sync(_identifiers, rows)
         for resource, several in identifiers.items():
-            statement = _stored_bodies(resource)
-            arguments = statement.bind({"identifiers": several})
-            for identifier, body in await connection.fetch(statement.sql, *arguments):
+            bodies = await _stored_bodies(resource).fetch_all(connection, identifiers=several)
+            for identifier, body in bodies:
                 self._bodies[resource.name, identifier] = body
         for resource, several in (await to_thread.run_sync(self._unresolved, rows)).items():
-            statement = _stored_uris(resource)
-            arguments = statement.bind({"identifiers": several})
-            for identifier, uri in await connection.fetch(statement.sql, *arguments):
+            uris = await _stored_uris(resource).fetch_all(connection, identifiers=several)
+            for identifier, uri in uris:
                 self._uris[resource.plural, identifier] = uri
 
     def _unresolved(self, rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:

@@ -1,0 +1,276 @@
+"""Signing keys, OAuth clients and revoked tokens: the tables behind the local token issuer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import (
+    Interval,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+
+from ..exceptions import Conflict, NotFound
+from .schema.tables import client_secrets, clients, revoked_tokens, signing_keys
+from .statement import CompiledStatement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from .connector import Connection
+    from .pool import Database
+
+
+class KeySummary(NamedTuple):
+    """A signing key without its secret part."""
+
+    kid: str
+    created_at: datetime
+
+
+class StoredClient(NamedTuple):
+    """The scopes of a client and the hashes of its unexpired secrets."""
+
+    scopes: list[str]
+    hashes: list[str]
+
+
+class ClientSummary(NamedTuple):
+    """A client without its secrets."""
+
+    identifier: str
+    name: str | None
+    scopes: list[str]
+    created_at: datetime
+    secrets: int
+    """Number of unexpired secrets."""
+    next_end: datetime | None
+    """When the first of these secrets expires, or None if none does."""
+
+
+async def load_signing_keys(database: Database) -> list[tuple[str, str]]:
+    """Return all signing keys as (kid, private PEM), oldest first."""
+    return [(row["kid"], row["private_pem"]) for row in await database.fetch_all(SIGNING_KEYS)]
+
+
+async def list_signing_keys(database: Database) -> list[KeySummary]:
+    """Return a summary of each signing key, oldest first."""
+    rows = await database.fetch_all(SIGNING_KEYS)
+    return [KeySummary(row["kid"], row["created_at"]) for row in rows]
+
+
+async def add_first_signing_key(database: Database, kid: str, private_pem: str) -> None:
+    """Store a signing key unless there is one.
+
+    The lock ensures that only one of several servers started at once stores its key.
+    """
+    async with database.connection() as connection, connection.transaction():
+        await LOCK_SIGNING_KEYS.execute(connection)
+        if not await SIGNING_KEYS.fetch_all(connection):
+            await ADD_SIGNING_KEY.execute(connection, kid=kid, private_pem=private_pem)
+
+
+async def add_signing_key(
+    database: Database, kid: str, private_pem: str, *, delete_older: bool
+) -> None:
+    """Store the key that signs from now on, and delete keys that are no longer needed.
+
+    With ``delete_older``, all other keys are deleted at once, and their tokens become invalid.
+    Otherwise a key is deleted once no token that it signed can still be valid.
+    """
+    async with database.connection() as connection, connection.transaction():
+        await LOCK_SIGNING_KEYS.execute(connection)
+        await ADD_SIGNING_KEY.execute(connection, kid=kid, private_pem=private_pem)
+        await (DELETE_OLDER_KEYS if delete_older else DELETE_SUPERSEDED_KEYS).execute(connection)
+
+
+async def find_client(database: Database, identifier: str) -> StoredClient | None:
+    """Return the client with this identifier, or None."""
+    rows = await database.fetch_all(CLIENT, identifier=identifier)
+    if not rows:
+        return None
+    return StoredClient(list(rows[0]["scopes"]), [row["hash"] for row in rows if row["hash"]])
+
+
+async def list_clients(database: Database) -> list[ClientSummary]:
+    """Return a summary of each client, ordered by identifier."""
+    return [ClientSummary(**row) for row in await database.fetch_all(CLIENT_SUMMARIES)]
+
+
+async def add_client(
+    database: Database, identifier: str, name: str | None, scopes: Sequence[str], secret_hash: str
+) -> None:
+    """Store a client with its first secret. Raises ``Conflict`` if the identifier is in use."""
+
+    async def add(connection: Connection) -> bool:
+        async with connection.transaction():
+            is_new = await ADD_CLIENT.fetch_one(
+                connection, identifier=identifier, name=name, scopes=list(scopes)
+            )
+            if is_new:
+                await ADD_SECRET.execute(connection, identifier=identifier, hash=secret_hash)
+            return is_new is not None
+
+    if not await database.run_write(add, f"client {identifier}"):
+        raise Conflict(
+            f"the client {identifier!r} exists already; "
+            f"case-server client rotate {identifier} gives it a new secret"
+        )
+
+
+async def rotate_client_secret(
+    database: Database, identifier: str, secret_hash: str, keep: timedelta
+) -> None:
+    """Store a new secret of a client; the previous one expires after ``keep``, older ones now.
+
+    Raises ``NotFound``.
+    """
+
+    async def rotate(connection: Connection) -> bool:
+        async with connection.transaction():
+            if not await LOCK_CLIENT.fetch_one(connection, identifier=identifier):
+                return False
+            await DELETE_OLDER_SECRETS.execute(connection, identifier=identifier)
+            await EXPIRE_NEWEST_SECRET.execute(connection, identifier=identifier, keep=keep)
+            await ADD_SECRET.execute(connection, identifier=identifier, hash=secret_hash)
+            return True
+
+    if not await database.run_write(rotate, f"client {identifier}"):
+        raise _client_not_found(identifier)
+
+
+async def remove_client(database: Database, identifier: str) -> None:
+    """Delete a client and its secrets. Raises ``NotFound``."""
+    if not await database.execute(DELETE_CLIENT, identifier=identifier):
+        raise _client_not_found(identifier)
+
+
+def _client_not_found(identifier: str) -> NotFound:
+    return NotFound("client", identifier, "case-server client list shows all clients")
+
+
+async def list_revoked_tokens(database: Database) -> frozenset[str]:
+    """Return the IDs (``jti``) of the revoked tokens that have not expired."""
+    return frozenset(row["jti"] for row in await database.fetch_all(REVOKED_TOKENS))
+
+
+async def revoke_token(database: Database, jti: str, expires_at: datetime) -> None:
+    """Store that a token is revoked, and delete the rows of expired tokens."""
+    async with database.connection() as connection, connection.transaction():
+        await REVOKE_TOKEN.execute(connection, jti=jti, expires_at=expires_at)
+        await DELETE_EXPIRED_TOKENS.execute(connection)
+
+
+IDENTIFIER = bindparam("identifier", type_=Text, required=True)
+
+SIGNING_KEYS = CompiledStatement(select(signing_keys).order_by(signing_keys.c.created_at))
+LOCK_SIGNING_KEYS = CompiledStatement(
+    select(func.pg_advisory_xact_lock(literal_column("hashtext('signing keys')")))
+)
+ADD_SIGNING_KEY = CompiledStatement(
+    insert(signing_keys).values(kid=bindparam("kid"), private_pem=bindparam("private_pem"))
+)
+_newer = signing_keys.alias("newer")
+DELETE_SUPERSEDED_KEYS = CompiledStatement(
+    delete(signing_keys).where(
+        select(literal(1))
+        .where(
+            _newer.c.created_at > signing_keys.c.created_at,
+            _newer.c.created_at < func.now() - text("interval '25 hours'"),
+        )
+        .exists()
+    )
+)
+"""A token is valid for one day at most, and all servers sign with a new key within seconds."""
+DELETE_OLDER_KEYS = CompiledStatement(
+    delete(signing_keys).where(
+        signing_keys.c.created_at < select(func.max(_newer.c.created_at)).scalar_subquery()
+    )
+)
+
+_is_unexpired = or_(client_secrets.c.expires_at.is_(None), client_secrets.c.expires_at > func.now())
+_with_secrets = clients.outerjoin(
+    client_secrets, and_(clients.c.identifier == client_secrets.c.client_identifier, _is_unexpired)
+)
+CLIENT = CompiledStatement(
+    select(clients.c.scopes, client_secrets.c.hash)
+    .select_from(_with_secrets)
+    .where(clients.c.identifier == IDENTIFIER)
+)
+CLIENT_SUMMARIES = CompiledStatement(
+    select(
+        clients.c.identifier,
+        clients.c.name,
+        clients.c.scopes,
+        clients.c.created_at,
+        func.count(client_secrets.c.hash).label("secrets"),
+        func.min(client_secrets.c.expires_at).label("next_end"),
+    )
+    .select_from(_with_secrets)
+    .group_by(clients.c.identifier)
+    .order_by(clients.c.identifier)
+)
+ADD_CLIENT = CompiledStatement(
+    insert(clients)
+    .values(
+        identifier=bindparam("identifier", type_=Text),
+        name=bindparam("name", type_=Text),
+        scopes=bindparam("scopes", type_=ARRAY(Text)),
+    )
+    .on_conflict_do_nothing()
+    .returning(clients.c.identifier)
+)
+LOCK_CLIENT = CompiledStatement(
+    select(clients.c.identifier).where(clients.c.identifier == IDENTIFIER).with_for_update()
+)
+DELETE_CLIENT = CompiledStatement(
+    delete(clients).where(clients.c.identifier == IDENTIFIER).returning(clients.c.identifier)
+)
+
+ADD_SECRET = CompiledStatement(
+    insert(client_secrets).values(
+        client_identifier=bindparam("identifier", type_=Text), hash=bindparam("hash", type_=Text)
+    )
+)
+_of_client = client_secrets.c.client_identifier == IDENTIFIER
+_newest = (
+    select(client_secrets.c.hash)
+    .where(_of_client)
+    .order_by(client_secrets.c.created_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+DELETE_OLDER_SECRETS = CompiledStatement(
+    delete(client_secrets).where(_of_client, or_(client_secrets.c.hash != _newest, ~_is_unexpired))
+)
+EXPIRE_NEWEST_SECRET = CompiledStatement(
+    update(client_secrets)
+    .where(_of_client)
+    .values(
+        expires_at=func.least(
+            client_secrets.c.expires_at,
+            func.now() + bindparam("keep", type_=Interval, required=True),
+        )
+    )
+)
+
+# A token is accepted for a minute after it expires, and the clocks of servers may differ by one.
+_is_expired = revoked_tokens.c.expires_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 2)
+REVOKED_TOKENS = CompiledStatement(select(revoked_tokens.c.jti).where(~_is_expired))
+REVOKE_TOKEN = CompiledStatement(
+    insert(revoked_tokens)
+    .values(jti=bindparam("jti"), expires_at=bindparam("expires_at"))
+    .on_conflict_do_nothing()
+)
+DELETE_EXPIRED_TOKENS = CompiledStatement(delete(revoked_tokens).where(_is_expired))
