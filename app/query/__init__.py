@@ -1,1 +1,1 @@
-"""What may be asked of any list: no web, no SQL."""
+"""Query parameters of lists: fields, filters, sorting and paging. No web framework, no SQL."""

@@ -1,8 +1,8 @@
-"""What a list may be asked about: every field of a class of the model, by its dotted name.
+"""Fields that filters, sorting and selections can name, derived from the classes of the model.
 
-Links are asked about through their parts (``CFPackageURI.identifier``), extensions through any
-path below them. ``sourcedId`` is TimeBack's name for ``identifier`` and means it everywhere.
-A field knows how it may be compared and reads the value it is compared with.
+A field is named by its dotted path. The parts of a link are fields too
+(``CFPackageURI.identifier``); below ``extensions``, any path is a field. ``sourcedId``, TimeBack's
+name for ``identifier``, is accepted in its place everywhere.
 """
 
 from __future__ import annotations
@@ -24,70 +24,71 @@ if TYPE_CHECKING:
 
 
 class FieldType(StrEnum):
-    """What a field holds, as far as comparing and sorting are concerned."""
+    """The type of a field's value. Each member's value describes it in error messages."""
 
-    STRING = "a text"
+    STRING = "a string"
     NUMBER = "a number"
     DATE = "a date"
     DATETIME = "a date-time"
-    STRINGS = "a list of texts"
+    STRINGS = "an array of strings"
     LINK = "an object"
-    LINKS = "a list of objects"
-    LINK_LIST_PART = "a part of every object of a list"
+    LINKS = "an array of objects"
+    LINK_LIST_PART = "a field of each object in an array"
     EXTENSION = "an extension"
 
 
 ARRAYS = frozenset({FieldType.STRINGS, FieldType.LINK_LIST_PART})
 SCALARS = frozenset({FieldType.STRING, FieldType.NUMBER, FieldType.DATE, FieldType.DATETIME})
 
-EXPECTED = {
+EXPECTED_VALUES = {
     FieldType.NUMBER: "a number such as '3' or '0.75'",
     FieldType.DATE: "a date such as '2026-01-31'",
     FieldType.DATETIME: "an ISO 8601 date or date-time such as '2026-01-31T08:00:00Z'",
 }
-"""What a value must look like where not every text will do."""
+"""Descriptions of valid values, for the types that do not accept every string."""
 
-# Within the range of Postgres' double precision and numeric, which refuse what overflows them.
-_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
+# Within the ranges of Postgres' double precision and numeric, which fail on overflow.
+NUMBER_PATTERN = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 
-_LONGEST_QUOTE = 40
+MAX_QUOTED_CHARS = 40
 
-_SIMPLE = {
+TYPES = {
     str: FieldType.STRING,
     int: FieldType.NUMBER,
     float: FieldType.NUMBER,
     date: FieldType.DATE,
     AwareDatetime: FieldType.DATETIME,
 }
-_MANY = {
+ARRAY_TYPES = {
     FieldType.STRING: FieldType.STRINGS,
     FieldType.LINK: FieldType.LINKS,
     FieldType.EXTENSION: FieldType.EXTENSION,
 }
+"""The type of an array, by the type of its members."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A place in a body and the kind of value that stands there."""
+    """A path in an entity and the type of the value there."""
 
     path: tuple[str, ...]
     type: FieldType
 
     @property
     def name(self) -> str:
-        """The dotted name of the field."""
+        """Return the dotted name of the field."""
         return ".".join(self.path)
 
     @property
     def is_comparable(self) -> bool:
-        """Whether a filter may compare it: objects only have parts that can be compared."""
+        """Return whether filters can compare the field; of objects, only the parts compare."""
         if self.type is FieldType.EXTENSION:
             return len(self.path) > 1
         return self.type in SCALARS | ARRAYS
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """The operators that make sense of such a value."""
+        """Return the comparison operators that filters can apply to the field."""
         if self.type in ARRAYS:
             return ("=", "!=", "~")
         if self.type is FieldType.DATETIME:
@@ -95,14 +96,17 @@ class Field:
         return ("=", "!=", ">", ">=", "<", "<=", "~")
 
     def parse_value(self, text: str) -> str | datetime | None:
-        """The value that a text stands for here, or None if it is of another kind."""
+        """Parse a value to compare the field with; return None if the field has another type.
+
+        Timestamps become datetimes in UTC; everything else stays a string.
+        """
         match self.type:
             case FieldType.NUMBER:
                 return text if is_number(text) else None
             case FieldType.DATE:
                 return text if _is_date(text) else None
             case FieldType.DATETIME:
-                return _moment(text)
+                return _parse_timestamp(text)
         return text
 
 
@@ -119,13 +123,13 @@ def fields_of(model: type[BaseModel], without: frozenset[str] = frozenset()) -> 
         field
         for name, info in model.model_fields.items()
         if name not in without
-        for field in _derive(name, info)
+        for field in _fields_of(name, info)
     ]
     return MappingProxyType({field.name: field for field in fields})
 
 
 def resolve_field(fields: Fields, name: str) -> Field | None:
-    """The field that a client's name means, if there is one."""
+    """Return the field with a dotted name as clients write it, or None."""
     path = tuple(name.split("."))
     top = fields.get(path[0])
     if top and top.type is FieldType.EXTENSION:
@@ -134,67 +138,68 @@ def resolve_field(fields: Fields, name: str) -> Field | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a decimal number."""
-    return _NUMBER.fullmatch(text) is not None
+    """Return whether a string is a decimal number that Postgres can store."""
+    return NUMBER_PATTERN.fullmatch(text) is not None
 
 
 def one_of(names: Iterable[str]) -> str:
-    """The end of a message that says what was allowed."""
+    """Return "one of" and the allowed names, for the end of an error message."""
     return f"one of {', '.join(names)}"
 
 
 def truncate(text: str) -> str:
-    """As much of a client's words as a message needs to quote."""
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+    """Shorten client input for quoting it in an error message."""
+    return text if len(text) <= MAX_QUOTED_CHARS else f"{text[:MAX_QUOTED_CHARS]}..."
 
 
 def _is_date(text: str) -> bool:
     try:
-        # Python also reads 20260131 and 2026-W05-6, which do not sort as text.
+        # Python also reads 20260131 and 2026-W05-6, which do not sort as strings.
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_timestamp(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
-        # In UTC, because a zone may lead out of the years that a datetime can hold.
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        timestamp = datetime.fromisoformat(text)
+        # Converted here, because the offset may lead out of the years that a datetime can hold.
+        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
 
-def _derive(name: str, info: FieldInfo) -> Iterator[Field]:
-    kind = _kind(info.annotation)
-    # A list of links with a serializer of its own (conceptKeywordsURI) is answered as one link.
-    if kind is FieldType.LINKS and any(isinstance(each, PlainSerializer) for each in info.metadata):
-        kind = FieldType.LINK
-    yield Field((name,), kind)
-    if kind in (FieldType.LINK, FieldType.LINKS):
-        for part in _texts(info.annotation):
-            yield Field(
-                (name, part),
-                FieldType.STRING if kind is FieldType.LINK else FieldType.LINK_LIST_PART,
-            )
+def _fields_of(name: str, info: FieldInfo) -> Iterator[Field]:
+    """Yield a field of a class and, if it is a link or an array of links, its parts."""
+    field_type = _type_of(info.annotation)
+    has_serializer = any(isinstance(each, PlainSerializer) for each in info.metadata)
+    # An array of links with its own serializer (conceptKeywordsURI) is serialized as one link.
+    if field_type is FieldType.LINKS and has_serializer:
+        field_type = FieldType.LINK
+    yield Field((name,), field_type)
+    if field_type in (FieldType.LINK, FieldType.LINKS):
+        is_link = field_type is FieldType.LINK
+        part_type = FieldType.STRING if is_link else FieldType.LINK_LIST_PART
+        for part in _string_fields(info.annotation):
+            yield Field((name, part), part_type)
 
 
-def _kind(annotation: Any) -> FieldType:
+def _type_of(annotation: Any) -> FieldType:
     origin = get_origin(annotation)
     if origin is Annotated:
-        return _kind(get_args(annotation)[0])
+        return _type_of(get_args(annotation)[0])
     if origin is Literal:
         return FieldType.STRING
     if origin is dict:
         return FieldType.EXTENSION
     if origin is list:
-        return _MANY[_kind(get_args(annotation)[0])]
-    return FieldType.LINK if issubclass(annotation, BaseModel) else _SIMPLE[annotation]
+        return ARRAY_TYPES[_type_of(get_args(annotation)[0])]
+    return FieldType.LINK if issubclass(annotation, BaseModel) else TYPES[annotation]
 
 
-def _texts(annotation: Any) -> Iterator[str]:
-    """The text fields of the class of an object, or of the objects of a list."""
-    (linked,) = get_args(annotation) or (annotation,)
-    for name, info in linked.model_fields.items():
-        if _kind(info.annotation) is FieldType.STRING:
+def _string_fields(annotation: Any) -> Iterator[str]:
+    """Yield the names of the string fields of a class, or of the class of a list's members."""
+    (model,) = get_args(annotation) or (annotation,)
+    for name, info in model.model_fields.items():
+        if _type_of(info.annotation) is FieldType.STRING:
             yield name

@@ -1,10 +1,10 @@
-"""The ``filter`` parameter: ``title~'math' AND version='2'`` becomes a tree, or says why not.
+"""Parser of the ``filter`` parameter, for example ``title~'math' AND version='2'``.
 
-``STANDARD`` is the language of the CASE 1.1 REST binding: one predicate, or two joined by AND or
-by OR. ``PAIR`` is the same within parentheses, which the SDK writes around a list of two values.
-``FREE`` is what TimeBack's SDK writes: any number of them, parentheses, ``@`` for "is one
-of", numbers and booleans without quotes. AND binds tighter than OR. Values are checked against
-their field, so that whoever reads the tree can trust it.
+There are three grammars. ``STANDARD`` is that of the CASE 1.1 REST binding: one predicate, or two
+joined by AND or OR. ``PAIR`` also allows parentheses, which TimeBack's SDK writes around a list of
+two values. ``EXTENDED`` is what the SDK writes otherwise: many predicates, nested parentheses,
+``@`` for "is one of", numbers and booleans without quotes. AND binds tighter than OR. Each value
+is checked against the type of its field, so that code that uses the tree need not check again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..exceptions import BadRequest
-from .fields import EXPECTED, Field, FieldType, is_number, one_of, resolve_field, truncate
+from .fields import EXPECTED_VALUES, Field, FieldType, is_number, one_of, resolve_field, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ Value: TypeAlias = Scalar | tuple[Scalar, ...]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One predicate. The value is a tuple for ``@``, a moment in UTC for a DATETIME field."""
+    """A predicate. The value is a tuple for ``@``, a datetime in UTC for a DATETIME field."""
 
     field: Field
     operator: str
@@ -41,14 +41,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class And:
-    """Every part holds."""
+    """A conjunction: all parts must match."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Or:
-    """At least one part holds."""
+    """A disjunction: at least one part must match."""
 
     parts: tuple[Node, ...]
 
@@ -58,16 +58,16 @@ Node: TypeAlias = Comparison | And | Or
 
 @dataclass(frozen=True)
 class Grammar:
-    """How much of the language a profile speaks."""
+    """The parts of the filter language that a profile supports."""
 
     max_predicates: int | None
     mixed_operators: bool
-    """AND and OR in one filter."""
+    """Whether one filter may contain both AND and OR."""
     parentheses: bool
     in_list: bool
-    """The operator ``@``."""
+    """Whether there is an operator ``@`` ("is one of")."""
     unquoted_values: bool = False
-    """Numbers, true and false without quotes."""
+    """Whether numbers, ``true`` and ``false`` may be written without quotes."""
 
 
 STANDARD = Grammar(max_predicates=2, mixed_operators=False, parentheses=False, in_list=False)
@@ -82,13 +82,13 @@ EXTENDED = Grammar(
 
 
 def parse(text: str, *, fields: Fields, grammar: Grammar) -> Node:
-    """The tree of a filter, or a BadRequest that says where it goes wrong."""
+    """Parse a filter. Raises ``BadRequest`` with the position of the first error."""
     if "\0" in text:
-        raise _error(text.index("\0") + 1, "a NUL character", "text that can be stored")
+        raise _error(text.index("\0") + 1, "a NUL character", "text without one")
     return _Parser(text, fields, grammar).parse()
 
 
-# The quantifiers with a plus never give back what they took: an open quote stays open.
+# Possessive quantifiers (with a plus) never backtrack, so that an unclosed quote stays one.
 _TOKEN = re.compile(
     r"""\s*+(?:(?P<quoted>'(?:[^']|'')*+')
               |(?P<operator>[!<>]=|[=<>~@])
@@ -110,7 +110,7 @@ class _Token:
         if self.kind == "end":
             return "the end"
         if self.text == "'":
-            return "a quote that is never closed"
+            return "an unclosed quote"
         return truncate(self.text)
 
 
@@ -126,7 +126,7 @@ def _error(position: int, found: object, expected: str) -> BadRequest:
 
 
 class _Parser:
-    """Recursive descent: ``either`` (OR) of ``both`` (AND) of ``primary``."""
+    """Recursive-descent parser: OR expressions of AND expressions of predicates or groups."""
 
     def __init__(self, text: str, fields: Fields, grammar: Grammar) -> None:
         self.fields = fields
@@ -138,61 +138,61 @@ class _Parser:
         self.connectives: set[str] = set()
 
     def parse(self) -> Node:
-        node = self.either()
+        node = self.parse_or()
         if self.token.kind != "end":
             raise self.unexpected("AND or OR between spaces, or the end")
         return node
 
-    def either(self) -> Node:
-        parts = self.joined("OR", self.both)
+    def parse_or(self) -> Node:
+        parts = self.parse_chain("OR", self.parse_and)
         return Or(parts) if len(parts) > 1 else parts[0]
 
-    def both(self) -> Node:
-        parts = self.joined("AND", self.primary)
+    def parse_and(self) -> Node:
+        parts = self.parse_chain("AND", self.parse_primary)
         return And(parts) if len(parts) > 1 else parts[0]
 
-    def joined(self, word: str, part: Callable[[], Node]) -> tuple[Node, ...]:
-        parts = [part()]
-        while self.connective(word):
-            parts.append(part())
+    def parse_chain(self, connective: str, parse_part: Callable[[], Node]) -> tuple[Node, ...]:
+        parts = [parse_part()]
+        while self.accept_connective(connective):
+            parts.append(parse_part())
         return tuple(parts)
 
-    def connective(self, word: str) -> bool:
-        if self.token.kind != "connective" or self.token.text.upper() != word:
+    def accept_connective(self, connective: str) -> bool:
+        if self.token.kind != "connective" or self.token.text.upper() != connective:
             return False
-        self.connectives.add(word)
+        self.connectives.add(connective)
         if len(self.connectives) > 1 and not self.grammar.mixed_operators:
-            raise self.unexpected("AND and OR not to be mixed in one filter")
+            raise self.unexpected("either AND or OR in one filter, not both")
         self.next += 1
         return True
 
-    def primary(self) -> Node:
+    def parse_primary(self) -> Node:
         if self.token.text == "(" and self.grammar.parentheses:
-            return self.group()
-        return self.comparison()
+            return self.parse_group()
+        return self.parse_comparison()
 
-    def group(self) -> Node:
+    def parse_group(self) -> Node:
         if self.depth == MAX_DEPTH:
             raise self.unexpected(f"parentheses at most {MAX_DEPTH} deep")
         self.depth += 1
         self.next += 1
-        node = self.either()
+        node = self.parse_or()
         if self.token.text != ")":
             raise self.unexpected("AND or OR between spaces, or a closing parenthesis")
         self.next += 1
         self.depth -= 1
         return node
 
-    def comparison(self) -> Comparison:
-        most = self.grammar.max_predicates
-        if most is not None and self.predicates == most:
-            raise self.unexpected(f"at most {most} predicates")
+    def parse_comparison(self) -> Comparison:
+        limit = self.grammar.max_predicates
+        if limit is not None and self.predicates == limit:
+            raise self.unexpected(f"at most {limit} predicates")
         self.predicates += 1
-        field = self.field()
-        operator = self.operator(field)
-        return Comparison(field, operator, self.value(field, operator))
+        field = self.parse_field()
+        operator = self.parse_operator(field)
+        return Comparison(field, operator, self.parse_value(field, operator))
 
-    def field(self) -> Field:
+    def parse_field(self) -> Field:
         if self.token.kind != "word":
             raise self.unexpected("the name of a field")
         field = resolve_field(self.fields, self.token.text)
@@ -200,16 +200,16 @@ class _Parser:
             comparable = (name for name, each in self.fields.items() if each.is_comparable)
             raise self.unexpected(one_of(comparable))
         if not field.is_comparable:
-            raise self.unexpected(self.below(field))
+            raise self.unexpected(self.subfields_hint(field))
         self.next += 1
         return field
 
-    def below(self, field: Field) -> str:
+    def subfields_hint(self, field: Field) -> str:
         if field.type is FieldType.EXTENSION:
-            return f"a name below it, as in {field.name}.level"
+            return f"a field below it, such as {field.name}.level"
         return one_of(name for name in self.fields if name.startswith(f"{field.name}."))
 
-    def operator(self, field: Field) -> str:
+    def parse_operator(self, field: Field) -> str:
         operator = self.token.text
         allowed = (*field.operators, "@") if self.grammar.in_list else field.operators
         if operator not in allowed:
@@ -217,20 +217,20 @@ class _Parser:
         self.next += 1
         return operator
 
-    def value(self, field: Field, operator: str) -> Value:
-        text = self.literal()
+    def parse_value(self, field: Field, operator: str) -> Value:
+        text = self.parse_literal()
         value: Value = text
         if operator == "@":
             members = text.split(",")
             if len(members) > MAX_MEMBERS:
                 raise self.unexpected(f"at most {MAX_MEMBERS} values")
-            value = tuple(self.typed(field, each.strip()) for each in members)
+            value = tuple(self.convert(field, each.strip()) for each in members)
         elif operator != "~" or field.type is FieldType.NUMBER:
-            value = self.typed(field, text)
+            value = self.convert(field, text)
         self.next += 1
         return value
 
-    def literal(self) -> str:
+    def parse_literal(self) -> str:
         token = self.token
         if token.kind == "quoted":
             return token.text[1:-1].replace("''", "'")
@@ -238,12 +238,12 @@ class _Parser:
             is_number(token.text) or token.text in ("true", "false")
         ):
             return token.text
-        raise self.unexpected("a value in single quotes, a quote inside it doubled")
+        raise self.unexpected("a value in single quotes, with inner quotes doubled")
 
-    def typed(self, field: Field, text: str) -> Scalar:
+    def convert(self, field: Field, text: str) -> Scalar:
         value = field.parse_value(text)
         if value is None:
-            raise self.unexpected(f"{EXPECTED[field.type]}, as {field.name} is {field.type}")
+            raise self.unexpected(f"{EXPECTED_VALUES[field.type]}, as {field.name} is {field.type}")
         return value
 
     @property

@@ -1,4 +1,4 @@
-"""A page of a list: which fields it shows, and the headers that lead to the pages around it."""
+"""Selection of fields, and the paging fields and headers of a list response."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 MAX_LINK_BYTES = 4000
-"""The longest ``Link`` header: nginx reads 4 kB of a response's header section by default."""
+"""Longest ``Link`` header: nginx reads 4 kB of a response's header section by default."""
 
 
 def select_fields(body: dict[str, Any], fields: tuple[str, ...] | None) -> dict[str, Any]:
-    """The named fields of a body, those and only those; all of them if none are named."""
+    """Return only the named fields of an entity; None returns all of them."""
     if fields is None:
         return body
     return {name: value for name, value in body.items() if name in fields}
 
 
 def paging_fields(query: Query, total: int) -> dict[str, int]:
-    """What a list may say beside its entities, in the names of all the conventions."""
+    """Return the values of all paging fields; each profile responds with some of them."""
     return {
         "total": total,
         "totalCount": total,
@@ -37,10 +37,10 @@ def paging_fields(query: Query, total: int) -> dict[str, int]:
 
 
 def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
-    """Return what a list was asked for in words, for a message about why it took long."""
+    """Describe a list query for the message of a timeout: the list and what may make it slow."""
     names = ("filter", "search", "sort", "offset")
-    asked = [f"{name} {truncate(value)}" for name, value in params if name in names and value]
-    return f"{plural} with {', '.join(asked)}" if asked else plural
+    parts = [f"{name} {truncate(value)}" for name, value in params if name in names and value]
+    return f"{plural} with {', '.join(parts)}" if parts else plural
 
 
 def pagination_headers(
@@ -49,27 +49,27 @@ def pagination_headers(
     query: Query,
     total: int,
 ) -> dict[str, str]:
-    """Return ``X-Total-Count`` and ``Link`` (RFC 8288) of the page that answers a query.
+    """Return the headers ``X-Total-Count`` and ``Link`` (RFC 8288) of a page.
 
-    A long filter is repeated in each link: proxies refuse a response with a header that is too
-    long, so that no ``Link`` is better than one over ``MAX_LINK_BYTES``.
+    A ``Link`` over ``MAX_LINK_BYTES`` is left out, because proxies reject responses with longer
+    headers; each link repeats the filter.
     """
-    kept = [(name, value) for name, value in params if name not in ("limit", "offset")]
+    others = [(name, value) for name, value in params if name not in ("limit", "offset")]
 
     def link(relation: str, offset: int) -> str:
-        asked = [*kept, ("limit", str(query.limit)), ("offset", str(offset))]
-        return f'<{url}?{urlencode(asked, quote_via=quote)}>; rel="{relation}"'
+        page = [*others, ("limit", str(query.limit)), ("offset", str(offset))]
+        return f'<{url}?{urlencode(page, quote_via=quote)}>; rel="{relation}"'
 
-    links = ", ".join(link(relation, offset) for relation, offset in _pages(query, total))
-    counted = {"X-Total-Count": str(total)}
-    return counted | {"Link": links} if len(links) <= MAX_LINK_BYTES else counted
+    links = ", ".join(link(relation, offset) for relation, offset in _page_links(query, total))
+    headers = {"X-Total-Count": str(total)}
+    return headers | {"Link": links} if len(links) <= MAX_LINK_BYTES else headers
 
 
-def _pages(query: Query, total: int) -> Iterator[tuple[str, int]]:
+def _page_links(query: Query, total: int) -> Iterator[tuple[str, int]]:
     last = max(total - 1, 0) // query.limit * query.limit
     yield "first", 0
     if query.offset > 0:
-        # From beyond the end, one step back leads to what there is.
+        # From an offset beyond the end, the previous page is the last one.
         yield "prev", min(max(query.offset - query.limit, 0), last)
     if query.offset + query.limit < total:
         yield "next", query.offset + query.limit

@@ -1,7 +1,7 @@
-"""The parameters of a list: limit, offset, sort, orderBy, filter, fields, read into a Query.
+"""Parser of the query parameters of lists: limit, offset, sort, orderBy, filter, fields, search.
 
-They are read from the raw pairs of the query string, because all that is wrong with them is
-reported at once. Parameters that are not of the standard are nobody's business here.
+All problems of a request are reported at once, which is why the parameters are read from the pairs
+of the query string and not declared one by one. Unknown parameters are ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_OFFSET = 2**31 - 1
 
-_REASONS: dict[str, ErrorCode] = {
+ERROR_CODES: dict[str, ErrorCode] = {
     "sort": "bad_sort",
     "orderBy": "bad_sort",
     "filter": "bad_filter",
@@ -36,7 +36,7 @@ _REASONS: dict[str, ErrorCode] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """How many entities a page holds."""
+    """The default and the largest number of entities on a page."""
 
     default: int
     maximum: int
@@ -44,16 +44,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Dialect:
-    """The differences between profiles, and between lists, in what a request may ask for."""
+    """Differences between profiles, and between lists, in the parameters they accept."""
 
     rejects_empty_fields: bool = True
     """Whether an empty ``fields`` is an error (CASE 1.1 binding, section 3.4), or as if absent."""
     unknown_fields: frozenset[str] = frozenset()
     """Fields of the model that the profile does not have."""
     has_sourced_ids: bool = True
-    """Whether entities have a field ``sourcedId``, which ``fields`` can ask for."""
+    """Whether entities have a field ``sourcedId``, which ``fields`` can select."""
     searchable: bool = False
-    """Whether the list knows ``search``."""
+    """Whether the list accepts ``search``."""
 
 
 STRICT = Dialect()
@@ -61,7 +61,7 @@ STRICT = Dialect()
 
 @dataclass(frozen=True)
 class Query:
-    """What a list request asks for, checked."""
+    """The validated parameters of a list request."""
 
     limit: int
     offset: int
@@ -70,7 +70,7 @@ class Query:
     where: Node | None
     fields: tuple[str, ...] | None
     search: str | None = None
-    """Words to be found in items; without a sort the best match comes first."""
+    """Words to find in items; without ``sort``, the best match comes first."""
 
 
 def parse_list_query(
@@ -81,19 +81,20 @@ def parse_list_query(
     grammar: Grammar,
     dialect: Dialect = STRICT,
 ) -> Query:
-    """Return the query that a list request states. Raises ``BadRequest`` with every problem."""
-    given = _Given(params, dialect)
+    """Parse the parameters of a list request. Raises ``BadRequest`` with every problem."""
+    reader = _ParameterReader(params, dialect)
     fields = fields_of(model, dialect.unknown_fields)
+    parse_limit = partial(_parse_int, minimum=1, maximum=limits.maximum)
     query = Query(
-        limit=given.one("limit", partial(_whole, least=1, most=limits.maximum), limits.default),
-        offset=given.one("offset", partial(_whole, least=0, most=MAX_OFFSET), 0),
-        sort=given.one("sort", partial(_sort, fields=fields), None),
-        descending=given.one("orderBy", _descending, default=False),
-        where=given.one("filter", partial(parse, fields=fields, grammar=grammar), None),
-        fields=given.several("fields", partial(_selection, fields=fields, dialect=dialect)),
-        search=given.one("search", _search, None) if dialect.searchable else None,
+        limit=reader.get("limit", parse_limit, limits.default),
+        offset=reader.get("offset", partial(_parse_int, minimum=0, maximum=MAX_OFFSET), 0),
+        sort=reader.get("sort", partial(_parse_sort, fields=fields), None),
+        descending=reader.get("orderBy", _parse_order, default=False),
+        where=reader.get("filter", partial(parse, fields=fields, grammar=grammar), None),
+        fields=reader.get_list("fields", partial(_parse_fields, fields=fields, dialect=dialect)),
+        search=reader.get("search", _parse_search, None) if dialect.searchable else None,
     )
-    given.check()
+    reader.raise_problems()
     return query
 
 
@@ -102,20 +103,27 @@ def parse_fields(
     model: type[BaseModel],
     dialect: Dialect = STRICT,
 ) -> tuple[str, ...] | None:
-    """Return the fields that a request for one entity asks for; None means all."""
-    given = _Given(params, dialect)
+    """Parse ``fields`` of a request for one entity; return None if it selects all.
+
+    Raises ``BadRequest`` for fields that the class ``model`` does not have.
+    """
+    reader = _ParameterReader(params, dialect)
     fields = fields_of(model, dialect.unknown_fields)
-    selection = given.several("fields", partial(_selection, fields=fields, dialect=dialect))
-    given.check()
+    selection = reader.get_list("fields", partial(_parse_fields, fields=fields, dialect=dialect))
+    reader.raise_problems()
     return selection
 
 
 def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple[str | None, int]:
-    """The cursor and the limit that a request for changes states."""
-    given = _Given(params, STRICT)
-    since = given.one("since", str, "")
-    limit = given.one("limit", partial(_whole, least=1, most=limits.maximum), limits.default)
-    given.check()
+    """Parse the parameters of the change feed into its cursor, or None, and its limit.
+
+    Raises ``BadRequest`` with every problem. The cursor itself is not checked.
+    """
+    reader = _ParameterReader(params, STRICT)
+    since = reader.get("since", str, "")
+    parse_limit = partial(_parse_int, minimum=1, maximum=limits.maximum)
+    limit = reader.get("limit", parse_limit, limits.default)
+    reader.raise_problems()
     return since or None, limit
 
 
@@ -124,32 +132,35 @@ def parse_field_names(
     allowed: Sequence[str],
     dialect: Dialect = STRICT,
 ) -> tuple[str, ...] | None:
-    """As ``read_selection``, of an answer that is no class of the model."""
-    given = _Given(params, dialect)
-    selection = given.several("fields", partial(_names, allowed=allowed))
-    given.check()
+    """Parse ``fields`` of a response with the ``allowed`` fields; return None if it selects all.
+
+    Raises ``BadRequest`` for any other field.
+    """
+    reader = _ParameterReader(params, dialect)
+    selection = reader.get_list("fields", partial(_parse_names, allowed=allowed))
+    reader.raise_problems()
     return selection
 
 
-class _Given:
-    """The parameters as they were sent, and the problems they turned out to have."""
+class _ParameterReader:
+    """Parses parameters one after another and collects their problems."""
 
     def __init__(self, params: Iterable[tuple[str, str]], dialect: Dialect) -> None:
         self.values: dict[str, list[str]] = {}
         for name, value in params:
-            # An empty parameter is as if absent, because the SDK sends those it was not given
-            # like that. An empty selection may be an error instead.
+            # An empty parameter counts as absent, because the SDK sends unset parameters as empty
+            # strings. Only an empty selection may be an error.
             if value or (name == "fields" and dialect.rejects_empty_fields):
                 self.values.setdefault(name, []).append(value)
         self.problems: dict[str, BadRequest] = {}
 
-    def one(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        return self._attempt(name, lambda values: parse(_only(name, values)), default)
+    def get(self, name: str, parse: Callable[[str], T], default: T) -> T:
+        return self._parse(name, lambda values: parse(_single_value(name, values)), default)
 
-    def several(self, name: str, parse: Callable[[list[str]], T]) -> T | None:
-        return self._attempt(name, parse, None)
+    def get_list(self, name: str, parse: Callable[[list[str]], T]) -> T | None:
+        return self._parse(name, parse, None)
 
-    def check(self) -> None:
+    def raise_problems(self) -> None:
         if not self.problems:
             return
         raise BadRequest(
@@ -161,7 +172,7 @@ class _Given:
             ],
         )
 
-    def _attempt(self, name: str, parse: Callable[[list[str]], T], default: T) -> T:
+    def _parse(self, name: str, parse: Callable[[list[str]], T], default: T) -> T:
         if name not in self.values:
             return default
         try:
@@ -171,55 +182,55 @@ class _Given:
             return default
 
 
-def _only(name: str, values: list[str]) -> str:
+def _single_value(name: str, values: list[str]) -> str:
     if len(set(values)) > 1:
-        raise BadRequest(
-            "found different values, expected one",
-            code=_REASONS.get(name),
-        )
+        raise BadRequest("found different values, expected one", code=ERROR_CODES.get(name))
     return values[0]
 
 
-def _quoted(text: str) -> str:
-    return f"'{truncate(text)}'" if text.strip() else "nothing"
+def _quote(text: str) -> str:
+    return f"'{truncate(text)}'" if text.strip() else "an empty value"
 
 
-def _whole(text: str, *, least: int, most: int) -> int:
-    # As many digits as any bound here has: int() refuses thousands of them in its own way.
-    if re.fullmatch(r"[0-9]{1,10}", text) and least <= int(text) <= most:
+def _parse_int(text: str, *, minimum: int, maximum: int) -> int:
+    # Ten digits are enough for every maximum; int() raises its own error for thousands of them.
+    if re.fullmatch(r"[0-9]{1,10}", text) and minimum <= int(text) <= maximum:
         return int(text)
-    raise BadRequest(f"found {_quoted(text)}, expected a whole number from {least} to {most}")
+    raise BadRequest(f"found {_quote(text)}, expected an integer from {minimum} to {maximum}")
 
 
-def _sort(name: str, *, fields: Fields) -> Field:
+def _parse_sort(name: str, *, fields: Fields) -> Field:
     field = resolve_field(fields, name)
     if field and field.type in SCALARS:
         return field
-    found = f"{truncate(name)}, which is {field.type}" if field else _quoted(name)
+    found = f"{truncate(name)}, which is {field.type}" if field else _quote(name)
     allowed = one_of(each.name for each in fields.values() if each.type in SCALARS)
     raise BadRequest(f"found {found}, expected {allowed}", code="bad_sort")
 
 
-def _search(text: str) -> str:
+def _parse_search(text: str) -> str:
     if text.strip():
         return text
-    raise BadRequest(f"found {_quoted(text)}, expected words to search for")
+    raise BadRequest(f"found {_quote(text)}, expected words to search for")
 
 
-def _descending(text: str) -> bool:
+def _parse_order(text: str) -> bool:
+    """Return whether ``orderBy`` asks for descending order."""
     if text.lower() in ("asc", "desc"):
         return text.lower() == "desc"
-    raise BadRequest(f"found {_quoted(text)}, expected asc or desc", code="bad_sort")
+    raise BadRequest(f"found {_quote(text)}, expected asc or desc", code="bad_sort")
 
 
-def _selection(values: list[str], *, fields: Fields, dialect: Dialect) -> tuple[str, ...]:
+def _parse_fields(values: list[str], *, fields: Fields, dialect: Dialect) -> tuple[str, ...]:
     allowed = [name for name in fields if "." not in name]
-    return _names(values, allowed=[*allowed, "sourcedId"] if dialect.has_sourced_ids else allowed)
+    if dialect.has_sourced_ids:
+        allowed.append("sourcedId")
+    return _parse_names(values, allowed=allowed)
 
 
-def _names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...]:
+def _parse_names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...]:
     names = [name.strip() for value in values for name in value.split(",")]
     if unknown := [name for name in names if name not in allowed]:
-        found = ", ".join(_quoted(name) for name in dict.fromkeys(unknown))
+        found = ", ".join(_quote(name) for name in dict.fromkeys(unknown))
         raise BadRequest(f"found {found}, expected {one_of(allowed)}", code="bad_selection")
     return tuple(dict.fromkeys(names))

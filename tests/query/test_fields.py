@@ -1,4 +1,4 @@
-"""Which names a list may be asked about, and how each may be compared."""
+"""Fields of the model by name, their types, operators and values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASSOCIATION = fields_of(model.CFAssociation)
 
 
 @pytest.mark.parametrize(
-    ("fields", "name", "kind"),
+    ("fields", "name", "field_type"),
     [
         (DOCUMENT, "identifier", FieldType.STRING),
         (DOCUMENT, "caseVersion", FieldType.STRING),
@@ -47,39 +47,39 @@ ASSOCIATION = fields_of(model.CFAssociation)
         (fields_of(model.CFRubricCriterionLevel), "extensions", FieldType.EXTENSION),
     ],
 )
-def test_the_kind_of_a_field_follows_from_the_model(
-    fields: Fields, name: str, kind: FieldType
+def test_field_type_follows_from_the_model(
+    fields: Fields, name: str, field_type: FieldType
 ) -> None:
-    assert fields[name] == Field(tuple(name.split(".")), kind)
+    assert fields[name] == Field(tuple(name.split(".")), field_type)
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
-def test_every_field_of_every_resource_has_a_kind(resource: Resource) -> None:
+def test_every_field_of_every_resource_has_a_type(resource: Resource) -> None:
     names = [name for name in fields_of(resource.schema) if "." not in name]
     assert names == list(resource.schema.model_fields)
 
 
-def test_a_package_has_fields_to_select_too() -> None:
+def test_package_has_the_fields_of_its_class() -> None:
     names = [name for name in fields_of(model.CFPackage) if "." not in name]
     assert names == list(model.CFPackage.model_fields)
 
 
-def test_only_the_texts_of_an_object_are_its_parts() -> None:
+def test_parts_of_an_object_are_its_string_fields() -> None:
     package = fields_of(model.CFPackage)
     assert "CFDocument.title" in package
     assert "CFDocument.lastChangeDateTime" not in package
     assert "CFItems.educationLevel" not in package
 
 
-def test_a_link_has_exactly_its_own_parts() -> None:
+def test_parts_of_a_link_are_its_fields() -> None:
     parts = [name for name in ASSOCIATION if name.startswith("CFDocumentURI.")]
     assert parts == ["CFDocumentURI.title", "CFDocumentURI.identifier", "CFDocumentURI.uri"]
 
 
-def test_the_fields_of_a_class_are_worked_out_once_and_cannot_be_changed() -> None:
+def test_fields_of_a_class_are_cached_and_immutable() -> None:
     assert fields_of(model.CFItem) is ITEM
     with pytest.raises(TypeError):
-        ITEM["title"] = Field(("title",), FieldType.STRING)  # type: ignore[index]  # shown here
+        ITEM["title"] = Field(("title",), FieldType.STRING)  # type: ignore[index]  # the error is what is tested
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_the_fields_of_a_class_are_worked_out_once_and_cannot_be_changed() -> No
         ("sourcedId", ("identifier",)),
         ("CFPackageURI.sourcedId", ("CFPackageURI", "identifier")),
         ("subjectURI.sourcedId", ("subjectURI", "identifier")),
-        # Below extensions, names are somebody's own.
+        # Below extensions, sourcedId is no alias.
         ("extensions.sourcedId", ("extensions", "sourcedId")),
         ("extensions.a.b-c", ("extensions", "a", "b-c")),
     ],
 )
-def test_a_name_is_found(name: str, path: tuple[str, ...]) -> None:
+def test_resolve_field_returns_the_field(name: str, path: tuple[str, ...]) -> None:
     field = resolve_field(DOCUMENT, name)
     assert field is not None
     assert field.path == path
@@ -113,11 +113,11 @@ def test_a_name_is_found(name: str, path: tuple[str, ...]) -> None:
         "extensions.a..b",
     ],
 )
-def test_a_name_is_not_found(name: str) -> None:
+def test_resolve_field_returns_none_for_an_unknown_name(name: str) -> None:
     assert resolve_field(DOCUMENT, name) is None
 
 
-def test_sourced_id_is_not_a_name_where_identifier_is_none() -> None:
+def test_sourced_id_is_unknown_in_a_class_without_identifier() -> None:
     assert resolve_field(fields_of(model.CFPackage), "sourcedId") is None
 
 
@@ -133,7 +133,7 @@ def test_sourced_id_is_not_a_name_where_identifier_is_none() -> None:
         ("licenseURI", False),
     ],
 )
-def test_objects_are_compared_by_their_parts_only(name: str, *, comparable: bool) -> None:
+def test_objects_are_not_comparable_but_their_parts_are(name: str, *, comparable: bool) -> None:
     field = resolve_field(DOCUMENT, name)
     assert field is not None
     assert field.is_comparable is comparable
@@ -150,7 +150,7 @@ def test_objects_are_compared_by_their_parts_only(name: str, *, comparable: bool
         ("subjectURI.title", "= != ~"),
     ],
 )
-def test_a_field_knows_its_operators(name: str, operators: str) -> None:
+def test_operators_depend_on_the_type(name: str, operators: str) -> None:
     field = resolve_field(DOCUMENT, name)
     assert field is not None
     assert " ".join(field.operators) == operators
@@ -159,24 +159,24 @@ def test_a_field_knows_its_operators(name: str, operators: str) -> None:
 NUMBER = Field(("sequenceNumber",), FieldType.NUMBER)
 DATE = Field(("statusStartDate",), FieldType.DATE)
 DATETIME = Field(("lastChangeDateTime",), FieldType.DATETIME)
-TEXT = Field(("title",), FieldType.STRING)
+TITLE = Field(("title",), FieldType.STRING)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "+3", "0.75", "1e5", "1.5E-07", "9" * 30])
-def test_a_number_is_read(text: str) -> None:
+def test_number_is_parsed(text: str) -> None:
     assert NUMBER.parse_value(text) == text
 
 
 @pytest.mark.parametrize(
     "text",
-    # Python or Postgres would take some of these, or fail on them: 1e999 overflows there.
+    # Python or Postgres accepts some of these or fails on them: 1e999 overflows in Postgres.
     ["", "x", "1.", ".5", " 1", "1_000", "٣", "nan", "Infinity", "0x1", "1e999", "9" * 31, "1\n"],
 )
-def test_what_is_no_number_is_not_read(text: str) -> None:
+def test_invalid_number_is_rejected(text: str) -> None:
     assert NUMBER.parse_value(text) is None
 
 
-def test_a_date_is_read() -> None:
+def test_date_is_parsed() -> None:
     assert DATE.parse_value("2024-02-29") == "2024-02-29"
 
 
@@ -184,12 +184,12 @@ def test_a_date_is_read() -> None:
     "text",
     ["", "2023-02-29", "20240229", "2024-W09-4", "2024-2-9", "2024-02-29T00:00:00", "٢٠٢٤-02-29"],
 )
-def test_what_is_no_date_is_not_read(text: str) -> None:
+def test_invalid_date_is_rejected(text: str) -> None:
     assert DATE.parse_value(text) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "timestamp"),
     [
         ("2024-02-29", datetime(2024, 2, 29, tzinfo=UTC)),
         ("2024-02-29T10:20:30", datetime(2024, 2, 29, 10, 20, 30, tzinfo=UTC)),
@@ -197,16 +197,16 @@ def test_what_is_no_date_is_not_read(text: str) -> None:
         ("2024-02-29T10:20:30+02:00", datetime(2024, 2, 29, 8, 20, 30, tzinfo=UTC)),
     ],
 )
-def test_a_moment_is_read_into_utc(text: str, moment: datetime) -> None:
-    read = DATETIME.parse_value(text)
-    assert read == moment
-    assert isinstance(read, datetime)
-    assert read.tzinfo is UTC
+def test_timestamp_is_parsed_into_utc(text: str, timestamp: datetime) -> None:
+    value = DATETIME.parse_value(text)
+    assert value == timestamp
+    assert isinstance(value, datetime)
+    assert value.tzinfo is UTC
 
 
-def test_the_zone_of_a_moment_is_heeded() -> None:
-    read = DATETIME.parse_value("2024-01-01T00:00:00-05:00")
-    assert read == datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-5)))
+def test_timestamp_with_utc_offset_is_converted() -> None:
+    value = DATETIME.parse_value("2024-01-01T00:00:00-05:00")
+    assert value == datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-5)))
 
 
 @pytest.mark.parametrize(
@@ -216,21 +216,21 @@ def test_the_zone_of_a_moment_is_heeded() -> None:
         "yesterday",
         "2024-13-01",
         "2024-02-29T25:00:00Z",
-        # Real moments, but in UTC they lie outside the years 1 to 9999.
+        # In UTC, these lie outside the years 1 to 9999.
         "0001-01-01T00:00:00+14:00",
         "9999-12-31T23:59:59-14:00",
     ],
 )
-def test_what_is_no_moment_is_not_read(text: str) -> None:
+def test_invalid_timestamp_is_rejected(text: str) -> None:
     assert DATETIME.parse_value(text) is None
 
 
-def test_any_text_is_a_text() -> None:
-    assert TEXT.parse_value("") == ""
-    assert TEXT.parse_value("2024") == "2024"
+def test_any_string_is_accepted() -> None:
+    assert TITLE.parse_value("") == ""
+    assert TITLE.parse_value("2024") == "2024"
 
 
-def test_messages_list_names_and_quote_little() -> None:
+def test_messages_list_names_and_truncate_quotes() -> None:
     assert one_of(["a", "b"]) == "one of a, b"
     assert truncate("x" * 40) == "x" * 40
     assert truncate("x" * 41) == "x" * 40 + "..."

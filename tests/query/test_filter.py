@@ -1,4 +1,4 @@
-"""From the text of a filter to a tree, or to where it goes wrong."""
+"""Parsing of filters into trees, and the error messages with their positions."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ FIELDS = dict(fields_of(CFDocument)) | {
 }
 
 
-def tree(text: str, grammar: Grammar = STANDARD) -> Node:
+def parse_filter(text: str, grammar: Grammar = STANDARD) -> Node:
     return parse(text, fields=FIELDS, grammar=grammar)
 
 
-def refusal(text: str, grammar: Grammar = STANDARD) -> str:
+def error_message(text: str, grammar: Grammar = STANDARD) -> str:
     with pytest.raises(BadRequest) as caught:
-        tree(text, grammar)
+        parse_filter(text, grammar)
     assert caught.value.code == "bad_filter"
     return caught.value.description
 
 
-def text(name: str, operator: str, value: str) -> Comparison:
+def compare_string(name: str, operator: str, value: str) -> Comparison:
     return Comparison(Field(tuple(name.split(".")), FieldType.STRING), operator, value)
 
 
-def of(kind: FieldType, name: str, operator: str, value: str | datetime) -> Comparison:
-    return Comparison(Field(tuple(name.split(".")), kind), operator, value)
+def compare(field_type: FieldType, name: str, operator: str, value: str | datetime) -> Comparison:
+    return Comparison(Field(tuple(name.split(".")), field_type), operator, value)
 
 
-A, B, C, D = (text("title", "=", value) for value in "abcd")
+A, B, C, D = (compare_string("title", "=", value) for value in "abcd")
 EQUALS = {letter: f"title='{letter}'" for letter in "abcd"}
-MOMENT = datetime(2024, 2, 29, 10, tzinfo=UTC)
+TIMESTAMP = datetime(2024, 2, 29, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -59,40 +59,43 @@ MOMENT = datetime(2024, 2, 29, 10, tzinfo=UTC)
     [
         ("title='a'", A),
         ("  title  =\t'a'  ", A),
-        ("title!='a'", text("title", "!=", "a")),
-        ("title>='a'", text("title", ">=", "a")),
-        ("title<='a'", text("title", "<=", "a")),
-        ("title > 'a'", text("title", ">", "a")),
-        ("title < 'a'", text("title", "<", "a")),
-        ("title~'a'", text("title", "~", "a")),
-        ("title=''", text("title", "=", "")),
-        ("title='O''Brien'", text("title", "=", "O'Brien")),
-        ("title=''''", text("title", "=", "'")),
-        ("title=' a AND (b) OR \"c\" '", text("title", "=", ' a AND (b) OR "c" ')),
-        ("title='Ünïcode 数学'", text("title", "=", "Ünïcode 数学")),
-        ("sourcedId='a'", text("identifier", "=", "a")),
-        ("CFPackageURI.sourcedId='a'", text("CFPackageURI.identifier", "=", "a")),
+        ("title!='a'", compare_string("title", "!=", "a")),
+        ("title>='a'", compare_string("title", ">=", "a")),
+        ("title<='a'", compare_string("title", "<=", "a")),
+        ("title > 'a'", compare_string("title", ">", "a")),
+        ("title < 'a'", compare_string("title", "<", "a")),
+        ("title~'a'", compare_string("title", "~", "a")),
+        ("title=''", compare_string("title", "=", "")),
+        ("title='O''Brien'", compare_string("title", "=", "O'Brien")),
+        ("title=''''", compare_string("title", "=", "'")),
+        ("title=' a AND (b) OR \"c\" '", compare_string("title", "=", ' a AND (b) OR "c" ')),
+        ("title='Ünïcode 数学'", compare_string("title", "=", "Ünïcode 数学")),
+        ("sourcedId='a'", compare_string("identifier", "=", "a")),
+        ("CFPackageURI.sourcedId='a'", compare_string("CFPackageURI.identifier", "=", "a")),
         ("title='a' AND title='b'", And((A, B))),
         ("title='a' and title='b'", And((A, B))),
         ("title='a' OR title='b'", Or((A, B))),
         ("title='a'\n or \ttitle='b'", Or((A, B))),
-        ("subject='a'", of(FieldType.STRINGS, "subject", "=", "a")),
-        ("subject~'a'", of(FieldType.STRINGS, "subject", "~", "a")),
-        ("subjectURI.title!='a'", of(FieldType.LINK_LIST_PART, "subjectURI.title", "!=", "a")),
-        ("extensions.my.own>'a'", of(FieldType.EXTENSION, "extensions.my.own", ">", "a")),
-        ("statusEndDate>='2024-02-29'", of(FieldType.DATE, "statusEndDate", ">=", "2024-02-29")),
-        ("statusEndDate~'2024-'", of(FieldType.DATE, "statusEndDate", "~", "2024-")),
-        ("sequenceNumber<'-1.5'", of(FieldType.NUMBER, "sequenceNumber", "<", "-1.5")),
-        ("sequenceNumber~'1'", of(FieldType.NUMBER, "sequenceNumber", "~", "1")),
+        ("subject='a'", compare(FieldType.STRINGS, "subject", "=", "a")),
+        ("subject~'a'", compare(FieldType.STRINGS, "subject", "~", "a")),
+        ("subjectURI.title!='a'", compare(FieldType.LINK_LIST_PART, "subjectURI.title", "!=", "a")),
+        ("extensions.my.own>'a'", compare(FieldType.EXTENSION, "extensions.my.own", ">", "a")),
+        (
+            "statusEndDate>='2024-02-29'",
+            compare(FieldType.DATE, "statusEndDate", ">=", "2024-02-29"),
+        ),
+        ("statusEndDate~'2024-'", compare(FieldType.DATE, "statusEndDate", "~", "2024-")),
+        ("sequenceNumber<'-1.5'", compare(FieldType.NUMBER, "sequenceNumber", "<", "-1.5")),
+        ("sequenceNumber~'1'", compare(FieldType.NUMBER, "sequenceNumber", "~", "1")),
         (
             "lastChangeDateTime>'2024-02-29T12:00:00+02:00'",
-            of(FieldType.DATETIME, "lastChangeDateTime", ">", MOMENT),
+            compare(FieldType.DATETIME, "lastChangeDateTime", ">", TIMESTAMP),
         ),
     ],
 )
-def test_both_grammars_read(written: str, expected: Node) -> None:
-    assert tree(written, STANDARD) == expected
-    assert tree(written, EXTENDED) == expected
+def test_filter_is_parsed_in_both_grammars(written: str, expected: Node) -> None:
+    assert parse_filter(written, STANDARD) == expected
+    assert parse_filter(written, EXTENDED) == expected
 
 
 @pytest.mark.parametrize(
@@ -107,22 +110,22 @@ def test_both_grammars_read(written: str, expected: Node) -> None:
         ("({a} OR {b}) AND {c}", And((Or((A, B)), C))),
         ("{a} AND ({b} or {c})", And((A, Or((B, C))))),
         ("( {a} AND {b} ) AND {c}", And((And((A, B)), C))),
-        ("title = 5", text("title", "=", "5")),
+        ("title = 5", compare_string("title", "=", "5")),
         (
             "title=true AND title=false",
-            And((text("title", "=", "true"), text("title", "=", "false"))),
+            And((compare_string("title", "=", "true"), compare_string("title", "=", "false"))),
         ),
-        ("sequenceNumber>=-1.5", of(FieldType.NUMBER, "sequenceNumber", ">=", "-1.5")),
+        ("sequenceNumber>=-1.5", compare(FieldType.NUMBER, "sequenceNumber", ">=", "-1.5")),
     ],
 )
-def test_the_free_grammar_reads_more(written: str, expected: Node) -> None:
+def test_filter_is_parsed_in_the_extended_grammar_only(written: str, expected: Node) -> None:
     written = written.format(**EQUALS)
-    assert tree(written, EXTENDED) == expected
-    refusal(written, STANDARD)
+    assert parse_filter(written, EXTENDED) == expected
+    error_message(written, STANDARD)
 
 
 @pytest.mark.parametrize(
-    ("written", "kind", "value"),
+    ("written", "field_type", "value"),
     [
         ("title@'a,b'", FieldType.STRING, ("a", "b")),
         ("title@' a , b c '", FieldType.STRING, ("a", "b c")),
@@ -131,23 +134,29 @@ def test_the_free_grammar_reads_more(written: str, expected: Node) -> None:
         ("subject@'a,b'", FieldType.STRINGS, ("a", "b")),
         ("sequenceNumber@'1,2'", FieldType.NUMBER, ("1", "2")),
         ("sequenceNumber@3", FieldType.NUMBER, ("3",)),
-        ("lastChangeDateTime@'2024-02-29T10:00:00Z'", FieldType.DATETIME, (MOMENT,)),
+        ("lastChangeDateTime@'2024-02-29T10:00:00Z'", FieldType.DATETIME, (TIMESTAMP,)),
     ],
 )
-def test_in_list(written: str, kind: FieldType, value: tuple[str, ...]) -> None:
+def test_in_list_splits_the_value_at_commas(
+    written: str, field_type: FieldType, value: tuple[str, ...]
+) -> None:
     name = written.partition("@")[0]
-    assert tree(written, EXTENDED) == Comparison(Field((name,), kind), "@", value)
-    assert "expected one of =, !=" in refusal(written, STANDARD)
+    assert parse_filter(written, EXTENDED) == Comparison(Field((name,), field_type), "@", value)
+    assert "expected one of =, !=" in error_message(written, STANDARD)
 
 
-def test_as_many_members_as_the_free_grammar_takes_and_one_more() -> None:
-    most = ",".join(["a"] * MAX_MEMBERS)
-    assert tree(f"title@'{most}'", EXTENDED) == Comparison(A.field, "@", ("a",) * MAX_MEMBERS)
-    assert refusal(f"title@'{most},a'", EXTENDED).endswith(f"expected at most {MAX_MEMBERS} values")
+def test_more_than_the_maximum_of_list_members_is_rejected() -> None:
+    members = ",".join(["a"] * MAX_MEMBERS)
+    assert parse_filter(f"title@'{members}'", EXTENDED) == Comparison(
+        A.field, "@", ("a",) * MAX_MEMBERS
+    )
+    assert error_message(f"title@'{members},a'", EXTENDED).endswith(
+        f"expected at most {MAX_MEMBERS} values"
+    )
 
 
 OPERATORS = "=, !=, >, >=, <, <=, ~"
-QUOTES = "a value in single quotes, a quote inside it doubled"
+QUOTES = "a value in single quotes, with inner quotes doubled"
 
 
 @pytest.mark.parametrize(
@@ -157,17 +166,17 @@ QUOTES = "a value in single quotes, a quote inside it doubled"
         ("   ", "at character 4: found the end, expected the name of a field"),
         (
             "title",
-            f"at character 6: found the end, expected one of {OPERATORS}, as title is a text",
+            f"at character 6: found the end, expected one of {OPERATORS}, as title is a string",
         ),
         ("title==", f"at character 7: found =, expected {QUOTES}"),
         ("title=", f"at character 7: found the end, expected {QUOTES}"),
         ("title=a", f"at character 7: found a, expected {QUOTES}"),
         ('title="a"', f'at character 7: found ", expected {QUOTES}'),
-        ("title='a", f"at character 7: found a quote that is never closed, expected {QUOTES}"),
-        ("title='a''b", f"at character 7: found a quote that is never closed, expected {QUOTES}"),
+        ("title='a", f"at character 7: found an unclosed quote, expected {QUOTES}"),
+        ("title='a''b", f"at character 7: found an unclosed quote, expected {QUOTES}"),
         (
             "title in 'a'",
-            f"at character 7: found in, expected one of {OPERATORS}, as title is a text",
+            f"at character 7: found in, expected one of {OPERATORS}, as title is a string",
         ),
         ("='a'", "at character 1: found =, expected the name of a field"),
         ("'title'='a'", "at character 1: found 'title', expected the name of a field"),
@@ -206,17 +215,17 @@ QUOTES = "a value in single quotes, a quote inside it doubled"
         ),
         (
             "extensions~'a'",
-            "at character 1: found extensions, expected a name below it, as in extensions.level",
+            "at character 1: found extensions, expected a field below it, such as extensions.level",
         ),
         (
             "subject>'a'",
-            "at character 8: found >, expected one of =, !=, ~, as subject is a list of texts",
+            "at character 8: found >, expected one of =, !=, ~, as subject is an array of strings",
         ),
         (
             "subjectURI.title <= 'a'",
             (
                 "at character 18: found <=, expected one of =, !=, ~, "
-                "as subjectURI.title is a part of every object of a list"
+                "as subjectURI.title is a field of each object in an array"
             ),
         ),
         (
@@ -248,21 +257,21 @@ QUOTES = "a value in single quotes, a quote inside it doubled"
             ),
         ),
         ("sequenceNumber~'.'", "at character 16: found '.', expected a number such as '3'"),
-        ("title='\0'", "at character 8: found a NUL character, expected text that can be stored"),
+        ("title='\0'", "at character 8: found a NUL character, expected text without one"),
         (
             "title='a' AND title='b' AND title='c'",
             "at character 29: found title, expected at most 2 predicates",
         ),
         (
             "title='a' AND title='b' OR title='c'",
-            "at character 25: found OR, expected AND and OR not to be mixed in one filter",
+            "at character 25: found OR, expected either AND or OR in one filter, not both",
         ),
         ("title=5", f"at character 7: found 5, expected {QUOTES}"),
         ("t" * 60 + "='a'", f"at character 1: found {'t' * 40}..., expected one of identifier"),
     ],
 )
-def test_the_standard_grammar_says_what_is_wrong_and_where(written: str, message: str) -> None:
-    assert refusal(written).startswith(message)
+def test_standard_grammar_reports_the_error_and_its_position(written: str, message: str) -> None:
+    assert error_message(written).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -283,45 +292,45 @@ def test_the_standard_grammar_says_what_is_wrong_and_where(written: str, message
         ("sequenceNumber@'1,x'", "at character 16: found '1,x', expected a number such as"),
         ("sequenceNumber=true", "at character 16: found true, expected a number such as"),
         ("title$'a'", "at character 1: found title$, expected one of identifier"),
-        ("subject>'a'", "at character 8: found >, expected one of =, !=, ~, @, as subject is a "),
+        ("subject>'a'", "at character 8: found >, expected one of =, !=, ~, @, as subject is an "),
     ],
 )
-def test_the_free_grammar_says_what_is_wrong_and_where(written: str, message: str) -> None:
-    assert refusal(written, EXTENDED).startswith(message)
+def test_extended_grammar_reports_the_error_and_its_position(written: str, message: str) -> None:
+    assert error_message(written, EXTENDED).startswith(message)
 
 
-def test_an_unknown_field_is_answered_with_those_that_can_be_compared() -> None:
-    allowed = refusal("nonsense='a'").partition("expected one of ")[2].split(", ")
+def test_unknown_field_error_lists_the_comparable_fields() -> None:
+    allowed = error_message("nonsense='a'").partition("expected one of ")[2].split(", ")
     assert {"title", "subject", "subjectURI.title", "CFPackageURI.identifier"} <= set(allowed)
     assert not {"extensions", "subjectURI", "CFPackageURI"} & set(allowed)
 
 
-def test_as_many_predicates_as_the_free_grammar_takes_and_one_more() -> None:
-    most = " OR ".join(["title='a'"] * MAX_PREDICATES)
-    assert tree(most, EXTENDED) == Or((A,) * MAX_PREDICATES)
-    assert refusal(f"{most} OR title='a'", EXTENDED).endswith(
+def test_more_than_the_maximum_of_predicates_is_rejected() -> None:
+    predicates = " OR ".join(["title='a'"] * MAX_PREDICATES)
+    assert parse_filter(predicates, EXTENDED) == Or((A,) * MAX_PREDICATES)
+    assert error_message(f"{predicates} OR title='a'", EXTENDED).endswith(
         f"at most {MAX_PREDICATES} predicates"
     )
 
 
-def test_as_deep_as_the_free_grammar_goes_and_one_deeper() -> None:
+def test_deeper_nesting_than_the_maximum_is_rejected() -> None:
     deepest = "(" * MAX_DEPTH + "title='a'" + ")" * MAX_DEPTH
-    assert tree(deepest, EXTENDED) == A
+    assert parse_filter(deepest, EXTENDED) == A
     message = f"at character 21: found (, expected parentheses at most {MAX_DEPTH} deep"
-    assert refusal(f"({deepest})", EXTENDED) == message
-    assert refusal("(" * 50_000, EXTENDED) == message
+    assert error_message(f"({deepest})", EXTENDED) == message
+    assert error_message("(" * 50_000, EXTENDED) == message
 
 
-def test_groups_side_by_side_are_not_deep() -> None:
-    assert tree(" OR ".join(["(title='a')"] * 30), EXTENDED) == Or((A,) * 30)
+def test_adjacent_groups_do_not_count_as_nesting() -> None:
+    assert parse_filter(" OR ".join(["(title='a')"] * 30), EXTENDED) == Or((A,) * 30)
 
 
-def test_a_grammar_without_a_bound_takes_any_number() -> None:
+def test_grammar_without_maximum_accepts_any_number_of_predicates() -> None:
     unbound = Grammar(max_predicates=None, mixed_operators=False, parentheses=False, in_list=False)
-    assert tree(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
+    assert parse_filter(" AND ".join(["title='a'"] * 300), unbound) == And((A,) * 300)
 
 
-PIECES = st.sampled_from(
+FRAGMENTS = st.sampled_from(
     [
         *FIELDS,
         *("sourcedId", "extensions.a", "x", ".", ",", "(", ")", " ", "\t", "\0", "AND", "or"),
@@ -331,14 +340,14 @@ PIECES = st.sampled_from(
 
 
 @given(
-    written=st.text() | st.lists(PIECES).map("".join) | st.lists(PIECES).map(" ".join),
+    written=st.text() | st.lists(FRAGMENTS).map("".join) | st.lists(FRAGMENTS).map(" ".join),
     grammar=st.sampled_from([STANDARD, EXTENDED]),
 )
 @example(written="'" * 10_001, grammar=EXTENDED)
 @example(written=" " * 50_000, grammar=EXTENDED)
-def test_any_text_is_a_tree_or_a_bad_request(written: str, grammar: Grammar) -> None:
+def test_arbitrary_text_gives_a_tree_or_bad_request(written: str, grammar: Grammar) -> None:
     try:
-        outcome: object = tree(written, grammar)
+        outcome: object = parse_filter(written, grammar)
     except BadRequest as error:
         outcome = error.code
     assert outcome == "bad_filter" or isinstance(outcome, Comparison | And | Or)
@@ -348,11 +357,11 @@ def test_any_text_is_a_tree_or_a_bad_request(written: str, grammar: Grammar) -> 
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
     st.sampled_from([STANDARD, EXTENDED]),
 )
-def test_any_value_survives_quoting(value: str, grammar: Grammar) -> None:
+def test_any_quoted_value_is_parsed_unchanged(value: str, grammar: Grammar) -> None:
     quoted = value.replace("'", "''")
-    assert tree(f"title='{quoted}'", grammar) == text("title", "=", value)
-    both = tree(f"title='{quoted}' AND title~'{quoted}'", grammar)
-    assert both == And((text("title", "=", value), text("title", "~", value)))
+    assert parse_filter(f"title='{quoted}'", grammar) == compare_string("title", "=", value)
+    both = parse_filter(f"title='{quoted}' AND title~'{quoted}'", grammar)
+    assert both == And((compare_string("title", "=", value), compare_string("title", "~", value)))
 
 
 @given(
@@ -362,17 +371,17 @@ def test_any_value_survives_quoting(value: str, grammar: Grammar) -> None:
         max_leaves=15,
     )
 )
-def test_what_is_written_with_parentheses_is_read_as_it_was_meant(shape: object) -> None:
-    def written(part: object, depth: int = 0) -> str:
+def test_nested_groups_are_parsed_into_the_same_nesting(shape: object) -> None:
+    def format_part(part: object, depth: int = 0) -> str:
         if isinstance(part, list):
             word = " OR " if depth % 2 else " AND "
-            return f"({word.join(written(each, depth + 1) for each in part)})"
+            return f"({word.join(format_part(each, depth + 1) for each in part)})"
         return f"title='{part}'"
 
-    def meant(part: object, depth: int = 0) -> Node:
+    def expected_node(part: object, depth: int = 0) -> Node:
         if isinstance(part, list):
-            parts = tuple(meant(each, depth + 1) for each in part)
+            parts = tuple(expected_node(each, depth + 1) for each in part)
             return Or(parts) if depth % 2 else And(parts)
-        return text("title", "=", str(part))
+        return compare_string("title", "=", str(part))
 
-    assert tree(written(shape), EXTENDED) == meant(shape)
+    assert parse_filter(format_part(shape), EXTENDED) == expected_node(shape)

@@ -1,4 +1,4 @@
-"""Which fields a page shows, and where its headers lead."""
+"""Selection of fields, and the headers X-Total-Count and Link."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def links(
     total: int,
     params: tuple[tuple[str, str], ...] = (),
 ) -> dict[str, list[tuple[str, str]]]:
-    """Each relation of the Link header and the parameters that its address states."""
+    """Return the query parameters of each link of the Link header, by relation."""
     value = pagination_headers(URL, params, page(limit, offset), total)["Link"]
-    found = re.findall(r'<([^<>]*)>; rel="(\w+)"(?:, |$)', value)
-    assert ", ".join(f'<{target}>; rel="{relation}"' for target, relation in found) == value
-    assert all(target.startswith(f"{URL}?") for target, _ in found)
-    return {relation: parse_qsl(urlsplit(target).query) for target, relation in found}
+    matches = re.findall(r'<([^<>]*)>; rel="(\w+)"(?:, |$)', value)
+    assert ", ".join(f'<{target}>; rel="{relation}"' for target, relation in matches) == value
+    assert all(target.startswith(f"{URL}?") for target, _ in matches)
+    return {relation: parse_qsl(urlsplit(target).query) for target, relation in matches}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def links(
         ((), []),
     ],
 )
-def test_a_selection_keeps_the_named_fields_in_their_order(
+def test_select_fields_returns_the_named_fields_in_entity_order(
     fields: tuple[str, ...] | None, names: list[str]
 ) -> None:
     assert list(select_fields(BODY, fields).items()) == [(name, BODY[name]) for name in names]
@@ -67,26 +67,28 @@ def test_a_selection_keeps_the_named_fields_in_their_order(
         (1, 1, 3, {"first": 0, "prev": 0, "next": 2, "last": 2}),
     ],
 )
-def test_where_the_links_lead(limit: int, offset: int, total: int, offsets: dict[str, int]) -> None:
-    found = links(limit, offset, total)
-    assert {relation: int(dict(asked)["offset"]) for relation, asked in found.items()} == offsets
-    assert {dict(asked)["limit"] for asked in found.values()} == {str(limit)}
+def test_links_have_the_offsets_of_the_pages_around(
+    limit: int, offset: int, total: int, offsets: dict[str, int]
+) -> None:
+    pages = links(limit, offset, total)
+    assert {relation: int(dict(params)["offset"]) for relation, params in pages.items()} == offsets
+    assert {dict(params)["limit"] for params in pages.values()} == {str(limit)}
 
 
-def test_the_total_is_counted() -> None:
+def test_total_count_header_is_the_total() -> None:
     assert pagination_headers(URL, [], page(10, 0), 35)["X-Total-Count"] == "35"
 
 
-def test_a_link_header_over_4000_bytes_is_left_out() -> None:
-    def answered(length: int) -> dict[str, str]:
+def test_link_header_over_4000_bytes_is_omitted() -> None:
+    def headers_for(length: int) -> dict[str, str]:
         return pagination_headers(URL, [("filter", "x" * length)], page(10, 0), 35)
 
-    longest = next(length for length in range(2000) if "Link" not in answered(length)) - 1
-    assert 3990 < len(answered(longest)["Link"]) <= 4000
-    assert answered(longest + 1) == {"X-Total-Count": "35"}
+    longest = next(length for length in range(2000) if "Link" not in headers_for(length)) - 1
+    assert 3990 < len(headers_for(longest)["Link"]) <= 4000
+    assert headers_for(longest + 1) == {"X-Total-Count": "35"}
 
 
-def test_a_link_header_reads_as_the_rfc_has_it() -> None:
+def test_link_header_is_percent_encoded() -> None:
     value = pagination_headers(URL, [("filter", "title='a, <b>'")], page(10, 0), 11)["Link"]
     query = "filter=title%3D%27a%2C%20%3Cb%3E%27&limit=10&offset"
     assert value == (
@@ -96,7 +98,7 @@ def test_a_link_header_reads_as_the_rfc_has_it() -> None:
     )
 
 
-def test_other_parameters_are_kept_and_the_page_is_replaced() -> None:
+def test_links_repeat_other_parameters_and_replace_the_page() -> None:
     params = (("offset", "7"), ("fields", "a"), ("limit", "3"), ("fields", "b"), ("limit", "3"))
     assert links(3, 0, 2, params)["first"] == [
         ("fields", "a"),
@@ -107,7 +109,7 @@ def test_other_parameters_are_kept_and_the_page_is_replaced() -> None:
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_any_parameter_comes_back_as_it_was(name: str, value: str) -> None:
+def test_links_repeat_any_parameter_unchanged(name: str, value: str) -> None:
     header = pagination_headers(URL, [(name, value)], page(10, 0), 0)["Link"]
     assert header.isascii()
     if name not in ("limit", "offset"):
@@ -116,11 +118,11 @@ def test_any_parameter_comes_back_as_it_was(name: str, value: str) -> None:
 
 
 @given(st.integers(1, 50), st.integers(0, 200))
-def test_following_next_from_the_first_page_meets_every_entity_once(limit: int, total: int) -> None:
-    met: list[int] = []
+def test_following_next_links_visits_every_entity_once(limit: int, total: int) -> None:
+    visited: list[int] = []
     offset: int | None = 0
     while offset is not None:
-        met += range(offset, min(offset + limit, total))
-        following = links(limit, offset, total).get("next")
-        offset = int(dict(following)["offset"]) if following else None
-    assert met == list(range(total))
+        visited += range(offset, min(offset + limit, total))
+        next_page = links(limit, offset, total).get("next")
+        offset = int(dict(next_page)["offset"]) if next_page else None
+    assert visited == list(range(total))

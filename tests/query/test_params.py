@@ -1,4 +1,4 @@
-"""From the pairs of a query string to a Query, or to all that is wrong with them."""
+"""Parsing of the query parameters of lists, and their error messages."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ LIMITS = Limits(default=10, maximum=100)
 TITLE = Field(("title",), FieldType.STRING)
 
 
-def ask(*params: tuple[str, str], grammar: Grammar = STANDARD) -> Query:
+def parse_params(*params: tuple[str, str], grammar: Grammar = STANDARD) -> Query:
     return parse_list_query(params, CFDocument, limits=LIMITS, grammar=grammar)
 
 
-def refused(*params: tuple[str, str]) -> BadRequest:
+def parse_error(*params: tuple[str, str]) -> BadRequest:
     with pytest.raises(BadRequest) as caught:
-        ask(*params)
+        parse_params(*params)
     return caught.value
 
 
-def test_asking_for_nothing_in_particular() -> None:
-    assert ask() == Query(
+def test_no_parameters_give_the_defaults() -> None:
+    assert parse_params() == Query(
         limit=10,
         offset=0,
         sort=None,
@@ -44,8 +44,8 @@ def test_asking_for_nothing_in_particular() -> None:
     )
 
 
-def test_asking_for_everything_at_once() -> None:
-    query = ask(
+def test_all_parameters_are_parsed() -> None:
+    query = parse_params(
         ("limit", "5"),
         ("offset", "20"),
         ("sort", "title"),
@@ -64,28 +64,28 @@ def test_asking_for_everything_at_once() -> None:
 
 
 def test_unknown_parameters_are_ignored() -> None:
-    assert ask(("search", "math"), ("search", "art"), ("Limit", "x")) == ask()
+    assert parse_params(("search", "math"), ("search", "art"), ("Limit", "x")) == parse_params()
 
 
 @pytest.mark.parametrize(("text", "limit"), [("1", 1), ("100", 100), ("007", 7)])
-def test_limit(text: str, limit: int) -> None:
-    assert ask(("limit", text)).limit == limit
+def test_limit_within_bounds_is_accepted(text: str, limit: int) -> None:
+    assert parse_params(("limit", text)).limit == limit
 
 
 @pytest.mark.parametrize(
     "text", ["0", "101", "-1", "+1", "1.0", " 1", "ten", "٣", "1\n", "9" * 5000]
 )
-def test_bad_limit(text: str) -> None:
-    error = refused(("limit", text))
+def test_invalid_limit_is_rejected(text: str) -> None:
+    error = parse_error(("limit", text))
     assert error.code == "invalid"
-    assert "a whole number from 1 to 100" in error.description
+    assert "an integer from 1 to 100" in error.description
     assert len(error.description) < 120
 
 
-def test_the_largest_offset() -> None:
-    assert ask(("offset", str(MAX_OFFSET))).offset == 2**31 - 1
-    assert "from 0 to 2147483647" in refused(("offset", str(MAX_OFFSET + 1))).description
-    assert refused(("offset", "-1")).code == "invalid"
+def test_offset_over_the_maximum_is_rejected() -> None:
+    assert parse_params(("offset", str(MAX_OFFSET))).offset == 2**31 - 1
+    assert "from 0 to 2147483647" in parse_error(("offset", str(MAX_OFFSET + 1))).description
+    assert parse_error(("offset", "-1")).code == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_the_largest_offset() -> None:
         ("licenseURI.sourcedId", ("licenseURI", "identifier")),
     ],
 )
-def test_sort(name: str, path: tuple[str, ...]) -> None:
-    sort = ask(("sort", name)).sort
+def test_sort_by_scalar_field_is_accepted(name: str, path: tuple[str, ...]) -> None:
+    sort = parse_params(("sort", name)).sort
     assert sort is not None
     assert sort.path == path
 
@@ -110,17 +110,17 @@ def test_sort(name: str, path: tuple[str, ...]) -> None:
     [
         ("nonsense", "'nonsense'"),
         ("title,creator", "'title,creator'"),
-        ("subject", "subject, which is a list of texts"),
-        ("subjectURI", "subjectURI, which is a list of objects"),
-        ("subjectURI.title", "subjectURI.title, which is a part of every object of a list"),
+        ("subject", "subject, which is an array of strings"),
+        ("subjectURI", "subjectURI, which is an array of objects"),
+        ("subjectURI.title", "subjectURI.title, which is a field of each object in an array"),
         ("licenseURI", "licenseURI, which is an object"),
         ("extensions", "extensions, which is an extension"),
         ("extensions.level", "extensions.level, which is an extension"),
         ("extensions." + "x" * 50, "extensions." + "x" * 29 + "..., which is an extension"),
     ],
 )
-def test_bad_sort(name: str, found: str) -> None:
-    error = refused(("sort", name))
+def test_sort_by_other_field_is_rejected(name: str, found: str) -> None:
+    error = parse_error(("sort", name))
     assert error.code == "bad_sort"
     assert error.description.startswith(f"sort: found {found}, expected one of identifier, uri, ")
     allowed = error.description.partition("expected one of ")[2].split(", ")
@@ -131,21 +131,21 @@ def test_bad_sort(name: str, found: str) -> None:
 @pytest.mark.parametrize(
     ("text", "descending"), [("asc", False), ("desc", True), ("DESC", True), ("Asc", False)]
 )
-def test_order(text: str, *, descending: bool) -> None:
-    assert ask(("orderBy", text)).descending is descending
+def test_order_by_is_case_insensitive(text: str, *, descending: bool) -> None:
+    assert parse_params(("orderBy", text)).descending is descending
 
 
 @pytest.mark.parametrize("text", ["down", "asc,desc"])
-def test_bad_order(text: str) -> None:
-    error = refused(("orderBy", text))
+def test_invalid_order_by_is_rejected(text: str) -> None:
+    error = parse_error(("orderBy", text))
     assert error.code == "bad_sort"
     assert "expected asc or desc" in error.description
 
 
-def test_the_grammar_of_the_filter_is_the_callers() -> None:
+def test_filter_uses_the_given_grammar() -> None:
     pair = ("filter", "(title='a')")
-    assert ask(pair, grammar=EXTENDED).where == Comparison(TITLE, "=", "a")
-    assert refused(pair).code == "bad_filter"
+    assert parse_params(pair, grammar=EXTENDED).where == Comparison(TITLE, "=", "a")
+    assert parse_error(pair).code == "bad_filter"
 
 
 @pytest.mark.parametrize(
@@ -160,33 +160,33 @@ def test_the_grammar_of_the_filter_is_the_callers() -> None:
         (["extensions,licenseURI,subjectURI"], ("extensions", "licenseURI", "subjectURI")),
     ],
 )
-def test_selection(values: list[str], fields: tuple[str, ...]) -> None:
+def test_fields_are_split_and_deduplicated(values: list[str], fields: tuple[str, ...]) -> None:
     pairs = [("fields", value) for value in values]
-    assert ask(*pairs).fields == fields
+    assert parse_params(*pairs).fields == fields
     assert parse_fields(pairs, CFDocument) == fields
 
 
 @pytest.mark.parametrize(
     ("values", "found"),
     [
-        ([""], "nothing"),
-        (["title,"], "nothing"),
-        (["title", " "], "nothing"),
+        ([""], "an empty value"),
+        (["title,"], "an empty value"),
+        (["title", " "], "an empty value"),
         (["title,nonsense,rubbish,nonsense"], "'nonsense', 'rubbish'"),
         (["Title"], "'Title'"),
         (["CFPackageURI.title"], "'CFPackageURI.title'"),
         (["extensions.level"], "'extensions.level'"),
     ],
 )
-def test_bad_selection(values: list[str], found: str) -> None:
-    error = refused(*(("fields", value) for value in values))
+def test_unknown_or_empty_field_is_rejected(values: list[str], found: str) -> None:
+    error = parse_error(*(("fields", value) for value in values))
     assert error.code == "bad_selection"
     assert error.description.startswith(f"fields: found {found}, expected one of identifier, uri, ")
     assert error.description.endswith(", CFPackageURI, sourcedId")
     assert "licenseURI.title" not in error.description.partition("expected")[2]
 
 
-def test_one_entity_is_asked_for_its_fields_only() -> None:
+def test_parse_fields_ignores_other_parameters() -> None:
     assert parse_fields([("limit", "x"), ("filter", "")], CFDocument) is None
     with pytest.raises(BadRequest, match="fields: found 'nonsense'") as caught:
         parse_fields([("fields", "nonsense")], CFDocument)
@@ -194,7 +194,7 @@ def test_one_entity_is_asked_for_its_fields_only() -> None:
     assert [problem["path"] for problem in caught.value.problems] == ["fields"]
 
 
-def test_an_answer_that_is_no_class_of_the_model_has_the_names_it_is_given() -> None:
+def test_parse_field_names_accepts_only_the_allowed_names() -> None:
     allowed = ("sourcedId", "CFItems")
     assert parse_field_names([("fields", "CFItems,sourcedId")], allowed) == ("CFItems", "sourcedId")
     assert parse_field_names([], allowed) is None
@@ -205,7 +205,7 @@ def test_an_answer_that_is_no_class_of_the_model_has_the_names_it_is_given() -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "reason"),
+    ("name", "values", "code"),
     [
         ("limit", ("1", "2"), "invalid"),
         ("offset", ("1", "2"), "invalid"),
@@ -214,17 +214,17 @@ def test_an_answer_that_is_no_class_of_the_model_has_the_names_it_is_given() -> 
         ("filter", ("title='a'", "title='b'"), "bad_filter"),
     ],
 )
-def test_a_parameter_said_twice_must_say_the_same(
-    name: str, values: tuple[str, str], reason: str
+def test_repeated_parameter_with_another_value_is_rejected(
+    name: str, values: tuple[str, str], code: str
 ) -> None:
-    assert ask((name, values[0]), (name, values[0])) == ask((name, values[0]))
-    error = refused(*((name, value) for value in values))
-    assert error.code == reason
+    assert parse_params((name, values[0]), (name, values[0])) == parse_params((name, values[0]))
+    error = parse_error(*((name, value) for value in values))
+    assert error.code == code
     assert error.description == f"{name}: found different values, expected one"
 
 
-def test_every_problem_is_reported_once_and_the_first_gives_the_reason() -> None:
-    error = refused(
+def test_every_problem_is_reported_and_the_first_gives_the_code() -> None:
+    error = parse_error(
         ("fields", "nonsense"),
         ("filter", "title"),
         ("orderBy", "down"),
@@ -248,10 +248,10 @@ NAMES = st.sampled_from(["limit", "offset", "sort", "orderBy", "filter", "fields
 
 
 @given(st.lists(st.tuples(NAMES, st.text()), max_size=8))
-def test_any_parameters_give_a_query_or_a_bad_request(params: list[tuple[str, str]]) -> None:
-    blamed: set[str] = set()
+def test_arbitrary_parameters_give_a_query_or_bad_request(params: list[tuple[str, str]]) -> None:
+    problem_paths: set[str] = set()
     try:
-        assert ask(*params).limit <= LIMITS.maximum
+        assert parse_params(*params).limit <= LIMITS.maximum
     except BadRequest as error:
-        blamed = {problem["path"] for problem in error.problems}
-    assert blamed <= {name for name, _ in params} - {"other"}
+        problem_paths = {problem["path"] for problem in error.problems}
+    assert problem_paths <= {name for name, _ in params} - {"other"}

@@ -148,7 +148,7 @@ async def parameters(checks: Checks, client: CaseClient, server: Server) -> None
         ("orderBy", "up", "asc or desc"),
         ("sort", "colour", "fullStatement"),
         ("filter", "colour='red'", "fullStatement"),
-        ("filter", "fullStatement='open", "never closed"),
+        ("filter", "fullStatement='open", "unclosed quote"),
         ("filter", "fullStatement", "="),
     ):
         call = client.items.list({name: value})
