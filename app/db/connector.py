@@ -1,7 +1,7 @@
-"""Open connections to Postgres: the only place where asyncpg connects.
+"""Open connections to Postgres as a connection URL says.
 
-The pools, Alembic, the check at start and the test mode all connect here, so that a URL means the
-same everywhere.
+This is the only module in which asyncpg connects. Pools, Alembic, the checks at startup and the
+test mode use it, so that all of them support the same URLs.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 """How long one host may take to accept a connection, unless the URL has ``connect_timeout``."""
 
 CLOSE_TIMEOUT_SECONDS = 5.0
-"""How long Postgres may take to say goodbye before the socket is closed anyway."""
+"""How long Postgres may take to end a session before its socket is closed anyway."""
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
 CERTIFICATE_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 TRY_NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, TargetServerAttributeNotMatched)
+"""Errors of one host after which the next host of the URL is tried."""
 
-
-ANY_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
-"""No address: asyncpg takes PGHOST, or the socket of a local Postgres."""
+DEFAULT_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
+"""No host in the URL: asyncpg uses PGHOST, or the socket of a local Postgres."""
 
 
 def create_pool(url: str, **options: Any) -> Pool:
-    """Return a pool that opens its connections by ``connect``; options are those of both."""
+    """Return an asyncpg pool that connects with ``connect``; options go to both."""
     return asyncpg.create_pool(url, connect=cast("Any", connect), **options)
 
 
@@ -55,11 +55,12 @@ async def connect(
     session: Mapping[str, str] | None = None,
     **options: Any,
 ) -> DirectConnection:
-    """Connect to the first host of a URL that has the session attributes asked for.
+    """Connect to the first host of a URL that meets its ``target_session_attrs``.
 
     ``timeout`` is in seconds for each host; the URL's ``connect_timeout`` replaces it, up to
-    ``max_timeout``. ``session`` has settings of Postgres for this session; they are set by a
-    statement, because poolers refuse them in the first message. Other options are asyncpg's.
+    ``max_timeout``. ``session`` contains Postgres settings for this session. They are set by a
+    statement, because poolers reject them in the startup message. Other options are asyncpg's.
+    Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host accepts.
     """
     target = parse(url)
     seconds = target.connect_timeout or timeout
@@ -77,7 +78,7 @@ async def connect(
 
 @asynccontextmanager
 async def connection_to(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
-    """Connect for as long as the block lasts."""
+    """Connect for the duration of a block."""
     connection = await connect(url, **options)
     try:
         yield connection
@@ -87,14 +88,14 @@ async def connection_to(url: str, **options: Any) -> AsyncIterator[DirectConnect
 
 
 async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> DirectConnection:
-    """Try the hosts in turn. asyncpg would give all of them one timeout together."""
+    """Try the hosts in turn, because asyncpg would share one timeout among all of them."""
     _check_files(target)
     wanted = target.session_attributes
-    # As in libpq: any server will do where there is no standby.
+    # As in libpq, prefer-standby accepts any server if there is no standby.
     rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
     error: BaseException | None = None
     for attributes in rounds:
-        for host, port in target.addresses() or ANY_ADDRESS:
+        for host, port in target.addresses() or DEFAULT_ADDRESS:
             try:
                 connection: DirectConnection = await asyncpg.connect(
                     target.driver_dsn,
@@ -108,9 +109,9 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
                     target_session_attrs=cast("Any", attributes),
                     **options,
                 )
-            except TRY_NEXT_HOST as failure:
-                error = failure
-                if is_out_of_files(failure):
+            except TRY_NEXT_HOST as host_error:
+                error = host_error
+                if is_out_of_files(host_error):
                     raise
             else:
                 _set_socket_options(connection, target)
@@ -120,7 +121,7 @@ async def _connect_to_any(target: DatabaseUrl, options: dict[str, Any]) -> Direc
 
 
 def _check_files(target: DatabaseUrl) -> None:
-    """Raise ``FileNotFoundError`` or ``PermissionError`` that names the certificate file."""
+    """Raise ``FileNotFoundError`` or ``PermissionError`` naming the certificate file."""
     for name in CERTIFICATE_FILES:
         path = target.parameters.get(name)
         if path and not (name == "sslrootcert" and path == "system"):
@@ -129,7 +130,7 @@ def _check_files(target: DatabaseUrl) -> None:
 
 
 def _system_tls(target: DatabaseUrl) -> ssl.SSLContext | None:
-    """Return a context that verifies by the system's root certificates, where that is asked for."""
+    """Return a TLS context with the system's root certificates, or None if they are not used."""
     if not target.trusts_system_roots:
         return None
     context = ssl.create_default_context()
@@ -150,14 +151,14 @@ def _set_socket_options(connection: DirectConnection, target: DatabaseUrl) -> No
 
 
 def is_out_of_files(error: BaseException) -> bool:
-    """Whether the process or the machine has no file descriptor left for a connection."""
+    """Return whether the error means that no file descriptor was left for a connection."""
     if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
         return True
     return isinstance(error, socket.gaierror) and not _can_open_socket()
 
 
 def _can_open_socket() -> bool:
-    """Whether a socket can be opened; the resolver of names does not say that it could not."""
+    """Return whether a socket can be opened; the DNS resolver does not report that it cannot."""
     try:
         socket.socket().close()
     except OSError as error:

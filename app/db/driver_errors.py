@@ -1,4 +1,4 @@
-"""The errors that say Postgres cannot answer now, as what clients are told of them: try again."""
+"""Translate asyncpg's errors into ``ServiceUnavailable`` and classify those worth a retry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .connector import is_out_of_files
 log = logging.getLogger("case_server")
 
 UNAVAILABLE = (
-    # Not every OSError: a broken pipe is that of whoever reads what is written meanwhile.
+    # Not every OSError: a broken pipe may belong to the reader of a streamed response.
     ConnectionRefusedError,
     ConnectionResetError,
     asyncpg.PostgresConnectionError,
@@ -24,25 +24,25 @@ UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.PostgresSystemError,
-    # Somebody, or a limit that an administrator set, ended what was being done.
+    # An administrator, or a limit that they configured, cancelled the statement.
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
-    # What a connection says that was cut off while it was being used.
+    # A connection that was terminated while in use.
     asyncpg.InternalClientError,
 )
-"""What says that Postgres cannot serve now, though the request may be fine."""
+"""Postgres cannot serve the request now, although the request may be valid."""
 
 RETRYABLE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    # Somebody took a name between the look and the write; a second look says whose it is.
+    # Another transaction inserted the key after this one had looked for it; a retry finds it.
     asyncpg.UniqueViolationError,
 )
-"""What says that two transactions met, and one of them may simply try again."""
+"""Two transactions conflicted; the one that failed can be retried."""
 
 CONNECTION_LOST = (*UNAVAILABLE, *RETRYABLE, asyncpg.InterfaceError)
-"""What ends the use of a connection with the request to try again."""
+"""Errors during the use of a connection that are answered with 503."""
 
 CONNECT_ERRORS = (
     OSError,
@@ -50,12 +50,12 @@ CONNECT_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""Whatever keeps a connection from being made, trying again is all a client can do."""
+"""Errors while connecting; whatever the reason, the client can only retry."""
 
 
 @contextmanager
 def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
-    """Raise ``Unavailable`` for any of these errors."""
+    """Raise ``ServiceUnavailable`` for any of these errors, except invalid data."""
     try:
         yield
     except asyncpg.DataError:
@@ -65,9 +65,9 @@ def unavailable_on(*errors: type[Exception]) -> Iterator[None]:
 
 
 def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
-    """Log an error and return what its request is answered: 503, retry later."""
+    """Log a database error and return the 503 error for its request."""
     if is_out_of_files(error):
-        # Not the database is away: this process cannot open a socket to it.
+        # The database may be fine: this process cannot open a socket to it.
         log.error(
             "out of file descriptors (%s): raise the limit on open files (ulimit -n), or lower "
             "CASE_SERVER_MAX_CONNECTIONS or CASE_SERVER_POOL_SIZE",
@@ -76,8 +76,8 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
         return ServiceUnavailable(
             "the server is out of file descriptors; retry later", headers={"Retry-After": "1"}
         )
-    log.warning("the database cannot answer: %s: %s", type(error).__name__, error)
+    log.warning("database unavailable: %s: %s", type(error).__name__, error)
     return ServiceUnavailable(
-        f"the database cannot answer now ({type(error).__name__}); try again",
+        f"database unavailable ({type(error).__name__}); retry later",
         headers={"Retry-After": "1"},
     )
