@@ -88,6 +88,6 @@ async def _measured(url: str, items: int, times: int) -> dict[str, list[float]]:
             for typed, seconds in taken.items():
                 started = time.perf_counter()
                 found = await items_found.search_items(database, typed, None, 21, 0)
-                await tree.paths(database, [record["identifier"] for record in found[:20]])
+                await tree.fetch_paths(database, [record["identifier"] for record in found[:20]])
                 seconds.append(time.perf_counter() - started)
     return taken

@@ -43,7 +43,7 @@ def validator_headers(revision: Revision, representation: str) -> dict[str, str]
 
 
 def _tag(revision: Revision, form: str) -> str:
-    counted = f"{revision.document}-{revision.shared}-{revision.nodes}"
+    counted = f"{revision.document}-{revision.definitions}-{revision.nodes}"
     return f'W/"{revision.history[:8]}-{counted}-{form}"'
 
 
@@ -71,7 +71,7 @@ async def _any_same(tags: str, revisions: Revisions, now: Revision, form: str) -
         if said == form and now.history.startswith(history):
             counted = (int(document), int(shared), int(nodes))
             then = Revision(now.document_identifier, now.history, *counted, None)
-            if await revisions.same(then, now):
+            if await revisions.is_equivalent(then, now):
                 return True
     return False
 

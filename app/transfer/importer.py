@@ -18,7 +18,7 @@ from ..case.resources import ASSOCIATIONS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import LossRefused, refuse_losses
+from ..db.write.loss_guard import DataLossRefused, refuse_data_loss
 from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, Problem, StartupError
 from ..formats.assembly import Defaults
@@ -92,7 +92,7 @@ class Importer:
                 outcome.more = getattr(error, "omitted", 0)
                 messages = {problem["message"] for problem in outcome.problems}
                 outcome.hints = [hint for message, hint in HINTS.items() if message in messages]
-                if isinstance(error, LossRefused):
+                if isinstance(error, DataLossRefused):
                     outcome.counts = error.counts
             outcome.seconds = round(time.monotonic() - start, 2)
             progress("")
@@ -116,7 +116,7 @@ class Importer:
         if database is None:
             outcome.status = "readable"
             return
-        guard: Guard | None = None if self.allow_deletes else refuse_losses
+        guard: Guard | None = None if self.allow_deletes else refuse_data_loss
         written = await write_package(
             database, package, progress=progress, guard=guard, dry_run=self.dry_run
         )

@@ -24,7 +24,7 @@ from ..db.pool import Database
 from ..db.read.revisions import Revision, Revisions
 from ..db.write import soft_delete
 from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import ALLOW_FLAG, LossRefused, refuse_losses
+from ..db.write.loss_guard import ALLOW_FLAG, DataLossRefused, refuse_data_loss
 from ..db.write.package import write_package
 from ..exceptions import CaseServerError, NotFound, Problem, StartupError
 from ..net.download import Fetcher, FetchResult, SourceError
@@ -186,7 +186,7 @@ class Syncer:
             result.status, result.reason = "failed", describe_error(error)
             result.problems = getattr(error, "problems", [])
             result.is_gone = isinstance(error, SourceError) and error.status in GONE_STATUSES
-            if isinstance(error, LossRefused):
+            if isinstance(error, DataLossRefused):
                 result.counts = error.counts
         self.progress("")
         return result
@@ -229,7 +229,7 @@ class Syncer:
             self.database,
             package,
             progress=self.progress,
-            guard=None if self.allow_deletes else refuse_losses,
+            guard=None if self.allow_deletes else refuse_data_loss,
             dry_run=self.dry_run,
         )
         result.changes += written.changes
@@ -264,7 +264,7 @@ class Syncer:
 
     async def _current_revision(self, document: str) -> Revision | None:
         try:
-            return await Revisions(self.database).now(document)
+            return await Revisions(self.database).current(document)
         except NotFound:
             return None
 

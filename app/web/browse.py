@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..api.dependencies import get_state
 from ..case.resources import DOCUMENTS, ITEMS
-from ..db.read import entities, overview, search, tree
+from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
 from . import api_examples, auth, relations, tree_view
 from .attributes import Body, read_body
@@ -38,14 +38,14 @@ def browse_routes() -> APIRouter:
 async def read_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
     """All frameworks, or those whose title, creator or publisher contains a text."""
     database = get_state(request).database
-    found = await overview.list_frameworks(database, q.strip(), SHOWN, offset)
-    frameworks = [(read_body(record["body"]), record["items"]) for record in found]
-    total = found[0]["total"] if found else 0
+    rows = await frameworks.list_frameworks(database, q.strip(), SHOWN, offset)
+    shown = [(read_body(row["body"]), row["items"]) for row in rows]
+    total = rows[0]["total"] if rows else 0
     return await page(
         request,
         "frameworks.html",
         title="Frameworks",
-        frameworks=frameworks,
+        frameworks=shown,
         total=total,
         q=q,
         offset=offset,
@@ -61,7 +61,7 @@ async def read_search(
     within = (await _body(request, document))["title"] if document else ""
     found = await search.search_items(database, q, document or None, SHOWN + 1, offset)
     shown = found[:SHOWN]
-    paths = await tree.paths(database, [record["identifier"] for record in shown])
+    paths = await tree.fetch_paths(database, [record["identifier"] for record in shown])
     return await page(
         request,
         "search.html",
@@ -85,7 +85,7 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
         title=body["title"],
         document=body,
         branch=await tree_view.open_tree(database, document, [], offset),
-        items=await overview.count_items(database, document),
+        items=await frameworks.count_items(database, document),
         selected=None,
         samples=api_examples.of_document(document),
     )
@@ -95,7 +95,7 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
     """A framework, open at one of its items; with ``listed=all``, however many associations."""
     database = get_state(request).database
     body = await _body(request, document)
-    raw, associations = await entities.item_with_associations(database, item)
+    raw, associations = await entities.get_item_with_associations(database, item)
     said = read_body(raw)
     if said["CFDocumentURI"]["identifier"] != document:
         raise NotFound("CFItem in this framework", item)
@@ -103,7 +103,7 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
     shown = linked if listed == "all" else linked[: relations.LISTED]
     ends = sorted(relations.other_ends(item, shown))
     places, paths = await asyncio.gather(
-        overview.locate_nodes(database, ends), tree.paths(database, [item])
+        entities.locate_nodes(database, ends), tree.fetch_paths(database, [item])
     )
     above = paths[item]
     way = [*(record["identifier"] for record in above), item]

@@ -11,8 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from ..api.dependencies import get_state
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
-from ..db.read import change_history, overview
-from ..db.read import entities as reading
+from ..db.read import change_history, entities
 from ..exceptions import BadRequest
 from . import auth
 from .attributes import Body, read_body
@@ -73,15 +72,15 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
     """What became of a framework between two states; of its latest write, unless asked else."""
     database = get_state(request).database
     body = await _body(request, document)
-    writes = await change_history.writes(database, document, STATES)
-    states = [(_written(one["moment"]), one["moment"], one["changes"]) for one in writes]
+    writes = await change_history.list_writes(database, document, STATES)
+    states = [(_written(one["written_at"]), one["written_at"], one["changes"]) for one in writes]
     since = since or (states[1][0] if len(states) > 1 else START)
     span = _span(document, since, until)
-    counts = await change_history.counts(database, span)
+    counts = await change_history.count_changed_entities(database, span)
     asked = [one for one in PARTS if one == part]
     what = (*asked, *(one for one in PARTS if counts.get(one)), PARTS[0])[0]
-    found = await change_history.differences(database, span, what, SHOWN, offset)
-    entities = [_entity(record) for record in found]
+    found = await change_history.list_changed_entities(database, span, what, SHOWN, offset)
+    shown = [_entity(record) for record in found]
     return await page(
         request,
         "history.html",
@@ -92,9 +91,9 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
         until=until,
         part=what,
         totals={one: counts.get(one, 0) for one in PARTS},
-        entities=entities,
-        places=await overview.locate_nodes(
-            database, [one.shown_at for one in entities if one.shown_at]
+        entities=shown,
+        places=await entities.locate_nodes(
+            database, [one.shown_at for one in shown if one.shown_at]
         ),
         offset=offset,
         shown=SHOWN,
@@ -106,7 +105,9 @@ async def read_csv(request: Request, document: str, since: str = "", until: str 
     await _body(request, document)
     span = _span(document, since, until)
     database = get_state(request).database
-    parts = {what: await change_history.differences(database, span, what) for what in PARTS}
+    parts = {
+        what: await change_history.list_changed_entities(database, span, what) for what in PARTS
+    }
     return table("changes.csv", [HEAD, *_rows(parts)])
 
 
@@ -136,7 +137,7 @@ def _entity(record: Any) -> Entity:
         code=body["humanCodingScheme"] or "",
         statement=statement_of(body),
         changed_at=record["changed_at"],
-        here=record["here"],
+        here=record["is_live"],
         shown_at=shown_at,
     )
 
@@ -167,5 +168,5 @@ def _moment(name: str, text: str) -> datetime:
 
 async def _body(request: Request, document: str) -> Body:
     """A live document. Raises ``NotFound``."""
-    (body,) = await reading.get(get_state(request).database, DOCUMENTS, document)
+    (body,) = await entities.get(get_state(request).database, DOCUMENTS, document)
     return read_body(body)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from ..api.dependencies import get_state
 from ..case.resources import DOCUMENTS
 from ..db.pool import Database
-from ..db.read import crosswalk, entities, overview
+from ..db.read import crosswalk, entities, frameworks
 from ..exceptions import BadRequest
 from . import auth
 from .attributes import read_body
@@ -49,16 +49,20 @@ async def read_comparison(
 ) -> Response:
     """Two frameworks to choose, then how their items are related."""
     database = get_state(request).database
-    choices = await overview.list_frameworks(database, "", CHOICES, 0)
+    choices = await frameworks.list_frameworks(database, "", CHOICES, 0)
     documents = [read_body(record["body"]) for record in choices]
     values: dict[str, Any] = {"documents": documents, "left": left, "right": right}
     if not (left and right):
         return await page(request, "compare.html", title="Compare", compared=None, **values)
     titles = await _titles(request, left, right)
     both = (left, right)
-    related = await crosswalk.related(database, left, right, SHOWN, _from(part, "related", offset))
+    related = await crosswalk.list_related_items(
+        database, left, right, SHOWN, _from(part, "related", offset)
+    )
     lonely = {
-        side: await crosswalk.unrelated(database, both, side, SHOWN, _from(part, side, offset))
+        side: await crosswalk.list_unrelated_items(
+            database, both, side, SHOWN, _from(part, side, offset)
+        )
         for side in ("left", "right")
     }
     totals = {"related": _total(related), **{side: _total(lonely[side]) for side in lonely}}
@@ -67,7 +71,8 @@ async def read_comparison(
         "part": part if part in PARTS else "related",
         "totals": totals,
         "related": [
-            (words_of(one["association_type"], origin=one["forth"]), one) for one in related
+            (words_of(one["association_type"], origin=one["left_is_origin"]), one)
+            for one in related
         ],
         **lonely,
     }
@@ -99,13 +104,15 @@ async def read_csv(request: Request, left: str, right: str) -> Response:
 
 async def _rows(database: Database, left: str, right: str) -> list[Cells]:
     both = (left, right)
-    related = await crosswalk.related(database, left, right)
-    lonely = [await crosswalk.unrelated(database, both, side) for side in ("left", "right")]
+    related = await crosswalk.list_related_items(database, left, right)
+    lonely = [
+        await crosswalk.list_unrelated_items(database, both, side) for side in ("left", "right")
+    ]
     return [
         *(
             (
                 *_side(one, "left"),
-                words_of(one["association_type"], origin=one["forth"]),
+                words_of(one["association_type"], origin=one["left_is_origin"]),
                 *_side(one, "right"),
             )
             for one in related

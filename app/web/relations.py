@@ -69,7 +69,7 @@ def relations(
 ) -> list[Relation]:
     """The associations of an item, by what they say; what it is a child of first.
 
-    ``places`` as of ``overview.places``.
+    ``places`` as of ``entities.locate_nodes``.
     """
     found: dict[str, list[End]] = {}
     for one in associations:
@@ -88,10 +88,10 @@ def _end(link: Mapping[str, Any], place: Mapping[str, Any] | None) -> End:
         web = uri.lower().startswith(("https://", "http://"))
         return End(link["title"], link["identifier"], uri=uri if web else None)
     return End(
-        title=place["statement"] if place["item"] else place["title"],
+        title=place["statement"] if place["is_item"] else place["title"],
         identifier=link["identifier"],
         code=place["code"],
         document=place["document"],
         framework=place["title"],
-        is_item=place["item"],
+        is_item=place["is_item"],
     )

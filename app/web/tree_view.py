@@ -51,8 +51,8 @@ async def open_tree(
     """The roots of a document, open along a way of items from a root down."""
     # At once: in a large framework the roots take longest.
     found, below = await asyncio.gather(
-        tree.roots(database, document, way, SHOWN, offset),
-        tree.children(database, document, way, way, SHOWN),
+        tree.fetch_roots(database, document, way, SHOWN, offset),
+        tree.fetch_children(database, document, way, way, SHOWN),
     )
     return _branch(document, [*found, *below], 1, offset, set(way))
 
@@ -62,9 +62,9 @@ async def children(
 ) -> Branch:
     """The children of an item, or the roots of a document, from an offset on."""
     if parent == document:
-        found = await tree.roots(database, document, [], SHOWN, offset)
+        found = await tree.fetch_roots(database, document, [], SHOWN, offset)
     else:
-        found = await tree.more_children(database, document, parent, SHOWN, offset)
+        found = await tree.fetch_more_children(database, document, parent, SHOWN, offset)
     return _branch(parent, found, level, offset, set())
 
 
@@ -79,10 +79,10 @@ def _branch(
             identifier=record["identifier"],
             code=record["code"],
             statement=record["statement"],
-            kind=record["kind"],
-            count=record["children"],
+            kind=record["item_type"],
+            count=record["child_count"],
             level=level,
-            place=record["place"],
+            place=record["position"],
             total=record["total"],
         )
         if line.identifier in opened and line.count:

@@ -20,9 +20,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from ..api.dependencies import AppState, get_state
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
-from ..db.read import overview
+from ..db.read import entities, frameworks
 from ..db.write.change_counts import ChangeCounts
-from ..db.write.loss_guard import LossRefused, describe_loss
+from ..db.write.loss_guard import DataLossRefused, describe_data_loss
 from ..db.write.package import UploadResult, write_package
 from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
 from ..repair.reader import read_repaired
@@ -109,8 +109,8 @@ async def store(request: Request) -> Response:
 
     def refuse_unconfirmed(written: UploadResult) -> None:
         # The framework may have been written since the loss was confirmed.
-        if (loss := describe_loss(written)) and loss != upload.confirmed_loss:
-            raise LossRefused(loss, written.counts)
+        if (loss := describe_data_loss(written)) and loss != upload.confirmed_loss:
+            raise DataLossRefused(loss, written.counts)
 
     async def show_report() -> Response:
         report = await _report(held, upload.name, upload.raw)
@@ -122,7 +122,7 @@ async def store(request: Request) -> Response:
     try:
         package, _ = await to_thread.run_sync(read_repaired, upload.raw)
         await write_package(held.database, package, guard=refuse_unconfirmed)
-    except LossRefused:
+    except DataLossRefused:
         return await show_report()
     except CaseServerError as error:
         report = _refused(upload.name, upload.raw, error)
@@ -146,11 +146,11 @@ async def _report(held: AppState, name: str, raw: bytes) -> Report:
         package,
         tuple(repairs),
         counts=written.counts,
-        loss=describe_loss(written),
+        loss=describe_data_loss(written),
     )
-    if not await overview.locate_nodes(held.database, [document]):
+    if not await entities.locate_nodes(held.database, [document]):
         return report
-    present = await overview.count_items(held.database, document)
+    present = await frameworks.count_items(held.database, document)
     changes = tuple(await parts_of(held.database, package))
     return replace(report, present=present, changes=changes)
 

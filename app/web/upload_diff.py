@@ -42,12 +42,12 @@ class Part:
 
 async def parts_of(database: Database, package: Package) -> list[Part]:
     """Everything that storing a package would change of the framework that is here."""
-    found = await package_diff.diff_packages(database, package)
+    found = await package_diff.diff_package(database, package)
     shown = [keys[:LISTED] for keys in found]
     wanted = {key for keys in shown for key in keys}
     rows = ((row.kind, row.identifier, row.body) for row in package.rows)
     fresh = {(kind, name): read_body(body) for kind, name, body in rows if (kind, name) in wanted}
-    stored = await package_diff.stored_bodies(database, sorted(wanted))
+    stored = await package_diff.fetch_bodies(database, sorted(wanted))
     old = {key: read_body(body) for key, body in stored.items()}
     return [
         Part(title, len(keys), [_entity(key[0], old.get(key), fresh.get(key)) for key in few])

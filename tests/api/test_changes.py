@@ -15,7 +15,7 @@ from support.calls import Api
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
 from case_server.db.pool import Database, dsn
-from case_server.db.read.feed import continue_history, read_cursor, reset_history
+from case_server.db.read.feed import parse_cursor, reset_history, reset_history_if_restored
 from case_server.db.write import soft_delete
 from case_server.exceptions import Conflict, NotFound
 from case_server.settings import Settings
@@ -121,16 +121,16 @@ async def test_what_is_no_cursor(api: Api, since: str) -> None:
 
 async def test_a_forged_snapshot_is_no_cursor(api: Api) -> None:
     await api.framework()
-    place = read_cursor((await api.get("/changes"))["next"])
+    place = parse_cursor((await api.get("/changes"))["next"])
     for snapshot in ("9:3:", "99999999999999999999999:99999999999999999999999:", "5:9:9,9"):
-        await api.get("/changes", 400, since=place._replace(since=snapshot).cursor())
+        await api.get("/changes", 400, since=place._replace(since=snapshot).encode())
 
 
 async def test_a_cursor_of_another_history(api: Api, database_url: str) -> None:
     await api.framework()
     before, since = await read_all(api)
     connection = await asyncpg.connect(dsn(database_url))
-    await continue_history(connection)
+    await reset_history_if_restored(connection)
     assert (await read_all(api, since))[0] == []
     await reset_history(connection)
     answer = await api.get("/changes", 410, since=since)
@@ -139,7 +139,7 @@ async def test_a_cursor_of_another_history(api: Api, database_url: str) -> None:
     # Of another Postgres, whose transactions had higher numbers than this one has reached.
     await connection.execute("UPDATE changes SET transaction_id = 1::bigint << 40")
     _, since = await read_all(api)
-    await continue_history(connection)
+    await reset_history_if_restored(connection)
     await api.get("/changes", 410, since=since)
     assert (await read_all(api))[0] == before
     await connection.close()

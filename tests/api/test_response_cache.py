@@ -20,7 +20,7 @@ from case_server.api.routes import packages
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
 from case_server.db.read.package import framework_snapshot
-from case_server.db.read.revisions import FOLD_AT
+from case_server.db.read.revisions import COMPACT_AT
 from case_server.db.write import soft_delete
 from case_server.main import create_app
 from case_server.settings import Settings
@@ -250,7 +250,7 @@ async def test_last_modified(api: Api, execute: Execute) -> None:
 async def test_marks_are_folded_and_the_revision_stays(api: Api, execute: Execute) -> None:
     document = await api.framework()
     path = f"/CFPackages/{document['identifier']}"
-    for _ in range(FOLD_AT // 2):
+    for _ in range(COMPACT_AT // 2):
         await api.new_item(document)
     before = await api.send("GET", path, 200)
     await execute("INSERT INTO revision_marks (scope) SELECT '/' FROM generate_series(1, 200)")

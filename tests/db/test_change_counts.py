@@ -18,7 +18,7 @@ from support.factories import Body
 from case_server.case.package import Package, parse_package
 from case_server.db.pool import Database
 from case_server.db.write.change_counts import ChangeCounts
-from case_server.db.write.loss_guard import LossRefused, refuse_losses
+from case_server.db.write.loss_guard import DataLossRefused, refuse_data_loss
 from case_server.db.write.package import UploadResult, write_package
 
 Execute = Callable[..., Awaitable[Any]]
@@ -121,8 +121,8 @@ async def test_a_refused_write_changes_nothing(database: Database, execute: Exec
     body = {**factories.everything(), "CFRubrics": []}
     await write(database, body)
     before = await execute(STORED)
-    with pytest.raises(LossRefused) as refused:
-        await write(database, with_items(body, []), guard=refuse_losses)
+    with pytest.raises(DataLossRefused) as refused:
+        await write(database, with_items(body, []), guard=refuse_data_loss)
     assert refused.value.counts == ChangeCounts(created=0, updated=0, unchanged=6, deleted=3)
     assert "delete 2 of the 2 items stored, and leave the framework without" in str(refused.value)
     assert "--allow-deletes" in str(refused.value)
@@ -150,10 +150,10 @@ async def test_loss_of_all_associations_is_refused_from_three_on(database: Datab
         await write(database, {**body, "CFAssociations": made})
         flat = {**body, "CFAssociations": []}
         if is_refused:
-            with pytest.raises(LossRefused, match="delete all 3 associations"):
-                await write(database, flat, guard=refuse_losses)
+            with pytest.raises(DataLossRefused, match="delete all 3 associations"):
+                await write(database, flat, guard=refuse_data_loss)
         else:
-            await write(database, flat, guard=refuse_losses)
+            await write(database, flat, guard=refuse_data_loss)
 
 
 bounded = hypothesis_settings(
@@ -177,10 +177,10 @@ async def test_a_write_is_refused_if_it_deletes_more_than_half_of_the_items(
         new = [factories.packed_item() for _ in range(come)]
         after = with_items(body, [*new, *kept])
         if go > stay:
-            with pytest.raises(LossRefused) as refused:
-                await write(database, after, guard=refuse_losses)
+            with pytest.raises(DataLossRefused) as refused:
+                await write(database, after, guard=refuse_data_loss)
             assert refused.value.counts.deleted == go
-        written = await write(database, after, guard=None if go > stay else refuse_losses)
+        written = await write(database, after, guard=None if go > stay else refuse_data_loss)
         assert written.counts.deleted == go
         assert written.items_before == stay + go
 
@@ -214,10 +214,10 @@ async def test_items_matched_by_code_are_refused_if_most_statements_change(
             package = replace(package, derived_items=names)
         changed = min(reworded, matched)
         if derived and matched >= 3 and 2 * changed > matched:
-            with pytest.raises(LossRefused, match=f"{changed} of the {matched} items"):
-                await write_package(database, package, guard=refuse_losses)
+            with pytest.raises(DataLossRefused, match=f"{changed} of the {matched} items"):
+                await write_package(database, package, guard=refuse_data_loss)
             return
-        written = await write_package(database, package, guard=refuse_losses)
+        written = await write_package(database, package, guard=refuse_data_loss)
         assert written.counts.updated == changed
 
     @bounded

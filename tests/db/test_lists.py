@@ -262,7 +262,7 @@ async def test_lists_that_people_ask_for_are_read_from_their_index(
     for (index, asked), derivation in product(INDEXED.items(), DERIVATIONS):
         if "uri" in index and not derivation.rewrites_uris:
             continue
-        statement, values = lists.prepared(ITEMS, query(**asked), derivation, ADDRESS)
+        statement, values = lists.prepare(ITEMS, query(**asked), derivation, ADDRESS)
         async with database.connection() as connection:
             explained = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
         plan = "\n".join(line for (line,) in explained)
@@ -275,16 +275,16 @@ def test_values_and_invented_names_make_no_new_statements() -> None:
     for number in range(5):
         words = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
         more = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
-        lists.prepared(ITEMS, query(filter=f"{words} AND {more}", limit=number + 1))
+        lists.prepare(ITEMS, query(filter=f"{words} AND {more}", limit=number + 1))
     assert lists._statement.cache_info().misses == 1
 
 
 def test_statements_are_forgotten_before_they_are_many() -> None:
-    for number in range(lists.SHAPES + 5):
+    for number in range(lists.STATEMENT_CACHE_SIZE + 5):
         some = random.Random(number)
         where = " AND ".join(predicate(some) for _ in range(number % 50 + 1))
-        lists.prepared(ITEMS, query(filter=where, sort=some.choice(SORTS)))
-    assert lists._statement.cache_info().currsize == lists.SHAPES
+        lists.prepare(ITEMS, query(filter=where, sort=some.choice(SORTS)))
+    assert lists._statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 
 async def test_a_code_of_any_length_can_be_stored_and_found(

@@ -154,7 +154,7 @@ async def test_timeout_of_a_package_counts_for_each_batch(settings: Settings, cl
         opened(settings, read_timeout=1) as database,
         framework_snapshot(database, identifier) as framework,
     ):
-        async for bodies in framework.bodies(ITEMS):
+        async for bodies in framework.iter_bodies(ITEMS):
             count += len(bodies)
             await asyncio.sleep(0.4)
     assert count == 900

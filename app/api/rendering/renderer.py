@@ -138,7 +138,7 @@ class Renderer:
         self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
         """A CFPackage as JSON, piece by piece."""
-        inside = replace(self, find_local_nodes=framework.nodes)
+        inside = replace(self, find_local_nodes=framework.find_nodes)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
         before = b""
         for name, value in inside._members(framework).items():  # noqa: SLF001  its own kind
@@ -179,7 +179,7 @@ class Renderer:
         """The items, associations, rubrics or definitions of a package, some at a time."""
         document = orjson.loads(framework.document)
         home = {name: document[name] for name in ("title", "identifier", "uri")}
-        async for bodies in framework.bodies(resource):
+        async for bodies in framework.iter_bodies(resource):
             yield await self.to_package_objects(resource, bodies, home)
 
     async def _list(self, framework: FrameworkSnapshot, resource: Resource) -> AsyncIterator[bytes]:
@@ -194,7 +194,7 @@ class Renderer:
     ) -> AsyncIterator[bytes]:
         """As ``batches``, as JSON separated by commas."""
         if fast_json.can_edit_text(self.profile):
-            async for bodies in framework.bodies(resource, ahead=True):
+            async for bodies in framework.iter_bodies(resource, prefetch=True):
                 yield await self.to_json(resource, bodies)
         else:
             async for entities in self.iter_batches(framework, resource):

@@ -34,12 +34,12 @@ def association_routes(profile: Profile) -> Routes:
     ) -> Response:
         database = get_state(request).database
         # One more than a batch, to see whether there are more.
-        item, associations = await entities.item_with_associations(
+        item, associations = await entities.get_item_with_associations(
             database, identifier, BATCH_SIZE + 1
         )
         render = get_renderer(request, profile)
         if len(associations) > BATCH_SIZE:
-            batches = entities.association_batches(database, identifier, BATCH_SIZE)
+            batches = entities.iter_association_batches(database, identifier, BATCH_SIZE)
             chunks = _chunks(render, item, batches)
             # The first is read before the status is sent, because it may become another.
             first = await anext(chunks)

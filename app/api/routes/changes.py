@@ -9,7 +9,7 @@ from fastapi import Request, Response
 
 from ...case.resources import RESOURCES
 from ...db.read import feed
-from ...db.write import change_log
+from ...db.schema import tables
 from ...query import params
 from ..dependencies import ReadAccess, get_state
 from ..openapi import documents
@@ -22,10 +22,10 @@ from ..routing import Routes
 PLURALS = {resource.name: resource.plural for resource in RESOURCES}
 
 OPERATIONS = {
-    change_log.CREATE: "created",
-    change_log.REVIVE: "created",
-    change_log.UPDATE: "updated",
-    change_log.DELETE: "deleted",
+    tables.CREATE: "created",
+    tables.REVIVE: "created",
+    tables.UPDATE: "updated",
+    tables.DELETE: "deleted",
 }
 """What a follower is told: what comes back is new to it."""
 
@@ -39,10 +39,12 @@ def change_routes(profile: Profile) -> Routes:
     async def read_changes(request: Request, _: ReadAccess) -> Response:
         since, limit = params.parse_feed_query(request.query_params.multi_items(), LIMITS)
         held = get_state(request)
-        page = await feed.changes(held.database, since, limit)
+        page = await feed.fetch_changes(held.database, since, limit)
         address = held.settings.base_url + profile.prefix
         found = [_entry(change, address) for change in page.changes]
-        return json_response({"changes": found, "next": page.next.cursor(), "more": page.more})
+        return json_response(
+            {"changes": found, "next": page.next_cursor.encode(), "more": page.has_more}
+        )
 
     routes.add(
         "/changes",

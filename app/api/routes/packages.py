@@ -15,8 +15,8 @@ from ...case.package import Package, UploadedCFPackage
 from ...case.package_stream import parse_package_lazily
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ...case.stored_form import BodyOrigin
-from ...db.read.package import FrameworkSnapshot, document_of_package, framework_snapshot
-from ...db.read.revisions import Revision, Revisions, revision_in
+from ...db.read.package import FrameworkSnapshot, find_document_of_package, framework_snapshot
+from ...db.read.revisions import Revision, Revisions, fetch_revision
 from ...db.write.package import Mode, write_package
 from ...exceptions import CaseServerError
 from ...query import params
@@ -79,7 +79,7 @@ def package_routes(profile: Profile) -> Routes:
         async with upload_slot(request):
             package, repairs = await _read(request, raw)
             if identifier not in {package.document_identifier, package.package_identifier}:
-                owner = await document_of_package(get_state(request).database, identifier)
+                owner = await find_document_of_package(get_state(request).database, identifier)
                 require_same_identifier(owner or identifier, package.document_identifier)
             origin = find_body_origin(request, profile, raw)
             return json_response(await _upload(request, package, "replace", repairs, origin))
@@ -123,12 +123,12 @@ async def _package(
 async def _groups(
     render: Renderer, framework: FrameworkSnapshot, fields: Fields
 ) -> AsyncIterator[bytes]:
-    inside = replaced(render, find_local_nodes=framework.nodes)
+    inside = replaced(render, find_local_nodes=framework.find_nodes)
     (document,) = await inside.to_package_objects(DOCUMENTS, [framework.document])
     items: dict[str, TreeItem] = {}
-    async for bodies in framework.bodies(ITEMS, ahead=True):
+    async for bodies in framework.iter_bodies(ITEMS, prefetch=True):
         items.update(map(parse_item, bodies, await inside.to_json_prefixes(ITEMS, bodies)))
-    read = framework.bodies(ASSOCIATIONS, ahead=True)
+    read = framework.iter_bodies(ASSOCIATIONS, prefetch=True)
     relations = [parse_association(body) async for bodies in read for body in bodies]
     package = render.package_identifier(framework)
     head = {"identifier": package, "sourcedId": package, "CFDocument": document}
@@ -153,7 +153,7 @@ async def _kept(
 ) -> Response:
     """The answer that is kept for this request, made anew when something was written since."""
     held, (write, fields) = get_state(request), what
-    now = await held.revisions.now(identifier)
+    now = await held.revisions.current(identifier)
     key = (write.__name__, render.profile.name, render.base_url, render.include_extensions, fields)
     form = representation_hash(*key)
     if await is_not_modified(request, held.revisions, now, form):
@@ -161,7 +161,7 @@ async def _kept(
 
     async def produce(copy: CachedResponse) -> AsyncIterator[bytes]:
         async with framework_snapshot(held.database, now.document_identifier) as framework:
-            copy.revision = await revision_in(framework.connection, now.document_identifier)
+            copy.revision = await fetch_revision(framework.connection, now.document_identifier)
             async for piece in write(render, framework, fields):
                 yield piece
 
@@ -185,7 +185,7 @@ async def _is_fresh(copy: CachedResponse, revisions: Revisions, now: Revision) -
     if is_to_come:
         # Of the state at a moment after this was asked; writers never leave such readers alone.
         return True
-    if copy.revision is None or not await revisions.same(copy.revision, now):
+    if copy.revision is None or not await revisions.is_equivalent(copy.revision, now):
         return False
     copy.revision = now
     return True

@@ -119,7 +119,7 @@ def _add(routes: Routes, put: Put, profile: Profile) -> None:
         require_same_identifier(identifier, body.entity.identifier)
         origin = find_body_origin(request, profile, raw)
         await put.store(
-            get_state(request).database, body.entity, under=body.path_prefix, origin=origin
+            get_state(request).database, body.entity, path_prefix=body.path_prefix, origin=origin
         )
         return Response(status_code=CREATED)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ...exceptions import StartupError
 from ..connector import connection_to
-from ..read.feed import continue_history
+from ..read.feed import reset_history_if_restored
 from ..schema import tables, version
 from .diagnosis import READ_ONLY, startup_error
 
@@ -71,13 +71,13 @@ async def _is_ready(url: str, *, allowed: bool, asked: bool, writes: bool) -> bo
         if asked or revision != needed:
             return False
         if writes:
-            await continue_history(connection)
+            await reset_history_if_restored(connection)
         return True
 
 
 async def _continue_history(url: str) -> None:
     async with connection_to(url) as connection:
-        await continue_history(connection)
+        await reset_history_if_restored(connection)
 
 
 def _refuse_to_migrate(revision: str | None, needed: str, *, allowed: bool) -> None:

@@ -31,9 +31,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..schema import tables
+from ..schema.tables import table_of
 from ..statement import CompiledStatement
-from ..write.change_log import CREATE, DELETE, REVIVE
-from ..write.dml import table_of
 from .visibility import live
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Period(NamedTuple):
     until: datetime
 
 
-async def writes(database: Database, document: str, limit: int) -> list[asyncpg.Record]:
+async def list_writes(database: Database, document: str, limit: int) -> list[asyncpg.Record]:
     """The latest writes to a document, newest first: rows of (moment, changes).
 
     A write is a transaction; ``moment`` is when it recorded the last of its changes.
@@ -65,22 +64,26 @@ async def writes(database: Database, document: str, limit: int) -> list[asyncpg.
     return await database.scan(_writes(), document=document, limit=limit)
 
 
-async def counts(database: Database, span: Period) -> dict[str, int]:
+async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
     """How many entities were added, changed and deleted."""
-    found = await database.scan(_counts(), **span._asdict())
-    return {record["what"]: record["entities"] for record in found}
+    found = await database.scan(_counts(), **period._asdict())
+    return {record["change"]: record["entities"] for record in found}
 
 
-async def differences(
-    database: Database, span: Period, what: ChangedEntity, limit: int = EVERYTHING, offset: int = 0
+async def list_changed_entities(
+    database: Database,
+    period: Period,
+    change: ChangedEntity,
+    limit: int = EVERYTHING,
+    offset: int = 0,
 ) -> list[asyncpg.Record]:
     """What was added, changed or deleted: documents, then items, associations and others.
 
-    Rows of (kind, identifier, changed_at, here, body): ``here`` says whether it is in it now,
+    Rows of (kind, identifier, changed_at, is_live, body): ``is_live`` says whether it is in it now,
     ``body`` is what it says, or said last, and None where nothing is left of it.
     """
-    page = {"what": what, "limit": limit, "offset": offset}
-    return await database.scan(_differences(), **span._asdict(), **page)
+    page = {"change": change, "limit": limit, "offset": offset}
+    return await database.scan(_differences(), **period._asdict(), **page)
 
 
 @cache
@@ -88,7 +91,7 @@ def _writes() -> CompiledStatement:
     table = tables.changes
     moment = func.max(table.c.changed_at)
     return CompiledStatement(
-        select(moment.label("moment"), func.count().label("changes"))
+        select(moment.label("written_at"), func.count().label("changes"))
         .where(table.c.document_identifier == bindparam("document", type_=Text))
         .group_by(table.c.transaction_id)
         .order_by(moment.desc())
@@ -119,15 +122,15 @@ def _entities() -> CTE:
         .group_by(table.c.kind, table.c.identifier)
         .cte("own")
     )
-    came = own.c.first.in_([_word(CREATE), _word(REVIVE)])
-    went = own.c.last == _word(DELETE)
+    came = own.c.first.in_([_word(tables.CREATE), _word(tables.REVIVE)])
+    went = own.c.last == _word(tables.DELETE)
     what = case(
         (and_(came, went), null()),
         (came, _word("added")),
         (went, _word("deleted")),
         else_=_word("changed"),
     )
-    return select(own, what.label("what")).cte("entities")
+    return select(own, what.label("change")).cte("entities")
 
 
 def _one_of(column: ColumnElement[str], order: Any) -> ColumnElement[Any]:
@@ -142,9 +145,9 @@ def _word(text: str) -> ColumnElement[str]:
 def _counts() -> CompiledStatement:
     entities = _entities()
     return CompiledStatement(
-        select(entities.c.what, func.count().label("entities"))
-        .where(entities.c.what.is_not(None))
-        .group_by(entities.c.what)
+        select(entities.c.change, func.count().label("entities"))
+        .where(entities.c.change.is_not(None))
+        .group_by(entities.c.change)
     )
 
 
@@ -164,7 +167,7 @@ def _differences() -> CompiledStatement:
             .label("place"),
         )
         .select_from(entities.outerjoin(items, is_item))
-        .where(entities.c.what == bindparam("what", type_=Text))
+        .where(entities.c.change == bindparam("change", type_=Text))
         .order_by(literal_column("place"))
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("offset", type_=Integer))
@@ -183,7 +186,7 @@ def _differences() -> CompiledStatement:
     return CompiledStatement(
         select(
             *told,
-            func.coalesce(or_(*here), false()).label("here"),
+            func.coalesce(or_(*here), false()).label("is_live"),
             func.coalesce(*bodies).label("body"),
         )
         .select_from(found)

@@ -18,8 +18,8 @@ from sqlalchemy import (
 )
 
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from ..write.dml import word
 
 if TYPE_CHECKING:
     import asyncpg
@@ -31,19 +31,19 @@ Side = Literal["left", "right"]
 EVERYTHING = 2**31 - 1
 
 
-async def related(
+async def list_related_items(
     database: Database, left: str, right: str, limit: int = EVERYTHING, offset: int = 0
 ) -> list[asyncpg.Record]:
     """What relates items of two documents, in the order of the left one; isChildOf is left out.
 
-    Rows of (association_type, forth, left, left_code, left_statement, right, right_code,
-    right_statement, total): ``forth`` says that the left one is the origin.
+    Rows of (association_type, left_is_origin, left, left_code, left_statement, right, right_code,
+    right_statement, total): ``left_is_origin`` says that the left one is the origin.
     """
     values = {"left": left, "right": right, "limit": limit, "offset": offset}
     return await database.scan(_related(), **values)
 
 
-async def unrelated(
+async def list_unrelated_items(
     database: Database,
     documents: tuple[str, str],
     side: Side,
@@ -60,17 +60,17 @@ async def unrelated(
 
 def _pairs() -> CTE:
     """Every association between the two documents, seen from the left one."""
-    return union_all(_direction(forth=True), _direction(forth=False)).cte("pairs")
+    return union_all(_direction(left_is_origin=True), _direction(left_is_origin=False)).cte("pairs")
 
 
-def _direction(*, forth: bool) -> Select[Any]:
+def _direction(*, left_is_origin: bool) -> Select[Any]:
     left, right = tables.items.alias("left_item"), tables.items.alias("right_item")
     link = tables.associations
-    origin, destination = (left, right) if forth else (right, left)
+    origin, destination = (left, right) if left_is_origin else (right, left)
     return (
         select(
             link.c.association_type,
-            literal_column("true" if forth else "false").label("forth"),
+            literal_column("true" if left_is_origin else "false").label("left_is_origin"),
             left.c.identifier.label("left"),
             right.c.identifier.label("right"),
         )
@@ -96,8 +96,8 @@ def _related() -> CompiledStatement:
         for side, item in (("left", left), ("right", right))
         for column in (
             item.c.identifier.label(side),
-            word(item.c.body, "humanCodingScheme").label(f"{side}_code"),
-            word(item.c.body, "fullStatement").label(f"{side}_statement"),
+            json_text(item.c.body, "humanCodingScheme").label(f"{side}_code"),
+            json_text(item.c.body, "fullStatement").label(f"{side}_statement"),
         )
     ]
     page = (
@@ -109,7 +109,7 @@ def _related() -> CompiledStatement:
         .subquery("page")
     )
     return CompiledStatement(
-        select(page.c.association_type, page.c.forth, *told, page.c.total)
+        select(page.c.association_type, page.c.left_is_origin, *told, page.c.total)
         .select_from(page)
         .join(left, left.c.identifier == page.c.left)
         .join(right, right.c.identifier == page.c.right)
@@ -123,8 +123,8 @@ def _unrelated(side: Side) -> CompiledStatement:
     return CompiledStatement(
         select(
             item.c.identifier,
-            word(item.c.body, "humanCodingScheme").label("code"),
-            word(item.c.body, "fullStatement").label("statement"),
+            json_text(item.c.body, "humanCodingScheme").label("code"),
+            json_text(item.c.body, "fullStatement").label("statement"),
             func.count().over().label("total"),
         )
         .where(

@@ -25,7 +25,8 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, Resource
-from ..write.dml import table_of, word
+from ..schema.json_sql import json_text
+from ..schema.tables import table_of
 
 Path = tuple[str, ...]
 
@@ -63,7 +64,7 @@ def shown(entities: Entities, path: Path) -> ColumnElement[str]:
         return table.c.identifier
     if (plural := rewritten_to(entities, path)) is not None:
         return address_of(plural, shown(entities, (*path[:-1], "identifier")))
-    stored = word(table.c.body, *path)
+    stored = json_text(table.c.body, *path)
     default = _default(entities, path)
     return stored if default is None else func.coalesce(stored, default)
 
@@ -81,7 +82,7 @@ def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = entities.table.c.identifier
         derived: dict[str, ColumnElement[str]] = {
-            "title": word(body, "title"),
+            "title": json_text(body, "title"),
             "identifier": identifier,
             "uri": address_of("CFPackages", identifier),
         }

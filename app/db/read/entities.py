@@ -1,54 +1,70 @@
-"""One entity at a time, or a set of them: what is stored under an identifier."""
+"""Read single entities and the associations of an item, and look identifiers up."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Text, bindparam, func, literal_column, null, select, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.resources import ITEMS, Resource
 from ...exceptions import NotFound
-from ..pool import Database
+from ..schema import tables
+from ..schema.json_sql import json_text
+from ..statement import CompiledStatement
 from .visibility import (
-    association_keys_of_item,
-    associations_by_key,
-    associations_of_item,
+    live,
+    select_association_keys_of_item,
+    select_associations_by_key,
+    select_associations_of_item,
     select_entity,
     select_nodes,
 )
 
+if TYPE_CHECKING:
+    import asyncpg
+
+    from ..pool import Database
+
 
 async def get(database: Database, resource: Resource, identifier: str) -> list[str]:
-    """The body of an entity, or of a set: the one asked for, then its children.
+    """Return the body of an entity; for a set, the bodies of its descendants follow.
 
-    Raises ``NotFound`` when no live entity has this identifier.
+    Raises ``NotFound`` if no live entity has this identifier.
     """
-    found = await database.fetch_all(select_entity(resource), identifier=identifier)
-    if not found:
+    rows = await database.fetch_all(select_entity(resource), identifier=identifier)
+    if not rows:
         raise NotFound(resource.name, identifier)
-    return [record["body"] for record in found]
+    return [row["body"] for row in rows]
 
 
-async def item_with_associations(
+async def get_item_with_associations(
     database: Database, identifier: str, limit: int | None = None
 ) -> tuple[str, list[str]]:
-    """Return the bodies of an item and of its associations, all or at most ``limit`` of these.
+    """Return the bodies of an item and of its associations, at most ``limit`` of the latter.
 
     Raises ``NotFound``.
     """
     (item,) = await get(database, ITEMS, identifier)
-    rows = await database.fetch_all(associations_of_item(), identifier=identifier, limit=limit)
+    rows = await database.fetch_all(
+        select_associations_of_item(), identifier=identifier, limit=limit
+    )
     return item, [row["body"] for row in rows]
 
 
-async def association_batches(
+async def iter_association_batches(
     database: Database, identifier: str, size: int
 ) -> AsyncIterator[list[str]]:
     """Yield the bodies of all associations of an item, at most ``size`` at a time.
 
-    No connection is held between two batches, however long the consumer takes. Associations that
-    are deleted meanwhile are left out; those that are added meanwhile are not in it.
+    No connection is held between two batches, so a slow consumer blocks nobody. Associations
+    deleted during the iteration are left out; those added during it are not included.
     """
-    row = await database.fetch_one(association_keys_of_item(), identifier=identifier)
-    # One string, because 50,000 would take four times the memory. No identifier has a line break.
+    row = await database.fetch_one(select_association_keys_of_item(), identifier=identifier)
+    # One string, because a list of 50,000 would take four times the memory. No identifier
+    # contains a line break.
     keys: str = (row and row["keys"]) or ""
     start = 0
     while start < len(keys):
@@ -58,12 +74,52 @@ async def association_batches(
             end = len(keys) if end < 0 else end
             batch.append(keys[start:end])
             start = end + 1
-        rows = await database.fetch_all(associations_by_key(), keys=batch)
+        rows = await database.fetch_all(select_associations_by_key(), keys=batch)
         if rows:
             yield [row["body"] for row in rows]
 
 
-async def find_nodes(database: Database, identifiers: set[str]) -> dict[str, str]:
-    """Which of these are stored here, and among what: {identifier: "CFItems"}."""
-    found = await database.fetch_all(select_nodes(), identifiers=list(identifiers))
-    return {record["identifier"]: record["plural"] for record in found}
+async def find_nodes(database: Database, identifiers: Collection[str]) -> dict[str, str]:
+    """Return which identifiers are live nodes here, as {identifier: "CFItems" or "CFDocuments"}."""
+    rows = await database.fetch_all(select_nodes(), identifiers=list(identifiers))
+    return {row["identifier"]: row["plural"] for row in rows}
+
+
+async def locate_nodes(
+    database: Database, identifiers: Collection[str]
+) -> dict[str, asyncpg.Record]:
+    """Return the framework, code and statement of each live node, by its identifier.
+
+    Rows of (identifier, is_item, document, title, code, statement): ``document`` and ``title``
+    are the identifier and title of the framework; documents have no code and no statement.
+    """
+    rows = await database.fetch_all(_locate_nodes(), identifiers=list(identifiers))
+    return {row["identifier"]: row for row in rows}
+
+
+@cache
+def _locate_nodes() -> CompiledStatement:
+    items, documents = tables.items, tables.documents
+    identifiers = bindparam("identifiers", type_=ARRAY(Text))
+    title = json_text(documents.c.body, "title").label("title")
+    item_rows = (
+        select(
+            items.c.identifier,
+            literal_column("true").label("is_item"),
+            items.c.document_identifier.label("document"),
+            title,
+            json_text(items.c.body, "humanCodingScheme").label("code"),
+            json_text(items.c.body, "fullStatement").label("statement"),
+        )
+        .join(documents, documents.c.identifier == items.c.document_identifier)
+        .where(items.c.identifier == func.any(identifiers), live(items))
+    )
+    document_rows = select(
+        documents.c.identifier,
+        literal_column("false"),
+        documents.c.identifier,
+        title,
+        null(),
+        null(),
+    ).where(documents.c.identifier == func.any(identifiers), live(documents))
+    return CompiledStatement(union_all(item_rows, document_rows))

@@ -39,13 +39,12 @@ from ...exceptions import BadRequest, Gone
 from ..pool import Database
 from ..schema import tables
 from ..statement import CompiledStatement
-from ..write import change_log
-from .visibility import visible
+from .visibility import NODE_KINDS, visible
 
 if TYPE_CHECKING:
     from ..connector import AnyConnection
 
-START = "1:1:"
+EMPTY_SNAPSHOT = "1:1:"
 """The snapshot in which nothing is committed."""
 
 
@@ -59,20 +58,20 @@ class Snapshot(UserDefinedType[str]):
         return "pg_snapshot"
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where a follower is.
 
-    It has all that ``since`` sees and, of what ``upto`` sees beyond that, all up to ``sequence``.
+    It has all that ``since`` sees and, of what ``until`` sees beyond that, all up to ``sequence``.
     """
 
     history: str
     since: str
-    upto: str
+    until: str
     sequence: int
 
-    def cursor(self) -> str:
+    def encode(self) -> str:
         """The place as clients carry it: opaque, and safe in a URL."""
-        said = "|".join((self.history, self.since, self.upto, str(self.sequence)))
+        said = "|".join((self.history, self.since, self.until, str(self.sequence)))
         return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 
@@ -83,7 +82,7 @@ PLACE = re.compile(
 )
 
 
-def read_cursor(cursor: str) -> Place:
+def parse_cursor(cursor: str) -> Cursor:
     """The place that a cursor names. Raises ``BadRequest``."""
     try:
         said = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
@@ -92,8 +91,8 @@ def read_cursor(cursor: str) -> Place:
     found = PLACE.fullmatch(said)
     if not found:
         raise BadRequest(NO_CURSOR)
-    history, since, upto, sequence = found.groups(default="")
-    return Place(history, since, upto, int(sequence))
+    history, since, until, sequence = found.groups(default="")
+    return Cursor(history, since, until, int(sequence))
 
 
 class Change(NamedTuple):
@@ -110,18 +109,18 @@ class Page(NamedTuple):
     """Some changes, the place after them, and whether more are there already."""
 
     changes: list[Change]
-    next: Place
-    more: bool
+    next_cursor: Cursor
+    has_more: bool
 
 
-async def changes(database: Database, cursor: str | None, limit: int) -> Page:
+async def fetch_changes(database: Database, cursor: str | None, limit: int) -> Page:
     """The changes after a cursor, or from the beginning; ``limit`` counts writes.
 
     An item or document that went, or came back, takes its associations along: they follow it in
     the page, as they are now. Raises ``BadRequest`` when the cursor is none, ``Gone`` when it is
     of a history that this store no longer tells.
     """
-    place = read_cursor(cursor) if cursor else None
+    place = parse_cursor(cursor) if cursor else None
     async with database.snapshot(scans=True) as connection:
         now = await _row(connection, _now())
         if place and place.history != now["history"]:
@@ -129,9 +128,9 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
                 "this store was restored, and its changes begin anew: read what you follow as a "
                 "whole, then the feed without since"
             )
-        place = place or Place(now["history"], START, "", 0)
-        upto = place.upto or now["snapshot"]
-        values = {"since": place.since, "upto": upto, "after": place.sequence, "limit": limit + 1}
+        place = place or Cursor(now["history"], EMPTY_SNAPSHOT, "", 0)
+        until = place.until or now["snapshot"]
+        values = {"since": place.since, "until": until, "after": place.sequence, "limit": limit + 1}
         try:
             with database.read_deadline():
                 rows = await _page().fetch_all(connection, **values)
@@ -145,19 +144,19 @@ async def changes(database: Database, cursor: str | None, limit: int) -> Page:
                 taken = await _taken_along().fetch_all(connection, identifiers=nodes)
             found += _not_told([Change(*row) for row in taken], found)
     if more:
-        return Page(found, place._replace(upto=upto, sequence=rows[limit - 1]["sequence"]), more)
-    return Page(found, Place(place.history, upto, "", 0), more)
+        return Page(found, place._replace(until=until, sequence=rows[limit - 1]["sequence"]), more)
+    return Page(found, Cursor(place.history, until, "", 0), more)
 
 
 def _takes_along(change: Change) -> bool:
-    operations = (change_log.DELETE, change_log.REVIVE)
-    return change.kind in change_log.NODE_KINDS and change.operation in operations
+    operations = (tables.DELETE, tables.REVIVE)
+    return change.kind in NODE_KINDS and change.operation in operations
 
 
 def _not_told(along: list[Change], found: list[Change]) -> list[Change]:
     """Return the associations taken along whose state no entry of the page tells already."""
     last = {(each.kind, each.identifier): each.operation for each in found}
-    delete = change_log.DELETE
+    delete = tables.DELETE
     return [
         each
         for each in along
@@ -191,7 +190,7 @@ def _snapshot(name: str) -> ColumnElement[Any]:
 @cache
 def _page() -> CompiledStatement:
     table = tables.changes
-    since, upto = _snapshot("since"), _snapshot("upto")
+    since, until = _snapshot("since"), _snapshot("until")
     # What the first snapshot sees entirely need not be looked at: an index leads past it.
     oldest = cast(cast(func.pg_snapshot_xmin(since), Text), BigInteger)
     operation = table.c.operation
@@ -204,7 +203,7 @@ def _page() -> CompiledStatement:
             table.c.changed_at,
             table.c.sequence,
         )
-        .where(table.c.transaction_id >= oldest, not_(_is_in(since)), _is_in(upto))
+        .where(table.c.transaction_id >= oldest, not_(_is_in(since)), _is_in(until))
         .where(table.c.sequence > bindparam("after", type_=BigInteger))
         .order_by(table.c.sequence)
         .limit(bindparam("limit", type_=Integer))
@@ -219,7 +218,7 @@ def _taken_along() -> CompiledStatement:
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     # A union rather than an OR: each half is one look-up in an index.
     either = union(*(select(table.c.identifier).where(end == func.any(asked)) for end in ends))
-    seen = case((visible(table), literal(change_log.UPDATE)), else_=literal(change_log.DELETE))
+    seen = case((visible(table), literal(tables.UPDATE)), else_=literal(tables.DELETE))
     return CompiledStatement(
         select(
             literal(ASSOCIATIONS.name),
@@ -253,7 +252,7 @@ async def reset_history(connection: AnyConnection) -> None:
             await statement.execute(connection)
 
 
-async def continue_history(connection: AnyConnection) -> None:
+async def reset_history_if_restored(connection: AnyConnection) -> None:
     """Begin anew where the changes are of another Postgres, whose transactions were others."""
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
     now = cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger)

@@ -36,10 +36,10 @@ from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, Field, FieldType
 from ...query.filter import And, Comparison, Node
+from ..schema.json_sql import json_get, json_text
 from ..schema.list_indexes import FOLDED_CODE_CHARS
 from ..schema.tables import TimestampTZ, items
 from ..schema.trigrams import can_use_pattern, like_pattern
-from ..write.dml import step, word
 from .derived_fields import ADDRESS, Entities, address_of, identifier_in, rewritten_to, shown
 
 Expression = ColumnElement[Any]
@@ -251,7 +251,7 @@ def _unnested(name: str, kind: TypeEngine[Any]) -> FromClause:
 def _compare_list(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
     """Compare a list: ``=`` with all its members, ``~`` and ``@`` with any of them."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
-    each = func.json_array_elements(step(entities.table.c.body, field.path[0]))
+    each = func.json_array_elements(json_get(entities.table.c.body, field.path[0]))
     rows = each.table_valued(column("value", JSON), with_ordinality="place").render_derived("each")
     member = func.lower(_member(entities, field, rows.c.value))
     if operator in {"~", "@"}:
@@ -276,8 +276,8 @@ def _member(entities: Entities, field: Field, value: Expression) -> Expression:
     if len(field.path) == 1:
         return value.op("#>>")(literal_column("'{}'"))
     if (plural := rewritten_to(entities, field.path)) is not None:
-        return address_of(plural, word(value, "identifier"))
-    return word(value, field.path[1])
+        return address_of(plural, json_text(value, "identifier"))
+    return json_text(value, field.path[1])
 
 
 def _joined(member: Expression, rows: FromClause) -> Expression:

@@ -27,7 +27,7 @@ from .filters import Values, condition, outline, sort_key
 from .search import Words, matches, relevance, words_of
 from .visibility import body_of, visible
 
-SHAPES = 256
+STATEMENT_CACHE_SIZE = 256
 """How many statements are kept. Clients ask for few kinds of lists, again and again."""
 
 
@@ -46,7 +46,7 @@ class Page(NamedTuple):
     bodies: list[str]
 
 
-class Shape(NamedTuple):
+class ListShape(NamedTuple):
     """All that makes up a list but its values: lists of one shape share a statement."""
 
     resource: Resource
@@ -63,34 +63,34 @@ async def fetch_page(
     resource: Resource,
     query: Query,
     derivation: Derivation = STORED,
-    address: str = "",
+    base_url: str = "",
 ) -> Page:
     """Return the entities that a query asks for. Identifiers break ties, so the order is total.
 
     Filter and sort see the values that a profile derives by ``derivation``, under its URL
     ``address``.
     """
-    statement, values = prepared(resource, query, derivation, address)
+    statement, values = prepare(resource, query, derivation, base_url)
     found = await database.scan(statement, **values)
     bodies = [record["body"] for record in found if record["body"] is not None]
     return Page(found[0]["total"], bodies)
 
 
-def prepared(
-    resource: Resource, query: Query, derivation: Derivation = STORED, address: str = ""
+def prepare(
+    resource: Resource, query: Query, derivation: Derivation = STORED, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
     """Return the statement that answers a query, shared by all of its shape, and its parameters."""
-    values: Values = {"limit": query.limit, "offset": query.offset, ADDRESS: address}
+    values: Values = {"limit": query.limit, "offset": query.offset, ADDRESS: base_url}
     entities = Entities(resource, derivation)
     where = outline(entities, query.where, values) if query.where else None
     if query.search:
         values |= words_of(query.search)._asdict()
-    shape = Shape(resource, where, query.sort, query.descending, bool(query.search), derivation)
+    shape = ListShape(resource, where, query.sort, query.descending, bool(query.search), derivation)
     return _statement(shape), values
 
 
-@lru_cache(SHAPES)
-def _statement(shape: Shape) -> CompiledStatement:
+@lru_cache(STATEMENT_CACHE_SIZE)
+def _statement(shape: ListShape) -> CompiledStatement:
     """The total and a page of the bodies, for all values that lists of this shape have.
 
     One statement sees one moment, and a page beyond the end still knows the total.
@@ -130,7 +130,7 @@ def _statement(shape: Shape) -> CompiledStatement:
     )
 
 
-def _order(rows: FromClause, shape: Shape) -> tuple[ColumnElement[Any], ...]:
+def _order(rows: FromClause, shape: ListShape) -> tuple[ColumnElement[Any], ...]:
     """What lacks the field comes last, whichever way the rest goes."""
     key = rows.c.key if "key" in rows.c else rows.c.identifier
     first = key.desc() if shape.descending else key.asc()

@@ -23,8 +23,8 @@ from ...case.resources import (
 from ...exceptions import NotFound
 from ..pool import Database
 from ..schema import tables
+from ..schema.tables import table_of
 from ..statement import CompiledStatement
-from ..write.dml import table_of
 from .visibility import body_of, live, select_nodes, visible
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Cursor: TypeAlias = asyncpg.cursor.Cursor[asyncpg.Record]
 
-BATCH = 200
+BATCH_SIZE = 200
 """How many bodies are fetched, and rendered, before others get their turn."""
 
 DOCUMENT = bindparam("document_identifier", type_=Text)
@@ -54,19 +54,21 @@ class FrameworkSnapshot:
     database: Database
     connection: Connection
 
-    async def bodies(self, resource: Resource, *, ahead: bool = False) -> AsyncIterator[list[str]]:
+    async def iter_bodies(
+        self, resource: Resource, *, prefetch: bool = False
+    ) -> AsyncIterator[list[str]]:
         """The bodies of its items, associations, rubrics or definitions, batch by batch.
 
-        With ``ahead``, Postgres is asked for a batch while the one before is made use of; until all
-        are read, nothing else can be asked of the snapshot.
+        With ``prefetch``, the next batch is requested while the caller uses the current one. Until
+        all are read, the snapshot can run no other statement.
         """
         statement = _bodies(resource)
         arguments = statement.bind({"document_identifier": self.document_identifier})
         cursor = await self.connection.cursor(statement.sql, *arguments)
         batch = await self._fetch(cursor)
         while batch:
-            more = len(batch) == BATCH
-            following = asyncio.ensure_future(self._fetch(cursor)) if more and ahead else None
+            more = len(batch) == BATCH_SIZE
+            following = asyncio.ensure_future(self._fetch(cursor)) if more and prefetch else None
             try:
                 if following:
                     await asyncio.sleep(0)  # it is sent before the batch is made use of
@@ -82,9 +84,9 @@ class FrameworkSnapshot:
     async def _fetch(self, cursor: Cursor) -> list[asyncpg.Record]:
         """Return the next batch; the timeout counts anew for each, as packages may be large."""
         with self.database.read_deadline():
-            return await cursor.fetch(BATCH)
+            return await cursor.fetch(BATCH_SIZE)
 
-    async def nodes(self, identifiers: set[str]) -> dict[str, str]:
+    async def find_nodes(self, identifiers: set[str]) -> dict[str, str]:
         """Which of these are stored here, and among what: {identifier: "CFItems"}."""
         with self.database.read_deadline():
             found = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
@@ -104,13 +106,13 @@ async def framework_snapshot(
         yield FrameworkSnapshot(database=database, connection=connection, **found)
 
 
-async def document_of_package(database: Database, identifier: str) -> str | None:
+async def find_document_of_package(database: Database, identifier: str) -> str | None:
     """The document, live or deleted, whose package or own identifier this is."""
     found = await database.fetch_one(_owner(), identifier=identifier)
     return found["document_identifier"] if found else None
 
 
-def named(*columns: ColumnElement[Any]) -> Select[Any]:
+def select_package(*columns: ColumnElement[Any]) -> Select[Any]:
     """The package with this identifier, or of this document: one, as no two share a name."""
     table, identifier = tables.packages, bindparam("identifier", type_=Text)
     either = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
@@ -120,7 +122,7 @@ def named(*columns: ColumnElement[Any]) -> Select[Any]:
 @cache
 def _owner() -> CompiledStatement:
     # A deleted document may still be called as another's package is now.
-    found = named(tables.packages.c.document_identifier).join(tables.documents)
+    found = select_package(tables.packages.c.document_identifier).join(tables.documents)
     return CompiledStatement(found.order_by(tables.documents.c.deleted_at.is_not(None)))
 
 
@@ -134,7 +136,7 @@ def _find() -> CompiledStatement:
         package.c.extensions,
         package.c.definition_extensions,
     )
-    return CompiledStatement(named(*columns).join(document).where(live(document)))
+    return CompiledStatement(select_package(*columns).join(document).where(live(document)))
 
 
 @cache
@@ -153,7 +155,7 @@ def _referred(resource: Resource) -> Any:
     """What the framework's document, items and associations refer to, and what it defined."""
     defined = tables.package_definitions[resource.name]
     own = select(defined.c.definition_identifier).where(defined.c.document_identifier == DOCUMENT)
-    return own.union(*REFERRED[resource.name])
+    return own.union(*DEFINITION_REFERENCES[resource.name])
 
 
 def _of_items(column: ColumnElement[Any]) -> Select[Any]:
@@ -174,7 +176,7 @@ def _of_document(column: ColumnElement[Any], key: ColumnElement[Any]) -> Select[
     return select(column).where(key == DOCUMENT, column.is_not(None))
 
 
-REFERRED: dict[str, list[Select[Any]]] = {
+DEFINITION_REFERENCES: dict[str, list[Select[Any]]] = {
     CONCEPTS.name: [_of_items(tables.item_concepts.c.concept_identifier)],
     SUBJECTS.name: [
         _of_items(tables.item_subjects.c.subject_identifier),

@@ -6,14 +6,14 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from anyio import to_thread
-from sqlalchemy import Select, Text, bindparam, cast, func, literal_column, select, union_all
+from sqlalchemy import Select, Text, bindparam, func, literal_column, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
+from ..schema.tables import table_of
 from ..statement import CompiledStatement
-from ..write.dml import table_of
-from ..write.staging import is_stored
+from .body_digests import digest_column, has_digest
 from .visibility import live
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Key = tuple[str, str]
 """The kind and identifier of an entity."""
 
 
-class Difference(NamedTuple):
+class PackageDiff(NamedTuple):
     """The entities that would be added, changed and deleted, in the order of what they are in."""
 
     added: list[Key]
@@ -34,24 +34,24 @@ class Difference(NamedTuple):
     deleted: list[Key]
 
 
-async def diff_packages(database: Database, package: Package) -> Difference:
+async def diff_package(database: Database, package: Package) -> PackageDiff:
     """What storing a package would do to its document, its items and its associations."""
     document = package.document_identifier
     rows = await database.scan(_prints(), document=document)
-    stored = {(row["kind"], row["identifier"]): row["print"] for row in rows}
+    stored = {(row["kind"], row["identifier"]): row["digest"] for row in rows}
     # Beside the event loop, which others need meanwhile.
     return await to_thread.run_sync(_compared, package, stored)
 
 
-async def stored_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
+async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
     """What entities say that are here, or were until they were deleted."""
     rows = await database.fetch_all(_bodies(), identifiers=[identifier for _, identifier in keys])
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 
 
-def _compared(package: Package, stored: dict[Key, str]) -> Difference:
+def _compared(package: Package, stored: dict[Key, str]) -> PackageDiff:
     kinds = {resource.name for resource in COMPARED}
-    found = Difference([], [], [])
+    found = PackageDiff([], [], [])
     left = dict(stored)
     for row in package.rows:
         key = (row.kind, row.identifier)
@@ -60,7 +60,7 @@ def _compared(package: Package, stored: dict[Key, str]) -> Difference:
         before = left.pop(key, None)
         if before is None:
             found.added.append(key)
-        elif not is_stored(row, before):
+        elif not has_digest(row, before):
             found.changed.append(key)
     found.deleted.extend(left)
     return found
@@ -75,8 +75,9 @@ def _prints_of(resource: Resource) -> Select[tuple[str, str, str]]:
     table, document = table_of(resource), bindparam("document", type_=Text)
     own = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
     kind = literal_column(f"'{resource.name}'", Text).label("kind")
-    body = func.md5(cast(table.c.body, Text)).label("print")
-    return select(kind, table.c.identifier, body).where(own == document, live(table))
+    return select(kind, table.c.identifier, digest_column(table)).where(
+        own == document, live(table)
+    )
 
 
 @cache

@@ -38,13 +38,13 @@ from ..pool import Database
 from ..schema import tables
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
-from .package import DOCUMENT, named
+from .package import DOCUMENT, select_package
 from .visibility import live
 
 if TYPE_CHECKING:
     from ..connector import Connection
 
-FOLD_AT = 100
+COMPACT_AT = 100
 """How many marks are counted one by one before they are folded into the version."""
 
 REMEMBERED = 1000
@@ -61,7 +61,7 @@ class Revision(NamedTuple):
     history: str
     """That of the whole store: it is another one where a backup was restored."""
     document: int
-    shared: int
+    definitions: int
     nodes: int
     changed_at: datetime | None
 
@@ -75,7 +75,7 @@ class Revisions:
         self._relates_others: OrderedDict[Revision, bool] = OrderedDict()
         self._together = SingleFlight(self._look)
 
-    async def now(self, identifier: str) -> Revision:
+    async def current(self, identifier: str) -> Revision:
         """That of the package or document with this identifier. Raises ``NotFound``."""
         return await self._together.do(identifier)
 
@@ -91,8 +91,8 @@ class Revisions:
         now = self._last[identifier] = Revision(*state)
         if len(self._last) > REMEMBERED:
             self._last.popitem(last=False)
-        if marks > FOLD_AT:
-            await fold(self.database, now.document_identifier)
+        if marks > COMPACT_AT:
+            await compact(self.database, now.document_identifier)
         return now
 
     async def _since(self, last: Revision) -> Revision | None:
@@ -110,15 +110,15 @@ class Revisions:
             if history != last.history:
                 return None
         # Very many are asked for in full once more, which also folds them.
-        if counts[document] != last.document or len(found) > FOLD_AT:
+        if counts[document] != last.document or len(found) > COMPACT_AT:
             return None
         return last._replace(
-            shared=counts[tables.DEFINITIONS_SCOPE],
+            definitions=counts[tables.DEFINITIONS_SCOPE],
             nodes=counts[tables.NODES_SCOPE],
             changed_at=max((moment for *_, moment in found), default=None),
         )
 
-    async def same(self, then: Revision, now: Revision) -> bool:
+    async def is_equivalent(self, then: Revision, now: Revision) -> bool:
         """Whether a package that was read then is what it is now."""
         if then._replace(nodes=now.nodes, changed_at=now.changed_at) != now:
             return False
@@ -126,11 +126,11 @@ class Revisions:
 
     async def _depends_on_others(self, now: Revision) -> bool:
         """Whether its associations have ends elsewhere; remembered, as the question is dear."""
-        key = now._replace(nodes=0, shared=0, changed_at=None)
+        key = now._replace(nodes=0, definitions=0, changed_at=None)
         if key not in self._relates_others:
             async with self.database.snapshot() as connection:
-                found = await revision_in(connection, now.document_identifier)
-                if found is None or found._replace(nodes=0, shared=0, changed_at=None) != key:
+                found = await fetch_revision(connection, now.document_identifier)
+                if found is None or found._replace(nodes=0, definitions=0, changed_at=None) != key:
                     return True
                 self._relates_others[key] = await _relates_others().fetch_value(
                     connection, document_identifier=now.document_identifier
@@ -140,13 +140,13 @@ class Revisions:
         return self._relates_others[key]
 
 
-async def revision_in(connection: Connection, identifier: str) -> Revision | None:
+async def fetch_revision(connection: Connection, identifier: str) -> Revision | None:
     """The revision that a snapshot sees; None when it sees no such package."""
     found = await _revision().fetch_one(connection, identifier=identifier)
     return Revision(*found[:-1]) if found else None
 
 
-async def fold(database: Database, *scopes: str) -> None:
+async def compact(database: Database, *scopes: str) -> None:
     """Count the marks of these scopes, and of the shared ones, into their versions."""
     for scope in (*scopes, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE):
         try:
@@ -161,7 +161,7 @@ def _revision() -> CompiledStatement:
     document = package.c.document_identifier
     state = _state(document)
     history = select(tables.feed_history.c.identifier).scalar_subquery()
-    found = named(document, history, *state.c).join(documents).join(state, true())
+    found = select_package(document, history, *state.c).join(documents).join(state, true())
     return CompiledStatement(found.where(live(documents)))
 
 
@@ -191,10 +191,10 @@ def _state(document: ColumnElement[str]) -> FromClause:
         select(kept.c.scope, kept.c.version, kept.c.changed_at, zero.label("marks")),
         select(marks.c.scope, one, marks.c.changed_at, one),
     ).subquery("each")
-    shared, nodes = (
+    definitions, nodes = (
         literal(scope, Text) for scope in (tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
     )
-    scopes = (document, shared, nodes)
+    scopes = (document, definitions, nodes)
 
     def version(scope: ColumnElement[str]) -> ColumnElement[int]:
         counted = func.sum(each.c.version).filter(each.c.scope == scope)
@@ -203,7 +203,7 @@ def _state(document: ColumnElement[str]) -> FromClause:
     return (
         select(
             version(document).label("document"),
-            version(shared).label("shared"),
+            version(definitions).label("definitions"),
             version(nodes).label("nodes"),
             func.max(each.c.changed_at).label("changed_at"),
             func.coalesce(func.sum(each.c.marks), zero).label("marks"),

@@ -27,8 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from ..write.dml import word
 
 if TYPE_CHECKING:
     import asyncpg
@@ -116,7 +116,7 @@ async def search_items(
 ) -> list[asyncpg.Record]:
     """The items that a search finds, best first.
 
-    Rows of (identifier, document_identifier, document, code, statement, kind), where ``document``
+    Rows of (identifier, document_identifier, document_title, code, statement, item_type)
     is its title; of all frameworks, or of one.
     """
     words = words_of(search)
@@ -138,15 +138,15 @@ def _found(of_one_document: bool) -> CompiledStatement:  # noqa: FBT001  a key o
     query = func.to_tsquery(_simple(), text)
     by_text = _candidates(SEARCH.op("@@", is_comparison=True)(query), of_one_document)
     candidates = by_code.union(by_text).subquery("candidates")
-    own = word(items.c.body, "humanCodingScheme")
+    own = json_text(items.c.body, "humanCodingScheme")
     return CompiledStatement(
         select(
             items.c.identifier,
             items.c.document_identifier,
-            word(documents.c.body, "title").label("document"),
+            json_text(documents.c.body, "title").label("document_title"),
             own.label("code"),
-            word(items.c.body, "fullStatement").label("statement"),
-            word(items.c.body, "CFItemType").label("kind"),
+            json_text(items.c.body, "fullStatement").label("statement"),
+            json_text(items.c.body, "CFItemType").label("item_type"),
         )
         .select_from(candidates)
         .join(items, items.c.identifier == candidates.c.identifier)

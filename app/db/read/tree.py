@@ -30,8 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from ..write.dml import word
 
 if TYPE_CHECKING:
     import asyncpg
@@ -47,39 +47,45 @@ SHOWN = 400
 DOCUMENT = bindparam("document", type_=Text)
 
 
-async def children(
-    database: Database, document: str, parents: Sequence[str], keep: Sequence[str], limit: int
+async def fetch_children(
+    database: Database,
+    document: str,
+    parents: Sequence[str],
+    always_include: Sequence[str],
+    limit: int,
 ) -> list[asyncpg.Record]:
-    """The children of some items: by parent, then by sequenceNumber, then by code.
+    """Return the children of some nodes, by parent, then sequenceNumber, then code.
 
-    Rows of (parent, identifier, code, statement, kind, children, place, total): ``children`` is
-    how many it has itself, ``place`` and ``total`` count the children of the parent. Of each
-    parent no more than ``limit`` are given, and those to ``keep``.
+    Rows of (parent, identifier, code, statement, item_type, child_count, position, total), where
+    ``position`` counts the children of the parent from 1. Of each parent, returns the first
+    ``limit`` children and those in ``always_include``.
     """
-    values = {"parents": list(parents), "keep": list(keep), "limit": limit}
+    values = {"parents": list(parents), "always_include": list(always_include), "limit": limit}
     return await database.scan(_children(), document=document, **values, offset=0)
 
 
-async def more_children(
+async def fetch_more_children(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
     """As ``children``, of one item, after the first ``offset``."""
-    values = {"parents": [parent], "keep": [], "limit": limit + offset}
+    values = {"parents": [parent], "always_include": [], "limit": limit + offset}
     return await database.scan(_children(), document=document, **values, offset=offset)
 
 
-async def roots(
-    database: Database, document: str, keep: Sequence[str], limit: int, offset: int = 0
+async def fetch_roots(
+    database: Database, document: str, always_include: Sequence[str], limit: int, offset: int = 0
 ) -> list[asyncpg.Record]:
     """The items of a document that are nobody's children there; rows as of ``children``.
 
     In the order of their isChildOf to the document itself, else in that of the package.
     """
-    values = {"keep": list(keep), "limit": limit + offset, "offset": offset}
+    values = {"always_include": list(always_include), "limit": limit + offset, "offset": offset}
     return await database.scan(_roots(), document=document, **values)
 
 
-async def paths(database: Database, identifiers: Sequence[str]) -> dict[str, list[asyncpg.Record]]:
+async def fetch_paths(
+    database: Database, identifiers: Sequence[str]
+) -> dict[str, list[asyncpg.Record]]:
     """The ancestors of each item, from its root down, without itself.
 
     Rows of (identifier, code, statement). Of several parents it is the first.
@@ -103,12 +109,12 @@ def _links_in_tree(link: FromClause) -> ColumnElement[bool]:
 
 def _line(item: FromClause) -> tuple[ColumnElement[Any], ...]:
     """What a line of a tree says of an item."""
-    statement = func.left(word(item.c.body, "fullStatement"), literal_column(str(SHOWN)))
+    statement = func.left(json_text(item.c.body, "fullStatement"), literal_column(str(SHOWN)))
     return (
         item.c.identifier,
-        word(item.c.body, "humanCodingScheme").label("code"),
+        json_text(item.c.body, "humanCodingScheme").label("code"),
         statement.label("statement"),
-        word(item.c.body, "CFItemType").label("kind"),
+        json_text(item.c.body, "CFItemType").label("item_type"),
     )
 
 
@@ -130,10 +136,10 @@ def _number_of_children(item: ColumnElement[str]) -> ColumnElement[int]:
 
 
 def _page(rows: FromClause) -> ColumnElement[bool]:
-    """Whether a row is asked for, of those with a ``place``."""
+    """Whether a row is asked for, of those with a ``position``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
-    kept = rows.c.identifier == func.any(bindparam("keep", type_=ARRAY(Text)))
-    return or_(and_(rows.c.place > offset, rows.c.place <= limit), kept)
+    kept = rows.c.identifier == func.any(bindparam("always_include", type_=ARRAY(Text)))
+    return or_(and_(rows.c.position > offset, rows.c.position <= limit), kept)
 
 
 @cache
@@ -141,13 +147,13 @@ def _children() -> CompiledStatement:
     item, link = _child()
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
-    number = cast(word(link.c.body, "sequenceNumber"), Numeric)
-    order = (number.nulls_last(), word(item.c.body, "humanCodingScheme"), link.c.ordinal)
+    number = cast(json_text(link.c.body, "sequenceNumber"), Numeric)
+    order = (number.nulls_last(), json_text(item.c.body, "humanCodingScheme"), link.c.ordinal)
     rows = (
         select(
             parent.label("parent"),
             *_line(item),
-            func.row_number().over(partition_by=parent, order_by=order).label("place"),
+            func.row_number().over(partition_by=parent, order_by=order).label("position"),
             func.count().over(partition_by=parent).label("total"),
         )
         .select_from(link)
@@ -161,9 +167,9 @@ def _children() -> CompiledStatement:
         )
         .subquery("rows")
     )
-    children_of = _number_of_children(rows.c.identifier).label("children")
+    children_of = _number_of_children(rows.c.identifier).label("child_count")
     shown = select(rows, children_of).where(_page(rows))
-    return CompiledStatement(shown.order_by(rows.c.parent, rows.c.place))
+    return CompiledStatement(shown.order_by(rows.c.parent, rows.c.position))
 
 
 @cache
@@ -188,12 +194,12 @@ def _roots() -> CompiledStatement:
         link.c.destination_identifier == DOCUMENT,
         link.c.association_type == literal_column("'isChildOf'"),
     )
-    number = cast(word(link.c.body, "sequenceNumber"), Numeric)
+    number = cast(json_text(link.c.body, "sequenceNumber"), Numeric)
     order = (number.nulls_last(), top.c.ordinal)
     rows = (
         select(
             top.c.identifier,
-            func.row_number().over(order_by=order).label("place"),
+            func.row_number().over(order_by=order).label("position"),
             func.count().over().label("total"),
         )
         .select_from(top)
@@ -205,14 +211,14 @@ def _roots() -> CompiledStatement:
         select(
             DOCUMENT.label("parent"),
             *_line(child),
-            rows.c.place,
+            rows.c.position,
             rows.c.total,
-            _number_of_children(rows.c.identifier).label("children"),
+            _number_of_children(rows.c.identifier).label("child_count"),
         )
         .select_from(rows)
         .join(child, child.c.identifier == rows.c.identifier)
         .where(_page(rows))
-        .order_by(rows.c.place)
+        .order_by(rows.c.position)
     )
 
 

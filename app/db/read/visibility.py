@@ -27,8 +27,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..schema import tables
+from ..schema.tables import table_of
 from ..statement import CompiledStatement
-from ..write.dml import table_of
+
+NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
+"""The kinds of entities that an association can relate."""
 
 
 def live(table: Table) -> ColumnElement[bool]:
@@ -135,7 +138,7 @@ def select_entity(resource: Resource) -> CompiledStatement:
 
 
 @cache
-def associations_of_item() -> CompiledStatement:
+def select_associations_of_item() -> CompiledStatement:
     """Select the bodies of an item's visible associations, at most ``limit`` unless it is null."""
     table = tables.associations
     return CompiledStatement(
@@ -147,7 +150,7 @@ def associations_of_item() -> CompiledStatement:
 
 
 @cache
-def association_keys_of_item() -> CompiledStatement:
+def select_association_keys_of_item() -> CompiledStatement:
     """Select the identifiers of all visible associations of an item, as lines of one text."""
     table = tables.associations
     in_order: ColumnElement[Any] = aggregate_order_by(
@@ -158,7 +161,7 @@ def association_keys_of_item() -> CompiledStatement:
 
 
 @cache
-def associations_by_key() -> CompiledStatement:
+def select_associations_by_key() -> CompiledStatement:
     """Select the bodies of the visible associations with some identifiers, in order."""
     table = tables.associations
     keys = bindparam("keys", type_=ARRAY(Text))

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ...case.resources import DEFINITIONS
+from ...case.resources import DEFINITIONS, Resource
 from .columns import (
     ORDINAL_START,
     TimestampTZ,
@@ -249,6 +249,9 @@ changes = Table(
     " that wrote.",
 )
 
+CREATE, UPDATE, DELETE, REVIVE = "create", "update", "delete", "revive"
+"""The values of ``changes.operation``. A revived entity had been soft-deleted."""
+
 feed_history = Table(
     "feed_history",
     metadata,
@@ -378,3 +381,8 @@ client_secrets = Table(
     Column("expires_at", TimestampTZ, comment="When the secret stops working; NULL: never."),
     comment="Secrets of clients; two per client while a secret is rotated.",
 )
+
+
+def table_of(resource: Resource) -> Table:
+    """Return the table that stores the entities of a resource."""
+    return metadata.tables[resource.table]

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
-from . import change_log
+from ..schema import tables
 
 PARTS = (ITEMS, ASSOCIATIONS, RUBRICS)
 """The kinds that belong to one document, and are deleted when a package lacks them."""
@@ -49,14 +49,14 @@ def count_changes(
         *((definition, defined) for definition in DEFINITIONS),
     ):
         kind = resource.name
-        created += counter[kind, change_log.CREATE] + counter[kind, change_log.REVIVE]
-        updated += counter[kind, change_log.UPDATE]
-        deleted += counter[kind, change_log.DELETE]
+        created += counter[kind, tables.CREATE] + counter[kind, tables.REVIVE]
+        updated += counter[kind, tables.UPDATE]
+        deleted += counter[kind, tables.DELETE]
     # The document's body, package and definitions are written by statements of their own, so that
     # it can be counted several times.
     kind = DOCUMENTS.name
-    is_new = bool(changes[kind, change_log.CREATE] or changes[kind, change_log.REVIVE])
+    is_new = bool(changes[kind, tables.CREATE] or changes[kind, tables.REVIVE])
     created += is_new
-    updated += bool(changes[kind, change_log.UPDATE]) and not is_new
+    updated += bool(changes[kind, tables.UPDATE]) and not is_new
     total = sum(sent[resource.name] for resource in (DOCUMENTS, *PARTS, *DEFINITIONS))
     return ChangeCounts(created, updated, total - created - updated, deleted)

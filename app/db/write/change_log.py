@@ -28,18 +28,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, array, insert
 
-from ...case.resources import DOCUMENTS, ITEMS, Resource
+from ...case.resources import Resource
+from ..read.visibility import NODE_KINDS
 from ..schema import tables
 from ..statement import CompiledStatement
 
-CREATE, UPDATE, DELETE, REVIVE = "create", "update", "delete", "revive"
-"""What can happen to an entity; what is revived had been deleted."""
 
-NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
-"""What an association can relate."""
-
-
-def written(table: Table, *writes: Insert | Update) -> CTE:
+def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
     """What an upsert did, or several writes: rows (identifier, operation, previous document)."""
     each = [
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
@@ -53,13 +48,13 @@ def written(table: Table, *writes: Insert | Update) -> CTE:
     # A statement sees its tables as they were before it.
     before = table.alias(f"{table.name}_before")
     operation = case(
-        (before.c.identifier.is_(None), literal_column(f"'{CREATE}'")),
+        (before.c.identifier.is_(None), literal_column(f"'{tables.CREATE}'")),
         *(
-            [(before.c.deleted_at.is_not(None), literal_column(f"'{REVIVE}'"))]
+            [(before.c.deleted_at.is_not(None), literal_column(f"'{tables.REVIVE}'"))]
             if "deleted_at" in table.c
             else []
         ),
-        else_=literal_column(f"'{UPDATE}'"),
+        else_=literal_column(f"'{tables.UPDATE}'"),
     )
     columns = [done.c.identifier, operation.label("operation")]
     if "document_identifier" in table.c:
@@ -68,32 +63,34 @@ def written(table: Table, *writes: Insert | Update) -> CTE:
     return select(*columns).select_from(joined).cte(f"{table.name}_operations")
 
 
-def deleted(change: Delete | Update, table: Table) -> CTE:
+def classify_deletes(change: Delete | Update, table: Table) -> CTE:
     """What a deletion did: rows (identifier, operation, previous document)."""
-    columns = [table.c.identifier, literal_column(f"'{DELETE}'").label("operation")]
+    columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
         columns.append(table.c.document_identifier.label("previous"))
     return change.returning(*columns).cte(f"{table.name}_deleted")
 
 
-def entries(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> Select[Any]:
+def select_changes(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> Select[Any]:
     """The rows of ``changes`` that say what was done to entities of a kind."""
     home = null() if document is None else document
     return select(home, literal_column(f"'{kind}'"), done.c.identifier, done.c.operation)
 
 
-def record(*what: Select[Any]) -> CTE:
+def insert_changes(*what: Select[Any]) -> CTE:
     """The entries, written."""
     names = ["document_identifier", "kind", "identifier", "operation"]
     rows = union_all(*what) if len(what) > 1 else what[0]
     return insert(tables.changes).from_select(names, rows).cte("recorded")
 
 
-def scopes(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> Select[Any]:
+def select_touched_scopes(
+    done: FromClause, kind: str, document: ColumnElement[Any] | None
+) -> Select[Any]:
     """The scopes whose revision moves when this was done to entities of a kind."""
     if document is None:
         # Nothing can refer yet to a definition that is new.
-        moved = done.c.operation != literal_column(f"'{CREATE}'")
+        moved = done.c.operation != literal_column(f"'{tables.CREATE}'")
         return (
             select(literal(tables.DEFINITIONS_SCOPE).label("scope")).select_from(done).where(moved)
         )
@@ -101,13 +98,13 @@ def scopes(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> 
     if "previous" in done.c:
         each.append(func.nullif(done.c.previous, document))
     if kind in NODE_KINDS:
-        came_or_went = done.c.operation != literal_column(f"'{UPDATE}'")
+        came_or_went = done.c.operation != literal_column(f"'{tables.UPDATE}'")
         each.append(case((came_or_went, literal_column(f"'{tables.NODES_SCOPE}'"))))
     several = func.unnest(array(each)).table_valued("scope").render_derived("moved").lateral()
     return select(several.c.scope).select_from(done.join(several, true()))
 
 
-def mark(*moved: Select[Any], once: bool = True) -> CTE:
+def bump_revisions(*moved: Select[Any], once: bool = True) -> CTE:
     """The revisions of these scopes, moved on: by one, or, where that is cheaper, by more."""
     every = (union_all(*moved) if len(moved) > 1 else moved[0]).subquery("every")
     rows = select(every.c.scope).where(every.c.scope.is_not(None))
@@ -115,23 +112,27 @@ def mark(*moved: Select[Any], once: bool = True) -> CTE:
     return fresh.from_select(["scope"], rows.distinct() if once else rows).cte("marked")
 
 
-def all_of(done: CTE, resource: Resource, document: ColumnElement[Any] | None) -> tuple[CTE, CTE]:
+def log_and_bump(
+    done: CTE, resource: Resource, document: ColumnElement[Any] | None
+) -> tuple[CTE, CTE]:
     """Record what was done to entities of one kind, and move the revisions it touches."""
     kind = resource.name
-    return record(entries(done, kind, document)), mark(scopes(done, kind, document))
+    return insert_changes(select_changes(done, kind, document)), bump_revisions(
+        select_touched_scopes(done, kind, document)
+    )
 
 
-def counted(done: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
+def count_by_operation(done: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
     """A statement that does what the CTEs do: rows (kind, operation, changed)."""
     columns = (literal(kind).label("kind"), done.c.operation, func.count().label("changed"))
     return CompiledStatement(select(*columns).group_by(done.c.operation).add_cte(*ctes))
 
 
-def happened(change: CTE) -> ColumnElement[bool]:
+def any_row(change: CTE) -> ColumnElement[bool]:
     """Whether a change touched any row."""
     return exists(literal_column("1")).select_from(change)
 
 
-def after(*changes: CTE) -> ColumnElement[bool]:
+def run_after(*changes: CTE) -> ColumnElement[bool]:
     """Always true, and not known before these changes were made: what asks for it follows them."""
     return and_(*(select(func.count()).select_from(one).scalar_subquery() >= 0 for one in changes))

@@ -23,8 +23,9 @@ from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
 from ...exceptions import Problem
 from ..read.visibility import live
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from . import dml, package_identifiers
+from . import package_identifiers
 from .staging import DOCUMENT, STAGED
 
 
@@ -74,7 +75,7 @@ def _place(plural: str) -> ColumnElement[str]:
 
 def _elsewhere(resource: Resource) -> Select[Any]:
     """Entities that belong to another document."""
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     home = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
     return (
@@ -108,10 +109,10 @@ def _taken_triples() -> Select[Any]:
     """Associations whose origin, destination and type another document relates already."""
     table = tables.associations
     same = and_(
-        table.c.origin_identifier == dml.word(STAGED.c.body, "originNodeURI", "identifier"),
+        table.c.origin_identifier == json_text(STAGED.c.body, "originNodeURI", "identifier"),
         table.c.destination_identifier
-        == dml.word(STAGED.c.body, "destinationNodeURI", "identifier"),
-        table.c.association_type == dml.word(STAGED.c.body, "associationType"),
+        == json_text(STAGED.c.body, "destinationNodeURI", "identifier"),
+        table.c.association_type == json_text(STAGED.c.body, "associationType"),
         table.c.identifier != STAGED.c.identifier,
         table.c.document_identifier.is_distinct_from(DOCUMENT),
     )
@@ -140,5 +141,5 @@ def _taken_package() -> Select[Any]:
     ).where(
         or_(table.c.identifier.in_((name, DOCUMENT)), table.c.document_identifier == name),
         table.c.document_identifier != DOCUMENT,
-        ~package_identifiers.is_deleted(table),
+        ~package_identifiers.has_deleted_document(table),
     )

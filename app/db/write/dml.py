@@ -47,6 +47,7 @@ from ...case.resources import (
     Resource,
 )
 from ..schema import tables
+from ..schema.json_sql import json_get, json_text
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,15 @@ class Reference:
 
     field: str
     resource: Resource
-    links: Table | None = None
+    link_table: Table | None = None
     """Where the pairs are kept when there can be several; else a foreign key holds the one."""
-    additive: bool = False
+    keeps_old_links: bool = False
     """Whether links sent before stay when they are not sent again (guide: keywords)."""
 
     @property
     def definitions(self) -> Table:
         """Where they are stored."""
-        return table_of(self.resource)
+        return tables.table_of(self.resource)
 
 
 REFERENCES: dict[str, tuple[Reference, ...]] = {
@@ -75,28 +76,10 @@ REFERENCES: dict[str, tuple[Reference, ...]] = {
         Reference("licenseURI", LICENSES),
         Reference("CFItemTypeURI", ITEM_TYPES),
         Reference("subjectURI", SUBJECTS, tables.item_subjects),
-        Reference("conceptKeywordsURI", CONCEPTS, tables.item_concepts, additive=True),
+        Reference("conceptKeywordsURI", CONCEPTS, tables.item_concepts, keeps_old_links=True),
     ),
     ASSOCIATIONS.name: (Reference("CFAssociationGroupingURI", GROUPINGS),),
 }
-
-
-def table_of(resource: Resource) -> Table:
-    """Where a resource type is stored."""
-    return tables.metadata.tables[resource.table]
-
-
-def step(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
-    """A JSON value inside another."""
-    for name in path:
-        value = value.op("->")(literal_column(f"'{name}'"))
-    return value
-
-
-def word(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
-    """A text inside a JSON value."""
-    *way, last = path
-    return step(value, *way).op("->>", return_type=Text())(literal_column(f"'{last}'"))
 
 
 def now() -> ColumnElement[str]:
@@ -106,7 +89,9 @@ def now() -> ColumnElement[str]:
     )
 
 
-def upsert(source: FromClause, table: Table, *columns: str, once: tuple[str, ...] = ()) -> Insert:
+def upsert_rows(
+    source: FromClause, table: Table, *columns: str, once: tuple[str, ...] = ()
+) -> Insert:
     """Insert or replace; what is there already unchanged is not written again.
 
     The columns ``once`` are written on insertion only.
@@ -121,7 +106,7 @@ def upsert(source: FromClause, table: Table, *columns: str, once: tuple[str, ...
     )
 
 
-def replace(source: FromClause, table: Table, *columns: str) -> Update:
+def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
     """What is there, replaced unless it is unchanged.
 
     For one row that is likely to be there, this and ``create`` cost less than ``upsert``, which
@@ -132,7 +117,7 @@ def replace(source: FromClause, table: Table, *columns: str) -> Update:
     return update(table).where(here, differs).values(given)
 
 
-def create(source: FromClause, table: Table, *columns: str) -> Insert:
+def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
     """What is not there, inserted; who loses a race for a name gets a unique violation."""
     names = ("body", *columns)
     there = table.alias("there")
@@ -175,39 +160,39 @@ def body_differs(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
     derived: list[ColumnElement[Any]] = []
     for name, source in REQUIRED_DEFAULTS.items():
         if name in fields and fields[name].is_required():
-            value = word(table.c.body, source) if source else literal_column("''")
+            value = json_text(table.c.body, source) if source else literal_column("''")
             derived += [literal_column(f"'{name}'"), value]
     completed = func.jsonb_build_object(*derived).op("||")(cast(table.c.body, JSONB))
     return and_(differs, completed != cast(body, JSONB))
 
 
-def links(source: FromClause, reference: Reference) -> Select[Any]:
+def select_links(source: FromClause, reference: Reference) -> Select[Any]:
     """The links that the rows of a source hold: (owner's identifier, link)."""
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
-    value: ColumnElement[Any] = step(source.c.body, reference.field)
-    if reference.links is None:
+    value: ColumnElement[Any] = json_get(source.c.body, reference.field)
+    if reference.link_table is None:
         return select(owner, value.label("link")).where(value.is_not(None))
-    several = source.c.keywords if reference.additive else value
+    several = source.c.keywords if reference.keeps_old_links else value
     each = func.json_array_elements(several).table_valued(column("value", JSON)).alias("each")
     return select(owner, each.c.value.label("link")).select_from(source, each)
 
 
-def register(source: FromClause, reference: Reference) -> Insert:
+def register_definitions(source: FromClause, reference: Reference) -> Insert:
     """Definitions not known yet, made from the links to them; known ones stay as they are.
 
     One that was deleted is back. Those that are known are left alone, not even locked: all the
     items of a framework may be of one type.
     """
-    linked = links(source, reference).subquery("linked")
+    linked = select_links(source, reference).subquery("linked")
     table = reference.definitions
-    identifier = word(linked.c.link, "identifier")
+    identifier = json_text(linked.c.link, "identifier")
     known = table.alias("known")
     is_known = exists(literal_column("1")).where(
         known.c.identifier == identifier, known.c.deleted_at.is_(None)
     )
     body = func.json_build_object(
-        *("identifier", identifier, "uri", word(linked.c.link, "uri")),
-        *("lastChangeDateTime", now(), "title", word(linked.c.link, "title")),
+        *("identifier", identifier, "uri", json_text(linked.c.link, "uri")),
+        *("lastChangeDateTime", now(), "title", json_text(linked.c.link, "title")),
         type_=JSON,
     )
     # In one order for all writers, so that two of them never wait for each other.
@@ -220,25 +205,25 @@ def register(source: FromClause, reference: Reference) -> Insert:
     )
 
 
-def link(source: FromClause, reference: Reference, table: Table) -> Insert:
+def insert_links(source: FromClause, reference: Reference, table: Table) -> Insert:
     """The pairs that are not there yet."""
-    linked = links(source, reference).subquery("linked")
-    pairs = select(linked.c.owner, word(linked.c.link, "identifier")).distinct()
+    linked = select_links(source, reference).subquery("linked")
+    pairs = select(linked.c.owner, json_text(linked.c.link, "identifier")).distinct()
     names = [column.name for column in table.c]
     return insert(table).from_select(names, pairs).on_conflict_do_nothing()
 
 
-def unlink_all(written: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
+def delete_all_links(written: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
     """The pairs of the one owner that was written, which links to nothing any more."""
     there = exists(literal_column("1")).select_from(written)
     return delete(table).where(next(iter(table.c)) == owner, there)
 
 
-def unlink(source: FromClause, reference: Reference, table: Table) -> Delete:
+def delete_stale_links(source: FromClause, reference: Reference, table: Table) -> Delete:
     """The pairs that the rows of the source no longer hold."""
-    linked = links(source, reference).subquery("linked")
+    linked = select_links(source, reference).subquery("linked")
     owner, target = table.c
     kept = exists(literal_column("1")).where(
-        linked.c.owner == owner, word(linked.c.link, "identifier") == target
+        linked.c.owner == owner, json_text(linked.c.link, "identifier") == target
     )
     return delete(table).where(owner.in_(select(source.c.identifier)), ~kept)

@@ -16,9 +16,10 @@ from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, NotFound, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
 from . import change_log, dml
-from .put_statements import PUTS, ways
+from .put_statements import PUT_STATEMENTS, link_plans
 from .stored_forms import StoredForms
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 
 async def put_document(
-    database: Database, document: CFPckgDocument, under: str = "", origin: BodyOrigin = FILE_ORIGIN
+    database: Database,
+    document: CFPckgDocument,
+    path_prefix: str = "",
+    origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
     """Create or replace a document, and with it its package; ``under`` as in ``put_item``.
 
@@ -46,12 +50,12 @@ async def put_document(
             f"the package of document {holder['claimed_by']}: give this package another "
             "identifier, or delete that document first"
         )
-        problem = Problem(path=f"{under}CFPackageURI.identifier", message=message)
+        problem = Problem(path=f"{path_prefix}CFPackageURI.identifier", message=message)
         raise Conflict(message, problems=[problem])
 
 
 async def put_item(
-    database: Database, item: CFItem, under: str = "", origin: BodyOrigin = FILE_ORIGIN
+    database: Database, item: CFItem, path_prefix: str = "", origin: BodyOrigin = FILE_ORIGIN
 ) -> None:
     """Create or replace an item of a live document; ``under`` prefixes the paths of problems."""
     document = item.CFDocumentURI.identifier
@@ -59,14 +63,14 @@ async def put_item(
     if not found["document_known"]:
         raise UnprocessableContent(
             f"no document has the identifier {document!r}: create it first",
-            problems=[_unknown(f"{under}CFDocumentURI.identifier", "document", document)],
+            problems=[_unknown(f"{path_prefix}CFDocumentURI.identifier", "document", document)],
         )
 
 
 async def put_item_type(
     database: Database,
     item_type: CFItemType,
-    under: str = "",  # noqa: ARG001  all puts are called alike
+    path_prefix: str = "",  # noqa: ARG001  all puts are called alike
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
     """Create or replace an item type, which refers to nothing that could be missing."""
@@ -76,7 +80,7 @@ async def put_item_type(
 async def put_association(
     database: Database,
     association: CFAssociation,
-    under: str = "",
+    path_prefix: str = "",
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
     """Create or replace an association between nodes that are here, or said to be elsewhere."""
@@ -93,9 +97,13 @@ async def put_association(
     for name in ("originNodeURI", "destinationNodeURI"):
         if not found[name]:
             node = getattr(association, name).identifier
-            problems.append(_unknown(f"{under}{name}.identifier", "live item or document", node))
+            problems.append(
+                _unknown(f"{path_prefix}{name}.identifier", "live item or document", node)
+            )
     if not found["document_known"]:
-        problems.append(_unknown(f"{under}CFDocumentURI.identifier", "document", str(document)))
+        problems.append(
+            _unknown(f"{path_prefix}CFDocumentURI.identifier", "document", str(document))
+        )
     if problems:
         messages = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
         raise UnprocessableContent(
@@ -135,8 +143,8 @@ async def _put(
         stored = forms.restore(sent)
         values["body"], values["keywords"] = stored.body, stored.keywords
         found: asyncpg.Record | None = None
-        for links in ways(resource, present):
-            found = await PUTS[resource.name](links).fetch_one(connection, **values)
+        for links in link_plans(resource, present):
+            found = await PUT_STATEMENTS[resource.name](links).fetch_one(connection, **values)
             if found and found["settled"]:
                 break
         return found
@@ -154,7 +162,7 @@ async def lacks_case_version(database: Database, identifier: str) -> bool:
 @cache
 def _without_case_version() -> CompiledStatement:
     table = tables.documents
-    version = dml.word(table.c.body, "caseVersion")
+    version = json_text(table.c.body, "caseVersion")
     return CompiledStatement(
         select(table.c.identifier).where(
             table.c.identifier == bindparam("identifier", type_=Text),
@@ -168,6 +176,6 @@ def _without_case_version() -> CompiledStatement:
 def _delete_association() -> CompiledStatement:
     table = tables.associations
     change = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
-    gone = change_log.deleted(change, table)
-    kept = change_log.all_of(gone, ASSOCIATIONS, gone.c.previous)
+    gone = change_log.classify_deletes(change, table)
+    kept = change_log.log_and_bump(gone, ASSOCIATIONS, gone.c.previous)
     return CompiledStatement(select(gone.c.identifier).add_cte(*kept))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...exceptions import Conflict
-from . import change_log
+from ..schema import tables
 from .change_counts import ChangeCounts
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MIN_MATCHED_ITEMS = 3
 """How many items must be matched by code before changed statements say anything."""
 
 
-class LossRefused(Conflict):
+class DataLossRefused(Conflict):
     """A write that would delete or overwrite most of a framework, and was rolled back.
 
     ``loss`` says in words what would be lost, ``counts`` what the write would have done.
@@ -38,24 +38,24 @@ class LossRefused(Conflict):
         self.counts = counts
 
 
-def refuse_losses(written: UploadResult) -> None:
+def refuse_data_loss(written: UploadResult) -> None:
     """Raise ``LossRefused`` when a write deletes or overwrites most of a framework."""
-    if loss := describe_loss(written):
-        raise LossRefused(loss, written.counts)
+    if loss := describe_data_loss(written):
+        raise DataLossRefused(loss, written.counts)
 
 
-def describe_loss(written: UploadResult) -> str | None:
+def describe_data_loss(written: UploadResult) -> str | None:
     """Return what of a framework is lost, as the end of "it would …"; None when little is lost.
 
     Little is lost as long as at most half of its live items are deleted, not all of its three or
     more associations are, and of three or more items that were matched by code or text alone, at
     most half get another statement.
     """
-    deleted, before = written.changes[ITEMS.name, change_log.DELETE], written.items_before
+    deleted, before = written.changes[ITEMS.name, tables.DELETE], written.items_before
     if 2 * deleted > before:
         emptied = "" if written.sent[ITEMS.name] else ", and leave the framework without items"
         return f"delete {deleted:,} of the {before:,} {_plural('item', before)} stored{emptied}"
-    associations = written.changes[ASSOCIATIONS.name, change_log.DELETE]
+    associations = written.changes[ASSOCIATIONS.name, tables.DELETE]
     if associations >= MIN_ASSOCIATIONS and not written.sent[ASSOCIATIONS.name]:
         return f"delete all {associations:,} associations of the framework"
     matched, changed = written.matched_items, written.changed_statements

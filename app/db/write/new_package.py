@@ -16,6 +16,7 @@ from sqlalchemy import CTE, Text, exists, literal, literal_column, null, select
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, ITEMS, Resource
 from ..read.visibility import live
+from ..schema import tables
 from ..statement import CompiledStatement
 from . import change_log, dml
 from .conflicts import conflicts_of_new
@@ -26,10 +27,10 @@ from .staging import (
     HEAD_KINDS,
     RUBRIC_KINDS,
     STAGED,
-    Record,
-    Records,
-    Staged,
-    copy,
+    StagedRow,
+    StagedRows,
+    Staging,
+    copy_rows,
     copy_staged,
     create_staging,
 )
@@ -50,16 +51,16 @@ async def add(run: UploadRun, package: Package, forms: StoredForms) -> Counter[s
     Raises ``NotNew`` or a unique violation where only the document is new, and whatever going
     through the rows raises.
     """
-    records, keywords = Records(package, forms), list[Record]()
+    records, keywords = StagedRows(package, forms), list[StagedRow]()
     await create_staging(run.connection)
     await copy_staged(run.connection, records.of(HEAD_KINDS))
-    await run.execute_counted(head_steps, Staged(known=False, fields=frozenset(records.fields)))
+    await run.execute_counted(head_steps, Staging(known=False, fields=frozenset(records.fields)))
     # The definitions that parts refer to are known once all of them were read.
     await run.connection.execute("SET CONSTRAINTS ALL DEFERRED")
     for resource in MANY:
         run.progress(resource.table)
         rows = _stored(records, resource, package.document_identifier, keywords)
-        await copy(run.connection, resource.table, rows, COLUMNS)
+        await copy_rows(run.connection, resource.table, rows, COLUMNS)
     await copy_staged(run.connection, records.of(RUBRIC_KINDS))
     await copy_staged(run.connection, _each(keywords))
     assert not records.more, "rows of a package come in the order of their kinds"
@@ -71,7 +72,7 @@ async def add(run: UploadRun, package: Package, forms: StoredForms) -> Counter[s
 
 
 async def _stored(
-    records: Records, resource: Resource, document: str, keywords: list[Record]
+    records: StagedRows, resource: Resource, document: str, keywords: list[StagedRow]
 ) -> AsyncIterator[tuple[Any, ...]]:
     """The records of a kind as its table has them; all keywords of one are no part of its body."""
     async for record in records.of((resource.name,)):
@@ -80,7 +81,7 @@ async def _stored(
         yield record.ordinal, record.body, record.last_change_date_time, document
 
 
-async def _each(records: list[Record]) -> AsyncIterator[Record]:
+async def _each(records: list[StagedRow]) -> AsyncIterator[StagedRow]:
     for record in records:
         yield record
 
@@ -93,17 +94,19 @@ def _last_steps(fields: frozenset[str]) -> NamedStatements:
         for each in dml.REFERENCES[resource.name]:
             if each.field not in fields:
                 continue
-            source = _with_keywords(resource) if each.additive else _of_document(resource, each)
+            source = (
+                _with_keywords(resource) if each.keeps_old_links else _of_document(resource, each)
+            )
             steps.append(("recording", register(source, each)))
-            if each.links is not None:
-                steps.append(("recording", link(source, each, each.links)))
+            if each.link_table is not None:
+                steps.append(("recording", link(source, each, each.link_table)))
         steps.append(("recording", _record(resource)))
     return [*steps, ("rubrics", write_rubrics())]
 
 
 def _of_document(resource: Resource, reference: dml.Reference) -> CTE:
     """The rows that are looked through for links: where a column holds the one, only few."""
-    table, definitions = dml.table_of(resource), reference.definitions
+    table, definitions = tables.table_of(resource), reference.definitions
     columns = (table.c.identifier, table.c.body, null().label("keywords"))
     rows = select(*columns).where(table.c.document_identifier == DOCUMENT)
     for key in table.foreign_keys:
@@ -120,8 +123,10 @@ def _with_keywords(resource: Resource) -> CTE:
 
 def _record(resource: Resource) -> CompiledStatement:
     """Say of all that were copied that they were created."""
-    table = dml.table_of(resource)
-    created = literal_column(f"'{change_log.CREATE}'", Text).label("operation")
+    table = tables.table_of(resource)
+    created = literal_column(f"'{tables.CREATE}'", Text).label("operation")
     rows = select(table.c.identifier, created).where(table.c.document_identifier == DOCUMENT)
     done = rows.order_by(table.c.ordinal).cte("created")
-    return change_log.counted(done, resource.name, *change_log.all_of(done, resource, DOCUMENT))
+    return change_log.count_by_operation(
+        done, resource.name, *change_log.log_and_bump(done, resource, DOCUMENT)
+    )

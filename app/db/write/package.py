@@ -23,16 +23,16 @@ from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
-from ..read.revisions import Revision, revision_in
+from ..read.revisions import Revision, fetch_revision
 from ..read.visibility import live
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from . import change_log, dml
 from .change_counts import ChangeCounts, count_changes
 from .conflicts import conflicts, problems
 from .new_package import NotNew, add
 from .package_statements import all_steps
-from .staging import DOCUMENT, STAGED, Staged, stage
+from .staging import DOCUMENT, STAGED, Staging, stage_package
 from .stored_forms import StoredForms
 from .upload_run import Progress, UploadRun
 
@@ -76,8 +76,8 @@ class UploadResult(NamedTuple):
     def items_before(self) -> int:
         """How many live items the document had before this write."""
         kind = ITEMS.name
-        new = self.changes[kind, change_log.CREATE] + self.changes[kind, change_log.REVIVE]
-        return self.sent[kind] - new + self.changes[kind, change_log.DELETE]
+        new = self.changes[kind, tables.CREATE] + self.changes[kind, tables.REVIVE]
+        return self.sent[kind] - new + self.changes[kind, tables.DELETE]
 
 
 Guard = Callable[[UploadResult], None]
@@ -151,7 +151,7 @@ async def _write(
             run.values["derived_items"] = package.derived_items
             ((matched, changed_statements),) = await run.fetch_all(_matched_items())
         await run.execute_counted(all_steps, staged)
-    revision = await revision_in(run.connection, package.document_identifier)
+    revision = await fetch_revision(run.connection, package.document_identifier)
     assert revision
     counts = count_changes(run.changes, run.defined, sent)
     return UploadResult(created, run.changes, revision, sent, counts, matched, changed_statements)
@@ -159,10 +159,10 @@ async def _write(
 
 async def _stage(
     run: UploadRun, package: Package, forms: StoredForms, *, known: bool
-) -> tuple[Staged, Counter[str]]:
+) -> tuple[Staging, Counter[str]]:
     """Stage a package, and refuse it when it holds what belongs to other documents."""
     run.progress("staging")
-    staged, sent = await stage(run.connection, package, forms, known=known)
+    staged, sent = await stage_package(run.connection, package, forms, known=known)
     if found := await run.fetch_all(conflicts()):
         _refuse(found)
     return staged, sent
@@ -208,7 +208,7 @@ def _matched_items() -> CompiledStatement:
     """Count live items that staged rows match by derived identifiers, and changed statements."""
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
-    before, after = (dml.word(body, "fullStatement") for body in (table.c.body, STAGED.c.body))
+    before, after = (json_text(body, "fullStatement") for body in (table.c.body, STAGED.c.body))
     # Only rows that differ from what is stored are staged with their bodies.
     changed = func.count().filter(STAGED.c.body.is_not(None), before != after)
     return CompiledStatement(

@@ -32,19 +32,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
-from ..read.package import REFERRED
+from ..read.package import DEFINITION_REFERENCES
 from ..schema import tables
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .rubrics import write_rubrics
-from .staging import DOCUMENT, STAGED, Staged, identifiers_of, source_of
+from .staging import DOCUMENT, STAGED, Staging, identifiers_of, source_of
 from .upload_run import DEFINITIONS_STAGE, NamedStatements
 
-UPDATED: ColumnElement[str] = literal(change_log.UPDATE).label("operation")
+UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 
 @cache
-def all_steps(staged: Staged) -> NamedStatements:
+def all_steps(staged: Staging) -> NamedStatements:
     """Everything that makes a document what was staged."""
     upsert = partial(_upsert, staged)
     removed = [
@@ -68,7 +68,7 @@ def all_steps(staged: Staged) -> NamedStatements:
 
 def _renumber(resource: Resource) -> CompiledStatement:
     """Number the rows of a kind by their places, which moves the revision of the package alone."""
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     renumbered = (
         update(table)
         .where(STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier)
@@ -81,7 +81,7 @@ def _renumber(resource: Resource) -> CompiledStatement:
 
 
 @cache
-def head_steps(staged: Staged) -> NamedStatements:
+def head_steps(staged: Staging) -> NamedStatements:
     """What comes before the parts of a document: definitions, and the document itself."""
     upsert = partial(_upsert, staged)
     return [
@@ -91,45 +91,49 @@ def head_steps(staged: Staged) -> NamedStatements:
     ]
 
 
-def _upsert(staged: Staged, resource: Resource, *columns: str) -> list[CompiledStatement]:
+def _upsert(staged: Staging, resource: Resource, *columns: str) -> list[CompiledStatement]:
     """Register what the rows refer to, write them, and make their links what was sent."""
-    table, source = dml.table_of(resource), source_of(resource.name)
+    table, source = tables.table_of(resource), source_of(resource.name)
     references = dml.REFERENCES.get(resource.name, ())
     # What no row has needs no looking for, unless it was there before.
     present = [each for each in references if each.field in staged.fields]
     before = [register(source, each) for each in present]
     after: list[CompiledStatement] = []
     for each in references:
-        if each.links is None:
+        if each.link_table is None:
             continue
         if staged.known:
-            after.append(CompiledStatement(dml.unlink(source, each, each.links)))
+            after.append(CompiledStatement(dml.delete_stale_links(source, each, each.link_table)))
         if each in present:
-            after.append(link(source, each, each.links))
+            after.append(link(source, each, each.link_table))
     # Documents and definitions are not the parts of one framework: they keep their place.
     names, once = ("last_change_date_time", *columns), () if "ordinal" in columns else ("ordinal",)
-    done = change_log.written(table, dml.upsert(source, table, *names, once=once))
+    done = change_log.classify_writes(table, dml.upsert_rows(source, table, *names, once=once))
     document = None if resource in DEFINITIONS else DOCUMENT
-    kept = change_log.all_of(done, resource, document)
-    return [*before, change_log.counted(done, resource.name, *kept), *after]
+    kept = change_log.log_and_bump(done, resource, document)
+    return [*before, change_log.count_by_operation(done, resource.name, *kept), *after]
 
 
 def register(source: FromClause, reference: dml.Reference) -> CompiledStatement:
     """Register the definitions that the rows of a source refer to."""
-    done = change_log.written(reference.definitions, dml.register(source, reference))
-    kept = change_log.all_of(done, reference.resource, None)
-    return change_log.counted(done, reference.resource.name, *kept)
+    done = change_log.classify_writes(
+        reference.definitions, dml.register_definitions(source, reference)
+    )
+    kept = change_log.log_and_bump(done, reference.resource, None)
+    return change_log.count_by_operation(done, reference.resource.name, *kept)
 
 
 def link(source: FromClause, reference: dml.Reference, pairs: Table) -> CompiledStatement:
     """Add links; they may be more than the bodies say, so they move the revision."""
-    linked = dml.link(source, reference, pairs).returning(literal_column("1")).cte("linked")
+    linked = dml.insert_links(source, reference, pairs).returning(literal_column("1")).cte("linked")
     return _moving_revision(linked)
 
 
 def _moving_revision(change: CTE) -> CompiledStatement:
     """Return a statement that moves the revision of the document if a change touches any row."""
-    moved = change_log.mark(select(DOCUMENT.label("scope")).where(change_log.happened(change)))
+    moved = change_log.bump_revisions(
+        select(DOCUMENT.label("scope")).where(change_log.any_row(change))
+    )
     return CompiledStatement(select(literal_column("1")).where(false()).add_cte(moved))
 
 
@@ -138,7 +142,7 @@ def _package() -> CompiledStatement:
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     identifier = bindparam("package_identifier", type_=Text)
-    gave_up = package_identifiers.give_up(identifier, DOCUMENT, keeper=DOCUMENT)
+    gave_up = package_identifiers.release_identifiers(identifier, DOCUMENT, keeper=DOCUMENT)
     values = (
         DOCUMENT,
         identifier,
@@ -146,7 +150,7 @@ def _package() -> CompiledStatement:
         bindparam("definition_extensions", type_=JSON),
     )
     born = insert(table).from_select(
-        ["document_identifier", *names], select(*values).where(change_log.after(gave_up))
+        ["document_identifier", *names], select(*values).where(change_log.run_after(gave_up))
     )
     given: dict[str, Any] = {name: born.excluded[name] for name in names}
     differs = [
@@ -160,8 +164,8 @@ def _package() -> CompiledStatement:
     changed = (
         select(done.c.identifier, UPDATED).where(done.c.replaced, ~_is_recorded()).cte("changed")
     )
-    kept = change_log.all_of(changed, DOCUMENTS, DOCUMENT)
-    return change_log.counted(changed, DOCUMENTS.name, *kept)
+    kept = change_log.log_and_bump(changed, DOCUMENTS, DOCUMENT)
+    return change_log.count_by_operation(changed, DOCUMENTS.name, *kept)
 
 
 def _list_definitions(resource: Resource) -> CompiledStatement:
@@ -190,13 +194,13 @@ def _list_definitions(resource: Resource) -> CompiledStatement:
         .where(or_(*(_is_unreferred(each, resource) for each in (forgotten, added))))
         .cte("changed")
     )
-    kept = change_log.all_of(changed, DOCUMENTS, DOCUMENT)
-    return change_log.counted(changed, DOCUMENTS.name, *kept)
+    kept = change_log.log_and_bump(changed, DOCUMENTS, DOCUMENT)
+    return change_log.count_by_operation(changed, DOCUMENTS.name, *kept)
 
 
 def _is_unreferred(change: CTE, resource: Resource) -> ColumnElement[bool]:
     """Return whether a change touches definitions that no entity of the document refers to."""
-    referred = union_all(*REFERRED[resource.name])
+    referred = union_all(*DEFINITION_REFERENCES[resource.name])
     return exists(literal_column("1")).where(change.c.definition_identifier.not_in(referred))
 
 
@@ -213,8 +217,10 @@ def _is_recorded() -> ColumnElement[bool]:
 
 def _gone(change: Delete | Update, table: Table, resource: Resource) -> CompiledStatement:
     """A deletion, recorded."""
-    gone = change_log.deleted(change, table)
-    return change_log.counted(gone, resource.name, *change_log.all_of(gone, resource, DOCUMENT))
+    gone = change_log.classify_deletes(change, table)
+    return change_log.count_by_operation(
+        gone, resource.name, *change_log.log_and_bump(gone, resource, DOCUMENT)
+    )
 
 
 def _not_staged(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
@@ -230,6 +236,6 @@ def _remove_associations() -> CompiledStatement:
 
 
 def _remove_softly(resource: Resource) -> CompiledStatement:
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     missing = (*_not_staged(table, resource), table.c.deleted_at.is_(None))
     return _gone(update(table).where(*missing).values(deleted_at=func.now()), table, resource)

@@ -28,7 +28,7 @@ from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..pool import Database
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
-from . import change_log, dml
+from . import change_log
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -93,7 +93,7 @@ def _steps() -> list[CompiledStatement]:
 
 
 def _list(resource: Resource) -> Any:
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     old: ColumnElement[bool] = table.c.deleted_at < BEFORE
     if resource is not DOCUMENTS:
         old = or_(old, table.c.document_identifier.in_(_old(DOCUMENTS)))
@@ -131,22 +131,22 @@ def _remove_associations() -> CompiledStatement:
             table.c.destination_identifier.in_(nodes),
         )
     )
-    gone = change_log.deleted(change, table)
-    kept = change_log.all_of(gone, ASSOCIATIONS, gone.c.previous)
-    return change_log.counted(gone, ASSOCIATIONS.name, *kept)
+    gone = change_log.classify_deletes(change, table)
+    kept = change_log.log_and_bump(gone, ASSOCIATIONS, gone.c.previous)
+    return change_log.count_by_operation(gone, ASSOCIATIONS.name, *kept)
 
 
 def _remove(resource: Resource) -> CompiledStatement:
     """Rows whose deletion was recorded when they were deleted; what is known here is another."""
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     change = _of(table, "identifier", resource)
-    gone = change.returning(literal(change_log.DELETE).label("operation")).cte("gone")
-    moved = change_log.mark(
+    gone = change.returning(literal(tables.DELETE).label("operation")).cte("gone")
+    moved = change_log.bump_revisions(
         select(literal(tables.NODES_SCOPE).label("scope"))
         .select_from(gone)
-        .where(change_log.happened(gone))
+        .where(change_log.any_row(gone))
     )
-    return change_log.counted(gone, resource.name, moved)
+    return change_log.count_by_operation(gone, resource.name, moved)
 
 
 def _forget() -> CompiledStatement:

@@ -33,11 +33,12 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ..read.visibility import live
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 
 
-class Links(NamedTuple):
+class LinkPlan(NamedTuple):
     """How the links of an entity to definitions are dealt with when it is put."""
 
     present: frozenset[str]
@@ -46,34 +47,34 @@ class Links(NamedTuple):
     """Whether nothing is done about them, as all lead to what is here; else nothing is written."""
 
 
-NO_LINKS = Links(frozenset(), settled=True)
+NO_LINKS = LinkPlan(frozenset(), settled=True)
 
 
-def ways(resource: Resource, present: frozenset[str]) -> list[Links]:
+def link_plans(resource: Resource, present: frozenset[str]) -> list[LinkPlan]:
     """How to put an entity whose ``present`` fields hold links, until it says it is settled.
 
     Nearly always it is at once, which costs less to find out than to see to.
     """
     references = dml.REFERENCES.get(resource.name, ())
-    to_compare = any(each.links is not None and each.field in present for each in references)
-    last = Links(present, settled=False)
-    return [last] if to_compare or not references else [Links(present, settled=True), last]
+    to_compare = any(each.link_table is not None and each.field in present for each in references)
+    last = LinkPlan(present, settled=False)
+    return [last] if to_compare or not references else [LinkPlan(present, settled=True), last]
 
 
-def _settled(resource: Resource, body: ColumnElement[Any], links: Links) -> ColumnElement[bool]:
+def _settled(resource: Resource, body: ColumnElement[Any], links: LinkPlan) -> ColumnElement[bool]:
     """Whether the definitions that a body names are here, and links that it lacks were not."""
     conditions: list[ColumnElement[bool]] = [true()]
     for each in dml.REFERENCES[resource.name] if links.settled else ():
         if each.field in links.present:
-            name = dml.word(body, each.field, "identifier")
+            name = json_text(body, each.field, "identifier")
             conditions.append(_live_exists(each.definitions, name))
-        elif each.links is not None and not each.additive:
-            linked = exists(literal_column("1")).where(next(iter(each.links.c)) == IDENTIFIER)
+        elif each.link_table is not None and not each.keeps_old_links:
+            linked = exists(literal_column("1")).where(next(iter(each.link_table.c)) == IDENTIFIER)
             conditions.append(~linked)
     return and_(*conditions)
 
 
-IDENTIFIER = dml.word(bindparam("body", type_=JSON), "identifier")
+IDENTIFIER = json_text(bindparam("body", type_=JSON), "identifier")
 """Of the entity that is put."""
 
 
@@ -95,37 +96,43 @@ def _write(
     source: FromClause,
     *columns: str,
     document: Any = None,
-    links: Links = NO_LINKS,
+    links: LinkPlan = NO_LINKS,
 ) -> tuple[CTE, list[CTE]]:
     """Everything a put does with the row it was given.
 
     Definitions come before what refers to them, and its links after it: all who put the same wait
     in the same order, so that no two of them wait for each other.
     """
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     references = () if links.settled else dml.REFERENCES.get(resource.name, ())
     registered = {
-        each: change_log.written(each.definitions, dml.register(source, each))
+        each: change_log.classify_writes(each.definitions, dml.register_definitions(source, each))
         for each in references
         if each.field in links.present
     }
     if registered:
-        source = select(source).where(change_log.after(*registered.values())).cte("ready")
+        source = select(source).where(change_log.run_after(*registered.values())).cte("ready")
     names = ("last_change_date_time", *columns)
-    writes = (dml.replace(source, table, *names), dml.create(source, table, *names))
-    done = change_log.written(table, *writes)
-    recorded = [change_log.entries(done, resource.name, document)]
+    writes = (dml.update_changed(source, table, *names), dml.insert_missing(source, table, *names))
+    done = change_log.classify_writes(table, *writes)
+    recorded = [change_log.select_changes(done, resource.name, document)]
     recorded += [
-        change_log.entries(fresh, each.resource.name, None) for each, fresh in registered.items()
+        change_log.select_changes(fresh, each.resource.name, None)
+        for each, fresh in registered.items()
     ]
-    moved = [change_log.scopes(done, resource.name, document)]
+    moved = [change_log.select_touched_scopes(done, resource.name, document)]
     moved += [
-        change_log.scopes(fresh, each.resource.name, None) for each, fresh in registered.items()
+        change_log.select_touched_scopes(fresh, each.resource.name, None)
+        for each, fresh in registered.items()
     ]
     linked, unlinked = _relink(references, registered, source, done)
     # They may be more than the body says.
-    moved += [select(document.label("scope")).where(change_log.happened(one)) for one in linked]
-    return done, [change_log.record(*recorded), change_log.mark(*moved, once=False), *unlinked]
+    moved += [select(document.label("scope")).where(change_log.any_row(one)) for one in linked]
+    return done, [
+        change_log.insert_changes(*recorded),
+        change_log.bump_revisions(*moved, once=False),
+        *unlinked,
+    ]
 
 
 def _relink(
@@ -140,34 +147,34 @@ def _relink(
     linked: list[CTE] = []
     unlinked: list[CTE] = []
     for each in references:
-        name, pairs = each.resource.table, each.links
+        name, pairs = each.resource.table, each.link_table
         if pairs is None:
             continue
         if each in registered:
-            more = dml.link(source if each.additive else own, each, pairs)
+            more = dml.insert_links(source if each.keeps_old_links else own, each, pairs)
             linked.append(more.returning(literal_column("1")).cte(f"linked_{name}"))
-        if not each.additive:
+        if not each.keeps_old_links:
             # An item that links to no subject, as most do, needs no comparing.
             gone = (
-                dml.unlink(own, each, pairs)
+                dml.delete_stale_links(own, each, pairs)
                 if each in registered
-                else dml.unlink_all(done, IDENTIFIER, pairs)
+                else dml.delete_all_links(done, IDENTIFIER, pairs)
             )
             unlinked.append(gone.cte(f"unlinked_{name}"))
     return linked, unlinked
 
 
 @cache
-def _put_item_type(_: Links) -> CompiledStatement:
+def _put_item_type(_: LinkPlan) -> CompiledStatement:
     ctes = _write(ITEM_TYPES, _given())[1]
     return CompiledStatement(select(true().label("settled")).add_cte(*ctes))
 
 
 @cache
-def _put_document(links: Links) -> CompiledStatement:
+def _put_document(links: LinkPlan) -> CompiledStatement:
     package = bindparam("package", type_=Text)
     given = _given(package)
-    identifier = dml.word(given.c.body, "identifier")
+    identifier = json_text(given.c.body, "identifier")
     claimed_by = _scalar(
         tables.packages.c.document_identifier,
         # A package is also found by its document's identifier, so both names are taken.
@@ -176,16 +183,16 @@ def _put_document(links: Links) -> CompiledStatement:
             tables.packages.c.document_identifier == given.c.package,
         ),
         tables.packages.c.document_identifier != identifier,
-        ~package_identifiers.is_deleted(tables.packages),
+        ~package_identifiers.has_deleted_document(tables.packages),
     )
     settled = _settled(DOCUMENTS, given.c.body, links)
     source = select(given).where(claimed_by.is_(None), settled).cte("source")
     done, ctes = _write(DOCUMENTS, source, document=IDENTIFIER, links=links)
-    names = select(dml.word(source.c.body, "identifier"), source.c.package)
+    names = select(json_text(source.c.body, "identifier"), source.c.package)
     wanted = (select(source.c.package).scalar_subquery(), IDENTIFIER)
-    gave_up = package_identifiers.give_up(*wanted, keeper=IDENTIFIER)
+    gave_up = package_identifiers.release_identifiers(*wanted, keeper=IDENTIFIER)
     born = insert(tables.packages).from_select(
-        ["document_identifier", "identifier"], names.where(change_log.after(done, gave_up))
+        ["document_identifier", "identifier"], names.where(change_log.run_after(done, gave_up))
     )
     born = born.on_conflict_do_update(
         index_elements=[tables.packages.c.document_identifier],
@@ -198,7 +205,7 @@ def _put_document(links: Links) -> CompiledStatement:
 
 
 @cache
-def _put_item(links: Links) -> CompiledStatement:
+def _put_item(links: LinkPlan) -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     given = _given(document)
     known = _live_exists(tables.documents, given.c.document_identifier).label("document_known")
@@ -211,11 +218,11 @@ def _put_item(links: Links) -> CompiledStatement:
 
 
 @cache
-def _put_association(links: Links) -> CompiledStatement:
+def _put_association(links: LinkPlan) -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
     given = _given(document)
     ends = ("originNodeURI", "destinationNodeURI")
-    origin, destination = (dml.word(given.c.body, end, "identifier") for end in ends)
+    origin, destination = (json_text(given.c.body, end, "identifier") for end in ends)
     checked = select(
         given.c.identifier,
         given.c.body,
@@ -229,8 +236,8 @@ def _put_association(links: Links) -> CompiledStatement:
             tables.associations.c.identifier,
             tables.associations.c.origin_identifier == origin,
             tables.associations.c.destination_identifier == destination,
-            tables.associations.c.association_type == dml.word(given.c.body, "associationType"),
-            tables.associations.c.identifier != dml.word(given.c.body, "identifier"),
+            tables.associations.c.association_type == json_text(given.c.body, "associationType"),
+            tables.associations.c.identifier != json_text(given.c.body, "identifier"),
         ).label("holder"),
         _settled(ASSOCIATIONS, given.c.body, links).label("settled"),
     ).cte("checked")
@@ -265,9 +272,9 @@ ENDS = {
 
 def _is_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
     """Whether an end is a live item or document here, lies outside CASE, or is the stored one."""
-    identifier = dml.word(body, end, "identifier")
+    identifier = json_text(body, end, "identifier")
     return or_(
-        func.coalesce(dml.word(body, end, "targetType"), "CASE") != "CASE",
+        func.coalesce(json_text(body, end, "targetType"), "CASE") != "CASE",
         _live_exists(tables.items, identifier),
         _live_exists(tables.documents, identifier),
         # A package may hold an association to a node elsewhere, which can be put again as it is.
@@ -277,7 +284,7 @@ def _is_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
     )
 
 
-PUTS: dict[str, Callable[[Links], CompiledStatement]] = {
+PUT_STATEMENTS: dict[str, Callable[[LinkPlan], CompiledStatement]] = {
     DOCUMENTS.name: _put_document,
     ITEMS.name: _put_item,
     ITEM_TYPES.name: _put_item_type,

@@ -25,7 +25,7 @@ def write_rubrics() -> CompiledStatement:
     )
     columns = ("ordinal", "last_change_date_time", "document_identifier")
     source = source_of(RUBRICS.name)
-    written = change_log.written(rubrics, dml.upsert(source, rubrics, *columns))
+    written = change_log.classify_writes(rubrics, dml.upsert_rows(source, rubrics, *columns))
     criteria_written, criteria_gone = _children("CFRubricCriterion", criteria, RUBRICS.name)
     levels_written, levels_gone = _children("CFRubricCriterionLevel", levels, "CFRubricCriterion")
     of_level = select(STAGED.c.parent).where(
@@ -41,7 +41,9 @@ def write_rubrics() -> CompiledStatement:
         touched.c.parent.not_in(select(written.c.identifier))
     )
     done = select(written.c.identifier, written.c.operation).union(others).cte("done")
-    return change_log.counted(done, RUBRICS.name, *change_log.all_of(done, RUBRICS, DOCUMENT))
+    return change_log.count_by_operation(
+        done, RUBRICS.name, *change_log.log_and_bump(done, RUBRICS, DOCUMENT)
+    )
 
 
 def _children(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:

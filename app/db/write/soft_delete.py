@@ -37,8 +37,9 @@ from ..locks import advisory_lock
 from ..pool import Database
 from ..read.visibility import visible
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from . import change_log, dml, package_identifiers
+from . import change_log, package_identifiers
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -65,14 +66,14 @@ async def delete(
     return found
 
 
-class Undeleted(NamedTuple):
+class UndeleteResult(NamedTuple):
     """What came back, and in words what did not, with the reason."""
 
     changes: Changes
     not_restored: list[str]
 
 
-async def undelete(database: Database, resource: Resource, identifier: str) -> Undeleted:
+async def undelete(database: Database, resource: Resource, identifier: str) -> UndeleteResult:
     """Bring back a deleted item, or a document with what was deleted with it.
 
     Raises ``NotFound`` when nothing deleted has this identifier, ``Conflict`` for an item whose
@@ -99,7 +100,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
         lost = await database.fetch_all(_lost_package_identifier(), identifier=identifier)
     changes = await _alone(database, resource, identifier, _revivals(resource))
     rows = await database.fetch_all(_not_restored(resource), identifier=identifier)
-    return Undeleted(changes, [row["reason"] for row in (*lost, *rows)])
+    return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
 class _DryRunEnd(Exception):
@@ -141,7 +142,7 @@ async def _alone(
 @cache
 def _state(resource: Resource) -> CompiledStatement:
     """The document of an entity, and which of the two are deleted."""
-    table, documents = dml.table_of(resource), tables.documents
+    table, documents = tables.table_of(resource), tables.documents
     home = _home(table)
     columns = (
         home.label("document_identifier"),
@@ -182,30 +183,30 @@ def _document_deleted_at() -> ColumnElement[Any]:
 @cache
 def _deletions(resource: Resource) -> list[CompiledStatement]:
     """The entity, then what goes with it; one moment marks them all."""
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
     steps = [_set(resource, mine, func.now())]
     if resource is DOCUMENTS:
         # Of a document that was deleted before, nothing is deleted now.
         just_now = _document_deleted_at() == func.now()
         for part in CASCADE:
-            rows = dml.table_of(part)
+            rows = tables.table_of(part)
             inside = rows.c.document_identifier == IDENTIFIER
             steps.append(
                 _set(part, and_(inside, rows.c.deleted_at.is_(None), just_now), func.now())
             )
-        steps.append(_hidden_with_document(change_log.DELETE, just_now))
+        steps.append(_hidden_with_document(tables.DELETE, just_now))
     return steps
 
 
 @cache
 def _revivals(resource: Resource) -> list[CompiledStatement]:
     """What was deleted with a document, then the document itself."""
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     steps = []
     if resource is DOCUMENTS:
         for part in CASCADE:
-            rows = dml.table_of(part)
+            rows = tables.table_of(part)
             inside = rows.c.document_identifier == IDENTIFIER
             together = rows.c.deleted_at == _document_deleted_at()
             steps.append(_set(part, and_(inside, together), None))
@@ -214,7 +215,7 @@ def _revivals(resource: Resource) -> list[CompiledStatement]:
     if resource is DOCUMENTS:
         steps.append(_take_package_identifier_back())
         steps.append(_replace_lost_package_identifier())
-        steps.append(_hidden_with_document(change_log.REVIVE))
+        steps.append(_hidden_with_document(tables.REVIVE))
     return steps
 
 
@@ -226,7 +227,7 @@ def _namesake() -> CompiledStatement:
         select(table.c.document_identifier).where(
             table.c.identifier == IDENTIFIER,
             table.c.document_identifier != IDENTIFIER,
-            ~package_identifiers.is_deleted(table),
+            ~package_identifiers.has_deleted_document(table),
         )
     )
 
@@ -238,13 +239,13 @@ def _take_package_identifier_back() -> CompiledStatement:
     is_taken = exists(literal_column("1")).where(
         others.c.document_identifier != IDENTIFIER,
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
-        ~package_identifiers.is_deleted(others),
+        ~package_identifiers.has_deleted_document(others),
     )
-    gave_up = package_identifiers.give_up(wanted, keeper=IDENTIFIER)
+    gave_up = package_identifiers.release_identifiers(wanted, keeper=IDENTIFIER)
     took_back = (
         update(packages)
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
-        .where(~is_taken, change_log.after(gave_up))
+        .where(~is_taken, change_log.run_after(gave_up))
         .values(identifier=wanted)
         .cte("took_back")
     )
@@ -286,7 +287,7 @@ def _replace_lost_package_identifier() -> CompiledStatement:
 def _wanted_package_identifier() -> ColumnElement[str]:
     """The identifier that the body of a document gives its package, else the document's."""
     table = tables.documents.alias("named")
-    named = func.coalesce(dml.word(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
+    named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
 
 
@@ -313,12 +314,15 @@ def _lost_package_identifier() -> CompiledStatement:
         .select_from(packages)
         .join(others, or_(others.c.identifier == wanted, others.c.document_identifier == wanted))
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
-        .where(others.c.document_identifier != IDENTIFIER, ~package_identifiers.is_deleted(others))
+        .where(
+            others.c.document_identifier != IDENTIFIER,
+            ~package_identifiers.has_deleted_document(others),
+        )
     )
 
 
 def _still_deleted(part: Resource) -> Select[Any]:
-    table = dml.table_of(part)
+    table = tables.table_of(part)
     remedy = "case-server undelete item brings it back" if part is ITEMS else "upload it again"
     message = f"{part.name}: %s deleted before the document, for example %s; {remedy}"
     example = func.min(table.c.identifier)
@@ -359,14 +363,14 @@ def _hidden_associations(resource: Resource) -> Select[Any]:
 
 def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> CompiledStatement:
     """Delete or revive some rows of a kind, and record it."""
-    table = dml.table_of(resource)
-    operation = change_log.REVIVE if deleted_at is None else change_log.DELETE
+    table = tables.table_of(resource)
+    operation = tables.REVIVE if deleted_at is None else tables.DELETE
     home = _home(table).label("previous")
     columns = (table.c.identifier, literal(operation).label("operation"), home)
     change = update(table).where(where).values(deleted_at=deleted_at)
     done = change.returning(*columns).cte("done")
-    kept = change_log.all_of(done, resource, done.c.previous)
-    return change_log.counted(done, resource.name, *kept)
+    kept = change_log.log_and_bump(done, resource, done.c.previous)
+    return change_log.count_by_operation(done, resource.name, *kept)
 
 
 def _hidden_with_document(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
@@ -377,5 +381,5 @@ def _hidden_with_document(operation: str, *conditions: ColumnElement[bool]) -> C
         .where(table.c.document_identifier == IDENTIFIER, *conditions)
         .cte("done")
     )
-    kept = change_log.all_of(done, ASSOCIATIONS, IDENTIFIER)
-    return change_log.counted(done, ASSOCIATIONS.name, *kept)
+    kept = change_log.log_and_bump(done, ASSOCIATIONS, IDENTIFIER)
+    return change_log.count_by_operation(done, ASSOCIATIONS.name, *kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from datetime import datetime
@@ -22,8 +21,6 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    cast,
-    func,
     literal,
     select,
     true,
@@ -32,6 +29,7 @@ from sqlalchemy.schema import CreateTable
 
 from ...case.package import EntityRow, Package
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
+from ..read.body_digests import digest_column, has_digest
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
@@ -80,7 +78,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 """The document that an upload is about."""
 
 
-class Staged(NamedTuple):
+class Staging(NamedTuple):
     """What lies in the staging table."""
 
     known: bool
@@ -95,9 +93,9 @@ Stored: TypeAlias = dict[tuple[str, str], tuple[int, str]]
 """What a document has: {(kind, identifier): (ordinal, digest of the body)}."""
 
 
-async def stage(
+async def stage_package(
     connection: Connection, package: Package, forms: StoredForms, *, known: bool
-) -> tuple[Staged, Counter[str]]:
+) -> tuple[Staging, Counter[str]]:
     """Copy the rows of a package into the staging table; also how many there are of each kind.
 
     Of items and associations that are stored just so only the identifiers are copied: there is
@@ -106,10 +104,10 @@ async def stage(
     """
     await create_staging(connection)
     stored = await _stored(connection, package) if known else {}
-    records = Records(package, forms, stored)
+    records = StagedRows(package, forms, stored)
     await copy_staged(connection, records.of())
     reordered = frozenset(records.reordered if known else ())
-    return Staged(known, frozenset(records.fields), reordered), records.counts
+    return Staging(known, frozenset(records.fields), reordered), records.counts
 
 
 async def create_staging(connection: Connection) -> None:
@@ -117,14 +115,14 @@ async def create_staging(connection: Connection) -> None:
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
 
 
-async def copy_staged(connection: Connection, records: AsyncIterable[Record]) -> None:
+async def copy_staged(connection: Connection, records: AsyncIterable[StagedRow]) -> None:
     """Copy records into the staging table."""
-    await copy(connection, STAGED.name, records, [column.name for column in STAGED.c])
+    await copy_rows(connection, STAGED.name, records, [column.name for column in STAGED.c])
     # Without statistics the planner takes the staging table for a small one.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
 
 
-async def copy(
+async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
     """Copy rows into a table. Raises what going through them raises, once Postgres has ended.
@@ -153,7 +151,7 @@ async def copy(
         raise error
 
 
-class Record(NamedTuple):
+class StagedRow(NamedTuple):
     """A row of the staging table."""
 
     ordinal: int
@@ -166,7 +164,7 @@ class Record(NamedTuple):
     parent: str | None
 
 
-class Records:
+class StagedRows:
     """The rows of the staging table, made as they are copied, and what is found out about them."""
 
     def __init__(self, package: Package, forms: StoredForms, stored: Stored | None = None) -> None:
@@ -186,7 +184,7 @@ class Records:
         """Whether there are any that nobody asked for."""
         return self._following is not None
 
-    async def of(self, kinds: Collection[str] = KINDS) -> AsyncIterator[Record]:
+    async def of(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
         """Those that follow, until one is of another kind.
 
         Reading rows takes time, so it is done beside the event loop, which others need.
@@ -195,26 +193,26 @@ class Records:
             for record in batch:
                 yield record
 
-    def _next(self, kinds: Collection[str]) -> list[Record]:
-        batch: list[Record] = []
+    def _next(self, kinds: Collection[str]) -> list[StagedRow]:
+        batch: list[StagedRow] = []
         while self._following and self._following.kind in kinds and len(batch) < BATCH:
             batch.append(self._record(self._following))
             self._following = next(self._rows, None)
         return batch
 
-    def _record(self, one: EntityRow) -> Record:
+    def _record(self, one: EntityRow) -> StagedRow:
         one = self._forms.restore(one)
         place = self.counts[one.kind]
         self.counts[one.kind] += 1
         body: str | None = one.body
         ordinal, digest = self._stored.get((one.kind, one.identifier), (None, None))
-        if digest and one.keywords is None and is_stored(one, digest):
+        if digest and one.keywords is None and has_digest(one, digest):
             body = None
         else:
             for name in [name for name in self._missing if name in one.body]:
                 self.fields.add(self._missing.pop(name))
         ordinal = self._ordinal(one, ordinal)
-        return Record(
+        return StagedRow(
             ordinal,
             one.kind,
             place,
@@ -242,22 +240,6 @@ class Records:
         return ordinal
 
 
-def is_stored(row: EntityRow, digest: str) -> bool:
-    """Return whether the stored body with this digest says what a row does.
-
-    An association that was put without a link to its document is stored without one.
-    """
-    if _digest(row.body) == digest:
-        return True
-    if not row.is_home_derived:
-        return False
-    return _digest(row.body[: row.body.rindex(',"CFDocumentURI":')] + "}") == digest
-
-
-def _digest(body: str) -> str:
-    return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
-
-
 async def _stored(connection: Connection, package: Package) -> Stored:
     found: Stored = {}
 
@@ -282,7 +264,7 @@ def _prints(kind: str) -> CompiledStatement:
         select(
             table.c.identifier,
             table.c.ordinal,
-            func.md5(cast(table.c.body, Text)).label("print"),
+            digest_column(table),
         ).where(table.c.document_identifier == DOCUMENT, live)
     )
 

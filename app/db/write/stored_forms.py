@@ -15,8 +15,9 @@ from ...case.package import EntityRow
 from ...case.resources import ITEMS, RESOURCES, Resource
 from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
+from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from . import dml
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -125,13 +126,13 @@ def _identifiers(rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
 
 @cache
 def _stored_bodies(resource: Resource) -> CompiledStatement:
-    table = dml.table_of(resource)
+    table = tables.table_of(resource)
     columns = (table.c.identifier, cast(table.c.body, Text).label("body"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))
 
 
 @cache
 def _stored_uris(resource: Resource) -> CompiledStatement:
-    table = dml.table_of(resource)
-    columns = (table.c.identifier, dml.word(table.c.body, "uri").label("uri"))
+    table = tables.table_of(resource)
+    columns = (table.c.identifier, json_text(table.c.body, "uri").label("uri"))
     return CompiledStatement(select(*columns).where(table.c.identifier == func.any(IDENTIFIERS)))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, Text, and_, bindparam, func, literal_column, null, select, union_all
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Integer, Text, bindparam, func, literal_column, select
 
 from ..schema import tables
+from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
-from ..write.dml import word
 from .visibility import live
 
 if TYPE_CHECKING:
@@ -37,24 +35,14 @@ async def count_items(database: Database, document: str) -> int:
     return int(found["items"])
 
 
-async def locate_nodes(database: Database, identifiers: Sequence[str]) -> dict[str, asyncpg.Record]:
-    """Where nodes lie: {identifier: (identifier, item, document, title, code, statement)}.
-
-    ``item`` says whether it is one, or a document; ``title`` is the document's. What is not here
-    is left out.
-    """
-    found = await database.fetch_all(_places(), identifiers=list(identifiers))
-    return {record["identifier"]: record for record in found}
-
-
 @cache
 def _frameworks() -> CompiledStatement:
     documents, items = tables.documents, tables.items
-    title = word(documents.c.body, "title")
+    title = json_text(documents.c.body, "title")
     said = func.concat_ws(
         literal_column("' '"),
         title,
-        *(word(documents.c.body, name) for name in ("creator", "publisher")),
+        *(json_text(documents.c.body, name) for name in ("creator", "publisher")),
     )
     wanted = func.lower(bindparam("contains", type_=Text))
     page = (
@@ -88,31 +76,3 @@ def _number_of_items() -> CompiledStatement:
     table = tables.items
     mine = table.c.document_identifier == bindparam("document", type_=Text)
     return CompiledStatement(select(func.count().label("items")).where(mine, live(table)))
-
-
-@cache
-def _places() -> CompiledStatement:
-    items, documents = tables.items, tables.documents
-    asked = bindparam("identifiers", type_=ARRAY(Text))
-    title = word(documents.c.body, "title").label("title")
-    of_items = (
-        select(
-            items.c.identifier,
-            literal_column("true").label("item"),
-            items.c.document_identifier.label("document"),
-            title,
-            word(items.c.body, "humanCodingScheme").label("code"),
-            word(items.c.body, "fullStatement").label("statement"),
-        )
-        .join(documents, documents.c.identifier == items.c.document_identifier)
-        .where(and_(items.c.identifier == func.any(asked), live(items)))
-    )
-    of_documents = select(
-        documents.c.identifier,
-        literal_column("false"),
-        documents.c.identifier,
-        title,
-        null(),
-        null(),
-    ).where(documents.c.identifier == func.any(asked), live(documents))
-    return CompiledStatement(union_all(of_items, of_documents))

@@ -1,0 +1,20 @@
+"""SQL expressions for values inside JSON columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, literal_column
+
+
+def json_get(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
+    """Return the JSON value at a path of field names."""
+    for name in path:
+        value = value.op("->")(literal_column(f"'{name}'"))
+    return value
+
+
+def json_text(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
+    """Return the value at a path of field names as text."""
+    *parents, last = path
+    return json_get(value, *parents).op("->>", return_type=Text())(literal_column(f"'{last}'"))
