@@ -19,7 +19,7 @@ from ..conformance.profiles import PROFILE_SPECS, resolve_profile
 from ..conformance.runner import Progress, Report, Selection, run
 from ..conformance.table import BY_ID, CHECKS
 from ..exceptions import StartupError
-from ..net.download import Credentials
+from ..net.oauth import Credentials
 from .http_options import reaching_options
 from .shared import opened
 

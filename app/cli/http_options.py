@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..net.download import Credentials, Fetcher
+from ..net.download import Fetcher
+from ..net.oauth import Credentials
 from ..transfer.progress import print_note
 from .shared import settings_of
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 from ..exceptions import StartupError
+from ..net.oauth import Credentials, parse_access_token, request_token
 from ..server.startup import prepare_database
 from ..server.startup import serve as serve_until_stopped
 from .shared import database_option, settings_of
@@ -97,15 +99,18 @@ def token(url: str | None, scope: str) -> None:
     import httpx  # noqa: PLC0415  no other command here needs it, least of all to start
 
     settings = settings_of()
-    address = f"{(url or settings.base_url).rstrip('/')}/oauth2/token"
-    form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
-    pair = (settings.client_id, settings.client_secret.get_secret_value())
+    token_url = f"{(url or settings.base_url).rstrip('/')}/oauth2/token"
+    secret = settings.client_secret.get_secret_value()
+    credentials = Credentials(token_url, settings.client_id, secret)
     try:
-        answer = httpx.post(address, data=form, auth=pair, timeout=10)
+        response = request_token(partial(httpx.post, timeout=10), credentials, scope)
     except httpx.HTTPError as error:
         raise StartupError(
-            f"no server answers at {address}: {error}; start it with case-server serve"
+            f"could not connect to {token_url} ({error}); start the server with case-server serve"
         ) from error
-    if answer.status_code != httpx.codes.OK:
-        raise StartupError(f"{address} refused a token: {answer.text}")
-    click.echo(answer.json()["access_token"])
+    if response.status_code != httpx.codes.OK:
+        raise StartupError(f"{token_url} refused a token: {response.text}")
+    access_token = parse_access_token(response.content)
+    if access_token is None:
+        raise StartupError(f"the response of {token_url} has no access_token")
+    click.echo(access_token)

@@ -1,4 +1,4 @@
-"""Download URLs: tokens, retries, redirects through the SSRF guard, and limits on every answer."""
+"""Download URLs with tokens, retries, limits, and redirects through the SSRF guard."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import httpx
-import orjson
 
 from ..exceptions import StartupError
 from .compression import GZIP_MAGIC, BadCompression, decompress
-from .operator_urls import OperatorTransport, UnknownHost
-from .ssrf import BlockedAddress
+from .oauth import Credentials, parse_access_token, request_token
+from .ssrf import BlockedAddress, OperatorTransport, UnknownHost
 
 TIMEOUT_SECONDS = 60
-"""How long a server may stay silent."""
+"""For connecting, and between two chunks of a response."""
 
 MAX_DOWNLOAD_MB = 1024
-"""How much is read of a URL, decompressed."""
+"""Size of a response body, decompressed."""
 
 MAX_DOWNLOAD_SECONDS = 3600
-"""How long one answer may take, however slowly it drips."""
+"""Duration of one response, however slowly it arrives."""
 
 MAX_ERROR_BYTES = 65_536
-"""How much is read of an error answer, decompressed. Of this, an excerpt is reported."""
+"""How much of an error response is read, decompressed, to quote its beginning."""
 
 MAX_ERROR_SECONDS = 10
 
 MAX_TOKEN_BYTES = 1_000_000
-"""How much is read of the answer of a token endpoint, decompressed."""
+"""Size of a token endpoint's response, decompressed."""
 
 MAX_EXCERPT_CHARS = 300
 
@@ -46,10 +45,10 @@ MAX_REDIRECTS = 10
 RETRIED_STATUSES = {429, 502, 503, 504}
 MAX_ATTEMPTS = 4
 FIRST_RETRY_SECONDS = 0.5
-"""How long the first retry waits; each further one waits twice as long."""
+"""Delay before the first retry; it doubles with each further one."""
 
 MAX_RETRY_SECONDS = 120
-"""How long after the first attempt the last one may start."""
+"""Latest start of a retry, counted from the first attempt."""
 
 CREDENTIALS_ADVICE = (
     "send an access token with --token, or get one with --token-url, --client-id and "
@@ -58,7 +57,7 @@ CREDENTIALS_ADVICE = (
 
 
 class SourceError(StartupError):
-    """A URL could not be read. ``status`` is the HTTP status of its answer, if it answered."""
+    """A URL could not be downloaded. ``status`` is the HTTP status of its response, if any."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -66,7 +65,7 @@ class SourceError(StartupError):
 
 
 class _Retryable(Exception):
-    """An attempt failed in a way that another attempt may not. ``error`` says how."""
+    """An attempt failed with ``error``, and another attempt may succeed."""
 
     def __init__(self, error: SourceError, retry_after: float | None = None) -> None:
         super().__init__(str(error))
@@ -74,17 +73,8 @@ class _Retryable(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """A client of another server's token endpoint (OAuth 2.0, RFC 6749, section 4.4)."""
-
-    token_url: str
-    client_id: str
-    client_secret: str = field(repr=False)
-
-
 class FetchResult(NamedTuple):
-    """The body of an answer, decompressed, its header section, and its URL after redirects."""
+    """A response: decompressed body, headers, and the URL after redirects."""
 
     body: bytes
     headers: httpx.Headers
@@ -93,7 +83,7 @@ class FetchResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Downloads URLs, with one token for all of them if there is one.
+    """Downloads URLs, all with the same access token if there is one.
 
     GET requests are retried with back-off after connection errors and the statuses 429, 502, 503
     and 504, within ``MAX_RETRY_SECONDS``. ``notify`` is called with a sentence before each wait.
@@ -102,14 +92,14 @@ class Fetcher:
     access_token: str | None = field(default=None, repr=False)
     credentials: Credentials | None = None
     allow_private: bool = False
-    """Whether names and redirects may lead to private addresses."""
+    """Whether host names and redirects may lead to private addresses."""
     notify: Callable[[str], None] = lambda _: None
     _stopped: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def fetch(self, url: str) -> bytes:
-        """Return the body that a URL answers, decompressed. Raises ``SourceError``."""
+        """Return the decompressed body of a URL. Raises ``SourceError``."""
         result = self.fetch_if_modified(url, None, None)
-        assert result, "only an answer to validators can be 304"
+        assert result, "only a conditional request can be answered with 304"
         return result.body
 
     def fetch_if_modified(
@@ -121,10 +111,9 @@ class Fetcher:
     ) -> FetchResult | None:
         """Fetch a URL, or return None if it has not changed (304) since these validators.
 
-        ``operator_url`` is the URL that the operator typed, if ``url`` was found in an answer: the
+        If ``url`` was found in a response, ``operator_url`` is the URL that the operator typed: the
         token is sent to its origin only, and the SSRF guard exempts its host only. Raises
-        ``SourceError`` for every other answer than success, and for one that is too large or
-        incomplete.
+        ``SourceError`` for any status but success, and for a body that is too large or incomplete.
         """
         headers = {"Accept-Encoding": "gzip"}
         if etag:
@@ -134,7 +123,7 @@ class Fetcher:
         return self._retry(url, lambda: self._attempt(url, operator_url or url, headers))
 
     def stop(self) -> None:
-        """End every wait before a retry at once, so that the process can end."""
+        """End all waits before retries at once, so that the process can exit."""
         self._stopped.set()
 
     def _retry(self, url: str, attempt: Callable[[], FetchResult | None]) -> FetchResult | None:
@@ -143,12 +132,12 @@ class Fetcher:
             try:
                 return attempt()
             except _Retryable as failure:
-                delay = FIRST_RETRY_SECONDS * 2 ** (number - 1) * random.uniform(1, 1.5)  # noqa: S311  it only spreads clients
+                delay = FIRST_RETRY_SECONDS * 2 ** (number - 1) * random.uniform(1, 1.5)  # noqa: S311  jitter needs no secrecy
                 if failure.retry_after is not None:
                     delay = failure.retry_after
-                left = MAX_RETRY_SECONDS - (time.monotonic() - start)
-                if number == MAX_ATTEMPTS or delay > left:
-                    raise _final(failure, number, delay) from failure
+                remaining = MAX_RETRY_SECONDS - (time.monotonic() - start)
+                if number == MAX_ATTEMPTS or delay > remaining:
+                    raise _give_up(failure, number, delay) from failure
                 self.notify(
                     f"{url}: {failure}; retrying in {delay:.1f} s "
                     f"(attempt {number + 1} of {MAX_ATTEMPTS})"
@@ -170,36 +159,37 @@ class Fetcher:
                 if response.status_code == httpx.codes.NOT_MODIFIED and is_conditional:
                     return None
                 if not response.is_success:
-                    raise self._refusal(url, response)
+                    raise self._status_error(url, response)
                 body = _read_download(response)
                 return FetchResult(body, response.headers, str(response.url))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            failure = SourceError(f"cannot be read: {_reason(error)}")
+            failure = SourceError(f"cannot be read: {_describe(error)}")
             raise (_Retryable(failure) if _is_transient(error) else failure) from error
 
     @cached_property
     def _token(self) -> str | None:
-        """The token that was given, or one that is requested once."""
+        """The configured access token, or one requested with the credentials."""
         if not self.credentials:
             return self.access_token
         try:
             with self._client(self.credentials.token_url) as http:
                 return _request_token(self.credentials, http)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            reason = f"{self.credentials.token_url} cannot be read: {_reason(error)}"
+            reason = f"{self.credentials.token_url} cannot be read: {_describe(error)}"
             raise SourceError(f"no token: {reason}") from error
 
     def _client(self, operator_url: str) -> httpx.Client:
-        """Return a client for a URL that was typed. Raises ``httpx.InvalidURL``."""
+        """Return an HTTP client for a URL that the operator typed. Raises ``httpx.InvalidURL``."""
         transport = OperatorTransport([operator_url], allow_private=self.allow_private)
         return httpx.Client(transport=transport, timeout=TIMEOUT_SECONDS)
 
-    def _refusal(self, url: str, response: httpx.Response) -> Exception:
+    def _status_error(self, url: str, response: httpx.Response) -> Exception:
+        """Return the ``SourceError`` or ``_Retryable`` for an error status."""
         status = response.status_code
         message = f"answered {status}: {_excerpt(response)}"
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             message = f"{message}; {self._token_advice()}"
-        # The 404 of another host, after a redirect, does not say that what is here is gone.
+        # A 404 of another host, after a redirect, does not mean that ``url`` itself is gone.
         is_own = _is_own_origin(str(response.url), url)
         error = SourceError(message, status if is_own else None)
         if status in RETRIED_STATUSES:
@@ -209,8 +199,8 @@ class Fetcher:
     def _token_advice(self) -> str:
         if self.credentials:
             client = self.credentials.client_id
-            return f"it does not take the token that {client!r} got at --token-url"
-        return "it does not take this --token" if self.access_token else CREDENTIALS_ADVICE
+            return f"it rejects the token that {client!r} got at --token-url"
+        return "it rejects this --token" if self.access_token else CREDENTIALS_ADVICE
 
 
 def get_origin(url: str) -> tuple[str, str, int | None]:
@@ -223,7 +213,7 @@ def get_origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _is_own_origin(url: str, operator_url: str) -> bool:
-    """Whether a URL is on the origin that was typed, or on that host's default HTTPS port."""
+    """Return whether a URL has the origin that was typed, or is its HTTPS equivalent."""
     scheme, host, port = get_origin(operator_url)
     secure = [("https", host, 443)] if (scheme, port) == ("http", 80) else []
     return get_origin(url) in [(scheme, host, port), *secure]
@@ -231,9 +221,9 @@ def _is_own_origin(url: str, operator_url: str) -> bool:
 
 @contextmanager
 def _follow(http: httpx.Client, request: httpx.Request) -> Iterator[httpx.Response]:
-    """Send a request and follow redirects, whose bodies are not read.
+    """Send a request and follow redirects without reading their bodies.
 
-    Each request passes the SSRF guard. A redirect to another origin is followed without the token.
+    Each request passes the SSRF guard. httpx drops the token on a redirect to another origin.
     """
     for _ in range(MAX_REDIRECTS + 1):
         response = http.send(request, stream=True)
@@ -247,12 +237,12 @@ def _follow(http: httpx.Client, request: httpx.Request) -> Iterator[httpx.Respon
     raise httpx.TooManyRedirects(f"it redirects more than {MAX_REDIRECTS} times", request=request)
 
 
-def _final(failure: _Retryable, attempts: int, delay: float) -> SourceError:
-    """Return the error of the last attempt, and why there is none after it."""
+def _give_up(failure: _Retryable, attempts: int, delay: float) -> SourceError:
+    """Return the error of the last attempt with the reason why there is no further one."""
     if failure.retry_after is not None and attempts < MAX_ATTEMPTS:
         note = (
-            f"it asks to wait {delay:,.0f} s more, which is beyond the {MAX_RETRY_SECONDS} s that "
-            "a URL is retried for; run the command again then"
+            f"it asks to wait {delay:,.0f} s, and a URL is retried for {MAX_RETRY_SECONDS} s at "
+            "most; run the command again later"
         )
     else:
         note = f"{attempts} attempts failed" if attempts > 1 else "one attempt took too long"
@@ -260,20 +250,20 @@ def _final(failure: _Retryable, attempts: int, delay: float) -> SourceError:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After field asks to wait (RFC 9110, section 10.2.3)."""
+    """Return the seconds that a Retry-After field asks for (RFC 9110, section 10.2.3)."""
     value = (value or "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        moment = parsedate_to_datetime(value)
+        date = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def _is_transient(error: Exception) -> bool:
-    """Whether another attempt may succeed."""
+    """Return whether another attempt may succeed."""
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnknownHost)):
         return False
     cause: BaseException | None = error
@@ -284,58 +274,57 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
-def _reason(error: Exception) -> str:
-    """Describe why an exchange failed."""
+def _describe(error: Exception) -> str:
     if isinstance(error, BlockedAddress):
         return str(error)
     if isinstance(error, httpx.RemoteProtocolError):
-        return f"the answer broke off or is not HTTP ({error})"
+        return f"the response is incomplete or not HTTP ({error})"
     if isinstance(error, httpx.ReadError):
-        return f"the connection broke off ({error})"
+        return f"the connection was lost ({error})"
     if isinstance(error, httpx.ReadTimeout):
-        return f"no data came for {TIMEOUT_SECONDS} s"
+        return f"no data arrived for {TIMEOUT_SECONDS} s"
     if isinstance(error, httpx.ConnectTimeout):
         return f"could not connect within {TIMEOUT_SECONDS} s"
     return str(error) or type(error).__name__
 
 
 def _read_download(response: httpx.Response) -> bytes:
-    """Return a body, decompressed, also where it is a gzip file itself. Raises ``SourceError``."""
+    """Return a decompressed body; also decompress a gzip file. Raises ``SourceError``."""
     max_bytes = MAX_DOWNLOAD_MB * 2**20
     try:
         body = b"".join(_decoded(response, max_bytes, MAX_DOWNLOAD_SECONDS))
     except BadCompression as error:
-        raise SourceError(f"is not whole: {error}") from error
+        raise SourceError(f"is incomplete: {error}") from error
     return decompress_file(body) if body.startswith(GZIP_MAGIC) else body
 
 
 def decompress_file(raw: bytes) -> bytes:
-    """Decompress a gzip file. Raises ``SourceError`` if it is too large or not whole."""
+    """Decompress a gzip file. Raises ``SourceError`` if it is too large or damaged."""
     try:
         return b"".join(_limit(decompress([raw]), MAX_DOWNLOAD_MB * 2**20))
     except BadCompression as error:
-        raise SourceError(f"is not whole: {error}") from error
+        raise SourceError(f"is incomplete: {error}") from error
 
 
 def _decoded(response: httpx.Response, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
-    """Iterate over a body, decompressed. Raises ``SourceError`` where it exceeds a limit.
+    """Iterate over a decompressed body. Raises ``SourceError`` when it exceeds a limit.
 
-    httpx's own decoders are not used, because they decompress a whole chunk of the network at
-    once, which may grow a thousandfold.
+    httpx's decoders are not used, because they decompress a whole network chunk at once, which may
+    grow a thousandfold.
     """
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     chunks = _limit(response.iter_raw(), max_bytes, max_seconds)
     if coding in {"gzip", "x-gzip", "deflate"}:
         return _limit(decompress(chunks), max_bytes)
     if coding not in {"identity", ""}:
-        raise SourceError(f"answered with Content-Encoding {coding}, which was not asked for")
+        raise SourceError(f"sent the Content-Encoding {coding}, which was not asked for")
     return chunks
 
 
 def _limit(
     chunks: Iterable[bytes], max_bytes: int, max_seconds: float | None = None
 ) -> Iterator[bytes]:
-    """Iterate over chunks. Raises ``SourceError`` where they exceed a limit."""
+    """Iterate over chunks. Raises ``SourceError`` when they exceed a limit."""
     size, start = 0, time.monotonic()
     for chunk in chunks:
         size += len(chunk)
@@ -347,37 +336,32 @@ def _limit(
 
 
 def _request_token(credentials: Credentials, http: httpx.Client) -> str:
-    """Get an access token with the client credentials grant, authenticated with HTTP Basic."""
+    """Return a new access token. Raises ``SourceError``."""
     url = credentials.token_url
-    pair = (credentials.client_id, credentials.client_secret)
-    form = {"grant_type": "client_credentials"}
-    headers = {"Accept-Encoding": "gzip"}
-    with http.stream("POST", url, data=form, auth=pair, headers=headers) as response:
+    post = partial(http.stream, "POST", headers={"Accept-Encoding": "gzip"})
+    with request_token(post, credentials) as response:
         if not response.is_success:
             raise SourceError(
                 f"no token: {url} answered {response.status_code}: {_excerpt(response)}; "
-                "look at --token-url, --client-id and --client-secret"
+                "check --token-url, --client-id and --client-secret"
             )
         try:
             body = b"".join(_decoded(response, MAX_TOKEN_BYTES, TIMEOUT_SECONDS))
         except (SourceError, BadCompression) as error:
-            raise SourceError(f"no token: the answer of {url} {error}") from error
-    try:
-        token = orjson.loads(body)["access_token"]
-    except (ValueError, KeyError, TypeError):
-        token = None
-    if not isinstance(token, str) or not token:
-        raise SourceError(f"no token: the answer of {url} has no access_token")
+            raise SourceError(f"no token: the response of {url} {error}") from error
+    token = parse_access_token(body)
+    if token is None:
+        raise SourceError(f"no token: the response of {url} has no access_token")
     return token
 
 
 def _excerpt(response: httpx.Response) -> str:
-    """Return the beginning of an error answer, on one line."""
+    """Return the beginning of an error response, on one line."""
     body = b""
     try:
         for chunk in _decoded(response, MAX_ERROR_BYTES, MAX_ERROR_SECONDS):
             body += chunk
     except (SourceError, BadCompression, httpx.HTTPError):
-        pass  # What has arrived is enough for an excerpt.
+        pass  # the bytes that arrived before are enough for an excerpt
     text = " ".join(body.decode(errors="replace").split()) or response.reason_phrase
     return text if len(text) <= MAX_EXCERPT_CHARS else f"{text[: MAX_EXCERPT_CHARS - 1]}…"

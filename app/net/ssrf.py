@@ -1,9 +1,15 @@
-"""Fetching what somebody else's address names, without reaching what only this machine reaches.
+"""SSRF guard: HTTP transports that connect to public addresses only.
 
-A URL in a document of a stranger may name the cloud's metadata service, a router, or a database
-beside this server. So a host's name is looked up once, each of its addresses must be public, and
-the connection goes to the address that was checked: a second look-up could say something else.
-Redirects pass the same way. Answers are read up to a limit, and as they are sent.
+A URL in somebody else's document, a redirect or a DNS record may lead to the cloud's metadata
+service, a router, or a database next to this server. The guard therefore resolves a host name once,
+requires that all its addresses are public, and connects to the address that it checked: a second
+lookup could return another one. Redirects pass through the guard as well.
+
+``PublicOnlyTransport`` is for URLs that others name, such as a ``jwks_uri``. It exempts the origins
+that the operator configured. ``OperatorTransport`` is for URLs that the operator typed: an operator
+who types ``http://localhost:8000`` or ``http://10.0.0.5`` means that machine, but a name that
+resolves to a private address, or a redirect to one, may be an attack.
+``CASE_SERVER_ALLOW_PRIVATE_URLS`` disables both checks.
 """
 
 from __future__ import annotations
@@ -12,19 +18,26 @@ import asyncio
 import ipaddress
 import re
 import socket
-from typing import TYPE_CHECKING
+import ssl
+import urllib.request
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
+from typing import TypeAlias
 
 import httpx
 
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Awaitable, Callable, Iterable
-
-    Resolve = Callable[[str, int], Awaitable[list[str]]]
+Resolve: TypeAlias = Callable[[str, int], list[str]]
+"""Returns the IP addresses of a host name and port. Raises ``OSError`` if there are none."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
 FETCH_TIMEOUT_SECONDS = 10.0
-"""How long one answer may take in all, however slowly it drips."""
+"""For one response as a whole, however slowly it arrives."""
+
+CLIENT_TIMEOUT_SECONDS = 5
+MAX_REDIRECTS = 5
+
 INTERNAL_DOMAINS = (
     ".localhost",
     ".localdomain",
@@ -36,17 +49,25 @@ INTERNAL_DOMAINS = (
 )
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
+# The guard connects to addresses, so httpx would reuse a connection to one host for another host
+# at the same address, whose certificate nobody verified.
+NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
+
 
 class BlockedAddress(httpx.RequestError):
-    """An address that this server does not fetch from."""
+    """The SSRF guard does not allow the address of a request."""
 
 
 class ResponseTooLarge(httpx.RequestError):
-    """An answer that is longer than its reader allows, or packed."""
+    """A response is longer than its reader allows, or compressed without being asked for."""
+
+
+class UnknownHost(httpx.ConnectError):
+    """The name service does not know the host of a request."""
 
 
 class PublicOnlyTransport(httpx.AsyncBaseTransport):
-    """Connects to public addresses, and to the origins that the operator named."""
+    """Connects to public addresses, and to the origins of ``trusted_urls``."""
 
     def __init__(
         self,
@@ -57,91 +78,100 @@ class PublicOnlyTransport(httpx.AsyncBaseTransport):
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._allow_private = allow_private
-        self._named = {_origin(httpx.URL(url)) for url in trusted_urls}
+        self._trusted_origins = {_origin(httpx.URL(url)) for url in trusted_urls}
         self._resolve = resolve or resolve_host
-        # Connections are told apart by address here: kept open, one to a host would be used for
-        # another host at that address, whose certificate nobody looked at.
-        self._inner = httpx.AsyncHTTPTransport(
-            verify=verify, limits=httpx.Limits(max_keepalive_connections=0)
-        )
+        self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=NO_KEEPALIVE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request to the first checked address that answers."""
-        url = request.url
-        if url.scheme not in DEFAULT_PORTS:
-            raise BlockedAddress(f"unsupported URL scheme: {url.scheme}", request=request)
-        addresses = await self._checked(request)
-        for address in addresses[:-1]:
-            try:
-                return await self._send(request, address)
-            except httpx.ConnectError:
-                continue
-        return await self._send(request, addresses[-1])
+        """Send a request to the first checked address that accepts the connection."""
+        require_http(request)
+        is_exempt = self._allow_private or _origin(request.url) in self._trusted_origins
+        *others, last = await asyncio.to_thread(
+            _resolve_and_check, request, self._resolve, is_exempt=is_exempt
+        )
+        for attempt in others:
+            with suppress(httpx.ConnectError):
+                return await self._inner.handle_async_request(attempt)
+        return await self._inner.handle_async_request(last)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await self._inner.aclose()
 
-    async def _checked(self, request: httpx.Request) -> list[str]:
+
+class OperatorTransport(httpx.BaseTransport):
+    """Connects to public addresses, and to private hosts that ``operator_urls`` name literally.
+
+    If the environment names a proxy, the proxy resolves host names. The guard then decides by the
+    name or the literal address of the host.
+    """
+
+    def __init__(
+        self, operator_urls: Iterable[str], *, allow_private: bool, resolve: Resolve | None = None
+    ) -> None:
+        self._operator_hosts = {httpx.URL(url).host for url in operator_urls}
+        self._allow_private = allow_private
+        self._resolve = resolve or resolve_host
+        self._direct = httpx.HTTPTransport(limits=NO_KEEPALIVE, verify=_tls_context())
+        self._proxied: list[httpx.HTTPTransport] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request through the proxy, or to the first checked address that accepts it."""
+        require_http(request)
         url = request.url
-        try:
-            addresses = await self._resolve(url.host, url.port or DEFAULT_PORTS[url.scheme])
-        except (OSError, UnicodeError) as error:
-            raise httpx.ConnectError(
-                f"{url.host} is not known: {error}", request=request
-            ) from error
-        if not self._allow_private and _origin(url) not in self._named:
-            require_public(request, addresses)
-        return addresses
-
-    async def _send(self, request: httpx.Request, address: str) -> httpx.Response:
-        return await self._inner.handle_async_request(pin_to_address(request, address))
-
-
-def require_public(request: httpx.Request, addresses: list[str]) -> None:
-    """Raise ``UnsafeAddress`` unless all addresses of the host of a request are public."""
-    private = [address for address in addresses if not is_public(address)]
-    if private or not addresses:
-        raise blocked_error(
-            request,
-            f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public",
+        if proxy := _proxy_for(url):
+            return self._send_by_proxy(request, proxy)
+        is_literal = url.host in self._operator_hosts and is_literal_private_host(url.host)
+        *others, last = _resolve_and_check(
+            request, self._resolve, is_exempt=self._allow_private or is_literal
         )
+        for attempt in others:
+            with suppress(httpx.ConnectError):
+                return self._direct.handle_request(attempt)
+        return self._direct.handle_request(last)
 
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in (self._direct, *self._proxied):
+            transport.close()
 
-def blocked_error(request: httpx.Request, reason: str) -> BlockedAddress:
-    """Return the error of a request to a private address, with the setting that allows it."""
-    url = request.url.copy_with(username=None, password=None, fragment=None)
-    return BlockedAddress(
-        f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
-        request=request,
-    )
-
-
-def pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
-    """The request, to an address that was checked, with the name and the Host it was for."""
-    return httpx.Request(
-        request.method,
-        request.url.copy_with(host=address),
-        headers=request.headers,
-        stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": request.url.host},
-    )
+    def _send_by_proxy(self, request: httpx.Request, proxy: str) -> httpx.Response:
+        host = request.url.host
+        is_exempt = self._allow_private or host in self._operator_hosts
+        if not is_exempt and is_internal_name(host):
+            raise _blocked(request, f"{host}, which a proxy would resolve, is not public")
+        try:
+            transport = httpx.HTTPTransport(proxy=proxy, verify=_tls_context())
+        except (ValueError, ImportError) as error:
+            message = f"the proxy in the environment is invalid: {error}"
+            raise httpx.UnsupportedProtocol(message, request=request) from error
+        self._proxied.append(transport)
+        try:
+            return transport.handle_request(request)
+        except (httpx.ConnectError, httpx.ProxyError) as error:
+            address = httpx.URL(proxy).copy_with(username=None, password=None)
+            message = f"the proxy {address} did not connect: {error}"
+            raise httpx.ProxyError(message, request=request) from error
 
 
 def public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
-    """A client for addresses from elsewhere; ``named`` are URLs whose origins are trusted."""
+    """Return a client for URLs that others name, with the origins of ``trusted_urls`` exempt."""
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
-    return httpx.AsyncClient(transport=transport, timeout=5, max_redirects=5)
+    return httpx.AsyncClient(
+        transport=transport, timeout=CLIENT_TIMEOUT_SECONDS, max_redirects=MAX_REDIRECTS
+    )
 
 
 async def fetch_limited(
     http: httpx.AsyncClient, url: str, *, max_bytes: int, follow_redirects: bool = False
 ) -> tuple[int, bytes]:
-    """The status and the body, of ``limit`` bytes at most, of what is at ``url``.
+    """Return the status and the body of a GET request.
 
-    Raises ``httpx.HTTPError``, which ``UnsafeAddress`` and ``TooMuch`` are, too.
+    Raises ``ResponseTooLarge`` for a body of more than ``max_bytes`` and for a compressed one,
+    ``httpx.ReadTimeout`` after ``FETCH_TIMEOUT_SECONDS``, ``BlockedAddress``, and any other
+    ``httpx.HTTPError``.
     """
     try:
         async with (
@@ -151,67 +181,89 @@ async def fetch_limited(
                 url,
                 headers={"Accept-Encoding": "identity"},
                 follow_redirects=follow_redirects,
-            ) as answer,
+            ) as response,
         ):
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                raise ResponseTooLarge(f"{url} answered packed, unasked", request=answer.request)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                reason = f"{url} sent a compressed response, which was not asked for"
+                raise ResponseTooLarge(reason, request=response.request)
             body = bytearray()
-            async for piece in answer.aiter_raw():
-                body += piece
+            async for chunk in response.aiter_raw():
+                body += chunk
                 if len(body) > max_bytes:
-                    reason = f"{url} answered more than {max_bytes} bytes"
-                    raise ResponseTooLarge(reason, request=answer.request)
-            return answer.status_code, bytes(body)
+                    reason = f"{url} sent more than {max_bytes:,} bytes"
+                    raise ResponseTooLarge(reason, request=response.request)
+            return response.status_code, bytes(body)
     except TimeoutError as error:
         raise httpx.ReadTimeout(f"{url} took longer than {FETCH_TIMEOUT_SECONDS:.0f} s") from error
 
 
-async def resolve_host(host: str, port: int) -> list[str]:
-    """The addresses of a host, each once."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+def require_http(request: httpx.Request) -> None:
+    """Raise ``BlockedAddress`` unless the URL scheme is http or https."""
+    if request.url.scheme not in DEFAULT_PORTS:
+        raise BlockedAddress(f"unsupported URL scheme: {request.url.scheme}", request=request)
+
+
+def require_public(request: httpx.Request, addresses: list[str]) -> None:
+    """Raise ``BlockedAddress`` unless all IP addresses of the request's host are public.
+
+    Also raises it if ``addresses`` is empty.
+    """
+    private = [address for address in addresses if not is_public(address)]
+    if private or not addresses:
+        raise _blocked(
+            request,
+            f"{request.url.host} is at {', '.join(private) or 'no address'}, which is not public",
+        )
+
+
+def resolve_host(host: str, port: int) -> list[str]:
+    """Return the distinct IP addresses of a host. Raises ``OSError`` or ``UnicodeError``."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in entries))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the open internet, also where another is wrapped in it."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
-        if found in NAT64:
-            inner = ipaddress.IPv4Address(found.packed[-4:])
-        if inner:
-            return is_public(str(inner))
-        if found.teredo:
+    """Return whether an IP address, or the IPv4 address embedded in it, is globally reachable."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour
+        if ip in NAT64:
+            embedded = ipaddress.IPv4Address(ip.packed[-4:])
+        if embedded:
+            return is_public(str(embedded))
+        if ip.teredo:
             return False
-    return found.is_global and not found.is_multicast
+    return ip.is_global and not ip.is_multicast
 
 
 def is_literal_private_host(host: str) -> bool:
-    """Whether a host is a literal private address or localhost, so that nobody is misled by it."""
+    """Return whether a host is a literal private address or localhost.
+
+    Whoever types such a host knows that it is private; no lookup can mislead them.
+    """
     host = host.rstrip(".").lower()
-    address = literal_address(host)
+    address = parse_literal_address(host)
     if address is not None:
         return not is_public(address)
     return host == "localhost" or host.endswith(".localhost")
 
 
 def is_internal_name(host: str) -> bool:
-    """Whether a proxy would find a host inside its own network, as far as its name says.
+    """Return whether a proxy would resolve a host inside its own network, judging by its name.
 
     These are literal private addresses, names without a dot, and the special-use domains of private
     networks (RFC 6761, RFC 6762, RFC 8375, and ICANN's ``internal``).
     """
     host = host.rstrip(".").lower()
-    if literal_address(host) is not None:
+    if parse_literal_address(host) is not None:
         return is_literal_private_host(host)
     return "." not in host or f".{host}".endswith(INTERNAL_DOMAINS)
 
 
-def literal_address(host: str) -> str | None:
+def parse_literal_address(host: str) -> str | None:
     """Return the IP address that a host is written as, or None if it is a name.
 
-    Resolvers also read IPv4 addresses in the spellings of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
+    Resolvers also read IPv4 addresses in the notations of inet_aton: 127.1, 0x7f.0.0.1, 2130706433.
     """
     host = host.strip("[]")
     try:
@@ -226,5 +278,61 @@ def literal_address(host: str) -> str | None:
         return None
 
 
+def _resolve_and_check(
+    request: httpx.Request, resolve: Resolve, *, is_exempt: bool
+) -> list[httpx.Request]:
+    """Return the request pinned to each address of its host, of which there is at least one.
+
+    Raises ``UnknownHost``, ``httpx.ConnectError`` if the name service fails for now, and
+    ``BlockedAddress`` if any address is private, unless the request ``is_exempt``.
+    """
+    url = request.url
+    try:
+        addresses = resolve(url.host, url.port or DEFAULT_PORTS[url.scheme])
+    except (OSError, UnicodeError) as error:
+        is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+        error_class = httpx.ConnectError if is_temporary else UnknownHost
+        message = f"could not resolve the host {url.host}: {error}"
+        raise error_class(message, request=request) from error
+    if not is_exempt:
+        require_public(request, addresses)
+    if not addresses:
+        raise UnknownHost(f"the host {url.host} has no address", request=request)
+    return [_pin_to_address(request, address) for address in addresses]
+
+
+def _pin_to_address(request: httpx.Request, address: str) -> httpx.Request:
+    """Return the request to an IP address, with the Host header and the SNI of its host name."""
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )
+
+
+def _blocked(request: httpx.Request, reason: str) -> BlockedAddress:
+    """Return the error for a request to a private address; it names the setting that allows it."""
+    url = request.url.copy_with(username=None, password=None, fragment=None)
+    return BlockedAddress(
+        f"{url} is not fetched: {reason}; CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it",
+        request=request,
+    )
+
+
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
     return url.scheme, url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return the TLS context of all connections, because creating one takes about 50 ms."""
+    return httpx.create_ssl_context()
+
+
+def _proxy_for(url: httpx.URL) -> str | None:
+    if urllib.request.proxy_bypass(url.host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")

@@ -21,7 +21,8 @@ from support.scripted_source import Answer, ScriptedSource, scripted_source
 
 from case_server.exceptions import StartupError
 from case_server.net import download
-from case_server.net.download import Credentials, Fetcher
+from case_server.net.download import Fetcher
+from case_server.net.oauth import Credentials
 from case_server.transfer.sources import sources
 
 SECRET = "local-secret"
@@ -86,7 +87,7 @@ def test_without_a_token_it_says_what_to_do(url: str, tmp_path: Path) -> None:
 def test_a_token_that_is_not_taken(url: str, tmp_path: Path) -> None:
     ran = run("import", "--dry-run", url, "--token", "nonsense", data_dir=tmp_path)
     assert ran.returncode == 1
-    assert "it does not take this --token" in ran.stderr
+    assert "it rejects this --token" in ran.stderr
 
 
 def test_a_wrong_secret_is_not_told(url: str, flags: tuple[str, ...], tmp_path: Path) -> None:
@@ -249,7 +250,7 @@ def test_token_answer_is_read_up_to_a_limit(scripted: ScriptedSource, body: byte
     headers = PACKED if body.startswith(b"\x1f") else {}
     scripted.answers["/token"] = Answer(body, headers=headers)
     fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
-    with pytest.raises(StartupError, match=r"no token: the answer of .* is larger than 1 MB"):
+    with pytest.raises(StartupError, match=r"no token: the response of .* is larger than 1 MB"):
         fetcher.fetch(f"{scripted.url}/x")
 
 
@@ -320,7 +321,7 @@ def test_retry_after_beyond_the_limit_ends_the_attempts(
     scripted: ScriptedSource, value: str
 ) -> None:
     scripted.answers["/x"] = Answer({}, 429, retry_after(value))
-    with pytest.raises(StartupError, match=r"it asks to wait .* s more, which is beyond the 120 s"):
+    with pytest.raises(StartupError, match=r"it asks to wait .* s, and a URL is retried for 120 s"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 

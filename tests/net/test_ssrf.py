@@ -1,4 +1,4 @@
-"""Fetching from addresses of strangers, against a real server that counts who comes."""
+"""The SSRF guard for URLs that others name, against a real server that records requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from case_server.net.ssrf import (
 
 
 class Server:
-    """Answers what the path says, and remembers who asked for which host."""
+    """A server whose response depends on the path; it records the Host of each request."""
 
     def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
         self.hosts: list[str] = []
@@ -58,10 +58,10 @@ class Server:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who is cut off is no error
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that disconnects is no error
         if certificate:
             self._server.socket = certificate.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
@@ -109,7 +109,7 @@ def server() -> Iterator[Server]:
         ("2001:0:1::1", False),
     ],
 )
-def test_which_addresses_are_public(address: str, public: object) -> None:
+def test_is_public(address: str, public: object) -> None:
     assert is_public(address) == public
 
 
@@ -125,7 +125,7 @@ def test_which_addresses_are_public(address: str, public: object) -> None:
         "http://0.0.0.0:{port}/",
     ],
 )
-async def test_this_machine_is_not_reached(server: Server, url: str) -> None:
+async def test_loopback_host_is_not_reached(server: Server, url: str) -> None:
     async with ssrf.public_only_client(allow_private=False) as http:
         with pytest.raises(httpx.HTTPError) as caught:
             await fetch_limited(http, url.format(port=server.port), max_bytes=100)
@@ -135,14 +135,14 @@ async def test_this_machine_is_not_reached(server: Server, url: str) -> None:
     assert server.hosts == []
 
 
-async def test_other_schemes_are_not_fetched() -> None:
+async def test_unsupported_scheme_is_not_fetched() -> None:
     async with ssrf.public_only_client(allow_private=True) as http:
         for url in ("file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/"):
             with pytest.raises((BlockedAddress, httpx.UnsupportedProtocol)):
                 await fetch_limited(http, url, max_bytes=100)
 
 
-async def test_what_is_allowed_and_what_the_operator_named(server: Server) -> None:
+async def test_setting_and_trusted_origin_allow_private_addresses(server: Server) -> None:
     async with ssrf.public_only_client(allow_private=True) as http:
         assert await fetch_limited(http, f"http://localhost:{server.port}/", max_bytes=100) == (
             200,
@@ -157,7 +157,7 @@ async def test_what_is_allowed_and_what_the_operator_named(server: Server) -> No
                 await fetch_limited(http, url, max_bytes=100)
 
 
-async def test_a_redirect_is_checked_like_the_first_address(server: Server) -> None:
+async def test_redirect_to_private_address_is_blocked(server: Server) -> None:
     inside = f"http://localhost:{server.port}/"
     async with ssrf.public_only_client(allow_private=False, trusted_urls=[server.url]) as http:
         with pytest.raises(BlockedAddress):
@@ -165,30 +165,30 @@ async def test_a_redirect_is_checked_like_the_first_address(server: Server) -> N
                 http, f"{server.url}/to/{inside}", max_bytes=100, follow_redirects=True
             )
         assert len(server.hosts) == 1
-        found = await fetch_limited(
+        response = await fetch_limited(
             http, f"{server.url}/to//x", max_bytes=100, follow_redirects=True
         )
-        assert found == (200, b"here")
+        assert response == (200, b"here")
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked(server: Server) -> None:
-    looked: list[str] = []
+async def test_connection_goes_to_the_checked_address(server: Server) -> None:
+    lookups: list[str] = []
 
-    async def resolve(host: str, _: int) -> list[str]:
-        """Says first what is harmless, as a name server that means harm would."""
-        looked.append(host)
-        return ["127.0.0.1"] if len(looked) == 1 else ["10.0.0.1"]
+    def resolve(host: str, _: int) -> list[str]:
+        """Return another address to the second lookup, as in DNS rebinding."""
+        lookups.append(host)
+        return ["127.0.0.1"] if len(lookups) == 1 else ["10.0.0.1"]
 
     transport = PublicOnlyTransport(allow_private=True, resolve=resolve)
     async with httpx.AsyncClient(transport=transport) as http:
         url = f"http://keys.example.edu:{server.port}/"
         assert await fetch_limited(http, url, max_bytes=100) == (200, b"here")
-    assert looked == ["keys.example.edu"]
+    assert lookups == ["keys.example.edu"]
     assert server.hosts == [f"keys.example.edu:{server.port}"]
 
 
-async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
-    async def resolve(_: str, __: int) -> list[str]:
+async def test_host_with_one_private_address_is_blocked() -> None:
+    def resolve(_: str, __: int) -> list[str]:
         return ["93.184.216.34", "127.0.0.1"]
 
     async with httpx.AsyncClient(transport=PublicOnlyTransport(resolve=resolve)) as http:
@@ -196,7 +196,7 @@ async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> No
             await fetch_limited(http, "https://keys.example.edu/", max_bytes=100)
 
 
-async def test_an_answer_is_read_up_to_a_limit(
+async def test_response_over_size_or_time_limit_raises(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with ssrf.public_only_client(allow_private=True) as http:
@@ -235,13 +235,13 @@ def certificate_for(name: str, folder: Path) -> Path:
     return file
 
 
-async def test_the_certificate_must_be_that_of_the_name(tmp_path: Path) -> None:
+async def test_certificate_must_match_the_host_name(tmp_path: Path) -> None:
     file = certificate_for("keys.example.edu", tmp_path)
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     own.load_cert_chain(file)
     server = Server(own)
 
-    async def resolve(_: str, __: int) -> list[str]:
+    def resolve(_: str, __: int) -> list[str]:
         return ["127.0.0.1"]
 
     trusting = ssl.create_default_context(cafile=str(file))

@@ -17,7 +17,8 @@ from support.live_server import Live, run, serving
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
 from case_server.db.write import soft_delete
-from case_server.net.download import Credentials, Fetcher
+from case_server.net.download import Fetcher
+from case_server.net.oauth import Credentials
 from case_server.settings import Settings
 from case_server.transfer.remote_server import CaseSource
 from case_server.transfer.sync import Syncer, SyncResult, format_changes, read_urls

@@ -361,8 +361,8 @@ async def test_url_that_answers_another_document_keeps_the_former(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(cut_at=50, body=factories.package()), "the answer broke off"),
-        (Answer(cut_at=50, body=factories.package(), reset=True), "broke off"),
+        (Answer(cut_at=50, body=factories.package()), "the response is incomplete"),
+        (Answer(cut_at=50, body=factories.package(), reset=True), "the connection was lost"),
         (Answer(json.dumps(factories.package()).encode()[:-9]), "breaks off after"),
         (Answer(b"\x1f\x8b" + bytes(40), headers={"Content-Encoding": "gzip"}), "compressed data"),
         (Answer(b"\x1f\x8b" + bytes(40)), "compressed data"),

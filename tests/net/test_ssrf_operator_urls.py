@@ -1,4 +1,4 @@
-"""What the operator typed is fetched; where that leads without his knowing is guarded."""
+"""The SSRF guard for URLs that the operator typed, against real servers and proxies."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from support.live_server import run
 
 from case_server.exceptions import StartupError
 from case_server.net import download
-from case_server.net.download import Credentials, Fetcher
-from case_server.net.operator_urls import OperatorTransport
-from case_server.net.ssrf import BlockedAddress, is_literal_private_host
+from case_server.net.download import Fetcher
+from case_server.net.oauth import Credentials
+from case_server.net.ssrf import BlockedAddress, OperatorTransport, is_literal_private_host
 
 
-class Place:
-    """A server that answers a package, or leads elsewhere, and remembers what it was asked."""
+class PackageServer:
+    """A server that answers with a package or a redirect; it records the requested paths."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.leads_to = ""
+        self.requests: list[str] = []
+        self.location = ""
         self.body = json.dumps(factories.package()).encode()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                self.send_response(302 if outer.leads_to else 200)
-                if outer.leads_to:
-                    self.send_header("Location", outer.leads_to)
+                outer.requests.append(self.path)
+                self.send_response(302 if outer.location else 200)
+                if outer.location:
+                    self.send_header("Location", outer.location)
                 self.end_headers()
                 self.wfile.write(outer.body)
 
             do_POST = do_GET  # noqa: N815  as http.server calls it
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
@@ -56,91 +56,97 @@ class Place:
 
 
 @pytest.fixture
-def places() -> Iterator[tuple[Place, Place]]:
+def servers() -> Iterator[tuple[PackageServer, PackageServer]]:
     """Two servers on this machine."""
-    found = Place(), Place()
-    yield found
-    for place in found:
-        place.stop()
+    both = PackageServer(), PackageServer()
+    yield both
+    for server in both:
+        server.stop()
 
 
-def ask(transport: OperatorTransport, url: str) -> int:
+def get_status(transport: OperatorTransport, url: str) -> int:
     with httpx.Client(transport=transport) as http:
         return http.get(url).status_code
 
 
-def test_what_was_typed_may_be_on_this_machine(places: tuple[Place, Place]) -> None:
-    one, _ = places
-    for url in (one.url, one.url.replace("127.0.0.1", "localhost")):
-        assert Fetcher().fetch(url) == one.body
+def test_typed_loopback_url_is_fetched(servers: tuple[PackageServer, PackageServer]) -> None:
+    entry, _ = servers
+    for url in (entry.url, entry.url.replace("127.0.0.1", "localhost")):
+        assert Fetcher().fetch(url) == entry.body
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::ffff:127.0.0.1]"])
-def test_a_redirect_does_not_lead_to_what_only_this_machine_reaches(
-    places: tuple[Place, Place], host: str
+def test_redirect_to_loopback_is_blocked(
+    servers: tuple[PackageServer, PackageServer], host: str
 ) -> None:
-    one, inside = places
-    one.leads_to = inside.url.replace("127.0.0.1", host)
+    entry, inside = servers
+    entry.location = inside.url.replace("127.0.0.1", host)
     with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it"):
-        Fetcher().fetch(one.url)
+        Fetcher().fetch(entry.url)
     with pytest.raises(StartupError, match="CASE_SERVER_ALLOW_PRIVATE_URLS"):
-        Fetcher().fetch_if_modified(one.url, '"x"', None)
-    assert inside.asked == []
+        Fetcher().fetch_if_modified(entry.url, '"x"', None)
+    assert inside.requests == []
 
 
-def test_other_schemes_are_not_fetched(places: tuple[Place, Place]) -> None:
-    one, _ = places
+def test_redirect_to_unsupported_scheme_is_not_followed(
+    servers: tuple[PackageServer, PackageServer],
+) -> None:
+    entry, _ = servers
     for url in ("file:///etc/passwd", "ftp://127.0.0.1/"):
-        one.leads_to = url
+        entry.location = url
         with pytest.raises(StartupError, match="cannot be read"):
-            Fetcher().fetch(one.url)
+            Fetcher().fetch(entry.url)
 
 
 @pytest.mark.parametrize(
     "addresses", [["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], ["169.254.169.254"], []]
 )
-def test_a_name_does_not_lead_there_either(
-    places: tuple[Place, Place], addresses: list[str]
+def test_name_that_resolves_to_private_address_is_blocked(
+    servers: tuple[PackageServer, PackageServer], addresses: list[str]
 ) -> None:
-    one, _ = places
-    url = f"http://frameworks.example.edu:{one.port}/"
+    entry, _ = servers
+    url = f"http://frameworks.example.edu:{entry.port}/"
     transport = OperatorTransport([url], allow_private=False, resolve=lambda *_: addresses)
     with pytest.raises(BlockedAddress, match="is not public"):
-        ask(transport, url)
-    assert one.asked == []
+        get_status(transport, url)
+    assert entry.requests == []
 
 
-def test_the_connection_goes_to_the_address_that_was_checked(places: tuple[Place, Place]) -> None:
-    one, _ = places
-    looked: list[str] = []
+def test_connection_goes_to_the_checked_address(
+    servers: tuple[PackageServer, PackageServer],
+) -> None:
+    entry, _ = servers
+    lookups: list[str] = []
 
     def resolve(host: str, _: int) -> list[str]:
-        looked.append(host)
-        return ["127.0.0.1"] if len(looked) == 1 else ["10.0.0.1"]
+        lookups.append(host)
+        return ["127.0.0.1"] if len(lookups) == 1 else ["10.0.0.1"]
 
-    url = f"http://frameworks.example.edu:{one.port}/"
-    assert ask(OperatorTransport([url], allow_private=True, resolve=resolve), url) == 200
-    assert looked == ["frameworks.example.edu"]
+    url = f"http://frameworks.example.edu:{entry.port}/"
+    assert get_status(OperatorTransport([url], allow_private=True, resolve=resolve), url) == 200
+    assert lookups == ["frameworks.example.edu"]
 
 
-def test_a_token_endpoint_is_guarded_too(places: tuple[Place, Place]) -> None:
-    one, inside = places
-    one.leads_to = inside.url.replace("127.0.0.1", "localhost")
-    fetcher = Fetcher(credentials=Credentials(one.url, "me", "hush"))
+def test_redirect_of_token_endpoint_is_not_followed(
+    servers: tuple[PackageServer, PackageServer],
+) -> None:
+    entry, inside = servers
+    entry.location = inside.url.replace("127.0.0.1", "localhost")
+    fetcher = Fetcher(credentials=Credentials(entry.url, "me", "hush"))
     with pytest.raises(StartupError, match="no token"):
         fetcher.fetch(inside.url)
-    assert inside.asked == []
+    assert inside.requests == []
 
 
-def test_a_proxy_looks_names_up_itself(
-    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+def test_proxy_resolves_names(
+    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy, _ = places
+    proxy, _ = servers
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("no_proxy", "localhost")
     assert Fetcher().fetch("http://frameworks.invalid/x") == proxy.body
-    assert proxy.asked == ["http://frameworks.invalid/x"]
-    proxy.leads_to = "http://169.254.169.254/"
+    assert proxy.requests == ["http://frameworks.invalid/x"]
+    proxy.location = "http://169.254.169.254/"
     with pytest.raises(StartupError, match="not public"):
         Fetcher().fetch("http://frameworks.invalid/x")
 
@@ -157,22 +163,22 @@ def test_a_proxy_looks_names_up_itself(
         ("localhost.example.edu", False),
     ],
 )
-def test_which_names_say_it_themselves(host: str, private: object) -> None:
+def test_is_literal_private_host(host: str, private: object) -> None:
     assert is_literal_private_host(host) == private
 
 
 @pytest.mark.parametrize("command", [("import",), ("check",), ("sync",)])
-def test_commands_are_guarded_unless_told_otherwise(
-    places: tuple[Place, Place], tmp_path: Path, command: tuple[str, ...]
+def test_command_refuses_redirect_to_private_address(
+    servers: tuple[PackageServer, PackageServer], tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    one, inside = places
-    one.leads_to = inside.url.replace("127.0.0.1", "localhost")
-    ran = run(*command, one.url, data_dir=tmp_path / "data")
+    entry, inside = servers
+    entry.location = inside.url.replace("127.0.0.1", "localhost")
+    ran = run(*command, entry.url, data_dir=tmp_path / "data")
     assert ran.returncode
     assert "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it" in ran.stdout + ran.stderr
-    assert inside.asked == []
-    run(*command, one.url, data_dir=tmp_path / "data", CASE_SERVER_ALLOW_PRIVATE_URLS="true")
-    assert inside.asked
+    assert inside.requests == []
+    run(*command, entry.url, data_dir=tmp_path / "data", CASE_SERVER_ALLOW_PRIVATE_URLS="true")
+    assert inside.requests
 
 
 @pytest.mark.parametrize(
@@ -193,44 +199,47 @@ def test_commands_are_guarded_unless_told_otherwise(
 )
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
 def test_redirect_to_a_private_name_is_refused_behind_a_proxy(
-    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, host: str, variable: str
+    servers: tuple[PackageServer, PackageServer],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    variable: str,
 ) -> None:
-    proxy, _ = places
+    proxy, _ = servers
     monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
-    proxy.leads_to = f"http://{host}/secret"
+    proxy.location = f"http://{host}/secret"
     with pytest.raises(StartupError) as raised:
         Fetcher().fetch("http://frameworks.example/x")
     assert "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it" in str(raised.value)
     assert f"http://{host.lower()}/secret is not fetched" in str(raised.value)
-    assert proxy.asked == ["http://frameworks.example/x"]
+    assert proxy.requests == ["http://frameworks.example/x"]
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
 def test_redirect_to_a_private_https_name_is_refused_behind_a_proxy(
-    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, variable: str
+    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    one, proxy = places
+    entry, proxy = servers
     monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
-    one.leads_to = "https://localhost/secret"
+    entry.location = "https://localhost/secret"
     with pytest.raises(StartupError, match="https://localhost/secret is not fetched"):
-        Fetcher().fetch(one.url)
-    assert proxy.asked == []
+        Fetcher().fetch(entry.url)
+    assert proxy.requests == []
 
 
 def test_typed_private_name_and_allowed_redirect_go_through_the_proxy(
-    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy, _ = places
+    proxy, _ = servers
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     assert Fetcher().fetch("http://database/x") == proxy.body
-    proxy.leads_to = "http://localhost/x"
+    proxy.location = "http://localhost/x"
     with pytest.raises(StartupError, match="redirects more than"):
         Fetcher(allow_private=True).fetch("http://frameworks.example/x")
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense://x", "http://127.0.0.1:9"])
-def test_proxy_that_cannot_be_used_is_blamed(
-    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, proxy: str
+def test_unusable_proxy_is_named_in_the_error(
+    servers: tuple[PackageServer, PackageServer], monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
     monkeypatch.setenv("http_proxy", proxy)
