@@ -1,6 +1,6 @@
-"""What can go wrong, as classes with a status and a sentence a client can act on.
+"""Exceptions with an HTTP status and a message that says what to do.
 
-Nothing here knows HTTP bodies: ``api/errors.py`` alone turns these into answers.
+They know nothing of response bodies: ``api/exception_handlers.py`` renders them.
 """
 
 from __future__ import annotations
@@ -26,26 +26,29 @@ ErrorCode = Literal[
     "busy",
     "internal",
 ]
-"""Why a request failed, in our words; each profile spells it in its own minor codes."""
-
+"""Why a request failed. Each API profile maps these to the minor codes of its responses."""
 
 CONFORMANT_UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-"""What the standard asks of an identifier; not every real one is like that."""
+"""The identifiers that the standard allows. Real packages contain others, so they are accepted."""
 
 
 class StartupError(Exception):
-    """A command cannot start or go on; the message says what to do about it."""
+    """A command cannot start or continue."""
 
 
 class Problem(TypedDict):
-    """One thing wrong with a body: where it stands and what is wrong there."""
+    """A validation error: the path within the body, such as ``CFItems[3].uri``, and a message."""
 
     path: str
     message: str
 
 
 class CaseServerError(Exception):
-    """A request that cannot be answered as asked."""
+    """Base class of all errors that are answered to a client.
+
+    ``code`` says why the request failed; classes have a default. ``problems`` is for validation
+    errors, ``headers`` for fields such as ``Retry-After``.
+    """
 
     status: ClassVar[int] = 500
     code: ErrorCode = "internal"
@@ -66,28 +69,31 @@ class CaseServerError(Exception):
 
 
 class BadRequest(CaseServerError):
-    """The request itself is malformed: body not JSON, ids that differ, bad list parameters."""
+    """The request is malformed: no JSON, contradicting identifiers, invalid list parameters."""
 
     status = 400
     code: ErrorCode = "invalid"
 
 
 class Unauthorized(CaseServerError):
-    """No token, or one that this server does not accept."""
+    """The request has no token, or one that this server does not accept."""
 
     status = 401
     code: ErrorCode = "unauthorised"
 
 
 class Forbidden(CaseServerError):
-    """A valid token without the scope that the operation needs."""
+    """The token is valid, but lacks the scope of the operation."""
 
     status = 403
     code: ErrorCode = "forbidden"
 
 
 class NotFound(CaseServerError):
-    """No live entity of this kind has this identifier."""
+    """No entity of a kind has an identifier, or it was deleted.
+
+    The code is ``invalid_id`` if the identifier is not one that the standard allows.
+    """
 
     status = 404
     code: ErrorCode = "unknown"
@@ -102,59 +108,59 @@ class NotFound(CaseServerError):
 
 
 class Conflict(CaseServerError):
-    """The write contradicts what is stored, and names what it contradicts."""
+    """The write contradicts stored data, which the message names."""
 
     status = 409
     code: ErrorCode = "conflict"
 
 
 class Gone(CaseServerError):
-    """What was asked about is no longer told; the message says where to begin again."""
+    """A change-feed cursor is no longer valid; the message says where to start again."""
 
     status = 410
     code: ErrorCode = "invalid"
 
 
 class MisdirectedRequest(CaseServerError):
-    """The request was sent to a host name that is not one of this server's."""
+    """The Host of the request is not a host name of this server."""
 
     status = 421
     code: ErrorCode = "forbidden"
 
 
 class RequestTimeout(CaseServerError):
-    """The request, or its body, did not arrive in the time there is for it."""
+    """The header section or the body of the request did not arrive in time."""
 
     status = 408
     code: ErrorCode = "invalid"
 
 
 class UnsupportedMediaType(CaseServerError):
-    """The body is written in a way that is not read here."""
+    """The body has a media type or encoding that is not supported."""
 
     status = 415
     code: ErrorCode = "invalid"
 
 
 class ContentTooLarge(CaseServerError):
-    """The body is larger than this server reads."""
+    """The body exceeds a limit of size or density."""
 
     status = 413
     code: ErrorCode = "too_large"
 
 
 class HeaderFieldsTooLarge(CaseServerError):
-    """The first line and the headers are longer than this server reads."""
+    """The request line and the header section exceed the limit of their size."""
 
     status = 431
     code: ErrorCode = "too_large"
 
 
 class UnprocessableContent(CaseServerError):
-    """The body was read, and what it says is not valid.
+    """The body is JSON, but not valid.
 
-    ``problems`` holds every problem, or the first of very many and ``more`` the number of others;
-    ``complete`` tells whether there are no others still.
+    ``problems`` lists the problems; of very many only the first, and ``omitted`` is the number of
+    others. ``exhaustive`` is False if validation stopped before all were counted.
     """
 
     status = 422
@@ -174,26 +180,26 @@ class UnprocessableContent(CaseServerError):
 
 
 class TooManyRequests(CaseServerError):
-    """The client asked too often; ``Retry-After`` says when to ask again."""
+    """The client exceeded a rate limit; ``Retry-After`` says when to send the next request."""
 
     status = 429
     code: ErrorCode = "busy"
 
 
 class ServiceUnavailable(CaseServerError):
-    """The database or the server cannot answer now; trying again later may help."""
+    """The database or the server cannot handle the request now; a retry may succeed."""
 
     status = 503
     code: ErrorCode = "busy"
 
 
 class ReadTimeout(ServiceUnavailable):
-    """A read statement took longer than it may, and was cancelled."""
+    """A read statement exceeded its timeout and was cancelled."""
 
     def __init__(self, seconds: float, subject: str = "this") -> None:
         super().__init__(
-            f"reading {subject} took longer than {seconds:g} s and was cancelled; ask for less, "
-            "for example with a filter that an index answers, or retry later",
+            f"reading {subject} took longer than {seconds:g} s and was cancelled; request "
+            "less, for example with a filter on an indexed field, or retry later",
             headers={"Retry-After": str(max(1, round(seconds)))},
         )
         self.seconds = seconds

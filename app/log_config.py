@@ -1,7 +1,7 @@
-"""Log lines: text for people, or JSON for machines; one for each request, and no secret in any.
+"""Logging configuration: text lines for people or JSON for machines, one line for each request.
 
-A request's line has its path without the query, and no address: queries carry what should not be
-kept, and addresses are personal data.
+A request's line contains its path without the query, and no client address: queries may contain
+secrets, and addresses are personal data.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from typing import Any, Literal
 
 import orjson
 
-Format = Literal["text", "json"]
+from .formatting import format_timestamp
+
+LogFormat = Literal["text", "json"]
 
 REQUEST_LOGGER = "case_server.requests"
-"""The logger of requests; its records have these arguments, in this order."""
+"""The logger of requests. Its records have ``REQUEST_FIELDS`` as their arguments, in that order."""
+
 REQUEST_FIELDS = ("method", "path", "status", "milliseconds", "client_id", "request_id")
 REQUEST_LINE = "%s %s %d %.1f ms client=%s request=%s"
+
 CHANGE_FIELDS = ("created", "updated", "unchanged", "deleted")
-"""The further arguments of a record about a package upload: how many entities became what."""
+"""Further arguments for a package upload: the number of entities with each outcome."""
+
 UPLOAD_LINE = REQUEST_LINE + "".join(f" {name}=%d" for name in CHANGE_FIELDS)
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-01-15T09:30:00.000Z INFO message``, and a traceback below where there is one."""
+    """Formats ``2026-01-15T09:30:00.000Z INFO message``, with a traceback below if there is one."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -32,45 +37,45 @@ class TextFormatter(logging.Formatter):
     def formatTime(  # noqa: N802  the name that logging calls
         self, record: logging.LogRecord, datefmt: str | None = None
     ) -> str:
-        """The moment of a record, in UTC with milliseconds."""
+        """Return the time of a record in UTC with milliseconds."""
         del datefmt
-        return _moment(record)
+        return _timestamp(record)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object for each record."""
+    """Formats each record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
-        told: dict[str, Any] = {
-            "time": _moment(record),
+        """Return a record as JSON; the values of a request are fields of their own."""
+        fields: dict[str, Any] = {
+            "time": _timestamp(record),
             "level": record.levelname,
             "logger": record.name,
         }
         if record.name == REQUEST_LOGGER and isinstance(record.args, tuple):
-            told |= zip((*REQUEST_FIELDS, *CHANGE_FIELDS), record.args, strict=False)
+            fields |= zip((*REQUEST_FIELDS, *CHANGE_FIELDS), record.args, strict=False)
         else:
-            told["message"] = record.getMessage()
+            fields["message"] = record.getMessage()
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(told, default=str).decode()
+            fields["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(fields, default=str).decode()
 
 
-def logging_config(form: Format) -> dict[str, Any]:
-    """How everything is logged, to stderr: what the server says of itself stands alone on stdout.
+def logging_config(log_format: LogFormat) -> dict[str, Any]:
+    """Return the ``logging.config`` dictionary of the server, which logs to stderr.
 
-    Of the libraries only what goes wrong is heard; uvicorn's own line for each request, which has
-    the query, is not.
+    Stdout is for the banner and for what commands print. Libraries log warnings and errors only;
+    uvicorn's access log, which contains the query, is off.
     """
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"chosen": {"()": JsonFormatter if form == "json" else TextFormatter}},
+        "formatters": {"default": {"()": JsonFormatter if log_format == "json" else TextFormatter}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
-                "formatter": "chosen",
+                "formatter": "default",
             }
         },
         "root": {"level": "WARNING", "handlers": ["stderr"]},
@@ -81,6 +86,5 @@ def logging_config(form: Format) -> dict[str, Any]:
     }
 
 
-def _moment(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _timestamp(record: logging.LogRecord) -> str:
+    return format_timestamp(datetime.fromtimestamp(record.created, UTC))

@@ -16,7 +16,7 @@ APP = ROOT / "app"
 
 LAYERS = (
     {"pytest_plugin"},
-    {"exceptions", "settings", "log_config", "database_url"},
+    {"exceptions", "formatting", "settings", "log_config", "database_url"},
     {"net"},
     {"case", "sample"},
     {"repair"},

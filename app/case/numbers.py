@@ -1,7 +1,7 @@
-"""Numbers that would not be given back as they were sent, because a double cannot hold them.
+"""Find JSON numbers that double precision would change.
 
-JSON numbers with a fraction or an exponent are stored in double precision, and so are all values
-of ``weight`` and ``score``. A number is kept if the shortest decimal of its double has the same
+Numbers with a fraction or an exponent are stored in double precision, and so are all values of
+``weight`` and ``score``. A number is exact if the shortest decimal of its double has the same
 value: 0.1 and 1.10 are, 0.1000000000000000055 would become 0.1.
 """
 
@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, NamedTuple
 
+from ..formatting import truncate
 from .limits import known_field_names
 from .problems import Location
 
@@ -31,38 +32,35 @@ def _class_of(byte: int) -> int:
 CLASSES = bytes(map(_class_of, range(256)))
 
 MANY_DIGITS = b"0" * 16
-"""A double holds any number of 15 digits, unless its exponent has three."""
+"""Digits in a row, in classes. A double is exact to 15 digits, unless its exponent has three."""
 
 LARGE_EXPONENT = re.compile(rb"0e-?000+(?:,|\Z)")
-"""The end of a number with such an exponent, in classes. It begins with literal bytes and ends
-outside of words, because hexadecimal identifiers look like exponents everywhere."""
+"""The end of a number with an exponent of three digits, in classes. The pattern begins with literal
+bytes and ends at the end of a number, because hexadecimal identifiers look like exponents."""
 
 SLICE_BYTES = 1_000_000
-"""How much of a body is searched before other threads have a turn."""
+"""How much of a body is searched in one call; other threads may run between two calls."""
 
 FLOAT_FIELDS = frozenset({"weight", "score"})
 INTEGER_FIELDS = frozenset({"sequenceNumber", "position"})
 EXTENSIONS = "extensions"
 
-SHOWN_CHARS = 60
-"""How much of a number a message quotes."""
+MAX_QUOTED_CHARS = 60
+"""Length of a number in a message."""
 
 
 class _Number(NamedTuple):
-    """A number that a double does not hold, as it was written."""
+    """A number, as it was written, that a double does not represent exactly."""
 
     text: str
     is_integer: bool
 
 
 def may_hold_inexact_numbers(raw: bytes) -> bool:
-    """Return whether a body may hold a number that double precision would change.
-
-    Strings may look like one, too; ``changed_numbers`` tells.
-    """
+    """Return whether a body may contain an inexact number; strings may look like one, too."""
     start = 0
     while start < len(raw):
-        # No number holds a comma, so that none is cut in two.
+        # Slices end after a comma, because no number contains one.
         comma = raw.find(b",", start + SLICE_BYTES)
         end = comma + 1 if comma >= 0 else len(raw)
         classes = raw[start:end].translate(CLASSES)
@@ -73,20 +71,20 @@ def may_hold_inexact_numbers(raw: bytes) -> bool:
 
 
 def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
-    """Return where numbers are that would be changed, each with a message.
+    """Yield the location of each inexact number, with a message.
 
-    Those that are infinite as a double are refused elsewhere, as are numbers where none belongs.
-    Nothing is returned of a body that is not JSON.
+    Ignores numbers that overflow a double and numbers in fields of another type, because validation
+    rejects them. Yields nothing if the body is not JSON.
     """
     if not may_hold_inexact_numbers(raw):
         return
-    has_changed = False
+    has_inexact = False
 
     def read_number(text: str) -> Any:
-        nonlocal has_changed
+        nonlocal has_inexact
         if is_exact(text):
             return None
-        has_changed = True
+        has_inexact = True
         return _Number(text, is_integer=False)
 
     def read_integer(text: str) -> Any:
@@ -95,14 +93,14 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
 
     try:
         tree = json.loads(raw, parse_float=read_number, parse_int=read_integer)
-        if has_changed:
-            yield from _changed(tree, (), "")
+        if has_inexact:
+            yield from _locate(tree, (), "")
     except (ValueError, RecursionError):
         return
 
 
 def is_exact(text: str) -> bool:
-    """Return whether a JSON number has the same value once it was stored as a double."""
+    """Return whether a JSON number keeps its value in double precision."""
     number = float(text)
     if repr(number) == text or not isfinite(number):
         return True
@@ -112,27 +110,27 @@ def is_exact(text: str) -> bool:
         return False
 
 
-def _changed(value: Any, place: Location, name: str) -> Iterator[tuple[Location, str]]:
-    """The changed numbers in a value, which ``name`` is the nearest known field of."""
+def _locate(value: Any, location: Location, name: str) -> Iterator[tuple[Location, str]]:
+    """Yield inexact numbers in a parsed value; ``name`` is the field that contains it.
+
+    Below ``extensions``, that is the name.
+    """
     if isinstance(value, _Number):
-        in_text = name in known_field_names() and name not in {
-            EXTENSIONS,
-            *FLOAT_FIELDS,
-            *INTEGER_FIELDS,
-        }
-        if not in_text and (name in FLOAT_FIELDS or not value.is_integer):
-            yield place, _message(value.text)
+        is_numeric = name in {EXTENSIONS, *FLOAT_FIELDS, *INTEGER_FIELDS}
+        is_ignored = name in known_field_names() and not is_numeric
+        if not is_ignored and (name in FLOAT_FIELDS or not value.is_integer):
+            yield location, _message(value.text)
     elif isinstance(value, dict):
         for key, part in value.items():
-            yield from _changed(part, (*place, key), name if name == EXTENSIONS else key)
+            yield from _locate(part, (*location, key), name if name == EXTENSIONS else key)
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _changed(part, (*place, index), name)
+            yield from _locate(part, (*location, index), name)
 
 
 def _message(text: str) -> str:
-    shown = text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 1]}…"
+    number = truncate(text, MAX_QUOTED_CHARS)
     return (
-        f"{shown} cannot be kept exactly: in double precision it is {float(text)!r}; "
+        f"{number} cannot be stored exactly: in double precision it is {float(text)!r}; "
         "send that, or a string"
     )

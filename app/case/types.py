@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+from ..formatting import format_timestamp
 from .vocabulary import ASSOCIATION_TYPES, EXTENSION_NAME, TARGET_TYPES
 
 if TYPE_CHECKING:
@@ -104,12 +105,6 @@ def _to_utc(moment: datetime) -> datetime:
     except OverflowError:
         message = "must lie in the years 1 to 9999 in UTC, too"
         raise PydanticCustomError("beyond_calendar", message) from None
-
-
-def format_timestamp(moment: datetime) -> str:
-    """A moment as the server answers it: UTC, milliseconds, ``Z``."""
-    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def find_unstorable(value: Any, path: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
+from ..formatting import truncate
 from ..net.oauth import Credentials, request_token
 from .profiles import ProfileSpec, identifier_of
 
@@ -237,7 +238,7 @@ def excerpt(value: object) -> str:
     """The beginning of something that a server said, without what moves a terminal's cursor."""
     text = value if isinstance(value, str) else repr(value)
     told = "".join(one if one.isprintable() else " " for one in text)
-    return told if len(told) <= MAX_EXCERPT_CHARS else f"{told[: MAX_EXCERPT_CHARS - 1]}…"
+    return truncate(told, MAX_EXCERPT_CHARS)
 
 
 def identifiers_of(entities: list[Body]) -> list[str]:

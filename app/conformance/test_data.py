@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from ..case.types import format_timestamp
+from ..formatting import format_timestamp
 from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path, expect_status
 
 TITLE_PREFIX = "case-server conform"

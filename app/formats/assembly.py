@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from ..case.types import format_timestamp
 from ..exceptions import Problem
+from ..formatting import format_timestamp
 from ..repair.field_spec import field_specs
 from ..repair.fixes import uuid_urn
 from .columns import (

@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 import orjson
 
 from ..exceptions import Problem
+from ..formatting import truncate
 from .cells import flat, text_of
 from .rows import Json, Row
 
@@ -33,7 +34,7 @@ def link_to(entity: Json) -> Json:
     """The link to an item or document, called what people call it."""
     names = ("humanCodingScheme", "title", "fullStatement", "identifier")
     title = next((str(entity[name]) for name in names if entity.get(name)), "")
-    short = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
+    short = truncate(title, LONGEST_TITLE)
     identifier = entity["identifier"]
     return {"title": short, "identifier": identifier, "uri": entity.get("uri", "")}
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import httpx
 
 from ..exceptions import StartupError
+from ..formatting import truncate
 from .compression import GZIP_MAGIC, BadCompression, decompress
 from .oauth import Credentials, parse_access_token, request_token
 from .ssrf import BlockedAddress, OperatorTransport, UnknownHost
@@ -364,4 +365,4 @@ def _excerpt(response: httpx.Response) -> str:
     except (SourceError, BadCompression, httpx.HTTPError):
         pass  # the bytes that arrived before are enough for an excerpt
     text = " ".join(body.decode(errors="replace").split()) or response.reason_phrase
-    return text if len(text) <= MAX_EXCERPT_CHARS else f"{text[: MAX_EXCERPT_CHARS - 1]}…"
+    return truncate(text, MAX_EXCERPT_CHARS)

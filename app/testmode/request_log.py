@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from ..formatting import format_timestamp
 from .redaction import Redactor
 
 MOST = 10_000
@@ -59,8 +60,7 @@ class Entry:
         """The entry as JSON."""
         names = ("number", "method", "path", "query", "status", "client", "request_id")
         told = {name: getattr(self, name) for name in names}
-        started = datetime.fromtimestamp(self.started, UTC).isoformat(timespec="milliseconds")
-        told["time"] = started.replace("+00:00", "Z")
+        told["time"] = format_timestamp(datetime.fromtimestamp(self.started, UTC))
         for name in ("milliseconds", "request_bytes", "response_bytes", "fault"):
             told[name] = getattr(self, name)
         if body:

@@ -139,7 +139,7 @@ def files(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
 def test_compressed_files(files: Callable[[str, bytes], str]) -> None:
     raw = json.dumps(clean()).encode()
     assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw
-    with pytest.raises(StartupError, match="not whole"):
+    with pytest.raises(StartupError, match="is incomplete"):
         Fetcher().fetch(files("q.json.gz", gzip.compress(raw)[:-9]))
 
 

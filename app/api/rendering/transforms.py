@@ -7,7 +7,6 @@ holds, changes it, and leaves ``extensions`` as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -25,14 +24,6 @@ NEW_IN_1_1 = {
 }
 
 NODES = ("originNodeURI", "destinationNodeURI")
-
-
-def format_timestamp(timestamp: datetime) -> str:
-    """A time as it is answered: UTC, milliseconds, ``Z``."""
-    return (
-        timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        + f"{timestamp.microsecond // 1000:03}Z"
-    )
 
 
 def fill_required(resource: Resource, node: JsonObject) -> None:

@@ -10,12 +10,13 @@ from fastapi import Request, Response
 from ...case.resources import RESOURCES
 from ...db.read import feed
 from ...db.schema import tables
+from ...formatting import format_timestamp
 from ...query import params
 from ..dependencies import ReadAccess, get_state
 from ..openapi import documents
 from ..openapi.schemas import ref
 from ..profiles import Profile
-from ..rendering.transforms import JsonObject, format_timestamp
+from ..rendering.transforms import JsonObject
 from ..responses import json_response
 from ..routing import Routes
 
