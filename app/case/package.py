@@ -58,7 +58,8 @@ class EntityRow(NamedTuple):
     parent: str | None = None
     """The rubric of a criterion, the criterion of a level."""
     is_home_derived: bool = False
-    """Whether an association was sent without the link to its document that its body holds."""
+    """Whether an item or association was sent without the link to its document that its body
+    holds, or a document without the link to its package."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,16 @@ class Package:
     definition_extensions: str | None
     rows: Iterable[EntityRow]
     """They can be gone through more than once."""
+    has_package_link: bool = True
+    """Whether the document has a CFPackageURI; else its stored one stays."""
     derived_items: tuple[str, ...] = ()
     """The identifiers of items that were made from codes or statements, because the spreadsheet
     gave none."""
+    derived_times: frozenset[tuple[str, str]] = frozenset()
+    """(kind, identifier) of the entities whose time of change the spreadsheet did not give."""
+    derived_order: tuple[tuple[str, ...], ...] = ()
+    """The associations of siblings whose sequence numbers were made from the order of their rows,
+    in that order."""
     identifier_source: str | None = None
     """What the document's identifier was made from, in words, when the spreadsheet gave none."""
 
@@ -130,19 +138,20 @@ def to_rows(package: CFPackage) -> Package:
         extensions=_json(package.extensions),
         definition_extensions=_json(package.CFDefinitions.extensions),
         rows=list(_rows(package)),
+        has_package_link=named is not None,
     )
 
 
 def _rows(package: CFPackage) -> Iterator[EntityRow]:
     document = package.CFDocument
-    yield entity_row("CFDocument", document)
+    is_home_derived = document.CFPackageURI is None
+    yield entity_row("CFDocument", document)._replace(is_home_derived=is_home_derived)
     link = document_link(document)
     for resource in DEFINITIONS:
         for definition in getattr(package.CFDefinitions, resource.plural):
             yield entity_row(resource.name, definition)
     for item in package.CFItems:
-        item.CFDocumentURI = item.CFDocumentURI or link
-        yield item_row(item)
+        yield item_row(item, link)
     for association in package.CFAssociations:
         yield association_row(association, link)
     for rubric in package.CFRubrics:
@@ -181,14 +190,18 @@ def _left_out(kind: type[Entity]) -> tuple[str, ...]:
     return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in kind.model_fields)
 
 
-def item_row(item: CFPckgItem) -> EntityRow:
-    """An item as a row, which remembers every concept it was sent with.
+def item_row(item: CFPckgItem, home: LinkURI | None = None) -> EntityRow:
+    """Return an item as a row, with every concept it was sent with, and the link to its document.
 
-    "unknown" is what some profiles answer as the type of an item without one.
+    ``home`` is that link in a package. "unknown" is what some profiles answer as the type of an
+    item without one.
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
-    return entity_row("CFItem", item)._replace(keywords=_json(item.conceptKeywordsURI))
+    is_home_derived = item.CFDocumentURI is None
+    item.CFDocumentURI = item.CFDocumentURI or home
+    keywords = _json(item.conceptKeywordsURI)
+    return entity_row("CFItem", item)._replace(keywords=keywords, is_home_derived=is_home_derived)
 
 
 def association_row(association: CFAssociation, home: LinkURI) -> EntityRow:

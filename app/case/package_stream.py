@@ -258,8 +258,7 @@ class _Rows:
                 named.append(entity.identifier)
                 match entity:
                     case CFPckgItem():
-                        entity.CFDocumentURI = entity.CFDocumentURI or link
-                        yield item_row(entity)
+                        yield item_row(entity, link)
                     case CFAssociation():
                         triples.append((entity.identifier, relation_key(entity)))
                         yield association_row(entity, link)

@@ -109,6 +109,7 @@ def import_packages(**flags: Any) -> None:
         found.append(Source("the sample", sample_framework))
     if not found:
         raise click.UsageError("name a SOURCE, or --sample")
+    settings = settings_of(database_url=flags["database_url"])
     loader = importer.Importer(
         strict=flags["strict"],
         quiet=flags["quiet"],
@@ -116,8 +117,8 @@ def import_packages(**flags: Any) -> None:
         allow_deletes=flags["allow_deletes"],
         defaults=_defaults(found, flags),
         options=options,
+        base_url=settings.base_url,
     )
-    settings = settings_of(database_url=flags["database_url"])
     if flags["dry_run"] and not has_database(settings):
         # A dry run must not leave a database behind.
         outcomes = asyncio.run(loader.load(None, found))

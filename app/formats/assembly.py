@@ -50,6 +50,10 @@ class Assembly:
         """What the document's identifier was made from, when no row and no flag gave one."""
         self.derived_items: list[str] = []
         """The identifiers of items that no row gave."""
+        self.derived_times: set[tuple[str, str]] = set()
+        """(kind, identifier) of the entities whose time of change no row gave."""
+        self.derived_order: list[tuple[str, ...]] = []
+        """The associations of siblings that no row numbers, in the order of their rows."""
         self.places: dict[str, Place] = {}
         self._defaults = defaults
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
@@ -85,11 +89,13 @@ class Assembly:
             self._drop_odd_names(rows)
         self.derived_items = name_items(items, space)
         for row in items:
-            _complete(row.entity, ITEM, document)
+            self._complete(row.entity, ITEM, document)
         tree = Tree(space, document, items, stated, self.problems)
         associations = tree.associations()
+        self.derived_order = tree.derived_order
+        self.derived_times |= {(ASSOCIATION.kind, identifier) for identifier in tree.derived_times}
         for row in associations:
-            _complete(row.entity, ASSOCIATION, document)
+            self._complete(row.entity, ASSOCIATION, document)
         definitions = {layout.sheet: self._defined(layout, space, document) for layout in DEFINED}
         self._license_of_document(document, definitions)
         package: Json = {
@@ -107,7 +113,7 @@ class Assembly:
         for row in rows:
             said = f"{layout.kind}\n{row.entity.get('title')}"
             row.entity.setdefault("identifier", str(uuid5(space, said)))
-            _complete(row.entity, layout, document)
+            self._complete(row.entity, layout, document)
         return self._listed(rows, f"CFDefinitions.{layout.sheet}")
 
     def _document(self) -> Json:
@@ -133,8 +139,10 @@ class Assembly:
             title, creator = document["title"], document["creator"]
             document["identifier"] = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
             self.identifier_source = f"the title {title!r} and the creator {creator!r}"
-        document.setdefault("lastChangeDateTime", format_timestamp(given.changed))
-        _complete(document, DOCUMENT, document)
+        if "lastChangeDateTime" not in document:
+            document["lastChangeDateTime"] = format_timestamp(given.changed)
+            self.derived_times.add((DOCUMENT.kind, document["identifier"]))
+        self._complete(document, DOCUMENT, document)
         self.places["CFDocument"] = row.place if rows else Place("CFDocument")
         return document
 
@@ -144,7 +152,7 @@ class Assembly:
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
             made = {**link, "licenseText": text}
-            _complete(made, DOCUMENT, document)
+            self._complete(made, DOCUMENT, document)
             definitions["CFLicenses"].append(made)
 
     def _drop_odd_names(self, rows: list[Row]) -> None:
@@ -167,7 +175,7 @@ class Assembly:
             for number, row in enumerate(self._rows[layout]):
                 made = uuid5(space, f"{layout.kind}\n{number}")
                 row.entity.setdefault("identifier", str(made))
-                _complete(row.entity, layout, document)
+                self._complete(row.entity, layout, document)
                 held, path = rubrics, "CFRubrics"
                 if holder:
                     parent = row.ours.get("parent", "")
@@ -190,23 +198,23 @@ class Assembly:
             if "definitionExtensions" in row.ours:
                 package["CFDefinitions"]["extensions"] = row.ours["definitionExtensions"]
 
+    def _complete(self, entity: Json, layout: Layout, document: Json) -> None:
+        """Fill in what every entity and every link must have."""
+        entity.setdefault("uri", uuid_urn(entity["identifier"]))
+        if entity.get("lastChangeDateTime") is None:
+            entity["lastChangeDateTime"] = document["lastChangeDateTime"]
+            self.derived_times.add((layout.kind, entity["identifier"]))
+        for name, shape in field_specs(layout.schema).items():
+            link = entity.get(name)
+            if isinstance(link, dict) and not shape.many and shape.model and name not in ENDS:
+                _complete_link(link)
+
     def _problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
 
 
 HELP = "About"
 """The sheet of the template that explains the others."""
-
-
-def _complete(entity: Json, layout: Layout, document: Json) -> None:
-    """What every entity and every link says, made up where nobody said it."""
-    entity.setdefault("uri", uuid_urn(entity["identifier"]))
-    if entity.get("lastChangeDateTime") is None:
-        entity["lastChangeDateTime"] = document["lastChangeDateTime"]
-    for name, shape in field_specs(layout.schema).items():
-        link = entity.get(name)
-        if isinstance(link, dict) and not shape.many and shape.model and name not in ENDS:
-            _complete_link(link)
 
 
 def _complete_link(link: Json) -> None:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
+from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
 from .cells import flat, text_of
@@ -50,6 +51,10 @@ class Tree:
     stated: list[Row]
     """Rows of associations."""
     problems: list[Problem]
+    derived_order: list[tuple[str, ...]] = field(default_factory=list)
+    """The associations of siblings that are numbered by the order of their rows."""
+    derived_times: set[str] = field(default_factory=set)
+    """The associations whose time of change is that of their items."""
     _last: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def __post_init__(self) -> None:
@@ -60,6 +65,10 @@ class Tree:
             if code := row.entity.get("humanCodingScheme"):
                 self.codes[str(code).strip()].append(row.entity)
         self.levels: dict[str, Json] = {}
+        self._unnumbered: dict[str, list[Json]] = defaultdict(list)
+        """For each parent the associations of children whose rows give no number."""
+        self._numbered: set[str] = set()
+        """The parents of which a child's row gives a number."""
         self.triples: dict[tuple[str, str, str], Json] = {}
 
     def associations(self) -> list[Row]:
@@ -71,6 +80,7 @@ class Tree:
         for row in self.items:
             self._note_level(row)
         derived = [made for row in self.items if (made := self._to_parent(row))]
+        self._number_by_order()
         return sorted([*derived, *self.stated], key=_position)
 
     def _triple(self, association: Json) -> tuple[str, str, str]:
@@ -119,7 +129,7 @@ class Tree:
         item = row.entity
         said = self.triples.get((item["identifier"], IS_CHILD_OF, parent["identifier"]))
         if said is not None and not kept:
-            if "sequenceNumber" in row.ours or "smartLevel" in row.ours:
+            if _has_number(row):
                 said.setdefault("sequenceNumber", self._sequence(row, parent, kept))
             return None
         made = uuid5(self.space, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}")
@@ -133,6 +143,10 @@ class Tree:
         }
         if (sequence := self._sequence(row, parent, kept)) is not None:
             association["sequenceNumber"] = sequence
+        if "lastChangeDateTime" not in (kept or {}):
+            self.derived_times.add(association["identifier"])
+        if kept is None and not _has_number(row):
+            self._unnumbered[parent["identifier"]].append(association)
         position = association.pop("position", None)
         ours = {} if position is None else {"position": position}
         return Row(row.layout, row.place, association, ours)
@@ -196,12 +210,30 @@ class Tree:
             number = int(last)
         if number is None and not kept:
             number = self._last[parent["identifier"]] + 1
+        if _has_number(row):
+            self._numbered.add(parent["identifier"])
         if isinstance(number, int):
             self._last[parent["identifier"]] = number
         return number
 
+    def _number_by_order(self) -> None:
+        """Number siblings by the order of their rows, where no row among them gives a number."""
+        for parent, associations in self._unnumbered.items():
+            if parent in self._numbered:
+                continue
+            identifiers = tuple(each["identifier"] for each in associations)
+            self.derived_order.append(identifiers)
+            numbers = number_siblings([None] * len(associations))
+            for association, number in zip(associations, numbers, strict=True):
+                association["sequenceNumber"] = number
+
     def _problem(self, row: Row, name: str, message: str) -> None:
         self.problems.append(Problem(path=row.place.at(name), message=message))
+
+
+def _has_number(row: Row) -> bool:
+    """Return whether a row gives its item a place among its siblings."""
+    return "sequenceNumber" in row.ours or "smartLevel" in row.ours
 
 
 def _same(kept: Json | None, name: str, node: Json) -> Any:

@@ -62,6 +62,8 @@ def read(  # noqa: PLR0913  each is a choice of its own
     package = replace(
         package,
         derived_items=tuple(assembly.derived_items),
+        derived_times=frozenset(assembly.derived_times),
+        derived_order=tuple(assembly.derived_order),
         identifier_source=assembly.identifier_source,
     )
     return package, [*left, *repairs]

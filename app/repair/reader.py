@@ -36,6 +36,7 @@ from .repair_log import Json, Repair, RepairLog
 __all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
 
 WRAPPERS = ("CFPackage", "package")
+IDENTIFIERS = ("identifier", "sourcedId")
 
 SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 """Text that the strict reader accepts, but that may need a repair or a mention in the report."""
@@ -169,6 +170,7 @@ class RepairedPackage:
             Problem(path=format_path(place), message=message)
             for place, message in find_inexact_numbers(body)
         ]
+        self._drop_identifiers()
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
         walk = Normalizer(self.log, title if isinstance(title, str) else None)
@@ -197,6 +199,22 @@ class RepairedPackage:
         return Problem(
             path=self.log.original_path(self.tree, problem["path"]), message=problem["message"]
         )
+
+    def _drop_identifiers(self) -> None:
+        """Drop the identifier that TimeBack's APIs add to a package, if the document implies it."""
+        document = self.tree.get("CFDocument")
+        if not isinstance(document, dict):
+            return
+        link = document.get("CFPackageURI")
+        implied = [
+            each.get(name)
+            for each in (document, link)
+            if isinstance(each, dict)
+            for name in IDENTIFIERS
+        ]
+        for name in IDENTIFIERS:
+            if isinstance(self.tree.get(name), str) and self.tree[name] in implied:
+                del self.tree[name]
 
     def _without_mark(self, raw: bytes) -> bytes:
         if raw.startswith(BOM_UTF8):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,12 +11,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
+from ..api.profiles import PROFILES, SDK
+from ..case.entity_urls import server_urls
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, ITEMS
+from ..case.stored_form import FILE_ORIGIN, BodyOrigin
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
+from ..case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import DataLossRefused, refuse_data_loss
@@ -25,6 +31,7 @@ from ..formats.assembly import Defaults
 from ..formats.reader import read
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 from ..repair.repair_log import format_example
+from ..settings import is_loopback
 from .progress import Progress, progress_bar
 from .sources import Source, describe_error
 from .terminal import counted, format_counts, problem_lines
@@ -36,6 +43,10 @@ HINTS = {
     "--identifiers uuid5",
 }
 """Flags that help with a problem, by its message."""
+
+
+DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
+WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 
 @dataclass
@@ -76,6 +87,8 @@ class Importer:
     defaults: Defaults = field(default_factory=Defaults)
     """What is said of a spreadsheet beside it."""
     options: RepairOptions = NO_OPTIONS
+    base_url: str | None = None
+    """The URL of this server. Its addresses in a package are not stored as uris."""
 
     async def load(self, database: Database | None, found: Sequence[Source]) -> list[ImportResult]:
         """Store each source; only read it where there is no database."""
@@ -108,7 +121,8 @@ class Importer:
         progress: Progress,
     ) -> None:
         progress("reading")
-        package, outcome.repairs = self._understand(source)
+        raw = source.read()
+        package, outcome.repairs = self._understand(source, raw)
         outcome.document = package.document_identifier
         outcome.identifier_source = package.identifier_source
         outcome.items = package.count(ITEMS.name)
@@ -118,22 +132,46 @@ class Importer:
             return
         guard: Guard | None = None if self.allow_deletes else refuse_data_loss
         written = await write_package(
-            database, package, progress=progress, guard=guard, dry_run=self.dry_run
+            database,
+            package,
+            progress=progress,
+            origin=_origin_of(raw, package, self.base_url),
+            guard=guard,
+            dry_run=self.dry_run,
         )
         outcome.counts = written.counts
         replaced = "replaced" if written.changed else "unchanged"
         outcome.status = "created" if written.created else replaced
 
-    def _understand(self, source: Source) -> tuple[Package, list[Repair]]:
+    def _understand(self, source: Source, raw: bytes) -> tuple[Package, list[Repair]]:
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
         return read(
-            source.read(),
+            raw,
             source.form,
             defaults,
             strict=self.strict,
             allow_dense=source.allow_dense,
             options=self.options,
         )
+
+
+def _origin_of(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
+    """Return which values of a package are not stored, because an answer of this server adds them.
+
+    The SDK profile answers addresses instead of uris, below the public URL or, where a server was
+    asked on its own machine, below a loopback address. It wraps its packages, which no export is.
+    """
+    has_default_types = DEFAULT_TYPE in raw and b'"CFItemTypeURI"' in raw
+    if not WRAPPED_PACKAGE.match(raw):
+        return replace(FILE_ORIGIN, has_default_types=has_default_types)
+    urls = [base_url] if base_url else []
+    document = json.loads(next(iter(package.rows)).body)
+    address = urlsplit(document["uri"])
+    if is_loopback(address.hostname or "") and SDK.prefix in address.path:
+        path = address.path[: address.path.index(SDK.prefix)]
+        urls.append(f"{address.scheme}://{address.netloc}{path}")
+    addresses = server_urls(tuple(urls), tuple(profile.prefix for profile in PROFILES))
+    return BodyOrigin(addresses if addresses.occurs_in(raw) else None, has_default_types)
 
 
 def _report(outcome: ImportResult, *, quiet: bool) -> None:

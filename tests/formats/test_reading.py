@@ -73,7 +73,7 @@ def tree(package: Package) -> list[tuple[str, str, int]]:
     ]
 
 
-TREE = [("A", "the framework", 1), ("A.1", "A", 1), ("A.2", "A", 2)]
+TREE = [("A", "the framework", 10), ("A.1", "A", 10), ("A.2", "A", 20)]
 
 
 def test_a_sheet_of_ones_own() -> None:
@@ -117,7 +117,7 @@ def test_the_same_names_each_time() -> None:
     ]
     assert after["A.1"]["fullStatement"] == "Solve it"
     assert len({one["identifier"] for one in after.values()}) == 4
-    assert tree(read_csv(more))[1:] == [("A.0", "A", 1), ("A.1", "A", 2), ("A.2", "A", 3)]
+    assert tree(read_csv(more))[1:] == [("A.0", "A", 10), ("A.1", "A", 20), ("A.2", "A", 30)]
 
 
 def test_items_without_codes_and_with_the_same_text() -> None:
@@ -194,7 +194,7 @@ def test_cells_that_are_numbers_and_dates() -> None:
     assert first["lastChangeDateTime"] == day.replace(tzinfo=UTC).isoformat(
         timespec="milliseconds"
     ).replace("+00:00", "Z")
-    assert tree(package) == [("1", "the framework", 1), ("1.5", "1", 1)]
+    assert tree(package) == [("1", "the framework", 10), ("1.5", "1", 10)]
     assert repairs == []
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio import to_thread
-from sqlalchemy import Select, Text, bindparam, func, literal_column, select, union_all
+from sqlalchemy import Select, Text, bindparam, cast, func, literal_column, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
 from ..schema.tables import table_of
 from ..statement import CompiledStatement
-from .body_digests import digest_column, has_digest
+from .body_digests import (
+    container_link_column,
+    digest_column,
+    has_digest,
+    home_ending,
+    with_container_link,
+)
 from .visibility import live
 
 if TYPE_CHECKING:
@@ -37,8 +43,13 @@ class PackageDiff(NamedTuple):
 async def diff_package(database: Database, package: Package) -> PackageDiff:
     """What storing a package would do to its document, its items and its associations."""
     document = package.document_identifier
-    rows = await database.scan(_prints(), document=document)
-    stored = {(row["kind"], row["identifier"]): row["digest"] for row in rows}
+    values = {"document": document}
+    body = await database.fetch_one(_document(), **values)
+    values["home"] = home_ending(body["body"]) if body else ""
+    rows = await database.scan(_prints(), **values)
+    stored = {
+        (row["kind"], row["identifier"]): (row["digest"], row["container_link"]) for row in rows
+    }
     # Beside the event loop, which others need meanwhile.
     return await to_thread.run_sync(_compared, package, stored)
 
@@ -49,7 +60,7 @@ async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 
 
-def _compared(package: Package, stored: dict[Key, str]) -> PackageDiff:
+def _compared(package: Package, stored: dict[Key, tuple[str, str | None]]) -> PackageDiff:
     kinds = {resource.name for resource in COMPARED}
     found = PackageDiff([], [], [])
     left = dict(stored)
@@ -60,7 +71,9 @@ def _compared(package: Package, stored: dict[Key, str]) -> PackageDiff:
         before = left.pop(key, None)
         if before is None:
             found.added.append(key)
-        elif not has_digest(row, before):
+            continue
+        digest, link = before
+        if not has_digest(with_container_link(row, link), digest):
             found.changed.append(key)
     found.deleted.extend(left)
     return found
@@ -71,13 +84,19 @@ def _prints() -> CompiledStatement:
     return CompiledStatement(union_all(*(_prints_of(resource) for resource in COMPARED)))
 
 
-def _prints_of(resource: Resource) -> Select[tuple[str, str, str]]:
+@cache
+def _document() -> CompiledStatement:
+    table, document = table_of(DOCUMENTS), bindparam("document", type_=Text)
+    body = cast(table.c.body, Text).label("body")
+    return CompiledStatement(select(body).where(table.c.identifier == document))
+
+
+def _prints_of(resource: Resource) -> Select[Any]:
     table, document = table_of(resource), bindparam("document", type_=Text)
     own = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
     kind = literal_column(f"'{resource.name}'", Text).label("kind")
-    return select(kind, table.c.identifier, digest_column(table)).where(
-        own == document, live(table)
-    )
+    columns = (kind, table.c.identifier, digest_column(table), container_link_column(table))
+    return select(*columns).where(own == document, live(table))
 
 
 @cache

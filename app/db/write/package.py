@@ -23,6 +23,7 @@ from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, NotFound
 from ..locks import advisory_lock
 from ..pool import Database
+from ..read.body_digests import container_link_column
 from ..read.revisions import Revision, fetch_revision
 from ..read.visibility import live
 from ..schema import tables
@@ -30,6 +31,7 @@ from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, count_changes
 from .conflicts import conflicts, problems
+from .derived_values import DerivedValues
 from .new_package import NotNew, add
 from .package_statements import all_steps
 from .staging import DOCUMENT, STAGED, Staging, stage_package
@@ -143,6 +145,11 @@ async def _write(
     run.values["replaced"] = not (created := _may_write(package, mode, known))
     matched = changed_statements = 0
     forms = await StoredForms.load(run.connection, package.rows, origin)
+    forms.derived = await DerivedValues.load(run.connection, package)
+    if not created and not package.has_package_link and known[0]["package_link"]:
+        # The standard's packages leave the link out, so that a missing one is no change.
+        forms.package_link = known[0]["package_link"]
+        run.values["package_identifier"] = known[0]["package_identifier"]
     if hopeful and not known:
         sent = await add(run, package, forms)
     else:
@@ -198,9 +205,12 @@ def _refuse(rows: list[Any]) -> None:
 @cache
 def _known() -> CompiledStatement:
     table = tables.documents
-    return CompiledStatement(
-        select(live(table).label("live")).where(table.c.identifier == DOCUMENT)
+    columns = (
+        live(table).label("live"),
+        container_link_column(table).label("package_link"),
+        json_text(table.c.body, "CFPackageURI", "identifier").label("package_identifier"),
     )
+    return CompiledStatement(select(*columns).where(table.c.identifier == DOCUMENT))
 
 
 @cache

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    cast,
     literal,
     select,
     true,
@@ -29,7 +30,13 @@ from sqlalchemy.schema import CreateTable
 
 from ...case.package import EntityRow, Package
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
-from ..read.body_digests import digest_column, has_digest
+from ..read.body_digests import (
+    container_link_column,
+    digest_column,
+    has_digest,
+    home_ending,
+    with_container_link,
+)
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
@@ -89,8 +96,8 @@ class Staging(NamedTuple):
     """The kinds of which stored rows may have to be renumbered by their places."""
 
 
-Stored: TypeAlias = dict[tuple[str, str], tuple[int, str]]
-"""What a document has: {(kind, identifier): (ordinal, digest of the body)}."""
+Stored: TypeAlias = dict[tuple[str, str], tuple[int, str, str | None]]
+"""What a document has: {(kind, identifier): (ordinal, digest of the body, unusual link)}."""
 
 
 async def stage_package(
@@ -204,8 +211,10 @@ class StagedRows:
         one = self._forms.restore(one)
         place = self.counts[one.kind]
         self.counts[one.kind] += 1
+        stored = self._stored.get((one.kind, one.identifier), (None, None, None))
+        ordinal, digest, container_link = stored
+        one = with_container_link(one, container_link)
         body: str | None = one.body
-        ordinal, digest = self._stored.get((one.kind, one.identifier), (None, None))
         if digest and one.keywords is None and has_digest(one, digest):
             body = None
         else:
@@ -244,16 +253,21 @@ async def _stored(connection: Connection, package: Package) -> Stored:
     found: Stored = {}
 
     def remember(kind: str, rows: Sequence[asyncpg.Record]) -> None:
-        found.update(
-            ((kind, identifier), (ordinal, digest)) for identifier, ordinal, digest in rows
-        )
+        found.update(((kind, identifier), (*stored,)) for identifier, *stored in rows)
 
+    values = {"document_identifier": package.document_identifier}
+    body = await _document().fetch_value(connection, **values)
+    values["home"] = home_ending(body)
     for kind in (ITEMS.name, ASSOCIATIONS.name):
-        rows = await _prints(kind).fetch_all(
-            connection, document_identifier=package.document_identifier
-        )
+        rows = await _prints(kind).fetch_all(connection, **values)
         await to_thread.run_sync(remember, kind, rows)
     return found
+
+
+@cache
+def _document() -> CompiledStatement:
+    table = tables.documents
+    return CompiledStatement(select(cast(table.c.body, Text)).where(table.c.identifier == DOCUMENT))
 
 
 @cache
@@ -265,6 +279,7 @@ def _prints(kind: str) -> CompiledStatement:
             table.c.identifier,
             table.c.ordinal,
             digest_column(table),
+            container_link_column(table),
         ).where(table.c.document_identifier == DOCUMENT, live)
     )
 

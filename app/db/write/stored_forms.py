@@ -12,12 +12,14 @@ from sqlalchemy import Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import EntityRow
-from ...case.resources import ITEMS, RESOURCES, Resource
+from ...case.resources import DOCUMENTS, ITEMS, RESOURCES, Resource
 from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedBody, Target
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
+from ..read.body_digests import with_container_link
 from ..schema import tables
 from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
+from .derived_values import DerivedValues
 
 if TYPE_CHECKING:
     from ..connector import Connection
@@ -36,6 +38,9 @@ class StoredForms:
 
     def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
         self.origin = origin
+        self.package_link: str | None = None
+        """The stored CFPackageURI of the document, as JSON, if it was sent without one."""
+        self.derived: DerivedValues | None = None
         self._bodies: dict[tuple[str, str], str] = {}
         self._sent: dict[Target, str | None] = {}
         self._uris: dict[Target, str] = {}
@@ -54,8 +59,13 @@ class StoredForms:
 
     def restore(self, row: EntityRow) -> EntityRow:
         """Return a row in its stored form."""
-        if not self._may_differ(row):
-            return row
+        if row.kind == DOCUMENTS.name:
+            row = with_container_link(row, self.package_link)
+        if self._may_differ(row):
+            row = self._restore_answer(row)
+        return self.derived.restore(row) if self.derived else row
+
+    def _restore_answer(self, row: EntityRow) -> EntityRow:
         sent = self._sent_body(row)
         body, keywords = sent.stored_form(self._uri_of), row.keywords
         if keywords and self.origin.server_urls:

@@ -1,0 +1,55 @@
+"""Sequence numbers of siblings that are given by their order alone."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+STEP = 10
+"""The distance of new numbers, which leaves room for siblings that are inserted later."""
+
+
+def number_siblings(stored: Sequence[int | None]) -> list[int]:
+    """Return increasing sequence numbers for siblings, keeping as many stored ones as possible.
+
+    ``stored`` has the stored number of each sibling in the new order, or None for a new one. What
+    is inserted gets a number between those of its neighbours. Only where there is none left, the
+    siblings that follow are renumbered, as few as possible.
+    """
+    kept = _longest_increasing(stored)
+    numbers: list[int] = []
+    pending = 0
+    """How many siblings before this one have no number yet."""
+    for index, number in enumerate(stored):
+        last = numbers[-1] if numbers else 0
+        if index in kept and number is not None and number - last > pending:
+            gap = number - last
+            numbers += [last + gap * (n + 1) // (pending + 1) for n in range(pending)]
+            numbers.append(number)
+            pending = 0
+        else:
+            pending += 1
+    last = numbers[-1] if numbers else 0
+    return numbers + [last + STEP * (n + 1) for n in range(pending)]
+
+
+def _longest_increasing(stored: Sequence[int | None]) -> set[int]:
+    """Return the indexes of the longest run of positive numbers that increase from 1 on."""
+    tails: list[int] = []
+    """The smallest number that ends an increasing run of each length."""
+    ends: list[int] = []
+    """Where these numbers are."""
+    before: dict[int, int | None] = {}
+    for index, number in enumerate(stored):
+        if number is None or number < 1:
+            continue
+        length = bisect_left(tails, number)
+        before[index] = ends[length - 1] if length else None
+        tails[length:] = [number, *tails[length + 1 :]]
+        ends[length:] = [index, *ends[length + 1 :]]
+    kept: set[int] = set()
+    end = ends[-1] if ends else None
+    while end is not None:
+        kept.add(end)
+        end = before[end]
+    return kept
