@@ -1,7 +1,7 @@
-"""Parse a Postgres connection URL as libpq does, and say what to change where it is wrong.
+"""Parse Postgres connection URLs as libpq does, with messages that say what to change.
 
 libpq's rules are at https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING.
-asyncpg reads most of its parameters from a DSN; this module names those that it does not know.
+asyncpg reads most of the parameters from a DSN; this module handles or rejects the others.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ DRIVER_PARAMETERS = frozenset(
         "sslrootcert",
     }
 )
-"""What asyncpg reads from the query of a DSN, as libpq does."""
+"""Parameters that asyncpg reads from the query of a DSN, as libpq does."""
 
-KEEPALIVES = {
+SOCKET_OPTIONS = {
     "keepalives_idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),
     "keepalives_interval": ("TCP_KEEPINTVL",),
     "keepalives_count": ("TCP_KEEPCNT",),
     "tcp_user_timeout": ("TCP_USER_TIMEOUT",),
 }
-"""libpq's parameters of a socket, and the options that they set; macOS has another name for one."""
+"""libpq's socket parameters, and the options they set; macOS has another name for one of them."""
 
-VALUES = {
+ALLOWED_VALUES = {
     "channel_binding": ("disable", "prefer", "require"),
     "gssencmode": ("disable", "prefer"),
     "keepalives": ("0", "1"),
@@ -63,25 +63,38 @@ VALUES = {
         *("primary", "standby", "prefer-standby"),
     ),
 }
-"""The values that these parameters may have here."""
+"""The values of these parameters that are supported."""
 
-NUMBERS = ("connect_timeout", *KEEPALIVES)
-"""Parameters that are whole numbers; 0 or less is the default."""
+INTEGER_PARAMETERS = ("connect_timeout", *SOCKET_OPTIONS)
+"""Parameters with a whole number, where 0 or less means the default."""
 
-ADDRESS = ("host", "port", "user", "password", "dbname", "database")
-"""Parts of the URL that may be parameters instead."""
+ADDRESS_PARAMETERS = ("host", "port", "user", "password", "dbname", "database")
+"""Parts of the URL that may be given as parameters instead."""
 
-OWN = ("application_name", "fallback_application_name", "options", "client_encoding", "schema")
+SESSION_PARAMETERS = (
+    *("application_name", "fallback_application_name", "options", "client_encoding", "schema"),
+)
+"""Parameters that this module translates into settings of the session."""
+
 PORT_FILE = "embedded_port_file"
-"""The file that has the port of the embedded Postgres, which may change when it is restarted."""
+"""A file with the port of the embedded Postgres, which a restart may change."""
 
-KNOWN = frozenset({*DRIVER_PARAMETERS, *VALUES, *NUMBERS, *ADDRESS, *OWN, PORT_FILE})
+KNOWN_PARAMETERS = frozenset(
+    {
+        *DRIVER_PARAMETERS,
+        *ALLOWED_VALUES,
+        *INTEGER_PARAMETERS,
+        *ADDRESS_PARAMETERS,
+        *SESSION_PARAMETERS,
+        PORT_FILE,
+    }
+)
 
 REMEDIES = {
     "connection_limit": "set CASE_SERVER_POOL_SIZE instead",
     "currentSchema": "write schema=NAME",
-    "hostaddr": "name the address as the host",
-    "pgbouncer": "it announces a pooler in transaction mode, behind which case-server does not "
+    "hostaddr": "use the address as the host",
+    "pgbouncer": "it means a pooler in transaction mode, behind which case-server does not "
     "work; use the database's direct URL or a pooler in session mode, and remove it",
     "pool_size": "set CASE_SERVER_POOL_SIZE instead",
     "pool_timeout": "remove it: requests wait for a connection for a fixed time",
@@ -92,7 +105,7 @@ REMEDIES = {
     "sslidentity": "write sslcert=FILE and sslkey=FILE",
     "statement_cache_size": "set CASE_SERVER_PREPARED_STATEMENTS instead",
 }
-"""What to do about parameters of other clients (Prisma, JDBC, SQLAlchemy), by name."""
+"""Remedies for parameters of other clients (Prisma, JDBC, SQLAlchemy)."""
 
 UNSUPPORTED = frozenset(
     {
@@ -101,83 +114,89 @@ UNSUPPORTED = frozenset(
         "sslkeylogfile",
     }
 )
-"""Parameters of libpq that asyncpg cannot heed; to ignore them could weaken a connection."""
+"""libpq parameters that asyncpg lacks. Ignoring them could weaken the security of a connection."""
 
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """A parsed URL: hosts are tried in turn; no host means libpq's defaults, a local socket."""
+    """A parsed connection URL.
+
+    Hosts are tried in turn; without a host, libpq's default applies, a local socket.
+    """
 
     hosts: tuple[tuple[str, int], ...]
     user: str | None
     password: str | None = field(repr=False)
     database: str | None
     parameters: Mapping[str, str] = field(repr=False)
-    """All other parameters of libpq, as they are in the URL."""
+    """All other parameters, as given in the URL."""
     unescaped: str
-    """Reserved characters in the user name and password that libpq accepts as they are."""
+    """Reserved characters in the password that are not percent-encoded, which libpq accepts."""
 
     @property
     def connect_timeout(self) -> float | None:
-        """Seconds that one host has to accept a connection; None: the default."""
+        """The time in seconds one host has to accept a connection, or None for the default."""
         seconds = int(self.parameters.get("connect_timeout", "0"))
         return float(seconds) if seconds > 0 else None
 
     @property
     def session_attributes(self) -> str:
-        """Which server is wanted: libpq's ``target_session_attrs``."""
+        """Libpq's ``target_session_attrs``: the kind of server to connect to."""
         return self.parameters.get("target_session_attrs", "any")
 
     @property
     def trusts_system_roots(self) -> bool:
-        """Whether the certificate of the server is checked by the system's root certificates.
+        """Whether the server's certificate is verified with the system's root certificates.
 
-        ``sslrootcert=system`` asks for that. So does ``channel_binding=require`` without a root
+        True for ``sslrootcert=system``, and for ``channel_binding=require`` without a root
         certificate: asyncpg has no channel binding, and a verified certificate is the other
         protection against a man in the middle.
         """
-        given = self.parameters.get("sslrootcert")
-        binds = self.parameters.get("channel_binding") == "require"
-        return given == "system" or (binds and not given)
+        root_certificate = self.parameters.get("sslrootcert")
+        requires_binding = self.parameters.get("channel_binding") == "require"
+        return root_certificate == "system" or (requires_binding and not root_certificate)
 
     @property
     def driver_dsn(self) -> str:
-        """A DSN of the parameters that asyncpg reads from one, without host and password."""
-        given = {name: self.parameters[name] for name in DRIVER_PARAMETERS & {*self.parameters}}
+        """A DSN with the parameters that asyncpg reads from it, without host and password."""
+        names = DRIVER_PARAMETERS & {*self.parameters}
+        parameters = {name: self.parameters[name] for name in names}
         if self.trusts_system_roots:
-            given.pop("sslrootcert", None)
+            parameters.pop("sslrootcert", None)
         elif self.parameters.get("channel_binding") == "require":
-            given["sslmode"] = "verify-full"
-        return f"postgresql://?{urlencode(given)}" if given else "postgresql://"
+            parameters["sslmode"] = "verify-full"
+        return f"postgresql://?{urlencode(parameters)}" if parameters else "postgresql://"
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """Postgres' settings that are sent with the first message of a connection."""
+        """Settings of Postgres that are sent with the startup message of a connection."""
         parameters = self.parameters
         fallback = parameters.get("fallback_application_name", "case-server")
-        given = {name: value for name, value in parameters.items() if name not in KNOWN}
+        settings = {
+            name: value for name, value in parameters.items() if name not in KNOWN_PARAMETERS
+        }
         if "options" in parameters:
-            given["options"] = parameters["options"]
+            settings["options"] = parameters["options"]
         if "schema" in parameters:
             escaped = parameters["schema"].replace('"', '""')
-            given["search_path"] = f'"{escaped}"'
-        return {**given, "application_name": parameters.get("application_name", fallback)}
+            settings["search_path"] = f'"{escaped}"'
+        return {**settings, "application_name": parameters.get("application_name", fallback)}
 
     @property
     def socket_options(self) -> list[tuple[int, int, int]]:
-        """Level, option and value of what is set on a TCP socket."""
+        """Options of a TCP socket, as (level, option, value)."""
         if self.parameters.get("keepalives") == "0":
             return []
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-        for name, spellings in KEEPALIVES.items():
+        for name, constants in SOCKET_OPTIONS.items():
             value = int(self.parameters.get(name, "0"))
-            known = [getattr(socket, option) for option in spellings if hasattr(socket, option)]
-            if value > 0 and known:
-                options.append((socket.IPPROTO_TCP, known[0], value))
+            available = [getattr(socket, item) for item in constants if hasattr(socket, item)]
+            if value > 0 and available:
+                options.append((socket.IPPROTO_TCP, available[0], value))
         return options
 
     def addresses(self) -> list[tuple[str, int]]:
-        """The hosts and ports to try; the port of the embedded Postgres is read anew."""
+        """Return the hosts and ports to try, with the current port of the embedded Postgres."""
         if PORT_FILE not in self.parameters:
             return [*self.hosts]
         try:
@@ -187,11 +206,11 @@ class DatabaseUrl:
         return [(host, port) for host, _ in self.hosts]
 
     def with_database(self, name: str) -> str:
-        """The URL of another database on the same server."""
+        """Return the URL of another database on the same server."""
         return self._render(name, self.password, self.parameters)
 
     def without_password(self) -> str:
-        """The URL to show to people: no password, no parameters but a socket's folder."""
+        """Return the URL for messages, without password and most parameters."""
         return self._render(self.database, None, {})
 
     def _render(
@@ -209,8 +228,8 @@ class DatabaseUrl:
         else:
             hosts = ",".join(_authority(host, port) for host, port in self.hosts)
         path = f"/{quote(database or '', safe='')}" if database or query else ""
-        tail = f"?{urlencode(query, safe='/,', quote_via=quote)}" if query else ""
-        return f"postgresql://{user}{'@' if user else ''}{hosts}{path}{tail}"
+        suffix = f"?{urlencode(query, safe='/,', quote_via=quote)}" if query else ""
+        return f"postgresql://{user}{'@' if user else ''}{hosts}{path}{suffix}"
 
 
 def _authority(host: str, port: int) -> str:
@@ -220,7 +239,10 @@ def _authority(host: str, port: int) -> str:
 
 @lru_cache(maxsize=32)
 def parse(url: str) -> DatabaseUrl:
-    """Parse a URL. Raises ``ValueError``; its message never has the password."""
+    """Parse a connection URL.
+
+    Raises ``ValueError``, whose message never contains the password.
+    """
     scheme = SCHEME.match(url)
     if not scheme:
         raise ValueError(f"must be a Postgres URL: {EXAMPLE}")
@@ -228,67 +250,63 @@ def parse(url: str) -> DatabaseUrl:
     location, _, query = rest.partition("?")
     hosts, _, path = location.partition("/")
     user, separator, password = credentials.partition(":")
-    _refuse_unescaped(credentials, hosts, path, query)
-    given = _parameters(query)
-    address = {name: given.pop(name) for name in ADDRESS if name in given}
+    _require_escaped(credentials, hosts, path, query)
+    parameters = _parse_parameters(query)
+    address = {name: parameters.pop(name) for name in ADDRESS_PARAMETERS if name in parameters}
     parsed = DatabaseUrl(
-        hosts=_hosts(unquote(hosts), address) if hosts else _hosts_of_parameters(address),
+        hosts=_parse_hosts(unquote(hosts) if hosts else address.get("host", ""), address),
         user=address.get("user") or unquote(user) or None,
         password=address.get("password", unquote(password) if separator else None),
         database=address.get("dbname") or address.get("database") or unquote(path) or None,
-        parameters=MappingProxyType(given),
+        parameters=MappingProxyType(parameters),
         unescaped="".join(sorted({character for character in ":#?" if character in password})),
     )
-    _refuse_invalid(parsed)
+    _require_supported(parsed)
     return parsed
 
 
 def _split_credentials(text: str) -> tuple[str, str]:
-    """Split the credentials from the rest: as in libpq, the first ``@`` ends them."""
-    before, found, after = text.partition("@")
-    if not found or "/" in before or ("?" in before and ":" not in before):
+    """Split a URL into credentials and the rest: as in libpq, the first ``@`` ends them."""
+    before, separator, after = text.partition("@")
+    if not separator or "/" in before or ("?" in before and ":" not in before):
         return "", text
     return before, after
 
 
-def _refuse_unescaped(credentials: str, hosts: str, path: str, query: str) -> None:
-    """Raise ``ValueError`` where reserved characters in a password moved the host."""
-    wrong = []
+def _require_escaped(credentials: str, hosts: str, path: str, query: str) -> None:
+    """Raise ``ValueError`` if reserved characters in a password were parsed as other parts."""
+    unescaped = []
     is_query = all("=" in part for part in query.split("&") if part)
     after = [hosts, path, "" if is_query else query]
     if "@" in "".join(after):
-        # Without credentials before it, this @ is the one that should have ended them.
+        # Without credentials before it, this @ ends them, and an earlier character needs escaping.
         if credentials:
-            wrong.append("@")
-        wrong += [sign for sign, text in (("/", path), ("?", after[2])) if "@" in text]
+            unescaped.append("@")
+        unescaped += [sign for sign, text in (("/", path), ("?", after[2])) if "@" in text]
         if "#" in "".join(after).rpartition("@")[0]:
-            wrong.append("#")
-    if re.search(r"%(?![0-9A-Fa-f]{2})", credentials if not wrong else credentials + hosts + path):
-        wrong.append("%")
-    if wrong:
-        escapes = ", ".join(f"{sign} as {quote(sign, safe='')}" for sign in wrong)
+            unescaped.append("#")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", credentials + (hosts + path if unescaped else "")):
+        unescaped.append("%")
+    if unescaped:
+        escapes = ", ".join(f"{sign} as {quote(sign, safe='')}" for sign in unescaped)
         raise ValueError(
-            f"the password or user name in it has characters that must be escaped: write {escapes}"
+            f"its password or user name has characters that must be escaped: write {escapes}"
         )
 
 
-def _parameters(query: str) -> dict[str, str]:
-    given: dict[str, str] = {}
+def _parse_parameters(query: str) -> dict[str, str]:
+    parameters: dict[str, str] = {}
     for part in query.split("&"):
         name, _, value = (unquote(text) for text in part.partition("="))
-        if name == "host" and name in given:
-            given[name] += f",{value}"  # SQLAlchemy repeats it
+        if name == "host" and name in parameters:
+            parameters[name] += f",{value}"  # SQLAlchemy repeats the parameter for each host
         elif name:
-            given[name] = value
-    return {name: value for name, value in given.items() if value}
+            parameters[name] = value
+    return {name: value for name, value in parameters.items() if value}
 
 
-def _hosts_of_parameters(address: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    return _hosts(address.get("host", ""), address)
-
-
-def _hosts(text: str, address: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Read ``host1:port1,host2``, or hosts whose ports are in the parameter ``port``."""
+def _parse_hosts(text: str, address: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    """Parse ``host1:port1,host2``, or hosts whose ports are in the parameter ``port``."""
     if not text:
         return ()
     names = text.split(",")
@@ -297,55 +315,55 @@ def _hosts(text: str, address: Mapping[str, str]) -> tuple[tuple[str, int], ...]
         ports *= len(names)
     if len(ports) != len(names):
         raise ValueError(
-            f"it has {len(names)} hosts and {len(ports)} ports; name one port for each"
+            f"it has {len(names)} hosts and {len(ports)} ports; give one port for each host"
         )
-    return tuple(_host(name, port) for name, port in zip(names, ports, strict=True))
+    return tuple(_parse_host(name, port) for name, port in zip(names, ports, strict=True))
 
 
-def _host(text: str, port: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]*))(?::(?P<port>\d*))?", text)
-    if text.startswith("/") or (not found and text.count(":") > 1 and "[" not in text):
-        host, own = text, ""  # a socket's folder, or an IPv6 address in the parameter host
-    elif found:
-        host, own = found["v6"] or found["name"], found["port"] or ""
+def _parse_host(text: str, port: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]*))(?::(?P<port>\d*))?", text)
+    if text.startswith("/") or (not match and text.count(":") > 1 and "[" not in text):
+        host, own = text, ""  # a socket directory, or an IPv6 address in the parameter host
+    elif match:
+        host, own = match["v6"] or match["name"], match["port"] or ""
     else:
-        # Not repeated in the message, because it may be a part of the password.
+        # The message does not repeat it, because it may be a part of the password.
         raise ValueError(f"its host or port is not valid; write it as {EXAMPLE}")
-    chosen = own or port or str(DEFAULT_PORT)
-    if not chosen.isdecimal() or not 0 < int(chosen) < 65536:  # noqa: PLR2004  the highest port
+    number = own or port or str(DEFAULT_PORT)
+    if not number.isdecimal() or not 0 < int(number) < 65536:  # noqa: PLR2004  the highest port
         raise ValueError(f"its port must be a number from 1 to 65535; write it as {EXAMPLE}")
-    return host or "localhost", int(chosen)
+    return host or "localhost", int(number)
 
 
-def _refuse_invalid(url: DatabaseUrl) -> None:
-    """Raise ``ValueError`` that names all parameters that cannot be used, and what to do."""
-    checks: list[Callable[[str, str], str]] = [_foreign, _unknown, _not_allowed]
-    problems = [
+def _require_supported(url: DatabaseUrl) -> None:
+    """Raise ``ValueError`` that lists the parameters that cannot be used, with remedies."""
+    checks: list[Callable[[str, str], str]] = [_check_supported, _check_known, _check_value]
+    results = [
         next(filter(None, (check(name, value) for check in checks)), "")
         for name, value in url.parameters.items()
     ]
     mode = url.parameters.get("sslmode", "prefer")
     if url.parameters.get("channel_binding") == "require" and mode in {"disable", "allow"}:
-        problems.append("channel_binding=require needs TLS: write sslmode=verify-full")
-    found = [problem for problem in problems if problem]
-    if found:
-        others = len(found) - MAX_LISTED_PROBLEMS
-        more = f"; and {others} more" if others > 0 else ""
-        raise ValueError("; ".join(found[:MAX_LISTED_PROBLEMS]) + more)
+        results.append("channel_binding=require needs TLS: write sslmode=verify-full")
+    problems = [problem for problem in results if problem]
+    if problems:
+        omitted = len(problems) - MAX_LISTED_PROBLEMS
+        suffix = f"; and {omitted} more" if omitted > 0 else ""
+        raise ValueError("; ".join(problems[:MAX_LISTED_PROBLEMS]) + suffix)
 
 
-def _foreign(name: str, value: str) -> str:
-    """Say what to do about a parameter of another client, or one that is not supported."""
+def _check_supported(name: str, value: str) -> str:
+    """Return the problem if the parameter is unsupported, or another client's."""
     if name in UNSUPPORTED:
         return f"the parameter {name!r} is not supported; remove it"
-    if name in REMEDIES and value not in VALUES.get(name, ()):
+    if name in REMEDIES and value not in ALLOWED_VALUES.get(name, ()):
         return f"the parameter {name!r} is not supported: {REMEDIES[name]}"
     return ""
 
 
-def _unknown(name: str, _: str) -> str:
-    """Name the nearest parameter. What is like none may be a setting of the server."""
-    if name in KNOWN:
+def _check_known(name: str, _: str) -> str:
+    """Return the problem if the name is unknown, unless it may be a setting of Postgres."""
+    if name in KNOWN_PARAMETERS:
         return ""
     near = nearest_parameter(name)
     if near:
@@ -356,15 +374,15 @@ def _unknown(name: str, _: str) -> str:
 
 
 def nearest_parameter(name: str) -> str:
-    """Return the parameter whose name is nearest, or an empty string."""
-    near = difflib.get_close_matches(name.lower(), KNOWN - {PORT_FILE}, 1, 0.75)
+    """Return the parameter with the most similar name, or an empty string."""
+    near = difflib.get_close_matches(name.lower(), KNOWN_PARAMETERS - {PORT_FILE}, 1, 0.75)
     return near[0] if near else ""
 
 
-def _not_allowed(name: str, value: str) -> str:
-    if name in VALUES and value not in VALUES[name]:
-        return f"invalid {name} {value!r}: use {' or '.join(VALUES[name])}"
-    if name in NUMBERS and not re.fullmatch(r"-?\d{1,9}", value):
+def _check_value(name: str, value: str) -> str:
+    if name in ALLOWED_VALUES and value not in ALLOWED_VALUES[name]:
+        return f"invalid {name} {value!r}: use {' or '.join(ALLOWED_VALUES[name])}"
+    if name in INTEGER_PARAMETERS and not re.fullmatch(r"-?\d{1,9}", value):
         return f"invalid {name} {value!r}: use a whole number"
     if name == "client_encoding" and value.lower().replace("-", "") not in {"utf8", "auto"}:
         return f"invalid client_encoding {value!r}: use UTF8"

@@ -43,7 +43,7 @@ def restore(file: Path, *, force: bool) -> None:
         click.echo(f"{stage} …", err=True)
 
     data_dir = settings.data_dir.resolve()
-    revision = put_back(data_dir, file, force=force, say=say)
+    revision = put_back(data_dir, file, force=force, report_progress=say)
     click.echo(
         f"the embedded Postgres in {data_dir} is what {file} says, which was at schema {revision}"
     )

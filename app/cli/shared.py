@@ -130,10 +130,10 @@ async def with_database(
     """The result of some work on the database that the settings name."""
     # A server begins to start before it is read, and does without this.
     from ..db.pool import Database  # noqa: PLC0415  as said
-    from ..db.postgres.diagnosis import MISSING_RIGHT, startup_error  # noqa: PLC0415  as said
+    from ..db.postgres.diagnosis import MISSING_PRIVILEGE, startup_error  # noqa: PLC0415  as said
 
     url = settings.database_url
-    with startup_error(url, MISSING_RIGHT):
+    with startup_error(url, MISSING_PRIVILEGE):
         async with Database.open(url, settings) as database:
             return await work(database)
 

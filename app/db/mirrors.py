@@ -1,4 +1,4 @@
-"""Where mirrored documents come from, and how far they are in step with that."""
+"""The sources of mirrored documents, and the state of the last sync with each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .statement import CompiledStatement
 
 
 class Mirror(NamedTuple):
-    """What is remembered of a source."""
+    """A source package and the state of its last sync."""
 
     url: str
     list_url: str | None
@@ -36,67 +36,69 @@ class Mirror(NamedTuple):
     history: str
     revision: int
 
-    def is_unchanged(self, now: Revision | None) -> bool:
-        """Whether nobody but the mirror has written the document since."""
-        return now is not None and (now.history, now.document) == (self.history, self.revision)
+    def is_unchanged(self, revision: Revision | None) -> bool:
+        """Return whether the local copy has not changed since the last sync."""
+        if revision is None:
+            return False
+        return (revision.history, revision.document) == (self.history, self.revision)
 
 
-PART_TABLES = (tables.items, tables.associations, tables.rubrics)
-"""The tables of what belongs to one document."""
+ENTITY_TABLES = (tables.items, tables.associations, tables.rubrics)
+"""The tables of entities that belong to one document."""
 
-FIELDS = [mirrors.c[name] for name in Mirror._fields]
+COLUMNS = [mirrors.c[name] for name in Mirror._fields]
 
 
 async def find_mirror(database: Database, url: str) -> Mirror | None:
-    """What is remembered of a source."""
-    found = await database.fetch_one(_find(), url=url)
-    return Mirror(*found) if found else None
+    """Return the mirror of a source URL, or None."""
+    row = await database.fetch_one(_find(), url=url)
+    return Mirror(*row) if row else None
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """The sources that a list named when it was last read."""
-    return [Mirror(*row) for row in await database.fetch_all(_listed(), list_url=list_url)]
+    """Return the mirrors of the packages that a list contained when it was last read."""
+    return [Mirror(*row) for row in await database.fetch_all(_list(), list_url=list_url)]
 
 
 async def list_source_urls(database: Database, document: str) -> list[str]:
     """Return the URLs that a document is mirrored from."""
-    rows = await database.fetch_all(_urls_of_document(), document_identifier=document)
+    rows = await database.fetch_all(_list_source_urls(), document_identifier=document)
     return [row["url"] for row in rows]
 
 
 async def count_entities(database: Database, document: str) -> int:
-    """Return how many entities a framework holds, as ``ChangeCounts`` counts them."""
+    """Return the number of live entities of a framework, including its definitions."""
     row = await database.fetch_one(_count_entities(), document_identifier=document)
     assert row is not None
     return int(row["entities"])
 
 
 async def save_mirror(database: Database, mirror: Mirror) -> None:
-    """Keep what a source said."""
-    await database.execute(_remember(), **mirror._asdict())
+    """Insert or replace the mirror of a source URL."""
+    await database.execute(_save(), **mirror._asdict())
 
 
 async def delete_mirror(database: Database, url: str) -> None:
-    """Of a source that is no longer."""
-    await database.execute(_forget(), url=url)
+    """Delete the mirror of a source URL; its document stays."""
+    await database.execute(_delete(), url=url)
 
 
 @cache
 def _find() -> CompiledStatement:
-    return CompiledStatement(select(*FIELDS).where(mirrors.c.url == bindparam("url", type_=Text)))
+    return CompiledStatement(select(*COLUMNS).where(mirrors.c.url == bindparam("url", type_=Text)))
 
 
 @cache
-def _listed() -> CompiledStatement:
-    mine = mirrors.c.list_url == bindparam("list_url", type_=Text)
-    return CompiledStatement(select(*FIELDS).where(mine).order_by(mirrors.c.url))
+def _list() -> CompiledStatement:
+    is_listed = mirrors.c.list_url == bindparam("list_url", type_=Text)
+    return CompiledStatement(select(*COLUMNS).where(is_listed).order_by(mirrors.c.url))
 
 
 @cache
-def _urls_of_document() -> CompiledStatement:
+def _list_source_urls() -> CompiledStatement:
     document = bindparam("document_identifier", type_=Text)
-    mine = mirrors.c.document_identifier == document
-    return CompiledStatement(select(mirrors.c.url).where(mine).order_by(mirrors.c.url))
+    is_of_document = mirrors.c.document_identifier == document
+    return CompiledStatement(select(mirrors.c.url).where(is_of_document).order_by(mirrors.c.url))
 
 
 @cache
@@ -105,26 +107,26 @@ def _count_entities() -> CompiledStatement:
     total: ColumnElement[int] = literal_column("0")
     for table, column in (
         (tables.documents, tables.documents.c.identifier),
-        *((table, table.c.document_identifier) for table in PART_TABLES),
+        *((table, table.c.document_identifier) for table in ENTITY_TABLES),
         *((table, table.c.document_identifier) for table in tables.package_definitions.values()),
     ):
-        counted = select(func.count()).select_from(table).where(column == document, live(table))
-        total = total + counted.scalar_subquery()
+        count = select(func.count()).select_from(table).where(column == document, live(table))
+        total = total + count.scalar_subquery()
     return CompiledStatement(select(total.label("entities")))
 
 
 @cache
-def _remember() -> CompiledStatement:
+def _save() -> CompiledStatement:
     types: dict[str, Any] = {"revision": BigInteger}
     values = {name: bindparam(name, type_=types.get(name, Text)) for name in Mirror._fields}
-    fresh = insert(mirrors).values(**values, changed_at=func.now())
-    given = {name: fresh.excluded[name] for name in values if name != "url"}
-    given["changed_at"] = fresh.excluded.changed_at
+    statement = insert(mirrors).values(**values, changed_at=func.now())
+    new = statement.excluded
+    changes = {name: new[name] for name in (*values, "changed_at") if name != "url"}
     return CompiledStatement(
-        fresh.on_conflict_do_update(index_elements=[mirrors.c.url], set_=given)
+        statement.on_conflict_do_update(index_elements=[mirrors.c.url], set_=changes)
     )
 
 
 @cache
-def _forget() -> CompiledStatement:
+def _delete() -> CompiledStatement:
     return CompiledStatement(delete(mirrors).where(mirrors.c.url == bindparam("url", type_=Text)))

@@ -25,7 +25,7 @@ from support.live_server import COMMAND, Live, run, serving
 from case_server.cli import main
 from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
-from case_server.db.postgres.backup import _seal, restore
+from case_server.db.postgres.backup import _append_digest, restore
 from case_server.db.postgres.embedded import embedded_postgres, find_binaries
 from case_server.db.schema import version
 from case_server.exceptions import StartupError
@@ -120,10 +120,10 @@ def test_what_goes_wrong_changes_nothing(saved: tuple[Path, str, str], folder: P
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     for wrong in (b"", b"PGDMP", whole[:-1], whole[: len(whole) - 2000], flipped):
         broken.write_bytes(wrong)
-        with pytest.raises(StartupError, match="not all of it, or was changed"):
-            restore(data_dir, broken, force=True, say=print)
+        with pytest.raises(StartupError, match="incomplete or damaged"):
+            restore(data_dir, broken, force=True, report_progress=print)
     broken.write_bytes(whole[:middle])
-    _seal(broken)  # as if the copy had been cut short before it was sealed
+    _append_digest(broken)  # as if the copy had been cut short before it was sealed
     assert "pg_restore failed" in refusal("restore", str(broken), "--force", data_dir=data_dir)
     assert content(data_dir) == before
     assert before[2] == []
@@ -157,7 +157,7 @@ def jwt_header(token: str) -> Any:
 def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     file, newer = tmp_path / "old.backup", tmp_path / "newer.backup"
-    assert "no store" in refusal("backup", str(file), data_dir=old)
+    assert "no database to back up" in refusal("backup", str(file), data_dir=old)
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
     with embedded_postgres(old) as url:

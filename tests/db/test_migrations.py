@@ -92,7 +92,7 @@ async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> 
 
 def run_migrate(url: str) -> None:
     """In a process of its own: Alembic's context is one to a process."""
-    code = f"from case_server.db import migrating; migrating.migrate({url!r})"
+    code = f"from case_server.db.postgres import alembic_runner; alembic_runner.migrate({url!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

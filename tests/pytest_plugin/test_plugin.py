@@ -245,7 +245,7 @@ def test_server_without_test_mode_is_refused(tmp_path: Path, database: str) -> N
 def test_database_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     variables = {"CASE_SERVER_DATABASE_URL": "postgresql://a:b@127.0.0.1:9/c"}
     told = pytest_run(tmp_path, SEEDED, variables=variables)
-    assert "no database answers at CASE_SERVER_DATABASE_URL" in told
+    assert "could not connect to the database of CASE_SERVER_DATABASE_URL" in told
     assert goes(tmp_path)
 
 

@@ -22,7 +22,7 @@ from case_server.db.postgres import embedded
 def binaries_with_tls() -> Path | None:
     """The folder of a Postgres on this machine whose build speaks TLS; None if there is none."""
     for folder in embedded._candidates():
-        if embedded._major(folder) < embedded.OLDEST_MAJOR:
+        if embedded._major_version(folder) < embedded.OLDEST_MAJOR:
             continue
         linked = subprocess.run(
             ["ldd", folder / "postgres"], capture_output=True, text=True, check=False

@@ -280,11 +280,11 @@ async def test_a_role_that_may_not_make_databases(
 
 
 async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("case_server.db.postgres.clones.SECONDS_TO_LEAVE", 1)
+    monkeypatch.setattr("case_server.db.postgres.clones.DISCONNECT_TIMEOUT_SECONDS", 1)
     url = await create_database(postgres, "case_test_in_use")
     connection = await asyncpg.connect(dsn(url))
     try:
-        with pytest.raises(StartupError, match="others are connected"):
+        with pytest.raises(StartupError, match="other clients are connected"):
             await require_clonable(url)
     finally:
         await connection.close()

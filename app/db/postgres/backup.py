@@ -1,7 +1,7 @@
-"""Copies of the embedded store: one file, written while it serves, put back whole or not at all.
+"""Back up the embedded database to one file, and restore it completely or not at all.
 
-The programs are Postgres' own, of the release that keeps the data. A copy is restored into a
-database beside the one in use, migrated there, and takes its name in one transaction.
+Uses pg_dump and pg_restore of the Postgres version that runs the database. A backup is restored
+into a second database, migrated there, and takes the name of the first in one transaction.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-NEW, OLD = f"{NAME}_restored", f"{NAME}_replaced"
-LAST_LINES = 5
-SEAL = b"\ncase-server sha256 "
-SEAL_LENGTH = len(SEAL) + 64
-CHUNK = 1 << 20
+RESTORED, REPLACED = f"{NAME}_restored", f"{NAME}_replaced"
+MAX_ERROR_LINES = 5
+TRAILER = b"\ncase-server sha256 "
+TRAILER_BYTES = len(TRAILER) + 64
+CHUNK_BYTES = 1 << 20
 
 
 def back_up(data_dir: Path, target: Path) -> int:
-    """Write all data to a file that takes its name when it is whole; its size in bytes.
+    """Write a backup of all data to a file, and return its size in bytes.
 
-    The file holds signing keys, so it is for its owner alone. The store may be served meanwhile:
-    the copy is of one moment.
+    The file gets its name once it is complete. Only its owner can read it, because it contains
+    signing keys. A server may use the database meanwhile: the backup is a snapshot. Raises
+    ``StartupError``.
     """
     if not (data_dir / "postgres" / "PG_VERSION").exists():
-        raise StartupError(f"there is no store in {data_dir} (CASE_SERVER_DATA_DIR) to back up")
+        raise StartupError(f"no database to back up in {data_dir} (CASE_SERVER_DATA_DIR)")
     partial = target.with_name(f"{target.name}.partial")
     with embedded_postgres(data_dir) as url:
         try:
@@ -48,7 +49,7 @@ def back_up(data_dir: Path, target: Path) -> int:
             partial.touch(mode=0o600)
             dump = ("pg_dump", "--format=custom", "--no-owner", "--no-privileges")
             _run(data_dir, make_url(url), *dump, f"--file={partial.resolve()}")
-            size = _seal(partial)
+            size = _append_digest(partial)
             partial.replace(target)
         except OSError as error:
             raise StartupError(f"{target} cannot be written: {error.strerror}") from error
@@ -58,134 +59,140 @@ def back_up(data_dir: Path, target: Path) -> int:
     return size
 
 
-def restore(data_dir: Path, source: Path, *, force: bool, say: Callable[[str], None]) -> str:
-    """Make the store what a backup says, in this release's schema; the revision it came with.
+def restore(
+    data_dir: Path, source: Path, *, force: bool, report_progress: Callable[[str], None]
+) -> str:
+    """Replace the database by a backup, migrated to this release; return its former version.
 
-    Raises ``StartupError``, and changes nothing, when the file is broken or not of this project,
-    when the store is in use, or when it has data and ``force`` is not given.
+    Raises ``StartupError`` and changes nothing if the file is damaged or no backup, if the database
+    is in use, or if it has data and ``force`` is False.
     """
-    _refuse_what_is_no_backup(source)
+    _require_intact(source)
     with exclusive_postgres(data_dir) as url:
         current = make_url(url)
-        if not force and (count := asyncio.run(_count(url))):
+        if not force and (contents := asyncio.run(_describe_contents(url))):
             raise StartupError(
-                f"the store in {data_dir} has data ({count}); --force replaces all of it, "
-                "and case-server backup FILE keeps a copy first"
+                f"the database in {data_dir} has data ({contents}): --force replaces all of it; "
+                "case-server backup FILE makes a copy first"
             )
-        asyncio.run(_administer(current, *_drops(), f"CREATE DATABASE {NEW} TEMPLATE template0"))
+        create = f"CREATE DATABASE {RESTORED} TEMPLATE template0"
+        asyncio.run(_administer(current, *DROP_STATEMENTS, create))
         try:
-            say("reading the backup")
-            new = current.set(database=NEW)
+            report_progress("reading the backup")
+            restored = current.set(database=RESTORED)
             single = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
-            _run(data_dir, new, "pg_restore", *single, f"--dbname={NEW}", str(source.resolve()))
-            revision = asyncio.run(_revision(new))
+            options = (*single, f"--dbname={RESTORED}", str(source.resolve()))
+            _run(data_dir, restored, "pg_restore", *options)
+            revision = asyncio.run(_get_revision(restored))
             if revision != version.get_required_schema_version():
-                say(f"migrating from schema {revision}")
-                alembic_runner.migrate(new.render_as_string(hide_password=False))
-            asyncio.run(_begin_anew(new))
+                report_progress(f"migrating from schema {revision}")
+                alembic_runner.migrate(restored.render_as_string(hide_password=False))
+            asyncio.run(_reset_history(restored))
             asyncio.run(_swap(current))
         finally:
-            asyncio.run(_administer(current, *_drops()))
+            asyncio.run(_administer(current, *DROP_STATEMENTS))
         return revision
 
 
-def _seal(file: Path) -> int:
-    """Write below a dump what it must hash to, and see it onto the disk; the size it has now.
+def _append_digest(file: Path) -> int:
+    """Append the SHA-256 of a dump to it, flush it to disk, and return its new size in bytes.
 
-    Postgres' own programs ignore what follows a dump, and would restore one that is cut short.
+    pg_restore ignores what follows a dump, and would restore a truncated one.
     """
     with file.open("r+b") as dump:
         digest = hashlib.file_digest(dump, "sha256").hexdigest()
-        dump.write(SEAL + digest.encode())
+        dump.write(TRAILER + digest.encode())
         dump.flush()
         os.fsync(dump.fileno())
         return dump.tell()
 
 
-def _refuse_what_is_no_backup(source: Path) -> None:
+def _require_intact(source: Path) -> None:
+    """Raise ``StartupError`` unless a file ends with the digest of its contents."""
     try:
         with source.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size - SEAL_LENGTH
+            size = os.fstat(file.fileno()).st_size - TRAILER_BYTES
             digest = hashlib.sha256()
-            while piece := file.read(min(CHUNK, size - file.tell())) if size > 0 else b"":
-                digest.update(piece)
-            seal = file.read()
+            while chunk := file.read(min(CHUNK_BYTES, size - file.tell())) if size > 0 else b"":
+                digest.update(chunk)
+            trailer = file.read()
     except OSError as error:
         raise StartupError(f"{source} cannot be read: {error.strerror}") from error
-    if seal != SEAL + digest.hexdigest().encode():
-        raise StartupError(
-            f"{source} is not what case-server backup wrote, or not all of it, or was changed"
-        )
+    if trailer != TRAILER + digest.hexdigest().encode():
+        raise StartupError(f"{source} is not a backup by case-server, or is incomplete or damaged")
 
 
-def _drops() -> tuple[str, ...]:
-    return tuple(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (NEW, OLD))
+DROP_STATEMENTS = tuple(
+    f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (RESTORED, REPLACED)
+)
 
 
 async def _administer(url: URL, *statements: str) -> None:
-    async with connection_to(_spelled(url, "postgres")) as connection:
+    async with connection_to(_to_string(url, "postgres")) as connection:
         for statement in statements:
             await connection.execute(statement)
 
 
 async def _swap(url: URL) -> None:
-    """Give the restored database the name of the other, at once."""
-    async with connection_to(_spelled(url, "postgres")) as connection, connection.transaction():
-        await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {OLD}")
-        await connection.execute(f"ALTER DATABASE {NEW} RENAME TO {NAME}")
+    """Exchange the database for the restored one in one transaction."""
+    async with connection_to(_to_string(url, "postgres")) as connection, connection.transaction():
+        await connection.execute(f"ALTER DATABASE {NAME} RENAME TO {REPLACED}")
+        await connection.execute(f"ALTER DATABASE {RESTORED} RENAME TO {NAME}")
 
 
-async def _count(url: str) -> str:
-    """What a store has, in words; empty if nothing that anybody would miss."""
+async def _describe_contents(url: str) -> str:
+    """Return the number of documents and clients for a message; an empty string if both are 0."""
     async with connection_to(url) as connection:
-        told = []
+        counts = []
         for table in ("documents", "clients"):
             if await connection.fetchval("SELECT to_regclass($1)", table):
                 count = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  one of two names
-                told += [f"{count:,} {table}"] if count else []
-        return ", ".join(told)
+                noun = table.removesuffix("s") if count == 1 else table
+                counts += [f"{count:,} {noun}"] if count else []
+        return ", ".join(counts)
 
 
-async def _begin_anew(url: URL) -> None:
-    """Who followed the changes of the store as it was would miss what is no longer in it."""
-    async with connection_to(_spelled(url, NEW)) as connection:
+async def _reset_history(url: URL) -> None:
+    """Reset the change feed, because its followers would miss what the backup does not contain."""
+    async with connection_to(_to_string(url, RESTORED)) as connection:
         await reset_history(connection)
 
 
-async def _revision(url: URL) -> str:
-    async with connection_to(_spelled(url, NEW)) as connection:
+async def _get_revision(url: URL) -> str:
+    async with connection_to(_to_string(url, RESTORED)) as connection:
         revision = await version.get_schema_version(connection)
     if revision is None:
-        raise StartupError("the backup is of a store without a schema: there is nothing in it")
+        raise StartupError("the backup is empty: its database has no schema")
     if not version.is_known(revision):
         raise StartupError(
-            f"the backup is at schema {revision}, which this release does not know: it is of a "
-            "newer case-server; upgrade this one"
+            f"the backup is at schema {revision}, which this release does not know: it was "
+            "made by a newer case-server; upgrade this one"
         )
     return revision
 
 
-def _spelled(url: URL, database: str) -> str:
+def _to_string(url: URL, database: str) -> str:
     return url.set(database=database).render_as_string(hide_password=False)
 
 
 def _run(data_dir: Path, url: URL, program: str, *arguments: str) -> None:
-    """Run a program of Postgres on a database."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    # In the environment, as anybody may read a command's arguments.
-    ours |= {
+    """Run a Postgres program on a database. Raises ``StartupError`` if it fails."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    # In the environment, because any user can read the arguments of a process.
+    environment |= {
         "PGHOST": str(url.host),
         "PGPORT": str(url.port),
         "PGUSER": str(url.username),
         "PGPASSWORD": str(url.password),
         "PGDATABASE": str(url.database),
     }
-    ran = subprocess.run(  # noqa: S603  no shell; Postgres' own programs
+    process = subprocess.run(  # noqa: S603  no shell; Postgres' own programs
         (find_cluster_binaries(data_dir) / program, *arguments),
         capture_output=True,
-        env=ours | {"LC_ALL": "C"},
+        env=environment | {"LC_ALL": "C"},
         check=False,
     )
-    if ran.returncode:
-        end = "\n".join(ran.stderr.decode(errors="replace").splitlines()[-LAST_LINES:])
+    if process.returncode:
+        lines = process.stderr.decode(errors="replace").splitlines()
+        end = "\n".join(lines[-MAX_ERROR_LINES:])
         raise StartupError(f"{program} failed, and nothing was changed:\n{end}")

@@ -1,8 +1,8 @@
-"""What a copy held when it was made, kept beside it in a schema of its own, and the way back there.
+"""Save the rows of a database as a baseline in a second schema, and restore them.
 
-A test writes little, and a new copy of a database takes Postgres a tenth of a second or more. So
-every row is compared with what was kept: what is new or changed is deleted, then what is missing
-is inserted.
+A reset in test mode restores a baseline instead of cloning a database again, because a test writes
+few rows and a new clone takes Postgres a tenth of a second or more. Every row is compared with
+the baseline: new and changed rows are deleted, then missing rows are inserted.
 """
 
 from __future__ import annotations
@@ -36,116 +36,122 @@ if TYPE_CHECKING:
     from ..connector import Connection
     from ..pool import Database
 
-BASELINE_SCHEMA = "case_server_kept"
+BASELINE_SCHEMA = "case_server_baseline"
 
-UNDEFERRED = """
+MAKE_DEFERRABLE = """
 SELECT format('ALTER TABLE %s ALTER CONSTRAINT %I DEFERRABLE', conrelid::regclass, conname)
 FROM pg_constraint
 WHERE contype = 'f' AND NOT condeferrable AND connamespace = current_schema()::regnamespace
 """
-"""Statements after which references may be checked when a transaction ends; they still are checked
-when a statement does, unless somebody asks otherwise."""
+"""Statements that make foreign keys deferrable; they are still checked after each statement unless
+a transaction defers them."""
 
-KEEP_SEQUENCES = f"""
+SAVE_SEQUENCES = f"""
 CREATE TABLE {BASELINE_SCHEMA}.sequences AS
 SELECT format('%I.%I', schemaname, sequencename) AS name,
     coalesce(last_value, start_value) AS value, last_value IS NOT NULL AS called
 FROM pg_sequences WHERE schemaname = current_schema()
 """  # noqa: S608  a constant
-SET_SEQUENCES = f"PERFORM setval(name::regclass, value, called) FROM {BASELINE_SCHEMA}.sequences"
-GO_BACK = f"SELECT {BASELINE_SCHEMA}.go_back()"
+RESTORE_SEQUENCES = (
+    f"PERFORM setval(name::regclass, value, called) FROM {BASELINE_SCHEMA}.sequences"
+)
+RESTORE = f"SELECT {BASELINE_SCHEMA}.restore()"
 
 
 async def save_baseline(database: Database) -> None:
-    """Keep what the database holds now, in place of what was kept before.
+    """Save all rows and sequences as the baseline, replacing the previous one.
 
-    Whoever followed it is to begin anew, here and whenever it goes back.
+    This and every restore also resets the history of the change feed, so that clients that follow
+    the feed start over.
     """
     async with database.connection() as connection:
         await feed.reset_history(connection)
-        statements = [row[0] for row in await connection.fetch(UNDEFERRED)]
+        statements = [row[0] for row in await connection.fetch(MAKE_DEFERRABLE)]
         async with connection.transaction():
-            # Many statements at once: their way there and back would take longer than they.
-            await connection.execute(";".join([*statements, *_keeping()]))
+            # One message, because a round trip for each statement would take longer than they do.
+            await connection.execute(";".join([*statements, *_save_statements()]))
 
 
 async def restore_baseline(database: Database) -> None:
-    """Hold what was kept, row by row and number by number; nobody else may be writing."""
+    """Restore the rows and sequences of the baseline; nothing else may write meanwhile."""
 
-    async def work(connection: Connection) -> None:
+    async def restore(connection: Connection) -> None:
         async with connection.transaction():
-            await connection.execute(GO_BACK)
+            await connection.execute(RESTORE)
         await feed.reset_history(connection)
 
-    await database.run_write(work, BASELINE_SCHEMA)
+    await database.run_write(restore, BASELINE_SCHEMA)
 
 
-def _keeping() -> Iterator[str]:
+def _save_statements() -> Iterator[str]:
     yield f"DROP SCHEMA IF EXISTS {BASELINE_SCHEMA} CASCADE"
     yield f"CREATE SCHEMA {BASELINE_SCHEMA}"
     for table in tables.metadata.sorted_tables:
-        columns = [table.c[column.name] for column in _kept(table).columns]
+        columns = [table.c[column.name] for column in _baseline_of(table).columns]
         rows = CompiledStatement(select(*columns)).sql
         yield f"CREATE TABLE {BASELINE_SCHEMA}.{table.name} AS {rows}"
-    # Tables nobody counted are taken for large, and looked through accordingly.
+    # Without statistics, the planner would assume that the tables are large.
     yield f"ANALYZE {', '.join(f'{BASELINE_SCHEMA}.{name}' for name in tables.metadata.tables)}"
-    yield KEEP_SEQUENCES
-    # Planning these statements takes longer than they do; those of a function are planned once.
+    yield SAVE_SEQUENCES
+    # In a function they are planned once; planning takes longer than running them.
     yield (
-        f"CREATE FUNCTION {BASELINE_SCHEMA}.go_back() RETURNS void LANGUAGE plpgsql "
-        f"AS $function$ BEGIN {_going_back()}; END $function$"
+        f"CREATE FUNCTION {BASELINE_SCHEMA}.restore() RETURNS void LANGUAGE plpgsql "
+        f"AS $function$ BEGIN {_restore_statements()}; END $function$"
     )
 
 
 @cache
-def _going_back() -> str:
+def _restore_statements() -> str:
     sorted_tables = tables.metadata.sorted_tables
     statements = [
         "SET CONSTRAINTS ALL DEFERRED",
-        *(_deleting(table).sql for table in reversed(sorted_tables)),
-        *(_inserting(table).sql for table in sorted_tables),
-        SET_SEQUENCES,
+        *(_delete_changed(table).sql for table in reversed(sorted_tables)),
+        *(_insert_missing(table).sql for table in sorted_tables),
+        RESTORE_SEQUENCES,
     ]
     return ";".join(statements)
 
 
 @cache
-def _kept(table: Table) -> FromClause:
-    """What was kept of a table: its key, and all that Postgres does not compute."""
+def _baseline_of(table: Table) -> FromClause:
+    """Return the baseline of a table: its primary key and all columns that are not generated."""
     columns = (
         Column(column.name, column.type, primary_key=column.primary_key)
         for column in table.columns
         if column.computed is None or column.primary_key
     )
-    return Table(table.name, MetaData(), *columns, schema=BASELINE_SCHEMA).alias("was")
+    return Table(table.name, MetaData(), *columns, schema=BASELINE_SCHEMA).alias("baseline")
 
 
-def _deleting(table: Table) -> CompiledStatement:
-    """Delete what is new or changed.
+def _delete_changed(table: Table) -> CompiledStatement:
+    """Return the statement that deletes new and changed rows.
 
-    Rows without a key cannot be told from their like, so they all go, and come again.
+    Rows without a primary key cannot be compared one by one, so all are deleted and inserted again.
     """
-    kept = _kept(table)
+    baseline = _baseline_of(table)
     if not table.primary_key:
         return CompiledStatement(delete(table))
-    same = and_(*(_equal(table.c[column.name], column) for column in kept.columns))
+    same = and_(*(_equal(table.c[column.name], column) for column in baseline.columns))
     return CompiledStatement(delete(table).where(~exists(literal_column("1")).where(same)))
 
 
-def _inserting(table: Table) -> CompiledStatement:
-    """Insert what is missing; after the deletion, whatever has its key is what was kept."""
-    kept = _kept(table)
-    wanted = [column for column in kept.columns if table.c[column.name].computed is None]
-    missing = select(*wanted)
+def _insert_missing(table: Table) -> CompiledStatement:
+    """Return the statement that inserts missing rows.
+
+    After the deletion, a row that has the key of a baseline row is equal to it.
+    """
+    baseline = _baseline_of(table)
+    stored = [column for column in baseline.columns if table.c[column.name].computed is None]
+    missing = select(*stored)
     if table.primary_key:
-        same = and_(*(table.c[column.name] == column for column in kept.primary_key))
+        same = and_(*(table.c[column.name] == column for column in baseline.primary_key))
         missing = missing.where(~exists(literal_column("1")).where(same))
-    return CompiledStatement(insert(table).from_select([column.name for column in wanted], missing))
+    return CompiledStatement(insert(table).from_select([column.name for column in stored], missing))
 
 
-def _equal(one: Column[Any], other: ColumnElement[Any]) -> ColumnElement[bool]:
-    if one.primary_key:
-        return one == other
-    if isinstance(one.type, JSON):  # which knows no equality
-        return cast(one, Text).is_not_distinct_from(cast(other, Text))
-    return one.is_not_distinct_from(other)
+def _equal(column: Column[Any], saved: ColumnElement[Any]) -> ColumnElement[bool]:
+    if column.primary_key:
+        return column == saved
+    if isinstance(column.type, JSON):  # json has no equality operator
+        return cast(column, Text).is_not_distinct_from(cast(saved, Text))
+    return column.is_not_distinct_from(saved)

@@ -1,8 +1,8 @@
-"""Databases copied from one another: what test mode works on, and the states it can go back to.
+"""Clones of the main database, on which a server in test mode works.
 
-Postgres copies a database file by file, indexes and all, which is faster than filling its tables
-again. A copy stands beside the main database on the same server and is named after it; the main
-one is copied once and never written.
+Postgres copies a database file by file, including its indexes, which is faster than inserting the
+rows again. Clones are on the same server and named after the main database, which is cloned once
+and never written.
 """
 
 from __future__ import annotations
@@ -30,161 +30,159 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("case_server")
 
-LONGEST_NAME = 40
-"""Bytes of a database's name that leave room for the end of a copy's; Postgres reads 63."""
+MAX_PREFIX_BYTES = 40
+"""How much of the main database's name a clone's name may repeat; Postgres allows 63 bytes."""
 
-CONNECTIONS = 4
-"""How many databases may be made or dropped at a time."""
+MAX_CONNECTIONS = 4
+"""How many databases may be created or dropped at a time."""
 
 MAX_BACKGROUND_DROPS = 2
-"""How many copies are dropped at a time in the background, so that others can be made meanwhile."""
+"""How many clones are dropped at a time in the background, so that others can be created."""
 
-SECONDS_TO_LEAVE = 5
-"""How long connections to the main database may take to go; those of other commands linger."""
+DISCONNECT_TIMEOUT_SECONDS = 5
+"""How long to wait for other connections to the main database, such as of a command that ended."""
 
-RIGHTS = (
-    "SELECT current_user AS role, rolcreatedb OR rolsuper AS creates, "
-    "rolsuper OR pg_has_role(datdba, 'USAGE') AS owns, "
+PRIVILEGES = (
+    "SELECT current_user AS role, rolcreatedb OR rolsuper AS can_create, "
+    "rolsuper OR pg_has_role(datdba, 'USAGE') AS is_owner, "
     "(SELECT relowner::regrole::text FROM pg_class WHERE oid = to_regclass('documents') "
-    "AND NOT (rolsuper OR pg_has_role(relowner, 'USAGE'))) AS stranger "
+    "AND NOT (rolsuper OR pg_has_role(relowner, 'USAGE'))) AS table_owner "
     "FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()"
 )
-OTHERS = (
+OTHER_CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-    # Of other roles' connections nothing more is told.
+    # For connections of other roles, the view shows no backend_type.
     "AND coalesce(backend_type, 'client backend') = 'client backend'"
 )
 PRESERVED_TABLES = {"signing_keys", "revoked_tokens", "clients", "client_secrets", "feed_history"}
-"""What is not a framework, so that clients and their tokens outlive it."""
+"""Tables that ``truncate_all`` leaves alone, so that clients and their tokens stay valid."""
 
 
 async def require_clonable(url: str) -> None:
-    """Raise ``StartupError`` where the database at ``url`` cannot be copied."""
+    """Raise ``StartupError`` if the database cannot be cloned, with the remedy."""
     async with connection_to(url) as connection:
-        await _refuse(connection)
+        await _require_clonable(connection)
 
 
-async def _refuse(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    rights = await connection.fetchrow(RIGHTS)
-    assert rights is not None
-    role, database = rights["role"], await connection.fetchval("SELECT current_database()")
-    remedies = [] if rights["creates"] else [f'ALTER ROLE "{role}" CREATEDB']
-    if not rights["owns"]:
+async def _require_clonable(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    row = await connection.fetchrow(PRIVILEGES)
+    assert row is not None
+    role, database = row["role"], await connection.fetchval("SELECT current_database()")
+    remedies = [] if row["can_create"] else [f'ALTER ROLE "{role}" CREATEDB']
+    if not row["is_owner"]:
         remedies.append(f'ALTER DATABASE "{database}" OWNER TO "{role}"')
-    if rights["stranger"]:  # whose tables they are, if not ours; quoted already
-        remedies.append(f'GRANT {rights["stranger"]} TO "{role}"')
+    if row["table_owner"]:  # another role, quoted already
+        remedies.append(f'GRANT {row["table_owner"]} TO "{role}"')
     if remedies:
         raise StartupError(
-            f"test mode copies the database, which the role {role} may not: "
+            f"test mode clones the database, which the role {role} may not do: "
             f"run {' and '.join(remedies)} as an administrator"
         )
-    for _ in range(SECONDS_TO_LEAVE * 10):
-        if not await connection.fetchval(OTHERS):
+    for _ in range(DISCONNECT_TIMEOUT_SECONDS * 10):
+        if not await connection.fetchval(OTHER_CONNECTIONS):
             return
         await asyncio.sleep(0.1)
     raise StartupError(
-        "test mode copies the database when it starts, and others are connected to it: stop "
-        "them, or name another database (CASE_SERVER_DATABASE_URL, CASE_SERVER_DATA_DIR)"
+        "test mode clones the database at startup, but other clients are connected to it: stop "
+        "them, or use another database (CASE_SERVER_DATABASE_URL, CASE_SERVER_DATA_DIR)"
     )
 
 
 class DatabaseCloner:
-    """The copies of one main database."""
+    """Creates and drops clones of one main database."""
 
     def __init__(self, pool: Pool, url: str, main: str) -> None:
         self._pool = pool
         self._url = parse(url)
         self.main = main
-        self._prefix = f"{_short(self.main)}_clone_"
-        self._discarding: set[asyncio.Task[None]] = set()
-        self._background = asyncio.Semaphore(MAX_BACKGROUND_DROPS)
+        self._prefix = f"{_shorten(self.main)}_clone_"
+        self._drops: set[asyncio.Task[None]] = set()
+        self._drop_slots = asyncio.Semaphore(MAX_BACKGROUND_DROPS)
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[DatabaseCloner]:
-        """Connect to the main database; every copy is dropped at the end.
+        """Connect to the main database, and drop all clones at the end.
 
-        Those of a server that was killed are dropped now. Raises ``StartupError`` where the
-        database cannot be copied.
+        Clones that a killed server left are dropped first. Raises ``StartupError`` if the database
+        cannot be cloned.
         """
-        async with create_pool(url, min_size=1, max_size=CONNECTIONS) as pool:
+        async with create_pool(url, min_size=1, max_size=MAX_CONNECTIONS) as pool:
             async with pool.acquire() as connection:
-                await _refuse(cast("Any", connection))
+                await _require_clonable(cast("Any", connection))
                 main = await connection.fetchval("SELECT current_database()")
-            copies = cls(pool, url, main)
-            await copies._drop_all()
+            cloner = cls(pool, url, main)
+            await cloner._drop_all()
             try:
-                yield copies
+                yield cloner
             finally:
-                await copies.wait_for_drops()
+                await cloner.wait_for_drops()
                 with suppress(ServiceUnavailable, *CONNECT_ERRORS):
-                    # Where the database is gone before us, the next start does this.
-                    await copies._drop_all()
+                    # If Postgres was stopped first, the next start drops them.
+                    await cloner._drop_all()
 
     def url(self, name: str) -> str:
-        """Where a copy is."""
+        """Return the connection URL of a clone."""
         return self._url.with_database(name)
 
     async def clone(self, template: str) -> str:
-        """The name of a new database like ``template``, to which nobody may be connected."""
+        """Clone ``template``, to which no client may be connected; return the name of the clone."""
         name = self._prefix + secrets.token_hex(6)
         with unavailable_on(*CONNECT_ERRORS):
-            await self._pool.execute(
-                f"CREATE DATABASE {_quoted(name)} TEMPLATE {_quoted(template)}"
-            )
-            # It is thrown away in the end, so nothing in it need wait for the disk.
-            await self._pool.execute(f"ALTER DATABASE {_quoted(name)} SET synchronous_commit = off")
+            await self._pool.execute(f"CREATE DATABASE {_quote(name)} TEMPLATE {_quote(template)}")
+            # A clone is temporary, so its writes need not wait for the disk.
+            await self._pool.execute(f"ALTER DATABASE {_quote(name)} SET synchronous_commit = off")
         return name
 
     def drop_later(self, name: str) -> None:
-        """Drop a copy in the background, whoever is connected to it.
+        """Drop a clone in the background and terminate the connections to it.
 
-        DROP DATABASE waits for a checkpoint, and that for the disk to have every copy that was made
-        since the last one: 7 s after four copies, 26 s after more, with fsync on.
+        DROP DATABASE waits for a checkpoint, which writes every clone created since the last one to
+        disk: with fsync on, 7 s after four clones, 26 s after more.
         """
-        task = asyncio.create_task(self._discard(name))
-        self._discarding.add(task)
-        task.add_done_callback(self._discarding.discard)
+        task = asyncio.create_task(self._drop_in_background(name))
+        self._drops.add(task)
+        task.add_done_callback(self._drops.discard)
 
     async def wait_for_drops(self) -> None:
-        """Wait until every copy that was discarded is dropped."""
-        await asyncio.gather(*self._discarding)
+        """Wait until all clones passed to ``drop_later`` are dropped."""
+        await asyncio.gather(*self._drops)
 
-    async def _discard(self, name: str) -> None:
-        async with self._background:
+    async def _drop_in_background(self, name: str) -> None:
+        async with self._drop_slots:
             try:
                 await self._drop(name)
             except ServiceUnavailable as error:
-                # It is dropped when this server ends, or when the next one starts.
+                # It is dropped when this server stops, or when the next one starts.
                 log.warning("could not drop the database %s: %s", name, error)
 
     async def _drop(self, name: str) -> None:
         with unavailable_on(*CONNECT_ERRORS):
-            await self._pool.execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
+            await self._pool.execute(f"DROP DATABASE IF EXISTS {_quote(name)} WITH (FORCE)")
 
     async def _drop_all(self) -> None:
-        # Only what is named exactly as copies are: somebody may call a database app_clone_2.
+        # The exact pattern of names, because a user may have a database called app_clone_2.
         pattern = f"^{re.escape(self._prefix)}[0-9a-f]{{12}}$"
-        found = await self._pool.fetch(
-            "SELECT datname FROM pg_database WHERE datname ~ $1", pattern
-        )
-        # Each waits for a checkpoint, and those that wait at once for the same one.
-        await asyncio.gather(*(self._drop(row["datname"]) for row in found))
+        rows = await self._pool.fetch("SELECT datname FROM pg_database WHERE datname ~ $1", pattern)
+        # Each drop waits for a checkpoint; concurrent ones share it.
+        await asyncio.gather(*(self._drop(row["datname"]) for row in rows))
 
 
 async def truncate_all(database: Database) -> None:
-    """Take everything out of a database but who may come in."""
-    names = [_quoted(name) for name in tables.metadata.tables if name not in PRESERVED_TABLES]
+    """Delete all frameworks of a database; keep signing keys, clients and revoked tokens."""
+    names = [_quote(name) for name in tables.metadata.tables if name not in PRESERVED_TABLES]
     async with database.connection() as connection:
         await connection.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     raw = name.encode()
-    return name if len(raw) <= LONGEST_NAME else hashlib.sha256(raw).hexdigest()[:LONGEST_NAME]
+    if len(raw) <= MAX_PREFIX_BYTES:
+        return name
+    return hashlib.sha256(raw).hexdigest()[:MAX_PREFIX_BYTES]

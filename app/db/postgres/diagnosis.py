@@ -1,4 +1,4 @@
-"""Say in one line why a database cannot be used, and what to do about it."""
+"""Explain in one line why a database cannot be used, and what to do about it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 from ...database_url import DatabaseUrl, nearest_parameter, parse
 from ...exceptions import StartupError
 from ..connector import CONNECT_TIMEOUT_SECONDS, is_out_of_files
-
-ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What asyncpg raises where a database cannot be reached or refuses a statement."""
+from ..driver_errors import CONNECT_ERRORS
 
 OUT_OF_FILES = (
     "out of file descriptors: raise the limit on open files (ulimit -n), or lower "
@@ -29,40 +27,39 @@ READ_ONLY = (
     "primary server, or all servers with target_session_attrs=read-write"
 )
 
-
-MISSING_RIGHT = asyncpg.InsufficientPrivilegeError
+MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
 
 
 @contextmanager
 def startup_error(url: str, *errors: type[Exception]) -> Iterator[None]:
-    """Raise ``StartupError`` with a diagnosis for errors of the database at ``url``."""
-    caught = errors or ERRORS
+    """Raise ``StartupError`` with a diagnosis for these errors, by default all of asyncpg's."""
+    handled = errors or CONNECT_ERRORS
     try:
         yield
-    except caught as error:
+    except handled as error:
         raise StartupError(diagnose(error, url)) from error
 
 
 def diagnose(error: BaseException, url: str) -> str:
-    """Return one line: what is wrong with the database at ``url``, and the remedy."""
+    """Return one line that says what is wrong with a database, and the remedy."""
     target = parse(url)
-    place = target.without_password()
-    text = _refusal(error, target) if isinstance(error, asyncpg.PostgresError) else ""
-    if not text:
-        text = (
-            f"no database answers at CASE_SERVER_DATABASE_URL ({place}): {_failure(error, target)}"
+    message = _postgres_error(error, target) if isinstance(error, asyncpg.PostgresError) else ""
+    if not message:
+        message = (
+            "could not connect to the database of CASE_SERVER_DATABASE_URL "
+            f"({target.without_password()}): {_connection_error(error, target)}"
         )
-    return " ".join(text.split())
+    return " ".join(message.split())
 
 
-REFUSALS: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
+MESSAGES: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
     (
         asyncpg.InvalidPasswordError,
         "{message}: check the user name and password of {place}{escape_hint}",
     ),
     (
         asyncpg.InvalidAuthorizationSpecificationError,
-        "{place} refuses the connection: {message}; {admission}",
+        "{place} rejects the connection: {message}; {admission}",
     ),
     (
         asyncpg.InvalidCatalogNameError,
@@ -77,18 +74,18 @@ REFUSALS: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
         asyncpg.InvalidSchemaNameError,
         "{place}: {message}; as an administrator, run: CREATE SCHEMA … AUTHORIZATION {role}",
     ),
-    (asyncpg.InsufficientPrivilegeError, "{place}: {message}; {right}"),
+    (asyncpg.InsufficientPrivilegeError, "{place}: {message}; {privilege}"),
     (
         asyncpg.LockNotAvailableError,
-        "{place} is being migrated or used by another process ({message}): try again",
+        "{place} is being migrated or used by another process ({message}): retry later",
     ),
-    (asyncpg.PostgresError, "{place} answers {message!r} ({kind})"),
+    (asyncpg.PostgresError, "{place} returned the error {message!r} ({kind})"),
 )
-"""What Postgres itself refuses, with the words for it; the first class that fits counts."""
+"""Messages for errors that Postgres reports; the first matching class counts."""
 
 
-def _refusal(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
-    """Explain what Postgres itself answered; an empty string where it is not ready yet."""
+def _postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
+    """Explain an error that Postgres reports; return an empty string if it is not ready yet."""
     if isinstance(error, asyncpg.CannotConnectNowError):
         return ""
     message = str(error).partition("\n")[0]  # without DETAIL and HINT
@@ -96,7 +93,7 @@ def _refusal(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
         near = nearest_parameter(name)
         remedy = f"; did you mean {near!r}?" if near else ": remove it"
         return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
-    template = next(words for kind, words in REFUSALS if isinstance(error, kind))
+    template = next(template for kind, template in MESSAGES if isinstance(error, kind))
     return template.format(
         message=message,
         place=target.without_password(),
@@ -104,12 +101,12 @@ def _refusal(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
         kind=type(error).__name__,
         escape_hint=_escape_hint(target),
         admission=_admission_remedy(message),
-        right=_right_remedy(message, target),
+        privilege=_privilege_remedy(message, target),
     )
 
 
-def _failure(error: BaseException, target: DatabaseUrl) -> str:
-    """Explain why no connection was made."""
+def _connection_error(error: BaseException, target: DatabaseUrl) -> str:
+    """Explain why no connection was established."""
     if is_out_of_files(error):
         return OUT_OF_FILES
     message = str(error) or type(error).__name__
@@ -127,31 +124,31 @@ def _failure(error: BaseException, target: DatabaseUrl) -> str:
         case FileNotFoundError() | PermissionError() if error.filename:
             text = f"{error.filename} cannot be read ({error.strerror})"
         case FileNotFoundError():
-            text = "there is no such socket; is Postgres running, and is its port the one named?"
+            text = "no such socket; check that Postgres is running and that the port is right"
         case asyncpg.CannotConnectNowError():
-            text = f"{message}; try again"
+            text = f"{message}; retry later"
         case TargetServerAttributeNotMatched():
-            text = f"no host is {target.session_attributes} (target_session_attrs)"
+            text = f"no host matches target_session_attrs={target.session_attributes}"
         case _:
             text = message
     return text
 
 
 def _broken_connection(error: ssl.SSLError | ConnectionError, message: str) -> str:
-    """Explain why there is no connection, or none with TLS."""
+    """Explain why a connection was refused or ended, or TLS failed."""
     match error:
         case ssl.SSLCertVerificationError():
             return (
-                f"its certificate cannot be verified ({error.verify_message}): name the file of "
-                "its authority as sslrootcert=FILE, and the host as the certificate does"
+                f"its certificate cannot be verified ({error.verify_message}): set "
+                "sslrootcert=FILE to its authority, and use a host name of the certificate"
             )
         case ssl.SSLError():
-            return f"TLS failed ({error.reason or message}): see sslmode, sslcert and sslkey"
+            return f"TLS failed ({error.reason or message}): check sslmode, sslcert and sslkey"
         case ConnectionRefusedError():
-            return "connection refused; is Postgres running, and are host and port right?"
+            return "connection refused; check that Postgres is running at this host and port"
         case _ if "rejected SSL upgrade" in message:
             return (
-                "it does not offer TLS, which sslmode demands: turn on ssl there, or write "
+                "it does not offer TLS, which sslmode requires: turn on ssl there, or write "
                 "sslmode=prefer"
             )
         case _:
@@ -175,8 +172,8 @@ def _admission_remedy(message: str) -> str:
     return "check the user name"
 
 
-def _right_remedy(message: str, target: DatabaseUrl) -> str:
-    """Name the right that is missing as an administrator would grant it."""
+def _privilege_remedy(message: str, target: DatabaseUrl) -> str:
+    """Return what to run to grant the missing privilege."""
     role = _role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")
@@ -184,8 +181,8 @@ def _right_remedy(message: str, target: DatabaseUrl) -> str:
         case "schema":
             grant = f"GRANT USAGE, CREATE ON SCHEMA {name} TO {role}"
         case "database":
-            right = "TEMPORARY" if "temporary" in message else "CONNECT"
-            grant = f"GRANT {right} ON DATABASE {name} TO {role}"
+            privilege = "TEMPORARY" if "temporary" in message else "CONNECT"
+            grant = f"GRANT {privilege} ON DATABASE {name} TO {role}"
         case _ if message.startswith("must be owner"):
             return f"run this as the role that owns {name}, or grant that role to {role}"
         case _:
@@ -198,5 +195,5 @@ def _role(target: DatabaseUrl) -> str:
 
 
 def _unknown_setting(message: str) -> str:
-    found = re.search(r'unrecognized configuration parameter "([^"]*)"', message)
-    return found[1] if found else ""
+    match = re.search(r'unrecognized configuration parameter "([^"]*)"', message)
+    return match[1] if match else ""

@@ -1,4 +1,4 @@
-"""Check that a database can be used by this release, and migrate it where that is allowed."""
+"""Check at startup that this release can use a database, and migrate it if that is allowed."""
 
 from __future__ import annotations
 
@@ -23,78 +23,80 @@ SELECT current_user AS role, current_setting('search_path') AS search_path,
             replace(replace(current_setting('search_path'), '"', ''), ' ', ''), ','))
     ), '') AS name
 WHERE current_schema() IS NULL"""
-"""A row where the role may use no schema: who it is, and the schema that it lacks the right to."""
+"""Returns a row if the role may use no schema of the search path: the role, the path, and the first
+schema of it that exists."""
 
-MISSING_RIGHTS = """
+PRIVILEGES = """
 SELECT current_user AS role, current_schema() AS schema,
     current_setting('transaction_read_only') = 'on' AS read_only,
-    has_schema_privilege(current_schema(), 'CREATE') AS creates,
+    has_schema_privilege(current_schema(), 'CREATE') AS can_create,
     current_database() AS database,
-    has_database_privilege(current_database(), 'TEMPORARY') AS stages,
+    has_database_privilege(current_database(), 'TEMPORARY') AS can_stage,
     (SELECT string_agg(name, ', ') FROM unnest($1::text[]) AS name
      WHERE NOT has_table_privilege(to_regclass(name), 'SELECT')
         OR NOT has_table_privilege(to_regclass(name), 'INSERT')
         OR NOT has_table_privilege(to_regclass(name), 'UPDATE')
         OR NOT has_table_privilege(to_regclass(name), 'DELETE')) AS tables"""
-"""What a role may do in the schema it works in; tables that are not there are left out."""
+"""The privileges of the role in the current schema, and the existing tables that it cannot use."""
 
 
 def ensure_schema(url: str, *, may_migrate: bool, explicit: bool, will_write: bool = True) -> None:
-    """Check the database at ``url``, and migrate it if it needs that and it is ``allowed``.
+    """Check that a database can be used, and migrate it if that is necessary and allowed.
 
-    ``asked``: whether the user asked for a migration. ``writes``: whether the command is going to
+    ``explicit``: whether the user asked for a migration. ``will_write``: whether the command will
     write. Raises ``StartupError``, whose message is one line that says what to do.
     """
     with startup_error(url):
-        if asyncio.run(_is_ready(url, allowed=may_migrate, asked=explicit, writes=will_write)):
+        if asyncio.run(
+            _is_ready(url, may_migrate=may_migrate, explicit=explicit, will_write=will_write)
+        ):
             return
-        # Reading Alembic costs a fifth of a start, and most starts do without it.
+        # Importing Alembic takes a fifth of the startup time, and most starts do not need it.
         from . import alembic_runner  # noqa: PLC0415
 
         alembic_runner.migrate(url)
-        asyncio.run(_continue_history(url))
+        asyncio.run(_reset_history(url))
 
 
-async def _is_ready(url: str, *, allowed: bool, asked: bool, writes: bool) -> bool:
-    """Whether no migration is needed. Raises ``StartupError`` where the database is of no use."""
+async def _is_ready(url: str, *, may_migrate: bool, explicit: bool, will_write: bool) -> bool:
+    """Return whether no migration has to run. Raises ``StartupError``."""
     async with connection_to(url) as connection:
         await _require_schema(connection)
-        revision, needed = (
-            await version.get_schema_version(connection),
-            version.get_required_schema_version(),
-        )
-        if revision != needed:
-            _refuse_to_migrate(revision, needed, allowed=allowed)
-        if writes or revision != needed:
-            await _require_rights(connection, creates=revision != needed)
-        # A migration that was asked for also makes the index that Postgres could not have before.
-        if asked or revision != needed:
+        revision = await version.get_schema_version(connection)
+        required = version.get_required_schema_version()
+        is_outdated = revision != required
+        if is_outdated:
+            _require_migratable(revision, required, may_migrate=may_migrate)
+        if will_write or is_outdated:
+            await _require_privileges(connection, will_create=is_outdated)
+        # An explicit migration also creates the trigram index that was not possible before.
+        if explicit or is_outdated:
             return False
-        if writes:
+        if will_write:
             await reset_history_if_restored(connection)
         return True
 
 
-async def _continue_history(url: str) -> None:
+async def _reset_history(url: str) -> None:
     async with connection_to(url) as connection:
         await reset_history_if_restored(connection)
 
 
-def _refuse_to_migrate(revision: str | None, needed: str, *, allowed: bool) -> None:
+def _require_migratable(revision: str | None, required: str, *, may_migrate: bool) -> None:
     if revision is not None and not version.is_known(revision):
         raise StartupError(
             f"the database is at schema {revision}, which case-server {__version__} does not "
             "know: it is newer; upgrade case-server"
         )
-    if not allowed:
+    if not may_migrate:
         state = f"is at schema {revision}" if revision else "has no schema yet"
         raise StartupError(
-            f"the database {state}, and {needed} is needed; run: case-server migrate"
+            f"the database {state}, and {required} is required; run: case-server migrate"
         )
 
 
 async def _require_schema(connection: DirectConnection) -> None:
-    """Raise ``StartupError`` where the role may use no schema on its search path."""
+    """Raise ``StartupError`` unless the role may use a schema of its search path."""
     row = await connection.fetchrow(NO_SCHEMA)
     if row is None:
         return
@@ -110,19 +112,19 @@ async def _require_schema(connection: DirectConnection) -> None:
     )
 
 
-async def _require_rights(connection: DirectConnection, *, creates: bool) -> None:
-    """Raise ``StartupError`` where the role may not write, or not create what it has to."""
-    row = await connection.fetchrow(MISSING_RIGHTS, [*tables.metadata.tables])
+async def _require_privileges(connection: DirectConnection, *, will_create: bool) -> None:
+    """Raise ``StartupError`` unless the role may write, and create tables if it has to."""
+    row = await connection.fetchrow(PRIVILEGES, [*tables.metadata.tables])
     assert row is not None
     role, name = f'"{row["role"]}"', f'"{row["schema"]}"'
     if row["read_only"]:
         raise StartupError(READ_ONLY)
-    if creates and not row["creates"]:
+    if will_create and not row["can_create"]:
         raise StartupError(
             f"the role {role} may not create tables in the schema {name}: as an administrator, "
             f"run: GRANT CREATE ON SCHEMA {name} TO {role}"
         )
-    if not row["stages"]:
+    if not row["can_stage"]:
         raise StartupError(
             f"the role {role} may not create temporary tables, which uploads need: as an "
             f'administrator, run: GRANT TEMPORARY ON DATABASE "{row["database"]}" TO {role}'

@@ -1,7 +1,7 @@
-"""A Postgres of ours that went down by itself is started again, for as long as somebody uses it.
+"""Restart the embedded Postgres when it crashes.
 
-A disk without room for its log, or somebody who ends processes, takes it down; nobody else would
-start it again, and the server in front of it would answer 503 for ever.
+A full disk or a killed process stops it, nothing else would start it again, and the server would
+answer 503 until someone restarts it.
 """
 
 from __future__ import annotations
@@ -15,41 +15,46 @@ from ...exceptions import StartupError
 
 log = logging.getLogger("case_server")
 
-SECONDS_BETWEEN_LOOKS = 1.0
-LONGEST_PAUSE = 8.0
-"""Seconds between two attempts that failed; the first ones come sooner."""
+CHECK_INTERVAL_SECONDS = 1.0
+MAX_RETRY_DELAY_SECONDS = 8.0
+"""Delay between failed attempts to restart; the first ones follow sooner."""
 
 
 @contextmanager
 def restart_on_crash(
     is_running: Callable[[], bool], start: Callable[[], str], url: str
 ) -> Iterator[None]:
-    """While the block lasts, ``start`` the Postgres of ``url`` again whenever it does not run."""
-    over = threading.Event()
+    """While the block is active, call ``start`` whenever ``is_running`` returns False.
 
-    def watch() -> None:
-        pause = SECONDS_BETWEEN_LOOKS
-        while not over.wait(pause):
-            failed = not is_running() and not _started(start, url)
-            pause = min(2 * pause, LONGEST_PAUSE) if failed else SECONDS_BETWEEN_LOOKS
+    ``start`` returns the URL of the restarted Postgres, which may differ from ``url`` in its port.
+    """
+    stop = threading.Event()
 
-    thread = threading.Thread(target=watch, name="revival of Postgres", daemon=True)
+    def monitor() -> None:
+        delay = CHECK_INTERVAL_SECONDS
+        while not stop.wait(delay):
+            has_failed = not is_running() and not _restart(start, url)
+            delay = (
+                min(2 * delay, MAX_RETRY_DELAY_SECONDS) if has_failed else CHECK_INTERVAL_SECONDS
+            )
+
+    thread = threading.Thread(target=monitor, name="Postgres supervisor", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
-def _started(start: Callable[[], str], url: str) -> bool:
-    """Start it; whether that came to something."""
-    log.warning("the embedded Postgres is gone: starting it again")
+def _restart(start: Callable[[], str], url: str) -> bool:
+    """Call ``start`` and return whether it succeeded."""
+    log.warning("the embedded Postgres is not running: restarting it")
     try:
-        found = start()
+        new_url = start()
     except (OSError, StartupError) as error:
         log.warning("the embedded Postgres did not start: %s", str(error).partition("\n")[0])
         return False
-    if found != url:
-        log.warning("the embedded Postgres is at another port now; new connections go there")
+    if new_url != url:
+        log.warning("the embedded Postgres has a new port; new connections use it")
     return True

@@ -1,4 +1,4 @@
-"""What tables are made of: the metadata they share, and the columns that many of them have."""
+"""Building blocks of the tables: their metadata, and columns that several tables have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ metadata = MetaData(
 TimestampTZ = TIMESTAMP(timezone=True)
 
 ORDINAL_START = 1_000_000_000_000
-"""Uploads number their rows from 0; what is put one at a time comes after them."""
+"""First ordinal of entities written one at a time; uploads number their rows from 0."""
 
 
 def generated_column(
@@ -42,12 +42,12 @@ def generated_column(
     primary: bool = False,
     nullable: bool = True,
 ) -> Column[str]:
-    """A column that Postgres computes from the body.
+    """Return a text column that Postgres generates from a field of the body.
 
-    What it refers to may come after it in a transaction that asks for that; else it is checked
-    when a statement ends.
+    ``references`` names the table whose identifiers it refers to. A transaction may defer that
+    foreign key; otherwise it is checked after each statement.
     """
-    steps = "".join(f" -> '{step}'" for step in path[:-1]) + f" ->> '{path[-1]}'"
+    steps = "".join(f" -> '{name}'" for name in path[:-1]) + f" ->> '{path[-1]}'"
     keys = [ForeignKey(f"{references}.identifier", deferrable=True)] if references else []
     return Column(
         name,
@@ -71,12 +71,12 @@ to_tsvector(
     )
 ) || array_to_tsvector(ARRAY['=' || lower(left(coalesce(body ->> 'humanCodingScheme', ''), 200))])
 """
-"""The words of an item, to be searched: its code in parts, its statement, its keywords; and after
-an equals sign its code as a whole. Cut where a tsvector could become too large to store."""
+"""The search vector of an item: the words of its code, statement and keywords, and the whole code
+after an equals sign. Truncated where it could exceed the maximum size of a tsvector."""
 
 
 def search_columns() -> tuple[SchemaItem, ...]:
-    """The words of an item, and the index that finds them."""
+    """Return the column with the search vector of an item, and its index."""
     return (
         Column(
             "search",
@@ -90,7 +90,7 @@ def search_columns() -> tuple[SchemaItem, ...]:
 
 
 def ordinal_column() -> Column[int]:
-    """The order in which the parts of a framework are answered."""
+    """Return the column that orders the entities of a package."""
     return Column(
         "ordinal",
         BigInteger,
@@ -122,8 +122,8 @@ def created_at_column() -> Column[Any]:
     )
 
 
-def entity_table(name: str, *more: SchemaItem, comment: str) -> Table:
-    """Return a table with the columns that every addressable entity has, and ``more``."""
+def entity_table(name: str, *columns: SchemaItem, comment: str) -> Table:
+    """Return a table with the columns of every addressable entity, and further ones."""
     return Table(
         name,
         metadata,
@@ -136,21 +136,24 @@ def entity_table(name: str, *more: SchemaItem, comment: str) -> Table:
             nullable=False,
             comment="lastChangeDateTime of the entity, to the microsecond.",
         ),
-        *more,
+        *columns,
         comment=comment,
     )
 
 
 def soft_delete_columns(name: str) -> tuple[SchemaItem, ...]:
-    """Soft deletion. Associations are hidden while a node is deleted: the index finds those few."""
-    deleted = text("deleted_at IS NOT NULL")
+    """Return the column for soft deletion, and an index of the deleted rows.
+
+    Associations are hidden while one of their nodes is deleted; the index finds those few nodes.
+    """
+    is_deleted = text("deleted_at IS NOT NULL")
     return (
         Column(
             "deleted_at",
             TimestampTZ,
             comment="When the entity was deleted (soft delete); NULL if live.",
         ),
-        Index(f"ix_{name}_deleted", "identifier", postgresql_where=deleted),
+        Index(f"ix_{name}_deleted", "identifier", postgresql_where=is_deleted),
     )
 
 
@@ -162,7 +165,7 @@ def link_table(
     owner_key: str = "identifier",
     comment: str,
 ) -> Table:
-    """Return a table of pairs of identifiers, owner first: each side is (noun, table)."""
+    """Return a table of links from ``owner`` to ``target``, each given as (noun, table)."""
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [
         Column(
@@ -178,7 +181,7 @@ def link_table(
 
 
 def document_key(*, nullable: bool = False) -> Column[str]:
-    """The document that an entity belongs to."""
+    """Return the column that refers to the document of an entity."""
     return Column(
         "document_identifier",
         Text,
@@ -188,11 +191,11 @@ def document_key(*, nullable: bool = False) -> Column[str]:
     )
 
 
-def definition_table(name: str, *more: SchemaItem, comment: str) -> Table:
-    """Return the table of a kind of definition, which can be soft-deleted."""
-    return entity_table(name, *more, *soft_delete_columns(name), comment=comment)
+def definition_table(name: str, *columns: SchemaItem, comment: str) -> Table:
+    """Return the table of one class of definitions, with soft deletion."""
+    return entity_table(name, *columns, *soft_delete_columns(name), comment=comment)
 
 
 def hierarchy_code_column() -> Column[str]:
-    """The code by which a definition of a set finds its children."""
+    """Return the column by which the children of a definition are found."""
     return generated_column("hierarchy_code", "hierarchyCode")

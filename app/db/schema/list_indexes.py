@@ -1,8 +1,8 @@
-"""What lists of a million items need beside their bodies: columns, and indexes over them.
+"""Columns and indexes for lists of up to a million items; each index names its queries.
 
-Each index has its query. Columns rather than expressions, because Postgres reads only columns from
-an index alone, and so passes over what an offset leaves out without a look at the table.
-``trigrams.py`` has one index more, for which Postgres needs an extension.
+Generated columns rather than expressions, because Postgres can read only columns from an index
+alone, and so skip the rows before an offset without reading the table. The index that needs the
+extension pg_trgm is in ``trigrams.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.sql.schema import SchemaItem
 
 FOLDED_CODE_CHARS = 200
-"""Characters of a text that are indexed: with its identifier they fit into a page of an index."""
+"""Number of indexed characters; with the identifier they fit into a page of an index."""
 
 LIVE = text("deleted_at IS NULL")
 
@@ -32,11 +32,11 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
         ),
         comment="Generated: last_change_date_time in UTC, to the millisecond, as it is answered.",
     ),
-    # GET CFItems, and how many there are; pages far from the start look at nothing else.
+    # GET CFItems and its total; pages far from the start read only this index.
     Index("ix_items_live", "identifier", postgresql_where=LIVE),
     # GET CFItems?filter=humanCodingScheme='…', with = or @, and ?sort=humanCodingScheme.
     Index("ix_items_code", "folded_code", "identifier", postgresql_where=LIVE),
-    # GET CFItems?filter=lastChangeDateTime>'…' and ?sort=lastChangeDateTime: what has changed.
+    # GET CFItems?filter=lastChangeDateTime>'…' and ?sort=lastChangeDateTime.
     Index("ix_items_changed", "changed_at", "identifier", postgresql_where=LIVE),
     # GET CFItems?filter=CFDocumentURI.identifier='…': the items of one framework.
     Index(
@@ -45,4 +45,4 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
         postgresql_where=LIVE,
     ),
 )
-"""For the table of items."""
+"""Columns and indexes of the table ``items``."""

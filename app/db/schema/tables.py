@@ -1,10 +1,10 @@
-"""The tables: what Postgres holds, and what it guards.
+"""The tables of the database.
 
-An entity is stored once, as a validated body in the standard's own form. The columns beside it
-are what the database must know to find, join and guard it; those that repeat the body are
-generated from it, so they cannot drift. ``json`` rather than ``jsonb``: bodies are read far more
-often than searched inside, and ``json`` is given out as it lies there, fields in the order of
-the standard.
+An entity is stored once, as a validated body in the form of CASE 1.1. The other columns are what
+the database needs to find, join and constrain entities; those that repeat the body are generated
+from it, so they cannot differ. The type is ``json`` rather than ``jsonb``, because bodies are read
+far more often than searched, and ``json`` returns the stored text, with the fields in the order of
+the standard. ``docs/schema.md`` shows all tables.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .columns import (
 )
 from .list_indexes import ITEM_LIST_COLUMNS
 
-__all__ = ["ORDINAL_START", "TimestampTZ", "metadata"]  # of columns, for who knows the tables
+__all__ = ["ORDINAL_START", "TimestampTZ", "metadata"]  # re-exported from columns
 
 concepts = definition_table(
     "concepts",
@@ -110,7 +110,7 @@ items = entity_table(
     comment="CFItem: the competency statements of all frameworks.",
 )
 
-# A node may be stored on another server, so nodes are identifiers without foreign keys.
+# No foreign keys to nodes, because a node may be stored on another server.
 associations = entity_table(
     "associations",
     document_key(nullable=True),
@@ -128,7 +128,7 @@ associations = entity_table(
         "destination_identifier",
         "association_type",
         name="uq_associations_triple",
-        # Checked when a statement ends: an upload may let two associations swap their triples.
+        # Checked after each statement, because an upload may exchange two associations' triples.
         deferrable=True,
         initially="IMMEDIATE",
     ),
@@ -241,9 +241,9 @@ changes = Table(
         server_default=text("clock_timestamp()"),
         comment="When the change was written.",
     ),
-    # What became of a document between two moments.
+    # The history of one document.
     Index("ix_changes_document", "document_identifier", "changed_at"),
-    # What a follower of the feed has not seen.
+    # The changes after a cursor of the change feed.
     Index("ix_changes_transaction", "transaction_id"),
     comment="Change feed, append-only: one row per entity and write, inserted by the statement"
     " that wrote.",
@@ -304,10 +304,10 @@ revision_marks = Table(
 )
 
 DEFINITIONS_SCOPE = ""
-"""The scope of the definitions, which are the parts of all packages that refer to them."""
+"""The revision scope of definitions, which are part of every package that refers to them."""
 
 NODES_SCOPE = "/"
-"""The scope of what is here and what is not, on which associations to other documents depend."""
+"""The revision scope of the existence of nodes, on which associations to other documents depend."""
 
 mirrors = Table(
     "mirrors",

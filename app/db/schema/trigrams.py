@@ -1,7 +1,7 @@
-"""The index that finds words inside statements: its trigrams, where Postgres has ``pg_trgm``.
+"""The trigram index of item statements, which exists only if Postgres offers ``pg_trgm``.
 
-It is no part of the schema's version. A database whose owner may not make the extension, or whose
-Postgres does not bring it, answers the same without it, by reading every item.
+It is not part of the schema version: without it, because the owner of the database may not create
+the extension or it is not installed, results are the same, but every item is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .tables import items
 log = logging.getLogger("case_server")
 
 INDEXED_FIELD = (items, ("fullStatement",))
-"""GET CFItems?filter=fullStatement~'…': the field in whose texts people look for words."""
+"""The table and field path that the index covers: GET CFItems?filter=fullStatement~'…'."""
 
 INDEX_NAME = "ix_items_statement_trigrams"
 
@@ -31,36 +31,37 @@ _CREATE = f"""
 
 
 def can_use_pattern(table: Table, field: Field, text: str) -> bool:
-    """Whether a text may be looked for as a pattern.
+    """Return whether a search for a substring should use LIKE.
 
-    Not in the indexed field if it has no three letters or digits in a row: Postgres might read the
-    whole index for it, and then all items, too.
+    False for the indexed field if the text has no three letters or digits in a row, because
+    Postgres might read the whole index for it, and then all items too.
     """
     return (table, field.path) != INDEXED_FIELD or _HAS_TRIGRAM.search(text) is not None
 
 
 def like_pattern(text: str) -> str:
-    """A LIKE pattern for what contains the text."""
+    """Return a LIKE pattern that matches strings that contain the text."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
 INDEX_ERRORS = (
     asyncpg.InsufficientPrivilegeError,
-    # Not installed beside Postgres: newer and older ones say it differently.
+    # The extension is not installed; the error depends on the version of Postgres.
     asyncpg.FeatureNotSupportedError,
     asyncpg.UndefinedFileError,
-    # Installed in a schema that is not on the search path.
+    # It is installed in a schema that is not on the search path.
     asyncpg.UndefinedObjectError,
-    # Somebody has been writing for as long as was waited.
+    # Another transaction held a lock on the table for too long.
     asyncpg.LockNotAvailableError,
 )
+"""Errors after which the server works without the index."""
 
 
 async def create_index(url: str) -> bool:
-    """Make the index where that is possible and not done yet; whether it is there."""
+    """Create the index if it is missing; return whether it exists now."""
     try:
         async with connection_to(url) as connection:
-            # As for migrations: wait for no lock for long, and one server at a time.
+            # As for migrations: short waits for locks, and one server at a time.
             await connection.execute("SET lock_timeout = '5s'")
             await connection.execute("SELECT pg_advisory_lock(hashtext('case-server migrations'))")
             if not await connection.fetchval("SELECT to_regclass($1)", INDEX_NAME):
@@ -69,8 +70,9 @@ async def create_index(url: str) -> bool:
                     await connection.execute(_CREATE)
     except INDEX_ERRORS as error:
         log.warning(
-            "searching statements for words will read every item, as there can be no index now"
-            " (%s); when a superuser has run CREATE EXTENSION pg_trgm, run case-server migrate",
+            "filters on words of statements will read every item, because the trigram index could"
+            " not be created (%s): as a superuser, run CREATE EXTENSION pg_trgm, then run"
+            " case-server migrate",
             error,
         )
         return False

@@ -1,6 +1,7 @@
-"""The schema's version: what the database has, and what this release needs.
+"""The schema version: the one a database has, and the one this release requires.
 
-The way from one to the other is ``migrating``, on which a server that is up to date does not wait.
+Reads the revisions from the text of the migrations, because importing Alembic would delay the start
+of a server whose database is up to date.
 """
 
 from __future__ import annotations
@@ -12,39 +13,42 @@ from typing import Any, Protocol
 
 from ... import migrations
 
-VERSIONS = Path(migrations.__file__).parent / "versions"
-NAMED = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
+MIGRATIONS_DIR = Path(migrations.__file__).parent / "versions"
+REVISION_LINE = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 class Executor(Protocol):
-    """A connection, from a pool or not."""
+    """A connection of asyncpg, from a pool or not."""
 
     async def fetchval(self, query: str) -> Any:
-        """The first value of the first row."""
+        """Return the first value of the first row."""
 
 
 @cache
 def _revisions() -> tuple[set[str], set[str]]:
-    """The revisions that the migrations lead to, and those that they come from."""
-    texts = (file.read_text() for file in VERSIONS.glob("*.py"))
-    named = [found for text in texts for found in NAMED.findall(text)]
-    return {name for down, name in named if not down}, {name for down, name in named if down}
+    """Return the revisions of all migrations, and those that another migration follows."""
+    texts = (file.read_text() for file in MIGRATIONS_DIR.glob("*.py"))
+    matches = [match for text in texts for match in REVISION_LINE.findall(text)]
+    return {name for down, name in matches if not down}, {name for down, name in matches if down}
 
 
 def get_required_schema_version() -> str:
-    """The revision that this release works with."""
-    to, come_from = _revisions()
-    (head,) = to - come_from
+    """Return the schema version that this release requires: its newest migration.
+
+    Raises ``ValueError`` unless the migrations have exactly one head.
+    """
+    revisions, followed = _revisions()
+    (head,) = revisions - followed
     return head
 
 
 def is_known(revision: str) -> bool:
-    """Whether this release has a migration of that name."""
+    """Return whether this release has a migration with this revision."""
     return revision in _revisions()[0]
 
 
 async def get_schema_version(connection: Executor) -> str | None:
-    """The revision the database is at; None when it has no schema of ours."""
+    """Return the schema version of a database, or None if it has no case-server schema."""
     if not await connection.fetchval("SELECT to_regclass('alembic_version')"):
         return None
     revision = await connection.fetchval("SELECT version_num FROM alembic_version")
