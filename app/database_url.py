@@ -129,7 +129,7 @@ class DatabaseUrl:
     password: str | None = field(repr=False)
     database: str | None
     parameters: Mapping[str, str] = field(repr=False)
-    """All other parameters, as given in the URL."""
+    """The other parameters, as given in the URL."""
     unescaped: str
     """Reserved characters in the password that are not percent-encoded, which libpq accepts."""
 
@@ -146,7 +146,7 @@ class DatabaseUrl:
 
     @property
     def trusts_system_roots(self) -> bool:
-        """Whether the server's certificate is verified with the system's root certificates.
+        """Return whether the system's root certificates verify the server's certificate.
 
         True for ``sslrootcert=system``, and for ``channel_binding=require`` without a root
         certificate: asyncpg has no channel binding, and a verified certificate is the other

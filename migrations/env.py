@@ -1,4 +1,4 @@
-"""How Alembic reaches the database, and how a migration is kept from hurting a live one."""
+"""Alembic environment: connect to the database and run the migrations with a lock timeout."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ DIALECT = "postgresql+asyncpg://"
 
 
 def run(connection: Connection) -> None:
-    # A migration that waits for a lock blocks every query behind it: give up instead.
+    # A migration that waits for a lock would block all queries behind it, so it fails instead.
     connection.execute(text("SET lock_timeout = '5s'"))
-    # Two servers started at once migrate one after the other.
+    # Only one of several servers started at once migrates.
     connection.execute(text("SELECT pg_advisory_lock(hashtext('case-server migrations'))"))
     connection.commit()
     context.configure(
         connection=connection,
         target_metadata=metadata,
         transaction_per_migration=True,
-        # This index is made where Postgres can have it, and belongs to no version.
+        # This index depends on an extension and is not part of the schema version.
         include_name=lambda name, *_: name != trigrams.INDEX_NAME,
     )
     with context.begin_transaction():
@@ -35,7 +35,7 @@ def run(connection: Connection) -> None:
 
 
 async def run_online(url: str) -> None:
-    # The URL is read by `connect` alone, which knows more of libpq's parameters than SQLAlchemy.
+    # `connect` supports more of libpq's parameters than SQLAlchemy.
     engine = create_async_engine(DIALECT, poolclass=NullPool, async_creator=lambda: connect(url))
     async with engine.connect() as connection:
         await connection.run_sync(run)
@@ -48,10 +48,10 @@ def run_offline() -> None:
         context.run_migrations()
 
 
-configured = context.config.get_main_option("sqlalchemy.url") or Settings().database_url
-if not configured:
-    raise SystemExit("set CASE_SERVER_DATABASE_URL to a database that may be changed")
+url = context.config.get_main_option("sqlalchemy.url") or Settings().database_url
+if not url:
+    raise SystemExit("set CASE_SERVER_DATABASE_URL to the database to migrate")
 if context.is_offline_mode():
     run_offline()
 else:
-    asyncio.run(run_online(configured))
+    asyncio.run(run_online(url))

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 
 CONNECT_TIMEOUT_SECONDS = 10.0
-"""How long one host may take to accept a connection, unless the URL has ``connect_timeout``."""
+"""Time that one host has to accept a connection, unless the URL has ``connect_timeout``."""
 
 CLOSE_TIMEOUT_SECONDS = 5.0
-"""How long Postgres may take to end a session before its socket is closed anyway."""
+"""Time that Postgres has to end a session before its socket is closed anyway."""
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 

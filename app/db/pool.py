@@ -45,10 +45,10 @@ Result = TypeVar("Result")
 log = logging.getLogger("case_server")
 
 STALLED_TIMEOUT_SECONDS = 1.75
-"""How long a request waits for a connection while none is released; it gets 503 within 2 s."""
+"""Maximum wait for a connection while none is released, so that requests get 503 within 2 s."""
 
 ACQUIRE_TIMEOUT_SECONDS = 15.0
-"""How long a request waits while others release theirs: a burst of large reads is no failure."""
+"""Maximum wait while others are released, because a burst of large reads is not a failure."""
 
 TIMEOUT_CHECK_SECONDS = 0.1
 """Interval of the check for waiters and reads that exceeded their timeout."""

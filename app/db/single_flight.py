@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 MAX_WAIT_SECONDS = 0.2
-"""How long the next query waits for the running one, so that a hanging query delays no others."""
+"""Maximum wait of the next query for the running one, so that a hanging one delays no others."""
 
 
 class SingleFlight(Generic[Key, Result]):

@@ -1,4 +1,4 @@
-"""The changes as a feed, the revision of each package, and where mirrors come from."""
+"""Add the change feed, the revisions of packages and the sources of mirrored documents."""
 
 from __future__ import annotations
 

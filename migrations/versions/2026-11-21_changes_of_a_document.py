@@ -1,4 +1,4 @@
-"""What the changes to one document are found by."""
+"""Index the changes by document."""
 
 from __future__ import annotations
 

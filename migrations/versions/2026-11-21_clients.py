@@ -1,4 +1,4 @@
-"""Clients of the local issuer as data."""
+"""Add the OAuth clients of the local issuer."""
 
 from __future__ import annotations
 

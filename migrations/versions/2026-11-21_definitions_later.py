@@ -1,4 +1,4 @@
-"""What refers to a definition may be written before it, if both are written in one transaction."""
+"""Make foreign keys to definitions deferrable, so that a package can be written in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes without the index that only a purge used, and every write paid for."""
+"""Drop the index of changes that only purges used and that slowed every write."""
 
 from __future__ import annotations
 

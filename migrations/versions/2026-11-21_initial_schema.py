@@ -1,4 +1,4 @@
-"""The first schema: frameworks, what they refer to, how they changed, and the issuer's keys."""
+"""Create the tables of frameworks, definitions, changes and signing keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lists of items are found and sorted by."""
+"""Add columns and indexes for filtering and sorting lists of items."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INDEXES: dict[str, list[str | sa.TextClause]] = {
 
 
 def upgrade() -> None:
-    # Both in one statement: the table is written anew once.
+    # Both columns in one statement, so that the table is rewritten only once.
     op.execute(
         f"ALTER TABLE items ADD folded_code text GENERATED ALWAYS AS ({CODE}) STORED,"
         f" ADD changed_at timestamp GENERATED ALWAYS AS ({CHANGED}) STORED"

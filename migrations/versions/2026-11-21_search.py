@@ -1,4 +1,4 @@
-"""Items are searched by code, statement and keywords."""
+"""Add the search vector of items: code, statement and keywords."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Comments on all tables and columns, and views with one typed column per field of the standard.
+"""Comment all tables and columns, and add views with one typed column per field of the standard.
 
 The views are for people with psql or a BI tool: they show live entities as the standard profile
 answers them. Each column is named after its field in snake_case. A link has one column for each of
-its members, and a list of links has one array for each. What a new field needs is a migration that
-replaces the view with ``CREATE OR REPLACE VIEW``, the new column last.
+its members, and a list of links has one array for each. A new field needs a migration that replaces
+the view with ``CREATE OR REPLACE VIEW``, the new column last.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cast(sql_type: str, *fields: str) -> Columns:
 
 
 def elements(field: str, expression: str) -> str:
-    """Return an array of what an expression makes of each element of a JSON array."""
+    """Return SQL for an array with the value of an expression for each element of a JSON array."""
     present = f"json_typeof(body -> '{field}') = 'array'"
     array = f"ARRAY(SELECT {expression} FROM json_array_elements(body -> '{field}') element)"  # noqa: S608  no input
     return f"CASE WHEN {present} THEN {array} END"
@@ -235,7 +235,7 @@ CONDITIONS = {
         SELECT identifier FROM rubric_criteria WHERE {LIVE_RUBRICS})""",  # noqa: S608
     "packages": f"document_identifier IN {LIVE_DOCUMENT}",
 }
-"""Which rows of a table a reader may see; of the others, those that are not deleted."""
+"""Conditions on the visible rows of a table; in other tables, rows that are not deleted."""
 
 COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
     "association_groupings": (

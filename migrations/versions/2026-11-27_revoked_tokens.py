@@ -1,4 +1,4 @@
-"""Tokens that are refused before they expire, such as those of sessions that were signed out."""
+"""Add revoked tokens, such as those of sessions that were signed out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table."""
     op.create_table(
         "revoked_tokens",
         sa.Column(
@@ -33,5 +32,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the table."""
     op.drop_table("revoked_tokens")

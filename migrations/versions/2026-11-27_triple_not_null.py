@@ -1,4 +1,4 @@
-"""Keys of the unique triple are never NULL, and criteria and levels count within their rubric."""
+"""Forbid NULL in the unique triple, and number criteria and levels within their rubric."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WHERE numbered.identifier = {table}.identifier AND numbered.ordinal <> {table}.o
 
 def upgrade() -> None:
     if names := op.get_bind().execute(sa.text(FIND)).scalars().all():
-        # The server never stored such a body; somebody wrote it with SQL.
+        # The server never stored such a body, so it was written with SQL.
         raise RuntimeError(
             f"associations without an origin, a destination or a type: {', '.join(names)}; "
             f"delete them where {INCOMPLETE}, then migrate again"

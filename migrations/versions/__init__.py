@@ -1,1 +1,1 @@
-"""One file per change of the schema, oldest first."""
+"""Migrations of the database schema, one file each, named after their dates."""

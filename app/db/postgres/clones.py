@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("case_server")
 
 MAX_PREFIX_BYTES = 40
-"""How much of the main database's name a clone's name may repeat; Postgres allows 63 bytes."""
+"""Maximum length of the main database's name in names of clones; Postgres allows 63 bytes."""
 
 MAX_CONNECTIONS = 4
-"""How many databases may be created or dropped at a time."""
+"""Maximum number of databases created or dropped at a time."""
 
 MAX_BACKGROUND_DROPS = 2
-"""How many clones are dropped at a time in the background, so that others can be created."""
+"""Maximum number of clones dropped at a time, so that others can be created meanwhile."""
 
 DISCONNECT_TIMEOUT_SECONDS = 5
-"""How long to wait for other connections to the main database, such as of a command that ended."""
+"""Maximum wait for other clients to disconnect, such as a command that has just ended."""
 
 PRIVILEGES = (
     "SELECT current_user AS role, rolcreatedb OR rolsuper AS can_create, "

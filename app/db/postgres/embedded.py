@@ -42,13 +42,13 @@ DATA_DIR_HINT = (
     "choose another data directory (CASE_SERVER_DATA_DIR) or set CASE_SERVER_DATABASE_URL"
 )
 UNREACHABLE_TIMEOUT_SECONDS = 8.0
-"""How long to wait for a running server that cannot be reached."""
+"""Maximum wait for a running server that cannot be reached."""
 
 START_TIMEOUT_SECONDS = 300
-"""How long a server may take to start up, which includes recovery after a crash."""
+"""Maximum duration of a start or stop, which includes recovery after a crash."""
 
 MAX_LOG_LINES = 12
-"""How many of the last lines of the log an error message shows."""
+"""Number of lines from the end of the log that an error message shows."""
 
 BUILTIN_LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 LOCALES = (
