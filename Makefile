@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench stress lint format screenshots lock audit sbom clean
+.PHONY: help serve test bench stress lint format screenshots reference docs lock audit sbom clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,17 @@ format: $(VENV)/installed ## Put the code into the house format
 screenshots: $(VENV)/installed ## Take the pictures of the pages anew (needs Chromium)
 	@PYTHONPATH=tests $(BIN)/python tests/web/screenshots.py
 
+reference: $(VENV)/installed ## Regenerate the tables of the documentation from the code
+	@$(BIN)/cog -U -P -r -I tests $$(grep -rl '\[\[\[cog' README.md docs)
+
+docs: $(VENV)/docs ## Build the documentation site into build/site
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet
+
+$(VENV)/docs: requirements-docs.lock
+	@$(PYTHON) -m venv $@
+	@$@/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@
+
 lock: $(VENV)/installed ## Pin the newest releases of all dependencies
 	@$(BIN)/pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
@@ -43,6 +54,9 @@ lock: $(VENV)/installed ## Pin the newest releases of all dependencies
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --extra embedded --group dev \
 		-c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --group pyproject.toml:docs \
+		-o requirements-docs.lock
 
 # The advisory that is passed over has no fix, and no code that it is about is loaded: SECURITY.md.
 audit: $(VENV)/installed ## Ask whether an advisory names a dependency of the lock (needs the network)

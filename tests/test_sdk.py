@@ -112,16 +112,28 @@ def test_unified_client(python: Path, live: Live, tmp_path: Path) -> None:
     assert re.search(r"^all \d\d checks passed$", told, re.MULTILINE)
 
 
-def test_readme_points_the_sdk_at_it(python: Path, live: Live, tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text()
-    section = readme.partition("## Point the SDK at it\n")[2].partition("\n## ")[0]
-    (snippet,) = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+def run_snippet(python: Path, live: Live, tmp_path: Path, page: str) -> list[str]:
+    """Run the Python snippet of a page against a server, and return the lines it prints."""
+    snippets = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
+    )
+    (snippet,) = [each for each in snippets if "timeback_case" in each]
     assert "http://127.0.0.1:8000" in snippet
     script = tmp_path / "snippet.py"
     script.write_text(snippet.replace("http://127.0.0.1:8000", live.base_url))
+    return drive(python, tmp_path, str(script)).splitlines()
+
+
+def test_sdk_guide_snippet_prints_what_it_uploaded(
+    python: Path, live: Live, tmp_path: Path
+) -> None:
     for _ in ("created", "replaced"):
-        assert drive(python, tmp_path, str(script)).splitlines() == [
+        assert run_snippet(python, live, tmp_path, "docs/guides/sdk.md") == [
             "documents=1 items=1 associations=0",
             "Standard 3.OA.1: Interpret products of whole numbers",
             "no CFItem has the identifier '3-oa-2'",
         ]
+
+
+def test_readme_snippet_lists_documents(python: Path, live: Live, tmp_path: Path) -> None:
+    assert "CFDocument" in "".join(run_snippet(python, live, tmp_path, "README.md"))

@@ -200,7 +200,7 @@ def test_another_postgres_has_tools_of_its_own(
 
 
 def documented(file: str) -> list[str]:
-    """The commands for a Postgres of one's own, as ``docs/operations.md`` has them."""
+    """The commands for a Postgres of one's own, as ``docs/guides/backup.md`` has them."""
     text = (Path(__file__).parents[2] / "docs" / file).read_text()
     (block,) = [one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "createdb" in one]
     lines: list[str] = block.splitlines()
@@ -217,7 +217,7 @@ def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_p
         restored = url.rpartition("/")[0] + "/frameworks_restored"
         lines = [
             re.sub(r"postgresql://…/\w+", restored, line).replace("case-server", "$CASE_SERVER")
-            for line in documented("operations.md")
+            for line in documented("guides/backup.md")
         ]
         found = find_binaries(None)
         environment = os.environ | {

@@ -394,7 +394,7 @@ def remedy(message: str) -> str:
 async def test_each_missing_right_is_named_until_a_role_has_all(
     roles: tuple[str, str, str], tmp_path: Path
 ) -> None:
-    """What the README lists is enough, and less is refused with the statement that grants it."""
+    """The privileges in docs/guides/databases.md suffice; with fewer, the message has the GRANT."""
     admin, owner, user = roles
     owner_name, user_name = (make_url(url).username for url in (owner, user))
     database = make_url(admin).database

@@ -29,7 +29,7 @@ from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Setti
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "ci.md").read_text()
-README = (ROOT / "README.md").read_text()
+SDK_GUIDE = (ROOT / "docs" / "guides" / "sdk.md").read_text()
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
 SHELL = [text for language, text in BLOCKS if language == "sh"]
@@ -200,7 +200,7 @@ def test_every_variable_is_one_that_is_read() -> None:
     named = set(re.findall(r"\bCASE_[A-Z_]+", DOCS))
     assert named <= variables_read() | CLIENT_VARIABLES
     assert named >= CLIENT_VARIABLES
-    assert all(f"`{name}`" in README for name in CLIENT_VARIABLES)
+    assert all(f"`{name}`" in SDK_GUIDE for name in CLIENT_VARIABLES)
 
 
 def test_images_are_those_of_the_project() -> None:
@@ -291,8 +291,8 @@ def test_compose_adds_to_services_that_are_there() -> None:
     assert added["tests"]["volumes"] == [f"${{PWD}}:{added['tests']['working_dir']}"]
 
 
-def test_typescript_is_that_of_the_readme() -> None:
-    own = re.search(r"```typescript\n(.*?)```", README, re.DOTALL)
+def test_typescript_equals_that_of_the_sdk_guide() -> None:
+    own = re.search(r"```typescript\n(.*?)```", SDK_GUIDE, re.DOTALL)
     assert own
     variables = {
         "'http://127.0.0.1:8000/oauth2/token'": "process.env.CASE_TOKEN_URL",

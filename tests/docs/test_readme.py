@@ -1,65 +1,62 @@
-"""The README and the project say the same: every test, route, setting and command it names."""
+"""The README and CONTRIBUTING.md: commands run as pasted, links and names are valid."""
 
 from __future__ import annotations
 
-import ast
+import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
-from api.test_access import ROUTES
-from pydantic import SecretStr
+from support.live_server import COMMAND, environment, serving
 
 from case_server.cli import KINDS
-from case_server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def test_every_test_it_names_exists() -> None:
-    named = set(re.findall(r"`(tests/\S+\.py)(?:::(\w+))?`", README))
-    assert len(named) > 30
-    for file, test in named:
-        tree = ast.parse((ROOT / file).read_text())
-        functions = {
-            node.name
-            for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        }
-        assert not test or test in functions, f"{file} has no {test}"
+MAX_README_LINES = 180
 
 
-def test_every_row_of_its_tables_names_a_test() -> None:
-    tables = README.split("## What it answers")[1].split("\nLists take")[0]
-    rows = [line for line in tables.splitlines() if line.startswith("| ")]
-    told = [row for row in rows if "shown by" not in row]
-    assert len(told) > 50
-    assert all("`tests/" in row for row in told)
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= MAX_README_LINES
 
 
-def test_route_table_is_that_of_the_server() -> None:
-    rows = re.findall(
-        r"^\| (GET|PUT|POST|DELETE) (\S+?)(?: id\}\S*)? \| (\w+) \|", README, re.MULTILINE
-    )
-    told = {(method, re.sub(r"\{[^}/]*\}?", "x", path), scope) for method, path, scope in rows}
-    assert told == set(ROUTES)
+def test_first_response_is_what_the_pasted_commands_print(tmp_path: Path) -> None:
+    (commands,) = [block for block in fenced(README, "sh") if "import --sample" in block]
+    (expected,) = fenced(README, "json")
+    with serving(tmp_path) as server:
+        script = commands.replace("http://127.0.0.1:8000", server.base_url)
+        script = script.replace(".venv/bin/case-server", shlex.join(COMMAND))
+        port = server.base_url.rpartition(":")[2]
+        completed = subprocess.run(
+            ["bash", "-ec", script],
+            env=environment(tmp_path, CASE_SERVER_PORT=port),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert json.loads(completed.stdout.splitlines()[-1]) == json.loads(expected)
 
 
-def test_settings_table_is_that_of_the_settings() -> None:
-    told = dict(re.findall(r"^\| `(CASE_\w+)` \| ?([^|]*?) ?\|", README, re.MULTILINE))
-    expected = {}
-    for name, field in Settings.model_fields.items():
-        variable = str(field.validation_alias or f"CASE_SERVER_{name.upper()}")
-        expected[variable] = field.default
-    assert told.keys() == expected.keys()
-    for variable, default in expected.items():
-        value = default.get_secret_value() if isinstance(default, SecretStr) else default
-        if isinstance(value, bool):
-            value = str(value).lower()
-        if isinstance(value, str | int) and told[variable].startswith("`") and value != "":
-            assert told[variable] == f"`{value}`"
+def test_links_of_pages_lead_to_files() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+    pages += sorted((ROOT / "docs").rglob("*.md"))
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def fenced(page: str, language: str) -> list[str]:
+    """Return the fenced code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize(

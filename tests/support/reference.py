@@ -1,0 +1,190 @@
+"""Reference tables of the documentation, generated from the code.
+
+Pages in docs/ call these functions from cog blocks; ``make reference`` rewrites the pages, and
+``tests/docs/test_reference.py`` fails if one of them is out of date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import httpx
+import yaml
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from case_server.cli import main as cli_main
+from case_server.main import create_app
+from case_server.settings import Settings, variable_name
+
+ROOT = Path(__file__).parents[2]
+BEHAVIOUR_FILE = ROOT / "tests" / "behaviour.yaml"
+HELP_COLUMNS = 90
+
+OPENAPI_DOCUMENTS = {
+    "Platform": "/openapi.json",
+    "Sdk": "/ims/case/v1p1/openapi.json",
+    "Standard": "/1edtech/ims/case/v1p1/discovery/imscasev1p1_openapi3_v1p0.json",
+    "Standard 1.0": "/1edtech/ims/case/v1p0/discovery/imscasev1p0_openapi3_v1p0.json",
+}
+
+
+def load_behaviour() -> dict[str, list[dict[str, Any]]]:
+    """Load the proven behaviour of the server, by section."""
+    content: dict[str, list[dict[str, Any]]] = yaml.safe_load(BEHAVIOUR_FILE.read_text())
+    return content
+
+
+def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a Markdown table."""
+    columns = list(header)
+    print(f"\n| {' | '.join(columns)} |")
+    print("|" + "---|" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+
+
+def behaviour() -> None:
+    """Print one table of cases and results per topic."""
+    rows = load_behaviour()["behaviour"]
+    for topic in dict.fromkeys(row["topic"] for row in rows):
+        print(f"\n## {topic}")
+        print_table(
+            ("case", "result"),
+            ((row["case"], row["result"]) for row in rows if row["topic"] == topic),
+        )
+    print()
+
+
+def sync() -> None:
+    """Print how ``case-server sync`` treats sources that are incomplete or unavailable."""
+    print_table(
+        ("case", "result"), ((row["case"], row["result"]) for row in load_behaviour()["sync"])
+    )
+    print()
+
+
+def settings() -> None:
+    """Print every setting with its type, default and description."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        rows.append((f"`{variable_name(name)}`", _format_default(field), field.description or ""))
+    print_table(("variable", "default", "description"), rows)
+    print()
+
+
+def _format_default(field: FieldInfo) -> str:
+    default = field.default
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    if isinstance(default, bool):
+        default = str(default).lower()
+    return "" if default in (None, "", (), {}, PydanticUndefined) else f"`{default}`"
+
+
+def commands() -> None:
+    """Print a table with the summary of every command."""
+    context = click.Context(cli_main, info_name="case-server")
+    rows = []
+    for name in cli_main.list_commands(context):
+        command = cli_main.get_command(context, name)
+        assert command is not None
+        rows.append((f"`{name}`", command.get_short_help_str(limit=100)))
+    print_table(("command", "purpose"), rows)
+    print()
+
+
+def cli() -> None:
+    """Print the help of every command."""
+    context = click.Context(cli_main, info_name="case-server", max_content_width=HELP_COLUMNS)
+    context.terminal_width = HELP_COLUMNS
+    for path, text in _iter_help(cli_main, context):
+        print(f"\n## {path}\n\n```text\n{text}\n```")
+    print()
+
+
+def _iter_help(command: click.Command, context: click.Context) -> Iterable[tuple[str, str]]:
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            child_context = click.Context(child, info_name=name, parent=context)
+            child_context.terminal_width = HELP_COLUMNS
+            yield from _iter_help(child, child_context)
+
+
+def routes() -> None:
+    """Print every route of every profile with its scope, parameters and error codes."""
+    documents = asyncio.run(_fetch_openapi_documents())
+    for profile, document in documents.items():
+        print(f"\n## {profile} profile")
+        servers = document.get("servers", [{"url": ""}])
+        base_path = urlsplit(servers[0]["url"]).path.rstrip("/")
+        rows = []
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
+                if method in {"get", "put", "post", "delete"}:
+                    rows.append(_route_row(document, method, base_path + path, item, operation))
+        print_table(("route", "scope", "parameters", "responses"), rows)
+    print()
+
+
+async def _fetch_openapi_documents() -> dict[str, dict[str, Any]]:
+    settings = Settings(database_url="postgresql://unused", public_url="http://localhost:8000")
+    app = create_app(settings)
+    # The documents need the settings only, so the application is not started.
+    app.state.app_state = SimpleNamespace(settings=settings)
+    transport = httpx.ASGITransport(app)
+    documents = {}
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+        for profile, url in OPENAPI_DOCUMENTS.items():
+            response = await client.get(url)
+            response.raise_for_status()
+            documents[profile] = response.json()
+    return documents
+
+
+def _route_row(
+    document: dict[str, Any],
+    method: str,
+    path: str,
+    path_item: dict[str, Any],
+    operation: dict[str, Any],
+) -> tuple[str, ...]:
+    scopes = [
+        name.rpartition(".")[2]
+        for requirement in operation.get("security", document.get("security", []))
+        for names in requirement.values()
+        for name in names
+    ]
+    parameters = [
+        _resolve(document, parameter)
+        for parameter in (*path_item.get("parameters", ()), *operation.get("parameters", ()))
+    ]
+    names = [f"`{each['name']}`" for each in parameters if each["in"] != "path"]
+    return (
+        f"`{method.upper()} {path}`",
+        ", ".join(dict.fromkeys(scopes)),
+        ", ".join(names),
+        ", ".join(status for status in operation["responses"] if status != "default"),
+    )
+
+
+def _resolve(document: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """Return an OpenAPI object, or the component that its ``$ref`` names."""
+    reference = value.get("$ref")
+    if reference is None:
+        return value
+    resolved: Any = document
+    for part in reference.removeprefix("#/").split("/"):
+        resolved = resolved[part]
+    result: dict[str, Any] = resolved
+    return result
