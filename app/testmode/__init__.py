@@ -1,4 +1,4 @@
-"""A server to test against: reset, seeded, broken and questioned through ``/_test/``.
+"""Test mode (``serve --test-mode``): the test API under ``/_test/`` for tests of CASE clients.
 
-Only where the settings say so (``serve --test-mode``).
+It resets and seeds data, injects faults, verifies requests and separates test suites in namespaces.
 """

@@ -1,4 +1,4 @@
-"""One copy of a database in use: its pool, what is remembered of it, and who is using it now."""
+"""A clone of a database, with the connection pool, caches and signing keys of its requests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
-from ..api.response_cache import ResponseCache as Answers
+from ..api.response_cache import ResponseCache
 from ..auth.refresh import load_signing_keys
 from ..auth.tokens import SigningKey
 from ..db.pool import AcquireContext, Database
 from ..db.postgres import baseline
-from ..db.read import feed
 from ..db.read.revisions import Revisions
 from ..exceptions import Conflict
 
@@ -19,25 +18,28 @@ if TYPE_CHECKING:
     from ..db.postgres.clones import DatabaseCloner
     from ..settings import Settings
 
-SECONDS_TO_FINISH = 30.0
-"""How long requests on a database may go on after it was replaced or is to be copied."""
+IDLE_TIMEOUT_SECONDS = 30.0
+"""How long requests may continue on a clone that is to be copied or dropped."""
 
-SECONDS_TO_CLOSE = 1.0
-"""How long connections may take to close before they are cut off."""
+CLOSE_TIMEOUT_SECONDS = 1.0
+"""How long connections may take to close before the database is dropped anyway."""
 
 
-class StandIn(Database):
-    """Stands for the database a namespace is on now, for what outlives each of them."""
+class DatabaseProxy(Database):
+    """Forwards to the database of a namespace's current clone.
+
+    For objects that exist longer than a clone, such as the client registry.
+    """
 
     def __init__(self, current: Database) -> None:
         self.current = current
 
     def connection(self) -> AcquireContext:
-        """A connection to the database of now."""
+        """Acquire a connection to the current database."""
         return self.current.connection()
 
     def scan_connection(self) -> AcquireContext:
-        """Lease a connection to the database of now, for reads that may take long."""
+        """Acquire a connection to the current database for a read that may take long."""
         return self.current.scan_connection()
 
     def read_deadline(self) -> AbstractContextManager[None]:
@@ -45,104 +47,103 @@ class StandIn(Database):
         return self.current.read_deadline()
 
 
-class Copy:
-    """A database that requests run on."""
+class Clone:
+    """A cloned database, and a count of the requests that run on it."""
 
     def __init__(
-        self, copies: DatabaseCloner, settings: Settings, name: str, template: str
+        self, cloner: DatabaseCloner, settings: Settings, name: str, template: str
     ) -> None:
         self.name, self.template = name, template
         self.keys: list[SigningKey] = []
-        self.written = False
-        """Whether it may differ from its template."""
-        self._copies, self._settings = copies, settings
+        self.is_written = False
+        """Whether its data may differ from those of its template."""
+        self._cloner, self._settings = cloner, settings
         self._stack = AsyncExitStack()
         self._database: Database | None = None
-        self._users = 0
-        self._free = asyncio.Event()
-        self._free.set()
+        self._requests = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @classmethod
-    async def make(cls, copies: DatabaseCloner, settings: Settings, template: str) -> Copy:
-        """Copy ``template``, to which nobody may be connected, and connect to the copy."""
-        made = cls(copies, settings, await copies.clone(template), template)
-        await made.connect()
-        return made
+    async def create(cls, cloner: DatabaseCloner, settings: Settings, template: str) -> Clone:
+        """Clone the database ``template``, which must have no connections, and connect to it."""
+        clone = cls(cloner, settings, await cloner.clone(template), template)
+        await clone.connect()
+        return clone
 
     @classmethod
-    async def make_to_go_back(
-        cls, copies: DatabaseCloner, settings: Settings, template: str
-    ) -> Copy:
-        """A copy that can be made what it is now again."""
-        made = await cls.make(copies, settings, template)
-        await baseline.save_baseline(made.database)
-        return made
+    async def create_restorable(
+        cls, cloner: DatabaseCloner, settings: Settings, template: str
+    ) -> Clone:
+        """Create a clone whose data ``restore_baseline`` can restore."""
+        clone = await cls.create(cloner, settings, template)
+        await baseline.save_baseline(clone.database)
+        return clone
 
     @property
     def database(self) -> Database:
-        """The database, connected."""
-        assert self._database, "it is connected before anybody is given it"
+        """The connected database."""
+        assert self._database, "connect() precedes every use"
         return self._database
 
     async def connect(self) -> None:
-        """Open the pool and read the keys; nothing is remembered of answers yet."""
-        settings = self._settings
-        opened = Database.open(
-            self._copies.url(self.name), settings, read_timeout=settings.read_timeout
-        )
-        self._database = await self._stack.enter_async_context(opened)
-        self._stack.push_async_callback(self._forget)
-        await self._remember_nothing()
+        """Open the connection pool, load the signing keys and create empty caches.
 
-    async def _remember_nothing(self) -> None:
-        """Begin with no answers, and the keys that are there."""
+        May be called again after ``disconnect``, which closes the pool and the response cache.
+        """
+        settings = self._settings
+        pool = Database.open(
+            self._cloner.url(self.name), settings, read_timeout=settings.read_timeout
+        )
+        self._database = await self._stack.enter_async_context(pool)
+        self._stack.push_async_callback(self._close_cache)
+        await self._load()
+
+    async def _load(self) -> None:
         settings = self._settings
         self.keys = await load_signing_keys(self.database)
         self.revisions = Revisions(self.database)
-        self.answers = Answers(settings.cache_mb, producers=max(1, settings.pool_size // 2))
+        self.response_cache = ResponseCache(
+            settings.cache_mb, producers=max(1, settings.pool_size // 2)
+        )
 
-    async def _forget(self) -> None:
-        await self.answers.close()
+    async def _close_cache(self) -> None:
+        await self.response_cache.close()
 
-    async def go_back(self) -> None:
-        """Be what it was when it was made; no request may run on it.
+    async def restore_baseline(self) -> None:
+        """Restore the data that the clone had when it was created; no request may use it.
 
-        What clients know of it, such as ETags and places in the feed, is belied.
+        Invalidates the ETags and change-feed cursors that clients have.
         """
-        await self._forget()
+        await self._close_cache()
         await baseline.restore_baseline(self.database)
-        await self._remember_nothing()
-        self.written = False
-
-    async def begin_anew(self) -> None:
-        """Belie what clients know of another copy: their ETags, their places in the feed."""
-        async with self.database.connection() as connection:
-            await feed.reset_history(connection)
+        await self._load()
+        self.is_written = False
 
     async def disconnect(self) -> None:
-        """Close the pool, so that the database can be a template."""
+        """Close the connection pool, so that the database can be a template."""
         await self._stack.aclose()
 
-    def enter(self) -> None:
-        """One more request runs on it."""
-        self._users += 1
-        self._free.clear()
+    def begin_request(self) -> None:
+        """Count a request that starts to use the clone."""
+        self._requests += 1
+        self._idle.clear()
 
-    def leave(self) -> None:
-        """One request less runs on it."""
-        self._users -= 1
-        if not self._users:
-            self._free.set()
+    def end_request(self) -> None:
+        """Count a request that has stopped using the clone."""
+        self._requests -= 1
+        if not self._requests:
+            self._idle.set()
 
-    async def quiet(self, seconds: float = SECONDS_TO_FINISH) -> None:
-        """Wait until no request runs on it; ``Conflict`` when that takes longer."""
+    async def wait_until_idle(self, seconds: float = IDLE_TIMEOUT_SECONDS) -> None:
+        """Wait until no request uses the clone; raise ``Conflict`` after ``seconds``."""
         try:
-            await asyncio.wait_for(self._free.wait(), seconds)
+            await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError as error:
-            raise Conflict(f"{self._users} requests are still being answered") from error
+            raise Conflict(f"{self._requests} requests are still running; retry later") from error
 
     async def drop(self) -> None:
-        """Close the pool, and have the database dropped, whoever still uses it."""
+        """Close the pool and schedule the database to be dropped, even if it is in use."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.disconnect(), SECONDS_TO_CLOSE)
-        self._copies.drop_later(self.name)
+            await asyncio.wait_for(self.disconnect(), CLOSE_TIMEOUT_SECONDS)
+        self._cloner.drop_later(self.name)

@@ -1,61 +1,111 @@
-"""What is to go wrong, and when: rules that the control API sets, in order."""
+"""Fault injection: rules that select requests, and the faulty responses they get."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
+import socket
+import struct
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import orjson
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .request_log import Entry, Wanted
+from ..api.exception_handlers import error_response
+from ..api.middleware import TRANSPORT
+from ..api.routes.token import TOKEN_PATHS
+from ..exceptions import CaseServerError, ErrorCode
+from .request_log import Entry, RequestFilter
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Seconds = Annotated[float, Field(gt=0, le=300)]
 
+SLOW_BODY_CHUNKS = 10
+"""Number of chunks in which a slow body is sent."""
+
+LINGER_ZERO = struct.pack("ii", 1, 0)
+"""SO_LINGER with a timeout of 0: closing the socket discards unsent data and sends a TCP RST."""
+
+ERROR_CODES: dict[int, ErrorCode] = {
+    401: "unauthorised",
+    403: "forbidden",
+    404: "unknown",
+    405: "unsupported",
+    409: "conflict",
+    413: "too_large",
+    429: "busy",
+    502: "busy",
+    503: "busy",
+    504: "busy",
+}
+CHALLENGE = 'Bearer error="invalid_token", error_description="injected fault"'
+OAUTH_ERRORS = {
+    401: "invalid_client",
+    429: "temporarily_unavailable",
+    503: "temporarily_unavailable",
+}
+"""Error codes of RFC 6749; other 4xx are ``invalid_request``, other 5xx ``server_error``."""
+
+SELECTION_FIELDS = {
+    "method",
+    "path",
+    "path_regex",
+    "client",
+    "nth",
+    "probability",
+    "seed",
+    "times",
+}
+"""The fields of a fault that select requests; the others describe the response."""
+
 
 class Fault(BaseModel):
-    """A rule: which requests, which of these, and what happens to them."""
+    """Which requests fail, and how."""
 
     model_config = ConfigDict(extra="forbid")
 
     method: str | None = None
     path: str | None = None
-    """A pattern without a namespace's prefix: ``*`` stands for anything, slashes too."""
+    """A pattern without the prefix of a namespace: ``*`` matches any characters, slashes too."""
     path_regex: str | None = None
     client: str | None = None
 
     nth: list[int] | int | None = None
-    """Only the nth request that matches, counted from 1; or several."""
+    """Which of the matching requests, counted from 1."""
     probability: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int = 0
-    """With the same seed, the same requests are hit."""
+    """Seed for ``probability``; the same seed selects the same requests."""
     times: Annotated[int, Field(ge=1)] | None = None
-    """How often at most."""
+    """Maximum number of requests that fail."""
 
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     retry_after: Annotated[int, Field(ge=0)] | None = None
-    """Seconds that Retry-After says; 429 and 503 say 1 when this is not set."""
+    """Value of Retry-After in seconds; by default 1 for 429 and 503, else no header field."""
     description: str | None = None
     delay: Seconds | None = None
-    """Seconds before anything is done."""
+    """Seconds to wait before the request is handled."""
     reset: bool = False
-    """The connection is reset instead of an answer."""
+    """Reset the connection instead of responding."""
     body: Literal["truncated", "malformed"] | None = None
-    """Cut off in the middle; or whole as HTTP and not as JSON."""
+    """Close the connection after half of the body, or send half of the JSON as the whole body."""
     slow_body: Seconds | None = None
-    """Seconds over which the body trickles."""
+    """Seconds over which the body is sent."""
     apply_request: bool = False
-    """With status and reset: what was asked is done, only its answer fails."""
+    """With ``status`` and ``reset``: handle the request before the response fails."""
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Fault:
+    def _is_consistent(self) -> Fault:
         problems = []
-        ends = [name for name in ("status", "reset", "body", "slow_body") if getattr(self, name)]
-        if not ends and not self.delay:
-            problems.append("say what happens: status, delay, reset, body or slow_body")
-        if len(ends) > 1:
-            problems.append(f"one answer cannot be {' and '.join(ends)} at once")
+        effects = [name for name in ("status", "reset", "body", "slow_body") if getattr(self, name)]
+        if not effects and not self.delay:
+            problems.append("a fault needs one of status, delay, reset, body and slow_body")
+        if len(effects) > 1:
+            problems.append(f"{' and '.join(effects)} cannot be combined")
         if self.status is None and (self.retry_after is not None or self.description):
             problems.append("retry_after and description need a status")
         if self.apply_request and not (self.status or self.reset):
@@ -65,69 +115,177 @@ class Fault(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _can_be_searched(self) -> Fault:
+    def _has_valid_regex(self) -> Fault:
         try:
             re.compile(self.path_regex or "")
         except re.error as error:
-            raise ValueError(f"path_regex is no regular expression: {error}") from error
+            raise ValueError(f"path_regex is not a regular expression: {error}") from error
         return self
 
     def effect(self) -> dict[str, Any]:
-        """What happens, without when."""
-        return self.model_dump(exclude_defaults=True, exclude=WHEN)
-
-
-WHEN = {"method", "path", "path_regex", "client", "nth", "probability", "seed", "times"}
-"""The fields of a fault that choose requests."""
+        """Return the fields that describe the response, without those that select requests."""
+        return self.model_dump(exclude_defaults=True, exclude=SELECTION_FIELDS)
 
 
 class Rule:
-    """A fault with its counters."""
+    """A fault with the number of requests it matched and was applied to."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.matched = self.applied = 0
-        self._random = random.Random(fault.seed)  # noqa: S311  chance that can be repeated
-        self._wanted = Wanted(fault.method, fault.path, fault.path_regex, fault.client)
+        self._random = random.Random(fault.seed)  # noqa: S311  must be repeatable, not secret
+        self._filter = RequestFilter(fault.method, fault.path, fault.path_regex, fault.client)
         nth = fault.nth
         self._nth = {nth} if isinstance(nth, int) else set(nth or ())
 
-    def hits(self, entry: Entry) -> bool:
-        """Whether a request is to fail by this rule; counts it."""
-        if not self._wanted.fits(entry):
+    def selects(self, entry: Entry) -> bool:
+        """Return whether a request is to fail; count it if it matches."""
+        if not self._filter.matches(entry):
             return False
         self.matched += 1
         fault = self.fault
-        chosen = not self._nth or self.matched in self._nth
+        is_selected = not self._nth or self.matched in self._nth
         if fault.probability is not None:
-            # Drawn for every match, so that which ones are hit depends on the seed alone.
-            chosen = self._random.random() < fault.probability and chosen
-        return chosen and (fault.times is None or self.applied < fault.times)
+            # Drawn for every match, so that the seed alone determines which requests fail.
+            is_selected = self._random.random() < fault.probability and is_selected
+        return is_selected and (fault.times is None or self.applied < fault.times)
 
-    def told(self) -> dict[str, Any]:
-        """The rule as it was set, and its counters."""
-        rule = self.fault.model_dump(exclude_defaults=True)
-        return {**rule, "matched": self.matched, "applied": self.applied}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of the fault that were set, and the counters."""
+        fields = self.fault.model_dump(exclude_defaults=True)
+        return {**fields, "matched": self.matched, "applied": self.applied}
 
 
 class Faults:
-    """The rules of a namespace."""
+    """The faults of a namespace, in order."""
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """These rules and no others, counted from now on."""
+        """Replace all faults; the counters start at 0."""
         self.rules = [Rule(fault) for fault in faults]
 
     def add(self, faults: Sequence[Fault]) -> None:
-        """More rules, after those there are."""
+        """Add faults after the existing ones."""
         self.rules += [Rule(fault) for fault in faults]
 
     def choose(self, entry: Entry) -> Fault | None:
-        """What happens to this request: the first rule that hits it. Every rule counts it."""
-        hitting = [rule for rule in self.rules if rule.hits(entry)]
-        if not hitting:
+        """Return the first fault that selects a request; every rule counts the request."""
+        selecting = [rule for rule in self.rules if rule.selects(entry)]
+        if not selecting:
             return None
-        hitting[0].applied += 1
-        return hitting[0].fault
+        selecting[0].applied += 1
+        return selecting[0].fault
+
+
+async def inject_fault(
+    fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Respond to a request with a fault (ASGI)."""
+    if fault.delay:
+        await asyncio.sleep(fault.delay)
+    if not (fault.status or fault.reset or fault.body or fault.slow_body):
+        await app(scope, receive, send)
+        return
+    response = _BufferedResponse()
+    if fault.apply_request or not (fault.status or fault.reset):
+        await app(scope, receive, response.buffer)
+    else:
+        await _read_to_end(receive)
+    if fault.status:
+        await _error_response(fault, fault.status, scope["path"])(scope, receive, send)
+    elif fault.reset:
+        _reset(scope["state"][TRANSPORT])
+        await _wait_for_disconnect(receive)
+    elif fault.body == "truncated":
+        await response.send_half(send)
+        scope["state"][TRANSPORT].close()
+        await _wait_for_disconnect(receive)
+    else:
+        await response.send(send, malformed=fault.body == "malformed", seconds=fault.slow_body or 0)
+
+
+class _BufferedResponse:
+    """A response that is buffered until it is complete."""
+
+    def __init__(self) -> None:
+        self._start: Message = {}
+        self._body = bytearray()
+
+    async def buffer(self, message: Message) -> None:
+        """Buffer a message (ASGI's send)."""
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+
+    async def send(self, send: Send, *, malformed: bool, seconds: float) -> None:
+        """Send the response, malformed or in chunks over some seconds."""
+        body = bytes(self._body)
+        if malformed:
+            body = body[: len(body) // 2] or b"{"
+        await send(self._start_with_length(len(body)))
+        size = max(1, -(-len(body) // SLOW_BODY_CHUNKS))
+        chunks = [body[at : at + size] for at in range(0, len(body), size)] if seconds else [body]
+        for chunk in chunks:
+            await asyncio.sleep(seconds / len(chunks))
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send_half(self, send: Send) -> None:
+        """Send the Content-Length of the whole body, but only half of the body."""
+        body = bytes(self._body)
+        await send(self._start_with_length(max(1, len(body))))
+        await send(
+            {"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True}
+        )
+
+    def _start_with_length(self, length: int) -> Message:
+        headers = [pair for pair in self._start["headers"] if pair[0] != b"content-length"]
+        return {**self._start, "headers": [*headers, (b"content-length", str(length).encode())]}
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Reset a connection, so that the client gets "connection reset by peer"."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    transport.abort()
+
+
+async def _read_to_end(receive: Receive) -> None:
+    """Read the request body, as handling the request would."""
+    while (message := await receive())["type"] == "http.request":
+        if not message.get("more_body"):
+            return
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _error_response(fault: Fault, status: int, path: str) -> Response:
+    """Return an error in the form of the API profile, or of OAuth 2 for the token endpoint."""
+    description = fault.description or f"injected fault: {status} (test mode)"
+    headers = {}
+    retry_after = fault.retry_after
+    if retry_after is None and status in {429, 503}:
+        retry_after = 1
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    is_client_error = status < 500  # noqa: PLR2004  RFC 9110, section 15
+    if path in TOKEN_PATHS:
+        default = "invalid_request" if is_client_error else "server_error"
+        body = {"error": OAUTH_ERRORS.get(status, default), "error_description": description}
+        return Response(orjson.dumps(body), status, headers, "application/json")
+    if status == 401:  # noqa: PLR2004  RFC 9110, section 15.5.2
+        headers["WWW-Authenticate"] = CHALLENGE
+    default_code: ErrorCode = "invalid" if is_client_error else "internal"
+    error = CaseServerError(
+        description, code=ERROR_CODES.get(status, default_code), headers=headers
+    )
+    response = error_response(path, error)
+    response.status_code = status
+    return response

@@ -1,12 +1,13 @@
-"""What every request of a target passes: its namespace, the journal, and the faults."""
+"""The middleware of test mode: resolves the namespace, records requests and injects faults."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
+import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.datastructures import Headers
@@ -27,36 +28,39 @@ from ..exceptions import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from .fault_injection import fail
-from .namespaces import DEFAULT
-from .recorder import Recorder
+from ..net.same_origin import is_same_origin
+from .faults import inject_fault
+from .namespaces import DEFAULT_NAMESPACE
+from .request_log import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from .namespace import Namespace
-    from .namespaces import Namespaces
-    from .request_log import Entry
+    from .namespaces import Namespace, Namespaces
+    from .request_log import Entry, RequestLog
 
 NAMESPACE = "case_server.namespace"
-"""Where a request carries its namespace."""
+"""Key of the namespace in the ASGI scope of a request."""
 
-CONTROL = "/_test"
-PAGE = "/test-mode"
-PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
-HEADER = "x-case-namespace"
-SIMPLE_TYPES = {"multipart/form-data", "text/plain"}
-"""What web pages may send to another site unasked (Fetch standard, "CORS-safelisted"), without the
-type that curl gives to JSON; browsers since 2020 state the origin of all of them."""
-TOO_LATE = "the target went back to another state while a fault delayed this request"
+TEST_API_PREFIX = "/_test"
+PAGE_PATH = "/test-mode"
+NAMESPACE_PREFIX = re.compile(r"/ns/([^/]*)(?=/|$)")
+NAMESPACE_HEADER = "x-case-namespace"
+SAFELISTED_TYPES = {"multipart/form-data", "text/plain"}
+"""Content types that web pages can send to other sites without a CORS preflight.
+
+The Fetch standard also safelists the form type, which is allowed here because curl -d sends JSON
+with it. Browsers since 2020 send Origin with all of them."""
+OUTDATED = "the data were reset while a fault delayed this request"
 
 
 class TestModeMiddleware:
-    """Leads each request into its namespace; ``token`` is what the control API asks for.
+    """Passes each request on with the application state of its namespace (ASGI).
 
-    Web pages of ``base_url`` and of ``origins`` may call the control API, others may not.
+    ``token`` is required for the test API unless it is empty. Web pages of ``base_url`` and of
+    ``origins`` may call the test API.
     """
 
     def __init__(
@@ -64,149 +68,151 @@ class TestModeMiddleware:
     ) -> None:
         self.app = app
         self._token = token
-        self._own = urlsplit(base_url).netloc
-        self._origins = {*origins} - {"*"}  # that is for calls with a token
+        self._base_url = base_url
+        self._origins = {*origins} - {"*"}  # for CORS, * allows only requests with an access token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or let it fail (ASGI)."""
+        """Handle a request (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        outer, scope = scope, {**scope}  # the log tells the path as it was sent
+        outer, scope = scope, {**scope}  # the access log shows the path with its prefix
         namespaces: Namespaces = scope["app"].state.namespaces
         headers = Headers(scope=scope)
         try:
-            name = _name(scope, headers)
+            name = _take_namespace(scope, headers)
             outer[ROUTE_PATH] = scope["path"]
-            is_control = f"{scope['path']}/".startswith(f"{CONTROL}/")
-            if is_control:
-                self._refuse_cross_site(scope["method"], headers)
-                self._check_token(headers)
+            is_test_api = f"{scope['path']}/".startswith(f"{TEST_API_PREFIX}/")
+            if is_test_api:
+                self._require_same_site(scope["method"], headers)
+                self._require_token(headers)
             elif self._token and not namespaces.has(name):
                 raise NotFound(
                     "namespace",
                     name,
-                    f"with the test API token, GET /ns/{name}{CONTROL} creates it",
+                    f"create it with GET /ns/{name}{TEST_API_PREFIX} and the test API token",
                 )
             namespace = scope[NAMESPACE] = await namespaces.get(name)
         except CaseServerError as error:
             await error_response(scope["path"], error)(scope, receive, send)
             return
-        if is_control or _is_unseen(scope["path"]):
+        if is_test_api or _is_exempt(scope["path"]):
             scope[APP_STATE] = namespace.app_state
             await self.app(scope, receive, send)
         else:
-            await self._exchange(namespace, scope, headers, receive, send)
+            await self._handle(namespace, scope, headers, receive, send)
 
-    def _refuse_cross_site(self, method: str, headers: Headers) -> None:
-        """Raise ``Forbidden`` for what a browser sends from a web page of another site.
+    def _require_same_site(self, method: str, headers: Headers) -> None:
+        """Raise ``Forbidden`` for requests that a browser sends from a page of another site.
 
-        The control API may need no token, and a browser sends simple requests (Fetch standard,
-        "CORS-safelisted method") to loopback addresses without asking. Raises ``UnsupportedMedia``
-        for a POST that could be one and says nothing of its origin.
+        The test API may need no token, and browsers send simple requests (Fetch standard,
+        "CORS-safelisted method") to loopback addresses without a preflight. Raises
+        ``UnsupportedMediaType`` for a POST that could be one and does not state its origin.
         """
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is not None:
-            own = urlsplit(origin).netloc in {self._own, headers.get("host")} - {""}
-            if not own and origin not in self._origins:
+            is_own = is_same_origin(origin, headers.get("host"), self._base_url)
+            if not is_own and origin not in self._origins:
                 raise Forbidden(
-                    f"{CONTROL}/ cannot be called from a web page of {origin!r}: name that origin "
-                    "in CASE_SERVER_CORS_ORIGINS to allow it"
+                    f"web pages of {origin!r} cannot call {TEST_API_PREFIX}/: add that origin to "
+                    "CASE_SERVER_CORS_ORIGINS to allow it"
                 )
         elif site == "cross-site":
-            raise Forbidden(f"{CONTROL}/ cannot be called from a web page of another site")
+            raise Forbidden(f"web pages of other sites cannot call {TEST_API_PREFIX}/")
         elif site is None and method == "POST":
-            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind in SIMPLE_TYPES:
+            content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if content_type in SAFELISTED_TYPES:
                 raise UnsupportedMediaType(
-                    f"{CONTROL}/ takes Content-Type: application/json, and not {kind}, which a "
-                    "web page of another site could send"
+                    f"{TEST_API_PREFIX}/ requires Content-Type: application/json, not "
+                    f"{content_type}, which web pages of other sites can send"
                 )
 
-    def _check_token(self, headers: Headers) -> None:
+    def _require_token(self, headers: Headers) -> None:
         if not self._token:
             return
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        fits = hmac.compare_digest(_digest(token.strip()), _digest(self._token))
-        if kind.lower() != "bearer" or not fits:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        is_equal = hmac.compare_digest(_digest(token.strip()), _digest(self._token))
+        if scheme.lower() != "bearer" or not is_equal:
             raise Unauthorized(
-                "/_test/ requires the test API token (CASE_SERVER_TEST_API_TOKEN of the server): "
-                "send it as Authorization: Bearer TOKEN",
+                f"{TEST_API_PREFIX}/ requires the test API token (CASE_SERVER_TEST_API_TOKEN of "
+                "the server): send it as Authorization: Bearer TOKEN",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    async def _exchange(
+    async def _handle(
         self, namespace: Namespace, scope: Scope, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        entry = _begin(namespace, scope, headers)
-        recorder = Recorder(namespace.journal, entry, receive, send, headers)
+        """Record a request and respond to it, with a fault if one applies."""
+        entry = _log_request(namespace, scope, headers)
+        recorder = Recorder(namespace.request_log, entry, receive, send, headers)
+        generation = namespace.generation
 
-        era = namespace.era
-
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            if namespace.era != era:
-                await error_response(scope["path"], ServiceUnavailable(TOO_LATE))(
-                    scope, receive, send
-                )
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            if namespace.generation != generation:
+                error = error_response(scope["path"], ServiceUnavailable(OUTDATED))
+                await error(scope, receive, send)
                 return
             writes = scope["method"] != "GET" and scope["path"] not in TOKEN_PATHS
-            async with namespace.request(writes=writes) as services:
-                scope[APP_STATE] = services
+            async with namespace.request(writes=writes) as app_state:
+                scope[APP_STATE] = app_state
                 await self.app(scope, receive, send)
 
         if scope["path"] in TOKEN_PATHS:
-            told = {**scope, APP_STATE: namespace.app_state}
-            entry.client = await _client_of_grant(told, await recorder.read_ahead())
+            token_scope = {**scope, APP_STATE: namespace.app_state}
+            body = await recorder.read_ahead()
+            entry.client = await _client_of_token_request(token_scope, body)
         fault = namespace.faults.choose(entry)
         try:
             if fault is None:
-                await answered(scope, recorder.receive, recorder.send)
+                await respond(scope, recorder.receive, recorder.send)
             else:
                 entry.fault = fault.effect()
-                await fail(fault, answered, scope, recorder.receive, recorder.send)
+                await inject_fault(fault, respond, scope, recorder.receive, recorder.send)
         finally:
-            recorder.tell()
+            recorder.finish()
 
 
-def _is_unseen(path: str) -> bool:
-    """Whether a request is of whoever watches the server: neither kept nor failed."""
-    return path in {*PROBE_PATHS, PAGE} or path.startswith("/static/")
+def _is_exempt(path: str) -> bool:
+    """Return whether requests to a path are neither logged nor subject to faults."""
+    return path in {*PROBE_PATHS, PAGE_PATH} or path.startswith("/static/")
 
 
-def _name(scope: Scope, headers: Headers) -> str:
-    """Return the namespace that a request names, and take its prefix off the path."""
-    header, match = headers.get(HEADER), PREFIX.match(scope["path"])
+def _take_namespace(scope: Scope, headers: Headers) -> str:
+    """Return the name of a request's namespace and remove its prefix from the path."""
+    header, match = headers.get(NAMESPACE_HEADER), NAMESPACE_PREFIX.match(scope["path"])
     if match is None:
-        return header or DEFAULT
+        return header or DEFAULT_NAMESPACE
     prefix, name = match[0], match[1]
     scope["path"] = scope["path"][len(prefix) :] or "/"
     if scope["raw_path"].startswith(prefix.encode()):
         scope["raw_path"] = scope["raw_path"][len(prefix) :] or b"/"
     scope["root_path"] = scope.get("root_path", "") + prefix
     if header not in {None, name}:
-        raise BadRequest(f"the path names the namespace {name!r}, X-CASE-Namespace {header!r}")
+        raise BadRequest(
+            f"the path names the namespace {name!r}, but X-CASE-Namespace names {header!r}"
+        )
     return name
 
 
-def _begin(namespace: Namespace, scope: Scope, headers: Headers) -> Entry:
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    return namespace.journal.begin(
+def _log_request(namespace: Namespace, scope: Scope, headers: Headers) -> Entry:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return namespace.request_log.add(
         scope["method"],
         scope["path"],
         scope["query_string"].decode("latin-1"),
-        unverified_client_id(token.strip()) if kind.lower() == "bearer" else None,
+        unverified_client_id(token.strip()) if scheme.lower() == "bearer" else None,
         scope[REQUEST_ID].decode(),
     )
 
 
-async def _client_of_grant(scope: Scope, body: bytes) -> str | None:
-    """Who asks for a token."""
+async def _client_of_token_request(scope: Scope, body: bytes) -> str | None:
+    """Return the client ID in a request to the token endpoint, if it is valid."""
 
-    async def replay() -> Message:
+    async def receive_again() -> Message:
         return {"type": "http.request", "body": body}
 
     try:
-        grant = await parse_token_request(Request(scope, replay))
+        grant = await parse_token_request(Request(scope, receive_again))
     except OAuthError:
         return None
     return grant.credentials[0][0] if grant.credentials else None
@@ -214,3 +220,78 @@ async def _client_of_grant(scope: Scope, body: bytes) -> str | None:
 
 def _digest(token: str) -> bytes:
     return sha256(token.encode()).digest()
+
+
+class Recorder:
+    """Records the body of a request and the response to it in an entry of the request log."""
+
+    def __init__(
+        self, log: RequestLog, entry: Entry, receive: Receive, send: Send, headers: Headers
+    ) -> None:
+        self._log, self._entry = log, entry
+        self._receive, self._send = receive, send
+        self._content_type = headers.get("content-type", "")
+        self._content_encoding = headers.get("content-encoding", "")
+        self._read_ahead: list[Message] = []
+        self._body = bytearray()
+        self._is_body_complete = self._is_body_logged = False
+        self._receive_lock = asyncio.Lock()
+        self._started = time.perf_counter()
+
+    async def receive(self) -> Message:
+        """Return the next message of the request (ASGI)."""
+        if self._read_ahead:
+            return self._read_ahead.pop(0)
+        async with self._receive_lock:
+            message = await self._receive()
+            self._record(message)
+            return message
+
+    async def read_ahead(self) -> bytes:
+        """Read the whole body and return the recorded part; ``receive`` still returns all of it."""
+        async with self._receive_lock:
+            while not self._is_body_complete:
+                message = await self._receive()
+                self._record(message)
+                self._read_ahead.append(message)
+        return bytes(self._body)
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the response (ASGI), after it has been logged."""
+        if message["type"] == "http.response.start":
+            await self._read_rest()
+            self._entry.status = message["status"]
+            self.finish()
+        if message["type"] == "http.response.body":
+            self._entry.response_bytes += len(message.get("body", b""))
+            self._update_duration()
+        await self._send(message)
+
+    def finish(self) -> None:
+        """Log the body unless it is logged already."""
+        if not self._is_body_logged:
+            self._is_body_logged = True
+            self._log.set_body(
+                self._entry, bytes(self._body), self._content_type, self._content_encoding
+            )
+            self._update_duration()
+
+    def _update_duration(self) -> None:
+        self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
+
+    async def _read_rest(self) -> None:
+        """Read what the application has not read, such as the body of a rejected PUT."""
+        if self._is_body_complete:
+            return
+        async with self._receive_lock:
+            while not self._is_body_complete:
+                self._record(await self._receive())
+
+    def _record(self, message: Message) -> None:
+        if message["type"] != "http.request":
+            self._is_body_complete = True
+            return
+        body = message.get("body", b"")
+        self._entry.request_bytes += len(body)
+        self._body += body[: MAX_BODY_BYTES - len(self._body)]
+        self._is_body_complete = not message.get("more_body", False)

@@ -1,143 +1,363 @@
-"""All namespaces of a server: the one that is its own, and those made when first named."""
+"""Namespaces: isolated databases, issuers, faults and request logs of one server.
+
+Requests of a namespace run on a clone of its seed. A reset reverts the rows that were written to
+the clone, which takes about 10 ms; creating a clone takes 150 ms and more. So a namespace creates
+one only if requests still use the current clone, or for a seed or snapshot that neither the current
+nor the previous clone was created from.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..auth.refresh import load_signing_keys
+from ..auth.tokens import generate_signing_key
 from ..case.package import Package
+from ..db import auth_store
 from ..db.pool import Database
-from ..db.postgres import clones as databases
+from ..db.postgres import clones
 from ..db.postgres.clones import DatabaseCloner
-from ..exceptions import BadRequest, Conflict, NotFound
-from .clone import Copy, StandIn
-from .namespace import Namespace
+from ..db.write.package import write_package
+from ..exceptions import BadRequest, Conflict, NotFound, ServiceUnavailable
+from .clone import Clone, DatabaseProxy
+from .faults import Faults
+from .request_log import RequestLog
 
 if TYPE_CHECKING:
     from ..api.dependencies import AppState
+    from ..auth.local_issuer import LocalIssuer
     from ..settings import Settings
 
-DEFAULT = "default"
+RESET_TIMEOUT_SECONDS = 0.1
+"""How long a reset waits for requests that use the current clone before it creates another one.
+
+A client may request a reset when it has the last byte of a response, before the server has finished
+the request."""
+
+DEFAULT_NAMESPACE = "default"
 """The namespace of requests that name none."""
 
-NAME = re.compile(r"[a-z0-9-]{1,40}")
-MOST = 32
-"""Namespaces a server has at a time: each holds two pools, and Postgres gives 100 connections."""
+NAME_PATTERN = re.compile(r"[a-z0-9-]{1,40}")
+MAX_NAMESPACES = 32
+"""Each has up to two connection pools, and Postgres allows 100 connections by default."""
 
-CONNECTIONS = 3
-"""The largest pool of a namespace that is not the server's own."""
+MAX_POOL_SIZE = 3
+"""Largest connection pool of a namespace other than the default one."""
 
-Furnish = Callable[["Settings", Database], AbstractAsyncContextManager["AppState"]]
-"""Makes the services of an application over a database."""
+StateFactory = Callable[["Settings", Database], AbstractAsyncContextManager["AppState"]]
+"""Creates the application state for a database."""
+
+
+class Namespace:
+    """The data, faults and request log of one test suite."""
+
+    def __init__(
+        self,
+        name: str,
+        app_state: AppState,
+        proxy: DatabaseProxy,
+        cloner: DatabaseCloner,
+        current: Clone,
+    ) -> None:
+        self.name, self.app_state = name, app_state
+        self.current, self.seed = current, current.template
+        self.snapshots: dict[str, str] = {}
+        """Names of databases by names of snapshots."""
+        settings = app_state.settings
+        secrets = (settings.client_secret, settings.test_api_token)
+        self.request_log = RequestLog(secret.get_secret_value() for secret in secrets)
+        self.faults = Faults()
+        self.generation = 0
+        """Number of resets and restores; a request of an earlier generation is not applied."""
+        self._proxy, self._cloner = proxy, cloner
+        self._previous: Clone | None = None
+        """The clone used before the current one."""
+        self._drops: set[asyncio.Task[None]] = set()
+        self._change_lock = asyncio.Lock()
+        self._is_available = asyncio.Event()
+        self._is_available.set()
+        self._use_current()
+
+    @property
+    def base_url(self) -> str:
+        """The URL below which its API profiles are."""
+        return self.app_state.settings.base_url
+
+    @asynccontextmanager
+    async def request(self, *, writes: bool) -> AsyncIterator[AppState]:
+        """Yield the application state for a request, which keeps its clone until it ends."""
+        await self._is_available.wait()
+        app_state, clone = self.app_state, self.current
+        clone.is_written |= writes
+        clone.begin_request()
+        try:
+            yield app_state
+        finally:
+            clone.end_request()
+
+    async def reset(self) -> None:
+        """Restore the seed; clear faults, request log, token lifetimes and failed logins."""
+        async with self._change_lock:
+            await self._switch_to(self.seed)
+        self.request_log.clear()
+        self.faults.replace([])
+        self.app_state.clients.clear_failures()
+        if self.app_state.issuer:
+            self.app_state.issuer.lifetimes.clear()
+
+    async def seed_with(self, empty: str, packages: Sequence[Package]) -> str:
+        """Make packages the seed and reset to it; return the database of the previous seed.
+
+        ``empty`` is a database without entities. Raises the errors of an upload if a package cannot
+        be stored; the seed is then unchanged.
+        """
+        async with self._change_lock:
+            clone = await Clone.create(self._cloner, self.app_state.settings, empty)
+            try:
+                for package in packages:
+                    await write_package(clone.database, package)
+                await clone.disconnect()
+            except BaseException:
+                await clone.drop()
+                raise
+            previous, self.seed = self.seed, clone.name
+        await self.reset()
+        return previous
+
+    async def take_snapshot(self, name: str) -> None:
+        """Save the current data under a name; requests wait meanwhile."""
+        async with self._change_lock, self._disconnected():
+            database = await self._cloner.clone(self.current.name)
+        if former := self.snapshots.get(name):
+            self._cloner.drop_later(former)
+        self.snapshots[name] = database
+
+    @asynccontextmanager
+    async def _disconnected(self) -> AsyncIterator[None]:
+        """Close all connections to the current clone, which can then be a template."""
+        self._is_available.clear()
+        try:
+            await self.current.wait_until_idle()
+            await self.current.disconnect()
+            try:
+                yield
+            finally:
+                await self.current.connect()
+                self._use_current()
+        finally:
+            self._is_available.set()
+
+    async def restore_snapshot(self, name: str) -> None:
+        """Replace the data by a snapshot; faults and the request log are unchanged."""
+        async with self._change_lock:
+            await self._switch_to(self._snapshot_database(name))
+
+    async def delete_snapshot(self, name: str) -> None:
+        """Delete a snapshot with its database."""
+        database = self._snapshot_database(name)
+        del self.snapshots[name]
+        async with self._change_lock:
+            self._cloner.drop_later(database)
+
+    def _snapshot_database(self, name: str) -> str:
+        if name not in self.snapshots:
+            names = ", ".join(self.snapshots) or "there are none"
+            raise NotFound("snapshot", name, f"take it first (snapshots: {names})")
+        return self.snapshots[name]
+
+    async def rotate_keys(self, issuer: LocalIssuer, *, revoke: bool) -> str:
+        """Sign with a new key and return its kid; ``revoke`` deletes the older keys."""
+        key = await asyncio.to_thread(generate_signing_key)
+        async with self._change_lock:
+            clone = self.current
+            clone.is_written = True
+            await auth_store.add_signing_key(
+                clone.database, key.kid, key.private_pem, delete_older=revoke
+            )
+            clone.keys = await load_signing_keys(clone.database)
+            issuer.set_keys(clone.keys)
+            self.app_state.verifier.clear_cache()
+        return key.kid
+
+    async def close(self) -> None:
+        """Drop the clones and snapshots; other namespaces may use the seed."""
+        async with self._change_lock:
+            self._drop_previous()
+            for database in self.snapshots.values():
+                self._cloner.drop_later(database)
+            await asyncio.gather(self.current.drop(), *self._drops)
+
+    async def _switch_to(self, template: str) -> None:
+        """Continue with the data of a seed or snapshot; requests wait meanwhile."""
+        self.generation += 1
+        former = self.current
+        if former.template == template and not former.is_written:
+            return
+        self._is_available.clear()
+        try:
+            self.current = await self._clone_of(template)
+            self._use_current()
+        finally:
+            self._is_available.set()
+        if self.current is not former:
+            if self.current is not self._previous:
+                self._drop_previous()
+            self._previous = former
+        if self._previous and self._previous.template not in {self.seed, *self.snapshots.values()}:
+            self._drop_previous()
+
+    async def _clone_of(self, template: str) -> Clone:
+        """Restore the current or the previous clone, or create one if they cannot be used."""
+        for clone in (self.current, self._previous):
+            if clone and clone.template == template:
+                with suppress(Conflict):
+                    await clone.wait_until_idle(RESET_TIMEOUT_SECONDS)
+                    await clone.restore_baseline()
+                    return clone
+        return await Clone.create_restorable(self._cloner, self.app_state.settings, template)
+
+    def _use_current(self) -> None:
+        """Make the application state refer to the current clone."""
+        clone, app_state, issuer = self.current, self.app_state, self.app_state.issuer
+        self._proxy.current = clone.database
+        self.app_state = replace(
+            app_state,
+            database=clone.database,
+            revisions=clone.revisions,
+            response_cache=clone.response_cache,
+        )
+        if issuer and [key.kid for key in clone.keys] != issuer.kids:
+            issuer.set_keys(clone.keys)
+            app_state.verifier.clear_cache()
+
+    def _drop_previous(self) -> None:
+        """Drop the previous clone in the background, once no request uses it."""
+        if self._previous:
+            task = asyncio.create_task(_drop_when_idle(self._previous))
+            self._drops.add(task)
+            task.add_done_callback(self._drops.discard)
+        self._previous = None
+
+
+async def _drop_when_idle(clone: Clone) -> None:
+    with suppress(Conflict):
+        await clone.wait_until_idle()
+    with suppress(ServiceUnavailable):  # the server drops it when it stops
+        await clone.drop()
 
 
 class Namespaces:
-    """The namespaces of one server, over copies of its database."""
+    """The namespaces of one server, on clones of its database."""
 
     def __init__(
-        self, settings: Settings, copies: DatabaseCloner, furnish: Furnish, seed: str
+        self, settings: Settings, cloner: DatabaseCloner, create_state: StateFactory, seed: str
     ) -> None:
-        self._settings, self._copies, self._furnish = settings, copies, furnish
+        self._settings, self._cloner, self._create_state = settings, cloner, create_state
         self._seed = seed
         self._empty: str | None = None
-        self._known: dict[str, Namespace] = {}
+        self._namespaces: dict[str, Namespace] = {}
         self._stacks: dict[str, AsyncExitStack] = {}
-        self._making = asyncio.Lock()
+        self._create_lock = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, furnish: Furnish) -> AsyncIterator[Namespaces]:
-        """Copy the database that the settings name, and start with the server's own namespace.
+    async def open(
+        cls, settings: Settings, create_state: StateFactory
+    ) -> AsyncIterator[Namespaces]:
+        """Clone the configured database as the first seed and create the default namespace.
 
-        What the database holds is the first seed. It is not written: nothing stays at the end.
+        The configured database itself is not written. At the end, all clones are dropped.
         """
-        async with DatabaseCloner.open(settings.database_url) as copies:
-            seed = await Copy.make(copies, settings, copies.main)
-            # The keys are made here, so that they are those of every copy.
-            async with furnish(settings, seed.database):
+        async with DatabaseCloner.open(settings.database_url) as cloner:
+            seed = await Clone.create(cloner, settings, cloner.main)
+            # Creating the state creates the signing keys. As they are part of the seed, all clones
+            # have the same ones.
+            async with create_state(settings, seed.database):
                 await seed.disconnect()
-            namespaces = cls(settings, copies, furnish, seed.name)
-            await namespaces.get(DEFAULT)
+            namespaces = cls(settings, cloner, create_state, seed.name)
+            await namespaces.get(DEFAULT_NAMESPACE)
             try:
                 yield namespaces
             finally:
-                closing = (namespaces._close(name) for name in [*namespaces._known])
-                # Where the database is gone before us, there is nothing to drop.
+                closing = (namespaces._close(name) for name in [*namespaces._namespaces])
+                # If Postgres has stopped before, there is nothing to drop.
                 await asyncio.gather(*closing, return_exceptions=True)
 
     def all(self) -> list[Namespace]:
-        """The namespaces there are now."""
-        return list(self._known.values())
+        """Return the existing namespaces."""
+        return list(self._namespaces.values())
 
     def has(self, name: str) -> bool:
-        """Return whether there is a namespace of this name."""
-        return name in self._known
+        """Return whether a namespace of this name exists."""
+        return name in self._namespaces
 
     async def get(self, name: str) -> Namespace:
-        """The namespace of this name, made now if it is new; seeded as the server's own is."""
-        if found := self._known.get(name):
-            return found
-        if not NAME.fullmatch(name):
+        """Return a namespace, created with the seed of the default one if it does not exist."""
+        if namespace := self._namespaces.get(name):
+            return namespace
+        if not NAME_PATTERN.fullmatch(name):
             raise BadRequest(
-                f"{name!r} is no name for a namespace: 1 to 40 of the characters a-z, 0-9 and -"
+                f"invalid namespace {name!r}: use 1 to 40 of the characters a-z, 0-9 and -"
             )
-        async with self._making:
-            return self._known.get(name) or await self._make(name)
+        async with self._create_lock:
+            return self._namespaces.get(name) or await self._create(name)
 
-    async def _make(self, name: str) -> Namespace:
-        if len(self._known) >= MOST:
+    async def _create(self, name: str) -> Namespace:
+        if len(self._namespaces) >= MAX_NAMESPACES:
             raise Conflict(
-                f"there are {MOST} namespaces already: DELETE /_test/namespaces/NAME drops one "
-                f"({', '.join(self._known)})"
+                f"there are already {MAX_NAMESPACES} namespaces: drop one with DELETE "
+                f"/_test/namespaces/NAME ({', '.join(self._namespaces)})"
             )
-        own = self._known.get(DEFAULT)
-        seed, settings = own.seed if own else self._seed, self._settings
-        if name != DEFAULT:
+        default = self._namespaces.get(DEFAULT_NAMESPACE)
+        seed, settings = default.seed if default else self._seed, self._settings
+        if name != DEFAULT_NAMESPACE:
             update = {
                 "public_url": f"{settings.base_url}/ns/{name}",
-                "pool_size": min(settings.pool_size, CONNECTIONS),
+                "pool_size": min(settings.pool_size, MAX_POOL_SIZE),
             }
             settings = settings.model_copy(update=update)
         stack = AsyncExitStack()
-        copy = await Copy.make_to_go_back(self._copies, settings, seed)
-        stand_in = StandIn(copy.database)
-        services = await stack.enter_async_context(self._furnish(settings, stand_in))
-        made = Namespace(name, services, stand_in, self._copies, copy)
-        self._known[name], self._stacks[name] = made, stack
-        return made
+        clone = await Clone.create_restorable(self._cloner, settings, seed)
+        proxy = DatabaseProxy(clone.database)
+        app_state = await stack.enter_async_context(self._create_state(settings, proxy))
+        namespace = Namespace(name, app_state, proxy, self._cloner, clone)
+        self._namespaces[name], self._stacks[name] = namespace, stack
+        return namespace
 
     async def drop(self, name: str) -> None:
-        """Drop a namespace and all it holds."""
-        if name == DEFAULT:
-            raise Conflict("the server's own namespace stays: POST /_test/reset empties it")
-        if name not in self._known:
-            raise NotFound("namespace", name, f"there are {', '.join(self._known)}")
-        seed = self._known[name].seed
+        """Drop a namespace with its data."""
+        if name == DEFAULT_NAMESPACE:
+            raise Conflict("the default namespace cannot be dropped: use POST /_test/reset")
+        if name not in self._namespaces:
+            raise NotFound("namespace", name, f"there are {', '.join(self._namespaces)}")
+        seed = self._namespaces[name].seed
         await self._close(name)
-        self._drop_seed(seed)
+        self._drop_unused_seed(seed)
 
     async def seed(self, namespace: Namespace, packages: Sequence[Package]) -> None:
-        """Make these packages the seed of a namespace, and go there."""
-        before = await namespace.seed_with(await self._empty_template(), packages)
-        self._drop_seed(before)
+        """Make packages the seed of a namespace and reset to it."""
+        previous = await namespace.seed_with(await self._empty_database(), packages)
+        self._drop_unused_seed(previous)
 
-    async def _empty_template(self) -> str:
-        async with self._making:
+    async def _empty_database(self) -> str:
+        async with self._create_lock:
             if self._empty is None:
-                copy = await Copy.make(self._copies, self._settings, self._seed)
-                await databases.truncate_all(copy.database)
-                await copy.disconnect()
-                self._empty = copy.name
+                clone = await Clone.create(self._cloner, self._settings, self._seed)
+                await clones.truncate_all(clone.database)
+                await clone.disconnect()
+                self._empty = clone.name
         return self._empty
 
-    def _drop_seed(self, name: str) -> None:
-        """Drop a seed that nobody goes back to any more."""
-        if name != self._seed and all(one.seed != name for one in self._known.values()):
-            self._copies.drop_later(name)
+    def _drop_unused_seed(self, name: str) -> None:
+        seeds = {self._seed, *(namespace.seed for namespace in self._namespaces.values())}
+        if name not in seeds:
+            self._cloner.drop_later(name)
 
     async def _close(self, name: str) -> None:
-        await self._known.pop(name).close()
+        await self._namespaces.pop(name).close()
         await self._stacks.pop(name).aclose()

@@ -1,4 +1,4 @@
-"""The page of a target: what clients sent lately, and the faults in force."""
+"""The page ``/test-mode`` of the web UI: faults and newest requests of a namespace."""
 
 from __future__ import annotations
 
@@ -10,68 +10,65 @@ from fastapi import APIRouter, Depends, Request, Response
 from ..exceptions import NotFound
 from ..web import auth
 from ..web.pages import Page, page
-from .faults import WHEN, Rule
-from .middleware import PAGE
-from .namespaces import Namespaces
-from .request_body import namespace_of
+from .faults import SELECTION_FIELDS, Rule
+from .middleware import PAGE_PATH
 from .request_log import Entry
+from .routes import get_namespace, get_namespaces
 
-SHOWN = 200
-"""How many requests are shown, the newest first."""
+MAX_SHOWN_REQUESTS = 200
 
 
 def page_routes() -> APIRouter:
-    """The page, to be mounted only in target mode, and where pages are wanted."""
+    """Return the route of the page."""
     router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
-    router.add_api_route(PAGE, read_test_mode, include_in_schema=False)
+    router.add_api_route(PAGE_PATH, read_test_mode, include_in_schema=False)
     return router
 
 
 async def read_test_mode(request: Request, namespace: str = "") -> Response:
-    """Show the faults and newest requests of a namespace: the request's own unless one is named.
+    """Show the faults and newest requests of a namespace, by default that of the request.
 
-    A name in the query makes no new namespace.
+    Raises ``NotFound`` for an unknown namespace; a name in the query does not create one.
     """
-    namespace = namespace or namespace_of(request).name
-    namespaces: Namespaces = request.app.state.namespaces
-    known = {one.name: one for one in namespaces.all()}
-    if namespace not in known:
-        raise NotFound("namespace", namespace, f"there are {', '.join(known)}")
-    shown = known[namespace]
+    name = namespace or get_namespace(request).name
+    namespaces = {namespace.name: namespace for namespace in get_namespaces(request).all()}
+    if name not in namespaces:
+        raise NotFound("namespace", name, f"there are {', '.join(namespaces)}")
+    shown = namespaces[name]
     return await page(
         request,
         "test_mode.html",
         title="Test mode",
-        namespace=namespace,
-        namespaces=list(known),
-        faults=[_rule(rule) for rule in shown.faults.rules],
-        entries=[_entry(entry) for entry in shown.journal.newest(SHOWN)],
-        total=len(shown.journal),
+        namespace=name,
+        namespaces=list(namespaces),
+        faults=[_describe_rule(rule) for rule in shown.faults.rules],
+        entries=[_describe_entry(entry) for entry in shown.request_log.newest(MAX_SHOWN_REQUESTS)],
+        total=len(shown.request_log),
     )
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
-    when = rule.fault.model_dump(exclude_defaults=True, include=WHEN)
+def _describe_rule(rule: Rule) -> dict[str, Any]:
+    selection = rule.fault.model_dump(exclude_defaults=True, include=SELECTION_FIELDS)
     return {
-        "when": _words(when) or "every request",
-        "what": _words(rule.fault.effect()),
+        "selection": _format_fields(selection) or "every request",
+        "effect": _format_fields(rule.fault.effect()),
         "matched": rule.matched,
         "applied": rule.applied,
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _describe_entry(entry: Entry) -> dict[str, Any]:
     started = datetime.fromtimestamp(entry.started, UTC)
     return {
         "time": f"{started:%H:%M:%S}.{started.microsecond // 1000:03}",
-        "asked": f"{entry.method} {entry.path}" + (f"?{entry.query}" if entry.query else ""),
+        "request": f"{entry.method} {entry.path}" + (f"?{entry.query}" if entry.query else ""),
         "status": entry.status or "none",
         "client": entry.client or "",
         "milliseconds": "" if entry.milliseconds is None else f"{entry.milliseconds:.1f}",
-        "fault": _words(entry.fault or {}),
+        "fault": _format_fields(entry.fault or {}),
     }
 
 
-def _words(told: dict[str, Any]) -> str:
-    """What a rule says, in a line."""
-    return ", ".join(name if value is True else f"{name} {value}" for name, value in told.items())
+def _format_fields(fields: dict[str, Any]) -> str:
+    """Format fields of a fault in one line: ``path */CFItems, status 503``."""
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in fields.items())

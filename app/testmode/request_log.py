@@ -1,7 +1,8 @@
-"""What clients sent, kept in order and within bounds; never a secret.
+"""The request log of a namespace, and the verification of requests against expectations.
 
-Kept are the newest requests, and of their bodies the first bytes of the newest. Tokens are never
-read into it: the Authorization header says who sent a request, and is left out.
+The log holds the newest requests and the start of their bodies, within fixed limits. It holds no
+secrets: the Authorization header field only yields the client ID, and queries and bodies are
+redacted.
 """
 
 from __future__ import annotations
@@ -10,30 +11,34 @@ import fnmatch
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..formatting import format_timestamp
 from .redaction import Redactor
 
-MOST = 10_000
-"""Requests that are remembered."""
+MAX_ENTRIES = 10_000
+MAX_BODY_BYTES = 64 * 1024
+"""Longer bodies are logged up to here."""
 
-LONGEST_BODY = 64 * 1024
-"""Bytes that are kept of a body."""
+MAX_TOTAL_BODY_BYTES = 32 * 1024 * 1024
+"""When all logged bodies together are larger, the oldest ones are removed."""
 
-ALL_BODIES = 32 * 1024 * 1024
-"""Bytes that are kept of all bodies together."""
+MAX_LISTED_REQUESTS = 20
+"""Number of requests that a difference lists."""
+
+RequestCount = Annotated[int, Field(ge=0)]
 
 
 @dataclass
 class Entry:
-    """One request, and what became of it."""
+    """A logged request and the response to it."""
 
     number: int
     method: str
@@ -43,33 +48,33 @@ class Entry:
     request_id: str
     started: float
     status: int | None = None
-    """None while it is being answered, and for good where the connection was reset."""
+    """None until the response starts, and if the connection was reset."""
     request_bytes: int = 0
     response_bytes: int = 0
     milliseconds: float | None = None
     fault: dict[str, Any] | None = None
     body: bytes | None = field(default=b"", repr=False)
-    """What was sent, without secrets; None where there was no room any more."""
+    """The start of the redacted body; None if it was removed to limit memory use."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the body is kept."""
-        return self.body is not None and self.request_bytes <= LONGEST_BODY
+        """Whether the whole body is logged."""
+        return self.body is not None and self.request_bytes <= MAX_BODY_BYTES
 
-    def told(self, *, body: bool) -> dict[str, Any]:
-        """The entry as JSON."""
+    def to_dict(self, *, body: bool) -> dict[str, Any]:
+        """Return the entry as the test API does, optionally with the body."""
         names = ("number", "method", "path", "query", "status", "client", "request_id")
-        told = {name: getattr(self, name) for name in names}
-        told["time"] = format_timestamp(datetime.fromtimestamp(self.started, UTC))
+        entry = {name: getattr(self, name) for name in names}
+        entry["time"] = format_timestamp(datetime.fromtimestamp(self.started, UTC))
         for name in ("milliseconds", "request_bytes", "response_bytes", "fault"):
-            told[name] = getattr(self, name)
+            entry[name] = getattr(self, name)
         if body:
-            told["body"] = None if self.body is None else self.body.decode(errors="replace")
-            told["body_is_whole"] = self.is_whole
-        return told
+            entry["body"] = None if self.body is None else self.body.decode(errors="replace")
+            entry["body_is_whole"] = self.is_whole
+        return entry
 
     def json(self) -> Any:
-        """The body as JSON; None where it is not, or not whole."""
+        """Return the parsed body, or None if it is incomplete or not JSON."""
         try:
             return orjson.loads(self.body) if self.body and self.is_whole else None
         except ValueError:
@@ -77,20 +82,20 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which requests are meant; what is None does not matter."""
+class RequestFilter:
+    """Selects requests; fields that are None match everything."""
 
     method: str | None = None
     path: str | None = None
-    """A pattern: ``*`` stands for anything, slashes too."""
+    """A pattern: ``*`` matches any characters, slashes too."""
     path_regex: str | None = None
     client: str | None = None
     status: int | None = None
     since: float | None = None
-    """Seconds since 1970."""
+    """Unix time."""
 
-    def fits(self, entry: Entry) -> bool:
-        """Whether a request is one of them."""
+    def matches(self, entry: Entry) -> bool:
+        """Return whether a request has all the properties of this filter."""
         return (
             (self.method is None or self.method.upper() == entry.method)
             and (self.path is None or fnmatch.fnmatchcase(entry.path, self.path))
@@ -101,51 +106,135 @@ class Wanted:
         )
 
 
-class Journal:
-    """The newest requests of a namespace."""
+class RequestLog:
+    """The newest requests of a namespace, oldest first."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """Keep nothing yet; ``secrets`` are values that are never to be kept."""
+        """Create an empty log; the values of ``secrets`` are redacted wherever they appear."""
         self._redactor = Redactor(secrets)
-        self._entries: deque[Entry] = deque(maxlen=MOST)
+        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._with_body: deque[Entry] = deque()
-        self._bytes = self._count = 0
+        self._total_body_bytes = self._count = 0
 
-    def begin(
-        self, method: str, path: str, query: str, client: str | None, request_id: str
-    ) -> Entry:
-        """Remember that a request has come."""
+    def add(self, method: str, path: str, query: str, client: str | None, request_id: str) -> Entry:
+        """Add a request that has just started and return its entry."""
         self._count += 1
         query, path = self._redactor.query(query), self._redactor.text(path)
         entry = Entry(self._count, method, path, query, client, request_id, time.time())
         self._entries.append(entry)
         return entry
 
-    def keep_body(
+    def set_body(
         self, entry: Entry, raw: bytes, content_type: str, content_encoding: str = ""
     ) -> None:
-        """Keep the start of a body, and forget older ones where there is too much."""
-        entry.body = self._redactor.body(raw[:LONGEST_BODY], content_type, content_encoding)
+        """Log the start of a body; remove the oldest bodies while all together are too large."""
+        entry.body = self._redactor.body(raw[:MAX_BODY_BYTES], content_type, content_encoding)
         self._with_body.append(entry)
-        self._bytes += len(entry.body)
-        while self._bytes > ALL_BODIES:
+        self._total_body_bytes += len(entry.body)
+        while self._total_body_bytes > MAX_TOTAL_BODY_BYTES:
             oldest = self._with_body.popleft()
-            self._bytes -= len(oldest.body or b"")
+            self._total_body_bytes -= len(oldest.body or b"")
             oldest.body = None
 
-    def find(self, wanted: Wanted) -> list[Entry]:
-        """The requests that are meant, the oldest first."""
-        return [entry for entry in self._entries if wanted.fits(entry)]
+    def find(self, request_filter: RequestFilter) -> list[Entry]:
+        """Return the matching requests, oldest first."""
+        return [entry for entry in self._entries if request_filter.matches(entry)]
 
-    def newest(self, most: int) -> list[Entry]:
-        """The newest requests, the newest first."""
-        return list(islice(reversed(self._entries), most))
+    def newest(self, limit: int) -> list[Entry]:
+        """Return up to ``limit`` requests, newest first."""
+        return list(islice(reversed(self._entries), limit))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def clear(self) -> None:
-        """Forget everything; numbers go on."""
+        """Remove all entries; the numbers of later ones continue."""
         self._entries.clear()
         self._with_body.clear()
-        self._bytes = 0
+        self._total_body_bytes = 0
+
+
+class Expectation(BaseModel):
+    """Requests that clients must have sent, and how many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: str | None = None
+    path: str | None = None
+    """A pattern without the prefix of a namespace: ``*`` matches any characters, slashes too."""
+    status: int | None = None
+    client: str | None = None
+    body: Any = None
+    """A subset of the body: objects may have more fields, other values must be equal."""
+    count: RequestCount | None = None
+    at_least: RequestCount | None = None
+    at_most: RequestCount | None = None
+
+    @model_validator(mode="after")
+    def _has_consistent_bounds(self) -> Expectation:
+        if self.count is not None and (self.at_least is not None or self.at_most is not None):
+            raise ValueError("count cannot be combined with at_least and at_most")
+        return self
+
+    def count_matches(self, entries: Sequence[Entry]) -> int:
+        """Return how many of these requests match."""
+        request_filter = RequestFilter(self.method, self.path, None, self.client, self.status)
+        return sum(request_filter.matches(entry) and self._has_body(entry) for entry in entries)
+
+    def _has_body(self, entry: Entry) -> bool:
+        return self.body is None or is_subset(self.body, entry.json())
+
+    def allows(self, count: int) -> bool:
+        """Return whether a number of matching requests is within the bounds."""
+        if self.count is not None:
+            return count == self.count
+        minimum = 1 if self.at_least is None and self.at_most is None else self.at_least or 0
+        return minimum <= count and (self.at_most is None or count <= self.at_most)
+
+    def __str__(self) -> str:
+        bounds = [
+            f"{words} {bound}"
+            for words, bound in (
+                ("exactly", self.count),
+                ("at least", self.at_least),
+                ("at most", self.at_most),
+            )
+            if bound is not None
+        ]
+        details = [self.method or "any method", self.path or "on any path"]
+        details += [f"with status {self.status}"] if self.status else []
+        details += [f"by client {self.client}"] if self.client else []
+        details += [f"with {self.body!r} in the body"] if self.body is not None else []
+        return f"{' and '.join(bounds) or 'at least 1'} {' '.join(details)}"
+
+
+def is_subset(expected: Any, actual: Any) -> bool:
+    """Return whether ``actual`` equals ``expected``, apart from additional fields of objects."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return all(
+            name in actual and is_subset(value, actual[name]) for name, value in expected.items()
+        )
+    if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        return all(is_subset(*pair) for pair in zip(expected, actual, strict=True))
+    return bool(expected == actual)
+
+
+def find_differences(log: RequestLog, expectations: Sequence[Expectation]) -> Iterator[str]:
+    """Yield a description of each expectation that is not met, with the requests on its path."""
+    for expectation in expectations:
+        candidates = log.find(RequestFilter(path=expectation.path))
+        count = expectation.count_matches(candidates)
+        if not expectation.allows(count):
+            requests = "\n".join(_format_requests(candidates, expectation.path))
+            yield f"expected {expectation}, found {count}\n{requests}"
+
+
+def _format_requests(entries: Sequence[Entry], path: str | None) -> Iterator[str]:
+    if not entries:
+        yield f"  no requests on {path or 'any path'}"
+    for entry in entries[:MAX_LISTED_REQUESTS]:
+        fault = f", injected fault: {entry.fault}" if entry.fault else ""
+        status = f"status {entry.status}" if entry.status else "no response"
+        yield f"  {entry.number}. {entry.method} {entry.path}: {status}{fault}"
+    if len(entries) > MAX_LISTED_REQUESTS:
+        yield f"  and {len(entries) - MAX_LISTED_REQUESTS} more"

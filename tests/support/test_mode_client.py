@@ -63,8 +63,6 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 async def settled(app: FastAPI, copies: Callable[[], Awaitable[set[str]]]) -> set[str]:
     """The copies, once none is being made ready or dropped behind anybody's back."""
     for namespace in app.state.namespaces.all():
-        if namespace._spare:
-            await namespace._spare.task
-        await asyncio.gather(*namespace._behind)
-    await app.state.namespaces._copies.wait_for_drops()
+        await asyncio.gather(*namespace._drops)
+    await app.state.namespaces._cloner.wait_for_drops()
     return await copies()

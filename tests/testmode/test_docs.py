@@ -9,8 +9,8 @@ from pathlib import Path
 from case_server.pytest_plugin import client
 from case_server.testmode import namespaces
 from case_server.testmode.faults import Fault
+from case_server.testmode.request_log import Expectation
 from case_server.testmode.routes import test_api_routes
-from case_server.testmode.verification import Expectation
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "testing.md").read_text()
@@ -70,4 +70,4 @@ def test_ten_lines_are_those_of_the_sample_project() -> None:
 
 
 def test_limits() -> None:
-    assert f"at most {namespaces.MOST}" in DOCS
+    assert f"at most {namespaces.MAX_NAMESPACES}" in DOCS

@@ -151,7 +151,7 @@ async def test_what_cannot_be_dropped(suite: Suite) -> None:
 
 
 async def test_there_are_only_so_many(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "MOST", 1)
+    monkeypatch.setattr(namespaces, "MAX_NAMESPACES", 1)
     headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
     answer = await suite.http.get("/ns/one-more/_test", headers=headers)
     assert answer.status_code == 409

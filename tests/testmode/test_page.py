@@ -43,19 +43,19 @@ async def test_what_clients_sent(browser: httpx.AsyncClient, suite: Suite) -> No
 
 
 async def test_what_is_to_go_wrong(browser: httpx.AsyncClient, suite: Suite) -> None:
-    assert rows(await browser.get("/test-mode"), "Faults in force") == []
+    assert rows(await browser.get("/test-mode"), "Faults") == []
     faults = [{"path": DOCUMENTS, "times": 1, "status": 503}, {"delay": 0.01}]
     await suite.control("PUT", "/faults", body=faults)
     assert (await suite.call("GET", DOCUMENTS)).status_code == 503
     page = await browser.get("/test-mode")
-    assert rows(page, "Faults in force") == [
+    assert rows(page, "Faults") == [
         [f"path {DOCUMENTS}, times 1", "status 503", "1", "1"],
         ["every request", "delay 0.01", "1", "0"],
     ]
     assert rows(page, "Requests")[0][2:] == ["503", "local-client", *rows(page, "Requests")[0][4:]]
     assert rows(page, "Requests")[0][5] == "status 503"
     await suite.control("DELETE", "/faults", 204)
-    assert rows(await browser.get("/test-mode"), "Faults in force") == []
+    assert rows(await browser.get("/test-mode"), "Faults") == []
 
 
 async def test_hostile_paths_stay_text(browser: httpx.AsyncClient, suite: Suite) -> None:

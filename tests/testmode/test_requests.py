@@ -13,7 +13,7 @@ from support import factories
 from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, Suite
 
 from case_server.testmode import request_log
-from case_server.testmode.request_log import Journal, Wanted
+from case_server.testmode.request_log import RequestFilter, RequestLog
 
 
 async def test_tells_what_was_sent(suite: Suite) -> None:
@@ -216,19 +216,19 @@ async def test_of_a_large_body_the_start(suite: Suite) -> None:
     answer = await suite.call("POST", "/case/1.1/CFPackages", json=body)
     assert answer.status_code == 201
     (entry,) = await suite.control("GET", "/requests?body=true")
-    assert entry["request_bytes"] == len(answer.request.content) > request_log.LONGEST_BODY
-    assert len(entry["body"]) == request_log.LONGEST_BODY
+    assert entry["request_bytes"] == len(answer.request.content) > request_log.MAX_BODY_BYTES
+    assert len(entry["body"]) == request_log.MAX_BODY_BYTES
     assert entry["body_is_whole"] is False
 
 
 def test_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_log, "ALL_BODIES", 1000)
-    kept = Journal()
-    for number in range(request_log.MOST + 5):
-        entry = kept.begin("PUT", f"/{number}", "", None, "")
-        kept.keep_body(entry, b"x" * 300, "")
-    entries = kept.find(Wanted())
-    assert len(entries) == len(kept) == request_log.MOST
+    monkeypatch.setattr(request_log, "MAX_TOTAL_BODY_BYTES", 1000)
+    log = RequestLog()
+    for number in range(request_log.MAX_ENTRIES + 5):
+        entry = log.add("PUT", f"/{number}", "", None, "")
+        log.set_body(entry, b"x" * 300, "")
+    entries = log.find(RequestFilter())
+    assert len(entries) == len(log) == request_log.MAX_ENTRIES
     assert entries[0].path == "/5"
     assert [entry.body for entry in entries[-4:]] == [None, b"x" * 300, b"x" * 300, b"x" * 300]
 

@@ -1,54 +1,55 @@
 "use strict";
-// Keeps the page of a target as it is now. Without this script it shows what was when it was opened.
+// Updates the page /test-mode every two seconds. Without this script, it shows the state when it
+// was loaded.
 
 (() => {
-  const EVERY = 2000;
+  const INTERVAL_MS = 2000;
   const live = document.getElementById("live");
   const pause = document.getElementById("pause");
-  const said = document.getElementById("watching");
+  const status = document.getElementById("update-status");
   if (!live) return;
   let paused = false;
-  let shown = "";
+  let currentHtml = "";
 
-  function show(html) {
-    if (html === shown) return;
-    shown = html;
-    // Whoever reads a table in the middle, or has gone there by keyboard, stays where they are.
+  function replace(html) {
+    if (html === currentHtml) return;
+    currentHtml = html;
+    // Keep the scroll positions and the focus, so that an update does not interrupt reading.
     const regions = () => [...live.querySelectorAll("[role=region]")];
-    const places = new Map(regions().map((each) => [each.ariaLabel, each.scrollLeft]));
-    const inside = live.contains(document.activeElement) ? document.activeElement : null;
-    const label = inside?.ariaLabel;
-    const href = inside?.getAttribute("href");
+    const positions = new Map(regions().map((region) => [region.ariaLabel, region.scrollLeft]));
+    const focused = live.contains(document.activeElement) ? document.activeElement : null;
+    const label = focused?.ariaLabel;
+    const href = focused?.getAttribute("href");
     live.innerHTML = html;
-    for (const each of regions()) {
-      each.scrollLeft = places.get(each.ariaLabel) ?? 0;
-      if (label && each.ariaLabel === label) each.focus({ preventScroll: true });
+    for (const region of regions()) {
+      region.scrollLeft = positions.get(region.ariaLabel) ?? 0;
+      if (label && region.ariaLabel === label) region.focus({ preventScroll: true });
     }
     const links = href ? [...live.querySelectorAll("a")] : [];
-    links.find((each) => each.getAttribute("href") === href)?.focus({ preventScroll: true });
+    links.find((link) => link.getAttribute("href") === href)?.focus({ preventScroll: true });
   }
 
-  async function look() {
+  async function update() {
     if (!paused && !document.hidden) {
       try {
-        const answer = await fetch(location.href, { headers: { "X-Fragment": "1" } });
-        // A page that leads elsewhere, such as to a sign-in, has nothing to show here.
-        if (answer.redirected) location.reload();
-        else if (answer.ok) {
-          if (!paused) show(await answer.text());
-          said.textContent = "";
-        } else said.textContent = `The server answers ${answer.status}`;
+        const response = await fetch(location.href, { headers: { "X-Fragment": "1" } });
+        // A redirect leads to another page, such as the sign-in.
+        if (response.redirected) location.reload();
+        else if (response.ok) {
+          if (!paused) replace(await response.text());
+          status.textContent = "";
+        } else status.textContent = `Could not update: the server returned ${response.status}`;
       } catch {
-        said.textContent = "The server does not answer";
+        status.textContent = "Could not update: the server cannot be reached";
       }
     }
-    setTimeout(look, EVERY);
+    setTimeout(update, INTERVAL_MS);
   }
 
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
-    pause.textContent = paused ? "Go on" : "Pause";
+    pause.textContent = paused ? "Resume" : "Pause";
   });
-  setTimeout(look, EVERY);
+  setTimeout(update, INTERVAL_MS);
 })();

@@ -1,0 +1,17 @@
+"""Compare the Origin header field of a request with the origin of this server (CSRF protection)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def is_same_origin(origin: str, host: str | None, base_url: str) -> bool:
+    """Return whether an Origin header field names the requested host or the server's base URL.
+
+    Schemes are not compared: behind a proxy that ends TLS, the server does not know its own.
+    """
+    try:
+        netloc = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return netloc != "" and netloc in {host, urlsplit(base_url).netloc}
