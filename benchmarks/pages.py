@@ -154,7 +154,7 @@ def _signed_in(browser: Browser, base_url: str) -> Page:
     page.set_default_timeout(MILLISECONDS_TO_WAIT)
     page.add_init_script(CLOCK)
     page.goto("/")
-    for label, value in zip(("Client id", "Client secret"), CREDENTIALS, strict=True):
+    for label, value in zip(("Client ID", "Client secret"), CREDENTIALS, strict=True):
         page.get_by_label(label).fill(value)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("heading", name="Frameworks").wait_for()
@@ -166,10 +166,12 @@ def _three_actions(page: Page, wanted: Wanted) -> list[float]:
     page.goto("/")
     page.locator("#find").focus()
     selected = '.tree [aria-selected="true"]'
-    found = page.locator("#found a", has_text=wanted.statement).first
+    found = page.locator("#suggestions a", has_text=wanted.statement).first
     answer = page.get_by_role("link", name="TimeBack platform")
     return [
-        _took(page, "#found a", wanted.statement, lambda: page.keyboard.insert_text(wanted.code)),
+        _took(
+            page, "#suggestions a", wanted.statement, lambda: page.keyboard.insert_text(wanted.code)
+        ),
         _took(page, selected, wanted.statement, found.click),
         _took(page, "#json", f'"{wanted.code}"', answer.click),
     ]

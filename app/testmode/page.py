@@ -20,7 +20,7 @@ MAX_SHOWN_REQUESTS = 200
 
 def page_routes() -> APIRouter:
     """Return the route of the page."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
     router.add_api_route(PAGE_PATH, read_test_mode, include_in_schema=False)
     return router
 

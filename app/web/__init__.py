@@ -1,1 +1,1 @@
-"""HTML for people: pages to browse, search, compare and upload frameworks."""
+"""The web UI: HTML pages to browse, search, compare and upload frameworks."""

@@ -1,4 +1,4 @@
-"""What a profile answers about an entity, and how to ask for it oneself."""
+"""An entity as JSON of each API profile, and the requests that return it."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from ..api.responses import get_renderer
 from ..case.resources import Resource
 from ..db.read import entities
 from ..exceptions import BadRequest
-from .attributes import Body, read_body
+from .attributes import Attributes, parse_attributes
 
 SDK_NAMES = {"CFDocument": "documents", "CFItem": "items"}
-"""What the TimeBack SDK calls its parts."""
+"""Attributes of the client of TimeBack's SDK."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """An entity as one profile answers it."""
+class ApiExample:
+    """The JSON of an entity in one API profile, with example requests."""
 
     profile: Profile
     profiles: tuple[Profile, ...]
     url: str
-    text: str
-    body: Body
-    """The entity as it is stored."""
+    json: str
+    attributes: Attributes
+    """The attributes as they are stored."""
     curl: str
     python: str
 
 
-def of_document(document: str) -> list[tuple[str, str]]:
-    """The pages that show a document as each profile answers it: (its title, its path)."""
+def document_links(document: str) -> list[tuple[str, str]]:
+    """Return (profile title, path) of the pages with the JSON of a document."""
     return _links(f"/documents/{quote(document, safe='')}/json")
 
 
-def of_item(document: str, item: str) -> list[tuple[str, str]]:
-    """The pages that show an item as each profile answers it: (its title, its path)."""
+def item_links(document: str, item: str) -> list[tuple[str, str]]:
+    """Return (profile title, path) of the pages with the JSON of an item."""
     return _links(f"/documents/{quote(document, safe='')}/items/{quote(item, safe='')}/json")
 
 
@@ -49,26 +49,31 @@ def _links(path: str) -> list[tuple[str, str]]:
     return [(profile.title, f"{path}?profile={profile.name}") for profile in PROFILES]
 
 
-async def told(request: Request, resource: Resource, identifier: str, name: str) -> Told:
-    """An entity as a profile answers it. Raises ``NotFound``, ``BadRequest``."""
-    profile = next((one for one in PROFILES if one.name == (name or PROFILES[0].name)), None)
+async def build_example(
+    request: Request, resource: Resource, identifier: str, profile_name: str
+) -> ApiExample:
+    """Render an entity for an API profile, by default the first one.
+
+    Raises ``NotFound`` for an unknown entity, ``BadRequest`` for an unknown profile.
+    """
+    profiles = {profile.name: profile for profile in PROFILES}
+    profile = profiles.get(profile_name or PROFILES[0].name)
     if profile is None:
-        known = ", ".join(one.name for one in PROFILES)
-        raise BadRequest(f"there is no profile {name!r}, only {known}")
+        raise BadRequest(f"unknown profile {profile_name!r}: use one of {', '.join(profiles)}")
     (body,) = await entities.get(get_state(request).database, resource, identifier)
-    render = get_renderer(request, profile)
-    answer = render.wrap(resource.name, await render.to_object(resource, body))
-    base = get_state(request).settings.base_url
-    url = f"{base}{profile.prefix}/{resource.plural}/{quote(identifier, safe='')}"
-    part = SDK_NAMES[resource.name]
-    return Told(
+    renderer = get_renderer(request, profile)
+    rendered = renderer.wrap(resource.name, await renderer.to_object(resource, body))
+    base_url = get_state(request).settings.base_url
+    url = f"{base_url}{profile.prefix}/{resource.plural}/{quote(identifier, safe='')}"
+    sdk_name = SDK_NAMES[resource.name]
+    return ApiExample(
         profile=profile,
         profiles=PROFILES,
         url=url,
-        text=orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode(),
-        body=read_body(body),
+        json=orjson.dumps(rendered, option=orjson.OPT_INDENT_2).decode(),
+        attributes=parse_attributes(body),
         curl=f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(url)}',
-        python=f"await client.{part}.get({orjson.dumps(identifier).decode()})"
+        python=f"await client.{sdk_name}.get({orjson.dumps(identifier).decode()})"
         if profile.writes
         else "",
     )

@@ -1,14 +1,13 @@
-"""Who may look: on this machine with the default client anybody, otherwise who signed in.
+"""Authentication of the web UI: sessions, sign-in redirects and CSRF protection.
 
-A session is an access token of the local issuer in a cookie that scripts cannot read, so it holds
-the same scopes and ends as tokens do. What is not a reading carries a token against forgery, and
-must come from a page of this server.
+A session is an access token in an HttpOnly cookie, so it has the scopes and the lifetime of the
+token, and the server keeps no session state. A server on a loopback address with the default client
+needs no sign-in.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import Request, Response
@@ -19,31 +18,35 @@ from ..auth.scopes import Scope
 from ..auth.verifier import Caller
 from ..db import auth_store
 from ..exceptions import Forbidden, Unauthorized
+from ..net.same_origin import is_same_origin
 from ..settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, is_loopback
 
-SESSION = "case_session"
-CSRF = "case_csrf"
+SESSION_COOKIE = "case_session"
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
-"""What a proxy adds: who asks through one may be anywhere."""
-
-
-class SignInNeeded(Exception):
-    """Nobody is signed in, and this page is not for everybody."""
+PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
+"""Header fields that proxies add. A request with one of them may come from another machine."""
 
 
-def is_open(request: Request) -> bool:
-    """Whether this request needs no sign-in.
+SAME_ORIGIN_SITES = {"same-origin", "none"}
+"""Values of Sec-Fetch-Site for requests from pages of this server, and by the user (a reload)."""
 
-    The name it was sent to is looked at as well: a page elsewhere may have its own name lead here,
-    but not make a browser say that it asked for this machine.
+
+class LoginRequired(Exception):
+    """The request has no valid session, and the page requires one."""
+
+
+def allows_anonymous(request: Request) -> bool:
+    """Return whether a request needs no sign-in.
+
+    The Host header field must name a loopback address, too: with DNS rebinding, a foreign web page
+    can make its own host name resolve to this machine, but cannot change the Host field.
     """
     settings = get_state(request).settings
     secret = settings.client_secret.get_secret_value()
-    default = (settings.client_id, secret) == (DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET)
-    asked_for = _hostname(request.headers.get("host", ""))
-    forwarded = any(name in request.headers for name in FORWARDED)
-    return default and is_loopback(settings.host) and is_loopback(asked_for) and not forwarded
+    is_default = (settings.client_id, secret) == (DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET)
+    host = _hostname(request.headers.get("host", ""))
+    is_proxied = any(name in request.headers for name in PROXY_HEADERS)
+    return is_default and is_loopback(settings.host) and is_loopback(host) and not is_proxied
 
 
 def _hostname(netloc: str) -> str:
@@ -53,9 +56,9 @@ def _hostname(netloc: str) -> str:
         return ""
 
 
-async def caller(request: Request) -> Caller | None:
-    """Whoever looks at this page; nobody when a sign-in is needed first."""
-    if is_open(request):
+async def get_caller(request: Request) -> Caller | None:
+    """Return the caller of a page, or None if a sign-in is required first."""
+    if allows_anonymous(request):
         return Caller(get_state(request).settings.client_id, frozenset(Scope))
     token = request.cookies.get(session_cookie(request))
     if not token:
@@ -66,84 +69,70 @@ async def caller(request: Request) -> Caller | None:
         return None
 
 
-async def require(request: Request, scope: Scope) -> Caller:
-    """Whoever looks, if that is allowed. Raises ``SignInNeeded`` or ``Forbidden``."""
-    found = await caller(request)
-    if found is None:
-        raise SignInNeeded
-    if scope not in found.scopes:
-        raise Forbidden(f"This page needs the scope {scope}, which this sign-in does not have.")
-    return found
+async def require_scope(request: Request, scope: Scope) -> Caller:
+    """Return the caller of a page; raise ``LoginRequired``, or ``Forbidden`` without the scope."""
+    caller = await get_caller(request)
+    if caller is None:
+        raise LoginRequired
+    if scope not in caller.scopes:
+        raise Forbidden(f"This page requires the scope {scope}, which this session does not have.")
+    return caller
 
 
-async def reader(request: Request) -> Caller:
-    """Whoever reads a page."""
-    return await require(request, Scope.READONLY)
+async def require_reader(request: Request) -> Caller:
+    """Return the caller of a page that reads (a dependency)."""
+    return await require_scope(request, Scope.READONLY)
 
 
-async def writer(request: Request) -> Caller:
-    """Whoever writes through a page."""
-    return await require(request, Scope.CREATEPUT)
+async def require_writer(request: Request) -> Caller:
+    """Return the caller of a page that writes (a dependency)."""
+    return await require_scope(request, Scope.CREATEPUT)
 
 
-def may_write(found: Caller | None) -> bool:
-    """Whether to offer pages that write."""
-    return found is not None and Scope.CREATEPUT in found.scopes
+def may_write(caller: Caller | None) -> bool:
+    """Return whether to show links to pages that write."""
+    return caller is not None and Scope.CREATEPUT in caller.scopes
 
 
 def sign_in_path(request: Request) -> str:
-    """Where to sign in, and come back from."""
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    wanted = {"next": back} if request.method == "GET" and back != "/" else {}
-    return "/sign-in" + (f"?{urlencode(wanted)}" if wanted else "")
+    """Return the path of the sign-in page, with the requested page as ``next``."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    params = {"next": path} if request.method == "GET" and path != "/" else {}
+    return "/sign-in" + (f"?{urlencode(params)}" if params else "")
 
 
 def path_prefix(request: Request) -> str:
-    """Return what stands before the paths of pages: the path of the base URL.
+    """Return the path of the base URL, which precedes the paths of all pages.
 
-    That is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a namespace of test mode.
+    It is the prefix of a proxy (``CASE_SERVER_PUBLIC_URL``) and of a namespace of test mode.
     """
     return urlsplit(get_state(request).settings.base_url).path
 
 
 def redirect(request: Request, path: str) -> Response:
-    """Return a redirect to a page of this server, to be read with GET."""
+    """Return a redirect (303 See Other) to a page of this server."""
     return RedirectResponse(path_prefix(request) + path, 303)
 
 
-def local_path(wanted: str) -> str:
-    """Where to go after a sign-in: a path of this server, else the first page."""
-    # Browsers read a backslash as a slash, and two of them begin another host.
-    safe = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
-    return wanted if safe and wanted.isprintable() else "/"
-
-
-def is_secure(request: Request) -> bool:
-    """Whether cookies are for https alone."""
-    base_url = get_state(request).settings.base_url
-    return base_url.startswith("https:") or request.url.scheme == "https"
+def safe_next_url(next_url: str) -> str:
+    """Return the path to go to after a sign-in, or ``/`` if it could leave this server."""
+    # Browsers treat a backslash as a slash, and two slashes start another host.
+    is_local = next_url.startswith("/") and not next_url.startswith(("//", "/\\"))
+    return next_url if is_local and next_url.isprintable() else "/"
 
 
 def session_cookie(request: Request) -> str:
-    """Return the name of the session cookie: one for each path prefix."""
-    return _cookie_name(SESSION, request)
+    """Return the name of the session cookie, which contains the path prefix.
 
-
-def csrf_cookie(request: Request) -> str:
-    """Return the name of the cookie that forms are compared with: one for each path prefix."""
-    return _cookie_name(CSRF, request)
-
-
-def _cookie_name(name: str, request: Request) -> str:
-    """Return the name of a cookie below the path prefix.
-
-    Browsers send the cookies of "/" to every prefix below it, and one name could hold only one.
+    Browsers send the cookies of ``/`` to every prefix below it, so one name could not hold the
+    sessions of several namespaces.
     """
-    return name + re.sub(r"[^A-Za-z0-9-]", "_", path_prefix(request))
+    return SESSION_COOKIE + re.sub(r"[^A-Za-z0-9-]", "_", path_prefix(request))
 
 
 def start_session(request: Request, response: Response, token: str, lifetime: int | None) -> None:
-    """Remember who signed in, until the token ends."""
+    """Set the session cookie; ``lifetime`` is in seconds."""
+    base_url = get_state(request).settings.base_url
     response.set_cookie(
         session_cookie(request),
         token,
@@ -151,56 +140,39 @@ def start_session(request: Request, response: Response, token: str, lifetime: in
         path=path_prefix(request) or "/",
         httponly=True,
         samesite="lax",
-        secure=is_secure(request),
+        secure=base_url.startswith("https:") or request.url.scheme == "https",
     )
 
 
 async def revoke_session(request: Request) -> None:
-    """Have the session's token refused: here at once, elsewhere when workers poll next."""
+    """Revoke the session's token; other workers refuse it after their next poll."""
     token = request.cookies.get(session_cookie(request))
-    held = get_state(request)
-    if token and (found := await held.verifier.identify_token(token)):
-        await auth_store.revoke_token(held.database, *found)
-        held.verifier.revoke(found[0])
+    app_state = get_state(request)
+    if token and (identity := await app_state.verifier.identify_token(token)):
+        await auth_store.revoke_token(app_state.database, *identity)
+        app_state.verifier.revoke(identity[0])
 
 
 def end_session(request: Request, response: Response) -> None:
-    """Forget who signed in."""
+    """Delete the session cookie."""
     response.delete_cookie(
         session_cookie(request), path=path_prefix(request) or "/", httponly=True, samesite="lax"
     )
 
 
-def csrf_token(request: Request) -> str:
-    """What the forms of this browser carry, and its cookie alone knows."""
-    if not hasattr(request.state, "csrf"):
-        known = request.cookies.get(csrf_cookie(request))
-        request.state.csrf = known or secrets.token_urlsafe(32)
-    return str(request.state.csrf)
+def require_same_origin(request: Request) -> None:
+    """Raise ``Forbidden`` unless a browser sent a form from a page of this server (CSRF).
 
-
-def remember_csrf(request: Request, response: Response) -> None:
-    """Give the browser its token, when a page used one that it does not have yet."""
-    if hasattr(request.state, "csrf") and csrf_cookie(request) not in request.cookies:
-        response.set_cookie(
-            csrf_cookie(request),
-            request.state.csrf,
-            path=path_prefix(request) or "/",
-            httponly=True,
-            samesite="strict",
-            secure=is_secure(request),
-        )
-
-
-def refuse_forgery(request: Request, sent: str) -> None:
-    """Raise ``Forbidden`` unless this was sent by a form of this server's own pages."""
-    known = request.cookies.get(csrf_cookie(request), "")
-    origin = request.headers.get("origin")
+    Browsers send Origin with every POST, and Sec-Fetch-Site to HTTPS and loopback addresses. A
+    request without both is refused, too.
+    """
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     base_url = get_state(request).settings.base_url
-    own = {request.headers.get("host"), urlsplit(base_url).netloc}
-    elsewhere = origin is not None and urlsplit(origin).netloc not in own
-    if elsewhere or not known or not secrets.compare_digest(known.encode(), sent.encode()):
+    if origin is None:
+        is_own = site in SAME_ORIGIN_SITES
+    else:
+        is_own = is_same_origin(origin, request.headers.get("host"), base_url)
+    if not is_own or site not in {None, *SAME_ORIGIN_SITES}:
         raise Forbidden(
-            "This form was not sent from a page of this server, or its page is too old: "
-            "open the page again and repeat."
+            "This form was not sent from a page of this server. Open the page again and repeat."
         )

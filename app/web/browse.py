@@ -1,32 +1,40 @@
-"""Reading: the frameworks, one of them as a tree, one of its items, and search over all."""
+"""Pages to browse frameworks: list, tree, item, search, and JSON of the API profiles."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from ..api.dependencies import get_state
 from ..case.resources import DOCUMENTS, ITEMS
 from ..db.read import entities, frameworks, search, tree
 from ..exceptions import NotFound
-from . import api_examples, auth, relations, tree_view
-from .attributes import Body, read_body
-from .pages import Page, is_fragment, page
+from . import api_examples, auth, relations
+from .attributes import fetch_document, parse_attributes
+from .pages import Offset, Page, is_fragment, page
 
-SHOWN = 20
-"""How many frameworks, or results, are shown at once."""
+if TYPE_CHECKING:
+    from ..db.pool import Database
 
-Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+PAGE_SIZE = 20
+"""Number of frameworks or search results on a page."""
+
+MAX_SHOWN_CHILDREN = 200
+"""Number of children of a node that are shown at once; a link loads the others."""
+
+MAX_TITLE_CHARS = 60
 
 
 def browse_routes() -> APIRouter:
-    """The pages that only read."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
+    """Return the routes to browse and search frameworks."""
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
     item = "/documents/{document}/items/{item}"
-    router.add_api_route("/", read_frameworks)
-    router.add_api_route("/search", read_search)
+    router.add_api_route("/", list_frameworks)
+    router.add_api_route("/search", search_items)
     router.add_api_route("/documents/{document}", read_document)
     router.add_api_route("/documents/{document}/children/{node}", read_children)
     router.add_api_route("/documents/{document}/json", read_document_json)
@@ -35,122 +43,209 @@ def browse_routes() -> APIRouter:
     return router
 
 
-async def read_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
-    """All frameworks, or those whose title, creator or publisher contains a text."""
-    database = get_state(request).database
-    rows = await frameworks.list_frameworks(database, q.strip(), SHOWN, offset)
-    shown = [(read_body(row["body"]), row["items"]) for row in rows]
-    total = rows[0]["total"] if rows else 0
+async def list_frameworks(request: Request, q: str = "", offset: Offset = 0) -> Response:
+    """List frameworks, optionally those whose title, creator or publisher contains ``q``."""
+    rows = await frameworks.list_frameworks(
+        get_state(request).database, q.strip(), PAGE_SIZE, offset
+    )
     return await page(
         request,
         "frameworks.html",
         title="Frameworks",
-        frameworks=shown,
-        total=total,
+        frameworks=[(parse_attributes(row["body"]), row["items"]) for row in rows],
+        total=rows[0]["total"] if rows else 0,
         q=q,
         offset=offset,
-        shown=SHOWN,
+        page_size=PAGE_SIZE,
     )
 
 
-async def read_search(
+async def search_items(
     request: Request, q: str = "", document: str = "", offset: Offset = 0
 ) -> Response:
-    """The items that hold some words, each with its place in its tree."""
+    """List the items that contain all words of ``q``, each with its path in the tree."""
     database = get_state(request).database
-    within = (await _body(request, document))["title"] if document else ""
-    found = await search.search_items(database, q, document or None, SHOWN + 1, offset)
-    shown = found[:SHOWN]
-    paths = await tree.fetch_paths(database, [record["identifier"] for record in shown])
+    framework_title = (await fetch_document(database, document))["title"] if document else ""
+    # One more than fits on the page tells whether there is a next page.
+    rows = await search.search_items(database, q, document or None, PAGE_SIZE + 1, offset)
+    items = rows[:PAGE_SIZE]
+    paths = await tree.fetch_paths(database, [item["identifier"] for item in items])
     return await page(
         request,
         "search.html",
         title=f"Search: {q}" if q else "Search",
         q=q,
         document=document,
-        within=within,
-        found=[(record, paths[record["identifier"]]) for record in shown],
+        framework_title=framework_title,
+        results=[(item, paths[item["identifier"]]) for item in items],
         offset=offset,
-        more=offset + SHOWN if len(found) > SHOWN else None,
+        next_offset=offset + PAGE_SIZE if len(rows) > PAGE_SIZE else None,
     )
 
 
 async def read_document(request: Request, document: str, offset: Offset = 0) -> Response:
-    """A framework: its tree, and what it says of itself."""
+    """Show a framework: its tree and the attributes of its document."""
     database = get_state(request).database
-    body = await _body(request, document)
+    attributes = await fetch_document(database, document)
     return await page(
         request,
         "document.html",
-        title=body["title"],
-        document=body,
-        branch=await tree_view.open_tree(database, document, [], offset),
+        title=attributes["title"],
+        document=attributes,
+        tree=await fetch_tree(database, document, [], offset),
         items=await frameworks.count_items(database, document),
         selected=None,
-        samples=api_examples.of_document(document),
+        json_links=api_examples.document_links(document),
     )
 
 
 async def read_item(request: Request, document: str, item: str, listed: str = "") -> Response:
-    """A framework, open at one of its items; with ``listed=all``, however many associations."""
+    """Show an item beside the tree, which is expanded down to it.
+
+    ``listed=all`` lists all associations, however many there are.
+    """
     database = get_state(request).database
-    body = await _body(request, document)
-    raw, associations = await entities.get_item_with_associations(database, item)
-    said = read_body(raw)
-    if said["CFDocumentURI"]["identifier"] != document:
+    framework = await fetch_document(database, document)
+    raw_item, raw_associations = await entities.get_item_with_associations(database, item)
+    attributes = parse_attributes(raw_item)
+    if attributes["CFDocumentURI"]["identifier"] != document:
         raise NotFound("CFItem in this framework", item)
-    linked = [read_body(one) for one in associations]
-    shown = linked if listed == "all" else linked[: relations.LISTED]
-    ends = sorted(relations.other_ends(item, shown))
-    places, paths = await asyncio.gather(
-        entities.locate_nodes(database, ends), tree.fetch_paths(database, [item])
+    associations = [parse_attributes(raw) for raw in raw_associations]
+    limit = None if listed == "all" else relations.MAX_LISTED_ASSOCIATIONS
+    shown = associations[:limit]
+    identifiers = sorted(relations.related_identifiers(item, shown))
+    locations, paths = await asyncio.gather(
+        entities.locate_nodes(database, identifiers), tree.fetch_paths(database, [item])
     )
-    above = paths[item]
-    way = [*(record["identifier"] for record in above), item]
+    ancestors = paths[item]
     values: dict[str, Any] = {
-        "document": body,
-        "item": said,
-        "above": above,
-        "relations": relations.relations(item, shown, places),
-        "unlisted": len(linked) - len(shown),
-        "samples": api_examples.of_item(document, item),
+        "document": framework,
+        "item": attributes,
+        "ancestors": ancestors,
+        "relations": relations.group_relations(item, shown, locations),
+        "unlisted": len(associations) - len(shown),
+        "json_links": api_examples.item_links(document, item),
         "selected": item,
     }
     if not is_fragment(request):
-        values["branch"] = await tree_view.open_tree(database, document, way)
-    title = said["humanCodingScheme"] or said["fullStatement"][:60]
-    return await page(request, "item.html", title=f"{title} · {body['title']}", **values)
+        path = [*(ancestor["identifier"] for ancestor in ancestors), item]
+        values["tree"] = await fetch_tree(database, document, path)
+    title = attributes["humanCodingScheme"] or attributes["fullStatement"][:MAX_TITLE_CHARS]
+    return await page(request, "item.html", title=f"{title} · {framework['title']}", **values)
 
 
 async def read_children(
     request: Request, document: str, node: str, offset: Offset = 0, level: int = 1
 ) -> Response:
-    """The lines below a node, for a tree that is open already."""
-    body = await _body(request, document)
-    branch = await tree_view.children(get_state(request).database, document, node, level, offset)
+    """Show the children of a node, for a script that inserts them into a tree."""
+    database = get_state(request).database
+    attributes = await fetch_document(database, document)
+    children = await fetch_children(database, document, node, level, offset)
     return await page(
-        request, "children.html", title=body["title"], document=body, branch=branch, selected=None
+        request,
+        "children.html",
+        title=attributes["title"],
+        document=attributes,
+        tree=children,
+        selected=None,
     )
 
 
 async def read_document_json(request: Request, document: str, profile: str = "") -> Response:
-    """A document as a profile answers it."""
-    body = await _body(request, document)
-    told = await api_examples.told(request, DOCUMENTS, document, profile)
-    back = {"title": body["title"], "steps": ("documents", document)}
-    return await page(request, "json.html", title=f"JSON · {body['title']}", back=back, told=told)
+    """Show the JSON of a document in an API profile."""
+    example = await api_examples.build_example(request, DOCUMENTS, document, profile)
+    title = example.attributes["title"]
+    back = {"title": title, "segments": ("documents", document)}
+    return await page(request, "json.html", title=f"JSON · {title}", back=back, example=example)
 
 
 async def read_item_json(request: Request, document: str, item: str, profile: str = "") -> Response:
-    """An item as a profile answers it."""
-    await _body(request, document)
-    told = await api_examples.told(request, ITEMS, item, profile)
-    title = told.body["humanCodingScheme"] or told.body["fullStatement"][:60]
-    back = {"title": title, "steps": ("documents", document, "items", item)}
-    return await page(request, "json.html", title=f"JSON · {title}", back=back, told=told)
+    """Show the JSON of an item in an API profile."""
+    await fetch_document(get_state(request).database, document)
+    example = await api_examples.build_example(request, ITEMS, item, profile)
+    attributes = example.attributes
+    title = attributes["humanCodingScheme"] or attributes["fullStatement"][:MAX_TITLE_CHARS]
+    back = {"title": title, "segments": ("documents", document, "items", item)}
+    return await page(request, "json.html", title=f"JSON · {title}", back=back, example=example)
 
 
-async def _body(request: Request, document: str) -> Body:
-    """A live document. Raises ``NotFound``."""
-    (body,) = await entities.get(get_state(request).database, DOCUMENTS, document)
-    return read_body(body)
+@dataclass
+class TreeNode:
+    """An item in the tree view."""
+
+    identifier: str
+    code: str | None
+    statement: str
+    item_type: str | None
+    child_count: int
+    level: int
+    position: int
+    """Position among its siblings, from 1."""
+    sibling_count: int
+    children: TreeLevel | None = None
+    """The children, if the node is expanded."""
+
+
+@dataclass
+class TreeLevel:
+    """The children of a node, or of the document, that are shown."""
+
+    parent: str
+    nodes: list[TreeNode] = field(default_factory=list)
+    next_offset: int | None = None
+    """Offset of the children that are not shown, if there are any."""
+    hidden_count: int = 0
+
+
+async def fetch_tree(
+    database: Database, document: str, path: Sequence[str], offset: int = 0
+) -> TreeLevel:
+    """Fetch the top level of a document's tree, expanded along a path of items."""
+    # Concurrently, because in a large framework the top level takes longest.
+    roots, descendants = await asyncio.gather(
+        tree.fetch_roots(database, document, path, MAX_SHOWN_CHILDREN, offset),
+        tree.fetch_children(database, document, path, path, MAX_SHOWN_CHILDREN),
+    )
+    return _build_level(document, [*roots, *descendants], 1, offset, set(path))
+
+
+async def fetch_children(
+    database: Database, document: str, parent: str, level: int, offset: int
+) -> TreeLevel:
+    """Fetch the children of an item, or the top level of a document, from an offset on."""
+    if parent == document:
+        rows = await tree.fetch_roots(database, document, [], MAX_SHOWN_CHILDREN, offset)
+    else:
+        rows = await tree.fetch_more_children(
+            database, document, parent, MAX_SHOWN_CHILDREN, offset
+        )
+    return _build_level(parent, rows, level, offset, set())
+
+
+def _build_level(
+    parent: str, rows: Iterable[Any], level: int, offset: int, expanded: set[str]
+) -> TreeLevel:
+    rows = list(rows)
+    children = [row for row in rows if row["parent"] == parent]
+    tree_level = TreeLevel(parent)
+    for row in children:
+        node = TreeNode(
+            identifier=row["identifier"],
+            code=row["code"],
+            statement=row["statement"],
+            item_type=row["item_type"],
+            child_count=row["child_count"],
+            level=level,
+            position=row["position"],
+            sibling_count=row["total"],
+        )
+        if node.identifier in expanded and node.child_count:
+            # Without the node itself, because items can be their own ancestors.
+            rest = expanded - {node.identifier}
+            node.children = _build_level(node.identifier, rows, level + 1, 0, rest)
+        tree_level.nodes.append(node)
+    end = offset + MAX_SHOWN_CHILDREN
+    if children and children[0]["total"] > end:
+        tree_level.next_offset = end
+        tree_level.hidden_count = children[0]["total"] - end
+    return tree_level

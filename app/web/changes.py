@@ -1,67 +1,65 @@
-"""Two states of one framework: what was added, changed and deleted from one to the other."""
+"""The changes of a framework between two points in time; also as CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from ..api.dependencies import get_state
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.read import change_history, entities
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import Body, read_body
-from .csv_response import Cells, table
-from .pages import Page, page
-from .upload_diff import statement_of
+from .attributes import Attributes, fetch_document, parse_attributes, summarize
+from .pages import Offset, Page, csv_response, page
 
-SHOWN = 100
-STATES = 100
-"""How many writes are offered to choose from; an address can name any moment."""
+PAGE_SIZE = 100
+MAX_WRITES = 100
+"""Number of writes to choose from; the query parameters accept any time."""
 
 PARTS: tuple[change_history.ChangedEntity, ...] = ("added", "changed", "deleted")
 
 KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
 
-HEAD: Cells = ("what", "kind", "code", "statement", "identifier", "changed at", "here now")
+CSV_HEADER = ("change", "kind", "code", "statement", "identifier", "changed at", "exists")
+CsvRow = tuple[str | None, ...]
 
 START = "start"
-"""What an address calls the state before the first write."""
+"""Value of ``since`` for the state before the first write."""
 
-BEGINNING = datetime.min.replace(tzinfo=UTC)
-END = datetime.max.replace(tzinfo=UTC)
-
-Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+MIN_TIME = datetime.min.replace(tzinfo=UTC)
+MAX_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Entity:
-    """Something that was added, changed or deleted."""
+class ChangedEntity:
+    """An entity that was added, changed or deleted."""
 
     kind: str
     identifier: str
     code: str
-    statement: str
-    """What it says, or said last; nothing where that is not known any more."""
+    summary: str
+    """Its present or last statement or title; empty if that is no longer stored."""
     changed_at: datetime
-    here: bool
-    shown_at: str | None
-    """The item whose page shows it, if that is here."""
+    exists: bool
+    """Whether it exists now."""
+    item: str | None
+    """Identifier of the item on whose page it is shown, if any."""
 
 
-def history_routes() -> APIRouter:
-    """The changes, and their download."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
+def change_routes() -> APIRouter:
+    """Return the routes of the changes and their download."""
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
     router.add_api_route("/documents/{document}/changes", read_changes)
-    router.add_api_route("/documents/{document}/changes.csv", read_csv)
+    router.add_api_route("/documents/{document}/changes.csv", download_csv)
     return router
 
 
-async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
+async def read_changes(  # noqa: PLR0913, PLR0917  the parameters of the path and query
     request: Request,
     document: str,
     since: str = "",
@@ -69,104 +67,104 @@ async def read_changes(  # noqa: PLR0913, PLR0917  each is a part of the address
     part: str = "",
     offset: Offset = 0,
 ) -> Response:
-    """What became of a framework between two states; of its latest write, unless asked else."""
+    """Show the changes of a framework in a period, by default those of its latest write."""
     database = get_state(request).database
-    body = await _body(request, document)
-    writes = await change_history.list_writes(database, document, STATES)
-    states = [(_written(one["written_at"]), one["written_at"], one["changes"]) for one in writes]
+    attributes = await fetch_document(database, document)
+    writes = await change_history.list_writes(database, document, MAX_WRITES)
+    states = [
+        (_format_time(write["written_at"]), write["written_at"], write["changes"])
+        for write in writes
+    ]
     since = since or (states[1][0] if len(states) > 1 else START)
-    span = _span(document, since, until)
-    counts = await change_history.count_changed_entities(database, span)
-    asked = [one for one in PARTS if one == part]
-    what = (*asked, *(one for one in PARTS if counts.get(one)), PARTS[0])[0]
-    found = await change_history.list_changed_entities(database, span, what, SHOWN, offset)
-    shown = [_entity(record) for record in found]
+    period = _parse_period(document, since, until)
+    counts = await change_history.count_changed_entities(database, period)
+    requested = [name for name in PARTS if name == part]
+    shown_part = (*requested, *(name for name in PARTS if counts.get(name)), PARTS[0])[0]
+    rows = await change_history.list_changed_entities(
+        database, period, shown_part, PAGE_SIZE, offset
+    )
+    changed = [_changed_entity(row) for row in rows]
     return await page(
         request,
         "history.html",
-        title=f"What changed · {body['title']}",
-        document=body,
+        title=f"Changes · {attributes['title']}",
+        document=attributes,
         states=states,
         since=since,
         until=until,
-        part=what,
-        totals={one: counts.get(one, 0) for one in PARTS},
-        entities=shown,
-        places=await entities.locate_nodes(
-            database, [one.shown_at for one in shown if one.shown_at]
+        part=shown_part,
+        totals={name: counts.get(name, 0) for name in PARTS},
+        entities=changed,
+        locations=await entities.locate_nodes(
+            database, [entity.item for entity in changed if entity.item]
         ),
         offset=offset,
-        shown=SHOWN,
+        page_size=PAGE_SIZE,
     )
 
 
-async def read_csv(request: Request, document: str, since: str = "", until: str = "") -> Response:
-    """All of it as a table."""
-    await _body(request, document)
-    span = _span(document, since, until)
+async def download_csv(
+    request: Request, document: str, since: str = "", until: str = ""
+) -> Response:
+    """Return all changes of a framework in a period as CSV."""
     database = get_state(request).database
+    await fetch_document(database, document)
+    period = _parse_period(document, since, until)
     parts = {
-        what: await change_history.list_changed_entities(database, span, what) for what in PARTS
+        part: await change_history.list_changed_entities(database, period, part) for part in PARTS
     }
-    return table("changes.csv", [HEAD, *_rows(parts)])
+    return csv_response("changes.csv", [CSV_HEADER, *_csv_rows(parts)])
 
 
-def _rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iterator[Cells]:
-    for what, found in parts.items():
-        for one in map(_entity, found):
+def _csv_rows(parts: dict[change_history.ChangedEntity, list[Any]]) -> Iterator[CsvRow]:
+    for part, rows in parts.items():
+        for entity in map(_changed_entity, rows):
             yield (
-                what,
-                one.kind,
-                one.code,
-                one.statement,
-                one.identifier,
-                _written(one.changed_at),
-                "yes" if one.here else "no",
+                part,
+                entity.kind,
+                entity.code,
+                entity.summary,
+                entity.identifier,
+                _format_time(entity.changed_at),
+                "yes" if entity.exists else "no",
             )
 
 
-def _entity(record: Any) -> Entity:
-    body = read_body(record["body"]) if record["body"] else Body()
-    kind = record["kind"]
-    shown_at = record["identifier"] if kind == ITEMS.name else None
-    if kind == ASSOCIATIONS.name and body:
-        shown_at = body["originNodeURI"]["identifier"]
-    return Entity(
+def _changed_entity(row: Any) -> ChangedEntity:
+    attributes = parse_attributes(row["body"]) if row["body"] else Attributes()
+    kind = row["kind"]
+    item = row["identifier"] if kind == ITEMS.name else None
+    if kind == ASSOCIATIONS.name and attributes:
+        item = attributes["originNodeURI"]["identifier"]
+    return ChangedEntity(
         kind=KINDS.get(kind, kind),
-        identifier=record["identifier"],
-        code=body["humanCodingScheme"] or "",
-        statement=statement_of(body),
-        changed_at=record["changed_at"],
-        here=record["is_live"],
-        shown_at=shown_at,
+        identifier=row["identifier"],
+        code=attributes["humanCodingScheme"] or "",
+        summary=summarize(attributes),
+        changed_at=row["changed_at"],
+        exists=row["is_live"],
+        item=item,
     )
 
 
-def _written(moment: datetime) -> str:
-    """A moment as an address and a reader know it."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _format_time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _span(document: str, since: str, until: str) -> change_history.Period:
-    """The two states that an address names. Raises ``BadRequest``."""
-    first = BEGINNING if since in {"", START} else _moment("since", since)
-    last = _moment("until", until) if until else END
-    if first >= last:
+def _parse_period(document: str, since: str, until: str) -> change_history.Period:
+    """Parse the query parameters; raise ``BadRequest`` if they are invalid."""
+    start = MIN_TIME if since in {"", START} else _parse_time("since", since)
+    end = _parse_time("until", until) if until else MAX_TIME
+    if start >= end:
         raise BadRequest(f"since: {since} is not before {until}; choose an earlier state")
-    return change_history.Period(document, first, last)
+    return change_history.Period(document, start, end)
 
 
-def _moment(name: str, text: str) -> datetime:
+def _parse_time(name: str, text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadRequest(
-            f"{name}: found {text[:50]!r}, expected a moment as 2026-01-15T09:30:00Z"
+            f"{name}: invalid timestamp {text[:50]!r}; use the form 2026-01-15T09:30:00Z"
         ) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-async def _body(request: Request, document: str) -> Body:
-    """A live document. Raises ``NotFound``."""
-    (body,) = await entities.get(get_state(request).database, DOCUMENTS, document)
-    return read_body(body)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,29 +1,27 @@
-"""Two frameworks compared: a crosswalk of their items, and what has no counterpart; as CSV, too."""
+"""The comparison of two frameworks: associated items and items without counterpart; also as CSV."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from ..api.dependencies import get_state
-from ..case.resources import DOCUMENTS
 from ..db.pool import Database
-from ..db.read import crosswalk, entities, frameworks
+from ..db.read import crosswalk, frameworks
 from ..exceptions import BadRequest
 from . import auth
-from .attributes import read_body
-from .csv_response import Cells, table
-from .pages import Page, page
-from .relations import words_of
+from .attributes import fetch_document, parse_attributes
+from .pages import Offset, Page, csv_response, page
+from .relations import describe_relation
 
-SHOWN = 100
-CHOICES = 1000
-"""How many frameworks are offered to choose from."""
+PAGE_SIZE = 100
+MAX_CHOICES = 1000
+"""Number of frameworks to choose from."""
 
 PARTS = ("related", "left", "right")
 
-HEAD = (
+CSV_HEADER = (
     "left code",
     "left statement",
     "left identifier",
@@ -32,110 +30,102 @@ HEAD = (
     "right statement",
     "right identifier",
 )
-
-Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+CsvRow = tuple[str | None, ...]
 
 
 def compare_routes() -> APIRouter:
-    """The comparison, and its download."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.reader)])
+    """Return the routes of the comparison and its download."""
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_reader)])
     router.add_api_route("/compare", read_comparison)
-    router.add_api_route("/compare.csv", read_csv)
+    router.add_api_route("/compare.csv", download_csv)
     return router
 
 
 async def read_comparison(
     request: Request, left: str = "", right: str = "", part: str = "related", offset: Offset = 0
 ) -> Response:
-    """Two frameworks to choose, then how their items are related."""
+    """Show a form to choose two frameworks and, once they are chosen, the comparison."""
     database = get_state(request).database
-    choices = await frameworks.list_frameworks(database, "", CHOICES, 0)
-    documents = [read_body(record["body"]) for record in choices]
+    rows = await frameworks.list_frameworks(database, "", MAX_CHOICES, 0)
+    documents = [parse_attributes(row["body"]) for row in rows]
     values: dict[str, Any] = {"documents": documents, "left": left, "right": right}
     if not (left and right):
-        return await page(request, "compare.html", title="Compare", compared=None, **values)
-    titles = await _titles(request, left, right)
-    both = (left, right)
+        return await page(request, "compare.html", title="Compare", comparison=None, **values)
+    titles = await _fetch_titles(database, left, right)
+    part = part if part in PARTS else "related"
+    offsets = {name: offset if part == name else 0 for name in PARTS}
     related = await crosswalk.list_related_items(
-        database, left, right, SHOWN, _from(part, "related", offset)
+        database, left, right, PAGE_SIZE, offsets["related"]
     )
-    lonely = {
+    unrelated = {
         side: await crosswalk.list_unrelated_items(
-            database, both, side, SHOWN, _from(part, side, offset)
+            database, (left, right), side, PAGE_SIZE, offsets[side]
         )
         for side in ("left", "right")
     }
-    totals = {"related": _total(related), **{side: _total(lonely[side]) for side in lonely}}
-    compared = {
+    comparison = {
         "titles": titles,
-        "part": part if part in PARTS else "related",
-        "totals": totals,
-        "related": [
-            (words_of(one["association_type"], origin=one["left_is_origin"]), one)
-            for one in related
-        ],
-        **lonely,
+        "part": part,
+        "totals": {
+            "related": _total(related),
+            **{side: _total(items) for side, items in unrelated.items()},
+        },
+        "related": [(_relation(row), row) for row in related],
+        **unrelated,
     }
     return await page(
         request,
         "compare.html",
         title=f"{titles[0]} and {titles[1]}",
-        compared=compared,
+        comparison=comparison,
         offset=offset,
-        shown=SHOWN,
+        page_size=PAGE_SIZE,
         **values,
     )
 
 
-def _from(part: str, wanted: str, offset: int) -> int:
-    return offset if part == wanted else 0
+def _total(rows: list[Any]) -> int:
+    return rows[0]["total"] if rows else 0
 
 
-def _total(records: list[Any]) -> int:
-    return records[0]["total"] if records else 0
+def _relation(row: Any) -> str:
+    return describe_relation(row["association_type"], from_origin=row["left_is_origin"])
 
 
-async def read_csv(request: Request, left: str, right: str) -> Response:
-    """The whole comparison as a table: what is related, then what is on one side alone."""
+async def download_csv(request: Request, left: str, right: str) -> Response:
+    """Return the comparison as CSV: related items, then those only on the left and right."""
     database = get_state(request).database
-    await _titles(request, left, right)
-    return table("crosswalk.csv", [HEAD, *await _rows(database, left, right)])
+    await _fetch_titles(database, left, right)
+    return csv_response("crosswalk.csv", [CSV_HEADER, *await _csv_rows(database, left, right)])
 
 
-async def _rows(database: Database, left: str, right: str) -> list[Cells]:
-    both = (left, right)
+async def _csv_rows(database: Database, left: str, right: str) -> list[CsvRow]:
     related = await crosswalk.list_related_items(database, left, right)
-    lonely = [
-        await crosswalk.list_unrelated_items(database, both, side) for side in ("left", "right")
+    only_left, only_right = [
+        await crosswalk.list_unrelated_items(database, (left, right), side)
+        for side in ("left", "right")
     ]
+    empty = ("",) * 4
     return [
-        *(
-            (
-                *_side(one, "left"),
-                words_of(one["association_type"], origin=one["left_is_origin"]),
-                *_side(one, "right"),
-            )
-            for one in related
-        ),
-        *((*_alone(one), *[""] * 4) for one in lonely[0]),
-        *((*[""] * 4, *_alone(one)) for one in lonely[1]),
+        *((*_side(row, "left"), _relation(row), *_side(row, "right")) for row in related),
+        *((*_item(row), *empty) for row in only_left),
+        *((*empty, *_item(row)) for row in only_right),
     ]
 
 
-def _alone(record: Any) -> tuple[str, str, str]:
-    return record["code"], record["statement"], record["identifier"]
+def _item(row: Any) -> tuple[str, str, str]:
+    return row["code"], row["statement"], row["identifier"]
 
 
-def _side(record: Any, side: str) -> tuple[str, str, str]:
-    return record[f"{side}_code"], record[f"{side}_statement"], record[side]
+def _side(row: Any, side: str) -> tuple[str, str, str]:
+    return row[f"{side}_code"], row[f"{side}_statement"], row[side]
 
 
-async def _titles(request: Request, left: str, right: str) -> tuple[str, str]:
-    """The titles of two frameworks. Raises ``NotFound``, ``BadRequest``."""
+async def _fetch_titles(database: Database, left: str, right: str) -> tuple[str, str]:
+    """Return the titles of two frameworks; raise ``NotFound``, or ``BadRequest`` if equal."""
     if left == right:
         raise BadRequest("choose two different frameworks")
-    found = []
-    for identifier in (left, right):
-        (body,) = await entities.get(get_state(request).database, DOCUMENTS, identifier)
-        found.append(read_body(body)["title"])
-    return found[0], found[1]
+    return (
+        (await fetch_document(database, left))["title"],
+        (await fetch_document(database, right))["title"],
+    )

@@ -1,16 +1,17 @@
-"""How every page is made: its template, its headers, and what it says when something is wrong."""
+"""Rendering of all pages: templates, response header fields and error pages."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine
+import io
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, unquote, urlencode
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
@@ -18,28 +19,31 @@ from fastapi.routing import APIRoute
 from .. import __version__
 from ..api.dependencies import get_state
 from ..exceptions import BadRequest, CaseServerError
+from ..formats.csv import write_grid
 from . import auth
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
-HERE = Path(__file__).parent
-STATIC = HERE / "static"
+PACKAGE_DIR = Path(__file__).parent
+STATIC_DIR = PACKAGE_DIR / "static"
 
-FRAGMENT = "x-fragment"
-"""Sent by the script of the pages: it wants the part that changes, not the page around it."""
+FRAGMENT_HEADER = "x-fragment"
+"""Sent by the scripts of the pages to get the part that changes, without the layout around it."""
 
 PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
-"""The path prefix of the page at hand: macros of templates see no other context."""
+"""The path prefix of the current page. Macros of templates have no access to the request."""
+
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
 HEADERS = {
-    # Nothing from elsewhere, nothing inline: what a framework says cannot become a program.
+    # Nothing inline and nothing from other sites, so that a script in a framework cannot run.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # With no referrer at all, forms would be sent from an unknown origin.
+    # With no-referrer, browsers would send forms with Origin: null.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "private, no-store",
@@ -47,138 +51,148 @@ HEADERS = {
 }
 
 
-def _digest(name: str) -> str:
-    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-
-
-class _Static:
-    """The addresses of static files by their names, each with a digest of its content."""
+class _StaticUrls:
+    """The URL paths of static files by name, each with a digest of the content."""
 
     def __init__(self) -> None:
-        self._digests = {file.name: _digest(file.name) for file in STATIC.iterdir()}
+        self._digests = {file.name: _digest(file) for file in STATIC_DIR.iterdir()}
 
     def __getitem__(self, name: str) -> str:
         return _url_path(f"/static/{name}?v={self._digests[name]}")
 
 
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
 def _url_path(path: str) -> str:
-    """Return the path of a page as browsers ask for it, with the server's path prefix."""
+    """Return the path of a page with the path prefix."""
     return PATH_PREFIX.get() + path
 
 
-def _path(*steps: str) -> str:
-    """Return the path of a page whose steps are identifiers as they are."""
-    return _url_path("".join(f"/{quote(step, safe='')}" for step in steps))
+def _path(*segments: str) -> str:
+    """Return the path of a page from its segments, percent-encoded, with the path prefix."""
+    return _url_path("".join(f"/{quote(segment, safe='')}" for segment in segments))
 
 
 def _query(**params: object) -> str:
-    """The query of a link, without what is empty."""
-    given = {name: value for name, value in params.items() if value not in (None, "", 0)}
-    return f"?{urlencode(given)}" if given else ""
+    """Return the query of a link, without empty parameters."""
+    params = {name: value for name, value in params.items() if value not in (None, "", 0)}
+    return f"?{urlencode(params)}" if params else ""
 
 
 @cache
-def _templates() -> Environment:
-    """What pages are made with. Made by ``prepare``: a start does not wait for it."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  as said
+def _environment() -> Environment:
+    """Create the Jinja environment."""
+    # Imported here, because importing Jinja, Markdown and LaTeX would delay the server's start.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  see above
 
-    from . import text  # noqa: PLC0415  as said: it reads markdown and formulas
+    from . import text  # noqa: PLC0415  see above
 
-    made = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+    environment = Environment(
+        loader=FileSystemLoader(PACKAGE_DIR / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {
-        "static": _Static(),
+    environment.globals |= {
+        "static": _StaticUrls(),
         "path": _path,
         "url_path": _url_path,
         "query": _query,
         "version": __version__,
     }
-    made.filters |= {
-        "rich": text.rich,
-        "line": text.line,
-        "plain": text.plain,
-        "moment": text.moment,
-        "second": text.second,
+    environment.filters |= {
+        "rich": text.render_block,
+        "line": text.render_line,
+        "plain": text.to_plain_text,
+        "day": text.format_day,
+        "timestamp": text.format_timestamp,
     }
-    return made
+    return environment
 
 
 def prepare() -> None:
-    """Read every template, which takes longer than a page does: nobody is to wait for it."""
-    for name in _templates().list_templates():
+    """Load all templates, which takes longer than rendering a page."""
+    for name in _environment().list_templates():
         _template(name)
 
 
 def _template(name: str) -> Template:
-    return _templates().get_template(name)
+    return _environment().get_template(name)
 
 
 async def page(
     request: Request, template: str, *, status: int = 200, title: str, **values: Any
 ) -> Response:
-    """A page, or only the part of it that changes when the script asks for that."""
-    caller = await auth.caller(request)
+    """Render a template, without the layout if a script requests the fragment that changes."""
+    caller = await auth.get_caller(request)
     PATH_PREFIX.set(auth.path_prefix(request))
     html = _template(template).render(
         title=title,
         base="fragment.html" if is_fragment(request) else "layout.html",
-        signed_in=caller is not None and not auth.is_open(request),
+        is_signed_in=caller is not None and not auth.allows_anonymous(request),
         may_write=auth.may_write(caller),
         test_mode=get_state(request).settings.test_mode,
-        csrf=auth.csrf_token(request),
-        here=request.url.path,
+        current_path=request.url.path,
         **values,
     )
     return HTMLResponse(html, status)
 
 
+def csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Response:
+    """Return rows as a CSV file to download; the first row is the header."""
+    file = io.BytesIO()
+    write_grid(file, rows)
+    return Response(
+        file.getvalue(),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
+    )
+
+
 def is_fragment(request: Request) -> bool:
-    """Whether only the part that changes is asked for."""
-    return FRAGMENT in request.headers
+    """Return whether a script requests the part of a page that changes."""
+    return FRAGMENT_HEADER in request.headers
 
 
 class Page(APIRoute):
-    """A route whose answers are for people: its refusals are pages, too."""
+    """A route that returns HTML; errors are rendered as pages, too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with the headers of a page and a page for every refusal."""
+        """Return the handler, which adds header fields and converts errors to responses."""
         handle = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             try:
-                _refuse_nul(request)
+                _reject_nul(request)
                 response = await handle(request)
-            except RequestValidationError as error:
-                names = sorted({str(problem["loc"][-1]) for problem in error.errors()})
-                said = BadRequest(f"{', '.join(names)}: not what this page can be asked for")
-                response = await _refusal(request, said)
-            except auth.SignInNeeded:
+            except RequestValidationError as validation_error:
+                names = sorted({str(problem["loc"][-1]) for problem in validation_error.errors()})
+                error = BadRequest(f"invalid value in the address: {', '.join(names)}")
+                response = await _error_page(request, error)
+            except auth.LoginRequired:
                 response = auth.redirect(request, auth.sign_in_path(request))
             except CaseServerError as error:
-                response = await _refusal(request, error)
+                response = await _error_page(request, error)
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
-            auth.remember_csrf(request, response)
             return response
 
-        return answer
+        return respond
 
 
-def _refuse_nul(request: Request) -> None:
-    """Postgres cannot even be asked for a NUL character."""
-    asked = [request.url.path, *request.query_params.values()]
-    if any("\x00" in unquote(text) for text in asked):
-        raise BadRequest("an address cannot hold the character NUL")
+def _reject_nul(request: Request) -> None:
+    """Raise ``BadRequest`` for a NUL character, which Postgres rejects in strings."""
+    values = [request.url.path, *request.query_params.values()]
+    if any("\x00" in unquote(value) for value in values):
+        raise BadRequest("the address must not contain a NUL character")
 
 
-async def _refusal(request: Request, error: CaseServerError) -> Response:
-    shown = await page(
+async def _error_page(request: Request, error: CaseServerError) -> Response:
+    response = await page(
         request, "error.html", status=error.status, title="That did not work", error=error
     )
-    shown.headers.update(error.headers)
-    return shown
+    response.headers.update(error.headers)
+    return response

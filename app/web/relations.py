@@ -1,4 +1,4 @@
-"""The associations of an item in words, each with a link to its other end, wherever that lies."""
+"""The associations of an item as phrases, each with links to the nodes at their other ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-WORDS = {
+PHRASES = {
     "isChildOf": ("is a child of", "is the parent of"),
     "isPeerOf": ("is a peer of", "is a peer of"),
     "isPartOf": ("is part of", "has as a part"),
@@ -18,80 +18,82 @@ WORDS = {
     "hasSkillLevel": ("has the skill level", "is the skill level of"),
     "isTranslationOf": ("is a translation of", "is translated as"),
 }
-"""What an item that is the origin, or the destination, says of the other end."""
+"""For each association type, the relation of its origin to its destination, and the inverse one."""
 
-LISTED = 300
-"""How many associations are written out unless all are asked for."""
+MAX_LISTED_ASSOCIATIONS = 300
+"""How many associations the page of an item lists unless all are requested."""
 
 
 @dataclass(frozen=True)
-class End:
-    """The other end of an association."""
+class RelatedNode:
+    """The node at the other end of an association."""
 
     title: str
     identifier: str
     code: str | None = None
     document: str | None = None
-    """The framework it lies in here; none when it is not here."""
+    """Identifier of its framework; None if the node is not on this server."""
     framework: str = ""
     is_item: bool = False
     uri: str | None = None
-    """Its address elsewhere, when that can be followed."""
+    """Its HTTP address if it is not on this server."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """Everything that an item is to others in the same way."""
+    """All nodes to which an item has the same relation."""
 
-    words: str
-    ends: list[End]
+    phrase: str
+    nodes: list[RelatedNode]
 
 
-def words_of(association_type: str, *, origin: bool) -> str:
-    """What an association says of its other end, seen from its origin or its destination."""
-    forth, back = WORDS.get(
+def describe_relation(association_type: str, *, from_origin: bool) -> str:
+    """Return the relation of one end to the other, such as "is a child of"."""
+    forward, inverse = PHRASES.get(
         association_type, (association_type, f"is the other end of {association_type} from")
     )
-    return forth if origin else back
+    return forward if from_origin else inverse
 
 
-def other_ends(identifier: str, associations: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The identifiers of all other ends."""
+def related_identifiers(identifier: str, associations: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the identifiers of the nodes at the other ends of an item's associations."""
     return {
-        one[name]["identifier"]
-        for one in associations
-        for name in ("originNodeURI", "destinationNodeURI")
+        association[end]["identifier"]
+        for association in associations
+        for end in ("originNodeURI", "destinationNodeURI")
     } - {identifier}
 
 
-def relations(
-    identifier: str, associations: Sequence[Mapping[str, Any]], places: Mapping[str, Any]
+def group_relations(
+    identifier: str, associations: Sequence[Mapping[str, Any]], locations: Mapping[str, Any]
 ) -> list[Relation]:
-    """The associations of an item, by what they say; what it is a child of first.
+    """Group the associations of an item by relation, in the order of ``PHRASES``.
 
-    ``places`` as of ``entities.locate_nodes``.
+    ``locations`` are the results of ``entities.locate_nodes``.
     """
-    found: dict[str, list[End]] = {}
-    for one in associations:
-        origin = one["originNodeURI"]["identifier"] == identifier
-        link = one["destinationNodeURI" if origin else "originNodeURI"]
-        words = words_of(one["associationType"], origin=origin)
-        found.setdefault(words, []).append(_end(link, places.get(link["identifier"])))
-    order = [words for pair in WORDS.values() for words in pair]
-    known = sorted(found, key=lambda words: order.index(words) if words in order else len(order))
-    return [Relation(words, found[words]) for words in known]
+    groups: dict[str, list[RelatedNode]] = {}
+    for association in associations:
+        from_origin = association["originNodeURI"]["identifier"] == identifier
+        node = association["destinationNodeURI" if from_origin else "originNodeURI"]
+        phrase = describe_relation(association["associationType"], from_origin=from_origin)
+        groups.setdefault(phrase, []).append(_related_node(node, locations.get(node["identifier"])))
+    order = [phrase for pair in PHRASES.values() for phrase in pair]
+    phrases = sorted(
+        groups, key=lambda phrase: order.index(phrase) if phrase in order else len(order)
+    )
+    return [Relation(phrase, groups[phrase]) for phrase in phrases]
 
 
-def _end(link: Mapping[str, Any], place: Mapping[str, Any] | None) -> End:
-    if place is None:
-        uri = link["uri"]
-        web = uri.lower().startswith(("https://", "http://"))
-        return End(link["title"], link["identifier"], uri=uri if web else None)
-    return End(
-        title=place["statement"] if place["is_item"] else place["title"],
-        identifier=link["identifier"],
-        code=place["code"],
-        document=place["document"],
-        framework=place["title"],
-        is_item=place["is_item"],
+def _related_node(node: Mapping[str, Any], location: Mapping[str, Any] | None) -> RelatedNode:
+    if location is None:
+        uri = node["uri"]
+        is_http = uri.lower().startswith(("https://", "http://"))
+        return RelatedNode(node["title"], node["identifier"], uri=uri if is_http else None)
+    return RelatedNode(
+        title=location["statement"] if location["is_item"] else location["title"],
+        identifier=node["identifier"],
+        code=location["code"],
+        document=location["document"],
+        framework=location["title"],
+        is_item=location["is_item"],
     )

@@ -1,4 +1,4 @@
-"""Sign-in with a client's id and secret, or with a token where tokens are issued elsewhere."""
+"""The sign-in page, for a client's ID and secret or for a token of a trusted issuer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pages import Page, page
 
 
 def sign_in_routes() -> APIRouter:
-    """Coming in and going out."""
+    """Return the routes to sign in and out."""
     router = APIRouter(route_class=Page)
     router.add_api_route("/sign-in", read_sign_in)
     router.add_api_route("/sign-in", sign_in, methods=["POST"])
@@ -23,73 +23,72 @@ def sign_in_routes() -> APIRouter:
     return router
 
 
-async def read_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  its name in links
-    """The form; nobody needs it where no sign-in is needed."""
-    if await auth.caller(request):
-        return auth.redirect(request, auth.local_path(next))
+async def read_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  name in URLs
+    """Show the form, or redirect if no sign-in is required."""
+    if await auth.get_caller(request):
+        return auth.redirect(request, auth.safe_next_url(next))
     return await _form(request, next)
 
 
-async def _form(request: Request, wanted: str, problem: str = "") -> Response:
+async def _form(request: Request, next_url: str, problem: str = "") -> Response:
     return await page(
         request,
         "sign_in.html",
         status=401 if problem else 200,
         title="Sign in",
         problem=problem,
-        next=auth.local_path(wanted),
-        local=get_state(request).issuer is not None,
+        next=auth.safe_next_url(next_url),
+        has_local_issuer=get_state(request).issuer is not None,
     )
 
 
-class SignIn(BaseModel):
-    """What the form sends."""
+class SignInForm(BaseModel):
+    """The fields of the form: a client's credentials, or a token."""
 
-    csrf: str = ""
     next: str = "/"
     client_id: str = ""
     client_secret: str = ""
     token: str = ""
 
 
-async def sign_in(request: Request, form: Annotated[SignIn, Form()]) -> Response:
-    """Start a session, or say why not."""
-    auth.refuse_forgery(request, form.csrf)
+async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
+    """Start a session, or show the form with the reason why not."""
+    auth.require_same_origin(request)
     try:
-        granted, lifetime = await _token(request, form)
+        token, lifetime = await _get_token(request, form)
     except Unauthorized as error:
         return await _form(request, form.next, error.description)
     except TooManyAttempts as error:
-        told = f"Too many failed attempts; try again in {error.seconds} seconds."
-        return await _form(request, form.next, told)
-    response = auth.redirect(request, auth.local_path(form.next))
-    auth.start_session(request, response, granted, lifetime)
+        problem = f"Too many failed attempts. Try again in {error.seconds} seconds."
+        return await _form(request, form.next, problem)
+    response = auth.redirect(request, auth.safe_next_url(form.next))
+    auth.start_session(request, response, token, lifetime)
     return response
 
 
-async def _token(request: Request, form: SignIn) -> tuple[str, int | None]:
-    """An access token, and how long it lives where that is known.
+async def _get_token(request: Request, form: SignInForm) -> tuple[str, int | None]:
+    """Return an access token and its lifetime in seconds, if that is known.
 
-    Raises ``Unauthorised``, or ``TooManyAttempts``.
+    Raises ``Unauthorized`` or ``TooManyAttempts``.
     """
-    held = get_state(request)
-    if held.issuer is None:
-        await held.verifier.verify(form.token.strip())
+    app_state = get_state(request)
+    if app_state.issuer is None:
+        await app_state.verifier.verify(form.token.strip())
         return form.token.strip(), None
     address = request.client.host if request.client else ""
-    given = (form.client_id.strip(), form.client_secret)
-    client = await held.clients.authenticate([given], address)
+    credentials = (form.client_id.strip(), form.client_secret)
+    client = await app_state.clients.authenticate([credentials], address)
     if client is None:
         raise Unauthorized(
-            "This is not the id and secret of a client of this server. Its environment sets them, "
-            "CASE_CLIENT_ID and CASE_CLIENT_SECRET; case-server client add makes others."
+            "Unknown client ID or wrong secret. The environment of the server sets one client, "
+            "CASE_CLIENT_ID and CASE_CLIENT_SECRET; case-server client add creates others."
         )
-    return held.issuer.issue(client.id, client.scopes)
+    return app_state.issuer.issue(client.id, client.scopes)
 
 
-async def sign_out(request: Request, csrf: Annotated[str, Form()] = "") -> Response:
-    """End the session: its cookie, and its token on every worker."""
-    auth.refuse_forgery(request, csrf)
+async def sign_out(request: Request) -> Response:
+    """End the session: delete its cookie and revoke its token on all workers."""
+    auth.require_same_origin(request)
     await auth.revoke_session(request)
     response = auth.redirect(request, "/sign-in")
     auth.end_session(request, response)

@@ -1,4 +1,4 @@
-"""/docs: the OpenAPI document to read and try, without a request to anywhere else."""
+"""Swagger UI at ``/docs``, served from this machine without requests to other sites."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from ..exceptions import NotFound
 
-ASSETS = Path(fastapi_offline.__file__).parent / "static"
-OWN = Path(__file__).parent / "static"
+SWAGGER_DIR = Path(fastapi_offline.__file__).parent / "static"
+STATIC_DIR = Path(__file__).parent / "static"
 
-FILES = {
-    "swagger-ui.css": (ASSETS, "text/css"),
-    "swagger-ui-bundle.js": (ASSETS, "text/javascript"),
-    "docs.js": (OWN, "text/javascript"),
+ASSETS = {
+    "swagger-ui.css": (SWAGGER_DIR, "text/css"),
+    "swagger-ui-bundle.js": (SWAGGER_DIR, "text/javascript"),
+    "docs.js": (STATIC_DIR, "text/javascript"),
+    "icon.svg": (STATIC_DIR, "image/svg+xml"),
 }
 
 HEADERS = {
-    # Swagger UI draws its icons from data: addresses.
+    # Swagger UI has icons with data: URLs.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; "
     "script-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
@@ -40,7 +41,7 @@ HTML = """<!DOCTYPE html>
 </head>
 <body>
 <div id="swagger-ui"></div>
-<noscript>This page needs JavaScript; the document itself is at <a href="{prefix}/openapi.json">
+<noscript>This page requires JavaScript. The OpenAPI document is at <a href="{prefix}/openapi.json">
 {prefix}/openapi.json</a>.</noscript>
 <script src="{prefix}/docs/assets/swagger-ui-bundle.js"></script>
 <script src="{prefix}/docs/assets/docs.js"></script>
@@ -50,9 +51,9 @@ HTML = """<!DOCTYPE html>
 
 
 def swagger_routes(path_prefix: str) -> APIRouter:
-    """Return the routes of Swagger UI, from the files of an installed package.
+    """Return the routes of Swagger UI.
 
-    ``path_prefix`` is the path of the server's base URL; a namespace adds its own.
+    ``path_prefix`` is the path of the server's base URL; that of a namespace is in ``root_path``.
     """
     router = APIRouter(include_in_schema=False)
 
@@ -66,10 +67,8 @@ def swagger_routes(path_prefix: str) -> APIRouter:
 
 
 async def read_asset(request: Request, name: str) -> Response:  # noqa: ARG001  as all handlers
-    """One of the files that the page is made of."""
-    if name == "icon.svg":
-        return FileResponse(OWN / name, media_type="image/svg+xml", headers=HEADERS)
-    if name not in FILES:
+    """Return a file of Swagger UI."""
+    if name not in ASSETS:
         raise NotFound("file of the documentation", name)
-    folder, kind = FILES[name]
-    return FileResponse(folder / name, media_type=kind, headers=HEADERS)
+    directory, content_type = ASSETS[name]
+    return FileResponse(directory / name, media_type=content_type, headers=HEADERS)

@@ -1,4 +1,4 @@
-"""What frameworks say, made safe to show: markdown, LaTeX as MathML, everything else escaped."""
+"""Safe HTML from the statements of frameworks: Markdown, LaTeX as MathML, the rest escaped."""
 
 from __future__ import annotations
 
@@ -18,213 +18,167 @@ from markdown_it.token import Token
 from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-LONGEST = 20_000
-"""A longer statement is shown as it is written."""
+MAX_MARKDOWN_CHARS = 20_000
+"""Longer statements are shown as plain text."""
 
-LONGEST_FORMULA = 1_000
+MAX_FORMULA_CHARS = 1_000
 
-LINE = 320
-"""The characters of a statement that a line shows."""
+MAX_LINE_CHARS = 320
+"""Longer statements are cut in lists and trees."""
 
-LINE_RULES = ("escape", "backticks", "emphasis", "strikethrough")
-"""What is read as markdown everywhere. Elsewhere than in a line also lists and links; nothing that
-makes headings, and no images, which would be fetched."""
+INLINE_RULES = ("escape", "backticks", "emphasis", "strikethrough")
+"""Markdown rules for all texts. Blocks also have lists and links, but no headings, and no images,
+because browsers would request them from other sites."""
 
 TAG = re.compile(r"<(/?)(b|em|i|strong|sub|sup|u)>|<br ?/?>")
-"""The only HTML that is let through: marks on words, without attributes."""
+"""The only HTML that is kept: inline formatting without attributes."""
 
-ELEMENTS = frozenset(
-    [
-        "math",
-        "merror",
-        "mfrac",
-        "mi",
-        "mn",
-        "mo",
-        "mover",
-        "mpadded",
-        "mphantom",
-        "mroot",
-        "mrow",
-        "ms",
-        "mspace",
-        "msqrt",
-        "mstyle",
-        "msub",
-        "msubsup",
-        "msup",
-        "mtable",
-        "mtd",
-        "mtext",
-        "mtr",
-        "munder",
-        "munderover",
-        "mmultiscripts",
-        "mprescripts",
-        "none",
-    ]
+MATHML_ELEMENTS = frozenset(  # one name per line would take 60 lines
+    """
+    math merror mfrac mi mn mo mover mpadded mphantom mroot mrow ms mspace msqrt mstyle msub
+    msubsup msup mtable mtd mtext mtr munder munderover mmultiscripts mprescripts none
+    """.split()  # noqa: SIM905  see above
 )
-ATTRIBUTES = frozenset(
-    [
-        "accent",
-        "columnalign",
-        "columnlines",
-        "columnspacing",
-        "depth",
-        "display",
-        "displaystyle",
-        "fence",
-        "form",
-        "height",
-        "linethickness",
-        "lspace",
-        "mathvariant",
-        "maxsize",
-        "minsize",
-        "movablelimits",
-        "notation",
-        "rowlines",
-        "rowspacing",
-        "rspace",
-        "scriptlevel",
-        "separator",
-        "stretchy",
-        "symmetric",
-        "voffset",
-        "width",
-    ]
+MATHML_ATTRIBUTES = frozenset(  # one name per line would take 60 lines
+    """
+    accent columnalign columnlines columnspacing depth display displaystyle fence form height
+    linethickness lspace mathvariant maxsize minsize movablelimits notation rowlines
+    rowspacing rspace scriptlevel separator stretchy symmetric voffset width
+    """.split()  # noqa: SIM905  see above
 )
-"""MathML that draws, and nothing of it that links, styles or runs."""
+"""Presentation MathML without links, styles and scripts."""
 
-PARTS = {
+CHILD_COUNTS = {
     **dict.fromkeys(("mfrac", "mroot", "msub", "msup", "munder", "mover"), 2),
     **dict.fromkeys(("msubsup", "munderover"), 3),
 }
-"""How many parts an element must have; a formula that was broken off has fewer."""
+"""Numbers of children that elements must have; those of an incomplete formula have fewer."""
 
-BRACKETS = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-"""The other way to write formulas in a text."""
+BRACKETED_FORMULA = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+"""A formula in LaTeX brackets instead of dollar signs."""
 
 
-def moment(value: str | None) -> str:
-    """A stored time as a day."""
-    if not value:
+def format_day(timestamp: str | None) -> str:
+    """Format a stored timestamp as ``15 January 2026``."""
+    if not timestamp:
         return ""
-    day = datetime.fromisoformat(value)
+    day = datetime.fromisoformat(timestamp)
     return f"{day.day} {day:%B %Y}"
 
 
-def second(value: datetime) -> str:
-    """A moment as a day and the time of it."""
-    moment = value.astimezone(UTC)
-    return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
+def format_timestamp(timestamp: datetime) -> str:
+    """Format a time as ``15 January 2026, 09:30:00 UTC``."""
+    utc = timestamp.astimezone(UTC)
+    return f"{utc.day} {utc:%B %Y, %H:%M:%S} UTC"
 
 
-def plain(statement: str | None) -> str:
-    """A statement on one line, without marks on words; to be escaped where it is shown."""
+def to_plain_text(statement: str | None) -> str:
+    """Return a statement on one line without inline formatting; it is not escaped."""
     words = TAG.sub(lambda tag: "" if tag[2] else " ", statement or "")
     return " ".join(words.split())
 
 
 @lru_cache(maxsize=2048)
-def rich(statement: str | None) -> Markup:
-    """A statement as HTML that can do nothing but be read."""
+def render_block(statement: str | None) -> Markup:
+    """Render a statement as safe HTML with paragraphs, lists, links and formulas."""
     statement = statement or ""
-    if len(statement) > LONGEST:
+    if len(statement) > MAX_MARKDOWN_CHARS:
         return Markup("<p>{}</p>").format(statement)
-    tags = {"tags": _is_balanced(statement)}
-    written = BRACKETS.sub(_dollars, statement)
-    return Markup(_markdown.render(written, tags))  # noqa: S704  all of it is escaped or made here
+    env = {"tags": _has_balanced_tags(statement)}
+    markdown = BRACKETED_FORMULA.sub(_to_dollars, statement)
+    return Markup(_block_renderer.render(markdown, env))  # noqa: S704  the renderer escapes
 
 
 @lru_cache(maxsize=8192)
-def line(statement: str | None) -> Markup:
-    """A statement as one line that may stand inside a link, cut where it is long."""
-    words = " ".join((statement or "").split())
-    if len(words) > LINE:
-        words = f"{words[:LINE].rsplit(' ', 1)[0]}…"
-    if not _is_balanced(words):
-        words = plain(words)
-    return Markup(_liner.renderInline(BRACKETS.sub(_dollars, words), {"tags": True}))  # noqa: S704  as above
+def render_line(statement: str | None) -> Markup:
+    """Render a statement as one line of safe HTML without links, cut if it is long."""
+    line = " ".join((statement or "").split())
+    if len(line) > MAX_LINE_CHARS:
+        line = f"{line[:MAX_LINE_CHARS].rsplit(' ', 1)[0]}…"
+    if not _has_balanced_tags(line):
+        line = to_plain_text(line)
+    markdown = BRACKETED_FORMULA.sub(_to_dollars, line)
+    return Markup(_line_renderer.renderInline(markdown, {"tags": True}))  # noqa: S704  as above
 
 
-def _dollars(found: re.Match[str]) -> str:
-    mark = "$" if found[1] else "$$"
-    return f"{mark}{(found[1] or found[2]).strip()}{mark}"
+def _to_dollars(match: re.Match[str]) -> str:
+    delimiter = "$" if match[1] else "$$"
+    return f"{delimiter}{(match[1] or match[2]).strip()}{delimiter}"
 
 
-def _is_balanced(statement: str) -> bool:
-    """Whether marks on words end where they began, so that none reaches beyond the statement."""
-    opened: list[str] = []
+def _has_balanced_tags(statement: str) -> bool:
+    """Return whether every tag is closed, so that none affects what follows the statement."""
+    open_tags: list[str] = []
     for closing, name in TAG.findall(statement):
-        if closing and (not opened or opened.pop() != name):
+        if closing and (not open_tags or open_tags.pop() != name):
             return False
         if name and not closing:
-            opened.append(name)
-    return not opened
+            open_tags.append(name)
+    return not open_tags
 
 
-def _tag(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  the signature of a rule
-    """A mark on words, let through as it is written."""
-    found = TAG.match(state.src, state.pos)
-    if not found or not state.env.get("tags"):
+def _tag_rule(state: StateInline, silent: bool) -> bool:  # noqa: FBT001  markdown-it's signature
+    """Parse a tag of inline formatting, which is output unchanged (a markdown-it rule)."""
+    match = TAG.match(state.src, state.pos)
+    if not match or not state.env.get("tags"):
         return False
     if not silent:
-        state.push("html_inline", "", 0).content = found[0]
-    state.pos = found.end()
+        state.push("html_inline", "", 0).content = match[0]
+    state.pos = match.end()
     return True
 
 
-def mathml(latex: str, *, block: bool = False) -> str:
-    """A formula as MathML; as text when it cannot be read."""
+def render_formula(latex: str, *, block: bool = False) -> str:
+    """Render a formula as MathML, or as code if it cannot be converted."""
     source = latex.strip()
-    if len(source) <= LONGEST_FORMULA:
+    if len(source) <= MAX_FORMULA_CHARS:
         try:
             formula = convert_to_element(source, display="block" if block else "inline")
-            _harmless(formula)
+            _sanitize(formula)
             return tostring(formula, encoding="unicode", short_empty_elements=False)
-        except Exception:  # noqa: BLE001, S110  its errors have no common class, and text remains
+        except Exception:  # noqa: BLE001, S110  latex2mathml's errors have no common class
             pass
     return f'<code class="latex">{escape(source)}</code>'
 
 
-def _harmless(node: Element) -> None:
-    """Refuse what is not known to draw, or is broken; drop attributes that do not draw."""
-    for part in node.iter():
-        part.text = unescape(part.text) if part.text else None
-        unknown = part.tag not in ELEMENTS or (part.text or "").startswith("\\")
-        if unknown or len(part) != PARTS.get(part.tag, len(part)):
-            raise ValueError(part.tag)
-        for name in [name for name in part.attrib if name not in ATTRIBUTES]:
-            del part.attrib[name]
+def _sanitize(root: Element) -> None:
+    """Remove unknown attributes; raise ``ValueError`` for unknown or incomplete elements."""
+    for element in root.iter():
+        element.text = unescape(element.text) if element.text else None
+        # Text that starts with a backslash is a LaTeX command that was not converted.
+        is_unknown = element.tag not in MATHML_ELEMENTS or (element.text or "").startswith("\\")
+        if is_unknown or len(element) != CHILD_COUNTS.get(element.tag, len(element)):
+            raise ValueError(element.tag)
+        for name in [name for name in element.attrib if name not in MATHML_ATTRIBUTES]:
+            del element.attrib[name]
 
 
-def _math_rule(block: bool) -> Any:  # noqa: FBT001  two of them are made
+def _math_renderer(block: bool) -> Any:  # noqa: FBT001  a private factory
     def render(
         _: RendererHTML, tokens: Sequence[Token], index: int, _options: Any, _env: Any
     ) -> str:
-        return mathml(tokens[index].content, block=block)
+        return render_formula(tokens[index].content, block=block)
 
     return render
 
 
-def _reader(*rules: str, blocks: bool) -> MarkdownIt:
-    reader = MarkdownIt("zero", {"breaks": True, "html": False}).enable(rules)
-    reader.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
+def _markdown(*rules: str, blocks: bool) -> MarkdownIt:
+    markdown = MarkdownIt("zero", {"breaks": True, "html": False}).enable(rules)
+    markdown.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
     for name, block in (("math_inline", False), ("math_inline_double", True), ("math_block", True)):
-        reader.add_render_rule(name, _math_rule(block and blocks))
-    reader.add_render_rule("link_open", _link)
-    reader.inline.ruler.push("tag", _tag)
-    return reader
+        markdown.add_render_rule(name, _math_renderer(block and blocks))
+    markdown.add_render_rule("link_open", _render_link)
+    markdown.inline.ruler.push("tag", _tag_rule)
+    return markdown
 
 
-def _link(
+def _render_link(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any
 ) -> str:
-    """A link that tells where it leads nothing of where it came from."""
+    """Render a link that sends no referrer and cannot access the page that opened it."""
     tokens[index].attrSet("rel", "noopener noreferrer nofollow")
     return renderer.renderToken(tokens, index, options, env)
 
 
-_markdown = _reader(*LINE_RULES, "newline", "link", "list", blocks=True)
-_liner = _reader(*LINE_RULES, blocks=False)
+_block_renderer = _markdown(*INLINE_RULES, "newline", "link", "list", blocks=True)
+_line_renderer = _markdown(*INLINE_RULES, blocks=False)

@@ -1,7 +1,7 @@
-"""Upload: a file is checked, with a report of what would change or be refused; then it is stored.
+"""The upload of a framework: check a file, report what storing it would change, then store it.
 
-Only a file that was checked is stored: the report carries its digest, and storing asks for it. A
-file that would delete most of a framework also needs a box ticked that names the loss.
+Only a checked file can be stored: the report contains the digest of the file, and storing requires
+it. If storing would delete most of a framework, a checkbox that names the loss must be ticked.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..api.dependencies import AppState, get_state
 from ..case.package import Package
-from ..case.resources import ASSOCIATIONS, ITEMS
-from ..db.read import entities, frameworks
+from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ..db.pool import Database
+from ..db.read import entities, frameworks, package_diff
 from ..db.write.change_counts import ChangeCounts
 from ..db.write.loss_guard import DataLossRefused, describe_data_loss
 from ..db.write.package import UploadResult, write_package
@@ -28,52 +29,87 @@ from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
 from ..repair.reader import read_repaired
 from ..repair.repair_log import Repair
 from . import auth
+from .attributes import Attributes, parse_attributes, summarize
 from .pages import Page, page
-from .upload_diff import Part, parts_of
 
-LISTED = 200
-"""How many problems are written out."""
+MAX_LISTED_PROBLEMS = 200
+MAX_LISTED_CHANGES = 100
+"""How many added, changed and deleted entities are listed, each."""
 
-FORM_ITSELF = 10_000
-"""The bytes of a form around its file."""
+MAX_FORM_OVERHEAD_BYTES = 10_000
+"""Maximum size of a form without its file."""
+
+KINDS = {DOCUMENTS.name: "framework", ITEMS.name: "item", ASSOCIATIONS.name: "association"}
+
+
+@dataclass(frozen=True)
+class EntityChange:
+    """An entity that storing a file would add, change or delete."""
+
+    kind: str
+    code: str
+    summary: str
+    previous_summary: str = ""
+    """Its present statement or title, if that would change."""
+    fields: tuple[str, ...] = ()
+    """The fields that would change."""
+
+
+@dataclass(frozen=True)
+class ChangeList:
+    """The entities that would be added, changed or deleted; only the first ones are listed."""
+
+    title: str
+    total: int
+    entities: list[EntityChange]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of reading a file."""
+    """What storing a file would change, or why it cannot be stored."""
 
     name: str
     size: int
     digest: str
     package: Package | None = None
     repairs: tuple[Repair, ...] = ()
-    refusal: str = ""
+    error: str = ""
     problems: tuple[Problem, ...] = ()
     status: int = 200
-    """The HTTP status of its refusal."""
-    present: int | None = None
-    """How many items the framework has here already, when it is here."""
-    changes: tuple[Part, ...] = ()
-    """What storing it would change of that."""
+    """The HTTP status of the error."""
+    present_items: int | None = None
+    """Number of items of the stored framework; None if the framework is new."""
+    changes: tuple[ChangeList, ...] = ()
     counts: ChangeCounts | None = None
-    """How many entities storing it would add, change, leave unchanged and delete."""
+    """Numbers of entities that would be added, changed, unchanged and deleted."""
     loss: str | None = None
-    """What of the framework would be lost, if that is most of it; storing needs a confirmation."""
+    """What would be deleted, if that is most of the framework; must be confirmed."""
 
     @property
     def items(self) -> int:
-        """How many items would be stored."""
+        """The number of items in the file."""
         return self.package.count(ITEMS.name) if self.package else 0
 
     @property
     def associations(self) -> int:
-        """How many associations would be stored."""
+        """The number of associations in the file."""
         return self.package.count(ASSOCIATIONS.name) if self.package else 0
 
 
+class UploadForm(NamedTuple):
+    """The fields of the form."""
+
+    name: str
+    raw: bytes
+    checked_digest: str
+    """Digest of the file in the report."""
+    confirmed_loss: str
+    """The loss that the user confirmed, as the report describes it."""
+
+
 def upload_routes() -> APIRouter:
-    """Choosing a file, its report, and storing it."""
-    router = APIRouter(route_class=Page, dependencies=[Depends(auth.writer)])
+    """Return the routes to check and store a file."""
+    router = APIRouter(route_class=Page, dependencies=[Depends(auth.require_writer)])
     router.add_api_route("/upload", read_form)
     router.add_api_route("/upload/check", check, methods=["POST"])
     router.add_api_route("/upload/store", store, methods=["POST"])
@@ -81,7 +117,7 @@ def upload_routes() -> APIRouter:
 
 
 async def read_form(request: Request) -> Response:
-    """The form."""
+    """Show the form."""
     return await _form(request, None)
 
 
@@ -92,52 +128,51 @@ async def _form(request: Request, report: Report | None, status: int = 200) -> R
         status=status,
         title="Upload",
         report=report,
-        listed=LISTED,
+        max_listed_problems=MAX_LISTED_PROBLEMS,
         max_mb=get_state(request).settings.max_body_mb,
     )
 
 
 async def check(request: Request) -> Response:
-    """Read a file and report what storing it would do; nothing is written."""
-    upload = await _read_upload(request)
-    return await _form(request, await _report(get_state(request), upload.name, upload.raw))
+    """Report what storing a file would change; nothing is written."""
+    form = await _parse_form(request)
+    return await _form(request, await _report(get_state(request), form.name, form.raw))
 
 
 async def store(request: Request) -> Response:
-    """Store a file that was checked, and show its tree."""
-    held, upload = get_state(request), await _read_upload(request)
+    """Store a checked file and redirect to its framework."""
+    app_state, form = get_state(request), await _parse_form(request)
 
-    def refuse_unconfirmed(written: UploadResult) -> None:
+    def require_confirmation(result: UploadResult) -> None:
         # The framework may have been written since the loss was confirmed.
-        if (loss := describe_data_loss(written)) and loss != upload.confirmed_loss:
-            raise DataLossRefused(loss, written.counts)
+        if (loss := describe_data_loss(result)) and loss != form.confirmed_loss:
+            raise DataLossRefused(loss, result.counts)
 
     async def show_report() -> Response:
-        report = await _report(held, upload.name, upload.raw)
+        report = await _report(app_state, form.name, form.raw)
         return await _form(request, report, 409 if report.package else report.status)
 
-    # A file that was not checked is reported on first, whatever was sent with it.
-    if upload.checked != _digest(upload.raw):
+    if form.checked_digest != _digest(form.raw):
         return await show_report()
     try:
-        package, _ = await to_thread.run_sync(read_repaired, upload.raw)
-        await write_package(held.database, package, guard=refuse_unconfirmed)
+        package, _ = await to_thread.run_sync(read_repaired, form.raw)
+        await write_package(app_state.database, package, guard=require_confirmation)
     except DataLossRefused:
         return await show_report()
     except CaseServerError as error:
-        report = _refused(upload.name, upload.raw, error)
+        report = _error_report(form.name, form.raw, error)
         return await _form(request, report, report.status)
     document = quote(package.document_identifier, safe="")
     return auth.redirect(request, f"/documents/{document}")
 
 
-async def _report(held: AppState, name: str, raw: bytes) -> Report:
-    """Report what storing a file would do, found out by a dry run."""
+async def _report(app_state: AppState, name: str, raw: bytes) -> Report:
+    """Report what storing a file would change, determined by a dry run."""
     try:
         package, repairs = await to_thread.run_sync(read_repaired, raw)
-        written = await write_package(held.database, package, dry_run=True)
+        result = await write_package(app_state.database, package, dry_run=True)
     except CaseServerError as error:
-        return _refused(name, raw, error)
+        return _error_report(name, raw, error)
     document = package.document_identifier
     report = Report(
         name,
@@ -145,24 +180,26 @@ async def _report(held: AppState, name: str, raw: bytes) -> Report:
         _digest(raw),
         package,
         tuple(repairs),
-        counts=written.counts,
-        loss=describe_data_loss(written),
+        counts=result.counts,
+        loss=describe_data_loss(result),
     )
-    if not await entities.locate_nodes(held.database, [document]):
+    if not await entities.locate_nodes(app_state.database, [document]):
         return report
-    present = await frameworks.count_items(held.database, document)
-    changes = tuple(await parts_of(held.database, package))
-    return replace(report, present=present, changes=changes)
+    return replace(
+        report,
+        present_items=await frameworks.count_items(app_state.database, document),
+        changes=tuple(await _list_changes(app_state.database, package)),
+    )
 
 
-def _refused(name: str, raw: bytes, error: CaseServerError) -> Report:
+def _error_report(name: str, raw: bytes, error: CaseServerError) -> Report:
     return Report(
         name,
         len(raw),
         _digest(raw),
-        refusal=error.description,
+        error=error.description,
         problems=tuple(error.problems),
-        # The form was read; it is the file in it that cannot be.
+        # The form itself is valid; the file in it is not.
         status=422 if isinstance(error, BadRequest) else error.status,
     )
 
@@ -171,50 +208,69 @@ def _digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-class Upload(NamedTuple):
-    """What the form sent."""
+async def _list_changes(database: Database, package: Package) -> list[ChangeList]:
+    """List what storing a package would add, change and delete in its stored framework."""
+    diff = await package_diff.diff_package(database, package)
+    listed = [keys[:MAX_LISTED_CHANGES] for keys in diff]
+    all_listed = {key for keys in listed for key in keys}
+    rows = (((row.kind, row.identifier), row.body) for row in package.rows)
+    new = {key: parse_attributes(body) for key, body in rows if key in all_listed}
+    bodies = await package_diff.fetch_bodies(database, sorted(all_listed))
+    old = {key: parse_attributes(body) for key, body in bodies.items()}
+    return [
+        ChangeList(
+            title, len(keys), [_describe_change(key[0], old.get(key), new.get(key)) for key in few]
+        )
+        for title, keys, few in zip(("Added", "Changed", "Deleted"), diff, listed, strict=True)
+    ]
 
-    name: str
-    raw: bytes
-    checked: str
-    """The digest of the file that was checked."""
-    confirmed_loss: str
-    """The loss that its sender confirmed, in the words of the report."""
+
+def _describe_change(kind: str, old: Attributes | None, new: Attributes | None) -> EntityChange:
+    attributes = new or old or Attributes()
+    summary, previous, fields = summarize(attributes), "", []
+    if old and new:
+        previous = summarize(old)
+        fields = sorted(name for name in {*old, *new} if old[name] != new[name])
+    return EntityChange(
+        kind=KINDS.get(kind, "item"),
+        code=attributes["humanCodingScheme"] or "",
+        summary=summary,
+        previous_summary=previous if previous != summary else "",
+        fields=tuple(fields),
+    )
 
 
-async def _read_upload(request: Request) -> Upload:
-    """Read the form. Raises ``BadRequest`` when it holds no file."""
-    form = await _read_form(request)
+async def _parse_form(request: Request) -> UploadForm:
+    """Parse the form; raise ``BadRequest`` if it contains no file."""
+    auth.require_same_origin(request)
+    form = await _parse_multipart(request)
     try:
-        auth.refuse_forgery(request, str(form.get("csrf", "")))
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
             raise BadRequest("choose a file first: a CASE package as JSON")
-        checked, confirmed = (str(form.get(field, "")) for field in ("checked", "confirmed_loss"))
-        return Upload(file.filename, await file.read(), checked, confirmed)
+        digest, loss = (str(form.get(name, "")) for name in ("checked", "confirmed_loss"))
+        return UploadForm(file.filename, await file.read(), digest, loss)
     finally:
         await form.close()
 
 
-async def _read_form(request: Request) -> FormData:
+async def _parse_multipart(request: Request) -> FormData:
     megabytes = get_state(request).settings.max_body_mb
-    limit = megabytes * 1_000_000 + FORM_ITSELF
+    limit = megabytes * 1_000_000 + MAX_FORM_OVERHEAD_BYTES
 
-    async def limited() -> AsyncIterator[bytes]:
+    async def limited_stream() -> AsyncIterator[bytes]:
         size = 0
-        async for piece in request.stream():
-            size += len(piece)
+        async for chunk in request.stream():
+            size += len(chunk)
             if size > limit:
-                raise ContentTooLarge(
-                    f"the file is larger than the {megabytes} MB this server reads"
-                )
-            yield piece
+                raise ContentTooLarge(f"the file is larger than the limit of {megabytes} MB")
+            yield chunk
 
-    kind = request.headers.get("content-type", "")
-    if not kind.startswith("multipart/form-data"):
-        raise BadRequest("this form must be sent as multipart/form-data")
-    pieces: Any = limited()
+    content_type = request.headers.get("content-type", "")
+    if not content_type.startswith("multipart/form-data"):
+        raise BadRequest("the form must be sent as multipart/form-data")
+    chunks: Any = limited_stream()
     try:
-        return await MultiPartParser(request.headers, pieces, max_files=1, max_fields=10).parse()
+        return await MultiPartParser(request.headers, chunks, max_files=1, max_fields=10).parse()
     except (MultiPartException, KeyError) as error:
-        raise BadRequest(f"the form cannot be read: {error}") from error
+        raise BadRequest(f"invalid form: {error}") from error

@@ -11,7 +11,7 @@ import httpx
 from fastapi import FastAPI
 from support import factories
 
-BASE = "http://target.test"
+BASE = "http://case.test"
 TEST_API_TOKEN = "a test API token"
 DOCUMENTS = "/case/1.1/CFDocuments"
 

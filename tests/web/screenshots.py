@@ -49,7 +49,7 @@ def main() -> None:
             with opened(browser, live.base_url, viewport=WIDE) as page:
                 page.goto("/")
                 page.get_by_role("searchbox", name="Search all frameworks").type("cloud")
-                page.locator("#found li").first.wait_for()
+                page.locator("#suggestions li").first.wait_for()
                 take(page, "search")
 
 

@@ -13,9 +13,9 @@ from support.external_issuer import ExternalIssuer
 
 from case_server.main import create_app
 from case_server.settings import Settings
-from case_server.web.auth import CSRF, SESSION, local_path
+from case_server.web.auth import SESSION_COOKIE, safe_next_url
 
-from .conftest import form_token, visitor
+from .conftest import visitor
 
 Token = Callable[..., Awaitable[str]]
 
@@ -42,17 +42,15 @@ async def test_sign_in_leads_back(stranger: httpx.AsyncClient) -> None:
     wanted = (await stranger.get("/search?q=a%20b")).headers["location"]
     page = await stranger.get(wanted)
     assert 'name="next" value="/search?q=a%20b"' in page.text
-    form = {"csrf": await form_token(stranger, wanted), "next": "/search?q=a%20b"}
-    form |= {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
+    form = {"next": "/search?q=a%20b", "client_id": CLIENT[0], "client_secret": CLIENT[1]}
     answer = await stranger.post("/sign-in", data=form)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/search?q=a%20b"
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith(f"{SESSION}=")
+    assert cookie.startswith(f"{SESSION_COOKIE}=")
     assert {"httponly", "samesite=lax"} <= set(cookie.lower().split("; "))
     assert (await stranger.get("/search")).status_code == 200
-    out = {"csrf": form["csrf"]}
-    assert (await stranger.post("/sign-out", data=out)).status_code == 303
+    assert (await stranger.post("/sign-out")).status_code == 303
     assert (await stranger.get("/")).status_code == 303
 
 
@@ -68,19 +66,15 @@ async def test_sign_in_leads_back(stranger: httpx.AsyncClient) -> None:
     ],
 )
 def test_sign_in_leads_nowhere_else(wanted: str) -> None:
-    assert local_path(wanted) == "/"
+    assert safe_next_url(wanted) == "/"
 
 
 async def test_wrong_secret(stranger: httpx.AsyncClient) -> None:
-    form = {
-        "csrf": await form_token(stranger, "/sign-in"),
-        "client_id": CLIENT[0],
-        "client_secret": "no",
-    }
+    form = {"client_id": CLIENT[0], "client_secret": "no"}
     answer = await stranger.post("/sign-in", data=form)
     assert answer.status_code == 401
-    assert "not the id and secret" in answer.text
-    assert SESSION not in stranger.cookies
+    assert "Unknown client ID or wrong secret" in answer.text
+    assert SESSION_COOKIE not in stranger.cookies
 
 
 async def test_cookies_are_for_https_alone_where_there_is_https(
@@ -88,47 +82,98 @@ async def test_cookies_are_for_https_alone_where_there_is_https(
 ) -> None:
     app = create_app(settings.model_copy(update={"public_url": "https://case.test"}))
     async with app.router.lifespan_context(app), visitor(app, "https://case.test") as browser:
-        page = await browser.get("/sign-in")
-        assert "secure" in page.headers["set-cookie"].lower()
-        assert "samesite=strict" in page.headers["set-cookie"].lower()
+        form = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
+        answer = await browser.post("/sign-in", data=form)
+        assert "secure" in answer.headers["set-cookie"].lower()
 
 
-async def test_forged_forms_are_refused(browser: httpx.AsyncClient) -> None:
-    good = await form_token(browser, "/upload")
-    file = {"file": ("a.json", b"{}")}
-    for csrf, headers in (
-        ("", {}),
-        ("made up", {}),
-        (good, {"Origin": "https://elsewhere.example"}),
-        (good, {"Origin": "null"}),
-    ):
+OWN = "http://case.test"
+FOREIGN = "https://foreign.example"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},  # no browser since 2020 sends a POST without Origin
+        {"Origin": FOREIGN},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://["},
+        {"Origin": "http://case.test.foreign.example"},
+        {"Origin": "http://case.test:8000"},
+        {"Origin": "http://sub.case.test", "Sec-Fetch-Site": "same-site"},
+        {"Origin": FOREIGN, "Sec-Fetch-Site": "same-origin"},
+        {"Origin": FOREIGN, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": OWN, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": OWN, "Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+    ids=str,
+)
+async def test_forms_from_foreign_pages_are_refused(
+    app: FastAPI, browser: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    """Forms that another page could send with the cookies of a signed-in user."""
+    cookies = dict(browser.cookies)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=OWN, cookies=cookies
+    ) as client:
+        file = {"file": ("a.json", b"{}")}
         for path in ("/upload/check", "/upload/store"):
-            answer = await browser.post(path, data={"csrf": csrf}, files=file, headers=headers)
-            assert answer.status_code == 403, (csrf, headers)
+            response = await client.post(path, files=file, headers=headers)
+            assert response.status_code == 403, path
+        credentials = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
         for path in ("/sign-in", "/sign-out"):
-            answer = await browser.post(path, data={"csrf": csrf}, headers=headers)
-            assert answer.status_code == 403, (csrf, headers)
-    browser.cookies.delete(CSRF)
-    answer = await browser.post("/upload/check", data={"csrf": good}, files=file)
-    assert answer.status_code == 403
-    answer = await browser.post("/upload/check", data={"csrf": ""}, files=file)
-    assert answer.status_code == 403
+            response = await client.post(path, data=credentials, headers=headers)
+            assert response.status_code == 403, path
+            assert "set-cookie" not in response.headers
+        assert (await client.get("/upload")).status_code == 200, "the session has not ended"
+
+
+@pytest.mark.parametrize("headers", [{"Origin": FOREIGN}, {"Origin": "null"}, {}], ids=str)
+async def test_forms_from_foreign_pages_are_refused_without_sign_in(
+    open_app: FastAPI, clean: None, headers: dict[str, str]
+) -> None:
+    """A server on a loopback address needs no cookie, so no cookie protects it."""
+    transport = httpx.ASGITransport(open_app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        for path in ("/upload/check", "/upload/store"):
+            file = {"file": ("a.json", b"{}")}
+            assert (await client.post(path, files=file, headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": OWN},
+        {"Origin": OWN, "Sec-Fetch-Site": "same-origin"},
+        {"Origin": OWN, "Sec-Fetch-Site": "none"},
+        {"Origin": "https://case.test"},  # a proxy ends TLS
+        {"Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=str,
+)
+async def test_forms_from_own_pages_are_accepted(
+    browser: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    del browser.headers["Origin"]
+    file = {"file": ("a.json", b"{}")}
+    response = await browser.post("/upload/check", files=file, headers=headers)
+    assert response.status_code == 200, response.text
 
 
 async def test_scopes_are_those_of_the_token(stranger: httpx.AsyncClient, token: Token) -> None:
-    stranger.cookies.set(SESSION, await token("readonly"))
+    stranger.cookies.set(SESSION_COOKIE, await token("readonly"))
     page = await stranger.get("/")
     assert page.status_code == 200
     assert "/upload" not in page.text
     assert (await stranger.get("/upload")).status_code == 403
-    csrf = await form_token(stranger, "/")
     files = {"file": ("a.json", b"{}")}
-    assert (
-        await stranger.post("/upload/store", data={"csrf": csrf}, files=files)
-    ).status_code == 403
-    stranger.cookies.set(SESSION, await token("createput"))
+    assert (await stranger.post("/upload/store", files=files)).status_code == 403
+    stranger.cookies.set(SESSION_COOKIE, await token("createput"))
     assert (await stranger.get("/")).status_code == 403
-    stranger.cookies.set(SESSION, "not a token")
+    stranger.cookies.set(SESSION_COOKIE, "not a token")
     assert (await stranger.get("/")).status_code == 303
 
 
@@ -182,10 +227,9 @@ async def test_tokens_of_another_issuer(
     app = create_app(settings.model_copy(update={"local_issuer": False}))
     async with app.router.lifespan_context(app), visitor(app) as browser:
         assert 'name="token"' in (await browser.get("/sign-in")).text
-        csrf = await form_token(browser, "/sign-in")
-        refused = await browser.post("/sign-in", data={"csrf": csrf, "token": "made up"})
+        refused = await browser.post("/sign-in", data={"token": "made up"})
         assert refused.status_code == 401
-        form = {"csrf": csrf, "token": external_issuer.token()}
+        form = {"token": external_issuer.token()}
         assert (await browser.post("/sign-in", data=form)).status_code == 303
         assert (await browser.get("/")).status_code == 200
 

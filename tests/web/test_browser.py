@@ -138,7 +138,7 @@ def test_search_as_one_types(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("D7.2")
-        found = page.locator("#found li")
+        found = page.locator("#suggestions li")
         expect(found).to_have_count(1)
         expect(found).to_contain_text(re.compile(r"Deep waters . D1\.1 . D2\.1"))
         page.keyboard.press("ArrowDown")
@@ -155,8 +155,8 @@ def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("D4.3")
-        expect(page.locator("#found li")).to_have_count(1)
-        page.locator("#found li a").first.click()
+        expect(page.locator("#suggestions li")).to_have_count(1)
+        page.locator("#suggestions li a").first.click()
         page.get_by_role("link", name="TimeBack platform").click()
         expect(page.locator("#json")).to_contain_text('"humanCodingScheme": "D4.3"')
         expect(page.locator("#curl")).to_contain_text("/case/1.1/CFItems/")
@@ -164,7 +164,7 @@ def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
         page.get_by_role("button", name="Copy the curl command").click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
         assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#curl")
-        page.get_by_role("button", name="Copy the line for the SDK").click()
+        page.get_by_role("button", name="Copy the SDK call").click()
         expect(page.get_by_role("button", name="Copied")).to_have_count(2)
         assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#python")
 
@@ -176,10 +176,10 @@ def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None
         page.on("request", lambda one: asked.append(one.url) if "/search?" in one.url else None)
         box = page.get_by_role("searchbox", name="Search all frameworks")
         box.press_sequentially("D7", delay=100)
-        expect(page.locator("#found li").first).to_be_visible()
+        expect(page.locator("#suggestions li").first).to_be_visible()
         assert [url.rpartition("=")[2] for url in asked] == ["D7"]
         box.fill("")
-        expect(page.locator("#found")).to_be_hidden()
+        expect(page.locator("#suggestions")).to_be_hidden()
         asked.clear()
         with page.expect_response(re.compile("weighty$")):
             box.evaluate(
@@ -190,7 +190,7 @@ def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None
                     }
                 }"""
             )
-        expect(page.locator("#found li")).to_have_count(6)
+        expect(page.locator("#suggestions li")).to_have_count(6)
         assert len(asked) == 1
 
 
@@ -200,12 +200,12 @@ def test_pages_of_a_framework_are_shown_in_place(visit: Opened, frameworks: Any)
         page.goto("/")
         page.evaluate("window.kept = 1")
         page.get_by_role("searchbox", name="Search all frameworks").fill("D4.3")
-        page.locator("#found li a").first.click()
+        page.locator("#suggestions li a").first.click()
         expect(page.get_by_role("heading", level=1)).to_have_text("D4.3")
         expect(page).to_have_title(re.compile(r"D4\.3 · Deep waters"))
-        expect(page.locator("#visited")).to_have_text(re.compile(r"D4\.3 · Deep waters"))
+        expect(page.locator("#page-status")).to_have_text(re.compile(r"D4\.3 · Deep waters"))
         expect(page.locator("main")).to_be_focused()
-        expect(page.locator("#found")).to_be_hidden()
+        expect(page.locator("#suggestions")).to_be_hidden()
         expect(page.get_by_role("searchbox")).to_have_value("")
         assert page.locator(".top nav [aria-current]").count() == 0
         page.get_by_role("link", name="TimeBack platform").click()
@@ -238,7 +238,7 @@ def test_what_is_likely_to_be_asked_for_is_fetched_once(visit: Opened) -> None:
         page.on("request", lambda one: asked.append(one.url) if "/items/" in one.url else None)
         with page.expect_response(re.compile("/items/")):
             page.get_by_role("searchbox", name="Search all frameworks").fill("D5.2")
-        page.locator("#found li a").first.click()
+        page.locator("#suggestions li a").first.click()
         expect(page.get_by_role("heading", level=1)).to_have_text("D5.2")
         assert len(asked) == 1
         with page.expect_response(re.compile("profile=sdk")):
@@ -284,7 +284,7 @@ def test_changes_between_two_states(visit: Opened, live: Live) -> None:
         assert answer.status_code == 200
     with visit() as page:
         page.goto(f"/documents/{document}")
-        page.get_by_role("link", name="What changed").click()
+        page.get_by_role("link", name="Changes").click()
         expect(page.get_by_role("link", name="Changed 1")).to_have_attribute("aria-current", "page")
         expect(page.locator(".plain")).to_contain_text("Another statement")
         assert_accessible(page)
@@ -316,7 +316,7 @@ def test_keyboard_alone(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
         page.keyboard.press("Enter")
         for _ in range(10):
             page.keyboard.press("Tab")
@@ -361,15 +361,15 @@ def test_upload_of_a_good_and_a_broken_file(visit: Opened, live: Live, tmp_path:
     with visit() as page:
         page.goto("/upload")
         page.set_input_files("#file", broken)
-        expect(page.get_by_text("It cannot be stored")).to_be_visible()
+        expect(page.get_by_text("The file cannot be stored")).to_be_visible()
         expect(page.locator(".repairs code")).to_have_text("CFItems[0].lastChangeDateTime")
-        expect(page.get_by_role("button", name="Store it")).to_be_hidden()
+        expect(page.get_by_role("button", name="Store", exact=True)).to_be_hidden()
         page.set_input_files("#file", good)
         expect(page.get_by_text("What will be repaired")).to_be_visible()
         document = body["CFDocument"]["identifier"]
         with live.client() as client:
             assert client.get(f"/case/1.1/CFDocuments/{document}").status_code == 404
-        page.get_by_role("button", name="Store it").click()
+        page.get_by_role("button", name="Store", exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Fresh water")
         assert page.url.endswith(f"/documents/{document}")
         expect(line(page, "F1.1")).to_be_visible()
@@ -389,9 +389,9 @@ def test_upload_shows_how_far_it_has_come(visit: Opened, tmp_path: Path) -> None
         page.set_input_files("#file", file)
         expect(bar).to_be_visible()
         expect(bar).to_have_attribute("value", re.compile(r"^\d{1,2}(\.|$)"))
-        expect(page.get_by_text("valid as it is")).to_be_visible()
+        expect(page.get_by_text("file is valid")).to_be_visible()
         expect(bar).to_be_hidden()
-        page.get_by_role("button", name="Store it").click()
+        page.get_by_role("button", name="Store", exact=True).click()
         expect(page.get_by_text("Sending")).to_be_visible()
         expect(bar).to_be_visible()
         expect(page.get_by_role("heading", level=1)).to_have_text("Slow rivers")
@@ -409,7 +409,7 @@ def test_upload_by_dropping_a_file(visit: Opened) -> None:
             }"""
         )
         expect(page.get_by_role("heading", name="dropped.json")).to_be_visible()
-        expect(page.get_by_text("It cannot be stored")).to_be_visible()
+        expect(page.get_by_text("The file cannot be stored")).to_be_visible()
 
 
 def test_comparison(visit: Opened, frameworks: Any) -> None:
@@ -424,7 +424,7 @@ def test_comparison(visit: Opened, frameworks: Any) -> None:
         text = Path(download.value.path()).read_text("utf-8-sig")
         assert "D7.3" in text.splitlines()[1]
         assert "O1.3" in text.splitlines()[1]
-        page.get_by_role("link", name="Left alone").click()
+        page.get_by_role("link", name="Only left").click()
         expect(page.locator(".plain li")).to_have_count(3 * DEEPEST - 1)
 
 
@@ -502,7 +502,7 @@ def test_axe_finds_nothing(visit: Opened, frameworks: Any, options: dict[str, An
             assert width <= 0, f"{path} is wider than the screen by {width}"
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("statement")
-        expect(page.locator("#found li").first).to_be_visible()
+        expect(page.locator("#suggestions li").first).to_be_visible()
         assert_accessible(page)
 
 
@@ -562,7 +562,7 @@ def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> Non
         opened(chromium, running.base_url) as page,
     ):
         page.goto("/compare")
-        page.get_by_label("Client id").fill("somebody")
+        page.get_by_label("Client ID").fill("somebody")
         page.get_by_label("Client secret").fill("something")
         assert_accessible(page)
         page.get_by_role("button", name="Sign in").click()

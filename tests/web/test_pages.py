@@ -127,7 +127,7 @@ async def test_frameworks_are_listed_filtered_and_paged(
     figures = re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", told)
     assert figures == [("Items", "2"), ("Status", "Draft"), ("Changed", "29 February 2024")]
     assert "Somebody else" in told
-    assert "No framework is called that" in (await browser.get("/?q=nothing")).text
+    assert "No framework matches" in (await browser.get("/?q=nothing")).text
 
 
 async def test_tree_opens_along_the_way_to_an_item(
@@ -159,7 +159,7 @@ async def test_tree_opens_along_the_way_to_an_item(
     opened = (await browser.get(f"/documents/{document}/items/{chain[6]['identifier']}")).text
     assert codes(opened) == ["L0", "O2", "O1", "O0", *(f"L{depth}" for depth in range(1, 8))]
     assert 'aria-level="8"' in opened
-    crumbs = opened.split('aria-label="Where it stands"')[1].split("</nav>")[0]
+    crumbs = opened.split('aria-label="Path"')[1].split("</nav>")[0]
     assert re.findall(r"L\d", crumbs) == [f"L{depth}" for depth in range(6)]
 
 
@@ -272,7 +272,7 @@ async def test_associations_are_all_to_be_had(
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
     address = f"/documents/{body['CFDocument']['identifier']}/items/{centre['identifier']}"
     few = (await browser.get(address, headers={"X-Fragment": "1"})).text
-    assert "10 others are not listed here" in few
+    assert "10 more associations" in few
     assert f'href="{address}?listed=all"' in few
     every = (await browser.get(f"{address}?listed=all", headers={"X-Fragment": "1"})).text
     assert all(one["identifier"] in every for one in others)
@@ -323,11 +323,11 @@ async def test_search_shows_the_way_to_each_item(
     fragment = await browser.get("/search?q=products", headers={"X-Fragment": "1"})
     assert "<html" not in fragment.text
     assert "Interpret products" in fragment.text
-    assert "Nothing holds" in (await browser.get("/search?q=unheard")).text
+    assert "No item contains" in (await browser.get("/search?q=unheard")).text
     elsewhere = factories.package()
     await client.post("/case/1.1/CFPackages", json=elsewhere)
     other = elsewhere["CFDocument"]["identifier"]
-    assert "Nothing holds" in (await browser.get(f"/search?q=3.OA.A.1&document={other}")).text
+    assert "No item contains" in (await browser.get(f"/search?q=3.OA.A.1&document={other}")).text
 
 
 async def test_comparison_and_its_table(

@@ -17,9 +17,9 @@ from case_server.db import auth_store
 from case_server.db.pool import Database
 from case_server.main import create_app
 from case_server.settings import Settings
-from case_server.web.auth import SESSION
+from case_server.web.auth import SESSION_COOKIE
 
-from .conftest import form_token, visitor
+from .conftest import visitor
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 
@@ -30,22 +30,21 @@ def bearer(token: str | None) -> dict[str, str]:
 
 
 async def sign_out(browser: httpx.AsyncClient) -> None:
-    out = {"csrf": await form_token(browser, "/")}
-    answer = await browser.post("/sign-out", data=out)
+    answer = await browser.post("/sign-out")
     assert answer.status_code == 303
 
 
 async def test_sign_out_ends_the_token_of_the_session_and_no_other(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
-    token = browser.cookies[SESSION]
+    token = browser.cookies[SESSION_COOKIE]
     assert (await browser.get(DOCUMENTS, headers=bearer(token))).status_code == 200
     await sign_out(browser)
-    assert SESSION not in browser.cookies
+    assert SESSION_COOKIE not in browser.cookies
     refused = await browser.get(DOCUMENTS, headers=bearer(token))
     assert refused.status_code == 401
     assert "revoked" in refused.json()["imsx_description"]
-    browser.cookies.set(SESSION, token)
+    browser.cookies.set(SESSION_COOKIE, token)
     assert (await browser.get("/")).status_code == 303
     assert (await client.get(DOCUMENTS)).status_code == 200
 
@@ -53,7 +52,7 @@ async def test_sign_out_ends_the_token_of_the_session_and_no_other(
 async def test_sign_out_reaches_another_process_within_five_seconds_and_lasts(
     browser: httpx.AsyncClient, settings: Settings
 ) -> None:
-    token = browser.cookies[SESSION]
+    token = browser.cookies[SESSION_COOKIE]
     other = create_app(settings)
     async with other.router.lifespan_context(other), visitor(other) as elsewhere:
         for _ in range(3):  # it is cached there
@@ -75,7 +74,7 @@ async def test_sign_out_ends_a_token_of_another_issuer(
     app = create_app(settings.model_copy(update={"local_issuer": False}))
     token = external_issuer.token(**claims)
     async with app.router.lifespan_context(app), visitor(app) as browser:
-        form = {"csrf": await form_token(browser, "/sign-in"), "token": token}
+        form = {"token": token}
         assert (await browser.post("/sign-in", data=form)).status_code == 303
         await sign_out(browser)
         assert (await browser.get(DOCUMENTS, headers=bearer(token))).status_code == 401
@@ -86,10 +85,9 @@ async def test_sign_out_ends_a_token_of_another_issuer(
 async def test_sign_out_with_a_token_nobody_issued_stores_nothing(
     browser: httpx.AsyncClient, database: Database
 ) -> None:
-    csrf = await form_token(browser, "/")
     for token in ("made-up", "a.b.c", ""):
-        browser.cookies.set(SESSION, token)
-        answer = await browser.post("/sign-out", data={"csrf": csrf})
+        browser.cookies.set(SESSION_COOKIE, token)
+        answer = await browser.post("/sign-out")
         assert answer.status_code == 303
     assert await auth_store.list_revoked_tokens(database) == frozenset()
 
@@ -116,13 +114,11 @@ def test_sign_out_ends_the_token_on_every_worker(
     }
     with (
         serving(tmp_path / "data", "--workers", "2", settings=settings) as server,
-        httpx.Client(base_url=server.base_url) as browser,
+        httpx.Client(base_url=server.base_url, headers={"Origin": server.base_url}) as browser,
     ):
-        page = browser.get("/sign-in").text
-        csrf = page.split('name="csrf" value="')[1].split('"')[0]
-        form = {"csrf": csrf, "client_id": "local-client", "client_secret": "not-the-default"}
+        form = {"client_id": "local-client", "client_secret": "not-the-default"}
         browser.post("/sign-in", data=form)
-        token = browser.cookies[SESSION]
+        token = browser.cookies[SESSION_COOKIE]
 
         def statuses() -> set[int]:
             # Each on a connection of its own, so that both workers are asked.
@@ -132,7 +128,7 @@ def test_sign_out_ends_the_token_on_every_worker(
             }
 
         assert statuses() == {200}
-        assert browser.post("/sign-out", data={"csrf": csrf}).status_code == 303
+        assert browser.post("/sign-out").status_code == 303
         signed_out = time.monotonic()
         while statuses() != {401}:
             assert time.monotonic() - signed_out < 30

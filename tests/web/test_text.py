@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from case_server.web.text import line, plain, rich
+from case_server.web.text import render_block, render_line, to_plain_text
 
 DRAWN = [
     ("a < b & c", "<p>a &lt; b &amp; c</p>"),
@@ -23,22 +23,22 @@ DRAWN = [
 
 @pytest.mark.parametrize(("written", "drawn"), DRAWN)
 def test_markdown_is_drawn(written: str, drawn: str) -> None:
-    assert rich(written).strip() == drawn
+    assert render_block(written).strip() == drawn
 
 
 @pytest.mark.parametrize(
     "written", ["$x^2$", "\\(x^2\\)", "$$x^2$$", "so \\[ x^2 \\] is", "$$\nx^2\n$$"]
 )
 def test_latex_is_drawn(written: str) -> None:
-    assert "<msup><mi>x</mi><mn>2</mn></msup>" in rich(written)
-    assert "$" not in rich(written)
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in render_block(written)
+    assert "$" not in render_block(written)
 
 
 @pytest.mark.parametrize(
     "latex", ["\\frac{a", "\\unheard{x}", "{" * 500, "x^", "\\begin{matrix}", "\\left("]
 )
 def test_broken_latex_is_shown_as_text(latex: str) -> None:
-    assert f'<code class="latex">{latex}</code>' in rich(f"see ${latex}$ there")
+    assert f'<code class="latex">{latex}</code>' in render_block(f"see ${latex}$ there")
 
 
 HOSTILE = [
@@ -73,10 +73,10 @@ HARMLESS = re.compile(
 @pytest.mark.parametrize("written", HOSTILE)
 def test_hostile_statements_are_inert(written: str) -> None:
     for drawn in (
-        rich(written),
-        rich(f"before {written} after"),
-        line(written),
-        line(f"{written} {'word ' * 100}"),
+        render_block(written),
+        render_block(f"before {written} after"),
+        render_line(written),
+        render_line(f"{written} {'word ' * 100}"),
     ):
         left = HARMLESS.sub("", drawn)
         assert "<" not in left, left
@@ -84,34 +84,34 @@ def test_hostile_statements_are_inert(written: str) -> None:
 
 def test_marks_never_reach_beyond_the_statement() -> None:
     for written in ("<em>a", "a</em>", "<em><b>x</em></b>", "<sub>x</sup>"):
-        assert rich(written).count("<") == 2  # the paragraph's own
+        assert render_block(written).count("<") == 2  # the paragraph's own
 
 
 def test_very_long_statements_are_shown_as_they_are() -> None:
-    assert rich("*a* " * 10_000).startswith("<p>*a* ")
+    assert render_block("*a* " * 10_000).startswith("<p>*a* ")
     deep = "[" * 9_000 + "*" * 9_000
-    assert "[[[" in rich(deep)
+    assert "[[[" in render_block(deep)
 
 
 def test_lines_may_stand_inside_links_and_are_cut() -> None:
-    assert line("see [this](https://a.example)\n\nand $x^2$") == (
+    assert render_line("see [this](https://a.example)\n\nand $x^2$") == (
         "see [this](https://a.example) and "
         '<math display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>'
     )
-    assert line("<em>" + "word " * 100 + "</em>").startswith("word word")
-    assert line("word " * 100).endswith("word…")
-    assert len(line("x" * 10_000)) < 400
+    assert render_line("<em>" + "word " * 100 + "</em>").startswith("word word")
+    assert render_line("word " * 100).endswith("word…")
+    assert len(render_line("x" * 10_000)) < 400
 
 
 def test_plain_lines() -> None:
-    assert plain("x<sup>2</sup>\n<br/>and  more") == "x2 and more"
-    assert plain(None) == ""
+    assert to_plain_text("x<sup>2</sup>\n<br/>and  more") == "x2 and more"
+    assert to_plain_text(None) == ""
 
 
 def test_statements_of_real_frameworks(shared: Path) -> None:
     for file in sorted((shared / "frameworks").glob("*.json")):
         for item in orjson.loads(file.read_bytes())["CFItems"]:
             statement = item["fullStatement"]
-            for drawn in (rich(statement), line(statement)):
+            for drawn in (render_block(statement), render_line(statement)):
                 left = HARMLESS.sub("", drawn)
                 assert not re.search(r"<[a-z/!]", left, re.IGNORECASE), (file.name, left)

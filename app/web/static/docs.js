@@ -1,5 +1,6 @@
 "use strict";
-// A path prefix, of a proxy or of a namespace, is part of this script's own address.
+// The URL of this script includes the path prefix of a proxy or namespace, so the URL of the OpenAPI
+// document is resolved against it.
 window.SwaggerUIBundle({
   url: new URL("../../openapi.json", document.currentScript.src).href,
   dom_id: "#swagger-ui",

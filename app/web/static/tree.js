@@ -1,173 +1,177 @@
 "use strict";
-// The tree of a framework: lines are opened in place, and the keyboard moves through them as the
-// tree pattern of ARIA says. Without this script every line is a link that does the same.
+// Expands nodes of the tree in place, shows items beside it, and moves through it with the keyboard
+// as the tree view pattern of ARIA describes. Without this script, every node is a link.
 
 (() => {
   let tree = null;
   let panel = null;
-  let loaded = 0;
+  let groupCount = 0;
 
-  const lines = () => [...tree.querySelectorAll("[role=treeitem]")].filter((one) => one.offsetParent);
-  const group = (line) => line.parentElement.querySelector(":scope > [role=group]");
-  const isOpen = (line) => line.getAttribute("aria-expanded") === "true";
-  const above = (line) => line.parentElement.parentElement.closest("li")?.querySelector("a");
+  const visibleNodes = () =>
+    [...tree.querySelectorAll("[role=treeitem]")].filter((node) => node.offsetParent);
+  const childGroup = (node) => node.parentElement.querySelector(":scope > [role=group]");
+  const isExpanded = (node) => node.getAttribute("aria-expanded") === "true";
+  const parentNode = (node) => node.parentElement.parentElement.closest("li")?.querySelector("a");
 
-  async function part(url) {
-    const answer = await fetch(url, { headers: { "X-Fragment": "1" } });
-    // Led elsewhere, or refused: the whole page says why.
-    if (answer.redirected || !answer.ok) {
+  async function fetchFragment(url) {
+    const response = await fetch(url, { headers: { "X-Fragment": "1" } });
+    // After a redirect or an error, a full page load shows the sign-in or the error page.
+    if (response.redirected || !response.ok) {
       location.assign(url);
       return null;
     }
-    return answer.text();
+    return response.text();
   }
 
-  function only(line) {
-    for (const one of tree.querySelectorAll("[tabindex='0']")) one.tabIndex = -1;
-    line.tabIndex = 0;
+  // Only one node of a tree is in the tab order (roving tabindex).
+  function makeTabStop(node) {
+    for (const other of tree.querySelectorAll("[tabindex='0']")) other.tabIndex = -1;
+    node.tabIndex = 0;
   }
 
-  function prepare(root) {
-    for (const line of root.querySelectorAll("[role=treeitem]")) line.tabIndex = -1;
+  function removeFromTabOrder(root) {
+    for (const node of root.querySelectorAll("[role=treeitem]")) node.tabIndex = -1;
   }
 
-  function go(line) {
-    if (!line) return;
-    only(line);
-    line.focus();
-    line.scrollIntoView({ block: "nearest" });
+  function focus(node) {
+    if (!node) return;
+    makeTabStop(node);
+    node.focus();
+    node.scrollIntoView({ block: "nearest" });
   }
 
-  async function open(line) {
-    if (!line.hasAttribute("aria-expanded") || isOpen(line) || line.ariaBusy === "true") return;
-    let below = group(line);
-    if (!below) {
-      line.ariaBusy = "true";
-      const html = await part(line.dataset.below);
-      line.ariaBusy = "false";
+  async function expand(node) {
+    if (!node.hasAttribute("aria-expanded") || isExpanded(node) || node.ariaBusy === "true") return;
+    let group = childGroup(node);
+    if (!group) {
+      node.ariaBusy = "true";
+      const html = await fetchFragment(node.dataset.children);
+      node.ariaBusy = "false";
       if (html === null) return;
-      below = document.createElement("ul");
-      below.setAttribute("role", "group");
-      loaded += 1;
-      below.id = `loaded-${loaded}`;
-      below.innerHTML = html;
-      prepare(below);
-      line.after(below);
-      line.setAttribute("aria-owns", below.id);
+      group = document.createElement("ul");
+      group.setAttribute("role", "group");
+      groupCount += 1;
+      group.id = `group-${groupCount}`;
+      group.innerHTML = html;
+      removeFromTabOrder(group);
+      node.after(group);
+      node.setAttribute("aria-owns", group.id);
     }
-    below.hidden = false;
-    line.setAttribute("aria-expanded", "true");
+    group.hidden = false;
+    node.setAttribute("aria-expanded", "true");
   }
 
-  function close(line) {
-    const below = group(line);
-    if (!below) return;
-    below.hidden = true;
-    line.setAttribute("aria-expanded", "false");
-    if (below.contains(document.activeElement)) go(line);
+  function collapse(node) {
+    const group = childGroup(node);
+    if (!group) return;
+    group.hidden = true;
+    node.setAttribute("aria-expanded", "false");
+    if (group.contains(document.activeElement)) focus(node);
   }
 
-  const toggle = (line) => (isOpen(line) ? close(line) : open(line));
+  const toggle = (node) => (isExpanded(node) ? collapse(node) : expand(node));
 
-  async function more(line) {
-    const html = await part(line.href);
+  async function loadMore(link) {
+    const html = await fetchFragment(link.href);
     if (html === null) return;
-    const place = line.parentElement;
     const list = document.createElement("ul");
     list.innerHTML = html;
-    prepare(list);
+    removeFromTabOrder(list);
     const first = list.querySelector("[role=treeitem]");
-    place.replaceWith(...list.children);
-    go(first);
+    link.parentElement.replaceWith(...list.children);
+    focus(first);
   }
 
-  function mark(line) {
-    for (const one of tree.querySelectorAll("[aria-selected]")) {
-      one.removeAttribute("aria-selected");
-      one.removeAttribute("aria-current");
+  function markSelected(node) {
+    for (const other of tree.querySelectorAll("[aria-selected]")) {
+      other.removeAttribute("aria-selected");
+      other.removeAttribute("aria-current");
     }
-    line?.setAttribute("aria-selected", "true");
-    line?.setAttribute("aria-current", "page");
+    node.setAttribute("aria-selected", "true");
+    node.setAttribute("aria-current", "page");
   }
 
-  async function show(url) {
-    const html = await part(url);
+  async function showItem(url) {
+    const html = await fetchFragment(url);
     if (html === null) return false;
     panel.innerHTML = html;
     panel.scrollTop = 0;
     const heading = panel.querySelector("h1");
     if (heading) document.title = `${heading.textContent.trim()} · case-server`;
-    document.dispatchEvent(new CustomEvent("shown", { detail: panel }));
+    document.dispatchEvent(new CustomEvent("case:content-replaced", { detail: panel }));
     return true;
   }
 
-  async function choose(line) {
+  async function select(node) {
     if (!panel) {
-      location.assign(line.href);
+      location.assign(node.href);
       return;
     }
-    only(line);
-    mark(line);
-    open(line);
-    if (await show(line.href)) {
-      history.pushState({}, "", line.href);
-      document.dispatchEvent(new CustomEvent("chosen"));
+    makeTabStop(node);
+    markSelected(node);
+    expand(node);
+    if (await showItem(node.href)) {
+      history.pushState({}, "", node.href);
+      document.dispatchEvent(new CustomEvent("case:item-selected"));
       if (panel.getBoundingClientRect().bottom < 80) panel.scrollIntoView();
     }
   }
 
   document.addEventListener("click", (event) => {
-    const line = event.target.closest("[role=tree] [role=treeitem]");
-    if (!line || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    const node = event.target.closest("[role=tree] [role=treeitem]");
+    if (!node || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    if ("more" in line.dataset) more(line);
-    else if (event.target.closest(".twisty") && line.hasAttribute("aria-expanded")) {
-      go(line);
-      toggle(line);
-    } else choose(line);
+    if ("more" in node.dataset) loadMore(node);
+    else if (event.target.closest(".twisty") && node.hasAttribute("aria-expanded")) {
+      focus(node);
+      toggle(node);
+    } else select(node);
   });
 
-  function beginning(line, key) {
-    const all = lines();
-    const from = all.indexOf(line) + 1;
-    const starts = (one) => one.querySelector(".words")?.textContent.trim().toLowerCase().startsWith(key);
-    return [...all.slice(from), ...all.slice(0, from)].find(starts);
+  // Return the next node whose text starts with a character.
+  function findByCharacter(node, character) {
+    const nodes = visibleNodes();
+    const next = nodes.indexOf(node) + 1;
+    const matches = (other) =>
+      other.querySelector(".words")?.textContent.trim().toLowerCase().startsWith(character);
+    return [...nodes.slice(next), ...nodes.slice(0, next)].find(matches);
   }
 
-  const keys = {
-    ArrowDown: (line) => go(lines()[lines().indexOf(line) + 1]),
-    ArrowUp: (line) => go(lines()[lines().indexOf(line) - 1]),
-    Home: () => go(lines()[0]),
-    End: () => go(lines().at(-1)),
-    ArrowRight: (line) => (isOpen(line) ? go(group(line).querySelector("a")) : open(line)),
-    ArrowLeft: (line) => (isOpen(line) ? close(line) : go(above(line))),
-    Enter: (line) => line.click(),
-    " ": (line) => line.click(),
+  const keyHandlers = {
+    ArrowDown: (node) => focus(visibleNodes()[visibleNodes().indexOf(node) + 1]),
+    ArrowUp: (node) => focus(visibleNodes()[visibleNodes().indexOf(node) - 1]),
+    Home: () => focus(visibleNodes()[0]),
+    End: () => focus(visibleNodes().at(-1)),
+    ArrowRight: (node) =>
+      (isExpanded(node) ? focus(childGroup(node).querySelector("a")) : expand(node)),
+    ArrowLeft: (node) => (isExpanded(node) ? collapse(node) : focus(parentNode(node))),
+    Enter: (node) => node.click(),
+    " ": (node) => node.click(),
   };
 
   document.addEventListener("keydown", (event) => {
-    const line = event.target.closest("[role=tree] [role=treeitem]");
-    if (!line || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = keys[event.key];
-    if (act) act(line);
-    else if (/^\S$/u.test(event.key)) go(beginning(line, event.key.toLowerCase()));
+    const node = event.target.closest("[role=tree] [role=treeitem]");
+    if (!node || event.ctrlKey || event.metaKey || event.altKey) return;
+    const handle = keyHandlers[event.key];
+    if (handle) handle(node);
+    else if (/^\S$/u.test(event.key)) focus(findByCharacter(node, event.key.toLowerCase()));
     else return;
     event.preventDefault();
   });
 
-  function begin() {
+  function initialize() {
     tree = document.querySelector("[role=tree]");
     panel = document.getElementById("panel");
     if (!tree) return;
-    prepare(tree);
+    removeFromTabOrder(tree);
     const selected = tree.querySelector("[aria-selected]") ?? tree.querySelector("[role=treeitem]");
     if (!selected) return;
     selected.tabIndex = 0;
-    // On a narrow page the item stands above the tree, and is what was asked for.
-    const beside = panel && panel.getBoundingClientRect().left > tree.getBoundingClientRect().right;
-    if (beside && selected.hasAttribute("aria-selected")) selected.scrollIntoView({ block: "center" });
+    // On a narrow screen the item is above the tree and must stay in view.
+    const isBeside = panel && panel.getBoundingClientRect().left > tree.getBoundingClientRect().right;
+    if (isBeside && selected.hasAttribute("aria-selected")) selected.scrollIntoView({ block: "center" });
   }
 
-  document.addEventListener("visited", begin);
-  begin();
+  document.addEventListener("case:navigated", initialize);
+  initialize();
 })();
