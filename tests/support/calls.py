@@ -1,4 +1,4 @@
-"""How tests talk to one profile: each call says what it got when that is not what was expected."""
+"""A client of one API profile for tests, which asserts the status of every response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from case_server.api.profiles import Profile
 
 
 class Api:
-    """A client of one profile."""
+    """Sends requests to one API profile."""
 
     def __init__(self, client: httpx.AsyncClient, profile: Profile) -> None:
         self.client, self.profile = client, profile
@@ -30,7 +30,7 @@ class Api:
         return (await self.send("GET", path, status, params=params)).json()
 
     async def one(self, name: str, identifier: str, **params: Any) -> Any:
-        """One entity, out of the wrapper that some profiles put it in."""
+        """Return an entity, without the wrapper that some profiles add."""
         body = await self.get(f"/{name}s/{identifier}", **params)
         return body[name] if self.profile.wraps else body
 
@@ -38,18 +38,18 @@ class Api:
         return await self.send("PUT", f"{path}/{identifier_of(body)}", status, body)
 
     def total(self, page: Any) -> int:
-        """How many there are in all, as this profile's lists say it."""
+        """Return the total number of entities that a page of a list states."""
         return int(page["totalCount" if "totalCount" in self.profile.paging_fields else "total"])
 
     def lost(self, sent: Any, got: Any) -> list[str]:
-        """Where an answer lacks, or changed, something that was sent.
+        """List the paths at which a response lacks or changes values of a request.
 
-        Of a profile that mints addresses, ``uri`` is not compared.
+        ``uri`` is not compared in profiles that rewrite it.
         """
         return list(_lost(sent, got, "", {"uri"} if self.profile.rewrites_uris else set()))
 
     def uri(self, sent: factories.Body, plural: str) -> str:
-        """The uri that an entity is answered with."""
+        """Return the ``uri`` that responses contain for an entity."""
         if not self.profile.rewrites_uris:
             return str(sent["uri"])
         return f"http://case.test{self.profile.prefix}/{plural}/{sent['identifier']}"
@@ -58,7 +58,7 @@ class Api:
         return await self.one("CFPackage", identifier)
 
     async def framework(self, **fields: Any) -> factories.Body:
-        """A document to put items in."""
+        """Create a document."""
         body = factories.document(**fields)
         await self.put("/CFDocuments", body)
         return body
@@ -94,7 +94,7 @@ def _lost(sent: Any, got: Any, path: str, unequal: set[str]) -> Iterator[str]:
 
 
 def identifier_of(body: Any) -> str:
-    """The identifier of a body, wrapped or bare."""
+    """Return the identifier of an entity, wrapped or not."""
     if "identifier" in body or "sourcedId" in body:
         return str(body.get("identifier") or body["sourcedId"])
     (inner,) = body.values()

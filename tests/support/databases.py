@@ -17,9 +17,9 @@ from case_server.db.schema import tables
 
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
 
-KEPT_TABLES = {"signing_keys", "feed_history", "revisions", "revision_marks"}
-"""Tables that are filled once, when the schema is built or the application starts, and those that
-never go back, because caches are compared with them."""
+PERSISTENT_TABLES = {"signing_keys", "feed_history", "revisions", "revision_marks"}
+"""Tables filled once, by the migrations or at start-up, and revisions, which must only increase
+because caches are compared with them."""
 
 TEMPLATE = "case_test_template"
 
@@ -57,5 +57,5 @@ async def delete_all_rows(execute: Execute) -> list[Any]:
     DELETE takes 0.7 ms where TRUNCATE of as many nearly empty tables takes 22 ms.
     """
     names = [table.name for table in reversed(tables.metadata.sorted_tables)]
-    deletions = (f"DELETE FROM {name}" for name in names if name not in KEPT_TABLES)
+    deletions = (f"DELETE FROM {name}" for name in names if name not in PERSISTENT_TABLES)
     return await execute("DO $$ BEGIN " + "; ".join(deletions) + "; END $$")

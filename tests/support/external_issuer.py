@@ -1,4 +1,4 @@
-"""An issuer elsewhere, real: its own keys, its own port."""
+"""A trusted issuer for tests: an HTTP server with signing keys of its own."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def base64url(data: bytes) -> str:
-    """Return bytes as tokens and keys spell them (RFC 7515, section 2)."""
+    """Encode bytes as base64url without padding (RFC 7515, section 2)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 class ExternalIssuer:
-    """Issues tokens and publishes its keys over HTTP; can rotate, fail, and count who asks."""
+    """Issues tokens and publishes its keys; can rotate keys, fail, delay and count requests."""
 
     def __init__(self) -> None:
         self._first_key = generate_signing_key()
@@ -49,7 +49,7 @@ class ExternalIssuer:
         self.reset()
 
     def reset(self) -> None:
-        """Behave again as if just started."""
+        """Restore the initial state."""
         self.key: SigningKey = self._first_key
         self.published: list[dict[str, Any]] = [dict(public_jwk(self.key))]
         self.jwks_uri: str | None = f"{self.url}/keys"
@@ -63,7 +63,7 @@ class ExternalIssuer:
         self._thread.join()
 
     def rotate(self) -> None:
-        """Sign with a new key from now on, and publish that one only."""
+        """Sign with a new key and publish only that one."""
         self.key = generate_signing_key()
         self.published = [dict(public_jwk(self.key))]
 
@@ -74,7 +74,7 @@ class ExternalIssuer:
     def forged(
         self, sign_bytes: Callable[[bytes], bytes], header: dict[str, Any], **changes: Any
     ) -> str:
-        """Return a token with this header, signed by a function; the library plays no part."""
+        """Return a token with a custom header, signed by a function instead of the JWT library."""
         header = {"alg": "RS256", "kid": self.key.kid, **header}
         parts = (json.dumps(part).encode() for part in (header, self.claims(**changes)))
         signed = ".".join(map(base64url, parts))

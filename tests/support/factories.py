@@ -1,4 +1,4 @@
-"""Bodies as clients send them: plain functions with defaults, and ids that never repeat."""
+"""Factories of request bodies, with default fields and random identifiers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def packed_item(identifier: str | None = None, **fields: Any) -> Body:
 
 
 def package(document_id: str | None = None, **fields: Any) -> Body:
-    """A document with two items, the second a child of the first."""
+    """Return a CFPackage: a document with two items, the second a child of the first."""
     root = entity(document_id, creator="a creator", title="a framework")
     parent, child = packed_item(humanCodingScheme="A"), packed_item(humanCodingScheme="A.1")
     return {
@@ -69,14 +69,14 @@ def subject(code: str, identifier: str | None = None, **fields: Any) -> Body:
 
 
 def rubric(**fields: Any) -> Body:
-    """Two criteria, the first with two levels."""
+    """Return a rubric with two criteria, the first with two levels."""
     levels = [entity(quality="low", score=1), entity(quality="high", score=2.5)]
     first = entity(category="one", weight=0.5, position=1, CFRubricCriterionLevels=levels)
     return entity(title="a rubric", CFRubricCriteria=[first, entity(category="two")], **fields)
 
 
 def everything() -> Body:
-    """A package with one entity of every resource type, each referred to where it can be."""
+    """Return a CFPackage with an entity of every class, and links to each of them."""
     subject_, concept = subject("S"), entity(title="a concept", hierarchyCode="C")
     license_ = entity(title="a licence", licenseText="use it well")
     type_, grouping = item_type(), entity(title="a grouping")
@@ -100,10 +100,10 @@ def everything() -> Body:
 
 
 def first_of(body: Body, name: str) -> Body:
-    """The first entity of a class in a package."""
+    """Return the first entity of a class in a CFPackage."""
     if name == "CFDocument":
-        found: Body = body[name]
-        return found
+        first: Body = body[name]
+        return first
     plural = f"{name}s"
     lists = body if plural in body else body["CFDefinitions"]
     entities: list[Body] = lists[plural]

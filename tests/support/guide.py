@@ -1,4 +1,4 @@
-"""The flow of TimeBack's curriculum guide, step by step, against a running server.
+"""Run the steps of TimeBack's curriculum guide against a running server.
 
     python tests/support/guide.py http://127.0.0.1:8000
 
@@ -39,7 +39,7 @@ def entity(identifier: str, **fields: Any) -> dict[str, Any]:
 
 
 class Guide:
-    """The steps share the ids that the first of them makes up."""
+    """The steps of the guide, which share the identifiers of the entities they create."""
 
     def __init__(self, base_url: str) -> None:
         self.http = httpx.Client(base_url=base_url, timeout=30)

@@ -1,4 +1,4 @@
-"""Pythons on this machine that are new enough for TimeBack's SDK."""
+"""The Python interpreters of this machine that TimeBack's SDK can run on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WANTED = f"Python {'.'.join(map(str, OLDEST))} or newer"
 
 
 def unavailable(why: str) -> NoReturn:
-    """Nothing can be shown here; where everything must be shown, that is a failure."""
+    """Skip the test, or fail it in CI, where everything must be available."""
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
 
 
 def interpreters() -> Iterator[Path]:
-    """Where a Python that is new enough may be: this one, on PATH, of uv, of pyenv."""
+    """Yield paths of candidates: this interpreter, those on PATH, of uv and of pyenv."""
     yield Path(sys.executable)
     names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
     yield from (Path(found) for name in names if (found := shutil.which(name)))
@@ -40,15 +40,15 @@ def interpreters() -> Iterator[Path]:
 
 
 def runs(interpreter: Path) -> bool:
-    """Whether it starts (a shim may not), is new enough, and can make environments."""
+    """Return whether it starts (a shim may not), is new enough and can create environments."""
     code = f"import ensurepip, venv, sys; sys.exit(sys.version_info < {OLDEST})"
     ran = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
     return ran.returncode == 0
 
 
 def version_of(interpreter: Path) -> tuple[int, int]:
-    """Major and minor of one that runs."""
+    """Return the major and minor version of an interpreter."""
     code = "import sys; print(*sys.version_info[:2])"
-    told = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
-    major, minor = map(int, told.stdout.split())
+    result = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True)
+    major, minor = map(int, result.stdout.split())
     return major, minor

@@ -1,4 +1,4 @@
-"""A package with nothing wrong, and what a check finds in others."""
+"""CFPackages for tests of the linter, and a function that lints them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from case_server.lint.violation import Violation
 
 
 def tree() -> Body:
-    """A document with two items under it and one under the first; nothing is wrong with it."""
+    """Return a package without violations: two top-level items, one with a child."""
     body = package()
     root, (top, below) = body["CFDocument"]["identifier"], body["CFItems"]
     second = packed_item(fullStatement="another statement", humanCodingScheme="B")
@@ -50,7 +50,7 @@ def clean() -> Body:
 
 
 def spoilt() -> Body:
-    """One error, one warning, one note."""
+    """Return a package with one violation of each severity."""
     body = clean()
     body["CFItems"][0] |= {"notes": None, "language": "English", "educationLevel": ["5"]}
     return body

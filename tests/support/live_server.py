@@ -1,4 +1,4 @@
-"""A server as users start it: a process of its own, found by what it prints."""
+"""Run ``case-server`` commands and servers in processes of their own, as users do."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from case_server.cli import main
 
 COMMAND = (sys.executable, "-m", "case_server")
 READY = re.compile(r"is ready at (\S+)")
-END = "Ctrl+C stops it"
+LAST_BANNER_LINE = "Ctrl+C stops it"
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """This process's environment, less its settings of a server, with these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CASE_")}
-    return kept | {"CASE_SERVER_DATA_DIR": str(data_dir)} | settings
+    """Return the environment without ``CASE_`` variables, plus the given settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CASE_")}
+    return inherited | {"CASE_SERVER_DATA_DIR": str(data_dir)} | settings
 
 
 def run(
     *arguments: str, data_dir: Path, stdin: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """One command, run to its end."""
+    """Run a command in a process and return its result."""
     return subprocess.run(
         [*COMMAND, *arguments],
         env=environment(data_dir, **settings),
@@ -106,7 +106,7 @@ class Live:
         return httpx.Client(base_url=self.base_url, headers=headers, timeout=60)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Tell it to stop, and wait until it has."""
+        """Send a signal and return the exit code."""
         self.process.send_signal(how)
         return self.process.wait(timeout=30)
 
@@ -118,7 +118,7 @@ def serving(
     command: tuple[str, ...] | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Live]:
-    """A server on a free port, ready to answer; stopped at the end."""
+    """Run a server on a free port for the duration of a block."""
     log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
     process = subprocess.Popen(
         command or (*COMMAND, "serve", "--port", "0", *arguments),
@@ -131,9 +131,9 @@ def serving(
     try:
         assert process.stdout
         banner = _read_banner(process.stdout)
-        found = READY.search(banner)
-        assert found, f"it did not start: {banner}{_all_of(log)}"
-        yield Live(process, banner, found[1])
+        ready = READY.search(banner)
+        assert ready, f"the server did not start: {banner}{_read_all(log)}"
+        yield Live(process, banner, ready[1])
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
@@ -147,11 +147,11 @@ def _read_banner(stdout: IO[str]) -> str:
     lines = []
     for line in stdout:
         lines.append(line)
-        if END in line:
+        if LAST_BANNER_LINE in line:
             break
     return "".join(lines)
 
 
-def _all_of(log: IO[str]) -> str:
+def _read_all(log: IO[str]) -> str:
     log.seek(0)
     return log.read()

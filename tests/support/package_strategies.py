@@ -1,4 +1,4 @@
-"""Packages made up by hypothesis: every field of the standard, and texts that break things."""
+"""Hypothesis strategies for CFPackages with all fields of the standard and hostile strings."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ HOSTILE = [
     "\\x00 \\u0000 %00",
     "long " * 820,
 ]
-"""Texts that have broken one reader or another."""
+"""Strings that have broken a parser or a spreadsheet program."""
 
 texts = st.one_of(
     st.sampled_from(HOSTILE),
@@ -85,7 +85,7 @@ identifiers = st.one_of(
     st.sampled_from(["=1+1", " ", "none", "a|b", "'", "A.1"]),
 )
 uris = st.sampled_from(["urn:x:1", "https://example.org/a?b=c&d='e'#f", "local:%20", "=:x"][:3])
-moments = st.datetimes().map(lambda moment: f"{moment.isoformat(timespec='milliseconds')}Z")
+timestamps = st.datetimes().map(lambda time: f"{time.isoformat(timespec='milliseconds')}Z")
 json_values = st.recursive(
     st.one_of(
         st.none(),
@@ -102,7 +102,7 @@ extensions = st.dictionaries(texts, json_values, max_size=3)
 VALUES: dict[str, Strategy] = {
     "identifier": identifiers,
     "uri": uris,
-    "lastChangeDateTime": moments,
+    "lastChangeDateTime": timestamps,
     "caseVersion": st.just("1.1"),
     "officialSourceURL": uris,
     "statusStartDate": st.dates().map(str),
@@ -121,18 +121,18 @@ VALUES: dict[str, Strategy] = {
 
 @st.composite
 def one(draw: st.DrawFn, model: type[CaseObject]) -> Body:
-    """An object of a class, with any of its fields."""
-    wanted = draw(st.integers(0, 2 ** len(field_specs(model)) - 1))
+    """Draw an object of a class, with its required fields and any of the others."""
+    field_bits = draw(st.integers(0, 2 ** len(field_specs(model)) - 1))
     return {
         name: draw(value(name, shape))
         for index, (name, shape) in enumerate(field_specs(model).items())
-        if shape.required or wanted >> index & 1
+        if shape.required or field_bits >> index & 1
     }
 
 
 @cache
 def value(name: str, shape: FieldSpec) -> Strategy:
-    """What a field may hold."""
+    """Return the strategy for the values of a field."""
     if shape.model is None:
         single = VALUES.get(name, texts)
     elif issubclass(shape.model, Entity):
@@ -144,14 +144,14 @@ def value(name: str, shape: FieldSpec) -> Strategy:
 
 @st.composite
 def several(draw: st.DrawFn, model: type[CaseObject], most: int = 2) -> list[Body]:
-    """Entities of a class, whose identifiers differ."""
+    """Draw entities of a class with distinct identifiers."""
     drawn = [draw(one(model)) for _ in range(draw(st.integers(0, most)))]
     return list({entity["identifier"]: entity for entity in drawn}.values())
 
 
 @st.composite
 def packages(draw: st.DrawFn) -> Body:
-    """A valid package, of which anything may be missing."""
+    """Draw a valid package."""
     package: Body = {
         "CFDocument": draw(one(CFPckgDocument)),
         "CFItems": draw(several(CFPckgItem, 4)),
@@ -161,7 +161,7 @@ def packages(draw: st.DrawFn) -> Body:
         },
     }
     package["CFAssociations"] = _associations(draw, package)
-    _tell_apart(package["CFRubrics"])
+    _make_identifiers_unique(package["CFRubrics"])
     for holder in (package, package["CFDefinitions"]):
         if draw(st.booleans()):
             holder["extensions"] = draw(extensions)
@@ -170,7 +170,7 @@ def packages(draw: st.DrawFn) -> Body:
 
 
 def _associations(draw: st.DrawFn, package: Body) -> list[Body]:
-    """Associations, most of them between nodes of the package, no triple twice."""
+    """Draw associations, mostly between nodes of the package, without duplicate triples."""
     names = [entity["identifier"] for entity in [package["CFDocument"], *package["CFItems"]]]
     nodes = st.sampled_from([*names, *names, "elsewhere", " "])
     drawn, triples = [], set()
@@ -188,8 +188,8 @@ def _associations(draw: st.DrawFn, package: Body) -> list[Body]:
     return drawn
 
 
-def _tell_apart(rubrics: list[Body]) -> None:
-    """Identifiers of criteria and levels may stand but once in all rubrics."""
+def _make_identifiers_unique(rubrics: list[Body]) -> None:
+    """Replace identifiers of criteria and levels, which must be unique across rubrics."""
     for rubric in rubrics:
         for criterion in rubric.get("CFRubricCriteria", ()):
             criterion["identifier"] = factories.new_id()

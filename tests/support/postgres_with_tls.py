@@ -1,4 +1,4 @@
-"""A Postgres that speaks TLS, with certificates made for it, and one that reads only."""
+"""A Postgres server with TLS and certificates created for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from case_server.db.postgres import embedded
 
 
 def binaries_with_tls() -> Path | None:
-    """The folder of a Postgres on this machine whose build speaks TLS; None if there is none."""
+    """Return the directory of Postgres binaries with TLS on this machine, or None."""
     for folder in embedded._candidates():
         if embedded._major_version(folder) < embedded.OLDEST_MAJOR:
             continue
@@ -34,7 +34,7 @@ def binaries_with_tls() -> Path | None:
 
 @dataclass
 class TlsServer:
-    """A running server, its authority's certificate, and a client's."""
+    """A running server with the certificates of its authority and of a client."""
 
     url: str
     port: int
@@ -44,12 +44,12 @@ class TlsServer:
     client: Path
     client_key: Path
     stranger: Path
-    """The certificate of an authority that signed nothing here."""
+    """The certificate of an authority that did not sign the server's certificate."""
 
 
 @contextmanager
 def tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
-    """Start it; it takes TLS and plain connections, and connections over a socket."""
+    """Run a server that accepts TLS, plain TCP and Unix socket connections."""
     folder.mkdir(mode=0o700)
     sockets = folder / "s"
     sockets.mkdir(mode=0o777)
@@ -83,7 +83,7 @@ Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 def _write(folder: Path, name: str, issuer: Authority | None) -> Authority:
-    """Make a certificate and its key, signed by an authority or an authority itself."""
+    """Create a certificate and its key, signed by ``issuer`` or, without one, by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"case {name}")])
     now = dt.datetime.now(dt.UTC)

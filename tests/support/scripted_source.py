@@ -1,4 +1,4 @@
-"""A CASE source on loopback whose answers a test scripts: a real HTTP server, hostile if asked."""
+"""An HTTP server with scripted responses, which can be invalid, truncated or reset."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Json = Any
 
 @dataclass
 class Answer:
-    """What a request gets: a status, header fields and a body, or a connection that breaks."""
+    """A response: status, header fields and body, optionally truncated or reset."""
 
     body: Json | bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     cut_at: int | None = None
-    """Bytes of the body after which the connection is closed."""
+    """Close the connection after this many bytes of the body."""
     reset: bool = False
-    """Whether the connection is reset instead of closed in order."""
+    """Reset the connection after the body."""
 
     @property
     def content(self) -> bytes:
@@ -36,14 +36,14 @@ class Answer:
 
 
 class ScriptedSource:
-    """Answers each path and query by a function of the test's, and records what was asked."""
+    """Responds with scripted answers, or by a function, and records the requests."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
-        """Targets of all requests, in order."""
+        """Request targets, in order."""
         self.headers: list[dict[str, str]] = []
         self.answers: dict[str, Answer | deque[Answer]] = {}
-        """For a target, or a path, an answer, or several for one request each; the last stays."""
+        """Answers by request target or path; of a deque, each is used once, the last repeatedly."""
         self.respond: Callable[[str], Answer] = self._scripted
         source = self
 
@@ -62,7 +62,7 @@ class ScriptedSource:
         self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients may leave
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        # The default of half a second is how long each test would wait for its end.
+        # With the default of 0.5 s, stopping would take that long in each test.
         serve = partial(self.server.serve_forever, poll_interval=0.01)
         self.thread = threading.Thread(target=serve, daemon=True)
         self.thread.start()
@@ -96,7 +96,7 @@ class ScriptedSource:
 
 @contextmanager
 def scripted_source() -> Iterator[ScriptedSource]:
-    """A source that is stopped at the end."""
+    """Run a source for the duration of a block."""
     source = ScriptedSource()
     try:
         yield source
@@ -105,6 +105,6 @@ def scripted_source() -> Iterator[ScriptedSource]:
 
 
 def page_of(target: str) -> tuple[int, int]:
-    """The limit and offset that a request for a list asks for."""
+    """Return the limit and offset in a request target."""
     query = parse_qs(urlsplit(target).query)
     return int(query.get("limit", ["100"])[0]), int(query.get("offset", ["0"])[0])

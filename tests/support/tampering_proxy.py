@@ -1,4 +1,4 @@
-"""A server between a client and a real one, which spoils what passes through."""
+"""A reverse proxy that modifies requests and responses."""
 
 from __future__ import annotations
 
@@ -12,24 +12,31 @@ from typing import Any
 
 import httpx
 
-PAUSE = 0.02
-"""Seconds between two looks whether it is to end."""
+POLL_SECONDS = 0.02
+"""How often the proxy checks whether it should stop."""
 
-HOP = {"transfer-encoding", "content-encoding", "content-length", "connection", "date", "server"}
+HOP_BY_HOP_FIELDS = {
+    "transfer-encoding",
+    "content-encoding",
+    "content-length",
+    "connection",
+    "date",
+    "server",
+}
 
 
 @dataclass
 class Passing:
-    """A request on its way to the real server, and later the answer on its way back."""
+    """A request to the server and, once it is there, the response."""
 
     method: str
     url: httpx.URL
-    """As the client sent it; change it to ask something else."""
+    """The requested URL; modify it to request another one."""
     status: int = 0
     body: bytes = b""
     headers: dict[str, str] | None = None
     after_head: bytes = b""
-    """What is sent after the header section of an answer to HEAD."""
+    """Bytes to send after the header section of a response to HEAD."""
 
     @property
     def json(self) -> Any:
@@ -44,45 +51,47 @@ Spoil = Callable[[Passing], None]
 
 
 def as_it_is(_: Passing) -> None:
-    """Nothing is spoilt."""
+    """Spoil nothing."""
 
 
 @contextmanager
 def tampering(origin: str, answer: Spoil, request: Spoil = as_it_is) -> Iterator[str]:
-    """A server that asks ``origin`` and answers what ``answer`` made of it."""
+    """Run a proxy for ``origin``; ``request`` and ``answer`` modify each exchange."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # else each body waits 40 ms for a word of the client
+        disable_nagle_algorithm = True  # else each body waits 40 ms for the client's ACK
 
         def pass_on(self) -> None:
-            passing = Passing(self.command, httpx.URL(f"{origin}{self.path}"))
+            exchange = Passing(self.command, httpx.URL(f"{origin}{self.path}"))
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            request(passing)
-            if not passing.status:
-                kept = {name: value for name, value in self.headers.items() if name != "Host"}
-                kept["Accept-Encoding"] = "identity"
-                # Answered from GET, so that HEAD agrees with whatever GET is made to be.
-                method = "GET" if passing.method == "HEAD" else passing.method
-                got = http.request(method, passing.url, headers=kept, content=sent)
-                passing.status, passing.body = got.status_code, got.content
-                passing.headers = {k: v for k, v in got.headers.items() if k not in HOP}
-                answer(passing)
-            self.send_response(passing.status)
-            for name, value in (passing.headers or {}).items():
+            request(exchange)
+            if not exchange.status:
+                headers = {name: value for name, value in self.headers.items() if name != "Host"}
+                headers["Accept-Encoding"] = "identity"
+                # HEAD is answered from GET, so that it agrees with the modified response to GET.
+                method = "GET" if exchange.method == "HEAD" else exchange.method
+                response = http.request(method, exchange.url, headers=headers, content=sent)
+                exchange.status, exchange.body = response.status_code, response.content
+                exchange.headers = {
+                    k: v for k, v in response.headers.items() if k not in HOP_BY_HOP_FIELDS
+                }
+                answer(exchange)
+            self.send_response(exchange.status)
+            for name, value in (exchange.headers or {}).items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(passing.body)))
+            self.send_header("Content-Length", str(len(exchange.body)))
             self.end_headers()
-            is_head = passing.method == "HEAD"
-            self.wfile.write(passing.after_head if is_head else passing.body)
+            is_head = exchange.method == "HEAD"
+            self.wfile.write(exchange.after_head if is_head else exchange.body)
 
         do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = pass_on  # noqa: N815  http.server calls them so
 
         def log_message(self, *_: Any) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with httpx.Client(timeout=60) as http, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(PAUSE,))
+        thread = Thread(target=server.serve_forever, args=(POLL_SECONDS,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

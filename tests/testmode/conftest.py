@@ -16,29 +16,29 @@ from case_server.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def test_mode_url(migrated_database: Callable[[str], str]) -> str:
+def testmode_url(migrated_database: Callable[[str], str]) -> str:
     """A migrated database that has no connections."""
     return migrated_database("test_mode")
 
 
 @pytest.fixture(scope="session")
-def test_mode_settings(test_mode_url: str) -> Settings:
+def testmode_settings(testmode_url: str) -> Settings:
     return Settings(
-        database_url=test_mode_url, public_url=BASE, test_mode=True, test_api_token=TEST_API_TOKEN
+        database_url=testmode_url, public_url=BASE, test_mode=True, test_api_token=TEST_API_TOKEN
     )
 
 
 @pytest.fixture(scope="session")
-async def test_mode_app(test_mode_settings: Settings) -> AsyncIterator[FastAPI]:
-    application = create_app(test_mode_settings)
+async def testmode_app(testmode_settings: Settings) -> AsyncIterator[FastAPI]:
+    application = create_app(testmode_settings)
     async with application.router.lifespan_context(application):
         yield application
 
 
 @pytest.fixture
-async def suite(test_mode_app: FastAPI) -> AsyncIterator[Suite]:
+async def suite(testmode_app: FastAPI) -> AsyncIterator[Suite]:
     """The server's own namespace, holding nothing."""
-    async with client_of(test_mode_app) as http:
+    async with client_of(testmode_app) as http:
         found = Suite(http)
         await found.control("POST", "/reset")
         await found.login()
@@ -49,9 +49,9 @@ async def suite(test_mode_app: FastAPI) -> AsyncIterator[Suite]:
 
 
 @pytest.fixture
-async def other(test_mode_app: FastAPI, suite: Suite) -> AsyncIterator[Suite]:
+async def other(testmode_app: FastAPI, suite: Suite) -> AsyncIterator[Suite]:
     """A namespace beside it, by its path; dropped afterwards."""
-    async with client_of(test_mode_app) as http:
+    async with client_of(testmode_app) as http:
         found = Suite(http, "/ns/other")
         await found.control("GET", "")  # makes it, which only the control token may
         await found.login()
@@ -74,10 +74,10 @@ async def databases(postgres: str) -> AsyncIterator[Callable[[], Awaitable[set[s
 
 @pytest.fixture
 def copies(
-    test_mode_url: str, databases: Callable[[], Awaitable[set[str]]]
+    testmode_url: str, databases: Callable[[], Awaitable[set[str]]]
 ) -> Callable[[], Awaitable[set[str]]]:
     """The names of the copies that this process's target has."""
-    prefix = f"{make_url(test_mode_url).database}_clone_"
+    prefix = f"{make_url(testmode_url).database}_clone_"
 
     async def names() -> set[str]:
         return {name for name in await databases() if name.startswith(prefix)}

@@ -47,19 +47,19 @@ async def test_reset_goes_back_to_the_seed(suite: Suite) -> None:
 
 
 async def test_going_back_makes_no_database(
-    suite: Suite, test_mode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+    suite: Suite, testmode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
 ) -> None:
     """But the first time to another state: between two of them it goes to and fro."""
     await suite.put_document()
     await suite.control("POST", "/snapshots/one", 201)
     for way in ("/reset", "/snapshots/one/restore", "/reset"):
         await suite.control("POST", way)
-    before = await settled(test_mode_app, copies)
+    before = await settled(testmode_app, copies)
     for way, documents in (("/snapshots/one/restore", 1), ("/reset", 0), ("/reset", 0)) * 2:
         await suite.put_document()
         await suite.control("POST", way)
         assert await suite.total() == documents
-        assert await settled(test_mode_app, copies) == before
+        assert await settled(testmode_app, copies) == before
     await suite.control("DELETE", "/snapshots/one", 204)
 
 
@@ -71,7 +71,7 @@ async def test_a_write_that_was_delayed_is_not_done_after_a_reset(suite: Suite) 
     await suite.control("POST", "/reset")
     answer = await begun
     assert answer.status_code == 503, answer.text
-    assert "went back" in answer.json()["imsx_description"]
+    assert "were reset" in answer.json()["imsx_description"]
     assert await suite.total() == 0
 
 
@@ -92,10 +92,10 @@ async def test_tokens_outlive_a_reset(suite: Suite) -> None:
 
 
 async def test_a_request_under_way_ends_on_the_data_it_began_with(
-    suite: Suite, test_mode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+    suite: Suite, testmode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
 ) -> None:
     """Nobody waits for it: there is another copy, and the one that was left is gone on with."""
-    (own,) = (one for one in test_mode_app.state.namespaces.all() if one.name == "default")
+    (own,) = (one for one in testmode_app.state.namespaces.all() if one.name == "default")
     counts = []
     for _ in range(3):
         body = await suite.put_document()
@@ -105,7 +105,7 @@ async def test_a_request_under_way_ends_on_the_data_it_began_with(
             async with services.database.connection() as connection:
                 stored = await connection.fetch("SELECT identifier FROM documents")
         assert [row["identifier"] for row in stored] == [body["identifier"]]
-        counts.append(len(await settled(test_mode_app, copies)))
+        counts.append(len(await settled(testmode_app, copies)))
     assert len(set(counts)) == 1, counts
     assert await suite.total() == 0
 
@@ -172,14 +172,14 @@ async def test_seed_with_repairs(suite: Suite) -> None:
 
 
 async def test_seed_that_contradicts_itself_leaves_no_database(
-    suite: Suite, test_mode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+    suite: Suite, testmode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
 ) -> None:
     await suite.control("POST", "/seed", body={})
-    before = await settled(test_mode_app, copies)
+    before = await settled(testmode_app, copies)
     item = factories.packed_item()
     one, two = (factories.package(CFItems=[item], CFAssociations=[]) for _ in range(2))
     await suite.control("POST", "/seed", 409, {"packages": [one, two]})
-    assert len(await settled(test_mode_app, copies)) == len(before)
+    assert len(await settled(testmode_app, copies)) == len(before)
     assert await suite.total() == 0
 
 
@@ -215,11 +215,11 @@ async def test_requests_wait_while_a_snapshot_is_taken(suite: Suite) -> None:
 
 
 async def test_the_database_of_the_settings_is_never_written(
-    suite: Suite, test_mode_url: str
+    suite: Suite, testmode_url: str
 ) -> None:
     await suite.control("POST", "/seed", body={"sample": True})
     await suite.put_document()
-    connection = await asyncpg.connect(dsn(test_mode_url))
+    connection = await asyncpg.connect(dsn(testmode_url))
     try:
         assert await connection.fetchval("SELECT count(*) FROM documents") == 0
         assert await connection.fetchval("SELECT count(*) FROM signing_keys") == 0
@@ -244,7 +244,7 @@ async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
 
 
 async def test_a_role_that_may_not_make_databases(
-    postgres: str, test_mode_settings: Settings
+    postgres: str, testmode_settings: Settings
 ) -> None:
     url = await create_database(postgres, "case_test_no_right")
     await to_thread.run_sync(alembic_runner.migrate, url)
@@ -271,7 +271,7 @@ async def test_a_role_that_may_not_make_databases(
         await require_clonable(address)
         async with DatabaseCloner.open(address) as copies:
             copy = copies.url(await copies.clone(copies.main))
-            async with Database.open(copy, test_mode_settings) as database:
+            async with Database.open(copy, testmode_settings) as database:
                 await save_baseline(database)
     finally:
         await connection.execute("DROP DATABASE case_test_no_right WITH (FORCE)")

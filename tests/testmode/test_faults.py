@@ -143,12 +143,12 @@ async def test_malformed_body(suite: Suite) -> None:
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ({}, "say what happens"),
+        ({}, "needs one of status"),
         ({"status": 200}, "greater than or equal to 400"),
-        ({"status": 500, "reset": True}, "cannot be status and reset at once"),
+        ({"status": 500, "reset": True}, "status and reset cannot be combined"),
         ({"delay": 1, "retry_after": 3}, "need a status"),
         ({"delay": 1, "apply_request": True}, "apply_request is for"),
-        ({"status": 500, "path_regex": "("}, "no regular expression"),
+        ({"status": 500, "path_regex": "("}, "not a regular expression"),
         ({"status": 500, "probability": 2}, "less than or equal to 1"),
         ({"status": 500, "pth": "*"}, "Extra inputs"),
     ],

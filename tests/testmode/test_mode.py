@@ -35,9 +35,9 @@ async def test_off_a_header_changes_nothing(client: httpx.AsyncClient) -> None:
 
 
 async def test_openapi_documents_know_nothing_of_it(
-    app: FastAPI, test_mode_app: FastAPI, suite: Suite
+    app: FastAPI, testmode_app: FastAPI, suite: Suite
 ) -> None:
-    for application in (app, test_mode_app):
+    for application in (app, testmode_app):
         async with client_of(application) as http:
             document = (await http.get("/openapi.json")).text
             assert "/case/1.1/CFDocuments" in document

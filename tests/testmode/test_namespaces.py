@@ -76,9 +76,9 @@ async def test_addresses_carry_the_prefix(suite: Suite, other: Suite) -> None:
             assert document.json()["servers"][0]["url"].startswith(base)
 
 
-async def test_header_leads_there_too(test_mode_app: FastAPI, other: Suite) -> None:
+async def test_header_leads_there_too(testmode_app: FastAPI, other: Suite) -> None:
     await other.put_document()
-    async with client_of(test_mode_app) as http:
+    async with client_of(testmode_app) as http:
         http.headers["X-CASE-Namespace"] = "other"
         by_header = Suite(http)
         await by_header.login()
@@ -90,10 +90,10 @@ async def test_header_leads_there_too(test_mode_app: FastAPI, other: Suite) -> N
 
 
 async def test_created_on_first_use_seeded_as_the_server_is(
-    suite: Suite, test_mode_app: FastAPI
+    suite: Suite, testmode_app: FastAPI
 ) -> None:
     await suite.control("POST", "/seed", body={"sample": True})
-    async with client_of(test_mode_app) as http:
+    async with client_of(testmode_app) as http:
         fresh = Suite(http, "/ns/fresh")
         await fresh.control("GET", "")
         await fresh.login()
@@ -106,25 +106,25 @@ async def test_created_on_first_use_seeded_as_the_server_is(
 
 
 async def test_dropping_leaves_no_database(
-    suite: Suite, test_mode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+    suite: Suite, testmode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
 ) -> None:
-    before = await settled(test_mode_app, copies)
-    async with client_of(test_mode_app) as http:
+    before = await settled(testmode_app, copies)
+    async with client_of(testmode_app) as http:
         brief = Suite(http, "/ns/brief")
         await brief.control("GET", "")
         await brief.login()
         await brief.control("POST", "/seed", body={"sample": True})
         await brief.control("POST", "/snapshots/one", 201)
         await brief.put_document()
-    assert len(await settled(test_mode_app, copies)) >= len(before) + 3
+    assert len(await settled(testmode_app, copies)) >= len(before) + 3
     await suite.control("DELETE", "/namespaces/brief", 204)
     # The template without entities stays, for whoever seeds next.
-    assert len(await settled(test_mode_app, copies)) <= len(before) + 1
+    assert len(await settled(testmode_app, copies)) <= len(before) + 1
 
 
-async def test_many_at_once(suite: Suite, test_mode_app: FastAPI) -> None:
+async def test_many_at_once(suite: Suite, testmode_app: FastAPI) -> None:
     async def work(name: str) -> int:
-        async with client_of(test_mode_app) as http:
+        async with client_of(testmode_app) as http:
             own = Suite(http, f"/ns/{name}")
             await asyncio.gather(own.control("GET", ""), own.control("GET", ""))
             await asyncio.gather(own.login(), own.login())
@@ -189,12 +189,12 @@ async def test_errors_under_a_namespace_have_the_shape_of_the_profile(
 
 async def test_dropping_does_not_wait_for_postgres(
     suite: Suite,
-    test_mode_app: FastAPI,
+    testmode_app: FastAPI,
     postgres: str,
     copies: Callable[[], Awaitable[set[str]]],
 ) -> None:
-    before = await settled(test_mode_app, copies)
-    async with client_of(test_mode_app) as http:
+    before = await settled(testmode_app, copies)
+    async with client_of(testmode_app) as http:
         brief = Suite(http, "/ns/brief")
         await brief.control("GET", "")
         (made,) = await copies() - before
@@ -210,7 +210,7 @@ async def test_dropping_does_not_wait_for_postgres(
                 await suite.control("DELETE", "/namespaces/brief", 204)
         finally:
             await holder.close()
-    assert await settled(test_mode_app, copies) == before
+    assert await settled(testmode_app, copies) == before
 
 
 @pytest.mark.parametrize("way", ["path", "header"])
@@ -226,7 +226,7 @@ async def test_only_holders_of_the_test_api_token_create_namespaces(suite: Suite
         await suite.http.get(f"{prefix}/health", headers=headers),
     ):
         assert answer.status_code == 404, answer.text
-        assert "GET /ns/unmade/_test makes it" in answer.json()["imsx_description"]
+        assert "create it with GET /ns/unmade/_test" in answer.json()["imsx_description"]
     wrong = {**headers, "Authorization": "Bearer wrong"}
     assert (await suite.http.get(f"{prefix}/_test", headers=wrong)).status_code == 401
     names = [one["namespace"] for one in await suite.control("GET", "/namespaces")]

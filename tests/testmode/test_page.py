@@ -15,9 +15,9 @@ LOCAL = "http://127.0.0.1"
 
 
 @pytest.fixture
-async def browser(test_mode_app: FastAPI, suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(testmode_app: FastAPI, suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody on this machine, who needs no sign-in."""
-    transport = httpx.ASGITransport(test_mode_app)
+    transport = httpx.ASGITransport(testmode_app)
     async with httpx.AsyncClient(transport=transport, base_url=LOCAL) as client:
         yield client
 

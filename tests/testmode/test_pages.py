@@ -28,10 +28,10 @@ async def sign_in(browser: httpx.AsyncClient, prefix: str, wanted: str = "/") ->
 
 
 @pytest.fixture
-async def browser(test_mode_app: FastAPI, other: Suite) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(testmode_app: FastAPI, other: Suite) -> AsyncIterator[httpx.AsyncClient]:
     """A browser that is signed in to the namespace, which holds the sample."""
     await other.control("POST", "/seed", body={"sample": True})
-    async with client_of(test_mode_app) as browser:
+    async with client_of(testmode_app) as browser:
         answer = await sign_in(browser, "/ns/other")
         assert answer.status_code == 303, answer.text
         yield browser
@@ -59,9 +59,9 @@ async def test_pages_of_a_namespace_name_addresses_of_it_alone(browser: httpx.As
 
 
 async def test_redirects_of_a_namespace_stay_in_it(
-    test_mode_app: FastAPI, browser: httpx.AsyncClient
+    testmode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
-    async with client_of(test_mode_app) as stranger:
+    async with client_of(testmode_app) as stranger:
         led = await stranger.get("/ns/other/search?q=a")
         assert led.headers["location"] == "/ns/other/sign-in?next=%2Fsearch%3Fq%3Da"
         back = await sign_in(stranger, "/ns/other", "/search?q=a")
@@ -74,7 +74,7 @@ async def test_redirects_of_a_namespace_stay_in_it(
 
 
 async def test_sessions_of_two_namespaces_do_not_end_each_other(
-    test_mode_app: FastAPI, browser: httpx.AsyncClient
+    testmode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
     assert (await browser.get("/")).status_code == 303
     assert (await sign_in(browser, "")).status_code == 303
@@ -83,7 +83,7 @@ async def test_sessions_of_two_namespaces_do_not_end_each_other(
 
 
 async def test_docs_of_a_namespace_lead_to_its_api(
-    test_mode_app: FastAPI, browser: httpx.AsyncClient
+    testmode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
     page = await browser.get("/ns/other/docs")
     assert addresses(page.text) >= {"/ns/other/openapi.json"}

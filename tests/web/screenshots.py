@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from PIL import Image
 from playwright.sync_api import Page
-from support.browser import opened, started
+from support.browser import launch_chromium, open_page
 from support.live_server import run, serving
 
 from case_server.sample import SAMPLE_DOCUMENT_ID
@@ -30,7 +30,7 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        with serving(data, "--no-access-log") as live, started() as browser:
+        with serving(data, "--no-access-log") as live, launch_chromium() as browser:
             loaded = run("import", "--sample", data_dir=data)
             assert loaded.returncode == 0, loaded.stderr
             with live.client() as client:
@@ -43,10 +43,10 @@ def main() -> None:
                 ("json", f"{path}/json?profile=sdk", {"viewport": WIDE}),
             ]
             for name, address, options in looks:
-                with opened(browser, live.base_url, **options) as page:
+                with open_page(browser, live.base_url, **options) as page:
                     page.goto(address)
                     take(page, name)
-            with opened(browser, live.base_url, viewport=WIDE) as page:
+            with open_page(browser, live.base_url, viewport=WIDE) as page:
                 page.goto("/")
                 page.get_by_role("searchbox", name="Search all frameworks").type("cloud")
                 page.locator("#suggestions li").first.wait_for()

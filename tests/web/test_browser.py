@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from support import factories
-from support.browser import opened, started
+from support.browser import launch_chromium, open_page
 from support.live_server import Live, serving
 
 Opened = Callable[..., AbstractContextManager[Page]]
@@ -50,7 +50,7 @@ def live(databases: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def chromium(databases: list[str]) -> Iterator[Browser]:
-    with started() as browser:
+    with launch_chromium() as browser:
         yield browser
 
 
@@ -105,7 +105,7 @@ def framework(title: str, letter: str) -> factories.Body:
 @pytest.fixture
 def visit(live: Live, chromium: Browser, frameworks: Any) -> Opened:
     """Opens a page that must not complain, nor ask anybody else."""
-    return partial(opened, chromium, live.base_url)
+    return partial(open_page, chromium, live.base_url)
 
 
 def line(page: Page, code: str) -> Any:
@@ -559,7 +559,7 @@ def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> Non
     }
     with (
         serving(tmp_path / "data", "--no-access-log", settings=settings) as running,
-        opened(chromium, running.base_url) as page,
+        open_page(chromium, running.base_url) as page,
     ):
         page.goto("/compare")
         page.get_by_label("Client ID").fill("somebody")

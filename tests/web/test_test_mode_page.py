@@ -8,7 +8,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
-from support.browser import opened, started
+from support.browser import launch_chromium, open_page
 from support.live_server import Live, serving
 
 DOCUMENTS = "/case/1.1/CFDocuments"
@@ -22,7 +22,7 @@ def database(migrated_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def test_mode_server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     directory = tmp_path_factory.mktemp("test-mode") / "data"
     settings = {"CASE_SERVER_DATABASE_URL": database}
     with serving(directory, "--test-mode", "--no-access-log", settings=settings) as running:
@@ -31,23 +31,23 @@ def test_mode_server(database: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def chromium(database: str) -> Iterator[Browser]:
-    with started() as browser:
+    with launch_chromium() as browser:
         yield browser
 
 
 @pytest.fixture
-def client(test_mode_server: Live) -> Iterator[httpx.Client]:
+def client(server: Live) -> Iterator[httpx.Client]:
     """A client of the target, which has nothing behind it."""
-    with test_mode_server.client() as client:
+    with server.client() as client:
         client.delete("/_test/requests").raise_for_status()
         client.delete("/_test/faults").raise_for_status()
         yield client
 
 
 def test_it_shows_what_happens_until_told_to_pause(
-    chromium: Browser, test_mode_server: Live, client: httpx.Client
+    chromium: Browser, server: Live, client: httpx.Client
 ) -> None:
-    with opened(chromium, test_mode_server.base_url) as page:
+    with open_page(chromium, server.base_url) as page:
         page.goto("/")
         page.get_by_role("navigation").get_by_role("link", name="Test mode").click()
         live = page.locator("#live")
@@ -65,11 +65,9 @@ def test_it_shows_what_happens_until_told_to_pause(
         expect(live).to_contain_text("limit=7")
 
 
-def test_focus_stays_where_it_is(
-    chromium: Browser, test_mode_server: Live, client: httpx.Client
-) -> None:
+def test_focus_stays_where_it_is(chromium: Browser, server: Live, client: httpx.Client) -> None:
     client.get(DOCUMENTS)
-    with opened(chromium, test_mode_server.base_url) as page:
+    with open_page(chromium, server.base_url) as page:
         page.goto("/test-mode")
         requests = page.get_by_role("region", name="Requests")
         requests.focus()
@@ -80,12 +78,12 @@ def test_focus_stays_where_it_is(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(
-    chromium: Browser, test_mode_server: Live, client: httpx.Client, scheme: str
+    chromium: Browser, server: Live, client: httpx.Client, scheme: str
 ) -> None:
     client.get(DOCUMENTS)
     client.put("/_test/faults", json=[FAULT]).raise_for_status()
     size = {"width": 390, "height": 844}
-    with opened(chromium, test_mode_server.base_url, color_scheme=scheme, viewport=size) as page:
+    with open_page(chromium, server.base_url, color_scheme=scheme, viewport=size) as page:
         page.goto("/test-mode")
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
@@ -93,10 +91,10 @@ def test_axe_finds_nothing(
 
 
 def test_it_can_be_read_without_scripts(
-    chromium: Browser, test_mode_server: Live, client: httpx.Client
+    chromium: Browser, server: Live, client: httpx.Client
 ) -> None:
     client.get(DOCUMENTS)
-    with opened(chromium, test_mode_server.base_url, java_script_enabled=False) as page:
+    with open_page(chromium, server.base_url, java_script_enabled=False) as page:
         page.goto("/test-mode")
         expect(page.locator("#live")).to_contain_text(f"GET {DOCUMENTS}")
         expect(page.get_by_role("button", name="Pause")).to_be_hidden()
