@@ -12,6 +12,7 @@ from ..exceptions import Problem
 from ..formatting import format_timestamp
 from ..repair.field_spec import field_specs
 from ..repair.fixes import uuid_urn
+from ..repair.repair_log import RepairLog
 from .columns import (
     ASSOCIATION,
     CRITERION,
@@ -42,8 +43,11 @@ class Defaults:
 class Assembly:
     """A package that grids say, the places of its entities, and what is wrong with the rows."""
 
-    def __init__(self, grids: Iterable[Grid], defaults: Defaults) -> None:
+    def __init__(
+        self, grids: Iterable[Grid], defaults: Defaults, *, is_strict: bool = False
+    ) -> None:
         self.problems: list[Problem] = []
+        self.repairs = RepairLog()
         self.left_out: list[str] = []
         """Sheets that are not read."""
         self.identifier_source: str | None = None
@@ -56,6 +60,7 @@ class Assembly:
         """The associations of siblings that no row numbers, in the order of their rows."""
         self.places: dict[str, Place] = {}
         self._defaults = defaults
+        self._is_strict = is_strict
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
         self.is_export = False
         """Whether ``export`` wrote it: nothing else writes a column parentAssociation."""
@@ -90,7 +95,9 @@ class Assembly:
         self.derived_items = name_items(items, space)
         for row in items:
             self._complete(row.entity, ITEM, document)
-        tree = Tree(space, document, items, stated, self.problems)
+        tree = Tree(
+            space, document, items, stated, self.problems, self.repairs, is_strict=self._is_strict
+        )
         associations = tree.associations()
         self.derived_order = tree.derived_order
         self.derived_times |= {(ASSOCIATION.kind, identifier) for identifier in tree.derived_times}

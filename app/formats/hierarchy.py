@@ -14,9 +14,12 @@ from uuid import UUID, uuid5
 
 import orjson
 
+from ..case.model import CFPckgDocument, CFPckgItem
 from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
+from ..repair.references import References
+from ..repair.repair_log import RepairLog
 from .cells import flat, text_of
 from .rows import Json, Row
 
@@ -51,6 +54,9 @@ class Tree:
     stated: list[Row]
     """Rows of associations."""
     problems: list[Problem]
+    repairs: RepairLog
+    is_strict: bool = False
+    """Whether a reference in another spelling is a problem instead of being repaired."""
     derived_order: list[tuple[str, ...]] = field(default_factory=list)
     """The associations of siblings that are numbered by the order of their rows."""
     derived_times: set[str] = field(default_factory=set)
@@ -64,6 +70,8 @@ class Tree:
         for row in self.items:
             if code := row.entity.get("humanCodingScheme"):
                 self.codes[str(code).strip()].append(row.entity)
+        entities = [(CFPckgItem, row.entity) for row in self.items]
+        self.references = References([*entities, (CFPckgDocument, self.document)], {})
         self.levels: dict[str, Json] = {}
         self._unnumbered: dict[str, list[Json]] = defaultdict(list)
         """For each parent the associations of children whose rows give no number."""
@@ -98,16 +106,18 @@ class Tree:
             if isinstance(end, str):
                 end = association[name] = {"identifier": end}
             if isinstance(end, dict) and "uri" not in end:
-                self._complete_end(end)
+                self._complete_end(row, name, end)
         origin, kind, destination = self._triple(association)
         made = uuid5(self.space, f"{origin}\n{kind}\n{destination}")
         association.setdefault("identifier", str(made))
 
-    def _complete_end(self, end: Json) -> None:
-        """A node by identifier or by code, as far as it is known here."""
+    def _complete_end(self, row: Row, field: str, end: Json) -> None:
+        """Complete the link to a node of this framework, named by identifier or by code."""
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
+        if node is None and not coded:
+            node = self._find_respelled(row, f"{field}.identifier", name)
         if node:
             known = link_to(node)
             end |= {**known, "title": end.get("title", known["title"])}
@@ -187,13 +197,25 @@ class Tree:
             elif coded:
                 message = f"{len(coded)} items have the code {name}; name the identifier of one"
                 self._problem(row, "parent", message)
-            else:
+            elif not (found := self._find_respelled(row, "parent", name)):
                 message = f"no item has the identifier or code {name!r}"
                 self._problem(row, "parent", message)
         if found is row.entity:
             self._problem(row, "parent", "an item cannot be its own parent")
             return None
         return found
+
+    def _find_respelled(self, row: Row, column: str, name: str) -> Json | None:
+        """Return the one node whose identifier a cell spells otherwise: RFC 4122, section 3."""
+        identifier = self.references.find("destinationNodeURI", name)
+        if identifier is None:
+            return None
+        if self.is_strict:
+            message = f"{name!r} is another spelling of the identifier {identifier!r}"
+            self._problem(row, column, message)
+        else:
+            self.repairs.record("reference", row.place.at(column), name, identifier)
+        return self.nodes[identifier]
 
     def _by_level(self, row: Row) -> Json | None:
         level = row.ours["smartLevel"].strip()

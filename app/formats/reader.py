@@ -51,7 +51,7 @@ def read(  # noqa: PLR0913  each is a choice of its own
         read_json = partial(read_json, is_export=jsonl.is_export(raw))
         return _understand(*jsonl.read_lines(raw), read_json)
     grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
-    assembly = Assembly(grids, defaults)
+    assembly = Assembly(grids, defaults, is_strict=strict)
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: nothing stands below a row of headings")
     left = [_left_out(assembly.left_out)] if assembly.left_out else []
@@ -66,7 +66,7 @@ def read(  # noqa: PLR0913  each is a choice of its own
         derived_order=tuple(assembly.derived_order),
         identifier_source=assembly.identifier_source,
     )
-    return package, [*left, *repairs]
+    return package, _merge([*left, *assembly.repairs.repairs(), *repairs])
 
 
 def _understand(
@@ -109,6 +109,15 @@ def _read_json(
             if strict:
                 raise
     return read_repaired(raw, allow_dense=allow_dense, options=options)
+
+
+def _merge(repairs: list[Repair]) -> list[Repair]:
+    """Return one repair of each kind, with the sum of the counts."""
+    merged: dict[str, Repair] = {}
+    for each in repairs:
+        first = merged.get(each.kind)
+        merged[each.kind] = replace(first, count=first.count + each.count) if first else each
+    return [*merged.values()]
 
 
 def _where(places: Mapping[str, Place], path: str) -> str:

@@ -168,6 +168,48 @@ def test_headings_that_cannot_be_meant() -> None:
     assert "column A is, too" in told[0]["message"]
 
 
+IDENTIFIER = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [IDENTIFIER.upper(), f"{{{IDENTIFIER}}}", f"urn:uuid:{IDENTIFIER}", f"/CFItems/{IDENTIFIER}"],
+)
+def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -> None:
+    lines = [
+        "class,identifier,parent,fullStatement,origin,associationType,destination",
+        f"CFItem,{IDENTIFIER},,Algebra",
+        f"CFItem,child,{spelling},Solve",
+        f"CFAssociation,one,,,child,isRelatedTo,{spelling}",
+        f"CFAssociation,two,,,{spelling},precedes,child",
+    ]
+    raw = "\n".join(lines).encode()
+    package, (repair,) = read(raw, "csv", DEFAULTS)
+    assert (repair.kind, repair.count) == ("reference", 3)
+    assert (repair.before, repair.after) == (spelling, IDENTIFIER)
+    assert repair.path == "row 4, column G (destinationNodeURI.identifier)"
+    ends = {
+        one["associationType"]: (
+            one["originNodeURI"]["identifier"],
+            one["destinationNodeURI"]["identifier"],
+        )
+        for one in bodies(package, "CFAssociation")
+        if "child" in json.dumps(one)
+    }
+    assert ends == {
+        "isChildOf": ("child", IDENTIFIER),
+        "isRelatedTo": ("child", IDENTIFIER),
+        "precedes": (IDENTIFIER, "child"),
+    }
+    with pytest.raises(UnprocessableContent) as refused:
+        read(raw, "csv", DEFAULTS, strict=True)
+    assert [problem["path"] for problem in refused.value.problems] == [
+        "row 4, column G (destinationNodeURI.identifier)",
+        "row 5, column E (originNodeURI.identifier)",
+        "row 3, column C (parent)",
+    ]
+
+
 def test_unknown_columns_are_kept_and_told() -> None:
     package, repairs = read(b"code,statement,Bloom\nA,text,Analyse\n", "csv", DEFAULTS)
     assert bodies(package, "CFItem")[0]["extensions"] == {"Bloom": "Analyse"}
