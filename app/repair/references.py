@@ -138,12 +138,18 @@ def _last_segment(name: str) -> str:
     return unquote(parts.path.rstrip("/").rpartition("/")[2] or parts.fragment)
 
 
-def repair_reference(
-    field: str, link: Json, written: str | None, references: References, log: RepairLog
+def repair_reference(  # noqa: PLR0913  what a link is compared with, each of another kind
+    field: str,
+    link: Json,
+    written: str | None,
+    uris: dict[str, str],
+    references: References,
+    log: RepairLog,
 ) -> None:
-    """Give a link the identifier of the entity that it means.
+    """Give a link the identifier of the entity that it means, and its uri if it has no other.
 
-    ``written`` is the string in the source that the link was made from, if it was one.
+    ``written`` is the string in the source that the link was made from, if it was one; ``uris`` has
+    the uri of each entity by its identifier.
     """
     before = link.get("identifier")
     if references.is_known(field, before):
@@ -157,7 +163,7 @@ def repair_reference(
         return
     link["identifier"] = target
     if written is not None or link.get("uri") == before:
-        link.pop("uri", None)
+        link["uri"] = uris.get(target) or uuid_urn(target)
     log.record("reference", log.path_of(link, "identifier"), before, target)
 
 
