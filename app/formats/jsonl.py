@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import BinaryIO, Self
 
 import orjson
@@ -15,6 +16,7 @@ from ..case.numbers import find_inexact_numbers
 from ..case.problems import format_path
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
+from ..repair.encoding import detect_encoding, to_utf8
 from .rows import Json, Place
 
 LISTS = {resource.name: resource.plural for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
@@ -47,7 +49,9 @@ def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
     package: Json = {"CFItems": [], "CFAssociations": [], "CFDefinitions": {}, "CFRubrics": []}
     places: dict[str, Place] = {}
     problems: list[Problem] = []
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    if (encoding := detect_encoding(raw)) != "utf-8":
+        raw = to_utf8(raw, encoding)
+    for number, line in enumerate(raw.removeprefix(BOM_UTF8).split(b"\n"), 1):
         if not line.strip():
             continue
         try:

@@ -138,7 +138,7 @@ def complete_links(
     for field, one in walk.links:
         if "identifier" not in one and (found := find_last_uuid(one.get("uri"))):
             _fill(one, "identifier", found, log, "link-without-identifier")
-        repair_reference(field, one, walk.source_strings.get(id(one)), uris, references, log)
+        repair_reference(field, one, walk.source_strings.get(id(one)), references, log, uris=uris)
         repair_relative_uri(field, one, uris, references, log)
         if replace_urls:
             replace_url_in_link(one, log)

@@ -20,9 +20,11 @@ from ..case.package import NamedCFPackage, Package, document_link
 from ..case.package_stream import parse_large_package
 from ..case.problems import format_path, to_exception
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
+from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
 from .completion import complete_entities, complete_links
 from .duplicates import deduplicate
+from .encoding import detect_encoding, require_utf8, to_utf8
 from .fixes import MISSING_SLASH, RawNumber
 from .normalizer import Normalizer
 from .references import (
@@ -31,12 +33,24 @@ from .references import (
     keep_association_types,
     replace_url_identifiers,
 )
-from .repair_log import Json, Repair, RepairLog
+from .repair_log import (
+    Json,
+    Repair,
+    RepairLog,
+    format_example,
+    truncate_value,
+    value_at,
+)
 
 __all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
 
 WRAPPERS = ("CFPackage", "package")
 IDENTIFIERS = ("identifier", "sourcedId")
+
+MESSAGES_WITH_VALUE = {
+    PATTERN_MESSAGES[IDENTIFIER_PATTERN],
+    PATTERN_MESSAGES[ASSOCIATION_TYPE_PATTERN],
+}
 
 SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
 """Text that the strict reader accepts, but that may need a repair or a mention in the report."""
@@ -104,11 +118,16 @@ def _read_as_it_is(
     raw: bytes, schema: type[NamedCFPackage] = NamedCFPackage, *, allow_dense: bool = False
 ) -> Package | None:
     """A package that needs no repair."""
+    if detect_encoding(raw) != "utf-8":
+        return None
     body = raw.removeprefix(BOM_UTF8)
     try:
         package = parse_large_package(body, max_problems=1, allow_dense=allow_dense, schema=schema)
     except (UnprocessableContent, ContentTooLarge):
         return None
+    except BadRequest:
+        require_utf8(raw)
+        raise
     if body != raw:
         return None
     is_suspect = SUSPECT.search(raw) or has_odd_references(package.rows)
@@ -195,10 +214,12 @@ class RepairedPackage:
         return to_json(self.tree, inf_nan_mode="constants")
 
     def as_sent(self, problem: Problem) -> Problem:
-        """A problem of the mended package, where it stands in what was sent."""
-        return Problem(
-            path=self.log.original_path(self.tree, problem["path"]), message=problem["message"]
-        )
+        """Return a problem of the repaired package with its path in the source, and its value."""
+        path, message = problem["path"], problem["message"]
+        value = value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
+        if isinstance(value, str):
+            message = f"{message}; got {format_example(truncate_value(value))}"
+        return Problem(path=self.log.original_path(self.tree, path), message=message)
 
     def _drop_identifiers(self) -> None:
         """Drop the identifier that TimeBack's APIs add to a package, if the document implies it."""
@@ -217,6 +238,11 @@ class RepairedPackage:
                 del self.tree[name]
 
     def _without_mark(self, raw: bytes) -> bytes:
+        """Return JSON as UTF-8 without a byte order mark."""
+        encoding = detect_encoding(raw)
+        if encoding != "utf-8":
+            self.log.record("encoding", "", encoding.upper(), "UTF-8")
+            return to_utf8(raw, encoding)
         if raw.startswith(BOM_UTF8):
             self.log.record("byte-order-mark", "")
         return raw.removeprefix(BOM_UTF8)
@@ -236,6 +262,7 @@ def _parse(raw: bytes) -> Json:
     try:
         tree: Any = json.loads(raw, parse_float=RawNumber)
     except (ValueError, RecursionError) as error:
+        require_utf8(raw)
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(tree, dict):
         raise BadRequest("the body must be a JSON object, a CFPackage")

@@ -142,9 +142,10 @@ def repair_reference(  # noqa: PLR0913  what a link is compared with, each of an
     field: str,
     link: Json,
     written: str | None,
-    uris: dict[str, str],
     references: References,
     log: RepairLog,
+    *,
+    uris: dict[str, str],
 ) -> None:
     """Give a link the identifier of the entity that it means, and its uri if it has no other.
 

@@ -16,6 +16,7 @@ from ..formatting import truncate
 Json: TypeAlias = dict[str, Any]
 
 EXPLANATIONS = {
+    "encoding": "The file was in UTF-16 or UTF-32; it was converted to UTF-8, as JSON must be.",
     "byte-order-mark": "The file began with a byte order mark, which JSON does not allow.",
     "wrapper": "The package stood under a name of its own; it was taken out.",
     "null": "A field or member was null; it was left out.",
@@ -136,6 +137,19 @@ class RepairLog:
                 here = here[int(index)] if int(index) < len(here) else None
             sent = self._places.get(id(here), sent) if isinstance(here, dict) else sent
         return sent
+
+
+def value_at(tree: Json, path: str) -> Any:
+    """Return the value at a path of a JSON object, or None."""
+    value: Any = tree
+    for name, index in PATH_STEP.findall(path):
+        if name:
+            value = value.get(name) if isinstance(value, dict) else None
+        else:
+            value = (
+                value[int(index)] if isinstance(value, list) and int(index) < len(value) else None
+            )
+    return value
 
 
 def join_path(path: str, field: str) -> str:

@@ -33,17 +33,19 @@ from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 from ..repair.repair_log import format_example
 from ..settings import is_loopback
 from .progress import Progress, progress_bar
-from .sources import Source, describe_error
+from .sources import Source, describe_error, refuse_other_json
 from .terminal import counted, format_counts, problem_lines
 
-HINTS = {
-    PATTERN_MESSAGES[ASSOCIATION_TYPE_PATTERN]: "association types of other vocabularies are kept "
-    "as ext:name with --keep-association-types",
-    PATTERN_MESSAGES[IDENTIFIER_PATTERN]: "identifiers that are URLs are imported with "
-    "--identifiers uuid5",
-}
-"""Flags that help with a problem, by its message."""
+URL_IDENTIFIER = re.compile(
+    re.escape(PATTERN_MESSAGES[IDENTIFIER_PATTERN]) + r'; got "https?://[^\s"]*"$'
+)
+"""The message of a problem that --identifiers uuid5 solves."""
 
+START_OF_FILE = "the start of the file"
+URL_HINT = "identifiers that are URLs are imported with --identifiers uuid5"
+TYPE_HINT = (
+    "association types of other vocabularies are kept as ext:name with --keep-association-types"
+)
 
 DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
 WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
@@ -103,8 +105,7 @@ class Importer:
                 outcome.reason = describe_error(error)
                 outcome.problems = getattr(error, "problems", [])
                 outcome.more = getattr(error, "omitted", 0)
-                messages = {problem["message"] for problem in outcome.problems}
-                outcome.hints = [hint for message, hint in HINTS.items() if message in messages]
+                outcome.hints = self._hints(outcome.problems)
                 if isinstance(error, DataLossRefused):
                     outcome.counts = error.counts
             outcome.seconds = round(time.monotonic() - start, 2)
@@ -112,6 +113,18 @@ class Importer:
             _report(outcome, quiet=self.quiet)
             outcomes.append(outcome)
         return outcomes
+
+    def _hints(self, problems: Sequence[Problem]) -> list[str]:
+        """Return the flags that would help with problems, without those that were given."""
+        hints = []
+        if any(URL_IDENTIFIER.search(problem["message"]) for problem in problems):
+            hints.append(URL_HINT)
+        is_type = PATTERN_MESSAGES[ASSOCIATION_TYPE_PATTERN]
+        if not self.options.keep_association_types and any(
+            problem["message"].startswith(is_type) for problem in problems
+        ):
+            hints.append(TYPE_HINT)
+        return hints
 
     async def _load(
         self,
@@ -144,6 +157,8 @@ class Importer:
         outcome.status = "created" if written.created else replaced
 
     def _understand(self, source: Source, raw: bytes) -> tuple[Package, list[Repair]]:
+        if source.form == "case-json":
+            refuse_other_json(raw)
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
         return read(
             raw,
@@ -189,7 +204,7 @@ def _report(outcome: ImportResult, *, quiet: bool) -> None:
             )
         for repair in outcome.repairs:
             click.echo(f"  {repair.kind} ({repair.count:,}): {repair.explanation}")
-            click.echo(f"    first at {repair.path}{_example(repair)}")
+            click.echo(f"    first at {repair.path or START_OF_FILE}{_example(repair)}")
 
 
 def _success(outcome: ImportResult) -> str:
@@ -214,8 +229,21 @@ def _refusal(outcome: ImportResult) -> Iterator[str]:
         return
     count = len(outcome.problems) + outcome.more
     yield f"{outcome.source}: refused, {counted(count, 'problem')}:"
-    for line in (*problem_lines(outcome.problems, sys.stderr, outcome.more), *outcome.hints):
+    problems = _summarize_url_identifiers(outcome.problems)
+    for line in (*problem_lines(problems, sys.stderr, outcome.more), *outcome.hints):
         yield f"  {line}"
+
+
+def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems with one in the place of all identifiers that are URLs."""
+    urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
+    if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
+        return [*problems]
+    first = urls[0]
+    others = len(urls) - 1
+    message = f"{first['message']}; {counted(others, 'other identifier')} like it"
+    summary = Problem(path=first["path"], message=message)
+    return [summary, *(each for each in problems if each not in urls)]
 
 
 def _example(repair: Repair) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..exceptions import ContentTooLarge, StartupError
@@ -15,6 +17,18 @@ from ..formats.file_format import FileFormat, file_format_of
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from .remote_server import CaseSource
 
+GIVE_PACKAGE = (
+    "give a CFPackage: an object with CFDocument, CFItems and CFAssociations, as "
+    "GET …/CFPackages/ID answers it"
+)
+CHARACTERISTIC_FIELDS = {
+    "CFAssociation": "associationType",
+    "CFItem": "fullStatement",
+    "CFDocument": "creator",
+}
+"""A field by which an entity of a class is recognised."""
+
+WHITESPACE = b" \t\r\n"
 URL_PREFIXES = ("http://", "https://")
 
 
@@ -62,6 +76,49 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return str(error)
+
+
+def refuse_other_json(raw: bytes) -> None:
+    """Raise ``StartupError`` for JSON that is no package: what it is, and what to give instead.
+
+    Whatever is not JSON, or contains a CFDocument, is left to the reader of packages.
+    """
+    if not raw.strip():
+        raise StartupError(f"is empty; {GIVE_PACKAGE}")
+    if b'"CFDocument"' in raw and not raw.lstrip(BOM_UTF8 + WHITESPACE).startswith(b"["):
+        return
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(value, list):
+        raise StartupError(f"{_describe_list(value)}; {GIVE_PACKAGE}")
+    if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
+        raise StartupError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
+    if (name := _entity_name(value)) and "CFItems" not in value:
+        raise StartupError(f"is one {name} without its package; {GIVE_PACKAGE}")
+
+
+def _describe_list(members: list[Any]) -> str:
+    first = members[0] if members else None
+    is_package = isinstance(first, dict) and ("CFDocument" in first or "CFPackage" in first)
+    noun = "package" if is_package else _entity_name(first) or "value"
+    count = len(members)
+    advice = " (give each of them in a file of its own)" if is_package and count > 1 else ""
+    return f"is a list of {count:,} {noun if count == 1 else noun + 's'}, not a package{advice}"
+
+
+def _entity_name(value: Any) -> str | None:
+    """Return the class of an entity, wrapped or bare, as far as its fields tell it."""
+    if not isinstance(value, dict):
+        return None
+    for name in ("CFItem", "CFAssociation"):
+        if value.keys() == {name}:
+            return name
+    for name, field in CHARACTERISTIC_FIELDS.items():
+        if field in value:
+            return name
+    return None
 
 
 def refuse_missing(names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import factories
 from support.factories import Body, association, entity, everything, link, new_id, package
 
 from case_server.case.package import Package, parse_package
@@ -276,6 +277,24 @@ def test_byte_order_mark() -> None:
     assert json.loads(mended) == json.loads(raw)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_json_in_another_unicode_encoding_is_converted_and_reported(encoding: str) -> None:
+    text = json.dumps(factories.package(), ensure_ascii=False).replace("a statement", "Größe")
+    package, repairs = read_repaired(text.encode(encoding))
+    assert kinds(repairs) == {"encoding": 1}
+    assert any("Größe" in row.body for row in package.rows)
+
+
+def test_json_in_windows_1252_is_refused_with_the_byte() -> None:
+    text = json.dumps(factories.package()).replace("a statement", "Größe")
+    raw = text.encode("cp1252")
+    offset = raw.index("ö".encode("cp1252"))
+    with pytest.raises(BadRequest, match=rf"not UTF-8 \(byte 0xf6 at offset {offset:,}\); save"):
+        read_repaired(raw)
+    with pytest.raises(BadRequest, match="begins as UTF-16 does, but is not"):
+        read_repaired(b"\xff\xfe\x00\xd8")
+
+
 def repetitions() -> Iterator[tuple[str, str, Body]]:
     """What stands twice: the kind of repair, the path, the package."""
     body = package()
@@ -311,7 +330,7 @@ def test_repetitions_collapse_to_the_first(kind: str, path: str, body: Body) -> 
 
 
 def test_every_kind_has_a_test() -> None:
-    elsewhere = {"missing-fullStatement", "wrapper", "byte-order-mark"}
+    elsewhere = {"missing-fullStatement", "wrapper", "byte-order-mark", "encoding"}
     # Those that somebody has to ask for are tested in test_references.py.
     elsewhere |= {"association-type-name", "url-identifier"}
     tested = {case.kind for case in CASES} | {kind for kind, _, _ in repetitions()} | elsewhere

@@ -192,6 +192,7 @@ def test_a_refusal_names_the_flag_that_helps(tmp_path: Path) -> None:
     assert "--keep-association-types" in ran.stderr
     assert "--identifiers uuid5" in ran.stderr
     assert len(reported(report)["hints"]) == 2
+    assert '; got "https://maths.example/1"' in ran.stderr
     flags = ("--keep-association-types", "--identifiers", "uuid5")
     ran = run("import", "--dry-run", source, *flags, data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
@@ -199,6 +200,51 @@ def test_a_refusal_names_the_flag_that_helps(tmp_path: Path) -> None:
     assert '"isFriendOf" became "ext:isFriendOf"' in ran.stdout
     ran = run("import", "--strict", source, *flags, data_dir=data_dir)
     assert (ran.returncode, "--strict repairs nothing" in ran.stderr) == (2, True)
+
+
+def test_identifiers_that_are_urls_are_one_line_with_an_example(tmp_path: Path) -> None:
+    body = factories.package(CFAssociations=[])
+    for number, item in enumerate(body["CFItems"]):
+        item["identifier"] = f"https://maths.example/{number}"
+    body["CFItems"].append(factories.packed_item("a/b"))
+    source, data_dir = write(tmp_path / "urls.json", body), tmp_path / "untouched"
+    ran = run("import", "--dry-run", source, data_dir=data_dir)
+    heading, first, second, hint = ran.stderr.splitlines()
+    assert heading.endswith("urls.json: refused, 3 problems:")
+    assert '; got "https://maths.example/0"; 1 other identifier like it' in first
+    assert '; got "a/b"' in second
+    assert "--identifiers uuid5" in hint
+    ran = run("import", "--dry-run", source, "--identifiers", "uuid5", data_dir=data_dir)
+    assert "--identifiers" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ([], "is a list of 0 values, not a package"),
+        ([factories.document()], "is a list of 1 CFDocument, not a package"),
+        ({"CFDocuments": [factories.document()] * 2}, "is a list of 2 CFDocuments, not a package"),
+        (
+            [factories.package(), factories.package()],
+            "is a list of 2 packages, not a package (give each of them in a file of its own)",
+        ),
+        (factories.document(), "is one CFDocument without its package"),
+        ({"CFItem": factories.packed_item()}, "is one CFItem without its package"),
+        ("", "is empty"),
+    ],
+)
+def test_json_that_is_no_package_is_named(tmp_path: Path, body: Any, reason: str) -> None:
+    source = write(tmp_path / "other.json", body)
+    ran = run("import", "--dry-run", source, data_dir=tmp_path / "untouched")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert f"other.json: refused: {reason}; give a CFPackage: an object with" in ran.stderr
+
+
+def test_byte_order_mark_is_reported_at_the_start_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "marked.json"
+    path.write_text(json.dumps(factories.package()), encoding="utf-8-sig")
+    ran = run("import", "--dry-run", str(path), data_dir=tmp_path / "untouched")
+    assert "    first at the start of the file\n" in ran.stdout
 
 
 def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Path) -> None:

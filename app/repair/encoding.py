@@ -1,0 +1,48 @@
+"""Encodings of JSON files: UTF-8, which JSON has to be (RFC 8259, section 8.1), and others."""
+
+from __future__ import annotations
+
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
+
+from ..exceptions import BadRequest
+
+MARKS = {
+    BOM_UTF32_LE: "utf-32",
+    BOM_UTF32_BE: "utf-32",
+    BOM_UTF16_LE: "utf-16",
+    BOM_UTF16_BE: "utf-16",
+}
+"""Encodings by their byte order marks. Those of UTF-32 come first: one begins as UTF-16's does."""
+
+NULS: dict[tuple[bool, ...], str] = {
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+    (False, True, False, True): "utf-16-le",
+    (True, False, True, False): "utf-16-be",
+}
+"""Encodings without a mark, by which of the first four bytes are NUL; JSON begins with ASCII."""
+
+
+def detect_encoding(raw: bytes) -> str:
+    """Return the encoding of a JSON file: utf-8 unless it begins as UTF-16 or UTF-32 does."""
+    marked = (encoding for mark, encoding in MARKS.items() if raw.startswith(mark))
+    return next(marked, None) or NULS.get(tuple(byte == 0 for byte in raw[:4]), "utf-8")
+
+
+def to_utf8(raw: bytes, encoding: str) -> bytes:
+    """Convert a file to UTF-8. Raises ``BadRequest`` if it is not in this encoding."""
+    try:
+        return raw.decode(encoding).encode()
+    except UnicodeError:
+        name = encoding.upper()
+        raise BadRequest(f"the file begins as {name} does, but is not; save it as UTF-8") from None
+
+
+def require_utf8(raw: bytes) -> None:
+    """Raise ``BadRequest`` with the first byte of a file that is not UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        byte, offset = raw[error.start], error.start
+        message = f"the file is not UTF-8 (byte 0x{byte:02x} at offset {offset:,})"
+        raise BadRequest(f"{message}; save it as UTF-8") from None
