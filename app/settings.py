@@ -1,11 +1,13 @@
-"""Every environment variable the server reads, once, typed."""
+"""Settings of the server, read from environment variables and overridden by flags."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -15,7 +17,7 @@ from .database_url import parse
 from .exceptions import StartupError
 
 ScopeName = Literal["readonly", "createput", "delete"]
-"""The last word of a CASE scope, as flags and settings write it."""
+"""A CASE scope as flags and settings name it: the last part of its URL."""
 SCOPE_NAMES: tuple[ScopeName, ...] = get_args(ScopeName)
 CASE_SCOPE = re.compile(r"https://purl\.imsglobal\.org/spec/case/v1p[01]/scope/case\.\w+")
 
@@ -24,13 +26,44 @@ DEFAULT_CLIENT_SECRET = "local-secret"  # noqa: S105  the documented default, re
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server listening on ``host`` can only be reached from this machine."""
+    """Return whether a host is ``localhost`` or a loopback IP address.
+
+    Other host names are not resolved; for them, the result is False.
+    """
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_https_or_loopback(url: str) -> bool:
+    """Return whether a URL uses HTTPS, or HTTP to a loopback host.
+
+    Over any other connection, an attacker on the network could replace the response.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return bool(host) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    )
+
+
+def require_secure_issuers(urls: Iterable[str]) -> None:
+    """Raise ``StartupError`` unless each issuer URL uses HTTPS, or HTTP to a loopback host.
+
+    The server verifies tokens with keys fetched from these URLs.
+    """
+    for url in urls:
+        if not is_https_or_loopback(url):
+            raise StartupError(
+                f"the trusted issuer {url!r} must be an https URL (http for loopback hosts only): "
+                "its keys decide which tokens are accepted"
+            )
 
 
 PREFIX = "CASE_SERVER_"
@@ -43,7 +76,7 @@ def variable_name(name: str) -> str:
 
 
 def _host_name(host: str) -> str:
-    """Return a host name or address as it is compared: without a port, in lower case."""
+    """Return a host name or IP address in lower case, without port, brackets and final dot."""
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
@@ -51,10 +84,10 @@ def _host_name(host: str) -> str:
 
 
 KUBERNETES_VARIABLES = re.compile(rf"{PREFIX}(?:SERVICE_(?:HOST|PORT)|PORT_\d+_).*")
-"""What Kubernetes sets in every container for a service of the name case-server."""
+"""Variables that Kubernetes sets in each container if there is a service named case-server."""
 
 PROCESS_VARIABLES = frozenset({"CASE_SERVER_PARENT", "CASE_SERVER_URL"})
-"""Variables that are no settings: of the workers of a server, and of the pytest plugin."""
+"""Variables that are not settings: one for workers, one for the pytest plugin."""
 
 
 def variable_names() -> list[str]:
@@ -63,7 +96,7 @@ def variable_names() -> list[str]:
 
 
 def is_known_variable(name: str) -> bool:
-    """Whether an environment variable is read by something here, or does not look like it."""
+    """Return whether an environment variable has no ``CASE_SERVER_`` prefix or is read here."""
     variable = name.upper()
     return (
         not variable.startswith(PREFIX)
@@ -74,153 +107,158 @@ def is_known_variable(name: str) -> bool:
 
 
 class Settings(BaseSettings):
-    """The settings of one server. Flags of ``case-server`` override the environment."""
+    """The settings of one server."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_ignore_empty=True,
         populate_by_name=True,
-        hide_input_in_errors=True,  # it may be a password
+        hide_input_in_errors=True,  # the input may be a password
     )
 
     database_url: str = Field(
         default="",
-        description="Postgres to use, as postgresql://user:password@host:port/name. "
-        "Parameters are libpq's (sslmode, connect_timeout, target_session_attrs, several hosts). "
-        "Empty: a private embedded Postgres in the data directory.",
+        description="Postgres URL, postgresql://user:password@host:port/name with the parameters "
+        "of libpq (sslmode, connect_timeout, target_session_attrs, several hosts). Empty: an "
+        "embedded Postgres in the data directory.",
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("case-server", appauthor=False),
-        description="Where the embedded Postgres keeps its data.",
+        description="Directory of the embedded Postgres.",
     )
     embedded_fsync: bool = Field(
         default=True,
-        description="Whether the embedded Postgres waits for the disk. Set to false where the "
-        "data is thrown away: writes are faster, and a power cut may cost all of it.",
+        description="Flush each transaction of the embedded Postgres to disk. false makes writes "
+        "faster; after a power failure all data may be lost.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
-        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+        default=8000, ge=0, le=65535, description="TCP port to listen on; 0 selects a free port."
     )
     public_url: str = Field(
         default="",
-        description="Where clients reach this server: the issuer of its tokens and the base of "
-        "the links it mints. Empty: http://HOST:PORT.",
+        description="Base URL under which clients reach the server: the issuer of its tokens and "
+        "the base of the URIs in its responses. Empty: http://HOST:PORT.",
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="How log lines are written: text or json."
+        default="text", description="Format of log lines: text or json."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Origins of web pages that may call this server from a browser, separated by "
-        "commas; * allows all. Empty: none.",
+        description="Origins, separated by commas, whose web pages may call the API from a browser "
+        "(CORS); * allows all. Empty: none.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Host names that requests may be sent to, separated by commas, beside "
-        "localhost and the public URL's; *.example.org stands for all names below example.org, * "
-        "for all names. Empty: all, but with the default secret on a loopback address none.",
+        description="Host names, separated by commas, that requests may be sent to in addition to "
+        "localhost and that of the public URL. *.example.org matches all names below example.org, "
+        "* all names. Empty: all names, but none if the server listens on a loopback address with "
+        "the default secret.",
     )
     allow_private_urls: bool = Field(
         default=False,
-        description="Fetch also from private addresses that others name: a jwks_uri, a redirect, "
-        "the name service.",
+        description="Allow requests to private addresses that others name: in a jwks_uri, a "
+        "redirect or a DNS record.",
     )
-    access_log: bool = Field(default=True, description="Log every request.")
+    access_log: bool = Field(default=True, description="Write a log line for each request.")
     shutdown_timeout: int = Field(
         default=30,
         ge=1,
         le=3600,
-        description="Seconds that requests in flight have to end when the server is stopped.",
+        description="Seconds that running requests may take to complete when the server stops.",
     )
-    web: bool = Field(default=True, description="Serve pages for people beside the API.")
-    workers: int = Field(default=1, ge=1, le=64, description="Server processes.")
+    web: bool = Field(default=True, description="Serve the web UI.")
+    workers: int = Field(default=1, ge=1, le=64, description="Number of server processes.")
     pool_size: int = Field(
-        default=8, ge=1, le=100, description="Database connections of each worker."
+        default=8, ge=1, le=100, description="Number of database connections per worker."
     )
     read_timeout: float = Field(
         default=10,
         gt=0,
         le=3600,
-        description="Seconds that a statement which reads may take; it is then cancelled and "
-        "answered with 503. For packages, of each batch.",
+        description="Seconds that a read statement may take; for packages, each batch. After that "
+        "it is cancelled and the response is 503.",
     )
     prepared_statements: bool = Field(
         default=True,
-        description="Set to false where a connection pooler cannot keep prepared statements. "
-        "PgBouncer: session pooling only, because requests deadlock with transaction pooling.",
+        description="Use prepared statements. Set to false for connection poolers that do not "
+        "support them. PgBouncer works with session pooling only; with transaction pooling, "
+        "requests deadlock.",
     )
     max_connections: int = Field(
         default=1000,
         ge=10,
         le=100_000,
-        description="Open HTTP connections of each worker. Three quarters of them may wait for a "
-        "complete request; when one more waits, the oldest of them is closed.",
+        description="Number of open HTTP connections per worker. At most three quarters of them "
+        "may wait for a complete request; beyond that, the oldest is closed.",
     )
     max_body_mb: int = Field(
-        default=100, ge=1, le=2000, description="Largest request body, in megabytes."
+        default=100, ge=1, le=2000, description="Maximum size of a request body, in megabytes."
     )
     request_timeout: int = Field(
         default=20,
         ge=1,
-        description="Seconds a request may take to arrive: its head, and then its body, which has "
-        "one more for each 10 kB.",
+        description="Seconds until the header section of a request must have arrived, and again "
+        "until its body must have arrived, plus one second for each 10 kB of body.",
     )
     client_id: str = Field(
         default=DEFAULT_CLIENT_ID,
         validation_alias="CASE_CLIENT_ID",
-        description="Id of the first client.",
+        description="ID of the client that is configured here.",
     )
     client_secret: SecretStr = Field(
         default=SecretStr(DEFAULT_CLIENT_SECRET),
         validation_alias="CASE_CLIENT_SECRET",
-        description="Secret of the first client.",
+        description="Secret of the client that is configured here.",
     )
     allow_default_secret: bool = Field(
         default=False,
-        description="Listen beyond loopback although the secret is the documented default.",
+        description="Allow the default client secret on an address that is not loopback.",
     )
     cache_mb: int = Field(
-        default=64, ge=0, description="Memory each worker keeps compressed packages in."
+        default=64,
+        ge=0,
+        description="Size of each worker's cache of compressed packages, in megabytes.",
     )
-    local_issuer: bool = Field(
-        default=True, description="Whether this server issues and accepts its own tokens."
-    )
+    local_issuer: bool = Field(default=True, description="Issue access tokens, and accept them.")
     token_lifetime: int = Field(
-        default=3600, ge=1, le=86400, description="Seconds a token of the local issuer lives."
+        default=3600,
+        ge=1,
+        le=86400,
+        description="Lifetime of the tokens that this server issues, in seconds.",
     )
     audience: str = Field(
         default="",
-        description="The audience (aud) that accepted tokens must name, and that this server's "
-        "own tokens carry. Empty: any.",
+        description="Audience (aud) that access tokens must contain, including those that this "
+        "server issues. Empty: any.",
     )
     trusted_issuers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Issuers (Cognito, Keycloak) whose tokens are accepted too, "
-        "separated by commas.",
+        description="URLs of further issuers (Cognito, Keycloak), separated by commas, whose "
+        "access tokens are accepted.",
     )
     scope_map: Annotated[dict[str, tuple[ScopeName, ...]], NoDecode] = Field(
         default={},
-        description="Other spellings of the three scopes in the scope, scp and roles claims of "
-        "tokens: SPELLING=readonly, several scopes joined by + (createput+delete), several "
-        "spellings separated by commas.",
+        description="Aliases of the CASE scopes in the scope, scp and roles claims of tokens, as "
+        "ALIAS=SCOPE separated by commas; the scopes are readonly, createput and delete, and "
+        "several are joined by + (editor=readonly+createput).",
     )
     max_token_chars: int = Field(
         default=8192,
         ge=2048,
         le=60_000,
-        description="Longest access token that is read, in characters.",
+        description="Maximum length of an access token, in characters.",
     )
     public_read: Literal["", "standard"] = Field(
         default="",
-        description="standard: the standard profiles can be read without a token, by scripts of "
-        "all web pages too. Empty: every request needs one.",
+        description="standard: the standard profiles can be read without a token, also by scripts "
+        "of any web page. Empty: every request needs a token.",
     )
     public_read_per_minute: int = Field(
         default=120,
         ge=1,
-        description="Requests without a token that each address may send a minute, for each "
-        "worker.",
+        description="Number of requests per minute that each address may send to each worker "
+        "without a token.",
     )
     test_mode: bool = Field(
         default=False,
@@ -238,7 +276,9 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != "*" and not re.fullmatch(r"https?://[\w.:\[\]-]+", origin):
-                raise ValueError(f"{origin!r} is no origin: https://host, https://host:port or *")
+                raise ValueError(
+                    f"invalid origin {origin!r}: use https://host, https://host:port or *"
+                )
         return value
 
     @field_validator("allowed_hosts")
@@ -246,7 +286,9 @@ class Settings(BaseSettings):
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
             if not re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?(:\d+)?|\[?[\da-fA-F:]+\]?", host):
-                raise ValueError(f"{host!r} is no host name: case.example.org, *.example.org or *")
+                raise ValueError(
+                    f"invalid host name {host!r}: use case.example.org, *.example.org or *"
+                )
         return tuple(_host_name(host) for host in value)
 
     @field_validator("trusted_issuers", "cors_origins", "allowed_hosts", mode="before")
@@ -263,20 +305,20 @@ class Settings(BaseSettings):
             return value
         scope_map: dict[str, list[str]] = {}
         for entry in filter(None, map(str.strip, value.split(","))):
-            # The last "=", because URLs as spellings may contain one.
-            spelling, separator, names = (part.strip() for part in entry.rpartition("="))
+            # The last "=", because an alias may be a URL that contains one.
+            alias, separator, names = (part.strip() for part in entry.rpartition("="))
             scopes = [name.strip() for name in names.split("+")]
-            if not separator or not spelling or not set(scopes) <= set(SCOPE_NAMES):
+            if not separator or not alias or not set(scopes) <= set(SCOPE_NAMES):
                 raise ValueError(
-                    f"invalid entry {entry!r}: write SPELLING=SCOPE, for example "
+                    f"invalid entry {entry!r}: use ALIAS=SCOPE, for example "
                     "case-api/case.readonly=readonly or editor=readonly+createput; "
                     f"the scopes are {', '.join(SCOPE_NAMES)}"
                 )
-            if spelling in scope_map:
-                raise ValueError(f"{spelling!r} is mapped twice: join its scopes with +")
-            if CASE_SCOPE.fullmatch(spelling):
-                raise ValueError(f"{spelling!r} is a CASE scope already and cannot be mapped")
-            scope_map[spelling] = scopes
+            if alias in scope_map:
+                raise ValueError(f"duplicate alias {alias!r}: join its scopes with +")
+            if CASE_SCOPE.fullmatch(alias):
+                raise ValueError(f"invalid alias {alias!r}: it is a CASE scope itself")
+            scope_map[alias] = scopes
         return scope_map
 
     @field_validator("database_url")
@@ -287,10 +329,11 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _somebody_may_come_in(self) -> Settings:
+    def _require_issuer(self) -> Settings:
         if not self.local_issuer and not self.trusted_issuers:
             raise ValueError(
-                "without CASE_SERVER_LOCAL_ISSUER, CASE_SERVER_TRUSTED_ISSUERS must name an issuer"
+                "no token would be accepted: CASE_SERVER_TRUSTED_ISSUERS must name an issuer if "
+                "CASE_SERVER_LOCAL_ISSUER is false"
             )
         return self
 
@@ -301,14 +344,14 @@ class Settings(BaseSettings):
 
     @property
     def database_name(self) -> str:
-        """The database as people are told of it: never with the password."""
+        """The database for messages: its URL without the password, or the embedded Postgres."""
         if self.database_url:
             return parse(self.database_url).without_password()
         return f"the embedded Postgres in {self.data_dir}"
 
     @property
     def base_url(self) -> str:
-        """``public_url``, or where the address and port say this server is."""
+        """The base URL of this server: ``public_url``, or one made of the host and the port."""
         if self.public_url:
             return self.public_url
         host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared
@@ -333,11 +376,11 @@ class Settings(BaseSettings):
             raise StartupError(f"cannot start in test mode: {'; '.join(problems)}")
 
     def require_safe_secret(self) -> None:
-        """Raise ``StartupError`` when a documented secret would be open to a network."""
+        """Raise ``StartupError`` if the default client secret would work from other machines."""
         is_default = self.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
         if is_default and not is_loopback(self.host) and not self.allow_default_secret:
             raise StartupError(
                 f"refusing to listen on {self.host} with the default client secret: "
                 "set CASE_CLIENT_SECRET, or CASE_SERVER_ALLOW_DEFAULT_SECRET=true "
-                "if nothing but this machine can reach that address"
+                "if only this machine can reach that address"
             )

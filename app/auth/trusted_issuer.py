@@ -13,7 +13,7 @@ import orjson
 
 from ..exceptions import ServiceUnavailable
 from ..net import ssrf
-from .issuer_urls import is_https_or_loopback, require_secure_issuers
+from ..settings import is_https_or_loopback, require_secure_issuers
 from .tokens import Jwk, TokenError
 
 if TYPE_CHECKING:

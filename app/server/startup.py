@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from ..auth.issuer_urls import require_secure_issuers
 from ..exceptions import StartupError
-from ..settings import Settings
+from ..settings import Settings, require_secure_issuers
 
 BACKLOG = 2048
 

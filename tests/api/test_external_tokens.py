@@ -359,16 +359,16 @@ async def test_token_length_limit_is_that_of_the_setting(
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("case-api/case.readonly", "SPELLING=SCOPE"),
-        ("=readonly", "SPELLING=SCOPE"),
-        ("editor=", "SPELLING=SCOPE"),
+        ("case-api/case.readonly", "ALIAS=SCOPE"),
+        ("=readonly", "ALIAS=SCOPE"),
+        ("editor=", "ALIAS=SCOPE"),
         ("editor=write", "'editor=write'"),
-        ("editor=readonly+", "SPELLING=SCOPE"),
-        ("editor=readonly createput", "SPELLING=SCOPE"),
+        ("editor=readonly+", "ALIAS=SCOPE"),
+        ("editor=readonly createput", "ALIAS=SCOPE"),
         ("good=readonly,editor", "'editor'"),
-        ("editor=readonly,editor=delete", "mapped twice"),
-        (f"{READONLY}=delete", "is a CASE scope already"),
-        ('{"editor": "readonly"}', "SPELLING=SCOPE"),
+        ("editor=readonly,editor=delete", "duplicate alias"),
+        (f"{READONLY}=delete", "is a CASE scope itself"),
+        ('{"editor": "readonly"}', "ALIAS=SCOPE"),
     ],
 )
 def test_malformed_scope_map_is_refused_at_start(tmp_path: Path, value: str, told: str) -> None:
