@@ -1,7 +1,8 @@
-"""Answers that say which state they are of, and are not sent again to who has it (RFC 9110, 13).
+"""Conditional requests for package responses: ETag and Last-Modified (RFC 9110, section 13).
 
-A tag names a revision and the form of the answer. Whether two revisions are the same to a reader
-is the revisions' to say: a tag that reads otherwise may still name the same answer.
+An entity tag contains the revision of the response and a hash of its representation. Tags with
+different revisions may still match, because not every revision changes every response; the
+revisions in the database tell.
 """
 
 from __future__ import annotations
@@ -18,67 +19,71 @@ from fastapi import Request
 from .. import __version__
 from ..db.read.revisions import Revision, Revisions
 
-TAG = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{12})"')
+TAG_PATTERN = re.compile(r'(?:W/)?"([0-9a-f]{8})-(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{12})"')
 
-REMEMBERED = 1000
-"""How many forms and moments are written out once for all answers that name them."""
+CACHE_SIZE = 1000
+"""Hashes and formatted dates that are cached, since many responses share them."""
 
-SECONDS_TO_SETTLE = 2
-"""A time says whole seconds: of one in which more may still happen it would say too much."""
+LAST_MODIFIED_MIN_AGE_SECONDS = 2
+"""Age from which a change has a Last-Modified: within its second, others may still follow."""
 
 
-@lru_cache(REMEMBERED)
-def representation_hash(*said: object) -> str:
-    """What an answer depends on beside the state of the store, in twelve characters."""
-    return hashlib.sha256(repr((__version__, *said)).encode()).hexdigest()[:12]
+@lru_cache(CACHE_SIZE)
+def representation_hash(*parts: object) -> str:
+    """Hash what a response depends on besides the stored data, to 12 hexadecimal digits."""
+    return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 
 def validator_headers(revision: Revision, representation: str) -> dict[str, str]:
-    """The headers that say which state an answer is of."""
-    headers = {"ETag": _tag(revision, representation)}
+    """Return the headers ``ETag`` and, unless the change is too recent, ``Last-Modified``."""
+    headers = {"ETag": _entity_tag(revision, representation)}
     changed_at = revision.changed_at
-    if changed_at and time.time() - changed_at.timestamp() > SECONDS_TO_SETTLE:
-        headers["Last-Modified"] = _told(changed_at)
+    if changed_at and time.time() - changed_at.timestamp() > LAST_MODIFIED_MIN_AGE_SECONDS:
+        headers["Last-Modified"] = _http_date(changed_at)
     return headers
 
 
-def _tag(revision: Revision, form: str) -> str:
-    counted = f"{revision.document}-{revision.definitions}-{revision.nodes}"
-    return f'W/"{revision.history[:8]}-{counted}-{form}"'
+def _entity_tag(revision: Revision, representation: str) -> str:
+    numbers = f"{revision.document}-{revision.definitions}-{revision.nodes}"
+    return f'W/"{revision.history[:8]}-{numbers}-{representation}"'
 
 
-@lru_cache(REMEMBERED)
-def _told(moment: datetime) -> str:
-    return format_datetime(moment.astimezone(UTC), usegmt=True)
+@lru_cache(CACHE_SIZE)
+def _http_date(timestamp: datetime) -> str:
+    return format_datetime(timestamp.astimezone(UTC), usegmt=True)
 
 
 async def is_not_modified(
     request: Request, revisions: Revisions, current: Revision, representation: str
 ) -> bool:
-    """Whether the client has the answer to its request already."""
+    """Return whether to respond with 304: evaluate If-None-Match, else If-Modified-Since."""
     if tags := request.headers.get("if-none-match"):
-        if tags == _tag(current, representation):
+        if tags.strip() in ("*", _entity_tag(current, representation)):
             return True
-        return tags.strip() == "*" or await _any_same(tags, revisions, current, representation)
-    since = _moment(request.headers.get("if-modified-since"))
+        return await _any_tag_matches(tags, revisions, current, representation)
+    since = _parse_http_date(request.headers.get("if-modified-since"))
     if since is None or current.changed_at is None:
         return False
     return current.changed_at.replace(microsecond=0) <= since
 
 
-async def _any_same(tags: str, revisions: Revisions, now: Revision, form: str) -> bool:
-    for history, document, shared, nodes, said in TAG.findall(tags):
-        if said == form and now.history.startswith(history):
-            counted = (int(document), int(shared), int(nodes))
-            then = Revision(now.document_identifier, now.history, *counted, None)
-            if await revisions.is_equivalent(then, now):
+async def _any_tag_matches(
+    tags: str, revisions: Revisions, current: Revision, representation: str
+) -> bool:
+    for history, document, definitions, nodes, tag_representation in TAG_PATTERN.findall(tags):
+        if tag_representation == representation and current.history.startswith(history):
+            numbers = (int(document), int(definitions), int(nodes))
+            revision = Revision(current.document_identifier, current.history, *numbers, None)
+            if await revisions.is_equivalent(revision, current):
                 return True
     return False
 
 
-def _moment(said: str | None) -> datetime | None:
+def _parse_http_date(text: str | None) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(said) if said else None
+        timestamp = parsedate_to_datetime(text) if text else None
     except (ValueError, OverflowError):
         return None
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+    if timestamp is None or timestamp.tzinfo:
+        return timestamp
+    return timestamp.replace(tzinfo=UTC)
