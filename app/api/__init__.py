@@ -1,1 +1,1 @@
-"""HTTP for machines."""
+"""The HTTP API: routes, middleware and rendering."""

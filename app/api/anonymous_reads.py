@@ -1,4 +1,4 @@
-"""Reading the standard profiles without a token (``CASE_SERVER_PUBLIC_READ=standard``)."""
+"""Reads of the standard profiles without a token (``CASE_SERVER_PUBLIC_READ=standard``)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_ADDRESSES = 10_000
-"""Addresses that are counted; those that asked longest ago are forgotten."""
+"""Addresses with a token bucket; the least recently used ones are dropped."""
 MAX_PREFLIGHT_AGE_SECONDS = "86400"
-PREFIXES = tuple(f"{profile.prefix}/" for profile in PROFILES if not profile.writes)
-"""Paths of the standard profiles, which only read."""
+READ_ONLY_PREFIXES = tuple(f"{profile.prefix}/" for profile in PROFILES if not profile.writes)
+"""Path prefixes of the standard profiles, which are read-only."""
 ANONYMOUS = Caller("", frozenset({Permission.READONLY}))
 
 
 class AnonymousReadLimiter:
-    """Admits reads without a token, so many a minute from each address: a token bucket."""
+    """Rate limit of reads without an access token: a token bucket for each network address."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._capacity, self._rate = float(per_minute), per_minute / 60
@@ -37,37 +37,38 @@ class AnonymousReadLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def admit(self, address: str) -> Caller:
-        """Return the anonymous caller; raises ``TooManyRequests`` when an address has to wait."""
+        """Return the anonymous caller. Raises ``TooManyRequests`` if the bucket is empty."""
         now, key = self._clock(), network(address)
-        left, before = self._buckets.pop(key, (self._capacity, now))
-        left = min(self._capacity, left + (now - before) * self._rate)
-        is_admitted = left >= 1
-        self._buckets[key] = (left - 1 if is_admitted else left, now)
+        tokens, updated_at = self._buckets.pop(key, (self._capacity, now))
+        tokens = min(self._capacity, tokens + (now - updated_at) * self._rate)
+        is_admitted = tokens >= 1
+        self._buckets[key] = (tokens - 1 if is_admitted else tokens, now)
         if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         if is_admitted:
             return ANONYMOUS
-        seconds = max(1, math.ceil((1 - left) / self._rate))
+        seconds = max(1, math.ceil((1 - tokens) / self._rate))
         raise TooManyRequests(
-            f"this address read {self._capacity:.0f} times a minute without a token: retry in "
-            f"{seconds} s, or send a token",
+            f"too many reads without a token, the limit is {self._capacity:.0f} per minute and "
+            f"address: retry in {seconds} s, or send a token",
             headers={"Retry-After": str(seconds)},
         )
 
 
 class AnonymousReadCORS:
-    """Lets scripts of all origins read the standard profiles (Fetch standard, "CORS protocol")."""
+    """Middleware that lets scripts of any origin read the standard profiles (Fetch standard)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer preflight requests, and mark responses (ASGI)."""
-        if scope["type"] != "http" or not canonical_path(scope["path"]).startswith(PREFIXES):
+        """Answer preflight requests and add CORS headers to responses (ASGI)."""
+        is_http = scope["type"] == "http"
+        if not (is_http and canonical_path(scope["path"]).startswith(READ_ONLY_PREFIXES)):
             await self.app(scope, receive, send)
             return
 
-        async def send_marked(message: Message) -> None:
+        async def send_with_cors_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=[*message["headers"]])
                 headers["Access-Control-Allow-Origin"] = "*"
@@ -77,14 +78,15 @@ class AnonymousReadCORS:
                 message = {**message, "headers": headers.raw}
             await send(message)
 
-        asked = Headers(scope=scope).get("access-control-request-method")
-        if scope["method"] == "OPTIONS" and asked in {"GET", "HEAD"}:
+        method = Headers(scope=scope).get("access-control-request-method")
+        if scope["method"] == "OPTIONS" and method in {"GET", "HEAD"}:
             headers = [
                 (b"access-control-allow-methods", b"GET, HEAD"),
                 (b"access-control-allow-headers", b"Authorization, If-None-Match, X-Request-ID"),
                 (b"access-control-max-age", MAX_PREFLIGHT_AGE_SECONDS.encode()),
             ]
-            await send_marked({"type": "http.response.start", "status": 204, "headers": headers})
+            start: Message = {"type": "http.response.start", "status": 204, "headers": headers}
+            await send_with_cors_headers(start)
             await send({"type": "http.response.body", "body": b""})
             return
-        await self.app(scope, receive, send_marked)
+        await self.app(scope, receive, send_with_cors_headers)

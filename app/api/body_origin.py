@@ -1,4 +1,4 @@
-"""What is known of a request body that may be an answer of this server, sent back."""
+"""Detection of request bodies that a client read from this server and sends back."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ PREFIXES = tuple(profile.prefix for profile in PROFILES)
 
 
 def find_body_origin(request: Request, profile: Profile, raw: bytes) -> BodyOrigin:
-    """Return the origin of a request body."""
-    addresses = _addresses(request)
-    found = addresses if addresses.occurs_in(raw) else None
+    """Return which values of a request body may come from a response of this server."""
+    urls = _server_urls(request)
     return BodyOrigin(
-        found,
+        urls if urls.occurs_in(raw) else None,
         has_default_types=DEFAULT_TYPE in raw and b"CFItemTypeURI" in raw,
         has_empty_lists=profile.empty_lists,
     )
 
 
-def _addresses(request: Request) -> ServerUrls:
-    """Return the addresses under the public URL, and under the Host that the client named."""
+def _server_urls(request: Request) -> ServerUrls:
+    """Return the URLs below the public URL and below the Host of the request."""
     settings = get_state(request).settings
     urls, host = [settings.base_url], request.headers.get("host", "")
     if host:

@@ -1,6 +1,6 @@
-"""What went wrong, as an answer: the standard's imsx_StatusInfo in the spelling of the profile.
+"""Error responses: imsx_StatusInfo with the codes and field names of the profile.
 
-CASE 1.1 REST/JSON binding, section 6 (imsx_StatusInfo) and appendix B (codes).
+See the CASE 1.1 REST/JSON binding, section 6 (imsx_StatusInfo) and appendix B (codes).
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from .profiles import PROFILES, Profile, canonical_path
 from .responses import json_response
 
 FIELD_NAME = "TargetEndSystem"
-"""Who reports the minor code: the system the request was for, as the vendor's API says it."""
+"""The system that reports the minor code, as TimeBack's API names it."""
 
-MOST_PROBLEMS = 1000
-"""How many problems an answer lists; its description says how many there are."""
+MAX_LISTED_PROBLEMS = 1000
+"""Problems that an error response lists; its description gives their total."""
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""The methods that routes may have; HEAD goes with GET."""
+"""The methods that routes can have; HEAD is handled as GET."""
 
-REASONS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
+CODES_BY_STATUS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
 
 
 def profile_for_path(path: str) -> Profile:
-    """The profile a path belongs to; outside all of them, the first."""
+    """Return the profile that serves a path; outside of all profiles, return the first."""
     path = canonical_path(path)
-    return next((one for one in PROFILES if f"{path}/".startswith(f"{one.prefix}/")), PROFILES[0])
+    matches = (each for each in PROFILES if f"{path}/".startswith(f"{each.prefix}/"))
+    return next(matches, PROFILES[0])
 
 
 def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
-    """The body of an error."""
+    """Return the imsx_StatusInfo of an error as the profile writes it."""
     minor = {
         "imsx_codeMinorField": [
             {
@@ -52,47 +53,48 @@ def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:
         **dict.fromkeys(profile.code_minor_names, minor),
     }
     if profile.error_details:
-        body["imsx_error_details"] = error.problems[:MOST_PROBLEMS]
+        body["imsx_error_details"] = error.problems[:MAX_LISTED_PROBLEMS]
     return body
 
 
 def error_response(path: str, error: CaseServerError) -> Response:
-    """The answer to a request that cannot be answered as asked."""
+    """Return the response for an error to a request for ``path``."""
     return json_response(status_info(profile_for_path(path), error), error.status, error.headers)
 
 
 def error_response_and_release(path: str, error: CaseServerError) -> Response:
-    """As ``refusal``, once nobody needs the error any more.
+    """Return the response for an error that is used no more, and drop its tracebacks.
 
-    The frames in which it arose hold the body that was refused, and often hold the error, too:
-    left alone, all of them would stay until the next search for garbage.
+    The frames of a traceback reference the request body, and often the error itself. Without this,
+    they would keep each other alive until the next garbage collection.
     """
     response = error_response(path, error)
-    one: BaseException | None = error
-    while one is not None:
-        clear_frames(one.__traceback__)
-        one.__traceback__ = None
-        one = one.__cause__ or one.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        clear_frames(cause.__traceback__)
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__
     return response
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
+async def handle_case_error(request: Request, error: Exception) -> Response:
+    """Respond to an error of this server."""
     assert isinstance(error, CaseServerError)
     return error_response_and_release(request.scope["path"], error)
 
 
-async def _refuse_route(request: Request, error: Exception) -> Response:
-    """Answer a request for a path that does not exist, or not with its method."""
+async def handle_http_exception(request: Request, error: Exception) -> Response:
+    """Respond to a request for an unknown path, or with a method that its path does not have."""
     assert isinstance(error, HTTPException)
     path, method, headers = request.url.path, request.method, dict(error.headers or {})
     description = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
         docs = f"{request.scope['root_path']}/docs"
-        description = f"there is nothing at {path}; {docs} lists what there is"
+        description = f"path {path} not found: see {docs} for the API"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(allowed_methods(request))
-        description = f"{method} is not possible at {path}: use {headers['Allow']}"
-    reason = REASONS.get(error.status_code, "invalid")
+        description = f"method {method} not allowed for {path}: use {headers['Allow']}"
+    reason = CODES_BY_STATUS.get(error.status_code, "invalid")
     info = status_info(
         profile_for_path(request.scope["path"]), CaseServerError(description, code=reason)
     )
@@ -100,17 +102,18 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """Return the methods that the path of a request has on any of its routes.
+    """Return the methods of all routes that match the path of a request.
 
-    Starlette names those of the first route alone (RFC 9110, section 15.5.6).
+    Starlette considers only the first route, but ``Allow`` must list the methods of all
+    (RFC 9110, section 15.5.6).
     """
     methods = set()
     for route in request.app.routes:
         if isinstance(route, Mount):
-            tried: tuple[str, ...] = ("GET",)  # files, whatever the method
+            candidates: tuple[str, ...] = ("GET",)  # static files match with any method
         else:
-            tried = METHODS
-        for method in tried:
+            candidates = METHODS
+        for method in candidates:
             scope = {"type": "http", "path": request.scope["path"], "method": method}
             if route.matches(scope)[0] == Match.FULL:
                 methods.add(method)
@@ -118,6 +121,6 @@ def allowed_methods(request: Request) -> list[str]:
 
 
 def add_exception_handlers(app: FastAPI) -> None:
-    """Answer every error of ours, and every unknown route, in this shape."""
-    app.add_exception_handler(CaseServerError, _refuse)
-    app.add_exception_handler(HTTPException, _refuse_route)
+    """Return imsx_StatusInfo for the errors of this server and for unknown routes."""
+    app.add_exception_handler(CaseServerError, handle_case_error)
+    app.add_exception_handler(HTTPException, handle_http_exception)

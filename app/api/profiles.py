@@ -1,7 +1,7 @@
-"""The doors to the one store: what differs between them is data, and stands here.
+"""API profiles: the variants of the CASE API that this server offers over the same data.
 
-A profile is a base path and a shape; ``shapes.py`` and ``rendering.py`` apply it to stored bodies,
-``errors.py`` to what goes wrong.
+A profile is a path prefix and a set of options. Package ``rendering`` applies them to stored
+entities, module ``exception_handlers`` to errors.
 """
 
 from __future__ import annotations
@@ -31,63 +31,64 @@ MINOR_CODES: Mapping[ErrorCode, str] = {
     "busy": "server_busy",
     "internal": "internal_server_error",
 }
-"""The minor codes of the platform; other profiles say how theirs differ."""
+"""The minor codes of the platform profile; other profiles override some of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """One way of answering. The defaults are the standard's."""
+    """The options of an API profile. The defaults are those of the CASE 1.1 standard."""
 
     name: str
     prefix: str
     title: str
     document: str = "/openapi.json"
-    """Where its OpenAPI document is."""
+    """Path of its OpenAPI document below the prefix."""
     version: str = "1.1"
-    """The version of CASE whose fields it answers."""
+    """The version of CASE whose fields its responses have."""
     writes: bool = False
-    """Whether it offers the vendors' operations too: PUT, POST, DELETE and groups."""
+    """Whether it has TimeBack's operations too: PUT, POST, DELETE and package trees."""
     lists: tuple[str, ...] = ("CFDocuments",)
-    """What can be listed."""
+    """The resource types that have a list."""
     sourced_ids: bool = False
-    """Every entity and link carries ``sourcedId`` beside ``identifier``."""
+    """Whether entities and links have a ``sourcedId`` equal to ``identifier``."""
     wraps: bool = False
-    """A single object stands under its class name: ``{"CFItem": {…}}``."""
+    """Whether a single object is wrapped in its class name: ``{"CFItem": {…}}``."""
     package_links: bool = False
-    """Inside a package, items and associations name their document, the document its package."""
+    """Whether, inside a package, items and associations link to their document, and the document
+    to its package."""
     foreign_links: bool = False
-    """…and, if not that, at least where the link says what cannot be told from the document."""
+    """Whether, without ``package_links``, at least the links to other documents are included."""
     package_is_document: bool = False
-    """A package says its document's identifier, not its own."""
+    """Whether a package has the identifier of its document instead of its own."""
     rewrites_uris: bool = False
-    """Every ``uri`` of what is stored here is its address on this server."""
+    """Whether each ``uri`` of a stored entity is replaced by its URL on this server."""
     empty_lists: bool = False
-    """Lists of items and documents are there even when they are empty."""
+    """Whether items and documents include empty lists."""
     default_item_type: str | None = None
-    """The CFItemType of an item that has none."""
+    """CFItemType for items without one."""
     extensions: bool = False
-    """Extensions are shown without being asked for (``?extensions=true``)."""
+    """Whether extensions are included without ``?extensions=true``."""
     paging_fields: tuple[str, ...] = ()
-    """What a list says beside its entities."""
+    """The paging fields of a list response."""
     limits: Limits = field(default_factory=lambda: Limits(default=100, maximum=3000))
     grammar: Grammar = STANDARD
     rejects_empty_fields: bool = False
-    """Whether an empty ``fields`` is an error; else it is as if absent."""
+    """Whether an empty ``fields`` is an error instead of the same as none."""
     code_minor_names: tuple[str, ...] = ("imsx_codeMinor",)
-    """The keys under which an error says its minor codes."""
+    """Keys of the minor codes in an error."""
     code_minors: Mapping[ErrorCode, str] = field(default_factory=dict)
     error_details: bool = False
-    """An error lists its problems under ``imsx_error_details``."""
+    """Whether errors list their problems under ``imsx_error_details``."""
 
     @property
     def derivation(self) -> Derivation:
-        """The values that it derives, as filters and sorts need to know them."""
+        """Return the derived values that filters and sorting must take into account."""
         return Derivation(
             rewrites_uris=self.rewrites_uris, default_item_type=self.default_item_type
         )
 
     def dialect(self, resource: Resource | None = None) -> Dialect:
-        """Return what may be asked of a resource type, or of an answer that is of none."""
+        """Return the dialect of query parameters for a resource type, or for other responses."""
         unknown = frozenset[str]()
         if self.version == "1.0" and resource:
             unknown = frozenset((*NEW_IN_1_1.get(resource, ()), "extensions"))
@@ -99,7 +100,7 @@ class Profile:
         )
 
     def minor_code(self, reason: ErrorCode) -> str:
-        """The profile's spelling of a reason."""
+        """Return the minor code of the profile for an error code."""
         return self.code_minors.get(reason) or MINOR_CODES[reason]
 
 
@@ -111,7 +112,7 @@ PLATFORM = Profile(
     lists=("CFDocuments", "CFItems", "CFSubjects"),
     sourced_ids=True,
     package_links=True,
-    # Neither the guide nor the standard asks for a type, but the SDK cannot read an item without.
+    # Neither guide nor standard requires a type, but the SDK cannot parse an item without one.
     default_item_type="unknown",
     extensions=True,
     paging_fields=("total", "limit", "offset"),
@@ -137,7 +138,7 @@ SDK = replace(
     code_minors=dict.fromkeys(("bad_selection", "bad_sort", "bad_filter"), "invaliddata"),
 )
 
-# The list of codes is closed: what it has no word for is said with the nearest.
+# The standard's list of codes is closed; errors it has no code for get the nearest one.
 CLOSED_CODES: dict[ErrorCode, str] = {
     **dict.fromkeys(("invalid", "bad_filter", "conflict", "too_large"), "invalid_selection_field"),
     "unsupported": "forbidden",
@@ -172,14 +173,14 @@ STANDARD_1_0 = replace(
 )
 
 PROFILES = (PLATFORM, SDK, STANDARD_1_1, STANDARD_1_0)
-"""The profiles that are served."""
+"""The profiles that the server offers."""
 
 ALIASES = {"/ims/case/v1p0": STANDARD_1_0.prefix}
-"""Paths that clients of CASE 1.0 append to a host name, and the profile that they mean."""
+"""Path prefixes that clients of CASE 1.0 append to a host name, and the canonical prefixes."""
 
 
 def canonical_path(path: str) -> str:
-    """Return a path with the prefix of its profile where it has an alias of that."""
+    """Return a path with an aliased prefix replaced by the prefix of its profile."""
     for alias, prefix in ALIASES.items():
         if path.startswith(f"{alias}/"):
             return prefix + path[len(alias) :]
@@ -187,5 +188,5 @@ def canonical_path(path: str) -> str:
 
 
 EXPORT = replace(STANDARD_1_1, name="export", extensions=True, foreign_links=True)
-"""The form in which packages are written to files: the standard's own, and whole, so that what is
-read from it again is the same."""
+"""The profile of exported files: that of the standard, but complete, so that an import of the file
+restores the same data."""

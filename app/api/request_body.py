@@ -1,7 +1,4 @@
-"""The body of a request, as it arrives: never more of it than is read, and not for ever.
-
-A body costs its sender time and this server memory; who sends a byte a second is sent away.
-"""
+"""Reading of request bodies, with limits on their size, their duration and their parsing."""
 
 from __future__ import annotations
 
@@ -24,46 +21,52 @@ from ..exceptions import (
 )
 from .dependencies import get_state
 
-Read = TypeVar("Read")
+T = TypeVar("T")
 
-SLOWEST = 10_000
-"""Bytes a second that a body must come with, beyond the seconds that every body has."""
+MIN_BYTES_PER_SECOND = 10_000
+"""Rate at which a body must arrive after the request timeout, which every body may take."""
 
-CLOSED = {"Connection": "close"}
-"""What is still to come of a body is not waited for."""
+CLOSE_CONNECTION = {"Connection": "close"}
+"""Sent when a body does not arrive, so that the server need not read the rest of it."""
 
 
 UPLOAD_SLOT_TIMEOUT_SECONDS = 30
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises ``TooLarge`` as soon as it is known to be more than is read here.
+    """Read the whole body of a request.
 
-    Raises ``UnsupportedMedia`` for a compressed one, ``TooSlow`` when it does not arrive.
+    Raises ``ContentTooLarge`` as soon as the body is known to exceed the limit,
+    ``UnsupportedMediaType`` if it is compressed, ``RequestTimeout`` if it arrives too slowly,
+    ``BadRequest`` if the client disconnects.
     """
     coding = request.headers.get("content-encoding", "").strip()
     if coding.lower() not in {"", "identity"}:
         raise UnsupportedMediaType(
-            f"this server reads no bodies with Content-Encoding {coding[:40]!r}: send it as it is",
+            f"unsupported Content-Encoding {coding[:40]!r}: send the body uncompressed",
             headers={"Accept-Encoding": "identity"},
         )
     megabytes = get_state(request).settings.max_body_mb
-    refusal = ContentTooLarge(f"the body is larger than the {megabytes} MB this server reads")
+    too_large = ContentTooLarge(f"the body exceeds the limit of {megabytes} MB")
     limit = megabytes * 1_000_000
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced[:20]) > limit:
-        raise refusal
+    content_length = request.headers.get("content-length", "0")
+    if content_length.isdecimal() and int(content_length[:20]) > limit:
+        raise too_large
     body = BytesIO()
-    async for piece in iter_body(request):
-        body.write(piece)
+    async for chunk in iter_body(request):
+        body.write(chunk)
         if body.tell() > limit:
-            raise refusal
-    # Unlike a bytearray, it gives away what it holds without a copy.
+            raise too_large
+    # A BytesIO returns its content without a copy, unlike a bytearray.
     return body.getvalue()
 
 
-async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], Read]) -> Read:
-    """What ``read`` makes of a body; a large one beside the event loop, and few at a time."""
+async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) -> T:
+    """Return the result of ``parse``, run in a worker thread if the body is large.
+
+    Parsing more than ``LARGE_BODY_BYTES`` would block the event loop. Raises ``ServiceUnavailable``
+    if no upload slot becomes free in time.
+    """
     if len(raw_body) <= LARGE_BODY_BYTES:
         return parse()
     async with upload_slot(request):
@@ -91,23 +94,26 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
 
 
 async def iter_body(request: Request) -> AsyncIterator[bytes]:
-    """A body piece by piece, for as long as it keeps coming."""
-    seconds, received, more = get_state(request).settings.request_timeout, 0, True
-    begun = asyncio.get_running_loop().time()
+    """Yield the chunks of a body.
+
+    Raises ``RequestTimeout`` if they arrive too slowly, ``BadRequest`` if the client disconnects.
+    """
+    seconds, received, has_more = get_state(request).settings.request_timeout, 0, True
+    start = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout_at(begun + seconds) as patience:
-            # Not from ``request.stream()``, as most bodies are one piece, and are not waited for.
-            while more:
+        async with asyncio.timeout_at(start + seconds) as timeout:
+            # Faster than ``request.stream()`` for a body of one chunk, which needs no waiting.
+            while has_more:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise BadRequest("the connection was closed before the body was whole")
-                yield (piece := message.get("body", b""))
-                if more := message.get("more_body", False):
-                    received += len(piece)
-                    patience.reschedule(begun + seconds + received / SLOWEST)
+                    raise BadRequest("the connection was closed before the whole body was received")
+                yield (chunk := message.get("body", b""))
+                if has_more := message.get("more_body", False):
+                    received += len(chunk)
+                    timeout.reschedule(start + seconds + received / MIN_BYTES_PER_SECOND)
     except TimeoutError:
         raise RequestTimeout(
-            f"the body did not arrive within {seconds} seconds and one more for each "
-            f"{SLOWEST:,} bytes; {received:,} bytes did",
-            headers=CLOSED,
+            f"the body arrived too slowly ({received:,} bytes so far): the limit is {seconds} s "
+            f"plus 1 s for each {MIN_BYTES_PER_SECOND:,} bytes",
+            headers=CLOSE_CONNECTION,
         ) from None

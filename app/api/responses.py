@@ -1,4 +1,4 @@
-"""Reading what a request carries and writing what it gets, the same way in every route."""
+"""Helpers shared by the routes: identifiers in paths, renderers, JSON and encodings."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ spaces cost only linear time."""
 
 
 def get_renderer(request: Request, profile: Profile) -> Renderer:
-    """What writes the answers of this profile on this server."""
-    held = get_state(request)
+    """Return the renderer of a profile for a request; ``?extensions=true`` includes extensions."""
+    state = get_state(request)
     return Renderer(
         profile,
-        held.settings.base_url,
-        find_local_nodes=partial(entities.find_nodes, held.database),
+        state.settings.base_url,
+        find_local_nodes=partial(entities.find_nodes, state.database),
         include_extensions=bool(request.scope["query_string"])
         and request.query_params.get("extensions", "").lower() == "true",
     )
@@ -38,22 +38,22 @@ def get_renderer(request: Request, profile: Profile) -> Renderer:
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A JSON answer."""
+    """Return a response with ``content`` as JSON."""
     return Response(orjson.dumps(content), status, headers, JSON)
 
 
 def reject_nul(identifier: str) -> str:
-    """An identifier as a path says it; Postgres cannot even be asked for a NUL character."""
+    """Return an identifier unchanged. Raises ``NotFound`` if it has NUL, which Postgres rejects."""
     if "\x00" in identifier:
         raise NotFound("entity", identifier)
     return identifier
 
 
 def require_same_identifier(in_path: str, in_body: str) -> None:
-    """The identifier of a body is that of the path it was sent to (guide, PUT)."""
+    """Raise ``BadRequest`` unless path and body have the same identifier (guide, PUT)."""
     if in_path != in_body:
         raise BadRequest(
-            f"the identifier in the body, {in_body!r}, is not the one in the path, {in_path!r}"
+            f"identifier {in_body!r} in the body does not match {in_path!r} in the path"
         )
 
 

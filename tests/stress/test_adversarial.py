@@ -13,7 +13,7 @@ from support import factories
 from support.calls import Api
 from support.live_server import Live
 
-from case_server.api.exception_handlers import MOST_PROBLEMS
+from case_server.api.exception_handlers import MAX_LISTED_PROBLEMS
 from case_server.case.limits import check_density
 from case_server.exceptions import ContentTooLarge
 from stress import adversarial, filter_fuzz, openapi_fuzz
@@ -79,11 +79,11 @@ async def test_problems_of_a_large_body_are_found_wherever_they_are(api: Api) ->
 
 
 async def test_a_refusal_lists_no_more_than_is_read(api: Api) -> None:
-    items = [factories.packed_item(notes=5) for _ in range(MOST_PROBLEMS + 500)]
+    items = [factories.packed_item(notes=5) for _ in range(MAX_LISTED_PROBLEMS + 500)]
     body = factories.package(CFItems=items, CFAssociations=[])
     told = (await api.send("POST", "/CFPackages", 422, body)).json()
-    assert len(told["imsx_error_details"]) == MOST_PROBLEMS
-    assert f"{MOST_PROBLEMS + 499:,} more problems" in told["imsx_description"]
+    assert len(told["imsx_error_details"]) == MAX_LISTED_PROBLEMS
+    assert f"{MAX_LISTED_PROBLEMS + 499:,} more problems" in told["imsx_description"]
 
 
 async def test_a_body_denser_than_any_package_is_refused(api: Api) -> None:

@@ -1,1 +1,1 @@
-"""JSON of entities and packages as each profile answers it."""
+"""Rendering of stored entities as the responses of the API profiles."""

@@ -1,8 +1,8 @@
-"""Bodies as text, for answers that differ from what is stored by their second identifier only.
+"""Rendering of stored JSON by text substitution, without parsing it.
 
-Most bodies do, on the platform's profile; reading them into objects to write them out again would
-cost more than everything else that is done for an answer. Stored bodies are compact JSON, in which
-a quote inside a string is always escaped: ``"identifier":"`` is a name and the start of its value.
+On the platform profile most stored entities need no change but the addition of ``sourcedId``;
+parsing and serializing them would cost more than the rest of the request. Stored JSON is compact
+and escapes quotes in strings, so ``"identifier":"`` always starts a member.
 """
 
 from __future__ import annotations
@@ -12,60 +12,49 @@ from collections.abc import Sequence
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
 from ..profiles import Profile
 
-NAME = '"identifier":"'
+IDENTIFIER_KEY = '"identifier":"'
 
-UUID = 36
-"""How long the identifiers are that nearly all frameworks have."""
-
-SAID: dict[Resource, str | None] = {
+REQUIRED_KEYS: dict[Resource, str | None] = {
     ITEMS: '"CFItemType":',
     DOCUMENTS: '"CFPackageURI":',
     ASSOCIATIONS: None,
 }
-"""What such a body has to say itself, for nothing else would be filled in."""
+"""The key that an entity must contain, because the renderer would add it otherwise."""
 
 
 def can_edit_text(profile: Profile) -> bool:
-    """Whether a profile adds a second identifier, and leaves everything else as it is stored."""
-    changes = (
-        profile.rewrites_uris,
-        profile.empty_lists,
-        not profile.extensions,
-        profile.version == "1.0",
+    """Return whether a profile adds ``sourcedId`` and otherwise returns entities as stored."""
+    has_changes = (
+        profile.rewrites_uris
+        or profile.empty_lists
+        or not profile.extensions
+        or profile.version == "1.0"
     )
-    return profile.sourced_ids and profile.package_links and not any(changes)
+    return profile.sourced_ids and profile.package_links and not has_changes
 
 
 def add_sourced_ids(resource: Resource, bodies: Sequence[str], separator: str = ",") -> str | None:
-    """The bodies with something between them, each identifier beside it as ``sourcedId``.
+    """Join JSON objects, with a ``sourcedId`` after each ``identifier``.
 
-    None when one of them needs more than that.
+    Returns None if one of them needs other changes, or has an escape in an identifier.
     """
-    if resource not in SAID:
+    if resource not in REQUIRED_KEYS:
         return None
-    whole, said = separator.join(bodies), SAID[resource]
-    if '"extensions":' in whole or (said and whole.count(said) != len(bodies)):
+    text, required_key = separator.join(bodies), REQUIRED_KEYS[resource]
+    if '"extensions":' in text or (required_key and text.count(required_key) != len(bodies)):
         return None
-    first, *parts = whole.split(NAME)
-    heads = [part[: UUID + 1] for part in parts]
-    joined = "".join(heads)
-    ends = joined[UUID :: UUID + 1]
-    if ends == '"' * len(parts) == '"' * joined.count('"') and "\\" not in joined:
-        # As nearly everywhere, all identifiers are UUIDs: they need not be looked for one by one.
-        found = [f'{head},"sourcedId":"{part}' for head, part in zip(heads, parts, strict=True)]
-        return NAME.join([first, *found])
-    found = [first]
+    first, *parts = text.split(IDENTIFIER_KEY)
+    edited = [first]
     for part in parts:
-        end = part.index('"')
-        identifier = part[:end]
+        identifier = part[: part.index('"')]
         if "\\" in identifier:
             return None
-        found.append(f'{identifier}","sourcedId":"{part}')
-    return NAME.join(found)
+        edited.append(f'{identifier}","sourcedId":"{part}')
+    return IDENTIFIER_KEY.join(edited)
 
 
 def json_prefixes(resource: Resource, bodies: Sequence[str]) -> list[bytes] | None:
-    """As ``both_ids``, each by itself and without its closing brace."""
-    # No body has a line feed of its own: in a string it is escaped.
-    whole = add_sourced_ids(resource, bodies, "\n")
-    return None if whole is None else whole[:-1].encode().split(b"}\n")
+    """Return JSON objects with ``sourcedId`` and without their closing braces, or None."""
+    # Stored JSON contains no line feeds; those in strings are escaped.
+    text = add_sourced_ids(resource, bodies, "\n")
+    return None if text is None else text[:-1].encode().split(b"}\n")

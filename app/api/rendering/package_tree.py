@@ -1,8 +1,8 @@
-"""A framework as a tree: items grouped by CFItemType, children under their parents.
+"""Rendering of a framework as a tree: items grouped by CFItemType, children below their parents.
 
-An item with several parents stands under each of them, but its own children are written out only
-where it is met first; so cycles end, and the answer never outgrows the framework. Items that only
-a cycle reaches start from the first of them. Written without recursion: depth has no limit.
+An item with several parents appears below each of them, but its children only at its first
+appearance; this ends cycles and keeps the tree no larger than the framework. Of items that only a
+cycle reaches, the first one becomes a root. There is no recursion, so depth is not limited.
 """
 
 from __future__ import annotations
@@ -14,150 +14,152 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 import orjson
 
-Task: TypeAlias = bytes | tuple[str]
-"""Something to write: bytes as they are, or the item of an identifier with its children."""
+Write: TypeAlias = bytes | tuple[str]
+"""Something to write: JSON, or the item with an identifier and its children."""
 
-LEAF = b',"childGroups":{}}'
-"""How an item ends that has no children."""
+NO_CHILDREN = b',"childGroups":{}}'
+"""The end of an item without children."""
 
-PARTS = 1500
-"""Of how many parts a piece is made: of each item there are some three."""
+PARTS_PER_CHUNK = 1500
+"""Parts joined into one chunk; an item has about three."""
 
-UNTYPED = "unknown"
-"""The group of items that say no CFItemType, as the vendor's API names it."""
+UNTYPED_GROUP = "unknown"
+"""Group of the items without CFItemType, as TimeBack's API names it."""
 
 
 class TreeItem(NamedTuple):
-    """An item of the tree: what places it there, and what is written of it."""
+    """An item of the tree: what determines its position, and its JSON."""
 
     code: str
-    kind: str
-    open: bytes
-    """A JSON object but for its closing brace: the groups of its children come before that."""
+    item_type: str
+    json_prefix: bytes
+    """The JSON object without its closing brace, before which ``childGroups`` is added."""
 
 
-class _Said(msgspec.Struct, rename={"code": "humanCodingScheme", "kind": "CFItemType"}):
-    """What a stored item says of its place."""
-
+class _ItemFields(msgspec.Struct, rename={"code": "humanCodingScheme", "item_type": "CFItemType"}):
     identifier: str
     code: str = ""
-    kind: str = UNTYPED
+    item_type: str = UNTYPED_GROUP
 
 
-class _End(msgspec.Struct):
+class _NodeReference(msgspec.Struct):
     identifier: str
 
 
-RELATION = {
-    "kind": "associationType",
-    "child": "originNodeURI",
-    "parent": "destinationNodeURI",
-    "place": "sequenceNumber",
-}
+class AssociationFields(
+    msgspec.Struct,
+    rename={
+        "association_type": "associationType",
+        "origin": "originNodeURI",
+        "destination": "destinationNodeURI",
+        "sequence_number": "sequenceNumber",
+    },
+):
+    """The fields of an association that determine the tree; a child is the origin."""
+
+    association_type: str
+    origin: _NodeReference
+    destination: _NodeReference
+    sequence_number: int | float = float("inf")
 
 
-class AssociationFields(msgspec.Struct, rename=RELATION):
-    """What a stored association says, if it is one of a child to its parent."""
-
-    kind: str
-    child: _End
-    parent: _End
-    place: int | float = float("inf")
+# Only the fields that the tree needs are decoded, because a framework has many entities.
+_ITEM_DECODER = msgspec.json.Decoder(_ItemFields)
+_ASSOCIATION_DECODER = msgspec.json.Decoder(AssociationFields)
 
 
-# Only what the tree asks of them is read of the bodies: they are many.
-_SAID = msgspec.json.Decoder(_Said)
-_RELATION = msgspec.json.Decoder(AssociationFields)
-
-
-def parse_item(body: str, open_object: bytes) -> tuple[str, TreeItem]:
-    """The identifier of a stored item, and its part of the tree."""
-    said = _SAID.decode(body)
-    return said.identifier, TreeItem(said.code, said.kind, open_object)
+def parse_item(body: str, json_prefix: bytes) -> tuple[str, TreeItem]:
+    """Return the identifier of a stored item, and the item for the tree."""
+    fields = _ITEM_DECODER.decode(body)
+    return fields.identifier, TreeItem(fields.code, fields.item_type, json_prefix)
 
 
 def parse_association(body: str) -> AssociationFields:
-    """What a stored association relates."""
-    return _RELATION.decode(body)
+    """Return the fields of a stored association that determine the tree."""
+    return _ASSOCIATION_DECODER.decode(body)
 
 
 def iter_tree_json(
-    items: dict[str, TreeItem], relations: Iterable[AssociationFields]
+    items: dict[str, TreeItem], associations: Iterable[AssociationFields]
 ) -> Iterator[bytes]:
-    """The JSON object of root items by CFItemType, each with its ``childGroups``, in pieces.
+    """Yield chunks of a JSON object: root items by CFItemType, with nested ``childGroups``.
 
-    ``items`` by identifier, ``relations`` in the order of the framework.
+    ``items`` are by identifier, ``associations`` in the order of the framework.
     """
-    tree = _Tree(items, relations)
-    tasks: list[Task] = [*reversed(tree.group(tree.roots()))]
-    written: set[str] = set()
+    tree = _Tree(items, associations)
+    stack: list[Write] = [*reversed(tree.group(tree.roots()))]
+    expanded: set[str] = set()
     parts: list[bytes] = []
-    while tasks:
-        task = tasks.pop()
-        if isinstance(task, bytes):
-            parts.append(task)
+    while stack:
+        write = stack.pop()
+        if isinstance(write, bytes):
+            parts.append(write)
         else:
-            (identifier,) = task
-            children = () if identifier in written else tree.children[identifier]
-            written.add(identifier)
-            parts += (tree.items[identifier].open, b',"childGroups":')
-            tasks += [b"}", *reversed(tree.group(children))]
-        if len(parts) >= PARTS:
+            (identifier,) = write
+            children = () if identifier in expanded else tree.children[identifier]
+            expanded.add(identifier)
+            parts += (tree.items[identifier].json_prefix, b',"childGroups":')
+            stack += [b"}", *reversed(tree.group(children))]
+        if len(parts) >= PARTS_PER_CHUNK:
             yield b"".join(parts)
             parts = []
     yield b"".join(parts)
 
 
 class _Tree:
-    """Items, and which of them are children of which."""
+    """Items and the children of each, by identifier."""
 
-    def __init__(self, items: dict[str, TreeItem], relations: Iterable[AssociationFields]) -> None:
+    def __init__(
+        self, items: dict[str, TreeItem], associations: Iterable[AssociationFields]
+    ) -> None:
         self.items = items
-        self.children = self._children(relations)
+        self.children = self._children(associations)
 
-    def _children(self, relations: Iterable[AssociationFields]) -> dict[str, list[str]]:
-        """The children of each item: by sequenceNumber, then by humanCodingScheme."""
-        found: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
-        for order, one in enumerate(relations):
-            child, parent = one.child.identifier, one.parent.identifier
-            if one.kind == "isChildOf" and child in self.items and parent in self.items:
-                found[parent].append((one.place, self.items[child].code, order, child))
-        return {parent: [child for *_, child in sorted(found[parent])] for parent in found}
+    def _children(self, associations: Iterable[AssociationFields]) -> dict[str, list[str]]:
+        """Return the children by parent, sorted by sequenceNumber, then humanCodingScheme."""
+        children: dict[str, list[tuple[float, str, int, str]]] = defaultdict(list)
+        for index, association in enumerate(associations):
+            child, parent = association.origin.identifier, association.destination.identifier
+            is_child = association.association_type == "isChildOf"
+            if is_child and child in self.items and parent in self.items:
+                sort_key = (association.sequence_number, self.items[child].code, index)
+                children[parent].append((*sort_key, child))
+        return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
     def roots(self) -> list[str]:
-        """Items without a parent, then one for each part that only a cycle reaches."""
-        parented = {child for children in self.children.values() for child in children}
-        roots = [identifier for identifier in self.items if identifier not in parented]
+        """Return the items without a parent, and one for each part that only a cycle reaches."""
+        with_parent = {child for children in self.children.values() for child in children}
+        roots = [identifier for identifier in self.items if identifier not in with_parent]
         reached: set[str] = set()
-        self._reach(roots, reached)
+        self._add_descendants(roots, reached)
         for identifier in self.items:
             if identifier not in reached:
                 roots.append(identifier)
-                self._reach([identifier], reached)
+                self._add_descendants([identifier], reached)
         return roots
 
-    def _reach(self, start: Iterable[str], reached: set[str]) -> None:
-        waiting = list(start)
-        while waiting:
-            identifier = waiting.pop()
+    def _add_descendants(self, identifiers: Iterable[str], reached: set[str]) -> None:
+        pending = list(identifiers)
+        while pending:
+            identifier = pending.pop()
             if identifier not in reached:
                 reached.add(identifier)
-                waiting += self.children.get(identifier, ())
+                pending += self.children.get(identifier, ())
 
-    def group(self, identifiers: Iterable[str]) -> list[Task]:
-        """What to write for a list of items: an object of lists, by CFItemType."""
+    def group(self, identifiers: Iterable[str]) -> list[Write]:
+        """Return the writes of an object of item lists by CFItemType."""
         groups: dict[str, list[str]] = {}
         for identifier in identifiers:
-            groups.setdefault(self.items[identifier].kind, []).append(identifier)
-        tasks: list[Task] = [b"{"]
-        for kind, members in groups.items():
-            tasks += (b"," if len(tasks) > 1 else b"", orjson.dumps(kind) + b":[")
+            groups.setdefault(self.items[identifier].item_type, []).append(identifier)
+        writes: list[Write] = [b"{"]
+        for item_type, members in groups.items():
+            writes += (b"," if len(writes) > 1 else b"", orjson.dumps(item_type) + b":[")
             for member in members:
                 if member in self.children:
-                    tasks.append((member,))
+                    writes.append((member,))
                 else:
-                    # Most have no children, and need no second look.
-                    tasks += (self.items[member].open, LEAF)
-                tasks.append(b",")
-            tasks[-1] = b"]"
-        return [*tasks, b"}"]
+                    # Most items have no children and are written at once.
+                    writes += (self.items[member].json_prefix, NO_CHILDREN)
+                writes.append(b",")
+            writes[-1] = b"]"
+        return [*writes, b"}"]

@@ -1,4 +1,4 @@
-"""From stored bodies to what a profile answers: single entities, lists, and whole packages."""
+"""Renderer of stored entities as a profile returns them: alone, in lists and in packages."""
 
 from __future__ import annotations
 
@@ -23,113 +23,121 @@ from . import fast_json, transforms
 from .transforms import JsonObject
 
 FindLocalNodes: TypeAlias = Callable[[set[str]], Awaitable[Mapping[str, str]]]
-"""Which of these identifiers are stored here, and among what: {identifier: "CFItems"}."""
+"""Maps those of the given identifiers that are stored on this server to their plurals."""
 
 PACKAGE_LINKS = {DOCUMENTS: "CFPackageURI", ITEMS: "CFDocumentURI", ASSOCIATIONS: "CFDocumentURI"}
-"""The links to what contains an entity, which the standard leaves out inside a package."""
+"""Links to the parent of an entity, which the standard omits inside a package."""
 
 
 async def no_local_nodes(_: set[str]) -> Mapping[str, str]:
-    """For profiles that leave every uri as it is."""
+    """Return no local nodes, for profiles that do not rewrite URIs."""
     return {}
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """Answers in the shape of one profile."""
+    """Renders entities for one profile and one request."""
 
     profile: Profile
     base_url: str
     find_local_nodes: FindLocalNodes = no_local_nodes
     include_extensions: bool = False
-    """Whether they were asked for."""
+    """Whether the request has ``?extensions=true``."""
 
     async def to_objects(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
-        """Entities that stand alone."""
-        nodes: list[JsonObject] = [orjson.loads(body) for body in bodies]
-        return await self._shape(resource, nodes)
+        """Return stored entities as objects."""
+        entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
+        return await self._transform(resource, entities)
 
     async def to_json(self, resource: Resource, bodies: Sequence[str]) -> bytes:
-        """Entities that stand alone, as JSON separated by commas."""
+        """Return stored entities as JSON objects separated by commas."""
         if fast_json.can_edit_text(self.profile):
-            plain = fast_json.add_sourced_ids(resource, bodies)
-            if plain is not None:
-                return plain.encode()
+            text = fast_json.add_sourced_ids(resource, bodies)
+            if text is not None:
+                return text.encode()
         return orjson.dumps(await self.to_objects(resource, bodies))[1:-1]
 
     async def to_object(self, resource: Resource, body: str) -> JsonObject:
-        """An entity that stands alone."""
-        (node,) = await self.to_objects(resource, [body])
-        return node
+        """Return a stored entity as an object."""
+        (entity,) = await self.to_objects(resource, [body])
+        return entity
 
     async def to_package_objects(
-        self, resource: Resource, bodies: Iterable[str], home: JsonObject | None = None
+        self, resource: Resource, bodies: Iterable[str], document_link: JsonObject | None = None
     ) -> list[JsonObject]:
-        """Entities inside the package of a document, to which ``home`` is the link."""
-        nodes: list[JsonObject] = [orjson.loads(body) for body in bodies]
+        """Return stored entities as objects inside the package of a document.
+
+        ``document_link`` is the link to that document: profiles with ``foreign_links`` keep only
+        links that differ from it.
+        """
+        entities: list[JsonObject] = [orjson.loads(body) for body in bodies]
         if self.profile.package_links:
-            return await self._shape(resource, nodes)
+            return await self._transform(resource, entities)
         name = PACKAGE_LINKS.get(resource, "")
-        said = [node.get(name) for node in nodes]
-        for node, link in zip(await self._shape(resource, nodes), said, strict=True):
-            node.pop(name, None)
-            if self.profile.foreign_links and link not in (None, home):
-                node[name] = link
-        return nodes
+        links = [entity.get(name) for entity in entities]
+        for entity, link in zip(await self._transform(resource, entities), links, strict=True):
+            entity.pop(name, None)
+            if self.profile.foreign_links and link not in (None, document_link):
+                entity[name] = link
+        return entities
 
     async def to_json_prefixes(self, resource: Resource, bodies: Sequence[str]) -> list[bytes]:
-        """Entities inside a package, each as a JSON object but for its closing brace."""
+        """Return entities inside a package as JSON objects without their closing braces."""
         if fast_json.can_edit_text(self.profile):
-            plain = fast_json.json_prefixes(resource, bodies)
-            if plain is not None:
-                return plain
-        return [orjson.dumps(one)[:-1] for one in await self.to_package_objects(resource, bodies)]
+            prefixes = fast_json.json_prefixes(resource, bodies)
+            if prefixes is not None:
+                return prefixes
+        entities = await self.to_package_objects(resource, bodies)
+        return [orjson.dumps(entity)[:-1] for entity in entities]
 
-    def wrap(self, name: str, body: JsonObject) -> JsonObject:
-        """A whole answer that is one object."""
-        return {name: body} if self.profile.wraps else body
+    def wrap(self, class_name: str, entity: JsonObject) -> JsonObject:
+        """Wrap an entity as ``{class_name: entity}`` if the profile requires it."""
+        return {class_name: entity} if self.profile.wraps else entity
 
     @property
     def profile_url(self) -> str:
-        """The URL of the profile on this server."""
+        """Return the URL of the profile on this server."""
         return self.base_url + self.profile.prefix
 
-    async def _shape(self, resource: Resource, nodes: list[JsonObject]) -> list[JsonObject]:
-        """The bodies as the profile answers them."""
-        profile, here = self.profile, await self._here(resource, nodes)
-        for node in nodes:
-            self._name_package(resource, node)
-            transforms.fill_required(resource, node)
-            transforms.set_default_item_type(resource, node, profile.default_item_type)
+    async def _transform(self, resource: Resource, entities: list[JsonObject]) -> list[JsonObject]:
+        """Transform entities in place; return them, or copies if they get ``sourcedId``s."""
+        profile, local_nodes = self.profile, await self._local_nodes(resource, entities)
+        for entity in entities:
+            self._add_package_link(resource, entity)
+            transforms.fill_required(resource, entity)
+            transforms.set_default_item_type(resource, entity, profile.default_item_type)
             if not (profile.extensions or self.include_extensions):
-                transforms.strip_extensions(node)
+                transforms.strip_extensions(entity)
             if profile.version == "1.0":
-                transforms.downgrade_to_1_0(resource, node)
+                transforms.downgrade_to_1_0(resource, entity)
             if profile.empty_lists:
-                transforms.add_empty_lists(resource, node)
+                transforms.add_empty_lists(resource, entity)
             if profile.rewrites_uris:
-                transforms.rewrite_uris(resource, node, self.profile_url, here)
-        return (
-            [transforms.add_sourced_ids(node) for node in nodes] if profile.sourced_ids else nodes
-        )
+                transforms.rewrite_uris(resource, entity, self.profile_url, local_nodes)
+        if profile.sourced_ids:
+            return [transforms.add_sourced_ids(entity) for entity in entities]
+        return entities
 
-    async def _here(self, resource: Resource, nodes: list[JsonObject]) -> Mapping[str, str]:
+    async def _local_nodes(
+        self, resource: Resource, entities: list[JsonObject]
+    ) -> Mapping[str, str]:
         if resource is not ASSOCIATIONS or not self.profile.rewrites_uris:
             return {}
-        return await self.find_local_nodes(
-            {end for node in nodes for end in transforms.node_identifiers(node)}
-        )
+        identifiers: set[str] = set()
+        for entity in entities:
+            identifiers.update(transforms.node_identifiers(entity))
+        return await self.find_local_nodes(identifiers)
 
-    def _name_package(self, resource: Resource, node: JsonObject) -> None:
-        """The link that a document uploaded without one has to its package."""
-        if resource is DOCUMENTS and "CFPackageURI" not in node:
-            identifier = node["identifier"]
+    def _add_package_link(self, resource: Resource, entity: JsonObject) -> None:
+        """Add the link to its package to a document that was uploaded without one."""
+        if resource is DOCUMENTS and "CFPackageURI" not in entity:
+            identifier = entity["identifier"]
             uri = f"{self.profile_url}/CFPackages/{quote(identifier, safe='')}"
-            link = {"title": node["title"], "identifier": identifier, "uri": uri}
-            node["CFPackageURI"] = link
+            link = {"title": entity["title"], "identifier": identifier, "uri": uri}
+            entity["CFPackageURI"] = link
 
     def package_identifier(self, framework: FrameworkSnapshot) -> str:
-        """What the package is called."""
+        """Return the identifier of a package, or of its document if the profile uses that."""
         if self.profile.package_is_document:
             return framework.document_identifier
         return framework.package_identifier
@@ -137,37 +145,37 @@ class Renderer:
     async def package(
         self, framework: FrameworkSnapshot, fields: Sequence[str] | None = None
     ) -> AsyncIterator[bytes]:
-        """A CFPackage as JSON, piece by piece."""
-        inside = replace(self, find_local_nodes=framework.find_nodes)
+        """Yield the chunks of a CFPackage as JSON; ``fields`` selects some of its fields."""
+        renderer = replace(self, find_local_nodes=framework.find_nodes)
         yield b'{"CFPackage":{' if self.profile.wraps else b"{"
-        before = b""
-        for name, value in inside._members(framework).items():  # noqa: SLF001  its own kind
+        separator = b""
+        for name, value in renderer._members(framework).items():  # noqa: SLF001  own class
             if fields is None or name in fields:
-                yield before + orjson.dumps(name) + b":"
-                async for piece in value:
-                    yield piece
-                before = b","
+                yield separator + orjson.dumps(name) + b":"
+                async for chunk in value:
+                    yield chunk
+                separator = b","
         yield b"}}" if self.profile.wraps else b"}"
 
     def _members(self, framework: FrameworkSnapshot) -> dict[str, AsyncIterator[bytes]]:
-        """The names and values of a CFPackage."""
+        """Return the members of a CFPackage, with their values as chunks of JSON."""
         members: dict[str, AsyncIterator[bytes]] = {}
         if self.profile.sourced_ids:
             for name in ("identifier", "sourcedId"):
-                members[name] = _whole(orjson.dumps(self.package_identifier(framework)))
+                members[name] = _single_chunk(orjson.dumps(self.package_identifier(framework)))
         members["CFDocument"] = self._document(framework)
         for resource in (ITEMS, ASSOCIATIONS):
             members[resource.plural] = self._list(framework, resource)
         members["CFDefinitions"] = self._definitions(framework)
         members["CFRubrics"] = self._list(framework, RUBRICS)
         if framework.extensions and self._shows_extensions:
-            members["extensions"] = _whole(framework.extensions.encode())
+            members["extensions"] = _single_chunk(framework.extensions.encode())
         return members
 
     @property
     def _shows_extensions(self) -> bool:
-        asked = self.profile.extensions or self.include_extensions
-        return asked and self.profile.version != "1.0"
+        is_included = self.profile.extensions or self.include_extensions
+        return is_included and self.profile.version != "1.0"
 
     async def _document(self, framework: FrameworkSnapshot) -> AsyncIterator[bytes]:
         (document,) = await self.to_package_objects(DOCUMENTS, [framework.document])
@@ -176,55 +184,55 @@ class Renderer:
     async def iter_batches(
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[list[JsonObject]]:
-        """The items, associations, rubrics or definitions of a package, some at a time."""
+        """Yield the entities of one type in a package, in batches."""
         document = orjson.loads(framework.document)
-        home = {name: document[name] for name in ("title", "identifier", "uri")}
+        document_link = {name: document[name] for name in ("title", "identifier", "uri")}
         async for bodies in framework.iter_bodies(resource):
-            yield await self.to_package_objects(resource, bodies, home)
+            yield await self.to_package_objects(resource, bodies, document_link)
 
     async def _list(self, framework: FrameworkSnapshot, resource: Resource) -> AsyncIterator[bytes]:
-        before = b"["
-        async for entities in self._written(framework, resource):
-            yield before + entities
-            before = b","
-        yield b"[]" if before == b"[" else b"]"
+        separator = b"["
+        async for entities in self._json_batches(framework, resource):
+            yield separator + entities
+            separator = b","
+        yield b"[]" if separator == b"[" else b"]"
 
-    async def _written(
+    async def _json_batches(
         self, framework: FrameworkSnapshot, resource: Resource
     ) -> AsyncIterator[bytes]:
-        """As ``batches``, as JSON separated by commas."""
+        """Yield batches of entities as JSON objects separated by commas."""
         if fast_json.can_edit_text(self.profile):
             async for bodies in framework.iter_bodies(resource, prefetch=True):
                 yield await self.to_json(resource, bodies)
         else:
             async for entities in self.iter_batches(framework, resource):
-                # One dump of a whole batch, less its brackets.
+                # Serialize the whole batch at once and drop the brackets.
                 yield orjson.dumps(entities)[1:-1]
 
     async def _definitions(self, framework: FrameworkSnapshot) -> AsyncIterator[bytes]:
-        before = b"{"
+        separator = b"{"
         for resource in DEFINITIONS:
-            yield before + orjson.dumps(resource.plural) + b":"
-            async for piece in self._list(framework, resource):
-                yield piece
-            before = b","
+            yield separator + orjson.dumps(resource.plural) + b":"
+            async for chunk in self._list(framework, resource):
+                yield chunk
+            separator = b","
         if framework.definition_extensions and self._shows_extensions:
             yield b',"extensions":' + framework.definition_extensions.encode()
         yield b"}"
 
     async def iter_tree_package(
-        self, head: JsonObject, content: AsyncIterator[bytes], fields: Sequence[str] | None
+        self, members: JsonObject, tree: AsyncIterator[bytes], fields: Sequence[str] | None
     ) -> AsyncIterator[bytes]:
-        """A CFPackageWithGroups as JSON: the head, then the tree, piece by piece."""
-        wanted = {name: head[name] for name in head if fields is None or name in fields}
+        """Yield the chunks of a CFPackageWithGroups as JSON: other members, then the tree."""
+        selected = {name: members[name] for name in members if fields is None or name in fields}
         yield b'{"CFPackageWithGroups":{' if self.profile.wraps else b"{"
-        yield orjson.dumps(wanted)[1:-1]
+        yield orjson.dumps(selected)[1:-1]
         if fields is None or "structuredContent" in fields:
-            yield b',"structuredContent":' if wanted else b'"structuredContent":'
-            async for piece in content:
-                yield piece
+            yield b',"structuredContent":' if selected else b'"structuredContent":'
+            async for chunk in tree:
+                yield chunk
         yield b"}}" if self.profile.wraps else b"}"
 
 
-async def _whole(value: bytes) -> AsyncIterator[bytes]:
+async def _single_chunk(value: bytes) -> AsyncIterator[bytes]:
     yield value

@@ -1,7 +1,7 @@
-"""What a profile does to a stored body, one pure step at a time.
+"""Transformations of stored entities into the entities of a profile.
 
-Bodies are stored in the standard's own form; each function here takes a body that nobody else
-holds, changes it, and leaves ``extensions`` as they are.
+Entities are stored as the standard defines them. Each function changes the entity that it is given
+in place, unless it returns one, and leaves the content of ``extensions`` unchanged.
 """
 
 from __future__ import annotations
@@ -23,94 +23,94 @@ NEW_IN_1_1 = {
     ASSOCIATIONS: ("notes",),
 }
 
-NODES = ("originNodeURI", "destinationNodeURI")
+NODE_FIELDS = ("originNodeURI", "destinationNodeURI")
 
 
-def fill_required(resource: Resource, node: JsonObject) -> None:
-    """Fill in what every definition must say (CASE 1.1 information model)."""
+def fill_required(resource: Resource, entity: JsonObject) -> None:
+    """Add the missing required fields of a definition (CASE 1.1 information model)."""
     if resource not in DEFINITIONS:
         return
     fields = resource.schema.model_fields
     for name, source in REQUIRED_DEFAULTS.items():
-        if name in fields and fields[name].is_required() and name not in node:
-            node[name] = node[source] if source else ""
+        if name in fields and fields[name].is_required() and name not in entity:
+            entity[name] = entity[source] if source else ""
 
 
-def set_default_item_type(resource: Resource, node: JsonObject, item_type: str | None) -> None:
-    """The type that an item must have."""
+def set_default_item_type(resource: Resource, entity: JsonObject, item_type: str | None) -> None:
+    """Set the CFItemType of an item that has none, if ``item_type`` is set."""
     if item_type and resource is ITEMS:
-        node.setdefault("CFItemType", item_type)
+        entity.setdefault("CFItemType", item_type)
 
 
-def add_empty_lists(resource: Resource, node: JsonObject) -> None:
-    """Lists that are there even when they are empty."""
+def add_empty_lists(resource: Resource, entity: JsonObject) -> None:
+    """Add the lists that a document or item may have, as empty ones."""
     for name in LIST_FIELDS.get(resource, ()):
-        node.setdefault(name, [])
+        entity.setdefault(name, [])
 
 
 def rewrite_uris(
-    resource: Resource, node: JsonObject, base: str, local_nodes: Mapping[str, str]
+    resource: Resource, entity: JsonObject, base: str, local_nodes: Mapping[str, str]
 ) -> None:
-    """Give everything that is stored here its address on this server.
+    """Replace the ``uri`` of an entity and of its links by URLs on this server.
 
-    ``base`` is the address of the profile; ``here`` says which nodes of an association are stored
-    here, and among what: others keep the uri they came with.
+    ``base`` is the URL of the profile. ``local_nodes`` maps the identifiers of association nodes
+    that are stored on this server to their plurals; other nodes keep their ``uri``.
     """
 
-    def address(plural: str, identifier: str) -> str:
+    def entity_url(plural: str, identifier: str) -> str:
         return f"{base}/{plural}/{quote(identifier, safe='')}"
 
-    node["uri"] = address(resource.plural, node["identifier"])
+    entity["uri"] = entity_url(resource.plural, entity["identifier"])
     for name, plural in LINK_TARGETS.items():
-        value = node.get(name, ())
+        value = entity.get(name, ())
         for link in value if isinstance(value, list) else [value] if value else ():
-            link["uri"] = address(plural, link["identifier"])
-    for name in NODES:
-        end = node.get(name)
-        if end and end["identifier"] in local_nodes:
-            end["uri"] = address(local_nodes[end["identifier"]], end["identifier"])
+            link["uri"] = entity_url(plural, link["identifier"])
+    for name in NODE_FIELDS:
+        link = entity.get(name)
+        if link and link["identifier"] in local_nodes:
+            link["uri"] = entity_url(local_nodes[link["identifier"]], link["identifier"])
 
 
-def node_identifiers(node: JsonObject) -> Iterator[str]:
-    """The identifiers of the two ends of an association."""
-    yield from (node[name]["identifier"] for name in NODES if name in node)
+def node_identifiers(entity: JsonObject) -> Iterator[str]:
+    """Yield the identifiers of the two nodes of an association."""
+    yield from (entity[name]["identifier"] for name in NODE_FIELDS if name in entity)
 
 
-def strip_extensions(node: Any) -> None:
-    """Take out every ``extensions``, at whatever depth."""
-    if isinstance(node, dict):
-        node.pop("extensions", None)
-        for part in node.values():
+def strip_extensions(value: Any) -> None:
+    """Remove all ``extensions``, at any depth."""
+    if isinstance(value, dict):
+        value.pop("extensions", None)
+        for part in value.values():
             strip_extensions(part)
-    elif isinstance(node, list):
-        for part in node:
+    elif isinstance(value, list):
+        for part in value:
             strip_extensions(part)
 
 
-def downgrade_to_1_0(resource: Resource, node: JsonObject) -> None:
-    """Take away what CASE 1.1 added: fields, target types, and kinds of association."""
-    strip_extensions(node)
+def downgrade_to_1_0(resource: Resource, entity: JsonObject) -> None:
+    """Remove what CASE 1.1 added: fields, target types and association types."""
+    strip_extensions(entity)
     for name in NEW_IN_1_1.get(resource, ()):
-        node.pop(name, None)
-    for name in NODES:
-        node.get(name, {}).pop("targetType", None)
-    # The 1.1 implementation guide reads a type it does not know as a relation.
-    if resource is ASSOCIATIONS and node["associationType"] not in ASSOCIATION_TYPES_1_0:
-        node["associationType"] = RELATED
+        entity.pop(name, None)
+    for name in NODE_FIELDS:
+        entity.get(name, {}).pop("targetType", None)
+    # The CASE 1.1 implementation guide has unknown association types read as isRelatedTo.
+    if resource is ASSOCIATIONS and entity["associationType"] not in ASSOCIATION_TYPES_1_0:
+        entity["associationType"] = RELATED
 
 
-def add_sourced_ids(node: JsonObject) -> JsonObject:
-    """A body in which every entity and link says ``sourcedId`` beside ``identifier``."""
-    answer: JsonObject = {}
-    if "identifier" in node:
-        answer["identifier"] = answer["sourcedId"] = node["identifier"]
-    for name, value in node.items():
+def add_sourced_ids(entity: JsonObject) -> JsonObject:
+    """Return a copy in which every entity and link has a ``sourcedId`` after ``identifier``."""
+    copy: JsonObject = {}
+    if "identifier" in entity:
+        copy["identifier"] = copy["sourcedId"] = entity["identifier"]
+    for name, value in entity.items():
         if name == "extensions":
-            answer[name] = value
+            copy[name] = value
         elif isinstance(value, dict):
-            answer[name] = add_sourced_ids(value)
+            copy[name] = add_sourced_ids(value)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            answer[name] = [add_sourced_ids(part) for part in value]
+            copy[name] = [add_sourced_ids(part) for part in value]
         else:
-            answer[name] = value
-    return answer
+            copy[name] = value
+    return copy
