@@ -61,8 +61,8 @@ class CachedResponse:
         try:
             async for chunk in producer(self):
                 # Flushed, so that clients can decompress what they have received.
-                flushed = compressor.flush(isal_zlib.Z_SYNC_FLUSH)
-                self._append(compressor.compress(chunk) + flushed)
+                compressed = compressor.compress(chunk)
+                self._append(compressed + compressor.flush(isal_zlib.Z_SYNC_FLUSH))
             self._append(compressor.flush())
             # Clients that are being sent the chunks keep a reference to the former list.
             self.chunks, self.is_complete = [b"".join(self.chunks)], True
