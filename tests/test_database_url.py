@@ -1,4 +1,4 @@
-"""Postgres URLs are read as libpq reads them; what is wrong is named without the password."""
+"""Postgres URLs are parsed as libpq does; error messages never contain the password."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET = "Hunter2"
         ("postgresql:///db", []),
     ],
 )
-def test_hosts_and_ports_are_read_in_every_spelling(url: str, hosts: list[tuple[str, int]]) -> None:
+def test_hosts_and_ports_are_parsed_in_every_form(url: str, hosts: list[tuple[str, int]]) -> None:
     parsed = parse(url)
     assert parsed.addresses() == hosts
     assert parsed.database == "db"
@@ -50,7 +50,7 @@ def test_hosts_and_ports_are_read_in_every_spelling(url: str, hosts: list[tuple[
         ("postgresql://u:p?s@h/db", "p?s"),
     ],
 )
-def test_password_is_read_as_libpq_does_and_never_shown(url: str, password: str) -> None:
+def test_password_is_parsed_as_libpq_does_and_never_shown(url: str, password: str) -> None:
     parsed = parse(url)
     assert (parsed.user, parsed.password, parsed.hosts) == ("u", password, (("h", 5432),))
     assert parsed.without_password() == "postgresql://u@h/db"
@@ -70,11 +70,11 @@ def test_password_is_read_as_libpq_does_and_never_shown(url: str, password: str)
         ("a/b#c", "/ as %2F, # as %23"),
     ],
 )
-def test_unescaped_password_is_recognised(password: str, escapes: str) -> None:
-    with pytest.raises(ValueError, match="must be escaped") as refused:
+def test_error_for_an_unescaped_password_names_the_escapes(password: str, escapes: str) -> None:
+    with pytest.raises(ValueError, match="must be escaped") as raised:
         parse(f"postgresql://u:{password}{SECRET}@h/db")
-    assert str(refused.value).endswith(f"write {escapes}")
-    assert SECRET not in str(refused.value)
+    assert str(raised.value).endswith(f"write {escapes}")
+    assert SECRET not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -101,16 +101,16 @@ def test_unescaped_password_is_recognised(password: str, escapes: str) -> None:
         ("postgresql://h/db?pgbouncer=true&sslmode=on", "; invalid sslmode"),
     ],
 )
-def test_wrong_url_says_what_to_write(url: str, message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)) as refused:
+def test_error_for_an_invalid_url_says_what_to_write(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
         parse(url)
-    assert SECRET not in str(refused.value)
+    assert SECRET not in str(raised.value)
 
 
-def test_settings_refuse_a_wrong_url_in_one_line(tmp_path: Path) -> None:
+def test_settings_report_an_invalid_url_in_one_line(tmp_path: Path) -> None:
     url = f"postgresql://u:{SECRET}@2@h/db"
-    ran = run("migrate", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
-    assert ran.returncode == 1
-    assert ran.stderr.count("\n") == 1
-    assert "CASE_SERVER_DATABASE_URL: the password or user name" in ran.stderr
-    assert SECRET not in ran.stderr
+    process = run("migrate", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    assert "CASE_SERVER_DATABASE_URL: its password or user name" in process.stderr
+    assert SECRET not in process.stderr

@@ -1,4 +1,4 @@
-"""What was kept of a database and gone back to: every row of every table, and every number."""
+"""Restoring a baseline brings back every row of every table and every sequence."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ State = dict[str, list[Any]]
 
 BODY = factories.everything()
 BODY["CFDocument"]["subjectURI"] = BODY["CFItems"][0]["subjectURI"]
-ANEW = {"feed_history", "revision_marks"}
-"""What says that the store went back; else the same."""
+RESET_TABLES = {"feed_history", "revision_marks"}
+"""Tables that a restore changes, so that followers of the change feed and caches notice it."""
 
 CLIENTS = (
     "INSERT INTO clients (identifier, scopes) VALUES ('one', '{a}'), ('two', '{}')",
     "INSERT INTO client_secrets (hash, client_identifier) VALUES ('x', 'one'), ('y', 'two')",
-    "INSERT INTO signing_keys (kid, private_pem) VALUES ('kept', 'pem')",
+    "INSERT INTO signing_keys (kid, private_pem) VALUES ('key', 'pem')",
     "INSERT INTO mirrors VALUES ('u', NULL, 'd', NULL, NULL, 'h', 1, now())",
     "INSERT INTO revisions VALUES ('counted', 3, now())",
     "INSERT INTO revoked_tokens VALUES ('jti', now() + interval '1 hour')",
@@ -39,11 +39,11 @@ CLIENTS = (
 
 
 @pytest.fixture(scope="module")
-async def store(
+async def database(
     empty_database: Callable[[str], Awaitable[str]], settings: Settings
 ) -> AsyncIterator[Database]:
-    """A database with something in every table, kept."""
-    url = await empty_database("kept")
+    """Yield a database with rows in every table and a baseline of them."""
+    url = await empty_database("baseline")
     await to_thread.run_sync(alembic_runner.migrate, url)
     async with Database.open(url, settings) as database:
         await upload(database, BODY)
@@ -60,34 +60,34 @@ async def upload(database: Database, body: factories.Body) -> None:
 
 
 async def state(database: Database) -> State:
-    """All rows of all tables in the order of their text, and where the sequences are."""
+    """Return all rows of all tables, sorted, and the values of the sequences."""
     async with database.connection() as connection:
-        found: State = {
+        rows_by_table: State = {
             name: [row[0] for row in await connection.fetch(f"SELECT t::text FROM {name} t")]
             for name in tables.metadata.tables
         }
         names = await connection.fetch("SELECT sequencename FROM pg_sequences ORDER BY 1")
         for (name,) in names:
             row = await connection.fetchrow(f"SELECT last_value, is_called FROM {name}")
-            found[f"sequence {name}"] = list(row or ())
-    return {name: sorted(rows) for name, rows in found.items()}
+            rows_by_table[f"sequence {name}"] = list(row or ())
+    return {name: sorted(rows) for name, rows in rows_by_table.items()}
 
 
-async def differing(database: Database, before: State) -> dict[str, Any]:
-    """What is not as it was, but for what says that the store went back."""
+async def changed_tables(database: Database, before: State) -> dict[str, Any]:
+    """Return the tables whose rows differ from ``before``, except those that a restore changes."""
     now = await state(database)
-    return {name: now[name] for name in before.keys() - ANEW if now[name] != before[name]}
+    return {name: now[name] for name in before.keys() - RESET_TABLES if now[name] != before[name]}
 
 
-async def writes(database: Database) -> None:
-    """What a test does: new, changed, replaced, deleted, and gone for good."""
+async def write_everything(database: Database) -> None:
+    """Create, change, replace, soft-delete and purge entities, as tests do."""
     changed = json.loads(json.dumps(BODY))
     document = changed["CFDocument"]["identifier"]
     changed["CFDocument"]["title"] = "another"
     changed["CFItems"][0]["fullStatement"] = "another"
     changed["CFRubrics"] = [factories.rubric()]
     changed["CFDefinitions"]["CFSubjects"].append(factories.subject("new"))
-    # Another association says now what the kept one said.
+    # Another association has the triple of one in the baseline.
     changed["CFAssociations"][0]["identifier"] = factories.new_id()
     await upload(database, changed)
     await upload(database, factories.everything())
@@ -100,21 +100,21 @@ async def writes(database: Database) -> None:
     await purge(database, datetime.now(UTC))
 
 
-async def emptying(database: Database) -> None:
+async def delete_all(database: Database) -> None:
     await clones.truncate_all(database)
     async with database.connection() as connection:
         for name in ("clients", "signing_keys"):
             await connection.execute(f"DELETE FROM {name}")
 
 
-async def changing_bodies(database: Database) -> None:
+async def change_bodies(database: Database) -> None:
     async with database.connection() as connection:
         for name, table in tables.metadata.tables.items():
             if "body" in table.c:
                 await connection.execute(f"UPDATE {name} SET body = (body::text || ' ')::json")
 
 
-async def changing_columns(database: Database) -> None:
+async def change_columns(database: Database) -> None:
     async with database.connection() as connection:
         for name, table in tables.metadata.tables.items():
             if "ordinal" in table.c:
@@ -123,70 +123,72 @@ async def changing_columns(database: Database) -> None:
         await connection.execute("UPDATE revisions SET version = version + 1")
 
 
-async def nothing(_: Database) -> None:
+async def change_nothing(_: Database) -> None:
     pass
 
 
-@pytest.mark.parametrize("spoil", [writes, emptying, changing_bodies, changing_columns, nothing])
-async def test_everything_is_as_it_was(
-    store: Database, spoil: Callable[[Database], Awaitable[None]]
+@pytest.mark.parametrize(
+    "change", [write_everything, delete_all, change_bodies, change_columns, change_nothing]
+)
+async def test_restore_undoes_all_changes(
+    database: Database, change: Callable[[Database], Awaitable[None]]
 ) -> None:
-    await baseline.restore_baseline(store)
-    before = await state(store)
+    await baseline.restore_baseline(database)
+    before = await state(database)
     assert all(before.values()), [name for name, rows in before.items() if not rows]
     for _ in range(2):
-        await spoil(store)
-        assert await differing(store, before) or spoil is nothing
-        await baseline.restore_baseline(store)
-        assert not await differing(store, before)
-        after = await state(store)
+        await change(database)
+        assert await changed_tables(database, before) or change is change_nothing
+        await baseline.restore_baseline(database)
+        assert not await changed_tables(database, before)
+        after = await state(database)
         assert len(after["feed_history"]) == 1
         assert after["feed_history"] != before["feed_history"]
 
 
-async def test_all_packages_are_said_to_be_changed(store: Database) -> None:
-    """Of the marks there were, each as often as it was, and one more."""
-    async with store.connection() as connection:
+async def test_restore_marks_all_packages_as_changed(database: Database) -> None:
+    """Restoring brings back all marks, duplicates included, and adds one."""
+    async with database.connection() as connection:
         await connection.execute("INSERT INTO revision_marks VALUES ('/', now()), ('/', now())")
-    await baseline.save_baseline(store)
-    before = (await state(store))["revision_marks"]
+    await baseline.save_baseline(database)
+    before = (await state(database))["revision_marks"]
     assert len(set(before)) < len(before)
-    await emptying(store)
+    await delete_all(database)
     for _ in range(2):
-        await baseline.restore_baseline(store)
-        after = (await state(store))["revision_marks"]
+        await baseline.restore_baseline(database)
+        after = (await state(database))["revision_marks"]
         (added,) = [mark for mark in after if mark not in before]
         assert added.startswith('("",')
         assert sorted(after) == sorted([*before, added])
 
 
-async def test_what_is_written_next_is_numbered_as_it_would_have_been(store: Database) -> None:
+async def test_restore_resets_the_sequences(database: Database) -> None:
     body = factories.everything()
-    found = []
+    numbered = []
     for _ in range(2):
-        await baseline.restore_baseline(store)
-        await upload(store, body)
-        async with store.connection() as connection:
+        await baseline.restore_baseline(database)
+        await upload(database, body)
+        async with database.connection() as connection:
             rows = await connection.fetch("SELECT sequence, kind FROM changes")
-        found.append(sorted(tuple(row) for row in rows))
-    await baseline.restore_baseline(store)
-    assert found[0] == found[1]
+        numbered.append(sorted(tuple(row) for row in rows))
+    await baseline.restore_baseline(database)
+    assert numbered[0] == numbered[1]
 
 
-async def test_what_is_kept_anew_is_what_is_gone_back_to(store: Database) -> None:
-    before = await state(store)
-    await upload(store, factories.package())
-    await baseline.save_baseline(store)
-    written = await state(store)
+async def test_restore_uses_the_newest_baseline(database: Database) -> None:
+    before = await state(database)
+    await upload(database, factories.package())
+    await baseline.save_baseline(database)
+    written = await state(database)
     assert len(written["documents"]) == len(before["documents"]) + 1
-    await emptying(store)
-    await baseline.restore_baseline(store)
-    assert (await state(store))["documents"] == written["documents"]
+    await delete_all(database)
+    await baseline.restore_baseline(database)
+    assert (await state(database))["documents"] == written["documents"]
 
 
-async def test_references_are_still_checked_at_once(store: Database) -> None:
-    """Going back checks them at its end; whoever else writes sees no difference."""
-    async with store.connection() as connection:
+async def test_foreign_keys_are_still_checked_after_each_statement(database: Database) -> None:
+    """Only the transaction of a restore defers them."""
+    async with database.connection() as connection:
         transaction = connection.transaction()
         await transaction.start()
         with pytest.raises(Exception, match="violates foreign key"):

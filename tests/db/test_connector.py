@@ -1,4 +1,4 @@
-"""Connections by URL: libpq's parameters, several hosts, TLS, and what a failure says."""
+"""Connections by URL: libpq's parameters, several hosts, TLS, and messages for failures."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ async def execute(url: str, *statements: str) -> None:
 
 
 async def refusal(url: str, **options: Any) -> str:
-    """What the check at start says: one line, without the password."""
-    chosen = {"may_migrate": False, "explicit": False, **options}
-    with pytest.raises(StartupError) as refused:
-        await asyncio.to_thread(lambda: ensure_schema(url, **chosen))
-    message = str(refused.value)
+    """Return the error message of the check at startup: one line, without the password."""
+    options = {"may_migrate": False, "explicit": False, **options}
+    with pytest.raises(StartupError) as raised:
+        await asyncio.to_thread(lambda: ensure_schema(url, **options))
+    message = str(raised.value)
     assert "\n" not in message
     assert PASSWORD not in message
     assert (parse(url).password or PASSWORD) not in message
@@ -58,7 +58,7 @@ async def refusal(url: str, **options: Any) -> str:
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that takes connections and never says anything."""
+    """Yield a port that accepts connections and never sends anything."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -74,16 +74,16 @@ def closed_port() -> int:
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
     binaries = binaries_with_tls()
     if binaries is None:
-        pytest.skip("no Postgres on this machine speaks TLS (Debian: apt-get install postgresql)")
+        pytest.skip("no Postgres on this machine supports TLS (Debian: apt-get install postgresql)")
     with tls_server(tmp_path_factory.mktemp("tls") / "server", binaries) as server:
         yield server
 
 
-def spelled(url: str, **changes: Any) -> str:
+def change_url(url: str, **changes: Any) -> str:
     return make_url(url).set(**changes).render_as_string(hide_password=False)
 
 
-async def test_parameters_of_libpq_reach_the_session_and_the_socket(postgres: str) -> None:
+async def test_libpq_parameters_apply_to_the_session_and_the_socket(postgres: str) -> None:
     url = (
         f"{postgres}?sslmode=prefer&application_name=my%20app&channel_binding=prefer"
         "&connect_timeout=20&keepalives=1&keepalives_idle=31&keepalives_interval=7"
@@ -93,7 +93,7 @@ async def test_parameters_of_libpq_reach_the_session_and_the_socket(postgres: st
     async with connection_to(url) as connection:
         assert await connection.fetchval("SHOW application_name") == "my app"
         assert await connection.fetchval("SHOW statement_timeout") == "61s"
-        # Only the private transport knows the socket.
+        # asyncpg has no public access to the socket.
         endpoint = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
         tcp = socket.IPPROTO_TCP
         assert endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -102,31 +102,31 @@ async def test_parameters_of_libpq_reach_the_session_and_the_socket(postgres: st
         assert endpoint.getsockopt(tcp, socket.TCP_KEEPCNT) == 3
         assert endpoint.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 9000
     async with connection_to(f"{postgres}?keepalives=0") as connection:
-        # Only the private transport knows the socket.
+        # asyncpg has no public access to the socket.
         endpoint = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
         assert not endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert await connection.fetchval("SHOW application_name") == "case-server"
 
 
-async def test_every_command_takes_every_parameter(
+async def test_every_command_accepts_every_parameter(
     empty_database: EmptyDatabase, tmp_path: Path, closed_port: int
 ) -> None:
     plain = await empty_database("parameters")
-    there = make_url(plain)
+    parts = make_url(plain)
     url = (
-        f"postgres://{there.username}:{there.password}@127.0.0.1:{closed_port},"
-        f"{there.host}:{there.port}/{there.database}?sslmode=prefer&channel_binding=prefer"
+        f"postgres://{parts.username}:{parts.password}@127.0.0.1:{closed_port},"
+        f"{parts.host}:{parts.port}/{parts.database}?sslmode=prefer&channel_binding=prefer"
         "&connect_timeout=30&keepalives_idle=30&application_name=all%20commands"
         "&options=-c%20statement_timeout%3D600000&target_session_attrs=read-write"
     )
 
     async def case_server(*command: str) -> str:
-        ran = await asyncio.to_thread(
+        process = await asyncio.to_thread(
             run, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url
         )
-        assert ran.returncode == 0, ran.stderr
-        assert str(there.password) not in ran.stderr + ran.stdout
-        return ran.stdout
+        assert process.returncode == 0, process.stderr
+        assert str(parts.password) not in process.stderr + process.stdout
+        return process.stdout
 
     await case_server("migrate")
     await case_server("import", "--sample")
@@ -148,18 +148,18 @@ async def test_schema_parameter_of_prisma_is_the_search_path(
     assert await value(plain, where) == '"Frameworks"'
 
 
-async def test_hosts_are_tried_in_turn_each_with_its_own_timeout(
+async def test_hosts_are_tried_in_turn_with_a_timeout_each(
     empty_database: EmptyDatabase, settings: Settings, silent_port: int, closed_port: int
 ) -> None:
     plain = await empty_database("hosts")
-    there = make_url(plain)
+    parts = make_url(plain)
     url = (
-        f"postgresql://{there.username}:{there.password}@127.0.0.1:{silent_port},"
-        f"127.0.0.1:{closed_port},{there.host}:{there.port}/{there.database}?connect_timeout=1"
+        f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{silent_port},"
+        f"127.0.0.1:{closed_port},{parts.host}:{parts.port}/{parts.database}?connect_timeout=1"
     )
     by_parameters = (
-        f"postgresql://{there.username}:{there.password}@/{there.database}?connect_timeout=1"
-        f"&host=127.0.0.1,{there.host}&port={closed_port},{there.port}"
+        f"postgresql://{parts.username}:{parts.password}@/{parts.database}?connect_timeout=1"
+        f"&host=127.0.0.1,{parts.host}&port={closed_port},{parts.port}"
     )
     assert await value(by_parameters, "SELECT 1") == 1
     await asyncio.to_thread(alembic_runner.migrate, url)
@@ -173,14 +173,14 @@ async def test_hosts_are_tried_in_turn_each_with_its_own_timeout(
         assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
 
 
-async def test_a_host_that_never_answers_ends_the_command(silent_port: int) -> None:
+async def test_command_fails_if_no_host_answers(silent_port: int) -> None:
     url = f"postgresql://u:{PASSWORD}@127.0.0.1:{silent_port}/d?connect_timeout=1"
     assert "no answer within 1 s" in await refusal(url)
 
 
 @pytest.fixture
 async def pair(tls: TlsServer, empty_database: EmptyDatabase) -> str:
-    """A URL of two servers, of which the first is read-only."""
+    """Return a URL of two servers, the first of which is read-only."""
     second = make_url(await empty_database("pair"))
     name = second.database
     await execute(
@@ -204,7 +204,7 @@ async def pair(tls: TlsServer, empty_database: EmptyDatabase) -> str:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "read_only"),
+    ("attributes", "read_only"),
     [
         ("any", "on"),
         ("read-write", "off"),
@@ -214,17 +214,17 @@ async def pair(tls: TlsServer, empty_database: EmptyDatabase) -> str:
         ("standby", None),
     ],
 )
-async def test_target_session_attrs_choose_the_host(
-    pair: str, wanted: str, read_only: str | None
+async def test_target_session_attrs_selects_the_host(
+    pair: str, attributes: str, read_only: str | None
 ) -> None:
-    url = f"{pair}?target_session_attrs={wanted}"
+    url = f"{pair}?target_session_attrs={attributes}"
     if read_only is None:
-        assert "no host is standby" in await refusal(url)
+        assert "no host matches target_session_attrs=standby" in await refusal(url)
     else:
         assert await value(url, "SHOW transaction_read_only") == read_only
 
 
-async def test_read_only_database_is_named_with_the_remedy(pair: str) -> None:
+async def test_error_for_a_read_only_database_names_the_remedy(pair: str) -> None:
     message = await refusal(pair, may_migrate=True)
     assert "read-only" in message
     assert "target_session_attrs=read-write" in message
@@ -278,7 +278,7 @@ async def test_every_sslmode_works_in_the_pool_and_in_migrations(
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("sslmode=verify-full&sslrootcert={stranger}", "cannot be verified"),
+        ("sslmode=verify-full&sslrootcert={other_root}", "cannot be verified"),
         ("sslmode=verify-full&sslrootcert=system", "cannot be verified"),
         # asyncpg has no channel binding, so the certificate has to be verified.
         ("sslmode=require&channel_binding=require", "cannot be verified"),
@@ -286,24 +286,24 @@ async def test_every_sslmode_works_in_the_pool_and_in_migrations(
         ("sslmode=require&sslcert=/missing.crt", "/missing.crt cannot be read"),
     ],
 )
-async def test_tls_that_is_refused_says_what_to_change(
-    tls: TlsServer, parameters: str, message: str
-) -> None:
-    url = f"{tls.url}?{parameters.format(root=tls.root, stranger=tls.stranger)}"
+async def test_tls_error_says_what_to_change(tls: TlsServer, parameters: str, message: str) -> None:
+    url = f"{tls.url}?{parameters.format(root=tls.root, other_root=tls.stranger)}"
     assert message in await refusal(url)
     name = f"{tls.url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert={tls.root}"
     assert "cannot be verified" in await refusal(name)
 
 
-async def test_server_without_tls_is_told_from_one_that_is_away(postgres: str) -> None:
+async def test_error_for_a_server_without_tls_names_sslmode(
+    postgres: str,
+) -> None:
     if await value(postgres, "SHOW ssl") == "on":
-        pytest.skip("this Postgres speaks TLS")
+        pytest.skip("this Postgres supports TLS")
     message = await refusal(f"{postgres}?sslmode=require")
     assert "does not offer TLS, which sslmode requires" in message
     assert "sslmode=prefer" in message
 
 
-async def test_unix_socket_is_reached(tls: TlsServer) -> None:
+async def test_unix_socket_is_supported(tls: TlsServer) -> None:
     url = make_url(tls.url)
     by_socket = (
         f"postgresql://{url.username}:{url.password}@/{url.database}"
@@ -314,7 +314,7 @@ async def test_unix_socket_is_reached(tls: TlsServer) -> None:
     assert "no such socket" in await refusal(by_socket.replace(f"={tls.port}", "=9"))
 
 
-async def test_server_that_cannot_be_reached_is_named(closed_port: int) -> None:
+async def test_error_for_an_unreachable_server_names_it(closed_port: int) -> None:
     message = await refusal(f"postgresql://u:{PASSWORD}@127.0.0.1:{closed_port}/d")
     assert "could not connect to the database of CASE_SERVER_DATABASE_URL" in message
     assert f"postgresql://u@127.0.0.1:{closed_port}/d" in message
@@ -327,18 +327,18 @@ async def test_server_that_cannot_be_reached_is_named(closed_port: int) -> None:
     ("changes", "message"),
     [
         ({"password": f"{PASSWORD}2"}, "check the user name and password"),
-        ({"username": "nobody_here"}, "check the user name and password"),
-        ({"database": "not_there"}, "create it (createdb)"),
+        ({"username": "missing_role"}, "check the user name and password"),
+        ({"database": "missing_database"}, "create it (createdb)"),
         ({"query": {"no_such_setting": "1"}}, "'no_such_setting' in CASE_SERVER_DATABASE_URL"),
     ],
 )
-async def test_what_postgres_refuses_has_a_remedy(
+async def test_error_of_postgres_has_a_remedy(
     postgres: str, changes: dict[str, Any], message: str
 ) -> None:
-    assert message in await refusal(spelled(postgres, **changes))
+    assert message in await refusal(change_url(postgres, **changes))
 
 
-async def test_wrong_password_with_unescaped_characters_says_how_to_write_them(
+async def test_error_for_a_wrong_password_shows_escapes_of_its_characters(
     postgres: str,
 ) -> None:
     url = make_url(postgres)
@@ -348,7 +348,7 @@ async def test_wrong_password_with_unescaped_characters_says_how_to_write_them(
     assert "in a URL, write # as %23, : as %3A" in message
 
 
-async def test_connection_without_tls_that_pg_hba_refuses_names_sslmode(tls: TlsServer) -> None:
+async def test_error_for_a_connection_that_pg_hba_rejects_names_sslmode(tls: TlsServer) -> None:
     rules = tls.data_dir / "postgres" / "pg_hba.conf"
     before = rules.read_text()
     rules.write_text(re.sub(r"^host\b", "hostssl", before, flags=re.MULTILINE))
@@ -368,7 +368,7 @@ async def test_connection_without_tls_that_pg_hba_refuses_names_sslmode(tls: Tls
 
 @pytest.fixture
 async def roles(empty_database: EmptyDatabase) -> Any:
-    """A database, its superuser's URL, and the URLs of two roles without any right there."""
+    """Return a database, its superuser's URL, and the URLs of two roles without privileges."""
     url = await empty_database("roles")
     name = make_url(url).database
     owner, user = f"{name}_owner", f"{name}_user"
@@ -378,7 +378,7 @@ async def roles(empty_database: EmptyDatabase) -> Any:
         f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
     )
-    yield url, *(spelled(url, username=role, password=PASSWORD) for role in (owner, user))
+    yield url, *(change_url(url, username=role, password=PASSWORD) for role in (owner, user))
     await execute(
         url,
         *(f"DROP OWNED BY {role} CASCADE" for role in (owner, user)),
@@ -387,11 +387,11 @@ async def roles(empty_database: EmptyDatabase) -> Any:
 
 
 def remedy(message: str) -> str:
-    """The statement that a message says to run."""
+    """Return the statement that a message says to run."""
     return message.rpartition("run: ")[2]
 
 
-async def test_each_missing_right_is_named_until_a_role_has_all(
+async def test_error_names_each_missing_privilege_and_its_grant(
     roles: tuple[str, str, str], tmp_path: Path
 ) -> None:
     """The privileges in docs/guides/databases.md suffice; with fewer, the message has the GRANT."""
@@ -409,10 +409,10 @@ async def test_each_missing_right_is_named_until_a_role_has_all(
         message = await refusal(owner, may_migrate=True)
         assert remedy(message) == f'GRANT {right} TO "{owner_name}"'
         await execute(admin, remedy(message))
-    ran = await asyncio.to_thread(run, "migrate", "--database-url", owner, data_dir=tmp_path)
-    assert ran.returncode == 0, ran.stderr
+    process = await asyncio.to_thread(run, "migrate", "--database-url", owner, data_dir=tmp_path)
+    assert process.returncode == 0, process.stderr
 
-    # A role that only serves needs no right to create.
+    # A role that only serves needs no CREATE privilege.
     message = await refusal(user)
     assert "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO" in message
     await execute(owner, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user_name}")
@@ -421,10 +421,10 @@ async def test_each_missing_right_is_named_until_a_role_has_all(
     await execute(admin, remedy(message))
     message = await refusal(user)
     assert "may not read and write the tables" in message
-    ran = await asyncio.to_thread(
+    process = await asyncio.to_thread(
         run, "import", "--sample", data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
     )
-    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
+    assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
     await execute(owner, remedy(message))
     for command in (
         ("import", "--sample"),
@@ -433,13 +433,13 @@ async def test_each_missing_right_is_named_until_a_role_has_all(
         ("keys", "rotate"),
         ("migrate",),
     ):
-        ran = await asyncio.to_thread(
+        process = await asyncio.to_thread(
             run, *command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=user
         )
-        assert ran.returncode == 0, ran.stderr
+        assert process.returncode == 0, process.stderr
 
 
-async def test_migration_by_a_role_that_does_not_own_the_tables_names_the_owner(
+async def test_error_for_a_migration_by_another_role_names_the_owner(
     roles: tuple[str, str, str],
 ) -> None:
     admin, owner, _ = roles
@@ -458,7 +458,7 @@ async def test_migration_by_a_role_that_does_not_own_the_tables_names_the_owner(
     assert "run this as the role that owns" in message
 
 
-async def test_newer_and_older_schemas_are_told_apart(empty_database: EmptyDatabase) -> None:
+async def test_error_distinguishes_newer_and_older_schemas(empty_database: EmptyDatabase) -> None:
     url = await empty_database("versions")
     assert "has no schema yet" in await refusal(url)
     await asyncio.to_thread(alembic_runner.migrate, url)
@@ -470,17 +470,17 @@ async def test_newer_and_older_schemas_are_told_apart(empty_database: EmptyDatab
 
 @pytest.fixture
 def pgbouncer(postgres: str, tmp_path: Path) -> Iterator[int]:
-    """The port of a PgBouncer in session mode before the Postgres of the tests."""
+    """Yield the port of a PgBouncer in session mode in front of the test Postgres."""
     program = shutil.which("pgbouncer")
     if not program:
         pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
-    there = make_url(postgres)
+    parts = make_url(postgres)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
-    (tmp_path / "users.txt").write_text(f'"{there.username}" "{there.password}"\n')
+    (tmp_path / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
     configuration = tmp_path / "pgbouncer.ini"
     configuration.write_text(
-        f"[databases]\n* = host={there.host} port={there.port}\n[pgbouncer]\n"
+        f"[databases]\n* = host={parts.host} port={parts.port}\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = scram-sha-256\nauth_file = {tmp_path}/users.txt\npool_mode = session\n"
     )
@@ -504,13 +504,13 @@ def pgbouncer(postgres: str, tmp_path: Path) -> Iterator[int]:
 async def test_pgbouncer_in_session_mode_works(
     pgbouncer: int, empty_database: EmptyDatabase, settings: Settings
 ) -> None:
-    url = spelled(await empty_database("pooled"), host="127.0.0.1", port=pgbouncer)
+    url = change_url(await empty_database("pooled"), host="127.0.0.1", port=pgbouncer)
     await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=True))
     async with Database.open(url, settings) as database, database.connection() as connection:
         assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
         assert await connection.fetchval("SHOW application_name") == "case-server"
 
 
-async def test_connect_raises_what_the_driver_raises(closed_port: int) -> None:
+async def test_connect_raises_the_errors_of_the_driver(closed_port: int) -> None:
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await connect(f"postgresql://u@127.0.0.1:{closed_port}/d")

@@ -1,3 +1,5 @@
+"""The embedded Postgres: joining, stopping, crashes, namespaces, accounts and error messages."""
+
 from __future__ import annotations
 
 import asyncio
@@ -38,11 +40,11 @@ with embedded_postgres(Path(sys.argv[1])) as url:
     sys.stdin.read()
 """
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its account")
 
 
 class User:
-    """Another process that uses the server until it is told to leave."""
+    """Another process that uses the server until ``leave`` or ``kill``."""
 
     def __init__(self, data_dir: Path, uid: int = 0) -> None:
         command = [sys.executable, "-c", USER, str(data_dir), str(uid)]
@@ -73,90 +75,90 @@ def user() -> Iterator[Callable[..., User]]:
         return users[-1]
 
     yield start
-    for one in users:
-        if one.process.poll() is None:
-            one.kill()
+    for process in users:
+        if process.process.poll() is None:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data_dir = tmp_path_factory.mktemp("made") / "not there yet" / 'a "$HOME" of one'
+def created_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data_dir = tmp_path_factory.mktemp("created") / "missing parent" / 'with "$HOME" and spaces'
     with embedded_postgres(data_dir) as url:
-        query(url, "CREATE TABLE kept AS SELECT 'first' AS word")
+        query(url, "CREATE TABLE words AS SELECT 'first' AS word")
     return data_dir
 
 
 @pytest.fixture
-def data_dir(made: Path) -> Iterator[Path]:
-    """A directory with data, nobody in it, and afterwards no server either."""
-    yield made
-    stop_stray(made)
+def data_dir(created_dir: Path) -> Iterator[Path]:
+    """Yield a data directory without users, and stop its server afterwards."""
+    yield created_dir
+    stop_server(created_dir)
 
 
 @pytest.fixture
-def copied_dir(made: Path, tmp_path: Path) -> Iterator[Path]:
-    """The same for a test that damages it."""
+def copied_dir(created_dir: Path, tmp_path: Path) -> Iterator[Path]:
+    """Yield a copy of the data directory, for a test that damages it."""
     copy = tmp_path / "data"
-    shutil.copytree(made, copy)
+    shutil.copytree(created_dir, copy)
     yield copy
-    stop_stray(copy)
+    stop_server(copy)
     shutil.rmtree(copy)
 
 
 @pytest.fixture
 def empty_dir(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "empty"
-    stop_stray(tmp_path / "empty")
+    stop_server(tmp_path / "empty")
     shutil.rmtree(tmp_path / "empty")
 
 
 @pytest.fixture
 def public_dir() -> Iterator[Path]:
-    """A directory that other accounts can reach, which tmp_path is not when we are root."""
-    nobody = pwd.getpwnam("nobody").pw_uid
+    """Yield a directory that other accounts can reach, unlike root's tmp_path."""
+    uid = pwd.getpwnam("nobody").pw_uid
     program = find_binaries(None) / "postgres"
-    if subprocess.run(["test", "-x", program], user=nobody, check=False).returncode:
+    if subprocess.run(["test", "-x", program], user=uid, check=False).returncode:
         pytest.skip(f"another account cannot run {program}")
     parent = Path(tempfile.mkdtemp())
     parent.chmod(0o755)
     yield parent / "data"
-    stop_stray(parent / "data")
+    stop_server(parent / "data")
     shutil.rmtree(parent)
 
 
-def stop_stray(data_dir: Path) -> None:
+def stop_server(data_dir: Path) -> None:
     if (data_dir / "postgres" / "postmaster.pid").exists():
         with suppress(StartupError), embedded_postgres(data_dir):
             pass
 
 
 def query(url: str, sql: str) -> Any:
-    async def ask() -> Any:
+    async def fetch() -> Any:
         connection = await asyncpg.connect(url)
         try:
             return await connection.fetchval(sql)
         finally:
             await connection.close()
 
-    return asyncio.run(ask())
+    return asyncio.run(fetch())
 
 
-def words(url: str) -> Any:
-    return query(url, "TABLE kept")
+def read_words(url: str) -> Any:
+    return query(url, "TABLE words")
 
 
 def postmaster(data_dir: Path) -> int:
     return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
 
 
-def goes(pid: int) -> bool:
-    """Whether a process ends, now that it has been told to; who reaps it and when is not ours."""
+def has_ended(pid: int) -> bool:
+    """Wait for a process to end, reaped or not, and return whether it did."""
 
-    def gone() -> bool:
+    def is_dead() -> bool:
         ps = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False)
         return ps.stdout.strip()[:1] in {b"", b"Z"}
 
-    return wait_for(gone)
+    return wait_for(is_dead)
 
 
 def wait_for(condition: Callable[[], object]) -> bool:
@@ -168,14 +170,14 @@ def wait_for(condition: Callable[[], object]) -> bool:
 
 def kill_server(data_dir: Path) -> None:
     pid = postmaster(data_dir)
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True)
-    for one in (pid, *map(int, found.stdout.split())):
+    pgrep = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True)
+    for process_id in (pid, *map(int, pgrep.stdout.split())):
         with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+            os.kill(process_id, signal.SIGKILL)
 
 
-def test_a_new_server_is_as_promised(made: Path) -> None:
-    with embedded_postgres(made) as url:
+def test_new_server_has_the_documented_settings(created_dir: Path) -> None:
+    with embedded_postgres(created_dir) as url:
         parts = urlsplit(url)
         assert (parts.scheme, parts.username, parts.hostname, parts.path) == (
             "postgresql",
@@ -199,10 +201,10 @@ def test_a_new_server_is_as_promised(made: Path) -> None:
         assert query(url, rules) == "scram-sha-256"
 
 
-def test_the_files_are_for_their_owner_alone(made: Path) -> None:
-    assert stat.S_IMODE(made.stat().st_mode) == 0o700
-    assert stat.S_IMODE((made / "postgres.password").stat().st_mode) == 0o600
-    assert {file.name for file in made.iterdir()} == {
+def test_only_the_owner_can_read_the_files(created_dir: Path) -> None:
+    assert stat.S_IMODE(created_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE((created_dir / "postgres.password").stat().st_mode) == 0o600
+    assert {file.name for file in created_dir.iterdir()} == {
         "postgres",
         "postgres.log",
         "postgres.password",
@@ -213,24 +215,26 @@ def test_the_files_are_for_their_owner_alone(made: Path) -> None:
     }
 
 
-def test_it_waits_for_the_disk_unless_told_not_to(data_dir: Path) -> None:
-    for durable, fsync in ((False, "off"), (True, "on")):
-        with embedded_postgres(data_dir, fsync=durable) as url:
-            assert query(url, "SHOW fsync") == fsync
-            assert query(url, "SELECT word FROM kept") == "first"
+def test_fsync_is_on_unless_turned_off(data_dir: Path) -> None:
+    for fsync, setting in ((False, "off"), (True, "on")):
+        with embedded_postgres(data_dir, fsync=fsync) as url:
+            assert query(url, "SHOW fsync") == setting
+            assert query(url, "SELECT word FROM words") == "first"
 
 
 def test_data_and_url_survive_a_restart(data_dir: Path) -> None:
     with embedded_postgres(data_dir) as before:
         query(before, "CREATE TABLE restarted AS SELECT 'yes'")
         pid = postmaster(data_dir)
-    assert goes(pid)
+    assert has_ended(pid)
     with embedded_postgres(data_dir) as after:
         assert after == before
         assert query(after, "TABLE restarted") == "yes"
 
 
-def test_data_survives_the_killing_of_everything(data_dir: Path, user: Callable[..., User]) -> None:
+def test_data_survives_when_all_processes_are_killed(
+    data_dir: Path, user: Callable[..., User]
+) -> None:
     first = user(data_dir)
     query(first.url, "CREATE TABLE killed AS SELECT 'yes'")
     pid = postmaster(data_dir)
@@ -241,47 +245,47 @@ def test_data_survives_the_killing_of_everything(data_dir: Path, user: Callable[
         assert postmaster(data_dir) != pid
 
 
-def test_a_killed_server_is_started_by_the_next_to_come(
+def test_killed_server_is_restarted_by_the_next_user(
     data_dir: Path, user: Callable[..., User]
 ) -> None:
     with embedded_postgres(data_dir) as url:
         kill_server(data_dir)
         second = user(data_dir)
         assert second.url == url
-        assert words(url) == "first"
+        assert read_words(url) == "first"
         second.leave()
-        assert words(url) == "first"
+        assert read_words(url) == "first"
 
 
-def test_a_server_left_by_a_killed_user_is_joined_and_then_stopped(
+def test_server_of_a_killed_user_is_joined_and_then_stopped(
     data_dir: Path, user: Callable[..., User]
 ) -> None:
     first = user(data_dir)
     url = first.url
     pid = postmaster(data_dir)
     first.kill()
-    assert words(url) == "first"
+    assert read_words(url) == "first"
     with embedded_postgres(data_dir) as joined:
         assert joined == url
         assert postmaster(data_dir) == pid
-    assert goes(pid)
+    assert has_ended(pid)
 
 
-def test_the_last_to_leave_stops_the_server(data_dir: Path, user: Callable[..., User]) -> None:
+def test_last_user_stops_the_server(data_dir: Path, user: Callable[..., User]) -> None:
     first = user(data_dir)
     url = first.url
     second = user(data_dir)
     assert second.url == url
     pid = postmaster(data_dir)
     first.leave()
-    assert words(url) == "first"
+    assert read_words(url) == "first"
     assert postmaster(data_dir) == pid
     second.leave()
-    assert goes(pid)
+    assert has_ended(pid)
     assert not (data_dir / "postgres" / "postmaster.pid").exists()
 
 
-def test_a_fork_of_a_user_does_not_count(data_dir: Path) -> None:
+def test_forked_child_does_not_count_as_a_user(data_dir: Path) -> None:
     fork = "import os, time\n" + USER.replace(
         "sys.stdin.read()", "print(os.fork() or time.sleep(60), flush=True)"
     )
@@ -293,38 +297,38 @@ def test_a_fork_of_a_user_does_not_count(data_dir: Path) -> None:
         pid = postmaster(data_dir)
         try:
             process.wait(30)
-            assert goes(pid)
+            assert has_ended(pid)
             with embedded_postgres(data_dir) as url:
-                assert words(url) == "first"
+                assert read_words(url) == "first"
         finally:
             os.kill(child, signal.SIGKILL)
 
 
-def test_two_starters_at_once_on_an_empty_directory(
+def test_concurrent_starts_in_an_empty_directory_share_a_server(
     empty_dir: Path, user: Callable[..., User]
 ) -> None:
     users = [user(empty_dir) for _ in range(2)]
-    first, second = (one.url for one in users)
+    first, second = (process.url for process in users)
     assert first == second
     assert query(first, "SELECT 1") == 1
     pid = postmaster(empty_dir)
-    for one in users:
-        one.leave()
-    assert goes(pid)
+    for process in users:
+        process.leave()
+    assert has_ended(pid)
 
 
-def test_a_half_finished_directory_is_made_anew(empty_dir: Path, user: Callable[..., User]) -> None:
+def test_incomplete_cluster_is_created_again(empty_dir: Path, user: Callable[..., User]) -> None:
     first = user(empty_dir)
     assert wait_for(lambda: list(empty_dir.glob("postgres.new-*/base")))
     first.kill()
-    left = next(empty_dir.glob("postgres.new-*"))
+    incomplete = next(empty_dir.glob("postgres.new-*"))
     assert not (empty_dir / "postgres").exists()
     with embedded_postgres(empty_dir) as url:
         assert query(url, "SELECT 1") == 1
-    assert not (left / "PG_VERSION").exists()
+    assert not (incomplete / "PG_VERSION").exists()
 
 
-def test_what_is_not_ours_is_not_overwritten(empty_dir: Path) -> None:
+def test_other_files_are_not_overwritten(empty_dir: Path) -> None:
     (empty_dir / "postgres").mkdir(parents=True)
     (empty_dir / "postgres" / "thesis.txt").write_text("the only copy")
     with pytest.raises(StartupError, match="not empty"), embedded_postgres(empty_dir):
@@ -332,32 +336,32 @@ def test_what_is_not_ours_is_not_overwritten(empty_dir: Path) -> None:
     assert (empty_dir / "postgres" / "thesis.txt").read_text() == "the only copy"
 
 
-def test_a_port_taken_meanwhile_is_given_up(data_dir: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        taken = stranger.getsockname()[1]
-        (data_dir / "postgres.port").write_text(str(taken))
+def test_another_port_is_used_if_the_previous_one_is_in_use(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        used_port = listener.getsockname()[1]
+        (data_dir / "postgres.port").write_text(str(used_port))
         with embedded_postgres(data_dir) as url:
-            assert urlsplit(url).port != taken
-            assert words(url) == "first"
+            assert urlsplit(url).port != used_port
+            assert read_words(url) == "first"
         assert (data_dir / "postgres.port").read_text() == str(urlsplit(url).port)
 
 
-def test_a_process_number_used_again_is_not_taken_for_the_server(copied_dir: Path) -> None:
+def test_reused_process_id_is_not_mistaken_for_the_server(copied_dir: Path) -> None:
     with (
-        subprocess.Popen(["sleep", "60"]) as stranger,
+        subprocess.Popen(["sleep", "60"]) as other,
         socket.create_server(("127.0.0.1", 0)) as closed,
     ):
         port = closed.getsockname()[1]
         closed.close()
-        lines = [stranger.pid, copied_dir / "postgres", 1, port, "", "127.0.0.1", 0, "ready"]
+        lines = [other.pid, copied_dir / "postgres", 1, port, "", "127.0.0.1", 0, "ready"]
         stale = "".join(f"{line}\n" for line in lines)
         (copied_dir / "postgres" / "postmaster.pid").write_text(stale)
         try:
             with embedded_postgres(copied_dir) as url:
-                assert words(url) == "first"
-            assert stranger.poll() is None
+                assert read_words(url) == "first"
+            assert other.poll() is None
         finally:
-            stranger.kill()
+            other.kill()
 
 
 NAMESPACES = {
@@ -368,12 +372,12 @@ NAMESPACES = {
 
 
 @pytest.mark.parametrize("flags", NAMESPACES.values(), ids=NAMESPACES)
-def test_second_server_of_a_directory_is_refused_from_another_namespace(
+def test_second_server_in_another_namespace_does_not_start(
     data_dir: Path, flags: tuple[str, ...]
 ) -> None:
     unshare = ("unshare", *flags)
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
-        pytest.skip("namespaces cannot be made here (as root, with unshare of util-linux)")
+        pytest.skip("namespaces are not available (they need root and unshare of util-linux)")
     command = [*unshare, sys.executable, "-c", USER, str(data_dir), "0"]
     with embedded_postgres(data_dir) as url:
         pid_file = data_dir / "postgres" / "postmaster.pid"
@@ -383,13 +387,13 @@ def test_second_server_of_a_directory_is_refused_from_another_namespace(
         assert "cannot be reached" in second.stderr
         assert "CASE_SERVER_DATA_DIR" in second.stderr
         assert pid_file.read_text() == before
-        assert words(url) == "first"
-    # When the server has ended, its directory is free for the other namespace.
+        assert read_words(url) == "first"
+    # Once the server has stopped, the other namespace can use the directory.
     third = subprocess.run(command, input="", capture_output=True, text=True, check=False)
     assert third.returncode == 0, third.stderr
 
 
-def test_server_whose_port_is_out_of_reach_is_not_harmed(
+def test_server_with_an_unreachable_port_keeps_running(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with embedded_postgres(data_dir) as url:
@@ -403,10 +407,10 @@ def test_server_whose_port_is_out_of_reach_is_not_harmed(
             ):
                 pass
         assert postmaster(data_dir) == pid
-        assert words(url) == "first"
+        assert read_words(url) == "first"
 
 
-def test_lock_of_a_server_that_is_out_of_sight_is_respected(
+def test_lock_of_an_invisible_server_is_respected(
     copied_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "UNREACHABLE_TIMEOUT_SECONDS", 0.1)
@@ -418,21 +422,21 @@ def test_lock_of_a_server_that_is_out_of_sight_is_respected(
         ):
             pass
     with embedded_postgres(copied_dir) as url:
-        assert words(url) == "first"
+        assert read_words(url) == "first"
 
 
-def test_a_copy_of_a_running_directory_has_its_own_server(data_dir: Path, tmp_path: Path) -> None:
+def test_copy_of_a_data_directory_has_its_own_server(data_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     with embedded_postgres(data_dir) as url:
         query(url, "CHECKPOINT")
         shutil.copytree(data_dir, copy)
         with embedded_postgres(copy) as other:
             assert urlsplit(other).port != urlsplit(url).port
-            query(other, "UPDATE kept SET word = 'elsewhere'")
-        assert words(url) == "first"
+            query(other, "UPDATE words SET word = 'changed'")
+        assert read_words(url) == "first"
 
 
-def test_only_loopback_and_only_with_the_password(data_dir: Path) -> None:
+def test_server_accepts_only_loopback_and_requires_the_password(data_dir: Path) -> None:
     with embedded_postgres(data_dir) as url:
         port = urlsplit(url).port
         with pytest.raises(OSError, match=r"."):
@@ -441,12 +445,12 @@ def test_only_loopback_and_only_with_the_password(data_dir: Path) -> None:
             query(url.replace(urlsplit(url).password or "", "guess"), "SELECT 1")
 
 
-def test_ctrl_c_in_our_terminal_does_not_reach_the_server(data_dir: Path) -> None:
+def test_server_has_its_own_session_so_ctrl_c_does_not_reach_it(data_dir: Path) -> None:
     with embedded_postgres(data_dir):
         assert os.getsid(postmaster(data_dir)) != os.getsid(0)
 
 
-def test_data_of_another_version_is_refused(copied_dir: Path) -> None:
+def test_error_for_data_of_a_version_that_is_not_installed(copied_dir: Path) -> None:
     (copied_dir / "postgres" / "PG_VERSION").write_text("12\n")
     with (
         pytest.raises(StartupError, match=r"Postgres 12, .* not installed \(found: \d\d.*install"),
@@ -455,13 +459,13 @@ def test_data_of_another_version_is_refused(copied_dir: Path) -> None:
         pass
 
 
-def test_every_installed_major_is_found() -> None:
-    for folder in embedded._candidates():
-        if major := embedded._major_version(folder):
+def test_every_installed_major_version_is_found() -> None:
+    for directory in embedded._candidates():
+        if major := embedded._major_version(directory):
             assert embedded._major_version(find_binaries(major)) == major
 
 
-def test_without_binaries_it_says_what_to_install(
+def test_error_without_binaries_says_what_to_install(
     empty_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_candidates", lambda: iter([Path("/nonexistent")]))
@@ -472,7 +476,7 @@ def test_without_binaries_it_says_what_to_install(
         pass
 
 
-def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_error_for_a_read_only_directory_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(StartupError, match=r"file/data is not writable.*CASE_SERVER_DATA_DIR"),
@@ -481,7 +485,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_failing_start_shows_the_end_of_the_log(
+def test_error_of_a_failed_start_shows_the_end_of_the_log(
     copied_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
@@ -491,46 +495,46 @@ def test_a_failing_start_shows_the_end_of_the_log(
         pass
 
 
-@as_root
-def test_root_owns_what_it_made(data_dir: Path) -> None:
+@needs_root
+def test_root_owns_the_files_it_created(data_dir: Path) -> None:
     with embedded_postgres(data_dir):
         pass
     assert {path.stat().st_uid for path in data_dir.rglob("*")} == {0}
 
 
-@as_root
-def test_an_ordinary_user_needs_nothing_else(public_dir: Path, user: Callable[..., User]) -> None:
-    nobody = pwd.getpwnam("nobody").pw_uid
+@needs_root
+def test_unprivileged_user_can_run_it(public_dir: Path, user: Callable[..., User]) -> None:
+    uid = pwd.getpwnam("nobody").pw_uid
     public_dir.mkdir(mode=0o700)
-    os.chown(public_dir, nobody, -1)
-    first = user(public_dir, nobody)
+    os.chown(public_dir, uid, -1)
+    first = user(public_dir, uid)
     assert query(first.url, "SELECT 1") == 1
     pid = postmaster(public_dir)
     with embedded_postgres(public_dir) as url:  # root joins, as the owner
         assert query(url, "SELECT 1") == 1
     first.leave()
-    assert goes(pid)
-    assert {path.stat().st_uid for path in public_dir.rglob("*")} == {nobody}
+    assert has_ended(pid)
+    assert {path.stat().st_uid for path in public_dir.rglob("*")} == {uid}
     with embedded_postgres(public_dir):
-        assert Path(f"/proc/{postmaster(public_dir)}").stat().st_uid == nobody
+        assert Path(f"/proc/{postmaster(public_dir)}").stat().st_uid == uid
 
 
-@as_root
-def test_without_namespaces_root_takes_an_account(
-    made: Path, public_dir: Path, monkeypatch: pytest.MonkeyPatch
+@needs_root
+def test_root_without_namespaces_uses_an_account(
+    created_dir: Path, public_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(made, public_dir)
+    shutil.copytree(created_dir, public_dir)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with embedded_postgres(public_dir) as url:
-        assert words(url) == "first"
+        assert read_words(url) == "first"
         account = public_dir.stat().st_uid
         assert pwd.getpwuid(account).pw_name in {"postgres", "nobody"}
         assert Path(f"/proc/{postmaster(public_dir)}").stat().st_uid == account
     assert public_dir.parent.stat().st_uid == 0
 
 
-@as_root
-def test_an_account_that_cannot_reach_the_directory_is_not_given_it(
+@needs_root
+def test_account_that_cannot_reach_the_directory_does_not_get_it(
     copied_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied_dir.parent.chmod(0o700)

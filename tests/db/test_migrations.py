@@ -1,4 +1,4 @@
-"""The schema: built by the migrations, what the tables say, and undone without a trace."""
+"""The migrations build the schema that the tables describe, and can be undone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CATALOGUE = {
         SELECT tablename, indexname, indexdef FROM pg_indexes
         WHERE schemaname = 'public' AND indexname <> '{trigrams.INDEX_NAME}'""",
 }
-"""What the tables say. The index of trigrams is there or not, as Postgres allows."""
+"""Queries for the parts of a schema that the tables describe; the trigram index is optional."""
 
 VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'"
 COMMENTS = """
@@ -42,37 +42,39 @@ COMMENTS = """
     WHERE relnamespace = 'public'::regnamespace"""
 
 
-async def catalogue(url: str, **more: str) -> dict[str, set[tuple[Any, ...]]]:
+async def catalogue(url: str, **extra_queries: str) -> dict[str, set[tuple[Any, ...]]]:
     """Return everything that makes up a schema, apart from Alembic's own table."""
     connection = await asyncpg.connect(dsn(url))
     try:
         return {
             kind: {tuple(row) for row in await connection.fetch(sql) if row[0] != "alembic_version"}
-            for kind, sql in (CATALOGUE | more).items()
+            for kind, sql in (CATALOGUE | extra_queries).items()
         }
     finally:
         await connection.close()
 
 
-async def test_migrations_build_what_the_tables_say(empty_database: Database) -> None:
+async def test_migrations_build_the_schema_of_the_tables(empty_database: Database) -> None:
     migrated, created = await empty_database("migrated"), await empty_database("created")
     await asyncio.to_thread(alembic_runner.migrate, migrated)
     engine = create_async_engine(make_url(created).set(drivername="postgresql+asyncpg"))
     async with engine.begin() as connection:
         await connection.run_sync(tables.metadata.create_all)
     await engine.dispose()
-    ours, theirs = await catalogue(migrated), await catalogue(created)
+    migrated_schema, created_schema = await catalogue(migrated), await catalogue(created)
     for kind in CATALOGUE:
-        assert ours[kind] == theirs[kind]
+        assert migrated_schema[kind] == created_schema[kind]
 
 
-async def test_alembic_finds_nothing_to_do(empty_database: Database) -> None:
+async def test_alembic_detects_no_differences(empty_database: Database) -> None:
     url = await empty_database("checked")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.check, url)
 
 
-async def test_downgrade_leaves_nothing_and_upgrade_builds_again(empty_database: Database) -> None:
+async def test_downgrade_removes_the_schema_and_migrate_rebuilds(
+    empty_database: Database,
+) -> None:
     url = await empty_database("undone")
     await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
@@ -82,7 +84,7 @@ async def test_downgrade_leaves_nothing_and_upgrade_builds_again(empty_database:
     assert await catalogue(url, views=VIEWS, comments=COMMENTS) == before
 
 
-async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> None:
+async def test_concurrent_migrations_run_once(empty_database: Database) -> None:
     url = await empty_database("raced")
     await asyncio.gather(*(asyncio.to_thread(run_migrate, url) for _ in range(2)))
     connection = await asyncpg.connect(dsn(url))
@@ -91,12 +93,12 @@ async def test_two_that_migrate_at_once_do_it_once(empty_database: Database) -> 
 
 
 def run_migrate(url: str) -> None:
-    """In a process of its own: Alembic's context is one to a process."""
+    """Migrate in a new process, because Alembic's context is global."""
     code = f"from case_server.db.postgres import alembic_runner; alembic_runner.migrate({url!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-async def test_current_and_known(empty_database: Database) -> None:
+async def test_schema_version_of_a_database_and_known_revisions(empty_database: Database) -> None:
     url = await empty_database("states")
     connection = await asyncpg.connect(dsn(url))
     assert await version.get_schema_version(connection) is None
@@ -104,27 +106,27 @@ async def test_current_and_known(empty_database: Database) -> None:
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     await connection.close()
     assert version.is_known(version.get_required_schema_version())
-    assert not version.is_known("2099_01_01_unheard_of")
+    assert not version.is_known("2099_01_01_unknown")
 
 
 INSERTS = {
     "items": """INSERT INTO items (body, last_change_date_time, document_identifier)
-                VALUES ('{"identifier": "x"}', now(), 'nobody')""",
-    "item_subjects": "INSERT INTO item_subjects VALUES ('nobody', 'nobody')",
+                VALUES ('{"identifier": "x"}', now(), 'missing')""",
+    "item_subjects": "INSERT INTO item_subjects VALUES ('missing', 'missing')",
     "item_types": """INSERT INTO documents (body, last_change_date_time)
                      VALUES ('{"identifier": "x", "licenseURI": {"identifier": "y"}}', now())""",
 }
 
 
 @pytest.mark.parametrize("insert", INSERTS.values(), ids=INSERTS)
-async def test_foreign_keys_are_real(
+async def test_database_enforces_foreign_keys(
     execute: Callable[..., Awaitable[Any]], clean: None, insert: str
 ) -> None:
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await execute(insert)
 
 
-async def test_triple_is_unique_in_the_database(
+async def test_database_enforces_unique_triples(
     execute: Callable[..., Awaitable[Any]], clean: None
 ) -> None:
     body = """{"identifier": "%s", "associationType": "isChildOf",
@@ -146,7 +148,9 @@ INSERT INTO associations (body, last_change_date_time) VALUES ('{"identifier": "
     "associationType": "isChildOf", "originNodeURI": {"identifier": "a"}%s}', now())"""
 
 
-async def test_triple_is_made_not_null_in_a_store_with_data(empty_database: Database) -> None:
+async def test_migration_to_not_null_triples_with_existing_rows(
+    empty_database: Database,
+) -> None:
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")

@@ -1,4 +1,4 @@
-"""The pool: prepared statements on or off, and how long anybody waits for a connection."""
+"""The pool: prepared statements, timeouts, connections in a bad state, and retried writes."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from case_server.db.statement import CompiledStatement
 from case_server.exceptions import ServiceUnavailable
 from case_server.settings import Settings
 
-PREPARED = CompiledStatement(text("SELECT count(*) AS kept FROM pg_prepared_statements"))
+PREPARED = CompiledStatement(text("SELECT count(*) AS count FROM pg_prepared_statements"))
 BACKEND = CompiledStatement(text("SELECT pg_backend_pid() AS pid"))
 
 
 @pytest.mark.parametrize("prepared", [True, False])
-async def test_prepared_statements_are_kept_unless_told_not_to(
+async def test_statements_are_prepared_only_if_the_setting_is_on(
     settings: Settings, *, prepared: bool
 ) -> None:
     changed = settings.model_copy(update={"prepared_statements": prepared, "pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
         for _ in range(2):
-            assert await database.fetch_all(select_entity(ITEMS), identifier="nobody") == []
-        found = await database.fetch_one(PREPARED)
-    assert found is not None
-    assert (found["kept"] > 0) is prepared
+            assert await database.fetch_all(select_entity(ITEMS), identifier="missing") == []
+        row = await database.fetch_one(PREPARED)
+    assert row is not None
+    assert (row["count"] > 0) is prepared
 
 
-async def test_nobody_waits_long_for_a_connection(settings: Settings) -> None:
+async def test_request_gets_503_soon_if_no_connection_is_released(settings: Settings) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database, database.connection():
         start = time.monotonic()
-        with pytest.raises(ServiceUnavailable) as told:
-            await database.fetch_all(select_entity(ITEMS), identifier="nobody")
+        with pytest.raises(ServiceUnavailable) as raised:
+            await database.fetch_all(select_entity(ITEMS), identifier="missing")
         assert time.monotonic() - start < 10
-    assert told.value.headers["Retry-After"]
+    assert raised.value.headers["Retry-After"]
 
 
-async def test_who_waits_in_a_line_that_moves_is_not_turned_away(settings: Settings) -> None:
+async def test_request_waits_longer_while_connections_are_released(settings: Settings) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
 
@@ -56,13 +56,13 @@ async def test_who_waits_in_a_line_that_moves_is_not_turned_away(settings: Setti
             async with database.connection():
                 await asyncio.sleep(1)
 
-        begun = time.monotonic()
-        # The last of them waits for longer than anybody does in a line that stands.
+        start = time.monotonic()
+        # The last of them waits longer than the timeout of a stalled pool.
         await asyncio.gather(*(hold() for _ in range(4)))
-        assert time.monotonic() - begun > STALLED_TIMEOUT_SECONDS
+        assert time.monotonic() - start > STALLED_TIMEOUT_SECONDS
 
 
-async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
+async def test_cancelled_waiters_take_no_connection(settings: Settings) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
@@ -73,15 +73,15 @@ async def test_who_gives_up_in_line_takes_no_turn(settings: Settings) -> None:
             await asyncio.sleep(0.1)
             for task in waiting:
                 task.cancel()
-            told = await asyncio.gather(*waiting, return_exceptions=True)
-            assert all(isinstance(one, asyncio.CancelledError) for one in told)
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+            assert all(isinstance(result, asyncio.CancelledError) for result in results)
         assert (
             await asyncio.wait_for(database.fetch_all(select_entity(ITEMS), identifier="x"), 5)
             == []
         )
 
 
-async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None:
+async def test_statements_of_a_snapshot_see_the_same_state(settings: Settings, clean: None) -> None:
     count = CompiledStatement(text("SELECT count(*) AS total FROM changes"))
     async with (
         Database.open(settings.database_url, settings) as database,
@@ -91,12 +91,12 @@ async def test_snapshot_sees_one_moment(settings: Settings, clean: None) -> None
         insert = "INSERT INTO changes (kind, identifier, operation) VALUES ('x', 'x', 'create')"
         await asyncio.wait_for(database.fetch_all(CompiledStatement(text(insert))), 10)
         assert await connection.fetchval(count.sql) == before
-        found = await database.fetch_one(count)
-    assert found is not None
-    assert found["total"] == before + 1
+        row = await database.fetch_one(count)
+    assert row is not None
+    assert row["total"] == before + 1
 
 
-async def test_a_connection_cut_off_while_nobody_used_it_is_not_given_to_the_next(
+async def test_idle_connection_that_was_terminated_is_replaced(
     settings: Settings,
 ) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
@@ -104,19 +104,19 @@ async def test_a_connection_cut_off_while_nobody_used_it_is_not_given_to_the_nex
         Database.open(settings.database_url, changed) as database,
         Database.open(settings.database_url, settings) as other,
     ):
-        mine = await database.fetch_one(BACKEND)
-        assert mine is not None
-        assert mine == await database.fetch_one(BACKEND), "it is kept, not opened anew each time"
+        before = await database.fetch_one(BACKEND)
+        assert before is not None
+        assert before == await database.fetch_one(BACKEND), "the connection was not reused"
         await other.fetch_one(
-            CompiledStatement(text(f"SELECT pg_terminate_backend({mine['pid']}, 5000)"))
+            CompiledStatement(text(f"SELECT pg_terminate_backend({before['pid']}, 5000)"))
         )
         await asyncio.sleep(0.1)
-        next_one = await database.fetch_one(BACKEND)
-        assert next_one is not None
-        assert next_one["pid"] != mine["pid"]
+        after = await database.fetch_one(BACKEND)
+        assert after is not None
+        assert after["pid"] != before["pid"]
 
 
-async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
+async def test_connection_of_a_cancelled_statement_can_be_used_again(
     settings: Settings,
 ) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
@@ -128,9 +128,9 @@ async def test_a_connection_that_was_left_in_the_middle_is_whole_for_the_next(
         slow.cancel()
         with pytest.raises(asyncio.CancelledError):
             await slow
-        found = await database.fetch_one(BACKEND)
-    assert found is not None
-    assert found["pid"] > 0
+        row = await database.fetch_one(BACKEND)
+    assert row is not None
+    assert row["pid"] > 0
 
 
 async def test_connection_to_a_server_that_became_read_only_is_not_used_again(
@@ -167,24 +167,24 @@ def no_file_descriptors() -> Iterator[None]:
         yield
 
 
-async def test_request_without_a_file_descriptor_is_answered_503_and_names_the_limit(
+async def test_503_without_a_file_descriptor_names_the_limit(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     changed = settings.model_copy(update={"pool_size": 2})
     async with Database.open(settings.database_url, changed) as database:
         async with database.connection():
-            with no_file_descriptors(), pytest.raises(ServiceUnavailable) as refused:
-                await database.fetch_all(select_entity(ITEMS), identifier="nobody")
-            assert refused.value.status == 503
-            assert "file descriptors" in refused.value.description
-            assert "database" not in refused.value.description
-            assert refused.value.headers["Retry-After"]
-            (line,) = [record.getMessage() for record in caplog.records]
-            assert "ulimit -n" in line
-        assert await database.fetch_all(select_entity(ITEMS), identifier="nobody") == []
+            with no_file_descriptors(), pytest.raises(ServiceUnavailable) as raised:
+                await database.fetch_all(select_entity(ITEMS), identifier="missing")
+            assert raised.value.status == 503
+            assert "file descriptors" in raised.value.description
+            assert "database" not in raised.value.description
+            assert raised.value.headers["Retry-After"]
+            (message,) = [record.getMessage() for record in caplog.records]
+            assert "ulimit -n" in message
+        assert await database.fetch_all(select_entity(ITEMS), identifier="missing") == []
 
 
-async def test_statement_that_takes_long_is_not_cut_off_for_want_of_file_descriptors(
+async def test_slow_statement_is_not_terminated_for_lack_of_file_descriptors(
     settings: Settings,
 ) -> None:
     async with Database.open(settings.database_url, settings) as database:
@@ -196,35 +196,35 @@ async def test_statement_that_takes_long_is_not_cut_off_for_want_of_file_descrip
     assert row is not None
 
 
-CROSSES = """
+CONFLICT = """
 DO $$ BEGIN
-RAISE EXCEPTION 'met another' USING ERRCODE = '{}';
+RAISE EXCEPTION 'conflict' USING ERRCODE = '{}';
 END $$"""
 
 
-@pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialisation", "deadlock"])
-async def test_who_meets_another_tries_again_and_is_told_to_come_again(
+@pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialization", "deadlock"])
+async def test_write_is_retried_after_conflicts_and_returns_503_at_last(
     settings: Settings, code: str
 ) -> None:
-    tried: list[str] = []
+    attempts: list[str] = []
 
     async with Database.open(settings.database_url, settings) as database:
 
-        async def meets(times: int) -> int:
-            tried.clear()
+        async def write_with_conflicts(count: int) -> int:
+            attempts.clear()
 
-            async def work(connection: Any) -> int:
-                tried.append("")
-                if len(tried) <= times:
-                    await connection.execute(CROSSES.format(code))
-                return len(tried)
+            async def write(connection: Any) -> int:
+                attempts.append("")
+                if len(attempts) <= count:
+                    await connection.execute(CONFLICT.format(code))
+                return len(attempts)
 
-            return await database.run_write(work, "a name")
+            return await database.run_write(write, "lock name")
 
-        assert await meets(0) == 1
-        assert await meets(1) == 2
-        assert await meets(3) == 4
-        with pytest.raises(ServiceUnavailable) as told:
-            await meets(1000)
-    assert len(tried) == MAX_WRITE_ATTEMPTS
-    assert told.value.headers["Retry-After"]
+        assert await write_with_conflicts(0) == 1
+        assert await write_with_conflicts(1) == 2
+        assert await write_with_conflicts(3) == 4
+        with pytest.raises(ServiceUnavailable) as raised:
+            await write_with_conflicts(1000)
+    assert len(attempts) == MAX_WRITE_ATTEMPTS
+    assert raised.value.headers["Retry-After"]

@@ -41,7 +41,7 @@ async def opened(
 
 async def no_statement_sleeps(execute: Execute) -> None:
     """Wait until Postgres has cancelled the statement, which it would run for ten minutes."""
-    while await execute(SLEEPING):  # noqa: ASYNC110  Postgres tells no event of ours
+    while await execute(SLEEPING):  # noqa: ASYNC110  Postgres sends no event
         await asyncio.sleep(0.05)
 
 
@@ -118,7 +118,7 @@ async def test_timeout_is_reported_before_postgres_has_cancelled(
     proxy = SlowProxy(settings.database_url)
     async with proxy.serve() as url, opened(settings, url) as database:
         assert await database.fetch_all(select_entity(ITEMS), identifier="x") == []
-        proxy.is_open.clear()  # the request to cancel is a connection of its own
+        proxy.is_open.clear()  # a cancel request needs a new connection
         with pytest.raises(ReadTimeout):
             await database.scan(SLEEP)
         assert await execute(SLEEPING), "the statement still runs"

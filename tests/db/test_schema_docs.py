@@ -1,4 +1,4 @@
-"""docs/schema.md says what the database says. Run with UPDATE_DOCS=1 to write it anew."""
+"""docs/schema.md agrees with the database. Run with UPDATE_DOCS=1 to regenerate the page."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ async def test_schema_page_shows_the_comments_of_the_database(
 
 
 @pytest.mark.parametrize("query", re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL))
-async def test_example_of_the_page_runs(
+async def test_sql_example_of_the_page_runs(
     execute: Execute, client: httpx.AsyncClient, query: str
 ) -> None:
     statement: Any = query.replace("CREATE ROLE", "BEGIN; CREATE ROLE")
     if query != statement:
-        # Roles belong to the whole server, which all test processes share.
+        # Rolled back, because roles exist on the whole server, which all test processes share.
         await execute_script(execute, f"{statement} ROLLBACK;")
     else:
         await execute(statement)

@@ -1,4 +1,4 @@
-"""Questions asked together: shared by all who came before they began, and by nobody else."""
+"""Concurrent queries for a key are coalesced, and none returns data older than its call."""
 
 import asyncio
 import gc
@@ -10,123 +10,123 @@ from case_server.db.single_flight import SingleFlight
 
 
 class Store:
-    """Something that is written all the time; a look at it takes a moment, and tells its start."""
+    """A counter with a slow query, which returns the value from its start."""
 
     def __init__(self) -> None:
         self.version = 0
-        self.looks = 0
-        self.broken = False
+        self.query_count = 0
+        self.is_broken = False
 
-    async def look(self, _: str) -> int:
-        self.looks += 1
-        seen = self.version
+    async def query(self, _: str) -> int:
+        self.query_count += 1
+        version = self.version
         await asyncio.sleep(0.002)
-        if self.broken:
-            raise ConnectionError("it is away")
-        return seen
+        if self.is_broken:
+            raise ConnectionError("unavailable")
+        return version
 
 
-async def test_nobody_is_told_less_than_was_there_when_he_came() -> None:
-    store, chance = Store(), random.Random(11)
-    together = SingleFlight(store.look)
+async def test_result_is_never_older_than_its_call() -> None:
+    store, rng = Store(), random.Random(11)
+    single_flight = SingleFlight(store.query)
 
-    async def ask() -> None:
+    async def write_and_read() -> None:
         for _ in range(20):
-            await asyncio.sleep(chance.random() / 1000)
+            await asyncio.sleep(rng.random() / 1000)
             store.version += 1
-            came = store.version
-            assert await together.do("document") >= came
+            written = store.version
+            assert await single_flight.do("document") >= written
 
-    await asyncio.gather(*(ask() for _ in range(50)))
-    assert store.looks < 50 * 20 / 5
+    await asyncio.gather(*(write_and_read() for _ in range(50)))
+    assert store.query_count < 50 * 20 / 5
 
 
-async def test_one_alone_asks_at_once_and_each_time() -> None:
+async def test_sequential_calls_query_each_time() -> None:
     store = Store()
-    together = SingleFlight(store.look)
+    single_flight = SingleFlight(store.query)
     for version in range(3):
         store.version = version
-        assert await together.do("document") == version
-    assert store.looks == 3
+        assert await single_flight.do("document") == version
+    assert store.query_count == 3
 
 
-async def test_who_comes_late_waits_for_the_next_question() -> None:
+async def test_calls_during_a_query_share_the_next_one() -> None:
     store = Store()
-    together = SingleFlight(store.look)
-    first = asyncio.create_task(together.do("document"))
+    single_flight = SingleFlight(store.query)
+    first = asyncio.create_task(single_flight.do("document"))
     await asyncio.sleep(0)
     store.version = 1
-    others = [asyncio.create_task(together.do("document")) for _ in range(9)]
+    others = [asyncio.create_task(single_flight.do("document")) for _ in range(9)]
     assert await first == 0
     assert await asyncio.gather(*others) == [1] * 9
-    assert store.looks == 2
+    assert store.query_count == 2
 
 
-async def test_a_question_that_hangs_holds_up_nobody_else() -> None:
-    store, hangs = Store(), asyncio.Event()
+async def test_hanging_query_does_not_delay_later_calls() -> None:
+    store, resume = Store(), asyncio.Event()
 
-    async def look(name: str) -> int:
-        if not store.looks:
-            store.looks += 1
-            await hangs.wait()
-        return await store.look(name)
+    async def query(key: str) -> int:
+        if not store.query_count:
+            store.query_count += 1
+            await resume.wait()
+        return await store.query(key)
 
-    together = SingleFlight(look)
-    stuck = asyncio.create_task(together.do("document"))
+    single_flight = SingleFlight(query)
+    hanging = asyncio.create_task(single_flight.do("document"))
     await asyncio.sleep(0)
-    others = [asyncio.create_task(together.do("document")) for _ in range(3)]
+    others = [asyncio.create_task(single_flight.do("document")) for _ in range(3)]
     store.version = 1
     assert await asyncio.wait_for(asyncio.gather(*others), 5) == [1] * 3
-    assert await together.do("document") == 1
-    assert not stuck.done()
-    hangs.set()
-    assert await stuck == 1
-    assert await together.do("document") == 1
+    assert await single_flight.do("document") == 1
+    assert not hanging.done()
+    resume.set()
+    assert await hanging == 1
+    assert await single_flight.do("document") == 1
 
 
-async def test_names_do_not_wait_for_each_other() -> None:
+async def test_different_keys_do_not_share_queries() -> None:
     store = Store()
-    together = SingleFlight(store.look)
-    await asyncio.gather(*(together.do(f"document {number}") for number in range(5)))
-    assert store.looks == 5
+    single_flight = SingleFlight(store.query)
+    await asyncio.gather(*(single_flight.do(f"document {number}") for number in range(5)))
+    assert store.query_count == 5
 
 
-async def test_who_goes_away_takes_nothing_from_the_others() -> None:
+async def test_cancelled_callers_do_not_affect_the_others() -> None:
     store = Store()
-    together = SingleFlight(store.look)
-    asking = [asyncio.create_task(together.do("document")) for _ in range(6)]
+    single_flight = SingleFlight(store.query)
+    calls = [asyncio.create_task(single_flight.do("document")) for _ in range(6)]
     await asyncio.sleep(0.001)
-    for task in asking[:3]:  # the one who asked, and two who wait for the next question
+    for task in calls[:3]:  # the caller of the running query, and two that share the next one
         task.cancel()
-    assert await asyncio.gather(*asking[3:]) == [0] * 3
-    assert [task.cancelled() for task in asking[:3]] == [True] * 3
-    assert await together.do("document") == 0
+    assert await asyncio.gather(*calls[3:]) == [0] * 3
+    assert [task.cancelled() for task in calls[:3]] == [True] * 3
+    assert await single_flight.do("document") == 0
 
 
-async def test_what_goes_wrong_is_told_to_all_who_share_it() -> None:
+async def test_error_is_raised_for_all_callers_of_the_query() -> None:
     store = Store()
-    store.broken = True
-    together = SingleFlight(store.look)
-    told = await asyncio.gather(
-        *(together.do("document") for _ in range(4)), return_exceptions=True
+    store.is_broken = True
+    single_flight = SingleFlight(store.query)
+    results = await asyncio.gather(
+        *(single_flight.do("document") for _ in range(4)), return_exceptions=True
     )
-    assert [type(one) for one in told] == [ConnectionError] * 4
-    store.broken = False
-    assert await together.do("document") == 0
+    assert [type(result) for result in results] == [ConnectionError] * 4
+    store.is_broken = False
+    assert await single_flight.do("document") == 0
 
 
-async def test_a_failure_that_nobody_waits_for_is_no_news(
+async def test_error_without_a_remaining_caller_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = Store()
-    store.broken = True
-    together = SingleFlight(store.look)
-    asking = [asyncio.create_task(together.do("document")) for _ in range(3)]
+    store.is_broken = True
+    single_flight = SingleFlight(store.query)
+    calls = [asyncio.create_task(single_flight.do("document")) for _ in range(3)]
     await asyncio.sleep(0.001)
-    for task in asking:
+    for task in calls:
         task.cancel()
     await asyncio.sleep(0.02)
-    assert all(task.cancelled() for task in asking)
-    del asking
+    assert all(task.cancelled() for task in calls)
+    del calls
     gc.collect()
     assert not caplog.records

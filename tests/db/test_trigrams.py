@@ -1,4 +1,4 @@
-"""The index of words: made where Postgres can have it, missed where not, and made later."""
+"""The trigram index is created if possible, or by a later migration."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ Database = Callable[[str], Awaitable[str]]
 
 
 @pytest.fixture
-async def plain(empty_database: Database) -> AsyncIterator[tuple[asyncpg.Connection[Any], str]]:
-    """A superuser's connection to a database, and its URL for who may make tables there alone."""
-    url = await empty_database("plain")
+async def unprivileged(
+    empty_database: Database,
+) -> AsyncIterator[tuple[asyncpg.Connection[Any], str]]:
+    """Yield a superuser's connection to a database, and its URL for an unprivileged role."""
+    url = await empty_database("unprivileged")
     connection = await asyncpg.connect(dsn(url))
     name = await connection.fetchval("SELECT current_database() || '_role'")
-    await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'known'")
+    await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
     await connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}")
     yield (
         connection,
-        (make_url(url).set(username=name, password="known").render_as_string(hide_password=False)),
+        (make_url(url).set(username=name, password="secret").render_as_string(hide_password=False)),
     )
     await connection.execute(f"DROP OWNED BY {name} CASCADE")
     await connection.execute(f"DROP ROLE {name}")
@@ -42,7 +44,7 @@ async def has_index(connection: asyncpg.Connection[Any]) -> bool:
     return await connection.fetchval("SELECT to_regclass($1)", trigrams.INDEX_NAME) is not None
 
 
-async def test_whoever_may_have_it_has_it(empty_database: Database) -> None:
+async def test_migration_creates_the_index(empty_database: Database) -> None:
     url = await empty_database("words")
     await asyncio.to_thread(alembic_runner.migrate, url)
     connection = await asyncpg.connect(dsn(url))
@@ -51,23 +53,23 @@ async def test_whoever_may_have_it_has_it(empty_database: Database) -> None:
     await asyncio.to_thread(alembic_runner.check, url)
 
 
-async def test_whoever_may_not_has_it_when_asked_again(
-    plain: tuple[asyncpg.Connection[Any], str], tmp_path: Path
+async def test_index_is_created_once_the_extension_is_installed(
+    unprivileged: tuple[asyncpg.Connection[Any], str], tmp_path: Path
 ) -> None:
-    connection, url = plain
-    ran = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert "CREATE EXTENSION pg_trgm" in ran.stderr
+    connection, url = unprivileged
+    process = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "CREATE EXTENSION pg_trgm" in process.stderr
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     assert not await has_index(connection)
     await asyncio.to_thread(alembic_runner.check, url)
     await connection.execute("CREATE EXTENSION pg_trgm")
-    ran = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
-    assert (ran.returncode, ran.stderr) == (0, "")
+    process = await asyncio.to_thread(run, "migrate", "--database-url", url, data_dir=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
     assert await has_index(connection)
 
 
-async def test_it_goes_with_the_migration_that_lists_need(empty_database: Database) -> None:
+async def test_downgrade_drops_the_index(empty_database: Database) -> None:
     url = await empty_database("unlisted")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_21_changes_feed")
@@ -77,10 +79,10 @@ async def test_it_goes_with_the_migration_that_lists_need(empty_database: Databa
 
 
 @pytest.mark.parametrize(
-    ("text", "asked"),
+    ("text", "expected"),
     [("law", True), ("a-law", True), ("ław", True), ("la", False), ("la w", False), ("%%%", False)],
 )
-def test_the_index_is_asked_for_what_it_can_hold(text: str, *, asked: bool) -> None:
+def test_pattern_is_used_only_for_text_with_a_trigram(text: str, *, expected: bool) -> None:
     statement = Field(("fullStatement",), FieldType.STRING)
-    assert trigrams.can_use_pattern(items, statement, text) is asked
+    assert trigrams.can_use_pattern(items, statement, text) is expected
     assert trigrams.can_use_pattern(items, Field(("notes",), FieldType.STRING), text)

@@ -226,15 +226,15 @@ async def test_views_show_criteria_and_levels_of_rubrics(
 async def test_views_hide_what_was_deleted(
     execute: Execute, client: httpx.AsyncClient, database: Database
 ) -> None:
-    kept, reduced, gone = factories.package(), factories.package(), rich_package()
-    for package in (kept, reduced, gone):
+    live, reduced, gone = factories.package(), factories.package(), rich_package()
+    for package in (live, reduced, gone):
         await upload(client, package)
     child = reduced["CFItems"][1]["identifier"]
     await soft_delete.delete(database, ITEMS, child)
     await soft_delete.delete(database, DOCUMENTS, gone["CFDocument"]["identifier"])
-    documents = {package["CFDocument"]["identifier"] for package in (kept, reduced)}
-    items = {item["identifier"] for item in [*kept["CFItems"], reduced["CFItems"][0]]}
-    associations = {kept["CFAssociations"][0]["identifier"]}
+    documents = {package["CFDocument"]["identifier"] for package in (live, reduced)}
+    items = {item["identifier"] for item in [*live["CFItems"], reduced["CFItems"][0]]}
+    associations = {live["CFAssociations"][0]["identifier"]}
     assert set(await rows_of(execute, "cf_documents")) == documents
     assert {row["cf_document_identifier"] for row in await execute("TABLE cf_packages")} == (
         documents
