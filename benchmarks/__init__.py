@@ -1,1 +1,1 @@
-"""How fast the server is, beside the limits of what it stands on, measured in one run."""
+"""Benchmarks of the server, compared with the limits of its stack in the same run."""

@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks``, which is what ``make bench`` runs."""
+"""The command ``python -m benchmarks``, which ``make bench`` runs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from . import (
     sdk,
     search,
     slow_reads,
-    starting,
-    target,
+    startup,
+    test_mode,
     uploads,
     writes,
     wrk,
 )
 from .errors import BenchmarkError
-from .lab import FULL_ITEMS, QUICK_ITEMS, Lab, Sizes, say
+from .lab import FULL_ITEMS, QUICK_ITEMS, Lab, Sizes, report_progress
 from .postgres import Postgres
 from .results import Row, failed
 
@@ -51,40 +51,40 @@ CASES: dict[str, Case] = {
     "groups": packages.groups,
     "uploads": uploads.uploads,
     "writes": writes.writes,
-    "start": starting.start,
-    "memory": starting.worked,
+    "start": startup.start,
+    "memory": startup.memory_use,
     "workers": reads.workers,
     "sdk": sdk.sdk,
-    "target": target.target,
+    "test-mode": test_mode.test_mode,
     "search": search.search,
     "slow-reads": slow_reads.slow_reads,
     "pages": pages.pages,
 }
-STOPPING = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)
-"""What ends one case, while the others are still measured."""
+CASE_ERRORS = (BenchmarkError, asyncpg.PostgresError, httpx.HTTPError, OSError)
+"""Errors that end one case; the other cases are still measured."""
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Little data and short rounds: a try, no figures.")
+@click.option("--quick", is_flag=True, help="Little data and short rounds, for a quick check.")
 @click.option(
-    "--only", multiple=True, type=click.Choice(list(CASES)), help="This case; may be repeated."
+    "--only", multiple=True, type=click.Choice(list(CASES)), help="Run this case; repeatable."
 )
 @click.option(
-    "--rounds", type=click.IntRange(1), help="Interleaved rounds.  [default: 3; quick: 1]"
+    "--rounds", type=click.IntRange(1), help="Number of interleaved rounds.  [default: 3; quick: 1]"
 )
 @click.option(
     "--items",
     type=click.IntRange(20),
-    help="Items of one framework; the rest grows with it.  [default: 15000; quick: 750]",
+    help="Items of one framework; other sizes scale with it.  [default: 15000; quick: 750]",
 )
 @click.option("--seconds", type=click.IntRange(1), help="Length of a round of load.  [default: 2]")
-@click.option("--against", help="Base URL of another CASE server to read beside this one.")
+@click.option("--against", help="Base URL of another CASE server to compare with.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to keep the results.  [default: benchmarks/RESULTS.md, of a full run only]",
+    help="File for the results.  [default: benchmarks/RESULTS.md, for full runs only]",
 )
 def main(
     *,
@@ -96,8 +96,8 @@ def main(
     against: str | None,
     output: Path | None,
 ) -> None:
-    """Measure the server beside the limits of what it stands on, in one run on this machine."""
-    begun = time.monotonic()
+    """Compare the server with the limits of its stack, on this machine."""
+    start = time.monotonic()
     try:
         wrk.require()
         with tempfile.TemporaryDirectory(prefix="case-benchmark-") as folder:
@@ -110,45 +110,45 @@ def main(
                     rounds=rounds or (1 if quick else 3),
                     seconds=seconds or (1 if quick else 2),
                 )
-                rows = _measured(lab, only or list(CASES), against)
-                facts = machine.description(url)
+                rows = _run_cases(lab, only or list(CASES), against)
+                facts = machine.describe(url)
     except (BenchmarkError, StartupError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    facts.append(("duration", f"{time.monotonic() - begun:.0f} s, {lab.rounds} rounds"))
+    facts.append(("duration", f"{time.monotonic() - start:.0f} s, {lab.rounds} rounds"))
     click.echo(f"{report.table(rows)}\n\n{report.remarks(rows)}\n\n{report.summary(rows)}")
-    kept = output or (None if quick or only or items else RESULTS)
-    if kept:
+    file = output or (None if quick or only or items else RESULTS)
+    if file:
         flags = shlex.join(sys.argv[1:])
         command = f'make bench ARGS="{flags}"' if flags else "make bench"
-        limits = [(name, _meaning(CASES[name])) for name in only or CASES]
-        kept.write_text(report.document(rows, facts, command, limits))
-        click.echo(f"kept in {kept}", err=True)
+        limits = [(name, _summary(CASES[name])) for name in only or CASES]
+        file.write_text(report.document(rows, facts, command, limits))
+        click.echo(f"results written to {file}", err=True)
 
 
-def _measured(lab: Lab, names: Sequence[str], against: str | None) -> list[Row]:
+def _run_cases(lab: Lab, names: Sequence[str], against: str | None) -> list[Row]:
     rows: list[Row] = []
     for name in names:
-        click.echo(f"{name}: {_meaning(CASES[name])}", err=True)
+        click.echo(f"{name}: {_summary(CASES[name])}", err=True)
         rows += _rows(name, CASES[name](lab))
     if against:
-        say(against)
+        report_progress(against)
         rows += _rows(against, peers.peer(lab, against))
     return rows
 
 
 def _rows(name: str, case: Iterator[Row]) -> Iterator[Row]:
-    """The rows of a case; what stops it is a row, so that the others are still measured."""
-    begun = time.monotonic()
+    """Yield the rows of a case; an error becomes a row, so that the other cases still run."""
+    start = time.monotonic()
     try:
         yield from case
-    except STOPPING as error:
-        yield failed(name, "an answer", f"{type(error).__name__}: {error}")
-    say(f"{name} took {time.monotonic() - begun:.0f} s")
+    except CASE_ERRORS as error:
+        yield failed(name, "a result", f"{type(error).__name__}: {error}")
+    report_progress(f"{name} took {time.monotonic() - start:.0f} s")
 
 
-def _meaning(case: Case) -> str:
-    """The first line of a case's docstring says what it is held to."""
+def _summary(case: Case) -> str:
+    """Return the first line of a case's docstring, which says what it is compared with."""
     return (case.__doc__ or "").strip().splitlines()[0]
 
 

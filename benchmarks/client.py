@@ -1,4 +1,4 @@
-"""One connection to a server, with as little between the socket and the clock as can be."""
+"""A minimal HTTP client on one connection, so that it adds little to the measured times."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from urllib.parse import urlsplit
 from .errors import BenchmarkError
 
 LAST_CHUNK = b"\r\n0\r\n\r\n"
-IDLE = 2.0
-"""Seconds after which a connection is made anew: servers close what nobody uses."""
+MAX_IDLE_SECONDS = 2.0
+"""Idle time after which the client reconnects, because servers close idle connections."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer. Times are in seconds from the first byte sent."""
+class Response:
+    """A response. Times are in seconds since the request was sent."""
 
     status: int
     headers: dict[str, str]
     body: bytes
-    """As it was sent: chunks and all, still compressed."""
+    """The body as transferred, with chunk sizes and compression."""
     first_byte: float
     seconds: float
 
 
 class Client:
-    """Sends one request at a time and waits for the whole answer."""
+    """Sends one request at a time and reads the complete response."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self.base_url, self.address = base_url, urlsplit(base_url)
@@ -54,13 +54,13 @@ class Client:
     ) -> None:
         self._socket.close()
 
-    def get(self, path: str, *, status: int | None = 200, **headers: str) -> Answer:
-        """Ask for a path; names of headers are written with ``_`` for ``-``."""
-        more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.send("GET", path, status=status, headers=more)
+    def get(self, path: str, *, status: int | None = 200, **headers: str) -> Response:
+        """Send a GET request; names of header fields have ``_`` for ``-``."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.send("GET", path, status=status, headers=fields)
 
-    def put(self, path: str, body: bytes, *, status: int | None = None) -> Answer:
-        """Send a body."""
+    def put(self, path: str, body: bytes, *, status: int | None = None) -> Response:
+        """Send a PUT request with a body."""
         return self.send("PUT", path, body, status=status)
 
     def send(
@@ -71,46 +71,52 @@ class Client:
         *,
         status: int | None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """One request. Raises ``BenchmarkError`` on another status than the one expected."""
-        given = {**self.headers, **(headers or {})}
-        if body:
-            given |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {one}" for name, one in given.items())]
-        answer = self._exchange("\r\n".join([*lines, "", ""]).encode() + body)
-        good = answer.status == status if status else answer.status < 400
-        if not good:
-            said = answer.body[:500].decode(errors="replace")
-            raise BenchmarkError(f"{method} {path} was answered {answer.status}: {said}")
-        return answer
+    ) -> Response:
+        """Send a request and return the response.
 
-    def _exchange(self, request: bytes) -> Answer:
-        if time.monotonic() - self._used > IDLE:
+        Raises ``BenchmarkError`` unless the status is ``status``, or below 400 if that is None.
+        """
+        fields = {**self.headers, **(headers or {})}
+        if body:
+            fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in fields.items()),
+        ]
+        response = self._exchange("\r\n".join([*lines, "", ""]).encode() + body)
+        is_expected = response.status == status if status else response.status < 400
+        if not is_expected:
+            text = response.body[:500].decode(errors="replace")
+            raise BenchmarkError(f"{method} {path} returned {response.status}: {text}")
+        return response
+
+    def _exchange(self, request: bytes) -> Response:
+        if time.monotonic() - self._used > MAX_IDLE_SECONDS:
             self._socket.close()
             self._connect()
-        started = time.perf_counter()
+        start = time.perf_counter()
         self._socket.sendall(request)
         received = bytearray(self._receive())
-        first_byte = time.perf_counter() - started
+        first_byte = time.perf_counter() - start
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._receive()
         head = received[:end].decode("latin-1").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:])
-        pieces, size = [bytes(received[end + 4 :])], len(received) - end - 4
+        chunks, size = [bytes(received[end + 4 :])], len(received) - end - 4
         status = int(head[0].split()[1])
         length = 0 if status == 304 else int(headers.get("content-length", -1))
-        chunked = headers.get("transfer-encoding") == "chunked"
-        tail = b"\r\n" + pieces[0][-8:]
-        while not (tail.endswith(LAST_CHUNK) if chunked else size >= length):
-            pieces.append(self._receive())
-            size += len(pieces[-1])
-            tail = (tail + pieces[-1])[-8:]
-        seconds = time.perf_counter() - started
+        is_chunked = headers.get("transfer-encoding") == "chunked"
+        tail = b"\r\n" + chunks[0][-8:]
+        while not (tail.endswith(LAST_CHUNK) if is_chunked else size >= length):
+            chunks.append(self._receive())
+            size += len(chunks[-1])
+            tail = (tail + chunks[-1])[-8:]
+        seconds = time.perf_counter() - start
         self._used = time.monotonic()
-        return Answer(status, headers, b"".join(pieces), first_byte, seconds)
+        return Response(status, headers, b"".join(chunks), first_byte, seconds)
 
     def _receive(self) -> bytes:
         received = self._socket.recv(1 << 20)
         if not received:
-            raise BenchmarkError("the server closed the connection in the middle of an answer")
+            raise BenchmarkError("the server closed the connection in the middle of a response")
         return received

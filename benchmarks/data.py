@@ -1,6 +1,6 @@
-"""Synthetic frameworks: any number of items in a tree, with bodies as long as real ones.
+"""Synthetic frameworks: trees of any number of items, with bodies as long as real ones.
 
-What a seed makes is always the same, and shares no identifier with what another seed makes.
+A seed always generates the same framework, and different seeds share no identifiers.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import orjson
 
 Body = dict[str, Any]
 
-MOMENT = "2026-01-15T09:30:00.000Z"
+TIMESTAMP = "2026-01-15T09:30:00.000Z"
 HOME = "https://example.edu/frameworks"
 SUBJECTS = ("Mathematics", "Science", "Reading", "History")
 CHILDREN = 8
-"""How many children a node of the tree has."""
+"""Number of children of a node of the tree."""
 
-RARE = "parallelogram law"
-"""What the statements of a few items speak of: see ``RARITY``."""
+RARE_WORDS = "parallelogram law"
+"""Words that one of ``RARITY`` statements contains."""
 RARITY = 20_000
 
 WORDS = [
@@ -79,13 +79,13 @@ WORDS = [
     "unknown",
 ]
 
-_CHOICE = random.Random(11)  # noqa: S311  words, no secrets
-SENTENCES = [" ".join(_CHOICE.choices(WORDS, k=12)) for _ in range(997)]
-"""A prime number of them: two indexes that run through them meet anew a million times."""
+_RNG = random.Random(11)  # noqa: S311  words, no secrets
+SENTENCES = [" ".join(_RNG.choices(WORDS, k=12)) for _ in range(997)]
+"""A prime number of sentences, so that pairs of them repeat only after a million statements."""
 
 
 class Node(NamedTuple):
-    """What a link says: a title, an identifier and an address."""
+    """The members of a link: title, identifier and URI."""
 
     title: str
     identifier: str
@@ -93,7 +93,7 @@ class Node(NamedTuple):
 
 
 def framework(items: int, seed: str) -> Body:
-    """A CFPackage of so many items, and as many associations that make a tree of them."""
+    """Return a CFPackage of items, and as many associations that arrange them as a tree."""
     root = document(seed)
     nodes = [node_of(seed, index) for index in range(items)]
     top = Node(root["title"], root["identifier"], root["uri"])
@@ -109,12 +109,12 @@ def framework(items: int, seed: str) -> Body:
 
 
 def packed(items: int, seed: str) -> bytes:
-    """The same as a client sends it."""
+    """Return a CFPackage as JSON."""
     return orjson.dumps(framework(items, seed))
 
 
 def document(seed: str) -> Body:
-    """The root of a framework; titles begin with one of four subjects."""
+    """Return the CFDocument of a framework; its title begins with one of four subjects."""
     subject = SUBJECTS[crc32(seed.encode()) % len(SUBJECTS)]
     package = identifier_of(seed, "package")
     return {
@@ -133,11 +133,11 @@ def document(seed: str) -> Body:
 
 
 def item(seed: str, index: int) -> Body:
-    """One statement; its code is found nowhere else in its framework."""
+    """Return a CFItem; its code is unique in its framework."""
     node = node_of(seed, index)
     text = statement(seed, index)
     if index % RARITY == RARITY // 2:
-        text += f" by the {RARE}"
+        text += f" by the {RARE_WORDS}"
     return {
         **_entity(node.identifier),
         "fullStatement": text,
@@ -156,7 +156,7 @@ def item(seed: str, index: int) -> Body:
 
 
 def association(seed: str, index: int, origin: Node, destination: Node) -> Body:
-    """That one node is a child of another."""
+    """Return the CFAssociation that makes one node a child of another."""
     return {
         **_entity(identifier_of(seed, f"association/{index}")),
         "associationType": "isChildOf",
@@ -167,7 +167,7 @@ def association(seed: str, index: int, origin: Node, destination: Node) -> Body:
 
 
 def stored_items(seed: str, indexes: range) -> Iterator[Body]:
-    """Items as they lie in the tables: a link to their document filled in."""
+    """Yield items as the server stores them, with a link to their document."""
     root = document(seed)
     link = {"title": root["title"], "identifier": root["identifier"], "uri": root["uri"]}
     for index in indexes:
@@ -175,18 +175,18 @@ def stored_items(seed: str, indexes: range) -> Iterator[Body]:
 
 
 def node_of(seed: str, index: int) -> Node:
-    """An item as a link names it."""
+    """Return the members of a link to an item."""
     identifier = identifier_of(seed, f"item/{index}")
     return Node(f"{seed}.{index % 12 + 1}.{index}", identifier, f"{HOME}/{identifier}")
 
 
 def identifier_of(seed: str, name: str) -> str:
-    """The same UUID for the same names."""
+    """Return the UUID of a named entity of a seed."""
     return str(uuid5(NAMESPACE_URL, f"{HOME}/{seed}/{name}"))
 
 
 def statement(seed: str, index: int) -> str:
-    """A long sentence, which means nothing."""
+    """Return a long random sentence."""
     start = crc32(seed.encode()) + index
     first, second = SENTENCES[start % 997], SENTENCES[start // 997 % 997]
     return f"{first} {second}".capitalize()
@@ -196,7 +196,7 @@ def _entity(identifier: str) -> Body:
     return {
         "identifier": identifier,
         "uri": f"{HOME}/{identifier}",
-        "lastChangeDateTime": MOMENT,
+        "lastChangeDateTime": TIMESTAMP,
     }
 
 

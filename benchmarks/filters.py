@@ -1,4 +1,4 @@
-"""Lists of a million items: what the server adds to Postgres' own time, and how it is searched."""
+"""Filtered and sorted lists of a million items, compared with Postgres' time for the best plan."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from dataclasses import dataclass, replace
 from statistics import median
 from urllib.parse import quote
 
-from . import data, loading
+from . import bulk_load, data
 from .client import Client
-from .lab import PREFIX, Lab, say
-from .plans import Ran, explained, statements_since
+from .lab import PREFIX, Lab, report_progress
+from .plans import ExecutedStatement, explained, statements_since
 from .postgres import explain, explaining
 from .results import Row, duration
 
 NAME = "million"
 DOCUMENTS = 100
-MOST_ADDED = 0.003
-"""Seconds that the server may add to the best plan."""
-REQUESTS, PATIENCE = 31, 4.0
-"""How many requests are timed, unless that takes more seconds."""
-PREPARED, SETTLED = 10, 5
-"""How many there are at least, and how many of them are not counted: after five times Postgres
-settles on a plan for a prepared statement."""
+MAX_ADDED_SECONDS = 0.003
+"""Time that the server may add to the best plan."""
+MAX_REQUESTS, MAX_SECONDS = 31, 4.0
+"""Number of timed requests, and their maximum total duration."""
+MIN_REQUESTS, WARM_UP_REQUESTS = 10, 5
+"""Minimum number of requests, and how many of them are not counted: after five executions,
+Postgres may choose a generic plan for a prepared statement."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """A list of items that people ask for."""
+    """A filtered or sorted list of items."""
 
     title: str
     query: str
     condition: str
-    """The same in SQL, in the form for which an index is easily made."""
+    """The filter in SQL, in a form that an index can support."""
     key: str = "identifier"
 
 
 def searches(items: int) -> list[Search]:
-    """By exact code, by words in the statement, and sorted by an indexed field."""
+    """Return searches by exact code and by words, and a list sorted by an indexed field."""
     share = -(-items // DOCUMENTS)
     code = data.node_of("million7", 7 * share + share // 2).title
-    exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE}'")
+    exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE_WORDS}'")
     return [
         Search(
             "humanCodingScheme=",
@@ -50,7 +50,7 @@ def searches(items: int) -> list[Search]:
         Search(
             "fullStatement~",
             f"filter={words}",
-            f"lower(body ->> 'fullStatement') LIKE '%{data.RARE}%'",
+            f"lower(body ->> 'fullStatement') LIKE '%{data.RARE_WORDS}%'",
         ),
         Search(
             "sort=humanCodingScheme",
@@ -62,55 +62,62 @@ def searches(items: int) -> list[Search]:
 
 
 def filters(lab: Lab) -> Iterator[Row]:
-    """GET CFItems by code, by words and sorted, beside Postgres' time for the best plan."""
-    say(f"loading {lab.sizes.million:,} items")
+    """GET CFItems by code, by words and sorted, compared with Postgres' best plan."""
+    report_progress(f"loading {lab.sizes.million:,} items")
     url = lab.postgres.database(NAME)
-    loading.load(url, DOCUMENTS, lab.sizes.million, "million")
-    wanted = searches(lab.sizes.million)
-    ran = {search.title: _explained(lab, search) for search in wanted}
+    bulk_load.load(url, DOCUMENTS, lab.sizes.million, "million")
+    all_searches = searches(lab.sizes.million)
+    statements = {search.title: _explained(lab, search) for search in all_searches}
     with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
-        timed = {search.title: _timed(url, client, search, ran[search.title]) for search in wanted}
-    for search in wanted:
+        timed = {
+            search.title: _timed(url, client, search, statements[search.title])
+            for search in all_searches
+        }
+    for search in all_searches:
         took, own = timed[search.title]
         best = min([own, *_best(url, search)])
         added = _added(search, took, best, lab.sizes.million)
-        scanned = _scanned(search, ran[search.title])
-        if scanned.met is False:
-            # Beside a scan of everything, anything is soon done.
-            added = replace(added, met=False, note="no index: the limit is no best plan")
+        scanned = _scanned(search, statements[search.title])
+        if scanned.meets_target is False:
+            # Compared with a scan of the whole table, any plan is fast.
+            added = replace(
+                added, meets_target=False, note="without an index the limit means nothing"
+            )
         yield added
         yield scanned
     lab.postgres.drop(NAME)
 
 
-def _explained(lab: Lab, search: Search) -> list[Ran]:
-    """The server's own statements for a search, each of the times they ran."""
+def _explained(lab: Lab, search: Search) -> list[ExecutedStatement]:
+    """Return all executions of the server's statements for a search."""
     with explained(lab.postgres, NAME):
         before = lab.postgres.log.stat().st_size
         with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
-            for _ in range(PREPARED):
+            for _ in range(MIN_REQUESTS):
                 client.get(f"{PREFIX}/CFItems?{search.query}")
         return statements_since(lab.postgres.log, before, "items")
 
 
-def _timed(url: str, client: Client, search: Search, ran: list[Ran]) -> tuple[float, float]:
-    """Seconds for a request, and what Postgres says that its statements take, at the median.
+def _timed(
+    url: str, client: Client, search: Search, executed: list[ExecutedStatement]
+) -> tuple[float, float]:
+    """Return the median seconds of a request, and of its statements in Postgres.
 
-    By turns, so that the machine's moods touch both alike.
+    Measures them in turn, so that changes in the speed of the machine affect both.
     """
-    say(f"searching them: {search.title}")
-    path, statements = f"{PREFIX}/CFItems?{search.query}", {one.sql: one for one in ran}
+    report_progress(f"searching them: {search.title}")
+    path, statements = f"{PREFIX}/CFItems?{search.query}", {each.sql: each for each in executed}
     took: list[float] = []
     own: list[float] = []
     with explaining(url) as seconds_for:
-        while len(took) < REQUESTS and (sum(took) < PATIENCE or len(took) < PREPARED):
+        while len(took) < MAX_REQUESTS and (sum(took) < MAX_SECONDS or len(took) < MIN_REQUESTS):
             took.append(client.get(path).seconds)
-            own.append(sum(seconds_for(one.literally()) for one in statements.values()))
-    return median(took[SETTLED:]), median(own[SETTLED:])
+            own.append(sum(seconds_for(each.literally()) for each in statements.values()))
+    return median(took[WARM_UP_REQUESTS:]), median(own[WARM_UP_REQUESTS:])
 
 
 def _best(url: str, search: Search) -> Iterator[float]:
-    """A plain statement with the same answer, with and without scans of the whole table."""
+    """Yield the seconds of a plain SQL statement for a search, with and without table scans."""
     condition = f"{search.condition} AND deleted_at IS NULL"
     statement = f"""
         SELECT body, (SELECT count(*) FROM items WHERE {condition}) FROM items
@@ -127,15 +134,13 @@ def _added(search: Search, took: float, best: float, items: int) -> Row:
         duration(took),
         f"{added * 1000:+.1f} ms",
         "<= +3 ms",
-        added <= MOST_ADDED,
+        added <= MAX_ADDED_SECONDS,
     )
 
 
-def _scanned(search: Search, ran: list[Ran]) -> Row:
-    scanned = any(one.scans("items") for one in ran)
-    plans = {one.sql: " < ".join(name for name, _ in one.nodes) for one in ran}
-    found = "sequential scan" if scanned else "index"
-    case = f"... how {search.title} is found"
-    return Row(
-        case, "", found, "", "no sequential scan", not scanned, note="; ".join(plans.values())
-    )
+def _scanned(search: Search, executed: list[ExecutedStatement]) -> Row:
+    scans = any(each.scans("items") for each in executed)
+    plans = {each.sql: " < ".join(name for name, _ in each.nodes) for each in executed}
+    method = "sequential scan" if scans else "index"
+    case, note = f"... access path of {search.title}", "; ".join(plans.values())
+    return Row(case, "", method, "", "no sequential scan", not scans, note=note)

@@ -1,4 +1,4 @@
-"""Where cases are measured: this run's databases and what they hold, servers, and rounds."""
+"""The environment of one run: databases with data, servers, and interleaved measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 import click
 import orjson
 
-from . import data, loading, wrk
+from . import bulk_load, data, wrk
 from .client import Client
 from .postgres import Postgres, execute
 from .processes import Server, case_server, limit_server
@@ -21,97 +21,99 @@ from .processes import Server, case_server, limit_server
 Measured = TypeVar("Measured")
 
 PREFIX = "/case/1.1"
-"""The profile that is measured: the platform's."""
+"""Path prefix of the measured API profile, the platform profile."""
 
 SEED, SMALL = "one", "small"
-"""What the framework that most cases read is made from, and a small one beside it."""
+"""Seeds of the framework that most cases read, and of a small one in the same database."""
 
 FULL_ITEMS, QUICK_ITEMS = 15_000, 750
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much there is to read; all of it grows with the items of one framework."""
+    """Amounts of data, all proportional to the number of items of one framework."""
 
     items: int = FULL_ITEMS
 
     @property
     def many(self) -> int:
-        """Items of the server that holds many frameworks: 200,000 in full."""
+        """Number of items in the database with many frameworks: 200,000 in a full run."""
         return self.items * 200_000 // FULL_ITEMS
 
     @property
     def million(self) -> int:
-        """Items that are searched: 1,000,000 in full."""
+        """Number of items in the database for filters: 1,000,000 in a full run."""
         return self.items * 1_000_000 // FULL_ITEMS
 
     @property
     def documents(self) -> int:
-        """Documents among which the many items are shared: 1,000 in full."""
+        """Number of documents of the many items: 1,000 in a full run."""
         return min(1000, self.many)
 
 
 @dataclass
 class Lab:
-    """What one run has."""
+    """The databases, servers and settings of one run."""
 
     folder: Path
     postgres: Postgres
     sizes: Sizes
     rounds: int
     seconds: float
-    """How long one round of load lasts."""
+    """Duration of one round of load."""
     filled: set[str] = field(default_factory=set)
-    """Databases that hold what they are for."""
+    """Names of the databases whose data is complete."""
 
     def log(self) -> Path:
-        """Where servers write what goes wrong."""
+        """Return the file for the error output of servers."""
         return self.folder / "servers.log"
 
     @contextmanager
     def serve(self, database: str, *arguments: str) -> Iterator[Server]:
-        """The server over a database of this run."""
+        """Run case-server on a database of this run."""
         url = self.postgres.database(database)
         with case_server(self.log(), *arguments, CASE_SERVER_DATABASE_URL=url) as server:
             yield server
 
     @contextmanager
     def limit(self, database: str) -> Iterator[str]:
-        """The bare application over a database of this run."""
+        """Run the bare application on a database of this run, and yield its base URL."""
         with limit_server(self.log(), self.postgres.database(database), self.constants()) as url:
             yield url
 
     def constants(self) -> Path:
-        """The folder of what the bare application answers as it is."""
+        """Return the folder of files that the bare application serves unchanged."""
         folder = self.folder / "constants"
         folder.mkdir(exist_ok=True)
         return folder
 
     def framework(self) -> str:
-        """A database with one framework, and a small one, both uploaded as clients do."""
+        """Return a database with a large and a small framework, uploaded through the API."""
         name = "framework"
-        if self._to_be_filled(name):
-            say(f"uploading a framework of {self.sizes.items:,} items")
+        if self._must_fill(name):
+            report_progress(f"uploading a framework of {self.sizes.items:,} items")
             with self.serve(name) as server, Client(server.base_url, server.headers) as client:
                 for seed, items in ((SMALL, 20), (SEED, self.sizes.items)):
                     post(client, data.packed(items, seed))
-            # As Postgres does by itself, but at a moment that nobody knows.
+            # Autovacuum would do it at an unpredictable time.
             execute(self.postgres.databases[name], "VACUUM ANALYZE")
             self.filled.add(name)
         return name
 
     def many(self) -> str:
-        """A database with many frameworks."""
+        """Return a database with many frameworks."""
         name = "many"
-        if self._to_be_filled(name):
-            say(f"loading {self.sizes.many:,} items in {self.sizes.documents:,} documents")
+        if self._must_fill(name):
+            report_progress(
+                f"loading {self.sizes.many:,} items in {self.sizes.documents:,} documents"
+            )
             url = self.postgres.database(name)
-            loading.load(url, self.sizes.documents, self.sizes.many, "many")
+            bulk_load.load(url, self.sizes.documents, self.sizes.many, "many")
             self.filled.add(name)
         return name
 
-    def _to_be_filled(self, name: str) -> bool:
-        """Whether a database is not filled yet; one that was filled by half is gone."""
+    def _must_fill(self, name: str) -> bool:
+        """Return whether a database has to be filled, after dropping an incomplete one."""
         if name in self.filled:
             return False
         self.postgres.drop(name)
@@ -120,65 +122,68 @@ class Lab:
     def interleaved(
         self, *measures: Callable[[], Measured], times: int = 1
     ) -> list[list[Measured]]:
-        """What each measure found, in rounds: the machine's moods touch all of them alike."""
-        found: list[list[Measured]] = [[] for _ in measures]
+        """Return the results of each measure, taken in turn.
+
+        Interleaving spreads changes in the speed of the machine over all measures.
+        """
+        results: list[list[Measured]] = [[] for _ in measures]
         for _ in range(self.rounds * times):
-            for values, measure in zip(found, measures, strict=True):
+            for values, measure in zip(results, measures, strict=True):
                 values.append(measure())
-        return found
+        return results
 
     def rates(self, *loads: wrk.Requests) -> list[list[float]]:
-        """Requests a second of several loads, in interleaved rounds, once all are warm."""
+        """Return requests per second of several loads, in interleaved rounds after a warm-up."""
         for load in loads:
             wrk.run(load, 1)
         return self.interleaved(
-            *((lambda one=load: wrk.run(one, self.seconds).rate) for load in loads)
+            *((lambda load=load: wrk.run(load, self.seconds).rate) for load in loads)
         )
 
 
-def say(what: str) -> None:
-    """Tell whoever waits what is being done."""
-    click.echo(f"  {what}", err=True)
+def report_progress(message: str) -> None:
+    """Print what is being done to stderr."""
+    click.echo(f"  {message}", err=True)
 
 
 def timed(work: Callable[[], object]) -> float:
-    """How many seconds something takes."""
-    started = time.perf_counter()
+    """Return the duration of a call in seconds."""
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
-def meanwhile(load: Callable[[], wrk.Load], work: Callable[[], object]) -> wrk.Load:
-    """What a load sees while work is done over and over."""
+def run_under_work(load: Callable[[], wrk.Load], work: Callable[[], object]) -> wrk.Load:
+    """Return the result of a load during which ``work`` is repeated."""
     with ThreadPoolExecutor(1) as executor:
-        seen = executor.submit(load)
-        while not seen.done():
+        future = executor.submit(load)
+        while not future.done():
             work()
-        return seen.result()
+        return future.result()
 
 
 def items_of(seed: str, count: int) -> list[str]:
-    """Identifiers of items all over a framework."""
+    """Return the identifiers of the first items of a framework."""
     return [data.identifier_of(seed, f"item/{index}") for index in range(count)]
 
 
 def reads(server: Server, paths: list[str]) -> wrk.Requests:
-    """GETs of the measured profile."""
+    """Return GET requests of the measured API profile."""
     return wrk.Requests(server.base_url, [f"{PREFIX}{path}" for path in paths], server.headers)
 
 
 def post(client: Client, package: bytes) -> float:
-    """Upload a new framework; the seconds it took."""
+    """Upload a new framework and return the duration in seconds."""
     return client.send("POST", f"{PREFIX}/CFPackages", package, status=201).seconds
 
 
 def package_path(seed: str) -> str:
-    """Where the package of a framework is."""
+    """Return the path of the package of a framework."""
     return f"{PREFIX}/CFPackages/{data.identifier_of(seed, 'document')}"
 
 
 def touch(client: Client) -> None:
-    """Change one item of the framework, so that nothing remembered of it is true any more."""
+    """Change one item of the framework, so that no cached response of it is current."""
     (body,) = data.stored_items(SEED, range(1, 2))
     body["notes"] = f"changed at {time.time_ns()}"
     raw = orjson.dumps({"item": body})

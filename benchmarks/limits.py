@@ -1,7 +1,7 @@
-"""What the server is measured against: the same stack with nothing on it.
+"""A bare application on the same stack, with which the server is compared.
 
-A bare Starlette application over asyncpg, with the server's pool settings and none of its work: no
-authentication, no checks, no profile. uvicorn runs it as the server is run.
+Starlette and asyncpg with the server's pool settings, but without authentication, validation and
+API profiles. uvicorn runs it with the options of the server.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from starlette.routing import Route
 
 DATABASE = "BENCHMARK_DATABASE_URL"
 CONSTANT = "BENCHMARK_CONSTANT"
-"""The variables that tell it where its data is, and the folder of what it answers as it is."""
+"""Environment variables with the database URL, and the folder of constant responses."""
 
 JSON = "application/json"
 POOL_SIZE = 8
 BATCH = 200
 
 ITEM = "SELECT body FROM items WHERE identifier = $1 AND deleted_at IS NULL"
-# OFFSET 0 keeps the planner from joining whole tables to find that a few nodes are not deleted.
-GONE = """EXISTS (
+# OFFSET 0 prevents the planner from joining whole tables to check a few nodes.
+IS_DELETED = """EXISTS (
     SELECT 1 FROM {table} WHERE identifier = {end} AND deleted_at IS NOT NULL OFFSET 0)"""
-SEEN = " AND ".join(
-    "NOT " + GONE.format(table=table, end=end)
+IS_VISIBLE = " AND ".join(
+    "NOT " + IS_DELETED.format(table=table, end=end)
     for table in ("items", "documents")
     for end in ("origin_identifier", "destination_identifier")
 )
@@ -39,51 +39,51 @@ ASSOCIATIONS = f"""
     SELECT body FROM associations WHERE identifier IN (
         SELECT identifier FROM associations WHERE origin_identifier = $1
         UNION SELECT identifier FROM associations WHERE destination_identifier = $1
-    ) AND {SEEN} ORDER BY ordinal"""
+    ) AND {IS_VISIBLE} ORDER BY ordinal"""
 BODIES = "SELECT body FROM {table} WHERE document_identifier = $1 ORDER BY ordinal"
 
 
-async def _keep(_: Any) -> None:
-    """Reset nothing, as the server does."""
+async def _no_reset(_: Any) -> None:
+    """Reset nothing on release, like the server."""
 
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Hold a pool like the server's."""
+    """Open a connection pool like the server's."""
     async with asyncpg.create_pool(
         os.environ[DATABASE],
         min_size=1,
         max_size=POOL_SIZE,
         statement_cache_size=1024,
         max_cached_statement_lifetime=0,
-        reset=_keep,
+        reset=_no_reset,
     ) as pool:
         app.state.pool = pool
         yield
 
 
 async def item(request: Request) -> Response:
-    """One stored body."""
+    """Return the stored body of an item."""
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, request.path_params["identifier"])
     return Response(row["body"], media_type=JSON)
 
 
 async def item_associations(request: Request) -> Response:
-    """An item's body and those of its associations, by two statements."""
+    """Return the bodies of an item and its associations, with two statements."""
     identifier = request.path_params["identifier"]
     async with request.app.state.pool.acquire() as connection:
         row = await connection.fetchrow(ITEM, identifier)
         rows = await connection.fetch(ASSOCIATIONS, identifier)
-    associations = ",".join(one["body"] for one in rows)
-    whole = f'{{"CFItem":{row["body"]},"CFAssociations":[{associations}]}}'
-    return Response(whole, media_type=JSON)
+    associations = ",".join(each["body"] for each in rows)
+    body = f'{{"CFItem":{row["body"]},"CFAssociations":[{associations}]}}'
+    return Response(body, media_type=JSON)
 
 
 async def package(request: Request) -> Response:
-    """The stored bodies of a framework's items and associations, from cursors."""
+    """Stream the stored bodies of a framework's items and associations from cursors."""
 
-    async def pieces() -> AsyncIterator[str]:
+    async def chunks() -> AsyncIterator[str]:
         identifier = request.path_params["identifier"]
         pool: asyncpg.Pool[asyncpg.Record] = request.app.state.pool
         async with pool.acquire() as connection, connection.transaction(readonly=True):
@@ -92,14 +92,14 @@ async def package(request: Request) -> Response:
                 while rows := await cursor.fetch(BATCH):
                     yield ",".join(row["body"] for row in rows)
 
-    return StreamingResponse(pieces(), media_type=JSON)
+    return StreamingResponse(chunks(), media_type=JSON)
 
 
 CACHED: dict[str, bytes] = {}
 
 
 async def constant(request: Request) -> Response:
-    """The bytes of a file, held in memory after the first time."""
+    """Return the bytes of a file, cached in memory."""
     name = request.path_params["name"]
     if name not in CACHED:
         CACHED[name] = (Path(os.environ[CONSTANT]) / name).read_bytes()

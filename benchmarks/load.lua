@@ -1,6 +1,6 @@
 -- Requests for wrk. Arguments: a file of paths, one a line (with PUT: path, item and document,
--- separated by tabs), and for PUT a file with the body, where ITEM, DOCUMENT and STAMP stand for
--- what differs from request to request.
+-- separated by tabs), and for PUT a file with the body, in which ITEM, DOCUMENT and STAMP are
+-- placeholders.
 local lines, requests, body, stamp = {}, {}, nil, 0
 
 function init(arguments)
@@ -32,7 +32,7 @@ function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(
     'measured {"requests": %d, "microseconds": %d, "p50": %d, "p99": %d, '
-      .. '"refused": %d, "broken": %d}\n',
+      .. '"rejected": %d, "broken": %d}\n',
     summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
     errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end

@@ -1,4 +1,4 @@
-"""The machine and the software that figures were measured on."""
+"""Description of the machine and the software of a run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ PACKAGES = (
 )
 
 
-def description(postgres_url: str) -> list[tuple[str, str]]:
-    """What there is to know before believing a figure: rows (what, value)."""
-    held = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
+def describe(postgres_url: str) -> list[tuple[str, str]]:
+    """Return facts about the machine and its software as (name, value)."""
+    versions = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
     extension = value(
         postgres_url, "SELECT name FROM pg_available_extensions WHERE name = 'pg_trgm'"
     )
@@ -42,15 +42,15 @@ def description(postgres_url: str) -> list[tuple[str, str]]:
         ("Python", platform.python_version()),
         ("Postgres", f"{server}, fsync {fsync}, {extension or 'without pg_trgm'}"),
         ("wrk", _wrk()),
-        ("case-server", f"{version('case-server')}, one worker, tokens checked, no access log"),
-        ("packages", held),
+        ("case-server", f"{version('case-server')}, one worker, tokens verified, no access log"),
+        ("packages", versions),
     ]
 
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    found = info.exists() and re.search(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
+    match = info.exists() and re.search(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE)
+    return match[1] if match else platform.processor() or platform.machine()
 
 
 def _memory() -> str:
@@ -61,5 +61,7 @@ def _memory() -> str:
 
 
 def _wrk() -> str:
-    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
-    return (said.stdout + said.stderr).split("\n")[0].removeprefix("wrk ").split(" Copyright")[0]
+    process = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+    return (
+        (process.stdout + process.stderr).split("\n")[0].removeprefix("wrk ").split(" Copyright")[0]
+    )

@@ -1,4 +1,4 @@
-"""How much memory a server's processes hold, as Linux tells it."""
+"""Memory of a server's processes, as Linux reports it in ``/proc``."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ PROC = Path("/proc")
 
 
 def resident(pid: int) -> int:
-    """Bytes in memory now, of a process and its children."""
+    """Return the resident bytes of a process and its descendants."""
     return sum(_field(each, "VmRSS") for each in family(pid))
 
 
 def peak(pid: int) -> int:
-    """The most there were since ``reset_peak``, of a process and its children."""
+    """Return the maximum resident bytes since ``reset_peak``, including descendants."""
     return sum(_field(each, "VmHWM") for each in family(pid))
 
 
 def reset_peak(pid: int) -> None:
-    """Let the peak begin anew, at what is in memory now."""
+    """Reset the peak of a process and its descendants to their current memory."""
     for each in family(pid):
         # 5 resets the peak: proc(5), clear_refs.
         (PROC / str(each) / "clear_refs").write_text("5")
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and all that come from it."""
+    """Yield a process ID and those of all descendants."""
     _require()
     yield pid
     for children in (PROC / str(pid) / "task").glob("*/children"):
@@ -38,7 +38,7 @@ def family(pid: int) -> Iterator[int]:
 
 
 def total() -> int:
-    """Bytes of memory this machine has."""
+    """Return the bytes of memory of this machine."""
     _require()
     return _value((PROC / "meminfo").read_text(), "MemTotal")
 
@@ -48,9 +48,9 @@ def _field(pid: int, name: str) -> int:
 
 
 def _value(text: str, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
-    # A child that has just ended says nothing any more.
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+    # A process that has just ended has no such line.
+    return int(match[1]) * 1024 if match else 0
 
 
 def _require() -> None:

@@ -1,4 +1,4 @@
-"""What people feel: finding a code in a browser, seeing its place in the tree, and its JSON."""
+"""Response times of the web UI in a browser: find a code, show it in the tree, show its JSON."""
 
 from __future__ import annotations
 
@@ -18,129 +18,129 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from . import data
 from .client import Client
 from .errors import BenchmarkError
-from .lab import SEED, Lab, post, say
+from .lab import SEED, Lab, post, report_progress
 from .postgres import execute
 from .processes import CREDENTIALS
 from .results import Row, below, duration, failed, unmeasured
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage")  # it may run as root, in a container
-MOST = 0.2
-"""The seconds within which an action is to be answered."""
-TRIES = 6
-"""How often the three actions are done in one browser; the first of them is cold."""
-MILLISECONDS_TO_WAIT = 10_000
+MAX_SECONDS = 0.2
+"""Maximum time from an action to its result."""
+REPETITIONS = 6
+"""Number of repetitions of the three actions in one browser; the first one is cold."""
+TIMEOUT_MILLISECONDS = 10_000
 
-REAL = ("ccss-math-2010.json", "large-11k.json")
-"""Two real frameworks, which are measured, too, where they lie beside this checkout."""
+REAL_FRAMEWORKS = ("ccss-math-2010.json", "large-11k.json")
+"""Two real frameworks, which are measured too if the folder ``../shared`` contains them."""
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SHARED = Path(__file__).parents[2] / "shared" / "frameworks"
 
 CLOCK = """
 (() => {
-  // From what the user did, as the browser dates it, to the frame after the one that holds the
-  // answer; kept where a page that is loaded meanwhile finds it.
-  const kept = sessionStorage;
+  // Measures from the timestamp of the user's event to the frame after the one with the result. The
+  // state is in the session storage, where the next page finds it.
+  const state = sessionStorage;
   const begin = (event) => {
-    if (event.isTrusted && kept.wanted) kept.began ??= performance.timeOrigin + event.timeStamp;
+    if (event.isTrusted && state.expected) state.start ??= performance.timeOrigin + event.timeStamp;
   };
   for (const name of ["input", "click"]) addEventListener(name, begin, true);
-  function look() {
-    requestAnimationFrame(look);
-    if (!kept.began || !kept.wanted) return;
-    const [selector, text] = JSON.parse(kept.wanted);
-    const shown = (one) => one.checkVisibility() && one.textContent.includes(text);
-    if (![...document.querySelectorAll(selector)].some(shown)) return;
-    kept.removeItem("wanted");
+  function check() {
+    requestAnimationFrame(check);
+    if (!state.start || !state.expected) return;
+    const [selector, text] = JSON.parse(state.expected);
+    const matches = (node) => node.checkVisibility() && node.textContent.includes(text);
+    if (![...document.querySelectorAll(selector)].some(matches)) return;
+    state.removeItem("expected");
     requestAnimationFrame(() => {
-      console.debug(`took ${performance.timeOrigin + performance.now() - kept.began}`);
+      console.debug(`took ${performance.timeOrigin + performance.now() - state.start}`);
     });
   }
-  requestAnimationFrame(look);
+  requestAnimationFrame(check);
 })();
 """
 
-EXPECT = """(wanted) => {
-  sessionStorage.removeItem("began");
-  sessionStorage.wanted = wanted;
+EXPECT = """(expected) => {
+  sessionStorage.removeItem("start");
+  sessionStorage.expected = expected;
 }"""
 
 
-class Wanted(NamedTuple):
-    """What is looked for: a code, and what its statement begins with."""
+class SearchedItem(NamedTuple):
+    """The code of an item to find, and the beginning of its statement."""
 
     code: str
     statement: str
 
 
 def pages(lab: Lab) -> Iterator[Row]:
-    """Chromium: from the key or click to the frame that shows the answer, under 200 ms."""
-    for name, database, wanted in (_made_up(lab), _real(lab)):
-        titles = [f"pages, {name}: {what}" for what in ("find a code", "its place", "its JSON")]
+    """Chromium: from the key or click to the frame with the result, under 200 ms."""
+    for name, database, item in (_synthetic(lab), _real(lab)):
+        titles = [f"pages, {name}: {action}" for action in ("find a code", "its place", "its JSON")]
         try:
-            say(f"looking for {wanted.code} in Chromium, {name}")
-            firsts, others = _measured(lab, database, wanted)
+            report_progress(f"searching for {item.code} in Chromium, {name}")
+            firsts, others = _measure(lab, database, item)
         except BenchmarkError as error:
             yield from (unmeasured(title, str(error)) for title in titles)
             continue
         except Error as error:
-            yield failed(f"pages, {name}", "an answer", error.message.partition("\n")[0])
+            yield failed(f"pages, {name}", "a result", error.message.partition("\n")[0])
             continue
-        for action, title in enumerate(titles):
-            yield _row(f"{title}, first use", [one[action] for one in firsts])
-            yield _row(title, [one[action] for one in others])
+        for index, title in enumerate(titles):
+            yield _row(f"{title}, first use", [seconds[index] for seconds in firsts])
+            yield _row(title, [seconds[index] for seconds in others])
 
 
 def _row(title: str, seconds: list[float]) -> Row:
-    note = f"{duration(min(seconds))} at best, {duration(max(seconds))} at worst of {len(seconds)}"
-    return replace(below(title, median(seconds), MOST, duration), note=note)
+    note = f"minimum {duration(min(seconds))}, maximum {duration(max(seconds))} of {len(seconds)}"
+    return replace(below(title, median(seconds), MAX_SECONDS, duration), note=note)
 
 
-def _made_up(lab: Lab) -> tuple[str, str, Wanted]:
+def _synthetic(lab: Lab) -> tuple[str, str, SearchedItem]:
     index = lab.sizes.items // 3
-    wanted = Wanted(data.node_of(SEED, index).title, data.statement(SEED, index)[:40])
-    return f"{lab.sizes.items:,} items", lab.framework(), wanted
+    item = SearchedItem(data.node_of(SEED, index).title, data.statement(SEED, index)[:40])
+    return f"{lab.sizes.items:,} items", lab.framework(), item
 
 
-def _real(lab: Lab) -> tuple[str, str, Wanted]:
-    wanted = Wanted("3.OA.A.1", "Interpret products of whole numbers")
+def _real(lab: Lab) -> tuple[str, str, SearchedItem]:
+    item = SearchedItem("3.OA.A.1", "Interpret products of whole numbers")
     database = "real"
-    if not all((SHARED / name).exists() for name in REAL):
+    if not all((SHARED / name).exists() for name in REAL_FRAMEWORKS):
         database = ""
     elif database not in lab.filled:
         lab.postgres.drop(database)
         with lab.serve(database) as server, Client(server.base_url, server.headers) as client:
-            for name in REAL:
-                post(client, _apart((SHARED / name).read_text(), name))
+            for name in REAL_FRAMEWORKS:
+                post(client, _rename((SHARED / name).read_text(), name))
         execute(lab.postgres.databases[database], "VACUUM ANALYZE")
         lab.filled.add(database)
-    return "two real frameworks", database, wanted
+    return "two real frameworks", database, item
 
 
-def _apart(package: str, name: str) -> bytes:
-    """A framework under identifiers of its own: one of the two holds much of the other."""
-    renamed = UUID.sub(lambda found: str(uuid5(NAMESPACE_URL, f"{name}/{found[0]}")), package)
+def _rename(package: str, name: str) -> bytes:
+    """Return a framework with new identifiers, because the two share many entities."""
+    renamed = UUID.sub(lambda match: str(uuid5(NAMESPACE_URL, f"{name}/{match[0]}")), package)
     return renamed.encode()
 
 
-def _measured(
-    lab: Lab, database: str, wanted: Wanted
+def _measure(
+    lab: Lab, database: str, item: SearchedItem
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """The seconds of each action: in servers and browsers just started, and after that."""
+    """Return the seconds of each action: the first use after a start, and later ones."""
     if not database:
-        raise BenchmarkError(f"{' and '.join(REAL)} are not in {SHARED}")
+        raise BenchmarkError(f"{' and '.join(REAL_FRAMEWORKS)} are not in {SHARED}")
     firsts, others = [], []
     for _ in range(lab.rounds):
         with lab.serve(database) as server, _chromium() as browser:
-            page = _signed_in(browser, server.base_url)
-            firsts.append(_three_actions(page, wanted))
-            others += [_three_actions(page, wanted) for _ in range(TRIES - 1)]
+            page = _sign_in(browser, server.base_url)
+            firsts.append(_run_actions(page, item))
+            others += [_run_actions(page, item) for _ in range(REPETITIONS - 1)]
     return firsts, others
 
 
 @contextmanager
 def _chromium() -> Iterator[Browser]:
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if path is None:
         raise BenchmarkError("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
@@ -149,9 +149,9 @@ def _chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def _signed_in(browser: Browser, base_url: str) -> Page:
+def _sign_in(browser: Browser, base_url: str) -> Page:
     page = browser.new_context(base_url=base_url).new_page()
-    page.set_default_timeout(MILLISECONDS_TO_WAIT)
+    page.set_default_timeout(TIMEOUT_MILLISECONDS)
     page.add_init_script(CLOCK)
     page.goto("/")
     for label, value in zip(("Client ID", "Client secret"), CREDENTIALS, strict=True):
@@ -161,26 +161,24 @@ def _signed_in(browser: Browser, base_url: str) -> Page:
     return page
 
 
-def _three_actions(page: Page, wanted: Wanted) -> list[float]:
-    """The seconds of each: find the code, go to it, and to what the platform answers."""
+def _run_actions(page: Page, item: SearchedItem) -> list[float]:
+    """Return the seconds to find the code, to show the item, and to show its JSON."""
     page.goto("/")
     page.locator("#find").focus()
     selected = '.tree [aria-selected="true"]'
-    found = page.locator("#suggestions a", has_text=wanted.statement).first
-    answer = page.get_by_role("link", name="TimeBack platform")
+    result = page.locator("#suggestions a", has_text=item.statement).first
+    json_link = page.get_by_role("link", name="TimeBack platform")
     return [
-        _took(
-            page, "#suggestions a", wanted.statement, lambda: page.keyboard.insert_text(wanted.code)
-        ),
-        _took(page, selected, wanted.statement, found.click),
-        _took(page, "#json", f'"{wanted.code}"', answer.click),
+        _time(page, "#suggestions a", item.statement, lambda: page.keyboard.insert_text(item.code)),
+        _time(page, selected, item.statement, result.click),
+        _time(page, "#json", f'"{item.code}"', json_link.click),
     ]
 
 
-def _took(page: Page, selector: str, text: str, act: Callable[[], None]) -> float:
-    """The seconds from an act until an element that matches shows a text."""
+def _time(page: Page, selector: str, text: str, act: Callable[[], None]) -> float:
+    """Return the seconds from an action until a matching element shows a text."""
     page.evaluate(EXPECT, json.dumps([selector, text]))
-    # Not by a function that waits in the page: the pages' own policy lets none be made of a text.
-    with page.expect_console_message(lambda said: said.text.startswith("took ")) as said:
+    # Not page.wait_for_function, because the Content-Security-Policy forbids eval.
+    with page.expect_console_message(lambda line: line.text.startswith("took ")) as message:
         act()
-    return float(said.value.text.removeprefix("took ")) / 1000
+    return float(message.value.text.removeprefix("took ")) / 1000

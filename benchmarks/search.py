@@ -1,4 +1,4 @@
-"""How fast items are found by their words: searches as they are typed, over many made-up items."""
+"""Full-text searches in many synthetic items, as a user types them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from dataclasses import replace
 from statistics import median
 
 from case_server.db.pool import Database
-from case_server.db.read import search as items_found
+from case_server.db.read import search as item_search
 from case_server.db.read import tree
 from case_server.settings import Settings
 
-from .lab import FULL_ITEMS, Lab, say
+from .lab import FULL_ITEMS, Lab, report_progress
 from .results import Row, below, duration
 
-MOST = 0.05
-ITEMS = 100_000
-"""How many items are searched in a full run."""
+MAX_SECONDS = 0.05
+FULL_SEARCH_ITEMS = 100_000
+"""Number of items in a full run."""
 
-TYPED = (
+QUERIES = (
     *("3.OA.A.1", "3.oa", "7.NF", "12.G.B.4", "3", "K"),
     *("frac", "fraction", "equal parts", "compare fractions", "s", "th", "the", "number line"),
     *(
         "multiply whole numbers",
         "represent and solve",
-        "unheard",
+        "unmatched",
         "word5 word7",
         "area of a circle",
     ),
 )
-"""What somebody types: codes whole and begun, rare words and very common ones, and nothing."""
+"""Complete and partial codes, rare and common words, and words without a match."""
 
 WORDS = (
     "the a of and to in number numbers whole fraction fractions compare represent equal parts "
@@ -54,40 +54,42 @@ SELECT json_build_object(
 """
 
 DOCUMENT = """INSERT INTO documents (body, last_change_date_time)
-VALUES ('{"identifier": "benchmark", "title": "A benchmark", "creator": "nobody"}', now())"""
+VALUES ('{"identifier": "benchmark", "title": "A benchmark", "creator": "none"}', now())"""
 
-TIMES = 7
-"""How often each is searched for in one round."""
+REPETITIONS = 7
+"""Number of runs of each query in a round."""
 
 
 def search(lab: Lab) -> Iterator[Row]:
-    """Searches as they are typed, each with the ways to what it finds: 50 ms at the median."""
-    items = lab.sizes.items * ITEMS // FULL_ITEMS
+    """Searches with the paths of the items found: a median below 50 ms."""
+    items = lab.sizes.items * FULL_SEARCH_ITEMS // FULL_ITEMS
     url = lab.postgres.database("search")
-    taken = asyncio.run(_measured(url, items, lab.rounds * TIMES))
-    slowest, seconds = max(taken.items(), key=lambda one: median(one[1]))
-    every = [second for several in taken.values() for second in several]
+    durations = asyncio.run(_measure(url, items, lab.rounds * REPETITIONS))
+    slowest, seconds = max(durations.items(), key=lambda entry: median(entry[1]))
+    all_durations = [second for seconds in durations.values() for second in seconds]
     title = f"search of {items:,} items"
-    row = below(title, median(every), MOST, duration)
-    yield replace(row, note=f"{len(taken)} searches, {len(every) // len(taken)} times each")
-    row = below(f"{title}, the slowest", median(seconds), MOST, duration)
-    yield replace(row, note=f"that for {slowest!r}")
+    row = below(title, median(all_durations), MAX_SECONDS, duration)
+    yield replace(
+        row, note=f"{len(durations)} searches, {len(all_durations) // len(durations)} times each"
+    )
+    row = below(f"{title}, the slowest", median(seconds), MAX_SECONDS, duration)
+    yield replace(row, note=f"query {slowest!r}")
 
 
-async def _measured(url: str, items: int, times: int) -> dict[str, list[float]]:
-    """The seconds that each search took."""
-    taken: dict[str, list[float]] = {typed: [] for typed in TYPED}
+async def _measure(url: str, items: int, times: int) -> dict[str, list[float]]:
+    """Return the durations of each query in seconds."""
+    durations: dict[str, list[float]] = {query: [] for query in QUERIES}
     async with Database.open(url, Settings(database_url=url)) as database:
         async with database.connection() as connection:
             if not await connection.fetchval("SELECT count(*) FROM documents"):
-                say(f"making {items:,} items up")
+                report_progress(f"generating {items:,} items")
                 await connection.execute(DOCUMENT)
                 await connection.execute(FILL, items, WORDS, timeout=600)
                 await connection.execute("VACUUM ANALYZE items")
         for _ in range(times):
-            for typed, seconds in taken.items():
-                started = time.perf_counter()
-                found = await items_found.search_items(database, typed, None, 21, 0)
-                await tree.fetch_paths(database, [record["identifier"] for record in found[:20]])
-                seconds.append(time.perf_counter() - started)
-    return taken
+            for query, seconds in durations.items():
+                start = time.perf_counter()
+                rows = await item_search.search_items(database, query, None, 21, 0)
+                await tree.fetch_paths(database, [record["identifier"] for record in rows[:20]])
+                seconds.append(time.perf_counter() - start)
+    return durations

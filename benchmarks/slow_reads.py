@@ -1,4 +1,4 @@
-"""How long a single item takes while many slow filters read all items."""
+"""Reads of a single item while many slow filters read all items."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from statistics import median
 from threading import Event
 from urllib.parse import quote
 
-from . import data, loading
+from . import bulk_load, data
 from .client import Client
 from .errors import BenchmarkError
-from .lab import FULL_ITEMS, PREFIX, Lab, say
+from .lab import FULL_ITEMS, PREFIX, Lab, report_progress
 from .processes import Server
 from .results import Row, below, duration
 
 NAME = "slow"
-ITEMS = 100_000
-"""Items of a full run."""
+FULL_FILTER_ITEMS = 100_000
+"""Number of items in a full run."""
 
 FILTERING_CLIENTS = 16
 MAX_MEDIAN_SECONDS = 1.0
@@ -30,30 +30,32 @@ FILTER_PATH = f"/ims/case/v1p1/CFItems?filter={PREDICATES}"
 
 
 def slow_reads(lab: Lab) -> Iterator[Row]:
-    """GET CFItem and /ready while 16 filters of 50 predicates run: under a second at the median."""
-    items = lab.sizes.items * ITEMS // FULL_ITEMS
-    say(f"loading {items:,} items")
-    loading.load(lab.postgres.database(NAME), 1, items, NAME)
+    """GET CFItem and /ready while 16 filters of 50 predicates run: a median below one second."""
+    items = lab.sizes.items * FULL_FILTER_ITEMS // FULL_ITEMS
+    report_progress(f"loading {items:,} items")
+    bulk_load.load(lab.postgres.database(NAME), 1, items, NAME)
     identifier = data.node_of(f"{NAME}0", items // 2).identifier
     paths = {"GET CFItem": f"{PREFIX}/CFItems/{identifier}", "/ready": "/ready"}
     with lab.serve(NAME) as server:
-        _timed(server, paths["GET CFItem"], 1)  # the server has connected, as one in use has
-        yield from _beside_filters(lab, server, paths, items)
+        _timed(server, paths["GET CFItem"], 1)  # opens a connection, as in a server in use
+        yield from _measure_during_filters(lab, server, paths, items)
     lab.postgres.drop(NAME)
 
 
-def _beside_filters(lab: Lab, server: Server, paths: dict[str, str], items: int) -> Iterator[Row]:
-    with _filtering(server) as answered:
+def _measure_during_filters(
+    lab: Lab, server: Server, paths: dict[str, str], items: int
+) -> Iterator[Row]:
+    with _filtering(server) as statuses:
         for title, path in paths.items():
-            say(f"{title} beside {FILTERING_CLIENTS} filters")
+            report_progress(f"{title} during {FILTERING_CLIENTS} filters")
             seconds = _timed(server, path, max(MIN_SECONDS, lab.seconds * lab.rounds))
             case = f"{title} while {FILTERING_CLIENTS} filters read {items:,} items"
             yield below(case, median(seconds), MAX_MEDIAN_SECONDS, duration)
-        say(f"{len(answered):,} filters were answered in time")
+        report_progress(f"{len(statuses):,} filters returned a response")
 
 
 def _timed(server: Server, path: str, length: float) -> list[float]:
-    """Return the seconds of requests, which must all be answered 200."""
+    """Return the durations of requests, which must all return 200, in seconds."""
     seconds: list[float] = []
     until = time.monotonic() + length
     with Client(server.base_url, server.headers) as client:
@@ -64,25 +66,25 @@ def _timed(server: Server, path: str, length: float) -> list[float]:
 
 @contextmanager
 def _filtering(server: Server) -> Iterator[list[int]]:
-    """Keep sixteen clients filtering; yields the statuses of their answers."""
+    """Run 16 clients that filter items, and yield the list of their response statuses."""
     statuses: list[int] = []
-    is_over = Event()
+    should_stop = Event()
 
-    def work() -> None:
+    def send_filters() -> None:
         with Client(server.base_url, server.headers) as client:
-            while not is_over.is_set():
+            while not should_stop.is_set():
                 statuses.append(client.get(FILTER_PATH, status=None).status)
 
-    def work_on() -> None:
-        while not is_over.is_set():
+    def run_client() -> None:
+        while not should_stop.is_set():
             with suppress(BenchmarkError):  # 503 with Retry-After: half of the pool is in use
-                work()
+                send_filters()
 
     with ThreadPoolExecutor(FILTERING_CLIENTS) as pool:
-        running: list[Future[None]] = [pool.submit(work_on) for _ in range(FILTERING_CLIENTS)]
+        running: list[Future[None]] = [pool.submit(run_client) for _ in range(FILTERING_CLIENTS)]
         try:
             yield statuses
         finally:
-            is_over.set()
-    for one in running:
-        one.result()
+            should_stop.set()
+    for future in running:
+        future.result()

@@ -1,7 +1,8 @@
-"""Whole frameworks written: new, unchanged, with a few changes, beside COPY of the same rows."""
+"""Uploads of packages: new, unchanged and with few changes, compared with COPY of their rows."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -17,27 +18,37 @@ from case_server.exceptions import CaseServerError
 
 from . import data, memory, wrk
 from .client import Client
-from .lab import FULL_ITEMS, PREFIX, Lab, items_of, meanwhile, package_path, post, reads, say
-from .packages import P99, SMALL_CONNECTIONS
-from .postgres import execute, wait
+from .lab import (
+    FULL_ITEMS,
+    PREFIX,
+    Lab,
+    items_of,
+    package_path,
+    post,
+    reads,
+    report_progress,
+    run_under_work,
+)
+from .packages import MAX_P99_RATIO, SMALL_CONNECTIONS
+from .postgres import execute
 from .processes import Server
 from .results import Row, below, megabytes, times, unmeasured
 
 NAME = "uploads"
-MOST_MEMORY = 60e6
-CHANGED = 10
+MAX_ADDED_MEMORY_BYTES = 60e6
+CHANGED_ITEMS = 10
 TABLES = {"CFItem": "limit_items", "CFAssociation": "limit_associations"}
-"""Copies of the server's tables with all of their indexes, which only COPY fills: with the same
-frameworks as the server's, so that both are as large."""
+"""Copies of the server's tables with all indexes. COPY fills them with the frameworks that are
+uploaded to the server, so that both have the same size."""
 COLUMNS = ("body", "last_change_date_time", "document_identifier")
-REAL = Path(__file__).parents[2] / "shared" / "frameworks" / "large-11k.json"
-"""A real framework, where it is beside the project."""
+REAL_FRAMEWORK = Path(__file__).parents[2] / "shared" / "frameworks" / "large-11k.json"
+"""A real framework, which is measured if the folder ``../shared`` contains it."""
 
 Records = dict[str, list[tuple[Any, ...]]]
 
 
 def uploads(lab: Lab) -> Iterator[Row]:
-    """POST and PUT package, beside COPY of its rows into tables as large, with the same indexes."""
+    """POST and PUT package, compared with COPY of its rows into tables of the same size."""
     url = lab.postgres.database(NAME)
     execute(
         url,
@@ -50,7 +61,7 @@ def uploads(lab: Lab) -> Iterator[Row]:
         with Client(server.base_url, server.headers) as client:
             post(client, data.packed(20, "small"))
             yield from _timed(lab, server, client, url)
-            if lab.sizes.items >= FULL_ITEMS:  # a quick run has no time for it
+            if lab.sizes.items >= FULL_ITEMS:  # it would take too long in a quick run
                 yield from _real(lab, client, url)
         yield _small_reads(lab, server)
     lab.postgres.drop(NAME)
@@ -61,36 +72,36 @@ def _original(copy: str) -> str:
 
 
 def _timed(lab: Lab, server: Server, client: Client, url: str) -> Iterator[Row]:
-    copied, new, same, changed, added = [], [], [], [], []
+    copies, new, unchanged, changed, added = [], [], [], [], []
     for number in range(lab.rounds):
-        say(f"uploading {lab.sizes.items:,} items, round {number + 1}")
+        report_progress(f"uploading {lab.sizes.items:,} items, round {number + 1}")
         seed = f"upload{number}"
         raw, edited = data.packed(lab.sizes.items, seed), _edited(lab.sizes.items, seed)
         path = package_path(seed)
-        copied.append(copy(url, records(raw)))
+        copies.append(copy(url, records(raw)))
         memory.reset_peak(server.pid)
         before = memory.resident(server.pid)
         new.append(post(client, raw))
-        same.append(client.put(path, raw).seconds)
+        unchanged.append(client.put(path, raw).seconds)
         changed.append(client.put(path, edited).seconds)
         added.append(memory.peak(server.pid) - before)
     title = f"upload of {lab.sizes.items:,} + {lab.sizes.items:,}"
-    yield times(f"{title}, new", copied, new, 2)
-    yield times(f"{title}, unchanged", copied, same, 1)
-    yield times(f"{title}, {CHANGED} changed", copied, changed, 1)
-    yield below(f"{title}: RSS added", max(added), MOST_MEMORY, megabytes)
+    yield times(f"{title}, new", copies, new, 2)
+    yield times(f"{title}, unchanged", copies, unchanged, 1)
+    yield times(f"{title}, {CHANGED_ITEMS} changed", copies, changed, 1)
+    yield below(f"{title}: RSS added", max(added), MAX_ADDED_MEMORY_BYTES, megabytes)
 
 
 def _edited(items: int, seed: str, stamp: str = "changed") -> bytes:
-    """The framework of a seed, with a few statements in it changed."""
+    """Return the framework of a seed with a few changed statements."""
     body = data.framework(items, seed)
-    for item in body["CFItems"][:: max(items // CHANGED, 1)][:CHANGED]:
+    for item in body["CFItems"][:: max(items // CHANGED_ITEMS, 1)][:CHANGED_ITEMS]:
         item["fullStatement"] += f", {stamp}"
     return orjson.dumps(body)
 
 
 def records(raw: bytes) -> Records:
-    """The rows of a package as COPY takes them."""
+    """Return the rows of a package as records for COPY."""
     package = parse_package(raw)
     return {
         kind: [
@@ -103,70 +114,70 @@ def records(raw: bytes) -> Records:
 
 
 def copy(url: str, rows: Records) -> float:
-    """How long COPY of rows takes, until they are safely on disk."""
+    """Return the seconds of a committed COPY of rows."""
 
     async def work() -> float:
         connection = await asyncpg.connect(url)
         try:
-            started = time.perf_counter()
+            start = time.perf_counter()
             async with connection.transaction():
                 for kind, table in TABLES.items():
                     await connection.copy_records_to_table(
                         table, records=rows[kind], columns=COLUMNS
                     )
-            return time.perf_counter() - started
+            return time.perf_counter() - start
         finally:
             await connection.close()
 
-    seconds: float = wait(work())
+    seconds: float = asyncio.run(work())
     return seconds
 
 
 def _real(lab: Lab, client: Client, url: str) -> Iterator[Row]:
-    title = f"upload of {REAL.name}, a real framework"
-    if not REAL.exists():
-        yield unmeasured(title, f"{REAL.name} is not in ../shared/frameworks")
+    title = f"upload of {REAL_FRAMEWORK.name}, a real framework"
+    if not REAL_FRAMEWORK.exists():
+        yield unmeasured(title, f"{REAL_FRAMEWORK.name} is not in ../shared/frameworks")
         return
-    copied, new, same = [], [], []
+    copies, new, unchanged = [], [], []
     for number in range(lab.rounds):
-        raw = _renamed(REAL.read_bytes(), number)
+        raw = _renamed(REAL_FRAMEWORK.read_bytes(), number)
         try:
             rows = records(raw)
         except CaseServerError as error:
             yield unmeasured(title, str(error)[:200])
             return
-        copied.append(copy(url, rows))
+        copies.append(copy(url, rows))
         new.append(post(client, raw))
         path = f"{PREFIX}/CFPackages/{rows['CFItem'][0][2]}"
-        same.append(client.put(path, raw).seconds)
-    yield times(f"{title}, new", copied, new, 2)
-    yield times(f"{title}, unchanged", copied, same, 1)
+        unchanged.append(client.put(path, raw).seconds)
+    yield times(f"{title}, new", copies, new, 2)
+    yield times(f"{title}, unchanged", copies, unchanged, 1)
 
 
 UUID = re.compile(rb"[0-9a-fA-F]{8}(?=-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-)")
 
 
 def _renamed(raw: bytes, number: int) -> bytes:
-    """The same framework under identifiers of its own."""
-    return UUID.sub(lambda found: b"%08x" % (int(found[0], 16) ^ number), raw)
+    """Return a framework with new identifiers."""
+    return UUID.sub(lambda match: b"%08x" % (int(match[0], 16) ^ number), raw)
 
 
 def _small_reads(lab: Lab, server: Server) -> Row:
-    """How long the slowest of a hundred small reads takes while a package is uploaded."""
+    """Return a row of the 99th percentile of small reads while packages are uploaded."""
     seed = "upload0"
     bodies: Sequence[bytes] = [_edited(lab.sizes.items, seed, f"edition {n}") for n in range(2)]
-    turn = count()
-    load = reads(server, [f"/CFItems/{one}" for one in items_of(seed, 100)])
+    counter = count()
+    load = reads(server, [f"/CFItems/{identifier}" for identifier in items_of(seed, 100)])
     wrk.run(load, 1, SMALL_CONNECTIONS)
     with Client(server.base_url, server.headers) as client:
         path = package_path(seed)
         quiet, busy = lab.interleaved(
             lambda: wrk.run(load, lab.seconds, SMALL_CONNECTIONS).p99,
             lambda: (
-                meanwhile(
+                run_under_work(
                     lambda: wrk.run(load, lab.seconds * 2, SMALL_CONNECTIONS),
-                    lambda: client.put(path, bodies[next(turn) % len(bodies)]),
+                    lambda: client.put(path, bodies[next(counter) % len(bodies)]),
                 ).p99
             ),
         )
-    return times("p99 of small reads while packages are uploaded", quiet, busy, P99)
+    return times("p99 of small reads while packages are uploaded", quiet, busy, MAX_P99_RATIO)

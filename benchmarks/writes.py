@@ -1,4 +1,4 @@
-"""PUT one item, over many connections: into one document, and into many."""
+"""PUT one item over many connections, into one document and into several."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import orjson
 
-from . import data, loading, wrk
-from .lab import PREFIX, Lab, say
+from . import bulk_load, data, wrk
+from .lab import PREFIX, Lab, report_progress
 from .postgres import execute, pgbench
 from .processes import Server
 from .results import Row, rates
@@ -20,15 +20,15 @@ INSERT INTO {TABLE} (body, last_change_date_time, document_identifier)
 SELECT replace(body::text, identifier, 'limit-' || row_number() OVER ())::json,
     last_change_date_time, document_identifier
 FROM items"""
-"""As many rows as the server has: what is written is there, and its indexes are as deep."""
+"""Fills the table with as many rows as the server has, so that its indexes are as deep."""
 
 
 def writes(lab: Lab) -> Iterator[Row]:
-    """PUT one item, beside pgbench writing rows of the same size into a table like the server's."""
+    """PUT one item, compared with pgbench writing rows of the same size into an equal table."""
     share = max(lab.sizes.items * 2 // 3, 100)
-    say(f"loading {share * DOCUMENTS:,} items to be written")
+    report_progress(f"loading {share * DOCUMENTS:,} items")
     url = lab.postgres.database(NAME)
-    loading.load(url, DOCUMENTS, share * DOCUMENTS, "write")
+    bulk_load.load(url, DOCUMENTS, share * DOCUMENTS, "write")
     execute(
         url, f"CREATE TABLE {TABLE} (LIKE items INCLUDING ALL)", FILL, f"VACUUM ANALYZE {TABLE}"
     )
@@ -45,11 +45,11 @@ def writes(lab: Lab) -> Iterator[Row]:
     lab.postgres.drop(NAME)
     yield rates("PUT one item, of many documents", limit, of_many, 0.4)
     yield rates("PUT one item, of one document", limit, of_one, 0.4)
-    yield rates("PUT one item, of one document beside of many", of_many, of_one, 0.9)
+    yield rates("PUT one item, of one document compared with many", of_many, of_one, 0.9)
 
 
 def _puts(server: Server, share: int, documents: int) -> wrk.Requests:
-    """As many items, of so many documents: what is locked is locked as often."""
+    """Return PUT requests for the same number of items, spread over some documents."""
     lines = []
     for number in range(documents):
         seed = f"write{number}"
@@ -63,14 +63,14 @@ def _puts(server: Server, share: int, documents: int) -> wrk.Requests:
 
 
 def _body(item: str, document: str, stamp: str) -> data.Body:
-    """An item with blanks where one differs from another."""
+    """Return an item with placeholders for the parts that differ between requests."""
     (body,) = data.stored_items("write0", range(1, 2))
     body["CFDocumentURI"] = {**body["CFDocumentURI"], "identifier": document}
     return {**body, "identifier": item, "notes": f"{body['notes']} {stamp}"}
 
 
 def upsert(share: int) -> str:
-    """What pgbench does over and over: insert or replace a row like that of an item."""
+    """Return the pgbench script that inserts or replaces a row like that of an item."""
     raw = orjson.dumps(_body("limit-ITEM", "limit", "STAMP")).decode().replace("'", "''")
     body = raw.replace("ITEM", "' || :item::text || '").replace("STAMP", "' || :stamp::text || '")
     return f"""\\set item random(1, {share})

@@ -1,4 +1,4 @@
-"""Load on a server: wrk sends varied requests over many connections, and says how it went."""
+"""Generate load with wrk: different requests over many connections."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from .errors import BenchmarkError
 
 SCRIPT = Path(__file__).with_name("load.lua")
 CONNECTIONS = 32
-MISSING = "wrk, which makes the load, is not on PATH: run apt-get install wrk (or brew install wrk)"
+MISSING = (
+    "wrk, which generates the load, is not on PATH: run apt-get install wrk (or brew install wrk)"
+)
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk saw. Latencies are in seconds."""
+    """The result of one run of wrk. Latencies are in seconds."""
 
     requests: int
     seconds: float
@@ -29,13 +31,13 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
 
 @dataclass(frozen=True)
 class Requests:
-    """What to ask of a server: lines for ``load.lua`` and, for PUT, a body with blanks."""
+    """Requests to a server: lines for ``load.lua`` and, for PUT, a body with placeholders."""
 
     base_url: str
     lines: Sequence[str]
@@ -44,48 +46,53 @@ class Requests:
 
 
 def require() -> None:
-    """Raise ``BenchmarkError`` where wrk is not installed."""
+    """Raise ``BenchmarkError`` unless wrk is installed."""
     if not shutil.which("wrk"):
         raise BenchmarkError(MISSING)
 
 
 def run(requests: Requests, seconds: float, connections: int = CONNECTIONS) -> Load:
-    """Ask for as long as said, over so many connections. Every answer must be a good one."""
+    """Send requests for some seconds and return the result.
+
+    Raises ``BenchmarkError`` if any request fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [_written(folder, "lines", "\n".join(requests.lines))]
+        arguments = [_write_file(folder, "lines", "\n".join(requests.lines))]
         if requests.body is not None:
-            arguments.append(_written(folder, "body", requests.body))
+            arguments.append(_write_file(folder, "body", requests.body))
         headers = [f"-H{name}: {value}" for name, value in requests.headers.items()]
-        # wrk counts whole seconds.
+        # wrk accepts only whole seconds.
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s"]
         command += ["--timeout", "60s", "-s", str(SCRIPT), *headers, requests.base_url, "--"]
-        ran = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise BenchmarkError(f"wrk failed: {ran.stderr or ran.stdout}")
-    return parse(ran.stdout)
+        process = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False
+        )
+    if process.returncode:
+        raise BenchmarkError(f"wrk failed: {process.stderr or process.stdout}")
+    return parse(process.stdout)
 
 
 def parse(output: str) -> Load:
-    """The line that ``load.lua`` prints at the end."""
-    found = re.search(r"^measured (\{.*\})$", output, re.MULTILINE)
-    if not found:
-        raise BenchmarkError(f"wrk said nothing that was measured: {output!r}")
-    said = json.loads(found[1])
-    wrong = said["refused"] + said["broken"]
-    if wrong or not said["requests"]:
+    """Parse the line that ``load.lua`` prints at the end."""
+    match = re.search(r"^measured (\{.*\})$", output, re.MULTILINE)
+    if not match:
+        raise BenchmarkError(f"wrk printed no result: {output!r}")
+    result = json.loads(match[1])
+    failures = result["rejected"] + result["broken"]
+    if failures or not result["requests"]:
         raise BenchmarkError(
-            f"of {said['requests']} requests {said['refused']} were refused and "
-            f"{said['broken']} broke: this measures nothing"
+            f"of {result['requests']} requests {result['rejected']} were rejected and "
+            f"{result['broken']} lost their connection, so the result is invalid"
         )
     return Load(
-        requests=said["requests"],
-        seconds=said["microseconds"] / 1e6,
-        p50=said["p50"] / 1e6,
-        p99=said["p99"] / 1e6,
+        requests=result["requests"],
+        seconds=result["microseconds"] / 1e6,
+        p50=result["p50"] / 1e6,
+        p99=result["p99"] / 1e6,
     )
 
 
-def _written(folder: str, name: str, text: str) -> str:
+def _write_file(folder: str, name: str, text: str) -> str:
     file = Path(folder) / name
     file.write_text(text)
     return str(file)

@@ -1,4 +1,4 @@
-"""The benchmark: its data is valid, its figures are added up right, and one case runs for real."""
+"""Benchmarks: valid data, correct figures, and one case that runs completely."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 from anyio import to_thread
 
-from benchmarks import data, filters, loading, plans, report, results, writes, wrk
+from benchmarks import bulk_load, data, filters, plans, report, results, writes, wrk
 from benchmarks.client import Client
 from benchmarks.errors import BenchmarkError
 from case_server.case.package import parse_package
@@ -26,10 +26,10 @@ from case_server.db.pool import dsn
 
 ROOT = Path(__file__).parents[1]
 
-SAID = """Running 1s test @ http://127.0.0.1:8000
+WRK_OUTPUT = """Running 1s test @ http://127.0.0.1:8000
   1 threads and 32 connections
 measured {"requests": 3000, "microseconds": 1500000, "p50": 4000, "p99": 9000, \
-"refused": 0, "broken": 0}
+"rejected": 0, "broken": 0}
 """
 
 
@@ -46,15 +46,15 @@ def test_generated_frameworks_are_valid_packages() -> None:
 def test_generated_items_make_one_tree() -> None:
     body = data.framework(100, "a")
     parents = {
-        one["originNodeURI"]["identifier"]: one["destinationNodeURI"]["identifier"]
-        for one in body["CFAssociations"]
+        association["originNodeURI"]["identifier"]: association["destinationNodeURI"]["identifier"]
+        for association in body["CFAssociations"]
     }
     assert parents.keys() == {item["identifier"] for item in body["CFItems"]}
     for node in parents:
-        above, steps = node, 0
-        while above in parents:
-            above, steps = parents[above], steps + 1
-        assert above == body["CFDocument"]["identifier"]
+        ancestor, steps = node, 0
+        while ancestor in parents:
+            ancestor, steps = parents[ancestor], steps + 1
+        assert ancestor == body["CFDocument"]["identifier"]
         assert steps <= 4
 
 
@@ -63,17 +63,17 @@ def test_generated_bodies_are_as_long_as_real_ones() -> None:
     assert 600 < len(json.dumps(body)) / 200 < 1200
 
 
-def test_searched_words_are_rare() -> None:
-    found = [
+def test_few_statements_have_the_rare_words() -> None:
+    matches = [
         index
         for index in range(0, 3 * data.RARITY, 100)
-        if data.RARE in data.item("a", index)["fullStatement"]
+        if data.RARE_WORDS in data.item("a", index)["fullStatement"]
     ]
-    assert found == [10_000, 30_000, 50_000]
+    assert matches == [10_000, 30_000, 50_000]
 
 
-async def test_loaded_items_are_what_the_server_stores(database_url: str, clean: None) -> None:
-    await to_thread.run_sync(loading.load, database_url, 2, 20, "x")
+async def test_bulk_loaded_items_equal_uploaded_items(database_url: str, clean: None) -> None:
+    await to_thread.run_sync(bulk_load.load, database_url, 2, 20, "x")
     connection = await asyncpg.connect(dsn(database_url))
     stored = await connection.fetch("SELECT identifier, body FROM items ORDER BY ordinal")
     await connection.close()
@@ -86,85 +86,95 @@ async def test_loaded_items_are_what_the_server_stores(database_url: str, clean:
     assert {row["identifier"]: json.loads(row["body"]) for row in stored[:10]} == uploaded
 
 
-def test_search_finds_a_code_that_is_there() -> None:
+def test_search_uses_an_existing_code() -> None:
     exact = filters.searches(1000)[0]
     codes = [data.node_of("million7", index).title for index in range(70, 80)]
     assert any(f"'{code.lower()}'" in exact.condition for code in codes)
 
 
-def test_wrk_output() -> None:
-    load = wrk.parse(SAID)
+def test_output_of_wrk_is_parsed() -> None:
+    load = wrk.parse(WRK_OUTPUT)
     assert load == wrk.Load(requests=3000, seconds=1.5, p50=0.004, p99=0.009)
     assert load.rate == 2000
 
 
 @pytest.mark.parametrize(
-    ("said", "problem"),
+    ("output", "problem"),
     [
-        ("unable to connect", "said nothing"),
-        (SAID.replace('"refused": 0', '"refused": 7'), "7 were refused"),
-        (SAID.replace('"broken": 0', '"broken": 2'), "2 broke"),
-        (SAID.replace("3000", "0"), "of 0 requests"),
+        ("unable to connect", "printed no result"),
+        (WRK_OUTPUT.replace('"rejected": 0', '"rejected": 7'), "7 were rejected"),
+        (WRK_OUTPUT.replace('"broken": 0', '"broken": 2'), "2 lost their connection"),
+        (WRK_OUTPUT.replace("3000", "0"), "of 0 requests"),
     ],
 )
-def test_load_that_measures_nothing_is_refused(said: str, problem: str) -> None:
+def test_load_with_failures_is_an_error(output: str, problem: str) -> None:
     with pytest.raises(BenchmarkError, match=problem):
-        wrk.parse(said)
+        wrk.parse(output)
 
 
 def test_rows_compare_medians_with_their_target() -> None:
     row = results.rates("a", [1000, 10, 1200], [700, 699, 900_000], 0.7)
-    assert (row.limit, row.measured, row.ratio, row.met) == ("1,000/s", "700/s", "0.70", True)
-    assert results.rates("a", [1000], [699], 0.7).met is False
+    assert (row.limit, row.measured, row.ratio, row.meets_target) == (
+        "1,000/s",
+        "700/s",
+        "0.70",
+        True,
+    )
+    assert results.rates("a", [1000], [699], 0.7).meets_target is False
     row = results.times("a", [0.1, 0.1, 9], [0.15, 0.2, 0.01], 1.6)
-    assert (row.limit, row.measured, row.ratio, row.met) == ("100.0 ms", "150.0 ms", "1.50x", True)
-    assert results.times("a", [0.1], [0.17], 1.6).met is False
-    assert results.times("a", [1], [5], None).met is None
-    assert results.below("a", 24.9e6, 25e6, results.megabytes).met is True
-    assert results.below("a", 25e6, 25e6, results.megabytes).met is False
+    assert (row.limit, row.measured, row.ratio, row.meets_target) == (
+        "100.0 ms",
+        "150.0 ms",
+        "1.50x",
+        True,
+    )
+    assert results.times("a", [0.1], [0.17], 1.6).meets_target is False
+    assert results.times("a", [1], [5], None).meets_target is None
+    assert results.below("a", 24.9e6, 25e6, results.megabytes).meets_target is True
+    assert results.below("a", 25e6, 25e6, results.megabytes).meets_target is False
 
 
-def test_table_lines_up_and_says_what_is_met() -> None:
+def test_table_is_aligned_and_shows_which_targets_are_met() -> None:
     rows = [
         results.rates("GET", [100], [90], 0.7),
         results.failed("zstd", ">= 0.8", "no such encoding"),
-        results.unmeasured("sdk", "not here"),
+        results.unmeasured("sdk", "not installed"),
     ]
-    told = report.table(rows)
-    assert len({len(line) for line in told.splitlines()}) == 1
-    assert re.search(r"^\| GET +\| 100/s +\| 90/s +\| 0.90 +\| >= 0.7 +\| yes", told, re.MULTILINE)
-    assert re.search(r"^\| zstd .*\| \*\*no\*\*", told, re.MULTILINE)
+    table = report.table(rows)
+    assert len({len(line) for line in table.splitlines()}) == 1
+    assert re.search(r"^\| GET +\| 100/s +\| 90/s +\| 0.90 +\| >= 0.7 +\| yes", table, re.MULTILINE)
+    assert re.search(r"^\| zstd .*\| \*\*no\*\*", table, re.MULTILINE)
     assert report.summary(rows) == "1 of 2 targets met"
-    assert report.remarks(rows) == "* zstd: no such encoding\n* sdk: not here"
-    whole = report.document(rows, [("date", "today")], "make bench", [("item", "a limit")])
-    for part in (told, "no such encoding", "| date | today |", "`make bench`", "a limit"):
-        assert part in whole
+    assert report.remarks(rows) == "* zstd: no such encoding\n* sdk: not installed"
+    document = report.document(rows, [("date", "today")], "make bench", [("item", "a limit")])
+    for part in (table, "no such encoding", "| date | today |", "`make bench`", "a limit"):
+        assert part in document
 
 
-def test_plans_are_read_from_the_log_of_postgres() -> None:
+def test_plans_are_parsed_from_the_log_of_postgres() -> None:
     plan = {
         "Query Text": "SELECT $2 FROM items WHERE a = $1::text",
         "Query Parameters": "$1 = 'it''s', $2 = '10'",
         "Plan": {"Node Type": "Limit", "Plans": [_scan("Seq Scan"), _scan("Index Scan")]},
     }
-    shown = json.dumps(plan, indent=2).replace("\n", "\n\t")
-    log = f"x LOG:  starting\nx LOG:  duration: 12.500 ms  plan:\n\t{shown}\nx LOG:  done\n"
-    (ran,) = plans.parse(log)
-    assert ran.seconds == 0.0125
-    assert ran.literally() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
-    assert ran.scans("items")
-    assert not ran.scans("documents")
+    indented = json.dumps(plan, indent=2).replace("\n", "\n\t")
+    log = f"x LOG:  starting\nx LOG:  duration: 12.500 ms  plan:\n\t{indented}\nx LOG:  done\n"
+    (statement,) = plans.parse(log)
+    assert statement.seconds == 0.0125
+    assert statement.literally() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
+    assert statement.scans("items")
+    assert not statement.scans("documents")
 
 
 def _scan(kind: str) -> dict[str, str]:
     return {"Node Type": kind, "Relation Name": "items"}
 
 
-def test_pgbench_writes_what_the_server_is_sent() -> None:
+def test_pgbench_writes_rows_like_those_sent_to_the_server() -> None:
     script = writes.upsert(100)
     assert "' || :item::text || '" in script
-    (sent,) = data.stored_items("write0", range(1, 2))
-    assert abs(len(script) - len(json.dumps(sent, separators=(",", ":")))) < 500
+    (body,) = data.stored_items("write0", range(1, 2))
+    assert abs(len(script) - len(json.dumps(body, separators=(",", ":")))) < 500
 
 
 @pytest.fixture
@@ -186,22 +196,26 @@ def run(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess
     )
 
 
-def test_one_case_runs(wrk_installed: None, tmp_path: Path) -> None:
-    kept = tmp_path / "results.md"
-    ran = run("--quick", "--only", "associations", "--items", "30", "--output", str(kept))
-    assert ran.returncode == 0, ran.stderr
-    assert "| GET CFItemAssociations" in ran.stdout
-    assert "| processor |" in kept.read_text()
+def test_case_runs_completely(wrk_installed: None, tmp_path: Path) -> None:
+    file = tmp_path / "results.md"
+    process = run("--quick", "--only", "associations", "--items", "30", "--output", str(file))
+    assert process.returncode == 0, process.stderr
+    assert "| GET CFItemAssociations" in process.stdout
+    assert "| processor |" in file.read_text()
 
 
-def test_without_wrk_it_says_what_to_install(tmp_path: Path) -> None:
-    ran = run("--quick", path=str(tmp_path))
-    assert ran.returncode == 2
-    assert "apt-get install wrk" in ran.stderr
+def test_error_without_wrk_says_what_to_install(tmp_path: Path) -> None:
+    process = run("--quick", path=str(tmp_path))
+    assert process.returncode == 2
+    assert "apt-get install wrk" in process.stderr
 
 
-ANSWERS = {
-    "of a length": [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n", b"ETag: x\r\n\r\nab", b"cd"],
+RESPONSES = {
+    "with length": [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n",
+        b"ETag: x\r\n\r\nab",
+        b"cd",
+    ],
     "in chunks": [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n",
         b"0\r",
@@ -213,7 +227,7 @@ ANSWERS = {
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server that sends the pieces of one answer, with pauses, to whoever asks."""
+    """Yield the URL of a server that sends the chunks of a response with pauses."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -221,8 +235,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
             with connection:
                 for _ in range(2):
                     connection.recv(4096)
-                    for piece in request.param:
-                        connection.sendall(piece)
+                    for chunk in request.param:
+                        connection.sendall(chunk)
                         time.sleep(0.02)
 
         thread = threading.Thread(target=serve)
@@ -231,8 +245,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("server", ANSWERS.values(), ids=ANSWERS, indirect=True)
-def test_client_times_whole_answers(server: str) -> None:
+@pytest.mark.parametrize("server", RESPONSES.values(), ids=RESPONSES, indirect=True)
+def test_client_times_complete_responses(server: str) -> None:
     with Client(server) as client:
         first, second = (client.get("/", status=None, If_None_Match="x") for _ in range(2))
     assert (first.status, first.body) == (second.status, second.body)
@@ -240,9 +254,9 @@ def test_client_times_whole_answers(server: str) -> None:
     assert first.status == 304 or b"abcd" in first.body
 
 
-@pytest.mark.parametrize("server", [ANSWERS["of a length"]], indirect=True)
-def test_client_refuses_another_status(server: str) -> None:
+@pytest.mark.parametrize("server", [RESPONSES["with length"]], indirect=True)
+def test_client_raises_for_another_status(server: str) -> None:
     with Client(server) as client:
-        with pytest.raises(BenchmarkError, match="GET / was answered 200: abcd"):
+        with pytest.raises(BenchmarkError, match="GET / returned 200: abcd"):
             client.get("/", status=304)
         client.get("/")

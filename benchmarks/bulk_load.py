@@ -1,7 +1,8 @@
-"""Many frameworks put into the tables as the server stores them, but faster than through it."""
+"""Insert many frameworks directly into the tables, because uploads would take longer."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,34 +11,33 @@ import asyncpg
 import orjson
 
 from . import data
-from .postgres import wait
 
 if TYPE_CHECKING:
     from .postgres import Connection
 
-MOMENT = datetime.fromisoformat(data.MOMENT)
-PIECE = 20_000
-"""How many rows are made ready before they are sent."""
+TIMESTAMP = datetime.fromisoformat(data.TIMESTAMP)
+BATCH_ROWS = 20_000
+"""Number of rows per COPY."""
 
 
 def load(url: str, documents: int, items: int, prefix: str) -> None:
-    """Fill an empty database with documents that share so many items evenly."""
-    wait(_load(url, [f"{prefix}{index}" for index in range(documents)], items))
+    """Fill an empty database with documents, and distribute items evenly among them."""
+    asyncio.run(_load(url, [f"{prefix}{index}" for index in range(documents)], items))
 
 
 async def _load(url: str, seeds: list[str], items: int) -> None:
     connection = await asyncpg.connect(url)
     try:
-        # Nothing checks keys that are right by construction, and indexes are built at the end.
+        # Foreign keys need no check, and building the indexes at the end is faster.
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("SET maintenance_work_mem = '512MB'")
-        await _roots(connection, seeds)
+        await _copy_documents(connection, seeds)
         indexes = await connection.fetch("""
             SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'items'
             AND indexname NOT IN (SELECT conname FROM pg_constraint)""")
         for index in indexes:
             await connection.execute(f"DROP INDEX {index['indexname']}")
-        await _items(connection, seeds, items)
+        await _copy_items(connection, seeds, items)
         for index in indexes:
             await connection.execute(index["indexdef"])
         await connection.execute("VACUUM ANALYZE")
@@ -46,22 +46,22 @@ async def _load(url: str, seeds: list[str], items: int) -> None:
         await connection.close()
 
 
-async def _roots(connection: Connection, seeds: list[str]) -> None:
-    await _copy(connection, "item_types", [(_json(data.ITEM_TYPE), MOMENT)])
-    roots = [data.document(seed) for seed in seeds]
-    await _copy(connection, "documents", [(_json(root), MOMENT) for root in roots])
+async def _copy_documents(connection: Connection, seeds: list[str]) -> None:
+    await _copy(connection, "item_types", [(_json(data.ITEM_TYPE), TIMESTAMP)])
+    documents = [data.document(seed) for seed in seeds]
+    await _copy(connection, "documents", [(_json(body), TIMESTAMP) for body in documents])
     await connection.copy_records_to_table(
         "packages",
         columns=["document_identifier", "identifier"],
-        records=[(root["identifier"], root["CFPackageURI"]["identifier"]) for root in roots],
+        records=[(body["identifier"], body["CFPackageURI"]["identifier"]) for body in documents],
     )
 
 
-async def _items(connection: Connection, seeds: list[str], items: int) -> None:
+async def _copy_items(connection: Connection, seeds: list[str], items: int) -> None:
     records = []
     for record in _records(seeds, items):
         records.append(record)
-        if len(records) == PIECE:
+        if len(records) == BATCH_ROWS:
             await _copy(connection, "items", records)
             records.clear()
     await _copy(connection, "items", records)
@@ -71,9 +71,9 @@ def _records(seeds: list[str], items: int) -> Iterator[tuple[Any, ...]]:
     share = -(-items // len(seeds))
     for number, seed in enumerate(seeds):
         identifier = data.identifier_of(seed, "document")
-        # The index goes on through all documents, so that a few statements in all are rare.
+        # Indexes continue through all documents, so that only few items have the rare words.
         for body in data.stored_items(seed, range(number * share, (number + 1) * share)):
-            yield _json(body), MOMENT, identifier
+            yield _json(body), TIMESTAMP, identifier
 
 
 async def _copy(connection: Connection, table: str, records: list[tuple[Any, ...]]) -> None:
