@@ -1,4 +1,7 @@
-"""A whole framework, read as of one moment: streamed from cursors, however large it is."""
+"""Read a whole framework from one snapshot, in batches of bodies.
+
+A framework of 15,000 items is streamed by cursors, so that memory use does not depend on its size.
+"""
 
 from __future__ import annotations
 
@@ -37,18 +40,19 @@ if TYPE_CHECKING:
     Cursor: TypeAlias = asyncpg.cursor.Cursor[asyncpg.Record]
 
 BATCH_SIZE = 200
-"""How many bodies are fetched, and rendered, before others get their turn."""
+"""Number of bodies fetched and rendered before the event loop runs other tasks."""
 
 DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 @dataclass(frozen=True)
 class FrameworkSnapshot:
-    """A framework found, and the snapshot in which the rest of it is read."""
+    """A framework and the read-only transaction in which the rest of it is read."""
 
     document_identifier: str
     package_identifier: str
     document: str
+    """The body of the document."""
     extensions: str | None
     definition_extensions: str | None
     database: Database
@@ -57,73 +61,82 @@ class FrameworkSnapshot:
     async def iter_bodies(
         self, resource: Resource, *, prefetch: bool = False
     ) -> AsyncIterator[list[str]]:
-        """The bodies of its items, associations, rubrics or definitions, batch by batch.
+        """Yield the bodies of the framework's items, associations, rubrics or definitions.
 
-        With ``prefetch``, the next batch is requested while the caller uses the current one. Until
-        all are read, the snapshot can run no other statement.
+        Each batch has at most ``BATCH_SIZE`` bodies. With ``prefetch``, the next batch is requested
+        while the caller uses the current one; until the last one, the connection can run no other
+        statement. Raises ``ReadTimeout``.
         """
         statement = _bodies(resource)
         arguments = statement.bind({"document_identifier": self.document_identifier})
         cursor = await self.connection.cursor(statement.sql, *arguments)
         batch = await self._fetch(cursor)
         while batch:
-            more = len(batch) == BATCH_SIZE
-            following = asyncio.ensure_future(self._fetch(cursor)) if more and prefetch else None
+            has_more = len(batch) == BATCH_SIZE
+            next_batch = (
+                asyncio.ensure_future(self._fetch(cursor)) if has_more and prefetch else None
+            )
             try:
-                if following:
-                    await asyncio.sleep(0)  # it is sent before the batch is made use of
-                yield [record["body"] for record in batch]
-                batch = await (following or self._fetch(cursor)) if more else []
+                if next_batch:
+                    await asyncio.sleep(0)  # so that the request is sent before the caller works
+                yield [row["body"] for row in batch]
+                batch = await (next_batch or self._fetch(cursor)) if has_more else []
             except BaseException:
-                if following:
-                    # Nothing else can be asked of the connection before this has ended.
-                    following.cancel()
-                    await asyncio.gather(following, return_exceptions=True)
+                if next_batch:
+                    # The connection is busy until this request has ended.
+                    next_batch.cancel()
+                    await asyncio.gather(next_batch, return_exceptions=True)
                 raise
 
     async def _fetch(self, cursor: Cursor) -> list[asyncpg.Record]:
-        """Return the next batch; the timeout counts anew for each, as packages may be large."""
+        # A deadline for each batch, because a large package may take longer than one allows.
         with self.database.read_deadline():
             return await cursor.fetch(BATCH_SIZE)
 
     async def find_nodes(self, identifiers: set[str]) -> dict[str, str]:
-        """Which of these are stored here, and among what: {identifier: "CFItems"}."""
+        """Return which identifiers are live nodes: {identifier: "CFItems" or "CFDocuments"}."""
         with self.database.read_deadline():
-            found = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
-        return {record["identifier"]: record["plural"] for record in found}
+            rows = await select_nodes().fetch_all(self.connection, identifiers=list(identifiers))
+        return {row["identifier"]: row["plural"] for row in rows}
 
 
 @asynccontextmanager
 async def framework_snapshot(
     database: Database, identifier: str
 ) -> AsyncIterator[FrameworkSnapshot]:
-    """The framework whose package or document has this identifier. Raises ``NotFound``."""
+    """Open a snapshot of the framework whose package or document has this identifier.
+
+    Raises ``NotFound``.
+    """
     async with database.snapshot() as connection:
         with database.read_deadline():
-            found = await _find().fetch_one(connection, identifier=identifier)
-        if not found:
+            row = await _find().fetch_one(connection, identifier=identifier)
+        if not row:
             raise NotFound("CFPackage or CFDocument", identifier)
-        yield FrameworkSnapshot(database=database, connection=connection, **found)
+        yield FrameworkSnapshot(database=database, connection=connection, **row)
 
 
 async def find_document_of_package(database: Database, identifier: str) -> str | None:
-    """The document, live or deleted, whose package or own identifier this is."""
-    found = await database.fetch_one(_owner(), identifier=identifier)
-    return found["document_identifier"] if found else None
+    """Return the document, live or deleted, that has this identifier or whose package has it."""
+    row = await database.fetch_one(_find_document(), identifier=identifier)
+    return row["document_identifier"] if row else None
 
 
 def select_package(*columns: ColumnElement[Any]) -> Select[Any]:
-    """The package with this identifier, or of this document: one, as no two share a name."""
+    """Select the package whose own or whose document's identifier is ``identifier``.
+
+    At most one row, because packages and documents share one set of names.
+    """
     table, identifier = tables.packages, bindparam("identifier", type_=Text)
-    either = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
-    return select(*columns).select_from(table).where(either)
+    has_name = or_(table.c.identifier == identifier, table.c.document_identifier == identifier)
+    return select(*columns).select_from(table).where(has_name)
 
 
 @cache
-def _owner() -> CompiledStatement:
-    # A deleted document may still be called as another's package is now.
-    found = select_package(tables.packages.c.document_identifier).join(tables.documents)
-    return CompiledStatement(found.order_by(tables.documents.c.deleted_at.is_not(None)))
+def _find_document() -> CompiledStatement:
+    # Live ones first, because a deleted document's identifier may now be that of another package.
+    rows = select_package(tables.packages.c.document_identifier).join(tables.documents)
+    return CompiledStatement(rows.order_by(tables.documents.c.deleted_at.is_not(None)))
 
 
 @cache
@@ -142,34 +155,37 @@ def _find() -> CompiledStatement:
 @cache
 def _bodies(resource: Resource) -> CompiledStatement:
     table = table_of(resource)
-    mine = (
-        table.c.identifier.in_(_referred(resource))
+    in_framework = (
+        table.c.identifier.in_(_definitions_of_framework(resource))
         if resource in DEFINITIONS
         else table.c.document_identifier == DOCUMENT
     )
     body = body_of(resource).label("body")
-    return CompiledStatement(select(body).where(mine, visible(table)).order_by(table.c.ordinal))
+    return CompiledStatement(
+        select(body).where(in_framework, visible(table)).order_by(table.c.ordinal)
+    )
 
 
-def _referred(resource: Resource) -> Any:
-    """What the framework's document, items and associations refer to, and what it defined."""
-    defined = tables.package_definitions[resource.name]
-    own = select(defined.c.definition_identifier).where(defined.c.document_identifier == DOCUMENT)
-    return own.union(*DEFINITION_REFERENCES[resource.name])
+def _definitions_of_framework(resource: Resource) -> Any:
+    """Select the definitions that the package brought or an entity of the framework refers to."""
+    table = tables.package_definitions[resource.name]
+    brought = select(table.c.definition_identifier).where(table.c.document_identifier == DOCUMENT)
+    return brought.union(*DEFINITION_REFERENCES[resource.name])
 
 
 def _of_items(column: ColumnElement[Any]) -> Select[Any]:
-    table = tables.items
-    here = and_(table.c.document_identifier == DOCUMENT, live(table))
-    if column.table is table:
-        return select(column).where(here, column.is_not(None))
-    return select(column).join(table).where(here)
+    """Select a column of the framework's items, or of a link table joined to them."""
+    items = tables.items
+    in_framework = and_(items.c.document_identifier == DOCUMENT, live(items))
+    if column.table is items:
+        return select(column).where(in_framework, column.is_not(None))
+    return select(column).join(items).where(in_framework)
 
 
 def _of_associations(column: ColumnElement[Any]) -> Select[Any]:
     table = tables.associations
-    here = (table.c.document_identifier == DOCUMENT, visible(table))
-    return select(column).where(*here, column.is_not(None))
+    in_framework = (table.c.document_identifier == DOCUMENT, visible(table))
+    return select(column).where(*in_framework, column.is_not(None))
 
 
 def _of_document(column: ColumnElement[Any], key: ColumnElement[Any]) -> Select[Any]:
@@ -192,3 +208,4 @@ DEFINITION_REFERENCES: dict[str, list[Select[Any]]] = {
     ITEM_TYPES.name: [_of_items(tables.items.c.item_type_identifier)],
     GROUPINGS.name: [_of_associations(tables.associations.c.grouping_identifier)],
 }
+"""Selects the definitions of each kind that the entities of a framework refer to."""

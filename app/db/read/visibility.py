@@ -1,4 +1,9 @@
-"""What a reader may see: live entities, and associations whose nodes and document are live."""
+"""Conditions and statements for the rows that readers may see.
+
+An entity is *live* unless it was soft-deleted. An association is *visible* unless its document or
+one of its nodes was deleted; associations themselves are deleted for good. A node that is stored
+on another server counts as live.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     ColumnElement,
+    FromClause,
     Table,
     Text,
     and_,
@@ -34,70 +40,73 @@ NODE_KINDS = (DOCUMENTS.name, ITEMS.name)
 """The kinds of entities that an association can relate."""
 
 
-def live(table: Table) -> ColumnElement[bool]:
-    """Whether a row has not been deleted."""
+def live(table: FromClause) -> ColumnElement[bool]:
+    """Return the condition that a row is not soft-deleted."""
     return table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
 
 
 def visible(table: Table) -> ColumnElement[bool]:
-    """Whether a reader may see a row."""
+    """Return the condition that readers may see a row: for most tables, that it is live."""
     if table is not tables.associations:
         return live(table)
-    ends = (table.c.origin_identifier, table.c.destination_identifier)
-    documents, home = tables.documents, table.c.document_identifier
-    gone = _exists(documents, home, documents.c.deleted_at, deleted=True)
-    return and_(*(~_is_deleted(end) for end in ends), ~gone)
-
-
-def _is_deleted(node: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether a node was deleted here, and is not here as anything else."""
-    kinds = (tables.items, tables.documents)
-    gone, there = (
-        [_exists(table, node, table.c.deleted_at, deleted=deleted) for table in kinds]
-        for deleted in (True, False)
+    document_is_deleted = _row_exists(tables.documents, table.c.document_identifier, deleted=True)
+    return and_(
+        ~_is_deleted_node(table.c.origin_identifier),
+        ~_is_deleted_node(table.c.destination_identifier),
+        ~document_is_deleted,
     )
-    return and_(or_(*gone), ~or_(*there))
 
 
-def _exists(
-    table: Table, identifier: ColumnElement[Any], deleted_at: ColumnElement[Any], *, deleted: bool
+def _is_deleted_node(node: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a node was deleted and no live node has the same identifier."""
+    node_tables = (tables.items, tables.documents)
+    is_deleted = or_(*(_row_exists(table, node, deleted=True) for table in node_tables))
+    is_live = or_(*(_row_exists(table, node, deleted=False) for table in node_tables))
+    return and_(is_deleted, ~is_live)
+
+
+def _row_exists(
+    table: Table, identifier: ColumnElement[Any], *, deleted: bool
 ) -> ColumnElement[bool]:
-    is_so = deleted_at.is_not(None) if deleted else deleted_at.is_(None)
-    return exists(literal_column("1")).where(table.c.identifier == identifier, is_so)
+    deleted_at = table.c.deleted_at
+    state = deleted_at.is_not(None) if deleted else deleted_at.is_(None)
+    return exists(literal_column("1")).where(table.c.identifier == identifier, state)
 
 
 def body_of(resource: Resource) -> ColumnElement[Any]:
-    """The body as an expression; that of a rubric contains its criteria and their levels."""
-    return _whole_rubric() if resource is RUBRICS else table_of(resource).c.body
+    """Return the body column; for rubrics, an expression that adds the criteria and levels."""
+    return _rubric_with_criteria() if resource is RUBRICS else table_of(resource).c.body
 
 
-def _whole_rubric() -> ColumnElement[Any]:
+def _rubric_with_criteria() -> ColumnElement[Any]:
     criteria, levels = tables.rubric_criteria, tables.rubric_criterion_levels
     own_levels = (
-        select(_list(levels))
+        select(_aggregate(levels))
         .where(levels.c.criterion_identifier == criteria.c.identifier)
         .scalar_subquery()
     )
-    criterion = _with(criteria.c.body, "CFRubricCriterionLevels", own_levels)
+    criterion = _append_list(criteria.c.body, "CFRubricCriterionLevels", own_levels)
     own_criteria = (
-        select(_list(criteria, criterion))
+        select(_aggregate(criteria, criterion))
         .where(criteria.c.rubric_identifier == tables.rubrics.c.identifier)
         .correlate(tables.rubrics)
         .scalar_subquery()
     )
-    return _with(tables.rubrics.c.body, "CFRubricCriteria", own_criteria)
+    return _append_list(tables.rubrics.c.body, "CFRubricCriteria", own_criteria)
 
 
-def _list(table: Table, value: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
+def _aggregate(table: Table, value: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
     part = table.c.body if value is None else value
     return func.json_agg(aggregate_order_by(part, table.c.ordinal))
 
 
-def _with(body: ColumnElement[Any], name: str, parts: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A body with a list put before its closing brace; unchanged when there is no list."""
-    opened = func.left(body.cast(Text), literal_column("-1"))
+def _append_list(
+    body: ColumnElement[Any], name: str, parts: ColumnElement[Any]
+) -> ColumnElement[Any]:
+    """Append a list field to a JSON body as text; leave the body unchanged if ``parts`` is null."""
+    without_brace = func.left(body.cast(Text), literal_column("-1"))
     return func.coalesce(
-        opened.op("||")(literal_column(f"',\"{name}\":'"))
+        without_brace.op("||")(literal_column(f"',\"{name}\":'"))
         .op("||")(parts.cast(Text))
         .op("||")(literal_column("'}'")),
         body.cast(Text),
@@ -106,9 +115,9 @@ def _with(body: ColumnElement[Any], name: str, parts: ColumnElement[Any]) -> Col
 
 @cache
 def select_entity(resource: Resource) -> CompiledStatement:
-    """The entity with an ``identifier``; for a set, followed by its children in code order.
+    """Select the entity with an ``identifier``; for a set, its descendants follow in code order.
 
-    A child's hierarchyCode continues its parent's with a dot: ELA, ELA.1, ELA.1.V.
+    A descendant's hierarchyCode is its ancestor's, a dot, and more: ELA, ELA.1, ELA.1.V.
     """
     table = table_of(resource)
     identifier = bindparam("identifier", type_=Text)
@@ -117,18 +126,18 @@ def select_entity(resource: Resource) -> CompiledStatement:
         return CompiledStatement(
             select(body).where(table.c.identifier == identifier, visible(table))
         )
-    asked = table.alias("asked")
-    continues = and_(
-        asked.c.hierarchy_code != literal_column("''"),
-        func.starts_with(
-            table.c.hierarchy_code, asked.c.hierarchy_code.op("||")(literal_column("'.'"))
+    ancestor = table.alias("ancestor")
+    is_descendant = and_(
+        ancestor.c.hierarchy_code != literal_column("''"),
+        func.starts_append_list(
+            table.c.hierarchy_code, ancestor.c.hierarchy_code.op("||")(literal_column("'.'"))
         ),
     )
     return CompiledStatement(
         select(body)
-        .select_from(asked, table)
-        .where(asked.c.identifier == identifier, asked.c.deleted_at.is_(None), live(table))
-        .where(or_(table.c.identifier == identifier, continues))
+        .select_from(ancestor, table)
+        .where(ancestor.c.identifier == identifier, live(ancestor), live(table))
+        .where(or_(table.c.identifier == identifier, is_descendant))
         .order_by(
             table.c.identifier != identifier,
             table.c.hierarchy_code.collate("C"),
@@ -151,18 +160,18 @@ def select_associations_of_item() -> CompiledStatement:
 
 @cache
 def select_association_keys_of_item() -> CompiledStatement:
-    """Select the identifiers of all visible associations of an item, as lines of one text."""
+    """Select the identifiers of an item's visible associations as one string, one per line."""
     table = tables.associations
-    in_order: ColumnElement[Any] = aggregate_order_by(
+    line_break: ColumnElement[Any] = aggregate_order_by(
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
     )
-    keys = func.string_agg(table.c.identifier, in_order).label("keys")
+    keys = func.string_agg(table.c.identifier, line_break).label("keys")
     return CompiledStatement(select(keys).where(_touches_item(), visible(table)))
 
 
 @cache
 def select_associations_by_key() -> CompiledStatement:
-    """Select the bodies of the visible associations with some identifiers, in order."""
+    """Select the bodies of the visible associations whose identifiers are in ``keys``."""
     table = tables.associations
     keys = bindparam("keys", type_=ARRAY(Text))
     return CompiledStatement(
@@ -173,11 +182,11 @@ def select_associations_by_key() -> CompiledStatement:
 
 
 def _touches_item() -> ColumnElement[bool]:
-    """Whether an association has the item ``identifier`` as its origin or destination."""
+    """Return the condition that an association has the item ``identifier`` at either end."""
     table = tables.associations
     identifier = bindparam("identifier", type_=Text)
     ends = (table.c.origin_identifier, table.c.destination_identifier)
-    # A union rather than an OR: each half is one look-up in an index.
+    # A union instead of an OR, because each half is one index lookup.
     return table.c.identifier.in_(
         union(*(select(table.c.identifier).where(end == identifier) for end in ends))
     )
@@ -185,13 +194,11 @@ def _touches_item() -> ColumnElement[bool]:
 
 @cache
 def select_nodes() -> CompiledStatement:
-    """Which of some identifiers are live items or documents: rows (identifier, plural)."""
-    asked = bindparam("identifiers", type_=ARRAY(Text))
-    tables_of_nodes = [(table_of(resource), resource.plural) for resource in (ITEMS, DOCUMENTS)]
-    found = [
-        select(table.c.identifier, literal(plural).label("plural")).where(
-            table.c.identifier == func.any(asked), live(table)
-        )
-        for table, plural in tables_of_nodes
-    ]
-    return CompiledStatement(union_all(*found))
+    """Select which ``identifiers`` are live items or documents: rows (identifier, plural)."""
+    identifiers = bindparam("identifiers", type_=ARRAY(Text))
+    selects = []
+    for resource in (ITEMS, DOCUMENTS):
+        table = table_of(resource)
+        rows = select(table.c.identifier, literal(resource.plural).label("plural"))
+        selects.append(rows.where(table.c.identifier == func.any(identifiers), live(table)))
+    return CompiledStatement(union_all(*selects))
