@@ -1,8 +1,9 @@
-"""The feed of changes: what was written since a moment, in the order in which it was.
+"""Change feed: the writes since a cursor, in the order in which they were inserted.
 
-A writer that drew a low sequence number may commit after a higher one was read. So a place in the
-feed is not a number but a snapshot of Postgres: what was committed then. A page holds what is
-committed now and was not then, and says up to which snapshot it goes.
+A writer that drew a low sequence number may commit after a higher one was read, so a cursor cannot
+be a sequence number. It is a Postgres snapshot, which says what transactions were committed. A page
+holds the changes of transactions that are committed in the current snapshot but not in the
+cursor's; the cursor after it holds the current one.
 """
 
 from __future__ import annotations
@@ -45,23 +46,24 @@ if TYPE_CHECKING:
     from ..connector import AnyConnection
 
 EMPTY_SNAPSHOT = "1:1:"
-"""The snapshot in which nothing is committed."""
+"""The snapshot in which no transaction is committed."""
 
 
 class Snapshot(UserDefinedType[str]):
-    """pg_snapshot: the transactions that were committed at a moment."""
+    """The type pg_snapshot: which transactions were committed at some time."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """The name of the type in SQL."""
+        """Return the name of the type in SQL."""
         return "pg_snapshot"
 
 
 class Cursor(NamedTuple):
-    """Where a follower is.
+    """The position of a follower in the feed.
 
-    It has all that ``since`` sees and, of what ``until`` sees beyond that, all up to ``sequence``.
+    The follower has all changes visible in snapshot ``since`` and, of those that are visible only
+    in ``until``, the ones up to ``sequence``. Without unfinished pages, ``until`` is empty.
     """
 
     history: str
@@ -70,33 +72,33 @@ class Cursor(NamedTuple):
     sequence: int
 
     def encode(self) -> str:
-        """The place as clients carry it: opaque, and safe in a URL."""
-        said = "|".join((self.history, self.since, self.until, str(self.sequence)))
-        return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
+        """Return the cursor as an opaque string that is safe in a URL."""
+        text = "|".join((self.history, self.since, self.until, str(self.sequence)))
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-NO_CURSOR = "since: found no cursor, expected one that the feed gave as its next"
+INVALID_CURSOR = "since: invalid cursor; use the value of next from an earlier page"
 
-PLACE = re.compile(
+CURSOR_PATTERN = re.compile(
     r"([0-9a-f-]{36})\|(\d{1,18}:\d{1,18}:[\d,]*)\|(\d{1,18}:\d{1,18}:[\d,]*)?\|(\d{1,18})"
 )
 
 
 def parse_cursor(cursor: str) -> Cursor:
-    """The place that a cursor names. Raises ``BadRequest``."""
+    """Parse an encoded cursor. Raises ``BadRequest``."""
     try:
-        said = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
-        said = ""
-    found = PLACE.fullmatch(said)
-    if not found:
-        raise BadRequest(NO_CURSOR)
-    history, since, until, sequence = found.groups(default="")
+        text = ""
+    match = CURSOR_PATTERN.fullmatch(text)
+    if not match:
+        raise BadRequest(INVALID_CURSOR)
+    history, since, until, sequence = match.groups(default="")
     return Cursor(history, since, until, int(sequence))
 
 
 class Change(NamedTuple):
-    """One entry: what happened to an entity, and where it lies."""
+    """A write to one entity: the operation and the document it belonged to."""
 
     kind: str
     identifier: str
@@ -106,7 +108,7 @@ class Change(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some changes, the place after them, and whether more are there already."""
+    """A page of changes, the cursor after it, and whether more changes exist already."""
 
     changes: list[Change]
     next_cursor: Cursor
@@ -114,96 +116,86 @@ class Page(NamedTuple):
 
 
 async def fetch_changes(database: Database, cursor: str | None, limit: int) -> Page:
-    """The changes after a cursor, or from the beginning; ``limit`` counts writes.
+    """Return the first ``limit`` changes after a cursor, or from the beginning if it is None.
 
-    An item or document that went, or came back, takes its associations along: they follow it in
-    the page, as they are now. Raises ``BadRequest`` when the cursor is none, ``Gone`` when it is
-    of a history that this store no longer tells.
+    Deleting or reviving an item or document hides or shows its associations, so these follow at
+    the end of the page as additional changes, with their present state. Raises ``BadRequest`` for
+    an invalid cursor, ``Gone`` for one of an earlier history, ``ReadTimeout``.
     """
-    place = parse_cursor(cursor) if cursor else None
+    position = parse_cursor(cursor) if cursor else None
     async with database.snapshot(scans=True) as connection:
-        now = await _row(connection, _now())
-        if place and place.history != now["history"]:
+        now = await _select_now().fetch_one(connection)
+        assert now is not None
+        if position and position.history != now["history"]:
             raise Gone(
-                "this store was restored, and its changes begin anew: read what you follow as a "
-                "whole, then the feed without since"
+                "the database was restored and its change feed starts anew: read the entities in "
+                "full, then the feed without since"
             )
-        place = place or Cursor(now["history"], EMPTY_SNAPSHOT, "", 0)
-        until = place.until or now["snapshot"]
-        values = {"since": place.since, "until": until, "after": place.sequence, "limit": limit + 1}
+        position = position or Cursor(now["history"], EMPTY_SNAPSHOT, "", 0)
+        until = position.until or now["snapshot"]
+        values = {"since": position.since, "until": until, "after": position.sequence}
         try:
             with database.read_deadline():
-                rows = await _page().fetch_all(connection, **values)
+                rows = await _select_page().fetch_all(connection, **values, limit=limit + 1)
         except asyncpg.DataError as error:
-            raise BadRequest(NO_CURSOR) from error
-        more = len(rows) > limit
-        found = [Change(*row[:-1]) for row in rows[:limit]]
-        nodes = [each.identifier for each in found if _takes_along(each)]
-        if nodes:
+            raise BadRequest(INVALID_CURSOR) from error
+        has_more = len(rows) > limit
+        changes = [Change(*row[:-1]) for row in rows[:limit]]
+        if nodes := [change.identifier for change in changes if _affects_associations(change)]:
             with database.read_deadline():
-                taken = await _taken_along().fetch_all(connection, identifiers=nodes)
-            found += _not_told([Change(*row) for row in taken], found)
-    if more:
-        return Page(found, place._replace(until=until, sequence=rows[limit - 1]["sequence"]), more)
-    return Page(found, Cursor(place.history, until, "", 0), more)
+                affected = await _select_associations().fetch_all(connection, identifiers=nodes)
+            changes += _without_listed([Change(*row) for row in affected], changes)
+    if has_more:
+        last_sequence = rows[limit - 1]["sequence"]
+        return Page(changes, position._replace(until=until, sequence=last_sequence), has_more)
+    return Page(changes, Cursor(position.history, until, "", 0), has_more)
 
 
-def _takes_along(change: Change) -> bool:
+def _affects_associations(change: Change) -> bool:
     operations = (tables.DELETE, tables.REVIVE)
     return change.kind in NODE_KINDS and change.operation in operations
 
 
-def _not_told(along: list[Change], found: list[Change]) -> list[Change]:
-    """Return the associations taken along whose state no entry of the page tells already."""
-    last = {(each.kind, each.identifier): each.operation for each in found}
-    delete = tables.DELETE
-    return [
-        each
-        for each in along
-        if (told := last.get((each.kind, each.identifier))) is None
-        or (told == delete) != (each.operation == delete)
-    ]
+def _without_listed(associations: list[Change], changes: list[Change]) -> list[Change]:
+    """Return the associations whose present state the changes of the page do not show yet."""
+    last_operations = {(change.kind, change.identifier): change.operation for change in changes}
 
+    def is_listed(association: Change) -> bool:
+        operation = last_operations.get((association.kind, association.identifier))
+        was_deleted, is_deleted = operation == tables.DELETE, association.operation == tables.DELETE
+        return operation is not None and was_deleted == is_deleted
 
-async def _row(connection: AnyConnection, statement: CompiledStatement) -> asyncpg.Record:
-    found = await statement.fetch_one(connection)
-    assert found is not None
-    return found
+    return [association for association in associations if not is_listed(association)]
 
 
 @cache
-def _now() -> CompiledStatement:
+def _select_now() -> CompiledStatement:
     snapshot = cast(func.pg_current_snapshot(), Text).label("snapshot")
     return CompiledStatement(select(tables.feed_history.c.identifier.label("history"), snapshot))
 
 
-def _is_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether the transaction of a change is committed in a snapshot."""
+def _is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a change's transaction is committed in a snapshot."""
     transaction: ColumnElement[Any] = literal_column("changes.transaction_id::text::xid8")
     return func.pg_visible_in_snapshot(transaction, snapshot)
 
 
-def _snapshot(name: str) -> ColumnElement[Any]:
-    return cast(bindparam(name, type_=Text), Snapshot)
-
-
 @cache
-def _page() -> CompiledStatement:
+def _select_page() -> CompiledStatement:
     table = tables.changes
-    since, until = _snapshot("since"), _snapshot("until")
-    # What the first snapshot sees entirely need not be looked at: an index leads past it.
+    since, until = (cast(bindparam(name, type_=Text), Snapshot) for name in ("since", "until"))
+    # All transactions before this one are visible in ``since``, so the index can skip them.
     oldest = cast(cast(func.pg_snapshot_xmin(since), Text), BigInteger)
-    operation = table.c.operation
     return CompiledStatement(
         select(
             table.c.kind,
             table.c.identifier,
-            operation,
+            table.c.operation,
             table.c.document_identifier,
             table.c.changed_at,
             table.c.sequence,
         )
-        .where(table.c.transaction_id >= oldest, not_(_is_in(since)), _is_in(until))
+        .where(table.c.transaction_id >= oldest, not_(_is_visible_in(since)), _is_visible_in(until))
         .where(table.c.sequence > bindparam("after", type_=BigInteger))
         .order_by(table.c.sequence)
         .limit(bindparam("limit", type_=Integer))
@@ -211,51 +203,54 @@ def _page() -> CompiledStatement:
 
 
 @cache
-def _taken_along() -> CompiledStatement:
-    """The associations of some nodes, as changes to what can be seen of them now."""
+def _select_associations() -> CompiledStatement:
+    """Select the associations of some nodes as updates, or as deletions if they are hidden now."""
     table = tables.associations
-    asked = bindparam("identifiers", type_=ARRAY(Text))
+    nodes = bindparam("identifiers", type_=ARRAY(Text))
     ends = (table.c.origin_identifier, table.c.destination_identifier)
-    # A union rather than an OR: each half is one look-up in an index.
-    either = union(*(select(table.c.identifier).where(end == func.any(asked)) for end in ends))
-    seen = case((visible(table), literal(tables.UPDATE)), else_=literal(tables.DELETE))
+    # A union instead of an OR, because each half is one index lookup.
+    keys = union(*(select(table.c.identifier).where(end == func.any(nodes)) for end in ends))
+    operation = case((visible(table), literal(tables.UPDATE)), else_=literal(tables.DELETE))
     return CompiledStatement(
         select(
             literal(ASSOCIATIONS.name),
             table.c.identifier,
-            seen,
+            operation,
             table.c.document_identifier,
             func.now(),
         )
-        .where(table.c.identifier.in_(either))
+        .where(table.c.identifier.in_(keys))
         .order_by(table.c.ordinal)
     )
 
 
 async def reset_history(connection: AnyConnection) -> None:
-    """Tell the changes so far as history, and let those who followed them know.
+    """Start a new history: make all cursors and all revisions of packages obsolete.
 
-    Whoever kept an answer of the former history is told that all packages changed now.
+    Existing changes get transaction 1, which is visible in all snapshots but the empty one.
     """
-    table = tables.changes
-    past = (
-        update(table).values(transaction_id=literal_column("1")).where(table.c.transaction_id > 1)
+    changes = tables.changes
+    statements = (
+        update(changes)
+        .values(transaction_id=literal_column("1"))
+        .where(changes.c.transaction_id > 1),
+        update(tables.feed_history).values(identifier=cast(func.gen_random_uuid(), Text)),
+        insert(tables.revision_marks).values(scope=literal(tables.DEFINITIONS_SCOPE, Text)),
     )
-    renamed = update(tables.feed_history).values(identifier=cast(func.gen_random_uuid(), Text))
-    marked = insert(tables.revision_marks).values(scope=literal(tables.DEFINITIONS_SCOPE, Text))
     async with connection.transaction():
-        for statement in (
-            CompiledStatement(past),
-            CompiledStatement(renamed),
-            CompiledStatement(marked),
-        ):
-            await statement.execute(connection)
+        for statement in statements:
+            await CompiledStatement(statement).execute(connection)
 
 
 async def reset_history_if_restored(connection: AnyConnection) -> None:
-    """Begin anew where the changes are of another Postgres, whose transactions were others."""
+    """Reset the history if the database was restored into another Postgres cluster.
+
+    Transaction numbers there start low, so a change may have one that is yet to come.
+    """
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
-    now = cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger)
-    found = await _row(connection, CompiledStatement(select((newest >= now).label("foreign"))))
-    if found["foreign"]:
+    next_transaction = cast(
+        cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger
+    )
+    statement = CompiledStatement(select(newest >= next_transaction))
+    if await statement.fetch_value(connection):
         await reset_history(connection)
