@@ -1,7 +1,7 @@
-"""The values that answers show, as SQL: stored ones, and those that a profile derives.
+"""SQL expressions for field values as a profile shows them: stored, or derived from the body.
 
-Filters and sorts use these expressions, so that they see the same values as the client. The
-expressions mirror ``api/shapes.py`` and ``api/rendering.py``, which derive the values of answers.
+Filters and sorting use these expressions, so that they compare the values that the client sees.
+``api/rendering/transforms.py`` and ``api/rendering/fast_json.py`` derive the same values in Python.
 """
 
 from __future__ import annotations
@@ -30,61 +30,61 @@ from ..schema.tables import table_of
 
 Path = tuple[str, ...]
 
-ADDRESS = "address"
-"""The parameter of a statement that holds the URL of the profile, without a slash at its end."""
+BASE_URL = "base_url"
+"""The name of the parameter that holds the URL of the profile, without a slash at its end."""
 
 PACKAGE_LINK = "CFPackageURI"
 
 
 class Derivation(NamedTuple):
-    """The values that a profile derives, besides those that every profile does."""
+    """Which values a profile derives in addition to those that all profiles derive."""
 
     rewrites_uris: bool = False
-    """Whether the uri of everything stored here is its address on this server."""
+    """Whether the uri of entities stored here is replaced by their URL on this server."""
     default_item_type: str | None = None
-    """The CFItemType of items without one."""
+    """The CFItemType shown for items without one."""
 
 
 class Entities(NamedTuple):
-    """The entities of a resource type, as one profile answers them."""
+    """The entities of a resource as one profile shows them."""
 
     resource: Resource
     derivation: Derivation
 
     @property
     def table(self) -> Table:
-        """The table that stores them."""
+        """Return the table that stores the entities."""
         return table_of(self.resource)
 
 
-def shown(entities: Entities, path: Path) -> ColumnElement[str]:
-    """Return the text that answers show at a path; NULL where they show none."""
+def displayed_text(entities: Entities, path: Path) -> ColumnElement[str]:
+    """Return the text that the profile shows at a path; NULL if the field is absent."""
     table = entities.table
     if path == ("identifier",):
         return table.c.identifier
-    if (plural := rewritten_to(entities, path)) is not None:
-        return address_of(plural, shown(entities, (*path[:-1], "identifier")))
+    if (plural := rewritten_plural(entities, path)) is not None:
+        return entity_url(plural, displayed_text(entities, (*path[:-1], "identifier")))
     stored = json_text(table.c.body, *path)
     default = _default(entities, path)
     return stored if default is None else func.coalesce(stored, default)
 
 
-def rewritten_to(entities: Entities, path: Path) -> str | None:
-    """Return the route of the address that a profile answers as this uri, if it rewrites it."""
+def rewritten_plural(entities: Entities, path: Path) -> str | None:
+    """Return the plural in the URL that replaces the uri at a path; None if it is not replaced."""
     if not entities.derivation.rewrites_uris or path[-1] != "uri":
         return None
     return entities.resource.plural if len(path) == 1 else LINK_TARGETS.get(path[0])
 
 
 def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
-    """Return the value that answers show where the body has none."""
+    """Return the value shown at a path if the body has none; None if nothing is shown."""
     resource, body, name = entities.resource, entities.table.c.body, path[0]
     if resource is DOCUMENTS and name == PACKAGE_LINK:
         identifier = entities.table.c.identifier
         derived: dict[str, ColumnElement[str]] = {
             "title": json_text(body, "title"),
             "identifier": identifier,
-            "uri": address_of("CFPackages", identifier),
+            "uri": entity_url("CFPackages", identifier),
         }
         return derived[path[1]]
     if resource is ITEMS and name == "CFItemType" and entities.derivation.default_item_type:
@@ -93,50 +93,55 @@ def _default(entities: Entities, path: Path) -> ColumnElement[str] | None:
         if not resource.schema.model_fields[name].is_required():
             return None
         source = REQUIRED_DEFAULTS[name]
-        return literal_column("''") if source is None else shown(entities, (source,))
+        return literal_column("''") if source is None else displayed_text(entities, (source,))
     return None
 
 
-def address_of(plural: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
-    """Return the address of an entity under the profile's URL."""
-    base = bindparam(ADDRESS, type_=Text).op("||")(literal_column(f"'/{plural}/'"))
-    return base.op("||", return_type=Text())(_percent_encoded(identifier))
+def entity_url(plural: str, identifier: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the URL of an entity below the profile's URL."""
+    prefix = bindparam(BASE_URL, type_=Text).op("||")(literal_column(f"'/{plural}/'"))
+    return prefix.op("||", return_type=Text())(_percent_encode(identifier))
 
 
-def identifier_in(uri: str, address: str, plural: str) -> str:
-    """Return the identifier in an address made by ``address_of``; '' for any other uri."""
-    base = f"{address}/{plural}/"
-    if uri[: len(base)].lower() != base.lower():
+def identifier_from_url(url: str, base_url: str, plural: str) -> str:
+    """Return the identifier in a URL made by ``entity_url``; '' for any other URL."""
+    prefix = f"{base_url}/{plural}/"
+    if url[: len(prefix)].lower() != prefix.lower():
         return ""
-    identifier = unquote(uri[len(base) :])
+    identifier = unquote(url[len(prefix) :])
     return "" if "\0" in identifier else identifier
 
 
-def _percent_encoded(text: ColumnElement[str]) -> ColumnElement[Any]:
-    """Return the text as ``urllib.parse.quote(text, safe="")`` encodes it."""
+def _percent_encode(text: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return the text encoded like ``urllib.parse.quote(text, safe="")``.
+
+    Splits it into characters, encodes those that are reserved as %XX per UTF-8 byte, joins them.
+    """
     character = column("character", Text)
-    each = (
+    characters = (
         func.regexp_split_to_table(text, literal_column("''"))
-        .table_valued(character, with_ordinality="place")
-        .render_derived("each")
+        .table_valued(character, with_ordinality="position")
+        .render_derived("characters")
     )
-    octets = func.encode(
-        func.convert_to(each.c.character, literal_column("'UTF8'")), literal_column("'hex'")
+    hex_bytes = func.encode(
+        func.convert_to(characters.c.character, literal_column("'UTF8'")), literal_column("'hex'")
     )
     encoded = func.regexp_replace(
-        func.upper(octets),
+        func.upper(hex_bytes),
         literal_column("'(..)'"),
         literal_column(r"'%\1'"),
         literal_column("'g'"),
     )
-    one = case((_is_unreserved(each.c.character), each.c.character), else_=encoded)
-    joined = func.string_agg(one, aggregate_order_by(literal_column("''"), each.c.place))
-    # Identifiers are UUIDs as a rule, which need no encoding: the test costs less than the rest.
+    escaped = case((_is_unreserved(characters.c.character), characters.c.character), else_=encoded)
+    joined = func.string_agg(
+        escaped, aggregate_order_by(literal_column("''"), characters.c.position)
+    )
+    # Most identifiers are UUIDs, which need no encoding, and the test is cheaper than encoding.
     return case(
-        (_is_unreserved(text), text), else_=select(joined).select_from(each).scalar_subquery()
+        (_is_unreserved(text), text), else_=select(joined).select_from(characters).scalar_subquery()
     )
 
 
 def _is_unreserved(text: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether a text holds only characters that need no encoding (RFC 3986 section 2.3)."""
+    """Return the condition that a text has only unreserved characters (RFC 3986, section 2.3)."""
     return text.collate("C").op("~", is_comparison=True)(literal_column("'^[A-Za-z0-9_.~-]*$'"))

@@ -1,4 +1,8 @@
-"""A page of a list: the only place where what a client asked for becomes SQL, always bound."""
+"""Read one page of a list: filtered, sorted and searched as the client asked.
+
+Values from the client are always bound as parameters. Lists that differ only in values share one
+compiled statement.
+"""
 
 from __future__ import annotations
 
@@ -22,36 +26,33 @@ from ...query.filter import Node
 from ...query.params import Query
 from ..pool import Database
 from ..statement import CompiledStatement
-from .derived_fields import ADDRESS, Derivation, Entities
-from .filters import Values, condition, outline, sort_key
-from .search import Words, matches, relevance, words_of
+from .derived_fields import BASE_URL, Derivation, Entities
+from .filters import Values, build_where_clause, parameterize, sort_key
+from .search import SearchQueries, matches, parse_search, relevance
 from .visibility import body_of, visible
 
 STATEMENT_CACHE_SIZE = 256
-"""How many statements are kept. Clients ask for few kinds of lists, again and again."""
+"""Number of compiled statements in the cache; clients send few shapes of list requests."""
 
-
-SEARCHED = [bindparam(name, type_=Text) for name in Words._fields]
-"""What is searched for, as ``search.Words`` says it."""
-
+SEARCH_PARAMETERS = [bindparam(name, type_=Text) for name in SearchQueries._fields]
 
 STORED = Derivation()
-"""Values as they are stored, but for those that every profile derives."""
+"""Values as stored, with only those derived values that every profile adds."""
 
 
 class Page(NamedTuple):
-    """Some of a list, and how many there are in all."""
+    """The bodies of one page and the number of entities in the whole list."""
 
     total: int
     bodies: list[str]
 
 
 class ListShape(NamedTuple):
-    """All that makes up a list but its values: lists of one shape share a statement."""
+    """Everything that determines the SQL of a list: all of the request but its values."""
 
     resource: Resource
     where: Node | None
-    """An outline."""
+    """The filter as returned by ``parameterize``."""
     sort: Field | None
     descending: bool
     searched: bool
@@ -65,35 +66,40 @@ async def fetch_page(
     derivation: Derivation = STORED,
     base_url: str = "",
 ) -> Page:
-    """Return the entities that a query asks for. Identifiers break ties, so the order is total.
+    """Return a page of the entities that a query asks for. Raises ``ReadTimeout``.
 
-    Filter and sort see the values that a profile derives by ``derivation``, under its URL
-    ``address``.
+    Filters and sorting use the values as the profile shows them: those it derives by
+    ``derivation``, with URLs that start with ``base_url``. Ties are broken by identifier.
     """
     statement, values = prepare(resource, query, derivation, base_url)
-    found = await database.scan(statement, **values)
-    bodies = [record["body"] for record in found if record["body"] is not None]
-    return Page(found[0]["total"], bodies)
+    rows = await database.scan(statement, **values)
+    bodies = [row["body"] for row in rows if row["body"] is not None]
+    return Page(rows[0]["total"], bodies)
 
 
 def prepare(
     resource: Resource, query: Query, derivation: Derivation = STORED, base_url: str = ""
 ) -> tuple[CompiledStatement, Values]:
-    """Return the statement that answers a query, shared by all of its shape, and its parameters."""
-    values: Values = {"limit": query.limit, "offset": query.offset, ADDRESS: base_url}
+    """Return the statement of a query, which all queries of its shape share, and its parameters."""
+    values: Values = {"limit": query.limit, "offset": query.offset, BASE_URL: base_url}
     entities = Entities(resource, derivation)
-    where = outline(entities, query.where, values) if query.where else None
+    where = parameterize(entities, query.where, values) if query.where else None
     if query.search:
-        values |= words_of(query.search)._asdict()
+        values |= parse_search(query.search)._asdict()
     shape = ListShape(resource, where, query.sort, query.descending, bool(query.search), derivation)
     return _statement(shape), values
 
 
 @lru_cache(STATEMENT_CACHE_SIZE)
 def _statement(shape: ListShape) -> CompiledStatement:
-    """The total and a page of the bodies, for all values that lists of this shape have.
+    """Compile the statement of all lists with this shape.
 
-    One statement sees one moment, and a page beyond the end still knows the total.
+    1. ``matches`` selects the identifiers and sort keys of all entities in the list.
+    2. ``page`` sorts them and cuts out the page.
+    3. ``counted`` counts them, so that a page beyond the end still has the total.
+    4. The bodies are read for the rows of the page only.
+
+    One statement sees one snapshot, so total and page agree.
     """
     entities = Entities(shape.resource, shape.derivation)
     table = entities.table
@@ -101,41 +107,42 @@ def _statement(shape: ListShape) -> CompiledStatement:
     if shape.sort:
         columns["key"] = sort_key(entities, shape.sort)
     elif shape.searched:
-        # Negated, because lists ascend and the best comes first.
-        columns["key"] = -relevance(*SEARCHED)
+        # Negated, because lists are ascending and the best match comes first.
+        columns["key"] = -relevance(*SEARCH_PARAMETERS)
     rows = select(*(column.label(name) for name, column in columns.items())).where(visible(table))
-    # What a filter finds is counted and sorted without being searched for twice. Without one, an
-    # index gives the page, its bodies left alone until the offset is behind, and another the total.
     if shape.searched:
-        rows = rows.where(matches(*SEARCHED))
+        rows = rows.where(matches(*SEARCH_PARAMETERS))
     if shape.where is not None:
-        rows = rows.where(condition(entities, shape.where))
-    found: FromClause = (
-        rows.cte("found") if shape.searched or shape.where else rows.subquery("found")
-    )
-    chosen = (
-        select(found)
-        .order_by(*_order(found, shape))
+        rows = rows.where(build_where_clause(entities, shape.where))
+    # A CTE, because matches of a filter are needed twice, for the count and for the page. Without
+    # a filter a subquery is faster: one index gives the page without reading the bodies before the
+    # offset, another one the count.
+    is_filtered = shape.searched or shape.where is not None
+    matching: FromClause = rows.cte("matches") if is_filtered else rows.subquery("matches")
+    page = (
+        select(matching)
+        .order_by(*_order(matching, shape))
         .limit(bindparam("limit", type_=BigInteger))
         .offset(bindparam("offset", type_=BigInteger))
-        .subquery("chosen")
+        .subquery("page")
     )
-    total = select(func.count().label("total")).select_from(found).subquery("counted")
-    # A subquery for each of them: no estimate of their number makes Postgres read all bodies.
-    body = select(body_of(shape.resource)).where(table.c.identifier == chosen.c.identifier)
+    total = select(func.count().label("total")).select_from(matching).subquery("counted")
+    # A scalar subquery instead of a join, because Postgres would read all bodies for a join if it
+    # estimates the page to be large.
+    body = select(body_of(shape.resource)).where(table.c.identifier == page.c.identifier)
     return CompiledStatement(
         select(total.c.total, body.scalar_subquery().label("body"))
-        .select_from(total.outerjoin(chosen, true()))
-        .order_by(*_order(chosen, shape))
+        .select_from(total.outerjoin(page, true()))
+        .order_by(*_order(page, shape))
     )
 
 
 def _order(rows: FromClause, shape: ListShape) -> tuple[ColumnElement[Any], ...]:
-    """What lacks the field comes last, whichever way the rest goes."""
+    """Return the sort order: entities without the field last in both directions, then ties."""
     key = rows.c.key if "key" in rows.c else rows.c.identifier
     first = key.desc() if shape.descending else key.asc()
     if "key" not in rows.c:
         return (first,)
-    # Every entity has a moment: an index can be read backwards where none has to come last.
-    has_all = shape.sort is None or shape.sort.type is FieldType.DATETIME
-    return first if has_all else first.nulls_last(), rows.c.identifier.asc()
+    # Every entity has timestamps. Without NULLS LAST Postgres can read the index backwards.
+    is_never_null = shape.sort is None or shape.sort.type is FieldType.DATETIME
+    return first if is_never_null else first.nulls_last(), rows.c.identifier.asc()

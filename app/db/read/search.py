@@ -1,7 +1,7 @@
-"""Items by their words: code, statement and keywords, through the full-text index of Postgres.
+"""Full-text search for items by code, statement and keywords, as people type it.
 
-The words of an item are those that ``columns.SEARCHED`` computes: without stems, so that every
-language is searched alike.
+The column ``items.search`` holds the words of an item, without stemming, so that every language is
+searched alike, and its whole code in lower case after an equals sign.
 """
 
 from __future__ import annotations
@@ -35,95 +35,104 @@ if TYPE_CHECKING:
 
     from ..pool import Database
 
-CANDIDATES = 1000
-"""How many items are ranked as somebody types: of a word that most items hold, any thousand."""
+MAX_CANDIDATES = 1000
+"""Number of items ranked for one search; of a word that more items hold, an arbitrary thousand."""
 
-SHORTEST_PREFIX = 3
-"""A shorter word must be found whole, unless it is the last, which may still be being typed."""
+MIN_PREFIX_CHARS = 3
+"""A shorter word must match a whole word, except the last one, which may still be incomplete."""
 
-LONGEST = 200
-"""The characters of a search that count."""
+MAX_SEARCH_CHARS = 200
+"""Number of characters of a search that are used."""
 
 SEPARATORS = re.compile(r"[./:_\-\s]+")
 SEARCH = tables.items.c.search
 
-NOTHING = "'='"
-"""The code of a search without any word, which would be the beginning of every code."""
+EMPTY_CODE = "'='"
+"""The code query of a search without words; it would match the beginning of every code."""
 
 
-class Words(NamedTuple):
-    """What is searched for, as the two queries that Postgres runs."""
+class SearchQueries(NamedTuple):
+    """A search as the texts of two tsqueries, which are joined by OR."""
 
     code: str
-    """The whole of it, as the beginning of a code."""
+    """The whole search as the beginning of a code."""
     text: str
-    """Every word of it, as the beginning of a word."""
+    """Every word of the search as the beginning of a word."""
 
 
-def words_of(search: str) -> Words:
-    """A search read into the words it asks for; without any, nothing is found."""
-    search = " ".join(search.replace("\x00", " ").split())[:LONGEST]
-    found = search.split()
-    parts = [_operand(one, last=place == len(found)) for place, one in enumerate(found, 1)]
-    return Words(_quoted(f"={search.lower()}"), " & ".join(part for part in parts if part))
+def parse_search(search: str) -> SearchQueries:
+    """Return the queries of a search that a user typed; without words, they match nothing."""
+    search = " ".join(search.replace("\x00", " ").split())[:MAX_SEARCH_CHARS]
+    words = search.split()
+    operands = [
+        _operand(word, is_last=position == len(words)) for position, word in enumerate(words, 1)
+    ]
+    code = _quote(f"={search.lower()}")
+    return SearchQueries(code, " & ".join(operand for operand in operands if operand))
 
 
-def _operand(found: str, *, last: bool) -> str:
-    """One word: its parts in a row, as codes are stored, or all of it, as a number in a text."""
-    pieces = [piece for piece in SEPARATORS.split(found) if any(map(str.isalnum, piece))]
-    if not pieces:
+def _operand(word: str, *, is_last: bool) -> str:
+    """Return a word as a tsquery: its parts in sequence or, if it has several, also the whole.
+
+    Codes are stored in parts, but a number with a dot in a statement is stored as one word.
+    """
+    parts = [part for part in SEPARATORS.split(word) if any(map(str.isalnum, part))]
+    if not parts:
         return ""
-    prefix = ":*" if last or len(pieces[-1]) >= SHORTEST_PREFIX else ""
-    row = " <-> ".join(_quoted(piece) for piece in pieces) + prefix
-    return row if pieces == [found] else f"(({row}) | {_quoted(found)}{prefix})"
+    prefix = ":*" if is_last or len(parts[-1]) >= MIN_PREFIX_CHARS else ""
+    sequence = " <-> ".join(_quote(part) for part in parts) + prefix
+    return sequence if parts == [word] else f"(({sequence}) | {_quote(word)}{prefix})"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"
 
 
 def matches(code: ColumnElement[str], text: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether an item is found; the arguments are the two texts of ``Words``."""
-    return or_(
-        SEARCH.op("@@", is_comparison=True)(_beginning(code)),
-        SEARCH.op("@@", is_comparison=True)(func.to_tsquery(_simple(), text)),
-    )
+    """Return the condition that an item matches; the arguments are the ``SearchQueries``."""
+    return or_(_matches(_code_prefix(code)), _matches(_text_query(text)))
 
 
 def relevance(code: ColumnElement[str], text: ColumnElement[str]) -> ColumnElement[float]:
-    """How well an item is found: by its whole code, the beginning of it, then by its words."""
-    exact = SEARCH.op("@@", is_comparison=True)(cast(code, TSQUERY))
-    begins = SEARCH.op("@@", is_comparison=True)(_beginning(code))
-    # One divided by the length: a short statement is more about its words than a long one.
-    rank = func.ts_rank(SEARCH, func.to_tsquery(_simple(), text), literal_column("1"))
-    whole: ColumnElement[float] = case(
-        (exact, literal_column("2.0")), (begins, literal_column("1.0")), else_=literal_column("0.0")
+    """Return a score: highest for the exact code, then for its beginning, then for words."""
+    is_exact = _matches(cast(code, TSQUERY))
+    is_prefix = _matches(_code_prefix(code))
+    # 1 divides by 1 + log(length), because a word says more in a short statement.
+    rank = func.ts_rank(SEARCH, _text_query(text), literal_column("1"))
+    code_score: ColumnElement[float] = case(
+        (is_exact, literal_column("2.0")),
+        (is_prefix, literal_column("1.0")),
+        else_=literal_column("0.0"),
     )
-    return whole + rank
+    return code_score + rank
 
 
-def _simple() -> ColumnElement[Any]:
-    return literal_column("'simple'::regconfig")
+def _matches(query: ColumnElement[Any]) -> ColumnElement[bool]:
+    return SEARCH.op("@@", is_comparison=True)(query)
 
 
-def _beginning(code: ColumnElement[str]) -> ColumnElement[Any]:
+def _code_prefix(code: ColumnElement[str]) -> ColumnElement[Any]:
     return cast(code.op("||")(literal_column("':*'")), TSQUERY)
+
+
+def _text_query(text: ColumnElement[str]) -> ColumnElement[Any]:
+    return func.to_tsquery(literal_column("'simple'::regconfig"), text)
 
 
 async def search_items(
     database: Database, search: str, document: str | None, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """The items that a search finds, best first.
+    """Return the items that match a search, best first, in one document or in all.
 
-    Rows of (identifier, document_identifier, document_title, code, statement, item_type)
-    is its title; of all frameworks, or of one.
+    Rows of (identifier, document_identifier, document_title, code, statement, item_type).
+    Raises ``ReadTimeout``.
     """
-    words = words_of(search)
-    if words.code == NOTHING:
+    queries = parse_search(search)
+    if queries.code == EMPTY_CODE:
         return []
-    values = {"code": words.code, "text": words.text, "document": document}
-    return await database.scan(_found(document is not None), **values, limit=limit, offset=offset)
+    values = {**queries._asdict(), "document": document}
+    return await database.scan(_search(document is not None), **values, limit=limit, offset=offset)
 
 
 def _bound(name: str) -> BindParameter[str]:
@@ -131,38 +140,40 @@ def _bound(name: str) -> BindParameter[str]:
 
 
 @cache
-def _found(of_one_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of the cache
+def _search(in_document: bool) -> CompiledStatement:  # noqa: FBT001  a key of the cache
     items, documents = tables.items, tables.documents
     code, text = _bound("code"), _bound("text")
-    by_code = _candidates(SEARCH.op("@@", is_comparison=True)(_beginning(code)), of_one_document)
-    query = func.to_tsquery(_simple(), text)
-    by_text = _candidates(SEARCH.op("@@", is_comparison=True)(query), of_one_document)
+    # A union instead of an OR, so that each half stops after enough candidates.
+    by_code = _candidates(_matches(_code_prefix(code)), in_document)
+    by_text = _candidates(_matches(_text_query(text)), in_document)
     candidates = by_code.union(by_text).subquery("candidates")
-    own = json_text(items.c.body, "humanCodingScheme")
+    item_code = json_text(items.c.body, "humanCodingScheme")
     return CompiledStatement(
         select(
             items.c.identifier,
             items.c.document_identifier,
             json_text(documents.c.body, "title").label("document_title"),
-            own.label("code"),
+            item_code.label("code"),
             json_text(items.c.body, "fullStatement").label("statement"),
             json_text(items.c.body, "CFItemType").label("item_type"),
         )
         .select_from(candidates)
         .join(items, items.c.identifier == candidates.c.identifier)
         .join(documents, documents.c.identifier == items.c.document_identifier)
-        .order_by(relevance(code, text).desc(), func.length(own), own, items.c.identifier)
+        .order_by(
+            relevance(code, text).desc(), func.length(item_code), item_code, items.c.identifier
+        )
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("offset", type_=Integer))
     )
 
 
-def _candidates(found: ColumnElement[bool], of_one_document: bool) -> Select[Any]:  # noqa: FBT001
+def _candidates(condition: ColumnElement[bool], in_document: bool) -> Select[Any]:  # noqa: FBT001  only _search calls it
     table = tables.items
-    here = [table.c.document_identifier == _bound("document")] if of_one_document else []
-    # Not sorted: the first thousand that are met are enough to rank.
+    scope = [table.c.document_identifier == _bound("document")] if in_document else []
+    # Unsorted, because sorting would read every match before the limit applies.
     return (
         select(table.c.identifier)
-        .where(found, table.c.deleted_at.is_(None), *here)
-        .limit(literal_column(str(CANDIDATES)))
+        .where(condition, table.c.deleted_at.is_(None), *scope)
+        .limit(literal_column(str(MAX_CANDIDATES)))
     )
