@@ -1,6 +1,9 @@
-"""MD5 digests of stored bodies: tell whether a body changed without reading it.
+"""MD5 digests of stored bodies, which show whether an entity changed.
 
-A package of 20 MB is compared with what is stored by 32 bytes for each entity.
+Postgres computes them, so that comparing a package with the stored one transfers 32 bytes for each
+entity instead of its body. Packages may leave out the links from entities to their document and
+from the document to its package; such a link is taken from the stored body before digests are
+compared, because leaving it out is no change.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from ...case.package import EntityRow
 from ...case.resources import DOCUMENTS
 from ...case.stored_form import FIELDS
 
-LINK_FIELD = '"CFDocumentURI":'
+DOCUMENT_LINK_FIELD = '"CFDocumentURI":'
 PACKAGE_LINK_FIELD = '"CFPackageURI":'
 
 
@@ -24,10 +27,10 @@ def digest_column(table: Table) -> ColumnElement[str]:
 
 
 def has_digest(row: EntityRow, digest: str) -> bool:
-    """Return whether a row has the stored body with this digest.
+    """Return whether the body of a row has the digest of the stored one.
 
-    A PUT association without CFDocumentURI is stored without it, while the same association in a
-    package has one that was derived from the package; so a derived one is ignored here.
+    An association PUT without CFDocumentURI is stored without it. In a package the same association
+    gets a CFDocumentURI derived from the package, so a derived one is also ignored.
     """
     if _digest(row.body) == digest:
         return True
@@ -37,45 +40,44 @@ def has_digest(row: EntityRow, digest: str) -> bool:
 
 
 def container_link_column(table: Table) -> ColumnElement[str]:
-    """Return the column that ``with_container_link`` reads: an unusual link to what contains a row.
+    """Return the column with the link that ``with_container_link`` adds, or NULL for none.
 
-    It is the CFPackageURI of a document, and the CFDocumentURI of an item or association unless it
-    is the usual one, with which a body ends: the parameter ``home``, of ``home_ending``. NULL
-    stands for no link or the usual one.
+    For documents it is the CFPackageURI. For items and associations it is the CFDocumentURI, but
+    only if it differs from the usual one, with which the body ends: the parameter ``link_suffix``,
+    made by ``document_link_suffix``.
     """
     if table.name == DOCUMENTS.table:
         return cast(table.c.body["CFPackageURI"], Text).label("container_link")
-    # The link is extracted from few bodies: parsing all of a large framework would take longer
+    # Few bodies have an unusual link. Parsing all bodies of a large framework would take longer
     # than comparing their digests.
-    body, home = cast(table.c.body, Text), bindparam("home", type_=Text)
-    is_usual = func.right(body, func.length(home)) == home
+    body, suffix = cast(table.c.body, Text), bindparam("link_suffix", type_=Text)
+    is_usual = func.right(body, func.length(suffix)) == suffix
     link = case((is_usual, null()), else_=cast(table.c.body["CFDocumentURI"], Text))
     return link.label("container_link")
 
 
-def home_ending(document: str) -> str:
-    """Return how bodies end that have the usual link to a document, given its stored body."""
+def document_link_suffix(document: str) -> str:
+    """Return the last characters of bodies with the usual link to a document of this body."""
     fields = FIELDS.decode(document)
     link = msgspec.json.encode({name: fields[name] for name in ("title", "identifier", "uri")})
-    return f",{LINK_FIELD}{link.decode()}}}"
+    return f",{DOCUMENT_LINK_FIELD}{link.decode()}}}"
 
 
 def with_container_link(row: EntityRow, link: str | None) -> EntityRow:
-    """Return a row that was sent without the link to what contains it with the stored link.
+    """Return a row with the stored link to its document or package, if it was sent without one.
 
-    The standard's packages leave these links out (CASE 1.1 binding, CFPckg classes), so that a
-    missing one is no change.
+    Packages of the standard leave these links out (CASE 1.1 binding, CFPckg classes).
     """
     if link is None or not row.is_home_derived:
         return row
     if row.kind == DOCUMENTS.name:
         return row._replace(body=f"{row.body[:-1]},{PACKAGE_LINK_FIELD}{link}}}")
-    return row._replace(body=f"{_without_document_link(row.body)},{LINK_FIELD}{link}}}")
+    return row._replace(body=f"{_without_document_link(row.body)},{DOCUMENT_LINK_FIELD}{link}}}")
 
 
 def _without_document_link(body: str) -> str:
-    """Return a body up to the link to its document, which is its last field."""
-    return body[: body.rindex(f",{LINK_FIELD}")]
+    """Return a body up to its CFDocumentURI, which is the last field."""
+    return body[: body.rindex(f",{DOCUMENT_LINK_FIELD}")]
 
 
 def _digest(body: str) -> str:

@@ -1,8 +1,8 @@
-"""What became of a framework between two moments, as far as its changes tell.
+"""What changed in a framework in a period of time, as the change feed records it.
 
-They tell what was done to which entity and when, and not what it said before. So an entity that
-was changed is known by what it says now, and one that was deleted by what it said last, or, where
-nothing is left of it, by its identifier alone.
+The feed records what was done to which entity, not what the entity contained before. So a changed
+entity is returned with its present body, a deleted one with its last body or, if it was deleted for
+good, with its identifier alone.
 """
 
 from __future__ import annotations
@@ -42,14 +42,12 @@ if TYPE_CHECKING:
 
 ChangedEntity = Literal["added", "changed", "deleted"]
 
-SHOWN = (DOCUMENTS, ITEMS, ASSOCIATIONS)
-"""Kinds of which it is told what they say, in this order; the others follow."""
-
-EVERYTHING = 2**31 - 1
+RESOURCES_WITH_BODY = (DOCUMENTS, ITEMS, ASSOCIATIONS)
+"""The resources whose bodies are returned, in the order of the result; others follow without."""
 
 
 class Period(NamedTuple):
-    """A document after one moment and up to another."""
+    """A document in the time after ``since``, up to and including ``until``."""
 
     document: str
     since: datetime
@@ -57,60 +55,62 @@ class Period(NamedTuple):
 
 
 async def list_writes(database: Database, document: str, limit: int) -> list[asyncpg.Record]:
-    """The latest writes to a document, newest first: rows of (moment, changes).
+    """Return the latest transactions that wrote to a document, newest first.
 
-    A write is a transaction; ``moment`` is when it recorded the last of its changes.
+    Rows of (written_at, changes): the time of the last change, the number of changes. Raises
+    ``ReadTimeout``.
     """
     return await database.scan(_writes(), document=document, limit=limit)
 
 
 async def count_changed_entities(database: Database, period: Period) -> dict[str, int]:
-    """How many entities were added, changed and deleted."""
-    found = await database.scan(_counts(), **period._asdict())
-    return {record["change"]: record["entities"] for record in found}
+    """Return the number of entities that were added, changed and deleted, without zeros."""
+    rows = await database.scan(_counts(), **period._asdict())
+    return {row["change"]: row["entities"] for row in rows}
 
 
 async def list_changed_entities(
     database: Database,
     period: Period,
     change: ChangedEntity,
-    limit: int = EVERYTHING,
+    limit: int | None = None,
     offset: int = 0,
 ) -> list[asyncpg.Record]:
-    """What was added, changed or deleted: documents, then items, associations and others.
+    """Return the entities with one kind of change: documents, items, associations, then others.
 
-    Rows of (kind, identifier, changed_at, is_live, body): ``is_live`` says whether it is in it now,
-    ``body`` is what it says, or said last, and None where nothing is left of it.
+    Rows of (kind, identifier, changed_at, is_live, body): ``is_live`` says whether the entity is in
+    the document now; ``body`` is its present or last one, or None. Raises ``ReadTimeout``.
     """
     page = {"change": change, "limit": limit, "offset": offset}
-    return await database.scan(_differences(), **period._asdict(), **page)
+    return await database.scan(_changed_entities(), **period._asdict(), **page)
 
 
 @cache
 def _writes() -> CompiledStatement:
     table = tables.changes
-    moment = func.max(table.c.changed_at)
+    written_at = func.max(table.c.changed_at)
     return CompiledStatement(
-        select(moment.label("written_at"), func.count().label("changes"))
+        select(written_at.label("written_at"), func.count().label("changes"))
         .where(table.c.document_identifier == bindparam("document", type_=Text))
         .group_by(table.c.transaction_id)
-        .order_by(moment.desc())
+        .order_by(written_at.desc())
         .limit(bindparam("limit", type_=Integer))
     )
 
 
 def _entities() -> CTE:
-    """Each entity that something was done to, and what that comes to.
+    """Select each entity that was written in the period, with the net effect as ``change``.
 
-    What was created, or brought back, was not there before; what came and went is not told.
+    An entity whose first operation is create or revive did not exist before the period. One that
+    was added and deleted within the period has no change (NULL).
     """
     table = tables.changes
-    own = (
+    operations = (
         select(
             table.c.kind,
             table.c.identifier,
-            _one_of(table.c.operation, table.c.sequence).label("first"),
-            _one_of(table.c.operation, table.c.sequence.desc()).label("last"),
+            _first_value(table.c.operation, table.c.sequence).label("first"),
+            _first_value(table.c.operation, table.c.sequence.desc()).label("last"),
             func.max(table.c.changed_at).label("changed_at"),
             func.max(table.c.sequence).label("sequence"),
         )
@@ -120,24 +120,24 @@ def _entities() -> CTE:
             table.c.changed_at <= bindparam("until", type_=tables.TimestampTZ),
         )
         .group_by(table.c.kind, table.c.identifier)
-        .cte("own")
+        .cte("operations")
     )
-    came = own.c.first.in_([_word(tables.CREATE), _word(tables.REVIVE)])
-    went = own.c.last == _word(tables.DELETE)
-    what = case(
-        (and_(came, went), null()),
-        (came, _word("added")),
-        (went, _word("deleted")),
-        else_=_word("changed"),
+    was_added = operations.c.first.in_([_literal(tables.CREATE), _literal(tables.REVIVE)])
+    was_deleted = operations.c.last == _literal(tables.DELETE)
+    change = case(
+        (and_(was_added, was_deleted), null()),
+        (was_added, _literal("added")),
+        (was_deleted, _literal("deleted")),
+        else_=_literal("changed"),
     )
-    return select(own, what.label("change")).cte("entities")
+    return select(operations, change.label("change")).cte("entities")
 
 
-def _one_of(column: ColumnElement[str], order: Any) -> ColumnElement[Any]:
+def _first_value(column: ColumnElement[str], order: Any) -> ColumnElement[Any]:
     return func.array_agg(aggregate_order_by(column, order), type_=ARRAY(Text))[literal_column("1")]
 
 
-def _word(text: str) -> ColumnElement[str]:
+def _literal(text: str) -> ColumnElement[str]:
     return literal_column(f"'{text}'")
 
 
@@ -152,43 +152,46 @@ def _counts() -> CompiledStatement:
 
 
 @cache
-def _differences() -> CompiledStatement:
-    entities, items = _entities(), tables.items.alias("in_order")
-    kinds = [entities.c.kind != _word(resource.name) for resource in SHOWN]
+def _changed_entities() -> CompiledStatement:
+    """Select a page of the changed entities, then join the bodies of its rows.
+
+    ``page`` sorts by kind, for items by their order in the package, then by time of the change. It
+    reads no bodies, so the offset costs little.
+    """
+    entities, items = _entities(), tables.items.alias("ordered_items")
+    kind_order = [entities.c.kind != _literal(resource.name) for resource in RESOURCES_WITH_BODY]
     is_item = and_(
-        entities.c.kind == _word(ITEMS.name), items.c.identifier == entities.c.identifier
+        entities.c.kind == _literal(ITEMS.name), items.c.identifier == entities.c.identifier
     )
-    # Put in order by name alone, before anything is read that is not shown.
+    position = func.row_number().over(order_by=(*kind_order, items.c.ordinal, entities.c.sequence))
     page = (
-        select(
-            entities,
-            func.row_number()
-            .over(order_by=(*kinds, items.c.ordinal, entities.c.sequence))
-            .label("place"),
-        )
+        select(entities, position.label("position"))
         .select_from(entities.outerjoin(items, is_item))
         .where(entities.c.change == bindparam("change", type_=Text))
-        .order_by(literal_column("place"))
+        .order_by(literal_column("position"))
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("offset", type_=Integer))
         .subquery("page")
     )
-    found: FromClause = page
-    bodies, here = [], []
-    for resource in SHOWN:
+    rows: FromClause = page
+    bodies, is_live = [], []
+    for resource in RESOURCES_WITH_BODY:
         table = table_of(resource)
-        same = table.c.identifier == page.c.identifier
-        found = found.outerjoin(table, and_(page.c.kind == _word(resource.name), same))
+        is_same = and_(
+            page.c.kind == _literal(resource.name), table.c.identifier == page.c.identifier
+        )
+        rows = rows.outerjoin(table, is_same)
         bodies.append(table.c.body)
-        own = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
-        here.append(and_(own == bindparam("document", type_=Text), live(table)))
-    told = (page.c.kind, page.c.identifier, page.c.changed_at)
+        document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
+        is_live.append(and_(document == bindparam("document", type_=Text), live(table)))
     return CompiledStatement(
         select(
-            *told,
-            func.coalesce(or_(*here), false()).label("is_live"),
+            page.c.kind,
+            page.c.identifier,
+            page.c.changed_at,
+            func.coalesce(or_(*is_live), false()).label("is_live"),
             func.coalesce(*bodies).label("body"),
         )
-        .select_from(found)
-        .order_by(page.c.place)
+        .select_from(rows)
+        .order_by(page.c.position)
     )

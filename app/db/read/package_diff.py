@@ -1,4 +1,4 @@
-"""What storing a package would change of the framework that is here, before anything is written."""
+"""Compare a package with the stored framework, without writing anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio import to_thread
-from sqlalchemy import Select, Text, bindparam, cast, func, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.package import Package
@@ -16,8 +26,8 @@ from ..statement import CompiledStatement
 from .body_digests import (
     container_link_column,
     digest_column,
+    document_link_suffix,
     has_digest,
-    home_ending,
     with_container_link,
 )
 from .visibility import live
@@ -25,15 +35,15 @@ from .visibility import live
 if TYPE_CHECKING:
     from ..pool import Database
 
-COMPARED = (DOCUMENTS, ITEMS, ASSOCIATIONS)
-"""Definitions belong to all frameworks, and are left out."""
+COMPARED_RESOURCES = (DOCUMENTS, ITEMS, ASSOCIATIONS)
+"""Definitions are left out, because all frameworks share them."""
 
 Key = tuple[str, str]
 """The kind and identifier of an entity."""
 
 
 class PackageDiff(NamedTuple):
-    """The entities that would be added, changed and deleted, in the order of what they are in."""
+    """The entities that storing a package would add, change and delete, in package order."""
 
     added: list[Key]
     changed: list[Key]
@@ -41,71 +51,82 @@ class PackageDiff(NamedTuple):
 
 
 async def diff_package(database: Database, package: Package) -> PackageDiff:
-    """What storing a package would do to its document, its items and its associations."""
+    """Return what storing a package would do to its document, items and associations.
+
+    Raises ``ReadTimeout``.
+    """
     document = package.document_identifier
-    values = {"document": document}
-    body = await database.fetch_one(_document(), **values)
-    values["home"] = home_ending(body["body"]) if body else ""
-    rows = await database.scan(_prints(), **values)
+    row = await database.fetch_one(_document_body(), document=document)
+    suffix = document_link_suffix(row["body"]) if row else ""
+    rows = await database.scan(_digests(), document=document, link_suffix=suffix)
     stored = {
         (row["kind"], row["identifier"]): (row["digest"], row["container_link"]) for row in rows
     }
-    # Beside the event loop, which others need meanwhile.
-    return await to_thread.run_sync(_compared, package, stored)
+    # In a thread, because hashing a large package would block the event loop.
+    return await to_thread.run_sync(_compare, package, stored)
 
 
 async def fetch_bodies(database: Database, keys: list[Key]) -> dict[Key, str]:
-    """What entities say that are here, or were until they were deleted."""
+    """Return the stored bodies of entities, live or soft-deleted, by kind and identifier."""
     rows = await database.fetch_all(_bodies(), identifiers=[identifier for _, identifier in keys])
     return {(row["kind"], row["identifier"]): row["body"] for row in rows}
 
 
-def _compared(package: Package, stored: dict[Key, tuple[str, str | None]]) -> PackageDiff:
-    kinds = {resource.name for resource in COMPARED}
-    found = PackageDiff([], [], [])
-    left = dict(stored)
+def _compare(package: Package, stored: dict[Key, tuple[str, str | None]]) -> PackageDiff:
+    kinds = {resource.name for resource in COMPARED_RESOURCES}
+    diff = PackageDiff([], [], [])
+    missing = dict(stored)
     for row in package.rows:
-        key = (row.kind, row.identifier)
         if row.kind not in kinds:
             continue
-        before = left.pop(key, None)
-        if before is None:
-            found.added.append(key)
+        key = (row.kind, row.identifier)
+        if (entry := missing.pop(key, None)) is None:
+            diff.added.append(key)
             continue
-        digest, link = before
-        if not has_digest(with_container_link(row, link), digest):
-            found.changed.append(key)
-    found.deleted.extend(left)
-    return found
+        digest, container_link = entry
+        if not has_digest(with_container_link(row, container_link), digest):
+            diff.changed.append(key)
+    diff.deleted.extend(missing)
+    return diff
 
 
 @cache
-def _prints() -> CompiledStatement:
-    return CompiledStatement(union_all(*(_prints_of(resource) for resource in COMPARED)))
+def _digests() -> CompiledStatement:
+    return CompiledStatement(union_all(*(_digests_of(resource) for resource in COMPARED_RESOURCES)))
+
+
+def _digests_of(resource: Resource) -> Select[Any]:
+    table = table_of(resource)
+    document = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
+    columns = (
+        _kind(resource),
+        table.c.identifier,
+        digest_column(table),
+        container_link_column(table),
+    )
+    return select(*columns).where(document == bindparam("document", type_=Text), live(table))
 
 
 @cache
-def _document() -> CompiledStatement:
-    table, document = table_of(DOCUMENTS), bindparam("document", type_=Text)
-    body = cast(table.c.body, Text).label("body")
-    return CompiledStatement(select(body).where(table.c.identifier == document))
-
-
-def _prints_of(resource: Resource) -> Select[Any]:
-    table, document = table_of(resource), bindparam("document", type_=Text)
-    own = table.c.identifier if resource is DOCUMENTS else table.c.document_identifier
-    kind = literal_column(f"'{resource.name}'", Text).label("kind")
-    columns = (kind, table.c.identifier, digest_column(table), container_link_column(table))
-    return select(*columns).where(own == document, live(table))
+def _document_body() -> CompiledStatement:
+    table = table_of(DOCUMENTS)
+    return CompiledStatement(
+        select(cast(table.c.body, Text).label("body")).where(
+            table.c.identifier == bindparam("document", type_=Text)
+        )
+    )
 
 
 @cache
 def _bodies() -> CompiledStatement:
-    asked = bindparam("identifiers", type_=ARRAY(Text))
-    parts = []
-    for resource in COMPARED:
+    identifiers = bindparam("identifiers", type_=ARRAY(Text))
+    selects = []
+    for resource in COMPARED_RESOURCES:
         table = table_of(resource)
-        kind = literal_column(f"'{resource.name}'", Text).label("kind")
-        rows = select(kind, table.c.identifier, table.c.body)
-        parts.append(rows.where(table.c.identifier == func.any(asked)))
-    return CompiledStatement(union_all(*parts))
+        rows = select(_kind(resource), table.c.identifier, table.c.body)
+        selects.append(rows.where(table.c.identifier == func.any(identifiers)))
+    return CompiledStatement(union_all(*selects))
+
+
+def _kind(resource: Resource) -> ColumnElement[str]:
+    return literal_column(f"'{resource.name}'", Text).label("kind")

@@ -1,7 +1,7 @@
-"""Frameworks as trees: the children of a node, the way from an item up to its document.
+"""Read frameworks as trees: roots, children, and the path from an item up to its root.
 
-As in CFPackages/{id}/groups, a child is the origin of an isChildOf of the framework whose
-destination is in the same framework; what has no such parent there is a root.
+As in ``CFPackages/{id}/groups``, a child is the origin of an isChildOf association of the framework
+whose destination is another node of the same framework. An item without such a parent is a root.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from ..schema import tables
 from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
+from .visibility import live
 
 if TYPE_CHECKING:
     import asyncpg
 
     from ..pool import Database
 
-DEEPEST = 100
-"""How many ancestors are looked for: a cycle ends here at the latest."""
+MAX_DEPTH = 100
+"""Number of ancestors to follow, which also ends cycles."""
 
-SHOWN = 400
-"""The characters of a statement that a line of a tree shows."""
+MAX_STATEMENT_CHARS = 400
+"""Number of characters of a statement in the rows of a tree."""
 
 DOCUMENT = bindparam("document", type_=Text)
 
@@ -54,7 +55,7 @@ async def fetch_children(
     always_include: Sequence[str],
     limit: int,
 ) -> list[asyncpg.Record]:
-    """Return the children of some nodes, by parent, then sequenceNumber, then code.
+    """Return the children of some items, by parent, then sequenceNumber, then code.
 
     Rows of (parent, identifier, code, statement, item_type, child_count, position, total), where
     ``position`` counts the children of the parent from 1. Of each parent, returns the first
@@ -67,7 +68,7 @@ async def fetch_children(
 async def fetch_more_children(
     database: Database, document: str, parent: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
-    """As ``children``, of one item, after the first ``offset``."""
+    """Return ``limit`` children of one item after the first ``offset``, as ``fetch_children``."""
     values = {"parents": [parent], "always_include": [], "limit": limit + offset}
     return await database.scan(_children(), document=document, **values, offset=offset)
 
@@ -75,9 +76,9 @@ async def fetch_more_children(
 async def fetch_roots(
     database: Database, document: str, always_include: Sequence[str], limit: int, offset: int = 0
 ) -> list[asyncpg.Record]:
-    """The items of a document that are nobody's children there; rows as of ``children``.
+    """Return the items of a document without a parent, in rows as of ``fetch_children``.
 
-    In the order of their isChildOf to the document itself, else in that of the package.
+    Ordered by the sequenceNumber of their isChildOf to the document, then as in the package.
     """
     values = {"always_include": list(always_include), "limit": limit + offset, "offset": offset}
     return await database.scan(_roots(), document=document, **values)
@@ -86,30 +87,29 @@ async def fetch_roots(
 async def fetch_paths(
     database: Database, identifiers: Sequence[str]
 ) -> dict[str, list[asyncpg.Record]]:
-    """The ancestors of each item, from its root down, without itself.
+    """Return the ancestors of each item, from its root down, without the item itself.
 
-    Rows of (identifier, code, statement). Of several parents it is the first.
+    Rows of (start, identifier, code, statement, item_type), where ``start`` is the item. If an
+    item has several parents, the path leads through the first in the order of the package.
     """
-    found: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
-    for record in await database.fetch_all(_paths(), identifiers=list(identifiers)):
-        found[record["start"]].append(record)
-    return found
+    paths: dict[str, list[asyncpg.Record]] = {identifier: [] for identifier in identifiers}
+    for row in await database.fetch_all(_paths(), identifiers=list(identifiers)):
+        paths[row["start"]].append(row)
+    return paths
 
 
-def _child() -> tuple[FromClause, FromClause]:
-    return tables.items.alias("child"), tables.associations.alias("link")
-
-
-def _links_in_tree(link: FromClause) -> ColumnElement[bool]:
+def _is_parent_link(link: FromClause) -> ColumnElement[bool]:
+    """Return the condition that an association is an isChildOf to another node than its origin."""
     return and_(
         link.c.association_type == literal_column("'isChildOf'"),
         link.c.origin_identifier != link.c.destination_identifier,
     )
 
 
-def _line(item: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """What a line of a tree says of an item."""
-    statement = func.left(json_text(item.c.body, "fullStatement"), literal_column(str(SHOWN)))
+def _item_columns(item: FromClause) -> tuple[ColumnElement[Any], ...]:
+    statement = func.left(
+        json_text(item.c.body, "fullStatement"), literal_column(str(MAX_STATEMENT_CHARS))
+    )
     return (
         item.c.identifier,
         json_text(item.c.body, "humanCodingScheme").label("code"),
@@ -118,41 +118,46 @@ def _line(item: FromClause) -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def _number_of_children(item: ColumnElement[str]) -> ColumnElement[int]:
-    below, down = tables.items.alias("below"), tables.associations.alias("down")
+def _sequence_number(link: FromClause) -> ColumnElement[Any]:
+    return cast(json_text(link.c.body, "sequenceNumber"), Numeric).nulls_last()
+
+
+def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
+    child, link = tables.items.alias("grandchild"), tables.associations.alias("grandchild_link")
     return (
         select(func.count())
-        .select_from(down)
-        .join(below, below.c.identifier == down.c.origin_identifier)
+        .select_from(link)
+        .join(child, child.c.identifier == link.c.origin_identifier)
         .where(
-            down.c.destination_identifier == item,
-            down.c.document_identifier == DOCUMENT,
-            below.c.document_identifier == DOCUMENT,
-            below.c.deleted_at.is_(None),
-            _links_in_tree(down),
+            link.c.destination_identifier == parent,
+            link.c.document_identifier == DOCUMENT,
+            child.c.document_identifier == DOCUMENT,
+            live(child),
+            _is_parent_link(link),
         )
         .scalar_subquery()
     )
 
 
-def _page(rows: FromClause) -> ColumnElement[bool]:
-    """Whether a row is asked for, of those with a ``position``."""
+def _is_selected(rows: FromClause) -> ColumnElement[bool]:
+    """Return the condition that a row is on the page or among those to include always."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
-    kept = rows.c.identifier == func.any(bindparam("always_include", type_=ARRAY(Text)))
-    return or_(and_(rows.c.position > offset, rows.c.position <= limit), kept)
+    is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
+    always_include = bindparam("always_include", type_=ARRAY(Text))
+    return or_(is_on_page, rows.c.identifier == func.any(always_include))
 
 
 @cache
 def _children() -> CompiledStatement:
-    item, link = _child()
+    """Number the children of each parent, then select a page and count the grandchildren."""
+    item, link = tables.items.alias("child"), tables.associations.alias("link")
     parents = bindparam("parents", type_=ARRAY(Text))
     parent = link.c.destination_identifier
-    number = cast(json_text(link.c.body, "sequenceNumber"), Numeric)
-    order = (number.nulls_last(), json_text(item.c.body, "humanCodingScheme"), link.c.ordinal)
+    order = (_sequence_number(link), json_text(item.c.body, "humanCodingScheme"), link.c.ordinal)
     rows = (
         select(
             parent.label("parent"),
-            *_line(item),
+            *_item_columns(item),
             func.row_number().over(partition_by=parent, order_by=order).label("position"),
             func.count().over(partition_by=parent).label("total"),
         )
@@ -162,90 +167,86 @@ def _children() -> CompiledStatement:
             parent == func.any(parents),
             link.c.document_identifier == DOCUMENT,
             item.c.document_identifier == DOCUMENT,
-            item.c.deleted_at.is_(None),
-            _links_in_tree(link),
+            live(item),
+            _is_parent_link(link),
         )
         .subquery("rows")
     )
-    children_of = _number_of_children(rows.c.identifier).label("child_count")
-    shown = select(rows, children_of).where(_page(rows))
-    return CompiledStatement(shown.order_by(rows.c.parent, rows.c.position))
+    page = select(rows, _child_count(rows.c.identifier).label("child_count"))
+    return CompiledStatement(
+        page.where(_is_selected(rows)).order_by(rows.c.parent, rows.c.position)
+    )
 
 
 @cache
 def _roots() -> CompiledStatement:
-    items, up, link = tables.items, tables.associations.alias("up"), tables.associations
-    # Read once and by name alone: with their bodies thousands would not fit into a hash table.
-    live = (
+    """Select the roots of a document.
+
+    1. ``own_items``: identifier and ordinal of all live items of the document.
+    2. ``roots``: those of them without a parent among ``own_items``, numbered in order. An
+       isChildOf to the document itself makes no child, but its sequenceNumber orders the roots.
+    3. The rows of the page, with the text of the items and the number of their children.
+    """
+    items = tables.items
+    # Materialized and without bodies, because Postgres joins it twice, and with bodies the hash
+    # table of a framework of thousands of items would not fit into memory.
+    own_items = (
         select(items.c.identifier, items.c.ordinal)
-        .where(items.c.document_identifier == DOCUMENT, items.c.deleted_at.is_(None))
-        .cte("live")
+        .where(items.c.document_identifier == DOCUMENT, live(items))
+        .cte("own_items")
         .prefix_with("MATERIALIZED")
     )
-    above, top, child = live.alias("above"), live.alias("top"), items.alias("child")
+    root, parent = own_items.alias("root"), own_items.alias("parent")
+    parent_link = tables.associations.alias("parent_link")
     has_parent = exists(literal_column("1")).where(
-        up.c.origin_identifier == top.c.identifier,
-        up.c.document_identifier == DOCUMENT,
-        _links_in_tree(up),
-        above.c.identifier == up.c.destination_identifier,
+        parent_link.c.origin_identifier == root.c.identifier,
+        parent_link.c.document_identifier == DOCUMENT,
+        _is_parent_link(parent_link),
+        parent.c.identifier == parent_link.c.destination_identifier,
     )
-    to_document = and_(
-        link.c.origin_identifier == top.c.identifier,
-        link.c.destination_identifier == DOCUMENT,
-        link.c.association_type == literal_column("'isChildOf'"),
+    document_link = tables.associations
+    is_document_link = and_(
+        document_link.c.origin_identifier == root.c.identifier,
+        document_link.c.destination_identifier == DOCUMENT,
+        document_link.c.association_type == literal_column("'isChildOf'"),
     )
-    number = cast(json_text(link.c.body, "sequenceNumber"), Numeric)
-    order = (number.nulls_last(), top.c.ordinal)
-    rows = (
+    order = (_sequence_number(document_link), root.c.ordinal)
+    roots = (
         select(
-            top.c.identifier,
+            root.c.identifier,
             func.row_number().over(order_by=order).label("position"),
             func.count().over().label("total"),
         )
-        .select_from(top)
-        .outerjoin(link, to_document)
+        .select_from(root)
+        .outerjoin(document_link, is_document_link)
         .where(~has_parent)
-        .subquery("rows")
+        .subquery("roots")
     )
+    item = items.alias("item")
     return CompiledStatement(
         select(
             DOCUMENT.label("parent"),
-            *_line(child),
-            rows.c.position,
-            rows.c.total,
-            _number_of_children(rows.c.identifier).label("child_count"),
+            *_item_columns(item),
+            roots.c.position,
+            roots.c.total,
+            _child_count(roots.c.identifier).label("child_count"),
         )
-        .select_from(rows)
-        .join(child, child.c.identifier == rows.c.identifier)
-        .where(_page(rows))
-        .order_by(rows.c.position)
-    )
-
-
-def _first_parent(way: CTE) -> FromClause:
-    """The parent of the last item of a way: of several the one that was told first."""
-    up, above = tables.associations.alias("up"), tables.items.alias("above")
-    return (
-        select(above.c.identifier)
-        .select_from(up)
-        .join(above, above.c.identifier == up.c.destination_identifier)
-        .where(
-            up.c.origin_identifier == way.c.identifier,
-            up.c.document_identifier == way.c.document,
-            above.c.document_identifier == way.c.document,
-            above.c.deleted_at.is_(None),
-            _links_in_tree(up),
-        )
-        .order_by(up.c.ordinal)
-        .limit(literal_column("1"))
-        .lateral("parent")
+        .select_from(roots)
+        .join(item, item.c.identifier == roots.c.identifier)
+        .where(_is_selected(roots))
+        .order_by(roots.c.position)
     )
 
 
 @cache
 def _paths() -> CompiledStatement:
+    """Follow the first parent of each item upwards, step by step, by a recursive CTE.
+
+    Each row of ``path`` is a node on the way from ``start`` to its root; ``trail`` lists the nodes
+    up to it, so that a cycle ends and the rows can be ordered by depth.
+    """
     items = tables.items
-    start = (
+    path = (
         select(
             items.c.identifier.label("start"),
             items.c.identifier.label("identifier"),
@@ -253,29 +254,49 @@ def _paths() -> CompiledStatement:
             array([items.c.identifier]).label("trail"),
         )
         .where(items.c.identifier == func.any(bindparam("identifiers", type_=ARRAY(Text))))
-        .cte("way", recursive=True)
+        .cte("path", recursive=True)
     )
-    parent = _first_parent(start)
-    way = start.union_all(
+    parent = _first_parent(path)
+    ancestors = path.union_all(
         select(
-            start.c.start,
+            path.c.start,
             parent.c.identifier,
-            start.c.document,
-            func.array_append(start.c.trail, parent.c.identifier),
+            path.c.document,
+            func.array_append(path.c.trail, parent.c.identifier),
         )
-        .select_from(start)
+        .select_from(path)
         .join(parent, true())
         .where(
-            parent.c.identifier != func.all(start.c.trail),
-            func.cardinality(start.c.trail) <= literal_column(str(DEEPEST)),
+            parent.c.identifier != func.all(path.c.trail),
+            func.cardinality(path.c.trail) <= literal_column(str(MAX_DEPTH)),
         )
     )
-    item = tables.items.alias("item")
-    depth = func.cardinality(way.c.trail)
+    item = items.alias("item")
+    depth = func.cardinality(ancestors.c.trail)
     return CompiledStatement(
-        select(way.c.start, *_line(item))
-        .select_from(way)
-        .join(item, item.c.identifier == way.c.identifier)
+        select(ancestors.c.start, *_item_columns(item))
+        .select_from(ancestors)
+        .join(item, item.c.identifier == ancestors.c.identifier)
         .where(depth > literal_column("1"))
-        .order_by(way.c.start, depth.desc())
+        .order_by(ancestors.c.start, depth.desc())
+    )
+
+
+def _first_parent(path: CTE) -> FromClause:
+    """Select the parent of a node of a path; the first in the order of the package if several."""
+    link, parent = tables.associations.alias("parent_link"), tables.items.alias("parent_item")
+    return (
+        select(parent.c.identifier)
+        .select_from(link)
+        .join(parent, parent.c.identifier == link.c.destination_identifier)
+        .where(
+            link.c.origin_identifier == path.c.identifier,
+            link.c.document_identifier == path.c.document,
+            parent.c.document_identifier == path.c.document,
+            live(parent),
+            _is_parent_link(link),
+        )
+        .order_by(link.c.ordinal)
+        .limit(literal_column("1"))
+        .lateral("parent")
     )

@@ -129,7 +129,7 @@ def select_entity(resource: Resource) -> CompiledStatement:
     ancestor = table.alias("ancestor")
     is_descendant = and_(
         ancestor.c.hierarchy_code != literal_column("''"),
-        func.starts_append_list(
+        func.starts_with(
             table.c.hierarchy_code, ancestor.c.hierarchy_code.op("||")(literal_column("'.'"))
         ),
     )

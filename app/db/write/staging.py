@@ -33,8 +33,8 @@ from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRI
 from ..read.body_digests import (
     container_link_column,
     digest_column,
+    document_link_suffix,
     has_digest,
-    home_ending,
     with_container_link,
 )
 from ..schema import tables
@@ -257,7 +257,7 @@ async def _stored(connection: Connection, package: Package) -> Stored:
 
     values = {"document_identifier": package.document_identifier}
     body = await _document().fetch_value(connection, **values)
-    values["home"] = home_ending(body)
+    values["link_suffix"] = document_link_suffix(body)
     for kind in (ITEMS.name, ASSOCIATIONS.name):
         rows = await _prints(kind).fetch_all(connection, **values)
         await to_thread.run_sync(remember, kind, rows)
