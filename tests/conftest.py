@@ -1,4 +1,4 @@
-"""A real Postgres, the real application over it, and clients with real tokens."""
+"""Fixtures: a Postgres server, the application, and HTTP clients with access tokens."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from case_server.main import create_app
 from case_server.settings import Settings
 
 CLIENT = ("test-client", "test-secret")
-# What tests start speaks no TLS. Asking for it first costs each connection a turn, and one that is
-# given up meanwhile leaves an exception behind, for whichever test runs then.
+# The Postgres servers of the tests have no TLS. Without this, each connection would first try it,
+# and one that is cancelled meanwhile would leave an exception that fails another test.
 os.environ.setdefault("PGSSLMODE", "disable")
 
 SCOPE = "https://purl.imsglobal.org/spec/case/v1p0/scope/case."
 
 collect_ignore = ["sample_project"]
-"""A project of its own: ``testing/test_sample_project.py`` runs it where it is installed."""
+"""A project of its own, which ``pytest_plugin/test_sample_project.py`` runs."""
 
 
 SLOWEST_FIRST = (
@@ -91,11 +91,11 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(run_dir: Path) -> Iterator[str]:
-    """A Postgres server: TEST_DATABASE_URL, else an embedded one that all test processes share."""
+    """The URL of Postgres: TEST_DATABASE_URL, or an embedded server that all processes share."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
-    # Nothing of it is to survive a power cut.
+    # Its data need not survive a power failure.
     with embedded_postgres(run_dir / "postgres", fsync=False) as url:
         yield url
 
@@ -105,7 +105,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 @pytest.fixture(scope="session")
 def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
-    """Creates databases without a schema, one per purpose and test process."""
+    """Return a function that creates an empty database for a purpose, per test process."""
 
     async def create(purpose: str) -> str:
         return await create_database(postgres, f"case_test_{WORKER}_{purpose}")
@@ -115,9 +115,9 @@ def empty_database(postgres: str) -> Callable[[str], Awaitable[str]]:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
-    """Creates databases with the schema that the migrations build, one per purpose and process.
+    """Return a function that creates a migrated database for a purpose, per test process.
 
-    It runs an event loop of its own: async tests call it in a thread.
+    It runs an event loop, so async tests must call it in a thread.
     """
     template = create_template(postgres, run_dir)
 
@@ -130,7 +130,7 @@ def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def database_url(migrated_database: Callable[[str], str]) -> str:
-    """The database of the application under test."""
+    """The URL of the application's database."""
     return migrated_database("app")
 
 
@@ -143,7 +143,7 @@ def _external_issuer() -> Iterator[ExternalIssuer]:
 
 @pytest.fixture
 def external_issuer(_external_issuer: ExternalIssuer) -> ExternalIssuer:
-    """An issuer elsewhere that the application trusts."""
+    """An issuer that the application trusts."""
     _external_issuer.reset()
     return _external_issuer
 
@@ -169,14 +169,14 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture(scope="session")
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """A pool of connections beside the application's."""
-    async with Database.open(settings.database_url, settings) as opened:
-        yield opened
+    """A connection pool separate from that of the application."""
+    async with Database.open(settings.database_url, settings) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="session")
 async def execute(database_url: str) -> AsyncIterator[Execute]:
-    """Runs SQL beside the application, for what no route does."""
+    """Return a function that executes SQL in the application's database."""
     connection = await asyncpg.connect(dsn(database_url))
 
     async def run(sql: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -205,11 +205,11 @@ async def anonymous(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClien
 
 @pytest.fixture
 async def token(anonymous: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
-    """Gets tokens from the token endpoint, for the scopes named by their last word."""
+    """Return a function that requests a token for scopes such as ``"readonly"``."""
 
     async def get(*scopes: str) -> str:
-        asked = " ".join(SCOPE + scope for scope in scopes)
-        form = {"grant_type": "client_credentials", **({"scope": asked} if asked else {})}
+        scope = " ".join(SCOPE + name for name in scopes)
+        form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
         answer = await anonymous.post("/oauth2/token", data=form, auth=CLIENT)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
@@ -221,7 +221,7 @@ async def token(anonymous: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
 async def client(
     app: FastAPI, token: Callable[..., Awaitable[str]]
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that may do everything."""
+    """A client with all scopes."""
     async with _client(app) as client:
         client.headers["Authorization"] = f"Bearer {await token()}"
         yield client
@@ -229,9 +229,9 @@ async def client(
 
 @pytest.fixture(params=PROFILES, ids=lambda profile: profile.name)
 def any_profile(request: pytest.FixtureRequest) -> Profile:
-    """Each profile in turn: the same test holds for all of them."""
-    found: Profile = request.param
-    return found
+    """Each API profile in turn."""
+    profile: Profile = request.param
+    return profile
 
 
 WRITERS = [profile for profile in PROFILES if profile.writes]
@@ -239,21 +239,21 @@ WRITERS = [profile for profile in PROFILES if profile.writes]
 
 @pytest.fixture(params=WRITERS, ids=lambda profile: profile.name)
 def profile(request: pytest.FixtureRequest) -> Profile:
-    """Each profile that writes in turn."""
-    found: Profile = request.param
-    return found
+    """Each API profile with write operations in turn."""
+    profile: Profile = request.param
+    return profile
 
 
 @pytest.fixture
 def api(client: httpx.AsyncClient, profile: Profile) -> Api:
-    """A client that may do everything, on each profile in turn."""
+    """A client with all scopes, for each API profile with write operations in turn."""
     return Api(client, profile)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real frameworks and schemas beside the project, where they are."""
-    found = Path(__file__).parents[2] / "shared"
-    if not found.is_dir():
-        pytest.skip("../shared, with real frameworks, is not beside this checkout")
-    return found
+    """The directory ../shared with real frameworks; skip the test without it."""
+    directory = Path(__file__).parents[2] / "shared"
+    if not directory.is_dir():
+        pytest.skip("there is no ../shared with real frameworks")
+    return directory

@@ -1,4 +1,4 @@
-"""The pytest plugin, in test runs of its own: what it starts, shares, tells and leaves."""
+"""The pytest plugin, used in test runs of its own."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_async(case_test_api, case_client_settings):
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """This environment without what makes it part of the run that is going on."""
+    """Return the environment without the variables of this test run."""
     ours = ("CASE_", "PYTEST_", "TIMEBACK_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return kept | variables
@@ -76,7 +76,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
 def pytest_run(
     folder: Path, code: str, *arguments: str, variables: Mapping[str, str] | None = None
 ) -> str:
-    """What a run of these tests said, and its exit code in the last line."""
+    """Run tests and return their output, with the exit code in the last line."""
     (folder / "test_it.py").write_text(TESTS + code)
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     ran = subprocess.run(
@@ -92,7 +92,7 @@ def pytest_run(
 
 
 def temporary(folder: Path) -> str:
-    """Where a run of tests keeps its server."""
+    """Return the temporary directory of a test run, in which its server is."""
     (folder / "tmp").mkdir(exist_ok=True)
     return str(folder / "tmp")
 
@@ -101,8 +101,8 @@ def servers(folder: Path) -> list[Path]:
     return [*(folder / "tmp").glob("case-server-*")]
 
 
-def goes(folder: Path) -> bool:
-    """Whether the server of a run goes soon after it."""
+def is_removed(folder: Path) -> bool:
+    """Return whether the server of a test run ends within 30 seconds."""
     for _ in range(300):
         if not servers(folder):
             return True
@@ -112,11 +112,11 @@ def goes(folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def database(migrated_database: Callable[[str], str]) -> str:
-    """A database for the plugin's own server, which else makes a Postgres first."""
+    """A database for the server of the plugin, which is faster than an embedded Postgres."""
     return migrated_database("plugin")
 
 
-CONTROL = {"CASE_SERVER_TEST_API_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
+CREDENTIALS = {"CASE_SERVER_TEST_API_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def external(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[Live]:
     """A server in test mode that the plugin did not start, on all network addresses."""
-    settings = {**CONTROL, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}
+    settings = {**CREDENTIALS, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}
     folder = tmp_path_factory.mktemp("elsewhere") / "data"
     with serving(folder, "--test-mode", "--host", "0.0.0.0", settings=settings) as server:
         yield server
@@ -132,22 +132,22 @@ def external(
 
 @pytest.fixture
 def elsewhere(external: Live) -> dict[str, str]:
-    """What names that server, which is empty."""
+    """The environment variables that select the external server, whose seed is empty."""
     headers = {"Authorization": "Bearer t"}
     answer = httpx.post(f"{external.base_url}/_test/seed", json={}, headers=headers, timeout=60)
     answer.raise_for_status()
-    return {**CONTROL, "CASE_SERVER_URL": f"{external.base_url}/"}
+    return {**CREDENTIALS, "CASE_SERVER_URL": f"{external.base_url}/"}
 
 
-def test_every_worker_has_the_server_to_itself(tmp_path: Path) -> None:
-    """With a Postgres of its own, as everybody has it at first."""
+def test_xdist_workers_share_server_in_namespaces(tmp_path: Path) -> None:
+    """With an embedded Postgres, as on a first use."""
     told = pytest_run(tmp_path, EACH_WORKER, "-n", "2", "-rP")
     expect_one_server(told)
-    assert goes(tmp_path)
+    assert is_removed(tmp_path)
 
 
-def test_three_lines_have_a_seeded_server(tmp_path: Path, database: str) -> None:
-    """Those of docs/testing.md: the shell runs, and the name of the fixture is enough."""
+def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> None:
+    """The three lines of docs/testing.md: the shell commands, and a test with a fixture."""
     text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
     shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", text, re.DOTALL)[:2]
     lines = [*shell.splitlines(), *python.splitlines()]
@@ -169,16 +169,16 @@ def test_three_lines_have_a_seeded_server(tmp_path: Path, database: str) -> None
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
-    assert goes(tmp_path)
+    assert is_removed(tmp_path)
 
 
-def test_without_workers_there_is_no_namespace(tmp_path: Path, database: str) -> None:
+def test_single_process_uses_default_namespace(tmp_path: Path, database: str) -> None:
     (tmp_path / "framework.json").write_bytes(orjson.dumps(factories.package()))
     variables = {"CASE_SERVER_DATABASE_URL": database}
     arguments = ("-n", "0", "-rP", "--case-seed=framework.json")
     told = pytest_run(tmp_path, EACH_WORKER, *arguments, variables=variables)
     expect_one_server(told)
-    assert goes(tmp_path)
+    assert is_removed(tmp_path)
 
 
 def expect_one_server(told: str) -> None:
@@ -188,7 +188,7 @@ def expect_one_server(told: str) -> None:
 
 
 @pytest.mark.parametrize(("seed", "expected"), [("sample", 1), ("empty", 0), ("framework.json", 1)])
-def test_seed_of_the_option(
+def test_seed_option_sets_data(
     tmp_path: Path, elsewhere: dict[str, str], seed: str, expected: int
 ) -> None:
     (tmp_path / "framework.json").write_bytes(orjson.dumps(factories.package()))
@@ -196,23 +196,25 @@ def test_seed_of_the_option(
     assert "1 passed" in pytest_run(tmp_path, code, f"--case-seed={seed}", variables=elsewhere)
 
 
-def test_seed_of_the_ini_file(tmp_path: Path, elsewhere: dict[str, str]) -> None:
+def test_seed_ini_value_sets_data(tmp_path: Path, elsewhere: dict[str, str]) -> None:
     code = SEEDED.replace("EXPECTED", "1")
     assert "1 passed" in pytest_run(tmp_path, code, "-o", "case_seed=sample", variables=elsewhere)
 
 
-def test_seed_that_is_none(tmp_path: Path, database: str, elsewhere: dict[str, str]) -> None:
+def test_invalid_seed_fails_with_reason(
+    tmp_path: Path, database: str, elsewhere: dict[str, str]
+) -> None:
     (tmp_path / "bad.json").write_text('{"CFDocument": {}}')
     own = {"CASE_SERVER_DATABASE_URL": database}
     told = pytest_run(tmp_path, SEEDED, "--case-seed=bad.json", variables=own)
     assert "packages[0].CFDocument.title" in told
-    assert goes(tmp_path)
+    assert is_removed(tmp_path)
     told = pytest_run(tmp_path, SEEDED, "--case-seed=missing.json", variables=elsewhere)
     assert "use sample, empty or the path of a CFPackage file" in told
     assert "exit 1" in told
 
 
-def test_another_server_is_used_as_it_is(
+def test_external_server_is_used_without_seeding(
     tmp_path: Path, external: Live, elsewhere: dict[str, str]
 ) -> None:
     code = SEEDED.replace("EXPECTED", "0")
@@ -221,7 +223,7 @@ def test_another_server_is_used_as_it_is(
     arguments = ("-n", "2", "--case-seed=sample")
     assert "1 passed" in pytest_run(tmp_path, seeded, *arguments, variables=elsewhere)
     assert "1 passed" in pytest_run(tmp_path, code, variables=elsewhere)
-    assert namespaces(external) == ["default"], "those of the workers are dropped"
+    assert namespaces(external) == ["default"], "the namespaces of the workers are dropped"
     without = {**elsewhere, "CASE_SERVER_TEST_API_TOKEN": "x"}
     assert "requires the test API token" in pytest_run(tmp_path, code, variables=without)
 
@@ -232,7 +234,7 @@ def namespaces(server: Live) -> list[str]:
     return [one["namespace"] for one in answer.json()]
 
 
-def test_server_without_test_mode_is_refused(tmp_path: Path, database: str) -> None:
+def test_external_server_without_test_mode_fails(tmp_path: Path, database: str) -> None:
     settings = {"CASE_SERVER_DATABASE_URL": database}
     with serving(tmp_path / "data", settings=settings) as server:
         variables = {"CASE_SERVER_URL": server.base_url}
@@ -242,20 +244,20 @@ def test_server_without_test_mode_is_refused(tmp_path: Path, database: str) -> N
     assert "could not connect to http://127.0.0.1:9" in told
 
 
-def test_database_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_unreachable_database_fails_with_reason(tmp_path: Path) -> None:
     variables = {"CASE_SERVER_DATABASE_URL": "postgresql://a:b@127.0.0.1:9/c"}
     told = pytest_run(tmp_path, SEEDED, variables=variables)
     assert "could not connect to the database of CASE_SERVER_DATABASE_URL" in told
-    assert goes(tmp_path)
+    assert is_removed(tmp_path)
 
 
-def test_costs_nothing_where_it_is_not_used(tmp_path: Path) -> None:
+def test_unused_plugin_starts_no_server(tmp_path: Path) -> None:
     told = pytest_run(tmp_path, "def test_nothing(): pass\n")
     assert "1 passed" in told
     assert not servers(tmp_path)
 
 
-def test_imports_nothing_of_the_server() -> None:
+def test_plugin_does_not_import_server() -> None:
     code = (
         "import sys, case_server.pytest_plugin.plugin, case_server.pytest_plugin.server,"
         " case_server.pytest_plugin.client\n"
@@ -268,7 +270,7 @@ def test_imports_nothing_of_the_server() -> None:
     assert not modules & {"fastapi", "sqlalchemy", "pydantic", "httpx", "asyncpg", "uvicorn"}
 
 
-def test_a_killed_run_leaves_nothing_running(tmp_path: Path) -> None:
+def test_server_ends_when_test_run_is_killed(tmp_path: Path) -> None:
     code = "def test_waits(case_server):\n    import time\n    time.sleep(60)\n"
     (tmp_path / "test_it.py").write_text(code)
     process = subprocess.Popen(
@@ -285,4 +287,4 @@ def test_a_killed_run_leaves_nothing_running(tmp_path: Path) -> None:
         pytest.fail("it never started")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert goes(tmp_path)
+    assert is_removed(tmp_path)

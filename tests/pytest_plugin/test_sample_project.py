@@ -1,4 +1,4 @@
-"""A project of somebody else's, in an environment of its own: the wheel, the plugin, the SDK."""
+"""A project that uses the plugin and TimeBack's SDK, in an environment with the built wheel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(*command: str | Path, folder: Path) -> str:
 
 
 def wheel(base: Path) -> Path:
-    """This project as it is installed, built once for all test processes."""
+    """Build the wheel of case-server once for all test processes and return its path."""
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -50,7 +50,7 @@ def wheel(base: Path) -> Path:
 
 
 def installed(interpreter: Path, built: Path, folder: Path) -> Path:
-    """The Python of a new environment with what the sample project needs."""
+    """Create an environment with the dependencies of the sample project; return its Python."""
     run(interpreter, "-m", "venv", "--without-pip", folder / "venv", folder=folder)
     named = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     wanted = [*named["project"]["dependencies"], *named["dependency-groups"]["test"]]
@@ -63,10 +63,10 @@ def installed(interpreter: Path, built: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("minor", MINORS, ids=lambda minor: f"3.{minor}")
-def test_it_passes_on_each_python(
+def test_sample_project_passes_on_each_python(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, minor: int
 ) -> None:
-    """That the SDK runs on; on 3.11 the plugin's own tests show that it works."""
+    """On each Python that the SDK supports; test_plugin.py covers 3.11."""
     usable = {version_of(one): one for one in interpreters() if runs(one)}
     if not usable:
         unavailable(f"the TimeBack SDK needs {WANTED}, and there is none here")
@@ -85,7 +85,7 @@ def test_it_passes_on_each_python(
         assert "passed" in told
 
 
-def test_it_knows_nothing_of_this_project_but_what_is_installed() -> None:
+def test_sample_project_imports_no_internals() -> None:
     for file in PROJECT.glob("*.py"):
         text = file.read_text()
         assert "import app" not in text

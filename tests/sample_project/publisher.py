@@ -12,18 +12,18 @@ PATH = "/ims/case/v1p1"
 
 
 def entity(identifier: str, **fields: Any) -> dict[str, Any]:
-    """What everything of CASE has."""
+    """Return the fields that all CASE entities have."""
     uri = f"https://example.edu/{identifier}"
     return {"identifier": identifier, "uri": uri, "lastChangeDateTime": NOW, **fields}
 
 
 def link(identifier: str, title: str) -> dict[str, str]:
-    """What points at something of CASE."""
+    """Return a link to a CASE entity."""
     return {"title": title, "identifier": identifier, "uri": f"https://example.edu/{identifier}"}
 
 
 def items(count: int) -> list[dict[str, Any]]:
-    """Items of the document."""
+    """Return items of the document."""
     home = link(DOCUMENT, "Grade 3")
     return [
         entity(f"item-{number}", fullStatement=f"Statement {number}", CFDocumentURI=home)
@@ -32,7 +32,7 @@ def items(count: int) -> list[dict[str, Any]]:
 
 
 async def publish(count: int) -> None:
-    """Send a document and its items; where to is in the environment."""
+    """Send a document and its items to the server that the environment names."""
     async with CaseClient() as client:
         document = entity(
             DOCUMENT,
@@ -48,7 +48,7 @@ async def publish(count: int) -> None:
 
 
 async def documents(timeout: float = 30.0) -> list[str]:
-    """The titles of all frameworks."""
+    """Return the titles of all frameworks."""
     async with CaseClient(timeout=timeout) as client:
         found = await client.documents.list()
         return [document.title for document in found["CFDocuments"]]

@@ -1,4 +1,4 @@
-"""The application against a server that is healthy, and one that is not."""
+"""The application with a working server and with faults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import publisher
 import pytest
 
 
-def test_seeded_server_needs_nothing(case_client_settings):
+def test_default_seed_has_one_framework(case_client_settings):
     assert case_client_settings.environment.items() <= os.environ.items()
     assert len(asyncio.run(publisher.documents())) == 1
 
@@ -23,19 +23,19 @@ def test_survives_a_503_and_sends_each_item_once(case_reset):
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_each_test_starts_from_the_seed(case_reset, attempt):
+def test_reset_restores_seed_before_each_test(case_reset, attempt):
     assert len(asyncio.run(publisher.documents())) == 1
     asyncio.run(publisher.publish(1))
     assert len(asyncio.run(publisher.documents())) == 2
 
 
 @pytest.mark.anyio
-async def test_async_tests_use_it_too(case_reset):
+async def test_async_test_uses_fixture(case_reset):
     await publisher.publish(2)
     case_reset.verify(method="PUT", path="*/CFItems/*", status=201, count=2)
 
 
-def test_expectation_tells_the_difference(case_reset):
+def test_verify_error_lists_requests(case_reset):
     asyncio.run(publisher.publish(2))
     with pytest.raises(AssertionError, match="expected exactly 3 PUT") as found:
         case_reset.verify(method="PUT", path="*/CFItems/*", count=3)

@@ -1,4 +1,4 @@
-"""What TimeBack's SDK promises about failure, shown by failing."""
+"""How TimeBack's SDK handles errors of the server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOKENS = {"method": "POST", "path": "/oauth2/token"}
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_waits_as_long_as_it_is_told_and_tries_again(case_reset, status):
+def test_retries_after_retry_after(case_reset, status):
     case_reset.add_fault(**LIST, status=status, retry_after=2, times=1)
     begun = time.monotonic()
     assert len(asyncio.run(publisher.documents())) == 1
@@ -41,7 +41,7 @@ def test_gives_up_after_three_attempts(case_reset, status, error):
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
-def test_does_not_try_again_what_is_broken(case_reset, status):
+def test_does_not_retry_5xx(case_reset, status):
     case_reset.add_fault(**LIST, status=status, times=1)
     with pytest.raises(ServerError) as found:
         asyncio.run(publisher.documents())
@@ -60,7 +60,7 @@ def test_does_not_try_again_what_is_broken(case_reset, status):
         (422, ValidationError),
     ],
 )
-def test_has_a_class_for_each_error(case_reset, status, error):
+def test_raises_error_class_of_status(case_reset, status, error):
     case_reset.add_fault(**LIST, status=status, description="as asked for")
     with pytest.raises(error) as found:
         asyncio.run(publisher.documents())
@@ -70,7 +70,7 @@ def test_has_a_class_for_each_error(case_reset, status, error):
     case_reset.verify(**LIST, count=1)
 
 
-def test_drops_a_token_that_is_refused(case_reset):
+def test_drops_rejected_token(case_reset):
     async def calls():
         async with CaseClient() as client:
             await client.documents.list()
@@ -85,7 +85,7 @@ def test_drops_a_token_that_is_refused(case_reset):
     case_reset.verify(**LIST, status=200, count=2)
 
 
-def test_gets_a_new_token_a_minute_before_the_old_one_ends(case_reset):
+def test_renews_token_a_minute_before_expiry(case_reset):
     async def calls():
         async with CaseClient() as client:
             await client.documents.list()
@@ -99,7 +99,7 @@ def test_gets_a_new_token_a_minute_before_the_old_one_ends(case_reset):
     case_reset.verify(**TOKENS, count=2)
 
 
-def test_stops_waiting(case_reset):
+def test_timeout_raises_408(case_reset):
     case_reset.add_fault(**LIST, delay=2)
     begun = time.monotonic()
     with pytest.raises(APIError, match="timeout") as found:
@@ -108,21 +108,21 @@ def test_stops_waiting(case_reset):
     assert found.value.status_code == 408
 
 
-def test_does_not_wait_longer_than_it_may(case_reset):
+def test_retry_after_is_limited_by_timeout(case_reset):
     case_reset.add_fault(**LIST, status=503, retry_after=60)
     with pytest.raises(APIError, match="timeout"):
         asyncio.run(publisher.documents(timeout=2))
     case_reset.verify(**LIST, count=1)
 
 
-def test_says_when_an_answer_is_no_json(case_reset):
+def test_invalid_json_raises_error(case_reset):
     case_reset.add_fault(**LIST, body="malformed")
     with pytest.raises(APIError, match="Invalid JSON response"):
         asyncio.run(publisher.documents())
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"body": "truncated"}])
-def test_lets_a_broken_connection_through(case_reset, fault):
+def test_connection_errors_are_raised(case_reset, fault):
     case_reset.add_fault(**LIST, **fault)
     with pytest.raises(Exception, match=r"reset by peer|without sending|disconnected|^$"):
         asyncio.run(publisher.documents())

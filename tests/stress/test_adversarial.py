@@ -1,4 +1,4 @@
-"""Hostile requests, in short: ``make stress`` sends larger bodies, too."""
+"""A short run of the hostile requests; ``make stress`` also sends larger bodies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stress.server import client, connect, server
 MEGABYTES = 1
 
 
-async def test_every_refusal_names_the_problem_and_costs_little(
+async def test_hostile_requests_get_errors_and_little_memory(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
     with server(tmp_path, database_url, max_body_mb=MEGABYTES, request_timeout=1) as live:
@@ -44,7 +44,7 @@ async def test_every_refusal_names_the_problem_and_costs_little(
 
 
 def _trickled(live: Live, token: str) -> bytes:
-    """What is answered to who sends a byte now and then."""
+    """Return the response to a client that sends a byte now and then."""
     lines = (
         "PUT /case/1.1/CFItems/x HTTP/1.1",
         "Host: localhost",
@@ -64,7 +64,7 @@ def _trickled(live: Live, token: str) -> bytes:
         return b""
 
 
-async def test_problems_of_a_large_body_are_found_wherever_they_are(api: Api) -> None:
+async def test_problems_are_found_anywhere_in_large_body(api: Api) -> None:
     items = [factories.packed_item() for _ in range(300)]
     items[7]["fullStatement"] = items[180]["notes"] = items[299]["language"] = 5
     items[250]["nonsense"] = "x"
@@ -78,7 +78,7 @@ async def test_problems_of_a_large_body_are_found_wherever_they_are(api: Api) ->
     ]
 
 
-async def test_a_refusal_lists_no_more_than_is_read(api: Api) -> None:
+async def test_error_lists_limited_number_of_problems(api: Api) -> None:
     items = [factories.packed_item(notes=5) for _ in range(MAX_LISTED_PROBLEMS + 500)]
     body = factories.package(CFItems=items, CFAssociations=[])
     told = (await api.send("POST", "/CFPackages", 422, body)).json()
@@ -86,20 +86,20 @@ async def test_a_refusal_lists_no_more_than_is_read(api: Api) -> None:
     assert f"{MAX_LISTED_PROBLEMS + 499:,} more problems" in told["imsx_description"]
 
 
-async def test_a_body_denser_than_any_package_is_refused(api: Api) -> None:
+async def test_too_dense_body_returns_413(api: Api) -> None:
     raw = b'{"CFItems": [' + b"{}," * 100_000 + b"{}]}"
     answer = await api.send("POST", "/CFPackages", 413, content=raw)
     assert "100,003" in answer.json()["imsx_description"]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, gzip"])
-async def test_compressed_bodies_are_refused_by_name(api: Api, coding: str) -> None:
+async def test_compressed_body_returns_415(api: Api, coding: str) -> None:
     headers = {"Content-Encoding": coding}
     answer = await api.send("PUT", "/CFItems/x", 415, content=b"{}", headers=headers)
     assert coding in answer.json()["imsx_description"]
 
 
-async def test_blanks_in_a_header_cost_no_time(client: httpx.AsyncClient, api: Api) -> None:
+async def test_header_of_spaces_is_parsed_fast(client: httpx.AsyncClient, api: Api) -> None:
     body = await api.upload()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     begun = time.monotonic()
@@ -108,7 +108,7 @@ async def test_blanks_in_a_header_cost_no_time(client: httpx.AsyncClient, api: A
     assert time.monotonic() - begun < 2
 
 
-async def test_a_tag_of_many_digits_is_no_tag(client: httpx.AsyncClient, api: Api) -> None:
+async def test_etag_with_many_digits_does_not_match(client: httpx.AsyncClient, api: Api) -> None:
     body = await api.upload()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     tag = (await client.get(path)).headers["ETag"]
@@ -118,7 +118,7 @@ async def test_a_tag_of_many_digits_is_no_tag(client: httpx.AsyncClient, api: Ap
     assert json.loads((await client.get(path)).content)
 
 
-async def test_entities_put_one_by_one_are_accepted_as_a_package(api: Api) -> None:
+async def test_entities_put_separately_are_accepted_as_package(api: Api) -> None:
     document = await api.framework()
     for number in range(30):
         vector = [round((number * 384 + place) / 7_000, 6) for place in range(1_000)]

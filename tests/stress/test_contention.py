@@ -1,4 +1,4 @@
-"""Writers that meet on purpose, on a server of their own."""
+"""Short runs of concurrent writers and of large reads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from stress.cluster import until
 from stress.server import client, server
 
 ROUNDS = 40
-"""So many that writers meet in every way that there is."""
+"""Enough rounds for every kind of conflict to occur."""
 CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
-async def test_writers_that_meet_lose_nothing(
+async def test_concurrent_writers_lose_nothing(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
     with server(tmp_path, database_url) as live:
@@ -28,7 +28,7 @@ async def test_writers_that_meet_lose_nothing(
     assert tally.answers["same item"] == {201: 2 * contention.WRITERS}
 
 
-async def test_writers_of_one_item_lock_in_one_order(
+async def test_writers_of_one_item_do_not_deadlock(
     database_url: str, tmp_path: Path, clean: None, execute: Execute
 ) -> None:
     (others,), (before,) = await execute(CONNECTIONS), await execute(DEADLOCKS)
@@ -46,7 +46,7 @@ async def test_writers_of_one_item_lock_in_one_order(
     assert await execute(DEADLOCKS) == [before]
 
 
-async def test_large_reads_and_bad_company_harm_nobody() -> None:
+async def test_large_reads_do_not_slow_other_requests() -> None:
     tally = await load.run(items=300, seconds=2, slow=4, seed=1)
     assert tally.wrong == []
     assert all(memory.added < 150 for memory in tally.memory.values())

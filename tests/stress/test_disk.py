@@ -1,4 +1,4 @@
-"""A small disk of the server's own, filled to the last byte."""
+"""A full disk under the server's Postgres."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from stress import disk
 
 
-def test_a_full_disk_loses_nothing_and_all_is_well_once_there_is_room() -> None:
+def test_full_disk_loses_nothing_and_server_recovers() -> None:
     tally = asyncio.run(disk.run())
     if tally.note:
         pytest.skip(tally.note)

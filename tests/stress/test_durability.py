@@ -1,4 +1,4 @@
-"""Kills of the server and of Postgres, in short: ``make stress`` kills thirty times and more."""
+"""A few kills of the server and of Postgres; ``make stress`` kills each thirty times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from stress import durability
 
 
-def test_what_was_acknowledged_is_there_after_every_kill() -> None:
+def test_acknowledged_writes_survive_kills() -> None:
     tally = asyncio.run(durability.run(kills=2, seed=1))
     assert tally.wrong == []
     assert tally.kills.total() == 2

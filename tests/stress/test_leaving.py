@@ -1,4 +1,4 @@
-"""Clients that go in the middle, over and over: nothing of what they had is kept from others."""
+"""Clients that disconnect early: the server frees their resources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROUNDS = 60
 
 @pytest.fixture
 def live(database_url: str, tmp_path: Path, clean: None) -> Iterator[Live]:
-    """A server with a small pool, so that what is not given back is missed soon."""
+    """A server with a small pool, so that leaked connections exhaust it soon."""
     with server(tmp_path, database_url, pool_size=POOL, cache_mb=0) as found:
         yield found
 
@@ -39,15 +39,15 @@ async def http(live: Live) -> AsyncIterator[httpx.AsyncClient]:
         yield found
 
 
-def said(http: httpx.AsyncClient, method: str, path: str, *headers: str) -> bytes:
-    """The head of a request as it goes over the wire."""
+def request_head(http: httpx.AsyncClient, method: str, path: str, *headers: str) -> bytes:
+    """Return the request line and header section of a request as bytes."""
     token = http.headers["Authorization"]
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: {token}", *headers]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-class Held:
-    """What the server process holds: files, memory, connections to Postgres."""
+class Resources:
+    """The file descriptors, memory and Postgres connections of the server process."""
 
     def __init__(self, live: Live, database_url: str) -> None:
         self.process = psutil.Process(live.process.pid)
@@ -55,8 +55,8 @@ class Held:
         self.files = self.process.num_fds()
         self.memory = self.process.memory_info().rss
 
-    async def busy(self) -> int:
-        """How many of its connections to Postgres are in a transaction or run something."""
+    async def count_busy_connections(self) -> int:
+        """Return the number of its Postgres connections that are not idle."""
         connection = await asyncpg.connect(self.url)
         try:
             return int(
@@ -68,19 +68,22 @@ class Held:
         finally:
             await connection.close()
 
-    async def nothing_is_left(self) -> None:
-        """Fail unless all of it is soon what it was, but for the pool's idle connections."""
+    async def assert_freed(self) -> None:
+        """Fail unless all resources except idle pool connections are freed within 15 s."""
 
-        async def given_back() -> bool:
-            return self.process.num_fds() <= self.files + POOL and not await self.busy()
+        async def is_freed() -> bool:
+            return (
+                self.process.num_fds() <= self.files + POOL
+                and not await self.count_busy_connections()
+            )
 
-        await until(given_back, 15, "everything given back")
+        await until(is_freed, 15, "all resources are freed")
         grown = (self.process.memory_info().rss - self.memory) / MEGABYTE
         assert grown < 120, f"{grown:.0f} MB more"
 
 
 async def stored(http: httpx.AsyncClient, items: int) -> tuple[str, bytes]:
-    """A framework, uploaded: its path, and its body."""
+    """Upload a framework; return its path and body."""
     body = load.framework(items)
     raw = json.dumps(body).encode()
     answer = await http.post(f"{PREFIX}/CFPackages", content=raw)
@@ -88,8 +91,10 @@ async def stored(http: httpx.AsyncClient, items: int) -> tuple[str, bytes]:
     return f"{PREFIX}/CFPackages/{body['CFDocument']['identifier']}", raw
 
 
-async def all_is_well(http: httpx.AsyncClient, path: str, raw: bytes, held: Held) -> None:
-    """Reads and uploads are answered at once, more at a time than the pool has connections."""
+async def assert_responsive(
+    http: httpx.AsyncClient, path: str, raw: bytes, resources: Resources
+) -> None:
+    """Assert that more concurrent requests than pool connections succeed."""
     begun = time.monotonic()
     answers = await asyncio.gather(
         *(http.get(path) for _ in range(3 * POOL)),
@@ -99,40 +104,40 @@ async def all_is_well(http: httpx.AsyncClient, path: str, raw: bytes, held: Held
     )
     assert {answer.status_code for answer in answers} == {200}
     assert time.monotonic() - begun < 20
-    await held.nothing_is_left()
+    await resources.assert_freed()
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-async def test_readers_that_leave_in_the_middle_of_a_package(
+async def test_disconnect_while_reading_package_frees_resources(
     live: Live, http: httpx.AsyncClient, database_url: str, encoding: str
 ) -> None:
     path, raw = await stored(http, 2000)
     await http.get(path)
-    held = Held(live, database_url)
-    head = said(http, "GET", path, f"Accept-Encoding: {encoding}")
+    resources = Resources(live, database_url)
+    head = request_head(http, "GET", path, f"Accept-Encoding: {encoding}")
     for number in range(ROUNDS):
         with connect(live, head, receive_buffer=4096) as raw_socket:
-            # Some leave after the first bytes, some before there are any, some by a reset.
+            # Disconnect after the first bytes, before any, or with a TCP reset.
             if number % 3:
                 assert raw_socket.recv(1000).startswith(b"HTTP/1.1 200")
             if number % 2:
                 linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
                 raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         if number % 10 == 0:
-            # Something new, so that the next one's answer is being written when he leaves.
+            # Invalidate the cache, so that the next client leaves while its response is rendered.
             item = factories.item(path.rpartition("/")[2])
             put = await http.put(f"{PREFIX}/CFItems/{item['identifier']}", json=item)
             assert put.status_code == 201
-    await all_is_well(http, path, raw, held)
+    await assert_responsive(http, path, raw, resources)
 
 
-async def test_uploads_that_end_in_the_middle(
+async def test_incomplete_upload_frees_resources(
     live: Live, http: httpx.AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 500)
-    held = Held(live, database_url)
-    head = said(http, "PUT", path, f"Content-Length: {len(raw)}")
-    chunked = said(http, "PUT", path, "Transfer-Encoding: chunked")
+    resources = Resources(live, database_url)
+    head = request_head(http, "PUT", path, f"Content-Length: {len(raw)}")
+    chunked = request_head(http, "PUT", path, "Transfer-Encoding: chunked")
     before = (await http.get(path)).content
     for number in range(ROUNDS):
         sent = head + raw[: len(raw) * (number % 10) // 10]
@@ -140,34 +145,34 @@ async def test_uploads_that_end_in_the_middle(
             sent = chunked + b"1000\r\n" + raw[:4096]
         connect(live, sent).close()
     assert (await http.get(path)).content == before
-    await all_is_well(http, path, raw, held)
+    await assert_responsive(http, path, raw, resources)
 
 
-async def test_uploads_whose_sender_does_not_wait_for_the_answer(
+async def test_disconnect_after_upload_frees_resources(
     live: Live, http: httpx.AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 200)
-    held = Held(live, database_url)
-    head = said(http, "PUT", path, f"Content-Length: {len(raw)}")
+    resources = Resources(live, database_url)
+    head = request_head(http, "PUT", path, f"Content-Length: {len(raw)}")
     for _ in range(ROUNDS // 4):
         connect(live, head + raw).close()
-    await all_is_well(http, path, raw, held)
+    await assert_responsive(http, path, raw, resources)
     body: dict[str, Any] = (await http.get(path)).json()
     assert len(body["CFItems"]) == 200
 
 
-async def test_readers_that_leave_while_their_answer_waits_for_postgres(
+async def test_disconnect_while_waiting_for_postgres_frees_resources(
     live: Live, http: httpx.AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 50)
-    held = Held(live, database_url)
+    resources = Resources(live, database_url)
     connection = await asyncpg.connect(dsn(database_url))
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
             for _ in range(ROUNDS):
-                connect(live, said(http, "GET", f"{path}/groups")).close()
-                connect(live, said(http, "GET", f"{PREFIX}/CFItems?limit=5")).close()
+                connect(live, request_head(http, "GET", f"{path}/groups")).close()
+                connect(live, request_head(http, "GET", f"{PREFIX}/CFItems?limit=5")).close()
     finally:
         await connection.close()
-    await all_is_well(http, path, raw, held)
+    await assert_responsive(http, path, raw, resources)

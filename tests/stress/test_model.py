@@ -1,4 +1,4 @@
-"""A few short random histories beside the model; ``make stress`` has more and longer ones."""
+"""A few short random histories; ``make stress`` runs more and longer ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from stress import random_histories
 
 
-def test_every_answer_is_the_models(postgres: str) -> None:
+def test_responses_agree_with_model(postgres: str) -> None:
     name = f"case_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_model"
     asked = random_histories.run(postgres, name, examples=3, steps=10, seed=1).asked
     assert asked["PUT 201"]

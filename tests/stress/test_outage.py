@@ -1,4 +1,4 @@
-"""Postgres away in every way, in short: ``make stress`` sends a thousand requests into it."""
+"""A short run of the Postgres outages; ``make stress`` sends a thousand requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stress import outage
 from stress.faults import FAULTS
 
 
-def test_who_asks_while_the_database_is_away_is_told_so_and_then_it_is_back() -> None:
+def test_outage_returns_503_and_server_recovers() -> None:
     tally = asyncio.run(outage.run(each=8))
     assert tally.wrong == []
     assert tally.answers == {503: tally.faults.total()}

@@ -1,4 +1,4 @@
-"""``python -m stress``: time is shared out, and too little done is told and is a failure."""
+"""``python -m stress``: time limits, minimum counts and exit codes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from stress.clock import Clock, too_few
 Say = list[str]
 
 
-def test_a_clock_is_up_when_its_share_is_over() -> None:
+def test_clock_expires_after_its_share() -> None:
     assert Clock(0).is_up
     assert not Clock().is_up
     assert Clock().left == math.inf
     assert 0 < Clock(60).left <= 60
 
 
-def test_a_clock_tells_how_far_it_is_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_reports_progress_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     told: Say = []
     clock = Clock(60, told.append)
     clock.tell("too soon")
@@ -30,7 +30,7 @@ def test_a_clock_tells_how_far_it_is_now_and_then(monkeypatch: pytest.MonkeyPatc
     assert [line.split(",")[0] for line in told] == ["3 of 4"]
 
 
-def test_too_few_of_what_was_wanted() -> None:
+def test_too_few_lists_missed_counts() -> None:
     assert too_few({"kills": 3}, {"kills": 30, "reads": 1}) == ["3 of 30 kills", "0 of 1 reads"]
     assert too_few({"kills": 30}, {"kills": 30}) == []
 
@@ -51,7 +51,7 @@ def outcome(done: int, wrong: Say) -> Any:
         (32, ["an item is lost"], 1, "  an item is lost"),
     ],
 )
-def test_a_part_that_did_too_little_has_failed(
+def test_scenario_below_minimum_fails(
     monkeypatch: pytest.MonkeyPatch, done: int, wrong: Say, code: int, said: str
 ) -> None:
     part = runner.Part(outcome(done, wrong), 1, {"kills": 32}, promised={"kills": 30})
@@ -62,14 +62,14 @@ def test_a_part_that_did_too_little_has_failed(
     assert ("again with --seed 7 durability" in result.output) == bool(code)
 
 
-def test_what_there_is_no_time_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenario_without_time_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "SECONDS_TO_END", 120)
     result = CliRunner().invoke(runner.main, ["model", "--minutes", "1"])
     assert "model: not begun, as the time is over" in result.output
     assert result.exit_code == 1
 
 
-def test_the_promises_are_those_of_the_whole_run() -> None:
+def test_minimums_of_full_run() -> None:
     promised = {name: part.promised for name, part in runner.PARTS.items() if part.promised}
     assert promised["durability"] == {runner.SERVER: 30, runner.POSTGRES: 30}
     assert promised["away"] == {runner.FAULTS: 1000}

@@ -1,4 +1,4 @@
-"""Slow filters, in short: ``make stress`` runs them over 100,000 items."""
+"""A short run of slow filters; ``make stress`` runs them over 100,000 items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stress import slow_reads
 from stress.server import client, server
 
 
-async def test_items_are_answered_while_sixteen_filters_run(
+async def test_items_are_read_while_slow_filters_run(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
     items = 5_000

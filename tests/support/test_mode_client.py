@@ -1,4 +1,4 @@
-"""How tests talk to a target: a client of one namespace, and a hand on the server."""
+"""A client of one namespace of a server in test mode."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ DOCUMENTS = "/case/1.1/CFDocuments"
 
 
 @dataclass
-class Suite:
-    """One suite of tests: a client of one namespace, and its hand on the server."""
+class NamespaceClient:
+    """Sends requests to the API and the test API of a namespace."""
 
     http: httpx.AsyncClient
     prefix: str = ""
-    reseeded: bool = False
-    """Whether its seed is no more what the server began with."""
+    is_reseeded: bool = False
+    """Whether the seed has been replaced."""
 
-    async def control(self, method: str, path: str, status: int = 200, body: Any = None) -> Any:
+    async def test_api(self, method: str, path: str, status: int = 200, body: Any = None) -> Any:
         options: dict[str, Any] = {} if body is None else {"json": body}
         headers = {"Authorization": f"Bearer {TEST_API_TOKEN}"}
         url = f"{self.prefix}/_test{path}"
         answer = await self.http.request(method, url, headers=headers, **options)
         assert answer.status_code == status, f"{method} {path}: {answer.text}"
-        self.reseeded |= path.startswith("/seed") and status == 200
+        self.is_reseeded |= path.startswith("/seed") and status == 200
         return answer.json() if answer.content else None
 
     async def login(self) -> None:
@@ -56,13 +56,13 @@ class Suite:
         return int(answer.json()["total"])
 
 
-def client_of(app: FastAPI) -> httpx.AsyncClient:
+def create_client(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE)
 
 
-async def settled(app: FastAPI, copies: Callable[[], Awaitable[set[str]]]) -> set[str]:
-    """The copies, once none is being made ready or dropped behind anybody's back."""
+async def list_idle_clones(app: FastAPI, clones: Callable[[], Awaitable[set[str]]]) -> set[str]:
+    """Return the names of the clones once none is being dropped."""
     for namespace in app.state.namespaces.all():
         await asyncio.gather(*namespace._drops)
     await app.state.namespaces._cloner.wait_for_drops()
-    return await copies()
+    return await clones()

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
-from support.test_mode_client import BASE, TEST_API_TOKEN, Suite, client_of
+from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient, create_client
 
 from case_server.db.pool import dsn
 from case_server.main import create_app
@@ -36,32 +36,34 @@ async def testmode_app(testmode_settings: Settings) -> AsyncIterator[FastAPI]:
 
 
 @pytest.fixture
-async def suite(testmode_app: FastAPI) -> AsyncIterator[Suite]:
-    """The server's own namespace, holding nothing."""
-    async with client_of(testmode_app) as http:
-        found = Suite(http)
-        await found.control("POST", "/reset")
-        await found.login()
-        await found.control("DELETE", "/requests", 204)
-        yield found
-        if found.reseeded:
-            await found.control("POST", "/seed", body={})
+async def namespace(testmode_app: FastAPI) -> AsyncIterator[NamespaceClient]:
+    """A client of the default namespace, which is empty."""
+    async with create_client(testmode_app) as http:
+        client = NamespaceClient(http)
+        await client.test_api("POST", "/reset")
+        await client.login()
+        await client.test_api("DELETE", "/requests", 204)
+        yield client
+        if client.is_reseeded:
+            await client.test_api("POST", "/seed", body={})
 
 
 @pytest.fixture
-async def other(testmode_app: FastAPI, suite: Suite) -> AsyncIterator[Suite]:
-    """A namespace beside it, by its path; dropped afterwards."""
-    async with client_of(testmode_app) as http:
-        found = Suite(http, "/ns/other")
-        await found.control("GET", "")  # makes it, which only the control token may
-        await found.login()
-        yield found
-    await suite.control("DELETE", "/namespaces/other", 204)
+async def other(
+    testmode_app: FastAPI, namespace: NamespaceClient
+) -> AsyncIterator[NamespaceClient]:
+    """A client of another namespace, addressed by its path."""
+    async with create_client(testmode_app) as http:
+        client = NamespaceClient(http, "/ns/other")
+        await client.test_api("GET", "")  # creates it, which requires the test API token
+        await client.login()
+        yield client
+    await namespace.test_api("DELETE", "/namespaces/other", 204)
 
 
 @pytest.fixture
 async def databases(postgres: str) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
-    """The names of all databases of the Postgres."""
+    """Return a function that lists the databases of the Postgres server."""
     connection = await asyncpg.connect(dsn(postgres))
 
     async def names() -> set[str]:
@@ -73,10 +75,10 @@ async def databases(postgres: str) -> AsyncIterator[Callable[[], Awaitable[set[s
 
 
 @pytest.fixture
-def copies(
+def clones(
     testmode_url: str, databases: Callable[[], Awaitable[set[str]]]
 ) -> Callable[[], Awaitable[set[str]]]:
-    """The names of the copies that this process's target has."""
+    """Return a function that lists the clones of the server in this test process."""
     prefix = f"{make_url(testmode_url).database}_clone_"
 
     async def names() -> set[str]:

@@ -1,4 +1,4 @@
-"""The control API and web pages of other sites, which a browser lets send simple requests."""
+"""The test API rejects requests that browsers send from web pages of other sites."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 from anyio import to_thread
-from support.test_mode_client import BASE, TEST_API_TOKEN, Suite
+from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient
 
 from case_server.db.postgres import alembic_runner
 from case_server.main import create_app
 from case_server.settings import Settings
 
-EVIL = "http://evil.test"
+FOREIGN = "http://evil.test"
 PATHS = ("/reset", "/seed", "/keys/rotate?revoke=true", "/snapshots/x", "/tokens", "/faults")
-FROM_ELSEWHERE = (
-    {"Origin": EVIL},
+FOREIGN_HEADERS = (
+    {"Origin": FOREIGN},
     {"Origin": "null"},
     {"Origin": f"{BASE}.evil.test"},
-    {"Origin": EVIL, "Sec-Fetch-Site": "cross-site"},
-    {"Origin": EVIL, "Sec-Fetch-Site": "same-site"},
-    {"Origin": EVIL, "Sec-Fetch-Site": "same-origin"},
+    {"Origin": FOREIGN, "Sec-Fetch-Site": "cross-site"},
+    {"Origin": FOREIGN, "Sec-Fetch-Site": "same-site"},
+    {"Origin": FOREIGN, "Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "cross-site"},
 )
 
@@ -30,33 +30,33 @@ def authorized(headers: dict[str, str]) -> dict[str, str]:
     return {**headers, "Authorization": f"Bearer {TEST_API_TOKEN}"}
 
 
-@pytest.mark.parametrize("headers", FROM_ELSEWHERE)
+@pytest.mark.parametrize("headers", FOREIGN_HEADERS)
 @pytest.mark.parametrize("prefix", ["", "/ns/other"])
-async def test_page_of_another_site_is_refused(
-    suite: Suite, other: Suite, headers: dict[str, str], prefix: str
+async def test_request_from_foreign_page_returns_403(
+    namespace: NamespaceClient, other: NamespaceClient, headers: dict[str, str], prefix: str
 ) -> None:
-    await suite.put_document()
+    await namespace.put_document()
     await other.put_document()
     for path in PATHS:
         for content_type in ("text/plain", "application/json"):
             sent = authorized({**headers, "Content-Type": content_type})
-            answer = await suite.http.post(f"{prefix}/_test{path}", content="{}", headers=sent)
+            answer = await namespace.http.post(f"{prefix}/_test{path}", content="{}", headers=sent)
             assert answer.status_code == 403, (path, answer.text)
-    read = await suite.http.get(f"{prefix}/_test/requests", headers=authorized(headers))
+    read = await namespace.http.get(f"{prefix}/_test/requests", headers=authorized(headers))
     assert read.status_code == 403
     assert "requests" not in read.json()
-    assert (await suite.total(), await other.total()) == (1, 1)
+    assert (await namespace.total(), await other.total()) == (1, 1)
 
 
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "Text/Plain; charset=utf-8", "multipart/form-data; boundary=x"]
 )
-async def test_simple_post_that_states_no_origin_is_refused(
-    suite: Suite, content_type: str
+async def test_simple_post_without_origin_returns_415(
+    namespace: NamespaceClient, content_type: str
 ) -> None:
     headers = authorized({"Content-Type": content_type})
     for path in PATHS:
-        answer = await suite.http.post(f"/_test{path}", content="{}", headers=headers)
+        answer = await namespace.http.post(f"/_test{path}", content="{}", headers=headers)
         assert answer.status_code == 415
         assert "application/json" in answer.json()["imsx_description"]
 
@@ -73,16 +73,18 @@ async def test_simple_post_that_states_no_origin_is_refused(
         {"Sec-Fetch-Site": "none"},
     ],
 )
-async def test_tool_or_own_page_is_not_refused(suite: Suite, headers: dict[str, str]) -> None:
-    answer = await suite.http.post("/_test/reset", headers=authorized(headers))
+async def test_request_from_tool_or_own_page_is_accepted(
+    namespace: NamespaceClient, headers: dict[str, str]
+) -> None:
+    answer = await namespace.http.post("/_test/reset", headers=authorized(headers))
     assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture
-async def open_to_pages(
+async def client_of_open_server(
     empty_database: Callable[[str], Awaitable[str]],
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A target without a test API token, which some pages may call."""
+    """A server without a test API token that allows the pages of one origin."""
     url = await empty_database("cross_site")
     await to_thread.run_sync(alembic_runner.migrate, url)
     origins = ("http://app.test", "*")
@@ -96,8 +98,8 @@ async def open_to_pages(
         yield http
 
 
-async def test_page_named_in_cors_origins_may_control(open_to_pages: httpx.AsyncClient) -> None:
-    for origin, status in (("http://app.test", 200), (EVIL, 403)):
+async def test_page_in_cors_origins_is_accepted(client_of_open_server: httpx.AsyncClient) -> None:
+    for origin, status in (("http://app.test", 200), (FOREIGN, 403)):
         headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
-        answer = await open_to_pages.post("/_test/reset", headers=headers)
+        answer = await client_of_open_server.post("/_test/reset", headers=headers)
         assert answer.status_code == status, answer.text

@@ -1,4 +1,4 @@
-"""Reset, seed and snapshots: what a target holds, and how it goes back."""
+"""Reset, seed and snapshots of the data of a namespace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from support import factories
 from support.databases import create_database
-from support.test_mode_client import DOCUMENTS, Suite, settled
+from support.test_mode_client import DOCUMENTS, NamespaceClient, list_idle_clones
 
 from case_server.db.pool import Database, dsn
 from case_server.db.postgres import alembic_runner
@@ -34,95 +34,95 @@ def large(entities: int) -> factories.Body:
     return factories.package(CFItems=items, CFAssociations=links)
 
 
-async def test_reset_goes_back_to_the_seed(suite: Suite) -> None:
-    seeded = await suite.control("POST", "/seed", body={"sample": True})
+async def test_reset_restores_seed(namespace: NamespaceClient) -> None:
+    seeded = await namespace.test_api("POST", "/seed", body={"sample": True})
     assert seeded["seeded"] == SAMPLE
-    await suite.put_document()
-    assert await suite.total() == 2
+    await namespace.put_document()
+    assert await namespace.total() == 2
     for _ in range(3):
-        await suite.control("POST", "/reset")
-        assert await suite.total() == 1
-        await suite.put_document()
-        assert await suite.total() == 2
+        await namespace.test_api("POST", "/reset")
+        assert await namespace.total() == 1
+        await namespace.put_document()
+        assert await namespace.total() == 2
 
 
-async def test_going_back_makes_no_database(
-    suite: Suite, testmode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+async def test_reset_and_restore_create_no_database(
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
 ) -> None:
-    """But the first time to another state: between two of them it goes to and fro."""
-    await suite.put_document()
-    await suite.control("POST", "/snapshots/one", 201)
+    """The clones of two states are reused, however often the tests switch between them."""
+    await namespace.put_document()
+    await namespace.test_api("POST", "/snapshots/one", 201)
     for way in ("/reset", "/snapshots/one/restore", "/reset"):
-        await suite.control("POST", way)
-    before = await settled(testmode_app, copies)
+        await namespace.test_api("POST", way)
+    before = await list_idle_clones(testmode_app, clones)
     for way, documents in (("/snapshots/one/restore", 1), ("/reset", 0), ("/reset", 0)) * 2:
-        await suite.put_document()
-        await suite.control("POST", way)
-        assert await suite.total() == documents
-        assert await settled(testmode_app, copies) == before
-    await suite.control("DELETE", "/snapshots/one", 204)
+        await namespace.put_document()
+        await namespace.test_api("POST", way)
+        assert await namespace.total() == documents
+        assert await list_idle_clones(testmode_app, clones) == before
+    await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 
-async def test_a_write_that_was_delayed_is_not_done_after_a_reset(suite: Suite) -> None:
-    """A client may have given up on it long ago; the next test begins with the seed."""
-    await suite.control("PUT", "/faults", body=[{"method": "PUT", "delay": 0.5}])
-    begun = asyncio.create_task(suite.call("PUT", PATH, json=factories.document(IDENTIFIER)))
+async def test_write_delayed_beyond_reset_returns_503(namespace: NamespaceClient) -> None:
+    """Applied, it would change the data of the next test."""
+    await namespace.test_api("PUT", "/faults", body=[{"method": "PUT", "delay": 0.5}])
+    begun = asyncio.create_task(namespace.call("PUT", PATH, json=factories.document(IDENTIFIER)))
     await asyncio.sleep(0.2)
-    await suite.control("POST", "/reset")
+    await namespace.test_api("POST", "/reset")
     answer = await begun
     assert answer.status_code == 503, answer.text
     assert "were reset" in answer.json()["imsx_description"]
-    assert await suite.total() == 0
+    assert await namespace.total() == 0
 
 
-async def test_reset_forgets_what_was_asked_and_what_was_to_fail(suite: Suite) -> None:
-    await suite.control("PUT", "/faults", body=[{"status": 503, "path": "*"}])
-    await suite.control("PUT", "/token-lifetimes", body={"local-client": 5})
-    assert (await suite.call("GET", DOCUMENTS)).status_code == 503
-    await suite.control("POST", "/reset")
-    assert await suite.control("GET", "/requests") == []
-    assert await suite.control("GET", "/faults") == []
-    assert await suite.control("GET", "/token-lifetimes") == {}
+async def test_reset_clears_request_log_faults_and_lifetimes(namespace: NamespaceClient) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"status": 503, "path": "*"}])
+    await namespace.test_api("PUT", "/token-lifetimes", body={"local-client": 5})
+    assert (await namespace.call("GET", DOCUMENTS)).status_code == 503
+    await namespace.test_api("POST", "/reset")
+    assert await namespace.test_api("GET", "/requests") == []
+    assert await namespace.test_api("GET", "/faults") == []
+    assert await namespace.test_api("GET", "/token-lifetimes") == {}
 
 
-async def test_tokens_outlive_a_reset(suite: Suite) -> None:
-    await suite.put_document()
-    await suite.control("POST", "/reset")
-    assert await suite.total() == 0
+async def test_tokens_stay_valid_after_reset(namespace: NamespaceClient) -> None:
+    await namespace.put_document()
+    await namespace.test_api("POST", "/reset")
+    assert await namespace.total() == 0
 
 
-async def test_a_request_under_way_ends_on_the_data_it_began_with(
-    suite: Suite, testmode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+async def test_running_request_keeps_its_data_during_reset(
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
 ) -> None:
-    """Nobody waits for it: there is another copy, and the one that was left is gone on with."""
+    """The reset does not wait for it but uses another clone; both clones are reused later."""
     (own,) = (one for one in testmode_app.state.namespaces.all() if one.name == "default")
     counts = []
     for _ in range(3):
-        body = await suite.put_document()
+        body = await namespace.put_document()
         async with own.request(writes=True) as services:
-            await suite.control("POST", "/reset")
-            assert await suite.total() == 0
+            await namespace.test_api("POST", "/reset")
+            assert await namespace.total() == 0
             async with services.database.connection() as connection:
                 stored = await connection.fetch("SELECT identifier FROM documents")
         assert [row["identifier"] for row in stored] == [body["identifier"]]
-        counts.append(len(await settled(testmode_app, copies)))
+        counts.append(len(await list_idle_clones(testmode_app, clones)))
     assert len(set(counts)) == 1, counts
-    assert await suite.total() == 0
+    assert await namespace.total() == 0
 
 
-async def test_many_at_once(suite: Suite) -> None:
-    """Resets between requests: each request sees the seed or what one of them wrote."""
+async def test_many_at_once(namespace: NamespaceClient) -> None:
+    """Writes and resets from four clients at once."""
 
     async def work() -> None:
         for _ in range(5):
             body = factories.document()
-            answer = await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+            answer = await namespace.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
             assert answer.status_code in {201, 503}, answer.text
-            await suite.control("POST", "/reset")
+            await namespace.test_api("POST", "/reset")
 
     await asyncio.gather(*(work() for _ in range(4)))
-    await suite.control("POST", "/reset")
-    assert await suite.total() == 0
+    await namespace.test_api("POST", "/reset")
+    assert await namespace.total() == 0
 
 
 @pytest.mark.parametrize(
@@ -135,90 +135,92 @@ async def test_many_at_once(suite: Suite) -> None:
         ({"CFPackage": factories.package()}, 1),
     ],
 )
-async def test_seed_is_what_it_holds(suite: Suite, body: factories.Body, documents: int) -> None:
-    await suite.put_document()
-    await suite.control("POST", "/seed", body=body)
-    assert await suite.total() == documents
-    await suite.put_document()
-    await suite.control("POST", "/reset")
-    assert await suite.total() == documents
+async def test_seed_replaces_data(
+    namespace: NamespaceClient, body: factories.Body, documents: int
+) -> None:
+    await namespace.put_document()
+    await namespace.test_api("POST", "/seed", body=body)
+    assert await namespace.total() == documents
+    await namespace.put_document()
+    await namespace.test_api("POST", "/reset")
+    assert await namespace.total() == documents
 
 
-async def test_seed_that_is_not_valid_changes_nothing(suite: Suite) -> None:
-    await suite.control("POST", "/seed", body={"sample": True})
+async def test_invalid_seed_changes_nothing(namespace: NamespaceClient) -> None:
+    await namespace.test_api("POST", "/seed", body={"sample": True})
     bad = factories.package()
     bad["CFItems"][0]["fullStatement"] = 7
     del bad["CFDocument"]["title"]
     both = {"packages": [factories.package(), bad]}
-    refused = await suite.control("POST", "/seed", 422, both)
+    refused = await namespace.test_api("POST", "/seed", 422, both)
     assert [one["path"] for one in refused["imsx_error_details"]] == [
         "packages[1].CFDocument.title",
         "packages[1].CFItems[0].fullStatement",
     ]
-    assert await suite.total() == 1
+    assert await namespace.total() == 1
     unreadable: tuple[Any, ...] = ({"sampel": True}, [], {"packages": 3})
     for body in unreadable:
-        await suite.control("POST", "/seed", 422, body)
-    assert await suite.total() == 1
+        await namespace.test_api("POST", "/seed", 422, body)
+    assert await namespace.total() == 1
 
 
-async def test_seed_with_repairs(suite: Suite) -> None:
+async def test_seed_with_repair_accepts_repairable_package(namespace: NamespaceClient) -> None:
     body = factories.package()
     body["CFItems"][0]["educationLevel"] = "06, 07"
-    await suite.control("POST", "/seed", 422, body)
-    await suite.control("POST", "/seed?repair=true", body=body)
-    assert await suite.total() == 1
-    await suite.control("POST", "/seed?repair=perhaps", 400, body)
+    await namespace.test_api("POST", "/seed", 422, body)
+    await namespace.test_api("POST", "/seed?repair=true", body=body)
+    assert await namespace.total() == 1
+    await namespace.test_api("POST", "/seed?repair=perhaps", 400, body)
 
 
-async def test_seed_that_contradicts_itself_leaves_no_database(
-    suite: Suite, testmode_app: FastAPI, copies: Callable[[], Awaitable[set[str]]]
+async def test_conflicting_seed_leaves_no_database(
+    namespace: NamespaceClient, testmode_app: FastAPI, clones: Callable[[], Awaitable[set[str]]]
 ) -> None:
-    await suite.control("POST", "/seed", body={})
-    before = await settled(testmode_app, copies)
+    await namespace.test_api("POST", "/seed", body={})
+    before = await list_idle_clones(testmode_app, clones)
     item = factories.packed_item()
     one, two = (factories.package(CFItems=[item], CFAssociations=[]) for _ in range(2))
-    await suite.control("POST", "/seed", 409, {"packages": [one, two]})
-    assert len(await settled(testmode_app, copies)) == len(before)
-    assert await suite.total() == 0
+    await namespace.test_api("POST", "/seed", 409, {"packages": [one, two]})
+    assert len(await list_idle_clones(testmode_app, clones)) == len(before)
+    assert await namespace.total() == 0
 
 
-async def test_snapshots(suite: Suite) -> None:
-    await suite.put_document()
-    await suite.control("POST", "/snapshots/one", 201)
-    await suite.put_document()
-    assert (await suite.control("POST", "/snapshots/two", 201))["snapshots"] == ["one", "two"]
-    await suite.control("POST", "/reset")
-    assert await suite.total() == 0
+async def test_snapshot_restores_data(namespace: NamespaceClient) -> None:
+    await namespace.put_document()
+    await namespace.test_api("POST", "/snapshots/one", 201)
+    await namespace.put_document()
+    assert (await namespace.test_api("POST", "/snapshots/two", 201))["snapshots"] == ["one", "two"]
+    await namespace.test_api("POST", "/reset")
+    assert await namespace.total() == 0
     for name, documents in (("two", 2), ("one", 1), ("one", 1)):
-        await suite.control("POST", f"/snapshots/{name}/restore")
-        assert await suite.total() == documents
-        await suite.put_document()
-    await suite.control("POST", "/snapshots/one", 201)
-    await suite.control("POST", "/reset")
-    await suite.control("POST", "/snapshots/one/restore")
-    assert await suite.total() == 2
+        await namespace.test_api("POST", f"/snapshots/{name}/restore")
+        assert await namespace.total() == documents
+        await namespace.put_document()
+    await namespace.test_api("POST", "/snapshots/one", 201)
+    await namespace.test_api("POST", "/reset")
+    await namespace.test_api("POST", "/snapshots/one/restore")
+    assert await namespace.total() == 2
     for name in ("one", "two"):
-        await suite.control("DELETE", f"/snapshots/{name}", 204)
-    assert await suite.control("GET", "/snapshots") == []
-    refused = await suite.control("POST", "/snapshots/one/restore", 404)
+        await namespace.test_api("DELETE", f"/snapshots/{name}", 204)
+    assert await namespace.test_api("GET", "/snapshots") == []
+    refused = await namespace.test_api("POST", "/snapshots/one/restore", 404)
     assert "'one'" in refused["imsx_description"]
-    await suite.control("POST", "/snapshots/One", 400)
+    await namespace.test_api("POST", "/snapshots/One", 400)
 
 
-async def test_requests_wait_while_a_snapshot_is_taken(suite: Suite) -> None:
-    taking = asyncio.create_task(suite.control("POST", "/snapshots/busy", 201))
-    totals = await asyncio.gather(*(suite.total() for _ in range(20)))
+async def test_requests_wait_for_snapshot(namespace: NamespaceClient) -> None:
+    taking = asyncio.create_task(namespace.test_api("POST", "/snapshots/busy", 201))
+    totals = await asyncio.gather(*(namespace.total() for _ in range(20)))
     await taking
     assert set(totals) == {0}
-    await suite.control("DELETE", "/snapshots/busy", 204)
+    await namespace.test_api("DELETE", "/snapshots/busy", 204)
 
 
-async def test_the_database_of_the_settings_is_never_written(
-    suite: Suite, testmode_url: str
+async def test_configured_database_is_not_written(
+    namespace: NamespaceClient, testmode_url: str
 ) -> None:
-    await suite.control("POST", "/seed", body={"sample": True})
-    await suite.put_document()
+    await namespace.test_api("POST", "/seed", body={"sample": True})
+    await namespace.put_document()
     connection = await asyncpg.connect(dsn(testmode_url))
     try:
         assert await connection.fetchval("SELECT count(*) FROM documents") == 0
@@ -227,23 +229,23 @@ async def test_the_database_of_the_settings_is_never_written(
         await connection.close()
 
 
-async def test_copies_are_dropped_at_the_end_and_at_the_next_start(
+async def test_clones_are_dropped_at_stop_and_next_start(
     postgres: str, databases: Callable[[], Awaitable[set[str]]]
 ) -> None:
-    url = await create_database(postgres, "case_test_copies")
-    beside = await create_database(postgres, "case_test_copies_clone_production")
-    async with DatabaseCloner.open(url) as copies:
-        name = await copies.clone(copies.main)
+    url = await create_database(postgres, "case_test_clones")
+    beside = await create_database(postgres, "case_test_clones_clone_production")
+    async with DatabaseCloner.open(url) as cloner:
+        name = await cloner.clone(cloner.main)
         assert name in await databases()
-        assert make_url(copies.url(name)).database == name
+        assert make_url(cloner.url(name)).database == name
     assert name not in await databases()
-    killed = await create_database(postgres, "case_test_copies_clone_0123456789ab")
+    killed = await create_database(postgres, "case_test_clones_clone_0123456789ab")
     async with DatabaseCloner.open(url):
         assert make_url(killed).database not in await databases()
     assert make_url(beside).database in await databases()
 
 
-async def test_a_role_that_may_not_make_databases(
+async def test_role_without_createdb_fails_with_remedy(
     postgres: str, testmode_settings: Settings
 ) -> None:
     url = await create_database(postgres, "case_test_no_right")
@@ -269,9 +271,9 @@ async def test_a_role_that_may_not_make_databases(
             await require_clonable(address)
         await connection.execute(member)
         await require_clonable(address)
-        async with DatabaseCloner.open(address) as copies:
-            copy = copies.url(await copies.clone(copies.main))
-            async with Database.open(copy, testmode_settings) as database:
+        async with DatabaseCloner.open(address) as cloner:
+            clone_url = cloner.url(await cloner.clone(cloner.main))
+            async with Database.open(clone_url, testmode_settings) as database:
                 await save_baseline(database)
     finally:
         await connection.execute("DROP DATABASE case_test_no_right WITH (FORCE)")
@@ -279,7 +281,9 @@ async def test_a_role_that_may_not_make_databases(
         await connection.close()
 
 
-async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_database_with_other_connections_fails(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("case_server.db.postgres.clones.DISCONNECT_TIMEOUT_SECONDS", 1)
     url = await create_database(postgres, "case_test_in_use")
     connection = await asyncpg.connect(dsn(url))
@@ -291,24 +295,26 @@ async def test_a_database_that_others_use(postgres: str, monkeypatch: pytest.Mon
     await require_clonable(url)
 
 
-async def test_document_or_item_is_soft_deleted_and_undeleted(suite: Suite) -> None:
+async def test_document_and_item_are_soft_deleted_and_undeleted(namespace: NamespaceClient) -> None:
     package = factories.package()
-    await suite.control("POST", "/seed", body=package)
+    await namespace.test_api("POST", "/seed", body=package)
     document = package["CFDocument"]["identifier"]
     item = package["CFItems"][0]["identifier"]
-    assert await suite.control("POST", f"/CFItems/{item}/delete") == {"changes": {"CFItem": 1}}
-    await suite.control("POST", f"/CFItems/{item}/delete", 404)
-    deleted = await suite.control("POST", f"/CFDocuments/{document}/delete")
+    assert await namespace.test_api("POST", f"/CFItems/{item}/delete") == {"changes": {"CFItem": 1}}
+    await namespace.test_api("POST", f"/CFItems/{item}/delete", 404)
+    deleted = await namespace.test_api("POST", f"/CFDocuments/{document}/delete")
     assert deleted == {"changes": {"CFDocument": 1, "CFItem": 1, "CFAssociation": 1}}
-    assert await suite.total() == 0
-    assert "undelete document" in str(await suite.control("POST", f"/CFItems/{item}/undelete", 409))
-    undeleted = await suite.control("POST", f"/CFDocuments/{document}/undelete")
+    assert await namespace.total() == 0
+    assert "undelete document" in str(
+        await namespace.test_api("POST", f"/CFItems/{item}/undelete", 409)
+    )
+    undeleted = await namespace.test_api("POST", f"/CFDocuments/{document}/undelete")
     assert undeleted["changes"] == deleted["changes"]
     assert len(undeleted["notRestored"]) == 2
-    assert await suite.total() == 1
-    undeleted = await suite.control("POST", f"/CFItems/{item}/undelete")
+    assert await namespace.total() == 1
+    undeleted = await namespace.test_api("POST", f"/CFItems/{item}/undelete")
     assert undeleted == {"changes": {"CFItem": 1}, "notRestored": []}
-    await suite.control("POST", "/CFItems/unheard-of/undelete", 404)
-    await suite.control("POST", f"/CFItems/{item}/delete")
-    await suite.control("POST", "/reset")
-    await suite.control("POST", f"/CFItems/{item}/delete")
+    await namespace.test_api("POST", "/CFItems/unheard-of/undelete", 404)
+    await namespace.test_api("POST", f"/CFItems/{item}/delete")
+    await namespace.test_api("POST", "/reset")
+    await namespace.test_api("POST", f"/CFItems/{item}/delete")

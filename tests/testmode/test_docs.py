@@ -1,4 +1,4 @@
-"""docs/testing.md and the code say the same."""
+"""docs/testing.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def section(title: str) -> str:
     return re.split(r"^#+ ", DOCS.split(f" {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def test_every_route_is_there() -> None:
+def test_docs_list_every_route() -> None:
     told = {
         (method, path)
         for methods, path in re.findall(r"^\| (.+?) ?(/_test\S*)` \|", DOCS, re.MULTILINE)
@@ -34,18 +34,18 @@ def test_every_route_is_there() -> None:
     assert told == routes
 
 
-def test_every_field_of_a_fault_is_there() -> None:
+def test_docs_list_every_fault_field() -> None:
     told = re.findall(r"^\| `(\w+)` \|", section("Faults"), re.MULTILINE)
     assert told == list(Fault.model_fields)
     assert list(client.Fault.__annotations__) == list(Fault.model_fields)
 
 
-def test_every_field_of_an_expectation_is_there() -> None:
+def test_docs_list_every_expectation_field() -> None:
     told = set(re.findall(r"`(\w+)`", section("Expectations")))
     assert told == set(Expectation.model_fields) == set(client.ExpectedRequests.__annotations__)
 
 
-def test_every_method_of_the_fixture_is_there() -> None:
+def test_docs_list_every_fixture_method() -> None:
     methods = {
         name
         for name, value in vars(client.CaseTestApi).items()
@@ -55,7 +55,7 @@ def test_every_method_of_the_fixture_is_there() -> None:
     assert told == methods - {"require_test_mode", "seed_from_option", "drop_namespace"}
 
 
-def test_ten_lines_are_those_of_the_sample_project() -> None:
+def test_docs_example_is_in_sample_project() -> None:
     source = (ROOT / "tests" / "sample_project" / "test_publisher.py").read_text()
     (shown,) = re.findall(
         r"^```python\n(def test_survives.*?)^```$", DOCS, re.MULTILINE | re.DOTALL
@@ -69,5 +69,5 @@ def test_ten_lines_are_those_of_the_sample_project() -> None:
     assert len(shown.splitlines()) <= 10
 
 
-def test_limits() -> None:
+def test_docs_state_namespace_limit() -> None:
     assert f"at most {namespaces.MAX_NAMESPACES}" in DOCS

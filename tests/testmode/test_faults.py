@@ -1,4 +1,4 @@
-"""Faults: what goes wrong, when, and for whom."""
+"""Faults: which requests they select and which responses they cause."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from support import factories
-from support.test_mode_client import DOCUMENTS, Suite
+from support.test_mode_client import DOCUMENTS, NamespaceClient
 
 from case_server.api.profiles import Profile
 
 
-async def statuses(suite: Suite, number: int, path: str = DOCUMENTS) -> list[int]:
-    return [(await suite.call("GET", path)).status_code for _ in range(number)]
+async def statuses(namespace: NamespaceClient, number: int, path: str = DOCUMENTS) -> list[int]:
+    return [(await namespace.call("GET", path)).status_code for _ in range(number)]
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,11 @@ async def statuses(suite: Suite, number: int, path: str = DOCUMENTS) -> list[int
         (503, "server_busy"),
     ],
 )
-async def test_status_with_the_body_of_the_platform(suite: Suite, status: int, minor: str) -> None:
-    await suite.control("PUT", "/faults", body=[{"status": status, "description": "as told"}])
-    answer = await suite.call("GET", DOCUMENTS, headers={"X-Request-ID": "mine"})
+async def test_status_fault_returns_platform_error(
+    namespace: NamespaceClient, status: int, minor: str
+) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"status": status, "description": "as told"}])
+    answer = await namespace.call("GET", DOCUMENTS, headers={"X-Request-ID": "mine"})
     assert answer.status_code == status
     body = answer.json()
     assert body["imsx_description"] == "as told"
@@ -41,23 +43,25 @@ async def test_status_with_the_body_of_the_platform(suite: Suite, status: int, m
     assert answer.headers["X-Request-ID"] == "mine"
 
 
-async def test_error_is_spelled_as_each_profile_does(suite: Suite, any_profile: Profile) -> None:
-    await suite.control("PUT", "/faults", body=[{"status": 503, "retry_after": 7}])
-    answer = await suite.call("GET", f"{any_profile.prefix}/CFDocuments")
+async def test_status_fault_returns_error_of_profile(
+    namespace: NamespaceClient, any_profile: Profile
+) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"status": 503, "retry_after": 7}])
+    answer = await namespace.call("GET", f"{any_profile.prefix}/CFDocuments")
     assert answer.headers["Retry-After"] == "7"
     assert set(any_profile.code_minor_names) <= answer.json().keys()
     assert ("imsx_error_details" in answer.json()) == any_profile.error_details
 
 
-async def test_tokens_fail_in_the_words_of_oauth(suite: Suite) -> None:
+async def test_token_endpoint_fault_returns_oauth_error(namespace: NamespaceClient) -> None:
     rules = [{"path": "/oauth2/token", "client": "local-client", "status": 503}]
-    await suite.control("PUT", "/faults", body=rules)
+    await namespace.test_api("PUT", "/faults", body=rules)
     form = {"grant_type": "client_credentials"}
-    own = await suite.call("POST", "/oauth2/token", data=form, auth=("local-client", "x"))
+    own = await namespace.call("POST", "/oauth2/token", data=form, auth=("local-client", "x"))
     assert (own.status_code, own.json()["error"]) == (503, "temporarily_unavailable")
     in_form = {**form, "client_id": "local-client", "client_secret": "x"}
-    assert (await suite.call("POST", "/oauth2/token", data=in_form)).status_code == 503
-    someone = await suite.call("POST", "/oauth2/token", data=form, auth=("somebody", "x"))
+    assert (await namespace.call("POST", "/oauth2/token", data=in_form)).status_code == 503
+    someone = await namespace.call("POST", "/oauth2/token", data=form, auth=("somebody", "x"))
     assert someone.status_code == 401
 
 
@@ -77,63 +81,67 @@ async def test_tokens_fail_in_the_words_of_oauth(suite: Suite) -> None:
         ({"client": "somebody"}, [200, 200, 200, 200]),
     ],
 )
-async def test_which_requests(suite: Suite, when: dict[str, Any], expected: list[int]) -> None:
-    await suite.control("PUT", "/faults", body=[{**when, "status": 503}])
-    assert await statuses(suite, 4) == expected
-    (rule,) = await suite.control("GET", "/faults")
+async def test_fault_selects_requests(
+    namespace: NamespaceClient, when: dict[str, Any], expected: list[int]
+) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{**when, "status": 503}])
+    assert await statuses(namespace, 4) == expected
+    (rule,) = await namespace.test_api("GET", "/faults")
     assert rule["applied"] == expected.count(503)
     assert rule.items() >= when.items()
 
 
-async def test_chance_is_the_same_with_the_same_seed(suite: Suite) -> None:
+async def test_probability_with_same_seed_selects_same_requests(namespace: NamespaceClient) -> None:
     async def drawn(seed: int) -> list[int]:
         rule = {"probability": 0.5, "seed": seed, "status": 500}
-        await suite.control("PUT", "/faults", body=[rule])
-        return await statuses(suite, 30)
+        await namespace.test_api("PUT", "/faults", body=[rule])
+        return await statuses(namespace, 30)
 
     first, second, other = await drawn(1), await drawn(1), await drawn(2)
     assert first == second != other
     assert 5 < first.count(500) < 25
 
 
-async def test_first_rule_that_hits_wins_and_all_count(suite: Suite) -> None:
-    await suite.control("PUT", "/faults", body=[{"status": 500, "nth": 2}])
-    added = await suite.control("POST", "/faults", body=[{"status": 503, "times": 2}])
+async def test_first_selecting_fault_applies_and_all_count(namespace: NamespaceClient) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"status": 500, "nth": 2}])
+    added = await namespace.test_api("POST", "/faults", body=[{"status": 503, "times": 2}])
     assert [rule["status"] for rule in added] == [500, 503]
-    assert await statuses(suite, 4) == [503, 500, 503, 200]
-    told = await suite.control("GET", "/faults")
+    assert await statuses(namespace, 4) == [503, 500, 503, 200]
+    told = await namespace.test_api("GET", "/faults")
     assert [(rule["matched"], rule["applied"]) for rule in told] == [(4, 1), (4, 2)]
-    await suite.control("DELETE", "/faults", 204)
-    assert await suite.control("GET", "/faults") == []
+    await namespace.test_api("DELETE", "/faults", 204)
+    assert await namespace.test_api("GET", "/faults") == []
 
 
 @pytest.mark.parametrize("apply_request", [False, True])
-async def test_what_was_asked_is_done_only_where_told(suite: Suite, *, apply_request: bool) -> None:
+async def test_request_is_applied_only_with_apply_request(
+    namespace: NamespaceClient, *, apply_request: bool
+) -> None:
     rule = {"method": "PUT", "status": 503, "apply_request": apply_request}
-    await suite.control("PUT", "/faults", body=[rule])
+    await namespace.test_api("PUT", "/faults", body=[rule])
     body = factories.document()
-    answer = await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+    answer = await namespace.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
     assert answer.status_code == 503
-    assert await suite.total() == int(apply_request)
+    assert await namespace.total() == int(apply_request)
 
 
-async def test_delay(suite: Suite) -> None:
-    await suite.control("PUT", "/faults", body=[{"delay": 0.3}])
+async def test_delay(namespace: NamespaceClient) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"delay": 0.3}])
     begun = time.perf_counter()
-    assert await suite.total() == 0
+    assert await namespace.total() == 0
     assert time.perf_counter() - begun > 0.15  # half of it, as timers may fire early
 
 
-async def test_slow_body(suite: Suite) -> None:
-    await suite.control("PUT", "/faults", body=[{"slow_body": 0.5}])
+async def test_slow_body(namespace: NamespaceClient) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"slow_body": 0.5}])
     begun = time.perf_counter()
-    assert await suite.total() == 0
+    assert await namespace.total() == 0
     assert time.perf_counter() - begun > 0.25  # half of it, as timers may fire early
 
 
-async def test_malformed_body(suite: Suite) -> None:
-    await suite.control("PUT", "/faults", body=[{"body": "malformed"}])
-    answer = await suite.call("GET", DOCUMENTS)
+async def test_malformed_body(namespace: NamespaceClient) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"body": "malformed"}])
+    answer = await namespace.call("GET", DOCUMENTS)
     assert answer.status_code == 200
     assert len(answer.content) == int(answer.headers["Content-Length"])
     with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
@@ -153,23 +161,25 @@ async def test_malformed_body(suite: Suite) -> None:
         ({"status": 500, "pth": "*"}, "Extra inputs"),
     ],
 )
-async def test_rule_that_makes_no_sense(suite: Suite, rule: dict[str, Any], told: str) -> None:
-    refused = await suite.control("PUT", "/faults", 422, [{"status": 500}, rule])
+async def test_invalid_fault_returns_422(
+    namespace: NamespaceClient, rule: dict[str, Any], told: str
+) -> None:
+    refused = await namespace.test_api("PUT", "/faults", 422, [{"status": 500}, rule])
     (problem,) = refused["imsx_error_details"]
     assert problem["path"].startswith("[1]")
     assert told in problem["message"]
-    assert await suite.control("GET", "/faults") == []
+    assert await namespace.test_api("GET", "/faults") == []
 
 
-async def test_rules_that_are_no_json(suite: Suite) -> None:
+async def test_fault_body_not_json_returns_400(namespace: NamespaceClient) -> None:
     headers = {"Authorization": "Bearer a test API token"}
-    answer = await suite.http.put("/_test/faults", content=b"[{", headers=headers)
+    answer = await namespace.http.put("/_test/faults", content=b"[{", headers=headers)
     assert answer.status_code == 400
     assert "not JSON" in answer.json()["imsx_description"]
 
 
-async def test_probes_never_fail(suite: Suite) -> None:
-    await suite.control("PUT", "/faults", body=[{"status": 503}])
-    assert await statuses(suite, 1, "/health") == [200]
-    assert await statuses(suite, 1, "/ready") == [200]
-    assert await suite.control("GET", "/requests") == []
+async def test_probes_never_fail(namespace: NamespaceClient) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"status": 503}])
+    assert await statuses(namespace, 1, "/health") == [200]
+    assert await statuses(namespace, 1, "/ready") == [200]
+    assert await namespace.test_api("GET", "/requests") == []

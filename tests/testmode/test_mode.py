@@ -1,4 +1,4 @@
-"""When there is a target and when there is none: settings, refusals, and nothing left behind."""
+"""Enabling and disabling test mode, its settings, and the database after it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from support.live_server import Live, run, serving
-from support.test_mode_client import DOCUMENTS, Suite, client_of
+from support.test_mode_client import DOCUMENTS, NamespaceClient, create_client
 
-CONTROL = (
+TEST_MODE_ROUTES = (
     ("GET", "/_test"),
     ("GET", "/_test/"),
     ("POST", "/_test/reset"),
@@ -22,42 +22,44 @@ CONTROL = (
 )
 
 
-@pytest.mark.parametrize(("method", "path"), CONTROL)
-async def test_off_there_is_nothing(anonymous: httpx.AsyncClient, method: str, path: str) -> None:
+@pytest.mark.parametrize(("method", "path"), TEST_MODE_ROUTES)
+async def test_routes_return_404_without_test_mode(
+    anonymous: httpx.AsyncClient, method: str, path: str
+) -> None:
     answer = await anonymous.request(method, path)
     assert answer.status_code == 404
     assert answer.json()["imsx_codeMajor"] == "failure"
 
 
-async def test_off_a_header_changes_nothing(client: httpx.AsyncClient) -> None:
+async def test_namespace_header_is_ignored_without_test_mode(client: httpx.AsyncClient) -> None:
     answer = await client.get(DOCUMENTS, headers={"X-CASE-Namespace": "Not a name"})
     assert answer.status_code == 200
 
 
-async def test_openapi_documents_know_nothing_of_it(
-    app: FastAPI, testmode_app: FastAPI, suite: Suite
+async def test_openapi_documents_omit_test_api(
+    app: FastAPI, testmode_app: FastAPI, namespace: NamespaceClient
 ) -> None:
     for application in (app, testmode_app):
-        async with client_of(application) as http:
+        async with create_client(application) as http:
             document = (await http.get("/openapi.json")).text
             assert "/case/1.1/CFDocuments" in document
             assert "_test/" not in document
 
 
-async def test_test_api_token_is_asked_for(suite: Suite) -> None:
-    case_token = suite.http.headers["Authorization"]
+async def test_missing_test_api_token_returns_401(namespace: NamespaceClient) -> None:
+    case_token = namespace.http.headers["Authorization"]
     for authorization in ("", "Bearer", "Bearer wrong", "Basic a test API token", case_token):
         headers = {"Authorization": authorization}
-        answer = await suite.http.post("/_test/reset", headers=headers)
+        answer = await namespace.http.post("/_test/reset", headers=headers)
         assert answer.status_code == 401
         assert "CASE_SERVER_TEST_API_TOKEN" in answer.json()["imsx_description"]
-    await suite.control("POST", "/reset")
+    await namespace.test_api("POST", "/reset")
 
 
-async def test_unknown_control(suite: Suite) -> None:
-    refused = await suite.control("GET", "/nothing", 404)
+async def test_unknown_test_api_route_returns_404(namespace: NamespaceClient) -> None:
+    refused = await namespace.test_api("GET", "/nothing", 404)
     assert refused["imsx_codeMajor"] == "failure"
-    await suite.control("GET", "/reset", 405)
+    await namespace.test_api("GET", "/reset", 405)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,9 @@ async def test_unknown_control(suite: Suite) -> None:
         (("--workers", "2", "--host", "0.0.0.0"), ["one process", "CASE_SERVER_TEST_API_TOKEN"]),
     ],
 )
-def test_refuses_to_start(tmp_path: Path, arguments: tuple[str, ...], told: list[str]) -> None:
+def test_unsafe_settings_prevent_start(
+    tmp_path: Path, arguments: tuple[str, ...], told: list[str]
+) -> None:
     allowed = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
     ran = run("serve", "--test-mode", "--port", "0", *arguments, data_dir=tmp_path / "d", **allowed)
     assert ran.returncode == 1
@@ -82,8 +86,8 @@ def totals(server: Live) -> int:
         return int(client.get(DOCUMENTS).json()["total"])
 
 
-def test_data_directory_is_as_it_was(tmp_path: Path) -> None:
-    """A target begins with what is there, breaks connections for real, and leaves nothing."""
+def test_embedded_database_is_unchanged_after_test_mode(tmp_path: Path) -> None:
+    """Test mode starts with its data, resets TCP connections, and changes nothing in it."""
     data_dir = tmp_path / "data"
     assert run("import", "--sample", "-q", data_dir=data_dir).returncode == 0
     settings = {"CASE_SERVER_TEST_MODE": "true", "CASE_SERVER_EMBEDDED_FSYNC": "false"}

@@ -1,4 +1,4 @@
-"""The page of a target: faults in force and what clients sent, read by whoever may look."""
+"""The page /test-mode: faults and requests of a namespace, and who may see it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from html import unescape
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, Suite
+from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, NamespaceClient
 
 LOCAL = "http://127.0.0.1"
 
 
 @pytest.fixture
-async def browser(testmode_app: FastAPI, suite: Suite) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody on this machine, who needs no sign-in."""
+async def browser(
+    testmode_app: FastAPI, namespace: NamespaceClient
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser on this machine, which needs no sign-in."""
     transport = httpx.ASGITransport(testmode_app)
     async with httpx.AsyncClient(transport=transport, base_url=LOCAL) as client:
         yield client
 
 
 def rows(page: httpx.Response, label: str) -> list[list[str]]:
-    """The cells of a table of the page, as text."""
+    """Return the text of the cells of a table."""
     assert page.status_code == 200, page.text
     table = re.search(rf'aria-label="{label}"><table.*?<tbody>(.*?)</tbody>', page.text, re.DOTALL)
     if not table:
@@ -32,9 +34,9 @@ def rows(page: httpx.Response, label: str) -> list[list[str]]:
     return [[unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in found]
 
 
-async def test_what_clients_sent(browser: httpx.AsyncClient, suite: Suite) -> None:
-    document = await suite.put_document()
-    await suite.call("GET", f"{DOCUMENTS}?limit=1&filter=title<'<script>'")
+async def test_page_lists_requests(browser: httpx.AsyncClient, namespace: NamespaceClient) -> None:
+    document = await namespace.put_document()
+    await namespace.call("GET", f"{DOCUMENTS}?limit=1&filter=title<'<script>'")
     newest, before = rows(await browser.get("/test-mode"), "Requests")[:2]
     assert before[1:4] == [f"PUT {DOCUMENTS}/{document['identifier']}", "201", "local-client"]
     assert newest[1].startswith(f"GET {DOCUMENTS}?limit=1&filter=")
@@ -42,11 +44,11 @@ async def test_what_clients_sent(browser: httpx.AsyncClient, suite: Suite) -> No
     assert float(newest[4]) > 0
 
 
-async def test_what_is_to_go_wrong(browser: httpx.AsyncClient, suite: Suite) -> None:
+async def test_page_lists_faults(browser: httpx.AsyncClient, namespace: NamespaceClient) -> None:
     assert rows(await browser.get("/test-mode"), "Faults") == []
     faults = [{"path": DOCUMENTS, "times": 1, "status": 503}, {"delay": 0.01}]
-    await suite.control("PUT", "/faults", body=faults)
-    assert (await suite.call("GET", DOCUMENTS)).status_code == 503
+    await namespace.test_api("PUT", "/faults", body=faults)
+    assert (await namespace.call("GET", DOCUMENTS)).status_code == 503
     page = await browser.get("/test-mode")
     assert rows(page, "Faults") == [
         [f"path {DOCUMENTS}, times 1", "status 503", "1", "1"],
@@ -54,19 +56,21 @@ async def test_what_is_to_go_wrong(browser: httpx.AsyncClient, suite: Suite) -> 
     ]
     assert rows(page, "Requests")[0][2:] == ["503", "local-client", *rows(page, "Requests")[0][4:]]
     assert rows(page, "Requests")[0][5] == "status 503"
-    await suite.control("DELETE", "/faults", 204)
+    await namespace.test_api("DELETE", "/faults", 204)
     assert rows(await browser.get("/test-mode"), "Faults") == []
 
 
-async def test_hostile_paths_stay_text(browser: httpx.AsyncClient, suite: Suite) -> None:
-    await suite.call("GET", "/<script>alert(1)</script>")
+async def test_page_escapes_paths(browser: httpx.AsyncClient, namespace: NamespaceClient) -> None:
+    await namespace.call("GET", "/<script>alert(1)</script>")
     page = await browser.get("/test-mode")
     assert "<script>alert" not in page.text
     assert rows(page, "Requests")[0][1] == "GET /<script>alert(1)</script>"
 
 
-async def test_looking_is_neither_kept_nor_failed(browser: httpx.AsyncClient, suite: Suite) -> None:
-    await suite.control("PUT", "/faults", body=[{"path": "*", "status": 500}])
+async def test_page_requests_are_not_logged_and_have_no_faults(
+    browser: httpx.AsyncClient, namespace: NamespaceClient
+) -> None:
+    await namespace.test_api("PUT", "/faults", body=[{"path": "*", "status": 500}])
     for path in (
         "/test-mode",
         "/test-mode/",
@@ -74,11 +78,11 @@ async def test_looking_is_neither_kept_nor_failed(browser: httpx.AsyncClient, su
         "/static/test-mode.js",
     ):
         assert (await browser.get(path)).status_code == 200, path
-    assert await suite.control("GET", "/requests") == []
+    assert await namespace.test_api("GET", "/requests") == []
     assert (await browser.get("/")).status_code == 500
 
 
-async def test_the_script_asks_for_what_changes(browser: httpx.AsyncClient) -> None:
+async def test_fragment_contains_only_changing_part(browser: httpx.AsyncClient) -> None:
     page = await browser.get("/test-mode")
     script = re.search(r'src="(/static/test-mode\.js\?v=\w+)"', page.text)
     assert script
@@ -91,8 +95,8 @@ async def test_the_script_asks_for_what_changes(browser: httpx.AsyncClient) -> N
     assert part.strip() in page.text
 
 
-async def test_each_namespace_has_its_part(
-    browser: httpx.AsyncClient, suite: Suite, other: Suite
+async def test_page_shows_selected_namespace(
+    browser: httpx.AsyncClient, namespace: NamespaceClient, other: NamespaceClient
 ) -> None:
     document = await other.put_document()
     seen = str(rows(await browser.get("/test-mode?namespace=other"), "Requests"))
@@ -103,13 +107,13 @@ async def test_each_namespace_has_its_part(
     unknown = await browser.get("/test-mode?namespace=nobody")
     assert unknown.status_code == 404
     assert "there are default, other" in unknown.text
-    assert len(await suite.control("GET", "/namespaces")) == 2
+    assert len(await namespace.test_api("GET", "/namespaces")) == 2
 
 
-async def test_it_is_for_whoever_may_read(suite: Suite) -> None:
-    """Asked for by another name than this machine's, it needs a sign-in as the other pages do."""
+async def test_page_requires_read_scope(namespace: NamespaceClient) -> None:
+    """Requested with another host name than a loopback one, it requires a sign-in."""
     for headers in ({}, {"Authorization": f"Bearer {TEST_API_TOKEN}"}):
-        answer = await suite.http.get("/test-mode", headers=headers)
+        answer = await namespace.http.get("/test-mode", headers=headers)
         assert answer.status_code == 303
         assert answer.headers["Location"] == "/sign-in?next=%2Ftest-mode"
 

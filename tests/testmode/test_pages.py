@@ -1,4 +1,4 @@
-"""Pages, forms, redirects, files and /docs of a namespace lead nowhere outside it."""
+"""Links, forms, redirects, static files and /docs of a namespace stay within it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.test_mode_client import BASE, Suite, client_of
+from support.test_mode_client import BASE, NamespaceClient, create_client
 
 ADDRESS = re.compile(r'\s(?:href|src|action|formaction|data-children)="([^"]*)"')
 OWN = ("local-client", "local-secret")
 
 
 def addresses(page: str) -> set[str]:
-    """Return the addresses of this host that a page names."""
+    """Return the paths on this host that a page links to."""
     found = {unescape(address) for address in ADDRESS.findall(page)}
     return {address for address in found if address and not address.startswith(("#", "http"))}
 
@@ -28,16 +28,18 @@ async def sign_in(browser: httpx.AsyncClient, prefix: str, wanted: str = "/") ->
 
 
 @pytest.fixture
-async def browser(testmode_app: FastAPI, other: Suite) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser that is signed in to the namespace, which holds the sample."""
-    await other.control("POST", "/seed", body={"sample": True})
-    async with client_of(testmode_app) as browser:
+async def browser(
+    testmode_app: FastAPI, other: NamespaceClient
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser signed in to the namespace, which contains the sample."""
+    await other.test_api("POST", "/seed", body={"sample": True})
+    async with create_client(testmode_app) as browser:
         answer = await sign_in(browser, "/ns/other")
         assert answer.status_code == 303, answer.text
         yield browser
 
 
-async def test_pages_of_a_namespace_name_addresses_of_it_alone(browser: httpx.AsyncClient) -> None:
+async def test_pages_link_only_within_namespace(browser: httpx.AsyncClient) -> None:
     waiting = {"/ns/other/"}
     seen: set[str] = set()
     while waiting and len(seen) < 60:
@@ -50,7 +52,7 @@ async def test_pages_of_a_namespace_name_addresses_of_it_alone(browser: httpx.As
         found = {urljoin(address, one) for one in addresses(answer.text)}
         assert found, address
         assert {one for one in found if not one.startswith("/ns/other/")} == set(), address
-        # The action of the form to sign out, and those of uploads, are not to be read.
+        # The actions of forms accept only POST.
         found = {one for one in found if not re.search(r"/sign-out|/upload/|/docs/", one)}
         waiting |= {one.partition("#")[0] for one in found} - seen
     shown = {re.sub(r"[?].*|/documents/.*", "", one) for one in seen}
@@ -58,22 +60,22 @@ async def test_pages_of_a_namespace_name_addresses_of_it_alone(browser: httpx.As
     assert any("/items/" in one for one in seen)
 
 
-async def test_redirects_of_a_namespace_stay_in_it(
+async def test_redirects_stay_in_namespace(
     testmode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
-    async with client_of(testmode_app) as stranger:
-        led = await stranger.get("/ns/other/search?q=a")
+    async with create_client(testmode_app) as anonymous_browser:
+        led = await anonymous_browser.get("/ns/other/search?q=a")
         assert led.headers["location"] == "/ns/other/sign-in?next=%2Fsearch%3Fq%3Da"
-        back = await sign_in(stranger, "/ns/other", "/search?q=a")
+        back = await sign_in(anonymous_browser, "/ns/other", "/search?q=a")
         assert back.headers["location"] == "/ns/other/search?q=a"
         assert "Path=/ns/other;" in back.headers["set-cookie"]
-        out = await stranger.post("/ns/other/sign-out", headers={"Origin": BASE})
+        out = await anonymous_browser.post("/ns/other/sign-out", headers={"Origin": BASE})
         assert out.headers["location"] == "/ns/other/sign-in"
-        assert (await stranger.get("/ns/other/")).status_code == 303
+        assert (await anonymous_browser.get("/ns/other/")).status_code == 303
     assert (await browser.get("/ns/other/sign-in")).headers["location"] == "/ns/other/"
 
 
-async def test_sessions_of_two_namespaces_do_not_end_each_other(
+async def test_namespaces_have_separate_sessions(
     testmode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
     assert (await browser.get("/")).status_code == 303
@@ -82,7 +84,7 @@ async def test_sessions_of_two_namespaces_do_not_end_each_other(
     assert (await browser.get("/ns/other/")).status_code == 200
 
 
-async def test_docs_of_a_namespace_lead_to_its_api(
+async def test_swagger_ui_uses_api_of_namespace(
     testmode_app: FastAPI, browser: httpx.AsyncClient
 ) -> None:
     page = await browser.get("/ns/other/docs")
@@ -100,8 +102,8 @@ async def test_docs_of_a_namespace_lead_to_its_api(
     assert "servers" not in own
 
 
-async def test_test_mode_page_of_a_namespace_shows_its_requests(
-    other: Suite, browser: httpx.AsyncClient
+async def test_page_in_namespace_shows_its_requests(
+    other: NamespaceClient, browser: httpx.AsyncClient
 ) -> None:
     await other.call("GET", "/case/1.1/CFItems/only-asked-here")
     assert "only-asked-here" in (await browser.get("/ns/other/test-mode")).text

@@ -1,4 +1,4 @@
-"""The journal: what clients sent, what of it is never kept, and what they should have sent."""
+"""The request log: entries, filters, redaction and verification."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from urllib.parse import parse_qs, quote, unquote
 
 import pytest
 from support import factories
-from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, Suite
+from support.test_mode_client import DOCUMENTS, TEST_API_TOKEN, NamespaceClient
 
 from case_server.testmode import request_log
 from case_server.testmode.request_log import RequestFilter, RequestLog
 
 
-async def test_tells_what_was_sent(suite: Suite) -> None:
+async def test_request_log_contains_requests(namespace: NamespaceClient) -> None:
     body = factories.document()
     path = f"{DOCUMENTS}/{body['identifier']}"
     headers = {"X-Request-ID": "r-1"}
-    answer = await suite.call("PUT", path, json=body, headers=headers)
-    await suite.call("GET", f"{DOCUMENTS}?limit=3", headers={"X-Request-ID": "r-2"})
-    put, get = await suite.control("GET", "/requests?body=true")
+    answer = await namespace.call("PUT", path, json=body, headers=headers)
+    await namespace.call("GET", f"{DOCUMENTS}?limit=3", headers={"X-Request-ID": "r-2"})
+    put, get = await namespace.test_api("GET", "/requests?body=true")
     assert (put["method"], put["path"], put["status"]) == ("PUT", path, 201)
     assert (put["client"], put["request_id"], put["query"]) == ("local-client", "r-1", "")
     assert put["request_bytes"] == len(answer.request.content)
@@ -34,7 +34,7 @@ async def test_tells_what_was_sent(suite: Suite) -> None:
     assert get["response_bytes"] > 0
     assert get["number"] == put["number"] + 1
     assert put["time"] <= get["time"]
-    without = await suite.control("GET", "/requests")
+    without = await namespace.test_api("GET", "/requests")
     assert "body" not in without[0]
 
 
@@ -52,35 +52,37 @@ async def test_tells_what_was_sent(suite: Suite) -> None:
         ("since=2201-01-01", []),
     ],
 )
-async def test_filters(suite: Suite, query: str, numbers: list[int]) -> None:
-    await suite.put_document()
-    await suite.total()
-    await suite.call("GET", "/ims/case/v1p1/CFDocuments")
-    await suite.call("GET", DOCUMENTS, headers={"Authorization": ""})
-    everything = await suite.control("GET", "/requests")
-    found = await suite.control("GET", f"/requests?{query}")
+async def test_request_log_filters(
+    namespace: NamespaceClient, query: str, numbers: list[int]
+) -> None:
+    await namespace.put_document()
+    await namespace.total()
+    await namespace.call("GET", "/ims/case/v1p1/CFDocuments")
+    await namespace.call("GET", DOCUMENTS, headers={"Authorization": ""})
+    everything = await namespace.test_api("GET", "/requests")
+    found = await namespace.test_api("GET", f"/requests?{query}")
     assert found == [everything[number] for number in numbers]
 
 
-async def test_since_an_entry(suite: Suite) -> None:
-    await suite.total()
-    (first,) = await suite.control("GET", "/requests")
-    await suite.total()
-    found = await suite.control("GET", f"/requests?since={first['time']}")
+async def test_since_excludes_older_requests(namespace: NamespaceClient) -> None:
+    await namespace.total()
+    (first,) = await namespace.test_api("GET", "/requests")
+    await namespace.total()
+    found = await namespace.test_api("GET", f"/requests?since={first['time']}")
     assert len(found) == 2
-    await suite.control("DELETE", "/requests", 204)
-    assert await suite.control("GET", "/requests") == []
+    await namespace.test_api("DELETE", "/requests", 204)
+    assert await namespace.test_api("GET", "/requests") == []
 
 
 @pytest.mark.parametrize("query", ["status=abc", "since=soon", "colour=red"])
-async def test_cannot_be_asked(suite: Suite, query: str) -> None:
-    refused = await suite.control("GET", f"/requests?{query}", 400)
+async def test_invalid_query_returns_400(namespace: NamespaceClient, query: str) -> None:
+    refused = await namespace.test_api("GET", f"/requests?{query}", 400)
     assert query.partition("=")[0] in refused["imsx_description"]
 
 
 @pytest.mark.parametrize("path", ["/oauth2/token", "/oauth/token", "/no/token/route"])
 @pytest.mark.parametrize("kind", ["form", "json", "basic", "query"])
-async def test_never_keeps_a_secret(suite: Suite, path: str, kind: str) -> None:
+async def test_credentials_are_not_logged(namespace: NamespaceClient, path: str, kind: str) -> None:
     secret = "s3cret-of-the-client"
     fields = {"grant_type": "client_credentials", "client_id": "c", "client_secret": secret}
     ways: dict[str, dict[str, Any]] = {
@@ -89,10 +91,10 @@ async def test_never_keeps_a_secret(suite: Suite, path: str, kind: str) -> None:
         "basic": {"data": {"grant_type": "client_credentials"}, "auth": ("c", secret)},
         "query": {"params": {"client_secret": secret, "access_token": secret, "a": "b"}},
     }
-    await suite.call("POST", path, **ways[kind])
-    (entry,) = await suite.control("GET", "/requests?body=true")
+    await namespace.call("POST", path, **ways[kind])
+    (entry,) = await namespace.test_api("GET", "/requests?body=true")
     assert secret not in str(entry)
-    bearer = suite.http.headers["Authorization"].removeprefix("Bearer ")
+    bearer = namespace.http.headers["Authorization"].removeprefix("Bearer ")
     assert bearer not in str(entry)
     if kind in {"form", "json"}:
         assert "client_credentials" in entry["body"]
@@ -137,32 +139,32 @@ JSON = "application/json"
         ("multipart/form-data; boundary=x", '--x\r\nname="password"\r\n\r\n%s\r\n--x--'),
     ],
 )
-async def test_request_log_never_holds_a_secret_however_it_is_written(
-    suite: Suite, content_type: str, content: str
+async def test_escaped_secrets_are_not_logged(
+    namespace: NamespaceClient, content_type: str, content: str
 ) -> None:
     body = (content % VALUE if "\0" not in content else content).encode("latin-1")
     if "\0" in content:
         body = body.replace("%s".encode("utf-16-le"), VALUE.encode("utf-16-le"))
     headers = {"Content-Type": content_type} if content_type else {}
     for path in ("/oauth2/token", "/case/1.1/CFPackages"):
-        await suite.call("POST", path, content=body, headers=headers)
-    for entry in await suite.control("GET", "/requests?body=true"):
+        await namespace.call("POST", path, content=body, headers=headers)
+    for entry in await namespace.test_api("GET", "/requests?body=true"):
         assert VALUE not in str(entry).replace("\\x00", "").replace("\0", "")
 
 
-async def test_request_log_never_holds_a_token_or_a_known_secret_anywhere(suite: Suite) -> None:
+async def test_tokens_and_configured_secrets_are_not_logged(namespace: NamespaceClient) -> None:
     for value in (JWT, TEST_API_TOKEN, "local-secret"):
         quoted = quote(value, safe="")
         for address in (f"?q={quoted}", f"?acc%65ss_token={quoted}", f"?{quoted}", f"/{quoted}"):
-            await suite.call("GET", f"{DOCUMENTS}{address}")
+            await namespace.call("GET", f"{DOCUMENTS}{address}")
         for body in ({"title": f"x {value} y"}, [value], value):
-            await suite.call("POST", "/case/1.1/CFPackages", json=body)
+            await namespace.call("POST", "/case/1.1/CFPackages", json=body)
         compressed = gzip.compress(f'{{"token": "{value}"}}'.encode())
         headers = {"Content-Encoding": "gzip", "Content-Type": JSON}
-        await suite.call("POST", "/case/1.1/CFPackages", content=compressed, headers=headers)
+        await namespace.call("POST", "/case/1.1/CFPackages", content=compressed, headers=headers)
         basic = base64.b64encode(value.encode()).decode()
-        await suite.call("POST", "/oauth2/token", headers={"Authorization": f"Basic {basic}"})
-    entries = await suite.control("GET", "/requests?body=true")
+        await namespace.call("POST", "/oauth2/token", headers={"Authorization": f"Basic {basic}"})
+    entries = await namespace.test_api("GET", "/requests?body=true")
     assert len(entries) == 27
     for entry in entries:
         for value in (JWT, TEST_API_TOKEN, TEST_API_TOKEN.replace(" ", "+"), "local-secret"):
@@ -170,58 +172,58 @@ async def test_request_log_never_holds_a_token_or_a_known_secret_anywhere(suite:
         assert "\x1f" not in (entry["body"] or "")
 
 
-async def test_request_log_keeps_what_only_speaks_of_secrets(suite: Suite) -> None:
+async def test_text_about_secrets_is_logged(namespace: NamespaceClient) -> None:
     body = factories.item(factories.new_id()) | {"fullStatement": "A secret token: é"}
     body["extensions"] = {"tokens": 7, "kept": "a password is a word"}
     sent = json.dumps(body | {"notes": "a=b&token"}, ensure_ascii=False)
     headers = {"Content-Type": JSON}
-    await suite.call("PUT", "/case/1.1/CFItems/x", content=sent.encode(), headers=headers)
-    await suite.call("GET", f"{DOCUMENTS}?filter=title='secret'&limit=3")
-    put, get = await suite.control("GET", "/requests?body=true")
+    await namespace.call("PUT", "/case/1.1/CFItems/x", content=sent.encode(), headers=headers)
+    await namespace.call("GET", f"{DOCUMENTS}?filter=title='secret'&limit=3")
+    put, get = await namespace.test_api("GET", "/requests?body=true")
     kept = json.loads(put["body"])
     assert kept["fullStatement"] == body["fullStatement"]
     assert kept["extensions"]["kept"] == body["extensions"]["kept"]
     assert parse_qs(get["query"]) == {"filter": ["title='secret'"], "limit": ["3"]}
 
 
-async def test_control_is_not_part_of_it(suite: Suite) -> None:
-    await suite.control("GET", "/requests")
-    assert await suite.control("GET", "/requests") == []
+async def test_test_api_requests_are_not_logged(namespace: NamespaceClient) -> None:
+    await namespace.test_api("GET", "/requests")
+    assert await namespace.test_api("GET", "/requests") == []
 
 
-async def test_what_a_fault_answered(suite: Suite) -> None:
+async def test_fault_is_logged(namespace: NamespaceClient) -> None:
     rule = {"path": "*", "times": 1, "status": 503, "retry_after": 2}
-    await suite.control("PUT", "/faults", body=[rule])
+    await namespace.test_api("PUT", "/faults", body=[rule])
     body = factories.document()
     path = f"{DOCUMENTS}/{body['identifier']}"
-    await suite.call("PUT", path, json=body)
-    (entry,) = await suite.control("GET", "/requests?body=true")
+    await namespace.call("PUT", path, json=body)
+    (entry,) = await namespace.test_api("GET", "/requests?body=true")
     assert entry["status"] == 503
     assert entry["fault"] == {"status": 503, "retry_after": 2}
     assert body["identifier"] in entry["body"]
 
 
-async def test_body_of_a_refused_request_is_kept(suite: Suite) -> None:
+async def test_body_of_rejected_request_is_logged(namespace: NamespaceClient) -> None:
     body = factories.document()
     path = f"{DOCUMENTS}/{body['identifier']}"
-    await suite.call("PUT", path, json=body, headers={"Authorization": ""})
-    (entry,) = await suite.control("GET", "/requests?body=true")
+    await namespace.call("PUT", path, json=body, headers={"Authorization": ""})
+    (entry,) = await namespace.test_api("GET", "/requests?body=true")
     assert entry["status"] == 401
     assert body["identifier"] in entry["body"]
 
 
-async def test_of_a_large_body_the_start(suite: Suite) -> None:
+async def test_large_body_is_logged_up_to_limit(namespace: NamespaceClient) -> None:
     body = factories.package(CFItems=[factories.packed_item() for _ in range(500)])
     body["CFAssociations"] = []
-    answer = await suite.call("POST", "/case/1.1/CFPackages", json=body)
+    answer = await namespace.call("POST", "/case/1.1/CFPackages", json=body)
     assert answer.status_code == 201
-    (entry,) = await suite.control("GET", "/requests?body=true")
+    (entry,) = await namespace.test_api("GET", "/requests?body=true")
     assert entry["request_bytes"] == len(answer.request.content) > request_log.MAX_BODY_BYTES
     assert len(entry["body"]) == request_log.MAX_BODY_BYTES
     assert entry["body_is_whole"] is False
 
 
-def test_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_log, "MAX_TOTAL_BODY_BYTES", 1000)
     log = RequestLog()
     for number in range(request_log.MAX_ENTRIES + 5):
@@ -252,33 +254,35 @@ EXPECTED = [
 
 
 @pytest.mark.parametrize(("expected", "told"), EXPECTED)
-async def test_expectations(suite: Suite, expected: dict[str, Any], told: str) -> None:
+async def test_verify_reports_differences(
+    namespace: NamespaceClient, expected: dict[str, Any], told: str
+) -> None:
     for title in ("first", "second"):
         body = factories.document(title=title)
-        await suite.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
-    await suite.total()
+        await namespace.call("PUT", f"{DOCUMENTS}/{body['identifier']}", json=body)
+    await namespace.total()
     wanted = [{"method": "GET"}, expected]
-    answer = await suite.control("POST", "/requests/verify", 200, wanted)
+    answer = await namespace.test_api("POST", "/requests/verify", 200, wanted)
     assert answer["met"] is not bool(told)
     assert len(answer["differences"]) == bool(told)
     assert told in "".join(answer["differences"])
 
 
-async def test_expectation_lists_what_came_nearest(suite: Suite) -> None:
-    body = await suite.put_document()
+async def test_difference_lists_requests_on_path(namespace: NamespaceClient) -> None:
+    body = await namespace.put_document()
     expected = [{"method": "DELETE", "path": "*/CFDocuments/*"}]
-    answer = await suite.control("POST", "/requests/verify", 200, expected)
+    answer = await namespace.test_api("POST", "/requests/verify", 200, expected)
     assert f"PUT {DOCUMENTS}/{body['identifier']}: status 201" in answer["differences"][0]
 
 
-async def test_expectation_that_makes_no_sense(suite: Suite) -> None:
+async def test_invalid_expectation_returns_422(namespace: NamespaceClient) -> None:
     wanted = [{"count": 1, "at_least": 1}, {"count": -1}, {"colour": "red"}]
-    refused = await suite.control("POST", "/requests/verify", 422, wanted)
+    refused = await namespace.test_api("POST", "/requests/verify", 422, wanted)
     assert len(refused["imsx_error_details"]) == 3
 
 
-async def test_test_api_token_is_never_kept(suite: Suite) -> None:
-    await suite.call("GET", DOCUMENTS, headers={"Authorization": f"Bearer {TEST_API_TOKEN}"})
-    (entry,) = await suite.control("GET", "/requests?body=true")
+async def test_test_api_token_is_not_logged(namespace: NamespaceClient) -> None:
+    await namespace.call("GET", DOCUMENTS, headers={"Authorization": f"Bearer {TEST_API_TOKEN}"})
+    (entry,) = await namespace.test_api("GET", "/requests?body=true")
     assert TEST_API_TOKEN not in str(entry)
     assert entry["client"] is None

@@ -1,15 +1,15 @@
-"""Tokens with flaws, short lives and new keys, against every check that must see them."""
+"""Tokens with defects, token lifetimes, key rotation and failed logins."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from support.test_mode_client import DOCUMENTS, Suite
+from support.test_mode_client import DOCUMENTS, NamespaceClient
 
 
-async def made(suite: Suite, **wish: Any) -> dict[str, str]:
-    token = (await suite.control("POST", "/tokens", 201, wish))["access_token"]
+async def made(namespace: NamespaceClient, **fields: Any) -> dict[str, str]:
+    token = (await namespace.test_api("POST", "/tokens", 201, fields))["access_token"]
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -22,86 +22,96 @@ async def made(suite: Suite, **wish: Any) -> dict[str, str]:
         ("unknown_key", "names a key that this server does not have"),
     ],
 )
-async def test_flaw(suite: Suite, defect: str, told: str) -> None:
-    answer = await suite.call("GET", DOCUMENTS, headers=await made(suite, defect=defect))
+async def test_token_with_defect_returns_401(
+    namespace: NamespaceClient, defect: str, told: str
+) -> None:
+    answer = await namespace.call("GET", DOCUMENTS, headers=await made(namespace, defect=defect))
     assert answer.status_code == 401
     assert told in answer.json()["imsx_description"]
     assert "invalid_token" in answer.headers["WWW-Authenticate"]
 
 
-async def test_without_flaw_or_without_scope(suite: Suite) -> None:
-    for wish in ({}, {"scopes": ["readonly"]}, {"scopes": ["case.readonly"]}):
-        answer = await suite.call("GET", DOCUMENTS, headers=await made(suite, **wish))
+async def test_token_scopes_are_enforced(namespace: NamespaceClient) -> None:
+    for request in ({}, {"scopes": ["readonly"]}, {"scopes": ["case.readonly"]}):
+        answer = await namespace.call("GET", DOCUMENTS, headers=await made(namespace, **request))
         assert answer.status_code == 200
     for scopes in ([], ["createput", "delete"]):
-        answer = await suite.call("GET", DOCUMENTS, headers=await made(suite, scopes=scopes))
+        answer = await namespace.call(
+            "GET", DOCUMENTS, headers=await made(namespace, scopes=scopes)
+        )
         assert answer.status_code == 403
 
 
-async def test_of_a_client(suite: Suite) -> None:
-    await suite.call("GET", DOCUMENTS, headers=await made(suite, client_id="somebody"))
-    await suite.call("GET", DOCUMENTS, headers=await made(suite, defect="expired"))
-    entries = await suite.control("GET", "/requests")
+async def test_token_client_is_logged(namespace: NamespaceClient) -> None:
+    await namespace.call("GET", DOCUMENTS, headers=await made(namespace, client_id="somebody"))
+    await namespace.call("GET", DOCUMENTS, headers=await made(namespace, defect="expired"))
+    entries = await namespace.test_api("GET", "/requests")
     assert [one["client"] for one in entries] == ["somebody", "local-client"]
 
 
-@pytest.mark.parametrize("wish", [{"defect": "ugly"}, {"scopes": ["everything"]}, {"colour": 1}])
-async def test_wish_that_makes_no_sense(suite: Suite, wish: dict[str, Any]) -> None:
-    refused = await suite.control("POST", "/tokens", 422, wish)
+@pytest.mark.parametrize(
+    "token_request", [{"defect": "ugly"}, {"scopes": ["everything"]}, {"colour": 1}]
+)
+async def test_invalid_token_request_returns_422(
+    namespace: NamespaceClient, token_request: dict[str, Any]
+) -> None:
+    refused = await namespace.test_api("POST", "/tokens", 422, token_request)
     assert refused["imsx_error_details"]
 
 
-async def test_lifetime_of_a_client(suite: Suite) -> None:
+async def test_token_lifetime_applies_to_client(namespace: NamespaceClient) -> None:
     form = {"grant_type": "client_credentials"}
     pair = ("local-client", "local-secret")
 
     async def expires_in() -> int:
-        answer = await suite.call("POST", "/oauth2/token", data=form, auth=pair)
+        answer = await namespace.call("POST", "/oauth2/token", data=form, auth=pair)
         return int(answer.json()["expires_in"])
 
-    await suite.control("PUT", "/token-lifetimes", body={"local-client": 7, "another": 8})
+    await namespace.test_api("PUT", "/token-lifetimes", body={"local-client": 7, "another": 8})
     assert await expires_in() == 7
-    await suite.control("PUT", "/token-lifetimes", body={"another": 8})
+    await namespace.test_api("PUT", "/token-lifetimes", body={"another": 8})
     assert await expires_in() == 3600
-    assert await suite.control("GET", "/token-lifetimes") == {"another": 8}
-    await suite.control("DELETE", "/token-lifetimes", 204)
-    assert await suite.control("GET", "/token-lifetimes") == {}
-    await suite.control("PUT", "/token-lifetimes", 422, {"local-client": 0})
+    assert await namespace.test_api("GET", "/token-lifetimes") == {"another": 8}
+    await namespace.test_api("DELETE", "/token-lifetimes", 204)
+    assert await namespace.test_api("GET", "/token-lifetimes") == {}
+    await namespace.test_api("PUT", "/token-lifetimes", 422, {"local-client": 0})
 
 
-async def test_rotation(suite: Suite) -> None:
+async def test_key_rotation_replaces_or_adds_key(namespace: NamespaceClient) -> None:
     async def kids() -> list[str]:
-        keys = (await suite.call("GET", "/.well-known/jwks.json")).json()["keys"]
+        keys = (await namespace.call("GET", "/.well-known/jwks.json")).json()["keys"]
         return [key["kid"] for key in keys]
 
     (before,) = await kids()
-    rotated = await suite.control("POST", "/keys/rotate", 201)
+    rotated = await namespace.test_api("POST", "/keys/rotate", 201)
     assert await kids() == [before, rotated["kid"]] == rotated["kids"]
-    assert await suite.total() == 0, "tokens of the old key stay valid"
-    revoked = await suite.control("POST", "/keys/rotate?revoke=true", 201)
+    assert await namespace.total() == 0, "tokens of the old key stay valid"
+    revoked = await namespace.test_api("POST", "/keys/rotate?revoke=true", 201)
     assert await kids() == [revoked["kid"]]
-    answer = await suite.call("GET", DOCUMENTS)
+    answer = await namespace.call("GET", DOCUMENTS)
     assert answer.status_code == 401
-    await suite.login()
-    assert await suite.total() == 0
-    await suite.control("POST", "/snapshots/rotated", 201)
-    await suite.control("POST", "/reset")
+    await namespace.login()
+    assert await namespace.total() == 0
+    await namespace.test_api("POST", "/snapshots/rotated", 201)
+    await namespace.test_api("POST", "/reset")
     assert await kids() == [before]
-    await suite.control("POST", "/snapshots/rotated/restore")
+    await namespace.test_api("POST", "/snapshots/rotated/restore")
     assert await kids() == [revoked["kid"]]
-    await suite.control("DELETE", "/snapshots/rotated", 204)
+    await namespace.test_api("DELETE", "/snapshots/rotated", 204)
 
 
-async def test_reset_forgets_failed_logins_of_its_namespace(suite: Suite, other: Suite) -> None:
-    async def login(by: Suite, secret: str) -> int:
+async def test_reset_clears_failed_logins_of_namespace(
+    namespace: NamespaceClient, other: NamespaceClient
+) -> None:
+    async def login(by: NamespaceClient, secret: str) -> int:
         form = {"grant_type": "client_credentials"}
         pair = ("local-client", secret)
         answer = await by.call("POST", "/oauth2/token", data=form, auth=pair)
         return answer.status_code
 
-    for by in (suite, other):
+    for by in (namespace, other):
         assert [await login(by, "wrong") for _ in range(5)] == [401] * 5
         assert await login(by, "local-secret") == 429
-    await suite.control("POST", "/reset")
-    assert await login(suite, "local-secret") == 200
+    await namespace.test_api("POST", "/reset")
+    assert await login(namespace, "local-secret") == 200
     assert await login(other, "local-secret") == 429

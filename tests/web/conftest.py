@@ -1,4 +1,4 @@
-"""The pages over the real application: signed in, and on this machine without a sign-in."""
+"""Fixtures: HTTP clients of the web UI with and without a session."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def visitor(app: FastAPI, base_url: str = "http://case.test") -> httpx.AsyncClie
 
 
 @pytest.fixture
-async def stranger(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
-    """Nobody has signed in."""
+async def anonymous_browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser without a session."""
     async with visitor(app) as browser:
         yield browser
 
 
 @pytest.fixture
 async def browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody who signed in."""
+    """A browser with a session."""
     async with visitor(app) as browser:
         form = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
         answer = await browser.post("/sign-in", data=form)
@@ -38,7 +38,7 @@ async def browser(app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]
 
 @pytest.fixture(scope="session")
 async def open_app(database_url: str) -> AsyncIterator[FastAPI]:
-    """As `serve` starts it on this machine: the default client, a loopback address."""
+    """The application with the default client on a loopback address, which needs no sign-in."""
     settings = Settings(
         database_url=database_url,
         client_id=DEFAULT_CLIENT_ID,
@@ -52,6 +52,6 @@ async def open_app(database_url: str) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def local(open_app: FastAPI, clean: None) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser on the machine of the server."""
+    """A browser on the machine of the server, which needs no sign-in."""
     async with visitor(open_app, "http://127.0.0.1:8000") as browser:
         yield browser

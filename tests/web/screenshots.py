@@ -1,4 +1,4 @@
-"""Takes the pictures of the pages that the README shows: the sample framework, in a real browser.
+"""Take the screenshots of the documentation: the sample framework in Chromium.
 
 `make screenshots` runs this; it starts a server of its own, with a database of its own.
 """
@@ -22,11 +22,11 @@ PICTURES = Path(__file__).parents[2] / "docs" / "screenshots"
 WIDE = {"width": 1280, "height": 760}
 PHONE = {"width": 390, "height": 760}
 COLOURS = 128
-"""Enough for pages of text, and a quarter of the bytes."""
+"""Sufficient for pages of text, with a quarter of the file size."""
 
 
 def main() -> None:
-    """Take every picture."""
+    """Take all screenshots."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def deepest(client: httpx.Client) -> Any:
-    """An item to show: the one with the most associations."""
+    """Return the URL of the item with the most associations."""
     package = client.get(f"/case/1.1/CFPackages/{SAMPLE_DOCUMENT_ID}").json()
 
     def weight(item: Any) -> int:
@@ -68,7 +68,7 @@ def deepest(client: httpx.Client) -> Any:
 
 
 def take(page: Page, name: str) -> None:
-    """Write one picture, with as few colours as it needs."""
+    """Write a screenshot with a reduced palette."""
     picture = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
     file = PICTURES / f"{name}.png"
     few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

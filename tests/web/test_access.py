@@ -1,4 +1,4 @@
-"""Who may look: anybody on this machine with the default client, else who signed in, as scoped."""
+"""Access to the web UI: sessions, scopes, CSRF protection, and loopback without sign-in."""
 
 from __future__ import annotations
 
@@ -31,27 +31,29 @@ PAGES = (
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_stranger_is_led_to_the_sign_in(stranger: httpx.AsyncClient, path: str) -> None:
-    answer = await stranger.get(path)
+async def test_page_without_session_redirects_to_sign_in(
+    anonymous_browser: httpx.AsyncClient, path: str
+) -> None:
+    answer = await anonymous_browser.get(path)
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/sign-in")
     assert answer.headers["cache-control"] == "private, no-store"
 
 
-async def test_sign_in_leads_back(stranger: httpx.AsyncClient) -> None:
-    wanted = (await stranger.get("/search?q=a%20b")).headers["location"]
-    page = await stranger.get(wanted)
+async def test_sign_in_redirects_to_requested_page(anonymous_browser: httpx.AsyncClient) -> None:
+    wanted = (await anonymous_browser.get("/search?q=a%20b")).headers["location"]
+    page = await anonymous_browser.get(wanted)
     assert 'name="next" value="/search?q=a%20b"' in page.text
     form = {"next": "/search?q=a%20b", "client_id": CLIENT[0], "client_secret": CLIENT[1]}
-    answer = await stranger.post("/sign-in", data=form)
+    answer = await anonymous_browser.post("/sign-in", data=form)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/search?q=a%20b"
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"{SESSION_COOKIE}=")
     assert {"httponly", "samesite=lax"} <= set(cookie.lower().split("; "))
-    assert (await stranger.get("/search")).status_code == 200
-    assert (await stranger.post("/sign-out")).status_code == 303
-    assert (await stranger.get("/")).status_code == 303
+    assert (await anonymous_browser.get("/search")).status_code == 200
+    assert (await anonymous_browser.post("/sign-out")).status_code == 303
+    assert (await anonymous_browser.get("/")).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -65,21 +67,19 @@ async def test_sign_in_leads_back(stranger: httpx.AsyncClient) -> None:
         "/a\nb",
     ],
 )
-def test_sign_in_leads_nowhere_else(wanted: str) -> None:
+def test_safe_next_url_rejects_foreign_urls(wanted: str) -> None:
     assert safe_next_url(wanted) == "/"
 
 
-async def test_wrong_secret(stranger: httpx.AsyncClient) -> None:
+async def test_wrong_secret_returns_401(anonymous_browser: httpx.AsyncClient) -> None:
     form = {"client_id": CLIENT[0], "client_secret": "no"}
-    answer = await stranger.post("/sign-in", data=form)
+    answer = await anonymous_browser.post("/sign-in", data=form)
     assert answer.status_code == 401
     assert "Unknown client ID or wrong secret" in answer.text
-    assert SESSION_COOKIE not in stranger.cookies
+    assert SESSION_COOKIE not in anonymous_browser.cookies
 
 
-async def test_cookies_are_for_https_alone_where_there_is_https(
-    settings: Settings, clean: None
-) -> None:
+async def test_cookie_is_secure_with_https(settings: Settings, clean: None) -> None:
     app = create_app(settings.model_copy(update={"public_url": "https://case.test"}))
     async with app.router.lifespan_context(app), visitor(app, "https://case.test") as browser:
         form = {"client_id": CLIENT[0], "client_secret": CLIENT[1]}
@@ -163,21 +163,23 @@ async def test_forms_from_own_pages_are_accepted(
     assert response.status_code == 200, response.text
 
 
-async def test_scopes_are_those_of_the_token(stranger: httpx.AsyncClient, token: Token) -> None:
-    stranger.cookies.set(SESSION_COOKIE, await token("readonly"))
-    page = await stranger.get("/")
+async def test_session_has_scopes_of_token(
+    anonymous_browser: httpx.AsyncClient, token: Token
+) -> None:
+    anonymous_browser.cookies.set(SESSION_COOKIE, await token("readonly"))
+    page = await anonymous_browser.get("/")
     assert page.status_code == 200
     assert "/upload" not in page.text
-    assert (await stranger.get("/upload")).status_code == 403
+    assert (await anonymous_browser.get("/upload")).status_code == 403
     files = {"file": ("a.json", b"{}")}
-    assert (await stranger.post("/upload/store", files=files)).status_code == 403
-    stranger.cookies.set(SESSION_COOKIE, await token("createput"))
-    assert (await stranger.get("/")).status_code == 403
-    stranger.cookies.set(SESSION_COOKIE, "not a token")
-    assert (await stranger.get("/")).status_code == 303
+    assert (await anonymous_browser.post("/upload/store", files=files)).status_code == 403
+    anonymous_browser.cookies.set(SESSION_COOKIE, await token("createput"))
+    assert (await anonymous_browser.get("/")).status_code == 403
+    anonymous_browser.cookies.set(SESSION_COOKIE, "not a token")
+    assert (await anonymous_browser.get("/")).status_code == 303
 
 
-async def test_this_machine_needs_no_sign_in(local: httpx.AsyncClient) -> None:
+async def test_loopback_needs_no_sign_in(local: httpx.AsyncClient) -> None:
     page = await local.get("/")
     assert page.status_code == 200
     assert "Sign out" not in page.text
@@ -195,24 +197,24 @@ async def test_this_machine_needs_no_sign_in(local: httpx.AsyncClient) -> None:
         ("[", 400),
     ],
 )
-async def test_name_from_elsewhere_that_leads_here_is_refused(
+async def test_foreign_host_name_is_rejected(
     local: httpx.AsyncClient, host: str, status: int
 ) -> None:
     assert (await local.get("/", headers={"Host": host})).status_code == status
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via"])
-async def test_who_comes_through_a_proxy_needs_one(local: httpx.AsyncClient, name: str) -> None:
+async def test_proxied_request_needs_sign_in(local: httpx.AsyncClient, name: str) -> None:
     assert (await local.get("/", headers={name: "somewhere"})).status_code == 303
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"])
-async def test_names_of_this_machine(local: httpx.AsyncClient, host: str) -> None:
+async def test_loopback_host_names_are_accepted(local: httpx.AsyncClient, host: str) -> None:
     assert (await local.get("/", headers={"Host": host})).status_code == 200
 
 
 @pytest.mark.parametrize("changed", [{"host": "0.0.0.0"}, {"client_id": "another"}])
-async def test_open_only_with_the_default_client_on_loopback(
+async def test_sign_in_is_needed_unless_default_client_on_loopback(
     open_app: FastAPI, clean: None, changed: dict[str, str]
 ) -> None:
     settings: Settings = open_app.state.app_state.settings
@@ -221,7 +223,7 @@ async def test_open_only_with_the_default_client_on_loopback(
         assert (await browser.get("/")).status_code == 303
 
 
-async def test_tokens_of_another_issuer(
+async def test_sign_in_with_token_of_trusted_issuer(
     settings: Settings, external_issuer: ExternalIssuer, clean: None
 ) -> None:
     app = create_app(settings.model_copy(update={"local_issuer": False}))
@@ -234,11 +236,11 @@ async def test_tokens_of_another_issuer(
         assert (await browser.get("/")).status_code == 200
 
 
-async def test_pages_say_nothing_of_frameworks_to_strangers(
-    stranger: httpx.AsyncClient, client: httpx.AsyncClient
+async def test_redirect_does_not_reveal_frameworks(
+    anonymous_browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     body = factories.package()
     await client.post("/case/1.1/CFPackages", json=body)
     for path in (f"/documents/{body['CFDocument']['identifier']}", "/documents/nobody"):
-        answer = await stranger.get(path)
+        answer = await anonymous_browser.get(path)
         assert (answer.status_code, answer.text) == (303, "")

@@ -1,4 +1,4 @@
-"""The pages in a real browser: by mouse and by keyboard, wide and narrow, light and dark."""
+"""The web UI in Chromium: mouse and keyboard, wide and narrow, light and dark."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def databases(migrated_database: Callable[[str], str]) -> list[str]:
-    """One per server, created before the browser starts an event loop of its own."""
+    """Databases of the servers, created before Playwright starts an event loop."""
     return [migrated_database(purpose) for purpose in ("browser", "browser_sign_in")]
 
 
 @pytest.fixture(scope="module")
 def live(databases: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server as people start it on their machine."""
+    """A server with the default settings."""
     directory = tmp_path_factory.mktemp("live") / "data"
     settings = {"CASE_SERVER_DATABASE_URL": databases[0]}
     with serving(directory, "--no-access-log", settings=settings) as running:
@@ -56,7 +56,7 @@ def chromium(databases: list[str]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def frameworks(live: Live) -> dict[str, factories.Body]:
-    """A deep framework, one that it refers to, and one that is hostile."""
+    """Store a deep framework, one that it refers to, and one with hostile markup."""
     deep, other = framework("Deep waters", "D"), framework("Other shores", "O")
     deep["CFAssociations"].append(
         factories.association(
@@ -78,7 +78,7 @@ def frameworks(live: Live) -> dict[str, factories.Body]:
 
 
 def framework(title: str, letter: str) -> factories.Body:
-    """One chain of items, and beside each link of it two others."""
+    """Return a package whose tree has one deep branch, with two siblings at each level."""
     items, links, parent = [], [], None
     for depth in range(1, DEEPEST + 1):
         level = [
@@ -104,7 +104,7 @@ def framework(title: str, letter: str) -> factories.Body:
 
 @pytest.fixture
 def visit(live: Live, chromium: Browser, frameworks: Any) -> Opened:
-    """Opens a page that must not complain, nor ask anybody else."""
+    """Return a function that opens a page; see ``PageMonitor`` for what must not happen on it."""
     return partial(open_page, chromium, live.base_url)
 
 
@@ -112,7 +112,7 @@ def line(page: Page, code: str) -> Any:
     return page.get_by_role("treeitem").filter(has=page.get_by_text(code, exact=True))
 
 
-def test_open_and_expand_to_depth_six(visit: Opened) -> None:
+def test_tree_expands_to_depth_six(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("link", name="Deep waters").click()
@@ -134,7 +134,7 @@ def test_open_and_expand_to_depth_six(visit: Opened) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text("Deep waters")
 
 
-def test_search_as_one_types(visit: Opened) -> None:
+def test_search_shows_results_while_typing(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("D7.2")
@@ -151,7 +151,7 @@ def test_search_as_one_types(visit: Opened) -> None:
         assert "q=depth+3" in page.url
 
 
-def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
+def test_json_is_three_actions_away(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("D4.3")
@@ -169,7 +169,7 @@ def test_three_actions_from_nothing_to_the_json(visit: Opened) -> None:
         assert page.evaluate("navigator.clipboard.readText()") == page.inner_text("#python")
 
 
-def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None:
+def test_search_limits_request_rate(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         asked: list[str] = []
@@ -194,7 +194,7 @@ def test_search_asks_at_the_first_letters_and_not_at_each(visit: Opened) -> None
         assert len(asked) == 1
 
 
-def test_pages_of_a_framework_are_shown_in_place(visit: Opened, frameworks: Any) -> None:
+def test_framework_pages_load_in_place(visit: Opened, frameworks: Any) -> None:
     document = frameworks["deep"]["CFDocument"]["identifier"]
     with visit() as page:
         page.goto("/")
@@ -231,7 +231,7 @@ def test_pages_of_a_framework_are_shown_in_place(visit: Opened, frameworks: Any)
         assert page.evaluate("window.kept") is None
 
 
-def test_what_is_likely_to_be_asked_for_is_fetched_once(visit: Opened) -> None:
+def test_prefetch_requests_page_once(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         asked: list[str] = []
@@ -252,7 +252,7 @@ def test_what_is_likely_to_be_asked_for_is_fetched_once(visit: Opened) -> None:
         assert len(asked) == 3
 
 
-def test_what_cannot_be_shown_in_place_says_why(
+def test_error_page_replaces_in_place_navigation(
     chromium: Browser, live: Live, frameworks: Any
 ) -> None:
     other = frameworks["other"]
@@ -300,7 +300,7 @@ def test_changes_between_two_states(visit: Opened, live: Live) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text("T2.1")
 
 
-def test_association_is_followed_across_frameworks(visit: Opened, frameworks: Any) -> None:
+def test_association_links_to_other_framework(visit: Opened, frameworks: Any) -> None:
     deep = frameworks["deep"]
     with visit() as page:
         document, item = deep["CFDocument"]["identifier"], deep["CFItems"][-1]["identifier"]
@@ -312,7 +312,7 @@ def test_association_is_followed_across_frameworks(visit: Opened, frameworks: An
         expect(page.locator(".relation").filter(has_text="in Deep waters")).to_be_visible()
 
 
-def test_keyboard_alone(visit: Opened) -> None:
+def test_keyboard_navigation(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.keyboard.press("Tab")
@@ -351,7 +351,7 @@ def test_keyboard_alone(visit: Opened) -> None:
         assert not page.evaluate("document.activeElement.matches('[role=treeitem]')")
 
 
-def test_upload_of_a_good_and_a_broken_file(visit: Opened, live: Live, tmp_path: Path) -> None:
+def test_upload_of_valid_and_invalid_file(visit: Opened, live: Live, tmp_path: Path) -> None:
     body = framework("Fresh water", "F")
     good, broken = tmp_path / "good.json", tmp_path / "broken.json"
     body["CFItems"][0]["educationLevel"] = "03"
@@ -375,7 +375,7 @@ def test_upload_of_a_good_and_a_broken_file(visit: Opened, live: Live, tmp_path:
         expect(line(page, "F1.1")).to_be_visible()
 
 
-def test_upload_shows_how_far_it_has_come(visit: Opened, tmp_path: Path) -> None:
+def test_upload_shows_progress(visit: Opened, tmp_path: Path) -> None:
     body = framework("Slow rivers", "S")
     body["CFDocument"]["notes"] = "x" * 100_000
     file = tmp_path / "slow.json"
@@ -397,7 +397,7 @@ def test_upload_shows_how_far_it_has_come(visit: Opened, tmp_path: Path) -> None
         expect(page.get_by_role("heading", level=1)).to_have_text("Slow rivers")
 
 
-def test_upload_by_dropping_a_file(visit: Opened) -> None:
+def test_upload_accepts_dropped_file(visit: Opened) -> None:
     with visit() as page:
         page.goto("/upload")
         page.evaluate(
@@ -452,7 +452,7 @@ def test_hostile_statements_are_inert(visit: Opened, frameworks: Any) -> None:
         assert page.evaluate("window.taken") is None
 
 
-def test_without_javascript_everything_can_be_read(visit: Opened) -> None:
+def test_pages_are_readable_without_javascript(visit: Opened) -> None:
     with visit(java_script_enabled=False) as page:
         page.goto("/")
         page.get_by_role("link", name="Deep waters").click()
@@ -477,7 +477,7 @@ LOOKS = {
 
 
 @pytest.mark.parametrize("options", LOOKS.values(), ids=LOOKS)
-def test_axe_finds_nothing(visit: Opened, frameworks: Any, options: dict[str, Any]) -> None:
+def test_axe_reports_no_violations(visit: Opened, frameworks: Any, options: dict[str, Any]) -> None:
     deep, other = frameworks["deep"], frameworks["other"]
     document, item = deep["CFDocument"]["identifier"], deep["CFItems"][-1]["identifier"]
     both = f"left={document}&right={other['CFDocument']['identifier']}"
@@ -516,7 +516,7 @@ def assert_accessible(page: Page) -> None:
     assert results.violations_count == 0, f"{page.url}\n{results.generate_report()}"
 
 
-def test_dark_is_dark(visit: Opened) -> None:
+def test_dark_color_scheme_has_dark_background(visit: Opened) -> None:
     def lightness(page: Page) -> int:
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
@@ -528,7 +528,7 @@ def test_dark_is_dark(visit: Opened) -> None:
         assert lightness(light) > 600
 
 
-def test_phone_shows_the_item_first(visit: Opened, frameworks: Any) -> None:
+def test_item_precedes_tree_on_narrow_screen(visit: Opened, frameworks: Any) -> None:
     deep = frameworks["deep"]
     path = (
         f"/documents/{deep['CFDocument']['identifier']}/items/{deep['CFItems'][-1]['identifier']}"
@@ -541,7 +541,7 @@ def test_phone_shows_the_item_first(visit: Opened, frameworks: Any) -> None:
         expect(page.get_by_role("heading", level=1)).to_be_in_viewport()
 
 
-def test_documentation_asks_nobody_else(visit: Opened) -> None:
+def test_swagger_ui_sends_no_foreign_requests(visit: Opened) -> None:
     with visit() as page:
         page.goto("/docs")
         alive = page.locator(".opblock").filter(has_text="The process is alive")

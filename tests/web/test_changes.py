@@ -1,4 +1,4 @@
-"""Two states of one framework: what was added, changed and deleted between them."""
+"""The changes of a framework between two states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support import factories
 
 @pytest.fixture
 async def written(client: httpx.AsyncClient) -> factories.Body:
-    """A framework that was written three times: made, half of it exchanged, one item put."""
+    """Write a framework three times: create it, replace half of it, put one item."""
     body = factories.package()
     kept, gone = body["CFItems"]
     kept |= {"humanCodingScheme": "K", "fullStatement": "stays"}
@@ -40,7 +40,7 @@ def address(written: factories.Body, name: str = "changes") -> str:
 
 
 async def states(browser: httpx.AsyncClient, written: factories.Body) -> list[str]:
-    """The states that the page offers to begin with, oldest first."""
+    """Return the states that the page offers as start, oldest first."""
     page = (await browser.get(address(written))).text
     select = page.split('<select id="since"')[1].split("</select>")[0]
     return list(reversed(re.findall(r'value="([^"]+)"', select)[1:]))
@@ -51,7 +51,7 @@ def counts(page: str) -> dict[str, int]:
     return {name: int(count) for name, count in found}
 
 
-async def test_latest_write_is_shown_at_first(
+async def test_latest_write_is_default_period(
     browser: httpx.AsyncClient, written: factories.Body
 ) -> None:
     framework = (await browser.get(f"/documents/{written['document']}")).text
@@ -63,7 +63,7 @@ async def test_latest_write_is_shown_at_first(
     assert "not what it said before" in page
 
 
-async def test_any_two_states_are_compared(
+async def test_period_between_any_two_states(
     browser: httpx.AsyncClient, written: factories.Body
 ) -> None:
     made, exchanged, put = await states(browser, written)
@@ -80,7 +80,7 @@ async def test_any_two_states_are_compared(
         assert chosen == [one for one in (since, until) if one not in {"start", ""}]
 
 
-async def test_deleted_and_added_are_told_as_they_are_known(
+async def test_deleted_entities_show_last_values(
     browser: httpx.AsyncClient, written: factories.Body
 ) -> None:
     made = (await states(browser, written))[0]
@@ -95,7 +95,7 @@ async def test_deleted_and_added_are_told_as_they_are_known(
     assert added.count(f"/items/{written['new']['identifier']}") == 2
 
 
-async def test_what_comes_back_is_added(
+async def test_restored_entity_counts_as_added(
     browser: httpx.AsyncClient, client: httpx.AsyncClient, written: factories.Body
 ) -> None:
     before = (await states(browser, written))[-1]
@@ -109,7 +109,7 @@ async def test_what_comes_back_is_added(
     assert "restored since" in (await browser.get(address(written), params=params)).text
 
 
-async def test_what_went_to_another_framework_is_no_longer_here(
+async def test_moved_item_is_listed_as_deleted_since(
     browser: httpx.AsyncClient, client: httpx.AsyncClient, written: factories.Body
 ) -> None:
     other = factories.package()
@@ -124,7 +124,9 @@ async def test_what_went_to_another_framework_is_no_longer_here(
     assert counts((await browser.get(address(there))).text)["Changed"] == 1
 
 
-async def test_table_holds_all_of_it(browser: httpx.AsyncClient, written: factories.Body) -> None:
+async def test_csv_contains_all_changes(
+    browser: httpx.AsyncClient, written: factories.Body
+) -> None:
     made = (await states(browser, written))[0]
     page = (await browser.get(address(written), params={"since": made})).text
     link = re.search(r'href="([^"]+changes\.csv[^"]*)" download', page)
@@ -145,7 +147,7 @@ async def test_table_holds_all_of_it(browser: httpx.AsyncClient, written: factor
     assert all(datetime.fromisoformat(row["changed at"]) for row in rows)
 
 
-async def test_long_lists_come_in_pages(
+async def test_long_lists_are_paginated(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     items = [factories.packed_item(humanCodingScheme=f"C{number:03}") for number in range(230)]
@@ -171,7 +173,7 @@ async def test_long_lists_come_in_pages(
         ({"offset": "-1"}, "offset"),
     ],
 )
-async def test_what_no_state_is(
+async def test_invalid_period_returns_400(
     browser: httpx.AsyncClient, written: factories.Body, params: dict[str, Any], said: str
 ) -> None:
     page = await browser.get(address(written), params=params)
@@ -179,7 +181,9 @@ async def test_what_no_state_is(
     assert said in page.text
 
 
-async def test_moments_of_ones_own(browser: httpx.AsyncClient, written: factories.Body) -> None:
+async def test_custom_timestamps_are_accepted(
+    browser: httpx.AsyncClient, written: factories.Body
+) -> None:
     for since in ("2020-01-01", "2020-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00"):
         page = await browser.get(address(written), params={"since": since})
         assert counts(page.text)["Added"] == 4

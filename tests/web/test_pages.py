@@ -1,4 +1,4 @@
-"""Each page answers, escapes what frameworks say, has one heading, and forbids what it must."""
+"""The content of the pages, their header fields, and the escaping of frameworks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 
 @pytest.fixture
 async def framework(client: httpx.AsyncClient) -> factories.Body:
-    """A framework in which everything that can be written freely is hostile."""
+    """Return a package with hostile markup in every free-text field."""
     body = factories.package()
     body["CFDocument"] |= {
         "title": HOSTILE,
@@ -48,7 +48,7 @@ FORBIDDEN = {"onerror", "onclick", "style", "iframe", "object", "base"}
 
 
 class Tags(HTMLParser):
-    """The names of all elements and attributes of a page, as a browser reads them."""
+    """Collects the names of all elements and attributes of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,9 @@ def pages_of(body: factories.Body) -> list[str]:
     ]
 
 
-async def test_every_page(browser: httpx.AsyncClient, framework: factories.Body) -> None:
+async def test_page_has_headers_and_escapes_markup(
+    browser: httpx.AsyncClient, framework: factories.Body
+) -> None:
     for path in pages_of(framework):
         page = await browser.get(path)
         assert page.status_code == 200, (path, page.text)
@@ -101,7 +103,7 @@ async def test_every_page(browser: httpx.AsyncClient, framework: factories.Body)
         assert page.headers["cache-control"] == "private, no-store"
 
 
-async def test_frameworks_are_listed_filtered_and_paged(
+async def test_framework_list_filter_and_pagination(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     assert "case-server import --sample" in (await browser.get("/")).text
@@ -130,7 +132,7 @@ async def test_frameworks_are_listed_filtered_and_paged(
     assert "No framework matches" in (await browser.get("/?q=nothing")).text
 
 
-async def test_tree_opens_along_the_way_to_an_item(
+async def test_tree_expands_along_path_to_item(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     chain = [factories.packed_item(humanCodingScheme=f"L{depth}") for depth in range(8)]
@@ -167,7 +169,7 @@ def codes(html: str) -> list[str]:
     return re.findall(r'<span class="words"><span class="code">(.*?)</span>', html)
 
 
-async def test_cycles_and_several_parents_end(
+async def test_tree_with_cycles_and_multiple_parents_terminates(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     one, two, three, root = (factories.packed_item(humanCodingScheme=code) for code in "ABCR")
@@ -185,7 +187,7 @@ async def test_cycles_and_several_parents_end(
         assert page.text.count('aria-selected="true"') <= 1
 
 
-async def test_children_come_in_portions(
+async def test_children_are_paginated(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     parent = factories.packed_item(humanCodingScheme="P")
@@ -206,7 +208,7 @@ async def test_children_come_in_portions(
     assert "250 more" in last
 
 
-async def test_associations_are_told_in_words_across_frameworks(
+async def test_item_lists_associations_as_phrases(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     here, there = factories.package(), factories.package()
@@ -239,7 +241,7 @@ async def test_associations_are_told_in_words_across_frameworks(
     assert f"/items/{mine['identifier']}" in back
 
 
-async def test_item_says_all_that_it_is(
+async def test_item_shows_all_attributes(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     body = factories.package()
@@ -260,7 +262,7 @@ async def test_item_says_all_that_it_is(
         assert said in panel, said
 
 
-async def test_associations_are_all_to_be_had(
+async def test_listed_all_shows_all_associations(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     centre, *others = [factories.packed_item() for _ in range(311)]
@@ -280,7 +282,7 @@ async def test_associations_are_all_to_be_had(
 
 
 @pytest.mark.parametrize("profile", ["platform", "sdk", "standard", "standard-1.0"])
-async def test_json_is_what_the_profile_answers(
+async def test_json_page_equals_api_response(
     browser: httpx.AsyncClient, client: httpx.AsyncClient, framework: factories.Body, profile: str
 ) -> None:
     document, item = framework["CFDocument"]["identifier"], framework["CFItems"][0]["identifier"]
@@ -304,7 +306,7 @@ def _unescaped(html: str) -> str:
     return html
 
 
-async def test_search_shows_the_way_to_each_item(
+async def test_search_results_show_path(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     body = factories.package()
@@ -330,7 +332,7 @@ async def test_search_shows_the_way_to_each_item(
     assert "No item contains" in (await browser.get(f"/search?q=3.OA.A.1&document={other}")).text
 
 
-async def test_comparison_and_its_table(
+async def test_comparison_and_its_csv(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     left, right = factories.package(), factories.package()
@@ -377,9 +379,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("path", "status"), WRONG.items())
-async def test_what_is_wrong_is_a_page_too(
-    browser: httpx.AsyncClient, path: str, status: int
-) -> None:
+async def test_errors_are_html_pages(browser: httpx.AsyncClient, path: str, status: int) -> None:
     page = await browser.get(path)
     assert page.status_code == status
     assert page.headers["content-type"].startswith("text/html")
@@ -387,7 +387,7 @@ async def test_what_is_wrong_is_a_page_too(
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
-async def test_item_of_another_framework_and_unknown_profile(
+async def test_item_of_other_framework_or_unknown_profile_fails(
     browser: httpx.AsyncClient, client: httpx.AsyncClient, framework: factories.Body
 ) -> None:
     other = factories.package()
@@ -398,7 +398,7 @@ async def test_item_of_another_framework_and_unknown_profile(
     assert (await browser.get(path)).status_code == 400
 
 
-async def test_static_files_and_documentation_come_from_here(anonymous: httpx.AsyncClient) -> None:
+async def test_static_files_and_docs_are_served_locally(anonymous: httpx.AsyncClient) -> None:
     page = (await anonymous.get("/sign-in")).text
     for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
         file = await anonymous.get(address)
@@ -414,7 +414,7 @@ async def test_static_files_and_documentation_come_from_here(anonymous: httpx.As
     assert (await anonymous.get("/docs/assets/other.js")).status_code == 404
 
 
-async def test_without_pages_only_the_api_is_there(settings: Any, clean: None) -> None:
+async def test_no_web_leaves_only_api(settings: Any, clean: None) -> None:
 
     app: FastAPI = create_app(settings.model_copy(update={"web": False}))
     async with app.router.lifespan_context(app):
@@ -428,7 +428,7 @@ async def test_without_pages_only_the_api_is_there(settings: Any, clean: None) -
             assert (await visitor.get("/health")).status_code == 200
 
 
-async def test_every_code_of_a_real_framework_is_found_first(
+async def test_search_by_code_returns_item_first(
     browser: httpx.AsyncClient, client: httpx.AsyncClient, shared: Path
 ) -> None:
     raw = (shared / "frameworks" / "ccss-math-2010.json").read_bytes()

@@ -27,7 +27,7 @@ ADDRESS = re.compile(r'\s(?:href|src|action|formaction|data-children)="([^"]*)"'
 
 
 class StrippingProxy:
-    """A proxy that passes requests below a prefix on without it, and knows nothing else."""
+    """A proxy that forwards only requests below a prefix, and removes the prefix."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -41,7 +41,7 @@ class StrippingProxy:
 
 @pytest.fixture
 async def browser(settings: Settings, clean: None) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser that comes through the proxy, where there is one framework."""
+    """A browser behind the proxy; the server has one framework."""
     app = create_app(settings.model_copy(update={"public_url": BASE}))
     transport = httpx.ASGITransport(StrippingProxy(app))
     async with (
@@ -65,12 +65,12 @@ async def sign_in(browser: httpx.AsyncClient, wanted: str = "/") -> httpx.Respon
 
 
 def addresses(page: str, base: str) -> set[str]:
-    """Return the absolute addresses that a page names."""
+    """Return the absolute URLs that a page links to."""
     found = {urljoin(base, unescape(address)) for address in ADDRESS.findall(page) if address}
     return {address.partition("#")[0] for address in found}
 
 
-async def test_pages_forms_and_files_lead_to_addresses_below_the_prefix(
+async def test_links_and_forms_contain_prefix(
     browser: httpx.AsyncClient,
 ) -> None:
     assert (await sign_in(browser)).status_code == 303
@@ -85,7 +85,7 @@ async def test_pages_forms_and_files_lead_to_addresses_below_the_prefix(
         found = addresses(answer.text, address)
         outside = {one for one in found if not one.startswith(f"{BASE}/")}
         assert not outside, f"{address} leads to {outside}"
-        # Not to be read: what forms send to.
+        # The actions of forms accept only POST.
         forms = {f"{BASE}/sign-out", f"{BASE}/upload/check", f"{BASE}/upload/store"}
         waiting |= found - forms - seen
     shown = {one.removeprefix(BASE).partition("?")[0] for one in seen}
@@ -94,7 +94,7 @@ async def test_pages_forms_and_files_lead_to_addresses_below_the_prefix(
     assert any(path.endswith("/changes") for path in shown)
 
 
-async def test_redirects_lead_below_the_prefix(browser: httpx.AsyncClient) -> None:
+async def test_redirects_contain_prefix(browser: httpx.AsyncClient) -> None:
     led = await browser.get("/search?q=a")
     assert led.headers["location"] == f"{PREFIX}/sign-in?next=%2Fsearch%3Fq%3Da"
     back = await sign_in(browser, "/search?q=a")
@@ -103,7 +103,7 @@ async def test_redirects_lead_below_the_prefix(browser: httpx.AsyncClient) -> No
     assert out.headers["location"] == f"{PREFIX}/sign-in"
 
 
-async def test_cookies_are_for_the_prefix_alone(browser: httpx.AsyncClient) -> None:
+async def test_cookies_are_limited_to_prefix(browser: httpx.AsyncClient) -> None:
     assert (await sign_in(browser)).status_code == 303
     cookies = {cookie.name: cookie for cookie in browser.cookies.jar}
     assert {cookie.path for cookie in cookies.values()} == {PREFIX}
@@ -111,7 +111,7 @@ async def test_cookies_are_for_the_prefix_alone(browser: httpx.AsyncClient) -> N
     assert all(cookie.secure for cookie in cookies.values())
 
 
-async def test_openapi_documents_name_servers_and_tokens_below_the_prefix(
+async def test_openapi_documents_contain_prefix(
     browser: httpx.AsyncClient,
 ) -> None:
     documents = {
@@ -124,7 +124,7 @@ async def test_openapi_documents_name_servers_and_tokens_below_the_prefix(
         assert flow["tokenUrl"] == f"{PREFIX}/oauth2/token", path
 
 
-async def test_issuer_keys_and_links_are_below_the_prefix(browser: httpx.AsyncClient) -> None:
+async def test_issuer_and_link_headers_contain_prefix(browser: httpx.AsyncClient) -> None:
     found = (await browser.get("/.well-known/openid-configuration")).json()
     assert found["issuer"] == BASE
     assert found["token_endpoint"] == f"{BASE}/oauth2/token"

@@ -1,4 +1,4 @@
-"""Signing out ends the session's token: in this process, in others, and after a restart."""
+"""Signing out revokes the session's token in all processes and across restarts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def sign_out(browser: httpx.AsyncClient) -> None:
     assert answer.status_code == 303
 
 
-async def test_sign_out_ends_the_token_of_the_session_and_no_other(
+async def test_sign_out_revokes_only_session_token(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     token = browser.cookies[SESSION_COOKIE]
@@ -49,13 +49,13 @@ async def test_sign_out_ends_the_token_of_the_session_and_no_other(
     assert (await client.get(DOCUMENTS)).status_code == 200
 
 
-async def test_sign_out_reaches_another_process_within_five_seconds_and_lasts(
+async def test_sign_out_reaches_other_processes(
     browser: httpx.AsyncClient, settings: Settings
 ) -> None:
     token = browser.cookies[SESSION_COOKIE]
     other = create_app(settings)
     async with other.router.lifespan_context(other), visitor(other) as elsewhere:
-        for _ in range(3):  # it is cached there
+        for _ in range(3):  # so that it is cached there
             assert (await elsewhere.get(DOCUMENTS, headers=bearer(token))).status_code == 200
         await sign_out(browser)
         signed_out = time.monotonic()
@@ -68,7 +68,7 @@ async def test_sign_out_reaches_another_process_within_five_seconds_and_lasts(
 
 
 @pytest.mark.parametrize("claims", [{"jti": "of-an-issuer"}, {}, {"jti": 7}])
-async def test_sign_out_ends_a_token_of_another_issuer(
+async def test_sign_out_revokes_token_of_trusted_issuer(
     settings: Settings, external_issuer: ExternalIssuer, clean: None, claims: dict[str, Any]
 ) -> None:
     app = create_app(settings.model_copy(update={"local_issuer": False}))
@@ -82,7 +82,7 @@ async def test_sign_out_ends_a_token_of_another_issuer(
         assert (await browser.get(DOCUMENTS, headers=bearer(different))).status_code == 200
 
 
-async def test_sign_out_with_a_token_nobody_issued_stores_nothing(
+async def test_sign_out_with_invalid_token_stores_nothing(
     browser: httpx.AsyncClient, database: Database
 ) -> None:
     for token in ("made-up", "a.b.c", ""):
@@ -92,7 +92,7 @@ async def test_sign_out_with_a_token_nobody_issued_stores_nothing(
     assert await auth_store.list_revoked_tokens(database) == frozenset()
 
 
-async def test_expired_revocations_are_dropped(
+async def test_expired_revocations_are_deleted(
     browser: httpx.AsyncClient,
     database: Database,
     execute: Callable[..., Awaitable[Any]],
@@ -105,7 +105,7 @@ async def test_expired_revocations_are_dropped(
     assert rows[0][0] != "old"
 
 
-def test_sign_out_ends_the_token_on_every_worker(
+def test_sign_out_revokes_token_on_every_worker(
     tmp_path: Path, migrated_database: Callable[[str], str]
 ) -> None:
     settings = {
@@ -121,7 +121,7 @@ def test_sign_out_ends_the_token_on_every_worker(
         token = browser.cookies[SESSION_COOKIE]
 
         def statuses() -> set[int]:
-            # Each on a connection of its own, so that both workers are asked.
+            # Each on a new connection, so that both workers get requests.
             url = f"{server.base_url}{DOCUMENTS}"
             return {
                 httpx.get(url, headers=bearer(token), timeout=60).status_code for _ in range(20)

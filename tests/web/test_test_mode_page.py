@@ -1,4 +1,4 @@
-"""The page of a target in a real browser: it keeps itself as things are, and can be told not to."""
+"""The page /test-mode in Chromium: it updates itself and can be paused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAULT = {"path": "*/CFItems", "status": 503}
 
 @pytest.fixture(scope="module")
 def database(migrated_database: Callable[[str], str]) -> str:
-    """A migrated database, created before the browser starts an event loop of its own."""
+    """A migrated database, created before Playwright starts an event loop."""
     return migrated_database("browser_test_mode")
 
 
@@ -37,16 +37,14 @@ def chromium(database: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def client(server: Live) -> Iterator[httpx.Client]:
-    """A client of the target, which has nothing behind it."""
+    """A client of the server, whose request log and faults are empty."""
     with server.client() as client:
         client.delete("/_test/requests").raise_for_status()
         client.delete("/_test/faults").raise_for_status()
         yield client
 
 
-def test_it_shows_what_happens_until_told_to_pause(
-    chromium: Browser, server: Live, client: httpx.Client
-) -> None:
+def test_page_updates_until_paused(chromium: Browser, server: Live, client: httpx.Client) -> None:
     with open_page(chromium, server.base_url) as page:
         page.goto("/")
         page.get_by_role("navigation").get_by_role("link", name="Test mode").click()
@@ -65,7 +63,7 @@ def test_it_shows_what_happens_until_told_to_pause(
         expect(live).to_contain_text("limit=7")
 
 
-def test_focus_stays_where_it_is(chromium: Browser, server: Live, client: httpx.Client) -> None:
+def test_update_keeps_focus(chromium: Browser, server: Live, client: httpx.Client) -> None:
     client.get(DOCUMENTS)
     with open_page(chromium, server.base_url) as page:
         page.goto("/test-mode")
@@ -77,7 +75,7 @@ def test_focus_stays_where_it_is(chromium: Browser, server: Live, client: httpx.
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(
+def test_axe_reports_no_violations(
     chromium: Browser, server: Live, client: httpx.Client, scheme: str
 ) -> None:
     client.get(DOCUMENTS)
@@ -90,7 +88,7 @@ def test_axe_finds_nothing(
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-def test_it_can_be_read_without_scripts(
+def test_page_is_readable_without_javascript(
     chromium: Browser, server: Live, client: httpx.Client
 ) -> None:
     client.get(DOCUMENTS)

@@ -1,4 +1,4 @@
-"""Statements: what is written as markdown or LaTeX is drawn, and nothing in them can act."""
+"""Statements: Markdown and LaTeX are rendered, active content is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from case_server.web.text import render_block, render_line, to_plain_text
 
-DRAWN = [
+MARKDOWN = [
     ("a < b & c", "<p>a &lt; b &amp; c</p>"),
     ("**bold** and *leaning*", "<p><strong>bold</strong> and <em>leaning</em></p>"),
     ("x<sup>2</sup> <em>For example</em>", "<p>x<sup>2</sup> <em>For example</em></p>"),
@@ -21,15 +21,15 @@ DRAWN = [
 ]
 
 
-@pytest.mark.parametrize(("written", "drawn"), DRAWN)
-def test_markdown_is_drawn(written: str, drawn: str) -> None:
-    assert render_block(written).strip() == drawn
+@pytest.mark.parametrize(("statement", "html"), MARKDOWN)
+def test_markdown_is_rendered(statement: str, html: str) -> None:
+    assert render_block(statement).strip() == html
 
 
 @pytest.mark.parametrize(
     "written", ["$x^2$", "\\(x^2\\)", "$$x^2$$", "so \\[ x^2 \\] is", "$$\nx^2\n$$"]
 )
-def test_latex_is_drawn(written: str) -> None:
+def test_latex_is_rendered_as_mathml(written: str) -> None:
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in render_block(written)
     assert "$" not in render_block(written)
 
@@ -37,7 +37,7 @@ def test_latex_is_drawn(written: str) -> None:
 @pytest.mark.parametrize(
     "latex", ["\\frac{a", "\\unheard{x}", "{" * 500, "x^", "\\begin{matrix}", "\\left("]
 )
-def test_broken_latex_is_shown_as_text(latex: str) -> None:
+def test_invalid_latex_is_shown_as_text(latex: str) -> None:
     assert f'<code class="latex">{latex}</code>' in render_block(f"see ${latex}$ there")
 
 
@@ -82,18 +82,18 @@ def test_hostile_statements_are_inert(written: str) -> None:
         assert "<" not in left, left
 
 
-def test_marks_never_reach_beyond_the_statement() -> None:
+def test_unbalanced_tags_are_escaped() -> None:
     for written in ("<em>a", "a</em>", "<em><b>x</em></b>", "<sub>x</sup>"):
         assert render_block(written).count("<") == 2  # the paragraph's own
 
 
-def test_very_long_statements_are_shown_as_they_are() -> None:
+def test_very_long_statement_is_plain_text() -> None:
     assert render_block("*a* " * 10_000).startswith("<p>*a* ")
     deep = "[" * 9_000 + "*" * 9_000
     assert "[[[" in render_block(deep)
 
 
-def test_lines_may_stand_inside_links_and_are_cut() -> None:
+def test_lines_contain_no_links_and_are_cut() -> None:
     assert render_line("see [this](https://a.example)\n\nand $x^2$") == (
         "see [this](https://a.example) and "
         '<math display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>'
@@ -103,12 +103,12 @@ def test_lines_may_stand_inside_links_and_are_cut() -> None:
     assert len(render_line("x" * 10_000)) < 400
 
 
-def test_plain_lines() -> None:
+def test_plain_text_has_no_tags() -> None:
     assert to_plain_text("x<sup>2</sup>\n<br/>and  more") == "x2 and more"
     assert to_plain_text(None) == ""
 
 
-def test_statements_of_real_frameworks(shared: Path) -> None:
+def test_real_statements_are_rendered(shared: Path) -> None:
     for file in sorted((shared / "frameworks").glob("*.json")):
         for item in orjson.loads(file.read_bytes())["CFItems"]:
             statement = item["fullStatement"]

@@ -1,4 +1,4 @@
-"""Upload: told first, written only as checked, and nothing of what is refused."""
+"""The upload: report, confirmation, storing, and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ async def number_of_frameworks(client: httpx.AsyncClient) -> int:
     return int((await client.get("/case/1.1/CFDocuments")).json()["total"])
 
 
-async def test_good_file(browser: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+async def test_valid_file_is_stored_after_check(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient
+) -> None:
     body = factories.package()
     raw = orjson.dumps(body)
     report = await send(browser, "check", raw)
@@ -45,9 +47,7 @@ async def test_good_file(browser: httpx.AsyncClient, client: httpx.AsyncClient) 
     assert "exists already, with 2 items" in again.text
 
 
-async def test_what_storing_would_change_is_told_before(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_report_lists_changes(browser: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
     body: Any = factories.package()
     document = body["CFDocument"]["identifier"]
     stays, goes = body["CFItems"]
@@ -79,9 +79,7 @@ async def test_what_storing_would_change_is_told_before(
     assert told == totals
 
 
-async def test_file_that_needs_repair(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient
-) -> None:
+async def test_report_lists_repairs(browser: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
     body: Any = factories.package()
     body["CFItems"][0] |= {"educationLevel": "03", "notes": None}
     raw = orjson.dumps(body)
@@ -93,7 +91,7 @@ async def test_file_that_needs_repair(
     assert item["educationLevel"] == ["03"]
 
 
-async def test_broken_files_are_told_and_nothing_is_written(
+async def test_invalid_file_is_reported_and_not_stored(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     body: Any = factories.package()
@@ -116,7 +114,7 @@ async def test_broken_files_are_told_and_nothing_is_written(
     assert await number_of_frameworks(client) == 0
 
 
-async def test_only_what_was_checked_is_stored(
+async def test_unchecked_file_returns_409(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     one, other = (orjson.dumps(factories.package()) for _ in range(2))
@@ -128,7 +126,7 @@ async def test_only_what_was_checked_is_stored(
     assert await number_of_frameworks(client) == 0
 
 
-async def test_what_is_taken_by_another_framework(
+async def test_identifier_of_other_framework_returns_409(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     body = factories.package()
@@ -145,7 +143,7 @@ async def test_what_is_taken_by_another_framework(
     assert await number_of_frameworks(client) == 1
 
 
-async def test_a_large_loss_is_stored_only_once_it_is_confirmed(
+async def test_large_loss_must_be_confirmed(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     items = [factories.packed_item() for _ in range(4)]
@@ -180,7 +178,7 @@ async def test_a_large_loss_is_stored_only_once_it_is_confirmed(
     assert await stored() == 1
 
 
-async def test_a_small_loss_needs_no_confirmation(
+async def test_small_loss_needs_no_confirmation(
     browser: httpx.AsyncClient, client: httpx.AsyncClient
 ) -> None:
     body = factories.package(CFAssociations=[])
@@ -200,7 +198,7 @@ def confirmation(page: str) -> str:
     return unescape(found[1])
 
 
-async def test_too_large_and_malformed_forms(local: httpx.AsyncClient) -> None:
+async def test_oversized_and_malformed_forms_fail(local: httpx.AsyncClient) -> None:
     answer = await send(local, "check", b" " * 1_100_000)
     assert answer.status_code == 413
     assert "1 MB" in answer.text
