@@ -176,9 +176,9 @@ def _add_test_mode(app: FastAPI, settings: Settings) -> None:
     # Read here: other servers do without.
     from .testmode.middleware import TestModeMiddleware  # noqa: PLC0415  as said
     from .testmode.page import page_routes  # noqa: PLC0415  as said
-    from .testmode.routes import test_api_routes  # noqa: PLC0415  as said
+    from .testmode.routes import create_test_api_routes  # noqa: PLC0415  as said
 
-    app.include_router(test_api_routes())
+    app.include_router(create_test_api_routes())
     if settings.web:
         app.include_router(page_routes())
     app.add_middleware(

@@ -203,7 +203,7 @@ def print_banner(settings: Settings) -> None:
     if settings.test_mode:
         click.echo(
             "Test mode: POST /_test/seed and /_test/reset set the data; see docs/testing.md.\n"
-            "Ctrl+C stops the server."
+            "Ctrl+C stops it."
         )
     else:
         click.echo("`case-server import FILE` loads a framework while this runs. Ctrl+C stops it.")

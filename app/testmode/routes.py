@@ -48,7 +48,7 @@ PACKAGE_FIELDS = {"CFDocument", "CFPackage", "package"}
 SCOPES_BY_SHORT_NAME = {scope.name.lower(): scope for scope in Scope}
 
 
-def test_api_routes() -> APIRouter:
+def create_test_api_routes() -> APIRouter:
     """Return all routes of the test API."""
     router = APIRouter(prefix=TEST_API_PREFIX, include_in_schema=False)
     router.get("")(read_namespace)

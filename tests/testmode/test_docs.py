@@ -10,7 +10,7 @@ from case_server.pytest_plugin import client
 from case_server.testmode import namespaces
 from case_server.testmode.faults import Fault
 from case_server.testmode.request_log import Expectation
-from case_server.testmode.routes import test_api_routes
+from case_server.testmode.routes import create_test_api_routes
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "testing.md").read_text()
@@ -28,7 +28,7 @@ def test_docs_list_every_route() -> None:
     }
     routes = {
         (method, route.path)  # type: ignore[attr-defined]  # all of them are routes of paths
-        for route in test_api_routes().routes
+        for route in create_test_api_routes().routes
         for method in route.methods  # type: ignore[attr-defined]  # as above
     }
     assert told == routes

@@ -60,7 +60,7 @@ async def test_latest_write_is_default_period(
     assert counts(page) == {"Added": 0, "Changed": 1, "Deleted": 0}
     assert "stays, put anew" in page
     assert f"/items/{written['kept']['identifier']}" in page
-    assert "not what it said before" in page
+    assert "but not previous values" in page
 
 
 async def test_period_between_any_two_states(

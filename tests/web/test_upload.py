@@ -68,7 +68,7 @@ async def test_report_lists_changes(browser: httpx.AsyncClient, client: httpx.As
     assert "what &lt;script&gt;comes" in added
     assert "is a child of" in added
     assert "the new statement" in changed
-    assert "in fullStatement, language; it was:" in changed
+    assert "in fullStatement, language; previously:" in changed
     assert "the old statement" in changed
     assert "what goes" in deleted
     assert "what goes" in (await client.get(f"/case/1.1/CFPackages/{document}")).text
