@@ -1,4 +1,4 @@
-"""Host names that requests are sent to, and those that are refused (DNS rebinding)."""
+"""Allowed and rejected Host headers (DNS rebinding)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ DEFAULT_CLIENT = {"client_id": "local-client", "client_secret": "local-secret"}
 
 def app_with(**changes: object) -> FastAPI:
     """Return an application without a database."""
-    given = {"database_url": "postgresql://nobody@127.0.0.1:9/x", "client_secret": "own"}
-    return create_app(Settings.model_validate(given | changes))
+    defaults = {"database_url": "postgresql://nobody@127.0.0.1:9/x", "client_secret": "own"}
+    return create_app(Settings.model_validate(defaults | changes))
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
@@ -27,7 +27,7 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
-async def is_refused(name: str, **changes: object) -> bool:
+async def is_rejected(name: str, **changes: object) -> bool:
     async with client_of(app_with(**changes)) as client:
         answer = await client.get("/docs", headers={"Host": name})
     # In test mode, a response needs a database, which this application does not have.
@@ -64,26 +64,26 @@ PUBLIC = {"public_url": "https://public.example.org/case"}
 
 
 @pytest.mark.parametrize("host", OWN_NAMES)
-async def test_own_name_with_the_default_secret_is_answered(host: str) -> None:
-    assert not await is_refused(host, client_secret="local-secret", **PUBLIC)
+async def test_own_name_is_allowed_with_the_default_secret(host: str) -> None:
+    assert not await is_rejected(host, client_secret="local-secret", **PUBLIC)
 
 
 @pytest.mark.parametrize("host", FOREIGN_NAMES)
-async def test_foreign_name_with_the_default_secret_is_refused(host: str) -> None:
-    assert await is_refused(host, client_secret="local-secret", **PUBLIC)
-    assert not await is_refused(host, **PUBLIC)
+async def test_foreign_name_with_the_default_secret_is_rejected(host: str) -> None:
+    assert await is_rejected(host, client_secret="local-secret", **PUBLIC)
+    assert not await is_rejected(host, **PUBLIC)
 
 
 @pytest.mark.parametrize("host", FOREIGN_NAMES)
-async def test_foreign_name_is_refused_where_allowed_hosts_are_set(host: str) -> None:
+async def test_foreign_name_is_rejected_if_allowed_hosts_are_set(host: str) -> None:
     for address in ("127.0.0.1", "0.0.0.0"):
         settings = {"host": address, "allowed_hosts": "case", **PUBLIC}
-        assert await is_refused(host, **settings)
-        assert not await is_refused("case", **settings)
+        assert await is_rejected(host, **settings)
+        assert not await is_rejected("case", **settings)
 
 
 @pytest.mark.parametrize(
-    ("setting", "host", "refused"),
+    ("setting", "host", "rejected"),
     [
         ("case, host.docker.internal", "host.docker.internal:8000", False),
         ("Case:8000", "CASE.", False),
@@ -98,30 +98,30 @@ async def test_foreign_name_is_refused_where_allowed_hosts_are_set(host: str) ->
         ("case,*", "anything.test", False),
     ],
 )
-async def test_allowed_hosts_add_names(setting: str, host: str, refused: bool) -> None:  # noqa: FBT001  a value of the table
-    assert await is_refused(host, client_secret="local-secret", allowed_hosts=setting) == refused
+async def test_allowed_hosts_add_names(setting: str, host: str, rejected: bool) -> None:  # noqa: FBT001  a test parameter
+    assert await is_rejected(host, client_secret="local-secret", allowed_hosts=setting) == rejected
 
 
-@pytest.mark.parametrize("wrong", ["https://case.test", "a b", "case/x", "*x.test", "a,*.*"])
-def test_allowed_host_that_is_no_name_is_refused(wrong: str) -> None:
+@pytest.mark.parametrize("name", ["https://case.test", "a b", "case/x", "*x.test", "a,*.*"])
+def test_invalid_allowed_host_is_rejected(name: str) -> None:
     with pytest.raises(ValidationError, match="invalid host name"):
-        Settings.model_validate({"allowed_hosts": wrong})
+        Settings.model_validate({"allowed_hosts": name})
 
 
-async def test_default_secret_beyond_loopback_allows_all_names() -> None:
-    # Where the setting lets it listen there, the names of that network are not known.
+async def test_all_names_are_allowed_beyond_loopback_with_the_default_secret() -> None:
+    # A server that listens on other interfaces cannot know the names in that network.
     settings = {"host": "0.0.0.0", "allow_default_secret": True, "client_secret": "local-secret"}
-    assert not await is_refused("evil.test", **settings)
+    assert not await is_rejected("evil.test", **settings)
 
 
-async def test_test_mode_without_a_test_api_token_refuses_foreign_names() -> None:
-    assert await is_refused("evil.test", test_mode=True)
-    assert not await is_refused("localhost", test_mode=True, allowed_hosts="x")
+async def test_test_mode_without_token_rejects_foreign_names() -> None:
+    assert await is_rejected("evil.test", test_mode=True)
+    assert not await is_rejected("localhost", test_mode=True, allowed_hosts="x")
 
 
 @pytest.fixture
 async def local() -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server with the default secret, in test mode."""
+    """Open a client with a foreign Host, for a server in test mode with the default secret."""
     async with client_of(app_with(test_mode=True, **DEFAULT_CLIENT)) as client:
         client.headers["Host"] = "evil.test"
         yield client
@@ -131,7 +131,7 @@ SETTING = "CASE_SERVER_ALLOWED_HOSTS"
 
 
 @pytest.mark.parametrize("prefix", ["", "/ns/suite"])
-async def test_refusal_has_the_shape_that_its_client_reads(
+async def test_rejection_has_the_format_of_the_requested_path(
     local: httpx.AsyncClient, prefix: str
 ) -> None:
     html = {"Accept": "text/html,*/*"}
@@ -167,7 +167,7 @@ async def test_host_name_in_a_page_is_escaped(local: httpx.AsyncClient) -> None:
     assert "'&y" not in answer.text
 
 
-async def test_health_probes_by_address_are_answered() -> None:
+async def test_health_probes_by_ip_address_are_allowed() -> None:
     async with client_of(app_with(allowed_hosts="case", **DEFAULT_CLIENT)) as client:
         headers = {"Host": "10.1.2.3:8000"}
         assert (await client.get("/health", headers=headers)).status_code == 200

@@ -1,4 +1,4 @@
-"""Reading without a token, over a socket, with the requests that public CASE consumers send."""
+"""Reads without an access token over HTTP, as public CASE consumers send them."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ CASS = {"Accept": "application/json"}
 def server(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[Live]:
-    """A server that is open to readers, and holds a framework."""
+    """Run a server with public reads and one framework."""
     settings = {
         "CASE_SERVER_DATABASE_URL": migrated_database("public"),
         "CASE_SERVER_PUBLIC_READ": "standard",
     }
-    with serving(tmp_path_factory.mktemp("public") / "data", settings=settings) as found:
-        with found.client() as client:
+    with serving(tmp_path_factory.mktemp("public") / "data", settings=settings) as live:
+        with live.client() as client:
             answer = client.post("/case/1.1/CFPackages", json=BODY)
             assert answer.status_code == 201, answer.text
-        yield found
+        yield live
 
 
 @pytest.fixture
 def reader(server: Live) -> Iterator[httpx.Client]:
-    """A client without a token."""
+    """Open a client without an access token."""
     with httpx.Client(base_url=server.base_url, timeout=60) as client:
         yield client
 
@@ -58,8 +58,8 @@ def read(client: httpx.Client, path: str, headers: dict[str, str] | None = None)
 
 @pytest.mark.parametrize("prefix", [*STANDARD, ALIAS])
 def test_standard_profile_is_read_without_a_token(reader: httpx.Client, prefix: str) -> None:
-    listed = read(reader, f"{prefix}/CFDocuments")["CFDocuments"]
-    assert [one["identifier"] for one in listed] == [DOCUMENT]
+    documents = read(reader, f"{prefix}/CFDocuments")["CFDocuments"]
+    assert [document["identifier"] for document in documents] == [DOCUMENT]
     package = read(reader, f"{prefix}/CFPackages/{DOCUMENT}")
     assert len(package["CFItems"]) == len(BODY["CFItems"])
     assert reader.head(f"{prefix}/CFDocuments/{DOCUMENT}").status_code == 200
@@ -69,7 +69,7 @@ def test_standard_profile_is_read_without_a_token(reader: httpx.Client, prefix: 
 
 
 @pytest.mark.parametrize("prefix", ["/case/1.1", "/ims/case/v1p1"])
-def test_other_profiles_still_ask_for_a_token(reader: httpx.Client, prefix: str) -> None:
+def test_other_profiles_still_require_a_token(reader: httpx.Client, prefix: str) -> None:
     for method, path in (("GET", "CFDocuments"), ("PUT", f"CFDocuments/{DOCUMENT}")):
         answer = reader.request(method, f"{prefix}/{path}")
         assert answer.status_code == 401
@@ -79,7 +79,7 @@ def test_other_profiles_still_ask_for_a_token(reader: httpx.Client, prefix: str)
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer x.y.z", "Basic bG9jYWwtY2xpZW50Omxv"]
 )
-def test_request_with_a_token_is_judged_by_it(
+def test_request_with_invalid_token_is_rejected(
     server: Live, reader: httpx.Client, authorization: str
 ) -> None:
     path = f"{ALIAS}/CFDocuments"
@@ -89,11 +89,11 @@ def test_request_with_a_token_is_judged_by_it(
     form = {"grant_type": "client_credentials", "scope": Scope.CREATEPUT.value}
     pair = ("local-client", "local-secret")
     narrow = reader.post("/oauth2/token", data=form, auth=pair).json()["access_token"]
-    refused = reader.get(path, headers={"Authorization": f"Bearer {narrow}"})
-    assert refused.status_code == 403
+    forbidden = reader.get(path, headers={"Authorization": f"Bearer {narrow}"})
+    assert forbidden.status_code == 403
 
 
-def test_alias_answers_as_the_profile_of_case_1_0(reader: httpx.Client) -> None:
+def test_alias_returns_the_same_as_the_case_1_0_profile(reader: httpx.Client) -> None:
     for path in (
         "/CFDocuments?limit=1",
         f"/CFDocuments/{DOCUMENT}",
@@ -108,19 +108,19 @@ def test_alias_answers_as_the_profile_of_case_1_0(reader: httpx.Client) -> None:
     assert reader.get("/ims/case/v1p0x/CFDocuments").status_code == 404
 
 
-def test_opensalt_mirrors_a_framework(reader: httpx.Client) -> None:
-    """The list, then each package by the identifier of its CFPackageURI."""
+def test_opensalt_can_mirror_a_framework(reader: httpx.Client) -> None:
+    """OpenSALT reads the list, then each package by the identifier of its CFPackageURI."""
     (document,) = read(reader, f"{ALIAS}/CFDocuments", OPENSALT)["CFDocuments"]
     package = document.get("CFPackageURI", {}).get("identifier") or document["identifier"]
-    found = read(reader, f"{ALIAS}/CFPackages/{package}", OPENSALT)
-    assert found["CFDocument"]["identifier"] == DOCUMENT
-    # A framework by the address of its document: the answer names its package.
+    body = read(reader, f"{ALIAS}/CFPackages/{package}", OPENSALT)
+    assert body["CFDocument"]["identifier"] == DOCUMENT
+    # It also adds a framework by the URL of its document, which links to the package.
     single = read(reader, f"{ALIAS}/CFDocuments/{DOCUMENT}", OPENSALT)
     assert "CFDocument" not in single
     assert single["CFPackageURI"]["uri"]
 
 
-def test_cass_harvests_a_framework(reader: httpx.Client) -> None:
+def test_cass_can_harvest_a_framework(reader: httpx.Client) -> None:
     (document,) = read(reader, f"{ALIAS}/CFDocuments", CASS)["CFDocuments"]
     package = read(reader, f"{ALIAS}/CFPackages/{document['CFPackageURI']['identifier']}", CASS)
     for item in package["CFItems"]:
@@ -131,8 +131,8 @@ def test_cass_harvests_a_framework(reader: httpx.Client) -> None:
         read(reader, f"{ALIAS}/CFAssociations/{association['identifier']}", CASS)
 
 
-def test_opensalt_java_reads_documents_and_packages(server: Live, reader: httpx.Client) -> None:
-    """It sends no Accept header, and a token where it has credentials."""
+def test_opensalt_java_can_read_documents_and_packages(server: Live, reader: httpx.Client) -> None:
+    """This client sends no Accept header, and a token only if it has credentials."""
     del reader.headers["Accept"]
     query = "limit=100&offset=0&sort=title&orderBy=asc"
     token = {"Authorization": f"Bearer {server.token()}"}
@@ -145,43 +145,43 @@ def test_opensalt_java_reads_documents_and_packages(server: Live, reader: httpx.
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_preflight_of_any_origin_may_read(reader: httpx.Client, method: str) -> None:
-    asked = {"Origin": "https://any.test", "Access-Control-Request-Method": method}
+def test_preflight_from_any_origin_allows_reads(reader: httpx.Client, method: str) -> None:
+    headers = {"Origin": "https://any.test", "Access-Control-Request-Method": method}
     for prefix in (*STANDARD, ALIAS):
-        answer = reader.options(f"{prefix}/CFDocuments", headers=asked)
+        answer = reader.options(f"{prefix}/CFDocuments", headers=headers)
         assert answer.status_code == 204
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    asked["Access-Control-Request-Method"] = "PUT"
-    assert reader.options(f"{ALIAS}/CFDocuments", headers=asked).status_code == 405
-    other = reader.options("/case/1.1/CFDocuments", headers=asked)
+    headers["Access-Control-Request-Method"] = "PUT"
+    assert reader.options(f"{ALIAS}/CFDocuments", headers=headers).status_code == 405
+    other = reader.options("/case/1.1/CFDocuments", headers=headers)
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_off_by_default(anonymous: httpx.AsyncClient) -> None:
+async def test_public_read_is_off_by_default(anonymous: httpx.AsyncClient) -> None:
     for prefix in (*STANDARD, ALIAS):
         answer = await anonymous.get(f"{prefix}/CFDocuments")
         assert answer.status_code == 401
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_address_that_reads_too_often_waits(settings: Settings, clean: None) -> None:
+async def test_too_many_reads_from_an_address_return_429(settings: Settings, clean: None) -> None:
     changes = {"public_read": "standard", "public_read_per_minute": 3}
     app = create_app(settings.model_copy(update=changes))
     async with (
         app.router.lifespan_context(app),
-        client_at(app, "10.0.0.1") as one,
-        client_at(app, "10.0.0.2") as another,
+        client_at(app, "10.0.0.1") as first,
+        client_at(app, "10.0.0.2") as second,
     ):
         path = f"{ALIAS}/CFDocuments"
-        statuses = [(await one.get(path)).status_code for _ in range(3)]
+        statuses = [(await first.get(path)).status_code for _ in range(3)]
         assert statuses == [200] * 3
-        refused = await one.get(path)
-        assert refused.status_code == 429
-        assert 1 <= int(refused.headers["Retry-After"]) <= 20
-        assert "imsx_codeMinor" in refused.json()
-        forwarded = await one.get(path, headers={"X-Forwarded-For": "10.9.9.9"})
+        limited = await first.get(path)
+        assert limited.status_code == 429
+        assert 1 <= int(limited.headers["Retry-After"]) <= 20
+        assert "imsx_codeMinor" in limited.json()
+        forwarded = await first.get(path, headers={"X-Forwarded-For": "10.9.9.9"})
         assert forwarded.status_code == 429
-        assert (await another.get(path)).status_code == 200
+        assert (await second.get(path)).status_code == 200
 
 
 def client_at(app: FastAPI, address: str) -> httpx.AsyncClient:
@@ -189,22 +189,24 @@ def client_at(app: FastAPI, address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://case.test")
 
 
-def test_bucket_refills_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_bucket_refills_and_the_number_of_buckets_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 0.0
     reads = AnonymousReadLimiter(2, clock=lambda: now)
 
-    def waits(address: str) -> str:
+    def retry_after(address: str) -> str:
         try:
             reads.admit(address)
         except TooManyRequests as error:
             return error.headers["Retry-After"]
         return ""
 
-    assert [waits("10.0.0.1") for _ in range(3)] == ["", "", "30"]
+    assert [retry_after("10.0.0.1") for _ in range(3)] == ["", "", "30"]
     now = 30
-    assert [waits("10.0.0.1") for _ in range(2)] == ["", "30"]
-    assert [waits(f"2001:db8::{number}") for number in range(3)] == ["", "", "30"]
+    assert [retry_after("10.0.0.1") for _ in range(2)] == ["", "30"]
+    assert [retry_after(f"2001:db8::{number}") for number in range(3)] == ["", "", "30"]
     monkeypatch.setattr("case_server.api.anonymous_reads.MAX_ADDRESSES", 5)
     for number in range(10):
-        waits(f"10.0.1.{number}")
+        retry_after(f"10.0.1.{number}")
     assert len(reads._buckets) <= 6

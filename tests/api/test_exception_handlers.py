@@ -1,4 +1,4 @@
-"""Every error has the standard's shape, and every answer an id."""
+"""Error responses as imsx_StatusInfo, request IDs, health and readiness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from case_server.settings import Settings
 
 
 def assert_status_info(answer: httpx.Response, profile: Profile) -> None:
-    """The body is an imsx_StatusInfo in the spelling of the profile."""
+    """Check that a response is an imsx_StatusInfo with the field names of the profile."""
     assert answer.headers["Content-Type"] == "application/json"
     body = answer.json()
     assert (body["imsx_codeMajor"], body["imsx_severity"]) == ("failure", "error")
@@ -32,13 +32,15 @@ def assert_status_info(answer: httpx.Response, profile: Profile) -> None:
 
 
 @pytest.mark.parametrize("path", ["/CFNothing", "/CFItems/a/b", "", "/cfitems/x"])
-async def test_unknown_route(client: httpx.AsyncClient, profile: Profile, path: str) -> None:
+async def test_unknown_path_in_a_profile_returns_404(
+    client: httpx.AsyncClient, profile: Profile, path: str
+) -> None:
     answer = await client.get(profile.prefix + path)
     assert answer.status_code == 404
     assert_status_info(answer, profile)
 
 
-async def test_unknown_route_outside_the_profiles(client: httpx.AsyncClient) -> None:
+async def test_unknown_path_outside_the_profiles_returns_404(client: httpx.AsyncClient) -> None:
     answer = await client.get("/nothing/here")
     assert answer.status_code == 404
     assert answer.json()["imsx_codeMajor"] == "failure"
@@ -53,7 +55,7 @@ async def test_unknown_route_outside_the_profiles(client: httpx.AsyncClient) -> 
         ("PUT", "/CFSubjects/x"),
     ],
 )
-async def test_wrong_method(
+async def test_wrong_method_returns_405(
     client: httpx.AsyncClient, profile: Profile, method: str, path: str
 ) -> None:
     answer = await client.request(method, profile.prefix + path)
@@ -62,7 +64,9 @@ async def test_wrong_method(
     assert_status_info(answer, profile)
 
 
-async def test_every_status_in_one_shape(client: httpx.AsyncClient, profile: Profile) -> None:
+async def test_errors_of_all_kinds_are_status_info(
+    client: httpx.AsyncClient, profile: Profile
+) -> None:
     path = f"{profile.prefix}/CFItems"
     answers = [
         await client.get(path, params={"limit": "x"}),
@@ -76,16 +80,14 @@ async def test_every_status_in_one_shape(client: httpx.AsyncClient, profile: Pro
         assert_status_info(answer, profile)
 
 
-async def test_answers_carry_the_clients_request_id(
-    anonymous: httpx.AsyncClient, profile: Profile
-) -> None:
+async def test_valid_request_id_is_returned(anonymous: httpx.AsyncClient, profile: Profile) -> None:
     for path in ("/health", f"{profile.prefix}/CFItems", "/nothing"):
         answer = await anonymous.get(path, headers={"X-Request-ID": "abc-123"})
         assert answer.headers["X-Request-ID"] == "abc-123"
 
 
 @pytest.mark.parametrize("bad", [None, "with space", "x" * 129, "ünïcode"])
-async def test_answers_carry_a_new_request_id(
+async def test_missing_or_invalid_request_id_is_replaced(
     anonymous: httpx.AsyncClient, bad: str | None
 ) -> None:
     headers = [(b"X-Request-ID", bad.encode())] if bad else []
@@ -93,10 +95,10 @@ async def test_answers_carry_a_new_request_id(
         (await anonymous.get("/health", headers=headers)).headers["X-Request-ID"] for _ in range(2)
     }
     assert len(ids) == 2
-    assert all(len(one) == 32 for one in ids)
+    assert all(len(request_id) == 32 for request_id in ids)
 
 
-async def test_failure_of_ours_is_logged_and_told_without_its_details(
+async def test_unhandled_exception_is_logged_and_returns_500_without_details(
     app: FastAPI,
     client: httpx.AsyncClient,
     profile: Profile,
@@ -115,16 +117,16 @@ async def test_failure_of_ours_is_logged_and_told_without_its_details(
     assert "the secret reason" in caplog.text
 
 
-async def test_health_needs_nothing(anonymous: httpx.AsyncClient) -> None:
+async def test_health_and_readiness_need_no_token(anonymous: httpx.AsyncClient) -> None:
     for path in ("/health", "/ready"):
         answer = await anonymous.get(path)
         assert answer.status_code == 200, answer.text
 
 
-async def test_database_away(
+async def test_unavailable_database_returns_503(
     migrated_database: Callable[[str], str], settings: Settings, profile: Profile
 ) -> None:
-    """Requests are told to come again, /ready is red, /health green; and it recovers."""
+    """Requests and /ready return 503, /health 200, until the database is back."""
     url = await asyncio.to_thread(migrated_database, "away")
     app = create_app(settings.model_copy(update={"database_url": url}))
     transport = httpx.ASGITransport(app)
@@ -145,11 +147,11 @@ async def test_database_away(
             await server.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
             )
-            for where in (path, "/ready"):
-                answer = await client.get(where)
+            for tried in (path, "/ready"):
+                answer = await client.get(tried)
                 assert answer.status_code == 503
                 assert answer.headers["Retry-After"]
-                assert_status_info(answer, profile if where == path else PROFILES[0])
+                assert_status_info(answer, profile if tried == path else PROFILES[0])
             assert (await client.get("/health")).status_code == 200
             await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             assert (await client.get("/ready")).status_code == 200
@@ -158,7 +160,7 @@ async def test_database_away(
             await server.close()
 
 
-async def test_ready_is_red_while_the_schema_is_not_current(
+async def test_ready_returns_503_while_the_schema_is_outdated(
     anonymous: httpx.AsyncClient, execute: Callable[..., Awaitable[object]]
 ) -> None:
     await execute("UPDATE alembic_version SET version_num = 'older'")

@@ -1,4 +1,4 @@
-"""Bodies answered as text: the same as when they are read and written again."""
+"""Text substitution in stored JSON gives the same as parsing it."""
 
 import itertools
 import uuid
@@ -17,7 +17,7 @@ AWKWARD = [
     "x" * 35,
     "x" * 37,
     "x" * 300,
-    # As long as a UUID, but not where it ends, or with something in it that is escaped.
+    # As long as a UUID, but with an escaped character.
     'a quote " in thirty-six characters ..',
     "a backslash \\ in thirty-six letters ..",
     "y" * 34 + '"',
@@ -28,7 +28,7 @@ AWKWARD = [
 
 
 def item(identifier: str, link: str) -> dict[str, Any]:
-    """An item that says its own identifier, and that of a link."""
+    """Return an item with an identifier and a link."""
     return {
         "identifier": identifier,
         "uri": "https://example.com/identifier",
@@ -40,35 +40,37 @@ def item(identifier: str, link: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("link", AWKWARD)
 @pytest.mark.parametrize("others", [UUIDS, AWKWARD], ids=["UUIDs", "others"])
-def test_text_says_what_reading_and_writing_says(link: str, others: list[str]) -> None:
-    nodes = [item(one, link) for one in others]
+def test_edited_text_equals_the_transformed_objects(link: str, others: list[str]) -> None:
+    nodes = [item(identifier, link) for identifier in others]
     bodies = [orjson.dumps(node).decode() for node in nodes]
     expected = [transforms.add_sourced_ids(node) for node in nodes]
-    whole, each = fast_json.add_sourced_ids(ITEMS, bodies), fast_json.json_prefixes(ITEMS, bodies)
-    if any(set(one) & {'"', "\\"} for one in (link, *others)):
-        assert whole is None  # what is escaped is left to who reads it
-        assert each is None
+    text, prefixes = (
+        fast_json.add_sourced_ids(ITEMS, bodies),
+        fast_json.json_prefixes(ITEMS, bodies),
+    )
+    if any(set(identifier) & {'"', "\\"} for identifier in (link, *others)):
+        assert text is None  # identifiers with escapes must be parsed
+        assert prefixes is None
         return
-    assert each is not None
-    assert orjson.loads(f"[{whole}]") == expected
-    assert [orjson.loads(one + b"}") for one in each] == expected
+    assert prefixes is not None
+    assert orjson.loads(f"[{text}]") == expected
+    assert [orjson.loads(prefix + b"}") for prefix in prefixes] == expected
 
 
-def test_all_of_one_batch_are_uuids_or_none_of_it_is_taken_for_that() -> None:
+def test_identifiers_of_any_length_can_be_mixed() -> None:
     for first, second in itertools.product(AWKWARD[:5], repeat=2):
         nodes = item(first, second), {"identifier": second}
         bodies = [orjson.dumps(node).decode() for node in nodes]
-        whole = fast_json.add_sourced_ids(ASSOCIATIONS, bodies)
-        assert whole is not None
-        told = orjson.loads(f"[{whole}]")
-        assert [one["sourcedId"] for one in told] == [first, second]
+        text = fast_json.add_sourced_ids(ASSOCIATIONS, bodies)
+        assert text is not None
+        entities = orjson.loads(f"[{text}]")
+        assert [entity["sourcedId"] for entity in entities] == [first, second]
 
 
-def test_what_needs_more_is_left_to_others() -> None:
+def test_entity_that_needs_other_changes_gives_none() -> None:
     body = orjson.dumps({"identifier": UUIDS[0], "extensions": {}}).decode()
     assert fast_json.add_sourced_ids(ASSOCIATIONS, [body]) is None
-    assert (
-        fast_json.add_sourced_ids(ITEMS, ['{"identifier":"a"}']) is None
-    )  # an item without its type
+    untyped_item = '{"identifier":"a"}'
+    assert fast_json.add_sourced_ids(ITEMS, [untyped_item]) is None
     assert fast_json.add_sourced_ids(CONCEPTS, ['{"identifier":"a"}']) is None
     assert fast_json.json_prefixes(CONCEPTS, ['{"identifier":"a"}']) is None

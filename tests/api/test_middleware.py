@@ -1,4 +1,4 @@
-"""What every answer carries, what web pages may do, and the line that each request leaves."""
+"""Security headers, CORS and the access log."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from case_server.settings import Settings
 PAGE = "https://app.example.edu"
 
 
-def door(**changes: object) -> httpx.AsyncClient:
-    """A client of an application with these settings, which has no database."""
+def client_for(**changes: object) -> httpx.AsyncClient:
+    """Return a client of an application with these settings and without a database."""
     settings = Settings.model_validate(
         {"database_url": "postgresql://nobody@127.0.0.1:9/x"} | changes
     )
@@ -39,7 +39,9 @@ def door(**changes: object) -> httpx.AsyncClient:
         ("GET", "/openapi.json"),
     ],
 )
-async def test_every_answer_is_guarded(client: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_every_response_has_the_security_headers(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
     headers = (await client.request(method, path)).headers
     for name, value in SECURITY_HEADERS:
         assert headers.get_list(name.decode()) == [value.decode()]
@@ -48,7 +50,7 @@ async def test_every_answer_is_guarded(client: httpx.AsyncClient, method: str, p
     assert "Server" not in headers
 
 
-async def test_what_an_answer_says_itself_stands(client: httpx.AsyncClient) -> None:
+async def test_headers_of_the_response_win(client: httpx.AsyncClient) -> None:
     form = {"grant_type": "client_credentials"}
     token = await client.post(
         "/oauth2/token", data=form, auth=CLIENT, headers={"Authorization": ""}
@@ -60,8 +62,8 @@ async def test_what_an_answer_says_itself_stands(client: httpx.AsyncClient) -> N
         assert keys.headers.get_list("Cache-Control") == ["public, max-age=60"]
 
 
-async def test_pages_may_run_their_own_scripts_and_no_others() -> None:
-    async with door() as client:
+async def test_csp_of_pages_allows_only_own_scripts() -> None:
+    async with client_for() as client:
         answer = await client.get("/docs")
     (policy,) = answer.headers.get_list("Content-Security-Policy")
     assert "default-src 'none'" in policy
@@ -70,11 +72,13 @@ async def test_pages_may_run_their_own_scripts_and_no_others() -> None:
     assert "https://" not in answer.text
 
 
-@pytest.mark.parametrize(("public_url", "told"), [("https://case.example.edu", True), ("", False)])
-async def test_browsers_are_told_to_stay_with_https(public_url: str, told: object) -> None:
-    async with door(public_url=public_url) as client:
+@pytest.mark.parametrize(
+    ("public_url", "expected"), [("https://case.example.edu", True), ("", False)]
+)
+async def test_hsts_is_sent_if_the_public_url_is_https(public_url: str, expected: object) -> None:
+    async with client_for(public_url=public_url) as client:
         headers = (await client.get("/health")).headers
-    assert (headers.get("Strict-Transport-Security") == "max-age=31536000") == told
+    assert (headers.get("Strict-Transport-Security") == "max-age=31536000") == expected
 
 
 def preflight(origin: str, method: str = "PUT") -> dict[str, str]:
@@ -85,15 +89,15 @@ def preflight(origin: str, method: str = "PUT") -> dict[str, str]:
     }
 
 
-async def test_pages_elsewhere_may_do_nothing_unless_named() -> None:
-    async with door() as client:
+async def test_preflight_is_rejected_without_cors_origins() -> None:
+    async with client_for() as client:
         answer = await client.options("/case/1.1/CFItems/x", headers=preflight(PAGE))
         assert answer.status_code == 405
         assert not any(name.startswith("access-control") for name in answer.headers)
 
 
-async def test_named_pages_may_call() -> None:
-    async with door(cors_origins=f"{PAGE}, http://localhost:3000") as client:
+async def test_preflight_is_allowed_for_configured_origins_only() -> None:
+    async with client_for(cors_origins=f"{PAGE}, http://localhost:3000") as client:
         for origin in (PAGE, "http://localhost:3000"):
             answer = await client.options("/case/1.1/CFItems/x", headers=preflight(origin))
             assert answer.status_code == 200
@@ -111,26 +115,26 @@ async def test_named_pages_may_call() -> None:
 
 
 @pytest.mark.parametrize("origin", ["app.example.edu", "https://a.test/x", "https://a b", "null"])
-def test_what_is_no_origin(origin: str) -> None:
+def test_invalid_cors_origin_is_rejected(origin: str) -> None:
     with pytest.raises(ValidationError, match="invalid origin"):
         Settings.model_validate({"cors_origins": origin})
 
 
-async def test_a_request_leaves_one_line(
+async def test_request_is_logged_in_one_line(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, REQUEST_LOGGER)
     path = "/case/1.1/CFItems/a%0Ab%20%C3%BC"
     await client.get(f"{path}?access_token=hidden", headers={"X-Request-ID": "mine"})
     (line,) = [record.getMessage() for record in caplog.records if record.name == REQUEST_LOGGER]
-    method, told, status, milliseconds, unit, who, which = line.split(" ")
-    assert (method, told, status, unit) == ("GET", path, "404", "ms")
+    method, logged_path, status, milliseconds, unit, caller, request = line.split(" ")
+    assert (method, logged_path, status, unit) == ("GET", path, "404", "ms")
     assert 0 < float(milliseconds) < 60_000
-    assert (who, which) == (f"client={CLIENT[0]}", "request=mine")
+    assert (caller, request) == (f"client={CLIENT[0]}", "request=mine")
     assert "hidden" not in caplog.text
 
 
-async def test_who_did_not_prove_itself_is_not_named(
+async def test_unauthenticated_client_is_not_logged(
     anonymous: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, REQUEST_LOGGER)
@@ -143,10 +147,12 @@ async def test_who_did_not_prove_itself_is_not_named(
     assert "s3cret" not in caplog.text
 
 
-async def test_probes_leave_none_and_all_may_be_silent(caplog: pytest.LogCaptureFixture) -> None:
+async def test_health_probes_and_disabled_access_log_log_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO, REQUEST_LOGGER)
-    async with door() as client:
+    async with client_for() as client:
         await client.get("/health")
-    async with door(access_log=False) as client:
+    async with client_for(access_log=False) as client:
         await client.get("/nothing")
     assert not caplog.records

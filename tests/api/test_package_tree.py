@@ -1,4 +1,4 @@
-"""Groups: a framework as a tree, whatever its shape."""
+"""Package trees (CFPackageWithGroups): grouping, order, cycles and depth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Tree = dict[str, Any]
 
 
 def tree(items: list[str], *edges: str, kinds: str = "") -> Any:
-    """The content of a framework whose edges are written child-parent, as in ``b-a``."""
+    """Return the tree of items with the edges ``child-parent``, such as ``b-a``."""
     bodies = [
         {"identifier": name, **({"CFItemType": kind} if kind.strip() else {})}
         for name, kind in zip(items, kinds.ljust(len(items)), strict=True)
@@ -27,62 +27,65 @@ def tree(items: list[str], *edges: str, kinds: str = "") -> Any:
         }
         for edge in edges
     ]
-    return json.loads(written(bodies, associations))
+    return json.loads(render(bodies, associations))
 
 
-def written(items: list[dict[str, Any]], associations: list[dict[str, Any]]) -> bytes:
+def render(items: list[dict[str, Any]], associations: list[dict[str, Any]]) -> bytes:
     bodies = [json.dumps(item) for item in items]
     nodes = dict(parse_item(body, body.encode()[:-1]) for body in bodies)
     return b"".join(iter_tree_json(nodes, map(parse_association, map(json.dumps, associations))))
 
 
 def shape(content: Any) -> Any:
-    """Identifiers only: {"unknown": [{"identifier": "a", …}]} becomes {"unknown": {"a": …}}."""
+    """Reduce {"unknown": [{"identifier": "a", …}]} to identifiers: {"unknown": {"a": …}}."""
     return {
         kind: {item["identifier"]: shape(item["childGroups"]) for item in items}
         for kind, items in content.items()
     }
 
 
-def test_nothing() -> None:
+def test_framework_without_items_is_an_empty_tree() -> None:
     assert tree([]) == {}
 
 
-def test_roots_and_children_by_type() -> None:
+def test_roots_and_children_are_grouped_by_type() -> None:
     content = tree(["a", "b", "c", "d"], "b-a", "c-a", "d-a", kinds="XYZY")
     assert shape(content) == {"X": {"a": {"Y": {"b": {}, "d": {}}, "Z": {"c": {}}}}}
 
 
-def test_child_of_something_outside_is_a_root() -> None:
+def test_child_of_a_node_outside_is_a_root() -> None:
     assert shape(tree(["a", "b"], "a-document", "b-a")) == {
         "unknown": {"a": {"unknown": {"b": {}}}}
     }
 
 
-def test_item_with_two_parents_is_under_both_and_expanded_once() -> None:
+def test_item_with_two_parents_is_below_both_and_expanded_once() -> None:
     content = shape(tree(["a", "b", "c", "d"], "c-a", "c-b", "d-c"))
     assert content == {
         "unknown": {"a": {"unknown": {"c": {"unknown": {"d": {}}}}}, "b": {"unknown": {"c": {}}}}
     }
 
 
-def test_cycles_end() -> None:
+def test_cycle_is_expanded_once() -> None:
     assert shape(tree(["a", "b", "c"], "a-b", "b-a", "c-b")) == {
         "unknown": {"a": {"unknown": {"b": {"unknown": {"a": {}, "c": {}}}}}}
     }
     assert shape(tree(["a"], "a-a")) == {"unknown": {"a": {"unknown": {"a": {}}}}}
 
 
-def test_ladder_of_diamonds_does_not_explode() -> None:
+def test_repeated_diamonds_do_not_grow_exponentially() -> None:
     names = [f"{side}{level}" for level in range(60) for side in "lr"]
     edges = [
-        f"{one}{level + 1}-{other}{level}" for level in range(59) for one in "lr" for other in "lr"
+        f"{child}{level + 1}-{parent}{level}"
+        for level in range(59)
+        for child in "lr"
+        for parent in "lr"
     ]
     content = json.dumps(tree(names, *edges))
     assert content.count('"identifier"') == len(edges) + 2
 
 
-def test_depth_has_no_limit() -> None:
+def test_depth_is_not_limited() -> None:
     names = [str(number) for number in range(5000)]
     edges = [
         {
@@ -92,12 +95,12 @@ def test_depth_has_no_limit() -> None:
         }
         for number in range(4999)
     ]
-    content = written([{"identifier": name} for name in names], edges)
+    content = render([{"identifier": name} for name in names], edges)
     assert content.count(b'"childGroups"') == 5000
     assert content.count(b"{") == content.count(b"}")
 
 
-async def test_groups_of_a_framework(api: Api) -> None:
+async def test_groups_route_returns_sorted_children(api: Api) -> None:
     root = factories.packed_item(CFItemType="Domain")
     children = [
         factories.packed_item(humanCodingScheme=code, CFItemType="Standard") for code in "dcba"
@@ -111,19 +114,19 @@ async def test_groups_of_a_framework(api: Api) -> None:
     await api.send("POST", "/CFPackages", 201, body)
     identifier = body["CFDocument"]["identifier"]
     answer = await api.get(f"/CFPackages/{identifier}/groups")
-    found = answer["CFPackageWithGroups"] if api.profile.wraps else answer
-    assert found["sourcedId"] == identifier
-    assert found["CFDocument"]["title"] == "a framework"
-    (domain,) = found["structuredContent"]["Domain"]
+    package = answer["CFPackageWithGroups"] if api.profile.wraps else answer
+    assert package["sourcedId"] == identifier
+    assert package["CFDocument"]["title"] == "a framework"
+    (domain,) = package["structuredContent"]["Domain"]
     assert domain["sourcedId"] == root["identifier"]
-    listed = [one["humanCodingScheme"] for one in domain["childGroups"]["Standard"]]
-    assert listed == ["c", "d", "a", "b"]
+    codes = [child["humanCodingScheme"] for child in domain["childGroups"]["Standard"]]
+    assert codes == ["c", "d", "a", "b"]
 
 
-async def test_fields_of_groups(api: Api) -> None:
+async def test_groups_route_selects_fields(api: Api) -> None:
     body = await api.upload()
     path = f"/CFPackages/{body['CFDocument']['identifier']}/groups"
     for fields in (["sourcedId"], ["structuredContent"], ["CFDocument", "structuredContent"]):
         answer = await api.get(path, fields=",".join(fields))
-        found = answer["CFPackageWithGroups"] if api.profile.wraps else answer
-        assert list(found) == fields
+        package = answer["CFPackageWithGroups"] if api.profile.wraps else answer
+        assert list(package) == fields
