@@ -1,4 +1,4 @@
-"""A write that is refused changes nothing at all, whatever it was refused for."""
+"""Rejected writes change no table, whatever the reason of the rejection."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from support.calls import Api, identifier_of
 from case_server.db.schema import tables
 
 Execute = Callable[..., Awaitable[list[Any]]]
-Refused = Callable[[Api, factories.Body], Awaitable[Any]]
+RejectedWrite = Callable[[Api, factories.Body], Awaitable[Any]]
 
 
 async def contents(execute: Execute) -> dict[str, list[str]]:
-    """Everything in every table."""
+    """Return the rows of every table as strings."""
     return {
         name: sorted(str(row[0]) for row in await execute(f"SELECT t::text FROM {name} t"))
         for name in tables.metadata.tables
@@ -29,15 +29,15 @@ async def _item_of_no_document(api: Api, body: factories.Body) -> None:
 
 
 async def _item_of_no_document_with_links(api: Api, body: factories.Body) -> None:
-    more = {"subjectURI": [factories.link()], "conceptKeywordsURI": factories.link()}
-    item = factories.item("nowhere", body["CFItems"][0]["identifier"], **more)
+    links = {"subjectURI": [factories.link()], "conceptKeywordsURI": factories.link()}
+    item = factories.item("nowhere", body["CFItems"][0]["identifier"], **links)
     await api.put("/CFItems", {"item": item}, 422)
 
 
 async def _association_to_nothing(api: Api, body: factories.Body) -> None:
-    one = body["CFAssociations"][0]
+    association = body["CFAssociations"][0]
     links = {"CFAssociationGroupingURI": factories.link()}
-    sent = {**one, "destinationNodeURI": factories.link("nothing"), **links}
+    sent = {**association, "destinationNodeURI": factories.link("nothing"), **links}
     await api.put("/CFItemAssociations", {"association": sent}, 422)
 
 
@@ -67,7 +67,7 @@ async def _package_with_items_of_another(api: Api, body: factories.Body) -> None
     await api.send("POST", "/CFPackages", 409, sent)
 
 
-REFUSED: list[Refused] = [
+REJECTED_WRITES: list[RejectedWrite] = [
     _item_of_no_document,
     _item_of_no_document_with_links,
     _association_to_nothing,
@@ -79,28 +79,28 @@ REFUSED: list[Refused] = [
 ]
 
 
-async def linked(api: Api) -> factories.Body:
-    """A framework of which every part links to something."""
+async def upload_linked_framework(api: Api) -> factories.Body:
+    """Upload a framework in which every entity has links."""
     body = factories.everything()
     body["CFDocument"]["subjectURI"] = body["CFItems"][0]["subjectURI"]
     await api.send("POST", "/CFPackages", 201, body)
     return body
 
 
-@pytest.mark.parametrize("refused", REFUSED, ids=lambda one: one.__name__.strip("_"))
-async def test_what_is_refused_changes_nothing(
-    api: Api, execute: Execute, refused: Refused
+@pytest.mark.parametrize("write", REJECTED_WRITES, ids=lambda write: write.__name__.strip("_"))
+async def test_rejected_write_changes_nothing(
+    api: Api, execute: Execute, write: RejectedWrite
 ) -> None:
-    body = await linked(api)
+    body = await upload_linked_framework(api)
     before = await contents(execute)
-    await refused(api, body)
+    await write(api, body)
     assert await contents(execute) == before
 
 
-async def test_a_document_by_a_taken_name_keeps_what_it_links_to(
+async def test_document_put_with_the_package_of_another_changes_nothing(
     api: Api, execute: Execute
 ) -> None:
-    body, other = await linked(api), await api.framework()
+    body, other = await upload_linked_framework(api), await api.framework()
     before = await contents(execute)
     document = factories.document(body["CFDocument"]["identifier"])
     sent = {**document, "CFPackageURI": other["CFPackageURI"]}

@@ -1,4 +1,4 @@
-"""Whole frameworks are kept compressed, told apart by revision, and never answered stale."""
+"""Cached packages: freshness after writes, conditional requests, encodings and limits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Execute = Callable[..., Awaitable[Any]]
 
 @pytest.fixture(scope="module")
 async def other_worker(settings: Settings, app: FastAPI) -> AsyncIterator[FastAPI]:
-    """A second application over the same database, as another worker is."""
+    """Start a second application over the same database, like another worker."""
     application = create_app(settings)
     async with application.router.lifespan_context(application):
         yield application
@@ -43,7 +43,7 @@ async def other_worker(settings: Settings, app: FastAPI) -> AsyncIterator[FastAP
 
 @pytest.fixture
 async def elsewhere(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
-    """The same client, at the other worker."""
+    """Return the same client for the other worker."""
     transport = httpx.ASGITransport(other_worker)
     async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as client:
         client.headers = api.client.headers
@@ -51,7 +51,7 @@ async def elsewhere(api: Api, other_worker: FastAPI) -> AsyncIterator[Api]:
 
 
 async def framework(api: Api) -> factories.Body:
-    """A framework of three items in a row, uploaded."""
+    """Upload a framework of three items, each the parent of the next."""
     items = [factories.packed_item() for _ in range(3)]
     ids = [item["identifier"] for item in items]
     pairs = zip(ids[1:], ids, strict=False)
@@ -78,18 +78,18 @@ async def _item_moved_away(api: Api, _: Database, body: factories.Body) -> None:
 
 
 async def _keyword(api: Api, _: Database, body: factories.Body) -> None:
-    """A link added without a word in the body being another."""
-    one, two = factories.link(), factories.link()
+    """Put an item with one more concept keyword, of which its stored body has only the first."""
+    first, second = factories.link(), factories.link()
     document = factories.link(body["CFDocument"]["identifier"])
-    item = {**body["CFItems"][0], "CFDocumentURI": document, "conceptKeywordsURI": one}
+    item = {**body["CFItems"][0], "CFDocumentURI": document, "conceptKeywordsURI": first}
     await api.put("/CFItems", {"item": item})
     await api.package(document["identifier"])
-    await api.put("/CFItems", {"item": {**item, "conceptKeywordsURI": [two, one]}})
+    await api.put("/CFItems", {"item": {**item, "conceptKeywordsURI": [second, first]}})
 
 
 async def _association(api: Api, _: Database, body: factories.Body) -> None:
-    one, *_others, two = body["CFItems"]
-    await api.new_association(one, two, associationType="isRelatedTo")
+    first, *_, last = body["CFItems"]
+    await api.new_association(first, last, associationType="isRelatedTo")
 
 
 async def _association_removed(api: Api, _: Database, body: factories.Body) -> None:
@@ -110,9 +110,9 @@ async def _package(api: Api, _: Database, body: factories.Body) -> None:
 
 
 async def _definitions(api: Api, _: Database, body: factories.Body) -> None:
-    """A definition more, to which nothing refers."""
-    more = {**body, "CFDefinitions": {"CFItemTypes": [factories.item_type()]}}
-    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, more)
+    """Replace the package with one that has an unused definition."""
+    changed = {**body, "CFDefinitions": {"CFItemTypes": [factories.item_type()]}}
+    await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 200, changed)
 
 
 async def _definition_changed(api: Api, _: Database, body: factories.Body) -> None:
@@ -137,7 +137,7 @@ async def _deleted_and_back(api: Api, database: Database, body: factories.Body) 
 
 
 async def _other_end_deleted(api: Api, database: Database, body: factories.Body) -> None:
-    """An association to an item of another framework is hidden with it."""
+    """Delete an item of another framework, which hides the association to it."""
     other = await api.new_item(await api.framework())
     await api.new_association(body["CFItems"][0], other)
     await api.package(body["CFDocument"]["identifier"])
@@ -145,13 +145,13 @@ async def _other_end_deleted(api: Api, database: Database, body: factories.Body)
 
 
 async def _other_end_arrives(api: Api, _: Database, body: factories.Body) -> None:
-    """Where uris are minted, an end that was elsewhere has its address here from now on."""
+    """Put the item that an association refers to, whose URI becomes a URL of this server."""
     identifier = factories.new_id()
-    one = body["CFItems"][0]["identifier"]
-    relation = factories.association(one, identifier, associationType="isPartOf")
-    more = {**body, "CFAssociations": [*body["CFAssociations"], relation]}
+    item = body["CFItems"][0]["identifier"]
+    association = factories.association(item, identifier, associationType="isPartOf")
+    changed = {**body, "CFAssociations": [*body["CFAssociations"], association]}
     document = body["CFDocument"]["identifier"]
-    await api.send("PUT", f"/CFPackages/{document}", 200, more)
+    await api.send("PUT", f"/CFPackages/{document}", 200, changed)
     await api.package(document)
     other = await api.framework()
     await api.put("/CFItems", {"item": factories.item(other["identifier"], identifier)})
@@ -177,7 +177,7 @@ WRITES: list[Write] = [
 
 @pytest.mark.parametrize("kind", ["", "/groups"], ids=["package", "groups"])
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__.strip("_"))
-async def test_what_one_worker_wrote_the_other_answers(
+async def test_write_by_one_worker_is_visible_in_the_other(
     api: Api,
     elsewhere: Api,
     other_worker: FastAPI,
@@ -194,7 +194,7 @@ async def test_what_one_worker_wrote_the_other_answers(
         after = await elsewhere.send("GET", path, 200)
         tag = {"If-None-Match": before.headers["ETag"]}
         again = await elsewhere.client.get(f"{api.profile.prefix}{path}", headers=tag)
-        # Nothing is kept here, so this one is read from the tables.
+        # A cache without capacity, so that this response is read from the tables.
         other_worker.state.app_state.response_cache = ResponseCache(megabytes=0, producers=4)
         fresh = await elsewhere.send("GET", path, 200)
         assert after.json() == fresh.json()
@@ -202,7 +202,7 @@ async def test_what_one_worker_wrote_the_other_answers(
         assert again.status_code == 200 or before.json() == fresh.json()
 
 
-async def test_who_has_it_is_not_sent_it_again(api: Api) -> None:
+async def test_if_none_match_returns_304(api: Api) -> None:
     body = await framework(api)
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     first = await api.client.get(path)
@@ -219,7 +219,7 @@ async def test_who_has_it_is_not_sent_it_again(api: Api) -> None:
         assert answer.headers["ETag"] != first.headers["ETag"]
 
 
-async def test_writes_elsewhere_leave_a_framework_as_it_is(api: Api) -> None:
+async def test_write_to_another_framework_keeps_the_etag(api: Api) -> None:
     body = await framework(api)
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     first = await api.client.get(path)
@@ -229,21 +229,21 @@ async def test_writes_elsewhere_leave_a_framework_as_it_is(api: Api) -> None:
     assert answer.status_code == 304
 
 
-async def test_last_modified(api: Api, execute: Execute) -> None:
+async def test_if_modified_since_returns_304(api: Api, execute: Execute) -> None:
     body = await framework(api)
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
-    # Of the second that is not over, nothing is said.
+    # Within the second of the last change there is no Last-Modified.
     assert "Last-Modified" not in (await api.client.get(path)).headers
     for table in ("revisions", "revision_marks"):
         await execute(f"UPDATE {table} SET changed_at = '2026-01-15T09:30:00.7Z'")
-    said = (await api.client.get(path)).headers["Last-Modified"]
-    assert said == "Thu, 15 Jan 2026 09:30:00 GMT"
-    answer = await api.client.get(path, headers={"If-Modified-Since": said})
+    last_modified = (await api.client.get(path)).headers["Last-Modified"]
+    assert last_modified == "Thu, 15 Jan 2026 09:30:00 GMT"
+    answer = await api.client.get(path, headers={"If-Modified-Since": last_modified})
     assert answer.status_code == 304
     for other in ("Thu, 15 Jan 2026 09:29:59 GMT", "yesterday"):
         answer = await api.client.get(path, headers={"If-Modified-Since": other})
         assert answer.status_code == 200
-    both = {"If-Modified-Since": said, "If-None-Match": '"another"'}
+    both = {"If-Modified-Since": last_modified, "If-None-Match": '"another"'}
     assert (await api.client.get(path, headers=both)).status_code == 200
 
 
@@ -273,14 +273,14 @@ ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-async def test_encodings(api: Api, encoding: str) -> None:
+async def test_package_is_returned_in_the_accepted_encoding(api: Api, encoding: str) -> None:
     body = await api.upload(CFItems=[factories.packed_item() for _ in range(500)])
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     headers = {"Accept-Encoding": encoding}
     plain = (await api.client.get(path, headers={"Accept-Encoding": "identity"})).content
     for _ in range(2):
         async with api.client.stream("GET", path, headers=headers) as answer:
-            raw = b"".join([piece async for piece in answer.aiter_raw()])
+            raw = b"".join([chunk async for chunk in answer.aiter_raw()])
         assert answer.headers.get("Content-Encoding", "identity") == encoding
         assert answer.headers["Vary"] == "Accept-Encoding"
         assert ENCODINGS[encoding](raw) == plain
@@ -300,11 +300,11 @@ async def test_encodings(api: Api, encoding: str) -> None:
         ("gzip;q=nonsense,,;", "identity"),
     ],
 )
-def test_the_best_encoding(accepted: str, expected: str) -> None:
+def test_negotiate_encoding_returns_the_most_accepted(accepted: str, expected: str) -> None:
     assert negotiate_encoding(accepted, ("zstd", "gzip")) == expected
 
 
-async def test_an_answer_is_produced_once_however_many_ask(
+async def test_concurrent_requests_share_one_production(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = await framework(api)
@@ -321,44 +321,44 @@ async def test_an_answer_is_produced_once_however_many_ask(
     assert all(answer == answers[0] for answer in answers)
 
 
-async def test_what_is_kept_is_bounded() -> None:
-    copies = ResponseCache(megabytes=1, producers=2)
+async def test_cache_evicts_responses_over_its_limit() -> None:
+    cache = ResponseCache(megabytes=1, producers=2)
 
     async def incompressible(_: CachedResponse) -> AsyncIterator[bytes]:
         yield b"".join(factories.new_id().encode() for _ in range(20_000))
 
     for number in range(10):
-        copy = copies.start((number,), incompressible)
-        async for _ in copy.iter_gzip():
+        response = cache.start((number,), incompressible)
+        async for _ in response.iter_gzip():
             pass
         await asyncio.sleep(0)
-    kept = [one for number in range(10) if (one := copies.get((number,)))]
-    assert 1 <= len(kept) < 5
-    assert sum(one.stored_size for one in kept) <= 1_000_000
-    assert copies.get((9,))
+    cached = [entry for number in range(10) if (entry := cache.get((number,)))]
+    assert 1 <= len(cached) < 5
+    assert sum(entry.stored_size for entry in cached) <= 1_000_000
+    assert cache.get((9,))
 
 
-async def test_what_fails_is_told_to_all_and_not_kept() -> None:
-    copies = ResponseCache(megabytes=1, producers=1)
+async def test_failed_response_raises_in_all_readers_and_is_not_cached() -> None:
+    cache = ResponseCache(megabytes=1, producers=1)
 
     async def failing(_: CachedResponse) -> AsyncIterator[bytes]:
-        yield b"begun"
+        yield b"start"
         raise LookupError("the rest")
 
-    copy = copies.start(("key",), failing)
-    await copy.wait_for_first_chunk()
-    for reading in (copy.iter_gzip(), copy.iter_identity()):
+    response = cache.start(("key",), failing)
+    await response.wait_for_first_chunk()
+    for chunks in (response.iter_gzip(), response.iter_identity()):
         with pytest.raises(LookupError):
-            async for _ in reading:
+            async for _ in chunks:
                 pass
     await asyncio.sleep(0)
-    assert copies.get(("key",)) is None
+    assert cache.get(("key",)) is None
 
 
-async def test_who_asks_at_once_is_told_what_he_wrote_and_what_is_not_there(
+async def test_shared_reads_see_the_own_write_and_missing_entities(
     api: Api, elsewhere: Api
 ) -> None:
-    """Questions that are shared tell nobody less than one of his own would."""
+    """Shared queries return what a query of their own would return."""
     body = await framework(api)
     identifier = body["CFDocument"]["identifier"]
     path = f"/CFPackages/{identifier}"
@@ -369,11 +369,11 @@ async def test_who_asks_at_once_is_told_what_he_wrote_and_what_is_not_there(
         await writer.put("/CFItems", item)
         package = (await reader.send("GET", path, 200)).json()
         package = package.get("CFPackage", package)
-        assert item["identifier"] in {one["identifier"] for one in package["CFItems"]}
+        assert item["identifier"] in {each["identifier"] for each in package["CFItems"]}
 
     async def miss() -> None:
         for _ in range(5):
             await api.send("GET", f"/CFPackages/{factories.new_id()}", 404)
-            await api.send("GET", "/CFPackages/nothing-is-called-so", 404)
+            await api.send("GET", "/CFPackages/unknown", 404)
 
     await asyncio.gather(*(write_and_read(number) for number in range(24)), *(miss(), miss()))

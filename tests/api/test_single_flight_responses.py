@@ -1,4 +1,4 @@
-"""Many ask for one framework while it is written down, and that fails; many encodings at once."""
+"""Concurrent requests for one package: shared productions, failures and encodings."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ AND datname = current_database()"""
 
 @pytest.fixture
 def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was written down, each time it was begun."""
-    opened: list[str] = []
+    """Return the document identifier of every production, in the order of their starts."""
+    identifiers: list[str] = []
 
     def counted(database: Database, identifier: str) -> Any:
-        opened.append(identifier)
+        identifiers.append(identifier)
         return framework_snapshot(database, identifier)
 
     monkeypatch.setattr(packages, "framework_snapshot", counted)
-    return opened
+    return identifiers
 
 
 @asynccontextmanager
-async def held_items(database_url: str) -> AsyncIterator[None]:
-    """Whoever reads items waits until this ends."""
+async def locked_items(database_url: str) -> AsyncIterator[None]:
+    """Lock the table of items, so that every reader of it waits."""
     connection = await asyncpg.connect(dsn(database_url))
     try:
         async with connection.transaction():
@@ -59,54 +59,56 @@ async def held_items(database_url: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def producer(execute: Execute, before: int | None = None) -> int:
-    """The backend of whoever waits for the items, and is not the one before."""
+async def waiting_backend(execute: Execute, previous: int | None = None) -> int:
+    """Return the process ID of the backend that waits for the items, other than ``previous``."""
     for _ in range(200):
-        for found in await execute(WAITING):
-            if found["pid"] != before:
-                return int(found["pid"])
+        for row in await execute(WAITING):
+            if row["pid"] != previous:
+                return int(row["pid"])
         await asyncio.sleep(0.02)
-    raise AssertionError("nobody waits for the items")
+    raise AssertionError("no backend waits for the items")
 
 
-async def test_who_joined_an_answer_that_failed_shares_the_next(
+async def test_requests_that_joined_a_failed_production_share_the_next(
     api: Api, execute: Execute, database_url: str, productions: list[str]
 ) -> None:
     body = await api.upload()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
-    async with held_items(database_url):
-        asked = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
-        first = await producer(execute)
+    async with locked_items(database_url):
+        tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
+        first = await waiting_backend(execute)
         await asyncio.sleep(0.2)
         await execute("SELECT pg_terminate_backend($1)", first)
-        await producer(execute, first)
-    answers = await asyncio.gather(*asked)
+        await waiting_backend(execute, first)
+    answers = await asyncio.gather(*tasks)
     assert Counter(answer.status_code for answer in answers) == {503: 1, 200: READERS - 1}
     assert all(a.headers["Retry-After"] for a in answers if a.status_code == 503)
     assert len({answer.content for answer in answers if answer.status_code == 200}) == 1
     assert len(productions) == 2
 
 
-async def test_what_goes_on_failing_is_told_to_all_at_once(
+async def test_repeated_failure_returns_503_to_all_requests(
     api: Api, execute: Execute, database_url: str, productions: list[str]
 ) -> None:
     body = await api.upload()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}/groups"
-    async with held_items(database_url):
-        asked = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
-        ended: set[int] = set()
-        while not all(one.done() for one in asked):
-            if found := await execute(WAITING):
-                ended.add(found[0]["pid"])
-                await execute("SELECT pg_terminate_backend($1)", found[0]["pid"])
+    async with locked_items(database_url):
+        tasks = [asyncio.create_task(api.client.get(path)) for _ in range(READERS)]
+        terminated: set[int] = set()
+        while not all(task.done() for task in tasks):
+            if rows := await execute(WAITING):
+                terminated.add(rows[0]["pid"])
+                await execute("SELECT pg_terminate_backend($1)", rows[0]["pid"])
             await asyncio.sleep(0.05)
-    assert Counter(one.result().status_code for one in asked) == {503: READERS}
-    # Each tries once more at most, and they do that together.
-    assert len(productions) == len(ended) == 2
+    assert Counter(task.result().status_code for task in tasks) == {503: READERS}
+    # Each request retries once at most, and the retries share one production.
+    assert len(productions) == len(terminated) == 2
     assert (await api.client.get(path)).status_code == 200
 
 
-async def test_after_a_write_one_makes_the_next_for_all(api: Api, productions: list[str]) -> None:
+async def test_requests_after_a_write_share_one_production(
+    api: Api, productions: list[str]
+) -> None:
     body = await api.upload()
     document = body["CFDocument"]
     path = f"/CFPackages/{document['identifier']}"
@@ -118,14 +120,14 @@ async def test_after_a_write_one_makes_the_next_for_all(api: Api, productions: l
     assert all(answer == answers[0] for answer in answers)
 
 
-UNPACKED: dict[str, Callable[[bytes], bytes]] = {
+DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "identity": bytes,
     "gzip": gzip.decompress,
     "zstd": zstd.decompress,
 }
 
 
-async def test_everybody_gets_the_right_bytes_whatever_others_ask_for(api: Api) -> None:
+async def test_concurrent_requests_in_different_encodings_get_the_same_content(api: Api) -> None:
     bodies = [
         await api.upload(CFItems=[factories.packed_item() for _ in range(100 * size)])
         for size in range(1, 6)
@@ -134,19 +136,19 @@ async def test_everybody_gets_the_right_bytes_whatever_others_ask_for(api: Api) 
         f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}" for body in bodies
     ]
 
-    async def ask(path: str, encoding: str) -> tuple[str, bytes]:
+    async def fetch(path: str, encoding: str) -> tuple[str, bytes]:
         headers = {"Accept-Encoding": encoding}
         async with api.client.stream("GET", path, headers=headers) as answer:
-            raw = b"".join([piece async for piece in answer.aiter_raw()])
-        return path, UNPACKED[answer.headers.get("Content-Encoding", "identity")](raw)
+            raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+        return path, DECODERS[answer.headers.get("Content-Encoding", "identity")](raw)
 
-    for _ in range(2):  # while they are written down, and kept
-        asked = [ask(path, coding) for path in paths for coding in UNPACKED for _ in range(8)]
-        found = await asyncio.gather(*asked)
+    for _ in range(2):  # first while the packages are produced, then from the cache
+        fetches = [fetch(path, coding) for path in paths for coding in DECODERS for _ in range(8)]
+        responses = await asyncio.gather(*fetches)
         for path in paths:
-            answers = {content for where, content in found if where == path}
-            assert len(answers) == 1, f"{len(answers)} different answers for {path}"
-    sizes = [dict(found)[path].count(b'"fullStatement"') for path in paths]
+            contents = {content for fetched, content in responses if fetched == path}
+            assert len(contents) == 1, f"{len(contents)} different responses for {path}"
+    sizes = [dict(responses)[path].count(b'"fullStatement"') for path in paths]
     assert sizes == [100, 200, 300, 400, 500]
 
 
@@ -175,24 +177,24 @@ async def test_slow_reader_gets_all_bytes(lag: int) -> None:
     assert b"".join([chunk async for chunk in response.iter_identity()]) == content
 
 
-async def test_zstd_is_made_once_however_many_threads_ask() -> None:
-    copies = ResponseCache(megabytes=50, producers=4)
+async def test_concurrent_readers_share_one_zstd_compression() -> None:
+    cache = ResponseCache(megabytes=50, producers=4)
     texts = [(factories.new_id() * 50_000).encode() for _ in range(4)]
 
-    def writing(text: bytes) -> Callable[[CachedResponse], AsyncIterator[bytes]]:
+    def producer_of(text: bytes) -> Callable[[CachedResponse], AsyncIterator[bytes]]:
         async def produce(_: CachedResponse) -> AsyncIterator[bytes]:
             for start in range(0, len(text), 100_000):
                 yield text[start : start + 100_000]
 
         return produce
 
-    made = [copies.start((number,), writing(text)) for number, text in enumerate(texts)]
-    for copy in made:
-        async for _ in copy.iter_gzip():
+    responses = [cache.start((number,), producer_of(text)) for number, text in enumerate(texts)]
+    for response in responses:
+        async for _ in response.iter_gzip():
             pass
-    asked = [copy.zstd_bytes() for copy in made for _ in range(8)]
-    found = await asyncio.gather(*asked)
+    reads = [response.zstd_bytes() for response in responses for _ in range(8)]
+    compressed = await asyncio.gather(*reads)
     for number, text in enumerate(texts):
-        packed = found[8 * number : 8 * number + 8]
-        assert all(one is packed[0] for one in packed)
-        assert zstd.decompress(packed[0]) == text
+        copies = compressed[8 * number : 8 * number + 8]
+        assert all(copy is copies[0] for copy in copies)
+        assert zstd.decompress(copies[0]) == text
