@@ -16,17 +16,17 @@ from ..repair.repair_log import RepairLog
 from .columns import (
     ASSOCIATION,
     CRITERION,
-    DEFINED,
+    DEFINITION_LAYOUTS,
     DOCUMENT,
     ITEM,
     LEVEL,
     PACKAGE,
     RUBRIC,
     Layout,
-    layout_of,
+    find_layout,
 )
-from .hierarchy import ENDS, PARENT_ASSOCIATION, Tree, name_items
-from .rows import Grid, Json, Place, Row, Rows
+from .hierarchy import NODE_FIELDS, PARENT_ASSOCIATION, Hierarchy, assign_identifiers
+from .rows import JsonObject, Location, Row, RowReader, Sheet
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Assembly:
     """A package that grids say, the places of its entities, and what is wrong with the rows."""
 
     def __init__(
-        self, grids: Iterable[Grid], defaults: Defaults, *, is_strict: bool = False
+        self, grids: Iterable[Sheet], defaults: Defaults, *, is_strict: bool = False
     ) -> None:
         self.problems: list[Problem] = []
         self.repairs = RepairLog()
@@ -58,44 +58,44 @@ class Assembly:
         """(kind, identifier) of the entities whose time of change no row gave."""
         self.derived_order: list[tuple[str, ...]] = []
         """The associations of siblings that no row numbers, in the order of their rows."""
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, Location] = {}
         self._defaults = defaults
         self._is_strict = is_strict
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
         self.is_export = False
         """Whether ``export`` wrote it: nothing else writes a column parentAssociation."""
         for grid, layout in self._tables(list(grids)):
-            rows = Rows(grid, layout, self.problems)
+            rows = RowReader(grid, layout, self.problems)
             for row in rows:
                 self._rows[row.layout].append(row)
             self.is_export = self.is_export or PARENT_ASSOCIATION in rows.headings
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._package()
 
-    def _tables(self, grids: list[Grid]) -> Iterator[tuple[Grid, Layout | None]]:
-        """The sheets that are read; the first one holds items where none has a name of ours."""
-        named = [(grid, layout_of(grid.name) if grid.name else None) for grid in grids]
+    def _tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, Layout | None]]:
+        """The sheets that are read; the first one holds items where none has a name of metadata."""
+        named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
         if any(layout for _, layout in named):
             self.left_out = [
                 grid.name
                 for grid, layout in named
-                if not layout and grid.name and grid.name != HELP
+                if not layout and grid.name and grid.name != HELP_SHEET
             ]
             yield from ((grid, layout) for grid, layout in named if layout)
         else:
             yield from named[:1]
             self.left_out = [grid.name for grid in grids[1:] if grid.name]
 
-    def _package(self) -> Json:
+    def _package(self) -> JsonObject:
         document = self._document()
         items, stated = self._rows[ITEM], self._rows[ASSOCIATION]
         space = uuid5(NAMESPACE_URL, document["identifier"])
         for rows in self._rows.values():
             self._drop_odd_names(rows)
-        self.derived_items = name_items(items, space)
+        self.derived_items = assign_identifiers(items, space)
         for row in items:
             self._complete(row.entity, ITEM, document)
-        tree = Tree(
+        tree = Hierarchy(
             space, document, items, stated, self.problems, self.repairs, is_strict=self._is_strict
         )
         associations = tree.associations()
@@ -103,9 +103,11 @@ class Assembly:
         self.derived_times |= {(ASSOCIATION.kind, identifier) for identifier in tree.derived_times}
         for row in associations:
             self._complete(row.entity, ASSOCIATION, document)
-        definitions = {layout.sheet: self._defined(layout, space, document) for layout in DEFINED}
+        definitions = {
+            layout.sheet: self._defined(layout, space, document) for layout in DEFINITION_LAYOUTS
+        }
         self._license_of_document(document, definitions)
-        package: Json = {
+        package: JsonObject = {
             "CFDocument": document,
             "CFItems": self._listed(items, "CFItems"),
             "CFAssociations": self._listed(associations, "CFAssociations"),
@@ -115,7 +117,7 @@ class Assembly:
         self._extensions(package)
         return package
 
-    def _defined(self, layout: Layout, space: UUID, document: Json) -> list[Json]:
+    def _defined(self, layout: Layout, space: UUID, document: JsonObject) -> list[JsonObject]:
         rows = self._rows[layout]
         for row in rows:
             said = f"{layout.kind}\n{row.entity.get('title')}"
@@ -123,18 +125,18 @@ class Assembly:
             self._complete(row.entity, layout, document)
         return self._listed(rows, f"CFDefinitions.{layout.sheet}")
 
-    def _document(self) -> Json:
+    def _document(self) -> JsonObject:
         rows = self._rows[DOCUMENT]
-        row = rows[0] if rows else Row(DOCUMENT, Place(""))
+        row = rows[0] if rows else Row(DOCUMENT, Location(""))
         for other in rows[1:]:
-            self._problem(other.place.at(), "a second document; a file holds one framework")
+            self._problem(other.place.describe(), "a second document; a file holds one framework")
         document, given = row.entity, self._defaults
         for name, flag in (("title", given.title), ("creator", given.creator)):
             if flag is not None:
                 document[name] = flag
             elif name not in document:
                 self._problem(
-                    row.place.at(name).strip() if rows else name,
+                    row.place.describe(name).strip() if rows else name,
                     f"the framework has no {name}: give it with --{name}, or in a sheet or row "
                     "CFDocument",
                 )
@@ -150,12 +152,14 @@ class Assembly:
             document["lastChangeDateTime"] = format_timestamp(given.changed)
             self.derived_times.add((DOCUMENT.kind, document["identifier"]))
         self._complete(document, DOCUMENT, document)
-        self.places["CFDocument"] = row.place if rows else Place("CFDocument")
+        self.places["CFDocument"] = row.place if rows else Location("CFDocument")
         return document
 
-    def _license_of_document(self, document: Json, definitions: dict[str, list[Json]]) -> None:
+    def _license_of_document(
+        self, document: JsonObject, definitions: dict[str, list[JsonObject]]
+    ) -> None:
         """OpenSALT's document row holds the text of its licence."""
-        text = next((row.ours.get("licenseText") for row in self._rows[DOCUMENT]), None)
+        text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
             made = {**link, "licenseText": text}
@@ -165,29 +169,31 @@ class Assembly:
     def _drop_odd_names(self, rows: list[Row]) -> None:
         for row in rows:
             if not isinstance(row.entity.get("identifier", ""), str):
-                self._problem(row.place.at("identifier"), "must be a text")
+                self._problem(row.place.describe("identifier"), "must be a text")
                 del row.entity["identifier"]
 
-    def _listed(self, rows: list[Row], path: str) -> list[Json]:
+    def _listed(self, rows: list[Row], path: str) -> list[JsonObject]:
         for index, row in enumerate(rows):
             self.places[f"{path}[{index}]"] = row.place
         return [row.entity for row in rows]
 
-    def _rubrics(self, space: UUID, document: Json) -> list[Json]:
+    def _rubrics(self, space: UUID, document: JsonObject) -> list[JsonObject]:
         """Rubrics with their criteria and levels, each in the row's order."""
-        above: dict[str, tuple[Json, str]] = {}
-        rubrics: list[Json] = []
+        above: dict[str, tuple[JsonObject, str]] = {}
+        rubrics: list[JsonObject] = []
         for layout, holder in ((RUBRIC, ""), (CRITERION, "CFRubricCriteria"), (LEVEL, LEVEL.sheet)):
-            here: dict[str, tuple[Json, str]] = {}
+            here: dict[str, tuple[JsonObject, str]] = {}
             for number, row in enumerate(self._rows[layout]):
                 made = uuid5(space, f"{layout.kind}\n{number}")
                 row.entity.setdefault("identifier", str(made))
                 self._complete(row.entity, layout, document)
                 held, path = rubrics, "CFRubrics"
                 if holder:
-                    parent = row.ours.get("parent", "")
+                    parent = row.metadata.get("parent", "")
                     if parent not in above:
-                        self._problem(row.place.at("parent"), f"nothing above is named {parent!r}")
+                        self._problem(
+                            row.place.describe("parent"), f"nothing above is named {parent!r}"
+                        )
                         continue
                     entity, path = above[parent]
                     held, path = entity.setdefault(holder, []), f"{path}.{holder}"
@@ -198,14 +204,14 @@ class Assembly:
             above = here
         return rubrics
 
-    def _extensions(self, package: Json) -> None:
+    def _extensions(self, package: JsonObject) -> None:
         for row in self._rows[PACKAGE]:
-            if "extensions" in row.ours:
-                package["extensions"] = row.ours["extensions"]
-            if "definitionExtensions" in row.ours:
-                package["CFDefinitions"]["extensions"] = row.ours["definitionExtensions"]
+            if "extensions" in row.metadata:
+                package["extensions"] = row.metadata["extensions"]
+            if "definitionExtensions" in row.metadata:
+                package["CFDefinitions"]["extensions"] = row.metadata["definitionExtensions"]
 
-    def _complete(self, entity: Json, layout: Layout, document: Json) -> None:
+    def _complete(self, entity: JsonObject, layout: Layout, document: JsonObject) -> None:
         """Fill in what every entity and every link must have."""
         entity.setdefault("uri", uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:
@@ -213,18 +219,23 @@ class Assembly:
             self.derived_times.add((layout.kind, entity["identifier"]))
         for name, shape in field_specs(layout.schema).items():
             link = entity.get(name)
-            if isinstance(link, dict) and not shape.many and shape.model and name not in ENDS:
+            if (
+                isinstance(link, dict)
+                and not shape.many
+                and shape.model
+                and name not in NODE_FIELDS
+            ):
                 _complete_link(link)
 
     def _problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
 
 
-HELP = "About"
+HELP_SHEET = "About"
 """The sheet of the template that explains the others."""
 
 
-def _complete_link(link: Json) -> None:
+def _complete_link(link: JsonObject) -> None:
     called = link.get("title") or link.get("uri")
     if "identifier" not in link and isinstance(called, str):
         link["identifier"] = str(uuid5(NAMESPACE_URL, called))

@@ -16,8 +16,8 @@ Cell: TypeAlias = str | int | float | bool | datetime | date | time | None
 SEPARATOR = "|"
 """What stands between the members of a list in one cell."""
 
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-WHOLE = re.compile(r"[+-]?\d+")
+NUMBER_PATTERN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def is_empty(cell: Cell) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-def text_of(cell: Cell) -> str:
+def format_cell(cell: Cell) -> str:
     """What a person sees in a cell."""
     if isinstance(cell, bool):
         return str(cell).lower()
@@ -59,45 +59,45 @@ def text_of(cell: Cell) -> str:
 
 
 def _day(cell: Cell) -> str:
-    return cell.date().isoformat() if isinstance(cell, datetime) else text_of(cell)
+    return cell.date().isoformat() if isinstance(cell, datetime) else format_cell(cell)
 
 
 def _moment(cell: Cell) -> str:
     """A spreadsheet's moment has no zone: it is taken for UTC."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
-    return text_of(cell)
+    return format_cell(cell)
 
 
 def _number(cell: Cell) -> Any:
     """A number, or the text that is none, for the reader of packages to refuse."""
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return cell
-    written = text_of(cell).strip()
-    if WHOLE.fullmatch(written):
+    written = format_cell(cell).strip()
+    if INTEGER_PATTERN.fullmatch(written):
         return int(written)
-    return float(written) if NUMBER.fullmatch(written) else written
+    return float(written) if NUMBER_PATTERN.fullmatch(written) else written
 
 
 def _members(separators: str) -> Callable[[Cell], list[str]]:
     pattern = re.compile(f"[{re.escape(separators)}]")
 
     def read(cell: Cell) -> list[str]:
-        return [part.strip() for part in pattern.split(text_of(cell)) if part.strip()]
+        return [part.strip() for part in pattern.split(format_cell(cell)) if part.strip()]
 
     return read
 
 
 def _object(cell: Cell) -> Any:
     try:
-        return orjson.loads(text_of(cell))
+        return orjson.loads(format_cell(cell))
     except orjson.JSONDecodeError as error:
         raise ValueError(f"must be JSON, such as {{}}: {error}") from None
 
 
 def _links(cell: Cell) -> Any:
     """Links as JSON, or the names of what is linked to."""
-    written = text_of(cell).strip()
+    written = format_cell(cell).strip()
     return _object(written) if written[0] in "[{" else _members(SEPARATOR)(written)
 
 
@@ -113,24 +113,24 @@ def _plain_number(value: Any) -> Cell:
     return value
 
 
-def json_of(value: Any) -> str:
+def to_json(value: Any) -> str:
     """A value as JSON in one line."""
     return orjson.dumps(value).decode()
 
 
-TEXT = Codec(text_of, _text, "text")
-DAY = Codec(_day, _text, "a date, as 2026-08-01")
-MOMENT = Codec(_moment, _text, "a date and time, as 2026-08-01T09:30:00Z")
+STRING = Codec(format_cell, _text, "text")
+DATE = Codec(_day, _text, "a date, as 2026-08-01")
+DATE_TIME = Codec(_moment, _text, "a date and time, as 2026-08-01T09:30:00Z")
 NUMERIC = Codec(_number, _plain_number, "a number")
-LIST = Codec(_members(SEPARATOR), SEPARATOR.join, f"texts with {SEPARATOR} between them")
-LEVELS = Codec(
+STRING_LIST = Codec(_members(SEPARATOR), SEPARATOR.join, f"texts with {SEPARATOR} between them")
+LEVEL_LIST = Codec(
     _members(SEPARATOR + ","), SEPARATOR.join, f"texts with {SEPARATOR} or a comma between them"
 )
-LINKS = Codec(_links, json_of, f"names with {SEPARATOR} between them, or links as JSON")
-OBJECT = Codec(_object, json_of, "JSON")
+LINKS = Codec(_links, to_json, f"names with {SEPARATOR} between them, or links as JSON")
+JSON_VALUE = Codec(_object, to_json, "JSON")
 
 
-def flat(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
+def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
     """What stands at the end of a path; None where there is nothing."""
     value: Any = entity
     for name in path:
@@ -138,7 +138,7 @@ def flat(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
     return value
 
 
-def put(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def set_path(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     """Put a value at the end of a path. Raises ``ValueError`` where another way there is said."""
     *way, last = path
     for name in way:
@@ -148,12 +148,12 @@ def put(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     entity[last] = value
 
 
-def overlay(under: dict[str, Any], over: dict[str, Any]) -> None:
+def fill_missing(under: dict[str, Any], over: dict[str, Any]) -> None:
     """Fill in from ``over`` what ``under`` does not say."""
     for name, value in over.items():
         here = under.setdefault(name, value)
         if here is not value and isinstance(here, dict) and isinstance(value, dict):
-            overlay(here, value)
+            fill_missing(here, value)
 
 
 def column_letter(index: int) -> str:

@@ -21,14 +21,24 @@ from ..case.model import (
 from ..case.resources import DEFINITIONS
 from ..repair import fixes
 from ..repair.field_spec import FieldSpec, field_specs
-from .cells import DAY, LEVELS, LINKS, LIST, MOMENT, NUMERIC, OBJECT, TEXT, Codec
+from .cells import (
+    DATE,
+    DATE_TIME,
+    JSON_VALUE,
+    LEVEL_LIST,
+    LINKS,
+    NUMERIC,
+    STRING,
+    STRING_LIST,
+    Codec,
+)
 
 CODECS = {
-    fixes.fix_date: DAY,
-    fixes.fix_datetime: MOMENT,
+    fixes.fix_date: DATE,
+    fixes.fix_datetime: DATE_TIME,
     fixes.fix_integer: NUMERIC,
     fixes.fix_number: NUMERIC,
-    fixes.no_fix: OBJECT,
+    fixes.no_fix: JSON_VALUE,
 }
 """The codec of a plain value, by what mends it; others are texts."""
 
@@ -40,7 +50,7 @@ class Column:
     name: str
     path: tuple[str, ...]
     codec: Codec
-    ours: bool = False
+    metadata: bool = False
     """Says something about the row that is no field of its entity."""
 
 
@@ -53,7 +63,7 @@ class Layout:
     schema: type[CaseObject]
     first: tuple[str, ...] = ()
     """The columns that stand first, in the order in which people look for them."""
-    ours: tuple[Column, ...] = ()
+    metadata: tuple[Column, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names of columns, folded."""
 
@@ -64,74 +74,78 @@ class Layout:
 
     def find(self, header: str) -> Column | None:
         """The column that a header means, however it is spelt."""
-        return _by_name(self).get(folded(header))
+        return _by_name(self).get(fold_heading(header))
 
 
-def folded(name: str) -> str:
+def fold_heading(name: str) -> str:
     """A name without letter case, spaces and signs."""
     return re.sub(r"[\W_]", "", name).casefold()
 
 
-MORE = Column("more", ("more",), OBJECT, ours=True)
+OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
 """What the other columns cannot say exactly: empty texts, odd lists, fields that hold tables."""
 
 
 @cache
 def _columns_of(schema: type[CaseObject]) -> dict[str, Column]:
-    found = (column for name, shape in field_specs(schema).items() for column in _flat(name, shape))
+    found = (
+        column
+        for name, shape in field_specs(schema).items()
+        for column in _iter_field_columns(name, shape)
+    )
     return {column.name: column for column in found}
 
 
-def _flat(name: str, shape: FieldSpec) -> Iterator[Column]:
+def _iter_field_columns(name: str, shape: FieldSpec) -> Iterator[Column]:
     """The columns of a field: one, or one for each part of a link."""
     if shape.model is None:
-        codec = CODECS.get(shape.fix, TEXT)
-        if shape.many and codec is TEXT:
-            codec = LEVELS if name == "educationLevel" else LIST
+        codec = CODECS.get(shape.fix, STRING)
+        if shape.many and codec is STRING:
+            codec = LEVEL_LIST if name == "educationLevel" else STRING_LIST
         yield Column(name, (name,), codec)
     elif shape.many and issubclass(shape.model, LinkURI):
         yield Column(name, (name,), LINKS)
     elif issubclass(shape.model, LinkURI):
         for part in field_specs(shape.model):
-            yield Column(f"{name}.{part}", (name, part), TEXT)
+            yield Column(f"{name}.{part}", (name, part), STRING)
     elif not issubclass(shape.model, Entity):
-        yield Column(name, (name,), OBJECT)
+        yield Column(name, (name,), JSON_VALUE)
 
 
-LAST = ("uri", "lastChangeDateTime", "extensions")
+TRAILING_COLUMNS = ("uri", "lastChangeDateTime", "extensions")
 """Columns that people seldom look at."""
 
 
 @cache
 def _columns(layout: Layout) -> dict[str, Column]:
-    own = _columns_of(layout.schema) | {column.name: column for column in layout.ours}
-    middle = [name for name in own if name not in {*layout.first, *LAST}]
-    names = [*layout.first, *middle, *(name for name in LAST if name in own)]
-    return {name: own[name] for name in names} | {MORE.name: MORE}
+    own = _columns_of(layout.schema) | {column.name: column for column in layout.metadata}
+    middle = [name for name in own if name not in {*layout.first, *TRAILING_COLUMNS}]
+    names = [*layout.first, *middle, *(name for name in TRAILING_COLUMNS if name in own)]
+    return {name: own[name] for name in names} | {OVERFLOW.name: OVERFLOW}
 
 
 @cache
 def _by_name(layout: Layout) -> dict[str, Column]:
     """Columns by their folded names; a link's own name is a column, too, for its bare text."""
     links = {
-        column.path[0]: Column(column.path[0], column.path[:1], TEXT)
+        column.path[0]: Column(column.path[0], column.path[:1], STRING)
         for column in layout.columns.values()
         if len(column.path) > 1
     }
     known = links | layout.columns
     others = {other: known[name] for other, name in layout.aliases.items()}
     bare, own = (
-        {folded(name): column for name, column in columns.items()}
+        {fold_heading(name): column for name, column in columns.items()}
         for columns in (links, layout.columns)
     )
     return bare | others | own
 
 
-def _ours(name: str, codec: Codec) -> Column:
-    return Column(name, (name,), codec, ours=True)
+def _metadata_column(name: str, codec: Codec) -> Column:
+    return Column(name, (name,), codec, metadata=True)
 
 
-IDENTIFIER = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
+IDENTIFIER_ALIASES = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
 
 DOCUMENT = Layout(
     "CFDocument",
@@ -139,7 +153,7 @@ DOCUMENT = Layout(
     CFPckgDocument,
     ("identifier", "title", "creator", "publisher", "description", "subject", "language"),
     aliases={
-        **IDENTIFIER,
+        **IDENTIFIER_ALIASES,
         "author": "creator",
         "name": "title",
         "lastchangedate": "lastChangeDateTime",
@@ -149,7 +163,7 @@ DOCUMENT = Layout(
         "licensetitle": "licenseURI.title",
         "note": "notes",
     },
-    ours=(_ours("licenseText", TEXT),),
+    metadata=(_metadata_column("licenseText", STRING),),
 )
 
 ITEM = Layout(
@@ -161,14 +175,14 @@ ITEM = Layout(
         *("abbreviatedStatement", "CFItemType", "educationLevel", "subject", "conceptKeywords"),
         *("listEnumeration", "notes", "language"),
     ),
-    ours=(
-        _ours("parent", TEXT),
-        _ours("sequenceNumber", NUMERIC),
-        _ours("parentAssociation", TEXT),
-        _ours("smartLevel", TEXT),
+    metadata=(
+        _metadata_column("parent", STRING),
+        _metadata_column("sequenceNumber", NUMERIC),
+        _metadata_column("parentAssociation", STRING),
+        _metadata_column("smartLevel", STRING),
     ),
     aliases={
-        **IDENTIFIER,
+        **IDENTIFIER_ALIASES,
         **dict.fromkeys(("parentid", "parentidentifier", "parentcode", "childof"), "parent"),
         **dict.fromkeys(("sequence", "order", "number"), "sequenceNumber"),
         **dict.fromkeys(("code", "codingscheme"), "humanCodingScheme"),
@@ -196,9 +210,9 @@ ASSOCIATION = Layout(
         *("identifier", "originNodeURI.identifier", "associationType"),
         *("destinationNodeURI.identifier", "sequenceNumber"),
     ),
-    ours=(_ours("position", NUMERIC),),
+    metadata=(_metadata_column("position", NUMERIC),),
     aliases={
-        **IDENTIFIER,
+        **IDENTIFIER_ALIASES,
         **dict.fromkeys(("origin", "originnodeidentifier"), "originNodeURI.identifier"),
         "originnodeuri": "originNodeURI.uri",
         "originnodehumancodingscheme": "originNodeURI.title",
@@ -218,46 +232,49 @@ PACKAGE = Layout(
     "CFPackage",
     "CFPackage",
     CaseObject,
-    ours=(_ours("extensions", OBJECT), _ours("definitionExtensions", OBJECT)),
+    metadata=(
+        _metadata_column("extensions", JSON_VALUE),
+        _metadata_column("definitionExtensions", JSON_VALUE),
+    ),
 )
 
-RUBRIC = Layout("CFRubric", "CFRubrics", CFRubric, aliases=IDENTIFIER)
+RUBRIC = Layout("CFRubric", "CFRubrics", CFRubric, aliases=IDENTIFIER_ALIASES)
 CRITERION = Layout(
     "CFRubricCriterion",
     "CFRubricCriteria",
     CFRubricCriterion,
     ("identifier", "parent"),
-    (_ours("parent", TEXT),),
-    {**IDENTIFIER, "rubric": "parent"},
+    (_metadata_column("parent", STRING),),
+    {**IDENTIFIER_ALIASES, "rubric": "parent"},
 )
 LEVEL = Layout(
     "CFRubricCriterionLevel",
     "CFRubricCriterionLevels",
     CFRubricCriterionLevel,
     ("identifier", "parent"),
-    (_ours("parent", TEXT),),
-    {**IDENTIFIER, "criterion": "parent"},
+    (_metadata_column("parent", STRING),),
+    {**IDENTIFIER_ALIASES, "criterion": "parent"},
 )
 
-DEFINED = tuple(
-    Layout(resource.name, resource.plural, resource.schema, aliases=IDENTIFIER)
+DEFINITION_LAYOUTS = tuple(
+    Layout(resource.name, resource.plural, resource.schema, aliases=IDENTIFIER_ALIASES)
     for resource in DEFINITIONS
 )
 
-LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION, *DEFINED, RUBRIC, CRITERION, LEVEL, PACKAGE)
+LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION, *DEFINITION_LAYOUTS, RUBRIC, CRITERION, LEVEL, PACKAGE)
 """Every table, in the order in which they are written."""
 
-BY_KIND = {layout.kind: layout for layout in LAYOUTS}
+LAYOUTS_BY_CLASS = {layout.kind: layout for layout in LAYOUTS}
 
-OPENSALT = {"cfdoc": DOCUMENT}
-"""Names of sheets in the workbooks of OpenSALT that are not ours with or without an s."""
+OPENSALT_SHEETS = {"cfdoc": DOCUMENT}
+"""Names of sheets in the workbooks of OpenSALT that are not metadata with or without an s."""
 
 
-def layout_of(sheet: str) -> Layout | None:
+def find_layout(sheet: str) -> Layout | None:
     """The table that a sheet, or a row's class, is by its name."""
-    name = folded(sheet)
+    name = fold_heading(sheet)
     for layout in LAYOUTS:
-        names = {folded(layout.kind), folded(layout.sheet)}
+        names = {fold_heading(layout.kind), fold_heading(layout.sheet)}
         if name in names | {one.removeprefix("cf") for one in names}:
             return layout
-    return OPENSALT.get(name)
+    return OPENSALT_SHEETS.get(name)

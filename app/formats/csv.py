@@ -15,42 +15,42 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from ..exceptions import BadRequest
-from .cells import Cell, text_of
-from .rows import Grid
+from .cells import Cell, format_cell
+from .rows import Sheet
 
 DELIMITERS = ",;\t"
-GUARD = "'"
+FORMULA_GUARD = "'"
 # East Asian spreadsheets take full-width signs for those of a formula, too, and others pass over
 # blanks, line feeds, no-break spaces, byte order marks and zero-width spaces before one.
 FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noqa: RUF001
 """The start of a cell that is written with a guard."""
 
 
-def read_grid(raw: bytes) -> Grid:
+def read_csv(raw: bytes) -> Sheet:
     """The cells of a CSV. Raises ``BadRequest`` when it is not text."""
-    text = _decoded(raw)
+    text = _decode(raw)
     first, _, rest = text.partition("\n")
-    delimiter = max(DELIMITERS, key=_unquoted(first).count)
+    delimiter = max(DELIMITERS, key=_remove_quoted(first).count)
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
         text, delimiter = rest, first.strip()[-1]
-    return Grid(None, enumerate(_rows(text, delimiter), 1))
+    return Sheet(None, enumerate(_rows(text, delimiter), 1))
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            yield [_unguarded(cell) for cell in row]
+            yield [_remove_guard(cell) for cell in row]
     except csv.Error as error:
         raise BadRequest(f"the CSV cannot be read: {error}") from None
 
 
-def _unquoted(line: str) -> str:
+def _remove_quoted(line: str) -> str:
     """A line without what stands in quotes."""
     return "".join(line.split('"')[::2])
 
 
-def _decoded(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     """Text in UTF-8, in UTF-16 with its mark, or as older versions of Excel write it."""
     try:
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
@@ -66,25 +66,25 @@ def _decoded(raw: bytes) -> str:
         ) from None
 
 
-def _unguarded(cell: str) -> str:
+def _remove_guard(cell: str) -> str:
     """Return a cell without the guard that ``_guarded`` gave it."""
-    return cell[1:] if cell.startswith(GUARD) and FORMULA.match(cell[1:]) else cell
+    return cell[1:] if cell.startswith(FORMULA_GUARD) and FORMULA.match(cell[1:]) else cell
 
 
-def _guarded(cell: Cell) -> str:
+def _add_guard(cell: Cell) -> str:
     """Return a cell as text, with a guard where a spreadsheet could read it as a formula."""
-    text = text_of(cell) if not isinstance(cell, float) else repr(cell)
-    return f"{GUARD}{text}" if isinstance(cell, str) and FORMULA.match(text) else text
+    text = format_cell(cell) if not isinstance(cell, float) else repr(cell)
+    return f"{FORMULA_GUARD}{text}" if isinstance(cell, str) and FORMULA.match(text) else text
 
 
-def write_grid(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:
+def write_csv(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:
     """Write rows as Excel reads them: UTF-8 with a mark, commas, CR LF."""
     file.write(BOM_UTF8)
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
     try:
         writer = csv.writer(text)
         for row in rows:
-            writer.writerow([_guarded(cell) for cell in row])
+            writer.writerow([_add_guard(cell) for cell in row])
     finally:
         text.flush()
         text.detach()

@@ -20,36 +20,36 @@ from ..exceptions import Problem
 from ..formatting import truncate
 from ..repair.references import References
 from ..repair.repair_log import RepairLog
-from .cells import flat, text_of
-from .rows import Json, Row
+from .cells import format_cell, get_path
+from .rows import JsonObject, Row
 
 IS_CHILD_OF = "isChildOf"
 
 PARENT_ASSOCIATION = "parentAssociation"
 
-NONE = "none"
+NO_PARENT = "none"
 """What stands in ``parentAssociation`` of an item that has no parent, not even the document."""
 
-ENDS = {"originNodeURI", "destinationNodeURI"}
-LONGEST_TITLE = 200
+NODE_FIELDS = {"originNodeURI", "destinationNodeURI"}
+MAX_TITLE_CHARS = 200
 
 
-def link_to(entity: Json) -> Json:
+def make_link(entity: JsonObject) -> JsonObject:
     """The link to an item or document, called what people call it."""
     names = ("humanCodingScheme", "title", "fullStatement", "identifier")
     title = next((str(entity[name]) for name in names if entity.get(name)), "")
-    short = truncate(title, LONGEST_TITLE)
+    short = truncate(title, MAX_TITLE_CHARS)
     identifier = entity["identifier"]
     return {"title": short, "identifier": identifier, "uri": entity.get("uri", "")}
 
 
 @dataclass
-class Tree:
+class Hierarchy:
     """Items and document, found by what people call them, and the associations between them."""
 
     space: UUID
     """Where identifiers that nobody gave are made."""
-    document: Json
+    document: JsonObject
     items: list[Row]
     stated: list[Row]
     """Rows of associations."""
@@ -66,18 +66,18 @@ class Tree:
     def __post_init__(self) -> None:
         self.nodes = {row.entity["identifier"]: row.entity for row in self.items}
         self.nodes.setdefault(self.document["identifier"], self.document)
-        self.codes: dict[str, list[Json]] = defaultdict(list)
+        self.codes: dict[str, list[JsonObject]] = defaultdict(list)
         for row in self.items:
             if code := row.entity.get("humanCodingScheme"):
                 self.codes[str(code).strip()].append(row.entity)
         entities = [(CFPckgItem, row.entity) for row in self.items]
         self.references = References([*entities, (CFPckgDocument, self.document)], {})
-        self.levels: dict[str, Json] = {}
-        self._unnumbered: dict[str, list[Json]] = defaultdict(list)
+        self.levels: dict[str, JsonObject] = {}
+        self._unnumbered: dict[str, list[JsonObject]] = defaultdict(list)
         """For each parent the associations of children whose rows give no number."""
         self._numbered: set[str] = set()
         """The parents of which a child's row gives a number."""
-        self.triples: dict[tuple[str, str, str], Json] = {}
+        self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def associations(self) -> list[Row]:
         """All associations, in the order of their positions, new ones last."""
@@ -91,9 +91,9 @@ class Tree:
         self._number_by_order()
         return sorted([*derived, *self.stated], key=_position)
 
-    def _triple(self, association: Json) -> tuple[str, str, str]:
+    def _triple(self, association: JsonObject) -> tuple[str, str, str]:
         origin, destination = (
-            str(flat(association, (name, "identifier")))
+            str(get_path(association, (name, "identifier")))
             for name in ("originNodeURI", "destinationNodeURI")
         )
         return origin, str(association.get("associationType")), destination
@@ -101,7 +101,7 @@ class Tree:
     def _complete(self, row: Row) -> None:
         """Fill in the ends of an association that is a row, and its name."""
         association = row.entity
-        for name in ENDS & association.keys():
+        for name in NODE_FIELDS & association.keys():
             end = association[name]
             if isinstance(end, str):
                 end = association[name] = {"identifier": end}
@@ -111,7 +111,7 @@ class Tree:
         made = uuid5(self.space, f"{origin}\n{kind}\n{destination}")
         association.setdefault("identifier", str(made))
 
-    def _complete_end(self, row: Row, field: str, end: Json) -> None:
+    def _complete_end(self, row: Row, field: str, end: JsonObject) -> None:
         """Complete the link to a node of this framework, named by identifier or by code."""
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
@@ -119,12 +119,12 @@ class Tree:
         if node is None and not coded:
             node = self._find_respelled(row, f"{field}.identifier", name)
         if node:
-            known = link_to(node)
+            known = make_link(node)
             end |= {**known, "title": end.get("title", known["title"])}
 
     def _note_level(self, row: Row) -> None:
-        level = row.ours.get("smartLevel")
-        if level is None or "parent" in row.ours:
+        level = row.metadata.get("smartLevel")
+        if level is None or "parent" in row.metadata:
             return
         first = self.levels.setdefault(level.strip(), row.entity)
         if first is not row.entity:
@@ -143,13 +143,13 @@ class Tree:
                 said.setdefault("sequenceNumber", self._sequence(row, parent, kept))
             return None
         made = uuid5(self.space, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}")
-        association: Json = {
+        association: JsonObject = {
             "identifier": str(made),
             "lastChangeDateTime": item.get("lastChangeDateTime"),
-            **{name: value for name, value in (kept or {}).items() if name not in ENDS},
+            **{name: value for name, value in (kept or {}).items() if name not in NODE_FIELDS},
             "associationType": IS_CHILD_OF,
-            "originNodeURI": _same(kept, "originNodeURI", item) or link_to(item),
-            "destinationNodeURI": _same(kept, "destinationNodeURI", parent) or link_to(parent),
+            "originNodeURI": _same(kept, "originNodeURI", item) or make_link(item),
+            "destinationNodeURI": _same(kept, "destinationNodeURI", parent) or make_link(parent),
         }
         if (sequence := self._sequence(row, parent, kept)) is not None:
             association["sequenceNumber"] = sequence
@@ -158,13 +158,13 @@ class Tree:
         if kept is None and not _has_number(row):
             self._unnumbered[parent["identifier"]].append(association)
         position = association.pop("position", None)
-        ours = {} if position is None else {"position": position}
-        return Row(row.layout, row.place, association, ours)
+        metadata = {} if position is None else {"position": position}
+        return Row(row.layout, row.place, association, metadata)
 
-    def _kept(self, row: Row) -> Json | None:
+    def _kept(self, row: Row) -> JsonObject | None:
         """What was kept of the association to the parent; nothing where it says none."""
-        written = row.ours.get("parentAssociation")
-        if written is None or written.strip().casefold() == NONE:
+        written = row.metadata.get("parentAssociation")
+        if written is None or written.strip().casefold() == NO_PARENT:
             return None
         try:
             kept = orjson.loads(written)
@@ -172,21 +172,21 @@ class Tree:
             kept = None
         if isinstance(kept, dict):
             return kept
-        self._problem(row, "parentAssociation", f"must be a JSON object, or {NONE}")
+        self._problem(row, "parentAssociation", f"must be a JSON object, or {NO_PARENT}")
         return None
 
-    def _parent(self, row: Row, kept: Json | None) -> Json | None:
+    def _parent(self, row: Row, kept: JsonObject | None) -> JsonObject | None:
         """The item or document that a row says is its parent."""
-        if "parent" in row.ours:
-            return self._named(row, text_of(row.ours["parent"]), kept)
-        if "smartLevel" in row.ours:
+        if "parent" in row.metadata:
+            return self._named(row, format_cell(row.metadata["parent"]), kept)
+        if "smartLevel" in row.metadata:
             return self._by_level(row)
-        unsaid = "parentAssociation" not in row.ours or kept
+        unsaid = "parentAssociation" not in row.metadata or kept
         if not unsaid or row.entity["identifier"] in self.parented:
             return None
         return self.document
 
-    def _named(self, row: Row, name: str, kept: Json | None) -> Json | None:
+    def _named(self, row: Row, name: str, kept: JsonObject | None) -> JsonObject | None:
         before = (kept or {}).get("destinationNodeURI")
         if isinstance(before, dict) and before.get("identifier") == name:
             return before
@@ -205,7 +205,7 @@ class Tree:
             return None
         return found
 
-    def _find_respelled(self, row: Row, column: str, name: str) -> Json | None:
+    def _find_respelled(self, row: Row, column: str, name: str) -> JsonObject | None:
         """Return the one node whose identifier a cell spells otherwise: RFC 4122, section 3."""
         identifier = self.references.find("destinationNodeURI", name)
         if identifier is None:
@@ -214,20 +214,20 @@ class Tree:
             message = f"{name!r} is another spelling of the identifier {identifier!r}"
             self._problem(row, column, message)
         else:
-            self.repairs.record("reference", row.place.at(column), name, identifier)
+            self.repairs.record("reference", row.place.describe(column), name, identifier)
         return self.nodes[identifier]
 
-    def _by_level(self, row: Row) -> Json | None:
-        level = row.ours["smartLevel"].strip()
+    def _by_level(self, row: Row) -> JsonObject | None:
+        level = row.metadata["smartLevel"].strip()
         above = level.rpartition(".")[0]
         if above and above not in self.levels:
             self._problem(row, "smartLevel", f"no item has the level {above}, above {level}")
         return self.levels.get(above) if above else self.document
 
-    def _sequence(self, row: Row, parent: Json, kept: Json | None) -> Any:
+    def _sequence(self, row: Row, parent: JsonObject, kept: JsonObject | None) -> Any:
         """The number said; else the one after the sibling above, for what is new."""
-        last = row.ours.get("smartLevel", "").strip().rpartition(".")[2]
-        number = row.ours.get("sequenceNumber")
+        last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
+        number = row.metadata.get("sequenceNumber")
         if number is None and last.isdecimal():
             number = int(last)
         if number is None and not kept:
@@ -250,26 +250,26 @@ class Tree:
                 association["sequenceNumber"] = number
 
     def _problem(self, row: Row, name: str, message: str) -> None:
-        self.problems.append(Problem(path=row.place.at(name), message=message))
+        self.problems.append(Problem(path=row.place.describe(name), message=message))
 
 
 def _has_number(row: Row) -> bool:
     """Return whether a row gives its item a place among its siblings."""
-    return "sequenceNumber" in row.ours or "smartLevel" in row.ours
+    return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
-def _same(kept: Json | None, name: str, node: Json) -> Any:
+def _same(kept: JsonObject | None, name: str, node: JsonObject) -> Any:
     """An end that was kept, if it still is this node."""
     end = (kept or {}).get(name)
-    return end if flat({"end": end}, ("end", "identifier")) == node["identifier"] else None
+    return end if get_path({"end": end}, ("end", "identifier")) == node["identifier"] else None
 
 
 def _position(row: Row) -> float:
-    position = row.ours.get("position")
+    position = row.metadata.get("position")
     return position if isinstance(position, int | float) else float("inf")
 
 
-def name_items(items: list[Row], space: UUID) -> list[str]:
+def assign_identifiers(items: list[Row], space: UUID) -> list[str]:
     """Give items without an identifier one, the same each time a sheet is read; return those.
 
     They are made from the item's code, or from its statement where it has no code.

@@ -17,14 +17,14 @@ from ..case.problems import format_path
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..exceptions import BadRequest, Problem
 from ..repair.encoding import detect_encoding, to_utf8
-from .rows import Json, Place
+from .rows import JsonObject, Location
 
-LISTS = {resource.name: resource.plural for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
-DEFINED = {resource.name: resource.plural for resource in DEFINITIONS}
-HOLDERS = ("CFPackage", "CFDefinition")
+PACKAGE_LISTS = {resource.name: resource.plural for resource in (ITEMS, ASSOCIATIONS, RUBRICS)}
+DEFINITION_LISTS = {resource.name: resource.plural for resource in DEFINITIONS}
+EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
-class JsonLines:
+class JsonLinesWriter:
     """Writes entities as lines, as they come."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -36,7 +36,7 @@ class JsonLines:
     def __exit__(self, *_: object) -> None:
         """The file is its owner's to close."""
 
-    def add(self, kind: str, entity: Json) -> None:
+    def add(self, kind: str, entity: JsonObject) -> None:
         """Write one entity."""
         self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
 
@@ -44,10 +44,15 @@ class JsonLines:
         """Nothing is held back."""
 
 
-def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
+def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[Problem]]:
     """The package that lines say, where each entity stood, and what could not be read."""
-    package: Json = {"CFItems": [], "CFAssociations": [], "CFDefinitions": {}, "CFRubrics": []}
-    places: dict[str, Place] = {}
+    package: JsonObject = {
+        "CFItems": [],
+        "CFAssociations": [],
+        "CFDefinitions": {},
+        "CFRubrics": [],
+    }
+    places: dict[str, Location] = {}
     problems: list[Problem] = []
     if (encoding := detect_encoding(raw)) != "utf-8":
         raw = to_utf8(raw, encoding)
@@ -55,10 +60,10 @@ def read_lines(raw: bytes) -> tuple[Json, dict[str, Place], list[Problem]]:
         if not line.strip():
             continue
         try:
-            place = Place(f"line {number}")
+            place = Location(f"line {number}")
             places[_add(package, line)] = place
             problems += [
-                Problem(path=place.at(format_path(steps[1:])), message=message)
+                Problem(path=place.describe(format_path(steps[1:])), message=message)
                 for steps, message in find_inexact_numbers(line)
             ]
         except ValueError as error:
@@ -73,17 +78,17 @@ def is_export(raw: bytes) -> bool:
     if not raw.startswith(b'{"CFDocument":{'):
         return False
     lines = raw.split(b"\n")
-    return not lines.pop() and all(_is_written(line) for line in lines)
+    return not lines.pop() and all(_is_canonical(line) for line in lines)
 
 
-def _is_written(line: bytes) -> bool:
+def _is_canonical(line: bytes) -> bool:
     try:
         return orjson.dumps(orjson.loads(line)) == line
     except orjson.JSONDecodeError:
         return False
 
 
-def _add(package: Json, line: bytes) -> str:
+def _add(package: JsonObject, line: bytes) -> str:
     """Put the entity of a line where it belongs, and answer with its path."""
     try:
         said = from_json(line)  # orjson would make floats of large integers
@@ -94,7 +99,7 @@ def _add(package: Json, line: bytes) -> str:
     ((kind, entity),) = said.items()
     if not isinstance(entity, dict):
         raise ValueError(f"{kind} must be an object")  # noqa: TRY004  a person reads this
-    if kind in HOLDERS:
+    if kind in EXTENSION_CLASSES:
         held = package["CFDefinitions"] if kind == "CFDefinition" else package
         held |= {name: value for name, value in entity.items() if name == "extensions"}
         return "CFDefinitions" if kind == "CFDefinition" else "CFPackage"
@@ -103,11 +108,11 @@ def _add(package: Json, line: bytes) -> str:
             raise ValueError("a second CFDocument; a file holds one framework")
         package[kind] = entity
         return DOCUMENTS.name
-    if kind not in LISTS | DEFINED:
+    if kind not in PACKAGE_LISTS | DEFINITION_LISTS:
         raise ValueError(f"{kind} is no class that a line can hold")
-    inside = kind in DEFINED
+    inside = kind in DEFINITION_LISTS
     held = package["CFDefinitions"] if inside else package
-    plural = (LISTS | DEFINED)[kind]
+    plural = (PACKAGE_LISTS | DEFINITION_LISTS)[kind]
     members = held.setdefault(plural, [])
     members.append(entity)
     return f"{'CFDefinitions.' if inside else ''}{plural}[{len(members) - 1}]"

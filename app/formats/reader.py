@@ -19,17 +19,17 @@ from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
 from . import jsonl
 from .assembly import Assembly, Defaults
-from .csv import read_grid
+from .csv import read_csv
 from .file_format import FileFormat
-from .rows import Grid, Json, Place
-from .xlsx import read_grids
+from .rows import JsonObject, Location, Sheet
+from .xlsx import read_workbook
 
 ReadJson: TypeAlias = Callable[[bytes], tuple[Package, list[Repair]]]
 
 ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
 
 
-def read(  # noqa: PLR0913  each is a choice of its own
+def read_framework(  # noqa: PLR0913  each is a choice of its own
     raw: bytes,
     form: FileFormat,
     defaults: Defaults,
@@ -49,16 +49,18 @@ def read(  # noqa: PLR0913  each is a choice of its own
         return read_json(raw)
     if form == "jsonl":
         read_json = partial(read_json, is_export=jsonl.is_export(raw))
-        return _understand(*jsonl.read_lines(raw), read_json)
-    grids = [read_grid(raw)] if form == "csv" else read_grids(raw)
+        return _read_package(*jsonl.read_json_lines(raw), read_json)
+    grids = [read_csv(raw)] if form == "csv" else read_workbook(raw)
     assembly = Assembly(grids, defaults, is_strict=strict)
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: nothing stands below a row of headings")
-    left = [_left_out(assembly.left_out)] if assembly.left_out else []
-    left += [_beyond(grid) for grid in grids if grid.beyond]
+    left = [_unknown_sheets(assembly.left_out)] if assembly.left_out else []
+    left += [_cells_beyond_columns(grid) for grid in grids if grid.beyond]
     # A spreadsheet has bounds of its own.
     read_json = partial(read_json, allow_dense=True, is_export=assembly.is_export)
-    package, repairs = _understand(assembly.package, assembly.places, assembly.problems, read_json)
+    package, repairs = _read_package(
+        assembly.package, assembly.places, assembly.problems, read_json
+    )
     package = replace(
         package,
         derived_items=tuple(assembly.derived_items),
@@ -69,9 +71,9 @@ def read(  # noqa: PLR0913  each is a choice of its own
     return package, _merge([*left, *assembly.repairs.repairs(), *repairs])
 
 
-def _understand(
-    said: Json,
-    places: Mapping[str, Place],
+def _read_package(
+    said: JsonObject,
+    places: Mapping[str, Location],
     problems: list[Problem],
     read_json: ReadJson,
 ) -> tuple[Package, list[Repair]]:
@@ -84,13 +86,13 @@ def _understand(
         problems = [
             *problems,
             *(
-                Problem(path=_where(places, one["path"]), message=one["message"])
+                Problem(path=_locate(places, one["path"]), message=one["message"])
                 for one in error.problems
             ),
         ]
     if problems or package is None:
         raise to_exception("framework", problems)
-    return package, [replace(one, path=_where(places, one.path)) for one in repairs]
+    return package, [replace(one, path=_locate(places, one.path)) for one in repairs]
 
 
 def _read_json(
@@ -120,24 +122,24 @@ def _merge(repairs: list[Repair]) -> list[Repair]:
     return [*merged.values()]
 
 
-def _where(places: Mapping[str, Place], path: str) -> str:
+def _locate(places: Mapping[str, Location], path: str) -> str:
     """A path into the package, as a person finds it in the file."""
     if path.startswith("CFDocument"):
         entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
-        return places[entity].at(name) if entity in places else path
+        return places[entity].describe(name) if entity in places else path
     entity, name = path, ""
     while entity and entity not in places:
         entity, dot, last = entity.rpartition(".") if "." in entity else ("", "", entity)
         name = f"{last}{dot and name and '.'}{name}"
-    return places[entity].at(name) if entity else path
+    return places[entity].describe(name) if entity else path
 
 
-def _left_out(sheets: list[str]) -> Repair:
+def _unknown_sheets(sheets: list[str]) -> Repair:
     explanation = "A sheet has no name that is known here; it was left out."
     return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
 
 
-def _beyond(grid: Grid) -> Repair:
+def _cells_beyond_columns(grid: Sheet) -> Repair:
     explanation = "A cell is right of the 256 columns that are read of a sheet; it was left out."
     path = f"sheet {grid.name}, cell {grid.beyond[0]}"
     return Repair("cell-beyond-columns", explanation, len(grid.beyond), path, None, None)

@@ -7,20 +7,30 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from ..exceptions import Problem
-from .cells import TEXT, Cell, column_letter, flat, is_empty, json_of, overlay, put, text_of
-from .columns import ITEM, LAYOUTS, MORE, Column, Layout, folded, layout_of
+from .cells import (
+    STRING,
+    Cell,
+    column_letter,
+    fill_missing,
+    format_cell,
+    get_path,
+    is_empty,
+    set_path,
+    to_json,
+)
+from .columns import ITEM, LAYOUTS, OVERFLOW, Column, Layout, find_layout, fold_heading
 
-Json: TypeAlias = dict[str, Any]
-Line: TypeAlias = dict[str, Cell]
+JsonObject: TypeAlias = dict[str, Any]
+RowCells: TypeAlias = dict[str, Cell]
 """The cells of a row by the names of their columns."""
 
-NAMES = {name for layout in LAYOUTS for name in layout.columns}
+COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
 
-CLASS = "class"
+CLASS_COLUMN = "class"
 """The column that says what a row of a table of everything is."""
 
 
-class Grid(NamedTuple):
+class Sheet(NamedTuple):
     """Cells as a file has them: a sheet, or all of a CSV, which has no name."""
 
     name: str | None
@@ -31,21 +41,23 @@ class Grid(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a row stands, in words for a person."""
 
     where: str
     columns: dict[str, str] = field(default_factory=dict)
     """The letter of each column by its name."""
 
-    def at(self, name: str = "") -> str:
+    def describe(self, name: str = "") -> str:
         """Where the cell of a field stands."""
-        letter = next((self.columns[one] for one in _steps(name) if one in self.columns), None)
+        letter = next(
+            (self.columns[one] for one in _iter_path_prefixes(name) if one in self.columns), None
+        )
         column = f", column {letter}" if letter else ""
         return f"{self.where}{column}{f' ({name})' if name else ''}"
 
 
-def _steps(name: str) -> Iterator[str]:
+def _iter_path_prefixes(name: str) -> Iterator[str]:
     """A field's path, then those of what it is part of."""
     while name:
         yield name
@@ -57,33 +69,33 @@ class Row:
     """What one row says."""
 
     layout: Layout
-    place: Place
-    entity: Json = field(default_factory=dict)
-    ours: Json = field(default_factory=dict)
+    place: Location
+    entity: JsonObject = field(default_factory=dict)
+    metadata: JsonObject = field(default_factory=dict)
     """What it says that is no field of the entity."""
 
 
-def line_of(layout: Layout, entity: Json, ours: Json | None = None) -> Line:
+def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = None) -> RowCells:
     """The cells that say an entity; what no cell can say exactly goes into ``more``."""
-    line: Line = {}
-    more: Json = {}
-    fields = {column.path[0] for column in layout.columns.values() if not column.ours}
+    line: RowCells = {}
+    more: JsonObject = {}
+    fields = {column.path[0] for column in layout.columns.values() if not column.metadata}
     for name in entity.keys() - fields:
         more[name] = entity[name]
     for column in layout.columns.values():
-        value = None if column.ours else flat(entity, column.path)
+        value = None if column.metadata else get_path(entity, column.path)
         if value is not None and column.codec.fits(value):
             line[column.name] = column.codec.write(value)
         elif value is not None:
-            put(more, column.path, value)
-    line |= ours or {}
-    return line | {MORE.name: json_of(more)} if more else line
+            set_path(more, column.path, value)
+    line |= metadata or {}
+    return line | {OVERFLOW.name: to_json(more)} if more else line
 
 
-class Rows:
+class RowReader:
     """Reads the rows of one grid, and remembers what cannot be read."""
 
-    def __init__(self, grid: Grid, layout: Layout | None, problems: list[Problem]) -> None:
+    def __init__(self, grid: Sheet, layout: Layout | None, problems: list[Problem]) -> None:
         self.where = f"sheet {grid.name}, " if grid.name else ""
         self.problems = problems
         self.layout = layout
@@ -93,9 +105,11 @@ class Rows:
 
     def __iter__(self) -> Iterator[Row]:
         header = next(self._filled(), ())
-        self.headings = [text_of(cell).strip() for cell in header]
+        self.headings = [format_cell(cell).strip() for cell in header]
         self.header_number = self.number
-        kinds = [index for index, name in enumerate(self.headings) if folded(name) == CLASS]
+        kinds = [
+            index for index, name in enumerate(self.headings) if fold_heading(name) == CLASS_COLUMN
+        ]
         self.mixed = bool(kinds)
         for cells in self._filled():
             layout = self._layout(cells, kinds[0] if kinds else None)
@@ -111,23 +125,25 @@ class Rows:
     def _layout(self, cells: Sequence[Cell], index: int | None) -> Layout | None:
         if self.layout or index is None:
             return self.layout or ITEM
-        written = text_of(cells[index]).strip() if index < len(cells) else ""
-        layout = layout_of(written) if written else ITEM
+        written = format_cell(cells[index]).strip() if index < len(cells) else ""
+        layout = find_layout(written) if written else ITEM
         if not layout:
-            place = Place(f"{self.where}row {self.number}", {CLASS: column_letter(index)})
-            self._problem(place.at(CLASS), f"{written!r} is no class of the standard")
+            place = Location(f"{self.where}row {self.number}", {CLASS_COLUMN: column_letter(index)})
+            self._problem(place.describe(CLASS_COLUMN), f"{written!r} is no class of the standard")
         return layout
 
     def _row(self, layout: Layout, cells: Sequence[Cell]) -> Row:
         columns = self._columns_of(layout)
         known = {column.name: column_letter(index) for index, column in columns}
-        row = Row(layout, Place(f"{self.where}row {self.number}", known))
+        row = Row(layout, Location(f"{self.where}row {self.number}", known))
         for index, column in columns:
             cell = cells[index] if index < len(cells) else None
             if not is_empty(cell):
                 self._read(row, column, cell)
         self._read_more(row)
-        if extra := next((i for i, c in _beyond(cells, self.headings) if not is_empty(c)), None):
+        if extra := next(
+            (i for i, c in _iter_unnamed_cells(cells, self.headings) if not is_empty(c)), None
+        ):
             where = f"{row.place.where}, column {column_letter(extra)}"
             self._problem(where, "this column has no heading; give it one, or empty the cell")
         return row
@@ -138,7 +154,7 @@ class Rows:
             return self._columns[layout.kind]
         found: dict[str, tuple[int, Column]] = {}
         for index, heading in enumerate(self.headings):
-            if not heading or folded(heading) == CLASS:
+            if not heading or fold_heading(heading) == CLASS_COLUMN:
                 continue
             column = self._column(layout, heading)
             if column.name in found:
@@ -152,29 +168,33 @@ class Rows:
 
     def _column(self, layout: Layout, heading: str) -> Column:
         """The column that a heading is to a class; a field of its own where it is none."""
-        # In a table of everything, the name of another class's column is no nickname of ours.
-        others = self.mixed and heading in NAMES and heading not in layout.columns
+        # In a table of everything, the name of another class's column is no nickname of metadata.
+        others = self.mixed and heading in COLUMN_NAMES and heading not in layout.columns
         known = None if others else layout.find(heading)
-        return known or Column(heading, (heading,), TEXT)
+        return known or Column(heading, (heading,), STRING)
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
         try:
-            put(row.ours if column.ours else row.entity, column.path, column.codec.read(cell))
+            set_path(
+                row.metadata if column.metadata else row.entity,
+                column.path,
+                column.codec.read(cell),
+            )
         except ValueError as error:
-            self._problem(row.place.at(column.name), str(error))
+            self._problem(row.place.describe(column.name), str(error))
 
     def _read_more(self, row: Row) -> None:
-        more = row.ours.pop(MORE.name, {})
+        more = row.metadata.pop(OVERFLOW.name, {})
         if isinstance(more, dict):
-            overlay(row.entity, more)
+            fill_missing(row.entity, more)
         else:
-            self._problem(row.place.at(MORE.name), "must be a JSON object")
+            self._problem(row.place.describe(OVERFLOW.name), "must be a JSON object")
 
     def _problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
 
 
-def _beyond(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:
+def _iter_unnamed_cells(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:
     """The cells that no heading stands over."""
     named = {index for index, heading in enumerate(headings) if heading}
     return ((index, cell) for index, cell in enumerate(cells) if index not in named)

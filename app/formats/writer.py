@@ -9,31 +9,34 @@ from contextlib import ExitStack
 from typing import BinaryIO, Self
 
 from . import csv, xlsx
-from .cells import TEXT, Cell, json_of
+from .cells import STRING, Cell, to_json
 from .columns import (
     ASSOCIATION,
-    BY_KIND,
     CRITERION,
     DOCUMENT,
     ITEM,
     LAYOUTS,
+    LAYOUTS_BY_CLASS,
     LEVEL,
     PACKAGE,
     RUBRIC,
     Layout,
 )
 from .file_format import FileFormat
-from .hierarchy import IS_CHILD_OF, NONE
-from .rows import CLASS, Json, Line, line_of
+from .hierarchy import IS_CHILD_OF, NO_PARENT
+from .rows import CLASS_COLUMN, JsonObject, RowCells, to_cells
 
-NESTED = {RUBRIC: ("CFRubricCriteria", CRITERION), CRITERION: ("CFRubricCriterionLevels", LEVEL)}
+CHILD_LAYOUTS = {
+    RUBRIC: ("CFRubricCriteria", CRITERION),
+    CRITERION: ("CFRubricCriterionLevels", LEVEL),
+}
 """Fields whose entities are rows of a table of their own, which name their parent."""
 
-ALWAYS = (DOCUMENT, ITEM, ASSOCIATION)
+REQUIRED_SHEETS = (DOCUMENT, ITEM, ASSOCIATION)
 """Sheets that a workbook has even where nothing is in them."""
 
 
-class Tables:
+class TableWriter:
     """Gathers the rows of one framework, on disk, until it is known which columns are used."""
 
     def __init__(self, file: BinaryIO, form: FileFormat) -> None:
@@ -41,9 +44,9 @@ class Tables:
         self._open = ExitStack()
         self._spools: dict[Layout, BinaryIO] = {}
         self._used: dict[Layout, set[str]] = {layout: set() for layout in LAYOUTS}
-        self._children: dict[str, Json] = {}
+        self._children: dict[str, JsonObject] = {}
         self._associations = 0
-        self._package: Json = {}
+        self._package: JsonObject = {}
 
     def __enter__(self) -> Self:
         return self
@@ -51,66 +54,66 @@ class Tables:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def add(self, kind: str, entity: Json) -> None:
+    def add(self, kind: str, entity: JsonObject) -> None:
         """Take in one entity, in the form it has inside a package."""
         if kind == ASSOCIATION.kind:
             self._add_association(entity)
         elif kind in {"CFPackage", "CFDefinition"}:
             name = "extensions" if kind == "CFPackage" else "definitionExtensions"
-            self._package[name] = json_of(entity["extensions"])
+            self._package[name] = to_json(entity["extensions"])
         else:
-            self._add(BY_KIND[kind], entity)
+            self._add(LAYOUTS_BY_CLASS[kind], entity)
 
-    def _add(self, layout: Layout, entity: Json, parent: str | None = None) -> None:
-        name, below = NESTED.get(layout, ("", None))
+    def _add(self, layout: Layout, entity: JsonObject, parent: str | None = None) -> None:
+        name, below = CHILD_LAYOUTS.get(layout, ("", None))
         children = entity.get(name)
         # A name of nothing but spaces cannot be told in a cell: what it holds stays in its row.
-        if below and children and TEXT.fits(entity["identifier"]):
+        if below and children and STRING.fits(entity["identifier"]):
             entity = {other: value for other, value in entity.items() if other != name}
             for child in children:
                 self._add(below, child, entity["identifier"])
-        self._spool(layout, line_of(layout, entity, {"parent": parent} if parent else None))
+        self._spool(layout, to_cells(layout, entity, {"parent": parent} if parent else None))
 
-    def _add_association(self, association: Json) -> None:
+    def _add_association(self, association: JsonObject) -> None:
         """The first isChildOf of an item stands in its row, others in rows of their own."""
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
         position = {"position": self._associations}
         first = association["associationType"] == IS_CHILD_OF and origin not in self._children
-        if first and TEXT.fits(parent):
+        if first and STRING.fits(parent):
             self._children[origin] = {**association, **position}
         else:
-            self._spool(ASSOCIATION, line_of(ASSOCIATION, association, {**position}))
+            self._spool(ASSOCIATION, to_cells(ASSOCIATION, association, {**position}))
 
-    def _spool(self, layout: Layout, line: Line) -> None:
+    def _spool(self, layout: Layout, line: RowCells) -> None:
         if layout not in self._spools:
             spool = tempfile.TemporaryFile()  # noqa: SIM115  the stack closes it
             self._spools[layout] = self._open.enter_context(spool)
         self._used[layout] |= line.keys()
         pickle.dump(line, self._spools[layout])
 
-    def _lines(self, layout: Layout) -> Iterator[Line]:
+    def _lines(self, layout: Layout) -> Iterator[RowCells]:
         spool = self._spools.get(layout)
         if spool is None:
             return
         spool.seek(0)
         while True:
             try:
-                line: Line = pickle.load(spool)  # noqa: S301  a file of our own, without a name
+                line: RowCells = pickle.load(spool)  # noqa: S301  a file of our own, without a name
             except EOFError:
                 return
             yield self._with_parent(line) if layout is ITEM else line
 
-    def _with_parent(self, line: Line) -> Line:
+    def _with_parent(self, line: RowCells) -> RowCells:
         """An item with its place in the hierarchy."""
         child = self._children.get(str(line.get("identifier")))
         if child is None:
-            return {**line, "parentAssociation": NONE}
-        kept = {name: child[name] for name in child if name not in OF_THE_ROW}
+            return {**line, "parentAssociation": NO_PARENT}
+        kept = {name: child[name] for name in child if name not in ROW_FIELDS}
         placed = {
             "parent": child["destinationNodeURI"]["identifier"],
-            "parentAssociation": json_of(kept),
+            "parentAssociation": to_json(kept),
         }
         if "sequenceNumber" in child:
             placed["sequenceNumber"] = child["sequenceNumber"]
@@ -122,7 +125,7 @@ class Tables:
         for origin in self._children.keys() - items:
             child = self._children.pop(origin)
             position = {"position": child.pop("position")}
-            self._spool(ASSOCIATION, line_of(ASSOCIATION, child, position))
+            self._spool(ASSOCIATION, to_cells(ASSOCIATION, child, position))
         self._used[ITEM] |= {"parent", "sequenceNumber", "parentAssociation"}
         if self._package:
             self._spool(PACKAGE, dict(self._package))
@@ -141,8 +144,10 @@ class Tables:
 
     def _write_workbook(self) -> None:
         """A sheet for each class."""
-        sheets = (layout for layout in LAYOUTS if layout in ALWAYS or layout in self._spools)
-        xlsx.write_grids(
+        sheets = (
+            layout for layout in LAYOUTS if layout in REQUIRED_SHEETS or layout in self._spools
+        )
+        xlsx.write_workbook(
             self._file,
             ((one.sheet, self._header(one), self._cells(one)) for one in sheets),
         )
@@ -151,10 +156,10 @@ class Tables:
         """One table of everything, whose column ``class`` says what a row is."""
         present = [layout for layout in LAYOUTS if layout in self._spools]
         names = dict.fromkeys(name for layout in (ITEM, *present) for name in self._header(layout))
-        csv.write_grid(self._file, self._all([*names], present))
+        csv.write_csv(self._file, self._all([*names], present))
 
     def _all(self, names: list[str], layouts: Sequence[Layout]) -> Iterator[list[Cell]]:
-        yield [CLASS, *names]
+        yield [CLASS_COLUMN, *names]
         for layout in layouts:
             for line in self._lines(layout):
                 yield [layout.kind, *(line.get(name) for name in names)]
@@ -165,5 +170,5 @@ class Tables:
             yield [line.get(name) for name in header]
 
 
-OF_THE_ROW = {"associationType", "sequenceNumber"}
+ROW_FIELDS = {"associationType", "sequenceNumber"}
 """What the row of an item says of the association to its parent itself."""

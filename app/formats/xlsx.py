@@ -24,7 +24,7 @@ from openpyxl.worksheet._reader import WorkSheetParser
 from ..case.problems import to_exception
 from ..exceptions import BadRequest, Problem
 from .cells import Cell, column_letter
-from .rows import Grid
+from .rows import Sheet
 
 MAX_UNPACKED_BYTES = 512 * 2**20
 """What the parts of a workbook may unpack to."""
@@ -41,11 +41,11 @@ MAX_COLUMNS = 256
 """Columns that are read of a sheet."""
 
 CHUNK_BYTES = 2**20
-LONGEST = 32_767
+MAX_CELL_CHARS = 32_767
 """Characters, in UTF-16, that a cell holds in Excel."""
 
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
-WIDTH = 24
+COLUMN_WIDTH = 24
 TEXT_FORMAT = "@"
 
 SURROGATES = range(0xD800, 0xE000)
@@ -67,7 +67,7 @@ def _character(code: int) -> str:
     return "" if code in SURROGATES else chr(code)
 
 
-def read_grids(raw: bytes) -> list[Grid]:
+def read_workbook(raw: bytes) -> list[Sheet]:
     """The sheets of a workbook. Raises ``BadRequest`` when it is none, or too large."""
     _check_size(raw)
     try:
@@ -75,17 +75,17 @@ def read_grids(raw: bytes) -> list[Grid]:
             # About what is not read: validations, drawings, styles.
             warnings.simplefilter("ignore", UserWarning)
             book = load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
     budget = _CellBudget(MAX_CELLS)
     grids = []
     for sheet in book.worksheets:
         beyond: list[str] = []
-        grids.append(Grid(sheet.title, _rows(sheet, budget, beyond), beyond))
+        grids.append(Sheet(sheet.title, _rows(sheet, budget, beyond), beyond))
     return grids
 
 
-BROKEN = (
+READ_ERRORS = (
     *(InvalidFileException, zipfile.BadZipFile, ParseError),
     *(KeyError, ValueError, TypeError, OSError, EOFError, IndexError, AttributeError),
 )
@@ -175,7 +175,7 @@ def _rows(
             for number, cells in parser.parse():
                 budget.spend(len(cells))
                 yield number, _values(number, cells, beyond)
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
 
 
@@ -194,7 +194,7 @@ def _values(number: int, cells: Sequence[dict[str, Any]], beyond: list[str]) -> 
     return values
 
 
-def write_grids(
+def write_workbook(
     file: BinaryIO, sheets: Iterable[tuple[str, Sequence[str], Iterable[Sequence[Cell]]]]
 ) -> None:
     """Write sheets, each a name, the names of its columns, and rows.
@@ -209,10 +209,10 @@ def write_grids(
         for index in range(len(header)):
             column = sheet.column_dimensions[column_letter(index)]
             # What people type under a heading stays as they typed it: 3.10 is not 3.1.
-            column.width, column.number_format = WIDTH, TEXT_FORMAT
+            column.width, column.number_format = COLUMN_WIDTH, TEXT_FORMAT
         sheet.append([_cell(sheet, name) for name in header])
         for number, row in enumerate(rows, 2):
-            problems += _too_long(name, number, header, row)
+            problems += _iter_long_cells(name, number, header, row)
             if not problems:
                 sheet.append([_cell(sheet, cell) for cell in row])
     # Saved in any case, for that is what removes the library's own files.
@@ -221,18 +221,18 @@ def write_grids(
         raise to_exception("workbook", problems)
 
 
-def _too_long(
+def _iter_long_cells(
     sheet: str, number: int, header: Sequence[str], row: Sequence[Cell]
 ) -> Iterator[Problem]:
     """The cells of a row that Excel would cut off."""
     for index, cell in enumerate(row):
-        if isinstance(cell, str) and len(cell) > LONGEST // 7:
+        if isinstance(cell, str) and len(cell) > MAX_CELL_CHARS // 7:
             length = len(escape(cell).encode("utf-16-le")) // 2
-            if length > LONGEST:
+            if length > MAX_CELL_CHARS:
                 yield Problem(
                     path=f"sheet {sheet}, row {number}, column {column_letter(index)} "
                     f"({header[index]})",
-                    message=f"{length:,} characters, and a cell of an XLSX holds {LONGEST:,}; "
+                    message=f"{length:,} characters, and a cell of an XLSX holds {MAX_CELL_CHARS:,}; "
                     "write it as csv, jsonl or case-json",
                 )
 

@@ -15,8 +15,8 @@ from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRIC
 from ..db.pool import Database
 from ..db.read.package import FrameworkSnapshot, framework_snapshot
 from ..formats.file_format import FileFormat
-from ..formats.jsonl import JsonLines
-from ..formats.writer import Tables
+from ..formats.jsonl import JsonLinesWriter
+from ..formats.writer import TableWriter
 
 RENDERER = Renderer(EXPORT, base_url="")
 
@@ -50,7 +50,7 @@ async def export(database: Database, identifier: str, form: FileFormat, file: Bi
 
 
 def _writer(form: FileFormat, file: BinaryIO) -> AbstractContextManager[Writer]:
-    return JsonLines(file) if form == "jsonl" else Tables(file, form)
+    return JsonLinesWriter(file) if form == "jsonl" else TableWriter(file, form)
 
 
 async def _entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:

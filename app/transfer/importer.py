@@ -28,7 +28,7 @@ from ..db.write.loss_guard import DataLossRefused, refuse_data_loss
 from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, Problem, StartupError
 from ..formats.assembly import Defaults
-from ..formats.reader import read
+from ..formats.reader import read_framework
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 from ..repair.repair_log import format_example
 from ..settings import is_loopback
@@ -160,7 +160,7 @@ class Importer:
         if source.form == "case-json":
             refuse_other_json(raw)
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
-        return read(
+        return read_framework(
             raw,
             source.form,
             defaults,

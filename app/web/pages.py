@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from .. import __version__
 from ..api.dependencies import get_state
 from ..exceptions import BadRequest, CaseServerError
-from ..formats.csv import write_grid
+from ..formats.csv import write_csv
 from . import auth
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ async def page(
 def csv_response(filename: str, rows: Iterable[tuple[str | None, ...]]) -> Response:
     """Return rows as a CSV file to download; the first row is the header."""
     file = io.BytesIO()
-    write_grid(file, rows)
+    write_csv(file, rows)
     return Response(
         file.getvalue(),
         media_type="text/csv; charset=utf-8",

@@ -21,7 +21,7 @@ from case_server.case.package_stream import parse_large_package, parse_package_l
 from case_server.case.parsing import parse
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
-from case_server.formats.reader import read as read_file
+from case_server.formats.reader import read_framework as read_file
 from case_server.repair.reader import read_repaired
 
 KEPT = [

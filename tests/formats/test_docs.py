@@ -18,7 +18,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "spreadsheets.md").read_text()
 def row(layout: Layout, column: Column) -> str:
     names = {column.name, column.path[0]} if column.path[-1] == "title" else {column.name}
     also = ", ".join(f"`{other}`" for other, name in layout.aliases.items() if name in names)
-    cells = (f"`{column.name}`", also, column.codec.about, template.meaning_of(layout, column))
+    cells = (f"`{column.name}`", also, column.codec.about, template.describe_column(layout, column))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

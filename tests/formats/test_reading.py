@@ -20,8 +20,8 @@ from case_server.formats import csv as comma
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import file_format_of
-from case_server.formats.reader import read
-from case_server.formats.writer import Tables
+from case_server.formats.reader import read_framework
+from case_server.formats.writer import TableWriter
 
 DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
 
@@ -38,7 +38,7 @@ def bodies(package: Package, kind: str) -> list[Body]:
 
 def read_csv(text: str | bytes, defaults: Defaults = DEFAULTS) -> Package:
     raw = text.encode() if isinstance(text, str) else text
-    return read(raw, "csv", defaults, strict=True)[0]
+    return read_framework(raw, "csv", defaults, strict=True)[0]
 
 
 def book(**sheets: list[list[Any]]) -> bytes:
@@ -54,7 +54,7 @@ def book(**sheets: list[list[Any]]) -> bytes:
 
 def problems_of(raw: bytes, form: Any = "csv", defaults: Defaults = DEFAULTS) -> list[Problem]:
     with pytest.raises(UnprocessableContent) as refused:
-        read(raw, form, defaults)
+        read_framework(raw, form, defaults)
     return refused.value.problems
 
 
@@ -184,7 +184,7 @@ def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -
         f"CFAssociation,two,,,{spelling},precedes,child",
     ]
     raw = "\n".join(lines).encode()
-    package, (repair,) = read(raw, "csv", DEFAULTS)
+    package, (repair,) = read_framework(raw, "csv", DEFAULTS)
     assert (repair.kind, repair.count) == ("reference", 3)
     assert (repair.before, repair.after) == (spelling, IDENTIFIER)
     assert repair.path == "row 4, column G (destinationNodeURI.identifier)"
@@ -202,7 +202,7 @@ def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -
         "precedes": (IDENTIFIER, "child"),
     }
     with pytest.raises(UnprocessableContent) as refused:
-        read(raw, "csv", DEFAULTS, strict=True)
+        read_framework(raw, "csv", DEFAULTS, strict=True)
     assert [problem["path"] for problem in refused.value.problems] == [
         "row 4, column G (destinationNodeURI.identifier)",
         "row 5, column E (originNodeURI.identifier)",
@@ -211,7 +211,7 @@ def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -
 
 
 def test_unknown_columns_are_kept_and_told() -> None:
-    package, repairs = read(b"code,statement,Bloom\nA,text,Analyse\n", "csv", DEFAULTS)
+    package, repairs = read_framework(b"code,statement,Bloom\nA,text,Analyse\n", "csv", DEFAULTS)
     assert bodies(package, "CFItem")[0]["extensions"] == {"Bloom": "Analyse"}
     (repair,) = repairs
     assert (repair.kind, repair.path) == ("unknown-field", "row 2, column C (Bloom)")
@@ -219,7 +219,7 @@ def test_unknown_columns_are_kept_and_told() -> None:
 
 def test_a_workbook_of_ones_own() -> None:
     rows = [row.split(",") for row in SHEET.replace('"6, 7"', "6").splitlines()]
-    package, repairs = read(book(Tabelle1=rows, Notes=[["x"]]), "xlsx", DEFAULTS)
+    package, repairs = read_framework(book(Tabelle1=rows, Notes=[["x"]]), "xlsx", DEFAULTS)
     assert tree(package) == TREE
     assert [(one.kind, one.path) for one in repairs] == [("unknown-sheet", "Notes")]
 
@@ -228,7 +228,7 @@ def test_cells_that_are_numbers_and_dates() -> None:
     header = ["code", "parent", "statement", "grade", "statusStartDate", "lastChangeDateTime"]
     day = datetime(2026, 8, 1, 9, 30)  # noqa: DTZ001  spreadsheets have no zones
     rows: list[list[Any]] = [header, [1, None, "one", 6, day, day], [1.5, 1, 2, 7.0, None, None]]
-    package, repairs = read(book(Sheet1=rows), "xlsx", DEFAULTS)
+    package, repairs = read_framework(book(Sheet1=rows), "xlsx", DEFAULTS)
     first, second = bodies(package, "CFItem")
     assert (first["humanCodingScheme"], second["humanCodingScheme"]) == ("1", "1.5")
     assert (first["educationLevel"], second["educationLevel"]) == (["6"], ["7"])
@@ -272,7 +272,7 @@ def opensalt(*levels: str) -> bytes:
 
 
 def test_workbooks_of_opensalt() -> None:
-    package, repairs = read(opensalt("1", "1.1", "1.2"), "xlsx", Defaults(), strict=True)
+    package, repairs = read_framework(opensalt("1", "1.1", "1.2"), "xlsx", Defaults(), strict=True)
     assert repairs == []
     assert package.document_identifier == "doc"
     assert sorted(tree(package)) == [
@@ -298,7 +298,7 @@ def test_levels_that_lead_nowhere() -> None:
 
 def written(body: Body, form: Any) -> bytes:
     file = io.BytesIO()
-    with Tables(file, form) as tables:
+    with TableWriter(file, form) as tables:
         tables.add("CFDocument", body["CFDocument"])
         for plural in ("CFItems", "CFAssociations"):
             for entity in body[plural]:
@@ -376,16 +376,16 @@ STARTS = (
 def test_cell_that_begins_like_a_formula_reads_back_as_it_was(start: str) -> None:
     file = io.BytesIO()
     cells = [f"{start}SUM(A1)", "plain", f"a{start}b"]
-    comma.write_grid(file, [cells])
+    comma.write_csv(file, [cells])
     (row,) = csv.reader(io.StringIO(file.getvalue().decode("utf-8-sig"), newline=""))
     assert row == [f"'{cells[0]}", *cells[1:]]
-    assert list(comma.read_grid(file.getvalue()).rows) == [(1, cells)]
+    assert list(comma.read_csv(file.getvalue()).rows) == [(1, cells)]
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_no_cell_of_a_csv_begins_like_a_formula(start: str) -> None:
     file = io.BytesIO()
-    comma.write_grid(file, [[f"{start}1", 1, -1, None]])
+    comma.write_csv(file, [[f"{start}1", 1, -1, None]])
     (row,) = csv.reader(io.StringIO(file.getvalue().decode("utf-8-sig"), newline=""))
     assert row == [f"'{start}1", "1", "-1", ""]
 
@@ -393,8 +393,8 @@ def test_no_cell_of_a_csv_begins_like_a_formula(start: str) -> None:
 def test_a_text_too_long_for_a_cell_is_named() -> None:
     body = factories.package()
     for item in body["CFItems"]:
-        item["fullStatement"] = "x" * (xlsx.LONGEST + 1)
-    body["CFItems"][0]["notes"] = "👩" * (xlsx.LONGEST // 2)
+        item["fullStatement"] = "x" * (xlsx.MAX_CELL_CHARS + 1)
+    body["CFItems"][0]["notes"] = "👩" * (xlsx.MAX_CELL_CHARS // 2)
     with pytest.raises(UnprocessableContent) as refused:
         written(body, "xlsx")
     assert [one["path"].split(" (")[1] for one in refused.value.problems] == [
@@ -411,24 +411,24 @@ def test_a_workbook_that_unfolds_beyond_all_bounds(monkeypatch: pytest.MonkeyPat
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"0" * 2**21)
     with pytest.raises(BadRequest, match="unpacks to 2,097,152 bytes"):
-        read(file.getvalue(), "xlsx", DEFAULTS)
+        read_framework(file.getvalue(), "xlsx", DEFAULTS)
 
 
 def test_a_sheet_with_one_cell_in_its_last_corner() -> None:
     """What it says of its size is not believed, and its width is bounded."""
     raw = book(Sheet1=[["code", "statement"], ["A", "B", *[None] * 16_000, "far out"]])
-    assert read(raw, "xlsx", DEFAULTS, strict=True)[0].count("CFItem") == 1
+    assert read_framework(raw, "xlsx", DEFAULTS, strict=True)[0].count("CFItem") == 1
 
 
 @pytest.mark.parametrize("raw", [b"", b"not a zip", b"PK\x05\x06" + b"\0" * 18])
 def test_what_is_no_workbook(raw: bytes) -> None:
     with pytest.raises(BadRequest, match=r"XLSX|workbook"):
-        read(raw, "xlsx", DEFAULTS)
+        read_framework(raw, "xlsx", DEFAULTS)
 
 
 def test_what_is_no_file_of_lines() -> None:
     with pytest.raises(BadRequest, match="not lines of JSON"):
-        read(b"one\ntwo\n", "jsonl", DEFAULTS)
+        read_framework(b"one\ntwo\n", "jsonl", DEFAULTS)
     document = json.dumps({"CFDocument": factories.package()["CFDocument"]})
     raw = f'{document}\n{document}\n[]\n{{"CFItem": 1}}\n{{"Car": {{}}}}\n'.encode()
     told = problems_of(raw, "jsonl")

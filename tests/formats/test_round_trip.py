@@ -29,9 +29,9 @@ from case_server.exceptions import UnprocessableContent
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
 from case_server.formats.file_format import FILE_FORMATS, FileFormat
-from case_server.formats.jsonl import JsonLines
-from case_server.formats.reader import read
-from case_server.formats.writer import Tables
+from case_server.formats.jsonl import JsonLinesWriter
+from case_server.formats.reader import read_framework
+from case_server.formats.writer import TableWriter
 from case_server.repair.reader import read_repaired
 from case_server.sample import sample
 from case_server.settings import Settings
@@ -64,7 +64,7 @@ def entities(package: Body) -> Iterator[tuple[str, Body]]:
 
 def written(package: Body, form: FileFormat) -> bytes:
     file = io.BytesIO()
-    with JsonLines(file) if form == "jsonl" else Tables(file, form) as writer:
+    with JsonLinesWriter(file) if form == "jsonl" else TableWriter(file, form) as writer:
         for kind, entity in entities(package):
             writer.add(kind, entity)
         writer.finish()
@@ -73,7 +73,7 @@ def written(package: Body, form: FileFormat) -> bytes:
 
 def understood(raw: bytes, form: FileFormat) -> Package:
     """What a strict reading of a file says: nothing in it needs repair."""
-    package, repairs = read(raw, form, Defaults(), strict=True)
+    package, repairs = read_framework(raw, form, Defaults(), strict=True)
     assert repairs == []
     return package
 
@@ -183,7 +183,7 @@ async def test_exports_are_read_as_they_are(store: Database, execute: Execute) -
     await write_package(store, parse_package(raw))
     first = orjson.loads(await exported(store, identifier, "case-json"))
     for form, file in (await in_every_form(store, identifier)).items():
-        package, repairs = read(file, form, Defaults())
+        package, repairs = read_framework(file, form, Defaults())
         assert repairs == [], form
         await delete_all_rows(execute)
         await write_package(store, package)
@@ -205,7 +205,7 @@ async def test_exports_that_were_made_invalid_are_repaired(store: Database) -> N
     for form, before, after in edits:
         file = await exported(store, identifier, form)
         assert before in file
-        _, repairs = read(file.replace(before, after), form, Defaults())
+        _, repairs = read_framework(file.replace(before, after), form, Defaults())
         assert "association-type" in {one.kind for one in repairs}, form
 
 
@@ -213,10 +213,10 @@ def test_files_in_another_form_than_export_writes_are_repaired() -> None:
     body = odd()
     lines = "".join(f"{json.dumps({kind: one})}\n" for kind, one in entities(body))
     rows = "identifier,parent,statement\nA.1,,x\n"
-    assert read(lines.encode(), "jsonl", Defaults())[1]
+    assert read_framework(lines.encode(), "jsonl", Defaults())[1]
     for raw in (orjson.dumps(body), orjson.dumps(body) + b"\n", json.dumps(body).encode()):
-        assert read(raw, "case-json", Defaults())[1]
-    assert read(rows.encode(), "csv", Defaults(title="t", creator="c"))[1] == []
+        assert read_framework(raw, "case-json", Defaults())[1]
+    assert read_framework(rows.encode(), "csv", Defaults(title="t", creator="c"))[1] == []
 
 
 async def test_any_package_comes_back_from_the_api(
@@ -279,7 +279,7 @@ def with_lone_surrogate() -> Body:
 def test_lone_surrogates_are_refused_in_lines() -> None:
     lines = "\n".join(json.dumps({kind: one}) for kind, one in entities(with_lone_surrogate()))
     with pytest.raises(UnprocessableContent) as refused:
-        read(lines.encode(), "jsonl", Defaults())
+        read_framework(lines.encode(), "jsonl", Defaults())
     (problem,) = refused.value.problems
     assert problem["path"] == "line 2"
     assert "not JSON" in problem["message"]

@@ -13,8 +13,8 @@ from openpyxl import Workbook
 from case_server.exceptions import BadRequest
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
-from case_server.formats.reader import read
-from case_server.formats.xlsx import read_grids
+from case_server.formats.reader import read_framework
+from case_server.formats.xlsx import read_workbook
 
 LAST_ROW, LAST_COLUMN = 1_048_576, 16_384
 
@@ -31,7 +31,7 @@ def written(cells: dict[tuple[int, int], Any], sheets: int = 1) -> bytes:
 
 
 def rows(raw: bytes) -> list[tuple[int, list[Any]]]:
-    return [(number, list(cells)) for grid in read_grids(raw) for number, cells in grid.rows]
+    return [(number, list(cells)) for grid in read_workbook(raw) for number, cells in grid.rows]
 
 
 def refusal(raw: bytes) -> str:
@@ -59,7 +59,7 @@ def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
         {(1, 1): "code", (1, 2): "statement", (2, 1): "A", (2, 2): "B", (2, LAST_COLUMN): "x"}
     )
     defaults = Defaults(title="a title", creator="a creator", changed=datetime.now(UTC))
-    package, repairs = read(raw, "xlsx", defaults)
+    package, repairs = read_framework(raw, "xlsx", defaults)
     assert package.count("CFItem") == 1
     (repair,) = [one for one in repairs if one.kind == "cell-beyond-columns"]
     assert (repair.count, repair.path) == (1, "sheet Sheet, cell XFD2")

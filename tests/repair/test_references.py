@@ -15,7 +15,7 @@ from support.factories import Body, association, entity, everything, link, new_i
 from case_server.case.package import Package, parse_package
 from case_server.exceptions import UnprocessableContent
 from case_server.formats.assembly import Defaults
-from case_server.formats.reader import read
+from case_server.formats.reader import read_framework
 from case_server.repair.reader import Repair, RepairOptions, read_repaired
 
 UPPER = "A1000000-0000-4000-8000-0000000000AB"
@@ -295,9 +295,9 @@ def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
     sheet = f"identifier,parent,statement\n{URL},,one\n{URL}/2,{URL},two\n"
     defaults = Defaults(title="t", creator="c")
     with pytest.raises(UnprocessableContent):
-        read(sheet.encode(), "csv", defaults)
+        read_framework(sheet.encode(), "csv", defaults)
     options = RepairOptions(replace_url_identifiers=True)
-    package, _ = read(sheet.encode(), "csv", defaults, options=options)
+    package, _ = read_framework(sheet.encode(), "csv", defaults, options=options)
     first, second = bodies(package, "CFItem")
     assert (first["identifier"], first["uri"]) == (made_of(URL), URL)
     ends = {
