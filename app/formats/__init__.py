@@ -1,1 +1,1 @@
-"""Frameworks as spreadsheets and as lines of JSON: the same package in other clothes."""
+"""Read and write frameworks as CSV, XLSX and JSON Lines."""

@@ -1,4 +1,4 @@
-"""Rows put together to a package: names for what has none, the hierarchy, and what lies nested."""
+"""Assemble a package from the rows of a spreadsheet."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from .rows import JsonObject, Location, Row, RowReader, Sheet
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a person says of a framework beside its file; it counts more than what the file says."""
+    """Values of command-line options. They take precedence over the file."""
 
     title: str | None = None
     creator: str | None = None
     identifier: str | None = None
     changed: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When what says no time of change was changed: a file's own time, where there is one."""
+    """The time of change of entities without one: the modification time of the file, if any."""
 
 
 class Assembly:
-    """A package that grids say, the places of its entities, and what is wrong with the rows."""
+    """A package made of sheets, the location of each entity, and the problems of the rows."""
 
     def __init__(
         self, grids: Iterable[Sheet], defaults: Defaults, *, is_strict: bool = False
@@ -51,7 +51,7 @@ class Assembly:
         self.left_out: list[str] = []
         """Sheets that are not read."""
         self.identifier_source: str | None = None
-        """What the document's identifier was made from, when no row and no flag gave one."""
+        """What the document's identifier was made from, if neither a row nor an option gave one."""
         self.derived_items: list[str] = []
         """The identifiers of items that no row gave."""
         self.derived_times: set[tuple[str, str]] = set()
@@ -63,7 +63,7 @@ class Assembly:
         self._is_strict = is_strict
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
         self.is_export = False
-        """Whether ``export`` wrote it: nothing else writes a column parentAssociation."""
+        """Whether ``export`` wrote it: only exports have a column parentAssociation."""
         for grid, layout in self._tables(list(grids)):
             rows = RowReader(grid, layout, self.problems)
             for row in rows:
@@ -91,7 +91,7 @@ class Assembly:
         items, stated = self._rows[ITEM], self._rows[ASSOCIATION]
         space = uuid5(NAMESPACE_URL, document["identifier"])
         for rows in self._rows.values():
-            self._drop_odd_names(rows)
+            self._drop_invalid_identifiers(rows)
         self.derived_items = assign_identifiers(items, space)
         for row in items:
             self._complete(row.entity, ITEM, document)
@@ -129,7 +129,9 @@ class Assembly:
         rows = self._rows[DOCUMENT]
         row = rows[0] if rows else Row(DOCUMENT, Location(""))
         for other in rows[1:]:
-            self._problem(other.place.describe(), "a second document; a file holds one framework")
+            self._problem(
+                other.place.describe(), "a second document: a file contains one framework"
+            )
         document, given = row.entity, self._defaults
         for name, flag in (("title", given.title), ("creator", given.creator)):
             if flag is not None:
@@ -141,7 +143,7 @@ class Assembly:
                     "CFDocument",
                 )
                 document[name] = "?"
-        self._drop_odd_names(rows)
+        self._drop_invalid_identifiers(rows)
         if given.identifier:
             document["identifier"] = given.identifier
         if "identifier" not in document:
@@ -158,7 +160,7 @@ class Assembly:
     def _license_of_document(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]
     ) -> None:
-        """OpenSALT's document row holds the text of its licence."""
+        """Add the licence whose text OpenSALT writes into the row of the document."""
         text = next((row.metadata.get("licenseText") for row in self._rows[DOCUMENT]), None)
         link = document.get("licenseURI")
         if text and isinstance(link, dict):
@@ -166,10 +168,10 @@ class Assembly:
             self._complete(made, DOCUMENT, document)
             definitions["CFLicenses"].append(made)
 
-    def _drop_odd_names(self, rows: list[Row]) -> None:
+    def _drop_invalid_identifiers(self, rows: list[Row]) -> None:
         for row in rows:
             if not isinstance(row.entity.get("identifier", ""), str):
-                self._problem(row.place.describe("identifier"), "must be a text")
+                self._problem(row.place.describe("identifier"), "must be a string")
                 del row.entity["identifier"]
 
     def _listed(self, rows: list[Row], path: str) -> list[JsonObject]:
@@ -178,7 +180,7 @@ class Assembly:
         return [row.entity for row in rows]
 
     def _rubrics(self, space: UUID, document: JsonObject) -> list[JsonObject]:
-        """Rubrics with their criteria and levels, each in the row's order."""
+        """Return rubrics with their criteria and levels, in the order of their rows."""
         above: dict[str, tuple[JsonObject, str]] = {}
         rubrics: list[JsonObject] = []
         for layout, holder in ((RUBRIC, ""), (CRITERION, "CFRubricCriteria"), (LEVEL, LEVEL.sheet)):
@@ -192,7 +194,8 @@ class Assembly:
                     parent = row.metadata.get("parent", "")
                     if parent not in above:
                         self._problem(
-                            row.place.describe("parent"), f"nothing above is named {parent!r}"
+                            row.place.describe("parent"),
+                            f"no row of the table above has the identifier {parent!r}",
                         )
                         continue
                     entity, path = above[parent]
@@ -232,13 +235,13 @@ class Assembly:
 
 
 HELP_SHEET = "About"
-"""The sheet of the template that explains the others."""
+"""The sheet of the template that describes all columns."""
 
 
 def _complete_link(link: JsonObject) -> None:
-    called = link.get("title") or link.get("uri")
-    if "identifier" not in link and isinstance(called, str):
-        link["identifier"] = str(uuid5(NAMESPACE_URL, called))
+    name = link.get("title") or link.get("uri")
+    if "identifier" not in link and isinstance(name, str):
+        link["identifier"] = str(uuid5(NAMESPACE_URL, name))
     if isinstance(identifier := link.get("identifier"), str):
-        link.setdefault("title", called or identifier)
+        link.setdefault("title", name or identifier)
         link.setdefault("uri", uuid_urn(identifier))

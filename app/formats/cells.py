@@ -1,4 +1,4 @@
-"""What stands in a cell, and the value of a field that it says: one codec for each kind."""
+"""Codecs between spreadsheet cells and field values, one for each kind of value."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import orjson
 
 Cell: TypeAlias = str | int | float | bool | datetime | date | time | None
-"""A cell as spreadsheets have it; those of a CSV are all texts."""
+"""The value of a cell. Those of a CSV file are all strings."""
 
 SEPARATOR = "|"
-"""What stands between the members of a list in one cell."""
+"""Separates the members of a list in one cell."""
 
 NUMBER_PATTERN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 INTEGER_PATTERN = re.compile(r"[+-]?\d+")
@@ -22,18 +22,15 @@ INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 
 @dataclass(frozen=True)
 class Codec:
-    """How one kind of value is written into a cell and read from it.
-
-    ``read`` raises ``ValueError``, in words for a person, where a cell cannot be meant.
-    """
+    """Reads and writes one kind of value. ``read`` raises ``ValueError`` for an invalid cell."""
 
     read: Callable[[Cell], Any]
     write: Callable[[Any], Cell]
     about: str
-    """What a person writes into such a cell."""
+    """What to write into such a cell, for the template and the documentation."""
 
     def fits(self, value: Any) -> bool:
-        """Whether a cell can say this value, so that reading gives exactly it again."""
+        """Return whether a value survives being written to a cell and read from it."""
         try:
             cell = self.write(value)
             read = None if is_empty(cell) else self.read(cell)
@@ -43,12 +40,12 @@ class Codec:
 
 
 def is_empty(cell: Cell) -> bool:
-    """A cell that says nothing."""
+    """Return whether a cell is empty or contains only whitespace."""
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def format_cell(cell: Cell) -> str:
-    """What a person sees in a cell."""
+    """Return the text that a spreadsheet shows in a cell."""
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
@@ -58,19 +55,19 @@ def format_cell(cell: Cell) -> str:
     return "" if cell is None else str(cell)
 
 
-def _day(cell: Cell) -> str:
+def _read_date(cell: Cell) -> str:
     return cell.date().isoformat() if isinstance(cell, datetime) else format_cell(cell)
 
 
-def _moment(cell: Cell) -> str:
-    """A spreadsheet's moment has no zone: it is taken for UTC."""
+def _read_date_time(cell: Cell) -> str:
+    """Return a date-time; one of a spreadsheet has no time zone and is read as UTC."""
     if isinstance(cell, datetime):
         return cell.isoformat() + ("" if cell.tzinfo else "Z")
     return format_cell(cell)
 
 
-def _number(cell: Cell) -> Any:
-    """A number, or the text that is none, for the reader of packages to refuse."""
+def _read_number(cell: Cell) -> Any:
+    """Return a number, or else the text, which the package reader then refuses."""
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return cell
     written = format_cell(cell).strip()
@@ -79,7 +76,7 @@ def _number(cell: Cell) -> Any:
     return float(written) if NUMBER_PATTERN.fullmatch(written) else written
 
 
-def _members(separators: str) -> Callable[[Cell], list[str]]:
+def _list_reader(separators: str) -> Callable[[Cell], list[str]]:
     pattern = re.compile(f"[{re.escape(separators)}]")
 
     def read(cell: Cell) -> list[str]:
@@ -88,50 +85,50 @@ def _members(separators: str) -> Callable[[Cell], list[str]]:
     return read
 
 
-def _object(cell: Cell) -> Any:
+def _read_json(cell: Cell) -> Any:
     try:
         return orjson.loads(format_cell(cell))
     except orjson.JSONDecodeError as error:
         raise ValueError(f"must be JSON, such as {{}}: {error}") from None
 
 
-def _links(cell: Cell) -> Any:
-    """Links as JSON, or the names of what is linked to."""
+def _read_links(cell: Cell) -> Any:
+    """Return links written as JSON, or the titles of their targets."""
     written = format_cell(cell).strip()
-    return _object(written) if written[0] in "[{" else _members(SEPARATOR)(written)
+    return _read_json(written) if written[0] in "[{" else _list_reader(SEPARATOR)(written)
 
 
-def _text(value: Any) -> str:
+def _write_string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
 
 
-def _plain_number(value: Any) -> Cell:
+def _write_number(value: Any) -> Cell:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
     return value
 
 
 def to_json(value: Any) -> str:
-    """A value as JSON in one line."""
+    """Return a value as JSON in one line."""
     return orjson.dumps(value).decode()
 
 
-STRING = Codec(format_cell, _text, "text")
-DATE = Codec(_day, _text, "a date, as 2026-08-01")
-DATE_TIME = Codec(_moment, _text, "a date and time, as 2026-08-01T09:30:00Z")
-NUMERIC = Codec(_number, _plain_number, "a number")
-STRING_LIST = Codec(_members(SEPARATOR), SEPARATOR.join, f"texts with {SEPARATOR} between them")
+STRING = Codec(format_cell, _write_string, "text")
+DATE = Codec(_read_date, _write_string, "a date, for example 2026-08-01")
+DATE_TIME = Codec(_read_date_time, _write_string, "a date-time, for example 2026-08-01T09:30:00Z")
+NUMERIC = Codec(_read_number, _write_number, "a number")
+STRING_LIST = Codec(_list_reader(SEPARATOR), SEPARATOR.join, f"strings separated by {SEPARATOR}")
 LEVEL_LIST = Codec(
-    _members(SEPARATOR + ","), SEPARATOR.join, f"texts with {SEPARATOR} or a comma between them"
+    _list_reader(SEPARATOR + ","), SEPARATOR.join, f"strings separated by {SEPARATOR} or commas"
 )
-LINKS = Codec(_links, to_json, f"names with {SEPARATOR} between them, or links as JSON")
-JSON_VALUE = Codec(_object, to_json, "JSON")
+LINKS = Codec(_read_links, to_json, f"titles separated by {SEPARATOR}, or links as JSON")
+JSON_VALUE = Codec(_read_json, to_json, "JSON")
 
 
 def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
-    """What stands at the end of a path; None where there is nothing."""
+    """Return the value at a path of field names, or None."""
     value: Any = entity
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
@@ -139,25 +136,25 @@ def get_path(entity: dict[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def set_path(entity: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Put a value at the end of a path. Raises ``ValueError`` where another way there is said."""
+    """Set the value at a path. Raises ``ValueError`` if a parent on it is not an object."""
     *way, last = path
     for name in way:
         entity = entity.setdefault(name, {})
         if not isinstance(entity, dict):
-            raise ValueError(f"{name} is said in another column, too")  # noqa: TRY004  a person's
+            raise ValueError(f"{name} is also set by another column")  # noqa: TRY004  reported as a problem
     entity[last] = value
 
 
-def fill_missing(under: dict[str, Any], over: dict[str, Any]) -> None:
-    """Fill in from ``over`` what ``under`` does not say."""
-    for name, value in over.items():
-        here = under.setdefault(name, value)
-        if here is not value and isinstance(here, dict) and isinstance(value, dict):
-            fill_missing(here, value)
+def fill_missing(target: dict[str, Any], source: dict[str, Any]) -> None:
+    """Copy fields from ``source`` that ``target`` lacks, in nested objects too."""
+    for name, value in source.items():
+        present = target.setdefault(name, value)
+        if present is not value and isinstance(present, dict) and isinstance(value, dict):
+            fill_missing(present, value)
 
 
 def column_letter(index: int) -> str:
-    """What spreadsheets call a column, counted from 0."""
+    """Return the letters of a column, whose index counts from 0."""
     letters = ""
     index += 1
     while index:

@@ -1,4 +1,4 @@
-"""The columns of each class of the standard, read off the model, and the names they go by."""
+"""The columns of each class of the standard, derived from the model, and their other names."""
 
 from __future__ import annotations
 
@@ -40,32 +40,32 @@ CODECS = {
     fixes.fix_number: NUMERIC,
     fixes.no_fix: JSON_VALUE,
 }
-"""The codec of a plain value, by what mends it; others are texts."""
+"""The codec of a field without a model, by its fix. All others are strings."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what stands above it, where its value stands in an entity, and how."""
+    """A column: its heading, the path of its field in an entity, and its codec."""
 
     name: str
     path: tuple[str, ...]
     codec: Codec
     metadata: bool = False
-    """Says something about the row that is no field of its entity."""
+    """Whether it describes the row and is no field of its entity."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The table of one class."""
+    """The table of one class of entities."""
 
     kind: str
     sheet: str
     schema: type[CaseObject]
     first: tuple[str, ...] = ()
-    """The columns that stand first, in the order in which people look for them."""
+    """The columns that come first, because people look for them."""
     metadata: tuple[Column, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
-    """Other names of columns, folded."""
+    """Other names of columns, as ``fold_heading`` returns them."""
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -73,31 +73,31 @@ class Layout:
         return _columns(self)
 
     def find(self, header: str) -> Column | None:
-        """The column that a header means, however it is spelt."""
+        """Return the column of a heading in any spelling, or None."""
         return _by_name(self).get(fold_heading(header))
 
 
 def fold_heading(name: str) -> str:
-    """A name without letter case, spaces and signs."""
+    """Return a heading without letter case, spaces and punctuation."""
     return re.sub(r"[\W_]", "", name).casefold()
 
 
 OVERFLOW = Column("more", ("more",), JSON_VALUE, metadata=True)
-"""What the other columns cannot say exactly: empty texts, odd lists, fields that hold tables."""
+"""Values that no other column can hold exactly, such as an empty string."""
 
 
 @cache
 def _columns_of(schema: type[CaseObject]) -> dict[str, Column]:
-    found = (
+    columns = (
         column
         for name, shape in field_specs(schema).items()
         for column in _iter_field_columns(name, shape)
     )
-    return {column.name: column for column in found}
+    return {column.name: column for column in columns}
 
 
 def _iter_field_columns(name: str, shape: FieldSpec) -> Iterator[Column]:
-    """The columns of a field: one, or one for each part of a link."""
+    """Yield the columns of a field: one, or one for each field of a link."""
     if shape.model is None:
         codec = CODECS.get(shape.fix, STRING)
         if shape.many and codec is STRING:
@@ -113,7 +113,7 @@ def _iter_field_columns(name: str, shape: FieldSpec) -> Iterator[Column]:
 
 
 TRAILING_COLUMNS = ("uri", "lastChangeDateTime", "extensions")
-"""Columns that people seldom look at."""
+"""Columns that come last, because people seldom look at them."""
 
 
 @cache
@@ -126,7 +126,7 @@ def _columns(layout: Layout) -> dict[str, Column]:
 
 @cache
 def _by_name(layout: Layout) -> dict[str, Column]:
-    """Columns by their folded names; a link's own name is a column, too, for its bare text."""
+    """Return columns by folded name. The name of a link alone is the column of a bare string."""
     links = {
         column.path[0]: Column(column.path[0], column.path[:1], STRING)
         for column in layout.columns.values()
@@ -262,7 +262,7 @@ DEFINITION_LAYOUTS = tuple(
 )
 
 LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION, *DEFINITION_LAYOUTS, RUBRIC, CRITERION, LEVEL, PACKAGE)
-"""Every table, in the order in which they are written."""
+"""All tables, in the order in which they are written."""
 
 LAYOUTS_BY_CLASS = {layout.kind: layout for layout in LAYOUTS}
 
@@ -271,7 +271,7 @@ OPENSALT_SHEETS = {"cfdoc": DOCUMENT}
 
 
 def find_layout(sheet: str) -> Layout | None:
-    """The table that a sheet, or a row's class, is by its name."""
+    """Return the table of a sheet name, or of a class in a row; None for an unknown one."""
     name = fold_heading(sheet)
     for layout in LAYOUTS:
         names = {fold_heading(layout.kind), fold_heading(layout.sheet)}

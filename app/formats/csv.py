@@ -1,7 +1,7 @@
-"""CSV as spreadsheets write it: whatever stands between its cells, in whatever encoding.
+"""Read and write CSV as spreadsheet programs do, with any usual delimiter and encoding.
 
-A text that a spreadsheet would take for a formula is written with an apostrophe before it, which
-is taken away again when it is read.
+A string that a spreadsheet could read as a formula is written with an apostrophe before it, which
+reading removes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .rows import Sheet
 
 DELIMITERS = ",;\t"
 FORMULA_GUARD = "'"
-# East Asian spreadsheets take full-width signs for those of a formula, too, and others pass over
-# blanks, line feeds, no-break spaces, byte order marks and zero-width spaces before one.
+# East Asian spreadsheets also read full-width signs as the start of a formula, and others ignore
+# spaces, line feeds, no-break spaces, byte order marks and zero-width spaces before one.
 FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noqa: RUF001
-"""The start of a cell that is written with a guard."""
+"""How a cell begins that is written with a guard."""
 
 
 def read_csv(raw: bytes) -> Sheet:
-    """The cells of a CSV. Raises ``BadRequest`` when it is not text."""
+    """Return the cells of a CSV file. Raises ``BadRequest`` if it is not text."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
     delimiter = max(DELIMITERS, key=_remove_quoted(first).count)
@@ -46,12 +46,12 @@ def _rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
 
 
 def _remove_quoted(line: str) -> str:
-    """A line without what stands in quotes."""
+    """Return a line without its quoted parts."""
     return "".join(line.split('"')[::2])
 
 
 def _decode(raw: bytes) -> str:
-    """Text in UTF-8, in UTF-16 with its mark, or as older versions of Excel write it."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252, which older Excels write."""
     try:
         if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             return raw.decode("utf-16")
@@ -78,7 +78,7 @@ def _add_guard(cell: Cell) -> str:
 
 
 def write_csv(file: BinaryIO, rows: Iterable[Sequence[Cell]]) -> None:
-    """Write rows as Excel reads them: UTF-8 with a mark, commas, CR LF."""
+    """Write rows as Excel reads them: UTF-8 with a byte order mark, commas, CR LF."""
     file.write(BOM_UTF8)
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
     try:

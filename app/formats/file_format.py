@@ -1,16 +1,16 @@
-"""The forms a framework may be written in, and the file names that say which."""
+"""The file formats of a framework, and the file name extensions that stand for them."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
 FileFormat: TypeAlias = Literal["case-json", "csv", "xlsx", "jsonl"]
-"""A CFPackage in JSON, one table, a workbook of tables, or one entity a line."""
+"""A CFPackage as JSON, one table, a workbook, or JSON Lines with one entity a line."""
 
 FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 TABLES: tuple[FileFormat, ...] = ("csv", "xlsx")
-"""The forms that people write by hand, and that may lack a title."""
+"""The formats that people fill in by hand, where a title may be missing."""
 
 SUFFIXES: dict[str, FileFormat] = {
     ".json": "case-json",
@@ -23,6 +23,6 @@ COMPRESSED = ".gz"
 
 
 def file_format_of(name: str) -> FileFormat | None:
-    """The form that a file's name says, compressed or not."""
+    """Return the file format of a file name, compressed or not, or None if it is unknown."""
     bare = name.lower().removesuffix(COMPRESSED)
     return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)

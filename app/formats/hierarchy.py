@@ -1,8 +1,8 @@
-"""The hierarchy that item rows say, as associations of the standard, and the other way round.
+"""Build isChildOf associations from the rows of items, and complete the rows of associations.
 
-A row names its parent by identifier or code, or says a level such as 1.2.3 (OpenSALT's
-``smartLevel``). What else the association to the parent says is kept beside it, as JSON in
-``parentAssociation``, with its position among all associations.
+A row names its parent by identifier or code, or has a level such as 1.2.3 (OpenSALT's
+``smartLevel``). In an export, ``parentAssociation`` contains all other fields of the association to
+the parent as JSON, with its position among all associations.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ IS_CHILD_OF = "isChildOf"
 PARENT_ASSOCIATION = "parentAssociation"
 
 NO_PARENT = "none"
-"""What stands in ``parentAssociation`` of an item that has no parent, not even the document."""
+"""The ``parentAssociation`` of an item without a parent, not even the document."""
 
 NODE_FIELDS = {"originNodeURI", "destinationNodeURI"}
 MAX_TITLE_CHARS = 200
 
 
 def make_link(entity: JsonObject) -> JsonObject:
-    """The link to an item or document, called what people call it."""
+    """Return a link to an item or document, with its code, title or statement as the title."""
     names = ("humanCodingScheme", "title", "fullStatement", "identifier")
     title = next((str(entity[name]) for name in names if entity.get(name)), "")
     short = truncate(title, MAX_TITLE_CHARS)
@@ -45,10 +45,10 @@ def make_link(entity: JsonObject) -> JsonObject:
 
 @dataclass
 class Hierarchy:
-    """Items and document, found by what people call them, and the associations between them."""
+    """The nodes of a framework by identifier, code and level, and their associations."""
 
     space: UUID
-    """Where identifiers that nobody gave are made."""
+    """The namespace of generated identifiers (UUIDs, version 5)."""
     document: JsonObject
     items: list[Row]
     stated: list[Row]
@@ -80,14 +80,14 @@ class Hierarchy:
         self.triples: dict[tuple[str, str, str], JsonObject] = {}
 
     def associations(self) -> list[Row]:
-        """All associations, in the order of their positions, new ones last."""
+        """Return all associations in the order of their positions, new ones last."""
         for row in self.stated:
             self._complete(row)
             self.triples.setdefault(self._triple(row.entity), row.entity)
         self.parented = {triple[0] for triple in self.triples if triple[1] == IS_CHILD_OF}
         for row in self.items:
             self._note_level(row)
-        derived = [made for row in self.items if (made := self._to_parent(row))]
+        derived = [identifier for row in self.items if (identifier := self._to_parent(row))]
         self._number_by_order()
         return sorted([*derived, *self.stated], key=_position)
 
@@ -99,7 +99,7 @@ class Hierarchy:
         return origin, str(association.get("associationType")), destination
 
     def _complete(self, row: Row) -> None:
-        """Fill in the ends of an association that is a row, and its name."""
+        """Fill in the nodes and the identifier of an association that has a row of its own."""
         association = row.entity
         for name in NODE_FIELDS & association.keys():
             end = association[name]
@@ -108,8 +108,8 @@ class Hierarchy:
             if isinstance(end, dict) and "uri" not in end:
                 self._complete_end(row, name, end)
         origin, kind, destination = self._triple(association)
-        made = uuid5(self.space, f"{origin}\n{kind}\n{destination}")
-        association.setdefault("identifier", str(made))
+        identifier = uuid5(self.space, f"{origin}\n{kind}\n{destination}")
+        association.setdefault("identifier", str(identifier))
 
     def _complete_end(self, row: Row, field: str, end: JsonObject) -> None:
         """Complete the link to a node of this framework, named by identifier or by code."""
@@ -128,82 +128,85 @@ class Hierarchy:
             return
         first = self.levels.setdefault(level.strip(), row.entity)
         if first is not row.entity:
-            self._problem(row, "smartLevel", f"{level} is the level of another row, too")
+            self._problem(row, "smartLevel", f"{level} is also the level of another row")
 
     def _to_parent(self, row: Row) -> Row | None:
-        """The association of an item to its parent."""
-        kept = self._kept(row)
-        parent = self._parent(row, kept)
+        """Return the association of an item to its parent, or None if there is none to add."""
+        exported = self._exported_fields(row)
+        parent = self._parent(row, exported)
         if parent is None:
             return None
         item = row.entity
-        said = self.triples.get((item["identifier"], IS_CHILD_OF, parent["identifier"]))
-        if said is not None and not kept:
+        present = self.triples.get((item["identifier"], IS_CHILD_OF, parent["identifier"]))
+        if present is not None and not exported:
             if _has_number(row):
-                said.setdefault("sequenceNumber", self._sequence(row, parent, kept))
+                present.setdefault("sequenceNumber", self._sequence(row, parent, exported))
             return None
-        made = uuid5(self.space, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}")
+        identifier = uuid5(
+            self.space, f"{item['identifier']}\n{IS_CHILD_OF}\n{parent['identifier']}"
+        )
         association: JsonObject = {
-            "identifier": str(made),
+            "identifier": str(identifier),
             "lastChangeDateTime": item.get("lastChangeDateTime"),
-            **{name: value for name, value in (kept or {}).items() if name not in NODE_FIELDS},
+            **{name: value for name, value in (exported or {}).items() if name not in NODE_FIELDS},
             "associationType": IS_CHILD_OF,
-            "originNodeURI": _same(kept, "originNodeURI", item) or make_link(item),
-            "destinationNodeURI": _same(kept, "destinationNodeURI", parent) or make_link(parent),
+            "originNodeURI": _unchanged_node(exported, "originNodeURI", item) or make_link(item),
+            "destinationNodeURI": _unchanged_node(exported, "destinationNodeURI", parent)
+            or make_link(parent),
         }
-        if (sequence := self._sequence(row, parent, kept)) is not None:
+        if (sequence := self._sequence(row, parent, exported)) is not None:
             association["sequenceNumber"] = sequence
-        if "lastChangeDateTime" not in (kept or {}):
+        if "lastChangeDateTime" not in (exported or {}):
             self.derived_times.add(association["identifier"])
-        if kept is None and not _has_number(row):
+        if exported is None and not _has_number(row):
             self._unnumbered[parent["identifier"]].append(association)
         position = association.pop("position", None)
         metadata = {} if position is None else {"position": position}
         return Row(row.layout, row.place, association, metadata)
 
-    def _kept(self, row: Row) -> JsonObject | None:
-        """What was kept of the association to the parent; nothing where it says none."""
+    def _exported_fields(self, row: Row) -> JsonObject | None:
+        """Return the fields in ``parentAssociation``, or None if there are none."""
         written = row.metadata.get("parentAssociation")
         if written is None or written.strip().casefold() == NO_PARENT:
             return None
         try:
-            kept = orjson.loads(written)
+            exported = orjson.loads(written)
         except orjson.JSONDecodeError:
-            kept = None
-        if isinstance(kept, dict):
-            return kept
-        self._problem(row, "parentAssociation", f"must be a JSON object, or {NO_PARENT}")
+            exported = None
+        if isinstance(exported, dict):
+            return exported
+        self._problem(row, "parentAssociation", f"must be a JSON object or {NO_PARENT!r}")
         return None
 
-    def _parent(self, row: Row, kept: JsonObject | None) -> JsonObject | None:
-        """The item or document that a row says is its parent."""
+    def _parent(self, row: Row, exported: JsonObject | None) -> JsonObject | None:
+        """Return the parent of a row, an item or the document; None if it has none."""
         if "parent" in row.metadata:
-            return self._named(row, format_cell(row.metadata["parent"]), kept)
+            return self._find_parent(row, format_cell(row.metadata["parent"]), exported)
         if "smartLevel" in row.metadata:
             return self._by_level(row)
-        unsaid = "parentAssociation" not in row.metadata or kept
-        if not unsaid or row.entity["identifier"] in self.parented:
+        is_unset = "parentAssociation" not in row.metadata or exported
+        if not is_unset or row.entity["identifier"] in self.parented:
             return None
         return self.document
 
-    def _named(self, row: Row, name: str, kept: JsonObject | None) -> JsonObject | None:
-        before = (kept or {}).get("destinationNodeURI")
+    def _find_parent(self, row: Row, name: str, exported: JsonObject | None) -> JsonObject | None:
+        before = (exported or {}).get("destinationNodeURI")
         if isinstance(before, dict) and before.get("identifier") == name:
             return before
-        if not (found := self.nodes.get(name) or self.nodes.get(name.strip())):
+        if not (parent := self.nodes.get(name) or self.nodes.get(name.strip())):
             coded = self.codes.get(name.strip(), [])
             if len(coded) == 1:
-                found = coded[0]
+                parent = coded[0]
             elif coded:
                 message = f"{len(coded)} items have the code {name}; name the identifier of one"
                 self._problem(row, "parent", message)
-            elif not (found := self._find_respelled(row, "parent", name)):
+            elif not (parent := self._find_respelled(row, "parent", name)):
                 message = f"no item has the identifier or code {name!r}"
                 self._problem(row, "parent", message)
-        if found is row.entity:
+        if parent is row.entity:
             self._problem(row, "parent", "an item cannot be its own parent")
             return None
-        return found
+        return parent
 
     def _find_respelled(self, row: Row, column: str, name: str) -> JsonObject | None:
         """Return the one node whose identifier a cell spells otherwise: RFC 4122, section 3."""
@@ -224,13 +227,13 @@ class Hierarchy:
             self._problem(row, "smartLevel", f"no item has the level {above}, above {level}")
         return self.levels.get(above) if above else self.document
 
-    def _sequence(self, row: Row, parent: JsonObject, kept: JsonObject | None) -> Any:
-        """The number said; else the one after the sibling above, for what is new."""
+    def _sequence(self, row: Row, parent: JsonObject, exported: JsonObject | None) -> Any:
+        """Return the given number; else the one after the sibling above, or None in an export."""
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
         if number is None and last.isdecimal():
             number = int(last)
-        if number is None and not kept:
+        if number is None and not exported:
             number = self._last[parent["identifier"]] + 1
         if _has_number(row):
             self._numbered.add(parent["identifier"])
@@ -258,9 +261,9 @@ def _has_number(row: Row) -> bool:
     return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
-def _same(kept: JsonObject | None, name: str, node: JsonObject) -> Any:
-    """An end that was kept, if it still is this node."""
-    end = (kept or {}).get(name)
+def _unchanged_node(exported: JsonObject | None, name: str, node: JsonObject) -> Any:
+    """Return a node link of an exported association, if it still leads to this node."""
+    end = (exported or {}).get(name)
     return end if get_path({"end": end}, ("end", "identifier")) == node["identifier"] else None
 
 
@@ -270,17 +273,18 @@ def _position(row: Row) -> float:
 
 
 def assign_identifiers(items: list[Row], space: UUID) -> list[str]:
-    """Give items without an identifier one, the same each time a sheet is read; return those.
+    """Give each item without an identifier one, and return these identifiers.
 
-    They are made from the item's code, or from its statement where it has no code.
+    They are made from the item's code, or its statement if it has no code, so that reading a sheet
+    again gives the same ones.
     """
     derived: list[str] = []
-    met: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for row in items:
-        called = row.entity.get("humanCodingScheme") or row.entity.get("fullStatement") or ""
-        met[called] += 1
-        again = f"#{met[called]}" if met[called] > 1 else ""
+        name = row.entity.get("humanCodingScheme") or row.entity.get("fullStatement") or ""
+        counts[name] += 1
+        again = f"#{counts[name]}" if counts[name] > 1 else ""
         if "identifier" not in row.entity:
-            row.entity["identifier"] = str(uuid5(space, f"CFItem\n{called}{again}"))
+            row.entity["identifier"] = str(uuid5(space, f"CFItem\n{name}{again}"))
             derived.append(row.entity["identifier"])
     return derived

@@ -1,7 +1,7 @@
-"""Frameworks as lines of JSON: one entity a line, under the name of its class.
+"""Read and write frameworks as JSON Lines: one entity a line, under the name of its class.
 
 ``{"CFDocument": {…}}`` comes first; ``CFItem``, ``CFAssociation``, the classes of definitions and
-``CFRubric`` follow. ``CFPackage`` and ``CFDefinition`` lines hold extensions of these two.
+``CFRubric`` follow. Lines ``CFPackage`` and ``CFDefinition`` hold the extensions of these two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXTENSION_CLASSES = ("CFPackage", "CFDefinition")
 
 
 class JsonLinesWriter:
-    """Writes entities as lines, as they come."""
+    """Writes each entity as a line at once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -34,18 +34,18 @@ class JsonLinesWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The file is its owner's to close."""
+        """Do nothing: the caller closes the file."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
         """Write one entity."""
         self._file.write(orjson.dumps({kind: entity}, option=orjson.OPT_APPEND_NEWLINE))
 
     def finish(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: everything is written already."""
 
 
 def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[Problem]]:
-    """The package that lines say, where each entity stood, and what could not be read."""
+    """Return the package of a file, the location of each entity, and the problems of its lines."""
     package: JsonObject = {
         "CFItems": [],
         "CFAssociations": [],
@@ -69,12 +69,12 @@ def read_json_lines(raw: bytes) -> tuple[JsonObject, dict[str, Location], list[P
         except ValueError as error:
             problems.append(Problem(path=f"line {number}", message=str(error)))
     if not places and problems:
-        raise BadRequest(f"the file is not lines of JSON: {problems[0]['message']}")
+        raise BadRequest(f"the file is not JSON Lines: {problems[0]['message']}")
     return package, places, problems
 
 
 def is_export(raw: bytes) -> bool:
-    """Return whether lines have, byte for byte, the form in which ``Lines`` writes them."""
+    """Return whether a file is byte for byte as ``JsonLinesWriter`` writes it."""
     if not raw.startswith(b'{"CFDocument":{'):
         return False
     lines = raw.split(b"\n")
@@ -89,19 +89,19 @@ def _is_canonical(line: bytes) -> bool:
 
 
 def _add(package: JsonObject, line: bytes) -> str:
-    """Put the entity of a line where it belongs, and answer with its path."""
+    """Add the entity of a line to a package and return its path there."""
     try:
-        said = from_json(line)  # orjson would make floats of large integers
+        value = from_json(line)  # orjson would read large integers as floats
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
-    if not isinstance(said, dict) or len(said) != 1:
+    if not isinstance(value, dict) or len(value) != 1:
         raise ValueError('must be one object under the name of its class: {"CFItem": {…}}')
-    ((kind, entity),) = said.items()
+    ((kind, entity),) = value.items()
     if not isinstance(entity, dict):
-        raise ValueError(f"{kind} must be an object")  # noqa: TRY004  a person reads this
+        raise ValueError(f"{kind} must be an object")  # noqa: TRY004  reported as a problem
     if kind in EXTENSION_CLASSES:
-        held = package["CFDefinitions"] if kind == "CFDefinition" else package
-        held |= {name: value for name, value in entity.items() if name == "extensions"}
+        holder = package["CFDefinitions"] if kind == "CFDefinition" else package
+        holder |= {name: value for name, value in entity.items() if name == "extensions"}
         return "CFDefinitions" if kind == "CFDefinition" else "CFPackage"
     if kind == DOCUMENTS.name:
         if kind in package:
@@ -109,10 +109,12 @@ def _add(package: JsonObject, line: bytes) -> str:
         package[kind] = entity
         return DOCUMENTS.name
     if kind not in PACKAGE_LISTS | DEFINITION_LISTS:
-        raise ValueError(f"{kind} is no class that a line can hold")
-    inside = kind in DEFINITION_LISTS
-    held = package["CFDefinitions"] if inside else package
+        raise ValueError(
+            f"unknown class {kind}; known: {', '.join(PACKAGE_LISTS | DEFINITION_LISTS)}"
+        )
+    is_definition = kind in DEFINITION_LISTS
+    holder = package["CFDefinitions"] if is_definition else package
     plural = (PACKAGE_LISTS | DEFINITION_LISTS)[kind]
-    members = held.setdefault(plural, [])
+    members = holder.setdefault(plural, [])
     members.append(entity)
-    return f"{'CFDefinitions.' if inside else ''}{plural}[{len(members) - 1}]"
+    return f"{'CFDefinitions.' if is_definition else ''}{plural}[{len(members) - 1}]"

@@ -1,11 +1,10 @@
-"""Files of other forms read as the CFPackage they say, by the readers that all packages go through.
+"""Read files of all formats as a CFPackage.
 
-Problems and repairs are told with the sheet, row and column, or the line, where they stand.
+Problems and repairs are reported with their sheet, row and column, or their line.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -26,8 +25,6 @@ from .xlsx import read_workbook
 
 ReadJson: TypeAlias = Callable[[bytes], tuple[Package, list[Repair]]]
 
-ENTITY = re.compile(r"(.*\])(?:\.(.*))?")
-
 
 def read_framework(  # noqa: PLR0913  each is a choice of its own
     raw: bytes,
@@ -38,11 +35,11 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     allow_dense: bool = False,
     options: RepairOptions = NO_OPTIONS,
 ) -> tuple[Package, list[Repair]]:
-    """The package that a file says, and what was repaired in it.
+    """Return the package in a file, and the repairs that were needed.
 
-    Raises ``TooLarge`` for JSON that is denser than a package may be, unless ``allow_dense``,
-    ``BadRequest`` when it is not a file of that form, else ``InvalidData`` with every problem,
-    of its rows and of what they say.
+    Raises ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``;
+    ``BadRequest`` if the file does not have the given format; else ``UnprocessableContent`` with
+    all problems of its rows and of the package they describe.
     """
     read_json = partial(_read_json, strict=strict, allow_dense=allow_dense, options=options)
     if form == "case-json":
@@ -53,10 +50,10 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     grids = [read_csv(raw)] if form == "csv" else read_workbook(raw)
     assembly = Assembly(grids, defaults, is_strict=strict)
     if not assembly.has_rows:
-        raise BadRequest("the spreadsheet has no rows: nothing stands below a row of headings")
-    left = [_unknown_sheets(assembly.left_out)] if assembly.left_out else []
-    left += [_cells_beyond_columns(grid) for grid in grids if grid.beyond]
-    # A spreadsheet has bounds of its own.
+        raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
+    omissions = [_unknown_sheets(assembly.left_out)] if assembly.left_out else []
+    omissions += [_cells_beyond_columns(grid) for grid in grids if grid.beyond]
+    # The limits of spreadsheets are checked by their readers.
     read_json = partial(read_json, allow_dense=True, is_export=assembly.is_export)
     package, repairs = _read_package(
         assembly.package, assembly.places, assembly.problems, read_json
@@ -68,16 +65,16 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         derived_order=tuple(assembly.derived_order),
         identifier_source=assembly.identifier_source,
     )
-    return package, _merge([*left, *assembly.repairs.repairs(), *repairs])
+    return package, _merge([*omissions, *assembly.repairs.repairs(), *repairs])
 
 
 def _read_package(
-    said: JsonObject,
+    tree: JsonObject,
     places: Mapping[str, Location],
     problems: list[Problem],
     read_json: ReadJson,
 ) -> tuple[Package, list[Repair]]:
-    raw = to_json_bytes(said)
+    raw = to_json_bytes(tree)
     package: Package | None = None
     repairs: list[Repair] = []
     try:
@@ -103,7 +100,7 @@ def _read_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[Package, list[Repair]]:
-    """Read a package; one that ``export`` wrote as it is, unless it was made invalid since."""
+    """Read a package. What ``export`` wrote is read literally as long as it is valid."""
     if strict or is_export:
         try:
             return parse_large_package(raw, allow_dense=allow_dense), []
@@ -123,7 +120,7 @@ def _merge(repairs: list[Repair]) -> list[Repair]:
 
 
 def _locate(places: Mapping[str, Location], path: str) -> str:
-    """A path into the package, as a person finds it in the file."""
+    """Return a path into the package as a location in the file."""
     if path.startswith("CFDocument"):
         entity, name = "CFDocument", path.removeprefix("CFDocument").lstrip(".")
         return places[entity].describe(name) if entity in places else path
@@ -135,11 +132,11 @@ def _locate(places: Mapping[str, Location], path: str) -> str:
 
 
 def _unknown_sheets(sheets: list[str]) -> Repair:
-    explanation = "A sheet has no name that is known here; it was left out."
+    explanation = "A sheet with an unknown name was left out."
     return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
 
 
 def _cells_beyond_columns(grid: Sheet) -> Repair:
-    explanation = "A cell is right of the 256 columns that are read of a sheet; it was left out."
+    explanation = "A cell beyond the 256 columns that are read of a sheet was left out."
     path = f"sheet {grid.name}, cell {grid.beyond[0]}"
     return Repair("cell-beyond-columns", explanation, len(grid.beyond), path, None, None)

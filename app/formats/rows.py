@@ -1,4 +1,4 @@
-"""Rows: an entity written into the cells of one, and read from them again."""
+"""Write entities into the rows of a sheet, and read them from there."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from .columns import ITEM, LAYOUTS, OVERFLOW, Column, Layout, find_layout, fold_
 
 JsonObject: TypeAlias = dict[str, Any]
 RowCells: TypeAlias = dict[str, Cell]
-"""The cells of a row by the names of their columns."""
+"""The cells of a row by column name."""
 
 COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
 
 CLASS_COLUMN = "class"
-"""The column that says what a row of a table of everything is."""
+"""The column with the class of each row, in a table of all classes."""
 
 
 class Sheet(NamedTuple):
-    """Cells as a file has them: a sheet, or all of a CSV, which has no name."""
+    """The cells of a sheet of a workbook, or of a CSV file, which has no name."""
 
     name: str | None
     rows: Iterable[tuple[int, Sequence[Cell]]]
-    """Each with its number; rows without cells may be left out."""
+    """(row number, cells); rows without cells may be missing."""
     beyond: Sequence[str] = ()
-    """The cells that hold a value right of all columns that are read, once the rows were read."""
+    """Cells with a value beyond the columns that are read; filled while the rows are read."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where a row stands, in words for a person."""
+    """The location of a row, for messages."""
 
     where: str
     columns: dict[str, str] = field(default_factory=dict)
-    """The letter of each column by its name."""
+    """Column letters by column name."""
 
     def describe(self, name: str = "") -> str:
-        """Where the cell of a field stands."""
+        """Return the location of the row, or of the cell of a field, for a message."""
         letter = next(
             (self.columns[one] for one in _iter_path_prefixes(name) if one in self.columns), None
         )
@@ -58,7 +58,7 @@ class Location:
 
 
 def _iter_path_prefixes(name: str) -> Iterator[str]:
-    """A field's path, then those of what it is part of."""
+    """Yield a dotted field path and its parent paths, longest first."""
     while name:
         yield name
         name = name.rpartition(".")[0]
@@ -66,17 +66,17 @@ def _iter_path_prefixes(name: str) -> Iterator[str]:
 
 @dataclass
 class Row:
-    """What one row says."""
+    """The content of a row."""
 
     layout: Layout
     place: Location
     entity: JsonObject = field(default_factory=dict)
     metadata: JsonObject = field(default_factory=dict)
-    """What it says that is no field of the entity."""
+    """Values of metadata columns, such as the parent of an item."""
 
 
 def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = None) -> RowCells:
-    """The cells that say an entity; what no cell can say exactly goes into ``more``."""
+    """Return the cells of an entity; values that no cell holds exactly go to ``more``."""
     line: RowCells = {}
     more: JsonObject = {}
     fields = {column.path[0] for column in layout.columns.values() if not column.metadata}
@@ -93,7 +93,7 @@ def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = N
 
 
 class RowReader:
-    """Reads the rows of one grid, and remembers what cannot be read."""
+    """Reads the rows of a sheet and collects their problems."""
 
     def __init__(self, grid: Sheet, layout: Layout | None, problems: list[Problem]) -> None:
         self.where = f"sheet {grid.name}, " if grid.name else ""
@@ -129,7 +129,9 @@ class RowReader:
         layout = find_layout(written) if written else ITEM
         if not layout:
             place = Location(f"{self.where}row {self.number}", {CLASS_COLUMN: column_letter(index)})
-            self._problem(place.describe(CLASS_COLUMN), f"{written!r} is no class of the standard")
+            self._problem(
+                place.describe(CLASS_COLUMN), f"{written!r} is not a class of the standard"
+            )
         return layout
 
     def _row(self, layout: Layout, cells: Sequence[Cell]) -> Row:
@@ -149,26 +151,28 @@ class RowReader:
         return row
 
     def _columns_of(self, layout: Layout) -> list[tuple[int, Column]]:
-        """The columns as a class has them; a heading it does not know is a field of its own."""
+        """Return (index, column) of each heading; an unknown heading is a field of its own."""
         if layout.kind in self._columns:
             return self._columns[layout.kind]
-        found: dict[str, tuple[int, Column]] = {}
+        columns: dict[str, tuple[int, Column]] = {}
         for index, heading in enumerate(self.headings):
             if not heading or fold_heading(heading) == CLASS_COLUMN:
                 continue
             column = self._column(layout, heading)
-            if column.name in found:
-                first = column_letter(found[column.name][0])
+            if column.name in columns:
+                first = column_letter(columns[column.name][0])
                 where = f"{self.where}row {self.header_number}, column {column_letter(index)}"
-                self._problem(where, f"{heading!r} is {column.name}, which column {first} is, too")
+                self._problem(
+                    where, f"{heading!r} means {column.name}, as column {first} does; remove one"
+                )
             else:
-                found[column.name] = (index, column)
-        self._columns[layout.kind] = list(found.values())
+                columns[column.name] = (index, column)
+        self._columns[layout.kind] = list(columns.values())
         return self._columns[layout.kind]
 
     def _column(self, layout: Layout, heading: str) -> Column:
-        """The column that a heading is to a class; a field of its own where it is none."""
-        # In a table of everything, the name of another class's column is no nickname of metadata.
+        """Return the column of a heading in the table of a class, or a new one if unknown."""
+        # In a table of all classes, the column of another class is not taken as an alias.
         others = self.mixed and heading in COLUMN_NAMES and heading not in layout.columns
         known = None if others else layout.find(heading)
         return known or Column(heading, (heading,), STRING)
@@ -195,6 +199,6 @@ class RowReader:
 
 
 def _iter_unnamed_cells(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:
-    """The cells that no heading stands over."""
+    """Yield (index, cell) of the cells without a heading."""
     named = {index for index, heading in enumerate(headings) if heading}
     return ((index, cell) for index, cell in enumerate(cells) if index not in named)

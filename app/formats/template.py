@@ -1,4 +1,4 @@
-"""Empty tables to fill in, with every column explained."""
+"""Write empty spreadsheets to fill in, with every column explained."""
 
 from __future__ import annotations
 
@@ -9,35 +9,97 @@ from . import csv, xlsx
 from .assembly import HELP_SHEET
 from .cells import Cell
 from .columns import ASSOCIATION, DOCUMENT, ITEM, Column, Layout
-from .meanings import LINK_PARTS, MEANINGS
+
+DESCRIPTIONS = {
+    "identifier": "A permanent identifier, preferably a UUID. If empty, it is made from "
+    "the code or the text.",
+    "uri": "The uri. If empty, it is made from the identifier.",
+    "lastChangeDateTime": "The time of the last change. If empty, it is that of the framework or "
+    "of the file.",
+    "extensions": "Fields of your own, as a JSON object.",
+    "more": "Values that no other column can hold exactly, as a JSON object.",
+    "title": "The title of the framework. Required.",
+    "creator": "The creator of the framework. Required.",
+    "publisher": "The publisher.",
+    "description": "A description of the framework.",
+    "CFDocument.subject": "The subjects of the framework.",
+    "subject": "The subjects of the item.",
+    "subjectURI": "Links to subjects.",
+    "language": "The language, for example en.",
+    "frameworkType": "The type of the framework.",
+    "caseVersion": "1.1, or empty.",
+    "officialSourceURL": "The URL of the official text.",
+    "version": "The version of the framework.",
+    "adoptionStatus": "Draft, Adopted, Deprecated or another status.",
+    "statusStartDate": "The first day on which it is in force.",
+    "statusEndDate": "The last day on which it is in force.",
+    "licenseURI": "the licence",
+    "licenseText": "The text of the licence, as OpenSALT writes it.",
+    "notes": "Notes.",
+    "CFPackageURI": "the package",
+    "parent": "The identifier or code of the parent item. If empty, the parent is the framework.",
+    "CFItem.sequenceNumber": "The place among siblings. If it is empty for all of them, they "
+    "follow the order of their rows.",
+    "sequenceNumber": "The place among associations of the same kind.",
+    "parentAssociation": "All other fields of the association to the parent, as a JSON object; "
+    "none for an item without a parent.",
+    "smartLevel": "Instead of parent, as in OpenSALT: 1.2.3 is a child of 1.2.",
+    "humanCodingScheme": "The code that people use, for example 3.OA.1.",
+    "fullStatement": "The text of the item. Required.",
+    "abbreviatedStatement": "A short form of the text.",
+    "alternativeLabel": "Another name of the item.",
+    "CFItemType": "The type of the item, for example Standard or Domain.",
+    "CFItemTypeURI": "the item type",
+    "educationLevel": "Grades or levels.",
+    "conceptKeywords": "Keywords.",
+    "conceptKeywordsURI": "Links to concepts.",
+    "listEnumeration": "The letter or number before the item in its list.",
+    "CFDocumentURI": "the framework, if it is another one",
+    "associationType": "For example isRelatedTo, exactMatchOf, precedes or isPartOf. Required.",
+    "originNodeURI": "the origin node",
+    "originNodeURI.identifier": "The identifier or code of the origin item. Required.",
+    "destinationNodeURI": "the destination node",
+    "destinationNodeURI.identifier": "The identifier or code of the destination item. Required.",
+    "CFAssociationGroupingURI": "the group that the association belongs to",
+    "position": "The place among all associations of the framework.",
+}
+"""Descriptions of columns, by field name, or by class and field name where classes differ."""
+
+LINK_DESCRIPTIONS = {
+    "title": "The title of {}.",
+    "identifier": "The identifier of {}.",
+    "uri": "The uri of {}.",
+    "targetType": "The kind of {} if it is not in CASE: ext:name.",
+}
+"""Descriptions of the columns of a link."""
 
 TEMPLATE_LAYOUTS = (DOCUMENT, ITEM, ASSOCIATION)
-"""The tables that people fill in; the others come with frameworks that were written out."""
+"""The tables that people fill in. Others occur only in exported frameworks."""
 
 
 def template_columns(layout: Layout) -> list[Column]:
-    """The columns that a template has."""
+    """Return the columns of a table in a template."""
     return [column for column in layout.columns.values() if column.name not in EXPERT_COLUMNS]
 
 
 EXPERT_COLUMNS = {"parentAssociation", "smartLevel", "position", "licenseText", "more"}
-"""Columns that nobody fills in, or only in the workbooks of others."""
+"""Columns that only exports and the workbooks of other programs have."""
 
 
 def describe_column(layout: Layout, column: Column) -> str:
-    """What a column is for, in a sentence."""
+    """Return the description of a column as one sentence."""
     name, *part = column.path
-    whole = MEANINGS.get(f"{layout.kind}.{column.name}") or MEANINGS.get(column.name)
-    return whole or LINK_PARTS[part[0]].format(MEANINGS[name])
+    whole = DESCRIPTIONS.get(f"{layout.kind}.{column.name}") or DESCRIPTIONS.get(column.name)
+    return whole or LINK_DESCRIPTIONS[part[0]].format(DESCRIPTIONS[name])
 
 
 def write_csv(file: BinaryIO) -> None:
-    """The headings of items."""
+    """Write a CSV file with the headings of items."""
     csv.write_csv(file, [[column.name for column in template_columns(ITEM)]])
 
 
 def write_workbook(file: BinaryIO) -> None:
-    """A sheet for the document, one for items, one for associations, and one that explains them."""
+    """Write a workbook with sheets for document, items and associations, and one of help."""
     sheets = [
         (layout.sheet, [one.name for one in template_columns(layout)], ())
         for layout in TEMPLATE_LAYOUTS

@@ -1,4 +1,4 @@
-"""A framework as tables: its entities in any order, then a CSV or a workbook of them all."""
+"""Write a framework as tables: one CSV file, or a workbook with a sheet for each class."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ CHILD_LAYOUTS = {
     RUBRIC: ("CFRubricCriteria", CRITERION),
     CRITERION: ("CFRubricCriterionLevels", LEVEL),
 }
-"""Fields whose entities are rows of a table of their own, which name their parent."""
+"""Fields whose entities become rows of another table, which name their parent."""
 
 REQUIRED_SHEETS = (DOCUMENT, ITEM, ASSOCIATION)
-"""Sheets that a workbook has even where nothing is in them."""
+"""Sheets that a workbook has even if they are empty."""
 
 
 class TableWriter:
-    """Gathers the rows of one framework, on disk, until it is known which columns are used."""
+    """Spools the rows of a framework to disk until all used columns are known."""
 
     def __init__(self, file: BinaryIO, form: FileFormat) -> None:
         self._file, self._form = file, form
@@ -55,7 +55,7 @@ class TableWriter:
         self._open.close()
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Take in one entity, in the form it has inside a package."""
+        """Add an entity as it is inside a package."""
         if kind == ASSOCIATION.kind:
             self._add_association(entity)
         elif kind in {"CFPackage", "CFDefinition"}:
@@ -67,7 +67,7 @@ class TableWriter:
     def _add(self, layout: Layout, entity: JsonObject, parent: str | None = None) -> None:
         name, below = CHILD_LAYOUTS.get(layout, ("", None))
         children = entity.get(name)
-        # A name of nothing but spaces cannot be told in a cell: what it holds stays in its row.
+        # A cell cannot hold an identifier of spaces only, so the children stay in the row.
         if below and children and STRING.fits(entity["identifier"]):
             entity = {other: value for other, value in entity.items() if other != name}
             for child in children:
@@ -75,7 +75,7 @@ class TableWriter:
         self._spool(layout, to_cells(layout, entity, {"parent": parent} if parent else None))
 
     def _add_association(self, association: JsonObject) -> None:
-        """The first isChildOf of an item stands in its row, others in rows of their own."""
+        """Add an association to the row of its item if it is its first isChildOf; else as a row."""
         self._associations += 1
         origin = association["originNodeURI"]["identifier"]
         parent = association["destinationNodeURI"]["identifier"]
@@ -88,7 +88,7 @@ class TableWriter:
 
     def _spool(self, layout: Layout, line: RowCells) -> None:
         if layout not in self._spools:
-            spool = tempfile.TemporaryFile()  # noqa: SIM115  the stack closes it
+            spool = tempfile.TemporaryFile()  # noqa: SIM115  closed by the stack
             self._spools[layout] = self._open.enter_context(spool)
         self._used[layout] |= line.keys()
         pickle.dump(line, self._spools[layout])
@@ -100,13 +100,13 @@ class TableWriter:
         spool.seek(0)
         while True:
             try:
-                line: RowCells = pickle.load(spool)  # noqa: S301  a file of our own, without a name
+                line: RowCells = pickle.load(spool)  # noqa: S301  an unnamed file of this process
             except EOFError:
                 return
             yield self._with_parent(line) if layout is ITEM else line
 
     def _with_parent(self, line: RowCells) -> RowCells:
-        """An item with its place in the hierarchy."""
+        """Return the cells of an item with its place in the hierarchy."""
         child = self._children.get(str(line.get("identifier")))
         if child is None:
             return {**line, "parentAssociation": NO_PARENT}
@@ -135,7 +135,7 @@ class TableWriter:
         return [name for name in layout.columns if name in used]
 
     def finish(self) -> None:
-        """Write everything. Raises ``InvalidData`` when a text is too long for a cell."""
+        """Write the file. Raises ``UnprocessableContent`` if a string is too long for a cell."""
         self._complete()
         if self._form == "csv":
             self._write_csv()
@@ -143,7 +143,7 @@ class TableWriter:
             self._write_workbook()
 
     def _write_workbook(self) -> None:
-        """A sheet for each class."""
+        """Write a sheet for each class."""
         sheets = (
             layout for layout in LAYOUTS if layout in REQUIRED_SHEETS or layout in self._spools
         )
@@ -153,7 +153,7 @@ class TableWriter:
         )
 
     def _write_csv(self) -> None:
-        """One table of everything, whose column ``class`` says what a row is."""
+        """Write one table whose column ``class`` contains the class of each row."""
         present = [layout for layout in LAYOUTS if layout in self._spools]
         names = dict.fromkeys(name for layout in (ITEM, *present) for name in self._header(layout))
         csv.write_csv(self._file, self._all([*names], present))
@@ -171,4 +171,4 @@ class TableWriter:
 
 
 ROW_FIELDS = {"associationType", "sequenceNumber"}
-"""What the row of an item says of the association to its parent itself."""
+"""Fields of the association to the parent that the row of the item holds itself."""

@@ -1,7 +1,7 @@
-"""XLSX, read and written row by row, with bounds on what a file may unfold to.
+"""Read and write XLSX row by row, within limits on the size of an unpacked file.
 
-Texts are written as texts, never as formulas. What XML cannot hold is escaped as Excel does it,
-``_xHHHH_`` (ISO/IEC 29500-1, 22.9.2.19), and read back.
+Strings are written as strings, never as formulas. Characters that XML cannot hold are escaped as
+Excel does it, ``_xHHHH_`` (ISO/IEC 29500-1, 22.9.2.19).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from .cells import Cell, column_letter
 from .rows import Sheet
 
 MAX_UNPACKED_BYTES = 512 * 2**20
-"""What the parts of a workbook may unpack to."""
+"""Limit of the unpacked size of all parts of a workbook."""
 
 MAX_CELLS = 2_000_000
-"""How many cells a workbook may hold, empty ones with a format included."""
+"""Limit of the cells of a workbook, empty ones with a format included."""
 
 MAX_SHARED_STRINGS = 2_000_000
 MAX_TAGS = 4 * MAX_CELLS
-"""Tags of one part: a cell with a value has four, a shared string four or more. An element takes
-56 bytes until its row was read."""
+"""Limit of the tags of one part: a cell with a value has four, a shared string four or more. An
+element takes 56 bytes of memory until its row has been read."""
 
 MAX_COLUMNS = 256
-"""Columns that are read of a sheet."""
+"""How many columns of a sheet are read."""
 
 CHUNK_BYTES = 2**20
 MAX_CELL_CHARS = 32_767
-"""Characters, in UTF-16, that a cell holds in Excel."""
+"""How many UTF-16 code units a cell of Excel can hold."""
 
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 COLUMN_WIDTH = 24
@@ -53,22 +53,22 @@ ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 def escape(text: str) -> str:
-    """A text as XML can hold it."""
+    """Escape the characters of a string that XML cannot hold."""
     return UNWRITABLE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
 
 
 def unescape(text: str) -> str:
-    """The text that was escaped."""
+    """Undo ``escape``."""
     return ESCAPED.sub(lambda found: _character(int(found[1], 16)) or found[0], text)
 
 
 def _character(code: int) -> str:
-    """The character of a code; none for half a surrogate pair, which is no text."""
+    """Return the character of a code point, or an empty string for half a surrogate pair."""
     return "" if code in SURROGATES else chr(code)
 
 
 def read_workbook(raw: bytes) -> list[Sheet]:
-    """The sheets of a workbook. Raises ``BadRequest`` when it is none, or too large."""
+    """Return the sheets of a workbook. Raises ``BadRequest`` if it is invalid or too large."""
     _check_size(raw)
     try:
         with warnings.catch_warnings():
@@ -89,7 +89,7 @@ READ_ERRORS = (
     *(InvalidFileException, zipfile.BadZipFile, ParseError),
     *(KeyError, ValueError, TypeError, OSError, EOFError, IndexError, AttributeError),
 )
-"""What the library raises on files that are no workbooks."""
+"""What openpyxl raises for files that are no workbooks."""
 
 
 def _check_size(raw: bytes) -> None:
@@ -126,7 +126,7 @@ def _check_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
 
 @dataclass
 class _CellBudget:
-    """How many more cells may be read of a workbook."""
+    """Counts down the cells that may still be read of a workbook."""
 
     left: int
 
@@ -158,8 +158,8 @@ def _rows(
 
     Names of cells that hold a value right of all columns that are read are added to ``beyond``.
 
-    The library's own iteration makes up every row before a cell, a million where it is in Excel's
-    last row.
+    openpyxl's own iteration yields every row before a cell, which is a million rows if the cell is
+    in Excel's last one.
     """
     book = sheet.parent
     try:
@@ -197,9 +197,10 @@ def _values(number: int, cells: Sequence[dict[str, Any]], beyond: list[str]) -> 
 def write_workbook(
     file: BinaryIO, sheets: Iterable[tuple[str, Sequence[str], Iterable[Sequence[Cell]]]]
 ) -> None:
-    """Write sheets, each a name, the names of its columns, and rows.
+    """Write an XLSX workbook from sheets given as (name, column names, rows).
 
-    Raises ``InvalidData`` that names every cell that is too long for Excel.
+    Raises ``UnprocessableContent`` listing every cell longer than Excel's limit; ``file`` is then
+    left untouched.
     """
     book = Workbook(write_only=True)
     problems: list[Problem] = []
@@ -208,14 +209,14 @@ def write_workbook(
         sheet.freeze_panes = "A2"
         for index in range(len(header)):
             column = sheet.column_dimensions[column_letter(index)]
-            # What people type under a heading stays as they typed it: 3.10 is not 3.1.
+            # A column of text keeps what people type into it: 3.10 does not become 3.1.
             column.width, column.number_format = COLUMN_WIDTH, TEXT_FORMAT
         sheet.append([_cell(sheet, name) for name in header])
         for number, row in enumerate(rows, 2):
             problems += _iter_long_cells(name, number, header, row)
             if not problems:
                 sheet.append([_cell(sheet, cell) for cell in row])
-    # Saved in any case, for that is what removes the library's own files.
+    # Saved in any case, because that removes the temporary files of openpyxl.
     book.save(io.BytesIO() if problems else file)
     if problems:
         raise to_exception("workbook", problems)
@@ -224,7 +225,7 @@ def write_workbook(
 def _iter_long_cells(
     sheet: str, number: int, header: Sequence[str], row: Sequence[Cell]
 ) -> Iterator[Problem]:
-    """The cells of a row that Excel would cut off."""
+    """Yield a problem for each cell of a row that Excel would cut off."""
     for index, cell in enumerate(row):
         if isinstance(cell, str) and len(cell) > MAX_CELL_CHARS // 7:
             length = len(escape(cell).encode("utf-16-le")) // 2
@@ -232,7 +233,7 @@ def _iter_long_cells(
                 yield Problem(
                     path=f"sheet {sheet}, row {number}, column {column_letter(index)} "
                     f"({header[index]})",
-                    message=f"{length:,} characters, and a cell of an XLSX holds {MAX_CELL_CHARS:,}; "
+                    message=f"{length:,} characters; a cell of an XLSX holds {MAX_CELL_CHARS:,}: "
                     "write it as csv, jsonl or case-json",
                 )
 
@@ -241,10 +242,10 @@ def _cell(sheet: Any, value: Cell) -> Any:
     if value is None:
         return None
     if isinstance(value, float) and (float(f"{value:.16g}") != value or repr(value) == "-0.0"):
-        value = repr(value)  # more than the library writes of a number
+        value = repr(value)  # openpyxl writes only 16 digits of a number
     if not isinstance(value, str):
         return value
     cell = WriteOnlyCell(sheet, value=escape(value))
-    cell.data_type = "s"  # also where it looks like a formula or an error
+    cell.data_type = "s"  # a string, even if it looks like a formula or an error
     cell.number_format = TEXT_FORMAT
     return cell

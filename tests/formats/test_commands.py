@@ -28,7 +28,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.json.gz", "a.csv", "a.xlsx", "a.jsonl.gz"])
-def test_file_names_say_the_form(data_dir: Path, tmp_path: Path, name: str) -> None:
+def test_file_name_selects_the_format(data_dir: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / name
     ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
     assert ran.returncode == 0
@@ -39,7 +39,7 @@ def test_file_names_say_the_form(data_dir: Path, tmp_path: Path, name: str) -> N
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_forms_by_flag_and_pipes(data_dir: Path, tmp_path: Path) -> None:
+def test_format_option_selects_the_format_of_pipes(data_dir: Path, tmp_path: Path) -> None:
     for form in ("csv", "xlsx", "jsonl"):
         exported = subprocess.run(
             [*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", form],
@@ -60,7 +60,9 @@ def test_forms_by_flag_and_pipes(data_dir: Path, tmp_path: Path) -> None:
     assert {"CFItem", "CFAssociation", "CFRubric"} <= {kind for line in lines for kind in line}
 
 
-def test_a_framework_that_no_form_but_xlsx_refuses(data_dir: Path, tmp_path: Path) -> None:
+def test_string_too_long_for_xlsx_is_exported_in_other_formats(
+    data_dir: Path, tmp_path: Path
+) -> None:
     source, target = tmp_path / "long.csv", tmp_path / "long.xlsx"
     source.write_text(f"code,statement\nA,{'x' * 40_000}\n")
     flags = ("--title", "Long", "--creator", "a district", "--document-id", "long")
@@ -71,7 +73,7 @@ def test_a_framework_that_no_form_but_xlsx_refuses(data_dir: Path, tmp_path: Pat
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_a_sheet_of_ones_own_and_again(data_dir: Path, tmp_path: Path) -> None:
+def test_sheet_imported_twice_is_one_framework(data_dir: Path, tmp_path: Path) -> None:
     source = tmp_path / "maths.csv"
     source.write_text(SHEET)
     ran = run("import", str(source), data_dir=data_dir)
@@ -90,13 +92,13 @@ def test_a_sheet_of_ones_own_and_again(data_dir: Path, tmp_path: Path) -> None:
     assert len(got["CFAssociations"]) == 2
 
 
-def test_flags_are_about_one_spreadsheet(data_dir: Path, tmp_path: Path) -> None:
+def test_title_options_with_two_sources_are_refused(data_dir: Path, tmp_path: Path) -> None:
     ran = run("import", "--sample", "--title", "Another", data_dir=data_dir)
     assert ran.returncode == 2
     assert "about one spreadsheet" in ran.stderr
 
 
-def test_folders_with_every_form(data_dir: Path, tmp_path: Path) -> None:
+def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> None:
     for name in ("a.xlsx", "b.jsonl.gz"):
         ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(tmp_path / name), data_dir=data_dir)
         assert ran.returncode == 0
@@ -105,7 +107,7 @@ def test_folders_with_every_form(data_dir: Path, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout.count(": unchanged ")) == (0, 2)
 
 
-def test_a_reader_that_has_had_enough(data_dir: Path) -> None:
+def test_export_into_a_closed_pipe_ends_quietly(data_dir: Path) -> None:
     command = " ".join((*COMMAND, "export", SAMPLE_DOCUMENT_ID, "--format", "csv"))
     ran = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} | head -c 50"],
@@ -117,7 +119,7 @@ def test_a_reader_that_has_had_enough(data_dir: Path) -> None:
     assert re.fullmatch(b"from the embedded Postgres in .*\n", ran.stderr)
 
 
-def test_a_template_filled_in_is_imported(data_dir: Path, tmp_path: Path) -> None:
+def test_filled_in_template_is_imported(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "standards.xlsx"
     assert run("template", str(target), data_dir=data_dir).returncode == 0
     ran = run("template", str(target), data_dir=data_dir)
@@ -146,7 +148,7 @@ def fill(sheet: object, **cells: str) -> None:
     sheet.append([cells.get(name) for name in headings])  # type: ignore[attr-defined]
 
 
-def test_templates_of_other_kinds(data_dir: Path, tmp_path: Path) -> None:
+def test_template_of_another_extension_is_refused(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "standards.csv"
     assert run("template", str(target), data_dir=data_dir).returncode == 0
     assert "humanCodingScheme" in target.read_text(encoding="utf-8-sig")
@@ -154,7 +156,7 @@ def test_templates_of_other_kinds(data_dir: Path, tmp_path: Path) -> None:
     assert (ran.returncode, ".xlsx or .csv" in ran.stderr) == (2, True)
 
 
-def test_compressed_exports_are_the_same_each_time(data_dir: Path, tmp_path: Path) -> None:
+def test_compressed_exports_are_reproducible(data_dir: Path, tmp_path: Path) -> None:
     first, second = (tmp_path / name for name in ("a.csv.gz", "b.csv.gz"))
     for target in (first, second):
         assert (

@@ -23,19 +23,19 @@ def row(layout: Layout, column: Column) -> str:
 
 
 @pytest.mark.parametrize("layout", [DOCUMENT, ITEM, ASSOCIATION], ids=lambda one: one.sheet)
-def test_every_column_is_told(layout: Layout) -> None:
+def test_docs_describe_every_column(layout: Layout) -> None:
     section = DOCS.split(f"### {layout.sheet}\n")[1].split("\n#")[0]
     told = [line for line in section.splitlines() if line.startswith("| `")]
     assert told == [row(layout, column) for column in layout.columns.values()]
 
 
-def test_every_form_and_sheet_is_told() -> None:
+def test_docs_name_every_format_and_sheet() -> None:
     assert all(f"| `{form}` |" in DOCS for form in FILE_FORMATS)
     assert all(layout.kind in DOCS.replace("`", "") for layout in (DOCUMENT, ITEM, ASSOCIATION))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: one.sheet)
-def test_headings_are_found_by_all_their_names(layout: Layout) -> None:
+def test_headings_are_found_by_all_aliases(layout: Layout) -> None:
     for name, column in layout.columns.items():
         spelt = name.replace("URI", " uri").upper()
         assert layout.find(name) is layout.find(spelt) is column

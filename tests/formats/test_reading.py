@@ -76,7 +76,7 @@ def tree(package: Package) -> list[tuple[str, str, int]]:
 TREE = [("A", "the framework", 10), ("A.1", "A", 10), ("A.2", "A", 20)]
 
 
-def test_a_sheet_of_ones_own() -> None:
+def test_sheet_with_aliases_is_read() -> None:
     package = read_csv(SHEET)
     assert package.document_identifier == "maths"
     (document,) = bodies(package, "CFDocument")
@@ -98,16 +98,16 @@ def test_delimiters_and_encodings(delimiter: str, encoding: str) -> None:
     assert bodies(package, "CFItem")[1]["fullStatement"] == "Résoudre «x»"
 
 
-def test_a_line_that_names_the_delimiter() -> None:
+def test_sep_line_selects_the_delimiter() -> None:
     assert tree(read_csv("sep=;\n" + SHEET.replace("6, 7", "6").replace(",", ";"))) == TREE
 
 
-def test_what_is_no_text() -> None:
+def test_csv_in_unknown_encoding_is_refused() -> None:
     with pytest.raises(BadRequest, match="save it as CSV UTF-8"):
         read_csv(b"code\n\x81\xff")
 
 
-def test_the_same_names_each_time() -> None:
+def test_inserted_row_changes_no_other_identifier() -> None:
     """Rows that are inserted, and texts that are changed, change no other item's identifier."""
     before = bodies(read_csv(SHEET), "CFItem")
     more = SHEET.replace("A.1,A,Solve", "A.0,A,New,Standard,6\nA.1,A,Solve it")
@@ -120,13 +120,13 @@ def test_the_same_names_each_time() -> None:
     assert tree(read_csv(more))[1:] == [("A.0", "A", 10), ("A.1", "A", 20), ("A.2", "A", 30)]
 
 
-def test_items_without_codes_and_with_the_same_text() -> None:
+def test_items_without_codes_get_different_identifiers() -> None:
     package = read_csv("statement\nAgain\nAgain\n")
     first, second = bodies(package, "CFItem")
     assert first["identifier"] != second["identifier"]
 
 
-def test_every_problem_with_its_cell() -> None:
+def test_every_problem_is_reported_with_its_cell() -> None:
     sheet = (
         "code,parent,statement,statusStartDate,sequence,extensions\n"
         "A,nobody,Algebra,last spring,first,not json\n"
@@ -152,7 +152,7 @@ def test_every_problem_with_its_cell() -> None:
     assert [one["path"] for one in number] == ["row 2, column C (sequenceNumber)"]
 
 
-def test_a_title_and_a_creator_are_asked_for() -> None:
+def test_missing_title_and_creator_are_reported() -> None:
     told = problems_of(SHEET.encode(), defaults=Defaults())
     assert [one["path"] for one in told] == ["title", "creator"]
     assert "--title" in told[0]["message"]
@@ -162,10 +162,10 @@ def test_a_title_and_a_creator_are_asked_for() -> None:
     assert "--creator" in problem["message"]
 
 
-def test_headings_that_cannot_be_meant() -> None:
+def test_duplicate_and_missing_headings_are_reported() -> None:
     told = problems_of(b"code,humanCodingScheme,statement,\nA,A,text,stray\n")
     assert [one["path"] for one in told] == ["row 1, column B", "row 2, column D"]
-    assert "column A is, too" in told[0]["message"]
+    assert "as column A does" in told[0]["message"]
 
 
 IDENTIFIER = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
@@ -210,21 +210,21 @@ def test_reference_in_another_spelling_is_repaired_and_reported(spelling: str) -
     ]
 
 
-def test_unknown_columns_are_kept_and_told() -> None:
+def test_unknown_columns_go_to_extensions_and_are_reported() -> None:
     package, repairs = read_framework(b"code,statement,Bloom\nA,text,Analyse\n", "csv", DEFAULTS)
     assert bodies(package, "CFItem")[0]["extensions"] == {"Bloom": "Analyse"}
     (repair,) = repairs
     assert (repair.kind, repair.path) == ("unknown-field", "row 2, column C (Bloom)")
 
 
-def test_a_workbook_of_ones_own() -> None:
+def test_first_sheet_of_a_workbook_holds_the_items() -> None:
     rows = [row.split(",") for row in SHEET.replace('"6, 7"', "6").splitlines()]
     package, repairs = read_framework(book(Tabelle1=rows, Notes=[["x"]]), "xlsx", DEFAULTS)
     assert tree(package) == TREE
     assert [(one.kind, one.path) for one in repairs] == [("unknown-sheet", "Notes")]
 
 
-def test_cells_that_are_numbers_and_dates() -> None:
+def test_number_and_date_cells_are_converted() -> None:
     header = ["code", "parent", "statement", "grade", "statusStartDate", "lastChangeDateTime"]
     day = datetime(2026, 8, 1, 9, 30)  # noqa: DTZ001  spreadsheets have no zones
     rows: list[list[Any]] = [header, [1, None, "one", 6, day, day], [1.5, 1, 2, 7.0, None, None]]
@@ -271,7 +271,7 @@ def opensalt(*levels: str) -> bytes:
     )
 
 
-def test_workbooks_of_opensalt() -> None:
+def test_opensalt_workbook_is_read() -> None:
     package, repairs = read_framework(opensalt("1", "1.1", "1.2"), "xlsx", Defaults(), strict=True)
     assert repairs == []
     assert package.document_identifier == "doc"
@@ -288,7 +288,7 @@ def test_workbooks_of_opensalt() -> None:
     assert (license_["title"], license_["licenseText"]) == ("CC BY", "share it")
 
 
-def test_levels_that_lead_nowhere() -> None:
+def test_unknown_smart_levels_are_reported() -> None:
     told = problems_of(opensalt("1", "1", "2.1"), "xlsx", Defaults())
     assert [one["path"] for one in told if "smartLevel" in one["path"]] == [
         "sheet CF Item, row 3, column D (smartLevel)",
@@ -330,7 +330,7 @@ def three() -> Body:
     return body
 
 
-def test_what_was_written_can_be_moved_and_taken_out() -> None:
+def test_items_of_an_export_can_be_moved_and_removed() -> None:
     body = three()
 
     def move(row: Body) -> None:
@@ -351,7 +351,7 @@ def test_what_was_written_can_be_moved_and_taken_out() -> None:
     assert gone.count("CFAssociation") == 2
 
 
-def test_formulas_are_texts() -> None:
+def test_formulas_are_written_as_strings() -> None:
     body = factories.package()
     body["CFItems"][0]["fullStatement"] = "=1+1"
     text = written(body, "csv").decode("utf-8-sig")
@@ -390,7 +390,7 @@ def test_no_cell_of_a_csv_begins_like_a_formula(start: str) -> None:
     assert row == [f"'{start}1", "1", "-1", ""]
 
 
-def test_a_text_too_long_for_a_cell_is_named() -> None:
+def test_string_too_long_for_a_cell_is_reported() -> None:
     body = factories.package()
     for item in body["CFItems"]:
         item["fullStatement"] = "x" * (xlsx.MAX_CELL_CHARS + 1)
@@ -405,7 +405,7 @@ def test_a_text_too_long_for_a_cell_is_named() -> None:
     assert read_csv(written(body, "csv"), Defaults()).count("CFItem") == 2
 
 
-def test_a_workbook_that_unfolds_beyond_all_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xlsx, "MAX_UNPACKED_BYTES", 2**20)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -414,20 +414,20 @@ def test_a_workbook_that_unfolds_beyond_all_bounds(monkeypatch: pytest.MonkeyPat
         read_framework(file.getvalue(), "xlsx", DEFAULTS)
 
 
-def test_a_sheet_with_one_cell_in_its_last_corner() -> None:
+def test_cell_in_the_last_row_and_column_is_read_fast() -> None:
     """What it says of its size is not believed, and its width is bounded."""
     raw = book(Sheet1=[["code", "statement"], ["A", "B", *[None] * 16_000, "far out"]])
     assert read_framework(raw, "xlsx", DEFAULTS, strict=True)[0].count("CFItem") == 1
 
 
 @pytest.mark.parametrize("raw", [b"", b"not a zip", b"PK\x05\x06" + b"\0" * 18])
-def test_what_is_no_workbook(raw: bytes) -> None:
+def test_file_that_is_no_workbook_is_refused(raw: bytes) -> None:
     with pytest.raises(BadRequest, match=r"XLSX|workbook"):
         read_framework(raw, "xlsx", DEFAULTS)
 
 
-def test_what_is_no_file_of_lines() -> None:
-    with pytest.raises(BadRequest, match="not lines of JSON"):
+def test_file_that_is_not_json_lines_is_refused() -> None:
+    with pytest.raises(BadRequest, match="not JSON Lines"):
         read_framework(b"one\ntwo\n", "jsonl", DEFAULTS)
     document = json.dumps({"CFDocument": factories.package()["CFDocument"]})
     raw = f'{document}\n{document}\n[]\n{{"CFItem": 1}}\n{{"Car": {{}}}}\n'.encode()
@@ -444,5 +444,5 @@ def test_what_is_no_file_of_lines() -> None:
         *(("a.xlsx", "xlsx"), ("a.jsonl.gz", "jsonl"), ("a.txt", None), ("a.gz", None)),
     ],
 )
-def test_forms_by_name(name: str, form: str | None) -> None:
+def test_file_format_is_detected_by_name(name: str, form: str | None) -> None:
     assert file_format_of(name) == form

@@ -81,13 +81,13 @@ def understood(raw: bytes, form: FileFormat) -> Package:
 @each_form
 @bounded
 @given(package=packages())
-def test_any_package_comes_back(form: FileFormat, package: Body) -> None:
+def test_any_package_survives_a_round_trip(form: FileFormat, package: Body) -> None:
     assert understood(written(package, form), form) == parse_package(orjson.dumps(package))
 
 
 @each_form
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_any_text_comes_back_from_every_text_field(form: FileFormat, text: str) -> None:
+def test_any_string_survives_in_every_string_field(form: FileFormat, text: str) -> None:
     body = factories.everything()
     fields = ("fullStatement", "notes", "humanCodingScheme", "CFItemType", "language")
     for item in body["CFItems"]:
@@ -131,7 +131,7 @@ LARGE: dict[str, tuple[FileFormat, ...]] = {"large-11k": ("csv",), "large-11k-br
 
 
 @pytest.mark.parametrize("name", REAL)
-async def test_real_frameworks_come_back_whole(
+async def test_real_frameworks_survive_a_round_trip(
     shared: Path, store: Database, execute: Execute, name: str
 ) -> None:
     """Import, export, import into an empty database, export: the same, through every form."""
@@ -146,11 +146,11 @@ async def test_real_frameworks_come_back_whole(
         assert await exported(store, package.document_identifier, "case-json") == first, form
 
 
-def test_no_real_framework_is_forgotten(shared: Path) -> None:
+def test_all_real_frameworks_are_tested(shared: Path) -> None:
     assert sorted(REAL) == sorted(one.stem for one in (shared / "frameworks").glob("*.json"))
 
 
-async def test_sample_comes_back_and_nothing_changes(store: Database) -> None:
+async def test_reimported_sample_changes_nothing(store: Database) -> None:
     package = parse_package(sample())
     await write_package(store, package)
     for form, raw in (await in_every_form(store, package.document_identifier)).items():
@@ -173,7 +173,7 @@ def odd() -> Body:
     )
 
 
-async def test_exports_are_read_as_they_are(store: Database, execute: Execute) -> None:
+async def test_exports_are_read_literally(store: Database, execute: Execute) -> None:
     body = odd()
     raw = orjson.dumps(body, option=orjson.OPT_INDENT_2)
     assert {one.kind for one in read_repaired(raw)[1]} == {
@@ -193,7 +193,7 @@ async def test_exports_are_read_as_they_are(store: Database, execute: Execute) -
         assert (written.created, written.changed) == (False, 0), form
 
 
-async def test_exports_that_were_made_invalid_are_repaired(store: Database) -> None:
+async def test_invalidated_exports_are_repaired(store: Database) -> None:
     body = odd()
     identifier = body["CFDocument"]["identifier"]
     await write_package(store, parse_package(orjson.dumps(body)))
@@ -209,7 +209,7 @@ async def test_exports_that_were_made_invalid_are_repaired(store: Database) -> N
         assert "association-type" in {one.kind for one in repairs}, form
 
 
-def test_files_in_another_form_than_export_writes_are_repaired() -> None:
+def test_files_not_written_by_export_are_repaired() -> None:
     body = odd()
     lines = "".join(f"{json.dumps({kind: one})}\n" for kind, one in entities(body))
     rows = "identifier,parent,statement\nA.1,,x\n"
@@ -219,7 +219,7 @@ def test_files_in_another_form_than_export_writes_are_repaired() -> None:
     assert read_framework(rows.encode(), "csv", Defaults(title="t", creator="c"))[1] == []
 
 
-async def test_any_package_comes_back_from_the_api(
+async def test_any_package_survives_a_round_trip_through_the_api(
     client: httpx.AsyncClient, store: Database, execute: Execute
 ) -> None:
     """Put as JSON, answered, exported in every form, and put again from each."""

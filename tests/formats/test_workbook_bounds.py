@@ -40,12 +40,12 @@ def refusal(raw: bytes) -> str:
     return refused.value.description
 
 
-def test_only_rows_with_cells_are_visited() -> None:
+def test_rows_without_cells_are_skipped() -> None:
     raw = written({(1, 1): "a", (1, 3): "c", (7, 2): "b", (LAST_ROW, 1): "z"})
     assert rows(raw) == [(1, ["a", None, "c"]), (7, [None, "b"]), (LAST_ROW, ["z"])]
 
 
-def test_cell_without_a_value_in_the_last_column_is_no_work() -> None:
+def test_empty_cell_in_the_last_column_costs_nothing() -> None:
     book = Workbook()
     book.worksheets[0].cell(1, 1, "a")
     book.worksheets[0].cell(2, LAST_COLUMN).number_format = "@"
@@ -65,7 +65,7 @@ def test_value_beyond_the_columns_that_are_read_is_reported() -> None:
     assert (repair.count, repair.path) == (1, "sheet Sheet, cell XFD2")
 
 
-def test_cells_of_all_sheets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_of_all_sheets_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = {(row, column): 1 for row in range(1, 6) for column in range(1, 5)}
     monkeypatch.setattr(xlsx, "MAX_CELLS", 40)
     assert len(rows(written(cells, sheets=2))) == 10
@@ -84,7 +84,7 @@ def test_tags_are_counted_before_any_part_is_parsed(monkeypatch: pytest.MonkeyPa
     assert "shared strings" in refusal(with_part(raw, "xl/sharedStrings.xml", b"<si/>" * 1_000))
 
 
-def test_unpacked_size_is_bounded_before_anything_is_unpacked(
+def test_unpacked_size_is_checked_before_unpacking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     raw = with_part(written({(1, 1): "a"}), "xl/media/image1.png", bytes(10_000_000))
