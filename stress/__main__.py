@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from support.databases import dsn
 
-from case_server.db.pool import dsn
 from stress import (
     adversarial,
     contention,

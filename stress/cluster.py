@@ -12,8 +12,8 @@ from typing import Any
 
 import asyncpg
 import psutil
+from support.databases import dsn
 
-from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.embedded import _Cluster, embedded_postgres
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
+from support.databases import dsn
 
-from case_server.db.pool import dsn
 from stress.cluster import Cluster, until
 from stress.small_disks import NotAllowed, filled, small_disk
 

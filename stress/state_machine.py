@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import make_url
 from support import factories
+from support.databases import dsn
 
-from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables
 from case_server.main import create_app

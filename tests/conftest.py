@@ -13,11 +13,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from support.calls import Api
-from support.databases import Execute, create_database, create_template, delete_all_rows
+from support.databases import Execute, create_database, create_template, delete_all_rows, dsn
 from support.external_issuer import ExternalIssuer
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db.pool import Database, dsn
+from case_server.db.pool import Database
 from case_server.db.postgres.embedded import embedded_postgres
 from case_server.main import create_app
 from case_server.settings import Settings

@@ -17,12 +17,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 from anyio import to_thread
+from support.databases import dsn
 
 from benchmarks import bulk_load, data, filters, plans, report, results, writes, wrk
 from benchmarks.client import Client
 from benchmarks.errors import BenchmarkError
 from case_server.case.package import parse_package
-from case_server.db.pool import dsn
 
 ROOT = Path(__file__).parents[1]
 

@@ -72,12 +72,6 @@ SESSION = {
 """Settings of Postgres for every connection of the pool."""
 
 
-def dsn(url: str) -> str:
-    """Return the URL with the scheme that asyncpg accepts, without the name of a driver."""
-    _, separator, rest = url.partition("://")
-    return f"postgresql{separator}{rest}"
-
-
 async def _no_reset(_: Any) -> None:
     """Reset nothing on release, because connections have no session state."""
 

@@ -12,9 +12,10 @@ import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import dsn
 
 from case_server.case.resources import DOCUMENTS, ITEMS, RESOURCES
-from case_server.db.pool import Database, dsn
+from case_server.db.pool import Database
 from case_server.db.read.feed import parse_cursor, reset_history, reset_history_if_restored
 from case_server.db.write import soft_delete
 from case_server.exceptions import Conflict, NotFound

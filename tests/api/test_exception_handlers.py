@@ -9,9 +9,10 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from support.databases import dsn
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db.pool import Database, dsn
+from case_server.db.pool import Database
 from case_server.db.schema import version
 from case_server.main import create_app
 from case_server.settings import Settings

@@ -11,8 +11,8 @@ import asyncpg
 import httpx
 import pytest
 from support import factories
+from support.databases import dsn
 
-from case_server.db.pool import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
 

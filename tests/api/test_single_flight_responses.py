@@ -14,10 +14,11 @@ import asyncpg
 import pytest
 from support import factories
 from support.calls import Api
+from support.databases import dsn
 
 from case_server.api.response_cache import CachedResponse, ResponseCache
 from case_server.api.routes import packages
-from case_server.db.pool import Database, dsn
+from case_server.db.pool import Database
 from case_server.db.read.package import framework_snapshot
 
 if sys.version_info >= (3, 14):

@@ -20,10 +20,10 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from support import factories
+from support.databases import dsn
 from support.live_server import COMMAND, Live, run, serving
 
 from case_server.cli import main
-from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.backup import _append_digest, restore
 from case_server.db.postgres.embedded import embedded_postgres, find_binaries

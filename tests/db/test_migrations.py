@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
+from support.databases import dsn
 
-from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables, trigrams, version
 

@@ -10,9 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import make_url
+from support.databases import dsn
 from support.live_server import run
 
-from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import trigrams, version
 from case_server.db.schema.tables import items

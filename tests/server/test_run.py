@@ -18,9 +18,9 @@ import asyncpg
 import httpx
 import pytest
 from support import factories
+from support.databases import dsn
 from support.live_server import Live, run, serving
 
-from case_server.db.pool import dsn
 from case_server.db.schema import version
 from case_server.server.run import _as_environment
 from case_server.settings import Settings

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from support import factories
+from support.databases import dsn
 from support.live_server import Live, serving
-
-from case_server.db.pool import dsn
 
 ASSOCIATIONS = 50_000
 READERS = 12

@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 from support import factories
+from support.databases import dsn
 from support.live_server import Live
 
-from case_server.db.pool import dsn
 from stress import load
 from stress.cluster import until
 from stress.server import MEGABYTE, PREFIX, client, connect, server

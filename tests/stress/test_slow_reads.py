@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from case_server.db.pool import dsn
+from support.databases import dsn
+
 from stress import slow_reads
 from stress.server import client, server
 

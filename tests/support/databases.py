@@ -11,7 +11,6 @@ from typing import Any
 import asyncpg
 from sqlalchemy import make_url
 
-from case_server.db.pool import dsn
 from case_server.db.postgres import alembic_runner
 from case_server.db.schema import tables
 
@@ -22,6 +21,12 @@ PERSISTENT_TABLES = {"signing_keys", "feed_history", "revisions", "revision_mark
 because caches are compared with them."""
 
 TEMPLATE = "case_test_template"
+
+
+def dsn(url: str) -> str:
+    """Return a URL with the scheme that asyncpg accepts, without the name of a driver."""
+    _, separator, rest = url.partition("://")
+    return f"postgresql{separator}{rest}"
 
 
 async def create_database(server: str, name: str, *, template: str | None = None) -> str:

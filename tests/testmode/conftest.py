@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
+from support.databases import dsn
 from support.test_mode_client import BASE, TEST_API_TOKEN, NamespaceClient, create_client
 
-from case_server.db.pool import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
 

@@ -12,10 +12,10 @@ from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy import make_url
 from support import factories
-from support.databases import create_database
+from support.databases import create_database, dsn
 from support.test_mode_client import DOCUMENTS, NamespaceClient, list_idle_clones
 
-from case_server.db.pool import Database, dsn
+from case_server.db.pool import Database
 from case_server.db.postgres import alembic_runner
 from case_server.db.postgres.baseline import save_baseline
 from case_server.db.postgres.clones import DatabaseCloner, require_clonable

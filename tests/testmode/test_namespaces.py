@@ -9,6 +9,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from support.databases import dsn
 from support.test_mode_client import (
     BASE,
     DOCUMENTS,
@@ -19,7 +20,6 @@ from support.test_mode_client import (
 )
 
 from case_server.api.profiles import PROFILES, Profile
-from case_server.db.pool import dsn
 from case_server.testmode import namespaces
 from case_server.testmode.faults import Faults
 
