@@ -10,7 +10,7 @@ from urllib.parse import quote
 from . import bulk_load, data
 from .client import Client
 from .lab import PREFIX, Lab, report_progress
-from .plans import ExecutedStatement, explained, statements_since
+from .plans import ExecutedStatement, explain_statements, statements_since
 from .postgres import explain, explaining
 from .results import Row, duration
 
@@ -90,7 +90,7 @@ def filters(lab: Lab) -> Iterator[Row]:
 
 def _explained(lab: Lab, search: Search) -> list[ExecutedStatement]:
     """Return all executions of the server's statements for a search."""
-    with explained(lab.postgres, NAME):
+    with explain_statements(lab.postgres, NAME):
         before = lab.postgres.log.stat().st_size
         with lab.serve(NAME) as server, Client(server.base_url, server.headers) as client:
             for _ in range(MIN_REQUESTS):
@@ -112,7 +112,7 @@ def _timed(
     with explaining(url) as seconds_for:
         while len(took) < MAX_REQUESTS and (sum(took) < MAX_SECONDS or len(took) < MIN_REQUESTS):
             took.append(client.get(path).seconds)
-            own.append(sum(seconds_for(each.literally()) for each in statements.values()))
+            own.append(sum(seconds_for(each.with_literals()) for each in statements.values()))
     return median(took[WARM_UP_REQUESTS:]), median(own[WARM_UP_REQUESTS:])
 
 

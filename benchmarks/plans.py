@@ -40,7 +40,7 @@ class ExecutedStatement:
         """Return whether the plan reads the whole table."""
         return ("Seq Scan", table) in self.nodes
 
-    def literally(self) -> str:
+    def with_literals(self) -> str:
         """Return the statement with its parameters replaced by literals."""
         pairs = re.findall(r"\$(\d+) = ('(?:[^']|'')*'|NULL)", self.parameters)
         values = dict(pairs)
@@ -48,7 +48,7 @@ class ExecutedStatement:
 
 
 @contextmanager
-def explained(postgres: Postgres, name: str) -> Iterator[None]:
+def explain_statements(postgres: Postgres, name: str) -> Iterator[None]:
     """Turn auto_explain on for connections opened while the block is active."""
     execute(
         postgres.databases[name],

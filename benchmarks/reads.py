@@ -10,7 +10,7 @@ from urllib.parse import quote
 from . import data, wrk
 from .client import Client
 from .lab import PREFIX, SEED, Lab, items_of, reads
-from .plans import explained, statements_since
+from .plans import explain_statements, statements_since
 from .postgres import pgbench
 from .results import Row, rates
 
@@ -77,11 +77,11 @@ def documents(lab: Lab) -> Iterator[Row]:
 
 def _own_statement(lab: Lab, name: str, path: str) -> str:
     """Return the statement that the server runs for a list, with literal values."""
-    with explained(lab.postgres, name):
+    with explain_statements(lab.postgres, name):
         before = lab.postgres.log.stat().st_size
         with lab.serve(name) as server, Client(server.base_url, server.headers) as client:
             client.get(f"{PREFIX}{path}")
-        return statements_since(lab.postgres.log, before, "documents")[-1].literally()
+        return statements_since(lab.postgres.log, before, "documents")[-1].with_literals()
 
 
 def workers(lab: Lab) -> Iterator[Row]:

@@ -161,7 +161,7 @@ def test_plans_are_parsed_from_the_log_of_postgres() -> None:
     log = f"x LOG:  starting\nx LOG:  duration: 12.500 ms  plan:\n\t{indented}\nx LOG:  done\n"
     (statement,) = plans.parse(log)
     assert statement.seconds == 0.0125
-    assert statement.literally() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
+    assert statement.with_literals() == "SELECT '10' FROM items WHERE a = 'it''s'::text"
     assert statement.scans("items")
     assert not statement.scans("documents")
 

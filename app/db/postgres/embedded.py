@@ -124,9 +124,10 @@ def follow_port(url: str, data_dir: Path) -> str:
 
 
 def find_cluster_binaries(data_dir: Path) -> Path:
-    """Return the directory of the Postgres programs that match a data directory.
+    """Return the directory of the Postgres programs for a data directory.
 
-    Those of its major version, or for a new one, the first ones found. Raises ``StartupError``.
+    They have the major version of its cluster; for a new cluster, the first ones found are used.
+    Raises ``StartupError``.
     """
     version = data_dir / "postgres" / "PG_VERSION"
     return find_binaries(int(version.read_text()) if version.exists() else None)
