@@ -1,1 +1,1 @@
-"""Whether a CASE server behaves as the documents say: one function for each behaviour."""
+"""Conformance tests: does a CASE server behave as its documents say?"""

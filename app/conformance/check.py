@@ -1,56 +1,58 @@
-"""A check: one documented behaviour, and the function that looks whether it holds."""
+"""Checks: one documented behaviour each, registered by the ``check`` decorator."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import httpx
 
 from .client import CheckFailed, ServerUnderTest, Skip
 
-GROUPS = ("tokens", "lists", "reading", "errors", "packages", "writing", "extensions")
-"""In the order in which they are run and told. The last is what only this project says."""
+Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
+CheckFunction = TypeVar("CheckFunction", bound=Callable[[ServerUnderTest], str])
 
 EXTENSIONS = "extensions"
-
-Outcome: TypeAlias = Literal["pass", "fail", "skip"]
+GROUPS = ("tokens", "lists", "reading", "errors", "packages", "writing", EXTENSIONS)
+"""In the order in which they run and are reported; only this project documents the last."""
 
 PLATFORM, SDK = ("platform",), ("sdk",)
 STANDARD = ("standard", "standard-1.0")
 VENDOR = (*PLATFORM, *SDK)
 ALL = (*VENDOR, *STANDARD)
 
+SILENT = "README, Where the public sources are silent"
+"""The source of behaviour that only this project has decided."""
+
 
 @dataclass(frozen=True)
 class Check:
-    """One behaviour. The first paragraph of its function's docstring says what it is.
+    """One documented behaviour and the function that tests it.
 
-    The function returns what it saw when the behaviour holds, raises ``Differs`` with what it saw
-    when it does not, and ``Skip`` when the server has nothing to show it with.
+    ``run`` returns a description of the observed behaviour on success; it raises ``CheckFailed``
+    on a mismatch and ``Skip`` if the server lacks the data to test it.
     """
 
     id: str
     group: str
     source: str
-    """The document that says so, and where in it."""
+    """The document that defines the behaviour, and the section."""
     run: Callable[[ServerUnderTest], str]
-    documented: tuple[str, ...] = ALL
-    """The profiles of which the documents say it."""
-    extension_of: tuple[str, ...] = ()
-    """The profiles on which only this project says it."""
-    writes: bool = False
+    documented: tuple[str, ...]
+    """The profiles whose documents define the behaviour."""
+    extension_of: tuple[str, ...]
+    """The profiles for which only this project defines it."""
+    writes: bool
 
     @property
     def behaviour(self) -> str:
-        """What is to hold, in a sentence or two."""
-        told = inspect.getdoc(self.run) or ""
-        return " ".join(told.split("\n\n")[0].split())
+        """Return the expected behaviour: the first paragraph of the function's docstring."""
+        return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
     def group_on(self, profile: str) -> str | None:
-        """The group it belongs to on a profile; nothing when it says nothing of it."""
+        """Return the group of the check on a profile, or None if it does not apply there."""
         if profile in self.documented:
             return self.group
         return EXTENSIONS if profile in self.extension_of else None
@@ -58,25 +60,51 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a check."""
+    """The outcome of a check."""
 
     check: Check
     group: str
     outcome: Outcome
     observed: str
+    """What the server did, or why the check was skipped."""
+
+
+registry: list[Check] = []
+
+
+def check(  # noqa: PLR0913  the columns of a table of checks
+    id_: str,
+    *,
+    group: str,
+    source: str,
+    on: tuple[str, ...] = ALL,
+    also: tuple[str, ...] = (),
+    writes: bool = False,
+) -> Callable[[CheckFunction], CheckFunction]:
+    """Register a function as a check; its docstring states the expected behaviour.
+
+    ``on`` names the profiles whose documents define the behaviour, ``also`` those for which only
+    this project does. A check that ``writes`` runs with ``--write`` only.
+    """
+
+    def register(function: CheckFunction) -> CheckFunction:
+        registry.append(Check(id_, group, source, function, on, also, writes))
+        return function
+
+    return register
 
 
 def run_check(check: Check, group: str, server: ServerUnderTest) -> Result:
-    """Run one check; whatever the server answers, this is an outcome."""
+    """Run one check; any response of the server leads to an outcome, never to an exception."""
     try:
-        return Result(check, group, "pass", check.run(server))
+        return Result(check, group, "passed", check.run(server))
     except Skip as reason:
-        return Result(check, group, "skip", str(reason))
-    except CheckFailed as seen:
-        return Result(check, group, "fail", str(seen))
+        return Result(check, group, "skipped", str(reason))
+    except CheckFailed as failure:
+        return Result(check, group, "failed", str(failure))
     except httpx.HTTPError as error:
-        return Result(check, group, "fail", f"no response: {error or type(error).__name__}")
+        return Result(check, group, "failed", f"no response: {error or type(error).__name__}")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        # A body of a shape that no document knows ends wherever it is first not what it should be.
-        told = f"the response has a shape that cannot be read ({type(error).__name__}: {error})"
-        return Result(check, group, "fail", told)
+        # Checks read bodies without validating every level, so an unexpected type ends up here.
+        message = f"unexpected structure of the response ({type(error).__name__}: {error})"
+        return Result(check, group, "failed", message)

@@ -1,50 +1,47 @@
-"""The server that is looked at: requests to it, its tokens, and what its answers hold."""
+"""HTTP client for the server under test, and assertions on its responses."""
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import httpx
 
-from ..formatting import truncate
-from ..net.oauth import Credentials, request_token
 from .profiles import ProfileSpec, identifier_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..net.download import Credentials
     from .existing_data import ExistingData
     from .test_data import TestData
 
 Body = dict[str, Any]
 
 TIMEOUT_SECONDS = 60
-"""Seconds that the server may stay silent."""
-ACCESS_TOKEN_PATTERN = re.compile(r'("access_token"\s*:\s*")[^"]*')
-"""What of a response is never told."""
-DEFAULT_TOKEN = ""
-"""In place of a token: that of the server."""
 MAX_ATTEMPTS = 3
 MAX_RETRY_AFTER_SECONDS = 30
 MAX_EXCERPT_CHARS = 160
-"""How many characters of a response are told."""
+ACCESS_TOKEN_PATTERN = re.compile(r'("access_token"\s*:\s*")[^"]*')
+"""An access token in a JSON response; reports must not contain it."""
+DEFAULT_TOKEN = ""
+"""In place of a token: the access token that the client was configured with."""
 
 
 class CheckFailed(Exception):
-    """The behaviour does not hold; the message says what was seen."""
+    """The server does not behave as documented; the message is what was observed."""
 
 
 class Skip(Exception):
-    """There is nothing to see it with; the message says why."""
+    """The server lacks the data or feature to run a check; the message is the reason."""
 
 
 class Page(NamedTuple):
-    """A page of a list."""
+    """One page of a list."""
 
     entities: list[Body]
     body: Body
@@ -53,7 +50,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientAuth:
-    """How the server is entered: a token, or the client that gets tokens; or without any."""
+    """How to authenticate: an access token, client credentials to get one with, or neither."""
 
     token: str | None = None
     credentials: Credentials | None = None
@@ -67,50 +64,46 @@ class ServerUnderTest:
     test_data: TestData
 
     def __init__(
-        self,
-        base_url: str,
-        profile: ProfileSpec,
-        access: ClientAuth,
-        on_wait: Callable[[str], None],
+        self, base_url: str, profile: ProfileSpec, auth: ClientAuth, on_wait: Callable[[str], None]
     ) -> None:
-        self.base_url, self.profile, self.access = base_url, profile, access
+        self.base_url, self.profile, self.auth = base_url, profile, auth
         self._on_wait = on_wait
-        self._http = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False)
+        self._http = httpx.Client(timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         self._http.close()
 
     @cached_property
     def token(self) -> str | None:
-        """The token that requests carry; got once.
+        """Return the access token for requests, requested once from the token endpoint.
 
-        Raises ``Differs`` when the token endpoint gives none.
+        Raises ``CheckFailed`` if the token endpoint issues none.
         """
-        if not self.access.credentials:
-            return self.access.token
-        response = self.request_token(self.access.scope)
-        given = read_json(response).get("access_token")
-        if not isinstance(given, str) or not given:
-            raise CheckFailed(f"no access_token, though it {describe(response)}")
-        return given
+        if not self.auth.credentials:
+            return self.auth.token
+        response = self.request_token(self.auth.scope)
+        token = read_json(response).get("access_token")
+        if not isinstance(token, str) or not token:
+            raise CheckFailed(f"no access_token in the response: {describe(response)}")
+        return token
 
     @property
     def credentials(self) -> Credentials:
-        """The client that gets tokens; without one there is nothing to see."""
-        if self.access.credentials is None:
+        """Return the client credentials; raise ``Skip`` if there are none."""
+        if self.auth.credentials is None:
             raise Skip("needs --client-id and --client-secret")
-        return self.access.credentials
+        return self.auth.credentials
 
     def request_token(self, scope: str | None = None, secret: str | None = None) -> httpx.Response:
-        """What the token endpoint answers to client credentials, sent with HTTP Basic."""
-        credentials = self.credentials
-        if secret:
-            credentials = replace(credentials, client_secret=secret)
-        return request_token(partial(self._request_with_retry, "POST"), credentials, scope)
+        """Send client credentials to the token endpoint with HTTP Basic."""
+        client = self.credentials
+        form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
+        basic = (client.client_id, secret or client.client_secret)
+        return self._request_with_retry("POST", client.token_url, data=form, auth=basic)
 
     def post_form(self, url: str, form: Mapping[str, str]) -> httpx.Response:
-        """What a URL answers to a form."""
+        """Send a form to a URL, without an access token."""
         return self._request_with_retry("POST", url, data=dict(form))
 
     def request(
@@ -122,14 +115,45 @@ class ServerUnderTest:
         token: str | None = DEFAULT_TOKEN,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """What the server answers; with its own token unless another, or None, is given."""
-        return self._sent(method, f"{self.base_url}{path}", body, token, headers)
+        """Send a request to a path below the base URL and return the response.
+
+        ``token`` defaults to the configured access token; None sends no token. On 429 or 503,
+        retries up to twice if ``Retry-After`` is at most 30 seconds. GET and HEAD follow
+        redirects. Raises ``CheckFailed`` if the token endpoint issues no token,
+        ``httpx.HTTPError`` if the server cannot be reached.
+        """
+        return self._request(method, f"{self.base_url}{path}", body, token, headers)
 
     def get_url(self, url: str) -> httpx.Response:
-        """What the server's host answers elsewhere."""
-        return self._sent("GET", url, None, DEFAULT_TOKEN, None)
+        """Send a GET request with the access token to an absolute URL and return the response.
 
-    def _sent(
+        The URL must be on the host of the server under test, because that host gets the token.
+        """
+        return self._request("GET", url, None, DEFAULT_TOKEN, None)
+
+    def get(self, path: str, **params: Any) -> httpx.Response:
+        """Send a GET request to a path below the base URL and return the response."""
+        return self.request("GET", f"{path}?{urlencode(params)}" if params else path)
+
+    def get_page(self, plural: str, **params: Any) -> Page:
+        """Fetch a page of a list; raise ``CheckFailed`` unless it is a list of objects."""
+        response = self.get(f"/{plural}", **params)
+        body = read_json(response)
+        entities = body.get(plural)
+        if not isinstance(entities, list) or not all(isinstance(node, dict) for node in entities):
+            raise CheckFailed(f"no list of objects under {plural}: {describe(response)}")
+        return Page(entities, body, response)
+
+    def get_entity(self, plural: str, identifier: str, **params: Any) -> Body:
+        """Fetch one entity, without its wrapper; raise ``CheckFailed`` unless it is an object."""
+        body = read_json(self.get(entity_path(plural, identifier), **params))
+        return _unwrap(body, plural.removesuffix("s"))
+
+    def get_package(self, path: str) -> Body:
+        """Fetch the package at a path, without its wrapper."""
+        return _unwrap(read_json(self.get(path)), "CFPackage")
+
+    def _request(
         self,
         method: str,
         url: str,
@@ -141,106 +165,99 @@ class ServerUnderTest:
         bearer = self.token if token == DEFAULT_TOKEN else token
         if bearer:
             sent["Authorization"] = f"Bearer {bearer}"
-        given = {} if body is None else {"json": body}
-        return self._request_with_retry(method, url, headers=sent, **given)
+        content = {} if body is None else {"json": body}
+        return self._request_with_retry(method, url, headers=sent, **content)
 
-    def get(self, path: str, **params: Any) -> httpx.Response:
-        """What the server answers to a GET."""
-        asked = f"{path}?{urlencode(params)}" if params else path
-        return self.request("GET", asked)
-
-    def get_page(self, plural: str, **params: Any) -> Page:
-        """A page of a list; ``Differs`` when it is none."""
-        response = self.get(f"/{plural}", **params)
-        body = read_json(response)
-        entities = body.get(plural)
-        if not isinstance(entities, list) or not all(isinstance(one, dict) for one in entities):
-            raise CheckFailed(f"no list of objects under {plural}; it {describe(response)}")
-        return Page(entities, body, response)
-
-    def get_entity(self, plural: str, identifier: str, **params: Any) -> Body:
-        """One entity, out of a wrapper if it has one; ``Differs`` when it is not answered."""
-        body = read_json(self.get(entity_path(plural, identifier), **params))
-        inner = body.get(plural.removesuffix("s"), body)
-        if not isinstance(inner, dict):
-            raise CheckFailed(f"{plural.removesuffix('s')} is no object: {excerpt(inner)}")
-        return inner
-
-    def total(self, page: Page) -> int | None:
-        """How many entities a list has in all, where the server says it."""
-        for told in (
-            page.body.get("total"),
-            page.body.get("totalCount"),
-            page.response.headers.get("X-Total-Count"),
-        ):
-            if isinstance(told, int) or (isinstance(told, str) and told.isdigit()):
-                return int(told)
-        return None
-
-    def _request_with_retry(self, method: str, url: str, **given: Any) -> httpx.Response:
-        """Return a response; retry, and say so, while the server is busy and says for how long."""
+    def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Send a request; while the server is busy, report and wait as ``Retry-After`` says."""
+        # A redirected write would be sent again as GET (302), and seem to succeed.
+        options["follow_redirects"] = method in {"GET", "HEAD"}
         for _ in range(MAX_ATTEMPTS - 1):
-            response = self._http.request(method, url, **given)
-            wait = response.headers.get("Retry-After", "")
-            busy = response.status_code in {429, 503}
-            if not busy or not wait.isdigit() or int(wait) > MAX_RETRY_AFTER_SECONDS:
+            response = self._http.request(method, url, **options)
+            delay = response.headers.get("Retry-After", "")
+            is_busy = response.status_code in {429, 503}
+            if not is_busy or not delay.isdigit() or int(delay) > MAX_RETRY_AFTER_SECONDS:
                 return response
             self._on_wait(
-                f"waiting {wait} s: {request_line(response)} answered {response.status_code} "
+                f"waiting {delay} s: {request_line(response)} returned {response.status_code} "
                 "with Retry-After"
             )
-            time.sleep(int(wait))
-        return self._http.request(method, url, **given)
+            time.sleep(int(delay))
+        return self._http.request(method, url, **options)
+
+
+def _unwrap(body: Body, name: str) -> Body:
+    inner = body.get(name, body)
+    if not isinstance(inner, dict):
+        raise CheckFailed(f"{name} is not an object: {excerpt(inner)}")
+    return inner
+
+
+def total_of(page: Page) -> int | None:
+    """Return the total count that a page of a list states, or None if it states none."""
+    for value in (
+        page.body.get("total"),
+        page.body.get("totalCount"),
+        page.response.headers.get("X-Total-Count"),
+    ):
+        if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+            return int(value)
+    return None
 
 
 def entity_path(plural: str, identifier: str) -> str:
-    """Where an entity is, below the base URL."""
+    """Return the path of an entity below the base URL."""
     return f"/{plural}/{quote(identifier, safe='')}"
 
 
 def read_json(response: httpx.Response, *statuses: int) -> Body:
-    """The JSON object of a response of one of these statuses, 200 unless said; else ``Differs``."""
+    """Return the JSON object of a response that has one of these statuses (default: 200).
+
+    Raises ``CheckFailed`` for another status or content.
+    """
     expect_status(response, *(statuses or (200,)))
     try:
         body = response.json()
     except ValueError:
-        raise CheckFailed(f"no JSON; it {describe(response)}") from None
+        raise CheckFailed(f"not JSON: {describe(response)}") from None
     if not isinstance(body, dict):
-        raise CheckFailed(f"no JSON object; it {describe(response)}")
+        raise CheckFailed(f"not a JSON object: {describe(response)}")
     return body
 
 
 def expect_status(response: httpx.Response, *statuses: int) -> None:
-    """Raises ``Differs`` when a response has none of these statuses."""
+    """Raise ``CheckFailed`` unless a response has one of these statuses."""
     if response.status_code not in statuses:
-        wanted = " or ".join(str(one) for one in statuses)
-        raise CheckFailed(f"{request_line(response)} {describe(response)}, not {wanted}")
+        expected = " or ".join(str(status) for status in statuses)
+        raise CheckFailed(f"{request_line(response)} {describe(response)}, not {expected}")
 
 
-def expect(holds: object, told: str) -> None:
-    """Raises ``Differs`` with what was seen unless something holds."""
-    if not holds:
-        raise CheckFailed(told)
+def expect(condition: object, observed: str) -> None:
+    """Raise ``CheckFailed`` with what was observed unless a condition is true."""
+    if not condition:
+        raise CheckFailed(observed)
 
 
 def request_line(response: httpx.Response) -> str:
-    """The request that was answered: its method and the path, without the query's values."""
+    """Return the method and path of the request of a response, without its query."""
     return f"{response.request.method} {response.request.url.path}"
 
 
 def describe(response: httpx.Response) -> str:
-    """The status and the beginning of a response, on one line."""
-    text = excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
-    return f"answered {response.status_code}{f': {text}' if text else ''}"
+    """Return the status and the beginning of a response on one line, without access tokens."""
+    body = excerpt(ACCESS_TOKEN_PATTERN.sub(r"\1…", " ".join(response.text.split())))
+    return f"returned {response.status_code}{f': {body}' if body else ''}"
 
 
 def excerpt(value: object) -> str:
-    """The beginning of something that a server said, without what moves a terminal's cursor."""
+    """Return the first 160 characters of a value, without control characters."""
     text = value if isinstance(value, str) else repr(value)
-    told = "".join(one if one.isprintable() else " " for one in text)
-    return truncate(told, MAX_EXCERPT_CHARS)
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    if len(printable) <= MAX_EXCERPT_CHARS:
+        return printable
+    return f"{printable[: MAX_EXCERPT_CHARS - 1]}…"
 
 
 def identifiers_of(entities: list[Body]) -> list[str]:
-    """The identifiers of some entities, in their order."""
-    return [identifier_of(one) for one in entities]
+    """Return the identifiers of entities, in their order."""
+    return [identifier_of(entity) for entity in entities]

@@ -1,11 +1,11 @@
-"""What is already on the server, found through its lists, for checks that only read."""
+"""Data that the server under test already has, for checks that only read."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path, read_json
+from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path
 from .profiles import identifier_of
 from .test_data import TITLE_PREFIX
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 100
 MAX_PACKAGES = 5
-"""How many documents are looked into for one that has items."""
+"""How many packages are searched for one with items."""
 
-NO_DOCUMENTS = "the server has no documents; load one, with case-server import --sample for example"
+NO_DOCUMENTS = "the server has no documents; load one, for example: case-server import --sample"
 
 
 class ExistingData:
-    """Entities of the server to look at; ``Skip`` where there are none."""
+    """Entities of the server to test with, fetched on first use and cached."""
 
     def __init__(self, server: ServerUnderTest) -> None:
         self.server = server
@@ -28,90 +28,94 @@ class ExistingData:
 
     @cached_property
     def documents(self) -> list[Body]:
-        """The documents of one page; at least one. What earlier runs left is passed over."""
+        """Return the documents on the first page, without those left by earlier test runs.
+
+        Documents without an identifier are left out. Raises ``Skip`` if none remain.
+        """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
-        found = [one for one in page if identifier_of(one) and one.get("creator") != TITLE_PREFIX]
-        if not found:
+        documents = [
+            one for one in page if identifier_of(one) and one.get("creator") != TITLE_PREFIX
+        ]
+        if not documents:
             raise Skip(NO_DOCUMENTS)
-        return found
+        return documents
 
     @cached_property
     def document(self) -> Body:
-        """The document whose package has items, else the first."""
-        return next((document for document, _ in self._whole()), self.documents[0])
+        """Return the first document whose package has items, else the first document."""
+        return next((document for document, _ in self._with_packages()), self.documents[0])
 
     @property
     def package(self) -> Body:
-        """The package of ``document``, out of its wrapper."""
+        """Return the package of ``document``; raise ``Skip`` if it has no items."""
         return next(self.packages())
 
     def packages(self) -> Iterator[Body]:
-        """Packages with items; at least one."""
-        none = True
-        for _, package in self._whole():
-            none = False
+        """Yield packages with items; raise ``Skip`` if there are none."""
+        is_empty = True
+        for _, package in self._with_packages():
+            is_empty = False
             yield package
-        if none:
+        if is_empty:
             raise Skip(f"none of the first {MAX_PACKAGES} documents has a package with items")
 
     @property
     def item(self) -> Body:
-        """An item, as it stands in its package."""
+        """Return the first item of the package, as the package contains it."""
         return self._first(self.package, "CFItems")
 
     @property
     def association(self) -> Body:
-        """An association, as it stands in its package."""
+        """Return the first association of the package, as the package contains it."""
         return self._first(self.package, "CFAssociations")
 
     @property
-    def linked_item(self) -> tuple[Body, Body]:
-        """An association and the item at its origin."""
-        items = {identifier_of(one): one for one in self.package.get("CFItems") or ()}
-        for one in self.package.get("CFAssociations") or ():
-            if origin := items.get(identifier_of(one.get("originNodeURI"))):
-                return one, origin
-        raise Skip("no association of the package begins at one of its items")
+    def association_with_origin(self) -> tuple[Body, Body]:
+        """Return an association of the package and the item at its origin."""
+        items = {identifier_of(item): item for item in self.package.get("CFItems") or ()}
+        for association in self.package.get("CFAssociations") or ():
+            if origin := items.get(identifier_of(association.get("originNodeURI"))):
+                return association, origin
+        raise Skip("no association of the package starts at one of its items")
 
     def definition(self, plural: str) -> Body:
-        """A definition or rubric of one of the packages."""
+        """Return a definition or rubric from one of the packages."""
         for package in self.packages():
-            holder = package if plural == "CFRubrics" else package.get("CFDefinitions") or {}
-            if holder.get(plural):
-                return self._first(holder, plural)
-        raise Skip(f"the packages that were looked at have no {plural}")
+            parent = package if plural == "CFRubrics" else package.get("CFDefinitions") or {}
+            if parent.get(plural):
+                return self._first(parent, plural)
+        raise Skip(f"no {plural} in the first {MAX_PACKAGES} packages")
 
     def package_path(self, document: Body) -> str:
-        """Where the package of a document is: named by its own identifier on the platform."""
-        named = identifier_of(document.get("CFPackageURI"))
-        own = named if self.server.profile.name == "platform" else ""
-        return entity_path("CFPackages", own or identifier_of(document))
+        """Return the path of a document's package; the platform gives it its own identifier."""
+        own = identifier_of(document.get("CFPackageURI"))
+        is_platform = self.server.profile.name == "platform"
+        return entity_path("CFPackages", (is_platform and own) or identifier_of(document))
 
-    def _whole(self) -> Iterator[tuple[Body, Body]]:
-        """Documents with their packages; each is asked for when it is first needed, once."""
+    def _with_packages(self) -> Iterator[tuple[Body, Body]]:
+        """Yield documents with their packages; each package is fetched on first use, once."""
         yield from self._packages
-        for one in self._more:
-            self._packages.append(one)
-            yield one
+        for pair in self._unread_packages:
+            self._packages.append(pair)
+            yield pair
 
     @cached_property
-    def _more(self) -> Iterator[tuple[Body, Body]]:
-        return self._with_items()
+    def _unread_packages(self) -> Iterator[tuple[Body, Body]]:
+        return self._fetch_packages()
 
-    def _with_items(self) -> Iterator[tuple[Body, Body]]:
+    def _fetch_packages(self) -> Iterator[tuple[Body, Body]]:
         for document in self.documents[:MAX_PACKAGES]:
             try:
-                body = read_json(self.server.get(self.package_path(document)))
+                package = self.server.get_package(self.package_path(document))
             except CheckFailed:
-                continue  # the check that reads packages says so
-            package = body.get("CFPackage", body)
-            if isinstance(package, dict) and package.get("CFItems"):
+                continue  # the check of packages reports it
+            if package.get("CFItems"):
                 yield document, package
 
     @staticmethod
-    def _first(holder: Body, plural: str) -> Body:
-        found = holder.get(plural)
-        if not isinstance(found, list) or not found or not isinstance(found[0], dict):
-            raise Skip(f"the package that was looked at has no {plural}")
-        first: Body = found[0]
+    def _first(parent: Body, plural: str) -> Body:
+        entities = parent.get(plural)
+        if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
+            raise Skip(f"the package has no {plural}")
+        first: Body = entities[0]
         return first

@@ -1,4 +1,4 @@
-"""What a run found, for people, as JSON and as JUnit."""
+"""Reports of a conformance run as text, JSON and JUnit XML."""
 
 from __future__ import annotations
 
@@ -10,116 +10,121 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from pydantic_core import to_json
 
 from .. import __version__
-from .check import Result
+from .check import Outcome, Result
 from .runner import Report
 
-WORDS = {"pass": "pass", "fail": "FAIL", "skip": "skip"}
-NARROWEST = 60
+LABELS: dict[Outcome, str] = {"passed": "passed ", "failed": "FAILED ", "skipped": "skipped"}
+MIN_WIDTH = 60
 
 
-def format_text(report: Report, *, width: int | None) -> bytes:
-    """A table, as lines of a width or as long as they are."""
-    wide = max(len(one.check.id) for one in report.results)
-    lines = [_heading(report)]
-    for group, members in groupby(report.results, key=lambda one: one.group):
-        lines += ["", group]
-        for one in members:
-            begins = f"  {WORDS[one.outcome]}  {one.check.id:{wide}}  "
-            lines += _filled(begins, f"{one.check.behaviour} [{one.check.source}]", width)
-            lines += _filled(" " * len(begins), f"{_seen_as(one)}: {one.observed}", width)
-    lines += ["", *_remarks(report)]
+def format_text(
+    report: Report, *, width: int | None, only_failed: bool = False, quiet: bool = False
+) -> bytes:
+    """Format a report as text, wrapped to ``width`` columns unless that is None.
+
+    ``only_failed`` leaves out all other checks, ``quiet`` all checks; the first line counts all.
+    """
+    lines = [_summary(report)]
+    if not quiet:
+        shown = [one for one in report.results if one.outcome == "failed" or not only_failed]
+        lines += [*_result_lines(shown, width), "", *_remarks(report)]
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 
-def format_json(report: Report) -> bytes:
-    """Everything, in the shape that docs/conform.md describes."""
+def _result_lines(results: list[Result], width: int | None) -> Iterator[str]:
+    id_width = max((len(result.check.id) for result in results), default=0)
+    for group, members in groupby(results, key=lambda result: result.group):
+        yield from ("", group)
+        for result in members:
+            start = f"  {LABELS[result.outcome]}  {result.check.id:{id_width}}  "
+            yield from _wrap(start, f"{result.check.behaviour} [{result.check.source}]", width)
+            label = "reason" if result.outcome == "skipped" else "observed"
+            yield from _wrap(" " * len(start), f"{label}: {result.observed}", width)
+
+
+def format_json(report: Report, *, only_failed: bool = False) -> bytes:
+    """Format a report as JSON, as docs/conformance.md describes it."""
     body = {
-        "tool": "case-server conform",
+        "tool": "case-server conformance",
         "version": __version__,
         "url": report.url,
         "profile": report.profile,
-        "counts": {outcome: report.count(outcome) for outcome in ("pass", "fail", "skip")},
+        "counts": {outcome: report.count(outcome) for outcome in LABELS},
         "checks": [
             {
-                "id": one.check.id,
-                "group": one.group,
-                "behaviour": one.check.behaviour,
-                "source": one.check.source,
-                "result": one.outcome,
-                "seen": one.observed,
+                "id": result.check.id,
+                "group": result.group,
+                "behaviour": result.check.behaviour,
+                "source": result.check.source,
+                "result": result.outcome,
+                "observed": result.observed,
             }
-            for one in report.results
+            for result in report.results
+            if result.outcome == "failed" or not only_failed
         ],
-        "kept": report.leftovers,
+        "leftovers": report.leftovers,
     }
     return to_json(body, indent=2) + b"\n"
 
 
 def format_junit(report: Report) -> bytes:
-    """A suite for each group and a case for each check, as CI services read them."""
-    root = Element("testsuites", _counts(report.results), name=f"conform {report.profile}")
-    for group, members in groupby(report.results, key=lambda one: one.group):
-        found = list(members)
-        suite = SubElement(root, "testsuite", _counts(found), name=group)
+    """Format a report as JUnit XML: a suite for each group, a case for each check."""
+    root = Element("testsuites", _counts(report.results), name=f"conformance {report.profile}")
+    for group, members in groupby(report.results, key=lambda result: result.group):
+        results = list(members)
+        suite = SubElement(root, "testsuite", _counts(results), name=group)
         properties = SubElement(suite, "properties")
         SubElement(properties, "property", name="url", value=report.url)
-        for one in found:
-            name = f"conform.{report.profile}.{group}"
-            case = SubElement(suite, "testcase", name=one.check.id, classname=name)
-            if one.outcome == "fail":
-                told = f"{one.check.behaviour}\n[{one.check.source}]\nseen: {one.observed}"
-                SubElement(case, "failure", message=one.observed).text = told
-            elif one.outcome == "skip":
-                SubElement(case, "skipped", message=one.observed)
+        for result in results:
+            class_name = f"conformance.{report.profile}.{group}"
+            case = SubElement(suite, "testcase", name=result.check.id, classname=class_name)
+            if result.outcome == "failed":
+                check = result.check
+                text = f"{check.behaviour}\n[{check.source}]\nobserved: {result.observed}"
+                SubElement(case, "failure", message=result.observed).text = text
+            elif result.outcome == "skipped":
+                SubElement(case, "skipped", message=result.observed)
             else:
-                SubElement(case, "system-out").text = one.observed
+                SubElement(case, "system-out").text = result.observed
     indent(root)
-    written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
-    return written + b"\n"
+    xml: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
+    return xml + b"\n"
 
 
 def _counts(results: list[Result]) -> dict[str, str]:
     return {
         "tests": str(len(results)),
-        "failures": str(sum(one.outcome == "fail" for one in results)),
-        "skipped": str(sum(one.outcome == "skip" for one in results)),
+        "failures": str(sum(result.outcome == "failed" for result in results)),
+        "skipped": str(sum(result.outcome == "skipped" for result in results)),
         "errors": "0",
     }
 
 
-def _heading(report: Report) -> str:
-    holds, differs, unseen = (report.count(one) for one in ("pass", "fail", "skip"))
-    return (
-        f"{report.url} as {report.profile}: {holds} {'holds' if holds == 1 else 'hold'}, "
-        f"{differs} {'does' if differs == 1 else 'do'} not, {unseen} could not be seen"
-    )
+def _summary(report: Report) -> str:
+    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in LABELS)
+    return f"{report.url} ({report.profile}): {counts}"
 
 
-def _seen_as(one: Result) -> str:
-    return "not seen" if one.outcome == "skip" else "seen"
-
-
-def _filled(begins: str, text: str, width: int | None) -> list[str]:
+def _wrap(start: str, text: str, width: int | None) -> list[str]:
     if not width:
-        return [f"{begins}{text}"]
-    wide = max(width, NARROWEST, len(begins) + 20)
+        return [f"{start}{text}"]
     return textwrap.wrap(
         text,
-        wide,
-        initial_indent=begins,
-        subsequent_indent=" " * len(begins),
+        max(width, MIN_WIDTH, len(start) + 20),
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
         break_long_words=False,
         break_on_hyphens=False,
     )
 
 
 def _remarks(report: Report) -> Iterator[str]:
-    if not report.written:
-        yield "Nothing was written; where a profile writes, --write tries that, too."
+    if not report.wrote:
+        yield "Checks that write were left out; --write runs them."
     elif report.leftovers:
-        yield "The server has no way to delete these, which the run wrote:"
-        yield from (f"  {one}" for one in report.leftovers)
+        yield "Test data that the server has no way to delete:"
+        yield from (f"  {leftover}" for leftover in report.leftovers)
     else:
-        yield "What the run wrote is taken away again."
+        yield "All test data was deleted."
     if not report.extensions:
-        yield "What only case-server promises was left out; --extensions tries it, too."
+        yield "Checks of case-server's extensions were left out; --extensions runs them."

@@ -1,7 +1,7 @@
-"""What the documents say of each base path, as data: names, shapes, limits, codes.
+"""What the public documents define for each API profile: names, structures, limits, codes.
 
-Only what the vendor's guide, its OpenAPI document and SDK, or the standard say stands here; what
-this project decided where they are silent is in the checks that are marked as its own.
+The sources are the vendor's guide, its OpenAPI document and SDK, and the CASE standard. What this
+project decided where they are silent is in the checks that are registered as extensions.
 """
 
 from __future__ import annotations
@@ -12,32 +12,30 @@ from urllib.parse import urlsplit
 
 from ..exceptions import StartupError
 
-Json = Any
-
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """What clients of one profile may rely on."""
+    """What clients of one API profile may rely on."""
 
     name: str
     path: str
-    """Where this project serves it."""
+    """The base path at which this project serves the profile."""
     default_limit: int
     max_limit: int | None
     id_key: str = "identifier"
-    """The name of an identifier in answers."""
+    """The field with the identifier of an entity in responses."""
     wraps: bool = False
-    """A single object stands under its class name."""
+    """Whether a single entity is wrapped in an object under its class name."""
     closed: bool = False
-    """No field beyond the standard's, and no null."""
+    """Whether responses have no fields beyond the standard's and no nulls."""
     version: str = "1.1"
     minor_key: str = "imsx_codeMinor"
     minor_codes: dict[str, str] = field(default_factory=dict)
-    """Minor codes by what went wrong."""
+    """The code-minor value of each kind of error."""
     total_key: str | None = None
-    """Where the body of a list says how many there are."""
+    """The field with the total count in the body of a list."""
     optional_lists: bool = False
-    """Filters, sorting and selection may be left out by a conformant server."""
+    """Whether a conformant server may lack filters, sorting and field selection."""
 
 
 PLATFORM = ProfileSpec("platform", "/case/1.1", default_limit=10, max_limit=100, total_key="total")
@@ -79,7 +77,7 @@ STANDARD_1_0 = ProfileSpec(
     optional_lists=True,
 )
 
-PROFILE_SPECS = {one.name: one for one in (PLATFORM, SDK, STANDARD, STANDARD_1_0)}
+PROFILE_SPECS = {spec.name: spec for spec in (PLATFORM, SDK, STANDARD, STANDARD_1_0)}
 
 PATH_SUFFIXES = (
     ("/1edtech/ims/case/v1p1", STANDARD),
@@ -87,37 +85,38 @@ PATH_SUFFIXES = (
     ("/ims/case/v1p0", STANDARD_1_0),
     ("/case/1.1", PLATFORM),
 )
-"""How the end of a URL tells the profile; the longer ending first."""
+"""The profile that the end of a base URL implies; longer ends first."""
 
 
 def resolve_profile(url: str, profile: str | None) -> tuple[str, ProfileSpec]:
-    """The base URL of a server and the profile it is held to.
+    """Return the base URL of a server and the profile to test it against.
 
-    A URL without a path gets the path that this project serves the profile at; the platform's
-    when none is named. Raises ``StartupError`` when the end of the path tells no profile and none
-    is named, or the URL is none.
+    A URL without a path gets the path at which this project serves the profile (default: the
+    platform's). Raises ``StartupError`` if the URL is invalid, or if no profile is given and the
+    path implies none.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise StartupError(
-            f"{url!r} is not the base URL of a CASE server, as http://127.0.0.1:8000/case/1.1 is"
+            f"invalid base URL {url!r}: expected http(s)://HOST[:PORT]/PATH, for example "
+            "http://127.0.0.1:8000/case/1.1"
         )
     base = url.rstrip("/")
-    named = PROFILE_SPECS.get(profile or "")
+    spec = PROFILE_SPECS.get(profile or "")
     if not parts.path.strip("/"):
-        found = named or PLATFORM
-        return base + found.path, found
-    told = named or next((one for end, one in PATH_SUFFIXES if base.endswith(end)), None)
-    if told is None:
+        spec = spec or PLATFORM
+        return base + spec.path, spec
+    spec = spec or next((spec for suffix, spec in PATH_SUFFIXES if base.endswith(suffix)), None)
+    if spec is None:
         raise StartupError(
-            f"{url} does not end in a base path that is known "
-            f"({', '.join(end for end, _ in PATH_SUFFIXES)}): say with --profile what it is to be"
+            f"unknown base path in {url}: use a URL that ends in "
+            f"{', '.join(suffix for suffix, _ in PATH_SUFFIXES)}, or add --profile"
         )
-    return base, told
+    return base, spec
 
 
-def identifier_of(node: Json) -> str:
-    """The identifier of an entity or link under either of its names; empty when it has none."""
+def identifier_of(node: Any) -> str:
+    """Return the identifier of an entity or link under either of its names, or ""."""
     if not isinstance(node, dict):
         return ""
     return str(node.get("identifier") or node.get("sourcedId") or "")

@@ -1,4 +1,4 @@
-"""A run: which checks are tried on a server, and what became of them."""
+"""A conformance run: select the checks, run them on a server, delete the test data."""
 
 from __future__ import annotations
 
@@ -9,131 +9,152 @@ import httpx
 
 from ..exceptions import StartupError
 from .check import EXTENSIONS, GROUPS, Check, Outcome, Result, run_check
+from .checks import CHECKS
 from .client import CheckFailed, ClientAuth, ServerUnderTest, describe, request_line
 from .existing_data import ExistingData
 from .profiles import PLATFORM, ProfileSpec
-from .table import CHECKS
 from .test_data import TestData
+
+DOCUMENTS_PATH = "/CFDocuments"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run tells what it does."""
+    """Callbacks that report the progress of a run."""
 
     stage: Callable[[str], None]
-    """Shows what is being done; an empty string when nothing is."""
+    """Called with the current step, and with an empty string at the end."""
     wait: Callable[[str], None]
-    """Says that the server asked for a pause, and for how long."""
+    """Called before each wait that the server asks for."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which checks somebody wants; the names are those of checks and of groups."""
+    """Which checks to run; ``only`` and ``skip`` contain IDs of checks and names of groups."""
 
     only: Collection[str] = ()
     skip: Collection[str] = ()
     write: bool = False
     extensions: bool | None = None
-    """Also what only this project says; None: if the server is one of this project."""
+    """Whether to run extensions; None runs them if the server is a case-server."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run found."""
+    """The results of a run."""
 
     url: str
     profile: str
     results: list[Result]
     leftovers: list[str]
-    """What the run wrote and could not take away: the class and identifier of each."""
+    """The class and identifier of each entity that the run wrote and could not delete."""
     extensions: bool
-    written: bool
+    wrote: bool
 
     def count(self, outcome: Outcome) -> int:
-        """How many checks ended so."""
-        return sum(one.outcome == outcome for one in self.results)
+        """Return the number of checks with an outcome."""
+        return sum(result.outcome == outcome for result in self.results)
 
 
 def run(
-    base_url: str, profile: ProfileSpec, access: ClientAuth, choice: Selection, progress: Progress
+    base_url: str, profile: ProfileSpec, auth: ClientAuth, selection: Selection, progress: Progress
 ) -> Report:
-    """Try every chosen check on a server.
+    """Run the selected checks on a server and return the report.
 
-    Raises ``StartupError`` when it cannot be reached, does not let the client in, or nothing is
-    chosen.
+    Raises ``StartupError`` if the server cannot be reached, refuses the client, or no check is
+    selected.
     """
-    server = ServerUnderTest(base_url, profile, access, progress.wait)
+    server = ServerUnderTest(base_url, profile, auth, progress.wait)
     server.existing, server.test_data = ExistingData(server), TestData(server)
     try:
-        progress.stage("looking whether it answers")
+        progress.stage("connecting")
         verify_access(server)
-        own = is_case_server(server) if choice.extensions is None else choice.extensions
-        chosen = select_checks(profile, choice, extensions=own)
-        if not chosen:
-            raise StartupError(f"no check that was asked for is about the profile {profile.name}")
-        results, kept = [], []
+        extensions = selection.extensions
+        if extensions is None:
+            extensions = is_case_server(server)
+        selected = select_checks(profile, selection, extensions=extensions)
+        if not selected:
+            raise StartupError(
+                f"none of the selected checks applies to the profile {profile.name}; "
+                "--checks lists all"
+            )
         try:
-            for check, group in chosen:
+            results = []
+            for check, group in selected:
                 progress.stage(check.id)
                 results.append(run_check(check, group, server))
         finally:
-            progress.stage("taking away what was written")
-            kept = server.test_data.delete_all()
+            progress.stage("deleting test data")
+            leftovers = server.test_data.delete_all()
     finally:
         progress.stage("")
         server.close()
-    written = any(check.writes for check, _ in chosen)
-    return Report(base_url, profile.name, results, kept, own, written)
+    wrote = any(check.writes for check, _ in selected)
+    return Report(base_url, profile.name, results, leftovers, extensions, wrote)
 
 
 def select_checks(
-    profile: ProfileSpec, choice: Selection, *, extensions: bool
+    profile: ProfileSpec, selection: Selection, *, extensions: bool
 ) -> list[tuple[Check, str]]:
-    """The checks to try with the groups they belong to, group by group."""
-    found = []
+    """Return the checks to run with their groups on the profile, in the order of the groups."""
+    selected = []
     for check in CHECKS:
         group = check.group_on(profile.name)
-        if group is None or (check.writes and not choice.write):
+        if group is None or (check.writes and not selection.write):
             continue
         names = {check.id, group}
-        named = bool(names & set(choice.only))
-        wanted = named or (not choice.only and (group != EXTENSIONS or extensions))
-        if wanted and not names & set(choice.skip):
-            found.append((check, group))
-    return sorted(found, key=lambda one: GROUPS.index(one[1]))
+        is_named = bool(names & set(selection.only))
+        is_default = not selection.only and (group != EXTENSIONS or extensions)
+        if (is_named or is_default) and not names & set(selection.skip):
+            selected.append((check, group))
+    return sorted(selected, key=lambda pair: GROUPS.index(pair[1]))
 
 
 def verify_access(server: ServerUnderTest) -> None:
-    """That a server answers, and lets this client in; else ``StartupError`` says what to do."""
+    """Raise ``StartupError`` unless the server responds and lets this client read.
+
+    Follows redirects: if the list of documents moved on the same host, its new base URL is used.
+    """
     try:
         token = server.token
-    except CheckFailed as reason:
+    except CheckFailed as failure:
         raise StartupError(
-            f"no token: {reason}; look at --token-url, --client-id, --client-secret and --scope"
+            f"no token: {failure}; check --token-url, --client-id, --client-secret and --scope"
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StartupError(
-            f"no token: {server.credentials.token_url} cannot be read: {error}; is it running, and "
-            "is --token-url right?"
+            f"no token: could not connect to {server.credentials.token_url}: {error}; is the "
+            "server running, and --token-url right?"
         ) from error
     try:
-        response = server.get("/CFDocuments", limit=1)
+        response = server.get(DOCUMENTS_PATH, limit=1)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartupError(f"{server.base_url} cannot be read: {error}") from error
-    told = f"{server.base_url} cannot be looked at: {request_line(response)} {describe(response)}"
+        raise StartupError(
+            f"could not connect to {server.base_url}: {error}; is the server running?"
+        ) from error
+    _follow_moved_base(server, response)
+    problem = f"{server.base_url} cannot be tested: {request_line(response)} {describe(response)}"
     match response.status_code:
         case 401 | 403 if token:
-            raise StartupError(f"{told}; it does not take this token for reading")
+            raise StartupError(f"{problem}; the token lacks the right to read: check --scope")
         case 401 | 403:
-            raise StartupError(f"{told}; give --client-id and --client-secret, or --token")
+            raise StartupError(f"{problem}; add --client-id and --client-secret, or --token")
         case 404:
-            raise StartupError(f"{told}; is the base path right?")
+            raise StartupError(f"{problem}; is the base path right?")
         case status if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            raise StartupError(told)
+            raise StartupError(f"{problem}; see the log of the server")
+
+
+def _follow_moved_base(server: ServerUnderTest, response: httpx.Response) -> None:
+    """Use the base URL that requests were redirected to, so that writes go there as well."""
+    url = response.url.copy_with(query=None)
+    is_same_host = url.host == httpx.URL(server.base_url).host
+    if response.history and is_same_host and url.path.endswith(DOCUMENTS_PATH):
+        server.base_url = str(url).removesuffix(DOCUMENTS_PATH)
 
 
 def is_case_server(server: ServerUnderTest) -> bool:
-    """Whether the platform's profile has the feed of changes, which no other server has."""
+    """Return whether the platform profile has a change feed, which no other server has."""
     root = server.base_url.removesuffix(server.profile.path)
     if root == server.base_url:
         return False

@@ -1,11 +1,11 @@
-"""Entities by their identifiers: their wrappers, names and fields."""
+"""Checks of single entities: their identifiers, wrappers and fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..check import PLATFORM, SDK, STANDARD, VENDOR, Check
+from ..check import PLATFORM, SDK, STANDARD, VENDOR, check
 from ..client import (
     Body,
     ServerUnderTest,
@@ -17,229 +17,219 @@ from ..client import (
     read_json,
 )
 from ..profiles import identifier_of
-from ..shapes import expect_valid, walk
+from ..validation import expect_valid, walk
 
-LISTS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
+ITEM_LISTS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
 
-
-def document(server: ServerUnderTest) -> str:
-    """A document is answered by its identifier, with the fields that it must have."""
-    return _read(server, "CFDocuments", server.existing.document)
-
-
-def item(server: ServerUnderTest) -> str:
-    """An item is answered by its identifier, with the fields that it must have."""
-    return _read(server, "CFItems", server.existing.item)
+ENDPOINTS = "guide, API Endpoints; binding, section 2"
+PROFILES = "README, API profiles"
+DEFINED = (*PLATFORM, *STANDARD)
 
 
-def association(server: ServerUnderTest) -> str:
-    """An association is answered by its identifier, with the fields that it must have."""
-    return _read(server, "CFAssociations", server.existing.association)
+@check("document", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
+def check_document(server: ServerUnderTest) -> str:
+    """GET /CFDocuments/{id} returns the document with its required fields."""
+    return _check_entity(server, "CFDocuments", server.existing.document)
 
 
-def item_associations(server: ServerUnderTest) -> str:
-    """GET /CFItemAssociations/{item} answers the item and all of its associations."""
-    link, origin = server.existing.linked_item
-    wanted = identifier_of(origin)
-    body = read_json(server.get(entity_path("CFItemAssociations", wanted)))
-    expect(identifier_of(body.get("CFItem")) == wanted, f"CFItem is {excerpt(body.get('CFItem'))}")
-    found = body.get("CFAssociations")
-    expect(isinstance(found, list), f"CFAssociations is {excerpt(found)}")
-    ends = [{identifier_of(one.get(f"{end}NodeURI")) for end in ("origin", "destination")}
-            for one in found or ()]  # fmt: skip
-    expect(all(wanted in both for both in ends), "an association does not touch the item")
-    known = identifier_of(link)
-    expect(known in map(identifier_of, found or ()), f"{known}, which begins there, is missing")
+@check("item", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
+def check_item(server: ServerUnderTest) -> str:
+    """GET /CFItems/{id} returns the item with its required fields."""
+    return _check_entity(server, "CFItems", server.existing.item)
+
+
+@check("association", group="reading", source=f"{ENDPOINTS}; vendor's OpenAPI")
+def check_association(server: ServerUnderTest) -> str:
+    """GET /CFAssociations/{id} returns the association with its required fields."""
+    return _check_entity(server, "CFAssociations", server.existing.association)
+
+
+@check(
+    "item-associations",
+    group="reading",
+    source="guide, Retrieve an item with its associations; binding",
+    on=DEFINED,
+    also=SDK,
+)
+def check_item_associations(server: ServerUnderTest) -> str:
+    """GET /CFItemAssociations/{item} returns the item and all of its associations."""
+    association, item = server.existing.association_with_origin
+    identifier = identifier_of(item)
+    body = read_json(server.get(entity_path("CFItemAssociations", identifier)))
+    is_item = identifier_of(body.get("CFItem")) == identifier
+    expect(is_item, f"CFItem is {excerpt(body.get('CFItem'))}")
+    associations = body.get("CFAssociations")
+    expect(isinstance(associations, list), f"CFAssociations is {excerpt(associations)}")
+    ends = [
+        {identifier_of(one.get(f"{end}NodeURI")) for end in ("origin", "destination")}
+        for one in associations or ()
+    ]
+    expect(all(identifier in pair for pair in ends), "an association does not touch the item")
+    expected = identifier_of(association)
+    is_listed = expected in map(identifier_of, associations or ())
+    expect(is_listed, f"{expected}, which starts at the item, is missing")
     return f"the item and {len(ends)} associations"
 
 
-def same_as_listed(server: ServerUnderTest) -> str:
-    """A document says the same in its list as by its identifier."""
+def _check_definition_set(plural: str) -> Callable[[ServerUnderTest], str]:
+    def check_set(server: ServerUnderTest) -> str:
+        requested = identifier_of(server.existing.definition(plural))
+        response = server.get(entity_path(plural, requested))
+        definitions = read_json(response).get(plural)
+        if not isinstance(definitions, list) or not definitions:
+            expect(None, f"no list under {plural}: {describe(response)}")
+            return ""
+        first = identifier_of(definitions[0])
+        expect(first == requested, f"requested {requested}, but the first is {first!r}")
+        for definition in definitions:
+            expect_valid(server.profile, plural.removesuffix("s"), definition)
+        return f"it and {len(definitions) - 1} children"
+
+    check_set.__doc__ = f"GET /{plural}/{{id}} returns the requested one, then its children."
+    return check_set
+
+
+def _check_single_definition(plural: str) -> Callable[[ServerUnderTest], str]:
+    def check_single(server: ServerUnderTest) -> str:
+        return _check_entity(server, plural, server.existing.definition(plural))
+
+    check_single.__doc__ = f"GET /{plural}/{{id}} returns the entity with its required fields."
+    return check_single
+
+
+for _id, _plural, _source in (
+    ("subject", "CFSubjects", "guide, Get a specific subject; binding"),
+    ("concept", "CFConcepts", "binding, getCFConcept"),
+    ("item-type", "CFItemTypes", "guide, Check for existing item types; binding"),
+):
+    check(_id, group="reading", source=_source, on=DEFINED, also=SDK)(
+        _check_definition_set(_plural)
+    )
+
+for _id, _plural in (
+    ("license", "CFLicenses"),
+    ("grouping", "CFAssociationGroupings"),
+    ("rubric", "CFRubrics"),
+):
+    check(_id, group="reading", source=ENDPOINTS, on=DEFINED, also=SDK)(
+        _check_single_definition(_plural)
+    )
+
+
+@check("same-as-listed", group="reading", source="binding, getAllCFDocuments and getCFDocument")
+def check_same_as_listed(server: ServerUnderTest) -> str:
+    """A document has the same fields and values in a list and by its identifier."""
     listed = server.existing.document
     single = server.get_entity("CFDocuments", identifier_of(listed))
     unequal = [name for name, value in listed.items() if single.get(name) != value]
-    expect(not unequal, f"{', '.join(unequal)} differ")
+    expect(not unequal, f"different: {', '.join(unequal)}")
     return f"{len(listed)} fields"
 
 
-def bare(server: ServerUnderTest) -> str:
-    """A single object is answered bare, not under its class name."""
-    document = server.existing.document
-    body = read_json(server.get(entity_path("CFDocuments", identifier_of(document))))
-    expect("CFDocument" not in body, "it stands under CFDocument")
-    expect(identifier_of(body), "it has no identifier at its top")
-    return "bare"
+@check("bare", group="reading", source="binding, section 6.1", on=DEFINED)
+def check_unwrapped(server: ServerUnderTest) -> str:
+    """A single entity is returned without a wrapper under its class name."""
+    path = entity_path("CFDocuments", identifier_of(server.existing.document))
+    body = read_json(server.get(path))
+    expect("CFDocument" not in body, "it is wrapped in CFDocument")
+    expect(identifier_of(body), "it has no identifier at the top level")
+    return "without a wrapper"
 
 
-def wrapped(server: ServerUnderTest) -> str:
-    """A single object is answered under its class name: {"CFDocument": {…}}."""
-    document = server.existing.document
-    body = read_json(server.get(entity_path("CFDocuments", identifier_of(document))))
-    expect(isinstance(body.get("CFDocument"), dict), f"it begins {excerpt(body)}")
+@check("wrapped", group="reading", source="vendor's OpenAPI", on=SDK)
+def check_wrapped(server: ServerUnderTest) -> str:
+    """A single entity is wrapped under its class name: {"CFDocument": {…}}."""
+    path = entity_path("CFDocuments", identifier_of(server.existing.document))
+    body = read_json(server.get(path))
+    expect(isinstance(body.get("CFDocument"), dict), f"it starts {excerpt(body)}")
     return "CFDocument"
 
 
-def identifiers(server: ServerUnderTest) -> str:
-    """Every entity and link has its identifier under the name that the profile uses."""
-    return _all_have(server, (server.profile.id_key,))
+@check("identifiers", group="reading", source="guide, Create a document; vendor's OpenAPI; binding")
+def check_identifier_field(server: ServerUnderTest) -> str:
+    """Every entity and link has its identifier in the field that the profile uses."""
+    return _expect_fields(server, (server.profile.id_key,))
 
 
-def both_identifiers(server: ServerUnderTest) -> str:
-    """Every entity and link carries identifier and sourcedId, which are equal."""
-    return _all_have(server, ("identifier", "sourcedId"))
-
-
-def keywords(server: ServerUnderTest) -> str:
-    """An item's conceptKeywordsURI is one link, not a list of them."""
+@check("keywords", group="reading", source="vendor's OpenAPI; binding, CFItem")
+def check_keywords(server: ServerUnderTest) -> str:
+    """The conceptKeywordsURI of an item is one link, not a list of links."""
     for package in server.existing.packages():
-        for one in package.get("CFItems") or ():
-            value = one.get("conceptKeywordsURI")
+        for item in package.get("CFItems") or ():
+            value = item.get("conceptKeywordsURI")
             if value is not None:
                 expect(isinstance(value, dict), f"it is {excerpt(value)}")
                 return "one link"
-    raise Skip("no item that was looked at has a conceptKeywordsURI")
+    raise Skip("no item of the packages has a conceptKeywordsURI")
 
 
-def no_nulls(server: ServerUnderTest) -> str:
-    """What has no value is left out, never null."""
-    name = "CFDocuments"
-    nodes = [
-        server.get_entity(name, identifier_of(server.existing.document)),
-        server.existing.package,
-    ]
-    for path, node in walk(nodes):
-        empty = [key for key, value in node.items() if value is None]
-        expect(not empty, f"{path}: {', '.join(empty)} is null")
+@check(
+    "no-nulls",
+    group="reading",
+    source="implementation guide, null values",
+    on=STANDARD,
+    also=VENDOR,
+)
+def check_no_nulls(server: ServerUnderTest) -> str:
+    """A field without a value is left out, never null."""
+    document = server.get_entity("CFDocuments", identifier_of(server.existing.document))
+    for path, node in walk([document, server.existing.package]):
+        nulls = [name for name, value in node.items() if value is None]
+        expect(not nulls, f"{path}: {', '.join(nulls)} is null")
     return "none in a document and its package"
 
 
-def lists_present(server: ServerUnderTest) -> str:
-    """An item has its lists even when they are empty: keywords, subjects, education levels."""
-    found = server.get_entity("CFItems", identifier_of(server.existing.item))
-    lacking = [name for name in LISTS if not isinstance(found.get(name), list)]
-    expect(not lacking, f"{', '.join(lacking)} is no list")
-    return ", ".join(LISTS)
+@check("content-type", group="reading", source="binding, section 2")
+def check_content_type(server: ServerUnderTest) -> str:
+    """Responses have the content type application/json."""
+    value = server.get("/CFDocuments").headers.get("Content-Type", "")
+    is_json = value.split(";")[0].strip().lower() == "application/json"
+    expect(is_json, f"Content-Type is {value!r}")
+    return str(value)
 
 
-def content_type(server: ServerUnderTest) -> str:
-    """Answers are application/json."""
-    said = server.get("/CFDocuments").headers.get("Content-Type", "")
-    expect(said.split(";")[0].strip().lower() == "application/json", f"Content-Type is {said!r}")
-    return str(said)
-
-
-def entity_fields(server: ServerUnderTest) -> str:
-    """With fields, a single entity answers those fields and only those."""
-    wanted = identifier_of(server.existing.document)
-    found = server.get_entity("CFDocuments", wanted, fields="title")
-    expect("title" in found, f"asked for title, it answers {', '.join(found)}")
-    more = found.keys() - {"title", "identifier", "sourcedId"}
-    expect(not more, f"asked for title, it answers {', '.join(sorted(more))} too")
+@check("entity-fields", group="reading", source="vendor's OpenAPI, fields", on=SDK, also=PLATFORM)
+def check_entity_fields(server: ServerUnderTest) -> str:
+    """With fields, a single entity contains exactly those fields."""
+    identifier = identifier_of(server.existing.document)
+    document = server.get_entity("CFDocuments", identifier, fields="title")
+    expect("title" in document, f"asked for title, got {', '.join(document)}")
+    extra = document.keys() - {"title", "identifier", "sourcedId"}
+    expect(not extra, f"asked for title, got {', '.join(sorted(extra))} as well")
     return "title"
 
 
-def _read(server: ServerUnderTest, plural: str, known: Body) -> str:
-    wanted = identifier_of(known)
-    found = server.get_entity(plural, wanted)
-    expect(identifier_of(found) == wanted, f"asked for {wanted}, got {identifier_of(found)!r}")
-    expect_valid(server.profile, plural.removesuffix("s"), found)
-    return f"{wanted}, {len(found)} fields"
+@check("both-identifiers", group="reading", source=PROFILES, on=(), also=VENDOR)
+def check_both_identifier_fields(server: ServerUnderTest) -> str:
+    """Every entity and link has equal values in identifier and sourcedId."""
+    return _expect_fields(server, ("identifier", "sourcedId"))
 
 
-def _all_have(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    document = server.existing.document
-    nodes = [server.get_entity("CFDocuments", identifier_of(document))]
-    with suppress(Skip):  # a document without items shows it, too
+@check("lists-present", group="reading", source=PROFILES, on=(), also=SDK)
+def check_empty_lists(server: ServerUnderTest) -> str:
+    """An item contains its keyword, subject and education level lists even if they are empty."""
+    item = server.get_entity("CFItems", identifier_of(server.existing.item))
+    missing = [name for name in ITEM_LISTS if not isinstance(item.get(name), list)]
+    expect(not missing, f"not a list: {', '.join(missing)}")
+    return ", ".join(ITEM_LISTS)
+
+
+def _check_entity(server: ServerUnderTest, plural: str, known: Body) -> str:
+    requested = identifier_of(known)
+    entity = server.get_entity(plural, requested)
+    is_requested = identifier_of(entity) == requested
+    expect(is_requested, f"requested {requested}, got {identifier_of(entity)!r}")
+    expect_valid(server.profile, plural.removesuffix("s"), entity)
+    return f"{requested}, {len(entity)} fields"
+
+
+def _expect_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
+    """Require that every object of a document and an item has these fields, with equal values."""
+    nodes = [server.get_entity("CFDocuments", identifier_of(server.existing.document))]
+    with suppress(Skip):  # a document without items is enough
         nodes.append(server.get_entity("CFItems", identifier_of(server.existing.item)))
     for path, node in walk(nodes):
         values = {str(node.get(name)) for name in names}
         expect(all(name in node for name in names), f"{path} has no {' and '.join(names)}")
-        expect(len(values) == 1, f"{path} has different ones: {', '.join(sorted(values))}")
+        expect(len(values) == 1, f"{path} has different values: {', '.join(sorted(values))}")
     return " and ".join(names)
-
-
-def _set_of(plural: str) -> Callable[[ServerUnderTest], str]:
-    def read(server: ServerUnderTest) -> str:
-        wanted = identifier_of(server.existing.definition(plural))
-        response = server.get(entity_path(plural, wanted))
-        found = read_json(response).get(plural)
-        expect(
-            isinstance(found, list) and found,
-            f"no list under {plural}; it {describe(response)}",
-        )
-        assert isinstance(found, list)
-        first = identifier_of(found[0])
-        expect(first == wanted, f"asked for {wanted}, the first is {first!r}")
-        for one in found:
-            expect_valid(server.profile, plural.removesuffix("s"), one)
-        return f"it and {len(found) - 1} children"
-
-    read.__doc__ = f"GET /{plural}/{{id}} answers the one asked for, then its children."
-    return read
-
-
-def _single(plural: str) -> Callable[[ServerUnderTest], str]:
-    def read(server: ServerUnderTest) -> str:
-        return _read(server, plural, server.existing.definition(plural))
-
-    read.__doc__ = f"GET /{plural}/{{id}} answers the one asked for, with the fields it must have."
-    return read
-
-
-ENDPOINTS = "guide, API Endpoints; binding, section 2"
-DEFINED = (*PLATFORM, *STANDARD)
-
-CHECKS = (
-    Check("document", "reading", f"{ENDPOINTS}; vendor's OpenAPI", document),
-    Check("item", "reading", f"{ENDPOINTS}; vendor's OpenAPI", item),
-    Check("association", "reading", f"{ENDPOINTS}; vendor's OpenAPI", association),
-    Check(
-        "item-associations",
-        "reading",
-        "guide, Retrieve an item with its associations; binding",
-        item_associations,
-        DEFINED,
-        SDK,
-    ),
-    Check(
-        "subject",
-        "reading",
-        "guide, Get a specific subject; binding",
-        _set_of("CFSubjects"),
-        DEFINED,
-        SDK,
-    ),
-    Check("concept", "reading", "binding, getCFConcept", _set_of("CFConcepts"), DEFINED, SDK),
-    Check(
-        "item-type",
-        "reading",
-        "guide, Check for existing item types; binding",
-        _set_of("CFItemTypes"),
-        DEFINED,
-        SDK,
-    ),
-    Check("license", "reading", ENDPOINTS, _single("CFLicenses"), DEFINED, SDK),
-    Check("grouping", "reading", ENDPOINTS, _single("CFAssociationGroupings"), DEFINED, SDK),
-    Check("rubric", "reading", ENDPOINTS, _single("CFRubrics"), DEFINED, SDK),
-    Check(
-        "same-as-listed", "reading", "binding, getAllCFDocuments and getCFDocument", same_as_listed
-    ),
-    Check("bare", "reading", "binding, section 6.1", bare, DEFINED),
-    Check("wrapped", "reading", "vendor's OpenAPI", wrapped, SDK),
-    Check(
-        "identifiers", "reading", "guide, Create a document; vendor's OpenAPI; binding", identifiers
-    ),
-    Check("keywords", "reading", "vendor's OpenAPI; binding, CFItem", keywords),
-    Check("no-nulls", "reading", "implementation guide, null values", no_nulls, STANDARD, VENDOR),
-    Check("content-type", "reading", "binding, section 2", content_type),
-    Check("entity-fields", "reading", "vendor's OpenAPI, fields", entity_fields, SDK, PLATFORM),
-    Check(
-        "both-identifiers",
-        "reading",
-        "README, Three doors, one house",
-        both_identifiers,
-        (),
-        VENDOR,
-    ),
-    Check("lists-present", "reading", "README, Three doors, one house", lists_present, (), SDK),
-)

@@ -1,4 +1,4 @@
-"""Errors: their statuses and what their bodies say."""
+"""Checks of error responses: their statuses and bodies."""
 
 from __future__ import annotations
 
@@ -6,163 +6,159 @@ import uuid
 
 import httpx
 
-from ..check import ALL, PLATFORM, SDK, STANDARD, VENDOR, Check
-from ..client import (
-    Body,
-    ServerUnderTest,
-    Skip,
-    describe,
-    entity_path,
-    expect,
-    expect_status,
-    read_json,
-)
+from ..check import ALL, PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
+from ..client import Body, ServerUnderTest, describe, entity_path, expect, expect_status, read_json
+from .tokens import unauthorized_response
 
 PLURALS = ("CFDocuments", "CFItems", "CFAssociations", "CFPackages")
-MAJORS = {"success", "processing", "failure", "unsupported"}
+SET_PLURALS = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
+MAJOR_CODES = {"success", "processing", "failure", "unsupported"}
 SEVERITIES = {"status", "warning", "error"}
-CLOSED = {"imsx_codeMajor", "imsx_severity", "imsx_description", "imsx_codeMinor"}
-NOBODYS = "not.a.token"
-REQUEST_ID = "case-server-conform"
+STATUS_INFO_FIELDS = {"imsx_codeMajor", "imsx_severity", "imsx_description", "imsx_codeMinor"}
+INVALID_TOKEN = "not.a.token"  # noqa: S105  it is meant to be refused
+REQUEST_ID = "case-server-conformance"
+INVALID_PARAMETERS = {
+    "limit": "0",
+    "offset": "-1",
+    "sort": "nothing",
+    "orderBy": "up",
+    "filter": "title",
+    "fields": "nothing",
+}
+
+STATUS_INFO = "vendor's OpenAPI, errors; binding, imsx_StatusInfo"
+CODED = (*SDK, *STANDARD)
 
 
-def unknown(server: ServerUnderTest) -> str:
-    """An identifier that nothing has is answered with 404."""
-    for plural in PLURALS:
-        expect_status(_unknown(server, plural), 404)
-    return f"404 for {', '.join(PLURALS)}"
+@check("unknown", group="errors", source="vendor's OpenAPI; binding, section 6")
+def check_unknown(server: ServerUnderTest) -> str:
+    """An unknown identifier is answered with 404."""
+    return _expect_unknown(server, PLURALS)
 
 
-def unknown_set(server: ServerUnderTest) -> str:
-    """An identifier that no subject, concept, item type or rubric has is answered with 404."""
-    plurals = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAssociations")
-    for plural in plurals:
-        expect_status(_unknown(server, plural), 404)
-    return f"404 for {', '.join(plurals)}"
+@check(
+    "unknown-set",
+    group="errors",
+    source="binding, section 6",
+    on=(*PLATFORM, *STANDARD),
+    also=SDK,
+)
+def check_unknown_set(server: ServerUnderTest) -> str:
+    """An unknown identifier of a subject, concept, item type or rubric is answered with 404."""
+    return _expect_unknown(server, SET_PLURALS)
 
 
-def body(server: ServerUnderTest) -> str:
+@check("error-body", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
+def check_error_body(server: ServerUnderTest) -> str:
     """An error is JSON with imsx_codeMajor, imsx_severity, a description and a minor code."""
-    found = _status_info(server, _unknown(server, "CFDocuments"))
-    return f"{found['imsx_codeMajor']}, {found['imsx_severity']}"
+    info = _read_status_info(server, _get_unknown(server, "CFDocuments"))
+    return f"{info['imsx_codeMajor']}, {info['imsx_severity']}"
 
 
-def minor_of_unknown(server: ServerUnderTest) -> str:
-    """The minor code of an unknown identifier is unknownobject."""
-    return _minor(server, _unknown(server, "CFDocuments"), "unknownobject")
+@check("minor-unknown", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
+def check_minor_code_of_unknown(server: ServerUnderTest) -> str:
+    """The minor code for an unknown identifier is unknownobject."""
+    return _expect_minor_code(server, _get_unknown(server, "CFDocuments"), "unknownobject")
 
 
-def minor_of_unauthorised(server: ServerUnderTest) -> str:
-    """The minor code of a 401 says unauthorised_request, in the spelling of the profile."""
-    response = server.request("GET", "/CFDocuments", token=NOBODYS)
-    if response.is_success:
-        raise Skip("the server reads without a token")
-    wanted = server.profile.minor_codes.get("unauthorised", "unauthorisedrequest")
-    return _minor(server, response, wanted)
+@check("minor-unauthorised", group="errors", source=STATUS_INFO, on=CODED, also=PLATFORM)
+def check_minor_code_of_unauthorized(server: ServerUnderTest) -> str:
+    """The minor code of a 401 response is unauthorised_request, as the profile spells it."""
+    response = unauthorized_response(server, INVALID_TOKEN)
+    code = server.profile.minor_codes.get("unauthorised", "unauthorisedrequest")
+    return _expect_minor_code(server, response, code)
 
 
-def malformed(server: ServerUnderTest) -> str:
-    """An identifier that is no UUID is answered with 404, and invalid_uuid or unknownobject."""
+@check("malformed", group="errors", source="binding, section 6", on=STANDARD)
+def check_malformed_identifier(server: ServerUnderTest) -> str:
+    """An identifier that is not a UUID is answered with 404, and invalid_uuid or unknownobject."""
     response = server.get(entity_path("CFDocuments", "no-uuid"))
     expect_status(response, 404)
-    allowed = {server.profile.minor_codes["malformed"], server.profile.minor_codes["unknown"]}
-    return _minor(server, response, *sorted(allowed))
+    codes = {server.profile.minor_codes["malformed"], server.profile.minor_codes["unknown"]}
+    return _expect_minor_code(server, response, *sorted(codes))
 
 
-def unknown_route(server: ServerUnderTest) -> str:
-    """A path that does not exist is answered with 404, in the shape of every error."""
+@check("unknown-route", group="errors", source=SILENT, on=(), also=ALL)
+def check_unknown_route(server: ServerUnderTest) -> str:
+    """An unknown path is answered with 404 and an error body."""
     response = server.get("/CFNothing")
     expect_status(response, 404)
-    _status_info(server, response)
+    _read_status_info(server, response)
     return "404"
 
 
-def wrong_method(server: ServerUnderTest) -> str:
-    """A method that a path does not have is answered with 405, in the shape of every error."""
+@check("wrong-method", group="errors", source=SILENT, on=(), also=ALL)
+def check_unsupported_method(server: ServerUnderTest) -> str:
+    """A method that a path does not support is answered with 405 and an error body."""
     response = server.request("PATCH", entity_path("CFItems", str(uuid.uuid4())))
     expect_status(response, 405)
-    _status_info(server, response)
+    _read_status_info(server, response)
     return "405"
 
 
-def bad_parameters(server: ServerUnderTest) -> str:
-    """A bad limit, offset, sort, orderBy, filter or fields is answered with 400."""
-    wrong = {
-        "limit": "0", "offset": "-1", "sort": "nothing", "orderBy": "up", "filter": "title",
-        "fields": "nothing",
-    }  # fmt: skip
-    for name, value in wrong.items():
+@check("bad-parameters", group="errors", source=SILENT, on=(), also=ALL)
+def check_invalid_parameters(server: ServerUnderTest) -> str:
+    """An invalid limit, offset, sort, orderBy, filter or fields is answered with 400."""
+    for name, value in INVALID_PARAMETERS.items():
         response = server.get("/CFDocuments", **{name: value})
-        expect(
-            response.status_code == httpx.codes.BAD_REQUEST,
-            f"{name}={value} {describe(response)}",
-        )
-    return f"400 for each of {', '.join(wrong)}"
+        is_refused = response.status_code == httpx.codes.BAD_REQUEST
+        expect(is_refused, f"{name}={value} {describe(response)}")
+    return f"400 for each of {', '.join(INVALID_PARAMETERS)}"
 
 
-def request_id(server: ServerUnderTest) -> str:
-    """An response carries the X-Request-ID of its request."""
+@check("request-id", group="errors", source="README, What it answers", on=(), also=ALL)
+def check_request_id(server: ServerUnderTest) -> str:
+    """A response contains the X-Request-ID of its request."""
     response = server.request("GET", "/CFDocuments", headers={"X-Request-ID": REQUEST_ID})
-    said = response.headers.get("X-Request-ID")
-    expect(said == REQUEST_ID, f"sent {REQUEST_ID}, got {said!r}")
+    value = response.headers.get("X-Request-ID")
+    expect(value == REQUEST_ID, f"sent {REQUEST_ID}, got {value!r}")
     return REQUEST_ID
 
 
-def trailing_slash(server: ServerUnderTest) -> str:
-    """A path with a slash at its end is answered as without, not redirected."""
+@check("trailing-slash", group="errors", source=SILENT, on=(), also=VENDOR)
+def check_trailing_slash(server: ServerUnderTest) -> str:
+    """A path with a trailing slash is answered like the path without it, not redirected."""
     response = server.get("/CFDocuments/")
     expect_status(response, 200)
+    expect(not response.history, "it is redirected")
     return "200"
 
 
-def _unknown(server: ServerUnderTest, plural: str) -> httpx.Response:
+def _get_unknown(server: ServerUnderTest, plural: str) -> httpx.Response:
     return server.get(entity_path(plural, str(uuid.uuid4())))
 
 
-def _status_info(server: ServerUnderTest, response: httpx.Response) -> Body:
-    found = read_json(response, response.status_code)
-    major, severity = found.get("imsx_codeMajor"), found.get("imsx_severity")
-    expect(major in MAJORS, f"imsx_codeMajor is {major!r}; it {describe(response)}")
-    expect(severity in SEVERITIES, f"imsx_severity is {severity!r}; it {describe(response)}")
+def _expect_unknown(server: ServerUnderTest, plurals: tuple[str, ...]) -> str:
+    for plural in plurals:
+        expect_status(_get_unknown(server, plural), 404)
+    return f"404 for {', '.join(plurals)}"
+
+
+def _read_status_info(server: ServerUnderTest, response: httpx.Response) -> Body:
+    info = read_json(response, response.status_code)
+    major, severity = info.get("imsx_codeMajor"), info.get("imsx_severity")
+    expect(major in MAJOR_CODES, f"imsx_codeMajor is {major!r}: {describe(response)}")
+    expect(severity in SEVERITIES, f"imsx_severity is {severity!r}: {describe(response)}")
     if server.profile.closed:
-        more = found.keys() - CLOSED
-        expect(not more, f"{', '.join(sorted(more))} is not of the standard")
-        return found
-    description = found.get("imsx_description")
+        extra = info.keys() - STATUS_INFO_FIELDS
+        expect(not extra, f"not in the standard: {', '.join(sorted(extra))}")
+        return info
+    description = info.get("imsx_description")
     expect(isinstance(description, str), f"imsx_description is {description!r}")
-    _codes(server, found)
-    return found
+    _minor_codes_of(server, info)
+    return info
 
 
-def _codes(server: ServerUnderTest, found: Body) -> list[str]:
+def _minor_codes_of(server: ServerUnderTest, info: Body) -> list[str]:
     key = server.profile.minor_key
-    holder = found.get(key)
-    fields = holder.get("imsx_codeMinorField") if isinstance(holder, dict) else None
-    expect(isinstance(fields, list) and fields, f"there is no {key}.imsx_codeMinorField")
-    return [str(one.get("imsx_codeMinorFieldValue")) for one in fields or ()]
+    parent = info.get(key)
+    fields = parent.get("imsx_codeMinorField") if isinstance(parent, dict) else None
+    expect(isinstance(fields, list) and fields, f"no {key}.imsx_codeMinorField")
+    return [str(field.get("imsx_codeMinorFieldValue")) for field in fields or ()]
 
 
-def _minor(server: ServerUnderTest, response: httpx.Response, *wanted: str) -> str:
-    codes = _codes(server, _status_info(server, response))
-    told = " or ".join(wanted)
-    expect(set(codes) & set(wanted), f"the minor code is {', '.join(codes)}, not {told}")
+def _expect_minor_code(server: ServerUnderTest, response: httpx.Response, *expected: str) -> str:
+    codes = _minor_codes_of(server, _read_status_info(server, response))
+    is_expected = set(codes) & set(expected)
+    expect(is_expected, f"the minor code is {', '.join(codes)}, not {' or '.join(expected)}")
     return ", ".join(codes)
-
-
-IMSX = "vendor's OpenAPI, errors; binding, imsx_StatusInfo"
-CODED = (*SDK, *STANDARD)
-OURS = "README, Where the public sources are silent"
-
-CHECKS = (
-    Check("unknown", "errors", "vendor's OpenAPI; binding, section 6", unknown),
-    Check("unknown-set", "errors", "binding, section 6", unknown_set, (*PLATFORM, *STANDARD), SDK),
-    Check("error-body", "errors", IMSX, body, CODED, PLATFORM),
-    Check("minor-unknown", "errors", IMSX, minor_of_unknown, CODED, PLATFORM),
-    Check("minor-unauthorised", "errors", IMSX, minor_of_unauthorised, CODED, PLATFORM),
-    Check("malformed", "errors", "binding, section 6", malformed, STANDARD),
-    Check("unknown-route", "errors", OURS, unknown_route, (), ALL),
-    Check("wrong-method", "errors", OURS, wrong_method, (), ALL),
-    Check("bad-parameters", "errors", OURS, bad_parameters, (), ALL),
-    Check("request-id", "errors", "README, What it answers", request_id, (), ALL),
-    Check("trailing-slash", "errors", OURS, trailing_slash, (), VENDOR),
-)

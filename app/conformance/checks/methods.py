@@ -1,12 +1,12 @@
-"""HTTP methods: HEAD, and which methods a path allows, over one connection."""
+"""Checks of HTTP methods: HEAD, and the Allow header of a 405 response."""
 
 from __future__ import annotations
 
 import uuid
 from typing import TYPE_CHECKING
 
-from ..check import ALL, Check
-from ..client import Skip, entity_path, expect, expect_status, request_line
+from ..check import check
+from ..client import CheckFailed, Skip, entity_path, expect, expect_status, request_line
 from ..profiles import identifier_of
 
 if TYPE_CHECKING:
@@ -14,68 +14,61 @@ if TYPE_CHECKING:
 
     from ..client import ServerUnderTest
 
-ROUNDS = 3
+MAX_ATTEMPTS = 3
 """How often a connection may be closed for another reason than HEAD."""
 
 METHOD_NOT_ALLOWED = 405
 
-COMPARED_FIELDS = ("Content-Type", "Content-Length", "ETag")
-"""Header fields that HEAD may leave out, but not response with another value than GET."""
+COMPARED_HEADERS = ("Content-Type", "Content-Length", "ETag")
+"""Header fields that HEAD may leave out, but not send with another value than GET."""
 
 
-def head(server: ServerUnderTest) -> str:
-    """HEAD answers as GET does without a body, and the connection stays usable."""
-    paths = ["/CFDocuments?limit=1"]
-    _compare_head(server, paths[0])
+@check("head", group="reading", source="RFC 9110, section 9.3.2")
+def check_head(server: ServerUnderTest) -> str:
+    """HEAD returns the headers of GET without a body, and the connection stays usable."""
+    _compare_head(server, "/CFDocuments?limit=1")
     document = server.existing.document
-    paths += [
-        entity_path("CFDocuments", identifier_of(document)),
-        server.existing.package_path(document),
-    ]
-    for path in paths[1:]:
-        _compare_head(server, path)
-    return f"{len(paths)} paths"
+    _compare_head(server, entity_path("CFDocuments", identifier_of(document)))
+    _compare_head(server, server.existing.package_path(document))
+    return "3 paths"
 
 
-def allow(server: ServerUnderTest) -> str:
-    """A 405 names every method that its path has in Allow."""
+@check("allow", group="errors", source="RFC 9110, section 15.5.6")
+def check_allow(server: ServerUnderTest) -> str:
+    """A 405 response lists every method of its path in the Allow header."""
     identifier = str(uuid.uuid4())
-    paths = [
-        "/CFDocuments",
-        *(entity_path(plural, identifier) for plural in ("CFItems", "CFPackages")),
-    ]
-    told = []
-    for path in paths:
+    paths = [entity_path(plural, identifier) for plural in ("CFItems", "CFPackages")]
+    allowed_methods = []
+    for path in ("/CFDocuments", *paths):
         response = server.request("PATCH", path)
+        request = request_line(response)
         if response.status_code != METHOD_NOT_ALLOWED:
-            raise Skip(f"{request_line(response)} is answered with {response.status_code}, not 405")
+            raise Skip(f"{request} returned {response.status_code}, not 405")
         allowed = {word.strip() for word in response.headers.get("Allow", "").split(",")}
+        listed = ", ".join(sorted(allowed))
         missing = {"GET", *_other_methods(server, path)} - allowed
-        expect(
-            not missing,
-            f"{request_line(response)}: Allow is {', '.join(sorted(allowed)) or 'missing'}",
-        )
-        told.append(", ".join(sorted(allowed)))
-    return "; ".join(told)
+        expect(not missing, f"{request}: Allow is {listed or 'missing'}")
+        allowed_methods.append(listed)
+    return "; ".join(allowed_methods)
 
 
 def _compare_head(server: ServerUnderTest, path: str) -> None:
-    """Send HEAD and GET on one connection; raise ``Differs`` when they do not agree."""
-    for _ in range(ROUNDS):
-        of_head = server.request("HEAD", path)
-        is_closing = _is_closing(of_head)
-        address = None if is_closing else _client_address(of_head)
-        of_get = server.request("GET", path)
-        expect_status(of_head, of_get.status_code)
-        for name in COMPARED_FIELDS:
-            values = of_head.headers.get(name), of_get.headers.get(name)
+    """Send HEAD and GET on one connection; raise ``CheckFailed`` if they disagree."""
+    for _ in range(MAX_ATTEMPTS):
+        head = server.request("HEAD", path)
+        is_closing = _is_closing(head)
+        address = None if is_closing else _client_address(head)
+        get = server.request("GET", path)
+        expect_status(head, get.status_code)
+        for name in COMPARED_HEADERS:
+            values = head.headers.get(name), get.headers.get(name)
             expect(
                 None in values or values[0] == values[1],
-                f"{name} of {request_line(of_head)} is {values[0]!r}, of GET {values[1]!r}",
+                f"{name} of {request_line(head)} is {values[0]!r}, of GET {values[1]!r}",
             )
-        if is_closing or _is_closing(of_get) or address == _client_address(of_get):
+        if is_closing or _is_closing(get) or address == _client_address(get):
             return
-    expect(False, f"the server closes the connection after {request_line(of_head)}")  # noqa: FBT003
+    raise CheckFailed(f"the server closes the connection after {request_line(head)}")
 
 
 def _is_closing(response: httpx.Response) -> bool:
@@ -88,13 +81,7 @@ def _client_address(response: httpx.Response) -> object:
 
 
 def _other_methods(server: ServerUnderTest, path: str) -> set[str]:
-    """Return methods, beside GET, that are known to work on a path."""
-    is_head_known = server.request("HEAD", path).status_code != METHOD_NOT_ALLOWED
-    is_writable = server.profile.name == "platform" and path.startswith("/CFItems/")
-    return {*(["HEAD"] if is_head_known else []), *(["PUT"] if is_writable else [])}
-
-
-CHECKS = (
-    Check("head", "reading", "RFC 9110, section 9.3.2", head, ALL),
-    Check("allow", "errors", "RFC 9110, section 15.5.6", allow, ALL),
-)
+    """Return the methods other than GET that are known to work on a path."""
+    has_head = server.request("HEAD", path).status_code != METHOD_NOT_ALLOWED
+    has_put = server.profile.name == "platform" and path.startswith("/CFItems/")
+    return {*(["HEAD"] if has_head else []), *(["PUT"] if has_put else [])}

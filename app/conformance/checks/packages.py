@@ -1,12 +1,11 @@
-"""Packages: a whole framework in one response, and as a tree."""
+"""Checks of packages: a whole framework in one response, and as a tree of groups."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..check import ALL, PLATFORM, SDK, STANDARD, Check
+from ..check import ALL, PLATFORM, SDK, STANDARD, check
 from ..client import (
-    Body,
     CheckFailed,
     ServerUnderTest,
     Skip,
@@ -18,158 +17,151 @@ from ..client import (
     read_json,
 )
 from ..profiles import identifier_of
-from ..shapes import expect_valid
+from ..validation import expect_valid
 
-DEEPEST = 50
+MAX_DEPTH = 50
+
+GUIDE = "guide, Retrieve the full package"
+PACKAGE = f"{GUIDE}; vendor's OpenAPI, CFPackages; binding, getCFPackage"
 
 
-def package(server: ServerUnderTest) -> str:
-    """A package is answered with the document that it holds."""
+@check("package", group="packages", source=PACKAGE)
+def check_package(server: ServerUnderTest) -> str:
+    """A package contains the document that it was requested for."""
     document = server.existing.document
-    body = read_json(server.get(server.existing.package_path(document)))
-    held = _unwrapped(body).get("CFDocument")
-    wanted = identifier_of(document)
-    expect(identifier_of(held) == wanted, f"its CFDocument is {excerpt(held)}, not {wanted}")
-    return f"the package of {wanted}"
+    contained = server.get_package(server.existing.package_path(document)).get("CFDocument")
+    identifier = identifier_of(document)
+    is_same = identifier_of(contained) == identifier
+    expect(is_same, f"its CFDocument is {excerpt(contained)}, not {identifier}")
+    return f"the package of {identifier}"
 
 
-def valid(server: ServerUnderTest) -> str:
-    """Everything in a package has the fields that it must have, in their types."""
-    found = server.existing.package
-    expect_valid(server.profile, "CFPackage", found)
-    count = len(found["CFItems"])
-    return f"{count} items, {len(found.get('CFAssociations') or ())} associations"
+@check("package-valid", group="packages", source=PACKAGE)
+def check_package_valid(server: ServerUnderTest) -> str:
+    """All entities of a package have their required fields, and all fields the right types."""
+    package = server.existing.package
+    expect_valid(server.profile, "CFPackage", package)
+    associations = package.get("CFAssociations") or ()
+    return f"{len(package['CFItems'])} items, {len(associations)} associations"
 
 
-def holds_arrays(server: ServerUnderTest) -> str:
-    """A package has its items and associations as arrays."""
-    found = server.existing.package
-    lacking = [one for one in ("CFItems", "CFAssociations") if not isinstance(found.get(one), list)]
-    expect(not lacking, f"there is no array {', '.join(lacking)}")
-    return "CFItems, CFAssociations"
+@check(
+    "package-arrays",
+    group="packages",
+    source=f"{GUIDE}; implementation guide, CFPackage",
+    on=(*PLATFORM, *STANDARD),
+    also=SDK,
+)
+def check_package_arrays(server: ServerUnderTest) -> str:
+    """A package contains its items and associations as arrays."""
+    package = server.existing.package
+    names = ("CFItems", "CFAssociations")
+    missing = [name for name in names if not isinstance(package.get(name), list)]
+    expect(not missing, f"no array {', '.join(missing)}")
+    return ", ".join(names)
 
 
-def holds_definitions(server: ServerUnderTest) -> str:
-    """A package has definitions and rubrics beside its items and associations."""
-    found = server.existing.package
-    lacking = [name for name in ("CFDefinitions", "CFRubrics") if name not in found]
-    expect(not lacking, f"there is no {', '.join(lacking)}")
-    return "CFDefinitions, CFRubrics"
+@check("package-definitions", group="packages", source=GUIDE, on=PLATFORM, also=SDK)
+def check_package_definitions(server: ServerUnderTest) -> str:
+    """A package contains definitions and rubrics."""
+    names = ("CFDefinitions", "CFRubrics")
+    missing = [name for name in names if name not in server.existing.package]
+    expect(not missing, f"no {', '.join(missing)}")
+    return ", ".join(names)
 
 
-def no_links_up(server: ServerUnderTest) -> str:
-    """Within a package, entities have no link to what contains them."""
-    found = server.existing.package
-    inside = [found.get("CFDocument"), *found["CFItems"], *(found.get("CFAssociations") or ())]
-    linked = [one for one in inside if {"CFPackageURI", "CFDocumentURI"} & (one or {}).keys()]
-    expect(not linked, f"{len(linked)} of {len(inside)} have one")
-    return f"none in {len(inside)} entities"
+@check("package-links", group="packages", source="binding, CFPckg classes", on=STANDARD)
+def check_no_parent_links(server: ServerUnderTest) -> str:
+    """Entities within a package have no link to the document or package that contains them."""
+    package = server.existing.package
+    associations = package.get("CFAssociations") or ()
+    entities = [package.get("CFDocument"), *package["CFItems"], *associations]
+    links = {"CFPackageURI", "CFDocumentURI"}
+    linked = [entity for entity in entities if links & (entity or {}).keys()]
+    expect(not linked, f"{len(linked)} of {len(entities)} have one")
+    return f"none in {len(entities)} entities"
 
 
-def named_as_document(server: ServerUnderTest) -> str:
-    """A package's sourcedId is that of its document."""
-    found, document = server.existing.package, server.existing.document
-    own, wanted = found.get("sourcedId"), identifier_of(document)
-    expect(own == wanted, f"sourcedId is {own!r}, that of the document {wanted!r}")
-    return wanted
+@check("package-named", group="packages", source="vendor's OpenAPI; production answers", on=SDK)
+def check_package_identifier(server: ServerUnderTest) -> str:
+    """The sourcedId of a package is that of its document."""
+    own = server.existing.package.get("sourcedId")
+    expected = identifier_of(server.existing.document)
+    expect(own == expected, f"sourcedId is {own!r}, that of the document {expected!r}")
+    return expected
 
 
-def by_document(server: ServerUnderTest) -> str:
-    """A package is answered to the identifier of its document."""
-    wanted = identifier_of(server.existing.document)
-    expect_status(server.get(entity_path("CFPackages", wanted)), 200)
-    return wanted
+@check(
+    "package-by-document",
+    group="packages",
+    source="vendor's OpenAPI, CFPackages; binding, section 5.6.1",
+    on=(*SDK, *STANDARD),
+    also=PLATFORM,
+)
+def check_package_by_document(server: ServerUnderTest) -> str:
+    """GET /CFPackages/{id} accepts the identifier of the document."""
+    identifier = identifier_of(server.existing.document)
+    expect_status(server.get(entity_path("CFPackages", identifier)), 200)
+    return identifier
 
 
-def by_package(server: ServerUnderTest) -> str:
-    """A package is answered to the identifier of its CFPackageURI."""
+@check("package-by-package", group="packages", source=GUIDE, on=PLATFORM, also=(*SDK, *STANDARD))
+def check_package_by_package(server: ServerUnderTest) -> str:
+    """GET /CFPackages/{id} accepts the identifier of the CFPackageURI."""
     document = server.get_entity("CFDocuments", identifier_of(server.existing.document))
-    wanted = identifier_of(document.get("CFPackageURI"))
-    expect_status(server.get(entity_path("CFPackages", wanted)), 200)
-    return wanted
+    identifier = identifier_of(document.get("CFPackageURI"))
+    expect_status(server.get(entity_path("CFPackages", identifier)), 200)
+    return identifier
 
 
-def items_of_it(server: ServerUnderTest) -> str:
-    """An item of a package says the same by its own identifier, and names its document."""
-    known, document = server.existing.item, server.existing.document
-    single = server.get_entity("CFItems", identifier_of(known))
-    expect(single.get("fullStatement") == known.get("fullStatement"), "fullStatement differs")
-    link = identifier_of(single.get("CFDocumentURI"))
-    wanted = identifier_of(document)
-    expect(link == wanted, f"its CFDocumentURI is {link!r}, its package that of {wanted}")
-    return identifier_of(known)
+@check("package-items", group="packages", source=PACKAGE)
+def check_package_item(server: ServerUnderTest) -> str:
+    """An item of a package is the same by its own identifier, and links to the document."""
+    packaged, document = server.existing.item, server.existing.document
+    item = server.get_entity("CFItems", identifier_of(packaged))
+    is_same = item.get("fullStatement") == packaged.get("fullStatement")
+    expect(is_same, "fullStatement is different")
+    link, expected = identifier_of(item.get("CFDocumentURI")), identifier_of(document)
+    expect(link == expected, f"its CFDocumentURI is {link!r}, the document is {expected}")
+    return identifier_of(packaged)
 
 
-def groups(server: ServerUnderTest) -> str:
-    """GET /CFPackages/{id}/groups answers the items as a tree, by CFItemType."""
-    wanted = identifier_of(server.existing.document)
-    response = server.get(f"{entity_path('CFPackages', wanted)}/groups")
+@check("groups", group="packages", source="vendor's OpenAPI, groups", on=SDK, also=PLATFORM)
+def check_groups(server: ServerUnderTest) -> str:
+    """GET /CFPackages/{id}/groups returns the items as a tree, grouped by CFItemType."""
+    identifier = identifier_of(server.existing.document)
+    response = server.get(f"{entity_path('CFPackages', identifier)}/groups")
     body = read_json(response)
-    found = body.get("CFPackageWithGroups", body)
-    expect(
-        isinstance(found.get("CFDocument"), dict),
-        f"no CFDocument; it {describe(response)}",
-    )
+    package = body.get("CFPackageWithGroups", body)
+    expect(isinstance(package.get("CFDocument"), dict), f"no CFDocument: {describe(response)}")
     if not server.existing.package:
         raise Skip("needs a framework with items")
-    return f"{_counted(found.get('structuredContent'), 'structuredContent', 0)} items"
+    return f"{_count_items(package.get('structuredContent'), 'structuredContent', 0)} items"
 
 
-def _counted(held: Any, name: str, depth: int) -> int:
-    """How many items stand in groups by type, as deep as they go."""
-    if not isinstance(held, dict):
-        raise CheckFailed(f"{name} is no object: {excerpt(held)}")
-    if depth > DEEPEST:
-        raise CheckFailed(f"it is deeper than {DEEPEST}")
+def _count_items(groups: Any, name: str, depth: int) -> int:
+    """Return the number of items in nested groups by type."""
+    if not isinstance(groups, dict):
+        raise CheckFailed(f"{name} is not an object: {excerpt(groups)}")
+    if depth > MAX_DEPTH:
+        raise CheckFailed(f"the groups are nested more than {MAX_DEPTH} levels deep")
     count = 0
-    for kind, members in held.items():
-        expect(isinstance(members, list), f"{name}.{kind} is no list: {excerpt(members)}")
-        for one in members:
-            told = one.get("CFItemType", kind)
-            expect(told == kind, f"{identifier_of(one)} is a {told!r}, among those of {kind!r}")
-            below = one.get("childGroups")
-            count += 1 + (_counted(below, "childGroups", depth + 1) if below is not None else 0)
+    for kind, items in groups.items():
+        expect(isinstance(items, list), f"{name}.{kind} is not a list: {excerpt(items)}")
+        for item in items:
+            own = item.get("CFItemType", kind)
+            expect(own == kind, f"{identifier_of(item)} of type {own!r} is in group {kind!r}")
+            below = item.get("childGroups")
+            count += 1 + (_count_items(below, "childGroups", depth + 1) if below is not None else 0)
     return count
 
 
-def not_modified(server: ServerUnderTest) -> str:
-    """A package carries an ETag; asked with it in If-None-Match, it answers 304."""
+@check("not-modified", group="packages", source="README, What it answers", on=(), also=ALL)
+def check_not_modified(server: ServerUnderTest) -> str:
+    """A package has an ETag; a request with it in If-None-Match is answered with 304."""
     path = server.existing.package_path(server.existing.document)
-    tag = server.get(path).headers.get("ETag")
-    expect(tag, "there is no ETag")
-    response = server.request("GET", path, headers={"If-None-Match": str(tag)})
+    etag = server.get(path).headers.get("ETag")
+    expect(etag, "no ETag")
+    response = server.request("GET", path, headers={"If-None-Match": str(etag)})
     expect_status(response, 304)
     return "304"
-
-
-def _unwrapped(body: Body) -> Body:
-    inner = body.get("CFPackage", body)
-    return inner if isinstance(inner, dict) else {}
-
-
-WHOLE = "guide, Retrieve the full package"
-PACKAGE = f"{WHOLE}; vendor's OpenAPI, CFPackages; binding, getCFPackage"
-DOCUMENT = "vendor's OpenAPI, CFPackages; binding, section 5.6.1"
-
-CHECKS = (
-    Check("package", "packages", PACKAGE, package),
-    Check("package-valid", "packages", PACKAGE, valid),
-    Check(
-        "package-arrays",
-        "packages",
-        f"{WHOLE}; implementation guide, CFPackage",
-        holds_arrays,
-        (*PLATFORM, *STANDARD),
-        SDK,
-    ),
-    Check("package-definitions", "packages", WHOLE, holds_definitions, PLATFORM, SDK),
-    Check("package-links", "packages", "binding, CFPckg classes", no_links_up, STANDARD),
-    Check(
-        "package-named", "packages", "vendor's OpenAPI; production answers", named_as_document, SDK
-    ),
-    Check("package-by-document", "packages", DOCUMENT, by_document, (*SDK, *STANDARD), PLATFORM),
-    Check("package-by-package", "packages", WHOLE, by_package, PLATFORM, (*SDK, *STANDARD)),
-    Check("package-items", "packages", PACKAGE, items_of_it),
-    Check("groups", "packages", "vendor's OpenAPI, groups", groups, SDK, PLATFORM),
-    Check("not-modified", "packages", "README, What it answers", not_modified, (), ALL),
-)

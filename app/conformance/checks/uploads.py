@@ -1,12 +1,13 @@
-"""Writing whole packages, as the SDK does, and what this project says of deleting and reviving."""
+"""Checks of uploading whole packages, as the SDK does, and of deleting and restoring by upload."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import httpx
 
-from ..check import PLATFORM, SDK, VENDOR, Check
+from ..check import PLATFORM, SDK, SILENT, VENDOR, check
 from ..client import (
     Body,
     ServerUnderTest,
@@ -19,183 +20,173 @@ from ..client import (
     read_json,
 )
 
+POST = "vendor's OpenAPI, CFPackages"
 
-def post(server: ServerUnderTest) -> str:
-    """POST /CFPackages creates a framework: 201, with the document's identifier and counts."""
+documented = partial(check, group="writing", on=SDK, also=PLATFORM, writes=True)
+"""Register a check of what the vendor's OpenAPI document or SDK defines."""
+
+extension = partial(check, group="writing", source=SILENT, on=(), also=VENDOR, writes=True)
+"""Register a check of what only this project defines."""
+
+
+@documented("upload", source=POST)
+def check_upload(server: ServerUnderTest) -> str:
+    """POST /CFPackages creates a framework: 201 with the document's identifier and counts."""
     body, response = server.test_data.package()
-    return _result(body, read_json(response, 201))
+    return _expect_result(body, read_json(response, 201))
 
 
-def replace(server: ServerUnderTest) -> str:
-    """PUT /CFPackages/{document} replaces a framework: what was left out is gone, 404."""
-    body = _uploaded(server)
-    left_out = body["CFItems"][1]["identifier"]
-    less = {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
-    response = server.request(
-        "PUT", entity_path("CFPackages", body["CFDocument"]["identifier"]), less
-    )
-    expect(response.is_success and response.content, f"it {describe(response)}, not a result")
-    told = _result(less, read_json(response, response.status_code))
+@documented("upload-read", source=POST)
+def check_read_back(server: ServerUnderTest) -> str:
+    """An uploaded package is returned with its document, items and associations."""
+    body = _upload(server)
+    package = server.get_package(_package_path(body))
+    for plural in ("CFItems", "CFAssociations"):
+        returned = identifiers_of(package.get(plural) or [])
+        expect(sorted(returned) == sorted(identifiers_of(body[plural])), f"{plural}: {returned}")
+    is_same = package["CFDocument"]["title"] == body["CFDocument"]["title"]
+    expect(is_same, "the title is different")
+    return "2 items, 1 association"
+
+
+@documented("upload-replace", source="vendor's SDK, packages.update")
+def check_replace(server: ServerUnderTest) -> str:
+    """PUT /CFPackages/{document} replaces a framework: items left out return 404."""
+    body = _upload(server)
+    kept, left_out = identifiers_of(body["CFItems"])
+    reduced = _without_second_item(body)
+    response = server.request("PUT", _package_path(body), reduced)
+    has_result = response.is_success and response.content
+    expect(has_result, f"no upload result: {describe(response)}")
+    observed = _expect_result(reduced, read_json(response, response.status_code))
     expect_status(server.get(entity_path("CFItems", left_out)), 404)
-    expect_status(server.get(entity_path("CFItems", body["CFItems"][0]["identifier"])), 200)
-    return told
+    expect_status(server.get(entity_path("CFItems", kept)), 200)
+    return observed
 
 
-def unknown(server: ServerUnderTest) -> str:
-    """PUT of a package whose document is unknown is answered with 404, or creates it.
+@documented("upload-unknown", source="vendor's SDK, packages.upsert")
+def check_put_unknown(server: ServerUnderTest) -> str:
+    """PUT of a package with an unknown document returns 404, or creates it.
 
-    The SDK's upsert creates it after a 404, and goes on in both cases.
+    The SDK's upsert creates it after a 404, and continues in both cases.
     """
     body = server.test_data.new_package()
-    path = entity_path("CFPackages", body["CFDocument"]["identifier"])
-    response = _sent(server, "PUT", path, body)
+    response = _send_package(server, "PUT", _package_path(body), body)
     if response.is_success:
-        return _result(body, read_json(response, response.status_code))
+        return _expect_result(body, read_json(response, response.status_code))
     expect_status(response, 404)
     return "404"
 
 
-def read_back(server: ServerUnderTest) -> str:
-    """What was uploaded comes back: document, items and associations."""
-    body = _uploaded(server)
-    whole = read_json(server.get(entity_path("CFPackages", body["CFDocument"]["identifier"])))
-    found = whole.get("CFPackage", whole)
-    for plural in ("CFItems", "CFAssociations"):
-        got = identifiers_of(found.get(plural) or [])
-        expect(sorted(got) == sorted(identifiers_of(body[plural])), f"{plural}: {got}")
-    expect(found["CFDocument"]["title"] == body["CFDocument"]["title"], "the title differs")
-    return "2 items, 1 association"
+@documented("upload-incomplete", source=POST)
+def check_incomplete(server: ServerUnderTest) -> str:
+    """A package without CFItems or CFAssociations is rejected and deletes nothing."""
+    new, stored = server.test_data.new_package(), _upload(server)
+    for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
+        for method, path, body in (
+            ("POST", "/CFPackages", new),
+            ("PUT", _package_path(stored), stored),
+        ):
+            incomplete = {name: value for name, value in body.items() if name not in names}
+            response = server.request(method, path, incomplete)
+            if response.is_success:
+                server.test_data.remember_package(body)
+            request = f"{method} without {' and '.join(names)}"
+            expect(response.is_client_error, f"{request} was accepted: {describe(response)}")
+    for identifier in identifiers_of(stored["CFItems"]):
+        expect_status(server.get(entity_path("CFItems", identifier)), 200)
+    return "rejected, and no item is deleted"
 
 
-def exists(server: ServerUnderTest) -> str:
+@extension("upload-exists")
+def check_post_existing(server: ServerUnderTest) -> str:
     """POST of a package whose document exists is answered with 409."""
-    body = _uploaded(server)
-    expect_status(server.request("POST", "/CFPackages", body), 409)
+    expect_status(server.request("POST", "/CFPackages", _upload(server)), 409)
     return "409"
 
 
-def revived(server: ServerUnderTest) -> str:
-    """What was deleted softly is in no list, and is there again when it is put again."""
-    body = _uploaded(server)
-    own = entity_path("CFPackages", body["CFDocument"]["identifier"])
-    lost = body["CFItems"][1]["identifier"]
-    less = {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
-    expect_status(server.request("PUT", own, less), 200)
-    found = server.get_page("CFItems", filter=f"identifier='{lost}'")
-    expect(not found.entities, "a deleted item is in the list of items")
-    expect_status(server.get(entity_path("CFItems", lost)), 404)
-    expect_status(server.request("PUT", own, body), 200)
-    expect_status(server.get(entity_path("CFItems", lost)), 200)
-    return "404, then 200"
-
-
-def twice_the_same(server: ServerUnderTest) -> str:
-    """An upload with two associations of one type between the same items is refused with 422."""
+@extension("upload-doubled")
+def check_duplicate_associations(server: ServerUnderTest) -> str:
+    """Two associations of one type between the same items are rejected with 422."""
     body = server.test_data.new_package()
-    same = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
-    doubled = {**body, "CFAssociations": [*body["CFAssociations"], same]}
-    response = _sent(server, "POST", "/CFPackages", doubled)
-    expect_status(response, 422)
+    duplicate = {**body["CFAssociations"][0], "identifier": body["CFDocument"]["identifier"]}
+    doubled = {**body, "CFAssociations": [*body["CFAssociations"], duplicate]}
+    expect_status(_send_package(server, "POST", "/CFPackages", doubled), 422)
     return "422"
 
 
-def every_problem(server: ServerUnderTest) -> str:
-    """A body that breaks the model is answered with 422 and every problem with its path."""
+@extension("upload-problems")
+def check_all_problems(server: ServerUnderTest) -> str:
+    """An invalid package is answered with 422 and all problems with their paths."""
     body = server.test_data.new_package()
     body["CFDocument"] |= {"title": 5}
     body["CFItems"][0] |= {"fullStatement": None}
-    response = _sent(server, "POST", "/CFPackages", body)
-    told: Any = read_json(response, 422).get("imsx_error_details") or []
-    paths = {one.get("path") for one in told}
-    wanted = {"CFDocument.title", "CFItems[0].fullStatement"}
-    expect(wanted <= paths, f"the problems are at {sorted(map(str, paths))}")
+    response = _send_package(server, "POST", "/CFPackages", body)
+    details: Any = read_json(response, 422).get("imsx_error_details") or []
+    paths = {detail.get("path") for detail in details}
+    expected = {"CFDocument.title", "CFItems[0].fullStatement"}
+    expect(expected <= paths, f"the problems are at {sorted(map(str, paths))}")
     return "422 and both problems"
 
 
-def incomplete(server: ServerUnderTest) -> str:
-    """A package without CFItems or CFAssociations is refused, and nothing of it is deleted."""
-    new, stored = server.test_data.new_package(), _uploaded(server)
-    path = entity_path("CFPackages", stored["CFDocument"]["identifier"])
-    for names in (("CFItems",), ("CFAssociations",), ("CFItems", "CFAssociations")):
-        for method, where, body in (("POST", "/CFPackages", new), ("PUT", path, stored)):
-            sent = {name: value for name, value in body.items() if name not in names}
-            response = server.request(method, where, sent)
-            if response.is_success:
-                server.test_data.remember_package(body)
-            without = f"{method} without {' and '.join(names)}"
-            expect(
-                response.is_client_error,
-                f"{without} was not refused: it {describe(response)}",
-            )
-    for item in stored["CFItems"]:
-        expect_status(server.get(entity_path("CFItems", item["identifier"])), 200)
-    return "refused, and every item is still there"
+@extension("revived")
+def check_restore(server: ServerUnderTest) -> str:
+    """A soft-deleted item is in no list; uploading it again restores it."""
+    body = _upload(server)
+    deleted = body["CFItems"][1]["identifier"]
+    expect_status(server.request("PUT", _package_path(body), _without_second_item(body)), 200)
+    page = server.get_page("CFItems", filter=f"identifier='{deleted}'")
+    expect(not page.entities, "a deleted item is in the list of items")
+    expect_status(server.get(entity_path("CFItems", deleted)), 404)
+    expect_status(server.request("PUT", _package_path(body), body), 200)
+    expect_status(server.get(entity_path("CFItems", deleted)), 200)
+    return "404, then 200"
 
 
-def no_json(server: ServerUnderTest) -> str:
-    """A body that is no JSON object is answered with 400."""
-    document = server.test_data.new_document()
-    expect_status(
-        server.request("PUT", entity_path("CFDocuments", document["identifier"]), []), 400
-    )
+@extension("no-json")
+def check_not_an_object(server: ServerUnderTest) -> str:
+    """A body that is not a JSON object is answered with 400."""
+    identifier = server.test_data.new_document()["identifier"]
+    expect_status(server.request("PUT", entity_path("CFDocuments", identifier), []), 400)
     return "400"
 
 
-def _uploaded(server: ServerUnderTest) -> Body:
-    """The framework that was uploaded, whole again."""
-    body, response = server.test_data.package()
-    if not response.is_success:
-        raise Skip(f"no package could be uploaded: POST {describe(response)}")
-    again = server.request("PUT", entity_path("CFPackages", body["CFDocument"]["identifier"]), body)
-    if again.is_success:
+def _upload(server: ServerUnderTest) -> Body:
+    """Return the shared package, uploaded completely; raise ``Skip`` if that fails."""
+    body, first = server.test_data.package()
+    if not first.is_success:
+        raise Skip(f"could not upload a package: POST {describe(first)}")
+    if server.request("PUT", _package_path(body), body).is_success:
         server.test_data.remember_package(body)
     return body
 
 
-def _sent(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
-    """What a package that is to be refused was answered with; else it is remembered."""
+def _package_path(body: Body) -> str:
+    return entity_path("CFPackages", body["CFDocument"]["identifier"])
+
+
+def _without_second_item(body: Body) -> Body:
+    return {**body, "CFItems": body["CFItems"][:1], "CFAssociations": []}
+
+
+def _send_package(server: ServerUnderTest, method: str, path: str, body: Body) -> httpx.Response:
+    """Send a package that should be rejected; if it is accepted, record it for deletion."""
     response = server.request(method, path, body)
     if response.is_success:
         server.test_data.remember_package(body)
     return response
 
 
-def _result(sent: Body, told: Body) -> str:
-    """That an upload's result has the shape the SDK reads, and counts what was sent."""
-    expect(told.get("success") is True, f"success is {told.get('success')!r}")
-    expect(isinstance(told.get("message"), str), f"message is {told.get('message')!r}")
-    result: Any = told.get("result")
+def _expect_result(sent: Body, body: Body) -> str:
+    """Require that an upload result has the structure the SDK reads, and the right counts."""
+    expect(body.get("success") is True, f"success is {body.get('success')!r}")
+    expect(isinstance(body.get("message"), str), f"message is {body.get('message')!r}")
+    result: Any = body.get("result")
     expect(isinstance(result, dict), f"result is {result!r}")
-    document = sent["CFDocument"]["identifier"]
-    expect(result.get("documentId") == document, f"documentId is {result.get('documentId')!r}")
+    identifier = sent["CFDocument"]["identifier"]
+    expect(result.get("documentId") == identifier, f"documentId is {result.get('documentId')!r}")
     stats = result.get("stats") or {}
-    counted = {name: stats.get(name) for name in ("items", "associations")}
-    real = {"items": len(sent["CFItems"]), "associations": len(sent["CFAssociations"])}
-    expect(counted == real, f"sent {real}, counted {counted}")
-    return f"{real['items']} items, {real['associations']} associations"
-
-
-SILENT = "README, Where the public sources are silent"
-POST = "vendor's OpenAPI, CFPackages"
-REPLACE = "vendor's SDK, packages.update"
-
-CHECKS = (
-    Check("upload", "writing", POST, post, SDK, PLATFORM, writes=True),
-    Check("upload-read", "writing", POST, read_back, SDK, PLATFORM, writes=True),
-    Check("upload-replace", "writing", REPLACE, replace, SDK, PLATFORM, writes=True),
-    Check(
-        "upload-unknown",
-        "writing",
-        "vendor's SDK, packages.upsert",
-        unknown,
-        SDK,
-        PLATFORM,
-        writes=True,
-    ),
-    Check("upload-incomplete", "writing", POST, incomplete, SDK, PLATFORM, writes=True),
-    Check("upload-exists", "writing", SILENT, exists, (), VENDOR, writes=True),
-    Check("upload-doubled", "writing", SILENT, twice_the_same, (), VENDOR, writes=True),
-    Check("upload-problems", "writing", SILENT, every_problem, (), VENDOR, writes=True),
-    Check("revived", "writing", SILENT, revived, (), VENDOR, writes=True),
-    Check("no-json", "writing", SILENT, no_json, (), VENDOR, writes=True),
-)
+    counts = {name: stats.get(name) for name in ("items", "associations")}
+    expected = {"items": len(sent["CFItems"]), "associations": len(sent["CFAssociations"])}
+    expect(counts == expected, f"sent {expected}, counted {counts}")
+    return f"{expected['items']} items, {expected['associations']} associations"

@@ -1,4 +1,4 @@
-"""Whether an entity has the shape that its profile's documents give it."""
+"""Validation of entities in responses against the schema of a profile."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .profiles import ProfileSpec
 
 
 class Document(CFPckgDocument):
-    """A document as it is answered: only when it is written must it say its caseVersion."""
+    """A document in a response; only requests must contain its caseVersion."""
 
     CFPackageURI: LinkURI
 
 
 class SdkItem(CFPckgItem):
-    """An item as the SDK reads it: always with a type."""
+    """An item as the SDK reads it: with a required type."""
 
     CFItemType: str
 
@@ -56,85 +56,83 @@ MODELS: dict[str, type[CaseObject]] = {
 }
 
 OPTIONAL_URI_PATH = re.compile(r"(?<!CFPackageURI)(?<!NodeURI)\.uri$")
-"""The links whose uri the SDK can do without end so."""
+"""Paths of the links whose uri the SDK does not need."""
 
 MAX_LISTED_PROBLEMS = 3
-"""How many problems of one entity are told."""
 
 
 def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
-    """Raises ``Differs`` with the first problems of an entity, where it has any."""
-    problems = list(problems_of(profile, name, node))
+    """Raise ``CheckFailed`` with the first problems of an entity unless it is valid."""
+    problems = list(find_problems(profile, name, node))
+    listed = problems[:MAX_LISTED_PROBLEMS]
     if problems:
-        more = (
-            f" and {len(problems) - MAX_LISTED_PROBLEMS} more"
-            if len(problems) > MAX_LISTED_PROBLEMS
-            else ""
-        )
-        raise CheckFailed(f"{name}: {'; '.join(problems[:MAX_LISTED_PROBLEMS])}{more}")
+        rest = len(problems) - len(listed)
+        raise CheckFailed(f"{name}: {'; '.join(listed)}{f' and {rest} more' if rest else ''}")
 
 
-def problems_of(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
-    """What of an entity is not as its profile's documents have it."""
+def find_problems(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
+    """Yield what is wrong with an entity of a class, as "path message"."""
     if not isinstance(node, dict):
         yield "is not an object"
         return
     if profile.closed:
-        yield from (f"{path} is not a field of the standard" for path in _foreign(node))
+        yield from (f"{path} is not a field of the standard" for path in _foreign_fields(node))
         yield from (f"{path} {NULL}" for path in _nulls(node))
     model = SdkItem if (profile.name, name) == ("sdk", "CFItem") else MODELS[name]
-    sent = node if profile.closed else plain(node)
     try:
-        parse(model, to_json(sent))
+        parse(model, to_json(node if profile.closed else normalize(node)))
     except CaseServerError as error:
-        for one in error.problems or [{"path": "", "message": error.description}]:
-            if not _allowed(profile, one["path"], one["message"]):
-                yield f"{one['path']} {one['message']}".strip()
+        for problem in error.problems or [{"path": "", "message": error.description}]:
+            if not _is_allowed(profile, problem["path"], problem["message"]):
+                yield f"{problem['path']} {problem['message']}".strip()
 
 
-def _allowed(profile: ProfileSpec, path: str, message: str) -> bool:
+def _is_allowed(profile: ProfileSpec, path: str, message: str) -> bool:
     if profile.closed:
         return False
     lacks_uri = profile.name == "sdk" and "URI" in path and OPTIONAL_URI_PATH.search(path)
     return message == UNKNOWN_FIELD or (message == "required" and bool(lacks_uri))
 
 
-def plain(node: Any) -> Any:
-    """An entity without its nulls, and under one name its identifier: both are common."""
+def normalize(node: Any) -> Any:
+    """Return an entity without nulls, and with its identifier under one name.
+
+    Both are common in responses of the vendor's profiles.
+    """
     if isinstance(node, list):
-        return [plain(part) for part in node]
+        return [normalize(member) for member in node]
     if not isinstance(node, dict):
         return node
-    kept = {
-        name: value if name == "extensions" else plain(value)
+    fields = {
+        name: value if name == "extensions" else normalize(value)
         for name, value in node.items()
         if value is not None
     }
-    if "identifier" in kept:
-        kept.pop("sourcedId", None)
-    return kept
+    if "identifier" in fields:
+        fields.pop("sourcedId", None)
+    return fields
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Body]]:
-    """Every object within a response with its path; what is in ``extensions`` is left out."""
+    """Yield every object in a response with its path, except those within ``extensions``."""
     if isinstance(node, list):
-        for index, part in enumerate(node):
-            yield from walk(part, f"{path}[{index}]")
+        for index, member in enumerate(node):
+            yield from walk(member, f"{path}[{index}]")
     if isinstance(node, dict):
         yield path, node
-        for name, part in node.items():
+        for name, value in node.items():
             if name != "extensions":
-                yield from walk(part, f"{path}.{name}".lstrip("."))
+                yield from walk(value, f"{path}.{name}".lstrip("."))
 
 
 def _nulls(node: Body) -> Iterator[str]:
-    """Yield the paths of fields that are null: requests may contain them, answers may not."""
+    """Yield the paths of fields that are null: requests may contain them, responses may not."""
     for path, part in walk(node):
         yield from (f"{path}.{name}".lstrip(".") for name, value in part.items() if value is None)
 
 
-def _foreign(node: Body) -> Iterator[str]:
-    """Where the vendor's name of an identifier stands, which the reader would take."""
+def _foreign_fields(node: Body) -> Iterator[str]:
+    """Yield the paths of the vendor's field names, which the parser accepts as aliases."""
     for path, part in walk(node):
         for name in ("sourcedId", "cfItemType", "licenseUri"):
             if name in part:
