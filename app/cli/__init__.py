@@ -1,4 +1,4 @@
-"""The command line: thin, and over the same functions that the routes call."""
+"""The command line: parses arguments and calls the functions that the HTTP API uses as well."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import click
 
 from .. import __version__
-from .shared import Group, warn_about_unknown_variables
+from .shared import LazyGroup, warn_about_unknown_variables
 
-KINDS = {
+COMMANDS = {
     "serve": "serve",
     "migrate": "serve",
     "import": "packages",
@@ -18,7 +18,7 @@ KINDS = {
     "undelete": "delete",
     "purge": "delete",
     "check": "check",
-    "conform": "conformance",
+    "conformance": "conformance",
     "sync": "sync",
     "template": "packages",
     "token": "serve",
@@ -27,22 +27,25 @@ KINDS = {
     "backup": "backup",
     "restore": "backup",
 }
-"""The commands, and the file that each is in."""
+"""The module of each command."""
 
 
-@click.group(cls=Group, kinds=KINDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="case-server")
 def main() -> None:
     """A self-hosted CASE 1.1 server: TimeBack's CASE API on your machine.
 
     \b
-    case-server serve                   start it; needs nothing else
-    case-server import --sample         load a framework to look at
-    case-server import framework.json   load one of your own, also while it runs
-    case-server import maths.xlsx       or a spreadsheet (template writes an empty one)
-    case-server export DOCUMENT_ID      write it out again, as JSON or a spreadsheet
-    case-server check framework.json    look for what is wrong in it; needs no server
+    case-server serve                   start the server; needs nothing else
+    case-server import --sample         load the sample framework
+    case-server import framework.json   load a CASE package, also while the server runs
+    case-server import maths.xlsx       load a spreadsheet (template writes an empty one)
+    case-server export DOCUMENT_ID      write a framework as JSON or a spreadsheet
+    case-server check framework.json    lint a CASE package; needs no server
 
-    Every setting is an environment variable CASE_SERVER_…; flags override them.
+    Every setting is an environment variable CASE_SERVER_…; options override them.
+    `case-server serve --help` lists all.
     """  # noqa: D301  click keeps the lines after its \b as they are
     warn_about_unknown_variables(os.environ)

@@ -1,4 +1,4 @@
-"""Commands that keep data safe: a copy of the embedded store, and the way back."""
+"""The ``backup`` and ``restore`` commands for the embedded database."""
 
 from __future__ import annotations
 
@@ -9,52 +9,58 @@ import click
 from ..exceptions import StartupError
 from ..server.startup import install_signal_handlers
 from ..settings import Settings
-from .shared import settings_of
+from .shared import load_settings
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def backup(file: Path) -> None:
-    """Write all data of the embedded Postgres to FILE.
+    """Back up the embedded database to a file.
 
-    That is frameworks, clients and signing keys, as of one moment; a running server goes on
-    meanwhile. FILE appears only when it is whole, and is for its owner alone.
-    """
-    settings = _embedded("pg_dump --format=custom --no-owner -f FILE URL")
+    FILE contains the frameworks, clients and signing keys as of one moment; a running server is
+    not interrupted. The file appears only when it is complete, and only its owner can read it.
+
+    \b
+    case-server backup case-server.dump
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    settings = _embedded_settings("pg_dump --format=custom --no-owner -f FILE URL")
     from ..db.postgres.backup import back_up  # noqa: PLC0415  it is for Unix alone
 
     size = back_up(settings.data_dir.resolve(), file)
-    click.echo(f"{file} has all data of {settings.database_name}: {size:,} bytes")
+    click.echo(f"wrote all data of {settings.database_name} to {file}: {size:,} bytes")
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--force", is_flag=True, help="Replace the data that is there.")
+@click.option("--force", is_flag=True, help="Replace existing data. [default: refuse to]")
 def restore(file: Path, *, force: bool) -> None:
-    """Make the embedded Postgres what FILE, written by `case-server backup`, says.
+    """Restore a backup into the embedded database.
 
-    Stop the server first. A backup of an older release is migrated. A file that is broken, or
-    anything else that goes wrong, changes nothing.
-    """
-    settings = _embedded("pg_restore --no-owner -d URL FILE, then case-server migrate")
-    from ..db.postgres.backup import restore as put_back  # noqa: PLC0415  it is for Unix alone
+    FILE was written by `case-server backup`. Stop the server first. A backup of an older release
+    is migrated. If the file is damaged or the restore fails, nothing changes.
 
-    def say(stage: str) -> None:
+    \b
+    case-server restore case-server.dump --force
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    settings = _embedded_settings("pg_restore --no-owner -d URL FILE, then case-server migrate")
+    from ..db.postgres.backup import restore as restore_backup  # noqa: PLC0415  it is for Unix alone
+
+    def report(stage: str) -> None:
         click.echo(f"{stage} …", err=True)
 
     data_dir = settings.data_dir.resolve()
-    revision = put_back(data_dir, file, force=force, report_progress=say)
+    revision = restore_backup(data_dir, file, force=force, say=report)
     click.echo(
-        f"the embedded Postgres in {data_dir} is what {file} says, which was at schema {revision}"
+        f"restored {file} into the embedded Postgres in {data_dir}; the backup had schema {revision}"
     )
 
 
-def _embedded(instead: str) -> Settings:
-    settings = settings_of()
+def _embedded_settings(alternative: str) -> Settings:
+    settings = load_settings()
     if settings.database_url:
         raise StartupError(
-            "this command is for the embedded Postgres, and CASE_SERVER_DATABASE_URL names "
-            f"another; use Postgres' own: {instead}"
+            "this command works on the embedded Postgres, but CASE_SERVER_DATABASE_URL is set; "
+            f"use Postgres' own tools: {alternative}"
         )
     install_signal_handlers()
     return settings

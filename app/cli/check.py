@@ -1,13 +1,10 @@
-"""The command that checks packages, without a server or a database."""
+"""The ``check`` command: lint CASE packages."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from collections.abc import Iterator
-from difflib import get_close_matches
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -17,35 +14,23 @@ from ..lint.linter import lint_package
 from ..lint.output import SourceResult, format_json, format_text
 from ..lint.rules.catalog import BY_ID, RULES
 from ..lint.sarif import format_sarif
-from ..lint.violation import SEVERITIES, Severity, Violation, meets_threshold
+from ..lint.violation import SEVERITIES, Severity, meets_threshold
 from ..transfer.sources import Source, describe_error, sources
-from .http_options import dense_option, fetcher_of, reaching_options
-from .shared import opened
+from .http_options import dense_option, http_options, make_fetcher
+from .shared import NOT_RUN, comma_list, echo_error, output_option, show_status, write_report
 
-UNREADABLE = 2
-
-
-def _rule_names(_: click.Context, option: click.Parameter, names: tuple[str, ...]) -> set[str]:
-    """Rules as flags name them: one a flag, or several with commas."""
-    given = {name.strip() for value in names for name in value.split(",") if name.strip()}
-    problems = []
-    for name in sorted(given - BY_ID.keys()):
-        near = get_close_matches(name, BY_ID, n=1)
-        problems.append(f"no rule is called {name!r}" + (f"; {near[0]}?" if near else ""))
-    if problems:
-        raise click.BadParameter(f"{', '.join(problems)} (--rules lists them)", param=option)
-    return given
+_parse_rule_ids = comma_list("rule", BY_ID, "--rules")
 
 
-def _show_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
+def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
     if value:
-        wide = max(len(rule.id) for rule in RULES)
+        width = max(len(rule.id) for rule in RULES)
         for rule in RULES:
-            click.echo(f"{rule.id:{wide}}  {rule.severity:7}  {rule.explanation}")
+            click.echo(f"{rule.id:{width}}  {rule.severity:7}  {rule.explanation}")
         ctx.exit()
 
 
-@click.command("check")
+@click.command("check", short_help="Lint CASE packages.")
 @click.argument("names", nargs=-1, metavar="SOURCE...")
 @click.option(
     "--format",
@@ -53,119 +38,103 @@ def _show_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
     type=click.Choice(["text", "json", "sarif"]),
     default="text",
     show_default=True,
-    help="How to write what was found.",
+    help="Format of the report.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; else stdout.")
-@click.option("--all", "everything", is_flag=True, help="Show every finding, not examples.")
+@output_option
+@click.option(
+    "--all", "everything", is_flag=True, help="Show all violations, not five examples of a rule."
+)
 @click.option(
     "--severity",
     type=click.Choice(SEVERITIES),
     default="note",
     show_default=True,
-    help="The least severity to show.",
+    help="Show violations at or above this severity.",
 )
 @click.option(
     "--fail-on",
     type=click.Choice([*SEVERITIES, "never"]),
     default="error",
     show_default=True,
-    help="The least severity to exit with 1 for.",
+    help="Exit with 1 for violations at or above this severity.",
 )
 @click.option(
-    "--select", multiple=True, callback=_rule_names, metavar="RULE", help="Only these rules."
+    "--select",
+    multiple=True,
+    callback=_parse_rule_ids,
+    metavar="RULE",
+    help="Apply only these rules. [default: all]",
 )
 @click.option(
-    "--ignore", multiple=True, callback=_rule_names, metavar="RULE", help="Not these rules."
+    "--ignore", multiple=True, callback=_parse_rule_ids, metavar="RULE", help="Skip these rules."
 )
 @click.option(
     "--rules",
     is_flag=True,
     expose_value=False,
     is_eager=True,
-    callback=_show_rules,
+    callback=_list_rules,
     help="List all rules and exit.",
 )
-@reaching_options
+@http_options
 @dense_option
 def check_packages(**flags: Any) -> None:
-    """Look for what is wrong in CASE packages; nothing is stored.
+    """Lint CASE packages. Needs no server and no database; stores nothing.
 
-    A SOURCE is a JSON file as GET CFPackages answers it (.json or .json.gz), a folder of them, the
-    URL of a CFPackage on a CASE server, or - for standard input. No server and no database is
-    needed.
+    A SOURCE is a JSON file with a CFPackage (.json or .json.gz), a folder of them, the URL of a
+    CFPackage on a CASE server, or - for standard input.
 
-    Each finding has a rule, a severity, a path and a line. Rules look at a package as import would
-    read it, so that one mistake does not hide the next. RULE may be given several times, or be
-    several with commas.
+    Each violation has a rule, a severity, a path, a line and a column. Rules see the package as
+    import would read it, so that one mistake does not hide the next. RULE may be repeated, and
+    may be a list separated by commas.
 
     \b
     case-server check framework.json
     case-server check frameworks/ --fail-on warning --ignore duplicate-code
     case-server check framework.json --format sarif -o framework.sarif
 
-    Exits with 0 when nothing as grave as --fail-on was found, 1 when something was, 2 when a
-    source cannot be read, the output cannot be written or the command is not valid.
+    Exit codes: 0 no violations at or above --fail-on; 1 violations; 2 a source could not be read,
+    the report could not be written, or usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    named = sources(flags["names"], fetcher_of(flags), allow_dense=flags["allow_dense"])
-    # A folder may hold spreadsheets, too, which are not what is checked here.
-    found = [one for one in named if one.form == "case-json" or one.name in flags["names"]]
-    if not found:
-        raise click.UsageError("name a SOURCE")
+    named = sources(flags["names"], make_fetcher(flags), allow_dense=flags["allow_dense"])
+    # A folder may contain spreadsheets as well, which have no rules.
+    packages = [one for one in named if one.form == "case-json" or one.name in flags["names"]]
+    if not packages:
+        raise click.UsageError("missing SOURCE: name a file, a folder or a URL")
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
-    results = [_checked(source, rules) for source in found]
-    gravest = [one for result in results for one in result.violations]
-    shown = [_from(result, flags["severity"]) for result in results]
-    _write(flags["output"], _written(shown, flags))
+    results = [_lint(source, rules) for source in packages]
+    shown = [_filter_severity(result, flags["severity"]) for result in results]
+    write_report(flags["output"], _format(shown, flags))
     if any(result.reason is not None for result in results):
-        sys.exit(UNREADABLE)
-    sys.exit(1 if any(meets_threshold(one.severity, flags["fail_on"]) for one in gravest) else 0)
+        sys.exit(NOT_RUN)
+    severities = {violation.severity for result in results for violation in result.violations}
+    sys.exit(any(meets_threshold(severity, flags["fail_on"]) for severity in severities))
 
 
-def _checked(source: Source, rules: set[str]) -> SourceResult:
-    _say(f"{source.name}: checking …")
+def _lint(source: Source, rules: set[str]) -> SourceResult:
+    show_status(f"{source.name}: checking")
     try:
-        checked = lint_package(source.read(), rules, allow_dense=source.allow_dense)
+        result = lint_package(source.read(), rules, allow_dense=source.allow_dense)
     except (StartupError, ContentTooLarge) as error:
         reason = describe_error(error)
-        click.echo(f"case-server: {source.name}: {reason}", err=True)
+        show_status("")
+        echo_error(f"{source.name}: {reason}")
         return SourceResult(source.name, reason=reason)
     finally:
-        _say("")
-    return SourceResult(source.name, checked.document, checked.title, checked.violations)
+        show_status("")
+    return SourceResult(source.name, result.document, result.title, result.violations)
 
 
-def _say(stage: str) -> None:
-    """On a terminal, one line that says what is being done; empty to take it away."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{stage}", nl=False, err=True)
+def _filter_severity(result: SourceResult, threshold: Severity) -> SourceResult:
+    shown = [one for one in result.violations if meets_threshold(one.severity, threshold)]
+    return replace(result, violations=shown)
 
 
-def _from(result: SourceResult, least: Severity) -> SourceResult:
-    kept: Iterator[Violation] = (
-        one for one in result.violations if meets_threshold(one.severity, least)
-    )
-    return SourceResult(result.source, result.document, result.title, list(kept), result.reason)
-
-
-def _written(results: list[SourceResult], flags: dict[str, Any]) -> bytes:
+def _format(results: list[SourceResult], flags: dict[str, Any]) -> bytes:
     if flags["form"] == "json":
         return format_json(results)
     if flags["form"] == "sarif":
         return format_sarif(results, everything=flags["everything"])
-    terminal = flags["output"] is None and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else None
+    is_terminal = flags["output"] is None and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
     return format_text(results, width=width, everything=flags["everything"])
-
-
-def _write(output: Path | None, written: bytes) -> None:
-    try:
-        with opened(output) as file:
-            file.write(written)
-            file.flush()
-    except BrokenPipeError:
-        # Whoever read it has had enough; Python would complain again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        target = output or "stdout"
-        click.echo(f"case-server: {target} cannot be written: {error.strerror}", err=True)
-        sys.exit(UNREADABLE)

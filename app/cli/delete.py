@@ -1,120 +1,115 @@
-"""Commands that delete: softly, back again, and for good."""
+"""The ``delete``, ``undelete`` and ``purge`` commands."""
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import click
 
 from ..case.resources import DOCUMENTS, ITEMS
-from ..db.write import purge as purging
 from ..db.write import soft_delete
-from .shared import command_database, database_option, settings_of, with_database
+from ..db.write.purge import purge as purge_database
+from .shared import Duration, database_option, load_settings, run_on_database
 
-KINDS = {"document": DOCUMENTS, "item": ITEMS}
+RESOURCES = {"document": DOCUMENTS, "item": ITEMS}
 
-each_kind = click.argument("kind", type=click.Choice([*KINDS]))
-each_identifier = click.argument("identifier", metavar="ID")
+kind_argument = click.argument("kind", type=click.Choice([*RESOURCES]))
+identifier_argument = click.argument("identifier", metavar="ID")
 
-DONE = {"delete": "deleted", "revive": "brought back"}
+OPERATION_LABELS = {"delete": "deleted", "revive": "restored"}
 
 
 @click.command()
-@each_kind
-@each_identifier
+@kind_argument
+@identifier_argument
 @database_option
 def delete(kind: str, identifier: str, database_url: str | None) -> None:
-    """Delete a document with all that is in it, or one item.
+    """Delete a document with its contents, or an item.
 
-    Nothing is lost: it is answered no longer, and `case-server undelete` brings it back. What is to
-    be gone for good is removed by `case-server purge` afterwards.
-    """
-    with command_database(settings_of(database_url=database_url), "into") as settings:
-        found = asyncio.run(
-            with_database(settings, lambda base: soft_delete.delete(base, KINDS[kind], identifier))
-        )
-    _tell(found)
+    The deletion is soft: the API no longer returns the entities, and `case-server undelete`
+    restores them. `case-server purge` removes them permanently.
+
+    \b
+    case-server delete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    resource = RESOURCES[kind]
+    changes = run_on_database(
+        load_settings(database_url=database_url),
+        "write",
+        lambda database: soft_delete.delete(database, resource, identifier),
+    )
+    _print_changes(changes)
 
 
 @click.command()
-@each_kind
-@each_identifier
+@kind_argument
+@identifier_argument
 @database_option
 def undelete(kind: str, identifier: str, database_url: str | None) -> None:
-    """Bring back a deleted document, with what was deleted with it, or a deleted item.
+    """Restore a deleted document or item.
 
-    What does not come back is told with the reason: a package identifier that another document has
-    now, associations of which another node is deleted, what had been deleted before.
-    """
-    with command_database(settings_of(database_url=database_url), "into") as settings:
-        undeleted = asyncio.run(
-            with_database(
-                settings, lambda base: soft_delete.undelete(base, KINDS[kind], identifier)
-            )
-        )
-    _tell(undeleted.changes)
-    for reason in undeleted.not_restored:
+    A document is restored with everything that was deleted with it. What cannot be restored is
+    reported with the reason: a package identifier that another document uses by now, an
+    association whose other end is deleted, an entity that had been deleted before.
+
+    \b
+    case-server undelete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    resource = RESOURCES[kind]
+    result = run_on_database(
+        load_settings(database_url=database_url),
+        "write",
+        lambda database: soft_delete.undelete(database, resource, identifier),
+    )
+    _print_changes(result.changes)
+    for reason in result.not_restored:
         click.echo(f"not restored: {reason}")
 
 
-def _tell(found: Counter[tuple[str, str]]) -> None:
-    for (kind, operation), count in found.items():
-        click.echo(f"{kind}: {count:,} {DONE[operation]}")
-
-
-class Age(click.ParamType[timedelta]):
-    """How long ago: a number and a unit."""
-
-    name = "age"
-    units: Mapping[str, str] = {"h": "hours", "d": "days", "w": "weeks"}
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Read "36h", "30d" or "8w"."""
-        found = re.fullmatch(r"(\d{1,5})([hdw])", value)
-        if not found:
-            self.fail(f"{value!r} is no age; write it as 36h, 30d or 8w", param, ctx)
-        return timedelta(**{self.units[found[2]]: int(found[1])})
+def _print_changes(changes: Counter[tuple[str, str]]) -> None:
+    for (kind, operation), count in changes.items():
+        click.echo(f"{kind}: {count:,} {OPERATION_LABELS[operation]}")
 
 
 @click.command()
 @click.option(
     "--older-than",
-    type=Age(),
+    type=Duration(),
     required=True,
     metavar="AGE",
-    help="How long ago it was deleted: 36h, 30d, 8w.",
+    help="Minimum time since the deletion, for example 36h, 30d or 8w.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @database_option
 def purge(older_than: timedelta, dry_run: bool, yes: bool, database_url: str | None) -> None:  # noqa: FBT001  flags of a command
-    """Remove for good what was deleted long ago.
+    """Remove deleted entities permanently.
 
-    Documents go with all that was in them, items with the associations they are an end of. Of
-    what the feed of changes tells of that time, only the latest of each entity is kept.
-    """
+    Documents are removed with everything that was in them, items with their associations.
+    Change-feed entries from that period are compacted to the latest one per entity.
+
+    \b
+    case-server purge --older-than 30d --dry-run
+    """  # noqa: D301  click keeps the lines after its \b as they are
     before = datetime.now(UTC) - older_than
-    with command_database(settings_of(database_url=database_url), "into") as settings:
-        found = asyncio.run(
-            with_database(settings, lambda base: purging.purge(base, before, dry_run=True))
-        )
-        _tell_purged(found, "would be removed")
-        if dry_run or not found:
-            return
-        if not yes:
-            click.confirm("Remove them for good?", abort=True)
-        found = asyncio.run(with_database(settings, lambda base: purging.purge(base, before)))
-        _tell_purged(found, "removed")
+    settings = load_settings(database_url=database_url)
+    counts = run_on_database(
+        settings, "write", lambda database: purge_database(database, before, dry_run=True)
+    )
+    _print_purged(counts, "would be removed")
+    if dry_run or not counts:
+        return
+    if not yes:
+        click.confirm("Remove them permanently?", abort=True)
+    counts = run_on_database(
+        settings, "write", lambda database: purge_database(database, before), quiet=True
+    )
+    _print_purged(counts, "removed")
 
 
-def _tell_purged(found: Counter[str], done: str) -> None:
-    if not found:
-        click.echo("nothing is that old")
-    for kind, count in found.items():
-        click.echo(f"{kind}: {count:,} {done}")
+def _print_purged(counts: Counter[str], label: str) -> None:
+    if not counts:
+        click.echo("nothing was deleted that long ago")
+    for kind, count in counts.items():
+        click.echo(f"{kind}: {count:,} {label}")

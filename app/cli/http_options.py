@@ -1,4 +1,4 @@
-"""The flags of commands that read URLs: a token, or the client that gets one."""
+"""Options of commands that read URLs: an access token, or the client that requests one."""
 
 from __future__ import annotations
 
@@ -11,33 +11,40 @@ from click.core import ParameterSource
 from ..net.download import Fetcher
 from ..net.oauth import Credentials
 from ..transfer.progress import print_note
-from .shared import settings_of
+from .shared import load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+CLIENT_VARIABLES = "CASE_SOURCE_CLIENT_ID and CASE_SOURCE_CLIENT_SECRET"
+
 OPTIONS = (
-    click.option("--token", "access_token", help="Access token to send to URLs."),
     click.option(
-        "--token-url", metavar="URL", help="Where to get a token for URLs, as --client-id."
+        "--token", "access_token", metavar="TOKEN", help="Access token to send to URLs."
+    ),
+    click.option(
+        "--token-url", metavar="URL", help="Token endpoint to get a token from, as --client-id."
     ),
     click.option(
         "--client-id",
         envvar="CASE_SOURCE_CLIENT_ID",
         show_envvar=True,
+        metavar="ID",
         help="Client to get a token for.",
     ),
     click.option(
         "--client-secret",
         envvar="CASE_SOURCE_CLIENT_SECRET",
         show_envvar=True,
-        help="Its secret; better in the environment, where nobody else reads it.",
+        metavar="SECRET",
+        help="Secret of that client. Prefer the variable: other users can read the options of a "
+        "running command.",
     ),
 )
 NAMES = ("access_token", "token_url", "client_id", "client_secret")
 
 
-def reaching_options(command: Command) -> Command:
-    """The flags that all commands with URLs have."""
+def http_options(command: Command) -> Command:
+    """Add the options of all commands that read URLs."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -46,36 +53,34 @@ def reaching_options(command: Command) -> Command:
 dense_option = click.option(
     "--allow-dense",
     is_flag=True,
-    help="Read packages from URLs that hold more values than usual.",
+    help="Accept packages from URLs with more values per megabyte than the limit.",
 )
-"""The flag of commands that read packages from URLs."""
 
 
-def fetcher_of(flags: dict[str, Any]) -> Fetcher:
-    """Return a fetcher as the flags say, and take those out that are for it alone.
+def make_fetcher(flags: dict[str, Any]) -> Fetcher:
+    """Create a fetcher from the options of a command, and remove its own options from ``flags``.
 
-    It reports waits before retries on stderr, except with ``--quiet``. Raises ``UsageError`` when
-    flags contradict each other or lack others.
+    It reports waits before retries on stderr, except with ``--quiet``. Raises ``UsageError`` if
+    options contradict each other or are incomplete.
     """
     token, url, client, secret = (flags.pop(name) for name in NAMES)
-    common: dict[str, Any] = {"allow_private": settings_of().allow_private_urls}
+    common: dict[str, Any] = {"allow_private": load_settings().allow_private_urls}
     if not flags.get("quiet"):
         common["notify"] = print_note
     if url is None:
-        _refuse_clients_for_nothing()
+        _refuse_unused_client()
         return Fetcher(token, **common)
     if token is not None:
-        raise click.UsageError("give --token or --token-url, not both")
+        raise click.UsageError("--token and --token-url exclude each other")
     if not client or not secret:
         raise click.UsageError(
-            "--token-url needs --client-id and --client-secret, or CASE_SOURCE_CLIENT_ID and "
-            "CASE_SOURCE_CLIENT_SECRET"
+            f"--token-url needs --client-id and --client-secret, or {CLIENT_VARIABLES}"
         )
     return Fetcher(credentials=Credentials(url, client, secret), **common)
 
 
-def _refuse_clients_for_nothing() -> None:
-    """In the environment they may be for other commands; as flags they are for this one."""
+def _refuse_unused_client() -> None:
+    """Refuse a client without --token-url; in the environment, it may be for other commands."""
     context = click.get_current_context()
     for name in ("client_id", "client_secret"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

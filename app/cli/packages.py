@@ -1,10 +1,9 @@
-"""Commands about frameworks: load them, write them out."""
+"""The ``import``, ``export`` and ``template`` commands."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,22 +13,30 @@ from typing import Any, BinaryIO, cast
 import click
 
 from ..exceptions import StartupError
-from ..formats import template as templates
 from ..formats.assembly import Defaults
 from ..formats.file_format import COMPRESSED, FILE_FORMATS, TABLES, FileFormat, file_format_of
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import sample as sample_framework
 from ..server.startup import has_database
-from ..transfer import exporter, importer
 from ..transfer.sources import Source, refuse_missing, sources
-from .http_options import dense_option, fetcher_of, reaching_options
-from .shared import Direction, command_database, database_option, opened, settings_of, with_database
+from .http_options import dense_option, http_options, make_fetcher
+from .shared import (
+    DatabaseUse,
+    atomic_output,
+    database_option,
+    load_settings,
+    output_errors,
+    output_option,
+    run_on_database,
+)
+
+BINARY_FORMATS = ("xlsx",)
 
 
 @click.command("import")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
-@click.option("--sample", is_flag=True, help="Load the sample framework that comes with this.")
-@click.option("--strict", is_flag=True, help="Refuse what is not valid instead of repairing it.")
+@click.option("--sample", is_flag=True, help="Import the sample framework.")
+@click.option("--strict", is_flag=True, help="Refuse invalid packages instead of repairing them.")
 @click.option(
     "--dry-run", is_flag=True, help="Store nothing; report what would change or be refused."
 )
@@ -41,16 +48,17 @@ from .shared import Direction, command_database, database_option, opened, settin
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
-    help="Write what became of each source, with its counts, as JSON.",
+    metavar="FILE",
+    help="Write the result of each source, with its counts, as JSON.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="Say only what was refused.")
-@reaching_options
+@click.option("--quiet", "-q", is_flag=True, help="Print only refusals.")
+@http_options
 @dense_option
 @click.option(
     "--format",
     "form",
     type=click.Choice(FILE_FORMATS),
-    help="What the sources are written in. [default: what their names say, else case-json]",
+    help="File format of the sources. [default: by file name, else case-json]",
 )
 @click.option(
     "--keep-association-types",
@@ -65,132 +73,139 @@ from .shared import Direction, command_database, database_option, opened, settin
     help="uuid5 replaces identifiers that are URLs by UUIDs made from them, and keeps the URLs as "
     "uris.",
 )
-@click.option("--title", help="Title of a framework whose spreadsheet does not say it.")
-@click.option("--creator", help="Creator of a framework whose spreadsheet does not say it.")
-@click.option("--document-id", help="Identifier of the framework that a spreadsheet is.")
+@click.option("--title", help="Title of a framework whose spreadsheet has none.")
+@click.option("--creator", help="Creator of a framework whose spreadsheet has none.")
+@click.option("--document-id", metavar="ID", help="Identifier of the framework of a spreadsheet.")
 @database_option
 def import_packages(**flags: Any) -> None:
-    """Load CASE packages.
+    """Import CASE packages and spreadsheets.
 
-    A SOURCE is a JSON file as GET CFPackages answers it, a spreadsheet (.csv, .xlsx) or a file of
-    lines (.jsonl) as export writes them, any of these compressed (.gz), a folder of them, the URL
-    of a CFPackage on a CASE server, or - for standard input.
+    A SOURCE is a JSON file with a CFPackage, a spreadsheet (.csv, .xlsx) or a JSON Lines file
+    (.jsonl) as export writes it, any of these compressed (.gz), a folder of them, the URL of a
+    CFPackage on a CASE server, or - for standard input.
 
-    A spreadsheet of your own has a row for each item under a row of headings: code, parent,
-    statement, type, … ; `case-server template FILE.xlsx` makes one to fill in.
+    A spreadsheet of your own has a row for each item below a row of headings: code, parent,
+    statement, type, … ; `case-server template FILE.xlsx` writes one to fill in.
 
-    Each is one transaction: its document, items and associations become exactly what the source
-    says, and import reports how many were added, changed, unchanged and deleted. What is not valid
-    is repaired where that needs no guessing, and each kind of repair is said once. What cannot be
-    repaired is refused with every reason, and nothing of it is stored; the others are loaded.
+    Each source is one transaction. It replaces its document, items and associations, and import
+    reports how many were added, changed, unchanged and deleted. Common mistakes are repaired
+    where there is only one possible meaning; each kind of repair is reported once. Other invalid
+    sources are refused with all problems, without storing anything of them; the others are
+    imported.
 
-    A source that would delete more than half of the items stored of a framework, or all of its
-    associations, is refused unless --allow-deletes is given; so is a spreadsheet without
+    A source that would delete more than half of the stored items of a framework, or all of its
+    associations, is refused unless --allow-deletes is given. So is a spreadsheet without
     identifiers that would change the statements of more than half of the items with its codes,
-    which is probably another framework of the same title.
+    because it is probably another framework with the same title.
 
-    Exits with 0 when all were loaded, 1 when one was refused, 2 when the command is not valid.
-    """
+    \b
+    case-server import framework.json frameworks/
+    case-server import maths.xlsx --dry-run
+    case-server import https://example.org/ims/case/v1p0/CFPackages/ID --token TOKEN
+
+    Exit codes: 0 all sources imported; 1 a source was refused; 2 usage error.
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    # Imported late: the check of the arguments does not need the database code.
+    from ..transfer import importer  # noqa: PLC0415  see above
+
     options = RepairOptions(flags["identifiers"] == "uuid5", flags["keep_association_types"])
     if flags["strict"] and options != NO_OPTIONS:
         raise click.UsageError(
-            "--strict repairs nothing; leave it out, or --identifiers and --keep-association-types"
+            "--strict repairs nothing: remove it, or --identifiers and --keep-association-types"
         )
     refuse_missing(flags["sources"])
     report: Path | None = flags["report"]
     if report and (report.is_dir() or not report.parent.is_dir()):
-        # Noticed before anything is loaded, as a missing source is.
-        raise StartupError(
-            f"the report cannot be written to {report}: name a file in a folder that exists"
-        )
-    fetcher, dense = fetcher_of(flags), flags["allow_dense"]
-    found = list(sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
+        raise StartupError(f"cannot write the report to {report}: name a file in an existing folder")
+    fetcher, dense = make_fetcher(flags), flags["allow_dense"]
+    named = list(sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:
-        found.append(Source("the sample", sample_framework))
-    if not found:
-        raise click.UsageError("name a SOURCE, or --sample")
-    settings = settings_of(database_url=flags["database_url"])
+        named.append(Source("the sample", sample_framework))
+    if not named:
+        raise click.UsageError("missing SOURCE: name a file, a folder or a URL, or add --sample")
     loader = importer.Importer(
         strict=flags["strict"],
         quiet=flags["quiet"],
         dry_run=flags["dry_run"],
         allow_deletes=flags["allow_deletes"],
-        defaults=_defaults(found, flags),
+        defaults=_defaults(named, flags),
         options=options,
-        base_url=settings.base_url,
     )
+    settings = load_settings(database_url=flags["database_url"])
     if flags["dry_run"] and not has_database(settings):
         # A dry run must not leave a database behind.
-        outcomes = asyncio.run(loader.load(None, found))
+        results = asyncio.run(loader.load(None, named))
     else:
-        direction: Direction = "compared with" if flags["dry_run"] else "into"
-        with command_database(settings, direction, quiet=flags["quiet"]) as ready:
-            outcomes = asyncio.run(
-                with_database(ready, lambda database: loader.load(database, found))
-            )
+        use: DatabaseUse = "compare" if flags["dry_run"] else "write"
+        results = run_on_database(
+            settings, use, lambda database: loader.load(database, named), quiet=flags["quiet"]
+        )
     if report:
-        importer.write_report(report, outcomes)
-    sys.exit(1 if any(outcome.status == "refused" for outcome in outcomes) else 0)
+        importer.write_report(report, results)
+    sys.exit(1 if any(result.status == "refused" for result in results) else 0)
 
 
-def _defaults(found: list[Source], flags: dict[str, Any]) -> Defaults:
-    """What the flags say of the one spreadsheet that they can be about."""
-    about = {"title": flags["title"], "creator": flags["creator"]}
-    about["identifier"] = flags["document_id"]
-    if any(about.values()) and [source.form in TABLES for source in found] != [True]:
-        raise click.UsageError("--title, --creator and --document-id are about one spreadsheet")
-    return Defaults(**about)
+def _defaults(named: list[Source], flags: dict[str, Any]) -> Defaults:
+    """Return the document fields that options give for a spreadsheet, which must be alone."""
+    fields = {"title": flags["title"], "creator": flags["creator"]}
+    fields["identifier"] = flags["document_id"]
+    if any(fields.values()) and [source.form in TABLES for source in named] != [True]:
+        raise click.UsageError(
+            "--title, --creator and --document-id apply to one spreadsheet: name one SOURCE"
+        )
+    return Defaults(**fields)
 
 
 @click.command()
 @click.argument("identifier", metavar="ID")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; else stdout.")
+@output_option
 @click.option(
     "--format",
     "form",
     type=click.Choice(FILE_FORMATS),
-    help="What to write it as. [default: what the file's name says, else case-json]",
+    help="File format. [default: by file name, else case-json]",
 )
 @database_option
 def export(
     identifier: str, output: Path | None, form: FileFormat | None, database_url: str | None
 ) -> None:
-    """Write a framework to a file, whole: import reads the same from each of them.
+    """Export a framework as JSON or a spreadsheet.
 
     \b
-    case-json   a CASE package, in the standard's own form
-    csv         one table, a row for each item, association and definition
-    xlsx        a workbook, a sheet for each of these
-    jsonl       one entity a line, under the name of its class
+    case-json   a CASE package, as the standard defines it
+    csv         one table with a row for each item, association and definition
+    xlsx        a workbook with a sheet for each of these
+    jsonl       JSON Lines: one entity per line under its class name
 
-    ID is the identifier of its document or of its package. What a name ending in .gz names is
-    compressed. A file appears only when it is whole.
+    Import reads the same framework from each of them. ID is the identifier of the document or of
+    its package. A file name that ends in .gz is compressed. The file appears only when it is
+    complete.
+
+    \b
+    case-server export 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34 -o framework.xlsx
     """  # noqa: D301  click keeps the lines after its \b as they are
+    from ..transfer import exporter  # noqa: PLC0415  template does without the database code
+
     name = output.name if output else ""
     form = form or file_format_of(name) or "case-json"
-    with command_database(settings_of(database_url=database_url), "from") as settings:
-        try:
-            with opened(output) as file, _compressed(file, name) as target:
-                asyncio.run(
-                    with_database(
-                        settings, lambda held: exporter.export(held, identifier, form, target)
-                    )
-                )
-        except BrokenPipeError:
-            # Whoever read it has had enough; Python would complain again when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            reason = f"{output or 'stdout'} cannot be written: {error.strerror}"
-            raise StartupError(reason) from error
+    if output is None and form in BINARY_FORMATS and sys.stdout.isatty():
+        raise click.UsageError(f"{form} is binary: add -o FILE, or redirect the output")
+    settings = load_settings(database_url=database_url)
+    with output_errors(output), atomic_output(output) as file, _compressed(file, name) as target:
+        run_on_database(
+            settings,
+            "read",
+            lambda database: exporter.export(database, identifier, form, target),
+        )
 
 
 @contextmanager
 def _compressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """The file, or one that compresses what is written to it."""
+    """Yield the file, or a file object that compresses into it if the name ends in .gz."""
     if not name.lower().endswith(COMPRESSED):
         yield file
         return
-    # Without a time in it, so that the same framework is the same file.
+    # Without a timestamp, so that the same framework gives the same file.
     with gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed:
         yield cast("BinaryIO", packed)
 
@@ -198,20 +213,22 @@ def _compressed(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def template(file: Path) -> None:
-    """Write an empty spreadsheet to fill in, and to import.
+    """Write an empty spreadsheet to fill in and import.
 
     FILE.xlsx gets a sheet for the framework, one for its items, one for associations between them,
-    and one that explains every column. FILE.csv gets the headings of items alone; its title and
-    creator are given to import, with --title and --creator.
-    """
+    and one that explains every column. FILE.csv gets only the headings of items; import takes its
+    title and creator from --title and --creator.
+
+    \b
+    case-server template maths.xlsx
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    from ..formats import template as templates  # noqa: PLC0415  import and export do without it
+
     writers = {"csv": templates.write_csv, "xlsx": templates.write_workbook}
     form = file_format_of(file.name) or ""
     if form not in writers:
-        raise click.UsageError(f"name a FILE that ends in .xlsx or .csv, not {file.name}")
+        raise click.UsageError(f"invalid FILE {file.name!r}: it must end in .xlsx or .csv")
     if file.exists():
-        raise StartupError(f"{file} is there already; name another file")
-    try:
-        with opened(file) as opened_file:
-            writers[form](opened_file)
-    except OSError as error:
-        raise StartupError(f"{file} cannot be written: {error.strerror}") from error
+        raise StartupError(f"{file} exists already; name another file")
+    with output_errors(file), atomic_output(file) as opened:
+        writers[form](opened)

@@ -1,116 +1,139 @@
-"""Commands about a running server: start it, migrate its database, get a token from it."""
+"""The ``serve``, ``migrate`` and ``token`` commands."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import SecretStr
 
 from ..exceptions import StartupError
 from ..net.oauth import Credentials, parse_access_token, request_token
 from ..server.startup import prepare_database
 from ..server.startup import serve as serve_until_stopped
-from .shared import database_option, settings_of
+from ..settings import Settings, variable_name
+from .shared import Command, database_option, load_settings
 
 
-@click.command()
-@click.option("--host", envvar="CASE_SERVER_HOST", show_envvar=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=int,
-    envvar="CASE_SERVER_PORT",
-    show_envvar=True,
-    help="Port; 0 takes a free one.",
-)
-@click.option(
-    "--workers", type=int, envvar="CASE_SERVER_WORKERS", show_envvar=True, help="Server processes."
-)
-@click.option(
-    "--access-log/--no-access-log",
-    default=None,
-    envvar="CASE_SERVER_ACCESS_LOG",
-    show_envvar=True,
-    help="Whether every request is logged.",
-)
-@click.option(
-    "--shutdown-timeout",
-    type=int,
-    envvar="CASE_SERVER_SHUTDOWN_TIMEOUT",
-    show_envvar=True,
-    metavar="SECONDS",
-    help="How long requests in flight may take to end when it is stopped; new ones are refused.",
-)
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    envvar="CASE_SERVER_LOG_FORMAT",
-    show_envvar=True,
-    help="How log lines are written.",
-)
-@click.option(
-    "--web/--no-web",
-    default=None,
-    envvar="CASE_SERVER_WEB",
-    show_envvar=True,
-    help="Whether there are pages for people beside the API.",
-)
-@click.option(
-    "--test-mode",
-    is_flag=True,
-    default=None,
-    envvar="CASE_SERVER_TEST_MODE",
-    show_envvar=True,
-    help="Enable the test API under /_test/: reset and seed data, inject faults, verify requests. "
-    "Works on temporary copies of the database.",
-)
+def setting_option(
+    *names: str, **attributes: Any
+) -> Any:
+    """Create an option that overrides a setting, with the setting's description and default."""
+    setting = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
+    default = _format_default(setting)
+    return click.option(
+        *names,
+        default=None,
+        envvar=variable_name(setting),
+        show_envvar=True,
+        help=f"{Settings.model_fields[setting].description} [default: {default}]",
+        **attributes,
+    )
+
+
+def _format_default(setting: str) -> str:
+    """Return the default of a setting as its variable would contain it; "" if it is empty."""
+    value = Settings.model_fields[setting].get_default(call_default_factory=True)
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path) and value.is_relative_to(Path.home()):
+        return f"~/{value.relative_to(Path.home())}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value or value == 0 else ""
+
+
+class ServeCommand(click.Command):
+    """Lists the settings that have no option after the options in the help text."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the variable, description and default of each of these settings."""
+        options = {parameter.name for parameter in self.get_params(ctx)}
+        rows = []
+        for name, field in Settings.model_fields.items():
+            if name in options:
+                continue
+            default = _format_default(name)
+            suffix = f"  [default: {default}]" if default else ""
+            rows.append((variable_name(name), f"{field.description}{suffix}"))
+        with formatter.section("Environment variables without an option"):
+            formatter.write_dl(rows, col_max=34)
+
+
+@click.command(cls=ServeCommand)
+@setting_option("--host", metavar="HOST")
+@setting_option("--port", type=int)
+@setting_option("--workers", type=int)
+@setting_option("--access-log/--no-access-log")
+@setting_option("--shutdown-timeout", type=int, metavar="SECONDS")
+@setting_option("--log-format", type=click.Choice(["text", "json"]))
+@setting_option("--web/--no-web")
+@setting_option("--test-mode", is_flag=True)
 @database_option
 def serve(**flags: Any) -> None:
     """Start the server.
 
-    Without a database URL it keeps a private Postgres of its own, and migrates it. With one, it
-    refuses to start on an old schema and says so: run `case-server migrate` first.
-    """
+    Without a database URL, the server starts an embedded Postgres and migrates it. With one, it
+    refuses to start on an outdated schema: run `case-server migrate` first.
+
+    \b
+    case-server serve
+    case-server serve --host 0.0.0.0 --port 8080 --workers 4
+    case-server serve --test-mode --port 0
+    """  # noqa: D301  click keeps the lines after its \b as they are
     try:
-        serve_until_stopped(settings_of(**flags))
+        serve_until_stopped(load_settings(**flags))
     except KeyboardInterrupt:
-        # Ctrl+C is how it is meant to be stopped.
-        click.echo("stopped", err=True)
+        click.echo("stopped", err=True)  # Ctrl+C is the normal way to stop it
 
 
 @click.command()
 @database_option
 def migrate(database_url: str | None) -> None:
-    """Bring the database's schema to what this release needs."""
-    settings = settings_of(database_url=database_url)
+    """Migrate the database schema to this release.
+
+    \b
+    case-server migrate --database-url postgresql://case@db.example.org/case
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    settings = load_settings(database_url=database_url)
     with prepare_database(settings, migrate=True):
         click.echo(f"the schema is current in {settings.database_name}")
 
 
 @click.command()
-@click.option("--url", help="The running server. [default: where the settings say it is]")
-@click.option("--scope", default="", help="Scopes to ask for; all of the client's otherwise.")
+@click.option(
+    "--url", metavar="URL", help="Base URL of the server. [default: as the settings say]"
+)
+@click.option("--scope", default="", help="Scopes to request. [default: all of the client's]")
 def token(url: str | None, scope: str) -> None:
-    """Print an access token of the running server, for CASE_CLIENT_ID and CASE_CLIENT_SECRET.
+    """Print an access token of a running server.
+
+    The client is that of CASE_CLIENT_ID and CASE_CLIENT_SECRET.
 
     \b
     curl -H "Authorization: Bearer $(case-server token)" http://127.0.0.1:8000/case/1.1/CFDocuments
     """  # noqa: D301  click keeps the lines after its \b as they are
-    import httpx  # noqa: PLC0415  no other command here needs it, least of all to start
+    import httpx  # noqa: PLC0415  no other command of this module needs it, least of all to start
 
-    settings = settings_of()
+    settings = load_settings()
     token_url = f"{(url or settings.base_url).rstrip('/')}/oauth2/token"
     secret = settings.client_secret.get_secret_value()
     credentials = Credentials(token_url, settings.client_id, secret)
     try:
         response = request_token(partial(httpx.post, timeout=10), credentials, scope)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StartupError(
-            f"could not connect to {token_url} ({error}); start the server with case-server serve"
+            f"could not connect to {token_url} ({error}); start the server with "
+            "`case-server serve`, or add --url"
         ) from error
     if response.status_code != httpx.codes.OK:
-        raise StartupError(f"{token_url} refused a token: {response.text}")
+        raise StartupError(
+            f"{token_url} returned {response.status_code} instead of a token: {response.text}; "
+            "check CASE_CLIENT_ID, CASE_CLIENT_SECRET and --scope"
+        )
     access_token = parse_access_token(response.content)
     if access_token is None:
-        raise StartupError(f"the response of {token_url} has no access_token")
+        raise StartupError(f"no access_token in the response of {token_url}; check --url")
     click.echo(access_token)

@@ -1,11 +1,15 @@
-"""What all commands share: how they fail, read settings, reach the database, write files."""
+"""What the commands share: errors, settings, options, the database and output files."""
 
 from __future__ import annotations
 
-import difflib
+import asyncio
+import os
+import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeVar
@@ -23,64 +27,165 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
-Direction = Literal["into", "from", "compared with"]
+
+DatabaseUse = Literal["write", "read", "compare"]
+DATABASE_LABELS: dict[DatabaseUse, str] = {
+    "write": "writing to",
+    "read": "reading from",
+    "compare": "comparing with",
+}
+
+NOT_RUN = 2
+"""Exit code of check and conformance when they could not run: 1 says that they found something."""
+
+ERROR_CODES = {"check": NOT_RUN, "conformance": NOT_RUN}
 
 
-class Group(click.Group):
-    """Says what went wrong in one sentence, without a traceback.
+class LazyGroup(click.Group):
+    """A group that imports the module of a command when the command runs.
 
-    ``kinds`` says in which file a command is: what the others stand on is not read to run it.
+    ``commands`` maps command names to modules of this package. Errors are printed as one line
+    with the prefix ``case-server: error:``, without a traceback.
     """
 
-    def __init__(self, *args: Any, kinds: Mapping[str, str] | None = None, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.kinds = kinds or {}
+    def __init__(self, *args: Any, commands: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.modules = commands
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order in which they are told."""
-        return [*self.kinds, *super().list_commands(ctx)]
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the names of all commands, in the order of the help text."""
+        return list(self.modules)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; None when there is none."""
-        if cmd_name not in self.kinds:
-            return super().get_command(ctx, cmd_name)
-        module = import_module(f".{self.kinds[cmd_name]}", __package__)
-        found = [one for one in vars(module).values() if isinstance(one, click.Command)]
-        return next(one for one in found if one.name == cmd_name)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        """Return a command by name, or None if there is none."""
+        if cmd_name not in self.modules:
+            return None
+        module = import_module(f".{self.modules[cmd_name]}", __package__)
+        commands = [value for value in vars(module).values() if isinstance(value, click.Command)]
+        return next(command for command in commands if command.name == cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that arguments name; suggest similar names if there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            name = error.command_name
+            raise click.UsageError(unknown_name("command", name, self.modules), ctx) from None
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Parse the arguments, run a command and exit."""
+        options["standalone_mode"] = False
+        try:
+            code = super().main(*args, **options)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
+        except click.UsageError as error:
+            message = error.format_message().rstrip(".")
+            command = error.ctx.command_path if error.ctx else "case-server"
+            echo_error(f"{message[:1].lower()}{message[1:]}; see `{command} --help`")
+            code = error.exit_code
+        except click.Abort:
+            echo_error("aborted; nothing was changed")
+            code = 1
+        sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what it refuses is one line on stderr."""
+        """Run a command; print a refusal as an error and exit."""
         try:
             return super().invoke(ctx)
         except StartupError as error:
-            fail(str(error))
+            message = str(error)
         except CaseServerError as error:
             lines = problem_lines(error.problems, sys.stderr, getattr(error, "omitted", 0))
-            fail("\n  ".join([error.description, *lines]))
+            message = "\n  ".join([error.description, *lines])
+        echo_error(message)
+        sys.exit(ERROR_CODES.get(ctx.invoked_subcommand or "", 1))
 
 
-def fail(message: str) -> NoReturn:
-    """Say why on stderr, and exit with 1."""
-    click.echo(f"case-server: {message}", err=True)
-    sys.exit(1)
+def echo_error(message: str) -> None:
+    """Print an error on stderr."""
+    click.echo(f"case-server: error: {message}", err=True)
 
 
-def settings_of(**flags: Any) -> Settings:
-    """The environment, overridden by the flags that were given."""
-    given = {name: value for name, value in flags.items() if value is not None}
+def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
+    """Return the message for an unknown name, with the closest known name if there is one."""
+    close = get_close_matches(name, known, n=1)
+    return f"unknown {kind} {name!r}" + (f": did you mean {close[0]}?" if close else "")
+
+
+def comma_list(
+    kind: str, known: Collection[str], list_option: str
+) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], set[str]]:
+    """Return a click callback for a repeatable option whose values are comma-separated names.
+
+    It raises ``click.BadParameter`` listing every unknown name, each with the closest known one.
+    """
+
+    def parse(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> set[str]:
+        names = {name.strip() for value in values for name in value.split(",") if name.strip()}
+        unknown = [unknown_name(kind, name, known) for name in sorted(names - set(known))]
+        if unknown:
+            raise click.BadParameter(f"{', '.join(unknown)} ({list_option} lists all)", param=param)
+        return names
+
+    return parse
+
+
+class Duration(click.ParamType[timedelta]):
+    """A number and a unit: 90s, 15m, 36h, 30d or 8w; or 0."""
+
+    name = "duration"
+    units: Mapping[str, str] = {
+        "s": "seconds",
+        "m": "minutes",
+        "h": "hours",
+        "d": "days",
+        "w": "weeks",
+    }
+
+    def __init__(self, maximum: timedelta = timedelta(days=99_999)) -> None:
+        self.maximum = maximum
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Parse a duration such as "36h"."""
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"(\d{1,9})([smhdw])", "0s" if value == "0" else str(value))
+        if not match:
+            self.fail(
+                f"invalid duration {value!r}: use a number and a unit, for example 36h, 30d or 8w",
+                param,
+                ctx,
+            )
+        number, unit = int(match[1]), self.units[match[2]]
+        if number > self.maximum / timedelta(**{unit: 1}):
+            self.fail(f"{value!r} is too long: use at most {self.maximum.days}d", param, ctx)
+        return timedelta(**{unit: number})
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the settings from the environment; ``flags`` that are not None override them.
+
+    Raises ``StartupError`` naming the variable of each invalid setting.
+    """
     try:
-        return Settings(**given)
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(
             f"{_variable(detail['loc'])}{detail['msg'].removeprefix('Value error, ')}"
             for detail in error.errors()
         )
-        # Without its cause, which would repeat what was given, a password perhaps.
-        raise StartupError(f"the settings are not valid: {problems}") from None
+        # Without its cause, because that repeats the values, which may be passwords.
+        raise StartupError(f"invalid settings: {problems}") from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    """Return the environment variable of a setting with a problem, as the begin of a message."""
+    """Return the environment variable of an invalid setting, as the start of a message."""
     if not location:
         return ""
     name = str(location[0])
@@ -88,70 +193,128 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Name variables of the environment that look like settings and are none, on stderr."""
+    """Print a warning for each CASE_SERVER_… variable that is not a setting."""
     for name in sorted(environment):
         if not is_known_variable(name):
-            near = difflib.get_close_matches(name.upper(), variable_names(), 1)
-            remedy = f"did you mean {near[0]}?" if near else "it has no effect"
+            close = get_close_matches(name.upper(), variable_names(), 1)
+            remedy = f"did you mean {close[0]}?" if close else "it has no effect"
             click.echo(
                 f"case-server: warning: unknown environment variable {name}: {remedy}", err=True
             )
 
 
+def show_status(text: str) -> None:
+    """Show text on the status line of a terminal; an empty string erases it."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{f'{text} …' if text else ''}", nl=False, err=True)
+
+
 @contextmanager
 def command_database(
-    settings: Settings, direction: Direction, *, quiet: bool = False
+    settings: Settings, use: DatabaseUse, *, quiet: bool = False
 ) -> Iterator[Settings]:
-    """Yield settings with a database that is ready, and say on stderr which one it is.
+    """Yield settings with a database that is ready, and print on stderr which one it is.
 
-    ``into`` is for commands that write, ``compared with`` for their dry runs, ``from`` for those
-    that only read.
+    ``compare`` is for dry runs: they only read, but need the current schema.
     """
-    with prepare_database(settings, writes=direction != "from") as complete:
+    with prepare_database(settings, writes=use != "read") as complete:
         if not quiet:
-            click.echo(f"{direction} {settings.database_name}", err=True)
+            click.echo(f"{DATABASE_LABELS[use]} {settings.database_name}", err=True)
         yield complete
 
 
 def database_option(command: Command) -> Command:
-    """The flag that all commands with a database have."""
+    """Add the option of all commands that use a database."""
     return click.option(
         "--database-url",
         envvar="CASE_SERVER_DATABASE_URL",
         show_envvar=True,
-        help="Postgres to use (postgresql://user:password@host/name). Without one, a private "
-        "Postgres is kept in the data directory (CASE_SERVER_DATA_DIR).",
+        metavar="URL",
+        help="Postgres to use: postgresql://user:password@host/name. [default: an embedded "
+        "Postgres in the data directory, CASE_SERVER_DATA_DIR]",
     )(command)
 
 
 async def with_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
-    """The result of some work on the database that the settings name."""
-    # A server begins to start before it is read, and does without this.
-    from ..db.pool import Database  # noqa: PLC0415  as said
-    from ..db.postgres.diagnosis import MISSING_PRIVILEGE, startup_error  # noqa: PLC0415  as said
+    """Return the result of ``work`` on the configured database."""
+    # Imported late, because `serve` starts Postgres before it imports the database code.
+    from ..db.pool import Database  # noqa: PLC0415  see above
+    from ..db.postgres.diagnosis import MISSING_RIGHT, startup_error  # noqa: PLC0415  see above
 
     url = settings.database_url
-    with startup_error(url, MISSING_PRIVILEGE):
+    with startup_error(url, MISSING_RIGHT):
         async with Database.open(url, settings) as database:
             return await work(database)
 
 
+def run_on_database(
+    settings: Settings,
+    use: DatabaseUse,
+    work: Callable[[Database], Awaitable[Result]],
+    *,
+    quiet: bool = False,
+) -> Result:
+    """Prepare the configured database and return the result of ``work`` on it."""
+    with command_database(settings, use, quiet=quiet) as ready:
+        return asyncio.run(with_database(ready, work))
+
+
+def _require_folder(
+    _ctx: click.Context, param: click.Parameter, path: Path | None
+) -> Path | None:
+    """Check an output file before the work starts, which may take minutes."""
+    if path and (path.is_dir() or not path.resolve().parent.is_dir()):
+        raise click.BadParameter(
+            f"cannot write {path}: name a file in an existing folder", param=param
+        )
+    return path
+
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    callback=_require_folder,
+    help="File to write. [default: standard output]",
+)
+
+
 @contextmanager
-def opened(output: Path | None) -> Iterator[BinaryIO]:
-    """Where to write: a new file takes its name only when it is whole."""
-    target = output.resolve() if output else None
-    if target is None:
+def output_errors(output: Path | None) -> Iterator[None]:
+    """Turn a failed write to a file or stdout into ``StartupError``; ignore a closed pipe."""
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has enough. Python would fail again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise StartupError(f"cannot write {output or 'stdout'}: {error.strerror}") from error
+
+
+def write_report(output: Path | None, report: bytes) -> None:
+    """Write a report to a file or stdout; raise ``StartupError`` if that fails."""
+    with output_errors(output), atomic_output(output) as file:
+        file.write(report)
+        file.flush()
+
+
+@contextmanager
+def atomic_output(output: Path | None) -> Iterator[BinaryIO]:
+    """Open a file, or stdout, for writing; a new file appears only when it is complete."""
+    path = output.resolve() if output else None
+    if path is None:
         yield sys.stdout.buffer
-    elif target.exists() and not target.is_file():
-        with target.open("wb") as file:  # a pipe or a device is written to, never replaced
+    elif path.exists() and not path.is_file():
+        with path.open("wb") as file:  # a pipe or a device must not be replaced
             yield file
     else:
-        partial = target.with_name(f"{target.name}.partial")
+        partial = path.with_name(f"{path.name}.partial")
         try:
             with partial.open("wb") as file:
                 yield file
-            partial.replace(target)
+            partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import httpx
 
+from ..net.oauth import Credentials, request_token
 from .profiles import ProfileSpec, identifier_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..net.download import Credentials
     from .existing_data import ExistingData
     from .test_data import TestData
 
@@ -97,10 +97,10 @@ class ServerUnderTest:
 
     def request_token(self, scope: str | None = None, secret: str | None = None) -> httpx.Response:
         """Send client credentials to the token endpoint with HTTP Basic."""
-        client = self.credentials
-        form = {"grant_type": "client_credentials", **({"scope": scope} if scope else {})}
-        basic = (client.client_id, secret or client.client_secret)
-        return self._request_with_retry("POST", client.token_url, data=form, auth=basic)
+        credentials = self.credentials
+        if secret:
+            credentials = replace(credentials, client_secret=secret)
+        return request_token(partial(self._request_with_retry, "POST"), credentials, scope)
 
     def post_form(self, url: str, form: Mapping[str, str]) -> httpx.Response:
         """Send a form to a URL, without an access token."""
