@@ -51,7 +51,8 @@ def restore(file: Path, *, force: bool) -> None:
     data_dir = settings.data_dir.resolve()
     revision = restore_backup(data_dir, file, force=force, say=report)
     click.echo(
-        f"restored {file} into the embedded Postgres in {data_dir}; the backup had schema {revision}"
+        f"restored {file} into the embedded Postgres in {data_dir}; schema of the backup: "
+        f"{revision}"
     )
 
 

@@ -70,9 +70,7 @@ def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
 )
 @output_option
 @click.option("--failed", is_flag=True, help="Report only failed checks (text and json).")
-@click.option(
-    "-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress."
-)
+@click.option("-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress.")
 @click.option("--scope", help="Scope to request tokens for. [default: all of the client's]")
 @click.option(
     "--checks",
@@ -149,6 +147,4 @@ def _format(report: Report, flags: dict[str, Any]) -> bytes:
         return format_junit(report)
     is_terminal = flags["output"] is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else None
-    return format_text(
-        report, width=width, only_failed=flags["failed"], quiet=flags["quiet"]
-    )
+    return format_text(report, width=width, only_failed=flags["failed"], quiet=flags["quiet"])

@@ -222,9 +222,7 @@ def _require_valid_id(identifier: str) -> None:
 
 def _require_valid_name(name: str | None) -> None:
     if name is not None and not name.isprintable():
-        raise StartupError(
-            f"invalid client name {name!r}: use one line of printable characters"
-        )
+        raise StartupError(f"invalid client name {name!r}: use one line of printable characters")
 
 
 def _format_scopes(scopes: list[Any]) -> str:

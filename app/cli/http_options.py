@@ -18,9 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 CLIENT_VARIABLES = "CASE_SOURCE_CLIENT_ID and CASE_SOURCE_CLIENT_SECRET"
 
 OPTIONS = (
-    click.option(
-        "--token", "access_token", metavar="TOKEN", help="Access token to send to URLs."
-    ),
+    click.option("--token", "access_token", metavar="TOKEN", help="Access token to send to URLs."),
     click.option(
         "--token-url", metavar="URL", help="Token endpoint to get a token from, as --client-id."
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,7 @@ from ..settings import Settings, variable_name
 from .shared import Command, database_option, load_settings
 
 
-def setting_option(
-    *names: str, **attributes: Any
-) -> Any:
+def setting_option(*names: str, **attributes: Any) -> Callable[[Command], Command]:
     """Create an option that overrides a setting, with the setting's description and default."""
     setting = names[0].partition("/")[0].removeprefix("--").replace("-", "_")
     default = _format_default(setting)
@@ -103,9 +102,7 @@ def migrate(database_url: str | None) -> None:
 
 
 @click.command()
-@click.option(
-    "--url", metavar="URL", help="Base URL of the server. [default: as the settings say]"
-)
+@click.option("--url", metavar="URL", help="Base URL of the server. [default: as the settings say]")
 @click.option("--scope", default="", help="Scopes to request. [default: all of the client's]")
 def token(url: str | None, scope: str) -> None:
     """Print an access token of a running server.

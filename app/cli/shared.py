@@ -261,9 +261,7 @@ def run_on_database(
         return asyncio.run(with_database(ready, work))
 
 
-def _require_folder(
-    _ctx: click.Context, param: click.Parameter, path: Path | None
-) -> Path | None:
+def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Check an output file before the work starts, which may take minutes."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         raise click.BadParameter(

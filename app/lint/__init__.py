@@ -1,1 +1,1 @@
-"""What a publisher would want to know of a CASE package, without a server or a database."""
+"""The linter for CASE packages; needs no server and no database."""

@@ -1,4 +1,4 @@
-"""The check of one package: read strictly, mended as import would mend it, looked at by rules."""
+"""The linter: reads a package strictly, repairs it as import would, and applies the rules."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from .rules.catalog import BY_ID, JSON, NONSTANDARD_NAME, RULES, SCHEMA
 from .violation import LintResult, Violation
 
 NONSTANDARD = {
-    "byte-order-mark": "the file begins with a byte order mark, which JSON does not allow",
-    "wrapper": "the package stands under a name of its own, where it should be the whole file",
+    "byte-order-mark": "the file starts with a byte order mark, which JSON does not allow",
+    "wrapper": "the package is wrapped in an object, but should be the whole file",
     "field-name": "is not the standard's name of this field",
     "missing-slash": "lacks the slash before its identifier",
-    "spaces-around-identifier": "has white space around it",
-    "reference": "means an entity of the package whose identifier is spelt otherwise",
+    "spaces-around-identifier": "is surrounded by white space",
+    "reference": "refers to an entity of the package whose identifier is spelled differently",
 }
-"""Kinds of repair for what the strict reader of this server takes, but not the standard."""
+"""Kinds of repairs of what this server's strict reader accepts, but the standard does not."""
 
-DUPLICATES = {"duplicate-identifier", "duplicate-association"}
-"""Rules for what import collapses, where that loses nothing."""
+DUPLICATE_RULES = {"duplicate-identifier", "duplicate-association"}
+"""Rules for duplicates that import removes where that loses nothing."""
 
 REPAIRED = "It is repaired."
 
-POSITION = re.compile(r"line (\d+) column (\d+)")
+JSON_ERROR_POSITION = re.compile(r"line (\d+) column (\d+)")
 
 
-class Found(NamedTuple):
-    """A violation before it has its place in the text."""
+class Finding(NamedTuple):
+    """A violation without its position."""
 
     rule: str
     path: str
@@ -47,14 +47,14 @@ class Found(NamedTuple):
 
 
 class DetailedRepairLog(RepairLog):
-    """Every repair with its place, where an importer wants each kind once."""
+    """A repair log that records the kind of the first repair at every path."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kinds: dict[str, str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Remember a repair; the first at a place says what was wrong there."""
+        """Record a repair."""
         super().record(kind, path, before, after)
         self.kinds.setdefault(path, kind)
 
@@ -62,28 +62,27 @@ class DetailedRepairLog(RepairLog):
 def lint_package(
     raw: bytes, rules: Collection[str] = tuple(BY_ID), *, allow_dense: bool = True
 ) -> LintResult:
-    """Everything that some rules, or all, find in a package as bytes.
+    """Return the violations of some rules, or of all, in a JSON package.
 
-    Raises ``TooLarge`` for a package that is too dense to be read as a whole, unless
+    Raises ``ContentTooLarge`` for a package with more values per megabyte than the limit, unless
     ``allow_dense``.
     """
     body = raw.removeprefix(BOM_UTF8)
     if not allow_dense:
         check_density(raw, TREE_DENSITY)
     try:
-        problems = _problems(body)
-        mended = RepairedPackage(raw, notes := DetailedRepairLog(), allow_dense=True)
+        problems = _schema_problems(body)
+        package = RepairedPackage(raw, log := DetailedRepairLog(), allow_dense=True)
     except BadRequest as error:
-        return LintResult(None, None, [_unreadable(error)] if JSON.id in rules else [])
-    problems = [*problems, *_null_fields(notes, problems)]
-    nodes = [
-        Node(kind_of(schema), notes.path_of(entity), entity) for schema, entity in mended.entities
-    ]
-    index = PackageIndex(nodes)
-    found = [
-        Found(
+        return LintResult(None, None, [_json_violation(error)] if JSON.id in rules else [])
+    problems = [*problems, *_null_problems(log, problems)]
+    index = PackageIndex(
+        [Node(kind_of(schema), log.path_of(entity), entity) for schema, entity in package.entities]
+    )
+    findings = [
+        Finding(
             rule.id,
-            notes.path_of(match.node.body, match.field),
+            log.path_of(match.node.body, match.field),
             match.message,
             match.node.identifier,
         )
@@ -91,99 +90,100 @@ def lint_package(
         if rule.find and rule.id in rules
         for match in rule.find(index)
     ]
-    mended.deduplicate()
-    left = _left(mended) if problems else []
+    package.deduplicate()
+    remaining = _remaining_problems(package) if problems else []
     if SCHEMA.id in rules:
-        found += _of_schema(problems, left)
+        findings += _schema_findings(problems, remaining)
     if NONSTANDARD_NAME.id in rules:
-        found += _of_dialect(notes, problems)
-    root = index.document
+        findings += _nonstandard_findings(log, problems)
+    document = index.document
     return LintResult(
-        root.identifier if root else None,
-        get_string(root.body, "title") if root else None,
-        _placed(body.decode(), found, _repairs(notes, found, left)),
+        document.identifier if document else None,
+        get_string(document.body, "title") if document else None,
+        _locate(body.decode(), findings, _repairs(log, findings, remaining)),
     )
 
 
-def _problems(body: bytes) -> list[Problem]:
-    """What the strict reader says of the fields; what repeats has rules of its own."""
+def _schema_problems(body: bytes) -> list[Problem]:
+    """Return the problems that the strict reader finds; duplicates have rules of their own."""
     try:
-        read_ = parse(NamedCFPackage, body, WRAPPERS, allow_dense=True)
+        parsed = parse(NamedCFPackage, body, WRAPPERS, allow_dense=True)
     except UnprocessableContent as error:
         return error.problems
     return [
-        Problem(path=f"{read_.path_prefix}{one['path']}", message=one["message"])
-        for one in check_package_identifier(read_.entity)
+        Problem(path=f"{parsed.under}{problem['path']}", message=problem["message"])
+        for problem in check_package_identifier(parsed.entity)
     ]
 
 
-def _null_fields(notes: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
-    """Yield a problem for each null that this server reads as absent, but the standard forbids."""
-    named = {problem["path"] for problem in problems}
-    for path, kind in notes.kinds.items():
-        if kind == "null" and path not in named:
+def _null_problems(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Problem]:
+    """Yield a problem for each null that this server ignores, but the standard forbids."""
+    reported = {problem["path"] for problem in problems}
+    for path, kind in log.kinds.items():
+        if kind == "null" and path not in reported:
             yield Problem(path=path, message=NULL)
 
 
-def _left(mended: RepairedPackage) -> list[Problem]:
-    """What repair leaves, with paths into what was sent."""
-    return [mended.as_sent(problem) for problem in _problems(mended.json)]
+def _remaining_problems(package: RepairedPackage) -> list[Problem]:
+    """Return the problems that repair leaves, with paths into the original file."""
+    return [package.original_problem(problem) for problem in _schema_problems(package.json)]
 
 
-def _of_schema(problems: list[Problem], left: list[Problem]) -> Iterator[Found]:
-    """Every problem, and those that show only when others are repaired."""
-    said = {problem["path"] for problem in problems}
-    later = [problem for problem in left if problem["path"] not in said]
-    for problem in (*problems, *later):
-        yield Found(SCHEMA.id, problem["path"], problem["message"])
+def _schema_findings(problems: list[Problem], remaining: list[Problem]) -> Iterator[Finding]:
+    """Yield every problem, including those that only show after others are repaired."""
+    reported = {problem["path"] for problem in problems}
+    uncovered = [problem for problem in remaining if problem["path"] not in reported]
+    for problem in (*problems, *uncovered):
+        yield Finding(SCHEMA.id, problem["path"], problem["message"])
 
 
-def _of_dialect(notes: DetailedRepairLog, problems: list[Problem]) -> Iterator[Found]:
-    said = {problem["path"] for problem in problems}
-    for path, kind in notes.kinds.items():
-        if kind in NONSTANDARD and path not in said:
-            yield Found(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
+def _nonstandard_findings(log: DetailedRepairLog, problems: list[Problem]) -> Iterator[Finding]:
+    reported = {problem["path"] for problem in problems}
+    for path, kind in log.kinds.items():
+        if kind in NONSTANDARD and path not in reported:
+            yield Finding(NONSTANDARD_NAME.id, path, NONSTANDARD[kind])
 
 
-def _placed(text_: str, found: list[Found], repairs: dict[Found, str]) -> list[Violation]:
-    """What was found, with its lines, in the order of the file."""
-    lines = JsonPositions(text_, {one.path for one in found})
+def _locate(text: str, findings: list[Finding], repairs: dict[Finding, str]) -> list[Violation]:
+    """Return findings as violations with their positions, in the order of the file."""
+    positions = JsonPositions(text, {finding.path for finding in findings})
     violations = [
         Violation(
-            one.rule,
-            BY_ID[one.rule].severity,
-            one.message,
-            one.path,
-            *lines.locate(one.path),
-            identifier=one.identifier,
-            repair=repairs.get(one),
+            finding.rule,
+            BY_ID[finding.rule].severity,
+            finding.message,
+            finding.path,
+            *positions.locate(finding.path),
+            identifier=finding.identifier,
+            repair=repairs.get(finding),
         )
-        for one in found
+        for finding in findings
     ]
-    return sorted(violations, key=lambda one: (one.line, one.column))
+    return sorted(violations, key=lambda violation: (violation.line, violation.column))
 
 
-def _repairs(notes: DetailedRepairLog, found: list[Found], left: list[Problem]) -> dict[Found, str]:
-    """What import makes of what it does not refuse."""
-    refused = {problem["path"] for problem in left}
-    refused |= {above for path in refused for above in ancestor_paths(path)}
+def _repairs(
+    log: DetailedRepairLog, findings: list[Finding], remaining: list[Problem]
+) -> dict[Finding, str]:
+    """Return what import does about each finding that it repairs."""
+    refused = {problem["path"] for problem in remaining}
+    refused |= {ancestor for path in refused for ancestor in ancestor_paths(path)}
     repairs = {}
-    for one in found:
-        kind = notes.kinds.get(one.path)
-        if one.rule == SCHEMA.id and one.path not in refused:
-            repairs[one] = EXPLANATIONS[kind] if kind else REPAIRED
-        elif one.rule == NONSTANDARD_NAME.id and kind:
-            repairs[one] = EXPLANATIONS[kind]
-        elif one.rule in DUPLICATES:
-            kind = notes.kinds.get(one.path.removesuffix(".identifier"), "")
-            if kind.startswith("repeated-"):
-                repairs[one] = EXPLANATIONS[kind]
+    for finding in findings:
+        kind = log.kinds.get(finding.path)
+        if finding.rule == SCHEMA.id and finding.path not in refused:
+            repairs[finding] = EXPLANATIONS[kind] if kind else REPAIRED
+        elif finding.rule == NONSTANDARD_NAME.id and kind:
+            repairs[finding] = EXPLANATIONS[kind]
+        elif finding.rule in DUPLICATE_RULES:
+            kind = log.kinds.get(finding.path.removesuffix(".identifier"), "")
+            if kind.startswith("duplicate-"):
+                repairs[finding] = EXPLANATIONS[kind]
     return repairs
 
 
-def _unreadable(error: BadRequest) -> Violation:
-    """A file that is not a JSON object."""
-    position = POSITION.search(error.description)
+def _json_violation(error: BadRequest) -> Violation:
+    position = JSON_ERROR_POSITION.search(error.description)
     line, column = (int(position[1]), max(1, int(position[2]))) if position else (1, 1)
     message = error.description.replace("the body", "the file", 1)
     return Violation(JSON.id, JSON.severity, message, "", max(1, line), column)

@@ -1,4 +1,4 @@
-"""What checks of several packages found, for people and as JSON."""
+"""Lint reports as text and JSON."""
 
 from __future__ import annotations
 
@@ -16,112 +16,115 @@ from .rules.catalog import RULES
 from .violation import SEVERITIES, Violation
 
 MAX_EXAMPLES_PER_RULE = 5
-"""How many violations of a rule people are shown unasked."""
+MIN_WIDTH = 40
 
-INDEX = re.compile(r"\[\d+\]")
+ARRAY_INDEX = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True)
 class SourceResult:
-    """A source and what was found in it, or why it could not be read."""
+    """The violations of a source, or the reason why it could not be read."""
 
     source: str
     document: str | None = None
     title: str | None = None
     violations: list[Violation] = field(default_factory=list)
     reason: str | None = None
-    """Why it could not be read; nothing when it was."""
 
 
 def path_pattern(path: str) -> str:
-    """A path without its numbers: what violations of one kind share."""
-    return INDEX.sub("[]", path)
+    """Return a path without its array indexes, to group similar violations."""
+    return ARRAY_INDEX.sub("[]", path)
 
 
 def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
-    """How many violations there are of each severity."""
-    found = Counter(violation.severity for violation in violations)
-    return {severity: found[severity] for severity in SEVERITIES}
+    """Return the number of violations of each severity."""
+    counts = Counter(violation.severity for violation in violations)
+    return {severity: counts[severity] for severity in SEVERITIES}
 
 
 def format_json(results: Sequence[SourceResult]) -> bytes:
-    """Everything, in the shape that docs/check.md describes."""
+    """Format results as JSON, as docs/check.md describes it."""
+    violations = [violation for result in results for violation in result.violations]
     body: dict[str, Any] = {
         "tool": "case-server check",
         "version": __version__,
-        "counts": count_severities([violation for one in results for violation in one.violations]),
-        "sources": [{**asdict(one), "counts": count_severities(one.violations)} for one in results],
+        "counts": count_severities(violations),
+        "sources": [
+            {**asdict(result), "counts": count_severities(result.violations)} for result in results
+        ],
     }
     return to_json(body, indent=2) + b"\n"
 
 
 def format_text(results: Sequence[SourceResult], *, width: int | None, everything: bool) -> bytes:
-    """Findings by rule, gravest first, as lines of a width or as long as they are."""
-    lines = [line for one in results for line in _lines(one, everything=everything)]
+    """Format results as text by rule, most severe first, wrapped to ``width`` unless None.
+
+    Unless ``everything``, shows five examples of each rule. Leaves out sources that could not be
+    read.
+    """
+    lines = [line for one in results for line in _result_lines(one, everything=everything)]
     if width:
-        lines = [part for line in lines for part in _wrapped(line, width)]
-    # A path may hold what no encoding has: file names are bytes.
+        lines = [part for line in lines for part in _wrap(line, width)]
+    # File names are bytes, so that a path may contain what no encoding has.
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 
-def _wrapped(line: str, width: int) -> list[str]:
+def _wrap(line: str, width: int) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()) + 4)
     return textwrap.wrap(
         line,
-        max(width, 40),
+        max(width, MIN_WIDTH),
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
 
 
-def _lines(result: SourceResult, *, everything: bool) -> Iterator[str]:
+def _result_lines(result: SourceResult, *, everything: bool) -> Iterator[str]:
     if result.reason is not None:
-        yield f"{result.source}: cannot be checked: {_one_line(result.reason)}"
         return
-    told = [
-        _counted(count, what)
-        for what, count in count_severities(result.violations).items()
-        if count
-    ]
-    title = _one_line(f"{result.title} ({result.document})" if result.title else "")
+    counts = count_severities(result.violations).items()
+    summary = ", ".join(_counted(count, severity) for severity, count in counts if count)
+    title = escape_controls(f"{result.title} ({result.document})" if result.title else "")
     heading = f"{result.source}: {title}: " if title else f"{result.source}: "
-    yield f"{heading}{', '.join(told) or 'nothing found'}"
+    yield f"{heading}{summary or 'no violations'}"
     by_rule: dict[str, list[Violation]] = defaultdict(list)
     for violation in result.violations:
         by_rule[violation.rule].append(violation)
     for rule in RULES:
-        if found := by_rule[rule.id]:
-            yield f"  {rule.severity} {rule.id} ({len(found):,}): {rule.explanation}"
-            yield from _examples(found, everything=everything)
+        if violations := by_rule[rule.id]:
+            yield f"  {rule.severity} {rule.id} ({len(violations):,}): {rule.explanation}"
+            yield from _example_lines(violations, everything=everything)
 
 
-def _examples(violations: list[Violation], *, everything: bool) -> Iterator[str]:
-    """The first of each kind, most frequent kinds first; or all of them."""
+def _example_lines(violations: list[Violation], *, everything: bool) -> Iterator[str]:
+    """Yield a line for one of each group of similar violations, largest groups first; or all."""
     if everything:
-        yield from (_line(violation, 0) for violation in violations)
+        yield from (_violation_line(violation, 0) for violation in violations)
         return
-    alike: dict[tuple[str, str], list[Violation]] = defaultdict(list)
+    similar: dict[tuple[str, str], list[Violation]] = defaultdict(list)
     for violation in violations:
-        alike[path_pattern(violation.path), violation.message].append(violation)
-    kinds = sorted(alike.values(), key=len, reverse=True)
-    yield from (_line(kind[0], len(kind) - 1) for kind in kinds[:MAX_EXAMPLES_PER_RULE])
-    if rest := sum(len(kind) for kind in kinds[MAX_EXAMPLES_PER_RULE:]):
+        similar[path_pattern(violation.path), violation.message].append(violation)
+    groups = sorted(similar.values(), key=len, reverse=True)
+    shown, hidden = groups[:MAX_EXAMPLES_PER_RULE], groups[MAX_EXAMPLES_PER_RULE:]
+    yield from (_violation_line(group[0], len(group) - 1) for group in shown)
+    if rest := sum(len(group) for group in hidden):
         yield f"    … and {rest:,} more; --all shows them"
 
 
-def _line(violation: Violation, more: int) -> str:
-    others = f" and {more:,} more like it" if more else ""
+def _violation_line(violation: Violation, similar: int) -> str:
+    others = f" and {similar:,} more like it" if similar else ""
     repair = " [import repairs it]" if violation.repair else ""
-    place = f"{violation.line}:{violation.column}"
-    where = violation.path or "the file"
-    return f"    {place}  {_one_line(f'{where}{others}: {violation.message}')}{repair}"
+    path = violation.path or "the file"
+    text = escape_controls(f"{path}{others}: {violation.message}")
+    return f"    {violation.line}:{violation.column}  {text}{repair}"
 
 
-def _one_line(text: str) -> str:
-    """A text that comes from a file, without what would move a terminal's cursor."""
-    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
+def escape_controls(text: str) -> str:
+    """Escape characters that could move the cursor of a terminal."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

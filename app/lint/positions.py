@@ -1,4 +1,4 @@
-"""Where in a text the parts of a JSON value stand, found without reading what nobody asks for."""
+"""Line and column numbers of values in a JSON text, for selected paths."""
 
 from __future__ import annotations
 
@@ -9,66 +9,71 @@ from collections.abc import Iterable, Iterator
 
 from ..repair.repair_log import join_path
 
-SPACE = re.compile(r"[ \t\r\n]*")
-STEP_END = re.compile(r"[.\[]")
+WHITESPACE = re.compile(r"[ \t\r\n]*")
+PATH_SEPARATOR = re.compile(r"[.\[]")
 
 
 def ancestor_paths(path: str) -> Iterator[str]:
-    """What a path leads through, longest first: a[0] and a for a[0].b; the whole is last."""
-    for step in reversed(list(STEP_END.finditer(path))):
-        if step.start():
-            yield path[: step.start()]
+    """Yield the paths that contain a path, longest first: a[0], a and "" for a[0].b."""
+    for separator in reversed(list(PATH_SEPARATOR.finditer(path))):
+        if separator.start():
+            yield path[: separator.start()]
     if path:
         yield ""
 
 
 class JsonPositions:
-    """The lines and columns, from 1, of some paths into a JSON text."""
+    """The positions of some paths in a JSON text.
+
+    Values that contain none of the paths are skipped by the C scanner of ``json``, which is many
+    times faster than looking through them.
+    """
 
     def __init__(self, text: str, paths: Iterable[str]) -> None:
-        """Find the paths in a text that ``json`` reads."""
+        """Locate the paths; ``text`` must be valid JSON."""
         self._text = text
-        self._breaks = [found.start() for found in re.finditer("\n", text)]
+        self._newlines = [match.start() for match in re.finditer("\n", text)]
         wanted = set(paths)
-        self._inside = {above for path in wanted for above in ancestor_paths(path)}
-        self._wanted = wanted | self._inside
-        self._found: dict[str, int] = {}
-        self._skip = json.JSONDecoder().raw_decode
-        start = self._after_space(0)
-        self._found[""] = start
-        self._value("", start)
+        self._ancestors = {ancestor for path in wanted for ancestor in ancestor_paths(path)}
+        self._wanted = wanted | self._ancestors
+        self._offsets: dict[str, int] = {}
+        self._scan = json.JSONDecoder().raw_decode
+        start = self._skip_whitespace(0)
+        self._offsets[""] = start
+        self._visit("", start)
 
     def locate(self, path: str) -> tuple[int, int]:
-        """The line and column of a path, or of the nearest thing around it."""
-        around = (above for above in ancestor_paths(path) if above in self._found)
-        return self.line_and_column(self._found[path if path in self._found else next(around)])
+        """Return the line and column of a path, or of the closest value that contains it."""
+        candidates = (path, *ancestor_paths(path))
+        return self.line_and_column(next(self._offsets[p] for p in candidates if p in self._offsets))
 
     def line_and_column(self, offset: int) -> tuple[int, int]:
-        """The line and column of a character."""
-        line = bisect_left(self._breaks, offset)
-        return line + 1, offset - (self._breaks[line - 1] if line else -1)
+        """Return the line and column, both from 1, of a character offset in the text."""
+        line = bisect_left(self._newlines, offset)
+        return line + 1, offset - (self._newlines[line - 1] if line else -1)
 
-    def _after_space(self, offset: int) -> int:
-        found = SPACE.match(self._text, offset)
-        return found.end() if found else offset
+    def _skip_whitespace(self, offset: int) -> int:
+        match = WHITESPACE.match(self._text, offset)
+        return match.end() if match else offset
 
-    def _value(self, path: str, start: int) -> int:
-        """Look through a value, as far as something in it is wanted; answers where it ends."""
+    def _visit(self, path: str, start: int) -> int:
+        """Record the offsets of wanted paths in the value at ``start``; return where it ends."""
         opening = self._text[start]
-        if path not in self._inside or opening not in "{[":
-            return self._skip(self._text, start)[1]
-        index, here = 0, self._after_space(start + 1)
-        while self._text[here] not in "}]":
+        if path not in self._ancestors or opening not in "{[":
+            return self._scan(self._text, start)[1]
+        index, offset = 0, self._skip_whitespace(start + 1)
+        while self._text[offset] not in "}]":
+            member_start = offset
             if opening == "{":
-                name, end = self._skip(self._text, here)
-                part, begins = join_path(path, name), here
-                here = self._after_space(self._after_space(end) + 1)
+                name, end = self._scan(self._text, offset)
+                member = join_path(path, name)
+                offset = self._skip_whitespace(self._skip_whitespace(end) + 1)
             else:
-                part, begins = f"{path}[{index}]", here
+                member = f"{path}[{index}]"
                 index += 1
-            if part in self._wanted:
-                self._found[part] = begins
-            here = self._after_space(self._value(part, here))
-            if self._text[here] == ",":
-                here = self._after_space(here + 1)
-        return here + 1
+            if member in self._wanted:
+                self._offsets[member] = member_start
+            offset = self._skip_whitespace(self._visit(member, offset))
+            if self._text[offset] == ",":
+                offset = self._skip_whitespace(offset + 1)
+        return offset + 1

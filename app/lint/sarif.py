@@ -1,4 +1,4 @@
-"""What checks found as SARIF 2.1.0, which code scanning services and editors show."""
+"""Lint reports as SARIF 2.1.0, which code scanning services and editors show."""
 
 from __future__ import annotations
 
@@ -18,29 +18,34 @@ from .violation import SEVERITIES, Rule, Violation
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 MAX_RESULTS = 25_000
-"""How many results of a run GitHub reads; it refuses a file with more."""
+"""GitHub rejects a file with more results in a run."""
 
-PROBLEM = {"error": "error", "warning": "warning", "note": "recommendation"}
-INDEX = {rule.id: index for index, rule in enumerate(RULES)}
+PROBLEM_SEVERITIES = {"error": "error", "warning": "warning", "note": "recommendation"}
+RULE_INDEXES = {rule.id: index for index, rule in enumerate(RULES)}
 
 Json: TypeAlias = dict[str, Any]
 
 
 def format_sarif(results: Sequence[SourceResult], *, everything: bool) -> bytes:
-    """One run over all sources; its gravest results when there are too many to be read."""
-    found = [(one.source, violation) for one in results for violation in one.violations]
-    shown = found if everything else _gravest(found)
-    unread = [one for one in results if one.reason is not None]
-    notices = [_notice("error", f"{one.source}: {one.reason}") for one in unread]
-    if len(shown) < len(found):
-        text = f"the {len(shown):,} gravest of {len(found):,} results; --all writes all of them"
+    """Format results as one SARIF run.
+
+    Unless ``everything``, contains the most severe 25,000 results.
+    """
+    located = [(result.source, one) for result in results for one in result.violations]
+    shown = located if everything else _most_severe(located)
+    unread = [result for result in results if result.reason is not None]
+    notices = [_notice("error", f"{result.source}: {result.reason}") for result in unread]
+    if len(shown) < len(located):
+        text = (
+            f"the {len(shown):,} most severe of {len(located):,} results; --all writes all of them"
+        )
         notices.append(_notice("warning", text))
     run = {
         "tool": {"driver": _driver()},
         "invocations": [{"executionSuccessful": not unread, "toolExecutionNotifications": notices}],
         "artifacts": [
             {"location": {"uri": _uri(source)}}
-            for source in dict.fromkeys(one.source for one in results)
+            for source in dict.fromkeys(result.source for result in results)
         ],
         "results": _results(shown),
         "columnKind": "unicodeCodePoints",
@@ -48,8 +53,8 @@ def format_sarif(results: Sequence[SourceResult], *, everything: bool) -> bytes:
     return to_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + b"\n"
 
 
-def _gravest(found: list[tuple[str, Violation]]) -> list[tuple[str, Violation]]:
-    return sorted(found, key=lambda one: SEVERITIES.index(one[1].severity))[:MAX_RESULTS]
+def _most_severe(located: list[tuple[str, Violation]]) -> list[tuple[str, Violation]]:
+    return sorted(located, key=lambda pair: SEVERITIES.index(pair[1].severity))[:MAX_RESULTS]
 
 
 def _notice(level: str, text: str) -> Json:
@@ -65,32 +70,35 @@ def _driver() -> Json:
 
 
 def _rule(rule: Rule) -> Json:
-    about = f"{rule.explanation} In the CASE standard: {rule.standard}."
+    description = f"{rule.explanation} In the CASE standard: {rule.standard}."
     return {
         "id": rule.id,
         "name": "".join(word.capitalize() for word in rule.id.split("-")),
         "shortDescription": {"text": rule.explanation},
-        "fullDescription": {"text": about},
-        "help": {"text": about},
+        "fullDescription": {"text": description},
+        "help": {"text": description},
         "defaultConfiguration": {"level": rule.severity},
-        "properties": {"tags": ["case"], "problem.severity": PROBLEM[rule.severity]},
+        "properties": {
+            "tags": ["case"],
+            "problem.severity": PROBLEM_SEVERITIES[rule.severity],
+        },
     }
 
 
-def _results(found: list[tuple[str, Violation]]) -> list[Json]:
-    seen: Counter[str] = Counter()
+def _results(located: list[tuple[str, Violation]]) -> list[Json]:
+    counts: Counter[str] = Counter()
     results = []
-    for source, violation in found:
-        print_ = _fingerprint(source, violation)
-        seen[print_] += 1
-        results.append(_result(source, violation, f"{print_}:{seen[print_]}"))
+    for source, violation in located:
+        fingerprint = _fingerprint(source, violation)
+        counts[fingerprint] += 1
+        results.append(_result(source, violation, f"{fingerprint}:{counts[fingerprint]}"))
     return results
 
 
 def _fingerprint(source: str, violation: Violation) -> str:
-    """What stays the same when other entities come and go before this one."""
-    told = (source, violation.rule, violation.identifier or "", path_pattern(violation.path))
-    return sha256("\n".join(told).encode(errors="backslashreplace")).hexdigest()[:16]
+    """Return a hash that does not change if other entities are added or removed."""
+    parts = (source, violation.rule, violation.identifier or "", path_pattern(violation.path))
+    return sha256("\n".join(parts).encode(errors="backslashreplace")).hexdigest()[:16]
 
 
 def _result(source: str, violation: Violation, fingerprint: str) -> Json:
@@ -106,7 +114,7 @@ def _result(source: str, violation: Violation, fingerprint: str) -> Json:
         location["logicalLocations"] = [{"fullyQualifiedName": violation.path}]
     return {
         "ruleId": violation.rule,
-        "ruleIndex": INDEX[violation.rule],
+        "ruleIndex": RULE_INDEXES[violation.rule],
         "level": violation.severity,
         "message": {"text": f"{path}: {violation.message}.{repair}"},
         "locations": [location],
@@ -115,12 +123,12 @@ def _result(source: str, violation: Violation, fingerprint: str) -> Json:
 
 
 def _uri(source: str) -> str:
-    """A source as a uri: relative where it lies below the folder of the command."""
+    """Return the URI of a source, relative to the current folder if the file is below it."""
     if source.startswith(("http://", "https://")):
         return source
     if source == "-":
         return "stdin"
-    path, here = Path(source).absolute(), Path.cwd()
-    if not path.is_relative_to(here):
+    path, folder = Path(source).absolute(), Path.cwd()
+    if not path.is_relative_to(folder):
         return path.as_uri()
-    return quote(path.relative_to(here).as_posix())
+    return quote(path.relative_to(folder).as_posix())

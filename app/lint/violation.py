@@ -1,4 +1,4 @@
-"""What a check looks for and what it finds: rules, severities, violations."""
+"""Lint rules, severities and violations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .package_index import Node, PackageIndex
 Severity: TypeAlias = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""Gravest first."""
+"""Most severe first."""
 
 
 class Match(NamedTuple):
-    """What a rule found: at which field of which entity, and what is wrong there."""
+    """What a rule finds: an entity, a field of it (or "") and what is wrong there."""
 
     node: Node
     field: str
@@ -23,49 +23,48 @@ class Match(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One thing to look for."""
+    """A lint rule."""
 
     id: str
     severity: Severity
     explanation: str
-    """One sentence: what it finds, or why that is bad."""
+    """One sentence: what the rule finds, and why that is bad."""
     standard: str
-    """What of the CASE standard it is about."""
+    """The class, field or chapter of the CASE standard that the rule is about."""
     find: Callable[[PackageIndex], Iterator[Match]] | None = None
-    """Nothing for what shows when the package is read, before any rule looks at it."""
+    """None for rules that the reader applies, before the package is indexed."""
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One place where a rule found something."""
+    """A place in a package that violates a rule."""
 
     rule: str
     severity: Severity
     message: str
     path: str
-    """Where it stands in the file as it was sent; the empty text is all of it."""
+    """The path in the file as sent; "" for the whole file."""
     line: int
     column: int
-    """Of the field, or of the nearest thing around it when there is no such field. From 1, in
-    code points."""
+    """From 1, in code points; of the closest enclosing value if there is no such field."""
     identifier: str | None = None
-    """The identifier of the entity it is about."""
+    """The identifier of the entity, if known."""
     repair: str | None = None
-    """What `case-server import` makes of it, when it can repair it."""
+    """What `case-server import` does about it, if it repairs it."""
 
 
 @dataclass(frozen=True)
 class LintResult:
-    """A package and everything that was found in it, in the order of the file."""
+    """A package and its violations, in the order of the file."""
 
     document: str | None
-    """The identifier of its document."""
+    """The identifier of the document."""
     title: str | None
     violations: list[Violation]
 
 
-def meets_threshold(severity: Severity, least: Severity | Literal["never"]) -> bool:
-    """Whether a severity is as grave as another, or graver; none is as grave as ``never``."""
-    if least == "never":
+def meets_threshold(severity: Severity, threshold: Severity | Literal["never"]) -> bool:
+    """Return whether a severity is at or above a threshold; none is for ``never``."""
+    if threshold == "never":
         return False
-    return SEVERITIES.index(severity) <= SEVERITIES.index(least)
+    return SEVERITIES.index(severity) <= SEVERITIES.index(threshold)

@@ -1,4 +1,4 @@
-"""`case-server conform`: what it says of a server that is well, and of servers that are not."""
+"""`case-server conformance` against this server and against servers with defects."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from support.tampering_proxy import Passing, Spoil, as_it_is, tampering
 
 from case_server.api.profiles import PROFILES
 from case_server.cli import main
+from case_server.conformance.checks import CHECKS
 from case_server.conformance.profiles import PROFILE_SPECS, resolve_profile
-from case_server.conformance.table import CHECKS
 from case_server.exceptions import StartupError
 from case_server.sample import sample
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs" / "conform.md"
+DOCS = ROOT / "docs" / "conformance.md"
 CLIENT = ("--client-id", "local-client", "--client-secret", "local-secret")
 BASES = {profile.name: profile.prefix for profile in PROFILES}
 
-Conform = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def frameworks() -> list[Any]:
-    """The sample and two frameworks more."""
+    """Return the sample and two more packages."""
     found = [json.loads(sample())]
     for month, title in enumerate(("a framework", "another's framework"), start=1):
         body = package()
@@ -48,7 +48,7 @@ def frameworks() -> list[Any]:
 def ordinary(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[Live]:
-    """A server as everybody has it."""
+    """A server without test mode."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("ordinary")}
     with serving(tmp_path_factory.mktemp("ordinary") / "data", settings=settings) as found:
         with found.client() as client:
@@ -62,10 +62,10 @@ def ordinary(
 def target(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[Live]:
-    """A server that goes back to the same frameworks."""
-    settings = {"CASE_SERVER_DATABASE_URL": migrated_database("conform")}
+    """A server in test mode, seeded with the same packages."""
+    settings = {"CASE_SERVER_DATABASE_URL": migrated_database("conformance")}
     with serving(
-        tmp_path_factory.mktemp("conform") / "data", "--test-mode", settings=settings
+        tmp_path_factory.mktemp("conformance") / "data", "--test-mode", settings=settings
     ) as one:
         seed = {"packages": frameworks()}
         httpx.post(f"{one.base_url}/_test/seed", json=seed, timeout=60).raise_for_status()
@@ -74,23 +74,23 @@ def target(
 
 @pytest.fixture
 def server(target: Live) -> Live:
-    """The same, in which no other test wrote."""
+    """The server in test mode, reset to its seed."""
     httpx.post(f"{target.base_url}/_test/reset").raise_for_status()
     return target
 
 
 @pytest.fixture
-def conform(tmp_path: Path) -> Conform:
-    """Runs the command where there is no database, and nowhere to put one."""
+def conformance(tmp_path: Path) -> Run:
+    """Run the command without a database, and with a data directory that cannot be created."""
     nowhere = tmp_path / "a file"
     nowhere.touch()
-    kept = environment(nowhere / "data")
+    variables = environment(nowhere / "data")
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        # In this process, as each would take a second to start.
-        unset: dict[str, str | None] = {name: None for name in os.environ if name not in kept}
+        # In this process, because each start takes a second.
+        unset: dict[str, str | None] = {name: None for name in os.environ if name not in variables}
         ran = CliRunner().invoke(
-            main, ["conform", *arguments], prog_name="case-server", env={**unset, **kept}
+            main, ["conformance", *arguments], prog_name="case-server", env={**unset, **variables}
         )
         return subprocess.CompletedProcess(arguments, ran.exit_code, ran.stdout, ran.stderr)
 
@@ -107,20 +107,18 @@ def outcomes(found: Any, result: str) -> set[str]:
 
 
 @pytest.mark.parametrize("profile", BASES)
-def test_this_server_does_all_that_it_promises(
-    ordinary: Live, conform: Conform, profile: str
-) -> None:
+def test_this_server_passes_every_check(ordinary: Live, conformance: Run, profile: str) -> None:
     url = f"{ordinary.base_url}{BASES[profile]}"
-    ran = conform(url, *CLIENT, "--write", "--format", "json")
+    ran = conformance(url, *CLIENT, "--write", "--format", "json")
     found = report(ran)
-    assert [one for one in found["checks"] if one["result"] != "pass"] == []
+    assert [one for one in found["checks"] if one["result"] != "passed"] == []
     assert (ran.returncode, found["profile"], found["url"]) == (0, profile, url)
     said = {one.id for one in CHECKS if profile in (*one.documented, *one.extension_of)}
     assert {one["id"] for one in found["checks"]} == said
 
 
 def everything(server: Live) -> dict[str, set[str]]:
-    """Every identifier that the lists show."""
+    """Return all identifiers in the lists by plural class name."""
     with server.client() as client:
         found = {}
         for plural in ("CFDocuments", "CFItems", "CFSubjects"):
@@ -130,51 +128,51 @@ def everything(server: Live) -> dict[str, set[str]]:
 
 
 def changes(server: Live, since: str | None = None) -> tuple[list[Any], str]:
-    """What the feed of changes tells after a cursor, and the next cursor."""
-    told: list[Any] = []
+    """Return the change feed after a cursor, and the next cursor."""
+    entries: list[Any] = []
     with server.client() as client:
         while True:
             asked = {"since": since} if since else {}
             page = client.get("/case/1.1/changes", params=asked).json()
-            told += page["changes"]
+            entries += page["changes"]
             since = page["next"]
             if not page["more"]:
-                return told, str(since)
+                return entries, str(since)
 
 
-def test_reading_writes_nothing(server: Live, conform: Conform) -> None:
+def test_run_without_write_changes_nothing(server: Live, conformance: Run) -> None:
     _, cursor = changes(server)
     for base in BASES.values():
-        assert conform(f"{server.base_url}{base}", *CLIENT).returncode == 0
+        assert conformance(f"{server.base_url}{base}", *CLIENT).returncode == 0
     assert changes(server, cursor)[0] == []
 
 
 @pytest.mark.parametrize("profile", ["platform", "sdk"])
-def test_nothing_stays_of_what_was_written_but_what_it_names(
-    server: Live, conform: Conform, profile: str
-) -> None:
+def test_write_leaves_only_reported_leftovers(server: Live, conformance: Run, profile: str) -> None:
     before, (_, cursor) = everything(server), changes(server)
     found = report(
-        conform(f"{server.base_url}{BASES[profile]}", *CLIENT, "--write", "--format", "json")
+        conformance(f"{server.base_url}{BASES[profile]}", *CLIENT, "--write", "--format", "json")
     )
-    kept: dict[str, set[str]] = {}
-    for line in found["kept"]:
+    leftovers: dict[str, set[str]] = {}
+    for line in found["leftovers"]:
         name, identifier = line.split()
-        kept.setdefault(f"{name}s", set()).add(identifier)
-    assert {name: len(those) for name, those in kept.items()} == {
+        leftovers.setdefault(f"{name}s", set()).add(identifier)
+    assert {name: len(those) for name, those in leftovers.items()} == {
         "CFDocuments": 2,
         "CFItemTypes": 1,
     }
     after = everything(server)
-    assert after.pop("CFDocuments") == before.pop("CFDocuments") | kept["CFDocuments"]
+    assert after.pop("CFDocuments") == before.pop("CFDocuments") | leftovers["CFDocuments"]
     assert after == before
 
-    told, _ = changes(server, cursor)
-    alive = {(one["kind"], one["identifier"]): one["operation"] != "deleted" for one in told}
+    feed, _ = changes(server, cursor)
+    alive = {(one["kind"], one["identifier"]): one["operation"] != "deleted" for one in feed}
     assert {key[0] for key in alive} >= {"CFItem", "CFAssociation", "CFDocument", "CFItemType"}
-    assert {key[1] for key, here in alive.items() if here} == set().union(*kept.values())
+    assert {key[1] for key, is_alive in alive.items() if is_alive} == set().union(
+        *leftovers.values()
+    )
     with server.client() as client:
-        for identifier in kept["CFDocuments"]:
+        for identifier in leftovers["CFDocuments"]:
             body = client.get(f"/case/1.1/CFPackages/{identifier}").json()
             assert (body["CFItems"], body["CFAssociations"]) == ([], [])
 
@@ -272,61 +270,61 @@ PUTS = {"put-document", "put-item", "put-item-type", "put-association"}
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip
-def test_what_is_spoilt_is_seen(
-    server: Live, conform: Conform, profile: str, request_: Spoil, answer: Spoil, failing: set[str]
+def test_defect_fails_the_checks_for_it(
+    server: Live, conformance: Run, profile: str, request_: Spoil, answer: Spoil, failing: set[str]
 ) -> None:
     with tampering(server.base_url, answer, request_) as broken:
         url = f"{broken}{BASES[profile]}"
-        ran = conform(url, *CLIENT, "--write", "--no-extensions", "--format", "json")
-    failed = outcomes(report(ran), "fail")
+        ran = conformance(url, *CLIENT, "--write", "--no-extensions", "--format", "json")
+    failed = outcomes(report(ran), "failed")
     assert failed == failing
     assert ran.returncode == 1
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"CFDocuments": [1]}', b"<html>"])
-def test_a_server_that_is_none_fails_and_breaks_nothing(conform: Conform, body: bytes) -> None:
+def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) -> None:
     def answer(passing: Passing) -> None:
         passing.status, passing.body = 200, body
 
     for base in BASES.values():
         with tampering("http://127.0.0.1:9", as_it_is, answer) as broken:
-            ran = conform(f"{broken}{base}", "--token", "any", "--write", "--format", "json")
+            ran = conformance(f"{broken}{base}", "--token", "any", "--write", "--format", "json")
         found = report(ran)
         assert (ran.returncode, ran.stderr) == (1, "")
-        assert "list-documents" in outcomes(found, "fail")
-        assert outcomes(found, "pass") <= {"list-largest-limit"}
+        assert "list-documents" in outcomes(found, "failed")
+        assert outcomes(found, "passed") <= {"list-largest-limit"}
 
 
-def test_text(server: Live, conform: Conform) -> None:
+def test_text(server: Live, conformance: Run) -> None:
     with tampering(server.base_url, as_it_is, unlimited) as broken:
         url = f"{broken}/case/1.1"
-        ran = conform(url, *CLIENT, "--only", "list-limit,list-subjects")
+        ran = conformance(url, *CLIENT, "--only", "list-limit,list-subjects")
     assert ran.returncode == 1
     listed = everything(server)
     subjects, limited = (
         f"  {result}  {one.id:13}  {one.behaviour} [{one.source}]"
-        for result, name in (("pass", "list-subjects"), ("FAIL", "list-limit"))
+        for result, name in (("passed ", "list-subjects"), ("FAILED ", "list-limit"))
         for one in CHECKS
         if one.id == name
     )
     assert ran.stdout.splitlines() == [
-        f"{url} as platform: 1 holds, 1 does not, 0 could not be seen",
+        f"{url} (platform): 1 passed, 1 failed, 0 skipped",
         "",
         "lists",
         subjects,
-        f"                       seen: {len(listed['CFSubjects'])} CFSubjects",
+        f"                          observed: {len(listed['CFSubjects'])} CFSubjects",
         limited,
-        f"                       seen: {len(listed['CFDocuments'])} documents with limit=1",
+        f"                          observed: {len(listed['CFDocuments'])} documents with limit=1",
         "",
-        "Nothing was written; where a profile writes, --write tries that, too.",
+        "Checks that write were left out; --write runs them.",
     ]
 
 
-def test_junit(server: Live, conform: Conform, tmp_path: Path) -> None:
-    file = tmp_path / "conform.xml"
+def test_junit(server: Live, conformance: Run, tmp_path: Path) -> None:
+    file = tmp_path / "report.xml"
     with tampering(server.base_url, html_errors) as broken:
         url = f"{broken}/ims/case/v1p1"
-        ran = conform(url, *CLIENT, "--no-extensions", "--format", "junit", "-o", str(file))
+        ran = conformance(url, *CLIENT, "--no-extensions", "--format", "junit", "-o", str(file))
     assert (ran.returncode, ran.stdout) == (1, "")
     root = ET.parse(file).getroot()
     cases = root.findall("testsuite/testcase")
@@ -335,18 +333,18 @@ def test_junit(server: Live, conform: Conform, tmp_path: Path) -> None:
     failed = {one.get("name") for one in cases if one.find("failure") is not None}
     assert failed == {"error-body", "minor-unknown", "minor-unauthorised"}
     assert root.get("failures") == "3"
-    told = [one.get("message") for one in root.iter("failure")]
-    assert "<h1>Something is not there</h1>" in str(told[0])
+    messages = [one.get("message") for one in root.iter("failure")]
+    assert "<h1>Something is not there</h1>" in str(messages[0])
 
 
-def test_an_empty_server_is_said_to_show_little(server: Live, conform: Conform) -> None:
+def test_empty_server_skips_checks_with_the_reason(server: Live, conformance: Run) -> None:
     empty = f"{server.base_url}/ns/empty"
     httpx.post(f"{empty}/_test/seed", json={}).raise_for_status()
     tokens = ("--token-url", f"{empty}/oauth2/token")
-    found = report(conform(f"{empty}/case/1.1", *CLIENT, *tokens, "--format", "json"))
-    assert outcomes(found, "fail") == set()
-    (told,) = {one["seen"] for one in found["checks"] if one["id"] == "document"}
-    assert "no documents" in told
+    found = report(conformance(f"{empty}/case/1.1", *CLIENT, *tokens, "--format", "json"))
+    assert outcomes(found, "failed") == set()
+    (reason,) = {one["observed"] for one in found["checks"] if one["id"] == "document"}
+    assert "no documents" in reason
 
 
 def without_derived_values(passing: Passing) -> None:
@@ -355,23 +353,24 @@ def without_derived_values(passing: Passing) -> None:
         passing.url = passing.url.copy_set_param("filter", "title='no document has this title'")
 
 
-def test_filter_that_misses_a_shown_value_fails(server: Live, conform: Conform) -> None:
+def test_filter_that_misses_a_shown_value_fails(server: Live, conformance: Run) -> None:
     for profile, base in BASES.items():
         only = ("--only", "filter-shown", "--format", "json", "--profile", profile)
         assert (
-            outcomes(report(conform(f"{server.base_url}{base}", *CLIENT, *only)), "fail") == set()
+            outcomes(report(conformance(f"{server.base_url}{base}", *CLIENT, *only)), "failed")
+            == set()
         )
         with tampering(server.base_url, as_it_is, without_derived_values) as broken:
-            ran = conform(f"{broken}{base}", *CLIENT, *only)
-        assert outcomes(report(ran), "fail") == {"filter-shown"}, profile
+            ran = conformance(f"{broken}{base}", *CLIENT, *only)
+        assert outcomes(report(ran), "failed") == {"filter-shown"}, profile
 
 
-def test_extensions_are_for_those_who_ask(server: Live, conform: Conform) -> None:
+def test_extensions_run_on_request_or_on_a_case_server(server: Live, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
     ours = {one.id for one in CHECKS if "platform" in one.extension_of and not one.writes}
-    unasked = report(conform(url, *CLIENT, "--no-extensions", "--format", "json"))
+    unasked = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
     assert not ours & {one["id"] for one in unasked["checks"]}
-    only = report(conform(url, *CLIENT, "--only", "extensions", "--format", "json"))
+    only = report(conformance(url, *CLIENT, "--only", "extensions", "--format", "json"))
     assert {one["id"] for one in only["checks"]} == ours
 
     def strange(passing: Passing) -> None:
@@ -379,92 +378,92 @@ def test_extensions_are_for_those_who_ask(server: Live, conform: Conform) -> Non
             passing.status = 404
 
     with tampering(server.base_url, as_it_is, strange) as other:
-        elsewhere = report(conform(f"{other}/case/1.1", *CLIENT, "--format", "json"))
+        elsewhere = report(conformance(f"{other}/case/1.1", *CLIENT, "--format", "json"))
     assert not ours & {one["id"] for one in elsewhere["checks"]}
 
 
-def test_checks_and_groups_are_chosen(server: Live, conform: Conform) -> None:
+def test_only_and_skip_select_checks_and_groups(server: Live, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
     chosen = ("--only", "errors,document", "--only", "item", "--skip", "unknown-set")
-    found = report(conform(url, *CLIENT, *chosen, "--format", "json"))
+    found = report(conformance(url, *CLIENT, *chosen, "--format", "json"))
     assert {one["id"] for one in found["checks"]} == {"document", "item", "unknown", "allow"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("http://127.0.0.1:9/case/1.1",), "cannot be read"),
-        (("http://127.0.0.1:9/case/1.1", *CLIENT), "no token: http://127.0.0.1:9/oauth2/token"),
-        (("http://127.0.0.1:9/here",), "does not end in a base path"),
-        (("ftp://127.0.0.1/case/1.1",), "is not the base URL"),
+        (("http://127.0.0.1:9/case/1.1",), "could not connect to http://127.0.0.1:9/case/1.1"),
+        (("http://127.0.0.1:9/case/1.1", *CLIENT), "no token: could not connect to http://127.0.0.1:9/oauth2/token"),
+        (("http://127.0.0.1:9/here",), "unknown base path in http://127.0.0.1:9/here"),
+        (("ftp://127.0.0.1/case/1.1",), "invalid base URL"),
         (("http://x/case/1.1", "--client-id", "x"), "--client-secret"),
-        (("http://x/case/1.1", "--token", "x", "--token-url", "http://x"), "not both"),
-        (("http://x/case/1.1", "--only", "list-limits"), "list-limit?"),
+        (("http://x/case/1.1", "--token", "x", "--token-url", "http://x"), "exclude each other"),
+        (("http://x/case/1.1", "--only", "list-limits"), "did you mean list-limit?"),
         (("http://x/case/1.1", "--only", "put-item"), "put-item writes: add --write"),
         (("http://x/case/1.1", "--profile", "other"), "'other' is not one of"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_run_exits_with_2(
-    conform: Conform, arguments: tuple[str, ...], told: str
+def test_invalid_arguments_exit_with_2(
+    conformance: Run, arguments: tuple[str, ...], message: str
 ) -> None:
-    ran = conform(*arguments)
+    ran = conformance(*arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert told in " ".join(ran.stderr.split())
+    assert message in ran.stderr
 
 
 @pytest.mark.parametrize(
-    ("path", "arguments", "told"),
+    ("path", "arguments", "message"),
     [
-        ("/case/1.1", (), "give --client-id and --client-secret"),
-        ("/case/1.1", ("--token", "strange"), "it does not take this token"),
+        ("/case/1.1", (), "add --client-id and --client-secret"),
+        ("/case/1.1", ("--token", "strange"), "the token lacks the right to read"),
         ("/case/1.1", ("--client-id", "local-client", "--client-secret", "no"), "invalid_client"),
         ("/elsewhere/case/1.1", CLIENT, "is the base path right?"),
-        ("/case/1.1", (*CLIENT, "--only", "wrapped"), "no check that was asked for"),
-        ("/case/1.1", (*CLIENT, "-o", "/nowhere/at/all"), "cannot be written"),
+        ("/case/1.1", (*CLIENT, "--only", "wrapped"), "none of the selected checks applies"),
+        ("/case/1.1", (*CLIENT, "-o", "/nowhere/at/all"), "cannot write /nowhere/at/all"),
     ],
 )
-def test_who_is_not_let_in_exits_with_2(
-    server: Live, conform: Conform, path: str, arguments: tuple[str, ...], told: str
+def test_refused_client_exits_with_2(
+    server: Live, conformance: Run, path: str, arguments: tuple[str, ...], message: str
 ) -> None:
-    ran = conform(f"{server.base_url}{path}", *arguments)
+    ran = conformance(f"{server.base_url}{path}", *arguments)
     assert ran.returncode == 2
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert "local-secret" not in ran.stderr
 
 
-def test_a_server_in_trouble_exits_with_2(conform: Conform) -> None:
+def test_server_error_exits_with_2(conformance: Run) -> None:
     def answer(passing: Passing) -> None:
         passing.status = 500
 
     with tampering("http://127.0.0.1:9", as_it_is, answer) as broken:
-        ran = conform(f"{broken}/case/1.1", "--token", "any")
+        ran = conformance(f"{broken}/case/1.1", "--token", "any")
     assert ran.returncode == 2
-    assert "answered 500" in ran.stderr
+    assert "returned 500" in ran.stderr
 
 
-def test_the_end_of_a_url_tells_the_profile() -> None:
-    for name, contract in PROFILE_SPECS.items():
-        assert resolve_profile(f"https://x.org{contract.path}/", None) == (
-            f"https://x.org{contract.path}",
-            contract,
+def test_end_of_url_implies_the_profile() -> None:
+    for name, spec in PROFILE_SPECS.items():
+        assert resolve_profile(f"https://x.org{spec.path}/", None) == (
+            f"https://x.org{spec.path}",
+            spec,
         )
-        assert resolve_profile("https://x.org", name) == (f"https://x.org{contract.path}", contract)
-        assert resolve_profile("https://x.org/any", name) == ("https://x.org/any", contract)
+        assert resolve_profile("https://x.org", name) == (f"https://x.org{spec.path}", spec)
+        assert resolve_profile("https://x.org/any", name) == ("https://x.org/any", spec)
     assert resolve_profile("https://x.org/", None)[1].name == "platform"
     with pytest.raises(StartupError):
         resolve_profile("https://x.org/any", None)
 
 
-def test_contracts_are_those_of_the_server() -> None:
+def test_profile_specs_agree_with_the_server() -> None:
     for profile in PROFILES:
-        contract = PROFILE_SPECS[profile.name]
-        assert (contract.path, contract.wraps) == (profile.prefix, profile.wraps)
-        assert contract.default_limit == profile.limits.default
-        assert contract.max_limit in {None, profile.limits.maximum}
-        assert contract.minor_key in profile.code_minor_names
+        spec = PROFILE_SPECS[profile.name]
+        assert (spec.path, spec.wraps) == (profile.prefix, profile.wraps)
+        assert spec.default_limit == profile.limits.default
+        assert spec.max_limit in {None, profile.limits.maximum}
+        assert spec.minor_key in profile.code_minor_names
 
 
-def test_busy_targets_are_asked_again(server: Live, conform: Conform) -> None:
+def test_busy_server_is_retried_and_waits_are_reported(server: Live, conformance: Run) -> None:
     seen: set[str] = set()
 
     def busy(passing: Passing) -> None:
@@ -472,38 +471,38 @@ def test_busy_targets_are_asked_again(server: Live, conform: Conform) -> None:
             seen.add(passing.url.path)
             passing.status, passing.headers = 503, {"Retry-After": "0"}
 
-    with tampering(server.base_url, as_it_is, busy) as target:
-        ran = conform(f"{target}/case/1.1", *CLIENT, "--only", "lists")
+    with tampering(server.base_url, as_it_is, busy) as proxy:
+        ran = conformance(f"{proxy}/case/1.1", *CLIENT, "--only", "lists")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len(seen) > 2
     for path in seen:
-        assert f"waiting 0 s: {'POST' if 'token' in path else 'GET'} {path} answered 503" in (
+        assert f"waiting 0 s: {'POST' if 'token' in path else 'GET'} {path} returned 503" in (
             ran.stderr
         )
 
 
-def test_many_runs_do_not_fill_the_login_throttle(server: Live, conform: Conform) -> None:
+def test_many_runs_do_not_fill_the_login_throttle(server: Live, conformance: Run) -> None:
     url = f"{server.base_url}/1edtech/ims/case/v1p1"
     for _ in range(25):
-        ran = conform(url, *CLIENT, "--only", "token-wrong-secret")
+        ran = conformance(url, *CLIENT, "--only", "token-wrong-secret")
         assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
 
 
-def test_no_token_is_told(server: Live, conform: Conform) -> None:
+def test_report_contains_no_access_token(server: Live, conformance: Run) -> None:
     def too_kind(passing: Passing) -> None:
         if passing.status == 401 and passing.url.path == "/oauth2/token":
             passing.status, passing.json = 200, {"access_token": "of-somebody", "expires_in": 1}
 
-    with tampering(server.base_url, too_kind) as target:
-        url = f"{target}/case/1.1"
-        ran = conform(url, *CLIENT, "--only", "tokens", "--format", "json")
-    assert outcomes(report(ran), "fail") == {"token-wrong-secret"}
+    with tampering(server.base_url, too_kind) as proxy:
+        url = f"{proxy}/case/1.1"
+        ran = conformance(url, *CLIENT, "--only", "tokens", "--format", "json")
+    assert outcomes(report(ran), "failed") == {"token-wrong-secret"}
     assert "expires_in" in ran.stdout
     assert "of-somebody" not in ran.stdout
 
 
-def test_documented_checks_are_those_of_the_code(conform: Conform) -> None:
-    told = [
+def test_documentation_lists_all_checks(conformance: Run) -> None:
+    rows = [
         tuple(cell.strip() for cell in line.strip("|").split(" | "))
         for line in DOCS.read_text().split("## Checks")[1].splitlines()
         if line.startswith("| `")
@@ -519,31 +518,93 @@ def test_documented_checks_are_those_of_the_code(conform: Conform) -> None:
         )
         for one in CHECKS
     ]
-    assert [tuple(cell for cell in row if cell) for row in told] == expected
+    assert [tuple(cell for cell in row if cell) for row in rows] == expected
     assert len({one.id for one in CHECKS}) == len(CHECKS)
-    listed = conform("--checks").stdout.splitlines()
+    listed = conformance("--checks").stdout.splitlines()
     assert [line.split()[0] for line in listed] == [one.id for one in CHECKS]
 
 
-def test_documented_flags_are_those_of_the_command(conform: Conform) -> None:
-    told = re.sub(r"-\n\s+", "-", conform("--help").stdout)
-    flags = set(re.findall(r"--[a-z-]+", told)) - {"--help"}
+def test_documentation_lists_all_options(conformance: Run) -> None:
+    help_text = re.sub(r"-\n\s+", "-", conformance("--help").stdout)
+    flags = set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}
     assert flags <= set(re.findall(r"--[a-z-]+", DOCS.read_text()))
 
 
-def test_a_group_is_enough_to_see_that_a_server_is_gone(conform: Conform) -> None:
-    """A target that goes away while it is looked at fails, and the report is still written."""
-    asked = 0
+def test_lost_connection_fails_and_still_reports(conformance: Run) -> None:
+    count = 0
 
-    def going(passing: Passing) -> None:
-        nonlocal asked
-        asked += 1
+    def disconnect(passing: Passing) -> None:
+        nonlocal count
+        count += 1
         passing.status = 200
         passing.body = b'{"CFDocuments": []}'
-        if asked > 1:
+        if count > 1:
             raise ConnectionResetError
 
-    with tampering("http://127.0.0.1:9", as_it_is, going) as broken:
-        ran = conform(f"{broken}/case/1.1", "--token", "x", "--only", "list-documents")
+    with tampering("http://127.0.0.1:9", as_it_is, disconnect) as broken:
+        ran = conformance(f"{broken}/case/1.1", "--token", "x", "--only", "list-documents")
     assert ran.returncode == 1
-    assert "no answer" in ran.stdout
+    assert "no response" in ran.stdout
+
+
+def public_list(passing: Passing) -> None:
+    """Remove the token requirement of the list of documents."""
+    is_list = passing.url.path.endswith("/CFDocuments")
+    if is_list and passing.status == 401:
+        passing.status, passing.json = 200, {"CFDocuments": []}
+
+
+def public_entities(passing: Passing) -> None:
+    """Answer requests without a token for a document, a package or an item as if it were public."""
+    if passing.status == 401 and not passing.url.path.endswith(("/CFDocuments", "/token")):
+        passing.status, passing.json = 200, {}
+
+
+def test_reading_without_token_is_judged_by_document_package_and_item(
+    server: Live, conformance: Run
+) -> None:
+    def outcome_of(profile: str, spoil: Spoil) -> Any:
+        only = ("--only", "no-token,strange-token", "--format", "json")
+        with tampering(server.base_url, as_it_is, spoil) as proxy:
+            found = report(conformance(f"{proxy}{BASES[profile]}", *CLIENT, *only))
+        return {one["id"]: (one["result"], one["observed"]) for one in found["checks"]}
+
+    results = outcome_of("standard", public_list)
+    assert results["no-token"] == ("passed", "401 on 3 paths; the list of documents is public")
+    assert results["strange-token"] == results["no-token"]
+    result, observed = outcome_of("platform", public_list)["no-token"]
+    assert (result, "/CFDocuments returned 200" in observed) == ("failed", True)
+    for profile, expected in (("standard", "skipped"), ("platform", "failed")):
+        result, observed = outcome_of(profile, public_entities)["no-token"]
+        assert (profile, result) == (profile, expected), observed
+
+
+def test_redirects_are_followed(server: Live, conformance: Run) -> None:
+    def moved(passing: Passing) -> None:
+        prefix = "/old"
+        if passing.url.path.startswith(prefix):
+            passing.status, passing.body = 307, b""
+            location = passing.url.raw_path.decode().removeprefix(prefix)
+            passing.headers = {"Location": location}
+
+    with tampering(server.base_url, as_it_is, moved) as proxy:
+        url = f"{proxy}/old/case/1.1"
+        ran = conformance(
+            url, *CLIENT, "--write", "--only", "document,package,put-document", "--format", "json"
+        )
+    assert outcomes(report(ran), "passed") == {"document", "package", "put-document"}
+
+
+def test_failed_and_quiet_shorten_the_report(server: Live, conformance: Run) -> None:
+    with tampering(server.base_url, as_it_is, unlimited) as proxy:
+        url = f"{proxy}/case/1.1"
+        common = (url, *CLIENT, "--only", "list-limit,list-subjects")
+        failed = conformance(*common, "--failed")
+        quiet = conformance(*common, "--quiet")
+        as_json = report(conformance(*common, "--failed", "--format", "json"))
+    summary = f"{url} (platform): 1 passed, 1 failed, 0 skipped"
+    assert failed.stdout.startswith(f"{summary}\n\nlists\n  FAILED   list-limit  ")
+    assert "list-subjects" not in failed.stdout
+    assert (quiet.stdout, quiet.stderr, quiet.returncode) == (f"{summary}\n", "", 1)
+    assert [one["id"] for one in as_json["checks"]] == ["list-limit"]
+    assert as_json["counts"] == {"passed": 1, "failed": 1, "skipped": 0}

@@ -1,4 +1,4 @@
-"""Rules about what refers to what: nodes elsewhere, definitions, documents, rubrics."""
+"""Rules for references: external nodes, definitions, documents, rubrics."""
 
 from __future__ import annotations
 
@@ -25,63 +25,61 @@ LINK_FIELDS = {
     "licenseURI": LICENSES.name,
     "CFAssociationGroupingURI": GROUPINGS.name,
 }
-"""Fields that link to definitions, and to which kind."""
+"""Fields that link to definitions, and the kind of definition."""
 
 NAME_FIELDS = {
     "CFItemType": ITEM_TYPES.name,
     "subject": SUBJECTS.name,
     "conceptKeywords": CONCEPTS.name,
 }
-"""Fields that name a definition by its title or code."""
+"""Fields that refer to a definition by its title or code."""
 
 REDUNDANT_LINK_FIELDS = {
     "CFDocument": "CFPackageURI",
     "CFItem": "CFDocumentURI",
     "CFAssociation": "CFDocumentURI",
 }
-"""Links that an entity has only when it stands alone (CASE 1.1 binding, CFPckg classes)."""
+"""Links that only stand-alone entities have (CASE 1.1 binding, CFPckg classes)."""
 
 
 def external_references(index: PackageIndex) -> Iterator[Match]:
-    """Ends of associations that lie elsewhere; those of the tree have a rule of their own."""
+    """Find ends of associations outside the package; the tree has a rule of its own."""
     for edge in index.edges:
         for field, end in (
             ("originNodeURI", edge.origin),
             ("destinationNodeURI", edge.destination),
         ):
             (link,) = get_objects(edge.node.body, field)[:1]
-            foreign = (get_string(link, "targetType") or "").startswith("ext:")
-            if edge.type != CHILD_OF and end not in index.by_identifier and not foreign:
-                yield Match(edge.node, field, f"nothing in this package has the identifier {end}")
+            is_foreign = (get_string(link, "targetType") or "").startswith("ext:")
+            if edge.type != CHILD_OF and end not in index.by_identifier and not is_foreign:
+                yield Match(edge.node, field, f"no entity of this package has the identifier {end}")
 
 
 def undefined_links(index: PackageIndex) -> Iterator[Match]:
-    """Links to definitions that are not here, each definition once."""
+    """Find links to definitions that the package lacks; report each definition once."""
     first: dict[tuple[str, str], Node] = {}
-    times: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for node in index.of_kind("CFDocument", "CFItem", "CFAssociation"):
         for field in LINK_FIELDS.keys() & node.body.keys():
             for identifier in get_link_identifiers(node.body, field):
                 if identifier not in index.by_identifier:
                     first.setdefault((field, identifier), node)
-                    times[field, identifier] += 1
+                    counts[field, identifier] += 1
     for (field, identifier), node in first.items():
-        count = times[field, identifier]
-        message = (
-            f"CFDefinitions has no {LINK_FIELDS[field]} {identifier}, to which {count:,} "
-            f"{'links lead' if count > 1 else 'link leads'}"
-        )
+        count = counts[field, identifier]
+        links = f"{count:,} {'links refer' if count > 1 else 'link refers'} to it"
+        message = f"CFDefinitions has no {LINK_FIELDS[field]} {identifier}; {links}"
         yield Match(node, field, message)
 
 
 def unused_definitions(index: PackageIndex) -> Iterator[Match]:
-    """Definitions that nothing links to or names, nor to those below them."""
+    """Find definitions without references to them or to definitions below them."""
     users = index.of_kind("CFDocument", "CFItem", "CFAssociation")
-    links = {
-        one
+    linked = {
+        identifier
         for node in users
         for field in LINK_FIELDS
-        for one in get_link_identifiers(node.body, field)
+        for identifier in get_link_identifiers(node.body, field)
     }
     named = {
         (kind, name)
@@ -89,26 +87,25 @@ def unused_definitions(index: PackageIndex) -> Iterator[Match]:
         for field, kind in NAME_FIELDS.items()
         for name in get_strings(node.body, field)
     }
-    used = [one for one in index.definitions if one.identifier in links or _names(one) & named]
-    codes = {(one.kind, prefix) for one in used for prefix in _prefixes(one.body)}
-    kept = {id(one) for one in used}
+    used = [one for one in index.definitions if one.identifier in linked or _names(one) & named]
+    used_ids = {id(one) for one in used}
+    parent_codes = {(one.kind, code) for one in used for code in _parent_codes(one.body)}
     for one in index.definitions:
-        if (
-            id(one) not in kept
-            and (one.kind, get_string(one.body, "hierarchyCode") or None) not in codes
-        ):
+        code = get_string(one.body, "hierarchyCode") or None
+        if id(one) not in used_ids and (one.kind, code) not in parent_codes:
             yield Match(one, "", f"nothing refers to the {one.kind} {_title(one)}")
 
 
 def _names(definition: Node) -> set[tuple[str, str]]:
-    found = (get_string(definition.body, name) for name in ("title", "typeCode", "hierarchyCode"))
-    return {(definition.kind, name) for name in found if name}
+    fields = ("title", "typeCode", "hierarchyCode")
+    names = (get_string(definition.body, field) for field in fields)
+    return {(definition.kind, name) for name in names if name}
 
 
-def _prefixes(body: Json) -> list[str]:
-    """The codes above a definition: A and A.1 for A.1.b."""
+def _parent_codes(body: Json) -> list[str]:
+    """Return the hierarchy codes above a definition: A and A.1 for A.1.b."""
     code = get_string(body, "hierarchyCode") or ""
-    return [code[:end] for end, character in enumerate(code) if not character.isalnum()]
+    return [code[:end] for end, char in enumerate(code) if not char.isalnum()]
 
 
 def _title(definition: Node) -> str:
@@ -116,26 +113,26 @@ def _title(definition: Node) -> str:
 
 
 def document_mismatches(index: PackageIndex) -> Iterator[Match]:
-    """Items and associations that say they are of another document."""
+    """Find items and associations that link to another document than that of the package."""
     root = index.document
     for node in index.of_kind("CFItem", "CFAssociation") if root and root.identifier else ():
         for identifier in get_link_identifiers(node.body, "CFDocumentURI"):
             if root and identifier != root.identifier:
-                message = f"names the document {identifier}, but this is {root.identifier}"
+                message = f"refers to the document {identifier}, but this is {root.identifier}"
                 yield Match(node, "CFDocumentURI", message)
 
 
 def redundant_links(index: PackageIndex) -> Iterator[Match]:
-    """Links to what contains an entity, which its package makes needless; each kind once."""
+    """Find links to the container of an entity; report each kind once."""
     for kind, field in REDUNDANT_LINK_FIELDS.items():
-        found = [node for node in index.of_kind(kind) if field in node.body]
-        if found:
-            message = f"{len(found):,} {kind} with a {field}, which has no place in a package"
-            yield Match(found[0], field, message)
+        nodes = [node for node in index.of_kind(kind) if field in node.body]
+        if nodes:
+            message = f"{len(nodes):,} {kind} with a {field}, which is redundant in a package"
+            yield Match(nodes[0], field, message)
 
 
 def rubric_references(index: PackageIndex) -> Iterator[Match]:
-    """Criteria and levels that name another parent than the one they stand in, or no item."""
+    """Find criteria and levels that refer to another parent than their own, or to no item."""
     nodes = {
         id(node.body): node for node in index.of_kind("CFRubricCriterion", "CFRubricCriterionLevel")
     }
@@ -153,6 +150,6 @@ def rubric_references(index: PackageIndex) -> Iterator[Match]:
 
 
 def _wrong_parent(node: Node, field: str, parent: Node) -> Iterator[Match]:
-    said = get_string(node.body, field)
-    if said is not None and parent.identifier is not None and said != parent.identifier:
-        yield Match(node, field, f"names {said}, but stands in {parent.identifier}")
+    stated = get_string(node.body, field)
+    if stated is not None and parent.identifier is not None and stated != parent.identifier:
+        yield Match(node, field, f"refers to {stated}, but is part of {parent.identifier}")

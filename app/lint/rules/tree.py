@@ -1,4 +1,4 @@
-"""Rules about the tree that isChildOf makes, and the order of its branches."""
+"""Rules for the tree of isChildOf associations and the order of siblings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from ..package_index import CHILD_OF, Edge, PackageIndex, get_integer, get_string
 from ..violation import Match
 
-MAX_CYCLE_NODES = 8
-"""How many members of a cycle are named."""
+MAX_LISTED_NODES = 8
 
 
 def self_associations(index: PackageIndex) -> Iterator[Match]:
-    """Associations from a node to itself."""
+    """Find associations from a node to itself."""
     for edge in index.edges:
         if edge.origin == edge.destination:
             message = f"{edge.type} from {index.label(edge.origin)} to itself"
@@ -21,68 +20,70 @@ def self_associations(index: PackageIndex) -> Iterator[Match]:
 
 
 def documents_as_children(index: PackageIndex) -> Iterator[Match]:
-    """The root, made the child of something."""
+    """Find associations that make the document a child."""
     root = index.document
     for edge in index.parents.get((root and root.identifier) or "", []):
         message = (
-            f"the document is made a child of {index.label(edge.destination)}; "
-            "origin and destination may have changed places"
+            f"makes the document a child of {index.label(edge.destination)}; "
+            "origin and destination may be swapped"
         )
         yield Match(edge.node, "originNodeURI", message)
 
 
 def cycles(index: PackageIndex) -> Iterator[Match]:
-    """Nodes that are their own ancestors: one match for each branch that closes a circle."""
+    """Find cycles by depth-first search, upwards from each child; one match per closing edge."""
     done: set[str] = set()
     for start in index.parents:
-        way: list[str] = []
+        path: list[str] = []
         depth: dict[str, int] = {}
         pending: list[tuple[str, Edge | None, int]] = [(start, None, 0)]
         while pending:
-            here, edge, level = pending.pop()
-            for left in way[level:]:
+            node, edge, level = pending.pop()
+            for left in path[level:]:
                 del depth[left]
                 done.add(left)
-            del way[level:]
-            if here in depth:
+            del path[level:]
+            if node in depth:
                 assert edge
-                yield Match(edge.node, "destinationNodeURI", _circle(index, way[depth[here] :]))
-            elif here not in done:
-                depth[here] = level
-                way.append(here)
-                up = reversed(index.parents.get(here, []))
-                pending += [(one.destination, one, level + 1) for one in up]
-        done.update(way)
+                message = _describe_cycle(index, path[depth[node] :])
+                yield Match(edge.node, "destinationNodeURI", message)
+            elif node not in done:
+                depth[node] = level
+                path.append(node)
+                edges = reversed(index.parents.get(node, []))
+                pending += [(up.destination, up, level + 1) for up in edges]
+        done.update(path)
 
 
-def _circle(index: PackageIndex, members: list[str]) -> str:
-    names = [index.label(member) for member in members]
-    if len(names) > MAX_CYCLE_NODES:
-        names[MAX_CYCLE_NODES - 1 : -1] = [f"… {len(names) - MAX_CYCLE_NODES:,} more …"]
-    return f"closes a circle: {' > '.join([*names, names[0]])}"
+def _describe_cycle(index: PackageIndex, nodes: list[str]) -> str:
+    labels = [index.label(node) for node in nodes]
+    if len(labels) > MAX_LISTED_NODES:
+        labels[MAX_LISTED_NODES - 1 : -1] = [f"… {len(labels) - MAX_LISTED_NODES:,} more …"]
+    return f"closes a cycle: {' > '.join([*labels, labels[0]])}"
 
 
 def multiple_parents(index: PackageIndex) -> Iterator[Match]:
-    """Nodes that hang in more than one place."""
+    """Find nodes with more than one parent."""
     for child, edges in index.parents.items():
         parents = list(dict.fromkeys(edge.destination for edge in edges))
         if len(parents) > 1 and child in index.by_identifier:
-            names = ", ".join(index.label(parent) for parent in parents[:MAX_CYCLE_NODES])
-            message = f"{index.label(child)} has {len(parents):,} parents: {names}"
+            labels = ", ".join(index.label(parent) for parent in parents[:MAX_LISTED_NODES])
+            message = f"{index.label(child)} has {len(parents):,} parents: {labels}"
             yield Match(index.by_identifier[child], "", message)
 
 
 def orphans(index: PackageIndex) -> Iterator[Match]:
-    """Items that hang nowhere."""
+    """Find items without a parent."""
     for item in index.of_kind("CFItem"):
         if item.identifier is not None and item.identifier not in index.parents:
-            below = len(index.children.get(item.identifier, []))
-            children = f", nor have its {below:,} children a way to it" if below else ""
-            yield Match(item, "", f"no {CHILD_OF} leads from it to the document{children}")
+            count = len(index.children.get(item.identifier, []))
+            noun = "child is" if count == 1 else "children are"
+            below = f"; its {count:,} {noun} cut off from the document as well" if count else ""
+            yield Match(item, "", f"no {CHILD_OF} association starts at it{below}")
 
 
 def unknown_parents(index: PackageIndex) -> Iterator[Match]:
-    """Branches whose ends are not in the package."""
+    """Find isChildOf associations with an end outside the package."""
     for edge in index.branches:
         if edge.origin not in index.tree_nodes:
             message = f"no item of this package has the identifier {edge.origin}"
@@ -93,20 +94,20 @@ def unknown_parents(index: PackageIndex) -> Iterator[Match]:
 
 
 def duplicate_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
-    """Siblings whose order is left open by equal numbers."""
+    """Find siblings with the same sequence number."""
     for parent, edges in index.children.items():
-        tied: dict[int, list[Edge]] = defaultdict(list)
+        by_number: dict[int, list[Edge]] = defaultdict(list)
         for edge in edges:
-            if (position := get_integer(edge.node.body, "sequenceNumber")) is not None:
-                tied[position].append(edge)
-        for position, same in tied.items():
-            if len({edge.origin for edge in same}) > 1:
-                message = f"{len(same):,} children of {index.label(parent)} have number {position}"
-                yield Match(same[1].node, "sequenceNumber", message)
+            if (number := get_integer(edge.node.body, "sequenceNumber")) is not None:
+                by_number[number].append(edge)
+        for number, tied in by_number.items():
+            if len({edge.origin for edge in tied}) > 1:
+                message = f"{len(tied):,} children of {index.label(parent)} have number {number}"
+                yield Match(tied[1].node, "sequenceNumber", message)
 
 
 def missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
-    """Siblings without a number beside others that have one."""
+    """Find parents some of whose children have a sequence number, and others none."""
     for parent, edges in index.children.items():
         without = [edge for edge in edges if "sequenceNumber" not in edge.node.body]
         if without and len(without) < len(edges):
@@ -118,14 +119,14 @@ def missing_sequence_numbers(index: PackageIndex) -> Iterator[Match]:
 
 
 def duplicate_statements(index: PackageIndex) -> Iterator[Match]:
-    """Siblings that say the same."""
+    """Find siblings with the same statement, ignoring case and spaces."""
     for parent, edges in index.children.items():
         first: dict[str, str] = {}
         for edge in edges:
             item = index.by_identifier.get(edge.origin)
             statement = get_string(item.body, "fullStatement") if item else None
-            said = " ".join((statement or "").split()).casefold()
-            if item and said and first.setdefault(said, edge.origin) != edge.origin:
-                other = index.by_identifier[first[said]].path
-                message = f"{other}, under {index.label(parent)} too, says the same"
+            folded = " ".join((statement or "").split()).casefold()
+            if item and folded and first.setdefault(folded, edge.origin) != edge.origin:
+                other = index.by_identifier[first[folded]].path
+                message = f"same statement as {other}, also a child of {index.label(parent)}"
                 yield Match(item, "fullStatement", message)
