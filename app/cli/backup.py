@@ -49,7 +49,7 @@ def restore(file: Path, *, force: bool) -> None:
         click.echo(f"{stage} …", err=True)
 
     data_dir = settings.data_dir.resolve()
-    revision = restore_backup(data_dir, file, force=force, say=report)
+    revision = restore_backup(data_dir, file, force=force, report_progress=report)
     click.echo(
         f"restored {file} into the embedded Postgres in {data_dir}; schema of the backup: "
         f"{revision}"

@@ -125,6 +125,7 @@ def import_packages(**flags: Any) -> None:
         named.append(Source("the sample", sample_framework))
     if not named:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL, or add --sample")
+    settings = load_settings(database_url=flags["database_url"])
     loader = importer.Importer(
         strict=flags["strict"],
         quiet=flags["quiet"],
@@ -132,8 +133,8 @@ def import_packages(**flags: Any) -> None:
         allow_deletes=flags["allow_deletes"],
         defaults=_defaults(named, flags),
         options=options,
+        base_url=settings.base_url,
     )
-    settings = load_settings(database_url=flags["database_url"])
     if flags["dry_run"] and not has_database(settings):
         # A dry run must not leave a database behind.
         results = asyncio.run(loader.load(None, named))

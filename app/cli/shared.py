@@ -83,9 +83,8 @@ class LazyGroup(click.Group):
             error.show()
             code = error.exit_code
         except click.UsageError as error:
-            message = error.format_message().rstrip(".")
             command = error.ctx.command_path if error.ctx else "case-server"
-            echo_error(f"{message[:1].lower()}{message[1:]}; see `{command} --help`")
+            echo_error(f"{_one_line(error.format_message())} (see `{command} --help`)")
             code = error.exit_code
         except click.Abort:
             echo_error("aborted; nothing was changed")
@@ -103,6 +102,14 @@ class LazyGroup(click.Group):
             message = "\n  ".join([error.description, *lines])
         echo_error(message)
         sys.exit(ERROR_CODES.get(ctx.invoked_subcommand or "", 1))
+
+
+def _one_line(message: str) -> str:
+    """Return a message of click in the form of this command line's own messages."""
+    message = " ".join(message.split()).rstrip(".")
+    message = re.sub(r"\.\s\((Did you mean [^()]*)\)$", r". \1", message)
+    message = message.replace(". Did you mean", ": did you mean")
+    return f"{message[:1].lower()}{message[1:]}"
 
 
 def echo_error(message: str) -> None:
@@ -177,11 +184,14 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         problems = "; ".join(
-            f"{_variable(detail['loc'])}{detail['msg'].removeprefix('Value error, ')}"
-            for detail in error.errors()
+            f"{_variable(detail['loc'])}{_describe(detail['msg'])}" for detail in error.errors()
         )
         # Without its cause, because that repeats the values, which may be passwords.
         raise StartupError(f"invalid settings: {problems}") from None
+
+
+def _describe(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
@@ -241,10 +251,10 @@ async def with_database(
     """Return the result of ``work`` on the configured database."""
     # Imported late, because `serve` starts Postgres before it imports the database code.
     from ..db.pool import Database  # noqa: PLC0415  see above
-    from ..db.postgres.diagnosis import MISSING_RIGHT, startup_error  # noqa: PLC0415  see above
+    from ..db.postgres.diagnosis import MISSING_PRIVILEGE, startup_error  # noqa: PLC0415  see above
 
     url = settings.database_url
-    with startup_error(url, MISSING_RIGHT):
+    with startup_error(url, MISSING_PRIVILEGE):
         async with Database.open(url, settings) as database:
             return await work(database)
 

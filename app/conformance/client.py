@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
+from ..formatting import truncate
 from ..net.oauth import Credentials, request_token
 from .profiles import ProfileSpec, identifier_of
 
@@ -253,9 +254,7 @@ def excerpt(value: object) -> str:
     """Return the first 160 characters of a value, without control characters."""
     text = value if isinstance(value, str) else repr(value)
     printable = "".join(char if char.isprintable() else " " for char in text)
-    if len(printable) <= MAX_EXCERPT_CHARS:
-        return printable
-    return f"{printable[: MAX_EXCERPT_CHARS - 1]}…"
+    return truncate(printable, MAX_EXCERPT_CHARS)
 
 
 def identifiers_of(entities: list[Body]) -> list[str]:

@@ -111,7 +111,7 @@ def _schema_problems(body: bytes) -> list[Problem]:
     except UnprocessableContent as error:
         return error.problems
     return [
-        Problem(path=f"{parsed.under}{problem['path']}", message=problem["message"])
+        Problem(path=f"{parsed.path_prefix}{problem['path']}", message=problem["message"])
         for problem in check_package_identifier(parsed.entity)
     ]
 

@@ -117,7 +117,8 @@ class PackageIndex:
     def _edges(self) -> Iterator[Edge]:
         for node in self.of_kind("CFAssociation"):
             origins, destinations = (
-                get_link_identifiers(node.body, f"{end}NodeURI") for end in ("origin", "destination")
+                get_link_identifiers(node.body, f"{end}NodeURI")
+                for end in ("origin", "destination")
             )
             kind = get_string(node.body, "associationType")
             if kind is not None and origins and destinations:

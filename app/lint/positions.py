@@ -45,7 +45,9 @@ class JsonPositions:
     def locate(self, path: str) -> tuple[int, int]:
         """Return the line and column of a path, or of the closest value that contains it."""
         candidates = (path, *ancestor_paths(path))
-        return self.line_and_column(next(self._offsets[p] for p in candidates if p in self._offsets))
+        return self.line_and_column(
+            next(self._offsets[p] for p in candidates if p in self._offsets)
+        )
 
     def line_and_column(self, offset: int) -> tuple[int, int]:
         """Return the line and column, both from 1, of a character offset in the text."""

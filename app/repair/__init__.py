@@ -1,1 +1,1 @@
-"""What is not valid made valid, where that takes no guessing, with an honest report."""
+"""Repair of invalid packages where only one meaning is possible, with a report of each repair."""

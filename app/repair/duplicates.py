@@ -1,4 +1,4 @@
-"""What stands twice in a package, collapsed where that loses nothing or is said."""
+"""Removal of duplicate entities and associations from a package."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from .repair_log import Json, RepairLog
 
 
 def deduplicate(package: Json, log: RepairLog) -> None:
-    """Leave one of each: of entities word for word the same, and of associations that repeat."""
-    for schema, entities in _lists(CFPackage, package):
-        entities[:] = list(_once(schema, entities, log))
+    """Keep the first of equal entities, and of associations with one identifier or triple."""
+    for schema, entities in _entity_lists(CFPackage, package):
+        entities[:] = list(_unique_entities(schema, entities, log))
         if schema is CFAssociation:
-            entities[:] = list(_one_of_each_triple(entities, log))
+            entities[:] = list(_unique_triples(entities, log))
 
 
-def _lists(model: type[CaseObject], value: Json) -> Iterator[tuple[type[Entity], list[Any]]]:
-    """The lists of entities in a package and in its definitions."""
-    for name, shape in field_specs(model).items():
-        held = value.get(name)
-        if shape.model is None:
+def _entity_lists(model: type[CaseObject], value: Json) -> Iterator[tuple[type[Entity], list[Any]]]:
+    """Yield the lists of entities in a package and in its definitions."""
+    for name, spec in field_specs(model).items():
+        member = value.get(name)
+        if spec.model is None:
             continue
-        if isinstance(held, list) and issubclass(shape.model, Entity):
-            yield shape.model, held
-        if isinstance(held, dict) and not issubclass(shape.model, Entity):
-            yield from _lists(shape.model, held)
+        if isinstance(member, list) and issubclass(spec.model, Entity):
+            yield spec.model, member
+        if isinstance(member, dict) and not issubclass(spec.model, Entity):
+            yield from _entity_lists(spec.model, member)
 
 
-def _once(schema: type[Entity], entities: list[Any], log: RepairLog) -> Iterator[Any]:
+def _unique_entities(schema: type[Entity], entities: list[Any], log: RepairLog) -> Iterator[Any]:
+    """Yield entities, except equal ones and further associations with one identifier.
+
+    Other entities that share an identifier but differ are an error, which the strict reader
+    reports.
+    """
     seen: dict[str, Json] = {}
     for entity in entities:
         identifier = entity.get("identifier") if isinstance(entity, dict) else None
@@ -38,19 +43,19 @@ def _once(schema: type[Entity], entities: list[Any], log: RepairLog) -> Iterator
         if first is entity:
             yield entity
         elif first == entity:
-            log.record("repeated-entity", log.path_of(entity), entity)
+            log.record("duplicate-entity", log.path_of(entity), entity)
         elif schema is CFAssociation:
-            log.record("repeated-association-id", log.path_of(entity), entity)
+            log.record("duplicate-association-id", log.path_of(entity), entity)
         else:
             yield entity
 
 
-def _one_of_each_triple(associations: list[Any], log: RepairLog) -> Iterator[Any]:
+def _unique_triples(associations: list[Any], log: RepairLog) -> Iterator[Any]:
     seen: set[tuple[str, ...]] = set()
     for association in associations:
         triple = _triple(association) if isinstance(association, dict) else None
         if triple in seen:
-            log.record("repeated-triple", log.path_of(association), association)
+            log.record("duplicate-triple", log.path_of(association), association)
         else:
             yield association
         if triple:
@@ -58,9 +63,9 @@ def _one_of_each_triple(associations: list[Any], log: RepairLog) -> Iterator[Any
 
 
 def _triple(association: Json) -> tuple[str, ...] | None:
-    """The origin, destination and type of an association, when it has all three."""
+    """Return the origin, destination and type of an association, or None unless it has all."""
     ends = (association.get("originNodeURI"), association.get("destinationNodeURI"))
-    names = [end.get("identifier") if isinstance(end, dict) else None for end in ends]
-    parts = [*names, association.get("associationType")]
+    identifiers = [end.get("identifier") if isinstance(end, dict) else None for end in ends]
+    parts = [*identifiers, association.get("associationType")]
     triple = tuple(part for part in parts if isinstance(part, str))
     return triple if len(triple) == len(parts) else None

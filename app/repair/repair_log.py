@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 from pydantic_core import to_json
 
+from ..formatting import truncate
+
 Json: TypeAlias = dict[str, Any]
 
 EXPLANATIONS = {
@@ -165,7 +167,7 @@ def truncate_value(value: Any) -> Any:
     if len(text) <= MAX_EXAMPLE_CHARS:
         # A copy, because the normalizer may go on to repair the value itself.
         return deepcopy(value)
-    return f"{text[: MAX_EXAMPLE_CHARS - 1]}…"
+    return truncate(text, MAX_EXAMPLE_CHARS)
 
 
 def format_example(value: Any) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
+import shutil
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -172,6 +175,23 @@ def _as_variable(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
+def command_name() -> str:
+    """Return the command that started this process, to be pasted in the same folder."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{shlex.quote(_relative(Path(sys.executable)))} -m case_server"
+    installed = shutil.which("case-server")
+    if installed and Path(installed).resolve() == program.resolve():
+        return "case-server"
+    return shlex.quote(_relative(program))
+
+
+def _relative(path: Path) -> str:
+    """Return a path relative to the current folder if it is below it."""
+    folder = Path.cwd()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
 def print_banner(settings: Settings) -> None:
     """Print where everything is, and lines to paste."""
     base = settings.base_url
@@ -202,9 +222,13 @@ def print_banner(settings: Settings) -> None:
         )
     if settings.test_mode:
         click.echo(
-            "Test mode: POST /_test/seed and /_test/reset set the data; see docs/testing.md.\n"
-            "Ctrl+C stops it."
+            f"Test mode: POST {base}/_test/seed and {base}/_test/reset set the data.\n"
+            "Ctrl+C stops the server."
         )
     else:
-        click.echo("`case-server import FILE` loads a framework while this runs. Ctrl+C stops it.")
+        click.echo(
+            "To load the sample framework, run this in another terminal:\n\n"
+            f"  {command_name()} import --sample\n\n"
+            "Ctrl+C stops the server."
+        )
     sys.stdout.flush()

@@ -6,6 +6,7 @@ starts while Python reads the server.
 
 from __future__ import annotations
 
+import errno
 import gc
 import signal
 import socket
@@ -115,18 +116,28 @@ def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
+def _bind_advice(error: OSError) -> str:
+    """Return what to do about a failed bind: only some errors are about the port."""
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "set --host to an address of this machine, for example 127.0.0.1 or 0.0.0.0"
+    if error.errno == errno.EACCES:
+        return "set --port to a number above 1023"
+    return "try another --port, or --port 0 for a free one"
+
+
 def _bind(settings: Settings) -> socket.socket:
     """The listening socket, taken before anything else starts."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((settings.host, settings.port))
         bound.listen(BACKLOG)
     except OSError as error:
+        bound.close()
         raise StartupError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "try another --port, or --port 0 for a free one"
+            f"{_bind_advice(error)}"
         ) from error
     bound.set_inheritable(True)
     return bound

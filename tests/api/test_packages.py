@@ -483,7 +483,7 @@ async def test_upload_is_repaired_when_that_is_asked_for(api: Api) -> None:
     await api.send("POST", "/CFPackages", 422, body)
     answer = await api.send("POST", "/CFPackages", 201, body, params={"repair": "true"})
     (repair,) = answer.json()["result"]["repairs"]
-    assert (repair["kind"], repair["count"]) == ("text-for-list", 1)
+    assert (repair["kind"], repair["count"]) == ("string-for-list", 1)
     assert repair["path"] == "CFItems[0].educationLevel"
     item = await api.one("CFItem", body["CFItems"][0]["identifier"])
     assert item["educationLevel"] == ["06", "07"]

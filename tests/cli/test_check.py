@@ -1,4 +1,4 @@
-"""`case-server check`: what it says, in which form, and how it exits."""
+"""`case-server check`: reports, formats and exit codes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Check = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def checked(tmp_path: Path) -> Check:
-    """Runs the command where there is no database, no server and nowhere to put one."""
+    """Run the command without a server, and with a data directory that cannot be created."""
     nowhere = tmp_path / "a file"
     nowhere.touch()
 
@@ -50,13 +50,13 @@ def write(tmp_path: Path) -> Callable[..., str]:
     return to
 
 
-def test_clean(checked: Check, write: Callable[..., str]) -> None:
+def test_clean_package_has_no_violations(checked: Check, write: Callable[..., str]) -> None:
     ran = checked(write("clean.json", clean()))
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.endswith(": nothing found\n")
+    assert ran.stdout.endswith(": no violations\n")
 
 
-def test_text(checked: Check, write: Callable[..., str]) -> None:
+def test_text_report_shows_examples(checked: Check, write: Callable[..., str]) -> None:
     source = write("spoilt.json", body := spoilt())
     ran = checked(source)
     assert ran.returncode == 1
@@ -91,22 +91,24 @@ def test_exit_codes(
     assert checked(write("spoilt.json", spoilt()), *flags).returncode == code
 
 
-def test_severity_hides_but_does_not_forgive(checked: Check, write: Callable[..., str]) -> None:
+def test_violations_hidden_by_severity_still_fail(
+    checked: Check, write: Callable[..., str]
+) -> None:
     ran = checked(write("one.json", spoilt()), "--severity", "error", "--fail-on", "note",
                   "--ignore", "schema")  # fmt: skip
-    assert (ran.returncode, ran.stdout.endswith("nothing found\n")) == (1, True)
+    assert (ran.returncode, ran.stdout.endswith("no violations\n")) == (1, True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "name a SOURCE"),
-        (("x.json", "--ignore", "schemas"), "no rule is called 'schemas'; schema?"),
+        ((), "missing SOURCE"),
+        (("x.json", "--ignore", "schemas"), "unknown rule 'schemas': did you mean schema?"),
         (("x.json", "--format", "xml"), "xml"),
         (("x.json", "--fail-on", "fatal"), "fatal"),
     ],
 )
-def test_commands_that_are_not_valid(
+def test_invalid_options_exit_with_2(
     checked: Check, arguments: tuple[str, ...], message: str
 ) -> None:
     ran = checked(*arguments)
@@ -114,7 +116,7 @@ def test_commands_that_are_not_valid(
     assert message in ran.stderr
 
 
-def test_what_cannot_be_read_does_not_stop_the_others(
+def test_unreadable_source_does_not_stop_the_others(
     checked: Check, write: Callable[..., str], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.json.gz"
@@ -123,17 +125,21 @@ def test_what_cannot_be_read_does_not_stop_the_others(
     sources = [str(tmp_path / "missing.json"), str(broken), refused, write("ok.json", clean())]
     ran = checked(*sources, "--format", "json")
     assert ran.returncode == 2
-    told = json.loads(ran.stdout)["sources"]
-    assert [one["source"] for one in told] == sources
-    assert [one["reason"] is None for one in told] == [False, False, False, True]
-    assert all(source in ran.stderr for source in sources[:3])
+    results = json.loads(ran.stdout)["sources"]
+    assert [one["source"] for one in results] == sources
+    assert [one["reason"] is None for one in results] == [False, False, False, True]
+    errors = ran.stderr.splitlines()
+    assert len(errors) == 3  # one line each
+    for source, error in zip(sources, errors, strict=False):
+        assert error.startswith(f"case-server: error: {source}: ")
+    assert checked(*sources).stdout == checked(sources[3]).stdout
     assert "Traceback" not in ran.stderr
 
 
-def test_output_that_cannot_be_written(checked: Check, write: Callable[..., str]) -> None:
+def test_unwritable_output_exits_with_2(checked: Check, write: Callable[..., str]) -> None:
     ran = checked(write("ok.json", clean()), "-o", "/nowhere/at/all")
     assert ran.returncode == 2
-    assert "/nowhere/at/all cannot be written" in ran.stderr
+    assert "cannot write /nowhere/at/all" in ran.stderr
 
 
 def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: Path) -> None:
@@ -144,18 +150,22 @@ def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: P
     (folder / "two.json.gz").write_bytes(gzip.compress(raw))
     (folder / "three.txt").write_text("not one of them")
     ran = checked(str(folder), "-", "--format", "json", stdin=raw.decode())
-    told = json.loads(ran.stdout)
-    assert [Path(one["source"]).name for one in told["sources"]] == ["one.json", "two.json.gz", "-"]
-    assert told["counts"] == {"error": 3, "warning": 3, "note": 3}
+    report = json.loads(ran.stdout)
+    assert [Path(one["source"]).name for one in report["sources"]] == [
+        "one.json",
+        "two.json.gz",
+        "-",
+    ]
+    assert report["counts"] == {"error": 3, "warning": 3, "note": 3}
 
 
 def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]) -> None:
     body = spoilt()
     ran = checked(write("spoilt.json", body), "--format", "json")
-    told = json.loads(ran.stdout)
+    report = json.loads(ran.stdout)
     example = json.loads(DOCS.read_text().split("```json")[1].split("```")[0])
-    assert told.keys() == example.keys()
-    (source,) = told["sources"]
+    assert report.keys() == example.keys()
+    (source,) = report["sources"]
     assert source.keys() == example["sources"][0].keys()
     assert source["counts"] == {"error": 1, "warning": 1, "note": 1}
     for violation in source["violations"]:
@@ -163,7 +173,7 @@ def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]
         assert violation["identifier"] in {None, body["CFItems"][0]["identifier"]}
 
 
-def test_urls_with_a_token(checked: Check, write: Callable[..., str], tmp_path: Path) -> None:
+def test_url_is_read_with_token(checked: Check, write: Callable[..., str], tmp_path: Path) -> None:
     body = clean()
     with serving(tmp_path / "data") as live:
         with live.client() as client:
@@ -186,7 +196,7 @@ def many_alike() -> Body:
     return body
 
 
-def test_examples_and_all(checked: Check, write: Callable[..., str]) -> None:
+def test_all_shows_more_than_examples(checked: Check, write: Callable[..., str]) -> None:
     source = write("many.json", many_alike())
     short = checked(source).stdout
     assert "CFItems[2].notes and 8 more like it" in short
@@ -197,7 +207,7 @@ def test_examples_and_all(checked: Check, write: Callable[..., str]) -> None:
     assert "more" not in long
 
 
-def test_lines_fit_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
+def test_text_is_wrapped_on_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
     source = write("many.json", many_alike())
     here, there = pty.openpty()
     kept = environment(tmp_path, TERM="xterm")
@@ -223,7 +233,7 @@ def test_lines_fit_a_terminal(write: Callable[..., str], tmp_path: Path) -> None
     assert all(" " not in row.strip() for row in long), long
 
 
-def test_texts_of_a_file_cannot_move_the_cursor(checked: Check, write: Callable[..., str]) -> None:
+def test_control_characters_are_escaped(checked: Check, write: Callable[..., str]) -> None:
     body = clean()
     body["CFItems"][0]["language"] = "x\x1b[2J"
     body["CFDocument"]["title"] = "a\nb\x1b[2J"
@@ -232,7 +242,7 @@ def test_texts_of_a_file_cannot_move_the_cursor(checked: Check, write: Callable[
     assert "a\\u000ab\\u001b[2J" in shown
 
 
-def test_a_reader_that_has_had_enough(write: Callable[..., str], tmp_path: Path) -> None:
+def test_closed_pipe_ends_quietly(write: Callable[..., str], tmp_path: Path) -> None:
     body = clean()
     for _ in range(3000):
         body["CFItems"].append(packed_item(notes=None))
@@ -244,7 +254,7 @@ def test_a_reader_that_has_had_enough(write: Callable[..., str], tmp_path: Path)
     assert (len(ran.stdout), ran.stderr) == (50, "")
 
 
-def test_rules_lists_all(checked: Check) -> None:
+def test_rules_option_lists_all_rules(checked: Check) -> None:
     ran = checked("--rules")
     assert ran.returncode == 0
     assert [line.split()[:2] for line in ran.stdout.splitlines()] == [
@@ -252,15 +262,15 @@ def test_rules_lists_all(checked: Check) -> None:
     ]
 
 
-def test_documented_rules_are_those_of_the_code() -> None:
-    told = re.findall(
+def test_documentation_lists_all_rules() -> None:
+    rows = re.findall(
         r"^\| `([a-z-]+)` \| (\w+) \| (.+?) \| (.+?) \|$", DOCS.read_text(), re.MULTILINE
     )
-    assert told == [(rule.id, rule.severity, rule.explanation, rule.standard) for rule in RULES]
+    assert rows == [(rule.id, rule.severity, rule.explanation, rule.standard) for rule in RULES]
 
 
-def test_documented_flags_are_those_of_the_command(checked: Check) -> None:
-    # A flag may be broken at the end of a line.
-    told = re.sub(r"-\n\s+", "-", checked("--help").stdout)
-    flags = set(re.findall(r"--[a-z-]+", told)) - {"--help"}
+def test_documentation_lists_all_options(checked: Check) -> None:
+    # Long options may be hyphenated at the end of a line.
+    help_text = re.sub(r"-\n\s+", "-", checked("--help").stdout)
+    flags = set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}
     assert flags <= set(re.findall(r"--[a-z-]+", DOCS.read_text()))

@@ -1,4 +1,4 @@
-"""`case-server client` and `case-server keys` beside a running server, as an operator uses them."""
+"""`case-server client` and `case-server keys` while a server runs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def live(data_dir: Path) -> Iterator[Live]:
 
 
 def command(data_dir: Path, *arguments: str) -> str:
-    """What a command that succeeds prints."""
+    """Run a command that must succeed and return its output."""
     ran = run(*arguments, data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
 
 def statuses(live: Live, token: str) -> set[int]:
-    """What every worker answers to a token: each connection may meet another."""
+    """Return the statuses of all workers for a token: each connection may reach another one."""
     headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
     return {httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code for _ in range(12)}
 
@@ -46,7 +46,7 @@ def refused(live: Live, client: str, secret: str) -> bool:
     return answer.status_code == 401
 
 
-def test_a_client_from_its_first_day_to_its_last(live: Live, data_dir: Path) -> None:
+def test_client_is_added_rotated_and_removed(live: Live, data_dir: Path) -> None:
     secret = command(data_dir, "client", "add", "reader", "--name", "Reading app").strip()
     token = live.token("reader", secret)
     assert statuses(live, token) == {200}
@@ -75,7 +75,7 @@ def test_a_client_from_its_first_day_to_its_last(live: Live, data_dir: Path) -> 
     assert seen == {401}
 
 
-def test_keys_rotate_under_live_tokens(live: Live, data_dir: Path) -> None:
+def test_tokens_stay_valid_when_keys_rotate(live: Live, data_dir: Path) -> None:
     before = live.token()
     kid = command(data_dir, "keys", "rotate").strip()
     listed = command(data_dir, "keys", "list").splitlines()
@@ -83,37 +83,43 @@ def test_keys_rotate_under_live_tokens(live: Live, data_dir: Path) -> None:
     assert listed[-1].endswith("signs")
     deadline, published = time.monotonic() + 10, set[str]()
     while kid not in published and time.monotonic() < deadline:
-        found = httpx.get(f"{live.base_url}/.well-known/jwks.json").json()["keys"]
-        published = {key["kid"] for key in found}
+        keys = httpx.get(f"{live.base_url}/.well-known/jwks.json").json()["keys"]
+        published = {key["kid"] for key in keys}
     assert kid in published
     assert statuses(live, live.token()) == {200}
     assert statuses(live, before) == {200}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "message"),
     [
         (("client", "add", "a:b"), 1, "colons"),
         (("client", "add", "local-client"), 1, "CASE_CLIENT_ID"),
         (("client", "add", "x", "--name", "a\nb"), 1, "one line"),
-        (("client", "add", "x", "--scope", "everything"), 2, "readonly, createput, delete"),
-        (("client", "rotate", "x", "--keep-old-for", "soon"), 2, "24h"),
+        (
+            ("client", "add", "x", "--scope", "everything"),
+            2,
+            "use one of readonly, createput, delete",
+        ),
+        (("client", "rotate", "x", "--keep-old-for", "soon"), 2, "for example 36h"),
     ],
 )
-def test_what_is_refused(arguments: tuple[str, ...], status: int, told: str) -> None:
+def test_invalid_arguments_are_refused(
+    arguments: tuple[str, ...], status: int, message: str
+) -> None:
     ran = CliRunner().invoke(main, arguments)
     assert ran.exit_code == status
-    assert told in ran.stderr
+    assert message in ran.stderr
 
 
-def test_a_client_that_is_not_there(live: Live, data_dir: Path) -> None:
+def test_unknown_client_is_refused(live: Live, data_dir: Path) -> None:
     ran = run("client", "remove", "nobody", data_dir=data_dir)
     assert ran.returncode == 1
     assert "case-server client list" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-def test_a_client_is_added_once(live: Live, data_dir: Path) -> None:
+def test_existing_client_is_refused(live: Live, data_dir: Path) -> None:
     ran = run(
         "client", "add", "once", "--scope", "createput", "--scope", "delete", data_dir=data_dir
     )

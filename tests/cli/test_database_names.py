@@ -1,4 +1,4 @@
-"""Every command says which database it uses; misspelled settings are named."""
+"""Commands print the database they use, and warn about unknown settings."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ def test_every_command_names_its_database_and_never_the_password(
         return ran.stdout, ran.stderr
 
     assert f"the schema is current in {name}\n" in case_server("migrate")[0]
-    assert case_server("import", "--sample")[1].startswith(f"into {name}\n")
+    assert case_server("import", "--sample")[1].startswith(f"writing to {name}\n")
     assert name not in "".join(case_server("import", "--sample", "--quiet"))
-    assert case_server("client", "add", "reader")[1].startswith(f"into {name}\n")
-    assert case_server("client", "list")[1] == f"from {name}\n"
+    assert case_server("client", "add", "reader")[1].startswith(f"writing to {name}\n")
+    assert case_server("client", "list")[1] == f"reading from {name}\n"
     identifier = "00000000-0000-4000-8000-000000000000"
-    assert case_server("delete", "item", identifier, code=1)[1].startswith(f"into {name}\n")
-    assert case_server("purge", "--older-than", "9w", "--yes")[1] == f"into {name}\n"
+    assert case_server("delete", "item", identifier, code=1)[1].startswith(f"writing to {name}\n")
+    assert case_server("purge", "--older-than", "9w", "--yes")[1] == f"writing to {name}\n"
     exported, where = case_server("export", _document(case_server("import", "--sample")))
-    assert where == f"from {name}\n"
+    assert where == f"reading from {name}\n"
     assert json.loads(exported)["CFDocument"]
     with serving(tmp_path / "served", settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert name in server.banner
         assert str(parts.password) not in server.banner
 
 
-def _document(said: tuple[str, str]) -> str:
-    """The identifier of the framework that an import names."""
-    found = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "".join(said))
-    assert found, said
-    return found[0]
+def _document(output: tuple[str, str]) -> str:
+    """Return the document identifier in the output of an import."""
+    match = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "".join(output))
+    assert match, output
+    return match[0]
 
 
 def test_embedded_database_is_named_by_its_folder(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     ran = run("client", "add", "reader", data_dir=data_dir)
-    assert ran.stderr.startswith(f"into the embedded Postgres in {data_dir}\n")
+    assert ran.stderr.startswith(f"writing to the embedded Postgres in {data_dir}\n")
     assert len(ran.stdout.splitlines()) == 1
     ran = run("backup", str(tmp_path / "copy"), data_dir=data_dir)
-    assert f"of the embedded Postgres in {data_dir}: " in ran.stdout
+    assert f"of the embedded Postgres in {data_dir} to " in ran.stdout
 
 
 def test_unknown_variable_is_warned_about_once_with_the_nearest_name(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_unknown_variable_is_warned_about_once_with_the_nearest_name(tmp_path: P
         "CASE_SERVER_PARENT",
         "CASE_SERVER_URL",
         "case_server_port",
-        # Of a Kubernetes service that is called case-server.
+        # Kubernetes sets these for a service called case-server.
         "CASE_SERVER_SERVICE_HOST",
         "CASE_SERVER_SERVICE_PORT_HTTP",
         "CASE_SERVER_PORT_8000_TCP_ADDR",

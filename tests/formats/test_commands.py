@@ -32,7 +32,7 @@ def test_file_name_selects_the_format(data_dir: Path, tmp_path: Path, name: str)
     target = tmp_path / name
     ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
     assert ran.returncode == 0
-    assert re.fullmatch("from the embedded Postgres in .*\n", ran.stderr)
+    assert re.fullmatch("reading from the embedded Postgres in .*\n", ran.stderr)
     assert target.read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
     again = run("import", "--strict", str(target), data_dir=data_dir)
     assert ": unchanged " in again.stdout, again.stderr
@@ -116,14 +116,14 @@ def test_export_into_a_closed_pipe_ends_quietly(data_dir: Path) -> None:
         check=False,
     )
     assert (ran.returncode, len(ran.stdout)) == (0, 50)
-    assert re.fullmatch(b"from the embedded Postgres in .*\n", ran.stderr)
+    assert re.fullmatch(b"reading from the embedded Postgres in .*\n", ran.stderr)
 
 
 def test_filled_in_template_is_imported(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "standards.xlsx"
     assert run("template", str(target), data_dir=data_dir).returncode == 0
     ran = run("template", str(target), data_dir=data_dir)
-    assert (ran.returncode, "is there already" in ran.stderr) == (1, True)
+    assert (ran.returncode, "exists already" in ran.stderr) == (1, True)
     book = load_workbook(target)
     fill(book["CFDocument"], title="Mathematics", creator="a district")
     fill(book["CFItems"], humanCodingScheme="A", fullStatement="Algebra", CFItemType="Domain")

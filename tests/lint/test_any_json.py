@@ -1,4 +1,4 @@
-"""A check never fails, whatever it is given, and says the same of the same file."""
+"""The linter accepts any bytes without an exception, and its result is deterministic."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ANY = st.recursive(
 BASE = everything()
 
 
-def told(raw: bytes) -> None:
-    """Everything that can be said of a file can be said in every form."""
+def lint_and_format(raw: bytes) -> None:
+    """Lint a file twice and format the result in every format."""
     checked = lint_package(raw)
     assert checked == lint_package(raw)
     for violation in checked.violations:
@@ -50,17 +50,17 @@ def told(raw: bytes) -> None:
 @given(ANY)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_json(value: Any) -> None:
-    told(json.dumps(value).encode())
+    lint_and_format(json.dumps(value).encode())
 
 
 @given(st.binary())
 @settings(deadline=None)
 def test_any_bytes(raw: bytes) -> None:
-    told(raw)
+    lint_and_format(raw)
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container of a package with each of its keys."""
+    """Yield every container in a package with each of its keys."""
     keys = value.keys() if isinstance(value, dict) else range(len(value))
     for key in keys:
         yield value, key
@@ -73,10 +73,10 @@ COUNT = len(list(places(BASE)))
 
 @given(st.lists(st.tuples(st.integers(0, COUNT - 1), ANY), min_size=1, max_size=4))
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
-def test_a_package_with_anything_anywhere(changes: list[tuple[int, Any]]) -> None:
+def test_package_with_arbitrary_values(changes: list[tuple[int, Any]]) -> None:
     body: Body = json.loads(json.dumps(BASE))
     for index, value in changes:
-        spots = list(places(body))
-        container, key = spots[index % len(spots)]
+        candidates = list(places(body))
+        container, key = candidates[index % len(candidates)]
         container[key] = value
-    told(json.dumps(body).encode())
+    lint_and_format(json.dumps(body).encode())

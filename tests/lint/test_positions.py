@@ -1,4 +1,4 @@
-"""Where things stand: lines and columns of paths into any JSON text."""
+"""Lines and columns of paths in JSON texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = """\
 
 
 @pytest.mark.parametrize(
-    ("path", "place"),
+    ("path", "position"),
     [
         ("", (1, 1)),
         ("a", (2, 3)),
@@ -37,9 +37,9 @@ TEXT = """\
         ("nowhere", (1, 1)),
     ],
 )
-def test_places(path: str, place: tuple[int, int]) -> None:
-    assert JsonPositions(TEXT, {path}).locate(path) == place
-    assert JsonPositions(TEXT, {path, "a[1].b", "c"}).locate(path) == place
+def test_position_of_path(path: str, position: tuple[int, int]) -> None:
+    assert JsonPositions(TEXT, {path}).locate(path) == position
+    assert JsonPositions(TEXT, {path, "a[1].b", "c"}).locate(path) == position
 
 
 def test_ancestors_longest_first() -> None:
@@ -55,7 +55,7 @@ VALUES = st.recursive(
 
 
 def paths(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Every path of a value, and what the text has there: a name or the value itself."""
+    """Yield every path of a value with the text there: the name, or the start of the value."""
     members = value.items() if isinstance(value, dict) else ()
     for name, part in members:
         yield join_path(path, name), json.dumps(name)
@@ -66,14 +66,14 @@ def paths(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 @given(VALUES, st.sampled_from([None, 0, 1, 3]))
-def test_every_path_stands_where_it_is_said_to(value: Any, indent: int | None) -> None:
+def test_position_points_to_the_value(value: Any, indent: int | None) -> None:
     text = json.dumps(value, indent=indent)
     expected: dict[str, set[str]] = {}
-    for path, begins in paths(value, ""):
-        expected.setdefault(path, set()).add(begins)  # odd names make one path of two
-    lines = JsonPositions(text, expected)
+    for path, start in paths(value, ""):
+        expected.setdefault(path, set()).add(start)  # odd names make one path of two
+    positions = JsonPositions(text, expected)
     rows = text.split("\n")
     for path, names in expected.items():
-        line, column = lines.locate(path)
+        line, column = positions.locate(path)
         if path:
             assert any(rows[line - 1][column - 1 :].startswith(one) for one in names), path

@@ -102,7 +102,7 @@ def test_a_wrong_secret_is_not_told(url: str, flags: tuple[str, ...], tmp_path: 
     [
         (("--token-url", "http://x.test"), "--token-url needs --client-id and --client-secret"),
         (("--client-id", "me"), "--client-id needs --token-url"),
-        (("--token", "t", "--token-url", "http://x.test"), "not both"),
+        (("--token", "t", "--token-url", "http://x.test"), "exclude each other"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "import"])

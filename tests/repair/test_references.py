@@ -138,29 +138,29 @@ OUTSIDE: list[tuple[Any, dict[str, Any], set[str]]] = [
     (
         {"title": "T", "identifier": URL, "uri": URL},
         {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": "T"},
-        {"outside-node"},
+        {"external-node"},
     ),
     (
         {"title": "T", "uri": URL},
         {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": "T"},
-        {"outside-node"},
+        {"external-node"},
     ),
     (
         {"uri": URL},
         {"identifier": str(uuid5(NAMESPACE_URL, URL)), "uri": URL, "title": URL},
-        {"outside-node"},
+        {"external-node"},
     ),
     ({"title": "T"}, {"identifier": str(uuid5(NAMESPACE_URL, "T")), "title": "T"}, set()),
     ({"identifier": "x" * 300}, {"identifier": str(uuid5(NAMESPACE_URL, "x" * 300))}, set()),
     (
         {"title": "T", "identifier": "elsewhere", "uri": "no uri"},
         {"identifier": "elsewhere", "uri": "urn:uuid:elsewhere"},
-        {"outside-uri"},
+        {"external-uri"},
     ),
     (
         node("elsewhere", targetType="CTDL Competency"),
         {"targetType": "ext:CTDL_Competency"},
-        {"outside-type"},
+        {"external-type"},
     ),
     (node("elsewhere"), node("elsewhere"), set()),
 ]
@@ -184,7 +184,7 @@ def test_the_identifier_of_a_node_elsewhere_is_kept() -> None:
     package, repairs = read_repaired(raw_of(body))
     (found,) = bodies(package, "CFAssociation")
     assert found["extensions"] == {"destinationNodeURI.identifier": "onet/3.1"}
-    assert kinds(repairs) == {"outside-node": 1}
+    assert kinds(repairs) == {"external-node": 1}
     package, _ = read_repaired(raw_of(with_node(node(URL, uri=URL))))
     assert "extensions" not in bodies(package, "CFAssociation")[0]
 

@@ -105,9 +105,9 @@ CASES = [
     Case("null", f"{ITEM}.notes", None, ABSENT),
     Case("null", f"{ITEM}.subject", [None, "a"], ["a"]),
     Case("null", "CFDefinitions", None, ABSENT),
-    Case("empty-text", f"{ITEM}.statusEndDate", "", ABSENT),
-    Case("empty-text", f"{ITEM}.licenseURI", " ", ABSENT),
-    Case("empty-text", f"{ASSOCIATION}.sequenceNumber", "", ABSENT),
+    Case("empty-string", f"{ITEM}.statusEndDate", "", ABSENT),
+    Case("empty-string", f"{ITEM}.licenseURI", " ", ABSENT),
+    Case("empty-string", f"{ASSOCIATION}.sequenceNumber", "", ABSENT),
     Case("field-name", f"{ITEM}.educationalLevel", ["06"], ["06"], f"{ITEM}.educationLevel"),
     Case("field-name", f"{ITEM}.humancodingscheme", "B", "B", f"{ITEM}.humanCodingScheme",
          absent=f"{ITEM}.humanCodingScheme"),
@@ -120,21 +120,21 @@ CASES = [
     Case("unknown-field", "colour", "red", "red", "extensions.colour"),
     Case("unknown-field", "CFDefinitions.colour", 1, 1, "CFDefinitions.extensions.colour"),
     Case("unknown-link-field", f"{NODE}.colour", "red", ABSENT),
-    Case("text-for-list", f"{ITEM}.educationLevel", "06, 07,08,", ["06", "07", "08"]),
-    Case("text-for-list", f"{ITEM}.subject", "Arts, fine", ["Arts, fine"]),
-    Case("text-for-list", f"{ITEM}.conceptKeywords", "a, b", ["a, b"]),
+    Case("string-for-list", f"{ITEM}.educationLevel", "06, 07,08,", ["06", "07", "08"]),
+    Case("string-for-list", f"{ITEM}.subject", "Arts, fine", ["Arts, fine"]),
+    Case("string-for-list", f"{ITEM}.conceptKeywords", "a, b", ["a, b"]),
     Case("object-for-list", f"{ITEM}.subjectURI", of(f"{ITEM}.subjectURI[0]"),
          of(f"{ITEM}.subjectURI")),
     Case("object-for-list", f"{LEVEL}.extensions", {"a": 1}, [{"a": 1}]),
     Case("object-for-list", "CFRubrics", of("CFRubrics[0]"), of("CFRubrics")),
-    Case("number-for-text", f"{ITEM}.humanCodingScheme", 5, "5"),
-    Case("number-for-text", f"{ITEM}.notes", before=False, after="false"),
-    Case("number-for-text", "CFDocument.caseVersion", 1.1, "1.1"),
-    Case("text-for-number", f"{ASSOCIATION}.sequenceNumber", " 7", 7),
-    Case("text-for-number", f"{ASSOCIATION}.sequenceNumber", "7.0", 7),
-    Case("text-for-number", f"{LEVEL}.position", "-2", -2),
-    Case("text-for-number", f"{LEVEL}.score", "2.5", 2.5),
-    Case("text-for-number", f"{CRITERION}.weight", "1e-1", 0.1),
+    Case("number-for-string", f"{ITEM}.humanCodingScheme", 5, "5"),
+    Case("number-for-string", f"{ITEM}.notes", before=False, after="false"),
+    Case("number-for-string", "CFDocument.caseVersion", 1.1, "1.1"),
+    Case("string-for-number", f"{ASSOCIATION}.sequenceNumber", " 7", 7),
+    Case("string-for-number", f"{ASSOCIATION}.sequenceNumber", "7.0", 7),
+    Case("string-for-number", f"{LEVEL}.position", "-2", -2),
+    Case("string-for-number", f"{LEVEL}.score", "2.5", 2.5),
+    Case("string-for-number", f"{CRITERION}.weight", "1e-1", 0.1),
     Case("datetime-for-date", f"{ITEM}.statusStartDate", "2018-09-25T23:59:59-06:00",
          "2018-09-25"),
     Case("datetime-for-date", "CFDocument.statusEndDate", "2018-09-25 01:02", "2018-09-25"),
@@ -161,23 +161,23 @@ CASES = [
          f"http://x.test/CFDocuments/{UUID}"),
     Case("missing-slash", f"{ASSOCIATION}.uri", f"http://x.test/CFAssociations{UUID}",
          f"http://x.test/CFAssociations/{UUID}"),
-    Case("text-for-link", "CFDocument.CFPackageURI", ADDRESS,
+    Case("string-for-link", "CFDocument.CFPackageURI", ADDRESS,
          linked("a framework", UUID, ADDRESS)),
-    Case("text-for-link", f"{ITEM}.CFDocumentURI", ADDRESS, linked("a framework", UUID, ADDRESS)),
-    Case("text-for-link", f"{ITEM}.subjectURI", ["Cells"],
+    Case("string-for-link", f"{ITEM}.CFDocumentURI", ADDRESS, linked("a framework", UUID, ADDRESS)),
+    Case("string-for-link", f"{ITEM}.subjectURI", ["Cells"],
          [linked("Cells", MADE, f"urn:uuid:{MADE}")]),
-    Case("text-for-link", f"{ITEM}.licenseURI", "http://x.test/l",
+    Case("string-for-link", f"{ITEM}.licenseURI", "http://x.test/l",
          linked("http://x.test/l", str(uuid5(NAMESPACE_URL, "http://x.test/l")),
                 "http://x.test/l")),
     Case("reference", f"{NODE}.identifier",
          lambda body: body["CFItems"][1]["identifier"].upper(), of(f"{NODE}.identifier")),
     Case("relative-uri", f"{NODE}.uri", "../CFItems/1", same_item_uri),
-    Case("outside-node", NODE, linked("t", "https://x.test/1", "https://x.test/1"),
+    Case("external-node", NODE, linked("t", "https://x.test/1", "https://x.test/1"),
          linked("t", str(uuid5(NAMESPACE_URL, "https://x.test/1")), "https://x.test/1")),
-    Case("outside-uri", NODE, linked("t", "elsewhere", "nowhere"),
+    Case("external-uri", NODE, linked("t", "elsewhere", "nowhere"),
          linked("t", "elsewhere", "urn:uuid:elsewhere")),
-    Case("outside-type", f"{NODE}.targetType", "a kind", "ext:a_kind"),
-    Case("text-for-link", f"{NODE}", of("CFItems[1].identifier"), same_item_uri, f"{NODE}.uri",
+    Case("external-type", f"{NODE}.targetType", "a kind", "ext:a_kind"),
+    Case("string-for-link", f"{NODE}", of("CFItems[1].identifier"), same_item_uri, f"{NODE}.uri",
          also=frozenset({"uri-is-identifier"})),
     Case("link-without-title", f"{NODE}.title", ABSENT, of(f"{NODE}.identifier")),
     Case("link-without-identifier", f"{ITEM}.CFItemTypeURI", {"title": "t", "uri": ADDRESS},
@@ -299,22 +299,22 @@ def repetitions() -> Iterator[tuple[str, str, Body]]:
     """What stands twice: the kind of repair, the path, the package."""
     body = package()
     body["CFAssociations"].append(deepcopy(body["CFAssociations"][0]))
-    yield "repeated-entity", "CFAssociations[1]", body
+    yield "duplicate-entity", "CFAssociations[1]", body
     body = package()
     body["CFItems"].append(deepcopy(body["CFItems"][0]))
-    yield "repeated-entity", "CFItems[2]", body
+    yield "duplicate-entity", "CFItems[2]", body
     body = everything()
     types = body["CFDefinitions"]["CFItemTypes"]
     types.insert(0, {**types[0], "typeCode": None})
-    yield "repeated-entity", "CFDefinitions.CFItemTypes[1]", body
+    yield "duplicate-entity", "CFDefinitions.CFItemTypes[1]", body
     body = package()
     first = body["CFAssociations"][0]
     body["CFAssociations"].append({**first, "associationType": "isPartOf"})
-    yield "repeated-association-id", "CFAssociations[1]", body
+    yield "duplicate-association-id", "CFAssociations[1]", body
     body = package()
     first = body["CFAssociations"][0]
     body["CFAssociations"].append({**first, "identifier": new_id(), "sequenceNumber": 3})
-    yield "repeated-triple", "CFAssociations[1]", body
+    yield "duplicate-triple", "CFAssociations[1]", body
 
 
 @pytest.mark.parametrize(("kind", "path", "body"), list(repetitions()))
@@ -457,7 +457,7 @@ def test_counts_and_first_example() -> None:
     assert (found.count, found.path) == (2, "CFItems[0].educationLevel")
     assert (found.before, found.after) == ("06, 07", ["06", "07"])
     assert str(found) == (
-        "A text stood where a list of texts belongs; it was made a list. "
+        "A string was in place of an array of strings; it became an array. "
         '2 times, first at CFItems[0].educationLevel: "06, 07" → ["06","07"]'
     )
 
@@ -487,7 +487,7 @@ EXPECTED = {
     "large-11k": {},
     "large-11k-broken": {
         "null": 27717,
-        "text-for-list": 9238,
+        "string-for-list": 9238,
         "datetime-for-date": 18476,
         "missing-description": 1,
     },
@@ -498,20 +498,20 @@ EXPECTED = {
     },
     "opensalt-2017-sample": {
         "datetime-without-zone": 59,
-        "text-for-link": 56,
+        "string-for-link": 56,
         "field-name": 16,
-        "text-for-list": 16,
+        "string-for-list": 16,
         "unknown-field": 16,
-        "text-for-number": 2,
+        "string-for-number": 2,
         "null": 3,
         "missing-description": 3,
     },
     "smarterbalanced-math-content-spec": {
         "missing-description": 4,
-        "repeated-entity": 1,
-        "repeated-triple": 1,
+        "duplicate-entity": 1,
+        "duplicate-triple": 1,
     },
-    "teks-118-economics": {"null": 479, "text-for-list": 160, "datetime-for-date": 319},
+    "teks-118-economics": {"null": 479, "string-for-list": 160, "datetime-for-date": 319},
 }
 
 each_framework = pytest.mark.parametrize("name", EXPECTED)

@@ -253,8 +253,8 @@ def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Pat
     ran = run("import", source, "--report", str(report), data_dir=data_dir)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr == (
-        f"case-server: the report cannot be written to {report}: name a file in a folder that "
-        "exists\n"
+        f"case-server: error: cannot write the report to {report}: name a file in an existing "
+        "folder\n"
     )
     assert not data_dir.exists()
 
@@ -265,7 +265,7 @@ def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> N
     ran = run("import", there, "nowhere.json", str(tmp_path / "no"), data_dir=data_dir)
     assert (ran.returncode, ran.stdout) == (1, "")
     missing = f"nowhere.json, {tmp_path / 'no'}"
-    assert ran.stderr == f"case-server: no such files or folders: {missing}\n"
+    assert ran.stderr == f"case-server: error: no such files or folders: {missing}\n"
     assert not data_dir.exists()
 
 

@@ -50,6 +50,6 @@ def test_a_bar_grows_and_goes(tmp_path: Path) -> None:
 
 def test_no_bar_elsewhere_nor_when_quiet(tmp_path: Path) -> None:
     ran = run("import", "--sample", data_dir=tmp_path / "data")
-    assert ran.stderr == f"into the embedded Postgres in {tmp_path / 'data'}\n"
+    assert ran.stderr == f"writing to the embedded Postgres in {tmp_path / 'data'}\n"
     assert "░" not in ran.stdout
     assert shown_on_a_terminal(tmp_path, "import", "--sample", "--quiet") == ""

@@ -288,7 +288,7 @@ def test_the_command(source: httpx.Client, live: Live, tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert f"{url}: created" in ran.stdout
     assert "CFItem: 4 created" in ran.stdout
-    assert "http://127.0.0.1:1/CFPackages/x: kept as it was" in ran.stderr
+    assert "http://127.0.0.1:1/CFPackages/x: failed, the copy is unchanged" in ran.stderr
     ran = run("sync", url, "-q", *token_url, data_dir=tmp_path / "data", **client)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     for arguments in ((), ("framework.json",)):

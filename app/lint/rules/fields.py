@@ -14,8 +14,38 @@ from ..package_index import Node, PackageIndex, get_string, get_strings
 from ..violation import Match
 
 EDUCATION_LEVELS = frozenset(
-    "IT PR PK TK KG 01 02 03 04 05 06 07 08 09 10 11 12 13 "
-    "PS UG AS BA PB MD PM DO PD AE PT OT".split()
+    [
+        "IT",
+        "PR",
+        "PK",
+        "TK",
+        "KG",
+        "01",
+        "02",
+        "03",
+        "04",
+        "05",
+        "06",
+        "07",
+        "08",
+        "09",
+        "10",
+        "11",
+        "12",
+        "13",
+        "PS",
+        "UG",
+        "AS",
+        "BA",
+        "PB",
+        "MD",
+        "PM",
+        "DO",
+        "PD",
+        "AE",
+        "PT",
+        "OT",
+    ]
 )
 """The education level codes of the Common Education Data Standards that frameworks use."""
 
