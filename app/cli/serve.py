@@ -37,8 +37,8 @@ def _format_default(setting: str) -> str:
     value = Settings.model_fields[setting].get_default(call_default_factory=True)
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    if isinstance(value, Path) and value.is_relative_to(Path.home()):
-        return f"~/{value.relative_to(Path.home())}"
+    if isinstance(value, Path):
+        return "the user's data folder"  # it differs by platform and user
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if value or value == 0 else ""

@@ -23,7 +23,7 @@ STANDARD = ("standard", "standard-1.0")
 VENDOR = (*PLATFORM, *SDK)
 ALL = (*VENDOR, *STANDARD)
 
-SILENT = "README, Where the public sources are silent"
+SILENT = "docs/behaviour.md"
 """The source of behaviour that only this project has decided."""
 
 

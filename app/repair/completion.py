@@ -1,4 +1,4 @@
-"""What links and entities lack, from what they and their package have."""
+"""Completion of links and entities from other fields and from the rest of the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .references import (
     NODE_FIELDS,
     Entities,
     References,
-    repair_outside_node,
+    repair_external_node,
     repair_reference,
     repair_relative_uri,
     repair_target_type,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .normalizer import Normalizer
 
 STATEMENT_FALLBACKS = ("alternativeLabel", "abbreviatedStatement", "title")
-"""What stands for the statement of an item that has none."""
+"""Fields that become the statement of an item without one, best first."""
 
 FIELD_FALLBACKS = {
     "title": ("description", "identifier"),
@@ -33,16 +33,16 @@ FIELD_FALLBACKS = {
     "licenseText": ("description", "uri"),
     "hierarchyCode": (),
 }
-"""What stands for a required field of a definition, best first."""
+"""Fields that replace a missing required field of a definition, best first."""
 
 DOCUMENT_LINKS = {"CFDocumentURI", "CFPackageURI"}
-"""Links whose title is the document's."""
+"""Links that get the title of the document."""
 
 DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
 
 
 def link_from_string(written: str, field: str, document_title: str | None) -> Json:
-    """The link that a bare text stands for."""
+    """Return the link that a string stands for."""
     address = written.strip()
     identifier = find_last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
     known = is_uri(address) or address == identifier
@@ -54,44 +54,44 @@ def link_from_string(written: str, field: str, document_title: str | None) -> Js
 
 
 def find_last_uuid(uri: object) -> str | None:
-    """The UUID a uri ends in; those before it are somebody else's."""
-    found = UUID.findall(uri) if isinstance(uri, str) else []
-    return found[-1] if found else None
+    """Return the last UUID in a uri, or None; earlier ones belong to other entities."""
+    uuids = UUID.findall(uri) if isinstance(uri, str) else []
+    return uuids[-1] if uuids else None
 
 
 def complete_statement(item: Json, log: RepairLog) -> None:
-    """An item without a statement gets its label."""
+    """Give an item without a statement its label."""
     for name in STATEMENT_FALLBACKS:
         label = item.get(name)
         if isinstance(label, str) and label.strip():
             _fill(item, "fullStatement", label, log)
 
 
-def complete_entities(met: Entities, log: RepairLog) -> dict[str, str]:
-    """Fill in what entities lack; answers with the uri of each by its identifier."""
-    changed = _document_change(met)
-    for schema, entity in met:
+def complete_entities(entities: Entities, log: RepairLog) -> dict[str, str]:
+    """Fill in missing fields of entities; return their uris by identifier."""
+    changed = _document_change(entities)
+    for schema, entity in entities:
         _complete_uri(entity, log)
         if changed and schema is not CFPckgDocument:
             _fill(entity, "lastChangeDateTime", changed, log)
         if schema in DEFINITION_CLASSES:
             _complete_definition(schema, entity, log)
-    return _uris(met)
+    return _uris_by_identifier(entities)
 
 
-def _document_change(met: Entities) -> str | None:
-    times = (one.get("lastChangeDateTime") for schema, one in met if schema is CFPckgDocument)
+def _document_change(entities: Entities) -> str | None:
+    times = (one.get("lastChangeDateTime") for schema, one in entities if schema is CFPckgDocument)
     changed = next(times, None)
     return changed if isinstance(changed, str) else None
 
 
-def _uris(met: Entities) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for _, entity in met:
+def _uris_by_identifier(entities: Entities) -> dict[str, str]:
+    uris: dict[str, str] = {}
+    for _, entity in entities:
         identifier, uri = entity.get("identifier"), entity.get("uri")
         if isinstance(identifier, str) and is_uri(uri):
-            found.setdefault(identifier, str(uri))
-    return found
+            uris.setdefault(identifier, str(uri))
+    return uris
 
 
 def _complete_uri(entity: Json, log: RepairLog) -> None:
@@ -109,62 +109,63 @@ def _complete_definition(schema: type[Entity], entity: Json, log: RepairLog) -> 
     )
     for name in required:
         values = (entity.get(source) for source in FIELD_FALLBACKS[name])
-        found = next((value for value in values if isinstance(value, str)), None)
-        value = "" if name == "hierarchyCode" else found
+        fallback = next((value for value in values if isinstance(value, str)), None)
+        value = "" if name == "hierarchyCode" else fallback
         if value is not None:
             _fill(entity, name, value, log)
 
 
 def complete_links(
-    walk: Normalizer,
+    normalizer: Normalizer,
     uris: dict[str, str],
     references: References,
     *,
     replace_urls: bool = False,
 ) -> None:
-    """Lead links to the entities they mean, and fill in what they lack.
+    """Resolve links to entities of the package, and fill in missing fields of links.
 
-    ``uris`` has the uri of each entity by its identifier; with ``replace_urls``, identifiers that
+    ``uris`` maps the identifiers of entities to their uris. With ``replace_urls``, identifiers that
     are URLs become UUIDs made from them.
     """
-    log = walk.log
+    log = normalizer.log
     associations = {
         id(association[field]): association
-        for schema, association in walk.entities
+        for schema, association in normalizer.entities
         if schema is CFAssociation
         for field in NODE_FIELDS
         if field in association
     }
-    for field, one in walk.links:
-        if "identifier" not in one and (found := find_last_uuid(one.get("uri"))):
-            _fill(one, "identifier", found, log, "link-without-identifier")
-        repair_reference(field, one, walk.source_strings.get(id(one)), references, log, uris=uris)
-        repair_relative_uri(field, one, uris, references, log)
+    for field, link in normalizer.links:
+        if "identifier" not in link and (uuid := find_last_uuid(link.get("uri"))):
+            _fill(link, "identifier", uuid, log, "link-without-identifier")
+        source = normalizer.source_strings.get(id(link))
+        repair_reference(field, link, source, references, log, uris=uris)
+        repair_relative_uri(field, link, uris, references, log)
         if replace_urls:
-            replace_url_in_link(one, log)
+            replace_url_in_link(link, log)
         if field in NODE_FIELDS:
-            if not references.is_known(field, one.get("identifier")):
-                lost = repair_outside_node(one, log)
-                if lost is not None:
-                    _keep(associations[id(one)], f"{field}.identifier", lost)
-            repair_target_type(one, log)
-        identifier = one.get("identifier")
+            if not references.is_known(field, link.get("identifier")):
+                replaced = repair_external_node(link, log)
+                if replaced is not None:
+                    _keep(associations[id(link)], f"{field}.identifier", replaced)
+            repair_target_type(link, log)
+        identifier = link.get("identifier")
         if isinstance(identifier, str):
             address = uris.get(identifier) or uuid_urn(identifier)
-            _fill(one, "uri", address, log, "link-without-uri")
-            _replace_identifier(one, address, log)
-            _fill(one, "title", identifier, log, "link-without-title")
+            _fill(link, "uri", address, log, "link-without-uri")
+            _replace_identifier(link, address, log)
+            _fill(link, "title", identifier, log, "link-without-title")
 
 
 def _keep(association: Json, name: str, value: str) -> None:
-    """Keep a value that has no place in an association under its extensions."""
+    """Store a value that has no field in an association under its extensions."""
     extensions = association.setdefault("extensions", {})
     if isinstance(extensions, dict):
         extensions.setdefault(name, value)
 
 
 def _replace_identifier(value: Json, address: str, log: RepairLog) -> None:
-    """A uri that is nothing but the identifier becomes the address."""
+    """Replace a uri that is just the identifier by a valid one."""
     uri = value["uri"]
     if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
         value["uri"] = address
@@ -172,7 +173,7 @@ def _replace_identifier(value: Json, address: str, log: RepairLog) -> None:
 
 
 def _fill(value: Json, name: str, missing: str, log: RepairLog, kind: str = "") -> None:
-    """Fill in a field that is not there."""
+    """Set a missing field."""
     if name not in value:
         value[name] = missing
         log.record(kind or f"missing-{name}", log.path_of(value, name), None, missing)

@@ -1,6 +1,6 @@
-"""The tolerant reader: a package mended where that takes no guessing, with a report of it.
+"""The tolerant reader: repairs a package where only one meaning is possible, and reports it.
 
-What cannot be mended stays as it is, for the strict reader to refuse with its path.
+Values that cannot be repaired stay unchanged; the strict reader refuses them with their paths.
 """
 
 from __future__ import annotations
@@ -33,14 +33,7 @@ from .references import (
     keep_association_types,
     replace_url_identifiers,
 )
-from .repair_log import (
-    Json,
-    Repair,
-    RepairLog,
-    format_example,
-    truncate_value,
-    value_at,
-)
+from .repair_log import Json, Repair, RepairLog, format_example, truncate_value, value_at
 
 __all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
 
@@ -51,38 +44,39 @@ MESSAGES_WITH_VALUE = {
     PATTERN_MESSAGES[IDENTIFIER_PATTERN],
     PATTERN_MESSAGES[ASSOCIATION_TYPE_PATTERN],
 }
+"""Messages of problems to which the invalid value is added."""
 
 SUSPECT = re.compile(MISSING_SLASH.pattern.encode() + rb"|:\s*null\b")
-"""Text that the strict reader accepts, but that may need a repair or a mention in the report."""
+"""Patterns in JSON that the strict reader accepts, but that need a repair or a report."""
 
 
 @dataclass(frozen=True)
 class RepairOptions:
-    """Repairs that change what an identifier or a type is, which somebody has to ask for."""
+    """Optional repairs that change identifiers or types; off by default."""
 
     replace_url_identifiers: bool = False
-    """Whether identifiers that are URLs become UUIDs (version 5) made from them."""
+    """Whether to replace identifiers that are URLs by UUIDs (version 5) made from them."""
     keep_association_types: bool = False
-    """Whether association types of other vocabularies are kept as ``ext:name``."""
+    """Whether to keep association types of other vocabularies as ``ext:name``."""
 
 
 NO_OPTIONS = RepairOptions()
 
 EXPORTED_KINDS = (DOCUMENTS.name, ITEMS.name, ASSOCIATIONS.name)
-"""The kinds of entities by which an export is recognised."""
+"""The kinds of entities that identify an export."""
 
 
 def repair(raw: bytes) -> tuple[bytes, list[Repair]]:
-    """A CFPackage with everything mended that can be mended without guessing meaning.
+    """Return a JSON package with all possible repairs applied, and the repairs.
 
-    A valid one comes back as it is. Raises ``BadRequest`` when it is not a JSON object.
+    A valid package is returned unchanged. Raises ``BadRequest`` if it is not a JSON object.
     """
-    if _read_as_it_is(raw):
+    if _read_unchanged(raw):
         return raw, []
-    mended = RepairedPackage(raw)
-    mended.deduplicate()
-    repairs = mended.log.repairs()
-    return (mended.json, repairs) if repairs else (raw, [])
+    package = RepairedPackage(raw)
+    package.deduplicate()
+    repairs = package.log.repairs()
+    return (package.json, repairs) if repairs else (raw, [])
 
 
 def read_repaired(
@@ -92,32 +86,35 @@ def read_repaired(
     options: RepairOptions = NO_OPTIONS,
     schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> tuple[Package, list[Repair]]:
-    """As ``read_large_package``, after repair; ``schema`` is what must be valid then.
+    """Parse a JSON package after repairing it; return it with the repairs.
 
-    Raises ``TooLarge`` for a package that is denser than one may be, unless ``allow_dense``,
-    ``BadRequest`` or ``InvalidData`` with every problem that is left, with paths into
-    what was sent.
+    The result must be valid for ``schema``. Raises ``ContentTooLarge`` for a package with more
+    values per megabyte than the limit, unless ``allow_dense``; ``BadRequest`` if it is not a JSON
+    object; ``UnprocessableContent`` with all remaining problems, with paths into the original file.
     """
-    if package := _read_as_it_is(raw, schema, allow_dense=allow_dense):
+    if package := _read_unchanged(raw, schema, allow_dense=allow_dense):
         return package, []
-    mended = RepairedPackage(raw, allow_dense=allow_dense, options=options)
-    mended.deduplicate()
+    repaired = RepairedPackage(raw, allow_dense=allow_dense, options=options)
+    repaired.deduplicate()
     try:
-        package = parse_large_package(mended.json, allow_dense=allow_dense, schema=schema)
+        package = parse_large_package(repaired.json, allow_dense=allow_dense, schema=schema)
     except UnprocessableContent as error:
-        problems = [*mended.changed_numbers, *(mended.as_sent(one) for one in error.problems)]
+        problems = [
+            *repaired.inexact_numbers,
+            *(repaired.original_problem(problem) for problem in error.problems),
+        ]
         raise to_exception(
             "CFPackage", problems, error.omitted, exhaustive=error.exhaustive
         ) from None
-    if mended.changed_numbers:
-        raise to_exception("CFPackage", mended.changed_numbers)
-    return package, mended.log.repairs()
+    if repaired.inexact_numbers:
+        raise to_exception("CFPackage", repaired.inexact_numbers)
+    return package, repaired.log.repairs()
 
 
-def _read_as_it_is(
+def _read_unchanged(
     raw: bytes, schema: type[NamedCFPackage] = NamedCFPackage, *, allow_dense: bool = False
 ) -> Package | None:
-    """A package that needs no repair."""
+    """Return the parsed package if it needs no repair, else None."""
     if detect_encoding(raw) != "utf-8":
         return None
     body = raw.removeprefix(BOM_UTF8)
@@ -135,24 +132,26 @@ def _read_as_it_is(
 
 
 def is_export(raw: bytes, package: Package) -> bool:
-    """Return whether JSON has, byte for byte, the form in which ``case-server export`` writes it.
+    """Return whether JSON is, byte for byte, as ``case-server export`` writes it.
 
-    What is stored is then read as it is, however odd, so that an export is the same framework when
-    it is imported again.
+    Exports are read without repairs, so that importing an export gives the same framework, even if
+    its stored values are unusual.
     """
     if not (raw.startswith(b'{"CFDocument":{') and raw.endswith(b"}\n")):
         return False
     position = 0
-    home = ""
+    document_link_json = ""
     for row in package.rows:
         if row.kind not in EXPORTED_KINDS:
             continue
         if row.kind == DOCUMENTS.name:
             body = row.body
-            home = f',"CFDocumentURI":{_link_to(row.body)}}}'
+            document_link_json = f',"CFDocumentURI":{_link_to(row.body)}}}'
         else:
             # A package leaves out the link to the document that contains an entity.
-            body = f"{row.body.removesuffix(home)}}}" if row.body.endswith(home) else row.body
+            body = row.body
+            if body.endswith(document_link_json):
+                body = f"{body.removesuffix(document_link_json)}}}"
         position = raw.find(body.encode(), position)
         if position < 0:
             return False
@@ -166,10 +165,10 @@ def _link_to(document: str) -> str:
 
 
 class RepairedPackage:
-    """A package after its repairs: as a tree, as text, and what was found.
+    """A package after its repairs, as a tree of JSON objects, with the log of repairs.
 
-    ``entities`` are the objects of the tree that are entities, each with its class;
-    ``changed_numbers`` are the numbers that the tree does not hold exactly.
+    ``entities`` are the entities in the tree, each with its class; ``inexact_numbers`` are the
+    numbers that the tree does not represent exactly.
     """
 
     def __init__(
@@ -183,38 +182,41 @@ class RepairedPackage:
         self.log = log or RepairLog()
         if not allow_dense:
             check_density(raw, TREE_DENSITY)
-        body = self._without_mark(raw)
-        self.tree = self._unwrapped(_parse(body))
-        self.changed_numbers = [
+        body = self._to_utf8(raw)
+        self.tree = self._unwrap(_parse(body))
+        self.inexact_numbers = [
             Problem(path=format_path(place), message=message)
             for place, message in find_inexact_numbers(body)
         ]
         self._drop_identifiers()
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
-        walk = Normalizer(self.log, title if isinstance(title, str) else None)
-        walk.visit(CFPackage, self.tree, self.root)
+        normalizer = Normalizer(self.log, title if isinstance(title, str) else None)
+        normalizer.visit(CFPackage, self.tree, self.root)
         aliases: dict[str, str] = {}
         if options.replace_url_identifiers:
-            aliases = replace_url_identifiers(walk.entities, self.log)
+            aliases = replace_url_identifiers(normalizer.entities, self.log)
         if options.keep_association_types:
-            keep_association_types(walk.entities, self.log)
-        uris = complete_entities(walk.entities, self.log)
-        references = References(walk.entities, aliases)
-        complete_links(walk, uris, references, replace_urls=options.replace_url_identifiers)
-        self.entities = walk.entities
+            keep_association_types(normalizer.entities, self.log)
+        uris = complete_entities(normalizer.entities, self.log)
+        references = References(normalizer.entities, aliases)
+        complete_links(normalizer, uris, references, replace_urls=options.replace_url_identifiers)
+        self.entities = normalizer.entities
 
     def deduplicate(self) -> None:
-        """Leave one of each of what stands twice."""
+        """Remove duplicate entities and associations."""
         deduplicate(self.tree, self.log)
 
     @property
     def json(self) -> bytes:
-        """The package as JSON."""
+        """Return the repaired package as JSON."""
         return to_json(self.tree, inf_nan_mode="constants")
 
-    def as_sent(self, problem: Problem) -> Problem:
-        """Return a problem of the repaired package with its path in the source, and its value."""
+    def original_problem(self, problem: Problem) -> Problem:
+        """Return a problem of the repaired package with its path in the original file.
+
+        Some messages get the invalid value.
+        """
         path, message = problem["path"], problem["message"]
         value = value_at(self.tree, path) if message in MESSAGES_WITH_VALUE else None
         if isinstance(value, str):
@@ -237,7 +239,7 @@ class RepairedPackage:
             if isinstance(self.tree.get(name), str) and self.tree[name] in implied:
                 del self.tree[name]
 
-    def _without_mark(self, raw: bytes) -> bytes:
+    def _to_utf8(self, raw: bytes) -> bytes:
         """Return JSON as UTF-8 without a byte order mark."""
         encoding = detect_encoding(raw)
         if encoding != "utf-8":
@@ -247,7 +249,7 @@ class RepairedPackage:
             self.log.record("byte-order-mark", "")
         return raw.removeprefix(BOM_UTF8)
 
-    def _unwrapped(self, tree: Json) -> Json:
+    def _unwrap(self, tree: Json) -> Json:
         self.root = ""
         names = [name for name in WRAPPERS if tree.keys() == {name}]
         if names and isinstance(tree[names[0]], dict):
@@ -258,7 +260,7 @@ class RepairedPackage:
 
 
 def _parse(raw: bytes) -> Json:
-    """The JSON object in a body, with numbers that know how they were written."""
+    """Return the JSON object in a body; its floats keep their notation."""
     try:
         tree: Any = json.loads(raw, parse_float=RawNumber)
     except (ValueError, RecursionError) as error:

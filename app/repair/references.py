@@ -1,8 +1,8 @@
-"""References that are spelt otherwise than the identifiers they mean, and nodes elsewhere.
+"""Resolution of references with other spellings of identifiers, and repair of external nodes.
 
 A UUID is the same in any letter case, with braces and as ``urn:uuid:…`` (RFC 4122, section 3), but
-identifiers are compared as they are written. So a reference that matches exactly one entity of the
-package, when both are read without these differences, gets the identifier of that entity.
+CASE compares identifiers literally. So a reference that matches exactly one entity of the package,
+ignoring these differences, gets the identifier of that entity.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TARGETS: dict[str, tuple[type[Entity], ...]] = {
     "conceptKeywordsURI": (CFConcept,),
     "CFAssociationGroupingURI": (CFAssociationGrouping,),
 }
-"""The classes of what each link can refer to."""
+"""The classes of entities that each link can refer to."""
 
 URN_PREFIX = "urn:uuid:"
 EXTENSION_PREFIX = "ext:"
@@ -75,23 +75,23 @@ def fold(name: str) -> str:
 
 
 def has_odd_references(rows: Iterable[EntityRow]) -> bool:
-    """Return whether the rows of a package refer to one another in another spelling."""
+    """Return whether a reference between the rows of a package has another spelling."""
     known: set[str] = set()
-    named: set[str] = set()
+    referenced: set[str] = set()
     for row in rows:
         known.add(row.identifier)
-        named.update(IDENTIFIERS_IN_BODY.findall(row.body))
+        referenced.update(IDENTIFIERS_IN_BODY.findall(row.body))
         if row.keywords:
-            named.update(IDENTIFIERS_IN_BODY.findall(row.keywords))
-    unknown = named - known
+            referenced.update(IDENTIFIERS_IN_BODY.findall(row.keywords))
+    unknown = referenced - known
     folded = {fold(name) for name in known} if unknown else set()
     return any(fold(_last_segment(name)) in folded for name in unknown)
 
 
 class References:
-    """Finds the entity of a package that a reference means.
+    """Resolves references to the entities of a package.
 
-    ``aliases`` maps identifiers that entities had in the source to those that they got.
+    ``aliases`` maps the original identifiers of entities to those that replaced them.
     """
 
     def __init__(self, entities: Entities, aliases: dict[str, str]) -> None:
@@ -111,24 +111,24 @@ class References:
                     self._folded[schema][fold(name)].add(identifier)
 
     def is_known(self, field: str, identifier: object) -> bool:
-        """Return whether an entity that the field can refer to has exactly this identifier."""
+        """Return whether the field can refer to an entity with exactly this identifier."""
         if not isinstance(identifier, str):
             return False
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
 
     def find(self, field: str, name: str) -> str | None:
-        """Return the identifier of the one entity that a name or uri means; else None."""
+        """Return the identifier of the only entity that a name or uri matches, else None."""
         return self._find(field, fold(name)) or self._find(field, fold(_last_segment(name)))
 
     def _find(self, field: str, folded: str) -> str | None:
-        found: set[str] = set()
+        matches: set[str] = set()
         for schema in TARGETS.get(field, ()):
-            found |= self._folded[schema].get(folded, set())
-        return found.pop() if len(found) == 1 else None
+            matches |= self._folded[schema].get(folded, set())
+        return matches.pop() if len(matches) == 1 else None
 
 
 def _last_segment(name: str) -> str:
-    """Return the last segment of a relative uri; the name itself when it is none."""
+    """Return the last segment of a relative uri, or the name itself if it is not one."""
     if is_uri(name) or not re.search(r"[/#]", name):
         return name
     try:
@@ -138,32 +138,32 @@ def _last_segment(name: str) -> str:
     return unquote(parts.path.rstrip("/").rpartition("/")[2] or parts.fragment)
 
 
-def repair_reference(  # noqa: PLR0913  what a link is compared with, each of another kind
+def repair_reference(  # noqa: PLR0913  each is compared with the link
     field: str,
     link: Json,
-    written: str | None,
+    source: str | None,
     references: References,
     log: RepairLog,
     *,
     uris: dict[str, str],
 ) -> None:
-    """Give a link the identifier of the entity that it means, and its uri if it has no other.
+    """Give a link the identifier of the entity that it matches, and its uri if it has none.
 
-    ``written`` is the string in the source that the link was made from, if it was one; ``uris`` has
-    the uri of each entity by its identifier.
+    ``source`` is the string that the link was made from, if it was one; ``uris`` maps the
+    identifiers of entities to their uris.
     """
     before = link.get("identifier")
     if references.is_known(field, before):
         return
-    names = [before, written]
+    names = [before, source]
     if not is_identifier(before):
         names.append(link.get("uri"))
-    found = (references.find(field, name) for name in names if isinstance(name, str))
-    target = next((identifier for identifier in found if identifier), None)
+    matches = (references.find(field, name) for name in names if isinstance(name, str))
+    target = next((identifier for identifier in matches if identifier), None)
     if target is None:
         return
     link["identifier"] = target
-    if written is not None or link.get("uri") == before:
+    if source is not None or link.get("uri") == before:
         link["uri"] = uris.get(target) or uuid_urn(target)
     log.record("reference", log.path_of(link, "identifier"), before, target)
 
@@ -181,7 +181,7 @@ def repair_relative_uri(
 
 
 def is_identifier(value: object) -> bool:
-    """Return whether a value is an identifier as it is."""
+    """Return whether a value is a valid identifier."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_IDENTIFIER_CHARS
@@ -189,13 +189,13 @@ def is_identifier(value: object) -> bool:
     )
 
 
-def repair_outside_node(link: Json, log: RepairLog) -> str | None:
-    """Make a node that lies outside CASE one that an association can lead to.
+def repair_external_node(link: Json, log: RepairLog) -> str | None:
+    """Give a node outside CASE a valid identifier, made from its URL.
 
-    Its identifier is made from the URL that stands for it; one such node would else refuse the
-    whole framework. Return the identifier it had, if the link does not show it any more.
+    Otherwise, one such node would make the whole framework invalid. Return the previous identifier
+    if the link no longer contains it.
     """
-    lost: str | None = None
+    replaced: str | None = None
     original = next(
         (
             link[name]
@@ -213,32 +213,32 @@ def repair_outside_node(link: Json, log: RepairLog) -> str | None:
             link["uri"] = original
         link.setdefault("title", original)
         if isinstance(before, str) and before.strip() and before not in link.values():
-            lost = before
-        log.record("outside-node", log.path_of(link, "identifier"), before, made)
+            replaced = before
+        log.record("external-node", log.path_of(link, "identifier"), before, made)
     uri = link.get("uri")
     if isinstance(uri, str) and not is_uri(uri) and uri != link["identifier"]:
         link.setdefault("title", uri)
         link["uri"] = uuid_urn(link["identifier"])
-        log.record("outside-uri", log.path_of(link, "uri"), uri, link["uri"])
-    return lost
+        log.record("external-uri", log.path_of(link, "uri"), uri, link["uri"])
+    return replaced
 
 
 def repair_target_type(link: Json, log: RepairLog) -> None:
-    """Write the kind of a node that is no kind of the standard as ``ext:name``."""
+    """Write a targetType that is not one of the standard's as ``ext:name``."""
     kind = link.get("targetType")
     if not isinstance(kind, str):
         return
     path = log.path_of(link, "targetType")
     if not kind.strip():
         del link["targetType"]
-        log.record("empty-text", path, kind)
+        log.record("empty-string", path, kind)
     elif not re.fullmatch(TARGET_TYPE_PATTERN, kind) or len(kind) > MAX_TYPE_CHARS:
         link["targetType"] = extension_name(kind)
-        log.record("outside-type", path, kind, link["targetType"])
+        log.record("external-type", path, kind, link["targetType"])
 
 
 def extension_name(name: str) -> str:
-    """Return a name of another vocabulary as the standard lets one be written: ``ext:name``."""
+    """Return a name of another vocabulary in the standard's notation: ``ext:name``."""
     bare = NOT_IN_EXTENSION_NAMES.sub("_", name.strip().removeprefix(EXTENSION_PREFIX)).strip("_")
     if not bare or len(bare) > MAX_EXTENSION_CHARS:
         bare = f"{bare[:MAX_EXTENSION_CHARS]}-{uuid5(NAMESPACE_URL, name)}".lstrip("-")
@@ -248,7 +248,7 @@ def extension_name(name: str) -> str:
 def keep_association_types(entities: Entities, log: RepairLog) -> None:
     """Write association types of other vocabularies as ``ext:name``.
 
-    Where that changes the name, the association keeps it under ``extensions.associationType``.
+    If that changes the name, ``extensions.associationType`` keeps the original one.
     """
     originals: dict[str, str] = {}
     for schema, association in entities:
@@ -259,7 +259,7 @@ def keep_association_types(entities: Entities, log: RepairLog) -> None:
             continue
         name = extension_name(before)
         if originals.setdefault(name, before) != before:
-            # Two types must not become one, or their associations would repeat each other.
+            # Two types must stay different, or their associations would be duplicates.
             name = f"{name}-{uuid5(NAMESPACE_URL, before).hex[:8]}"
         association["associationType"] = name
         extensions = association.setdefault("extensions", {})
@@ -272,14 +272,14 @@ def keep_association_types(entities: Entities, log: RepairLog) -> None:
 
 
 def is_url_identifier(value: object) -> bool:
-    """Return whether a value is a URL that cannot be an identifier as it is."""
+    """Return whether a value is a URL that is not a valid identifier."""
     return is_uri(value) and not is_identifier(value)
 
 
 def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Give entities whose identifiers are URLs UUIDs made from them; return those by the URLs.
+    """Replace identifiers that are URLs by UUIDs made from them; return the UUIDs by URL.
 
-    The URL becomes the uri of the entity; another uri that it has stays under ``extensions.uri``.
+    The URL becomes the uri of the entity; ``extensions.uri`` keeps another uri that it had.
     """
     aliases: dict[str, str] = {}
     for schema, entity in entities:
@@ -309,7 +309,7 @@ def _keep_uri(schema: type[Entity], entity: Json, uri: object) -> None:
 
 
 def replace_url_in_link(link: Json, log: RepairLog) -> None:
-    """Give a link to an entity elsewhere whose identifier is a URL the UUID made from it."""
+    """Replace the identifier of a link to an external entity by a UUID if it is a URL."""
     original = link.get("identifier")
     if isinstance(original, str) and is_url_identifier(original):
         made = link["identifier"] = str(uuid5(NAMESPACE_URL, original))

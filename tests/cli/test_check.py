@@ -262,13 +262,6 @@ def test_rules_option_lists_all_rules(checked: Check) -> None:
     ]
 
 
-def test_documentation_lists_all_rules() -> None:
-    rows = re.findall(
-        r"^\| `([a-z-]+)` \| (\w+) \| (.+?) \| (.+?) \|$", DOCS.read_text(), re.MULTILINE
-    )
-    assert rows == [(rule.id, rule.severity, rule.explanation, rule.standard) for rule in RULES]
-
-
 def test_documentation_lists_all_options(checked: Check) -> None:
     # Long options may be hyphenated at the end of a line.
     help_text = re.sub(r"-\n\s+", "-", checked("--help").stdout)

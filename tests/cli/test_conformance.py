@@ -501,27 +501,10 @@ def test_report_contains_no_access_token(server: Live, conformance: Run) -> None
     assert "of-somebody" not in ran.stdout
 
 
-def test_documentation_lists_all_checks(conformance: Run) -> None:
-    rows = [
-        tuple(cell.strip() for cell in line.strip("|").split(" | "))
-        for line in DOCS.read_text().split("## Checks")[1].splitlines()
-        if line.startswith("| `")
-    ]
-    expected = [
-        (
-            f"`{one.id}`",
-            one.group,
-            one.behaviour,
-            one.source,
-            ", ".join([*one.documented, *(f"({name})" for name in one.extension_of)]),
-            *(["W"] if one.writes else []),
-        )
-        for one in CHECKS
-    ]
-    assert [tuple(cell for cell in row if cell) for row in rows] == expected
-    assert len({one.id for one in CHECKS}) == len(CHECKS)
+def test_checks_option_lists_all_checks(conformance: Run) -> None:
     listed = conformance("--checks").stdout.splitlines()
     assert [line.split()[0] for line in listed] == [one.id for one in CHECKS]
+    assert len({one.id for one in CHECKS}) == len(CHECKS)
 
 
 def test_documentation_lists_all_options(conformance: Run) -> None:

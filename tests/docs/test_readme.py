@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.live_server import COMMAND, environment, serving
 
-from case_server.cli import KINDS
+from case_server.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -63,11 +63,11 @@ def fenced(page: str, language: str) -> list[str]:
     "command", sorted(set(re.findall(r"case-server (?!case-server)([a-z]+)", README)))
 )
 def test_every_command_it_names_exists(command: str) -> None:
-    assert command in KINDS
+    assert command in COMMANDS
 
 
 def test_every_command_is_named() -> None:
-    for command in KINDS:
+    for command in COMMANDS:
         assert re.search(rf"case-server {command}|`{command}`", README), command
 
 

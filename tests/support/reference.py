@@ -21,6 +21,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from case_server.cli import main as cli_main
+from case_server.conformance.checks import CHECKS
+from case_server.lint.rules.catalog import RULES
 from case_server.main import create_app
 from case_server.settings import Settings, variable_name
 
@@ -87,6 +89,26 @@ def _format_default(field: FieldInfo) -> str:
     if isinstance(default, bool):
         default = str(default).lower()
     return "" if default in (None, "", (), {}, PydanticUndefined) else f"`{default}`"
+
+
+def rules() -> None:
+    """Print the lint rules with their severities."""
+    rows = ((f"`{rule.id}`", rule.severity, rule.explanation, rule.standard) for rule in RULES)
+    print_table(("rule", "severity", "meaning", "in the standard"), rows)
+    print()
+
+
+def checks() -> None:
+    """Print the conformance checks with their sources and profiles."""
+    rows = []
+    for check in CHECKS:
+        profiles = [*check.documented, *(f"({name})" for name in check.extension_of)]
+        mark = "W" if check.writes else ""
+        identifier = f"`{check.id}`"
+        cells = (identifier, check.group, check.behaviour, check.source, ", ".join(profiles), mark)
+        rows.append(cells)
+    print_table(("check", "group", "behaviour", "source", "profiles", ""), rows)
+    print()
 
 
 def commands() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..check import PLATFORM, SDK, STANDARD, VENDOR, check
+from ..check import PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
 from ..client import (
     Body,
     ServerUnderTest,
@@ -22,7 +22,6 @@ from ..validation import expect_valid, walk
 ITEM_LISTS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
 
 ENDPOINTS = "guide, API Endpoints; binding, section 2"
-PROFILES = "README, API profiles"
 DEFINED = (*PLATFORM, *STANDARD)
 
 
@@ -199,13 +198,13 @@ def check_entity_fields(server: ServerUnderTest) -> str:
     return "title"
 
 
-@check("both-identifiers", group="reading", source=PROFILES, on=(), also=VENDOR)
+@check("both-identifiers", group="reading", source=SILENT, on=(), also=VENDOR)
 def check_both_identifier_fields(server: ServerUnderTest) -> str:
     """Every entity and link has equal values in identifier and sourcedId."""
     return _expect_fields(server, ("identifier", "sourcedId"))
 
 
-@check("lists-present", group="reading", source=PROFILES, on=(), also=SDK)
+@check("lists-present", group="reading", source=SILENT, on=(), also=SDK)
 def check_empty_lists(server: ServerUnderTest) -> str:
     """An item contains its keyword, subject and education level lists even if they are empty."""
     item = server.get_entity("CFItems", identifier_of(server.existing.item))

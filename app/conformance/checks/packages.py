@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..check import ALL, PLATFORM, SDK, STANDARD, check
+from ..check import ALL, PLATFORM, SDK, SILENT, STANDARD, check
 from ..client import (
     CheckFailed,
     ServerUnderTest,
@@ -156,7 +156,7 @@ def _count_items(groups: Any, name: str, depth: int) -> int:
     return count
 
 
-@check("not-modified", group="packages", source="README, What it answers", on=(), also=ALL)
+@check("not-modified", group="packages", source=SILENT, on=(), also=ALL)
 def check_not_modified(server: ServerUnderTest) -> str:
     """A package has an ETag; a request with it in If-None-Match is answered with 304."""
     path = server.existing.package_path(server.existing.document)
