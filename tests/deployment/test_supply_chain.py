@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-SECURITY = (ROOT / "SECURITY.md").read_text()
+SECURITY = (ROOT / "docs" / "security.md").read_text()
 PINNED = dict(re.findall(r"^([a-z0-9-]+)==([\w.]+)", LOCK, re.MULTILINE))
 
 

@@ -12,6 +12,7 @@ import pytest
 from support import factories
 from support.calls import Api
 from support.live_server import Live
+from support.machine_load import measure_slowdown
 
 from case_server.api.exception_handlers import MAX_LISTED_PROBLEMS
 from case_server.case.limits import check_density
@@ -26,13 +27,14 @@ async def test_hostile_requests_get_errors_and_little_memory(
     database_url: str, tmp_path: Path, clean: None
 ) -> None:
     with server(tmp_path, database_url, max_body_mb=MEGABYTES, request_timeout=1) as live:
+        slowdown = measure_slowdown()
         tally = await adversarial.run(live, MEGABYTES)
         assert tally.wrong == []
         assert tally.memory is not None
         assert tally.memory.added < 60
         assert tally.slowest < 5  # nothing hangs
         assert tally.others is not None
-        assert max(tally.others.waited) < 1
+        assert max(tally.others.waited) < 1 * max(slowdown, measure_slowdown())
         async with client(live) as http:
             filtered = await filter_fuzz.run(http, count=200, seed=1)
         assert filtered.wrong == []

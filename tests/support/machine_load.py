@@ -1,0 +1,18 @@
+"""How much other processes slow this machine down, for tests that bound a duration."""
+
+from __future__ import annotations
+
+import time
+
+CPU_SECONDS = 0.2
+
+
+def measure_slowdown() -> float:
+    """Return the wall-clock seconds that one second of computing takes now, at least 1.
+
+    A bound multiplied by it means the same on a quiet and on a busy machine.
+    """
+    wall, cpu = time.monotonic(), time.process_time()
+    while time.process_time() - cpu < CPU_SECONDS:
+        pass
+    return max(1.0, (time.monotonic() - wall) / CPU_SECONDS)
