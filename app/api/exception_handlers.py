@@ -94,10 +94,8 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(allowed_methods(request))
         description = f"method {method} not allowed for {path}: use {headers['Allow']}"
-    reason = CODES_BY_STATUS.get(error.status_code, "invalid")
-    info = status_info(
-        profile_for_path(request.scope["path"]), CaseServerError(description, code=reason)
-    )
+    reported = CaseServerError(description, code=CODES_BY_STATUS.get(error.status_code, "invalid"))
+    info = status_info(profile_for_path(request.scope["path"]), reported)
     return json_response(info, error.status_code, headers)
 
 

@@ -46,39 +46,39 @@ class Profile:
     version: str = "1.1"
     """The version of CASE whose fields its responses have."""
     writes: bool = False
-    """Whether it has TimeBack's operations too: PUT, POST, DELETE and package trees."""
+    """Offer TimeBack's operations too: PUT, POST, DELETE and package trees."""
     lists: tuple[str, ...] = ("CFDocuments",)
     """The resource types that have a list."""
     sourced_ids: bool = False
-    """Whether entities and links have a ``sourcedId`` equal to ``identifier``."""
+    """Add a ``sourcedId`` equal to ``identifier`` to entities and links."""
     wraps: bool = False
-    """Whether a single object is wrapped in its class name: ``{"CFItem": {…}}``."""
+    """Wrap a single object in its class name: ``{"CFItem": {…}}``."""
     package_links: bool = False
-    """Whether, inside a package, items and associations link to their document, and the document
-    to its package."""
+    """Inside a package, include the links of items and associations to their document, and of the
+    document to its package."""
     foreign_links: bool = False
-    """Whether, without ``package_links``, at least the links to other documents are included."""
+    """Without ``package_links``, include at least the links to other documents."""
     package_is_document: bool = False
-    """Whether a package has the identifier of its document instead of its own."""
+    """Return packages with the identifier of their document instead of their own."""
     rewrites_uris: bool = False
-    """Whether each ``uri`` of a stored entity is replaced by its URL on this server."""
+    """Replace each ``uri`` of a stored entity by its URL on this server."""
     empty_lists: bool = False
-    """Whether items and documents include empty lists."""
+    """Include empty lists in items and documents."""
     default_item_type: str | None = None
     """CFItemType for items without one."""
     extensions: bool = False
-    """Whether extensions are included without ``?extensions=true``."""
+    """Include extensions even without ``?extensions=true``."""
     paging_fields: tuple[str, ...] = ()
     """The paging fields of a list response."""
     limits: Limits = field(default_factory=lambda: Limits(default=100, maximum=3000))
     grammar: Grammar = STANDARD
     rejects_empty_fields: bool = False
-    """Whether an empty ``fields`` is an error instead of the same as none."""
+    """Reject an empty ``fields`` instead of ignoring it."""
     code_minor_names: tuple[str, ...] = ("imsx_codeMinor",)
     """Keys of the minor codes in an error."""
     code_minors: Mapping[ErrorCode, str] = field(default_factory=dict)
     error_details: bool = False
-    """Whether errors list their problems under ``imsx_error_details``."""
+    """List the problems of an error under ``imsx_error_details``."""
 
     @property
     def derivation(self) -> Derivation:

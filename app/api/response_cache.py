@@ -48,7 +48,7 @@ class CachedResponse:
         """Bytes that the response takes in the cache."""
         self.is_complete = False
         self.has_started = False
-        """Whether the producer has started: it may not see writes that commit after that."""
+        """The producer has started: it may not see writes that commit after that."""
         self.error: BaseException | None = None
         self._zstd = b""
         self._zstd_lock = threading.Lock()

@@ -19,7 +19,7 @@ from .rendering.renderer import Renderer
 JSON = "application/json"
 
 CODING_PATTERN = re.compile(r"\s*+([\w*-]++)\s*+(?:;\s*+q\s*+=\s*+([01](?:\.\d{0,3})?)\s*+)?")
-"""One element of Accept-Encoding. Possessive quantifiers never backtrack, so that thousands of
+"""An element of Accept-Encoding. Possessive quantifiers never backtrack, so that thousands of
 spaces cost only linear time."""
 
 

@@ -62,12 +62,12 @@ class Grammar:
 
     max_predicates: int | None
     mixed_operators: bool
-    """Whether one filter may contain both AND and OR."""
+    """Allow both AND and OR in one filter."""
     parentheses: bool
     in_list: bool
-    """Whether there is an operator ``@`` ("is one of")."""
+    """Allow the operator ``@`` ("is one of")."""
     unquoted_values: bool = False
-    """Whether numbers, ``true`` and ``false`` may be written without quotes."""
+    """Allow numbers, ``true`` and ``false`` without quotes."""
 
 
 STANDARD = Grammar(max_predicates=2, mixed_operators=False, parentheses=False, in_list=False)

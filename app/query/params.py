@@ -47,13 +47,13 @@ class Dialect:
     """Differences between profiles, and between lists, in the parameters they accept."""
 
     rejects_empty_fields: bool = True
-    """Whether an empty ``fields`` is an error (CASE 1.1 binding, section 3.4), or as if absent."""
+    """Reject an empty ``fields`` (CASE 1.1 binding, section 3.4) instead of ignoring it."""
     unknown_fields: frozenset[str] = frozenset()
     """Fields of the model that the profile does not have."""
     has_sourced_ids: bool = True
-    """Whether entities have a field ``sourcedId``, which ``fields`` can select."""
+    """Accept ``sourcedId`` in ``fields``, because entities have it."""
     searchable: bool = False
-    """Whether the list accepts ``search``."""
+    """Accept ``search``."""
 
 
 STRICT = Dialect()

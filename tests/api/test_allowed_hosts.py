@@ -69,7 +69,7 @@ async def test_own_name_is_allowed_with_the_default_secret(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", FOREIGN_NAMES)
-async def test_foreign_name_with_the_default_secret_is_rejected(host: str) -> None:
+async def test_foreign_name_is_rejected_with_the_default_secret(host: str) -> None:
     assert await is_rejected(host, client_secret="local-secret", **PUBLIC)
     assert not await is_rejected(host, **PUBLIC)
 

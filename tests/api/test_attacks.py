@@ -1,4 +1,4 @@
-"""Tokens made to deceive, sent as requests: each is 401, and nothing that they name is fetched."""
+"""Forged access tokens are rejected with 401, and URLs in them are not fetched."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def encoded(data: bytes) -> str:
 
 
 def decoded(part: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
-    return found
+    content: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
+    return content
 
 
 def forged(
     header: dict[str, Any], claims: dict[str, Any], by: Callable[[bytes], bytes] | None = None
 ) -> str:
-    """A token made by hand, signed by the attacker's own key unless said otherwise."""
+    """Forge a token, signed with the attacker's key or by ``by``."""
     text = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
     return f"{text}.{encoded((by or attacker)(text.encode()))}"
 
@@ -56,22 +56,22 @@ def unsigned(_: bytes) -> bytes:
     return b""
 
 
-class Lure:
-    """Publishes the attacker's key, and counts who comes for it."""
+class AttackerServer:
+    """Publishes the attacker's key and counts requests for it."""
 
     def __init__(self) -> None:
-        self.visits = 0
+        self.requests = 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.visits += 1
+                outer.requests += 1
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(json.dumps({"keys": [public_jwk(ATTACKER)]}).encode())
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/jwks.json"
@@ -85,14 +85,14 @@ class Lure:
 
 
 @pytest.fixture
-def lure() -> Iterator[Lure]:
-    found = Lure()
-    yield found
-    found.stop()
+def attacker_server() -> Iterator[AttackerServer]:
+    server = AttackerServer()
+    yield server
+    server.stop()
 
 
-async def refused(http: httpx.AsyncClient, token: str) -> str:
-    """What is said of a token that opens nothing, for reading as for writing."""
+async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
+    """Check that reads and writes with a token return 401, and return the message."""
     headers = {"Authorization": f"Bearer {token}"}
     body = factories.document()
     for method, path in (("GET", PATH), ("PUT", f"{PATH}/{body['identifier']}")):
@@ -109,12 +109,12 @@ async def status(http: httpx.AsyncClient, token: str, method: str = "GET", path:
 
 
 async def parts(token: Token) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and the claims of a token that this server issued."""
+    """Return the header and the claims of a token that this server issued."""
     header, claims, _ = (await token()).split(".")
     return decoded(header), decoded(claims)
 
 
-async def test_what_these_tests_change_is_what_opens_doors(
+async def test_unchanged_tokens_are_accepted(
     anonymous: httpx.AsyncClient, token: Token, external_issuer: ExternalIssuer
 ) -> None:
     assert await status(anonymous, await token()) == 200
@@ -122,18 +122,18 @@ async def test_what_these_tests_change_is_what_opens_doors(
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", None])
-async def test_none_is_no_algorithm(
+async def test_token_with_algorithm_none_is_rejected(
     anonymous: httpx.AsyncClient, token: Token, algorithm: str | None
 ) -> None:
     header, claims = await parts(token)
     for by in (unsigned, attacker):
-        assert await refused(anonymous, forged({**header, "alg": algorithm}, claims, by))
-    whole = await token()
-    assert await refused(anonymous, whole.rpartition(".")[0] + ".")
+        assert await rejection_message(anonymous, forged({**header, "alg": algorithm}, claims, by))
+    valid = await token()
+    assert await rejection_message(anonymous, valid.rpartition(".")[0] + ".")
 
 
 @pytest.mark.parametrize("bits", [256, 384, 512])
-async def test_the_public_key_is_no_secret(
+async def test_hmac_with_the_public_key_is_rejected(
     anonymous: httpx.AsyncClient, token: Token, bits: int
 ) -> None:
     header, claims = await parts(token)
@@ -156,31 +156,38 @@ async def test_the_public_key_is_no_secret(
         def by(text: bytes, secret: bytes = secret) -> bytes:
             return hmac.digest(secret, text, getattr(hashlib, f"sha{bits}"))
 
-        assert "algorithm" in await refused(
+        assert "algorithm" in await rejection_message(
             anonymous, forged({**header, "alg": f"HS{bits}"}, claims, by)
         )
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256", "ES256", "EdDSA", "RSA1_5"])
-async def test_another_algorithm_of_the_same_key(
+async def test_token_with_another_algorithm_is_rejected(
     anonymous: httpx.AsyncClient, token: Token, algorithm: str
 ) -> None:
     header, claims = await parts(token)
-    assert await refused(anonymous, forged({**header, "alg": algorithm}, claims))
+    assert await rejection_message(anonymous, forged({**header, "alg": algorithm}, claims))
 
 
-async def test_a_header_that_brings_or_names_a_key(
-    anonymous: httpx.AsyncClient, token: Token, lure: Lure
+async def test_keys_and_key_urls_in_the_header_are_ignored(
+    anonymous: httpx.AsyncClient, token: Token, attacker_server: AttackerServer
 ) -> None:
     header, claims = await parts(token)
-    own = {"jwk": public_jwk(ATTACKER), "jku": lure.url, "x5u": lure.url, "x5c": ["MIIB"]}
-    for kid in (header["kid"], ATTACKER.kid, lure.url):
+    own = {
+        "jwk": public_jwk(ATTACKER),
+        "jku": attacker_server.url,
+        "x5u": attacker_server.url,
+        "x5c": ["MIIB"],
+    }
+    for kid in (header["kid"], ATTACKER.kid, attacker_server.url):
         for name, value in own.items():
-            assert await refused(anonymous, forged({**header, "kid": kid, name: value}, claims))
-        assert await refused(anonymous, forged({**header, "kid": kid, **own}, claims))
-    for issuer in (lure.url, lure.url.removesuffix("/jwks.json")):
-        assert await refused(anonymous, forged(header, {**claims, "iss": issuer}))
-    assert lure.visits == 0
+            assert await rejection_message(
+                anonymous, forged({**header, "kid": kid, name: value}, claims)
+            )
+        assert await rejection_message(anonymous, forged({**header, "kid": kid, **own}, claims))
+    for issuer in (attacker_server.url, attacker_server.url.removesuffix("/jwks.json")):
+        assert await rejection_message(anonymous, forged(header, {**claims, "iss": issuer}))
+    assert attacker_server.requests == 0
 
 
 @pytest.mark.parametrize(
@@ -201,13 +208,13 @@ async def test_a_header_that_brings_or_names_a_key(
         {"x": 1},
     ],
 )
-async def test_a_name_of_a_key_that_is_none(
+async def test_unknown_key_id_is_rejected(
     anonymous: httpx.AsyncClient, token: Token, kid: object
 ) -> None:
     header, claims = await parts(token)
     empty = hmac.digest(b"", b"x", "sha256")
     for by in (attacker, unsigned, lambda _: empty):
-        assert await refused(anonymous, forged({**header, "kid": kid}, claims, by))
+        assert await rejection_message(anonymous, forged({**header, "kid": kid}, claims, by))
     assert await status(anonymous, await token()) == 200
 
 
@@ -215,7 +222,7 @@ async def test_a_name_of_a_key_that_is_none(
     ("claim", "accepted", "too_far"),
     [("exp", -SKEW + 10, -SKEW - 10), ("nbf", SKEW - 10, SKEW + 10), ("iat", SKEW - 10, SKEW + 10)],
 )
-async def test_clocks_differ_by_a_minute_and_no_more(
+async def test_clock_skew_of_up_to_a_minute_is_accepted(
     anonymous: httpx.AsyncClient,
     external_issuer: ExternalIssuer,
     claim: str,
@@ -224,7 +231,7 @@ async def test_clocks_differ_by_a_minute_and_no_more(
 ) -> None:
     now = int(time.time())
     assert await status(anonymous, external_issuer.token(**{claim: now + accepted})) == 200
-    assert await refused(anonymous, external_issuer.token(**{claim: now + too_far}))
+    assert await rejection_message(anonymous, external_issuer.token(**{claim: now + too_far}))
 
 
 @pytest.mark.parametrize(
@@ -241,10 +248,10 @@ async def test_clocks_differ_by_a_minute_and_no_more(
     ],
     ids=str,
 )
-async def test_claims_of_another_kind(
+async def test_token_with_unsuitable_claims_is_rejected(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, changes: dict[str, Any]
 ) -> None:
-    assert await refused(anonymous, external_issuer.token(**changes))
+    assert await rejection_message(anonymous, external_issuer.token(**changes))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +274,7 @@ async def test_claims_of_another_kind(
     ],
     ids=str,
 )
-async def test_scopes_are_read_whole(
+async def test_scopes_are_compared_exactly(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, scope: object, expected: int
 ) -> None:
     text = external_issuer.token(scope=scope)
@@ -277,14 +284,14 @@ async def test_scopes_are_read_whole(
 
 
 @pytest.mark.parametrize("size", [7_000, 9_000, 50_000])
-async def test_long_tokens(
+async def test_token_over_the_maximum_length_is_rejected(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, size: int
 ) -> None:
     text = external_issuer.token(pad="x" * (size * 3 // 4 - 800))
     if size < 8_192:
         assert await status(anonymous, text) == 200
     else:
-        assert "8192" in await refused(anonymous, text)
+        assert "8192" in await rejection_message(anonymous, text)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +305,7 @@ async def test_long_tokens(
         lambda text: text.rpartition(".")[0],
     ],
 )
-async def test_signatures_that_are_not_quite_right(
+async def test_malformed_token_is_rejected(
     anonymous: httpx.AsyncClient, token: Token, change: Callable[[str], str]
 ) -> None:
-    assert await refused(anonymous, change(await token()))
+    assert await rejection_message(anonymous, change(await token()))

@@ -1,4 +1,4 @@
-"""Tokens as common issuers make them: Cognito, Okta, Entra ID, Keycloak, over a real issuer."""
+"""Tokens in the formats of Cognito, Okta, Entra ID and Keycloak, from a real issuer."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MAPPED = (
 
 @asynccontextmanager
 async def serving(settings: Settings, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the application with some settings of its own."""
-    parsed = Settings(**changes)  # validates and parses what the environment would say
+    """Run an application with changed settings and return a client of it."""
+    parsed = Settings(**changes)  # validated and parsed like the environment
     update = {name: getattr(parsed, name) for name in changes}
     app = create_app(settings.model_copy(update=update))
     async with (
@@ -42,22 +42,22 @@ async def serving(settings: Settings, **changes: Any) -> AsyncIterator[httpx.Asy
 
 
 async def status(http: httpx.AsyncClient, token: str, method: str = "GET") -> int:
-    return (await ask(http, token, method)).status_code
+    return (await send_request(http, token, method)).status_code
 
 
-async def ask(http: httpx.AsyncClient, token: str, method: str = "GET") -> httpx.Response:
+async def send_request(http: httpx.AsyncClient, token: str, method: str = "GET") -> httpx.Response:
     path = DOCUMENTS if method == "GET" else f"{DOCUMENTS}/x"
     headers = {"Authorization": f"Bearer {token}"}
     return await http.request(method, path, headers=headers)
 
 
-async def refusal(http: httpx.AsyncClient, token: str) -> str:
-    answer = await ask(http, token)
+async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
+    answer = await send_request(http, token)
     assert answer.status_code == 401, answer.text
     return str(answer.json()["imsx_description"])
 
 
-# Who is calling
+# Client identity
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def refusal(http: httpx.AsyncClient, token: str) -> str:
         {"sub": None, "client_id": 7, "azp": "portal"},
     ],
 )
-async def test_token_that_names_its_client_without_sub_is_accepted(
+async def test_token_with_a_client_but_without_sub_is_accepted(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
     assert await status(anonymous, external_issuer.token(**claims)) == 200
@@ -77,14 +77,14 @@ async def test_token_that_names_its_client_without_sub_is_accepted(
 
 @pytest.mark.parametrize("name", ["sub", "client_id", "azp"])
 @pytest.mark.parametrize("value", [None, "", 7, ["robot"], {}])
-async def test_token_that_names_no_client_is_refused(
+async def test_token_without_a_client_is_rejected(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, name: str, value: object
 ) -> None:
     claims = {"sub": None, "client_id": None, name: value}
-    assert "names no client" in await refusal(anonymous, external_issuer.token(**claims))
+    assert "names no client" in await rejection_message(anonymous, external_issuer.token(**claims))
 
 
-# What it may do
+# Scopes
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_token_that_names_no_client_is_refused(
         {"scp": [READONLY.replace("v1p0", "v1p1")], "scope": "openid"},
     ],
 )
-async def test_scp_as_string_or_array_reads_like_scope(
+async def test_scp_is_read_like_scope(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
     token = external_issuer.token(**({"scope": None} | claims))
@@ -113,7 +113,7 @@ async def test_scp_as_string_or_array_reads_like_scope(
         {"roles": ["Case.Editor"]},
     ],
 )
-async def test_spelling_that_no_setting_maps_grants_nothing(
+async def test_unmapped_scope_grants_nothing(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer, claims: dict[str, Any]
 ) -> None:
     assert await status(anonymous, external_issuer.token(**({"scope": None} | claims))) == 403
@@ -134,7 +134,7 @@ async def test_spelling_that_no_setting_maps_grants_nothing(
         ({"scope": "case-api/case.readonly/more"}, False, False),
     ],
 )
-async def test_mapped_spelling_grants_the_scopes_of_the_setting(
+async def test_mapped_scope_grants_the_configured_scopes(
     settings: Settings,
     external_issuer: ExternalIssuer,
     clean: None,
@@ -149,7 +149,7 @@ async def test_mapped_spelling_grants_the_scopes_of_the_setting(
         assert await status(http, token, "PUT") == (400 if writes else 403)
 
 
-# Whom it is for
+# Audience
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ async def test_mapped_spelling_grants_the_scopes_of_the_setting(
         ({"client_id": ["case"]}, False),
     ],
 )
-async def test_audience_is_aud_or_without_aud_client_id(
+async def test_audience_is_aud_or_else_client_id(
     settings: Settings,
     external_issuer: ExternalIssuer,
     clean: None,
@@ -179,10 +179,10 @@ async def test_audience_is_aud_or_without_aud_client_id(
         if accepted:
             assert await status(http, token) == 200
         else:
-            assert "another audience" in await refusal(http, token)
+            assert "another audience" in await rejection_message(http, token)
 
 
-# Which keys may sign
+# Keys
 
 
 def rsa_key(bits: int) -> tuple[dict[str, Any], Callable[[bytes], bytes]]:
@@ -229,7 +229,7 @@ def hmac_sign(data: bytes) -> bytes:
         (P256, P256_SIGN, "ES256"),
     ],
 )
-async def test_key_that_is_meant_for_signatures_is_accepted(
+async def test_signature_key_is_accepted(
     settings: Settings,
     external_issuer: ExternalIssuer,
     clean: None,
@@ -263,7 +263,7 @@ async def test_key_that_is_meant_for_signatures_is_accepted(
         ({"kty": "oct", "k": base64url(SHARED)}, hmac_sign, "RS256", "not the one of the key"),
     ],
 )
-async def test_key_that_must_not_verify_is_refused(
+async def test_unsuitable_key_is_rejected(
     settings: Settings,
     external_issuer: ExternalIssuer,
     clean: None,
@@ -275,10 +275,10 @@ async def test_key_that_must_not_verify_is_refused(
     external_issuer.published = [jwk | {"kid": "k"}]
     token = external_issuer.forged(sign_bytes, {"alg": algorithm, "kid": "k"})
     async with serving(settings) as http:
-        assert reason in await refusal(http, token)
+        assert reason in await rejection_message(http, token)
 
 
-# What kind of token it is
+# Token type
 
 
 def issuer_sign(issuer: ExternalIssuer) -> Callable[[bytes], bytes]:
@@ -305,14 +305,14 @@ def issuer_sign(issuer: ExternalIssuer) -> Callable[[bytes], bytes]:
         ({"typ": "at+jwt"}, {"token_use": "id"}),
     ],
 )
-async def test_id_token_is_refused_as_access_token(
+async def test_id_token_is_rejected(
     anonymous: httpx.AsyncClient,
     external_issuer: ExternalIssuer,
     header: dict[str, Any],
     claims: dict[str, Any],
 ) -> None:
     token = external_issuer.forged(issuer_sign(external_issuer), header, **claims)
-    reason = await refusal(anonymous, token)
+    reason = await rejection_message(anonymous, token)
     assert "not an access token" in reason
     assert next(iter([*claims, *header])) in reason or "(typ)" in reason
 
@@ -338,26 +338,26 @@ async def test_access_token_of_a_common_issuer_is_accepted(
     assert await status(anonymous, token) == 200
 
 
-# How long it may be
+# Length
 
 
-async def test_token_length_limit_is_that_of_the_setting(
+async def test_maximum_token_length_is_configurable(
     settings: Settings, external_issuer: ExternalIssuer, anonymous: httpx.AsyncClient
 ) -> None:
     long = external_issuer.token(groups=["x" * 100] * 80)
     assert 8192 < len(long) < 12_000
-    assert "longer than 8192 characters" in await refusal(anonymous, long)
+    assert "longer than 8192 characters" in await rejection_message(anonymous, long)
     async with serving(settings, max_token_chars=12_000) as http:
         assert await status(http, long) == 200
         longer = external_issuer.token(groups=["x" * 100] * 120)
-        assert "longer than 12000 characters" in await refusal(http, longer)
+        assert "longer than 12000 characters" in await rejection_message(http, longer)
 
 
-# Settings that cannot be
+# Invalid settings
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("case-api/case.readonly", "ALIAS=SCOPE"),
         ("=readonly", "ALIAS=SCOPE"),
@@ -371,10 +371,12 @@ async def test_token_length_limit_is_that_of_the_setting(
         ('{"editor": "readonly"}', "ALIAS=SCOPE"),
     ],
 )
-def test_malformed_scope_map_is_refused_at_start(tmp_path: Path, value: str, told: str) -> None:
+def test_malformed_scope_map_is_rejected_at_startup(
+    tmp_path: Path, value: str, message: str
+) -> None:
     ran = run("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
     assert ran.returncode == 1
     assert "CASE_SERVER_SCOPE_MAP" in ran.stderr
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
     assert not (tmp_path / "d").exists()

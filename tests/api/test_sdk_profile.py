@@ -1,4 +1,4 @@
-"""The sdk profile: the shape of captured production answers, and uploads as the SDK sends them."""
+"""SDK profile: the format of captured production responses, and uploads as the SDK sends them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sdk(client: httpx.AsyncClient) -> Api:
 
 
 def sdk_package() -> factories.Body:
-    """A package as the SDK leaves it: no links to the document, two spellings of its own."""
+    """Return a package as the SDK sends it: with two field aliases, without document links."""
     body = factories.package()
     body["CFDocument"]["licenseUri"] = "https://creativecommons.org/licenses/by/4.0/"
     body["CFItems"][0]["cfItemType"] = "Domain"
@@ -41,7 +41,7 @@ async def test_single_objects_are_wrapped(sdk: Api) -> None:
     assert (await sdk.get(f"/CFPackages/{document}/groups")).keys() == {"CFPackageWithGroups"}
 
 
-async def test_item_has_its_lists_and_a_type(sdk: Api) -> None:
+async def test_item_has_empty_lists_and_a_default_type(sdk: Api) -> None:
     body = await sdk.upload()
     item = await sdk.one("CFItem", body["CFItems"][0]["identifier"])
     for name in ("conceptKeywords", "subject", "subjectURI", "educationLevel"):
@@ -51,7 +51,7 @@ async def test_item_has_its_lists_and_a_type(sdk: Api) -> None:
     assert listed["CFItemType"] == "unknown"
 
 
-async def test_addresses_are_minted(sdk: Api) -> None:
+async def test_uris_are_urls_of_this_server(sdk: Api) -> None:
     body = factories.everything()
     far = factories.association("far-away", body["CFItems"][0]["identifier"])
     up = factories.association(body["CFItems"][0]["identifier"], body["CFDocument"]["identifier"])
@@ -67,26 +67,29 @@ async def test_addresses_are_minted(sdk: Api) -> None:
     ):
         assert item[name]["uri"] == f"{BASE}/{plural}/{item[name]['sourcedId']}"
     assert item["subjectURI"][0]["uri"].startswith(f"{BASE}/CFSubjects/")
-    found = await sdk.one("CFAssociation", far["identifier"])
-    assert found["originNodeURI"]["uri"] == far["originNodeURI"]["uri"]
-    here = found["destinationNodeURI"]
-    assert here["uri"] == f"{BASE}/CFItems/{here['sourcedId']}"
-    found = await sdk.one("CFAssociation", up["identifier"])
-    assert found["destinationNodeURI"]["uri"] == f"{BASE}/CFDocuments/{document}"
+    association = await sdk.one("CFAssociation", far["identifier"])
+    assert association["originNodeURI"]["uri"] == far["originNodeURI"]["uri"]
+    local = association["destinationNodeURI"]
+    assert local["uri"] == f"{BASE}/CFItems/{local['sourcedId']}"
+    association = await sdk.one("CFAssociation", up["identifier"])
+    assert association["destinationNodeURI"]["uri"] == f"{BASE}/CFDocuments/{document}"
     package = await sdk.package(document)
-    alone = [await sdk.one("CFAssociation", one["sourcedId"]) for one in package["CFAssociations"]]
-    assert package["CFAssociations"] == alone
-    address = package["CFDocument"]["CFPackageURI"]["uri"]
-    assert (await sdk.client.get(address)).json()["CFPackage"] == package
+    singles = [
+        await sdk.one("CFAssociation", association["sourcedId"])
+        for association in package["CFAssociations"]
+    ]
+    assert package["CFAssociations"] == singles
+    url = package["CFDocument"]["CFPackageURI"]["uri"]
+    assert (await sdk.client.get(url)).json()["CFPackage"] == package
 
 
-async def test_package_is_called_by_its_document(sdk: Api) -> None:
+async def test_package_has_the_identifier_of_its_document(sdk: Api) -> None:
     document = await sdk.framework()
     package = await sdk.package(document["CFPackageURI"]["identifier"])
     assert package["sourcedId"] == document["identifier"]
 
 
-async def test_uploads_as_the_sdk_sends_them(sdk: Api) -> None:
+async def test_upload_as_the_sdk_sends_it_is_stored(sdk: Api) -> None:
     body = sdk_package()
     identifier = body["CFDocument"]["identifier"]
     await sdk.send("PUT", f"/CFPackages/{identifier}", 404, body)
@@ -104,7 +107,7 @@ async def test_uploads_as_the_sdk_sends_them(sdk: Api) -> None:
     assert "licenseUri" not in json.dumps(package)
 
 
-async def test_licence_that_is_no_uri(sdk: Api) -> None:
+async def test_license_text_becomes_one_license(sdk: Api) -> None:
     first, second = sdk_package(), sdk_package()
     for body in (first, second):
         body["CFDocument"]["licenseUri"] = "All rights reserved"
@@ -119,7 +122,7 @@ async def test_licence_that_is_no_uri(sdk: Api) -> None:
     assert license_["uri"] == f"urn:uuid:{links[0]['sourcedId']}"
 
 
-async def test_spellings_that_contradict_each_other(sdk: Api) -> None:
+async def test_contradictory_aliases_are_rejected(sdk: Api) -> None:
     body = sdk_package()
     body["CFItems"][0]["CFItemType"] = "Cluster"
     answer = await sdk.send("POST", "/CFPackages", 422, body)
@@ -129,16 +132,16 @@ async def test_spellings_that_contradict_each_other(sdk: Api) -> None:
     await sdk.send("POST", "/CFPackages", 201, body)
 
 
-async def test_there_are_no_nulls(sdk: Api) -> None:
+async def test_responses_contain_no_null(sdk: Api) -> None:
     body = factories.everything()
     await sdk.send("POST", "/CFPackages", 201, body)
     answer = await sdk.send("GET", f"/CFPackages/{body['CFDocument']['identifier']}", 200)
     assert "null" not in answer.text
 
 
-async def test_errors_are_spelled_as_the_sdk_reads_them(sdk: Api) -> None:
+async def test_errors_have_the_codes_that_the_sdk_reads(sdk: Api) -> None:
     for body, minor in (
-        (await sdk.get("/CFItems/nobody", 404), "unknownobject"),
+        (await sdk.get("/CFItems/unknown", 404), "unknownobject"),
         (await sdk.get("/CFItems", 400, limit="x"), "invaliddata"),
         (await sdk.get("/CFItems", 400, sort="x"), "invaliddata"),
     ):
@@ -147,17 +150,17 @@ async def test_errors_are_spelled_as_the_sdk_reads_them(sdk: Api) -> None:
         assert "imsx_codeMinor" not in body
 
 
-async def test_pages_are_counted(sdk: Api) -> None:
+async def test_list_has_page_count_and_number(sdk: Api) -> None:
     document = await sdk.framework()
     for _ in range(5):
         await sdk.new_item(document)
     body = await sdk.get("/CFItems", limit=2, offset=2)
-    counted = {name: body[name] for name in ("totalCount", "pageCount", "pageNumber")}
-    assert counted == {"totalCount": 5, "pageCount": 3, "pageNumber": 2}
+    paging = {name: body[name] for name in ("totalCount", "pageCount", "pageNumber")}
+    assert paging == {"totalCount": 5, "pageCount": 3, "pageNumber": 2}
 
 
-async def test_captured_answers_come_back(sdk: Api, shared: Path) -> None:
-    """What production answered, uploaded here, is answered again: all but the host in its uris."""
+async def test_captured_responses_are_returned_after_upload(sdk: Api, shared: Path) -> None:
+    """A captured production response, uploaded, is returned unchanged except for the host."""
     captured = json.loads(
         (shared / "reference/captures/package-items-and-associations.json").read_text()
     )
@@ -172,7 +175,7 @@ async def test_captured_answers_come_back(sdk: Api, shared: Path) -> None:
 
 
 def with_one_id(node: Any) -> Any:
-    """An answer as production writes it: only ``sourcedId``."""
+    """Drop ``identifier``: production responses contain only ``sourcedId``."""
     if isinstance(node, list):
         return [with_one_id(part) for part in node]
     if isinstance(node, dict):
@@ -181,12 +184,12 @@ def with_one_id(node: Any) -> Any:
 
 
 def with_host(node: Any) -> Any:
-    """A captured answer, as if this server had given it."""
+    """Replace the host of a captured response by that of this server."""
     text = json.dumps(node).replace("https://api.alpha-1edtech.com", "http://case.test")
     return json.loads(text)
 
 
-async def test_captured_groups_have_our_shape(sdk: Api, shared: Path) -> None:
+async def test_captured_tree_is_returned_after_upload(sdk: Api, shared: Path) -> None:
     captured = json.loads(
         (shared / "reference/captures/groups-constructed-example.json").read_text()
     )

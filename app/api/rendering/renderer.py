@@ -42,7 +42,7 @@ class Renderer:
     base_url: str
     find_local_nodes: FindLocalNodes = no_local_nodes
     include_extensions: bool = False
-    """Whether the request has ``?extensions=true``."""
+    """The request has ``?extensions=true``."""
 
     async def to_objects(self, resource: Resource, bodies: Iterable[str]) -> list[JsonObject]:
         """Return stored entities as objects."""

@@ -1,4 +1,4 @@
-"""Filters and sorts see the values that the same profile's answers show, derived ones included."""
+"""Filters and sorting use the values that responses of the same profile contain."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Execute = Callable[..., Awaitable[list[Any]]]
 Body = factories.Body
 
 MAX_VALUES = 20
-"""How many values of a field are tried."""
+"""Values of a field to test."""
 
 MAX_VALUE_CHARS = 4_000
-"""The longest value that is tried; a request target must hold it percent-encoded."""
+"""Longest percent-encoded value to test, because it must fit into a request target."""
 
 FRAMEWORKS = (
     "ccss-math-2010",
@@ -42,8 +42,8 @@ FRAMEWORKS = (
 each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 
 
-def invented() -> Body:
-    """A package of everything that answers derive, and of values that are hard to compare."""
+def edge_case_package() -> Body:
+    """Return a package with all values that responses derive and some that are hard to compare."""
     subject = factories.link("Subject ü/1".replace("/", "+"), "Mathematics, it's art")
     concept = factories.link("concept 1", "a concept")
     items = [
@@ -85,7 +85,7 @@ def invented() -> Body:
 
 
 def with_valid_uris(node: Any) -> Any:
-    """Percent-encode every uri; those of the factories hold the identifier as it is."""
+    """Percent-encode every ``uri``, because those of the factories contain raw identifiers."""
     if isinstance(node, list):
         return [with_valid_uris(part) for part in node]
     if isinstance(node, dict):
@@ -97,7 +97,7 @@ def with_valid_uris(node: Any) -> Any:
 
 
 def values(entity: Body, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the fields of an answer by dotted path; of lists, all members joined by commas."""
+    """Yield the fields of an entity by dotted path; lists are joined by commas."""
     for name, value in entity.items():
         path = f"{prefix}{name}"
         if isinstance(value, dict):
@@ -113,8 +113,8 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def chosen(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Choose up to 20 pairs of a value and its entity, the strange values among them."""
+def choose(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Choose up to 20 pairs of a value and an identifier, including the edge cases."""
     fitting = [pair for pair in shown if len(quote(pair[0])) <= MAX_VALUE_CHARS]
     strange = (
         fitting[:1],
@@ -130,53 +130,56 @@ def chosen(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 class Lists:
-    """The lists of one profile, asked with filters and sorts."""
+    """Queries the lists of one profile."""
 
     def __init__(self, api: Api) -> None:
         self.api, self.limit = api, api.profile.limits.maximum
 
-    async def page(self, plural: str, **asked: Any) -> tuple[list[Body], int]:
-        answer = await self.api.send("GET", f"/{plural}", 200, params=asked)
+    async def page(self, plural: str, **params: Any) -> tuple[list[Body], int]:
+        answer = await self.api.send("GET", f"/{plural}", 200, params=params)
         return answer.json()[plural], int(answer.headers["X-Total-Count"])
 
-    async def all_of(self, plural: str, **asked: Any) -> list[Body]:
-        found, total = await self.page(plural, limit=self.limit, **asked)
+    async def all_of(self, plural: str, **params: Any) -> list[Body]:
+        matches, total = await self.page(plural, limit=self.limit, **params)
         for offset in range(self.limit, total, self.limit):
-            found += (await self.page(plural, limit=self.limit, offset=offset, **asked))[0]
-        return found
+            matches += (await self.page(plural, limit=self.limit, offset=offset, **params))[0]
+        return matches
 
     async def check_filter(self, plural: str, path: str, value: str, identifier: str) -> None:
-        """Filter by a value: its entity is found, and only entities that show the value are."""
+        """Check that a filter by a value finds its entity, and only entities with that value."""
         predicate = f"{path}='{value.replace(chr(39), chr(39) * 2)}'"
-        found, total = await self.page(plural, filter=predicate, limit=self.limit)
+        matches, total = await self.page(plural, filter=predicate, limit=self.limit)
         if total > self.limit:
             both = f"{predicate} AND identifier='{identifier.replace(chr(39), chr(39) * 2)}'"
-            found, _ = await self.page(plural, filter=both, limit=self.limit)
-        assert identifier in {one["identifier"] for one in found}, f"{plural}: {predicate}"
-        for one in found:
-            assert same(dict(values(one)).get(path, ""), value), f"{plural}: {predicate}: {one}"
+            matches, _ = await self.page(plural, filter=both, limit=self.limit)
+        assert identifier in {each["identifier"] for each in matches}, f"{plural}: {predicate}"
+        for entity in matches:
+            actual = dict(values(entity)).get(path, "")
+            assert is_equal(actual, value), f"{plural}: {predicate}: {entity}"
 
     async def check_sort(self, plural: str, path: str, in_order: list[str]) -> None:
-        """Sort by a field: the values shown are in the order in which Postgres sorts them."""
-        for order, wanted in (("asc", in_order), ("desc", in_order[::-1])):
+        """Check that sorting by a field returns its values in the order of Postgres."""
+        for order, expected in (("asc", in_order), ("desc", in_order[::-1])):
             name = path.split(".", maxsplit=1)[0]
-            asked = {"sort": path, "orderBy": order, "fields": name, "limit": self.limit}
-            found, total = await self.page(plural, **asked)
-            shown = [dict(values(one)).get(path) for one in found]
-            there = [sort_key(value) for value in shown if value is not None]
-            assert there == wanted[: self.limit], f"{plural}: {asked}"
+            params = {"sort": path, "orderBy": order, "fields": name, "limit": self.limit}
+            matches, total = await self.page(plural, **params)
+            shown = [dict(values(entity)).get(path) for entity in matches]
+            present = [sort_key(value) for value in shown if value is not None]
+            assert present == expected[: self.limit], f"{plural}: {params}"
             count = min(total, self.limit)
-            assert shown[len(there) :] == [None] * (count - len(there)), f"{plural}: {asked}"
+            assert shown[len(present) :] == [None] * (count - len(present)), f"{plural}: {params}"
 
 
 def sort_key(value: str) -> str:
-    """What lists sort by: of codes only the beginning."""
+    """Return the lower-case prefix that lists sort by."""
     return value.lower()[:200]
 
 
-def same(shown: str, wanted: str) -> bool:
-    """Whether a value equals another, as lists do in any order and with blanks around members."""
-    parts = [sorted(part.strip() for part in value.lower().split(",")) for value in (shown, wanted)]
+def is_equal(actual: str, expected: str) -> bool:
+    """Compare values, ignoring the order of list members and spaces around them."""
+    parts = [
+        sorted(part.strip() for part in value.lower().split(",")) for value in (actual, expected)
+    ]
     return parts[0] == parts[1]
 
 
@@ -191,7 +194,7 @@ def in_order(execute: Execute) -> Callable[..., Awaitable[list[str]]]:
 
 
 async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
-    """Ask about every field that the lists of a profile show."""
+    """Check filters and sorting for every field in the lists of a profile."""
     lists = Lists(api)
     for resource in RESOURCES:
         if resource.plural not in api.profile.lists:
@@ -204,10 +207,10 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
         fields = fields_of(resource.schema, api.profile.dialect(resource).unknown_fields)
         for path, pairs in shown.items():
             field = resolve_field(fields, path)
-            assert field, f"{resource.name} shows {path}, which no filter knows"
-            # Of an empty list of objects only parts are compared.
+            assert field, f"{resource.name} has {path}, which filters do not know"
+            # Lists of objects are compared by their parts, here an empty list.
             name = f"{path}.title" if field.type is FieldType.LINKS else path
-            for value, identifier in chosen(pairs):
+            for value, identifier in choose(pairs):
                 await lists.check_filter(resource.plural, name, value, identifier)
             if field.type in SCALARS:
                 ordered = await in_order(value for value, _ in pairs)
@@ -215,11 +218,11 @@ async def check_lists(api: Api, in_order: Callable[..., Any]) -> None:
 
 
 @each_profile
-async def test_filters_and_sorts_of_an_invented_framework_see_shown_values(
+async def test_filters_and_sorting_match_responses_of_an_edge_case_framework(
     client: httpx.AsyncClient, profile: Profile, in_order: Callable[..., Any]
 ) -> None:
-    whole = factories.document(title="with a package", CFPackageURI=factories.link("P 1'é"))
-    for body in (invented(), with_valid_uris(factories.package(CFDocument=whole))):
+    document = factories.document(title="with a package", CFPackageURI=factories.link("P 1'é"))
+    for body in (edge_case_package(), with_valid_uris(factories.package(CFDocument=document))):
         answer = await client.post("/case/1.1/CFPackages", json=body)
         assert answer.status_code == 201, answer.text
     await check_lists(Api(client, profile), in_order)
@@ -227,7 +230,7 @@ async def test_filters_and_sorts_of_an_invented_framework_see_shown_values(
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 @each_profile
-async def test_filters_and_sorts_of_a_real_framework_see_shown_values(
+async def test_filters_and_sorting_match_responses_of_a_real_framework(
     client: httpx.AsyncClient,
     profile: Profile,
     in_order: Callable[..., Any],
@@ -251,10 +254,10 @@ async def test_filter_of_openapi_example_finds_example_on_its_list(
         url = profile.prefix + f"/{plural}"
         operation = document["paths"].get(f"/{plural}") or document["paths"][url]
         parameters = operation["get"]["parameters"]
-        (text,) = (one["schema"]["example"] for one in parameters if one["name"] == "filter")
-        found = await client.get(url, params={"filter": text})
-        assert found.status_code == 200, found.text
-        assert len(found.json()[plural]) == 1, text
+        (text,) = (each["schema"]["example"] for each in parameters if each["name"] == "filter")
+        matches = await client.get(url, params={"filter": text})
+        assert matches.status_code == 200, matches.text
+        assert len(matches.json()[plural]) == 1, text
 
 
 def with_subject(package: Body) -> Body:
@@ -272,7 +275,7 @@ async def test_filter_by_field_that_case_1_0_lacks_returns_400(
     assert name not in answer["imsx_description"].partition("expected")[2]
 
 
-async def test_minted_uri_in_other_letter_case_finds_its_item(client: httpx.AsyncClient) -> None:
+async def test_rewritten_uri_in_other_letter_case_finds_its_item(client: httpx.AsyncClient) -> None:
     api = Api(client, SDK)
     document = await api.framework(**with_valid_uris(factories.document("Döc 1")))
     item = with_valid_uris(factories.item(document["identifier"], "Item % 1"))
