@@ -309,5 +309,5 @@ async def _local_issuer(database: Database, settings: Settings) -> LocalIssuer:
         settings.base_url,
         settings.token_lifetime,
         audience=settings.audience,
-        reload=partial(load_signing_keys, database),
+        load_keys=partial(load_signing_keys, database),
     )

@@ -1,7 +1,7 @@
-"""Who may ask this server for a token, and for which scopes.
+"""OAuth clients and the verification of their secrets.
 
-A client is a row of the database, or the one that the settings name. Checking a secret is slow on
-purpose: it is done in a thread, one at a time, and what was right is remembered for a while.
+A client is a row of the database, or the one that the settings configure. Verifying a secret is
+slow on purpose (scrypt): it runs in a thread, one at a time, and success is cached for a while.
 """
 
 from __future__ import annotations
@@ -27,25 +27,27 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 Credentials = tuple[str, str]
-"""A client's id and its secret."""
+"""A client ID and a secret."""
 
 CLIENT_ID_PATTERN = re.compile(r"[!-9;-~]{1,255}")
-"""What an id in the database is: visible ASCII, without the colon that HTTP Basic ends it with."""
+"""IDs of clients in the database: visible ASCII without the colon, their end in HTTP Basic."""
+
 CACHE_TTL_SECONDS = 300.0
-"""Seconds for which a secret that was right is not hashed again."""
+"""For this long a verified secret is not hashed again."""
+
 MAX_CACHED_SECRETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody who proved to know a secret."""
+    """An authenticated client."""
 
     id: str
     scopes: frozenset[Scope]
 
 
 class ClientRegistry:
-    """Everybody who may ask: the client that the settings name first, then the database's."""
+    """Authenticates clients: the one that the settings configure, and those of the database."""
 
     def __init__(
         self,
@@ -54,35 +56,35 @@ class ClientRegistry:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._first = settings.client_id
-        self._first_secret = settings.client_secret
+        self._configured_id = settings.client_id
+        self._configured_secret = settings.client_secret
         self._database = database
         self._clock = clock
         self._throttle = Throttle(clock)
-        self._one_at_a_time = asyncio.Lock()
+        self._hashing_lock = asyncio.Lock()
         self._pepper = secrets.token_bytes(32)
-        self._proven: OrderedDict[tuple[bytes, str], float] = OrderedDict()
-        self._nobodys_secret = generate_secret()
-        self._hashed: dict[str, str] = {}
+        self._verified: OrderedDict[tuple[bytes, str], float] = OrderedDict()
+        self._dummy_secret = generate_secret()
+        self._hashes: dict[str, str] = {}
 
     async def scopes_of(self, client_id: str) -> frozenset[Scope] | None:
-        """What a client may do now; None if there is no such client, or no more."""
-        if client_id == self._first:
+        """Return the current scopes of a client, or None if it does not exist or was removed."""
+        if client_id == self._configured_id:
             return frozenset(Scope)
         if not CLIENT_ID_PATTERN.fullmatch(client_id):
             return None
-        known = await auth_store.find_client(self._database, client_id)
-        return parse_scopes(known.scopes) if known else None
+        stored = await auth_store.find_client(self._database, client_id)
+        return parse_scopes(stored.scopes) if stored else None
 
     def clear_failures(self) -> None:
-        """Forget all failed attempts, so that none delays the next one."""
+        """Forget all failed attempts; none delays the next one."""
         self._throttle.clear()
 
     async def authenticate(self, credentials: Sequence[Credentials], address: str) -> Client | None:
-        """The client that one of these readings of a request proves.
+        """Return the client that one of several credentials authenticates, or None.
 
-        Finding none takes the same time for any reason. Raises ``TooManyAttempts`` when this
-        client, or ``address``, failed too often lately.
+        A request can be decoded into more than one pair. Failure takes the same time for any
+        reason. Raises ``TooManyAttempts`` if this client or ``address`` failed too often.
         """
         for client_id, secret in dict.fromkeys(credentials):
             if client := await self._authenticate(client_id, secret, address):
@@ -90,49 +92,54 @@ class ClientRegistry:
         return None
 
     async def _authenticate(self, client_id: str, secret: str, address: str) -> Client | None:
-        scopes, hashes = await self._known(client_id)
+        scopes, hashes = await self._lookup(client_id)
         proof = hmac.digest(self._pepper, f"{client_id}\0{secret}".encode(), "sha256")
-        proven = self._is_proven(proof, hashes)
-        self._throttle.check(client_id, address, is_verified=proven)
-        if not proven:
-            async with self._one_at_a_time:
-                # Who waited here may find that another request failed, or proved the same.
-                proven = self._is_proven(proof, hashes)
-                self._throttle.check(client_id, address, is_verified=proven)
-                if not proven and not await self._prove(proof, secret, hashes):
+        is_verified = self._is_verified(proof, hashes)
+        self._throttle.check(client_id, address, is_verified=is_verified)
+        if not is_verified:
+            async with self._hashing_lock:
+                # While this request waited for the lock, another one may have failed, or may have
+                # verified the same secret.
+                is_verified = self._is_verified(proof, hashes)
+                self._throttle.check(client_id, address, is_verified=is_verified)
+                if not is_verified and not await self._verify(proof, secret, hashes):
                     self._throttle.record_failure(client_id, address)
                     return None
         self._throttle.record_success(client_id, address)
         return Client(client_id, scopes)
 
-    async def _known(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
-        if client_id == self._first:
-            return frozenset(Scope), [await self._hash(self._first_secret.get_secret_value())]
-        known = (
+    async def _lookup(self, client_id: str) -> tuple[frozenset[Scope], list[str]]:
+        """Return the scopes of a client and the hashes of its secrets.
+
+        For an unknown client the hash is that of a random secret, so that failure takes as long.
+        """
+        if client_id == self._configured_id:
+            return frozenset(Scope), [await self._hash(self._configured_secret.get_secret_value())]
+        stored = (
             await auth_store.find_client(self._database, client_id)
             if CLIENT_ID_PATTERN.fullmatch(client_id)
             else None
         )
-        if known and known.hashes:
-            return parse_scopes(known.scopes), known.hashes
-        return frozenset(), [await self._hash(self._nobodys_secret)]
+        if stored and stored.hashes:
+            return parse_scopes(stored.scopes), stored.hashes
+        return frozenset(), [await self._hash(self._dummy_secret)]
 
-    def _is_proven(self, proof: bytes, hashes: Sequence[str]) -> bool:
+    def _is_verified(self, proof: bytes, hashes: Sequence[str]) -> bool:
         now = self._clock()
-        return any(self._proven.get((proof, one), 0.0) > now for one in hashes)
+        return any(self._verified.get((proof, stored), 0.0) > now for stored in hashes)
 
-    async def _prove(self, proof: bytes, secret: str, hashes: Sequence[str]) -> bool:
-        for one in hashes:
-            if await asyncio.to_thread(verify_secret, secret, one):
-                self._proven[proof, one] = self._clock() + CACHE_TTL_SECONDS
-                self._proven.move_to_end((proof, one))
-                if len(self._proven) > MAX_CACHED_SECRETS:
-                    self._proven.popitem(last=False)
+    async def _verify(self, proof: bytes, secret: str, hashes: Sequence[str]) -> bool:
+        for stored in hashes:
+            if await asyncio.to_thread(verify_secret, secret, stored):
+                self._verified[proof, stored] = self._clock() + CACHE_TTL_SECONDS
+                self._verified.move_to_end((proof, stored))
+                if len(self._verified) > MAX_CACHED_SECRETS:
+                    self._verified.popitem(last=False)
                 return True
         return False
 
     async def _hash(self, secret: str) -> str:
-        """The hash of a secret that is in no database, made once."""
-        if secret not in self._hashed:
-            self._hashed[secret] = await asyncio.to_thread(hash_secret, secret)
-        return self._hashed[secret]
+        """Return the hash of a secret that is not in the database; computed once."""
+        if secret not in self._hashes:
+            self._hashes[secret] = await asyncio.to_thread(hash_secret, secret)
+        return self._hashes[secret]

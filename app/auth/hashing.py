@@ -1,4 +1,4 @@
-"""Secrets of clients: made here, kept only as salted slow hashes (scrypt, RFC 7914)."""
+"""Generate client secrets, and hash them with scrypt (RFC 7914) for storage."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ import hashlib
 import hmac
 import secrets
 
-COST, BLOCK, PARALLEL = 2**14, 8, 1
-"""Sixteen megabytes and about fifty milliseconds for each guess."""
-_SALT, _LENGTH = 16, 32
+COST, BLOCK_SIZE, PARALLELISM = 2**14, 8, 1
+"""One hash takes 16 MB of memory and about 50 ms."""
+
+SALT_BYTES = 16
+DIGEST_BYTES = 32
 
 
 def generate_secret() -> str:
-    """A secret of 256 random bits, in characters that need no escaping anywhere."""
+    """Return a secret of 256 random bits in URL-safe characters."""
     return secrets.token_urlsafe(32)
 
 
 def hash_secret(secret: str) -> str:
-    """What may be stored of a secret: ``scrypt$cost$block$parallel$salt$digest``. Slow."""
-    salt = secrets.token_bytes(_SALT)
-    digest = _scrypt(secret, salt, COST, BLOCK, PARALLEL)
-    numbers = (str(number) for number in (COST, BLOCK, PARALLEL))
+    """Return ``scrypt$cost$block$parallel$salt$digest``. Takes about 50 ms."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    digest = _scrypt(secret, salt, COST, BLOCK_SIZE, PARALLELISM)
+    numbers = (str(number) for number in (COST, BLOCK_SIZE, PARALLELISM))
     return "$".join(("scrypt", *numbers, _encode(salt), _encode(digest)))
 
 
 def verify_secret(secret: str, stored: str) -> bool:
-    """Whether ``stored`` is the hash of this secret. Slow; compares in constant time."""
+    """Return whether ``stored`` is the hash of a secret. Takes about 50 ms; constant time."""
     _, cost, block, parallel, salt, digest = stored.split("$")
-    found = _scrypt(secret, base64.b64decode(salt), int(cost), int(block), int(parallel))
-    return hmac.compare_digest(found, base64.b64decode(digest))
+    actual = _scrypt(secret, base64.b64decode(salt), int(cost), int(block), int(parallel))
+    return hmac.compare_digest(actual, base64.b64decode(digest))
 
 
 def _scrypt(secret: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
     return hashlib.scrypt(
-        secret.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=2**26, dklen=_LENGTH
+        secret.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=2**26, dklen=DIGEST_BYTES
     )
 
 

@@ -1,4 +1,4 @@
-"""Tokens with a flaw, for whoever tests what a client does when its token is refused."""
+"""Invalid access tokens, for tests of clients whose token is rejected."""
 
 from __future__ import annotations
 
@@ -16,27 +16,32 @@ if TYPE_CHECKING:
 
 Defect = Literal["expired", "not_yet_valid", "wrong_issuer", "unknown_key"]
 
-HOUR = 3600
-ELSEWHERE = "https://issuer.invalid"
-"""No server can have this name (RFC 2606)."""
+HOUR_SECONDS = 3600
+
+UNKNOWN_ISSUER = "https://issuer.invalid"
+"""A URL that no server can have (RFC 2606)."""
 
 
 def make_invalid_token(
     issuer: LocalIssuer, client_id: str, scopes: Collection[Scope], defect: Defect | None = None
 ) -> str:
-    """A token as ``issuer`` makes them, but for its flaw; nothing else about it is wrong."""
+    """Return a token of ``issuer`` that is valid except for one defect; valid without any."""
     claims = issuer.claims(client_id, scopes)
     now = int(time.time())
     if defect == "expired":
-        claims |= {"iat": now - 2 * HOUR, "auth_time": now - 2 * HOUR, "exp": now - HOUR}
+        claims |= {
+            "iat": now - 2 * HOUR_SECONDS,
+            "auth_time": now - 2 * HOUR_SECONDS,
+            "exp": now - HOUR_SECONDS,
+        }
     if defect == "not_yet_valid":
-        claims |= {"nbf": now + HOUR, "exp": now + 2 * HOUR}
+        claims |= {"nbf": now + HOUR_SECONDS, "exp": now + 2 * HOUR_SECONDS}
     if defect == "wrong_issuer":
-        claims["iss"] = ELSEWHERE
+        claims["iss"] = UNKNOWN_ISSUER
     return encode_token(_unknown_key(), claims) if defect == "unknown_key" else issuer.sign(claims)
 
 
 @lru_cache(maxsize=1)
 def _unknown_key() -> SigningKey:
-    """A key that nobody publishes; making one takes a tenth of a second."""
+    """Return a key that no issuer publishes; cached, because generating it takes 0.1 s."""
     return generate_signing_key()

@@ -1,6 +1,7 @@
-"""Who issues tokens that this server accepts: itself; issuers elsewhere are in ``trusted``.
+"""The local issuer: this server, which signs access tokens with its own keys.
 
-Both answer the same question, which key has this ``kid``; checking the token is ``tokens``' work.
+``trusted_issuer.py`` has the issuers elsewhere. Both return the public key of a key ID;
+``tokens.py`` verifies signatures and claims.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class LocalIssuer:
-    """This server as issuer: signs with its newest key, stands by what the older ones signed."""
+    """Signs with its newest key, and accepts what its older keys signed."""
 
-    leeway: ClassVar[int] = 0  # the clock that issued is the clock that checks
+    leeway: ClassVar[int] = 0
+    """Seconds of clock difference: none, because the same clock issues and verifies."""
 
     min_reload_seconds: ClassVar[float] = 1.0
-    """Seconds between two looks for a key that is not known: any request can name one."""
+    """Least time between two reloads for an unknown key ID, which any request can name."""
 
     def __init__(
         self,
@@ -35,21 +37,21 @@ class LocalIssuer:
         lifetime: int,
         *,
         audience: str = "",
-        reload: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None,
+        load_keys: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None,
     ) -> None:
         self.url = url.removesuffix("/")
         self.lifetimes: dict[str, int] = {}
-        """Seconds that the tokens of a client live, where that is not what all others do."""
+        """Lifetimes in seconds of the tokens of single clients, instead of the default."""
         self._lifetime = lifetime
         self._audience = {"aud": audience} if audience else {}
-        self._reload = reload
-        self._looked = -math.inf
+        self._load_keys = load_keys
+        self._last_reload = -math.inf
         self._newest = keys[-1]
         self._keys: dict[str, SigningKey] = {}
         self.set_keys(keys)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Sign with the last of these keys, and stand by all of them; none change nothing."""
+        """Replace the keys, of which the last one signs; an empty list changes nothing."""
         if not keys:
             return
         self._newest = keys[-1]
@@ -57,20 +59,20 @@ class LocalIssuer:
 
     @property
     def kids(self) -> list[str]:
-        """The names of its keys, the newest last."""
+        """The IDs of the keys, the newest last."""
         return list(self._keys)
 
     def issue(self, client_id: str, scopes: Collection[Scope]) -> tuple[str, int]:
-        """Return a new token and the seconds it lives."""
+        """Return a new access token and its lifetime in seconds."""
         claims = self.claims(client_id, scopes)
         return self.sign(claims), claims["exp"] - claims["iat"]
 
     def sign(self, claims: Claims) -> str:
-        """Any claims as a token of this issuer."""
+        """Return any claims as a token, signed with the newest key."""
         return encode_token(self._newest, claims)
 
     def claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:
-        """What a new token says; the claims are those of Cognito's."""
+        """Return the claims of a new access token, which are the same as Cognito's."""
         now = int(time.time())
         return {
             "sub": client_id,
@@ -87,20 +89,23 @@ class LocalIssuer:
         }
 
     def warm_up(self) -> None:
-        """Read the keys, so that they are at hand."""
+        """Parse the keys, so that no request waits for that."""
         self.jwks()
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The document that publishes the keys."""
+        """Return the JSON Web Key Set that publishes the keys (RFC 7517, section 5)."""
         return {"keys": [dict(public_jwk(key)) for key in self._keys.values()]}
 
     async def key(self, kid: str) -> Jwk:
-        """The public key of this name, looked for once more if another process may have made it."""
-        if kid not in self._keys and self._reload:
+        """Return a public key by its ID; reload the keys if another process may have added it.
+
+        Raises ``TokenError`` if there is no such key.
+        """
+        if kid not in self._keys and self._load_keys:
             now = time.monotonic()
-            if now - self._looked >= self.min_reload_seconds:
-                self._looked = now
-                self.set_keys(await self._reload())
+            if now - self._last_reload >= self.min_reload_seconds:
+                self._last_reload = now
+                self.set_keys(await self._load_keys())
         try:
             return public_jwk(self._keys[kid])
         except KeyError:

@@ -1,4 +1,4 @@
-"""Refresh what a process knows of signing keys, clients and revoked tokens, which others change."""
+"""Refresh the signing keys, clients and revoked tokens that other processes may have changed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("case_server")
 
 POLL_INTERVAL_SECONDS = 2.0
-"""Between two looks: so long does a removed client's token open doors at most."""
+"""The longest time for which the token of a removed client is still accepted."""
 
 
 async def load_signing_keys(database: Database) -> list[SigningKey]:
-    """The keys of the local issuer, the newest last."""
+    """Return the keys of the local issuer, the newest last."""
     return [SigningKey(kid, pem) for kid, pem in await auth_store.load_signing_keys(database)]
 
 
@@ -33,27 +33,30 @@ class CredentialRefresher:
 
     def __init__(self, database: Database, issuer: LocalIssuer | None, verifier: Verifier) -> None:
         self._database, self._issuer, self._verifier = database, issuer, verifier
-        self._seen: object = None
+        self._last_state: object = None
 
     async def run(self) -> None:
-        """Look until cancelled; a database that is away is looked at again."""
+        """Poll until cancelled; errors are logged and the next poll is tried."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
             try:
                 await self.refresh()
-            except Exception as error:  # noqa: BLE001  whatever it was, the next look may go well
-                log.debug("keys and clients could not be looked at: %s", error)
+            except Exception as error:  # noqa: BLE001  after any error, the next poll may succeed
+                log.debug("could not refresh keys and clients: %s", error)
 
     async def refresh(self) -> None:
-        """Take over what changed since the last look."""
+        """Apply what changed since the last poll."""
         self._verifier.set_revoked_ids(await auth_store.list_revoked_tokens(self._database))
         if self._issuer is None:
             return
         stored = await load_signing_keys(self._database)
-        everyone = await auth_store.list_clients(self._database)
-        seen = ([key.kid for key in stored], [(one.identifier, one.scopes) for one in everyone])
-        if seen == self._seen:
+        listed = await auth_store.list_clients(self._database)
+        state = (
+            [key.kid for key in stored],
+            [(client.identifier, client.scopes) for client in listed],
+        )
+        if state == self._last_state:
             return
-        self._seen = seen
+        self._last_state = state
         self._issuer.set_keys(stored)
         self._verifier.clear_cache()

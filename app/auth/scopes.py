@@ -1,4 +1,4 @@
-"""What a token may allow: the three scopes of CASE, and how a claim is read into them."""
+"""The three OAuth scopes of CASE, and the claims of tokens that grant them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """A permission, spelled as the URL that stands for it in tokens."""
+    """A permission; the value is the URL that tokens contain."""
 
     READONLY = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.readonly"
     CREATEPUT = "https://purl.imsglobal.org/spec/case/v1p0/scope/case.createput"
@@ -21,19 +21,19 @@ DESCRIPTIONS = {
 }
 
 ScopeMap = Mapping[str, frozenset[Scope]]
-"""Which scopes each spelling in a token grants."""
+"""The scopes that each name in a token grants."""
 
-STANDARD_SPELLINGS: ScopeMap = {
-    spelling: frozenset({scope})
+STANDARD_NAMES: ScopeMap = {
+    name: frozenset({scope})
     for scope in Scope
-    for spelling in (scope.value, scope.value.replace("/v1p0/", "/v1p1/"))
+    for name in (scope.value, scope.value.replace("/v1p0/", "/v1p1/"))
 }
 
 
-def parse_scopes(claim: object, spellings: ScopeMap = STANDARD_SPELLINGS) -> frozenset[Scope]:
+def parse_scopes(claim: object, names_to_scopes: ScopeMap = STANDARD_NAMES) -> frozenset[Scope]:
     """Return the scopes that a claim grants: words of one string, or an array of strings.
 
-    Only exact spellings count; foreign scopes are ignored.
+    Names must match exactly; unknown ones are ignored.
     """
     if isinstance(claim, str):
         words: Collection[object] = claim.split()
@@ -41,7 +41,7 @@ def parse_scopes(claim: object, spellings: ScopeMap = STANDARD_SPELLINGS) -> fro
         words = claim
     else:
         words = ()
-    granted = (spellings.get(word) for word in words if isinstance(word, str))
+    granted = (names_to_scopes.get(word) for word in words if isinstance(word, str))
     return frozenset().union(*filter(None, granted))
 
 
@@ -49,25 +49,23 @@ def token_scopes(claims: Mapping[str, object], scope_map: ScopeMap) -> frozenset
     """Return the scopes that the ``scope``, ``scp`` and ``roles`` claims of a token grant.
 
     Okta and Entra ID write ``scp`` (a string or an array) where RFC 8693 section 4.2 has
-    ``scope``. Roles are names of the operator's own, so only ``scope_map`` gives them a meaning.
+    ``scope``. Roles are the operator's own names, so that only
+    ``scope_map`` can map them.
     """
-    spellings = {**STANDARD_SPELLINGS, **scope_map}
+    names_to_scopes = {**STANDARD_NAMES, **scope_map}
     return frozenset().union(
-        parse_scopes(claims.get("scope"), spellings),
-        parse_scopes(claims.get("scp"), spellings),
+        parse_scopes(claims.get("scope"), names_to_scopes),
+        parse_scopes(claims.get("scp"), names_to_scopes),
         parse_scopes(claims.get("roles"), scope_map),
     )
 
 
 def parse_scope_map(scope_map: Mapping[str, Collection[str]]) -> ScopeMap:
-    """Return a scope map of the settings, whose scopes are named by their last word, as scopes."""
+    """Return the scope map of the settings, which name scopes by the last part of their URL."""
     by_name = {scope.name.lower(): scope for scope in Scope}
-    return {
-        spelling: frozenset(by_name[name] for name in names)
-        for spelling, names in scope_map.items()
-    }
+    return {name: frozenset(by_name[name] for name in names) for name, names in scope_map.items()}
 
 
 def format_scopes(scopes: Collection[Scope]) -> str:
-    """Write scopes as a token carries them: one string, always in the same order."""
+    """Return scopes as one string for a token, always in the same order."""
     return " ".join(scope for scope in Scope if scope in scopes)

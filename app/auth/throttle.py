@@ -1,4 +1,4 @@
-"""Guessing made slow: who failed often waits, longer each time, and nobody else does."""
+"""Throttle failed logins with exponential back-off, per client and per address."""
 
 from __future__ import annotations
 
@@ -16,50 +16,53 @@ Kind = Literal["pair", "address", "client"]
 Key = tuple[Kind, str, str]
 
 FREE_FAILURES: dict[Kind, int] = {"pair": 5, "address": 20, "client": 100}
-"""Failures before anybody waits: for one client from one address, for any client from one
-address, and for one client from anywhere."""
+"""Failures without a delay: of one client from one address, of any clients from one address, and of
+one client from any addresses."""
+
 MAX_DELAY_SECONDS = 60.0
-"""Seconds that one more failure costs at most."""
+"""Longest delay after a failure; it begins with one second and doubles."""
+
 RESET_AFTER_SECONDS = 900.0
-"""Seconds without a failure after which a count starts again."""
+"""A counter without a failure for this long starts from zero."""
+
 MAX_COUNTERS = 10_000
-LONGEST_NAME = 255
+MAX_KEY_CHARS = 255
 
 
 class TooManyAttempts(Exception):
-    """Too many failures lately; ``seconds`` says when to come again."""
+    """There were too many failures; the next attempt is allowed in ``seconds``."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many failed attempts; try again in {seconds} s")
+        super().__init__(f"too many failed attempts; retry in {seconds} s")
         self.seconds = seconds
 
 
 @dataclass(slots=True)
-class _Count:
+class _Counter:
     failures: int = 0
-    last: float = 0.0
-    until: float = 0.0
+    last_failure: float = 0.0
+    blocked_until: float = 0.0
 
 
 class Throttle:
-    """Counts the failures of one process, in bounded memory: the least recent are forgotten."""
+    """Counts the failures of one process; of too many counters, the least recent are dropped."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._counts: OrderedDict[Key, _Count] = OrderedDict()
+        self._counts: OrderedDict[Key, _Counter] = OrderedDict()
 
     def check(self, client_id: str, address: str, *, is_verified: bool = False) -> None:
         """Raise ``TooManyAttempts`` if this attempt has to wait.
 
-        ``proven``: the same secret was right lately. Then what others failed at elsewhere does
-        not matter: they cannot lock a client out that is in use.
+        ``is_verified`` means that the same secret was verified recently. Failures from other
+        addresses then do not count, so that they cannot lock out a client that is in use.
         """
         now = self._clock()
         kinds: tuple[Kind, ...] = (
             ("pair", "address") if is_verified else ("pair", "address", "client")
         )
         waits = [
-            self._counts[key].until - now
+            self._counts[key].blocked_until - now
             for key in _keys(client_id, address, kinds)
             if key in self._counts
         ]
@@ -71,29 +74,30 @@ class Throttle:
         now = self._clock()
         for key in _keys(client_id, address, tuple(FREE_FAILURES)):
             count = self._counts.pop(key, None)
-            if count is None or now - count.last > RESET_AFTER_SECONDS:
-                count = _Count()
+            if count is None or now - count.last_failure > RESET_AFTER_SECONDS:
+                count = _Counter()
             count.failures += 1
-            count.last = now
-            if (over := count.failures - FREE_FAILURES[key[0]]) >= 0:
-                count.until = now + min(MAX_DELAY_SECONDS, 2.0 ** min(over, 10))
+            count.last_failure = now
+            if (excess := count.failures - FREE_FAILURES[key[0]]) >= 0:
+                count.blocked_until = now + min(MAX_DELAY_SECONDS, 2.0 ** min(excess, 10))
             self._counts[key] = count
         while len(self._counts) > MAX_COUNTERS:
             self._counts.popitem(last=False)
 
     def record_success(self, client_id: str, address: str) -> None:
-        """Forget what this address failed at with this client, in every count: it was a slip.
+        """Forget the failures of this address with this client, in every counter.
 
-        Failures at other clients stay counted: one known secret does not free an address to guess.
+        Failures with other clients stay counted: one known secret must not allow an address to
+        guess others.
         """
         pair, *totals = _keys(client_id, address, tuple(FREE_FAILURES))
-        slips = self._counts.pop(pair, None)
-        if slips is None or self._clock() - slips.last > RESET_AFTER_SECONDS:
+        failed = self._counts.pop(pair, None)
+        if failed is None or self._clock() - failed.last_failure > RESET_AFTER_SECONDS:
             return
         for key in totals:
             if (count := self._counts.get(key)) is None:
                 continue
-            count.failures -= slips.failures
+            count.failures -= failed.failures
             if count.failures <= 0:
                 del self._counts[key]
 
@@ -103,21 +107,21 @@ class Throttle:
 
 
 def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
-    name, place = client_id[:LONGEST_NAME], network(address)
+    name, source = client_id[:MAX_KEY_CHARS], network(address)
     all_keys: dict[Kind, Key] = {
-        "pair": ("pair", name, place),
-        "address": ("address", "", place),
+        "pair": ("pair", name, source),
+        "address": ("address", "", source),
         "client": ("client", name, ""),
     }
     return [all_keys[kind] for kind in kinds]
 
 
 def network(address: str) -> str:
-    """Return the address to count for: of IPv6 the network of 64 bits, which one host may have."""
+    """Return the address to count; for IPv6 its /64 network, which one host may own."""
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
-        return address[:LONGEST_NAME]
-    if found.version == 4:  # noqa: PLR2004  the version that it is
-        return str(found)
-    return str(ipaddress.ip_network((found.packed[:8] + bytes(8), 64)))
+        return address[:MAX_KEY_CHARS]
+    if ip.version == 4:  # noqa: PLR2004  the IP version
+        return str(ip)
+    return str(ipaddress.ip_network((ip.packed[:8] + bytes(8), 64)))

@@ -1,9 +1,9 @@
-"""JSON Web Tokens: signing them and checking them; nothing else imports jose.
+"""Sign and verify JSON Web Tokens; no other module imports jose.
 
-By itself python-jose believes a token's own word about its algorithm, and passes tokens that
-never expire. So everything is decided here: which algorithms, with which kind of key, and which
-claims must be there. What a header says about where to find keys (``jku``, ``x5u``, ``jwk``) is
-never read: a key comes from the caller.
+By itself, python-jose accepts the algorithm that a token's header names, and tokens that never
+expire. This module therefore decides which algorithms are allowed, with which kind of key, and
+which claims are required. Key locations in a header (``jku``, ``x5u``, ``jwk``) are never read: the
+caller supplies the key.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ MIN_RSA_BITS = 2048
 """RS256 with a shorter key is not allowed (RFC 7518, section 3.3)."""
 
 JWT_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
-"""Header, claims and signature without padding (RFC 7515, section 2). Decoders pass over anything
-else, so that one token could be spelled in many ways."""
+"""Header, claims and signature without padding (RFC 7515, section 2). Decoders ignore any other
+characters, so one token could otherwise be written in many ways."""
 
-# Public-key algorithms only, each with the kind of key that fits it. A shared-secret algorithm in
-# this table would let anybody sign with our public key as the secret.
+# Public-key algorithms only, each with its kind of key. With a shared-secret algorithm in this
+# table, an attacker could sign tokens with the public key as the secret.
 _ALGORITHMS = {
     "RS256": {"kty": "RSA"},
     "RS384": {"kty": "RSA"},
@@ -49,29 +49,29 @@ _ALGORITHMS = {
 _KEY_FIELDS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y")}
 
 CLOCK_SKEW_SECONDS = 60
-"""Seconds by which the clocks of two servers may differ."""
+"""How far the clocks of two servers may differ."""
 
 MAX_TIMESTAMP = 2**63
-"""No time claim reaches this; Infinity and numbers of a thousand digits do."""
+"""Upper limit of time claims; excludes Infinity and numbers of a thousand digits."""
 
 
 class TokenError(Exception):
-    """A token that is not accepted; the message is a clause that says why.
+    """A token is not accepted; the message is a clause that says why.
 
-    It goes into a header, so it never repeats what the token says, and holds no quotes.
+    The message becomes part of a header, so it contains no quotes and no text from the token.
     """
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key and the name under which its public half is published."""
+    """A private key and its ID, under which the public key is published."""
 
     kid: str
     private_pem: str = field(repr=False)
 
 
 def generate_signing_key() -> SigningKey:
-    """Make an RSA key of 2048 bits under a random name."""
+    """Return a new RSA key of 2048 bits with a random ID."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM,
@@ -81,22 +81,25 @@ def generate_signing_key() -> SigningKey:
     return SigningKey(secrets.token_urlsafe(12), pem.decode())
 
 
-# Reading a key costs almost as much as checking a signature with it, so each is read once.
+# Parsing a key takes almost as long as verifying a signature, so parsed keys are cached.
 @lru_cache(maxsize=16)
 def public_jwk(key: SigningKey) -> Jwk:
-    """The public half of a key, as a JWKS publishes it."""
+    """Return the public key as a JSON Web Key (RFC 7517)."""
     return {**_private(key).public_key().to_dict(), "kid": key.kid, "use": "sig"}
 
 
 def encode_token(key: SigningKey, claims: Claims) -> str:
-    """Write claims into a token, signed with RS256."""
+    """Return claims as a token, signed with RS256."""
     return jwt.encode(dict(claims), _private(key), "RS256", headers={"kid": key.kid})
 
 
 def decode_unverified(
     token: str, max_chars: int = MAX_TOKEN_CHARS
 ) -> tuple[dict[str, Any], Claims]:
-    """Return header and claims as the token states them: to choose a key, for nothing else."""
+    """Return header and claims without verifying them; use them only to choose a key.
+
+    Raises ``TokenError`` if the token is too long or malformed.
+    """
     if len(token) > max_chars:
         raise TokenError(f"it is longer than {max_chars} characters")
     if not JWT_PATTERN.fullmatch(token):
@@ -110,10 +113,13 @@ def decode_unverified(
 def decode_token(
     token: str, jwk: Jwk, *, issuer: str, leeway: int, max_chars: int = MAX_TOKEN_CHARS
 ) -> Claims:
-    """Return the claims of a token that ``jwk`` signed, ``issuer`` issued and that is valid now."""
+    """Return the claims of a valid token that ``issuer`` issued and ``jwk`` verifies.
+
+    ``leeway`` is the tolerated clock difference in seconds. Raises ``TokenError``.
+    """
     header, _ = decode_unverified(token, max_chars)
     if "crit" in header:
-        raise TokenError("it demands header extensions that this server does not know")
+        raise TokenError("it requires header extensions that this server does not support (crit)")
     algorithm = _algorithm(header.get("alg"), jwk)
     try:
         payload = jws.verify(token, _public(algorithm, jwk), [algorithm])
@@ -128,8 +134,8 @@ def decode_token(
 def _algorithm(algorithm: object, jwk: Jwk) -> str:
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         raise TokenError(f"its algorithm is not one of {', '.join(_ALGORITHMS)}")
-    fits = all(jwk.get(name) == value for name, value in _ALGORITHMS[algorithm].items())
-    if not fits or jwk.get("alg", algorithm) != algorithm:
+    is_fitting = all(jwk.get(name) == value for name, value in _ALGORITHMS[algorithm].items())
+    if not is_fitting or jwk.get("alg", algorithm) != algorithm:
         raise TokenError("its algorithm is not the one of the key that it names")
     if not _is_for_signatures(jwk):
         raise TokenError("the key that it names is not for signatures")
@@ -169,7 +175,7 @@ def _private(key: SigningKey) -> Key:
 def _check_issuer(claims: Claims, issuer: str) -> None:
     if not isinstance(claims.get("iss"), str) or not claims["iss"]:
         raise TokenError("it lacks the claim iss, or that is not a string")
-    # Some issuers end their own name with a slash, and nobody copies that reliably.
+    # Some issuers' names end with a slash, which settings often omit.
     if claims["iss"].removesuffix("/") != issuer.removesuffix("/"):
         raise TokenError("another issuer issued it")
 
@@ -182,7 +188,7 @@ def _check_times(claims: Claims, leeway: int) -> None:
         raise TokenError("it has expired")
     if starts > now + leeway:
         raise TokenError("it is not valid yet")
-    # Of several servers that issue under one name, each has a clock of its own.
+    # Several servers may issue under one name, each with its own clock.
     if issued > now + CLOCK_SKEW_SECONDS:
         raise TokenError("it was issued in the future (iat)")
 
@@ -190,5 +196,5 @@ def _check_times(claims: Claims, leeway: int) -> None:
 def _time(claims: Claims, name: str) -> float:
     value: Any = claims.get(name)
     if type(value) not in {int, float} or not 0 <= value < MAX_TIMESTAMP:
-        raise TokenError(f"it lacks the claim {name}, or that is not a time")
+        raise TokenError(f"it lacks the claim {name}, or that is not a valid time")
     return float(value)

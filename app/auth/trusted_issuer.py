@@ -1,4 +1,4 @@
-"""Issuers elsewhere whose tokens this server accepts: their keys, fetched and kept."""
+"""Trusted issuers: other servers whose access tokens are accepted, with their cached keys."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_RESPONSE_BYTES = 512 * 1024
-"""Bytes of keys that are read at most; real issuers publish a few thousand."""
+"""Size of a key set; real issuers publish a few thousand bytes."""
 
 logger = logging.getLogger(__name__)
 
 
 class TrustedIssuer:
-    """An issuer elsewhere: its keys are fetched when first needed, and kept."""
+    """Fetches the keys of an issuer when they are first needed, and caches them."""
 
     leeway: ClassVar[int] = 60
+    """Seconds by which its clock may differ."""
     max_age: ClassVar[int] = 3600
-    """Keys are asked for again after this time, so that a withdrawn one stops being accepted."""
-    pause: ClassVar[int] = 60
-    pause_without_keys: ClassVar[int] = 5
-    """An issuer that starts beside this server, and more slowly, is not left out for a minute."""
+    """Seconds after which keys are fetched again, so that withdrawn ones are rejected."""
+    min_retry_seconds: ClassVar[int] = 60
+    """Least time between two fetches."""
+    min_retry_seconds_without_keys: ClassVar[int] = 5
+    """Shorter, because the issuer may be starting at the same time as this server."""
 
     def __init__(
         self,
@@ -44,20 +46,24 @@ class TrustedIssuer:
     ) -> None:
         require_secure_issuers([url])
         self.url = url.removesuffix("/")
-        self.on_key_change: Callable[[], None] = _nothing
+        self.on_key_change: Callable[[], None] = _ignore
         self._http = http
         self._clock = clock
         self._keys: dict[str, Jwk] = {}
-        self._fetched = self._tried = -math.inf
-        self._fetching = asyncio.Lock()
+        self._last_success = self._last_attempt = -math.inf
+        self._fetch_lock = asyncio.Lock()
 
     async def key(self, kid: str) -> Jwk:
-        """The public key of this name, asking the issuer if it is unknown or long kept."""
-        if kid not in self._keys or self._clock() - self._fetched >= self.max_age:
+        """Return a public key by its ID; fetch the keys if it is unknown or they are too old.
+
+        Raises ``TokenError`` if the issuer has no such key, ``ServiceUnavailable`` if its keys
+        could not be fetched.
+        """
+        if kid not in self._keys or self._clock() - self._last_success >= self.max_age:
             await self._refresh()
         if not self._keys:
             raise ServiceUnavailable(
-                f"The keys of the issuer {self.url} cannot be fetched now.",
+                f"The keys of the issuer {self.url} could not be fetched; retry later.",
                 headers={"Retry-After": str(max(1, math.ceil(self._wait())))},
             )
         try:
@@ -66,36 +72,37 @@ class TrustedIssuer:
             raise TokenError("it names a key that its issuer does not publish") from None
 
     def _wait(self) -> float:
-        pause = self.pause if self._keys else self.pause_without_keys
-        return self._tried + pause - self._clock()
+        """Return the seconds until the next fetch is allowed; negative if it is."""
+        seconds = self.min_retry_seconds if self._keys else self.min_retry_seconds_without_keys
+        return self._last_attempt + seconds - self._clock()
 
     async def _refresh(self) -> None:
-        # Whoever waited here for another request's fetch finds it done, and uses what it brought.
-        async with self._fetching:
+        # A request that waited for the lock uses the result of the one that held it.
+        async with self._fetch_lock:
             if self._wait() > 0:
                 return
             try:
                 keys = await self._fetch()
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-                logger.warning("cannot fetch the keys of %s: %s", self.url, error or repr(error))
-                self._tried = self._clock()
+                logger.warning("could not fetch the keys of %s: %s", self.url, error or repr(error))
+                self._last_attempt = self._clock()
                 return
-            self._tried = self._fetched = self._clock()
+            self._last_attempt = self._last_success = self._clock()
             if keys != self._keys:
                 self._keys = keys
                 self.on_key_change()
 
     async def _fetch(self) -> dict[str, Jwk]:
         url = await self._jwks_uri()
-        status, listed = await self._get(url, "keys")
-        entries = listed if isinstance(listed, list) else []
+        status, value = await self._get(url, "keys")
+        entries = value if isinstance(value, list) else []
         keys: dict[str, Jwk] = {
             entry["kid"]: entry
             for entry in entries
             if isinstance(entry, dict) and isinstance(entry.get("kid"), str)
         }
         if not keys:
-            raise ValueError(f"{url} answered {status} and no keys")
+            raise ValueError(f"{url} answered {status} without keys")
         return keys
 
     async def _jwks_uri(self) -> str:
@@ -103,15 +110,15 @@ class TrustedIssuer:
         return uri if isinstance(uri, str) else f"{self.url}/.well-known/jwks.json"
 
     async def _get(self, url: str, name: str) -> tuple[int, Any]:
-        """The status, and what the object at ``url`` has under this name."""
+        """Return the status, and one member of the JSON object at a URL."""
         if not is_https_or_loopback(url):
-            raise ValueError(f"{url!r} is neither https nor on this machine")
+            raise ValueError(f"{url!r} must be an https URL")
         status, body = await ssrf.fetch_limited(self._http, url, max_bytes=MAX_RESPONSE_BYTES)
         return status, _object(status, body).get(name)
 
 
-def _nothing() -> None:
-    """Nobody listens yet."""
+def _ignore() -> None:
+    """Do nothing; the default of ``on_key_change``."""
 
 
 def _object(status: int, body: bytes) -> dict[str, Any]:

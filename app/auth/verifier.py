@@ -1,4 +1,4 @@
-"""From the text of a token to who is calling, remembered so that most calls cost a look-up."""
+"""Verify access tokens, and cache the callers of verified ones."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ if TYPE_CHECKING:
 
 MAX_CACHED_TOKENS = 10_000
 CACHE_TTL_SECONDS = 300
-"""Seconds for which a token that was verified is not verified again."""
+"""For this long a verified token is not verified again."""
 
 ACCESS_TOKEN_TYPES = {"at+jwt", "application/at+jwt"}
-"""Header types that state an access token (RFC 9068, section 2.1), in lower case."""
+"""Header types of access tokens (RFC 9068, section 2.1), in lower case."""
+
 UNTYPED = {"", "jwt", "application/jwt"}
-"""Header types that do not tell an access token from an ID token."""
+"""Header types that both access tokens and ID tokens use."""
+
 OTHER_TOKEN_TYPES = {"id", "id_token", "refresh", "offline", "logout"}
-"""Values of the ``typ`` claim, in lower case, by which Keycloak marks other tokens."""
+"""Values of the ``typ`` claim, in lower case, with which Keycloak marks other tokens."""
+
 ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
-"""Claims of ID tokens alone (OpenID Connect Core 1.0, sections 2 and 3.3.2.11)."""
+"""Claims that only ID tokens have (OpenID Connect Core 1.0, sections 2 and 3.3.2.11)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The client behind a request, and what it may do."""
+    """The client that sent a request, and the scopes of its token."""
 
     client_id: str
     scopes: frozenset[Scope]
@@ -44,38 +47,39 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TokenPolicy:
-    """What the operator's settings ask of tokens."""
+    """The requirements on tokens that the settings configure."""
 
     audience: str = ""
-    """Whom a token must be for; empty: anyone."""
+    """The audience that a token must have; empty: any."""
     scope_map: ScopeMap = field(default_factory=dict)
-    """The operator's own spellings of scopes."""
+    """The configured aliases of scopes."""
     max_chars: int = MAX_TOKEN_CHARS
+    """The longest token."""
 
 
 class Issuer(Protocol):
-    """What the verifier asks of an issuer."""
+    """An issuer of tokens, as the verifier uses it."""
 
     @property
     def url(self) -> str:
-        """The name its tokens carry as ``iss``."""
+        """The value of ``iss`` in its tokens."""
 
     @property
     def leeway(self) -> int:
-        """By how many seconds its clock may differ from ours."""
+        """The tolerated difference of its clock, in seconds."""
 
     async def key(self, kid: str) -> Jwk:
-        """The public key of this name; ``TokenError`` if there is none."""
+        """Return a public key by its ID. Raises ``TokenError`` if there is none."""
 
 
 ScopesOf = Callable[[str], Awaitable[frozenset[Scope] | None]]
-"""What a client of the local issuer may do now; None if it is not known any more."""
+"""Returns the current scopes of a client of the local issuer, or None if it was removed."""
 
 
 class Verifier:
-    """Accepts tokens of the issuers it was given, and of nobody else.
+    """Verifies the access tokens of a fixed set of issuers.
 
-    ``scopes_of`` asks for the clients of the local issuer; without it, its word alone counts.
+    With ``scopes_of``, a token of the local issuer grants only scopes that its client still has.
     """
 
     def __init__(
@@ -94,45 +98,45 @@ class Verifier:
         self._policy = policy or TokenPolicy()
         self._clock = clock
         self._revoked: frozenset[str] = frozenset()
-        self._changes = 0
-        self._remembered: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._generation = 0
+        self._cache: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
         for issuer in trusted:
             issuer.on_key_change = self.clear_cache
 
     async def verify(self, token: str) -> Caller:
-        """Who sent this token; raises ``Unauthorised`` with the reason if nobody valid did."""
-        if (known := self.get_cached(token)) is not None:
-            return known
+        """Return the caller of a token. Raises ``Unauthorized`` if it is invalid."""
+        if (cached := self.get_cached(token)) is not None:
+            return cached
         try:
             claims = await self._claims(token)
-            changes = self._changes
+            generation = self._generation
             caller = await self._caller(claims)
         except TokenError as error:
-            raise _refusal(f"The access token is not accepted: {error}.") from error
-        if changes == self._changes:  # else what it was checked against may be gone by now
-            self._keep(token, caller, claims["exp"])
+            raise _unauthorized(f"The access token is not accepted: {error}.") from error
+        if generation == self._generation:  # else keys, clients or revocations changed meanwhile
+            self._store(token, caller, claims["exp"])
         return caller
 
     def get_cached(self, token: str) -> Caller | None:
-        """Who sent this token, if it was verified lately: no waiting, no cryptography."""
-        found = self._remembered.get(_digest(token))
-        return found[1] if found is not None and found[0] > self._clock() else None
+        """Return the cached caller of a verified token, or None."""
+        entry = self._cache.get(_digest(token))
+        return entry[1] if entry is not None and entry[0] > self._clock() else None
 
     def clear_cache(self) -> None:
-        """Verify every token anew: the keys or clients that vouched for them have changed."""
-        self._changes += 1
-        self._remembered.clear()
+        """Forget all verified tokens, because keys, clients or revocations changed."""
+        self._generation += 1
+        self._cache.clear()
 
     def set_revoked_ids(self, token_ids: frozenset[str]) -> None:
-        """Refuse these tokens and no others; ``revocation`` names them."""
+        """Replace the IDs of revoked tokens; see ``identify_token``."""
         if token_ids != self._revoked:
             self._revoked = token_ids
             self.clear_cache()
 
     async def identify_token(self, token: str) -> tuple[str, datetime] | None:
-        """Return the ID of a valid token, by which it can be revoked, and when it expires.
+        """Return the ID under which a token can be revoked, and when it expires.
 
-        None for any other token: nobody is to fill the table with what is refused anyway.
+        Return None if the token is invalid, so that nobody can fill the table of revoked tokens.
         """
         try:
             claims = await self._claims(token)
@@ -141,13 +145,13 @@ class Verifier:
         return _token_id(token, claims), datetime.fromtimestamp(claims["exp"], UTC)
 
     def revoke(self, token_id: str) -> None:
-        """Refuse one more token."""
+        """Add a token ID to those of revoked tokens."""
         self.set_revoked_ids(self._revoked | {token_id})
 
     async def _claims(self, token: str) -> Claims:
-        """Return the claims of a valid access token; raises ``TokenError`` for any other."""
-        header, stated = decode_unverified(token, self._policy.max_chars)
-        issuer = self._issuers.get(str(stated.get("iss")).removesuffix("/"))
+        """Return the claims of a valid access token. Raises ``TokenError`` for any other."""
+        header, unverified = decode_unverified(token, self._policy.max_chars)
+        issuer = self._issuers.get(str(unverified.get("iss")).removesuffix("/"))
         if issuer is None:
             raise TokenError("this server does not trust its issuer")
         kid = header.get("kid")
@@ -170,20 +174,20 @@ class Verifier:
 
     async def _caller(self, claims: Claims) -> Caller:
         client_id, scopes = _client_id(claims), token_scopes(claims, self._policy.scope_map)
-        ours = self._local is not None and claims["iss"].removesuffix("/") == self._local.url
-        if ours and self._scopes_of:
-            held = await self._scopes_of(client_id)
-            if held is None:
-                raise TokenError("its client is not known here any more")
-            scopes &= held
+        is_local = self._local is not None and claims["iss"].removesuffix("/") == self._local.url
+        if is_local and self._scopes_of:
+            current = await self._scopes_of(client_id)
+            if current is None:
+                raise TokenError("its client was removed")
+            scopes &= current
         return Caller(client_id, scopes)
 
-    def _keep(self, token: str, caller: Caller, expires: float) -> None:
+    def _store(self, token: str, caller: Caller, expires: float) -> None:
         digest = _digest(token)
-        self._remembered.pop(digest, None)  # kept again, it is among the newest
-        self._remembered[digest] = (min(expires, self._clock() + CACHE_TTL_SECONDS), caller)
-        if len(self._remembered) > MAX_CACHED_TOKENS:
-            self._remembered.popitem(last=False)
+        self._cache.pop(digest, None)  # so that the entry becomes the newest
+        self._cache[digest] = (min(expires, self._clock() + CACHE_TTL_SECONDS), caller)
+        if len(self._cache) > MAX_CACHED_TOKENS:
+            self._cache.popitem(last=False)
 
 
 def _token_id(token: str, claims: Claims) -> str:
@@ -193,14 +197,14 @@ def _token_id(token: str, claims: Claims) -> str:
 
 
 def _digest(token: str) -> bytes:
-    # The memory holds no tokens: whoever gets to read it cannot call with what is there.
+    # The cache stores digests, so that a dump of the memory contains no usable tokens.
     return hashlib.sha256(token.encode()).digest()
 
 
 def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None:
-    """Raise ``TokenError`` for an ID token, or for any other token that is not for access.
+    """Raise ``TokenError`` unless a token is an access token.
 
-    An ID token is signed with the same keys, and shown to more parties than an access token.
+    ID tokens are signed with the same keys and given to more parties than access tokens.
     """
     header_type = str(header.get("typ", "")).lower()
     claim_type = str(claims.get("typ", "")).lower()
@@ -208,16 +212,16 @@ def _check_is_access_token(header: Mapping[str, object], claims: Claims) -> None
         raise TokenError("it is not an access token (typ)")
     if claims.get("token_use", "access") != "access":
         raise TokenError("it is not an access token (token_use)")
-    # Keycloak before 24 writes the nonce into access tokens, too, and marks them as Bearer.
+    # Keycloak before 24 also writes the nonce into access tokens, which it marks as Bearer.
     is_stated = header_type in ACCESS_TOKEN_TYPES or claim_type == "bearer"
-    if not is_stated and (found := [name for name in ID_TOKEN_CLAIMS if name in claims]):
-        raise TokenError(f"it is an ID token ({found[0]}), not an access token")
+    if not is_stated and (names := [name for name in ID_TOKEN_CLAIMS if name in claims]):
+        raise TokenError(f"it is an ID token ({names[0]}), not an access token")
 
 
 def _is_for(audience: str, claims: Claims) -> bool:
     """Return whether ``aud`` is this audience, or an array with it (RFC 7519, section 4.1.3).
 
-    Cognito's access tokens have no ``aud``; there the client it was issued to is compared.
+    Cognito's access tokens have no ``aud``; for them, ``client_id`` is compared.
     """
     aud = claims.get("aud")
     if aud is None:
@@ -226,7 +230,7 @@ def _is_for(audience: str, claims: Claims) -> bool:
 
 
 def unverified_client_id(token: str) -> str | None:
-    """Return the client that a token states, true or not: for logs, never for access."""
+    """Return the client ID in a token without verifying it: for logs, never for access."""
     try:
         _, claims = decode_unverified(token)
         return _client_id(claims)
@@ -243,6 +247,6 @@ def _client_id(claims: Claims) -> str:
     raise TokenError("it names no client: client_id, azp or sub must be a string")
 
 
-def _refusal(description: str) -> Unauthorized:
+def _unauthorized(description: str) -> Unauthorized:
     challenge = f'Bearer error="invalid_token", error_description="{description}"'
     return Unauthorized(description, headers={"WWW-Authenticate": challenge})

@@ -1,4 +1,4 @@
-"""A running server: its processes, and its first words."""
+"""Run uvicorn with one or several worker processes, and print the banner."""
 
 from __future__ import annotations
 
@@ -23,39 +23,38 @@ from ..db.postgres.clones import require_clonable
 from ..main import PARENT_PID_VARIABLE, create_worker_app
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
 from .protocol import Config, Connection, ConnectionLimit
+from .startup import ACCEPT_BACKLOG
 
 log = logging.getLogger("case_server")
 
-ACCEPT_BACKLOG = 2048
-"""How many connections may wait to be accepted, as uvicorn has it."""
-
 RESERVED_FILES = 64
-"""Files for everything but clients and the connection pool: sockets, logs, pages."""
+"""File descriptors for everything but clients and the connection pool: sockets, logs, web UI."""
 
 
-def run(settings: Settings, told: Settings, bound: socket.socket) -> None:
-    """Serve on a socket until told to stop.
+def run(settings: Settings, requested_settings: Settings, listener: socket.socket) -> None:
+    """Serve on a listening socket until the process is told to stop.
 
-    ``complete`` has the URL of the database; ``told`` is what is said of the settings.
+    ``settings`` contain the URL of the database, even if it is the embedded Postgres. The banner
+    shows ``requested_settings``, which do not.
     """
     if settings.test_mode:
         asyncio.run(require_clonable(settings.database_url))
     if settings.workers == 1:
-        _BannerServer(_config(settings), told).run([bound])
+        _BannerServer(_config(settings), requested_settings).run([listener])
     else:
-        _serve_with_workers(settings, told, bound)
+        _serve_with_workers(settings, requested_settings, listener)
 
 
-def _config(settings: Settings, **more: Any) -> Config:
+def _config(settings: Settings, **options: Any) -> Config:
     config = Config(
-        more.pop("app", None) or create_worker_app(settings),
+        options.pop("app", None) or create_worker_app(settings),
         log_config=log_config.logging_config(settings.log_format),
-        access_log=False,  # the application writes a line for each request itself
+        access_log=False,  # the middleware writes a line for each request
         timeout_graceful_shutdown=1 if settings.test_mode else settings.shutdown_timeout,
         server_header=False,
         http=_TransportExposingConnection if settings.test_mode else Connection,
         ws="none",
-        **more,
+        **options,
     )
     config.request_seconds = settings.request_timeout
     limit, config.backlog = connection_limits(settings, raise_file_limit())
@@ -64,25 +63,26 @@ def _config(settings: Settings, **more: Any) -> Config:
 
 
 def raise_file_limit() -> int | None:
-    """Raise this process's limit of open files as far as it may; return it, None for no limit."""
+    """Raise the limit of open files to its maximum; return it, or None if there is no limit."""
     if sys.platform == "win32":
         return None
-    import resource  # noqa: PLC0415  Windows has none
+    import resource  # noqa: PLC0415  Windows does not have it
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS reports a hard limit that it does not grant
+        except (OSError, ValueError):  # macOS reports a hard limit that it rejects
             hard = soft
     return None if hard == resource.RLIM_INFINITY else hard
 
 
 def connection_limits(settings: Settings, max_files: int | None) -> tuple[int, int]:
-    """Return how many connections may be open, and how many may wait to be accepted.
+    """Return the maximum number of open connections, and the length of the accept queue.
 
-    All that wait are accepted at once, before any can be closed, and a connection can have a file
-    that is sent over it: each of the three gets a third of the files.
+    All queued connections are accepted at once, before any can be closed, and a connection may need
+    another descriptor for a file that it sends. So each of the three gets a third of the
+    descriptors.
     """
     if max_files is None:
         return settings.max_connections, ACCEPT_BACKLOG
@@ -90,8 +90,8 @@ def connection_limits(settings: Settings, max_files: int | None) -> tuple[int, i
     limit = min(settings.max_connections, free // 3)
     if limit < settings.max_connections:
         log.warning(
-            "the limit of %d open files leaves room for %d connections; raise it (ulimit -n) for "
-            "the %d of CASE_SERVER_MAX_CONNECTIONS",
+            "the limit of %d open files allows %d connections; raise it (ulimit -n) for the %d of "
+            "CASE_SERVER_MAX_CONNECTIONS",
             max_files,
             limit,
             settings.max_connections,
@@ -100,19 +100,19 @@ def connection_limits(settings: Settings, max_files: int | None) -> tuple[int, i
 
 
 class _TransportExposingConnection(Connection):
-    """Lets requests reach the connection they came over, so that test mode can break it."""
+    """Passes its transport to requests, so that test mode can break the connection."""
 
     app_state: dict[str, Any]
 
     # The base class narrows the type of asyncio's protocol.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the connection to every request that comes over it."""
+        """Add the transport to the state of all requests."""
         self.app_state = {**self.app_state, TRANSPORT: transport}
         super().connection_made(transport)
 
 
 class _BannerServer(uvicorn.Server):
-    """Says where it is once it can answer."""
+    """Prints the banner once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -125,14 +125,14 @@ class _BannerServer(uvicorn.Server):
 
 
 WORKER_START_SECONDS = 60
-"""How long a worker may take to be ready; one that fails sooner ends the wait."""
+"""Limit for a worker to become ready; the wait ends earlier if it exits."""
 
 
 class _WorkerSupervisor(Multiprocess):
-    """Says where it is once all can answer; lets nobody in while the last requests end."""
+    """Prints the banner once all workers are ready; on shutdown, stops listening at once."""
 
-    def __init__(self, config: uvicorn.Config, bound: socket.socket, settings: Settings) -> None:
-        super().__init__(config, [bound])
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
+        super().__init__(config, [listener])
         self.settings = settings
 
     def init_processes(self) -> None:
@@ -141,21 +141,23 @@ class _WorkerSupervisor(Multiprocess):
             print_banner(self.settings)
 
     def terminate_all(self) -> None:
-        # Left open here, the socket would take connections that no worker serves any more.
-        for bound in self.sockets:
-            bound.close()
+        # An open socket would accept connections that no worker handles.
+        for listener in self.sockets:
+            listener.close()
         super().terminate_all()
 
 
-def _serve_with_workers(complete: Settings, settings: Settings, bound: socket.socket) -> None:
-    """Several processes on one socket; they learn the settings from the environment."""
-    for name, value in _as_environment(complete).items():
+def _serve_with_workers(
+    settings: Settings, requested_settings: Settings, listener: socket.socket
+) -> None:
+    """Serve with several processes on one socket; they read the settings from the environment."""
+    for name, value in _as_environment(settings).items():
         os.environ[name] = value
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
     factory = f"{create_worker_app.__module__}:{create_worker_app.__name__}"
-    config = _config(complete, app=factory, factory=True)
-    config.workers = complete.workers
-    _WorkerSupervisor(config, bound, settings).run()
+    config = _config(settings, app=factory, factory=True)
+    config.workers = settings.workers
+    _WorkerSupervisor(config, listener, requested_settings).run()
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:
@@ -169,7 +171,7 @@ def _as_environment(settings: Settings) -> dict[str, str]:
 
 
 def _as_variable(value: Any) -> str:
-    """Write the value of a setting as its environment variable has it."""
+    """Return the value of a setting in the syntax of its environment variable."""
     if isinstance(value, dict):
         return ",".join(f"{key}={'+'.join(names)}" for key, names in value.items())
     return ",".join(value) if isinstance(value, tuple) else str(value)
@@ -193,20 +195,23 @@ def _relative(path: Path) -> str:
 
 
 def print_banner(settings: Settings) -> None:
-    """Print where everything is, and lines to paste."""
+    """Print the URLs and credentials of the server, and commands to paste."""
     base = settings.base_url
     token_url = f"{base}/oauth2/token"
-    default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
-    secret = DEFAULT_CLIENT_SECRET if default else "$CASE_CLIENT_SECRET"
+    is_default = settings.client_secret.get_secret_value() == DEFAULT_CLIENT_SECRET
+    secret = DEFAULT_CLIENT_SECRET if is_default else "$CASE_CLIENT_SECRET"
     data = settings.database_name
     rows = [
         *((profile.title, f"{base}{profile.prefix}") for profile in PROFILES),
-        ("tokens", token_url if settings.local_issuer else ", ".join(settings.trusted_issuers)),
-        ("client id", settings.client_id),
+        (
+            "token endpoint",
+            token_url if settings.local_issuer else ", ".join(settings.trusted_issuers),
+        ),
+        ("client ID", settings.client_id),
         ("client secret", secret),
-        *([("pages to look at", f"{base}/")] if settings.web else []),
+        *([("web UI", f"{base}/")] if settings.web else []),
         ("documentation", f"{base}/docs"),
-        ("data", f"copies of {data}, dropped at the end" if settings.test_mode else data),
+        ("data", f"temporary copies of {data}" if settings.test_mode else data),
         *([("test API", f"{base}/_test")] if settings.test_mode else []),
     ]
     click.echo(f"case-server {__version__} is ready at {base}\n")
@@ -214,7 +219,7 @@ def print_banner(settings: Settings) -> None:
         click.echo(f"  {name:<20}{value}")
     if settings.local_issuer:
         click.echo(
-            "\nIn another terminal, ask it something:\n\n"
+            "\nIn another terminal, list the documents:\n\n"
             f'  TOKEN=$(curl -s -u "{settings.client_id}:{secret}" '
             f"-d grant_type=client_credentials {token_url} "
             """| sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')\n"""

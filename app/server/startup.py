@@ -1,7 +1,6 @@
-"""From settings to what a command needs: a socket, a database made ready, the server's own files.
+"""Start a server process: listening socket, database, imports.
 
-This file reads little itself, so that what takes long can begin at once and side by side: Postgres
-starts while Python reads the server.
+This module imports little, so that Postgres starts while a thread imports the server.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from types import FrameType
 from ..exceptions import StartupError
 from ..settings import Settings, require_secure_issuers
 
-BACKLOG = 2048
+ACCEPT_BACKLOG = 2048
+"""Connections that may wait to be accepted, as in uvicorn."""
 
 
 def has_database(settings: Settings) -> bool:
@@ -38,81 +38,87 @@ def prepare_database(
 ) -> Iterator[Settings]:
     """Yield the settings with the URL of a database whose schema is current.
 
-    The embedded database is migrated here; another one only when ``migrate`` says so, and else
-    ``StartupError`` says what to run. A command that only reads says so by ``writes``, and may use
-    a read-only database. No module is imported while another thread is ``reading``: libraries
-    that import each other in circles could be found half imported.
+    The embedded Postgres is started, supervised and migrated. Another database is migrated only if
+    ``migrate`` is true; otherwise an old schema raises ``StartupError`` with the command to run.
+    ``writes=False`` is for commands that only read: they may use a read-only database.
+
+    ``import_thread`` is joined before this thread imports anything: if two threads import libraries
+    with circular imports, one may see a module that is not fully initialized.
     """
     install_signal_handlers()
     if settings.database_url:
         url = settings.database_url
-        _ensure_schema(url, import_thread, allowed=migrate, asked=migrate, writes=writes)
+        _ensure_schema(url, import_thread, may_migrate=migrate, explicit=migrate, writes=writes)
         yield settings
         return
-    from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  it is for Unix alone
+    from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  Windows does not have it
 
     with embedded_postgres(settings.data_dir, fsync=settings.embedded_fsync, supervise=True) as url:
-        _ensure_schema(url, import_thread, allowed=True, asked=migrate, writes=writes)
+        _ensure_schema(url, import_thread, may_migrate=True, explicit=migrate, writes=writes)
         yield settings.model_copy(update={"database_url": follow_port(url, settings.data_dir)})
 
 
 def _ensure_schema(
-    url: str, reading: threading.Thread | None, *, allowed: bool, asked: bool, writes: bool
+    url: str,
+    import_thread: threading.Thread | None,
+    *,
+    may_migrate: bool,
+    explicit: bool,
+    writes: bool,
 ) -> None:
-    if reading:
-        reading.join()
-    # Not at the top: the embedded Postgres starts before it is read.
-    from ..db.postgres.ensure_schema import ensure_schema  # noqa: PLC0415  as said
+    if import_thread:
+        import_thread.join()
+    from ..db.postgres.ensure_schema import ensure_schema  # noqa: PLC0415  Postgres starts first
 
-    ensure_schema(url, may_migrate=allowed, explicit=asked, will_write=writes)
+    ensure_schema(url, may_migrate=may_migrate, explicit=explicit, will_write=writes)
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Run the server until it is stopped."""
     settings.require_safe_secret()
     settings.require_safe_test_mode()
     require_secure_issuers(settings.trusted_issuers)
-    bound = _bind(settings)
-    port = bound.getsockname()[1]
+    listener = _bind(settings)
+    port = listener.getsockname()[1]
     settings = settings.model_copy(update={"port": port})
-    # Nearly all that is read stays; to look through it for garbage would take a tenth of the time.
+    # Nearly all imported objects are permanent; collecting garbage would take a tenth of the time.
     gc.disable()
-    reading = _import_in_thread(settings)
+    import_thread = _import_in_thread(settings)
     try:
-        with prepare_database(settings, import_thread=reading) as complete:
-            from .run import run  # noqa: PLC0415  it is being read beside
+        with prepare_database(settings, import_thread=import_thread) as database_settings:
+            from .run import run  # noqa: PLC0415  the thread imports it
 
             gc.freeze()
             gc.enable()
-            run(complete, settings, bound)
+            run(database_settings, settings, listener)
     finally:
-        reading.join()  # Python does not end well while a thread is reading
+        import_thread.join()  # an exit during an import may crash
 
 
 def _import_in_thread(settings: Settings) -> threading.Thread:
-    """Begin to read the server's files, on which nothing waits until the database is ready."""
+    """Import the server in a thread while the database starts."""
     names = [".run"]
     if not settings.database_url and not (settings.data_dir / "postgres").exists():
         names.append("..db.postgres.alembic_runner")
 
-    def read() -> None:
+    def import_modules() -> None:
         for name in names:
             import_module(name, __package__)
 
-    thread = threading.Thread(target=read, name="reading the server", daemon=True)
+    thread = threading.Thread(target=import_modules, name="import", daemon=True)
     thread.start()
     return thread
 
 
 def install_signal_handlers() -> None:
-    """End tidily when another process, or the terminal, says so."""
+    """Exit cleanly on SIGTERM and SIGHUP."""
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no terminals that hang up
+        if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), _exit_on_signal)
 
 
 def _exit_on_signal(_signal: int, _frame: FrameType | None) -> None:
-    """Unwind, so that the embedded Postgres is left as it should be."""
+    """Raise ``SystemExit``, so that context managers stop the embedded Postgres."""
     sys.exit(0)
 
 
@@ -126,18 +132,18 @@ def _bind_advice(error: OSError) -> str:
 
 
 def _bind(settings: Settings) -> socket.socket:
-    """The listening socket, taken before anything else starts."""
+    """Return the listening socket, or raise ``StartupError`` before anything else starts."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((settings.host, settings.port))
-        bound.listen(BACKLOG)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(ACCEPT_BACKLOG)
     except OSError as error:
-        bound.close()
+        listener.close()
         raise StartupError(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
             f"{_bind_advice(error)}"
         ) from error
-    bound.set_inheritable(True)
-    return bound
+    listener.set_inheritable(True)
+    return listener

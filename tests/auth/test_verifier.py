@@ -146,7 +146,7 @@ async def test_a_token_that_names_no_key(verifier: Verifier) -> None:
 async def test_a_name_of_a_key_is_only_ever_compared(
     verifier: Verifier, database: Database, kid: str
 ) -> None:
-    reloading = LocalIssuer([NEW], HERE, 60, reload=partial(load_signing_keys, database))
+    reloading = LocalIssuer([NEW], HERE, 60, load_keys=partial(load_signing_keys, database))
     for asked in (verifier, Verifier(reloading, [])):
         named = SigningKey(kid, generate_signing_key().private_pem)
         assert "key that this server does not have" in await refusal(asked, token(named))
