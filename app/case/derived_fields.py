@@ -1,12 +1,12 @@
-"""What answers derive from a stored body: the values of required fields, and where links lead."""
+"""Values that responses derive from a stored body: required fields and the URIs of links."""
 
 from __future__ import annotations
 
 from .resources import CONCEPTS, DOCUMENTS, GROUPINGS, ITEM_TYPES, LICENSES, SUBJECTS
 
 REQUIRED_DEFAULTS = {"hierarchyCode": None, "description": "title", "licenseText": "uri"}
-"""Required fields that a definition registered from a link lacks, and the field whose value is
-answered instead; None stands for an empty string."""
+"""Required fields that a definition lacks if it was created from a link. Responses contain the
+value of the named field instead, or an empty string for None."""
 
 LINK_TARGETS = {
     "CFDocumentURI": DOCUMENTS.plural,
@@ -17,4 +17,4 @@ LINK_TARGETS = {
     "licenseURI": LICENSES.plural,
     "CFAssociationGroupingURI": GROUPINGS.plural,
 }
-"""Links to entities that are always stored here, and the route that answers them."""
+"""Links to entities that are always stored on this server, and the route of these entities."""

@@ -1,4 +1,4 @@
-"""Addresses under which this server answers entities, and the URI of an entity without one."""
+"""URLs of entities on this server, and the URI of an entity without a URL."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
-ADDRESS = re.compile(r"(?i:https?)://([^/?#]+)(/[^?#]*)?/(CF\w+)/([^/?#]+)/?")
+ENTITY_URL_PATTERN = re.compile(r"(?i:https?)://([^/?#]+)(/[^?#]*)?/(CF\w+)/([^/?#]+)/?")
 DEFAULT_PORT = re.compile(r":(?:80|443)?$")
 
 URN_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
-"""Characters that RFC 3986 allows in a URI; ``%`` because it begins an encoded character."""
+"""Characters that are not encoded in a URI (RFC 3986), with ``%`` for what already is."""
 
 
 def make_urn(identifier: str) -> str:
-    """Return the URI of an entity that has no other."""
+    """Return the URI of an entity that has no other, from its identifier."""
     return f"urn:uuid:{quote(identifier, safe=URN_SAFE)}"
 
 
 class ServerUrls:
-    """Recognises the addresses of one server.
+    """Recognizes the URLs of entities on one server.
 
-    ``urls`` are those under which clients reach the server, ``prefixes`` the paths of its API
-    profiles. The scheme and a default port are ignored, because a proxy may change both.
+    ``urls`` are the base URLs under which clients reach the server, ``prefixes`` the paths of its
+    API profiles. The scheme and a default port are ignored, because a proxy may change both.
     """
 
     def __init__(self, urls: Iterable[str], prefixes: Iterable[str]) -> None:
@@ -35,25 +35,25 @@ class ServerUrls:
         self._hosts = {authority.partition(":")[0].encode() for authority in self._paths}
 
     def occurs_in(self, body: bytes) -> bool:
-        """Return whether a body contains the name of a host of this server."""
+        """Return whether a body contains a host name of this server."""
         return any(host in body for host in self._hosts)
 
     def parse_entity_url(self, uri: str) -> tuple[str, str] | None:
-        """Return (plural, identifier) of the entity that an address of this server names."""
-        found = ADDRESS.fullmatch(uri)
-        if not found:
+        """Return (plural, identifier) of the entity with a URL, or None for any other URI."""
+        match = ENTITY_URL_PATTERN.fullmatch(uri)
+        if not match:
             return None
-        authority, path, plural, identifier = found.groups()
+        authority, path, plural, identifier = match.groups()
         if (path or "") not in self._paths.get(_authority(authority), ()):
             return None
         return plural, unquote(identifier)
 
 
-def _authority(written: str) -> str:
-    return DEFAULT_PORT.sub("", written.lower())
+def _authority(netloc: str) -> str:
+    return DEFAULT_PORT.sub("", netloc.lower())
 
 
 @lru_cache(maxsize=64)
 def server_urls(urls: tuple[str, ...], prefixes: tuple[str, ...]) -> ServerUrls:
-    """Return the addresses of a server; the same object for the same arguments."""
+    """Return the URLs of a server; cached."""
     return ServerUrls(urls, prefixes)

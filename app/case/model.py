@@ -1,9 +1,9 @@
 """The CASE 1.1 information model: one class per CF type, in the order of the binding.
 
-Field names are the standard's own. Classes named ``CFPckg…`` are the forms inside a package,
-which may leave out the link to what contains them; the others are the stand-alone forms
-(CASE 1.1 REST/JSON binding, section 5). Nothing beyond these fields is accepted: what is
-somebody's own goes under ``extensions``, where it is kept.
+Field names are those of the standard. Classes named ``CFPckg…`` are for entities inside a package,
+which may omit the link to their document or package; the others are the stand-alone forms
+(CASE 1.1 REST/JSON binding, section 5). Other fields are rejected: additional data belongs into
+``extensions``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .types import (
 
 
 class CaseObject(BaseModel):
-    """What all classes of the model share: strict types, no unknown fields."""
+    """Base class of the model: strict types, no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -42,7 +42,7 @@ class LinkURI(CaseObject):
 
 
 class LinkGenURI(LinkURI):
-    """A link to a node of an association, which may lie outside CASE."""
+    """A link to a node of an association, which may be outside of CASE."""
 
     targetType: Omittable[TargetType] = None
 
@@ -55,7 +55,7 @@ def _last(links: list[LinkURI]) -> dict[str, Any] | None:
     return links[-1].model_dump() if links else None
 
 
-# Written as one link or as several, all of which are remembered; answered as the last one.
+# Requests contain one link or several, which are all stored; responses contain the last one.
 KeywordLinks = Annotated[
     list[LinkURI],
     BeforeValidator(_as_list),
@@ -64,7 +64,7 @@ KeywordLinks = Annotated[
 
 
 class Entity(CaseObject):
-    """What every addressable class has."""
+    """Base class of everything that has an identifier and a URI."""
 
     identifier: Identifier
     uri: Uri
@@ -73,7 +73,7 @@ class Entity(CaseObject):
 
 
 class CFPckgDocument(Entity):
-    """The root of a framework, as it stands inside its package."""
+    """The root of a framework, inside its package."""
 
     frameworkType: Omittable[Text] = None
     caseVersion: Omittable[Literal["1.1"]] = None
@@ -102,7 +102,7 @@ class CFDocument(CFPckgDocument):
 
 
 class CFPckgItem(Entity):
-    """One competency statement, as it stands inside a package."""
+    """One competency statement, inside a package."""
 
     fullStatement: Text
     alternativeLabel: Omittable[Text] = None
@@ -192,7 +192,7 @@ class CFRubricCriterionLevel(Entity):
     feedback: Omittable[Text] = None
     position: Omittable[Integer] = None
     rubricCriterionId: Omittable[Identifier] = None
-    extensions: Omittable[list[Extensions]] = None  # type: ignore[assignment]  # a list here alone
+    extensions: Omittable[list[Extensions]] = None  # type: ignore[assignment]  # a list in this class only
 
 
 class CFRubricCriterion(Entity):
@@ -222,7 +222,7 @@ OptionalList = Annotated[list[Member], NullAs(list)]
 
 
 class CFDefinition(CaseObject):
-    """The catalogue of a package: what its document, items and associations refer to."""
+    """The definitions that the document, items and associations of a package refer to."""
 
     CFConcepts: OptionalList[CFConcept] = Field(default_factory=list)
     CFSubjects: OptionalList[CFSubject] = Field(default_factory=list)

@@ -1,7 +1,7 @@
-"""A CFPackage taken apart into rows to store, and the checks that need the whole of it.
+"""Split a CFPackage into rows to store, and check the package as a whole.
 
-A row is one entity with its body in the standard's own form: JSON without nulls, fields in the
-order of the model, links to the document filled in (CASE 1.1 binding, CFPckg classes).
+A row is one entity with its body as the standard writes it: JSON without nulls, fields in the order
+of the model, and links to the document filled in (CASE 1.1 binding, CFPckg classes).
 """
 
 from __future__ import annotations
@@ -32,75 +32,76 @@ from .types import Identifier, Omittable
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
 IdentifierLists: TypeAlias = Sequence[tuple[str, Sequence[str]]]
-"""Lists by their paths, each with the identifiers of its members."""
+"""Lists that share one namespace: the path of each, with the identifiers of its members."""
 
 RelationKey: TypeAlias = tuple[str, str, str]
+"""Origin, destination and type of an association; unique within a package."""
 
 CriterionIdentifiers: TypeAlias = Sequence[tuple[str, Sequence[str]]]
-"""The identifier of each criterion of a rubric, with those of its levels."""
+"""The identifiers of the criteria of a rubric, each with those of its levels."""
 
 CHILDREN = {"CFRubricCriteria", "CFRubricCriterionLevels"}
-"""Fields whose entities are rows of their own; an empty list stays in the body."""
+"""Fields whose members become rows of their own; an empty list stays in the body."""
 
 KEYWORDS = {"conceptKeywordsURI"}
-"""A field written as a list and answered as its last member."""
+"""A field that is written as a list, while responses contain its last member."""
 
 
 class EntityRow(NamedTuple):
-    """One entity, ready to store."""
+    """One entity as it is stored."""
 
     kind: str
     identifier: str
     body: str
     last_change_date_time: datetime
     keywords: str | None = None
-    """JSON list of every concept an item links to; its body holds the last one."""
+    """A JSON array of all concepts that an item links to; its body contains the last one."""
     parent: str | None = None
-    """The rubric of a criterion, the criterion of a level."""
+    """The identifier of the rubric of a criterion, or of the criterion of a level."""
     is_home_derived: bool = False
-    """Whether an item or association was sent without the link to its document that its body
-    holds, or a document without the link to its package."""
+    """Whether the link of an item or association to its document, or of a document to its package,
+    was added because it was sent without one."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package taken apart."""
+    """A package as rows."""
 
     document_identifier: str
     package_identifier: str
     extensions: str | None
     definition_extensions: str | None
     rows: Iterable[EntityRow]
-    """They can be gone through more than once."""
+    """Can be iterated more than once."""
     has_package_link: bool = True
-    """Whether the document has a CFPackageURI; else its stored one stays."""
+    """Whether the document has a CFPackageURI; if not, the stored one is kept."""
     derived_items: tuple[str, ...] = ()
-    """The identifiers of items that were made from codes or statements, because the spreadsheet
-    gave none."""
+    """Identifiers of items that were derived from codes or statements, because the spreadsheet has
+    no identifiers for them."""
     derived_times: frozenset[tuple[str, str]] = frozenset()
     """(kind, identifier) of the entities whose time of change the spreadsheet did not give."""
     derived_order: tuple[tuple[str, ...], ...] = ()
     """The associations of siblings whose sequence numbers were made from the order of their rows,
     in that order."""
     identifier_source: str | None = None
-    """What the document's identifier was made from, in words, when the spreadsheet gave none."""
+    """What the identifier of the document was derived from, if the spreadsheet has none."""
 
     def count(self, kind: str) -> int:
-        """How many entities of a kind it holds."""
+        """Return the number of entities of a kind."""
         return Counter(row.kind for row in self.rows)[kind]
 
 
 class NamedCFPackage(CFPackage):
-    """A package that says its own identifier, as TimeBack's APIs answer it."""
+    """A package with an identifier of its own, as in responses of TimeBack's APIs."""
 
     identifier: Omittable[Identifier] = None
 
 
 class UploadedCFPackage(NamedCFPackage):
-    """A package in a request to CFPackages, which must contain its items and associations.
+    """A package in a request to CFPackages, which must contain items and associations.
 
-    The vendor's OpenAPI requires both. A missing one would mean that all are to be deleted, which
-    a client says with an empty array.
+    The OpenAPI document of TimeBack requires both. To delete all of them, a client sends an empty
+    array; a missing one is an error.
     """
 
     CFItems: list[CFPckgItem]
@@ -110,17 +111,17 @@ class UploadedCFPackage(NamedCFPackage):
 def parse_package(
     raw: bytes, *, allow_dense: bool = False, schema: type[NamedCFPackage] = NamedCFPackage
 ) -> Package:
-    """Read and take apart an uploaded CFPackage, bare or wrapped, as a whole.
+    """Parse an uploaded CFPackage, bare or wrapped, as a whole.
 
-    Raises ``TooLarge`` for one that is denser than an entity may be, unless ``allow_dense``;
-    ``BadRequest`` or ``InvalidData`` with every problem, as ``reading.read`` does.
+    Raises ``ContentTooLarge`` if it is denser than an entity may be, unless ``allow_dense``;
+    ``BadRequest`` or ``UnprocessableContent`` with all errors, as ``parsing.parse`` does.
     """
     package = parse(schema, raw, ("CFPackage", "package"), allow_dense=allow_dense).entity
-    triples = ((one.identifier, relation_key(one)) for one in package.CFAssociations)
+    keys = ((each.identifier, relation_key(each)) for each in package.CFAssociations)
     problems = Problems()
     for problem in (
         *check_package_identifier(package),
-        *find_duplicates(identifier_lists(package), triples),
+        *find_duplicates(identifier_lists(package), keys),
     ):
         problems.add(**problem)
     if problems:
@@ -129,16 +130,16 @@ def parse_package(
 
 
 def to_rows(package: CFPackage) -> Package:
-    """The rows of a valid package."""
+    """Return a valid package as rows."""
     document = package.CFDocument
-    named = document.CFPackageURI
+    link = document.CFPackageURI
     return Package(
         document_identifier=document.identifier,
-        package_identifier=named.identifier if named else document.identifier,
+        package_identifier=link.identifier if link else document.identifier,
         extensions=_json(package.extensions),
         definition_extensions=_json(package.CFDefinitions.extensions),
         rows=list(_rows(package)),
-        has_package_link=named is not None,
+        has_package_link=link is not None,
     )
 
 
@@ -159,12 +160,12 @@ def _rows(package: CFPackage) -> Iterator[EntityRow]:
 
 
 def document_link(document: CFPckgDocument) -> LinkURI:
-    """The link that a document's parts have to it."""
+    """Return the link to a document that the other entities of its package have."""
     return LinkURI(title=document.title, identifier=document.identifier, uri=document.uri)
 
 
 def rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
-    """Return the rows of a rubric, its criteria and their levels."""
+    """Yield the rows of a rubric, its criteria and their levels."""
     yield entity_row("CFRubric", rubric)
     for criterion in rubric.CFRubricCriteria or ():
         yield entity_row("CFRubricCriterion", criterion, parent=rubric.identifier)
@@ -173,41 +174,41 @@ def rubric_rows(rubric: CFRubric) -> Iterator[EntityRow]:
 
 
 def entity_row(kind: str, entity: Entity, parent: str | None = None) -> EntityRow:
-    """An entity as a row, without the entities it contains."""
-    own = set()
-    for name in _left_out(type(entity)):
+    """Return an entity as a row, without the entities that it contains."""
+    excluded = set()
+    for name in _excludable_fields(type(entity)):
         value = getattr(entity, name)
-        # No link at all is a field left out, not one that is null.
+        # Without any links the field is absent, not null.
         if value if name in CHILDREN else value == []:
-            own.add(name)
-    body = entity.model_dump_json(exclude_none=True, exclude=own or None)
+            excluded.add(name)
+    body = entity.model_dump_json(exclude_none=True, exclude=excluded or None)
     return EntityRow(kind, entity.identifier, body, entity.lastChangeDateTime, parent=parent)
 
 
 @cache
-def _left_out(kind: type[Entity]) -> tuple[str, ...]:
-    """The fields of a class that may have to be left out of its body."""
-    return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in kind.model_fields)
+def _excludable_fields(model: type[Entity]) -> tuple[str, ...]:
+    """Return the fields of a class that may have to be excluded from the body."""
+    return tuple(name for name in (*CHILDREN, *KEYWORDS) if name in model.model_fields)
 
 
-def item_row(item: CFPckgItem, home: LinkURI | None = None) -> EntityRow:
-    """Return an item as a row, with every concept it was sent with, and the link to its document.
+def item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
+    """Return an item as a row, with all concepts that it was sent with.
 
-    ``home`` is that link in a package. "unknown" is what some profiles answer as the type of an
-    item without one.
+    ``document`` is the link that an item of a package gets if it has none. The type "unknown" is
+    dropped, because some profiles answer it for an item without a type.
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
     is_home_derived = item.CFDocumentURI is None
-    item.CFDocumentURI = item.CFDocumentURI or home
+    item.CFDocumentURI = item.CFDocumentURI or document
     keywords = _json(item.conceptKeywordsURI)
     return entity_row("CFItem", item)._replace(keywords=keywords, is_home_derived=is_home_derived)
 
 
-def association_row(association: CFAssociation, home: LinkURI) -> EntityRow:
+def association_row(association: CFAssociation, document: LinkURI) -> EntityRow:
     """Return an association of a package as a row, with the link to its document."""
     is_home_derived = association.CFDocumentURI is None
-    association.CFDocumentURI = association.CFDocumentURI or home
+    association.CFDocumentURI = association.CFDocumentURI or document
     return entity_row("CFAssociation", association)._replace(is_home_derived=is_home_derived)
 
 
@@ -216,87 +217,94 @@ def _json(value: object) -> str | None:
 
 
 def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
-    """An answer of this server names its package, or its document; nothing else may be said."""
+    """Yield an error unless a package's identifier is that of its document or of its CFPackageURI.
+
+    Responses of this server contain either of them.
+    """
     document = package.CFDocument
-    named = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
-    if package.identifier not in (None, named, document.identifier):
-        message = f"is not the identifier of the package, {named!r}, nor of its document"
+    expected = document.CFPackageURI.identifier if document.CFPackageURI else document.identifier
+    if package.identifier not in (None, expected, document.identifier):
+        message = f"must be the identifier of the package, {expected!r}, or of its document"
         yield Problem(path="identifier", message=message)
 
 
-def relation_key(one: CFAssociation) -> RelationKey:
-    """What may stand but once in a package."""
-    return one.originNodeURI.identifier, one.destinationNodeURI.identifier, one.associationType
+def relation_key(association: CFAssociation) -> RelationKey:
+    """Return what must be unique among the associations of a package."""
+    return (
+        association.originNodeURI.identifier,
+        association.destinationNodeURI.identifier,
+        association.associationType,
+    )
 
 
 def find_duplicates(
-    groups: Iterable[IdentifierLists], triples: Iterable[tuple[str, RelationKey]]
+    namespaces: Iterable[IdentifierLists], keys: Iterable[tuple[str, RelationKey]]
 ) -> Iterator[Problem]:
-    """Identifiers that stand twice in a group, and triples that two associations have.
+    """Yield identifiers that occur twice in a namespace, and relations of two associations.
 
-    ``triples`` has the identifier and triple of each association, in their order.
+    ``keys`` contains the identifier and the key of each association, in their order.
     """
-    for group in groups:
-        yield from _repeated_identifiers(group)
-    yield from _repeated_triples(triples)
+    for lists in namespaces:
+        yield from _duplicate_identifiers(lists)
+    yield from _duplicate_relations(keys)
 
 
 def identifier_lists(package: CFPackage) -> Iterator[IdentifierLists]:
-    """The lists, with their paths, in which an identifier may stand but once."""
-    yield [("CFItems", _named(package.CFItems))]
-    yield [("CFAssociations", _named(package.CFAssociations))]
+    """Yield the lists within which an identifier must be unique, with their paths."""
+    yield [("CFItems", _identifiers(package.CFItems))]
+    yield [("CFAssociations", _identifiers(package.CFAssociations))]
     for kind in DEFINITIONS:
         definitions = getattr(package.CFDefinitions, kind.plural)
-        yield [(f"CFDefinitions.{kind.plural}", _named(definitions))]
-    yield [("CFRubrics", _named(package.CFRubrics))]
+        yield [(f"CFDefinitions.{kind.plural}", _identifiers(definitions))]
+    yield [("CFRubrics", _identifiers(package.CFRubrics))]
     yield from rubric_identifier_lists(
         [criterion_identifiers(rubric) for rubric in package.CFRubrics]
     )
 
 
 def criterion_identifiers(rubric: CFRubric) -> CriterionIdentifiers:
-    """Return the identifier of each criterion of a rubric, with those of its levels."""
+    """Return the identifiers of the criteria of a rubric, each with those of its levels."""
     return [
-        (criterion.identifier, _named(criterion.CFRubricCriterionLevels or []))
+        (criterion.identifier, _identifiers(criterion.CFRubricCriterionLevels or []))
         for criterion in rubric.CFRubricCriteria or []
     ]
 
 
 def rubric_identifier_lists(rubrics: Sequence[CriterionIdentifiers]) -> Iterator[IdentifierLists]:
-    """The lists of criteria and of levels in rubrics, in which an identifier may stand but once."""
+    """Yield the lists of criteria, and of levels, within which an identifier must be unique."""
     criteria = [
         (f"CFRubrics[{index}].CFRubricCriteria", rubric) for index, rubric in enumerate(rubrics)
     ]
-    yield [(path, [name for name, _ in group]) for path, group in criteria]
+    yield [(path, [identifier for identifier, _ in rubric]) for path, rubric in criteria]
     yield [
         (f"{path}[{index}].CFRubricCriterionLevels", levels)
-        for path, group in criteria
-        for index, (_, levels) in enumerate(group)
+        for path, rubric in criteria
+        for index, (_, levels) in enumerate(rubric)
     ]
 
 
-def _named(entities: Sequence[Entity]) -> list[str]:
-    return [one.identifier for one in entities]
+def _identifiers(entities: Sequence[Entity]) -> list[str]:
+    return [entity.identifier for entity in entities]
 
 
-def _repeated_identifiers(group: IdentifierLists) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
-    for path, identifiers in group:
+def _duplicate_identifiers(lists: IdentifierLists) -> Iterator[Problem]:
+    first_paths: dict[str, str] = {}
+    for list_path, identifiers in lists:
         for index, identifier in enumerate(identifiers):
-            here = f"{path}[{index}]"
-            first = seen.setdefault(identifier, here)
-            if first != here:
+            path = f"{list_path}[{index}]"
+            first = first_paths.setdefault(identifier, path)
+            if first != path:
                 message = f"{identifier} is already the identifier of {first}"
-                yield Problem(path=f"{here}.identifier", message=message)
+                yield Problem(path=f"{path}.identifier", message=message)
 
 
-def _repeated_triples(triples: Iterable[tuple[str, RelationKey]]) -> Iterator[Problem]:
+def _duplicate_relations(keys: Iterable[tuple[str, RelationKey]]) -> Iterator[Problem]:
     seen: dict[RelationKey, tuple[int, str]] = {}
-    for index, (named, triple) in enumerate(triples):
-        first, identifier = seen.setdefault(triple, (index, named))
-        if first != index and identifier != named:
+    for index, (identifier, key) in enumerate(keys):
+        first_index, first = seen.setdefault(key, (index, identifier))
+        if first_index != index and first != identifier:
             message = (
-                f"{named} has the origin, destination and type of "
-                f"CFAssociations[{first}] ({identifier})"
+                f"{identifier} has the origin, destination and type of "
+                f"CFAssociations[{first_index}] ({first})"
             )
             yield Problem(path=f"CFAssociations[{index}]", message=message)

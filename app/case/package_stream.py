@@ -1,7 +1,7 @@
-"""A package read entity by entity: never does the whole of it stand in memory as objects.
+"""Parse a CFPackage entity by entity, so that it is never in memory as objects as a whole.
 
-Reading it in one piece would take a hundred megabytes, keep every other thread from running for
-half a second, and many times as much where most of it is wrong.
+Parsing a large package in one piece would take a hundred megabytes and block all other threads for
+half a second, and many times as much if most of it is invalid.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import msgspec
 
 from ..exceptions import BadRequest, ContentTooLarge
 from .limits import (
+    DOCUMENT_DENSITY,
     ENTITY_DENSITY,
-    HEADER_DENSITY,
     RUBRIC_DENSITY,
     Density,
     check_density,
@@ -51,24 +51,24 @@ from .resources import DEFINITIONS
 
 
 class EntityList(NamedTuple):
-    """A list of entities in a package: where it is, and what its members are."""
+    """A list of entities in a package: its path, and the class of its members."""
 
-    at: tuple[str, ...]
+    path: tuple[str, ...]
     schema: type[Entity]
     density: Density = ENTITY_DENSITY
 
 
-DEFINED = "CFDefinitions"
+DEFINITIONS_FIELD = "CFDefinitions"
 ITEMS = EntityList(("CFItems",), CFPckgItem)
 ASSOCIATIONS = EntityList(("CFAssociations",), CFAssociation)
 RUBRICS = EntityList(("CFRubrics",), CFRubric, RUBRIC_DENSITY)
 LISTS = (
-    *(EntityList((DEFINED, kind.plural), kind.schema) for kind in DEFINITIONS),
+    *(EntityList((DEFINITIONS_FIELD, kind.plural), kind.schema) for kind in DEFINITIONS),
     ITEMS,
     ASSOCIATIONS,
     RUBRICS,
 )
-"""All lists of entities, in the order in which their rows are stored."""
+"""All lists of entities, in the order of their rows."""
 
 KINDS = {kind.schema: kind.name for kind in DEFINITIONS}
 
@@ -84,55 +84,63 @@ def parse_large_package(
     allow_dense: bool = False,
     schema: type[NamedCFPackage] = NamedCFPackage,
 ) -> Package:
-    """As ``package.read_package``; after so many problems no more are looked for.
+    """Parse a package entity by entity, with the result and the errors of ``parse_package``.
 
-    Raises ``TooLarge`` for a package of which an entity is denser than one may be, unless
-    ``allow_dense``.
+    The search for errors ends after ``max_problems``. Raises ``ContentTooLarge`` if an entity is
+    denser than one may be, unless ``allow_dense``.
     """
-    reading = _Reading(raw, max_problems, schema, allow_dense=allow_dense)
+    parser = _PackageParser(raw, max_problems, schema, allow_dense=allow_dense)
     try:
-        package, rows = reading.open()
-        return replace(package, rows=list(rows.understood()))
+        package, rows = parser.open()
+        return replace(package, rows=list(rows.parse()))
     except INVALID_JSON_ERRORS as error:
-        return reading.read_whole(error)
+        return parser.parse_whole(error)
 
 
 def parse_package_lazily(raw: bytes) -> Package:
-    """Read the body of a request to CFPackages, but only its head at once.
+    """Parse the document of an uploaded package, and the other entities while iterating its rows.
 
-    The rows are read, and the rest is refused, as they are gone through: never do all of them
-    stand in memory. They can be gone through again, which reads them anew.
+    Errors of these entities are therefore raised during the iteration. A second iteration parses
+    them again.
     """
-    reading = _Reading(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
+    parser = _PackageParser(raw, MAX_COUNTED_PROBLEMS, UploadedCFPackage)
     try:
-        package, rows = reading.open()
+        package, rows = parser.open()
     except INVALID_JSON_ERRORS as error:
-        return reading.read_whole(error)
+        return parser.parse_whole(error)
     return replace(package, rows=rows)
 
 
 INVALID_JSON_ERRORS = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionError)
-"""What reading by parts raises for a body that is not JSON."""
+"""Errors of entity-by-entity parsing for a body that is not JSON."""
 
 
-class _Reading:
-    """A body that is read as a package."""
+class _PackageParser:
+    """Parses one body as a package."""
 
     def __init__(
-        self, raw: bytes, most: int, schema: type[NamedCFPackage], *, allow_dense: bool = False
+        self,
+        raw: bytes,
+        max_problems: int,
+        schema: type[NamedCFPackage],
+        *,
+        allow_dense: bool = False,
     ) -> None:
-        self.raw, self.most, self.schema = raw, most, schema
+        self.raw, self.max_problems, self.schema = raw, max_problems, schema
         self.dense: ContentTooLarge | None = None
-        """Why the body may be read by parts only, and only as long as each of them is not dense."""
+        """Set if the body is too dense to be parsed as a whole; each entity is then checked."""
         if not allow_dense:
             try:
                 check_density(raw)
             except ContentTooLarge as error:
                 self.dense = error
 
-    def open(self) -> tuple[Package, _Rows]:
-        """The package without its lists, and all rows of it. Raises ``InvalidData``."""
-        split, problems = self._split(), Problems(self.most)
+    def open(self) -> tuple[Package, _LazyRows]:
+        """Return the package without its lists, and its rows.
+
+        Raises ``UnprocessableContent`` if the document is invalid, with the errors of all entities.
+        """
+        split, problems = self._split(), Problems(self.max_problems)
         head = parse_collecting(self.schema, split.head, problems, split.at)
         if head is None:
             for each in LISTS:
@@ -140,16 +148,16 @@ class _Reading:
                     pass
             raise problems.to_exception("CFPackage")
         package = to_rows(head)
-        return package, _Rows(self, split, head, [*package.rows])
+        return package, _LazyRows(self, split, head, [*package.rows])
 
-    def read_whole(self, error: Exception) -> Package:
-        """The package read in one piece, where reading it by parts raised an error.
+    def parse_whole(self, error: Exception) -> Package:
+        """Parse the package as a whole after an error, which then has the line and column.
 
-        What is wrong with the JSON is told with its line and column in the whole.
+        A body that is too dense for that is rejected.
         """
         if self.dense is None:
             return parse_package(self.raw, allow_dense=True, schema=self.schema)
-        if isinstance(error, msgspec.ValidationError):  # not a package, or with unknown fields
+        if isinstance(error, msgspec.ValidationError):  # not a package, or one with unknown fields
             raise self.dense from None
         if isinstance(error, BadRequest):
             raise error
@@ -162,27 +170,29 @@ class _Reading:
         if wrapper in WRAPPED:
             package, at = getattr(WRAPPED[wrapper].decode(self.raw), wrapper), (wrapper,)
         members = _members(PACKAGE, package)
-        defined = members.get(DEFINED, b"")
-        held: dict[tuple[str, ...], msgspec.Raw] = {
+        definitions_json = members.get(DEFINITIONS_FIELD, b"")
+        values: dict[tuple[str, ...], msgspec.Raw] = {
             (name,): value for name, value in members.items()
         }
-        if OBJECT.match(defined):
-            definitions = _members(DEFINITIONS_OBJECT, defined)
-            held |= {(DEFINED, name): value for name, value in definitions.items()}
+        if OBJECT.match(definitions_json):
+            definitions = _members(DEFINITIONS_OBJECT, definitions_json)
+            values |= {(DEFINITIONS_FIELD, name): value for name, value in definitions.items()}
         lists = {
-            each: self._list(each, held[each.at], at)
+            each: self._list(each, values[each.path], at)
             for each in LISTS
-            if ARRAY.match(held.get(each.at, b""))
+            if ARRAY.match(values.get(each.path, b""))
         }
         empty = msgspec.Raw(b"[]")
-        if OBJECT.match(defined):
-            left = definitions | {each.at[1]: empty for each in lists if each.at[0] == DEFINED}
-            members[DEFINED] = msgspec.Raw(msgspec.json.encode(left))
+        if OBJECT.match(definitions_json):
+            emptied = definitions | {
+                each.path[1]: empty for each in lists if each.path[0] == DEFINITIONS_FIELD
+            }
+            members[DEFINITIONS_FIELD] = msgspec.Raw(msgspec.json.encode(emptied))
         head = msgspec.json.encode(
-            members | {each.at[0]: empty for each in lists if len(each.at) == 1}
+            members | {each.path[0]: empty for each in lists if len(each.path) == 1}
         )
         if self.dense:
-            check_density(head, HEADER_DENSITY, "the package without its lists")
+            check_density(head, DOCUMENT_DENSITY, "the package without its lists")
         return _Split(at, head, lists)
 
     def _list(self, each: EntityList, array: msgspec.Raw, at: Location) -> list[msgspec.Raw]:
@@ -193,29 +203,32 @@ class _Reading:
             raise self.dense
         members = MEMBERS.decode(array)
         for index, member in enumerate(members):
-            check_density(bytes(member), each.density, format_path((*at, *each.at, index)))
+            check_density(bytes(member), each.density, format_path((*at, *each.path, index)))
         return members
 
 
 @dataclass
 class _Split:
-    """A body, its lists of entities taken out of it."""
+    """A body from which the lists of entities were removed."""
 
     at: Location
-    """Where the package stands in it."""
+    """The location of the package in the body."""
     head: bytes
-    """The package with empty lists in their places."""
+    """The package as JSON with empty lists."""
     lists: Mapping[EntityList, list[msgspec.Raw]]
 
 
 def _members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
-    """The fields of an object that it has."""
+    """Return the fields that a JSON object has, undecoded."""
     fields = msgspec.structs.asdict(decoder.decode(raw))
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _object_of(*names: str) -> msgspec.json.Decoder[Any]:
-    """Reads objects that have no other fields, without holding the others of those that have."""
+    """Return a decoder of objects with these fields only.
+
+    It raises an error at another field, without storing it.
+    """
     fields = [(name, msgspec.Raw, None) for name in names]
     return msgspec.json.Decoder(msgspec.defstruct("Object", fields, forbid_unknown_fields=True))
 
@@ -226,41 +239,44 @@ WRAPPED = {wrapper: _object_of(wrapper) for wrapper in ("CFPackage", "package")}
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """All rows of a package, in the order in which they are stored, read as they are asked for."""
+class _LazyRows:
+    """All rows of a package in the order in which they are stored, parsed during iteration."""
 
-    reading: _Reading
+    parser: _PackageParser
     split: _Split
     head: NamedCFPackage
     document: list[EntityRow]
 
     def __iter__(self) -> Iterator[EntityRow]:
-        """Raises ``InvalidData`` and ``BadRequest``."""
+        """Parse and yield the rows. Raises ``UnprocessableContent`` and ``BadRequest``."""
         try:
-            yield from self.understood()
+            yield from self.parse()
         except INVALID_JSON_ERRORS as error:
-            self.reading.read_whole(error)
+            self.parser.parse_whole(error)
             raise
 
-    def understood(self) -> Iterator[EntityRow]:
-        """Raises ``InvalidData``, and any of ``UNREADABLE``."""
-        problems, link = Problems(self.reading.most), document_link(self.head.CFDocument)
+    def parse(self) -> Iterator[EntityRow]:
+        """Parse and yield the rows.
+
+        Raises ``UnprocessableContent``, and any of ``INVALID_JSON_ERRORS``.
+        """
+        problems, link = Problems(self.parser.max_problems), document_link(self.head.CFDocument)
         yield from self.document
-        names: list[IdentifierLists] = []
-        triples: list[tuple[str, RelationKey]] = []
+        namespaces: list[IdentifierLists] = []
+        keys: list[tuple[str, RelationKey]] = []
         rubrics: list[CriterionIdentifiers] = []
         for each in LISTS:
-            named: list[str] = []
-            names.append([(format_path(each.at), named)])
+            identifiers: list[str] = []
+            namespaces.append([(format_path(each.path), identifiers)])
             for entity in _entities(each, self.split, problems):
                 if problems:
                     continue
-                named.append(entity.identifier)
+                identifiers.append(entity.identifier)
                 match entity:
                     case CFPckgItem():
                         yield item_row(entity, link)
                     case CFAssociation():
-                        triples.append((entity.identifier, relation_key(entity)))
+                        keys.append((entity.identifier, relation_key(entity)))
                         yield association_row(entity, link)
                     case CFRubric():
                         rubrics.append(criterion_identifiers(entity))
@@ -269,29 +285,32 @@ class _Rows:
                         yield entity_row(KINDS[type(entity)], entity)
         if problems:
             raise problems.to_exception("CFPackage")
-        self._refuse_contradictions([*names, *rubric_identifier_lists(rubrics)], triples)
+        self._reject_duplicates([*namespaces, *rubric_identifier_lists(rubrics)], keys)
 
-    def _refuse_contradictions(
-        self, names: list[IdentifierLists], triples: list[tuple[str, RelationKey]]
+    def _reject_duplicates(
+        self, namespaces: list[IdentifierLists], keys: list[tuple[str, RelationKey]]
     ) -> None:
-        """Raise ``InvalidData`` where parts that are valid do not go together."""
-        found = check_package_identifier(self.head)
-        several = [[name for _, named in group for name in named] for group in names]
-        is_repeated = any(len({*each}) < len(each) for each in several)
-        if is_repeated or len({triple for _, triple in triples}) < len(triples):
-            found = chain(found, find_duplicates(names, triples))
+        """Raise ``UnprocessableContent`` if entities that are valid contradict each other."""
+        errors = check_package_identifier(self.head)
+        # Sets find out quickly that there are no duplicates.
+        merged = [[name for _, names in lists for name in names] for lists in namespaces]
+        has_duplicates = any(len({*names}) < len(names) for names in merged)
+        if has_duplicates or len({key for _, key in keys}) < len(keys):
+            errors = chain(errors, find_duplicates(namespaces, keys))
         problems = Problems()
-        for problem in found:
+        for problem in errors:
             problems.add(**problem)
         if problems:
             raise problems.to_exception("CFPackage")
 
 
 def _entities(each: EntityList, split: _Split, problems: Problems) -> Iterator[Entity]:
-    """The members of a list that are valid; what the others lack is added to ``problems``."""
-    for index, one in enumerate(split.lists.get(each, ())):
+    """Yield the valid members of a list, and add the errors of the others to ``problems``."""
+    for index, member in enumerate(split.lists.get(each, ())):
         if problems.limit_reached:
             return
-        entity = parse_collecting(each.schema, bytes(one), problems, (*split.at, *each.at, index))
+        entity = parse_collecting(
+            each.schema, bytes(member), problems, (*split.at, *each.path, index)
+        )
         if entity is not None:
             yield entity

@@ -1,8 +1,8 @@
-"""Bytes that a client sent, read into a class of the model, or refused with every problem.
+"""Parse a JSON body into a class of the model, or reject it with all its errors.
 
-A body may be bare or wrapped (``{"item": {…}}``), and may use the spellings of TimeBack's SDK:
-``sourcedId`` for ``identifier``, ``cfItemType`` for ``CFItemType``, and ``licenseUri``, a text, for
-the link ``licenseURI``.
+A body may be bare or wrapped (``{"item": {…}}``), and may use the field names of TimeBack's SDK:
+``sourcedId`` for ``identifier``, ``cfItemType`` for ``CFItemType``, and ``licenseUri``, a string,
+for the link ``licenseURI``.
 """
 
 from __future__ import annotations
@@ -35,32 +35,31 @@ from .numbers import find_inexact_numbers
 from .problems import MAX_LISTED_PROBLEMS, UNKNOWN_FIELD, Location, Problems, format_path
 from .types import URI_PATTERN
 
-Read = TypeVar("Read", bound=CaseObject)
+Model = TypeVar("Model", bound=CaseObject)
 
 FIRST_MEMBER = re.compile(rb'^\s*\{\s*"(\w+)"\s*:\s*\{')
-"""The first name of an object, where an object stands under it."""
-
+"""The first field of an object if its value is an object."""
 
 SHORT = Repr()
 SHORT.maxstring = 300
-"""A value as a message shows it; an identifier is at most that long."""
+"""Formats values in messages; 300 characters are enough for any identifier."""
 
 
 @dataclass(frozen=True)
-class ParsedBody(Generic[Read]):
-    """What was read, and what the paths of problems in it begin with: ``item.`` or nothing."""
+class ParsedBody(Generic[Model]):
+    """A parsed body, and the prefix of the paths of its errors: ``item.`` or nothing."""
 
-    entity: Read
+    entity: Model
     path_prefix: str
 
 
 def parse(
-    schema: type[Read], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
-) -> ParsedBody[Read]:
-    """Read a body, which may be wrapped in one of the names in ``wrappers``.
+    schema: type[Model], raw: bytes, wrappers: Sequence[str] = (), *, allow_dense: bool = False
+) -> ParsedBody[Model]:
+    """Parse a body, which may be wrapped in one of the names in ``wrappers``.
 
-    Raises ``BadRequest`` when it is not a JSON object, ``TooLarge`` when it is denser than an
-    entity may be, unless ``allow_dense``, else ``InvalidData`` with every problem.
+    Raises ``BadRequest`` if it is not a JSON object, ``ContentTooLarge`` if it is denser than an
+    entity may be, unless ``allow_dense``, and ``UnprocessableContent`` with all its errors.
     """
     if not allow_dense:
         check_density(raw)
@@ -79,38 +78,38 @@ def _wrapped(schema: type[CaseObject], wrapper: str) -> type[CaseObject]:
     return create_model(f"Wrapped{schema.__name__}", __base__=CaseObject, **fields)
 
 
-def _validate(schema: type[Read], raw: bytes) -> Read:
+def _validate(schema: type[Model], raw: bytes) -> Model:
     problems = Problems()
     entity = parse_collecting(schema, raw, problems)
     if entity is None:
-        raise problems.to_exception(_name(schema))
+        raise problems.to_exception(_class_name(schema))
     return entity
 
 
 def parse_collecting(
-    schema: type[Read], raw: bytes, problems: Problems, at: Location = ()
-) -> Read | None:
-    """What is read of JSON that stands at ``at`` in a body; None when it adds to ``problems``.
+    schema: type[Model], raw: bytes, problems: Problems, at: Location = ()
+) -> Model | None:
+    """Parse JSON at the location ``at`` of a body, or return None and add its errors.
 
-    Raises ``BadRequest`` when it is not JSON, or a whole body that is not an object.
+    Raises ``BadRequest`` if it is not JSON, or if it is a whole body and not an object.
     """
-    small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
-    valid = _quick_or_none(schema, raw) if small else None
+    is_small, before = len(raw) <= LARGE_BODY_BYTES, problems.count
+    valid = _validate_or_none(schema, raw) if is_small else None
     if valid and not _has_numbers(valid, raw):
         return valid
-    for place, message in find_inexact_numbers(raw):
-        problems.add(format_path((*at, *place)), message)
+    for location, message in find_inexact_numbers(raw):
+        problems.add(format_path((*at, *location)), message)
     if valid:
         return valid if problems.count == before else None
     tree = _parse(raw)
     if not (at or isinstance(tree, dict)):
-        raise BadRequest(f"the body must be a JSON object, a {_name(schema)}")
-    # Most bodies use the standard's spelling, so others are looked for only when one is not valid.
-    if OTHER_SPELLING.search(raw):
-        if not _respelt(tree, problems, at):
+        raise BadRequest(f"the body must be a JSON object, a {_class_name(schema)}")
+    # Most bodies use the names of the standard, so aliases are looked up only in invalid bodies.
+    if ALIAS_PATTERN.search(raw):
+        if not _normalize_aliases(tree, problems, at):
             return None
         raw = to_json_bytes(tree)
-        if small and (valid := _quick_or_none(schema, raw)):
+        if is_small and (valid := _validate_or_none(schema, raw)):
             return valid if problems.count == before else None
     if len(raw) <= SMALL_BODY_BYTES:
         collect_errors(schema, raw, tree, problems, at)
@@ -118,11 +117,11 @@ def parse_collecting(
         collect_errors_in_chunks(schema, tree, problems, at)
     if problems.count > before:
         return None
-    return _whole(schema, tree, problems, at)
+    return _validate_whole(schema, tree, problems, at)
 
 
 def _has_numbers(entity: CaseObject, raw: bytes) -> bool:
-    """Return whether a valid entity may hold numbers other than plain integers."""
+    """Return whether a valid entity may contain numbers other than plain integers."""
     match entity:
         case CFRubric() | CFPackage():
             return True
@@ -136,8 +135,10 @@ def _has_numbers(entity: CaseObject, raw: bytes) -> bool:
 PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}]')
 
 
-def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> Read | None:
-    """What is read of a body whose pieces have no problem; a text's end may still have one."""
+def _validate_whole(
+    schema: type[Model], tree: Any, problems: Problems, at: Location
+) -> Model | None:
+    """Validate a body whose chunks are valid, as the end of a long string may be invalid."""
     try:
         return validate_fail_fast(schema, to_json_bytes(tree))
     except ValidationError as error:
@@ -148,7 +149,7 @@ def _whole(schema: type[Read], tree: Any, problems: Problems, at: Location) -> R
     return None
 
 
-def _quick_or_none(schema: type[Read], raw: bytes) -> Read | None:
+def _validate_or_none(schema: type[Model], raw: bytes) -> Model | None:
     try:
         return validate_fail_fast(schema, raw)
     except (UnknownField, ValidationError):
@@ -163,7 +164,7 @@ def _parse(raw: bytes) -> Any:
 
 
 def _license_link(value: Any) -> Any:
-    """A licence named by a text, as the link it stands for; the same text is the same licence."""
+    """Return a licence given as a string as a link; equal strings give equal identifiers."""
     if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))
@@ -176,50 +177,51 @@ FIELD_ALIASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "cfItemType": ("CFItemType", lambda value: value),
     "licenseUri": ("licenseURI", _license_link),
 }
-"""Other names that fields go by, and what their values mean."""
+"""Field names of the SDK: the name in the standard, and the conversion of the value."""
 
-OTHER_SPELLING = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
-"""What a body holds that has one of them, if escaped."""
+ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
+"""Occurs in any body with an alias, which may be written with escape sequences."""
 
 
-def _respelt(tree: Any, problems: Problems, at: Location) -> bool:
-    """Respell a tree in place; add what contradicts itself, and return whether nothing does."""
-    contradictions = [*islice(_respell(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
+def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
+    """Rename aliases in place. Add aliases that contradict a field; return whether none does."""
+    contradictions = [*islice(_iter_contradictions(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
     for problem in contradictions:
         problems.add(**problem)
     return not contradictions
 
 
-def _respell(value: Any, here: str) -> Iterator[Problem]:
-    """Say everything in the standard's names, and yield what contradicts itself."""
+def _iter_contradictions(value: Any, path: str) -> Iterator[Problem]:
+    """Rename the aliases in a value, and yield those that contradict a field."""
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
-                yield from _respell(part, f"{here}[{index}]")
+                yield from _iter_contradictions(part, f"{path}[{index}]")
     if not isinstance(value, dict):
         return
-    yield from _rename_fields(value, here)
+    yield from _rename_fields(value, path)
     for name, part in value.items():
         if isinstance(part, (dict, list)) and name != "extensions":
-            yield from _respell(part, f"{here}.{name}")
+            yield from _iter_contradictions(part, f"{path}.{name}")
 
 
-def _rename_fields(value: dict[str, Any], here: str) -> Iterator[Problem]:
-    """Give the fields of an object their standard names, and yield what contradicts itself."""
-    for other in [name for name in FIELD_ALIASES if name in value]:
-        name, meaning = FIELD_ALIASES[other]
-        meant = meaning(value.pop(other))
+def _rename_fields(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
+    """Rename the aliases of an object, and yield those that contradict a field."""
+    for alias in [name for name in FIELD_ALIASES if name in json_object]:
+        name, convert = FIELD_ALIASES[alias]
+        value = convert(json_object.pop(alias))
         # The SDK writes an empty string for no value.
-        if meant is None or meant == "":
+        if value is None or value == "":
             continue
-        if value.get(name) is None:
-            value[name] = meant
-        if value[name] != meant:
-            message = f"differs from {name}, which is {SHORT.repr(value[name])}"
-            yield Problem(path=f"{here}.{other}".lstrip("."), message=message)
+        if json_object.get(name) is None:
+            json_object[name] = value
+        if json_object[name] != value:
+            message = f"differs from {name}, which is {SHORT.repr(json_object[name])}"
+            yield Problem(path=f"{path}.{alias}".lstrip("."), message=message)
 
 
-def _name(schema: type[CaseObject]) -> str:
+def _class_name(schema: type[CaseObject]) -> str:
+    """Return the standard's name of a class, for messages."""
     name = schema.__name__.removeprefix("Wrapped")
     for prefix in ("Named", "Uploaded"):
         name = name.removeprefix(prefix)

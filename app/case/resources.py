@@ -1,9 +1,8 @@
-"""The register: one line per resource type of the standard, in the order of the binding."""
+"""The resource types of the standard, in the order of the binding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from .model import (
     CFAssociation,
@@ -21,23 +20,23 @@ from .model import (
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource type: what it is called, its class, its table, and how it is answered."""
+    """A resource type: its names, its model class and its table."""
 
     name: str
     plural: str
     schema: type[Entity]
     table: str
-    answers: Literal["one", "set"] = "one"
-    """``set``: the entity asked for, then those whose hierarchyCode continues its own."""
+    with_descendants: bool = False
+    """Whether GET of one entity also returns those whose hierarchyCode continues its own."""
 
 
 DOCUMENTS = Resource("CFDocument", "CFDocuments", CFDocument, "documents")
 ITEMS = Resource("CFItem", "CFItems", CFItem, "items")
 ASSOCIATIONS = Resource("CFAssociation", "CFAssociations", CFAssociation, "associations")
-CONCEPTS = Resource("CFConcept", "CFConcepts", CFConcept, "concepts", answers="set")
-SUBJECTS = Resource("CFSubject", "CFSubjects", CFSubject, "subjects", answers="set")
+CONCEPTS = Resource("CFConcept", "CFConcepts", CFConcept, "concepts", with_descendants=True)
+SUBJECTS = Resource("CFSubject", "CFSubjects", CFSubject, "subjects", with_descendants=True)
 LICENSES = Resource("CFLicense", "CFLicenses", CFLicense, "licenses")
-ITEM_TYPES = Resource("CFItemType", "CFItemTypes", CFItemType, "item_types", answers="set")
+ITEM_TYPES = Resource("CFItemType", "CFItemTypes", CFItemType, "item_types", with_descendants=True)
 GROUPINGS = Resource(
     "CFAssociationGrouping",
     "CFAssociationGroupings",
@@ -47,7 +46,7 @@ GROUPINGS = Resource(
 RUBRICS = Resource("CFRubric", "CFRubrics", CFRubric, "rubrics")
 
 DEFINITIONS = (CONCEPTS, SUBJECTS, LICENSES, ITEM_TYPES, GROUPINGS)
-"""What CFDefinitions holds: shared by all frameworks, registered when first referred to."""
+"""Members of CFDefinitions: shared by all frameworks, and created when first referred to."""
 
 RESOURCES = (DOCUMENTS, ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS)
-"""Every resource type that has an address of its own."""
+"""All resource types with a URL of their own."""

@@ -1,8 +1,8 @@
-"""The stored form of a body that a client read from this server and sends back.
+"""Restore the stored form of a body that a client read from this server and sends back.
 
-Answers contain values that are not stored: addresses of this server in the place of URIs, and what
-a profile fills in. A PUT of an answer must change nothing, so these values are replaced by what is
-stored. All other JSON of a body is kept as it is, byte for byte.
+Responses contain values that are not stored: URLs of this server in place of URIs, and fields that
+an API profile fills in. A PUT of a response must change nothing, so these values are replaced by
+the stored ones. All other JSON of a body is kept byte for byte.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .resources import DOCUMENTS, ITEMS, Resource
 from .vocabulary import UNKNOWN_ITEM_TYPE
 
 Fields: TypeAlias = dict[str, msgspec.Raw]
-"""The fields of a JSON object, their values as JSON."""
+"""The fields of a JSON object, with undecoded values."""
 
 Target: TypeAlias = tuple[str, str]
-"""The entity that an address names: (plural of its class, identifier)."""
+"""The entity of a URL: (plural of its class, identifier)."""
 
 FIELDS = msgspec.json.Decoder(Fields)
 LINKS = msgspec.json.Decoder(list[Fields])
@@ -35,7 +35,7 @@ LIST_FIELDS = {
     DOCUMENTS: ("subject", "subjectURI"),
     ITEMS: ("conceptKeywords", "subject", "subjectURI", "educationLevel"),
 }
-"""Lists that some profiles answer even when they are empty."""
+"""Lists that some profiles include in responses even if they are empty."""
 
 NODES = ("originNodeURI", "destinationNodeURI")
 NODE_TARGETS = (ITEMS.plural, DOCUMENTS.plural)
@@ -43,19 +43,19 @@ LINK_FIELDS = {
     **{name: (plural,) for name, plural in LINK_TARGETS.items()},
     **dict.fromkeys(NODES, NODE_TARGETS),
 }
-"""The links whose ``uri`` a profile may replace, and the entities they can lead to."""
+"""Links whose ``uri`` a profile may replace, and the types of the entities they lead to."""
 
 
 @dataclass(frozen=True)
 class BodyOrigin:
-    """What is known of the answers that a request body may come from."""
+    """Describes the responses that a request body may be a copy of."""
 
     server_urls: ServerUrls | None = None
-    """The addresses of this server, if the body contains any."""
+    """The URLs of this server, if the body may contain any."""
     has_default_types: bool = False
-    """Whether the body may contain a CFItemType that an answer filled in beside a CFItemTypeURI."""
+    """Whether the body may contain a CFItemType that a response added to a CFItemTypeURI."""
     has_empty_lists: bool = False
-    """Whether the profile of the request answers empty lists that are not stored."""
+    """Whether responses of the profile contain empty lists that are not stored."""
 
 
 FILE_ORIGIN = BodyOrigin()
@@ -67,7 +67,7 @@ UriOf: TypeAlias = Callable[[Target], str | None]
 
 
 class SubmittedBody:
-    """One entity as it was sent; ``stored`` is the body that is stored of it, if any."""
+    """One entity as it was sent; ``stored`` is its stored body, if any."""
 
     def __init__(
         self, resource: Resource, body: str, stored: str | None, origin: BodyOrigin
@@ -79,14 +79,14 @@ class SubmittedBody:
 
     @property
     def uri(self) -> str | None:
-        """The URI that was sent, or None when it is an address of this server."""
+        """The URI that was sent, or None if it is the URL of the entity on this server."""
         uri = STRING.decode(self.fields["uri"])
         own = (self.resource.plural, self.identifier)
         urls = self.origin.server_urls
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def unresolved(self) -> Iterator[Target]:
-        """Yield the targets of links whose stored URI the stored body does not contain."""
+        """Yield the targets of links to this server that the stored body does not contain."""
         for name in self._link_fields():
             for link in _links_of(self.fields[name]):
                 target = self._target(name, link)
@@ -94,7 +94,7 @@ class SubmittedBody:
                     yield target
 
     def stored_form(self, uri_of: UriOf) -> str:
-        """Return the body as it is stored."""
+        """Return the body in its stored form; ``uri_of`` finds the stored URI of an entity."""
         self._drop_package_link()
         if self.uri is None:
             self.fields["uri"] = self.stored.get("uri") or _json_string(make_urn(self.identifier))
@@ -110,7 +110,7 @@ class SubmittedBody:
         return _object(self.fields).decode()
 
     def stored_keywords(self, keywords: str, uri_of: UriOf) -> str:
-        """Return all concept links that an item was sent with as they are stored."""
+        """Return all concept links of an item in their stored form."""
         links = LINKS.decode(keywords)
         for link in links:
             self._restore_link("conceptKeywordsURI", link, uri_of)
@@ -122,7 +122,7 @@ class SubmittedBody:
         )
 
     def _target(self, name: str, link: Fields) -> Target | None:
-        """Return what the address in a link names, if it is that of the linked entity."""
+        """Return the entity that the URL in a link names, if it is the linked entity."""
         assert self.origin.server_urls
         target = self.origin.server_urls.parse_entity_url(STRING.decode(link["uri"]))
         if target is None or target[0] not in LINK_FIELDS[name]:
@@ -130,13 +130,13 @@ class SubmittedBody:
         return target if target[1] == STRING.decode(link["identifier"]) else None
 
     def _stored_link(self, name: str, link: Fields) -> Fields | None:
-        """Return the stored link of a field that leads to the same entity."""
+        """Return the stored link to the same entity, or None."""
         stored = _links_of(self.stored[name]) if name in self.stored else []
         same = (each for each in stored if each["identifier"] == link["identifier"])
         return next(same, None)
 
     def _restore_link(self, name: str, link: Fields, uri_of: UriOf) -> None:
-        """Replace an address of this server in a link."""
+        """Replace a URL of this server in a link by the stored URI."""
         target = self._target(name, link)
         if target is None:
             return
@@ -146,7 +146,7 @@ class SubmittedBody:
         )
 
     def _drop_package_link(self) -> None:
-        """Drop the link to the package that an answer derives from the document."""
+        """Drop the link to the package if a response derived it from the document."""
         name = "CFPackageURI"
         if self.resource is not DOCUMENTS or name in self.stored or name not in self._link_fields():
             return
@@ -156,7 +156,7 @@ class SubmittedBody:
             del self.fields[name]
 
     def _drop_empty_lists(self) -> None:
-        """Drop empty lists that the profile adds, or that the stored body does not contain."""
+        """Drop empty lists that the profile adds or that the stored body does not contain."""
         for name in LIST_FIELDS.get(self.resource, ()):
             if self.fields.get(name) != EMPTY_LIST or self.stored.get(name) == EMPTY_LIST:
                 continue
@@ -171,7 +171,7 @@ def _links_of(value: msgspec.Raw) -> list[Fields]:
 
 
 def _like(value: msgspec.Raw, links: list[Fields]) -> msgspec.Raw:
-    """Encode links as they were before: as an array or as one object."""
+    """Encode links in the form that the field had: an array or one object."""
     return msgspec.Raw(_array(links) if bytes(value).startswith(b"[") else _object(links[0]))
 
 

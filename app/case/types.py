@@ -1,8 +1,8 @@
 """The primitive types of the standard, as strict as its JSON binding.
 
-An answer never contains ``null`` (CASE 1.1 implementation guide). A request may: ``null`` in an
-optional field means that the field is absent, because clients, the vendor's own example among them,
-send it so. ``Maybe[T]`` is that ``T`` to pydantic and ``T | None`` to type checkers.
+Responses never contain ``null`` (CASE 1.1 implementation guide). Requests may: ``null`` in an
+optional field means that the field is absent, because clients send it, among them TimeBack's own
+example. ``Omittable[T]`` is that ``T`` for pydantic, and ``T | None`` for type checkers.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NullAs:
-    """Annotates an optional field: null in JSON is read as the value that ``default`` makes.
+    """Annotation of an optional field: JSON null becomes the value that ``default`` returns.
 
     A validator function around the field would do the same, but pydantic would then validate the
-    field as Python objects, in which a date may not be a string.
+    field as Python objects, in which a date must not be a string.
     """
 
     default: Callable[[], Any] | None = None
@@ -63,14 +63,14 @@ class NullAs:
 if not TYPE_CHECKING:
 
     class Omittable:
-        """``Maybe[T]``: the type of an optional field."""
+        """The type of an optional field: ``Omittable[T]``."""
 
         def __class_getitem__(cls, kind: Any) -> Any:
             return Annotated[kind, NullAs()]
 
 
 def without_null(hint: Any) -> Any:
-    """Return the type of an optional field without its ``NullAs``; any other type as it is."""
+    """Return the type of an optional field without its ``NullAs``; other types unchanged."""
     if get_origin(hint) is not Annotated:
         return hint
     kind, *metadata = get_args(hint)
@@ -87,32 +87,32 @@ def _one_of(names: tuple[str, ...]) -> str:
 
 
 def _integral_float(value: object) -> object:
-    """JSON knows one kind of number: 1.0 is the integer 1."""
+    """Convert 1.0 to 1, because JSON has only one type of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _require_iso(value: object) -> object:
-    """A date, T and a time: pydantic alone would take seconds since 1970, too."""
+    """Require a date, T and a time; pydantic also accepts seconds since 1970."""
     if not isinstance(value, str) or value[10:11] not in {"T", "t"}:
         raise PydanticCustomError("not_iso", "must be an ISO 8601 date-time with a time zone")
     return value
 
 
-def _to_utc(moment: datetime) -> datetime:
+def _to_utc(timestamp: datetime) -> datetime:
     try:
-        # Most are in UTC already, and being told so costs less than being converted.
-        return moment.astimezone(UTC) if moment.utcoffset() else moment.replace(tzinfo=UTC)
+        # Most are in UTC already; replacing the zone is faster than a conversion.
+        return timestamp.astimezone(UTC) if timestamp.utcoffset() else timestamp.replace(tzinfo=UTC)
     except OverflowError:
-        message = "must lie in the years 1 to 9999 in UTC, too"
+        message = "must be in the years 1 to 9999 in UTC"
         raise PydanticCustomError("beyond_calendar", message) from None
 
 
 def find_unstorable(value: Any, path: str) -> Iterator[str]:
-    """Each place in a JSON value that could not be given back as it was sent."""
+    """Yield a message for each part of a JSON value that cannot be stored exactly."""
     match value:
         case dict():
             if any("\x00" in key for key in value):
-                yield f"{path}: a name holds a NUL character, which cannot be stored"
+                yield f"{path}: a name contains a NUL character, which cannot be stored"
             for key, part in value.items():
                 yield from find_unstorable(part, f"{path}.{key}")
         case list():
@@ -121,22 +121,22 @@ def find_unstorable(value: Any, path: str) -> Iterator[str]:
         case str() if "\x00" in value:
             yield f"{path}: a NUL character cannot be stored"
         case int() if not MIN_INT <= value <= MAX_INT:
-            yield f"{path}: an integer beyond 64 bits cannot be given back exactly"
+            yield f"{path}: an integer beyond 64 bits cannot be stored exactly"
         case float() if not math.isfinite(value):
-            yield f"{path}: a number beyond double precision cannot be given back"
+            yield f"{path}: a number beyond double precision cannot be stored"
 
 
 MAX_LISTED_PLACES = 20
-"""How many places in one extension are named."""
+"""Parts of one extension that an error message lists."""
 
 
 def check_extensions(value: Any) -> Iterator[str]:
-    """Why extensions cannot be stored, if they cannot: one message with the first reasons."""
+    """Yield one message with the first parts that cannot be stored, if there are any."""
     if problems := list(islice(find_unstorable(value, "extensions"), MAX_LISTED_PLACES)):
         yield "; ".join(problems)
 
 
-def _check_extensions(value: Any) -> Any:
+def _require_storable(value: Any) -> Any:
     for message in check_extensions(value):
         raise PydanticCustomError("extensions", "{problems}", {"problems": message})
     return value
@@ -155,7 +155,8 @@ TARGET_TYPE_PATTERN = _one_of(TARGET_TYPES)
 IDENTIFIER_RULE = (
     f"1 to {MAX_IDENTIFIER_CHARS} characters without / and control characters, and not . or .."
 )
-"""Clients resolve a path segment of one or two dots (RFC 3986 5.2.4), and so never ask for it."""
+"""Clients resolve the path segments . and .. (RFC 3986, section 5.2.4), so they cannot request an
+entity with such an identifier."""
 
 PATTERN_MESSAGES = {
     TEXT_PATTERN: "a NUL character cannot be stored",
@@ -164,10 +165,10 @@ PATTERN_MESSAGES = {
     ASSOCIATION_TYPE_PATTERN: f"must be one of {', '.join(ASSOCIATION_TYPES)}, or ext:name",
     TARGET_TYPE_PATTERN: f"must be {', '.join(TARGET_TYPES)} or ext:name",
 }
-"""What to say when a text does not match."""
+"""Error messages for strings that do not match a pattern."""
 
 Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN), WithJsonSchema({"type": "string"})]
-"""Any text that Postgres can hold."""
+"""A string that Postgres can store."""
 
 IDENTIFIER_SCHEMA: dict[str, Any] = {
     "type": "string",
@@ -175,14 +176,14 @@ IDENTIFIER_SCHEMA: dict[str, Any] = {
     "maxLength": MAX_IDENTIFIER_CHARS,
     "pattern": IDENTIFIER_PATTERN,
 }
-"""What is accepted as an identifier, as JSON Schema."""
+"""The JSON Schema of identifiers."""
 
 Identifier = Annotated[
     str,
     StringConstraints(pattern=IDENTIFIER_PATTERN, max_length=MAX_IDENTIFIER_CHARS),
     WithJsonSchema(IDENTIFIER_SCHEMA),
 ]
-"""What names an entity: usually a UUID, but real ones are not all conformant."""
+"""The identifier of an entity: usually a UUID, but not all real identifiers are."""
 
 Uri = Annotated[
     str,
@@ -193,15 +194,15 @@ Uri = Annotated[
 
 DateTime = Annotated[
     AwareDatetime,
-    Field(strict=False),  # what _iso lets through is text
+    Field(strict=False),  # _require_iso accepts strings only
     BeforeValidator(_require_iso),
     AfterValidator(_to_utc),
     PlainSerializer(format_timestamp, return_type=str, when_used="json"),
 ]
-"""ISO 8601 with a zone."""
+"""An ISO 8601 date-time with a time zone."""
 
 Date = Annotated[date, WithJsonSchema({"type": "string", "format": "date"})]
-"""YYYY-MM-DD."""
+"""A date, YYYY-MM-DD."""
 
 Integer = Annotated[
     int,
@@ -214,10 +215,10 @@ Integer = Annotated[
 AssociationType = Annotated[
     str, StringConstraints(pattern=ASSOCIATION_TYPE_PATTERN, max_length=255)
 ]
-"""One of the standard's types, or one of somebody's own: ``ext:name``."""
+"""A type of the standard, or an extension: ``ext:name``."""
 
 TargetType = Annotated[str, StringConstraints(pattern=TARGET_TYPE_PATTERN, max_length=255)]
 """``CASE``, or ``ext:name`` for a node outside CASE."""
 
-Extensions = Annotated[dict[str, Any], AfterValidator(_check_extensions)]
-"""Anything somebody wants to add, under names of their own."""
+Extensions = Annotated[dict[str, Any], AfterValidator(_require_storable)]
+"""Additional data under names that the standard does not define."""

@@ -1,4 +1,4 @@
-"""The closed lists of the standard (CASE 1.1 information model, section 7)."""
+"""The vocabularies of the standard (CASE 1.1 information model, section 7)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ ASSOCIATION_TYPES = (
     "hasSkillLevel",
     "isTranslationOf",
 )
-"""How an origin may relate to a destination; ``ext:`` names add to the list."""
+"""Relations of an origin to a destination; ``ext:`` names extend the list."""
 
 RELATED = "isRelatedTo"
-"""What a reader takes a type for that it does not know."""
+"""The type that replaces an unknown one for readers of CASE 1.0."""
 
 ASSOCIATION_TYPES_1_0 = frozenset(ASSOCIATION_TYPES) - {"isTranslationOf"}
-"""The types of CASE 1.0, whose list was closed."""
+"""The types of CASE 1.0, which has no extensions."""
 
 TARGET_TYPES = ("CASE",)
-"""What a node may be; ``ext:`` names are nodes that do not live in a CASE server."""
+"""Types of nodes; ``ext:`` names are for nodes outside of CASE servers."""
 
 EXTENSION_NAME = r"ext:[a-zA-Z0-9.\-_]+"
-"""A name of somebody's own, beside the lists above."""
+"""The pattern of names that extend these vocabularies."""
 
 CASE_VERSION = "1.1"
-"""The only version a document may say it conforms to."""
+"""The only value of caseVersion."""
 
 UNKNOWN_ITEM_TYPE = "unknown"
-"""The CFItemType that the vendor's API answers for an item without one."""
+"""The CFItemType that TimeBack's API answers for an item without one."""

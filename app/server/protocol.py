@@ -1,8 +1,8 @@
-"""HTTP connections: how many there are, how long a request may take to arrive, and how they end.
+"""HTTP protocol: limits on the number of connections, on header sections, and on time.
 
-A client without a token is bounded here, before the application sees a request: in the size of a
-header section, in time, and in the number of connections. The rules are RFC 9112's where uvicorn
-leaves them out: unchunked responses to HTTP/1.0, closing in stages, and half-closed connections.
+These limits apply to clients without a token, before the application receives the request. The
+protocol also follows RFC 9112 where uvicorn does not: unchunked responses to HTTP/1.0, closing in
+stages, and half-closed connections.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from ..exceptions import (
 )
 
 MAX_HEADER_SECTION_BYTES = 65_536
-"""The longest request line and header section."""
+"""Size of the request line and the header section together."""
 
 MAX_WAITING_SHARE = 0.75
-"""The share of the connections that may wait for a complete request."""
+"""Share of the connections that may wait for a complete request."""
 
 EVICTION_ITERATIONS = 4
-"""After how many iterations of the event loop a connection that was accepted has been read."""
+"""Iterations of the event loop after which an accepted connection has been read."""
 
 BODILESS_STATUSES = {204, 304}
 
 
 class ConnectionLimit:
-    """Bound a worker's connections, with a reserve for complete requests.
+    """Limits the connections of a worker, with a reserve for complete requests.
 
-    A connection waits while the server needs something of its client: a request, the rest of one,
-    or that it reads its response. All others are busy, and are never closed here.
+    A connection is waiting while the server needs something from its client: a request, the rest of
+    one, or that it reads the response. All other connections are busy, and are never closed here.
     """
 
     def __init__(self, max_connections: int) -> None:
@@ -49,18 +49,18 @@ class ConnectionLimit:
         self.max_waiting = max(1, int(max_connections * MAX_WAITING_SHARE))
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
-        """In the order in which they began to wait."""
+        """Ordered by the time at which they began to wait."""
         self._is_evicting = False
 
     def admit(self, connection: Connection) -> bool:
-        """Count a new connection, which waits; return False if it has to go: others are busy."""
+        """Add a waiting connection; return False if it must be closed, because all are busy."""
         is_full = len(self._open) >= self.max_connections and not self._waiting
         self._open.add(connection)
         self.wait(connection)
         return not is_full
 
     def wait(self, connection: Connection) -> None:
-        """Count a connection as the newest that waits; the oldest are closed if it is too many."""
+        """Mark a connection as waiting since now; close the oldest if there are too many."""
         if connection not in self._open:
             return
         self._waiting.pop(connection, None)
@@ -72,12 +72,15 @@ class ConnectionLimit:
             self._evict_after(EVICTION_ITERATIONS, connection.loop)
 
     def _has_excess(self) -> bool:
-        """Return whether one has to go; the newest can stay to read why it is refused."""
+        """Return whether a waiting connection must be closed.
+
+        The newest one stays open, so that its client can read the error response.
+        """
         is_full = len(self._open) > self.max_connections and len(self._waiting) > 1
         return is_full or len(self._waiting) > self.max_waiting
 
     def _evict_after(self, iterations: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the oldest that wait after some iterations of the event loop.
+        """Close the oldest waiting connections after some iterations of the event loop.
 
         Many connections may be accepted at once, and their requests are read only then.
         """
@@ -94,33 +97,33 @@ class ConnectionLimit:
         oldest.evict()
 
     def serve(self, connection: Connection) -> None:
-        """Count a connection as busy."""
+        """Mark a connection as busy."""
         self._waiting.pop(connection, None)
 
     def leave(self, connection: Connection) -> None:
-        """Count a connection no longer."""
+        """Remove a connection."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
 
 class Config(uvicorn.Config):
-    """The configuration of uvicorn with the limits of connections."""
+    """uvicorn's configuration with limits for connections."""
 
     request_seconds: int = 20
-    """How long a connection may take to bring a request."""
+    """Seconds until a request must have arrived."""
     connection_limit: ConnectionLimit
 
 
 class Http10Cycle(RequestResponseCycle):
-    """A response to HTTP/1.0: a body of unknown length ends with the connection.
+    """A response to HTTP/1.0, in which the end of the connection ends a body of unknown length.
 
-    Transfer-Encoding is not allowed there (RFC 9112, section 6.1), and uvicorn sends it.
+    Transfer-Encoding is not allowed there (RFC 9112, section 6.1), but uvicorn sends it.
     """
 
     is_delimited_by_close = False
 
     async def send(self, message: Any) -> None:
-        """Send a part of the response (ASGI)."""
+        """Send a message of the response (ASGI)."""
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
             has_body = self.scope["method"] != "HEAD" and message["status"] not in BODILESS_STATUSES
@@ -150,10 +153,10 @@ class ExpectCycle(RequestResponseCycle):
     """A request with ``Expect: 100-continue`` (RFC 9110, section 10.1.1)."""
 
     async def send(self, message: Any) -> None:
-        """Send a part of the response (ASGI); without the request's body it is the last one.
+        """Send a message of the response (ASGI); close the connection if the body is missing.
 
-        A client that gets a final status instead of 100 may send the body or not, so that the
-        server could take the next request for it.
+        A client that receives a final status instead of 100 may or may not send the body, so the
+        server could mistake the next request for it.
         """
         if self.waiting_for_100_continue and self.more_body:
             self.keep_alive = False
@@ -161,10 +164,10 @@ class ExpectCycle(RequestResponseCycle):
 
 
 class StagedTransport:
-    """A transport that is closed in stages while its client may still send (RFC 9112, 9.6).
+    """A transport that is closed in stages if its client may still send (RFC 9112, section 9.6).
 
-    A close with unread data makes the kernel reset the connection, and the client may lose the
-    response that it has not read yet.
+    If a socket is closed with unread data, the kernel resets the connection, and the client may
+    lose a response that it has not read yet.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
@@ -176,11 +179,11 @@ class StagedTransport:
         return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
-        """Return whether nothing is sent any more."""
+        """Return whether sending has ended."""
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close, at first only for sending where a request is not read to its end."""
+        """Close; if the request is not complete, at first only for sending."""
         if self.is_closing():
             return
         if self._connection.is_request_partial:
@@ -191,15 +194,15 @@ class StagedTransport:
             self._transport.close()
 
     def close_at_once(self) -> None:
-        """Close for sending and receiving, once what was written is sent."""
+        """Close for sending and receiving after the write buffer is flushed."""
         self._transport.close()
 
 
 class RequestParser(httptools.HttpRequestParser):
-    """A parser that ignores ``Upgrade``, as a server may (RFC 9110, section 7.8).
+    """A parser that ignores ``Upgrade``, which a server may do (RFC 9110, section 7.8).
 
-    The parser of httptools ends such a request after its header section, so that its body would be
-    taken for the next request. Java's HTTP client asks for HTTP/2 that way with every request.
+    httptools stops parsing such a request after its header section, and its body would be parsed as
+    the next request. Java's HTTP client asks for HTTP/2 in this way with every request.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -208,7 +211,7 @@ class RequestParser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def feed_data(self, data: Any) -> None:
-        """Parse; a header section that asks for an upgrade is parsed again without that header."""
+        """Parse data; parse a header section with ``Upgrade`` again without that field."""
         while data:
             try:
                 super().feed_data(data)
@@ -221,36 +224,36 @@ class RequestParser(httptools.HttpRequestParser):
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that is closed when no request arrives in time, or too many others wait."""
+    """An HTTP/1.1 connection with timeouts, subject to the connection limit."""
 
     config: Config
     cycle: Any
-    """The last request; None before the first."""
+    """The latest request; None before the first."""
     transport: Any
 
     header_bytes = 0
-    """How much of a header section has arrived."""
+    """Received bytes of the current header section."""
     is_request_partial = False
-    """Whether a part of a request has arrived, and the rest has not."""
+    """Whether a request has arrived in part."""
     is_body_partial = False
-    """Whether a header section has arrived, and the rest of its body has not."""
+    """Whether a header section has arrived, but not all of its body."""
     timeout: asyncio.TimerHandle | None = None
-    """Runs while a request is to arrive."""
+    """Runs while a request is awaited."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.parser = RequestParser(self)
 
-    # uvicorn narrows the types of asyncio's protocol in the same way, and takes any such transport.
+    # uvicorn narrows the types of asyncio's protocol in the same way, and accepts such a transport.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, if there may be one more connection."""
+        """Start to wait for a request, or reject the connection if all others are busy."""
         super().connection_made(StagedTransport(transport, self))  # type: ignore[arg-type]
         self.limit = self.config.connection_limit
         self._start_timeout()
         if not self.limit.admit(self):
-            # Its request is about to arrive; the client reads the response only when it is taken.
+            # Its request is about to arrive; the client reads the response after it was received.
             self.is_request_partial = True
-            self._refuse(
+            self._reject(
                 ServiceUnavailable(
                     f"all {self.limit.max_connections} connections of this server process are "
                     "busy; retry later (CASE_SERVER_MAX_CONNECTIONS)",
@@ -259,14 +262,14 @@ class Connection(HttpToolsProtocol):
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Stop the timeout and release the place in the connection limit."""
         self._stop_timeout()
         self.limit.leave(self)
         super().connection_lost(exc)
 
     # uvicorn declares that nothing is returned; asyncio reads the result.
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Return whether to stay open for sending: a complete request is still answered."""
+        """Return whether to stay open for sending, because a complete request is being answered."""
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self.transport.is_lingering or self.is_body_partial or not is_answering:
             return False
@@ -274,7 +277,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived, of a header section no more than its maximum."""
+        """Parse received data, of a header section no more than its maximum size."""
         if self.transport.is_lingering:
             return
         before = self.cycle
@@ -282,7 +285,7 @@ class Connection(HttpToolsProtocol):
             if before.response_complete:
                 self._start_timeout()
             else:
-                # The client is sending: it is not among those that wait longest.
+                # The client is sending, so it moves to the end of the waiting connections.
                 self.limit.wait(self)
             super().data_received(data)
         else:
@@ -300,9 +303,9 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is before and self.header_bytes == MAX_HEADER_SECTION_BYTES:
-            self._refuse(
+            self._reject(
                 HeaderFieldsTooLarge(
-                    f"the first line and the headers of the request are longer than "
+                    f"the request line and the header section are longer than "
                     f"{MAX_HEADER_SECTION_BYTES:,} bytes"
                 )
             )
@@ -310,12 +313,12 @@ class Connection(HttpToolsProtocol):
             super().data_received(data[left:])
 
     def on_message_begin(self) -> None:
-        """Begin a request (called by the parser)."""
+        """Start a request; called by the parser."""
         self.is_request_partial = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begin to answer a request (called by the parser)."""
+        """Start to answer a request; called by the parser."""
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise httptools.HttpParserInvalidMethodError("CONNECT is for proxies")
@@ -331,7 +334,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.__class__ = ExpectCycle
 
     def on_message_complete(self) -> None:
-        """End a request (called by the parser)."""
+        """End a request; called by the parser."""
         if self.parser.should_upgrade():
             return
         self.is_request_partial = self.is_body_partial = False
@@ -340,15 +343,15 @@ class Connection(HttpToolsProtocol):
             self.limit.serve(self)
 
     def _take_host_from_target(self) -> None:
-        """Replace Host by that of a target in absolute form (RFC 9112, section 3.2.2)."""
+        """Replace Host by the host of an absolute request target (RFC 9112, section 3.2.2)."""
         host = self.url.partition(b"://")[2].partition(b"/")[0]
-        # In place: the scope has this list.
+        # In place, because the scope refers to this list.
         self.headers[:] = [
             (name, host if name == b"host" else value) for name, value in self.headers
         ]
 
     def header_section_without_upgrade(self) -> bytes:
-        """Return the header section that was parsed last, as if it did not ask for an upgrade."""
+        """Return the latest header section without its ``Upgrade`` field."""
         version = self.parser.get_http_version().encode()
         lines = [
             b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version),
@@ -357,7 +360,7 @@ class Connection(HttpToolsProtocol):
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless it has arrived already."""
+        """Wait for the next request unless it has already arrived."""
         super().on_response_complete()
         if self.cycle.response_complete or self.is_body_partial:
             self.limit.wait(self)
@@ -368,26 +371,26 @@ class Connection(HttpToolsProtocol):
         self.limit.wait(self)
 
     def resume_writing(self) -> None:
-        """Go on sending; called by the transport."""
+        """Continue to send; called by the transport."""
         super().resume_writing()
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if is_answering and not self.is_body_partial:
             self.limit.serve(self)
 
     def shutdown(self) -> None:
-        """Close, or answer the last request; called when the server stops."""
+        """Close the connection after the current response; called when the server stops."""
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close_at_once()
         else:
             super().shutdown()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's words
-        """Refuse what is not HTTP, in the shape of every error."""
-        message = "the request is not HTTP: its first line, a header or a chunk is malformed"
-        self._refuse(BadRequest(message))
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the message of uvicorn
+        """Reject invalid HTTP with an error response like any other."""
+        message = "invalid HTTP: the request line, a header field or a chunk is malformed"
+        self._reject(BadRequest(message))
 
     def linger(self) -> None:
-        """Discard what the client still sends, until it has read the response or time is up."""
+        """Discard what the client sends until it closes the connection or the timeout ends."""
         self.flow.resume_reading()
         self._start_timeout()
         self.limit.wait(self)
@@ -398,10 +401,10 @@ class Connection(HttpToolsProtocol):
             # A close would wait until the client has read what is buffered.
             self.transport.abort()
         elif self.is_request_partial:
-            self._refuse(
+            self._reject(
                 RequestTimeout(
-                    f"the request had not arrived when more than {self.limit.max_waiting} "
-                    "connections waited: retry (CASE_SERVER_MAX_CONNECTIONS)"
+                    f"the request was incomplete when more than {self.limit.max_waiting} "
+                    "connections waited; retry later (CASE_SERVER_MAX_CONNECTIONS)"
                 )
             )
         self.transport.close_at_once()
@@ -409,21 +412,21 @@ class Connection(HttpToolsProtocol):
     def _start_timeout(self) -> None:
         if self.timeout is None:
             seconds = self.config.request_seconds
-            self.timeout = self.loop.call_later(seconds, self._time_out, seconds)
+            self.timeout = self.loop.call_later(seconds, self._on_timeout, seconds)
 
     def _stop_timeout(self) -> None:
         if self.timeout is not None:
             self.timeout.cancel()
             self.timeout = None
 
-    def _time_out(self, seconds: int) -> None:
+    def _on_timeout(self, seconds: int) -> None:
         self.timeout = None
         if self.header_bytes and not self.transport.is_closing():
-            self._refuse(RequestTimeout(f"no whole request arrived within {seconds} seconds"))
+            self._reject(RequestTimeout(f"no complete request arrived within {seconds} seconds"))
         self.transport.close_at_once()
 
-    def _refuse(self, error: CaseServerError) -> None:
-        """Answer what is not a complete request, unless an answer is under way, and close."""
+    def _reject(self, error: CaseServerError) -> None:
+        """Send an error response, unless another response has begun, and close."""
         self._stop_timeout()
         if self.transport.is_closing():
             return
@@ -434,11 +437,11 @@ class Connection(HttpToolsProtocol):
             if cycle.response_started:
                 self.transport.close()
                 return
-        answer, status = error_response("/", error), HTTPStatus(error.status)
-        headers = (*answer.raw_headers, *SECURITY_HEADERS, (b"connection", b"close"))
+        response, status = error_response("/", error), HTTPStatus(error.status)
+        headers = (*response.raw_headers, *SECURITY_HEADERS, (b"connection", b"close"))
         lines = (
             b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
             *(name + b": " + value for name, value in headers),
         )
-        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(answer.body))
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + bytes(response.body))
         self.transport.close()

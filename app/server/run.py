@@ -203,10 +203,9 @@ def print_banner(settings: Settings) -> None:
     data = settings.database_name
     rows = [
         *((profile.title, f"{base}{profile.prefix}") for profile in PROFILES),
-        (
-            "token endpoint",
-            token_url if settings.local_issuer else ", ".join(settings.trusted_issuers),
-        ),
+        ("token endpoint", token_url)
+        if settings.local_issuer
+        else ("token issuers", ", ".join(settings.trusted_issuers)),
         ("client ID", settings.client_id),
         ("client secret", secret),
         *([("web UI", f"{base}/")] if settings.web else []),

@@ -14,14 +14,14 @@ from case_server.api.profiles import PROFILES, Profile
 from case_server.case.resources import RESOURCES, Resource
 
 each = pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)
-SETS = [resource for resource in RESOURCES if resource.answers == "set"]
+SETS = [resource for resource in RESOURCES if resource.with_descendants]
 in_a_set = pytest.mark.parametrize("resource", SETS, ids=lambda resource: resource.name)
 DELETABLE = [resource for resource in RESOURCES if resource.name != "CFAssociation"]
 
 
 def unwrapped(body: Any, resource: Resource, profile: Profile) -> Any:
     """The entity asked for, out of its set or its wrapper."""
-    if resource.answers == "set":
+    if resource.with_descendants:
         return body[resource.plural][0]
     return body[resource.name] if profile.wraps else body
 

@@ -80,10 +80,10 @@ def test_entity_denser_than_one_may_be_is_named() -> None:
     body = everywhere({})
     body["CFItems"][17]["extensions"] = {"a": [[] for _ in range(40_000)]}
     with pytest.raises(
-        ContentTooLarge, match=r"^CFItems\[17\] holds some 40,0\d\d objects and arrays"
+        ContentTooLarge, match=r"^CFItems\[17\] contains about 40,0\d\d objects and arrays"
     ):
         parse_large_package(written(body))
-    with pytest.raises(ContentTooLarge, match=r"^the body holds some 40,0"):
+    with pytest.raises(ContentTooLarge, match=r"^the body contains about 40,0"):
         parse(CFItem, written(body["CFItems"][17]))
 
 
@@ -102,7 +102,7 @@ def test_list_of_more_members_than_entities_fit_is_refused(place: str, member: s
     body = factories.package(CFRubrics=[], CFDefinitions={"CFConcepts": []})
     (body["CFDefinitions"] if place == "CFConcepts" else body)[place] = "HERE"
     raw = written(body).replace(b'"HERE"', f"[{','.join([member] * 100_000)}]".encode())
-    with pytest.raises(ContentTooLarge, match="the body holds some"):
+    with pytest.raises(ContentTooLarge, match="the body contains about"):
         parse_large_package(raw)
 
 

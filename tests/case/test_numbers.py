@@ -127,7 +127,7 @@ def test_number_that_a_double_changes_is_refused_with_its_path(
         assert number[:50] in problem["message"]
         assert "send that, or a string" in problem["message"]
     else:
-        assert "cannot be given back" in str(refused.value.problems)
+        assert "cannot be stored" in str(refused.value.problems)
 
 
 @pytest.mark.parametrize("number", CHANGED)

@@ -107,7 +107,7 @@ async def answered(client: httpx.AsyncClient, resource: Resource, identifier: st
     answer = await client.get(path, params={"extensions": "true"})
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    return body if resource.answers == "one" else body[resource.plural][0]
+    return body[resource.plural][0] if resource.with_descendants else body
 
 
 async def upload(client: httpx.AsyncClient, package: dict[str, Any]) -> None:

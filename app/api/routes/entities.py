@@ -38,7 +38,7 @@ def resource_routes(profile: Profile) -> Routes:
     for resource in RESOURCES:
         if resource.plural in profile.lists:
             _add_list(routes, resource, profile)
-        add = _add_set if resource.answers == "set" else _add_single
+        add = _add_set if resource.with_descendants else _add_single
         add(routes, resource, profile)
     return routes
 

@@ -122,7 +122,7 @@ def select_entity(resource: Resource) -> CompiledStatement:
     table = table_of(resource)
     identifier = bindparam("identifier", type_=Text)
     body = body_of(resource).label("body")
-    if resource.answers == "one":
+    if not resource.with_descendants:
         return CompiledStatement(
             select(body).where(table.c.identifier == identifier, visible(table))
         )
