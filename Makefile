@@ -22,7 +22,7 @@ test: $(VENV)/installed ## Run the tests (ARGS="-k filter" passes flags)
 bench: $(VENV)/installed ## Measure the speed (ARGS="--quick" passes flags, AGAINST=url adds a server)
 	@$(BIN)/python -m benchmarks $(ARGS) $(if $(AGAINST),--against $(AGAINST))
 
-stress: $(VENV)/installed ## Break it on purpose, for ten minutes (ARGS="--seed 1 away load" picks)
+stress: $(VENV)/installed ## Run the stress tests for ten minutes (ARGS="--seed 1 outage load" selects)
 	@PYTHONPATH=tests $(BIN)/python -m stress $(ARGS)
 
 # typing/ shows the rooms under their installed names to mypy, which does not follow import hooks.

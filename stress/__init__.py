@@ -1,5 +1,5 @@
-"""What breaks the server on purpose: faults, hostile input, load, and a model to compare with.
+"""Stress tests: crashes, outages, hostile input, load, and comparison with a reference model.
 
-``make stress`` runs all of it within ten minutes, on loopback only; ``tests/stress`` runs a
-short version of each part with everything else.
+``make stress`` runs all scenarios within ten minutes, on loopback addresses only; ``tests/stress``
+runs a short version of each with the other tests.
 """

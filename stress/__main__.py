@@ -1,8 +1,7 @@
-"""``make stress``: every part in turn, with what was tried and what went wrong.
+"""``make stress``: run all scenarios in turn and print their reports.
 
-Each part has its own Postgres and its own server, and its share of the time there is. A part ends
-in good order when its share is over, and says so when it did less than it is there for; time that
-it leaves goes to those after it.
+Each scenario has its own Postgres and server, and a share of the time, after which it ends. Unused
+time goes to the following scenarios. A scenario fails if it did not reach its minimum counts.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ from stress import (
     random_histories,
     slow_reads,
 )
-from stress.clock import Clock, too_few
+from stress.clock import Clock, list_shortfalls
 from stress.cluster import private_cluster
 from stress.server import client, server
 
-SECONDS_TO_END = 25
-"""How long a part may still take, once its share is over, to end what it is in the middle of."""
+END_TIMEOUT_SECONDS = 25
+"""How long a scenario may run beyond its share of the time, to end its current step."""
 
-SERVER, POSTGRES = "kills of the server", "kills of Postgres"
-FAULTS, HISTORIES, WRITES, READ, FILTERS = (
-    "requests into faults",
+SERVER_KILLS, POSTGRES_KILLS = "kills of the server", "kills of Postgres"
+OUTAGE_REQUESTS, HISTORIES, WRITES, PACKAGES_READ, SLOW_FILTERS = (
+    "requests during outages",
     "histories",
     "writes",
     "packages read",
@@ -49,81 +48,87 @@ FAULTS, HISTORIES, WRITES, READ, FILTERS = (
 )
 
 
-class Outcome(NamedTuple):
-    """What came of a part."""
+class Result(NamedTuple):
+    """The result of a scenario."""
 
-    told: object
+    report: object
     wrong: list[str]
     counts: dict[str, int]
 
 
-class Part(NamedTuple):
-    """One way to break the server."""
+class Scenario(NamedTuple):
+    """A scenario, its share of the time, and how much it should do."""
 
-    run: Callable[[int, Clock], Awaitable[Outcome]]
+    run: Callable[[int, Clock], Awaitable[Result]]
     weight: int
-    """Its share of the time, beside those of the others."""
-    wanted: dict[str, int]
-    """How often it does what it does, if there is time."""
-    promised: dict[str, int] = {}  # noqa: RUF012  nobody changes it
-    """Below which it has failed, however well all went."""
+    """Its share of the time, relative to the other scenarios."""
+    targets: dict[str, int]
+    """Counts at which it ends; a missed target is reported."""
+    minimums: dict[str, int] = {}  # noqa: RUF012  never modified
+    """Counts below which it fails."""
 
 
-async def _durability(seed: int, clock: Clock) -> Outcome:
-    kills = sum(PARTS["durability"].wanted.values())
-    tally = await durability.run(kills, seed, clock)
-    counts = {SERVER: tally.kills["the server"], POSTGRES: tally.kills["Postgres"]}
-    return Outcome(tally, tally.wrong, counts)
+async def _durability(seed: int, clock: Clock) -> Result:
+    kills = sum(SCENARIOS["durability"].targets.values())
+    report = await durability.run(kills, seed, clock)
+    counts = {
+        SERVER_KILLS: report.kills["the server"],
+        POSTGRES_KILLS: report.kills["Postgres"],
+    }
+    return Result(report, report.wrong, counts)
 
 
-async def _model(seed: int, clock: Clock) -> Outcome:
+async def _model(seed: int, clock: Clock) -> Result:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         async with private_cluster(Path(name) / "postgres") as cluster:
-            wanted = PARTS["model"].wanted[HISTORIES]
-            run = partial(random_histories.run, cluster.url, "model", wanted, 25, seed, clock)
-            tally = await asyncio.to_thread(run)
-    return Outcome(tally, [], {HISTORIES: tally.histories})
+            histories = SCENARIOS["model"].targets[HISTORIES]
+            run = partial(random_histories.run, cluster.url, "model", histories, 25, seed, clock)
+            report = await asyncio.to_thread(run)
+    return Result(report, [], {HISTORIES: report.histories})
 
 
-async def _away(_: int, clock: Clock) -> Outcome:
-    tally = await outage.run(170, clock=clock)
-    return Outcome(tally, tally.wrong, {FAULTS: tally.faults.total()})
+async def _outage(_: int, clock: Clock) -> Result:
+    report = await outage.run(170, clock=clock)
+    return Result(report, report.wrong, {OUTAGE_REQUESTS: report.faults.total()})
 
 
-async def _disk(_: int, clock: Clock) -> Outcome:
-    tally = await disk.run(clock)
-    return Outcome(tally, tally.wrong, {disk.FULL: tally.full})
+async def _disk(_: int, clock: Clock) -> Result:
+    report = await disk.run(clock)
+    return Result(report, report.wrong, {disk.FULL: report.full})
 
 
-async def _load(seed: int, clock: Clock) -> Outcome:
-    seconds = min(30.0, clock.left / 3)
-    tally = await load.run(items=11_000, seconds=seconds, slow=25, seed=seed, clock=clock)
-    return Outcome(tally, tally.wrong, {READ: tally.answers["package 200"]})
+async def _load(seed: int, clock: Clock) -> Result:
+    seconds = min(30.0, clock.remaining / 3)
+    report = await load.run(items=11_000, seconds=seconds, slow=25, seed=seed, clock=clock)
+    return Result(report, report.wrong, {PACKAGES_READ: report.answers["package 200"]})
 
 
-async def _writers(seed: int, clock: Clock) -> Outcome:
+async def _contention(seed: int, clock: Clock) -> Result:
     rounds = 15
-    tally = await _served(lambda _, http: contention.run(http, rounds, seed, clock))
-    return Outcome(tally, tally.wrong, {WRITES: sum(c.total() for c in tally.answers.values())})
+    report = await _with_server(lambda _, http: contention.run(http, rounds, seed, clock))
+    writes = sum(answers.total() for answers in report.answers.values())
+    return Result(report, report.wrong, {WRITES: writes})
 
 
-async def _hostile(_: int, __: Clock) -> Outcome:
+async def _adversarial(_: int, __: Clock) -> Result:
     megabytes = 5
-    tally = await _served(lambda live, _: adversarial.run(live, megabytes), max_body_mb=megabytes)
-    return Outcome(tally, tally.wrong, {})
+    report = await _with_server(
+        lambda live, _: adversarial.run(live, megabytes), max_body_mb=megabytes
+    )
+    return Result(report, report.wrong, {})
 
 
-async def _filters(seed: int, _: Clock) -> Outcome:
-    tally = await _served(lambda _, http: filter_fuzz.run(http, 5000, seed))
-    return Outcome(tally, tally.wrong, {})
+async def _filter_fuzz(seed: int, _: Clock) -> Result:
+    report = await _with_server(lambda _, http: filter_fuzz.run(http, 5000, seed))
+    return Result(report, report.wrong, {})
 
 
-async def _described(seed: int, _: Clock) -> Outcome:
-    tally = await _served(lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed))
-    return Outcome(tally, tally.wrong, {})
+async def _openapi_fuzz(seed: int, _: Clock) -> Result:
+    report = await _with_server(lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed))
+    return Result(report, report.wrong, {})
 
 
-async def _slow_reads(_: int, clock: Clock) -> Outcome:
+async def _slow_reads(_: int, clock: Clock) -> Result:
     items = 100_000
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
@@ -131,95 +136,96 @@ async def _slow_reads(_: int, clock: Clock) -> Outcome:
             with server(folder, cluster.url) as live:
                 async with client(live) as http:
                     await slow_reads.fill(dsn(cluster.url), http, items)
-                    seconds = min(30.0, clock.left / 2)
-                    tally = await slow_reads.run(http, items, seconds, clock)
-    counts = {FILTERS: tally.filters.total()}
-    return Outcome(tally, tally.wrong, counts)
+                    seconds = min(30.0, clock.remaining / 2)
+                    report = await slow_reads.run(http, items, seconds, clock)
+    return Result(report, report.wrong, {SLOW_FILTERS: report.filters.total()})
 
 
-async def _served(work: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
-    """What comes of work with a server of its own."""
+async def _with_server(run: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
+    """Run a scenario with a new cluster and server, and return its report."""
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url, **settings) as live:
                 async with client(live) as http:
-                    return await work(live, http)
+                    return await run(live, http)
 
 
-PARTS: dict[str, Part] = {
-    "durability": Part(
-        _durability, 36, {SERVER: 30, POSTGRES: 30}, promised={SERVER: 30, POSTGRES: 30}
+KILLS = {SERVER_KILLS: 30, POSTGRES_KILLS: 30}
+
+SCENARIOS: dict[str, Scenario] = {
+    "durability": Scenario(_durability, 36, KILLS, minimums=KILLS),
+    "outage": Scenario(_outage, 8, {OUTAGE_REQUESTS: 1000}, minimums={OUTAGE_REQUESTS: 1000}),
+    "load": Scenario(
+        _load, 8, {PACKAGES_READ: load.READERS}, minimums={PACKAGES_READ: load.READERS}
     ),
-    "away": Part(_away, 8, {FAULTS: 1000}, promised={FAULTS: 1000}),
-    "load": Part(_load, 8, {READ: load.READERS}, promised={READ: load.READERS}),
-    "slow-reads": Part(_slow_reads, 4, {FILTERS: slow_reads.FILTERING_CLIENTS}),
-    "disk": Part(_disk, 4, {disk.FULL: 2}),
-    "writers": Part(_writers, 2, {WRITES: 1000}),
-    "hostile": Part(_hostile, 7, {}),
-    "filters": Part(_filters, 2, {}),
-    "described": Part(_described, 7, {}),
-    # Last, as it is never done: it has whatever the others left.
-    "model": Part(_model, 5, {HISTORIES: 1000}),
+    "slow-reads": Scenario(_slow_reads, 4, {SLOW_FILTERS: slow_reads.FILTERING_CLIENTS}),
+    "disk": Scenario(_disk, 4, {disk.FULL: 2}),
+    "contention": Scenario(_contention, 2, {WRITES: 1000}),
+    "adversarial": Scenario(_adversarial, 7, {}),
+    "filter-fuzz": Scenario(_filter_fuzz, 2, {}),
+    "openapi-fuzz": Scenario(_openapi_fuzz, 7, {}),
+    # Last, because more histories are always useful: it gets all unused time.
+    "model": Scenario(_model, 5, {HISTORIES: 1000}),
 }
-"""In this order: what is promised comes first, while there is most time."""
+"""Scenarios with minimums come first, while there is most time."""
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice([*PARTS]))
-@click.option("--seed", type=int, help="What chance begins with; it is printed.")
+@click.argument("scenarios", nargs=-1, type=click.Choice([*SCENARIOS]))
+@click.option("--seed", type=int, help="Seed of the random numbers; printed if not given.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
     show_default=True,
-    help="How long all of it may take.",
+    help="Total time limit.",
 )
-def main(parts: tuple[str, ...], seed: int | None, minutes: float) -> None:
-    """Break the server on purpose: all PARTS, or those named.
+def main(scenarios: tuple[str, ...], seed: int | None, minutes: float) -> None:
+    """Run the stress tests: all SCENARIOS, or those named.
 
-    Exits with 1 when one broke, or did less than it is there for.
+    Exits with 1 if one failed or did not reach its minimum counts.
     """
     seed = random.randrange(10**6) if seed is None else seed
-    names = list(parts or PARTS)
+    names = list(scenarios or SCENARIOS)
     click.echo(f"seed {seed}, {minutes:g} minutes for {', '.join(names)}")
-    clock, broken = Clock(minutes * 60 - SECONDS_TO_END), []
+    clock, failed = Clock(minutes * 60 - END_TIMEOUT_SECONDS), []
     for number, name in enumerate(names):
-        weights = [PARTS[one].weight for one in names[number:]]
-        if clock.is_up:
-            click.echo(f"{name}: not begun, as the time is over")
-            broken.append(name)
-        elif not _told(name, seed, clock.left * weights[0] / sum(weights)):
-            broken.append(name)
-    click.echo(f"{clock.passed:.0f} s in all")
-    if broken:
-        click.echo(f"broken: {', '.join(broken)}; again with --seed {seed} {' '.join(broken)}")
+        weights = [SCENARIOS[other].weight for other in names[number:]]
+        if clock.is_expired:
+            click.echo(f"{name}: not started, no time left")
+            failed.append(name)
+        elif not _run_scenario(name, seed, clock.remaining * weights[0] / sum(weights)):
+            failed.append(name)
+    click.echo(f"{clock.elapsed:.0f} s in total")
+    if failed:
+        click.echo(f"failed: {', '.join(failed)}; rerun with --seed {seed} {' '.join(failed)}")
         sys.exit(1)
 
 
-def _told(name: str, seed: int, seconds: float) -> bool:
-    """Run a part and say what came of it; whether all was well."""
-    part, begun = PARTS[name], time.monotonic()
-    click.echo(f"{name}: {seconds:.0f} s at most")
-    clock = Clock(seconds, lambda how_far: click.echo(f"  {how_far}"))
+def _run_scenario(name: str, seed: int, seconds: float) -> bool:
+    """Run a scenario, print its report and return whether it succeeded."""
+    scenario, started = SCENARIOS[name], time.monotonic()
+    click.echo(f"{name}: up to {seconds:.0f} s")
+    clock = Clock(seconds, lambda progress: click.echo(f"  {progress}"))
     try:
-        limit = seconds + SECONDS_TO_END
-        found = asyncio.run(asyncio.wait_for(part.run(seed, clock), limit))
+        limit = seconds + END_TIMEOUT_SECONDS
+        result = asyncio.run(asyncio.wait_for(scenario.run(seed, clock), limit))
     except TimeoutError:
-        click.echo(f"{name}: failed: did not end after {time.monotonic() - begun:.0f} s")
+        click.echo(f"{name}: failed: still running after {time.monotonic() - started:.0f} s")
         return False
-    except Exception as error:  # noqa: BLE001  whatever it is, the other parts are run, too
-        click.echo(f"{name}: failed after {time.monotonic() - begun:.0f} s: {error!r}")
+    except Exception as error:  # noqa: BLE001  whatever it is, run the other scenarios
+        click.echo(f"{name}: failed after {time.monotonic() - started:.0f} s: {error!r}")
         return False
-    click.echo(f"{name}: {found.told} ({time.monotonic() - begun:.0f} s)")
-    for line in found.wrong[:20]:
+    click.echo(f"{name}: {result.report} ({time.monotonic() - started:.0f} s)")
+    for line in result.wrong[:20]:
         click.echo(f"  {line}")
-    failed = too_few(found.counts, part.promised)
-    for line in too_few(found.counts, part.wanted):
-        click.echo(f"  it came to {line} only")
-    for line in failed:
-        click.echo(f"  too few, so it has failed: {line}")
-    return not (found.wrong or failed)
+    shortfalls = list_shortfalls(result.counts, scenario.minimums)
+    for line in list_shortfalls(result.counts, scenario.targets):
+        click.echo(f"  below the target: {line}")
+    for line in shortfalls:
+        click.echo(f"  failed, below the minimum: {line}")
+    return not (result.wrong or shortfalls)
 
 
 if __name__ == "__main__":

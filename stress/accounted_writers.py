@@ -1,4 +1,4 @@
-"""Writers that keep account of what they were told, for ``durability``."""
+"""Writers that record which writes were acknowledged, for ``durability``."""
 
 from __future__ import annotations
 
@@ -15,39 +15,36 @@ ITEMS_IN_A_PACKAGE = 12
 FOREIGN = {"targetType": "ext:elsewhere"}
 
 State: TypeAlias = int | None
-"""The version of an entity that is stored; None: it is not there."""
+"""The stored version of an entity; None if it does not exist."""
 Body: TypeAlias = factories.Body
 
 
 @dataclass
-class Known:
-    """What a writer knows of one entity: what was acknowledged, and what may have happened since.
-
-    A connection that breaks says nothing about the write that it carried.
-    """
+class WriteRecord:
+    """The acknowledged state of an entity, and those that writes without response may have left."""
 
     path: str
     acknowledged: State = None
-    perhaps: set[State] = field(default_factory=set)
+    possible: set[State] = field(default_factory=set)
 
-    def allows(self, found: State) -> bool:
-        """Whether a reader may find this."""
-        return found == self.acknowledged or found in self.perhaps
+    def allows(self, state: State) -> bool:
+        """Return whether a read may return this state."""
+        return state == self.acknowledged or state in self.possible
 
-    def settle(self, found: State) -> None:
-        """Remember what was found after a crash."""
-        self.acknowledged, self.perhaps = found, set()
+    def settle(self, state: State) -> None:
+        """Set the state that is known to be stored."""
+        self.acknowledged, self.possible = state, set()
 
 
 @dataclass
-class Tally:
-    """What was done and found."""
+class Report:
+    """Kills, writes and reads."""
 
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
     acknowledged: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
-    unheard: int = 0
+    unanswered: int = 0
     read_back: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -56,58 +53,58 @@ class Tally:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.acknowledged.items()))
         return (
             f"{self.kills.total()} kills ({kills}); acknowledged writes: {kinds}; "
-            f"{self.unheard:,} unheard of; {self.read_back:,} read back; "
+            f"{self.unanswered:,} unanswered; {self.read_back:,} read back; "
             f"answers {dict(sorted(self.answers.items()))}; "
             f"{len(self.wrong)} lost or broken (seed {self.seed})"
         )
 
 
 class Writer:
-    """One client that writes on, and keeps account."""
+    """A client that writes repeatedly and records the results."""
 
     kind = ""
 
-    def __init__(self, tally: Tally, rng: random.Random, document: Body) -> None:
-        self.tally, self.rng, self.document = tally, rng, document
-        self.known: dict[str, Known] = {}
+    def __init__(self, report: Report, rng: random.Random, document: Body) -> None:
+        self.report, self.rng, self.document = report, rng, document
+        self.known: dict[str, WriteRecord] = {}
         self.version = 0
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        """One write."""
+        """Send one write."""
         raise NotImplementedError
 
     async def state(self, answer: httpx.Response) -> State:
-        """The version that an answer shows."""
+        """Return the version in a response."""
         return int(answer.json()["notes"])
 
     async def send(
-        self, client: httpx.AsyncClient, known: Known, state: State, method: str, body: Any
+        self, client: httpx.AsyncClient, known: WriteRecord, state: State, method: str, body: Any
     ) -> None:
-        """Send a write; afterwards it is acknowledged, refused, or unheard of."""
-        known.perhaps.add(state)
+        """Send a write and record whether it was acknowledged, rejected or got no response."""
+        known.possible.add(state)
         path = known.path.replace("CFAssociations", "CFItemAssociations")
         try:
             answer = await client.request(method, PREFIX + path, json=body)
         except httpx.HTTPError:
-            self.tally.unheard += 1
+            self.report.unanswered += 1
             raise
-        self.tally.answers[answer.status_code] += 1
+        self.report.answers[answer.status_code] += 1
         if answer.status_code in {200, 201, 204}:
             known.settle(state)
-            self.tally.acknowledged[self.kind] += 1
+            self.report.acknowledged[self.kind] += 1
         elif answer.status_code == 404 and known.allows(None):
             known.settle(None)
         elif answer.status_code != 503 or "Retry-After" not in answer.headers:
-            self.tally.wrong.append(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
+            self.report.wrong.append(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
 
-    def next(self, plural: str, most: int) -> tuple[str, Known]:
-        """An entity to write: a new one, or one from before."""
+    def choose(self, plural: str, limit: int) -> tuple[str, WriteRecord]:
+        """Choose an entity to write: a new one, or one written before."""
         self.version += 1
-        if len(self.known) < most and self.rng.random() < 0.5:
+        if len(self.known) < limit and self.rng.random() < 0.5:
             identifier = factories.new_id()
-            self.known[identifier] = Known(f"/{plural}/{identifier}")
+            self.known[identifier] = WriteRecord(f"/{plural}/{identifier}")
         elif not self.known:
-            return self.next(plural, most)
+            return self.choose(plural, limit)
         identifier = self.rng.choice(list(self.known))
         return identifier, self.known[identifier]
 
@@ -118,7 +115,7 @@ class ItemWriter(Writer):
     kind = "items"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.next("CFItems", 30)
+        identifier, known = self.choose("CFItems", 30)
         fields = {"notes": str(self.version), "subjectURI": [factories.link()]}
         body = factories.item(self.document["identifier"], identifier, **fields)
         await self.send(client, known, self.version, "PUT", body)
@@ -130,7 +127,7 @@ class AssociationWriter(Writer):
     kind = "associations"
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        identifier, known = self.next("CFAssociations", 20)
+        identifier, known = self.choose("CFAssociations", 20)
         if self.rng.random() < 0.25:
             return await self.send(client, known, None, "DELETE", None)
         body = factories.association(identifier, self.document["identifier"], identifier)
@@ -140,7 +137,7 @@ class AssociationWriter(Writer):
 
 
 class PackageWriter(Writer):
-    """Replaces one package by the next: every part of it says which one it is of."""
+    """Replaces a package repeatedly; each of its entities contains the version."""
 
     kind = "packages"
 
@@ -148,25 +145,25 @@ class PackageWriter(Writer):
         self.version += 1
         identifier, notes = self.document["identifier"], str(self.version)
         created = identifier in self.known
-        known = self.known.setdefault(identifier, Known(f"/CFPackages/{identifier}"))
+        known = self.known.setdefault(identifier, WriteRecord(f"/CFPackages/{identifier}"))
         items = [
             factories.packed_item(f"{identifier}-{place}", notes=notes)
             for place in range(ITEMS_IN_A_PACKAGE)
         ] + [factories.packed_item(notes=notes)]
         body = factories.package(identifier, CFItems=items, CFAssociations=_chain(items, notes))
         body["CFDocument"]["notes"] = notes
-        if created and (known.acknowledged or known.perhaps - {None}):
+        if created and (known.acknowledged or known.possible - {None}):
             await self.send(client, known, self.version, "PUT", body)
         if known.acknowledged is None:
             await self._post(client, known, body)
 
-    async def _post(self, client: httpx.AsyncClient, known: Known, body: Body) -> None:
-        where = Known("/CFPackages", known.acknowledged, known.perhaps)
+    async def _post(self, client: httpx.AsyncClient, known: WriteRecord, body: Body) -> None:
+        where = WriteRecord("/CFPackages", known.acknowledged, known.possible)
         await self.send(client, where, self.version, "POST", body)
-        known.acknowledged, known.perhaps = where.acknowledged, where.perhaps
+        known.acknowledged, known.possible = where.acknowledged, where.possible
 
     async def state(self, answer: httpx.Response) -> State:
-        """The one version of every part; -1 for a package that is of several."""
+        """Return the version of all entities, or -1 if they have different ones."""
         body = answer.json()
         parts = [body["CFDocument"], *body["CFItems"], *body["CFAssociations"]]
         whole = (len(body["CFItems"]), len(body["CFAssociations"])) == (

@@ -1,7 +1,7 @@
-"""Bodies and headers that nobody sends by mistake, to every way into the server.
+"""Hostile bodies and header fields, sent to every operation that reads a body.
 
-Each is refused with the standard's status body, which names the problem, and costs no more memory
-than the largest body the server says it reads.
+Each must be rejected with a status body that names the problem, and must not need more memory than
+the largest allowed body.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from support import factories
 from support.live_server import Live
 
 from stress import large_bodies
-from stress.hostile_bodies import BODIES, WAYS_IN
-from stress.response_tally import Tally
-from stress.server import asked, client, watched
+from stress.hostile_bodies import BODIES, OPERATIONS
+from stress.report import Report
+from stress.server import background_requests, client, monitor_memory
 
 PROFILES = ("/case/1.1", "/ims/case/v1p1")
 TOKEN_PATHS = ("/oauth2/token", "/oauth/token", "/auth/1.0/token")
@@ -37,19 +37,19 @@ READS: dict[str, tuple[str, dict[str, str]]] = {
         "/CFPackages/{id}",
         {"If-None-Match": '"00000000-1-1-1-000000000000",' * 500},
     ),
-    "a moment beyond the calendar": (
+    "a date beyond year 9999": (
         "/CFPackages/{id}",
         {"If-Modified-Since": "Mon, 01 Jan 99999 00:00:00 GMT"},
     ),
-    "a moment in an impossible zone": (
+    "a date with an invalid offset": (
         "/CFPackages/{id}",
         {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 +9999999999"},
     ),
-    "the first moment there is": (
+    "the first possible date": (
         "/CFPackages/{id}",
         {"If-Modified-Since": "Mon, 01 Jan 0001 00:00:00 +2359"},
     ),
-    "a moment of huge numbers": (
+    "a date with 5,000 digits": (
         "/CFPackages/{id}",
         {"If-Modified-Since": f"Mon, {'9' * 5000} Jan 2024 00:00:00 GMT"},
     ),
@@ -77,41 +77,45 @@ READS: dict[str, tuple[str, dict[str, str]]] = {
     "a token of dots": ("/CFItems", {"Authorization": "Bearer ..."}),
     "a token that is no text": ("/CFItems", {"Authorization": "Bearer \xff\xfe"}),
 }
-"""Requests that read, with what they carry; answered or refused, but never failed on."""
+"""Reads with hostile parameters; any response but a server error is allowed."""
 
 
-REFUSED, ANSWERED = range(400, 500), range(200, 500)
+CLIENT_ERRORS, NO_SERVER_ERRORS = range(400, 500), range(200, 500)
 
 
-async def run(live: Live, body_mb: int) -> Tally:
-    """Try everything on a server that reads bodies of ``body_mb`` megabytes at most."""
-    tally = Tally()
-    async with client(live) as http, watched(live) as tally.memory, asked(live) as tally.others:
+async def run(live: Live, body_mb: int) -> Report:
+    """Send all requests to a server with a limit of ``body_mb`` megabytes for bodies."""
+    report = Report()
+    async with (
+        client(live) as http,
+        monitor_memory(live) as report.memory,
+        background_requests(live) as report.background,
+    ):
         for prefix in PROFILES:
-            await _bodies(tally, http, prefix)
-            await _reads(tally, http, prefix)
-        await _tokens(tally, http)
-        await large_bodies.run(tally, http, body_mb)
-    return tally
+            await _bodies(report, http, prefix)
+            await _reads(report, http, prefix)
+        await _tokens(report, http)
+        await large_bodies.run(report, http, body_mb)
+    return report
 
 
-async def _bodies(tally: Tally, http: httpx.AsyncClient, prefix: str) -> None:
-    for method, path in WAYS_IN:
+async def _bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
+    for method, path in OPERATIONS:
         for what, make in BODIES.items():
             answer = await http.request(method, prefix + path, content=make())
-            tally.judge(f"{what} to {method} {prefix}{path}", answer, REFUSED)
+            report.check(f"{what} to {method} {prefix}{path}", answer, CLIENT_ERRORS)
         for what, headers in HEADERS.items():
             answer = await http.request(method, prefix + path, content=b"{", headers=headers)
-            tally.judge(f"{what} to {method} {prefix}{path}", answer, REFUSED)
+            report.check(f"{what} to {method} {prefix}{path}", answer, CLIENT_ERRORS)
 
 
-async def _reads(tally: Tally, http: httpx.AsyncClient, prefix: str) -> None:
+async def _reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
     package = factories.package()
     identifier = package["CFDocument"]["identifier"]
     made = await http.post(f"{prefix}/CFPackages", json=package)
     assert made.status_code == 201, made.text
     tag = (await http.get(f"{prefix}/CFPackages/{identifier}")).headers["ETag"]
-    # Ours in all but its numbers, so that they are looked at.
+    # A valid ETag except for its numbers, so that the server parses them.
     long_tag = re.sub(r"-\d+-", f"-{'9' * 9000}-", tag, count=1)
     for what, (path, headers) in READS.items():
         sent = {
@@ -124,16 +128,16 @@ async def _reads(tally: Tally, http: httpx.AsyncClient, prefix: str) -> None:
                 headers=[*((name.encode(), value) for name, value in sent.items())],
             )
         except httpx.HTTPError as error:
-            tally.wrong.append(f"{what}: {error!r}")
+            report.wrong.append(f"{what}: {error!r}")
             continue
-        tally.judge(f"{what} ({prefix})", answer, ANSWERED)
+        report.check(f"{what} ({prefix})", answer, NO_SERVER_ERRORS)
 
 
-async def _tokens(tally: Tally, http: httpx.AsyncClient) -> None:
+async def _tokens(report: Report, http: httpx.AsyncClient) -> None:
     kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain", "\\")
     for path in TOKEN_PATHS:
         for what, make in BODIES.items():
             for kind in kinds:
                 headers = {"Content-Type": kind, "Authorization": ""}
                 answer = await http.post(path, content=make(), headers=headers)
-                tally.judge(f"{what} as {kind} to {path}", answer, REFUSED)
+                report.check(f"{what} as {kind} to {path}", answer, CLIENT_ERRORS)

@@ -1,4 +1,4 @@
-"""Time that is shared out: a part has so much of it, says how far it is, and ends with it."""
+"""The time limit of a scenario, and progress messages at intervals."""
 
 from __future__ import annotations
 
@@ -6,49 +6,45 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
-SECONDS_OF_SILENCE = 10.0
+PROGRESS_INTERVAL_SECONDS = 10.0
 
 
 class Clock:
-    """The time of one part, in seconds since it began; without a limit, it never ends."""
+    """A stopwatch with an optional time limit in seconds."""
 
     def __init__(
-        self, seconds: float = math.inf, tell: Callable[[str], None] = lambda _: None
+        self, seconds: float = math.inf, show: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.seconds, self._tell = seconds, tell
-        self._begun = self._told = time.monotonic()
+        self.seconds, self._show = seconds, show
+        self._started = self._last_shown = time.monotonic()
 
     @property
-    def passed(self) -> float:
-        """How much of it is over."""
-        return time.monotonic() - self._begun
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
 
     @property
-    def left(self) -> float:
-        """How much of it is left, 0 once it is up."""
-        return max(0.0, self.seconds - self.passed)
+    def remaining(self) -> float:
+        """Seconds until the limit, at least 0."""
+        return max(0.0, self.seconds - self.elapsed)
 
     @property
-    def is_up(self) -> bool:
-        """Whether a loop should end now, in good order."""
-        return self.left == 0
+    def is_expired(self) -> bool:
+        """Whether the limit is reached; loops should then end."""
+        return self.remaining == 0
 
-    def part(self, share: float) -> Clock:
-        """A clock of its own for a share of what is left."""
-        return Clock(self.left * share, self._tell)
-
-    def tell(self, how_far: str) -> None:
-        """Say how far it is, now and then."""
+    def report_progress(self, progress: str) -> None:
+        """Show progress unless a message was shown within the interval."""
         now = time.monotonic()
-        if now - self._told >= SECONDS_OF_SILENCE:
-            self._told = now
-            self._tell(f"{how_far}, {self.passed:.0f} s")
+        if now - self._last_shown >= PROGRESS_INTERVAL_SECONDS:
+            self._last_shown = now
+            self._show(f"{progress}, {self.elapsed:.0f} s")
 
 
-def too_few(counts: Mapping[str, int], wanted: Mapping[str, int]) -> list[str]:
-    """What was wanted and not reached, in words."""
+def list_shortfalls(counts: Mapping[str, int], minimums: Mapping[str, int]) -> list[str]:
+    """Describe each minimum that was not reached, such as "3 of 30 kills"."""
     return [
-        f"{counts.get(what, 0):,} of {number:,} {what}"
-        for what, number in wanted.items()
-        if counts.get(what, 0) < number
+        f"{counts.get(name, 0):,} of {minimum:,} {name}"
+        for name, minimum in minimums.items()
+        if counts.get(name, 0) < minimum
     ]

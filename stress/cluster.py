@@ -1,4 +1,4 @@
-"""A private Postgres that may be stopped without warning, frozen, and started again."""
+"""A private Postgres cluster that can be crashed, frozen and restarted."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ Sql = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
 class Cluster:
-    """The server behind ``url``, and what can happen to it."""
+    """A Postgres cluster and the failures it can have."""
 
     def __init__(self, data_dir: Path, url: str) -> None:
         self.url, self._own = url, _Cluster(data_dir.resolve())
         self.folder = self._own.data_dir
 
     def stop(self, how: str = "immediate") -> None:
-        """Stop it; ``immediate`` is how a crash looks: nothing is flushed, recovery follows."""
-        # That it is gone is what was asked for; whether it went by itself does not matter.
+        """Stop it; the mode ``immediate`` is like a crash: no flush, recovery at the next start."""
+        # It may already have stopped by itself.
         self._own._run(self._own.binaries / "pg_ctl", "stop", "-s", "-m", how)
 
     def start(self) -> None:
-        """Start it again where it was."""
-        assert self._own.start() == self.url, "it came back at another address"
+        """Start it at the same URL."""
+        assert self._own.start() == self.url, "it started at another URL"
 
     def make_folder(self, path: Path) -> Path:
-        """A new folder that Postgres may write into."""
+        """Create a directory that Postgres can write to."""
         path.mkdir(mode=0o700)
         if self._own.account:
             os.chown(path, *self._own.account)
         return path
 
     def restart(self) -> None:
-        """Stop it in an orderly way, throwing everybody out, and start it again."""
+        """Restart it; the stop terminates all connections."""
         self.stop("fast")
         self.start()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Hold every process of it still: connections stay open and nothing answers."""
+        """Suspend its processes during a block: connections stay open without responses."""
         processes = self._processes()
         for process in processes:
             process.suspend()
@@ -68,7 +68,7 @@ class Cluster:
 
     @asynccontextmanager
     async def sql(self) -> AsyncIterator[Sql]:
-        """Runs SQL beside the server, as its administrator."""
+        """Yield a function that executes SQL as the administrator."""
         connection = await asyncpg.connect(dsn(self.url), timeout=10)
 
         async def run(text: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -82,23 +82,25 @@ class Cluster:
 
 @asynccontextmanager
 async def private_cluster(data_dir: Path) -> AsyncIterator[Cluster]:
-    """A new Postgres in ``data_dir`` with the current schema, for one use."""
+    """Run a new cluster in ``data_dir`` with the current schema."""
     with embedded_postgres(data_dir) as url:
         await asyncio.to_thread(alembic_runner.migrate, url)
         yield Cluster(data_dir, url)
 
 
-def kill(pid: int) -> None:
-    """``kill -9``: the process does not get to say a word."""
+def kill_process(pid: int) -> None:
+    """Send SIGKILL."""
     os.kill(pid, signal.SIGKILL)
 
 
-async def until(true: Callable[[], Awaitable[bool]], seconds: float, what: str) -> float:
-    """Wait until something is so; how many seconds that took. Fails when it takes too long."""
+async def wait_until(
+    condition: Callable[[], Awaitable[bool]], seconds: float, description: str
+) -> float:
+    """Wait until a condition holds and return the seconds; fail if it takes too long."""
     loop = asyncio.get_running_loop()
-    begun = loop.time()
-    while not await true():
-        if loop.time() - begun > seconds:
-            raise AssertionError(f"after {seconds} seconds {what} is still not so")
+    started = loop.time()
+    while not await condition():
+        if loop.time() - started > seconds:
+            raise AssertionError(f"not within {seconds} s: {description}")
         await asyncio.sleep(0.05)
-    return loop.time() - begun
+    return loop.time() - started

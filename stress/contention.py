@@ -1,7 +1,7 @@
-"""Writers that meet on purpose: on one entity, one triple, one package, and in opposite orders.
+"""Concurrent writers of the same entity, triple and package, and in opposite orders.
 
-Nobody is answered with anything but success, a conflict that is one, or 503 with Retry-After; and
-what is there afterwards is what somebody was told is there.
+Every response must be a success, a real conflict, or 503 with Retry-After, and the stored state
+must be one that the server acknowledged.
 """
 
 from __future__ import annotations
@@ -23,49 +23,51 @@ WRITERS = 16
 
 
 @dataclass
-class Tally:
-    """What writers were answered."""
+class Report:
+    """The responses to writers."""
 
     answers: dict[str, Counter[int]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        told = "; ".join(f"{name} {dict(sorted(c.items()))}" for name, c in self.answers.items())
+        responses = "; ".join(
+            f"{name} {dict(sorted(c.items()))}" for name, c in self.answers.items()
+        )
         count = sum(answers.total() for answers in self.answers.values())
-        return f"{count:,} writes: {told}; {len(self.wrong)} wrong"
+        return f"{count:,} writes: {responses}; {len(self.wrong)} wrong"
 
 
-class Trial:
-    """A store with one framework in it, and sixteen who write to it at once."""
+class Scenario:
+    """A server with one framework and sixteen concurrent writers."""
 
     def __init__(self, http: httpx.AsyncClient, rng: random.Random) -> None:
-        self.http, self.rng, self.tally = http, rng, Tally()
+        self.http, self.rng, self.report = http, rng, Report()
         self.document = factories.new_id()
 
     async def send(self, name: str, method: str, path: str, body: Any, *allowed: int) -> int:
-        """One write; 503 with Retry-After is sent again, as clients do."""
+        """Send a write; retry it after 503 with Retry-After."""
         while True:
             answer = await self.http.request(method, PREFIX + path, json=body)
-            self.tally.answers.setdefault(name, Counter())[answer.status_code] += 1
+            self.report.answers.setdefault(name, Counter())[answer.status_code] += 1
             if answer.status_code == 503 and "Retry-After" in answer.headers:
                 await asyncio.sleep(0.1)
                 continue
             if answer.status_code not in allowed:
-                self.tally.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+                self.report.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
             return answer.status_code
 
     async def get(self, path: str) -> Any:
-        """What is there now."""
+        """Return the stored entity, or None."""
         answer = await self.http.get(PREFIX + path)
         return answer.json() if answer.status_code == 200 else None
 
     async def prepare(self) -> None:
-        """A framework to write to."""
+        """Create the framework."""
         body = factories.document(self.document)
         await self.send("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
 
     async def same_item(self) -> None:
-        """The last acknowledged write of each is one of those that are there."""
+        """Put one item concurrently; the stored state must be that of one acknowledged write."""
         path, last = f"/CFItems/{factories.new_id()}", {}
 
         async def write(number: int) -> None:
@@ -77,33 +79,33 @@ class Trial:
             last[notes] = [link["identifier"] for link in links]
 
         await asyncio.gather(*(write(number) for number in range(WRITERS)))
-        found = await self.get(path)
-        subjects = [link["identifier"] for link in found["subjectURI"]]
-        if last.get(found["notes"]) != subjects:
-            self.tally.wrong.append(f"same item: {subjects} are not those of {found['notes']}")
+        stored = await self.get(path)
+        subjects = [link["identifier"] for link in stored["subjectURI"]]
+        if last.get(stored["notes"]) != subjects:
+            self.report.wrong.append(f"same item: {subjects} are not those of {stored['notes']}")
 
     async def same_triple(self) -> None:
-        """Of many ids for one triple one gets it; put and deleted at once, it is there or not."""
+        """Put one triple with many identifiers concurrently; exactly one must succeed."""
         ends = [f"{self.document}-{end}" for end in "ab"]
         for end in ends:
             body = factories.item(self.document, end)
             await self.send("ends", "PUT", f"/CFItems/{end}", body, 201)
-        told = []
+        acknowledged = []
 
         async def write() -> None:
             body = factories.association(*ends, associationType="precedes")
             path = f"/CFItemAssociations/{body['identifier']}"
             if await self.send("same triple", "PUT", path, body, 201, 409) == 201:
-                told.append(path)
+                acknowledged.append(path)
 
         await asyncio.gather(*(write() for _ in range(WRITERS)))
-        if len(told) != 1:
-            self.tally.wrong.append(f"same triple: {len(told)} were told that they have it")
-        for path in told:
+        if len(acknowledged) != 1:
+            self.report.wrong.append(f"same triple: {len(acknowledged)} writes were acknowledged")
+        for path in acknowledged:
             await self.send("same triple", "DELETE", path, None, 204)
 
     async def same_package(self) -> None:
-        """Replaced by many, and added to meanwhile: one of the packages is there, whole."""
+        """Replace one package concurrently; the stored package must be one of them."""
         identifier = factories.new_id()
         items = [factories.packed_item() for _ in range(40)]
         bodies = [self._package(identifier, items, number) for number in range(WRITERS)]
@@ -113,13 +115,13 @@ class Trial:
             *(self.send("same package", "PUT", path, body, 200) for body in bodies),
             *(self.get(path) for _ in range(4)),
         )
-        found = await self.get(path)
-        versions = {part["notes"] for part in (found["CFDocument"], *found["CFItems"])}
-        if len(versions) != 1 or len(found["CFItems"]) != len(items):
-            self.tally.wrong.append(f"same package: it is of {sorted(versions)}")
+        stored = await self.get(path)
+        versions = {part["notes"] for part in (stored["CFDocument"], *stored["CFItems"])}
+        if len(versions) != 1 or len(stored["CFItems"]) != len(items):
+            self.report.wrong.append(f"same package: it is of {sorted(versions)}")
 
     async def same_document(self) -> None:
-        """A document, its package and its items at once, with links to the same definitions."""
+        """Put a document, its package and its items concurrently, with shared definitions."""
         identifier = factories.new_id()
         package = self._package(identifier, [factories.packed_item() for _ in range(10)], 0)
         await self.send("same document", "POST", "/CFPackages", package, 201)
@@ -149,7 +151,7 @@ class Trial:
         await asyncio.gather(*(write() for write in writes))
 
     def _package(self, identifier: str, items: list[Any], number: int) -> factories.Body:
-        """Every second one is written in the opposite order."""
+        """Return a package; every second one has its entities in reverse order."""
         ordered = items if number % 2 else items[::-1]
         notes = str(number)
         kinds = [factories.item_type(f"shared-{one}", description=notes) for one in range(10)]
@@ -163,7 +165,7 @@ class Trial:
         return body
 
     async def opposite_orders(self) -> None:
-        """Packages, items and types that need one another's rows, each in an order of its own."""
+        """Write packages, items and types that lock the same rows in different orders."""
         kinds = [f"shared-{one}" for one in range(10)]
         bodies = [self._package(factories.new_id(), [], number) for number in range(WRITERS // 2)]
         writes: list[Callable[[], Awaitable[int]]] = [
@@ -187,27 +189,29 @@ class Trial:
         return await self.send("opposite", "PUT", f"/CFItems/{body['identifier']}", body, 201)
 
 
-async def put_one_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Tally:
-    """Only the item that all put at once."""
-    trial = Trial(http, random.Random(seed))
-    await trial.prepare()
+async def put_one_item(http: httpx.AsyncClient, rounds: int, seed: int) -> Report:
+    """Run only ``same_item``."""
+    scenario = Scenario(http, random.Random(seed))
+    await scenario.prepare()
     for _ in range(rounds):
-        await trial.same_item()
-    return trial.tally
+        await scenario.same_item()
+    return scenario.report
 
 
-async def run(http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None) -> Tally:
-    """Everything that can meet, ``rounds`` times, or until the clock is up."""
+async def run(
+    http: httpx.AsyncClient, rounds: int, seed: int, clock: Clock | None = None
+) -> Report:
+    """Run all conflicts ``rounds`` times, or until the time limit."""
     clock = clock or Clock()
-    trial = Trial(http, random.Random(seed))
-    await trial.prepare()
+    scenario = Scenario(http, random.Random(seed))
+    await scenario.prepare()
     for number in range(rounds):
-        clock.tell(f"{number} of {rounds} rounds")
-        if clock.is_up:
+        clock.report_progress(f"{number} of {rounds} rounds")
+        if clock.is_expired:
             break
-        await trial.same_item()
-        await trial.same_triple()
-        await trial.same_package()
-        await trial.same_document()
-        await trial.opposite_orders()
-    return trial.tally
+        await scenario.same_item()
+        await scenario.same_triple()
+        await scenario.same_package()
+        await scenario.same_document()
+        await scenario.opposite_orders()
+    return scenario.report

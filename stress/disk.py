@@ -1,8 +1,8 @@
-"""A disk that is full, for real: small ones in memory, mounted for this, where that is allowed.
+"""Full disks: Postgres on a small tmpfs that is filled.
 
-A disk without room for tables refuses writes, one without room for Postgres' log takes Postgres
-down. Either way what was acknowledged is there when there is room again, and nobody has to start
-anything.
+Without space for tables, Postgres rejects writes; without space for its write-ahead log, it stops.
+In both cases, once there is space, the server must recover by itself and all acknowledged writes
+must be stored.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from support import factories
 from support.live_server import Live, serving
 
 from stress.clock import Clock
-from stress.cluster import Cluster, until
+from stress.cluster import Cluster, wait_until
 from stress.integrity import broken_rules
 from stress.server import PREFIX, client
 from stress.small_disks import NotAllowed, filled, small_disk
 
 FULL = "full disks"
 MEGABYTES = 200
-"""What holds a new Postgres four times."""
+"""Four times the size of a new cluster."""
 
 LOG_SEGMENT = 16_000_000
 WRITERS = 4
-SECONDS_TO_RECOVER = 40
-SECONDS_TO_ANSWER = 3.0
+RECOVERY_TIMEOUT_SECONDS = 40
+RESPONSE_TIMEOUT_SECONDS = 3.0
 NOTES = "n" * 20_000
-"""So that few writes fill what is left."""
+"""Large, so that few writes fill the disk."""
 
 
 @dataclass
-class Tally:
-    """What was written to full disks, and what was there afterwards."""
+class Report:
+    """Responses while the disk was full, recovery times and lost writes."""
 
     full: int = 0
     answers: dict[str, Counter[str]] = field(default_factory=dict)
@@ -50,41 +50,43 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        told = "; ".join(f"{name}: {dict(sorted(c.items()))}" for name, c in self.answers.items())
+        responses = "; ".join(
+            f"{name}: {dict(sorted(c.items()))}" for name, c in self.answers.items()
+        )
         back = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.recovered.items())
         return self.note or (
-            f"{self.full} full disks: {told}; slowest answer {self.slowest:.2f} s; well again "
-            f"after there was room: {back}; {self.read_back:,} acknowledged writes read back; "
+            f"{self.full} full disks: {responses}; slowest answer {self.slowest:.2f} s; recovery "
+            f"after the disk was freed: {back}; {self.read_back:,} acknowledged writes read back; "
             f"{len(self.wrong)} wrong"
         )
 
 
-class Trial:
-    """A server with a Postgres of its own on a small disk."""
+class Scenario:
+    """A server with an embedded Postgres on a small disk."""
 
-    def __init__(self, live: Live, http: httpx.AsyncClient, disk: Path, tally: Tally) -> None:
-        self.live, self.http, self.disk, self.tally = live, http, disk, tally
+    def __init__(self, live: Live, http: httpx.AsyncClient, disk: Path, report: Report) -> None:
+        self.live, self.http, self.disk, self.report = live, http, disk, report
         self.document = factories.document()
         self.acknowledged: dict[str, str] = {}
 
     async def send(self, name: str, method: str, path: str, body: Any = None) -> int:
-        """One request; it is answered soon, and with nothing worse than 503 and when to return."""
-        begun = time.monotonic()
+        """Send a request; the response must come soon, and be a success or 503 with Retry-After."""
+        started = time.monotonic()
         answer = await self.http.request(method, PREFIX + path, json=body)
-        took = time.monotonic() - begun
-        self.tally.slowest = max(self.tally.slowest, took)
-        answers = self.tally.answers.setdefault(name, Counter())
+        seconds = time.monotonic() - started
+        self.report.slowest = max(self.report.slowest, seconds)
+        answers = self.report.answers.setdefault(name, Counter())
         answers[f"{method} {answer.status_code}"] += 1
-        fine = answer.status_code < 300 or (
+        is_allowed = answer.status_code < 300 or (
             answer.status_code == 503 and "Retry-After" in answer.headers
         )
-        if not fine or took > SECONDS_TO_ANSWER:
-            told = f"{answer.status_code} after {took:.1f} s: {answer.text[:150]}"
-            self.tally.wrong.append(f"{name}: {method} {path}: {told}")
+        if not is_allowed or seconds > RESPONSE_TIMEOUT_SECONDS:
+            problem = f"{answer.status_code} after {seconds:.1f} s: {answer.text[:150]}"
+            self.report.wrong.append(f"{name}: {method} {path}: {problem}")
         return answer.status_code
 
     async def write(self, name: str) -> int:
-        """Put an item, and remember it when that was acknowledged."""
+        """Put an item and record it if that was acknowledged."""
         identifier, notes = factories.new_id(), factories.new_id() + NOTES
         body = factories.item(self.document["identifier"], identifier, notes=notes)
         status = await self.send(name, "PUT", f"/CFItems/{identifier}", body)
@@ -92,18 +94,20 @@ class Trial:
             self.acknowledged[identifier] = notes
         return status
 
-    async def meet(self, name: str, room: int, *, reads: bool) -> None:
-        """Fill the disk but for some room, and write on until, and after, there is none."""
-        self.tally.full += 1
-        with filled(self.disk, but=room):
+    async def fill(self, name: str, free_bytes: int, *, reads: bool) -> None:
+        """Fill the disk except for some bytes and write until it is full, then free it."""
+        self.report.full += 1
+        with filled(self.disk, free_bytes=free_bytes):
             await asyncio.gather(*(self._write_until_refused(name) for _ in range(WRITERS)))
-            asked = [self.send(name, "GET", "/CFDocuments") for _ in range(20)]
-            answers = set(await asyncio.gather(*asked))
+            requests = [self.send(name, "GET", "/CFDocuments") for _ in range(20)]
+            answers = set(await asyncio.gather(*requests))
             if reads and answers != {200}:
-                self.tally.wrong.append(f"{name}: reads were answered {answers}")
+                self.report.wrong.append(f"{name}: reads returned {answers}")
             if (alive := await self.http.get("/health")).status_code != 200:
-                self.tally.wrong.append(f"{name}: /health: {alive.status_code}")
-        self.tally.recovered[name] = await until(self._well, SECONDS_TO_RECOVER, "all well")
+                self.report.wrong.append(f"{name}: /health: {alive.status_code}")
+        self.report.recovered[name] = await wait_until(
+            self._has_recovered, RECOVERY_TIMEOUT_SECONDS, "requests succeed"
+        )
         await self._read_back(name)
 
     async def _write_until_refused(self, name: str, refusals: int = 20) -> None:
@@ -111,9 +115,9 @@ class Trial:
             refusals -= await self.write(name) == 503
             if not refusals:
                 return
-        self.tally.wrong.append(f"{name}: the disk never became full")
+        self.report.wrong.append(f"{name}: the disk never became full")
 
-    async def _well(self) -> bool:
+    async def _has_recovered(self) -> bool:
         ready = (await self.http.get("/ready")).status_code == 200
         return ready and await self.write("afterwards") == 201
 
@@ -121,19 +125,19 @@ class Trial:
         for identifier, notes in self.acknowledged.items():
             answer = await self.http.get(f"{PREFIX}/CFItems/{identifier}")
             if answer.status_code != 200 or answer.json()["notes"] != notes:
-                self.tally.wrong.append(f"{name}: {identifier} is lost: {answer.status_code}")
-            self.tally.read_back += 1
+                self.report.wrong.append(f"{name}: {identifier} is lost: {answer.status_code}")
+            self.report.read_back += 1
         data = self.disk / "data"
         password = (data / "postgres.password").read_text()
         port = (data / "postgres.port").read_text()
         url = f"postgresql://case_server:{password}@127.0.0.1:{port}/case_server"
         async with Cluster(data, url).sql() as sql:
-            self.tally.wrong += await broken_rules(sql)
+            self.report.wrong += await broken_rules(sql)
 
 
-async def run(clock: Clock | None = None) -> Tally:
-    """A disk full of tables, then one full of Postgres' log; told plainly where none may be had."""
-    tally, clock = Tally(), clock or Clock()
+async def run(clock: Clock | None = None) -> Report:
+    """Fill a disk with tables, then with the write-ahead log; without mount permission, say so."""
+    report, clock = Report(), clock or Clock()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         try:
             settings = {"CASE_SERVER_ACCESS_LOG": "false"}
@@ -142,16 +146,19 @@ async def run(clock: Clock | None = None) -> Tally:
                 serving(disk / "data", settings=settings) as live,
             ):
                 async with client(live) as http:
-                    await _both(Trial(live, http, disk, tally), clock)
+                    await _run_both(Scenario(live, http, disk, report), clock)
         except NotAllowed as error:
-            tally.note = f"not tried: {error}; run it as root to have it tried"
-    return tally
+            report.note = f"not run: {error}; run it as root"
+    return report
 
 
-async def _both(trial: Trial, clock: Clock) -> None:
-    path = f"/CFDocuments/{trial.document['identifier']}"
-    assert await trial.send("before", "PUT", path, trial.document) == 201
-    for name, room, reads in (("no room", 0, True), ("no room for the log", LOG_SEGMENT, False)):
-        if not clock.is_up:
-            await trial.meet(name, room, reads=reads)
-            clock.tell(f"{trial.tally.full} full disks")
+async def _run_both(scenario: Scenario, clock: Clock) -> None:
+    path = f"/CFDocuments/{scenario.document['identifier']}"
+    assert await scenario.send("before", "PUT", path, scenario.document) == 201
+    for name, free_bytes, reads in (
+        ("no space", 0, True),
+        ("no space for the log", LOG_SEGMENT, False),
+    ):
+        if not clock.is_expired:
+            await scenario.fill(name, free_bytes, reads=reads)
+            clock.report_progress(f"{scenario.report.full} full disks")

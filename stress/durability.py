@@ -1,8 +1,8 @@
-"""Acknowledged is durable: kill the server, or stop Postgres at once, under sixteen writers.
+"""Durability: kill the server or Postgres under sixteen writers, then read everything back.
 
-Each writer remembers what it was told is stored, and what it sent without hearing back, which may
-be there or not. After each kill, everything is read back. What this cannot show is what a power
-cut does to the disk's own memory: that is fsync's promise, which is never turned off here.
+Each writer records which writes were acknowledged, and which ones got no response and may be stored
+or not. This does not cover the loss of a disk's write cache at a power failure, against which fsync
+protects; fsync is always on here.
 """
 
 from __future__ import annotations
@@ -23,35 +23,37 @@ from stress.accounted_writers import (
     PREFIX,
     AssociationWriter,
     ItemWriter,
-    Known,
     PackageWriter,
-    Tally,
+    Report,
     Writer,
+    WriteRecord,
 )
 from stress.clock import Clock
-from stress.cluster import Cluster, kill, private_cluster, until
+from stress.cluster import Cluster, kill_process, private_cluster, wait_until
 from stress.integrity import broken_rules
 
 
 @dataclass
-class Trial:
-    """One run: a cluster, a server that is replaced when it was killed, and the writers."""
+class Scenario:
+    """A cluster, a server that is restarted after each kill, and the writers."""
 
     cluster: Cluster
     folder: Path
-    tally: Tally
+    report: Report
     rng: random.Random
     writers: list[Writer] = field(default_factory=list)
 
     async def run(self, kills: int, clock: Clock) -> None:
-        """Write and kill, and read everything back, ``kills`` times, or until the clock is up."""
+        """Write, kill and read back ``kills`` times, or until the time limit."""
         stack = AsyncExitStack()
         server = self._serve(stack)
         try:
             await self._prepare(server)
             for number in range(kills):
-                clock.tell(f"{number} of {kills} kills, {self.tally.read_back:,} read back")
-                if clock.is_up:
+                clock.report_progress(
+                    f"{number} of {kills} kills, {self.report.read_back:,} read back"
+                )
+                if clock.is_expired:
                     break
                 postgres = bool(number % 2)
                 await self._round(server, postgres=postgres)
@@ -72,23 +74,23 @@ class Trial:
             answer = await client.put(f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared)
             assert answer.status_code == 201, answer.text
         kinds: list[Callable[..., Writer]] = [ItemWriter] * 7 + [AssociationWriter] * 5
-        self.writers += [kind(self.tally, self.rng, shared) for kind in kinds]
+        self.writers += [kind(self.report, self.rng, shared) for kind in kinds]
         own = ({"identifier": factories.new_id()} for _ in range(4))
-        self.writers += [PackageWriter(self.tally, self.rng, document) for document in own]
+        self.writers += [PackageWriter(self.report, self.rng, document) for document in own]
 
     async def _round(self, server: Live, *, postgres: bool) -> None:
-        """Write for a while, and pull the ground away."""
+        """Write for a while, then kill the server or Postgres."""
         async with _client(server) as client:
             tasks = [asyncio.create_task(_write_on(writer, client)) for writer in self.writers]
-            await self._all_at_work()
+            await self._wait_for_writes()
             await asyncio.sleep(self.rng.uniform(0, 0.5))
             if postgres:
                 await asyncio.to_thread(self.cluster.stop)
-                self.tally.kills["Postgres"] += 1
+                self.report.kills["Postgres"] += 1
             else:
-                kill(server.process.pid)
+                kill_process(server.process.pid)
                 server.process.wait()
-                self.tally.kills["the server"] += 1
+                self.report.kills["the server"] += 1
             for task in tasks:
                 if postgres:
                     task.cancel()
@@ -99,15 +101,15 @@ class Trial:
         if postgres:
             await asyncio.to_thread(self.cluster.start)
 
-    async def _all_at_work(self) -> None:
-        """Wait until something of each kind was acknowledged since the last kill."""
-        before = self.tally.acknowledged.copy()
+    async def _wait_for_writes(self) -> None:
+        """Wait until a write of each kind was acknowledged since the last kill."""
+        before = self.report.acknowledged.copy()
         kinds = {writer.kind for writer in self.writers}
 
         async def written() -> bool:
-            return all(self.tally.acknowledged[kind] > before[kind] for kind in kinds)
+            return all(self.report.acknowledged[kind] > before[kind] for kind in kinds)
 
-        await until(written, 20, "something of each kind written")
+        await wait_until(written, 20, "a write of each kind is acknowledged")
 
     async def _read_back(self, server: Live) -> None:
         async with _client(server) as client:
@@ -115,23 +117,23 @@ class Trial:
             async def ready() -> bool:
                 return (await client.get("/ready")).status_code == 200
 
-            await until(ready, 10, "the server ready again")
+            await wait_until(ready, 10, "the server is ready")
             everything = [(one, known) for one in self.writers for known in one.known.values()]
             limit = asyncio.Semaphore(16)
 
-            async def look(writer: Writer, known: Known) -> None:
+            async def look(writer: Writer, known: WriteRecord) -> None:
                 async with limit:
                     answer = await client.get(PREFIX + known.path)
-                found = None if answer.status_code == 404 else await writer.state(answer)
-                if not known.allows(found):
-                    said = f"{known.acknowledged} or one of {known.perhaps}"
-                    self.tally.wrong.append(f"{known.path}: found {found}, not {said}")
-                known.settle(found)
-                self.tally.read_back += 1
+                state = None if answer.status_code == 404 else await writer.state(answer)
+                if not known.allows(state):
+                    expected = f"{known.acknowledged} or one of {known.possible}"
+                    self.report.wrong.append(f"{known.path}: found {state}, expected {expected}")
+                known.settle(state)
+                self.report.read_back += 1
 
             await asyncio.gather(*(look(*pair) for pair in everything))
         async with self.cluster.sql() as sql:
-            self.tally.wrong += await broken_rules(sql)
+            self.report.wrong += await broken_rules(sql)
 
 
 def _client(server: Live) -> httpx.AsyncClient:
@@ -148,12 +150,12 @@ async def _write_on(writer: Writer, client: httpx.AsyncClient) -> None:
         return
 
 
-async def run(kills: int, seed: int, clock: Clock | None = None) -> Tally:
-    """Kill the server and Postgres in turn, ``kills`` times in all, as far as the clock allows."""
-    tally = Tally(seed)
+async def run(kills: int, seed: int, clock: Clock | None = None) -> Report:
+    """Kill the server and Postgres alternately, ``kills`` times in all, within the time limit."""
+    report = Report(seed)
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
-            trial = Trial(cluster, folder, tally, random.Random(seed))
-            await trial.run(kills, clock or Clock())
-    return tally
+            scenario = Scenario(cluster, folder, report, random.Random(seed))
+            await scenario.run(kills, clock or Clock())
+    return report

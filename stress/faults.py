@@ -1,7 +1,7 @@
-"""The ways in which Postgres can be away, each made for real.
+"""Outages of Postgres: crash, freeze, no connections, read-only, no disk space.
 
-A disk that is full needs one to be mounted; where that is not allowed, ``temp_file_limit`` takes
-its place, whose error is of the same class.
+A full disk requires permission to mount one; without it, ``temp_file_limit`` is used instead, whose
+error is of the same class.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import asyncpg
 from support.databases import dsn
 
-from stress.cluster import Cluster, until
+from stress.cluster import Cluster, wait_until
 from stress.small_disks import NotAllowed, filled, small_disk
 
 READ, WRITE, SORT = "read", "write", "sort"
@@ -31,7 +31,7 @@ READ, WRITE, SORT = "read", "write", "sort"
 
 @asynccontextmanager
 async def stopped(cluster: Cluster) -> AsyncIterator[None]:
-    """It crashed."""
+    """Postgres has crashed."""
     await asyncio.to_thread(cluster.stop)
     yield
     await asyncio.to_thread(cluster.start)
@@ -39,32 +39,32 @@ async def stopped(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def frozen(cluster: Cluster) -> AsyncIterator[None]:
-    """It is so slow that it does not answer at all; its connections are open."""
+    """Postgres does not respond, but its connections stay open."""
     with cluster.frozen():
         yield
 
 
 @asynccontextmanager
 async def closed(cluster: Cluster) -> AsyncIterator[None]:
-    """It lets nobody in and throws out who is there."""
-    async with elsewhere(cluster) as sql:
+    """Postgres terminates all connections and accepts no new ones."""
+    async with admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
-        await _throw_out(sql)
+        await _terminate_connections(sql)
         yield
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS true")
 
 
 @asynccontextmanager
 async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Others have all its connections."""
-    async with elsewhere(cluster) as sql, AsyncExitStack() as stack:
-        # Closed meanwhile, or the server would be back before the others.
+    """Other clients use all connections."""
+    async with admin_connection(cluster) as sql, AsyncExitStack() as stack:
+        # Closed meanwhile, because the server would reconnect before all are taken.
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
-        await _throw_out(sql)
+        await _terminate_connections(sql)
         refused = 0
-        while refused < 5:  # one that is on its way out leaves room for one more
+        while refused < 5:  # a connection that is closing frees one more
             try:
-                taken = await asyncpg.connect(_elsewhere_url(cluster), timeout=5)
+                taken = await asyncpg.connect(_admin_url(cluster), timeout=5)
             except asyncpg.TooManyConnectionsError:
                 refused += 1
                 await asyncio.sleep(0.1)
@@ -77,19 +77,19 @@ async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(cluster: Cluster) -> AsyncIterator[None]:
-    """It is a standby now, or its disk is nearly full: it reads, and writes nothing."""
-    async with elsewhere(cluster) as sql:
+    """Postgres is read-only, like a standby."""
+    async with admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
-        await _throw_out(sql)
+        await _terminate_connections(sql)
         yield
         await sql.execute("ALTER DATABASE case_server RESET default_transaction_read_only")
-        await _throw_out(sql)
+        await _terminate_connections(sql)
 
 
 @asynccontextmanager
 async def no_space(cluster: Cluster) -> AsyncIterator[None]:
-    """There is no room for temporary files, and no memory to do without."""
-    async with elsewhere(cluster) as sql:
+    """There is no disk space for temporary files, and too little memory to sort without them."""
+    async with admin_connection(cluster) as sql:
         with full_for_temporary_files(cluster) as disk:
             setting = "temp_file_limit = 0"
             if disk:
@@ -97,18 +97,18 @@ async def no_space(cluster: Cluster) -> AsyncIterator[None]:
                 setting = "temp_tablespaces = small"
             await sql.execute(f"ALTER DATABASE case_server SET {setting}")
             await sql.execute("ALTER DATABASE case_server SET work_mem = '64kB'")
-            await _throw_out(sql)
+            await _terminate_connections(sql)
             with filled(disk.parent) if disk else nullcontext():
                 yield
             await sql.execute("ALTER DATABASE case_server RESET ALL")
-            await _throw_out(sql)
+            await _terminate_connections(sql)
             if disk:
                 await sql.execute("DROP TABLESPACE small")
 
 
 @contextmanager
 def full_for_temporary_files(cluster: Cluster) -> Iterator[Path | None]:
-    """A folder of Postgres on a small disk; none where none may be mounted."""
+    """Yield a directory on a small disk, or None without permission to mount."""
     with ExitStack() as stack:
         try:
             disk = stack.enter_context(small_disk(cluster.folder / "small", 4))
@@ -120,7 +120,7 @@ def full_for_temporary_files(cluster: Cluster) -> Iterator[Path | None]:
 
 @asynccontextmanager
 async def locked(cluster: Cluster) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Somebody holds every table, so that whoever comes waits, until this is called."""
+    """Lock the tables; yield a function that unlocks them."""
     async with cluster.sql() as sql:
         await sql("BEGIN")
         await sql("LOCK TABLE items, documents, packages IN ACCESS EXCLUSIVE MODE")
@@ -137,31 +137,33 @@ FAULTS: dict[str, tuple[Fault, set[str], bool]] = {
     "read-only": (read_only, {WRITE}, False),
     "no space": (no_space, {SORT}, False),
 }
-"""What can happen, which requests it hits, and whether /ready says so."""
+"""Each outage with the requests it affects and whether ``/ready`` returns 503."""
 
 
 @asynccontextmanager
-async def elsewhere(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
-    """A connection that what happens to the server's database does not touch."""
-    connection = await asyncpg.connect(_elsewhere_url(cluster), timeout=10)
+async def admin_connection(cluster: Cluster) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Connect to another database, which the outages do not affect."""
+    connection = await asyncpg.connect(_admin_url(cluster), timeout=10)
     try:
         yield connection
     finally:
         await connection.close(timeout=10)
 
 
-def _elsewhere_url(cluster: Cluster) -> str:
+def _admin_url(cluster: Cluster) -> str:
     return dsn(cluster.url).rsplit("/", 1)[0] + "/postgres"
 
 
-async def _throw_out(sql: asyncpg.Connection[Any]) -> None:
-    """End everybody who came before now; the pool replaces its first connection at once."""
+async def _terminate_connections(sql: asyncpg.Connection[Any]) -> None:
+    """Terminate all connections that exist now; the pool replaces its first one at once."""
     began = await sql.fetchval("SELECT clock_timestamp()")
-    theirs = "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"
+    condition = (
+        "datname = 'case_server' AND backend_type = 'client backend' AND backend_start <= $1"
+    )
 
-    async def gone() -> bool:
-        # Told again each time: somebody may have been on the way in.
-        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {theirs}"
+    async def are_terminated() -> bool:
+        # Repeated, because a connection may just have been starting.
+        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {condition}"
         return not await sql.fetch(end, began)
 
-    await until(gone, 20, "everybody thrown out")
+    await wait_until(are_terminated, 20, "all connections are terminated")

@@ -1,4 +1,4 @@
-"""Filters by a grammar of what is nearly one: words in the right places, and some that are not."""
+"""Fuzzing of the ``filter`` parameter with a grammar of valid and almost valid filters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-PLACES = (
+PATHS = (
     "/case/1.1/CFItems",
     "/case/1.1/CFDocuments",
     "/ims/case/v1p1/CFItems",
@@ -71,25 +71,25 @@ JOINS = (" AND ", " OR ", " and ", " or ", "AND", " NOT ", "  ", ",", ") AND (")
 
 
 @dataclass
-class Tally:
-    """What was asked."""
+class Report:
+    """The responses to filters."""
 
-    tried: int = 0
+    requests: int = 0
     answers: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         answers = dict(sorted(self.answers.items()))
-        return f"{self.tried:,} filters, answers {answers}; {len(self.wrong)} wrong"
+        return f"{self.requests:,} filters, answers {answers}; {len(self.wrong)} wrong"
 
 
-def filters(rng: random.Random, depth: int = 0) -> str:
-    """A filter, or something like one."""
+def generate_filter(rng: random.Random, depth: int = 0) -> str:
+    """Return a random filter, which may be invalid."""
     if depth < 4 and rng.random() < 0.3:
-        inner = filters(rng, depth + 1)
+        inner = generate_filter(rng, depth + 1)
         return rng.choice((f"({inner})", f"({inner}", f"{inner})", f"(({inner}))"))
     if depth < 6 and rng.random() < 0.45:
-        return filters(rng, depth + 1) + rng.choice(JOINS) + filters(rng, depth + 1)
+        return generate_filter(rng, depth + 1) + rng.choice(JOINS) + generate_filter(rng, depth + 1)
     space = rng.choice(("", " ", "\t", "\u00a0"))
     parts = (
         rng.choice(FIELDS),
@@ -99,11 +99,11 @@ def filters(rng: random.Random, depth: int = 0) -> str:
     return space.join(parts)
 
 
-async def run(http: httpx.AsyncClient, count: int, seed: int) -> Tally:
-    """So many filters, with other parameters beside them."""
-    tally, rng = Tally(), random.Random(seed)
+async def run(http: httpx.AsyncClient, count: int, seed: int) -> Report:
+    """Send ``count`` filters, some with other parameters."""
+    report, rng = Report(), random.Random(seed)
     for number in range(count):
-        text = filters(rng) if number % 50 else "(" * 500 + filters(rng)
+        text = generate_filter(rng) if number % 50 else "(" * 500 + generate_filter(rng)
         params: list[tuple[str, Any]] = [("filter", text)]
         if rng.random() < 0.3:
             params.append(
@@ -112,11 +112,11 @@ async def run(http: httpx.AsyncClient, count: int, seed: int) -> Tally:
                     rng.choice((*FIELDS, *VALUES)),
                 )
             )
-        place = rng.choice(PLACES)
-        answer = await http.get(f"{place}?{urlencode(params, errors='surrogatepass')}")
-        tally.tried += 1
-        tally.answers[answer.status_code] += 1
-        said = answer.json().get("imsx_description")
-        if answer.status_code not in {200, 400} or (answer.status_code == 400 and not said):
-            tally.wrong.append(f"{place} {params}: {answer.status_code} {answer.text[:200]}")
-    return tally
+        path = rng.choice(PATHS)
+        answer = await http.get(f"{path}?{urlencode(params, errors='surrogatepass')}")
+        report.requests += 1
+        report.answers[answer.status_code] += 1
+        description = answer.json().get("imsx_description")
+        if answer.status_code not in {200, 400} or (answer.status_code == 400 and not description):
+            report.wrong.append(f"{path} {params}: {answer.status_code} {answer.text[:200]}")
+    return report

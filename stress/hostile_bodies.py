@@ -1,4 +1,4 @@
-"""Bodies that nobody sends by mistake, for ``hostile``."""
+"""Hostile request bodies for ``adversarial``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def _item(**fields: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def _instead(found: str, raw: bytes) -> bytes:
-    """An item with something that no JSON library would write."""
-    return _item(notes="HERE").replace(b'"HERE"', raw).replace(b"HERE", found.encode())
+def _instead(prefix: str, raw: bytes) -> bytes:
+    """Return an item with bytes that no JSON library would write."""
+    return _item(notes="HERE").replace(b'"HERE"', raw).replace(b"HERE", prefix.encode())
 
 
 BODIES: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
     "white space": lambda: b" \n" * 500,
-    "a text": lambda: b'"text"',
-    "a list": lambda: b"[]",
+    "a string": lambda: b'"text"',
+    "an array": lambda: b"[]",
     "null": lambda: b"null",
     "not JSON": lambda: b"<html></html>",
     "half an object": lambda: _item()[:-20],
@@ -71,12 +71,12 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "sourcedId as an object": lambda: _item(sourcedId={"a": []}),
     "an identifier that is a number": lambda: _item(identifier=5),
     "a year beyond the calendar": lambda: _item(lastChangeDateTime="9999-12-31T23:59:59-23:59"),
-    "a moment without a zone": lambda: _item(lastChangeDateTime="2026-01-01T00:00:00"),
+    "a timestamp without an offset": lambda: _item(lastChangeDateTime="2026-01-01T00:00:00"),
     "the name of a prototype": lambda: _item(__proto__={}, __class__=1),
 }
-"""What is sent to every way in; none of it is a valid body anywhere."""
+"""Bodies that are invalid for every operation."""
 
-WAYS_IN = (
+OPERATIONS = (
     ("PUT", "/CFDocuments/x"),
     ("PUT", "/CFItems/x"),
     ("PUT", "/CFItemTypes/x"),
@@ -85,4 +85,4 @@ WAYS_IN = (
     ("PUT", "/CFPackages/x"),
     ("POST", "/CFPackages?repair=true"),
 )
-"""Every way into the server that takes a body with entities."""
+"""Every operation that reads a body with entities."""

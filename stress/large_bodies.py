@@ -1,6 +1,6 @@
-"""Bodies of just the size that is read, and of just more: what they cost the server.
+"""Bodies of the maximum size and slightly above: what they cost the server.
 
-``python -m stress.large_bodies 100`` tries them on a server that reads the default of 100 MB.
+``python -m stress.large_bodies 100`` sends them to a server with the default limit of 100 MB.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ import httpx
 from support import factories
 
 from stress.cluster import private_cluster
-from stress.hostile_bodies import WAYS_IN
-from stress.response_tally import Tally
-from stress.server import MEGABYTE, PREFIX, asked, client, server, watched
+from stress.hostile_bodies import OPERATIONS
+from stress.report import Report
+from stress.server import MEGABYTE, PREFIX, background_requests, client, monitor_memory, server
 
-Tell = Callable[[str], None]
+Show = Callable[[str], None]
 
 READERS = (
     ("PUT", "/CFItems/x"),
     ("POST", "/CFPackages"),
     ("POST", "/CFPackages?repair=true"),
 )
-"""What reads a body in a way of its own."""
+"""Operations with different parsers."""
 
 TOO_LARGE = range(413, 414)
 CODINGS = ("gzip", "deflate", "br", "zstd", "gzip, gzip")
 
 
 def bodies(size: int) -> Iterator[tuple[str, bytes]]:
-    """Bodies of at most so many bytes and hardly less, none of them valid."""
+    """Yield invalid bodies of almost ``size`` bytes, with a description."""
     yield "blanks", b" " * size
     yield "brackets", b"[" * size
     yield "objects in objects", b'{"a":' * (size // 5)
-    yield "a text", b'"' + b"x" * (size - 2) + b'"'
+    yield "a string", b'"' + b"x" * (size - 2) + b'"'
     yield "backslashes", b'"' + b"\\u0041" * ((size - 2) // 6) + b'"'
     yield "a number", b"9" * size
     yield "zeros", _many(b"[", b"0", 0, b"]", size)
     yield "empty lists", _many(b"[", b"[]", 0, b"]", size)
     yield "empty items", _many(b'{"CFItems":[', b"{}", 0, b"]}", size)
-    # As dense as a body may be, and no denser.
+    # As dense as a body may be.
     yield "sparse items", _many(b'{"CFItems":[', b"{}", 60, b"]}", size)
     yield (
         "sparse criteria",
         _many(b'{"CFRubrics":[{"CFRubricCriteria":[', b'{"a":1}', 60, b"]}]}", size),
     )
-    yield "sparse texts", _many(b'{"subject":[', b"0", 20, b"]}", size)
-    yield "one name again and again", _many(b"{", b'"notes":5', 20, b"}", size)
+    yield "sparse strings", _many(b'{"subject":[', b"0", 20, b"]}", size)
+    yield "a repeated name", _many(b"{", b'"notes":5', 20, b"}", size)
     fields = (b'"f%015d":0' % number for number in range(size // 21 - 5))
     yield "unknown fields", b'{"x":0,' + b",".join(fields) + b"}"
     texts = (b'"%018d"' % number for number in range(size // 21 - 5))
-    yield "texts that differ", b'{"subject":[0,' + b",".join(texts) + b"]}"
+    yield "distinct strings", b'{"subject":[0,' + b",".join(texts) + b"]}"
     yield from _nearly_right(size)
 
 
 def _nearly_right(size: int) -> Iterator[tuple[str, bytes]]:
-    """An item, and a package, with one thing wrong in them, or one in each of their parts."""
+    """Yield items and packages with one error, or one in each of their parts."""
     for what, field, begin, one, every, end in (
-        ("NULs in texts", "subject", b"[", rb'"\u0000"', 20, b"]"),
+        ("NULs in strings", "subject", b"[", rb'"\u0000"', 20, b"]"),
         ("numbers beyond doubles", "extensions", b'{"a":[', b"1e400", 20, b"]}"),
         ("integers beyond 64 bits", "extensions", b'{"a":[', b"9" * 40, 41, b"]}"),
         ("small objects", "extensions", b'{"a":1e400,"b":[', b'{"c":1}', 60, b"]}"),
-        ("a text with a NUL", "notes", rb'"\u0000', b"text", 20, b'"'),
+        ("a string with a NUL", "notes", rb'"\u0000', b"text", 20, b'"'),
     ):
         item = factories.item("d", "x") | {field: "HERE"}
         head, tail = json.dumps(item).encode().split(b'"HERE"')
@@ -78,50 +78,50 @@ def _nearly_right(size: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _many(begin: bytes, one: bytes, every: int, end: bytes, size: int) -> bytes:
-    """As many of something as fit, each with blanks up to so many bytes."""
+    """Repeat bytes, each padded with spaces to ``every`` bytes, up to a total size."""
     padded = one.ljust(every - 1)
     count = (size - len(begin) - len(end) - len(one)) // (len(padded) + 1)
     return begin + (padded + b",") * count + one + end
 
 
 async def run(
-    tally: Tally, http: httpx.AsyncClient, megabytes: int, tell: Tell = lambda _: None
+    report: Report, http: httpx.AsyncClient, megabytes: int, show: Show = lambda _: None
 ) -> None:
-    """Send all of it to a server that reads bodies of ``megabytes`` at most."""
+    """Send all bodies to a server with a limit of ``megabytes``."""
     for what, body in bodies(megabytes * MEGABYTE):
         for method, path in READERS:
-            with _noted(tally) as cost:
+            with _measure_memory(report) as cost:
                 answer = await http.request(method, PREFIX + path, content=body)
-            tally.judge(f"{megabytes} MB of {what} to {path}", answer, range(400, 500))
+            report.check(f"{megabytes} MB of {what} to {path}", answer, range(400, 500))
             seconds = answer.elapsed.total_seconds()
-            tell(
+            show(
                 f"{what:<26}{method + ' ' + path:<32}{answer.status_code}{seconds:8.2f} s"
                 f"{cost():8.0f} MB  {answer.json()['imsx_description'][:90]}"
             )
         longer = body.ljust(megabytes * MEGABYTE + 1)
         answer = await http.put(f"{PREFIX}/CFItems/x", content=longer)
-        tally.judge(f"more than {megabytes} MB of {what}", answer, TOO_LARGE)
+        report.check(f"more than {megabytes} MB of {what}", answer, TOO_LARGE)
     bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
-    for method, path in WAYS_IN:
+    for method, path in OPERATIONS:
         answer = await http.request(method, PREFIX + path, content=_endless(megabytes))
-        tally.judge(f"too much without a length to {path}", answer, TOO_LARGE)
+        report.check(f"too much without a length to {path}", answer, TOO_LARGE)
         for coding in CODINGS:
             headers = {"Content-Encoding": coding}
             answer = await http.request(method, PREFIX + path, content=bomb, headers=headers)
-            tally.judge(f"a bomb in {coding} to {path}", answer, range(413, 416))
+            report.check(f"a bomb in {coding} to {path}", answer, range(413, 416))
 
 
 @contextmanager
-def _noted(tally: Tally) -> Iterator[Callable[[], float]]:
-    """How much more memory there was at most while something was done."""
-    memory = tally.memory
+def _measure_memory(report: Report) -> Iterator[Callable[[], float]]:
+    """Yield a function that returns the memory growth during the block."""
+    memory = report.memory
     assert memory is not None
-    before, memory.most = memory.most, 0.0
-    found = 0.0
-    yield lambda: found
-    memory.look()
-    found = memory.added
-    memory.most = max(before, memory.most)
+    before, memory.peak = memory.peak, 0.0
+    growth = 0.0
+    yield lambda: growth
+    memory.sample()
+    growth = memory.growth
+    memory.peak = max(before, memory.peak)
 
 
 async def _endless(megabytes: int) -> AsyncIterator[bytes]:
@@ -132,24 +132,24 @@ async def _endless(megabytes: int) -> AsyncIterator[bytes]:
 @click.command()
 @click.argument("megabytes", type=click.IntRange(1, 1000))
 def main(megabytes: int) -> None:
-    """Send bodies of MEGABYTES to a server that reads no larger ones; tell what each costs."""
-    asyncio.run(_told(megabytes))
+    """Send bodies of MEGABYTES to a server with that limit and print what each costs."""
+    asyncio.run(_run(megabytes))
 
 
-async def _told(megabytes: int) -> None:
+async def _run(megabytes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url, max_body_mb=megabytes) as live:
-                tally = Tally()
+                report = Report()
                 async with (
                     client(live) as http,
-                    watched(live) as tally.memory,
-                    asked(live) as tally.others,
+                    monitor_memory(live) as report.memory,
+                    background_requests(live) as report.background,
                 ):
-                    await run(tally, http, megabytes, click.echo)
-                click.echo(str(tally))
-                click.echo("\n".join(tally.wrong))
+                    await run(report, http, megabytes, click.echo)
+                click.echo(str(report))
+                click.echo("\n".join(report.wrong))
 
 
 if __name__ == "__main__":

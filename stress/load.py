@@ -1,8 +1,8 @@
-"""Load: many read a large framework while others write, and some of them behave badly.
+"""Load: readers and writers of a large framework, then slow and incomplete requests.
 
-Thirty-two clients read a package of eleven thousand items in every encoding, sixteen write, and
-one asks for single items all the time, which is what the tail latency is about. Then come those
-who read a byte a second, hang up in the middle of an upload, or never finish what they say.
+Thirty-two clients read a package of 11,000 items in all encodings, sixteen write, and one reads
+single items, whose latency is measured. Afterwards, clients read one byte per second, disconnect
+during an upload, or never complete a request.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from support.live_server import Live
 
 from stress.clock import Clock
 from stress.cluster import private_cluster
-from stress.server import PREFIX, Memory, client, connect, server, watched
+from stress.server import PREFIX, Memory, client, connect, monitor_memory, server
 
 ENCODINGS = ("identity", "gzip", "zstd")
 READERS, WRITERS = 32, 16
 
 
 @dataclass
-class Tally:
-    """What was asked, how it was answered, and what that cost."""
+class Report:
+    """Responses, latency of small reads, and memory."""
 
     items: int
     answers: Counter[str] = field(default_factory=Counter)
@@ -51,19 +51,19 @@ class Tally:
         )
 
     def quantile(self, share: float) -> float:
-        """So many of the small reads were faster, in seconds."""
+        """Return a quantile of the latency of small reads in seconds."""
         ordered = sorted(self.small)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     def count(self, what: str, answer: httpx.Response, *allowed: int) -> None:
-        """Note an answer; all but the allowed ones are wrong."""
+        """Record a response; it is wrong if its status is not allowed."""
         self.answers[f"{what} {answer.status_code}"] += 1
         if answer.status_code not in allowed:
             self.wrong.append(f"{what}: {answer.status_code} {answer.text[:200]}")
 
 
 def framework(items: int) -> factories.Body:
-    """A framework as large as real ones: texts of ordinary length, each item below another."""
+    """Return a package whose statements and tree are of realistic size."""
     packed = [
         factories.packed_item(
             fullStatement=f"statement {number} " * 12, humanCodingScheme=f"{number}"
@@ -78,34 +78,34 @@ def framework(items: int) -> factories.Body:
     return factories.package(CFItems=packed, CFAssociations=links)
 
 
-class Trial:
-    """One server with one large framework in it."""
+class Scenario:
+    """A server with one large framework."""
 
     def __init__(
-        self, live: Live, http: httpx.AsyncClient, tally: Tally, rng: random.Random
+        self, live: Live, http: httpx.AsyncClient, report: Report, rng: random.Random
     ) -> None:
-        self.live, self.http, self.tally, self.rng = live, http, tally, rng
-        self.body = framework(tally.items)
+        self.live, self.http, self.report, self.rng = live, http, report, rng
+        self.body = framework(report.items)
         self.document = self.body["CFDocument"]["identifier"]
         self.package = f"{PREFIX}/CFPackages/{self.document}"
         self.raw = json.dumps(self.body).encode()
 
     async def prepare(self) -> None:
-        """Upload it."""
+        """Upload the framework."""
         answer = await self.http.post(f"{PREFIX}/CFPackages", content=self.raw)
         assert answer.status_code == 201, answer.text
 
-    async def crowd(self, seconds: float) -> None:
-        """Readers, writers and one who wants little, for so long."""
-        async with watched(self.live) as self.tally.memory["crowd"]:
+    async def run_load(self, seconds: float) -> None:
+        """Run readers, writers and a client of small reads for some seconds."""
+        async with monitor_memory(self.live) as self.report.memory["load"]:
             until = time.monotonic() + seconds
             work: list[Callable[[int], Awaitable[None]]] = [
                 *[self._read] * READERS,
                 *[self._write] * (WRITERS - 2),
                 *[self._replace] * 2,
-                self._small,
+                self._read_item,
             ]
-            await asyncio.gather(*(_on(one, number, until) for number, one in enumerate(work)))
+            await asyncio.gather(*(_repeat(one, number, until) for number, one in enumerate(work)))
 
     async def _read(self, number: int) -> None:
         headers = {"Accept-Encoding": ENCODINGS[number % 3]}
@@ -113,51 +113,51 @@ class Trial:
             size = 0
             async for piece in answer.aiter_raw():
                 size += len(piece)
-        self.tally.answers[f"package {answer.status_code}"] += 1
+        self.report.answers[f"package {answer.status_code}"] += 1
         if answer.status_code != 200 or not size:
-            self.tally.wrong.append(f"package: {answer.status_code}")
+            self.report.wrong.append(f"package: {answer.status_code}")
 
     async def _write(self, _: int) -> None:
         item = factories.item(self.document)
         path = f"{PREFIX}/CFItems/{item['identifier']}"
-        self.tally.count("item put", await self.http.put(path, json=item), 201)
+        self.report.count("item put", await self.http.put(path, json=item), 201)
         await asyncio.sleep(0.05)
 
     async def _replace(self, _: int) -> None:
-        self.tally.count("package put", await self.http.put(self.package, content=self.raw), 200)
+        self.report.count("package put", await self.http.put(self.package, content=self.raw), 200)
         await asyncio.sleep(0.5)
 
-    async def _small(self, _: int) -> None:
+    async def _read_item(self, _: int) -> None:
         path = f"{PREFIX}/CFItems/{self.rng.choice(self.body['CFItems'])['identifier']}"
-        begun = time.monotonic()
-        self.tally.count("small read", await self.http.get(path), 200)
-        self.tally.small.append(time.monotonic() - begun)
+        started = time.monotonic()
+        self.report.count("small read", await self.http.get(path), 200)
+        self.report.small.append(time.monotonic() - started)
         await asyncio.sleep(0.01)
 
-    async def bad_company(self, count: int, seconds: float) -> None:
-        """Everybody who does harm by being slow, at once, and an ordinary client among them."""
-        async with watched(self.live) as memory:
-            self.tally.memory["bad company"] = memory
-            raw = [make() for _ in range(count) for make in self._troublemakers()]
+    async def run_slow_clients(self, count: int, seconds: float) -> None:
+        """Run all kinds of slow clients at once, together with ordinary ones."""
+        async with monitor_memory(self.live) as memory:
+            self.report.memory["slow clients"] = memory
+            raw = [make() for _ in range(count) for make in self._slow_clients()]
             until = time.monotonic() + seconds
             try:
                 await asyncio.gather(
-                    _on(self._small, 0, until),
-                    *(_on(self._write, number, until) for number in range(4)),
+                    _repeat(self._read_item, 0, until),
+                    *(_repeat(self._write, number, until) for number in range(4)),
                     _trickle(raw, until),
                 )
-                await self._held_up()
+                await self._check_responsive()
             finally:
                 for one in raw:
                     one.close()
 
-    async def _held_up(self) -> None:
-        """A large read and an upload are answered in spite of them."""
-        self.tally.count("package", await self.http.get(self.package), 200)
-        self.tally.count("package put", await self.http.put(self.package, content=self.raw), 200)
-        self.tally.count("ready", await self.http.get("/ready"), 200)
+    async def _check_responsive(self) -> None:
+        """Check that a large read and an upload succeed meanwhile."""
+        self.report.count("package", await self.http.get(self.package), 200)
+        self.report.count("package put", await self.http.put(self.package, content=self.raw), 200)
+        self.report.count("ready", await self.http.get("/ready"), 200)
 
-    def _troublemakers(self) -> list[Callable[[], socket.socket]]:
+    def _slow_clients(self) -> list[Callable[[], socket.socket]]:
         token = self.http.headers["Authorization"]
 
         def start(method: str, path: str, *headers: str) -> bytes:
@@ -177,22 +177,22 @@ class Trial:
             lambda: connect(
                 self.live, start("POST", "/oauth2/token", "Content-Length: 999") + b"g"
             ),
-            lambda: _hung_up(connect(self.live, upload + self.raw[: len(self.raw) // 2])),
+            lambda: _closed(connect(self.live, upload + self.raw[: len(self.raw) // 2])),
         ]
 
 
-def _hung_up(raw: socket.socket) -> socket.socket:
+def _closed(raw: socket.socket) -> socket.socket:
     raw.close()
     return raw
 
 
-async def _on(work: Callable[[int], Awaitable[None]], number: int, until: float) -> None:
+async def _repeat(work: Callable[[int], Awaitable[None]], number: int, until: float) -> None:
     while time.monotonic() < until:
         await work(number)
 
 
 async def _trickle(raw: list[socket.socket], until: float) -> None:
-    """A byte a second in both directions."""
+    """Send and receive one byte per second on each connection."""
     while time.monotonic() < until:
         await asyncio.sleep(1)
         for one in raw:
@@ -207,19 +207,19 @@ async def _trickle(raw: list[socket.socket], until: float) -> None:
 
 async def run(
     items: int, seconds: float, slow: int, seed: int, clock: Clock | None = None
-) -> Tally:
-    """``seconds`` of load on a framework of so many items, then ``slow`` of each troublemaker."""
+) -> Report:
+    """Run ``seconds`` of load, then as long with ``slow`` clients of each slow kind."""
     clock = clock or Clock()
-    tally = Tally(items)
+    report = Report(items)
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url) as live:
                 async with client(live, connections=200) as http:
-                    trial = Trial(live, http, tally, random.Random(seed))
-                    await trial.prepare()
-                    clock.tell(f"{items:,} items stored")
-                    await trial.crowd(seconds)
-                    clock.tell(f"{tally.answers['package 200']:,} packages read")
-                    await trial.bad_company(slow, seconds)
-    return tally
+                    scenario = Scenario(live, http, report, random.Random(seed))
+                    await scenario.prepare()
+                    clock.report_progress(f"{items:,} items stored")
+                    await scenario.run_load(seconds)
+                    clock.report_progress(f"{report.answers['package 200']:,} packages read")
+                    await scenario.run_slow_clients(slow, seconds)
+    return report

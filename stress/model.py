@@ -1,7 +1,6 @@
-"""What the server is to answer, in memory: the rules of DESIGN as a few dictionaries.
+"""A reference model of the API in memory: a few dictionaries.
 
-It knows nothing of SQL, transactions, revisions or caches: what it says of a state, it says by
-looking at all of it.
+It has no SQL, transactions, revisions or caches, and derives every response from the whole state.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ KINDS = ("CFItemType", "CFSubject", "CFConcept", "CFLicense", "CFAssociationGrou
 
 @dataclass
 class Document:
-    """A framework: never deleted here, as no route does that."""
+    """A document; the API cannot delete it."""
 
     title: str
     package: str
     subjects: Links = ()
     license: str | None = None
     defined: set[tuple[str, str]] = field(default_factory=set)
-    """(kind, identifier) of what its last upload defined."""
+    """(kind, identifier) of the definitions in its last upload."""
 
 
 @dataclass
 class Item:
-    """A statement. Deleted ones wait to be revived."""
+    """An item; deleted ones can be restored."""
 
     statement: str
     document: str
     subjects: Links = ()
     keywords: Links = ()
-    """Those of the last write: the last of them is answered."""
+    """Those of the last write; responses contain the last of them."""
     type: str | None = None
     live: bool = True
     linked: set[str] = field(default_factory=set)
@@ -43,7 +42,7 @@ class Item:
 
 @dataclass
 class Association:
-    """A relation; hidden while an end of it is a deleted item."""
+    """An association, hidden while one of its ends is a deleted item."""
 
     origin: str
     destination: str
@@ -53,13 +52,13 @@ class Association:
 
     @property
     def triple(self) -> tuple[str, str, str]:
-        """What no two of them share."""
+        """The unique key."""
         return self.origin, self.destination, self.type
 
 
 @dataclass
 class Upload:
-    """A package as it is sent."""
+    """An uploaded package."""
 
     document: str
     title: str
@@ -71,7 +70,7 @@ class Upload:
 
 
 class Model:
-    """The whole store."""
+    """The stored entities and the operations of the API."""
 
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
@@ -80,13 +79,13 @@ class Model:
         self.definitions: dict[tuple[str, str], str] = {}
 
     def register(self, kind: str, links: Iterable[str | None], title: str) -> None:
-        """What is linked to is there from then on; what was there stays as it is."""
+        """Create the linked definitions that do not exist."""
         for identifier in links:
             if identifier is not None:
                 self.definitions.setdefault((kind, identifier), title)
 
     def put_document(self, identifier: str, sent: Document, title: str) -> int:
-        """201, or 409 where another document has the name."""
+        """Return 201, or 409 if another document has the identifier."""
         if self.name_taken(identifier, sent.package):
             return 409
         self.register("CFSubject", sent.subjects, title)
@@ -97,14 +96,14 @@ class Model:
         return 201
 
     def name_taken(self, identifier: str, package: str) -> bool:
-        """Whether another document's package or own identifier is one of these two."""
+        """Return whether another document or its package has one of these identifiers."""
         return any(
             name != identifier and (one.package in {package, identifier} or name == package)
             for name, one in self.documents.items()
         )
 
     def put_item(self, identifier: str, sent: Item, title: str) -> int:
-        """201, or 422 for an unknown document."""
+        """Return 201, or 422 for an unknown document."""
         if sent.document not in self.documents:
             return 422
         self._write_item(identifier, sent, title)
@@ -117,18 +116,18 @@ class Model:
         self.register("CFConcept", sent.keywords, title)
         self.register("CFItemType", [sent.type], title)
         before = self.items.get(identifier)
-        # After an upload everything is as sent; one at a time, they only become more.
-        kept = before.linked if before and not uploaded else set()
-        sent.linked = {*kept, *sent.keywords}
+        # An upload replaces the links; a put only adds to them.
+        linked = before.linked if before and not uploaded else set()
+        sent.linked = {*linked, *sent.keywords}
         self.items[identifier] = sent
 
     def put_type(self, identifier: str, title: str) -> int:
-        """201, always."""
+        """Return 201."""
         self.definitions["CFItemType", identifier] = title
         return 201
 
     def put_association(self, identifier: str, sent: Association, title: str) -> int:
-        """201; 422 for ends that are not here; 409 for a triple that another one has."""
+        """Return 201, 422 for unknown ends, or 409 if another association has the triple."""
         if not (self.is_node(sent.origin) and self.is_node(sent.destination)):
             return 422
         if sent.home is not None and sent.home not in self.documents:
@@ -142,7 +141,7 @@ class Model:
         return 201
 
     def is_node(self, identifier: str) -> bool:
-        """Whether an association may end there."""
+        """Return whether an association may have this end."""
         item = self.items.get(identifier)
         return identifier in self.documents or (item is not None and item.live)
 
@@ -157,19 +156,19 @@ class Model:
         ]
 
     def delete_association(self, identifier: str) -> int:
-        """204, or 404."""
+        """Return 204, or 404 for an unknown association."""
         return 204 if self.associations.pop(identifier, None) else 404
 
     def upload(self, sent: Upload, *, replace: bool, title: str) -> int:
-        """201 or 200; 404 for a document that is not there, 409 for all that is not its own."""
+        """Return 201 or 200, 404 for an unknown document, or 409 for entities of another one."""
         here = sent.document in self.documents
         if replace and not here:
             return 404
         if (here and not replace) or self._takes(sent):
             return 409
         self.definitions |= sent.definitions
-        kept = Document(sent.title, sent.package, defined=set(sent.definitions))
-        self.documents[sent.document] = kept
+        document = Document(sent.title, sent.package, defined=set(sent.definitions))
+        self.documents[sent.document] = document
         for item in self._own(sent.document):
             item.live = False
         for identifier, item in sent.items.items():
@@ -187,32 +186,32 @@ class Model:
         return [item for item in self.items.values() if item.document == document]
 
     def _takes(self, sent: Upload) -> bool:
-        """Whether an upload holds what belongs to another document."""
+        """Return whether an upload contains entities of another document."""
         known = [self.items.get(name) for name in sent.items]
         items = any(one and one.live and one.document != sent.document for one in known)
-        held = [self.associations.get(name) for name in sent.associations]
+        stored = [self.associations.get(name) for name in sent.associations]
         taken = [
             holder for name, one in sent.associations.items() for holder in self._holders(one, name)
         ]
-        others = any(one and one.home != sent.document for one in [*held, *taken])
+        others = any(one and one.home != sent.document for one in [*stored, *taken])
         return items or others or self.name_taken(sent.document, sent.package)
 
     def visible(self, one: Association) -> bool:
-        """Whether neither end of it is a deleted item."""
+        """Return whether neither end is a deleted item."""
         ends = (one.origin, one.destination)
         return all(end not in self.items or self.is_node(end) for end in ends)
 
     def shown_items(self, document: str) -> dict[str, Item]:
-        """The items of a package."""
+        """Return the items of a package."""
         return {n: i for n, i in self.items.items() if i.live and i.document == document}
 
     def shown_associations(self, document: str) -> dict[str, Association]:
-        """The associations of a package."""
+        """Return the associations of a package."""
         mine = {n: a for n, a in self.associations.items() if a.home == document}
         return {name: one for name, one in mine.items() if self.visible(one)}
 
     def shown_definitions(self, document: str) -> set[tuple[str, str]]:
-        """What a package's parts refer to, and what its upload defined."""
+        """Return the definitions that a package contains."""
         body, items = self.documents[document], self.shown_items(document).values()
         groupings = (one.grouping for one in self.shown_associations(document).values())
         linked: dict[str, list[str | None]] = {

@@ -1,6 +1,6 @@
-"""Requests made of the server's own OpenAPI documents: nearly right, in every way they describe.
+"""Fuzzing of all operations with requests generated from the server's OpenAPI documents.
 
-Each answer must be one that its document describes, and none is a failure.
+Every response must conform to the document, and none may be a server error.
 """
 
 from __future__ import annotations
@@ -40,66 +40,66 @@ CHECKS = [
 
 
 @dataclass
-class Tally:
-    """What was tried of which document, and what came of it."""
+class Report:
+    """The requests and responses by document."""
 
-    tried: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
     operations: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        of_each = ", ".join(
-            f"{self.tried[path]:,} to the {count} operations of {path}"
+        per_document = ", ".join(
+            f"{self.requests[path]:,} to the {count} operations of {path}"
             for path, count in self.operations.items()
         )
         return (
-            f"{self.tried.total():,} requests from OpenAPI documents ({of_each}), "
+            f"{self.requests.total():,} requests from OpenAPI documents ({per_document}), "
             f"answers {dict(sorted(self.answers.items()))}; {len(self.wrong)} wrong"
         )
 
 
-def run(live: Live, examples: int, seed: int) -> Tally:
-    """So many requests to every operation of every document of a running server."""
-    tally, headers = Tally(), {"Authorization": f"Bearer {live.token()}"}
+def run(live: Live, examples: int, seed: int) -> Report:
+    """Send requests to every operation of every document of a running server."""
+    report, headers = Report(), {"Authorization": f"Bearer {live.token()}"}
     for path in DOCUMENTS:
         schema = schemathesis.openapi.from_url(live.base_url + path)
         for result in schema.get_all_operations():
             if isinstance(result, Ok):
-                tally.operations[path] += 1
-                _operation(tally, path, result.ok(), headers, (examples, seed))
+                report.operations[path] += 1
+                _operation(report, path, result.ok(), headers, (examples, seed))
             else:
-                tally.wrong.append(f"{path} describes an operation that is none: {result.err()}")
-    return tally
+                report.wrong.append(f"{path} contains an invalid operation: {result.err()}")
+    return report
 
 
 def _operation(
-    tally: Tally,
+    report: Report,
     document: str,
     operation: Any,
     headers: dict[str, str],
     chance: tuple[int, int],
 ) -> None:
     examples, seed = chance
-    told: dict[str, str] = {}
+    failures: dict[str, str] = {}
 
-    def tried(case: Any) -> None:
+    def send(case: Any) -> None:
         answer = case.call(headers=headers)
-        tally.tried[document] += 1
-        tally.answers[answer.status_code] += 1
+        report.requests[document] += 1
+        report.answers[answer.status_code] += 1
         try:
             case.validate_response(answer, checks=CHECKS)
         except FailureGroup as group:
-            for one in group.exceptions:
-                told.setdefault(one.title, f"{one.message} {case.as_curl_command()}")
+            for failure in group.exceptions:
+                failures.setdefault(failure.title, f"{failure.message} {case.as_curl_command()}")
 
-    chosen = settings(
+    profile = settings(
         max_examples=examples,
         deadline=None,
         database=None,
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
-    seeded(seed)(chosen(given(case=operation.as_strategy())(tried)))()
-    for title, text in told.items():
-        tally.wrong.append(f"{document} {operation.label}: {title}: {text[:1500]}")
+    seeded(seed)(profile(given(case=operation.as_strategy())(send)))()
+    for title, text in failures.items():
+        report.wrong.append(f"{document} {operation.label}: {title}: {text[:1500]}")

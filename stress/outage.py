@@ -1,6 +1,6 @@
-"""Postgres away in every way it can be: requests are told to come again, and then it is back.
+"""Postgres outages: requests must get 503 with Retry-After, and the server must recover.
 
-Each fault is made for real, on a Postgres of our own: ``faults`` has them.
+The outages of ``faults`` are caused in a private Postgres cluster.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import httpx
 from support import factories
 
 from stress.clock import Clock
-from stress.cluster import Cluster, private_cluster, until
-from stress.faults import FAULTS, READ, SORT, WRITE, elsewhere, locked
+from stress.cluster import Cluster, private_cluster, wait_until
+from stress.faults import FAULTS, READ, SORT, WRITE, admin_connection, locked
 from stress.server import PREFIX, client, server
 
-SECONDS = 2.0
-MARGIN = 1.0
-"""The processes of this test share their processor with everything they test."""
+RESPONSE_TIMEOUT_SECONDS = 2.0
+MARGIN_SECONDS = 1.0
+"""The stress test shares the processor with the server."""
 
 
 ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")
 
 
 @dataclass
-class Tally:
-    """How requests were answered, fault by fault."""
+class Report:
+    """The responses during each outage."""
 
     faults: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     errors: dict[str, set[str]] = field(default_factory=dict)
-    """What the server says that Postgres said, fault by fault."""
+    """The Postgres errors in the responses, by outage."""
     slowest: dict[str, float] = field(default_factory=dict)
     recovered: float = 0.0
     connections: tuple[int, int] = (0, 0)
@@ -45,25 +45,25 @@ class Tally:
 
     def __str__(self) -> str:
         slow = ", ".join(f"{fault} {seconds:.2f} s" for fault, seconds in self.slowest.items())
-        said = "; ".join(f"{fault} {', '.join(sorted(e))}" for fault, e in self.errors.items())
+        errors = "; ".join(f"{fault} {', '.join(sorted(e))}" for fault, e in self.errors.items())
         return (
-            f"{self.faults.total():,} faulty requests ({dict(self.faults)}), answers "
-            f"{dict(sorted(self.answers.items()))}; told of: {said}; slowest: "
+            f"{self.faults.total():,} requests during outages ({dict(self.faults)}), answers "
+            f"{dict(sorted(self.answers.items()))}; errors: {errors}; slowest: "
             f"{slow}; recovery at most {self.recovered:.2f} s; "
             f"connections before and after {self.connections}; {len(self.wrong)} wrong"
         )
 
 
-class Trial:
-    """One server over one cluster, and the requests that meet the faults."""
+class Scenario:
+    """A server with a private cluster, and requests during its outages."""
 
-    def __init__(self, cluster: Cluster, http: httpx.AsyncClient, tally: Tally) -> None:
-        self.cluster, self.http, self.tally = cluster, http, tally
+    def __init__(self, cluster: Cluster, http: httpx.AsyncClient, report: Report) -> None:
+        self.cluster, self.http, self.report = cluster, http, report
         self.document = factories.document()
         self.items: list[str] = []
 
     async def prepare(self, items: int) -> None:
-        """Something to read: enough of it that sorting it needs more than a little memory."""
+        """Store enough items that sorting them needs a temporary file."""
         packed = [factories.packed_item(notes="n" * 500) for _ in range(items)]
         self.items = [item["identifier"] for item in packed]
         body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
@@ -71,114 +71,119 @@ class Trial:
         assert answer.status_code == 201, answer.text
 
     def requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
-        """So many requests that need what is away."""
+        """Return requests that need what the outage affects."""
         identifier = self.document["identifier"]
-        made: list[tuple[str, str, Any]] = []
+        requests: list[tuple[str, str, Any]] = []
         for number in range(count):
             if SORT in kinds:
-                made.append(("GET", f"/CFItems?sort=notes&limit=100&offset={number}", None))
+                requests.append(("GET", f"/CFItems?sort=notes&limit=100&offset={number}", None))
             elif (number % 2 and WRITE in kinds) or READ not in kinds:
                 item = factories.item(identifier)
-                made.append(("PUT", f"/CFItems/{item['identifier']}", item))
+                requests.append(("PUT", f"/CFItems/{item['identifier']}", item))
             elif number % 4:
-                made.append(("GET", f"/CFItems/{number}", None))
+                requests.append(("GET", f"/CFItems/{number}", None))
             else:
-                made.append(("GET", f"/CFPackages/{identifier}", None))
-        return made
+                requests.append(("GET", f"/CFPackages/{identifier}", None))
+        return requests
 
-    async def meet(self, name: str, count: int, clock: Clock) -> None:
-        """Make a fault, send requests into it, and see them answered; then see all well again."""
-        fault, kinds, red = FAULTS[name]
+    async def run_outage(self, name: str, count: int, clock: Clock) -> None:
+        """Cause an outage, check the responses during it, then the recovery."""
+        fault, kinds, is_unready = FAULTS[name]
         async with fault(self.cluster):
-            # So many at once that the pool is full, too.
+            # In batches that also fill the pool.
             for start in range(0, count, 40):
-                clock.tell(f"{name}: {start} of {count} requests")
-                if clock.is_up:
+                clock.report_progress(f"{name}: {start} of {count} requests")
+                if clock.is_expired:
                     break
-                asked = self.requests(kinds, min(40, count - start))
-                await asyncio.gather(*(self._refused(name, *one) for one in asked))
-            await self._health(name, red=red)
-        await self.recovers(name, kinds)
+                requests = self.requests(kinds, min(40, count - start))
+                await asyncio.gather(*(self._expect_503(name, *one) for one in requests))
+            await self._check_health(name, is_unready=is_unready)
+        await self.check_recovery(name, kinds)
 
-    async def _refused(self, name: str, method: str, path: str, body: Any) -> None:
-        begun = time.monotonic()
+    async def _expect_503(self, name: str, method: str, path: str, body: Any) -> None:
+        started = time.monotonic()
         answer = await self.http.request(method, PREFIX + path, json=body)
-        took = time.monotonic() - begun
-        self.tally.faults[name] += 1
-        self.tally.answers[answer.status_code] += 1
-        self.tally.errors.setdefault(name, set()).update(ERROR.findall(answer.text))
-        self.tally.slowest[name] = max(took, self.tally.slowest.get(name, 0))
+        seconds = time.monotonic() - started
+        self.report.faults[name] += 1
+        self.report.answers[answer.status_code] += 1
+        self.report.errors.setdefault(name, set()).update(ERROR.findall(answer.text))
+        self.report.slowest[name] = max(seconds, self.report.slowest.get(name, 0))
         if answer.status_code != 503 or "Retry-After" not in answer.headers:
-            self.tally.wrong.append(
+            self.report.wrong.append(
                 f"{name}: {method} {path}: {answer.status_code} {answer.text[:150]}"
             )
-        elif took > SECONDS + MARGIN:
-            self.tally.wrong.append(f"{name}: {method} {path}: answered after {took:.1f} s")
+        elif seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS:
+            self.report.wrong.append(f"{name}: {method} {path}: answered after {seconds:.1f} s")
 
-    async def _health(self, name: str, *, red: bool) -> None:
-        for path, expected in (("/health", 200), ("/ready", 503 if red else 200)):
-            begun = time.monotonic()
+    async def _check_health(self, name: str, *, is_unready: bool) -> None:
+        for path, expected in (("/health", 200), ("/ready", 503 if is_unready else 200)):
+            started = time.monotonic()
             answer = await self.http.get(path)
-            took = time.monotonic() - begun
-            if answer.status_code != expected or took > SECONDS + MARGIN:
-                self.tally.wrong.append(f"{name}: {path}: {answer.status_code} after {took:.1f} s")
+            seconds = time.monotonic() - started
+            if (
+                answer.status_code != expected
+                or seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS
+            ):
+                self.report.wrong.append(
+                    f"{name}: {path}: {answer.status_code} after {seconds:.1f} s"
+                )
 
-    async def recovers(self, name: str, kinds: set[str]) -> None:
-        """Everything that was refused is answered again, without anybody doing anything."""
+    async def check_recovery(self, name: str, kinds: set[str]) -> None:
+        """Wait until all requests succeed again."""
 
-        async def well() -> bool:
+        async def has_recovered() -> bool:
             answers = [
                 await self.http.request(method, PREFIX + path, json=body)
                 for method, path, body in self.requests(kinds, 4)
             ]
             return all(answer.status_code < 500 for answer in answers)
 
-        took = await until(well, 10, f"all well after {name}")
-        self.tally.recovered = max(took, self.tally.recovered)
+        seconds = await wait_until(has_recovered, 10, f"requests succeed after {name}")
+        self.report.recovered = max(seconds, self.report.recovered)
 
-    async def full(self, pool_size: int) -> None:
-        """Fill the pool with requests that wait for a lock: others do not wait with them."""
+    async def fill_pool(self, pool_size: int) -> None:
+        """Fill the pool with requests that wait for a lock; other requests must not wait."""
         name = "pool full"
         async with locked(self.cluster) as unlock:
             # Single items, because lists use at most half of the pool.
             paths = [f"{PREFIX}/CFItems/{identifier}" for identifier in self.items[:pool_size]]
             waiting = [asyncio.create_task(self.http.get(path)) for path in paths]
             await asyncio.sleep(0.5)
-            asked = self.requests({READ, WRITE}, 20)
-            await asyncio.gather(*(self._refused(name, *one) for one in asked))
-            await self._health(name, red=True)
+            requests = self.requests({READ, WRITE}, 20)
+            await asyncio.gather(*(self._expect_503(name, *one) for one in requests))
+            await self._check_health(name, is_unready=True)
             await unlock()
             answers = Counter(answer.status_code for answer in await asyncio.gather(*waiting))
         if answers != {200: pool_size}:
-            self.tally.wrong.append(f"{name}: who waited for the lock was answered {answers}")
-        await self.recovers(name, {READ, WRITE})
+            self.report.wrong.append(f"{name}: requests waiting for the lock returned {answers}")
+        await self.check_recovery(name, {READ, WRITE})
 
     async def connections(self) -> int:
-        """How many connections the server has."""
-        async with elsewhere(self.cluster) as sql:
+        """Return the number of connections that the server has."""
+        async with admin_connection(self.cluster) as sql:
             count = await sql.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'case-server'"
             )
         return int(count)
 
 
-async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Tally:
-    """``each`` requests into every fault, as far as the clock allows."""
+async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Report:
+    """Send ``each`` requests during every outage, within the time limit."""
     clock = clock or Clock()
-    tally = Tally()
+    report = Report()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url, pool_size=pool_size) as live:
                 async with client(live) as http:
-                    trial = Trial(cluster, http, tally)
-                    await trial.prepare(400)
-                    before = await trial.connections()
+                    scenario = Scenario(cluster, http, report)
+                    await scenario.prepare(400)
+                    before = await scenario.connections()
                     for fault in FAULTS:
-                        await trial.meet(fault, each, clock)
-                    await trial.full(pool_size)
-                    after = await trial.connections()
-                    tally.connections = (before, after)
+                        await scenario.run_outage(fault, each, clock)
+                    await scenario.fill_pool(pool_size)
+                    after = await scenario.connections()
+                    report.connections = (before, after)
                     if after > pool_size:
-                        tally.wrong.append(f"{after} connections of a pool of {pool_size}")
-    return tally
+                        report.wrong.append(f"{after} connections of a pool of {pool_size}")
+    return report

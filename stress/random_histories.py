@@ -1,4 +1,4 @@
-"""Random histories beside the model: so many, and how often what was answered to what."""
+"""Random sequences of requests whose responses are compared with a reference model."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from stress.clock import Clock
-from stress.state_machine import Machine, Server
+from stress.state_machine import ApiStateMachine, InProcessServer
 
-AT_ONCE = 20
-"""How many histories are drawn before somebody looks at the clock."""
+BATCH_SIZE = 20
+"""Number of histories between two checks of the time limit."""
 
 
 @dataclass
-class Tally:
-    """What the model agreed with."""
+class Report:
+    """The histories and responses that agree with the model."""
 
     histories: int = 0
-    asked: Counter[str] = field(default_factory=Counter)
-    """How often what was answered to what."""
+    responses: Counter[str] = field(default_factory=Counter)
+    """Numbers of responses by method and status."""
 
     def __str__(self) -> str:
-        told = ", ".join(f"{what} {count:,}" for what, count in sorted(self.asked.items()))
+        counts = ", ".join(f"{name} {count:,}" for name, count in sorted(self.responses.items()))
         return (
-            f"{self.histories:,} histories, {self.asked.total():,} requests agree with the model "
-            f"({told})"
+            f"{self.histories:,} histories, {self.responses.total():,} requests agree with "
+            f"the model ({counts})"
         )
 
 
 def run(
     server_url: str, name: str, examples: int, steps: int, seed: int, clock: Clock | None = None
-) -> Tally:
-    """So many random histories of at most so many steps, as far as the clock allows."""
-    server, clock = Server(server_url, name), clock or Clock()
-    tally = Tally(asked=server.asked)
+) -> Report:
+    """Run ``examples`` random histories of up to ``steps`` steps, within the time limit."""
+    server, clock = InProcessServer(server_url, name), clock or Clock()
+    report = Report(responses=server.responses)
     try:
-        while tally.histories < examples and not clock.is_up:
-            count = min(AT_ONCE, examples - tally.histories)
-            _histories(server, count, steps, seed + tally.histories)
-            tally.histories += count
-            clock.tell(f"{tally.histories} of {examples} histories")
-        return tally
+        while report.histories < examples and not clock.is_expired:
+            count = min(BATCH_SIZE, examples - report.histories)
+            _histories(server, count, steps, seed + report.histories)
+            report.histories += count
+            clock.report_progress(f"{report.histories} of {examples} histories")
+        return report
     finally:
         server.close()
 
 
-def _histories(server: Server, count: int, steps: int, seed: int) -> None:
-    """Histories that agree with the model; the shortest that does not is raised."""
-    kind = type("Seeded", (Machine,), {"server": server, "_hypothesis_internal_use_seed": seed})
-    chosen = settings(
+def _histories(server: InProcessServer, count: int, steps: int, seed: int) -> None:
+    """Run histories; raise the error of the shortest one that disagrees with the model."""
+    kind = type(
+        "Seeded", (ApiStateMachine,), {"server": server, "_hypothesis_internal_use_seed": seed}
+    )
+    profile = settings(
         max_examples=count,
         stateful_step_count=steps,
         deadline=None,
@@ -59,4 +61,4 @@ def _histories(server: Server, count: int, steps: int, seed: int) -> None:
         print_blob=True,
         phases=(Phase.generate, Phase.shrink),
     )
-    run_state_machine_as_test(kind, settings=chosen)
+    run_state_machine_as_test(kind, settings=profile)

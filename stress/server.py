@@ -1,4 +1,4 @@
-"""A server process to be hurt: what it holds is looked at while that happens."""
+"""A server process under stress, with monitors of its memory and of its latency."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MEGABYTE = 1_000_000
 
 @contextmanager
 def server(folder: Path, url: str, **settings: object) -> Iterator[Live]:
-    """A server over the database at ``url``; settings by their name without CASE_SERVER_."""
-    named = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
-    named |= {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_ACCESS_LOG": "false"}
-    with serving(folder / "server", settings=named) as live:
+    """Run a server; ``settings`` have names without the prefix CASE_SERVER_."""
+    variables = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
+    variables |= {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_ACCESS_LOG": "false"}
+    with serving(folder / "server", settings=variables) as live:
         yield live
 
 
 def client(live: Live, connections: int = 64) -> httpx.AsyncClient:
-    """A client that may do everything."""
+    """Return a client with all scopes."""
     return httpx.AsyncClient(
         base_url=live.base_url,
         headers={"Authorization": f"Bearer {live.token()}"},
@@ -38,7 +38,7 @@ def client(live: Live, connections: int = 64) -> httpx.AsyncClient:
 
 
 def connect(live: Live, sent: bytes = b"", receive_buffer: int | None = None) -> socket.socket:
-    """A raw connection that says what it is told to; a small buffer reads slowly on purpose."""
+    """Open a TCP connection and send bytes; a small receive buffer makes it read slowly."""
     address = urlsplit(live.base_url)
     raw = socket.socket()
     if receive_buffer is not None:
@@ -51,72 +51,72 @@ def connect(live: Live, sent: bytes = b"", receive_buffer: int | None = None) ->
 
 @dataclass
 class Memory:
-    """Resident memory of a process, in megabytes: before, and the most there was since."""
+    """Resident memory of a process in megabytes: the initial value and the peak."""
 
     process: psutil.Process
-    before: float = 0.0
-    most: float = 0.0
+    initial: float = 0.0
+    peak: float = 0.0
 
-    def look(self) -> float:
-        """How much it is now."""
+    def sample(self) -> float:
+        """Return the present value and update the peak."""
         now = float(self.process.memory_info().rss) / MEGABYTE
-        self.most = max(self.most, now)
+        self.peak = max(self.peak, now)
         return now
 
     @property
-    def added(self) -> float:
-        """By how much it grew at most."""
-        return self.most - self.before
+    def growth(self) -> float:
+        """The difference between the peak and the initial value."""
+        return self.peak - self.initial
 
     def __str__(self) -> str:
-        return f"RSS {self.before:.0f} MB, at most {self.most:.0f} MB (+{self.added:.0f})"
+        return f"RSS {self.initial:.0f} MB, peak {self.peak:.0f} MB (+{self.growth:.0f})"
 
 
 @asynccontextmanager
-async def watched(live: Live) -> AsyncIterator[Memory]:
-    """The memory of a server, looked at every twentieth of a second."""
+async def monitor_memory(live: Live) -> AsyncIterator[Memory]:
+    """Sample the memory of a server every 50 ms during a block."""
     memory = Memory(psutil.Process(live.process.pid))
-    memory.before = memory.look()
+    memory.initial = memory.sample()
 
-    async def look() -> None:
+    async def sample() -> None:
         while True:
-            memory.look()
+            memory.sample()
             await asyncio.sleep(0.05)
 
-    watching = asyncio.create_task(look())
+    sampling = asyncio.create_task(sample())
     try:
         yield memory
     finally:
-        watching.cancel()
-        memory.look()
+        sampling.cancel()
+        memory.sample()
 
 
 @dataclass
-class Others:
-    """How long somebody else waited meanwhile who asks for little, in seconds."""
+class BackgroundRequests:
+    """The latencies of small requests during a scenario, in seconds."""
 
-    waited: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"others waited {max(self.waited):.2f} s at most in {len(self.waited):,} requests"
+        return f"{len(self.seconds):,} background requests took up to {max(self.seconds):.2f} s"
 
 
 @asynccontextmanager
-async def asked(live: Live) -> AsyncIterator[Others]:
-    """A server that somebody else asks ten times a second."""
-    others, leaving = Others(), asyncio.Event()
+async def background_requests(live: Live) -> AsyncIterator[BackgroundRequests]:
+    """Send ten small requests a second during a block."""
+    background, stop = BackgroundRequests(), asyncio.Event()
 
-    async def ask() -> None:
+    async def send_requests() -> None:
         async with client(live) as http:
-            while not leaving.is_set():
+            while not stop.is_set():
                 answer = await http.get(f"{PREFIX}/CFItems?limit=1")
                 answer.raise_for_status()
-                others.waited.append(answer.elapsed.total_seconds())
+                background.seconds.append(answer.elapsed.total_seconds())
                 await asyncio.sleep(0.1)
 
-    asking = asyncio.create_task(ask())
+    sending = asyncio.create_task(send_requests())
     try:
-        yield others
+        yield background
     finally:
-        leaving.set()
-        await asking
+        stop.set()
+        await sending

@@ -1,4 +1,4 @@
-"""Slow reads: sixteen clients filter many items by fifty predicates, others read single items.
+"""Slow filters: sixteen clients filter many items by fifty predicates, others read single items.
 
 The filters have no index, so each reads every item. Single items and ``/ready`` must be answered
 meanwhile, because lists use at most half of the database connections.
@@ -37,8 +37,8 @@ INSERT = """
 
 
 @dataclass
-class Tally:
-    """The answers to filters and to small reads, and how long the small reads took."""
+class Report:
+    """The answers to filters and to small reads, and how long the small reads seconds."""
 
     items: int
     filters: Counter[int] = field(default_factory=Counter)
@@ -54,15 +54,15 @@ class Tally:
         answers = dict(sorted(self.filters.items()))
         return f"{self.items:,} items; filters answered {answers}; {reads}; {len(self.wrong)} wrong"
 
-    def judge(self) -> None:
-        """Note as wrong what took too long at the median, or was never read."""
+    def check(self) -> None:
+        """Record as wrong each kind of read with a median of 1 s or more, or without reads."""
         for name, each in self.seconds.items():
             if not each or median(each) >= MAX_MEDIAN_SECONDS:
                 self.wrong.append(f"{name}: median of {len(each)} reads is 1 s or more")
 
 
 async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
-    """Store a document with so many items."""
+    """Store a document with a number of items."""
     document = factories.document()
     path = f"{PREFIX}/CFDocuments/{document['identifier']}"
     assert (await http.put(path, json=document)).status_code == 201
@@ -76,34 +76,36 @@ async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
 
 async def run(
     http: httpx.AsyncClient, items: int, seconds: float, clock: Clock | None = None
-) -> Tally:
-    """Filter and read for so many seconds; the items are there already."""
-    tally, until = Tally(items), time.monotonic() + seconds
+) -> Report:
+    """Filter and read for some seconds, after ``fill``."""
+    report, until = Report(items), time.monotonic() + seconds
     await asyncio.gather(
-        *(_filter(http, tally, until) for _ in range(FILTERING_CLIENTS)),
-        _read(http, tally, "item", f"{PREFIX}/CFItems/slow-7", until),
-        _read(http, tally, "ready", "/ready", until),
+        *(_filter(http, report, until) for _ in range(FILTERING_CLIENTS)),
+        _read(http, report, "item", f"{PREFIX}/CFItems/slow-7", until),
+        _read(http, report, "ready", "/ready", until),
     )
-    tally.judge()
+    report.check()
     if clock:
-        clock.tell(str(tally))
-    return tally
+        clock.report_progress(str(report))
+    return report
 
 
-async def _filter(http: httpx.AsyncClient, tally: Tally, until: float) -> None:
+async def _filter(http: httpx.AsyncClient, report: Report, until: float) -> None:
     while time.monotonic() < until:
         answer = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
-        tally.filters[answer.status_code] += 1
+        report.filters[answer.status_code] += 1
         is_busy = answer.status_code == 503 and "Retry-After" in answer.headers
         if answer.status_code != 200 and not is_busy:
-            tally.wrong.append(f"filter: {answer.status_code} {answer.text[:200]}")
+            report.wrong.append(f"filter: {answer.status_code} {answer.text[:200]}")
 
 
-async def _read(http: httpx.AsyncClient, tally: Tally, name: str, path: str, until: float) -> None:
+async def _read(
+    http: httpx.AsyncClient, report: Report, name: str, path: str, until: float
+) -> None:
     while time.monotonic() < until:
-        begun = time.monotonic()
+        started = time.monotonic()
         answer = await http.get(path)
-        tally.seconds[name].append(time.monotonic() - begun)
+        report.seconds[name].append(time.monotonic() - started)
         if answer.status_code != 200:
-            tally.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+            report.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
         await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Small disks, mounted in memory where that is allowed, and how they become full."""
+"""Small disks in memory (tmpfs), and filling them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 
 class NotAllowed(Exception):
-    """This process may not mount anything."""
+    """This process has no permission to mount."""
 
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of so many megabytes at ``folder``. Raises ``NotAllowed``."""
+    """Mount a disk of a size in megabytes; raise ``NotAllowed`` without the permission."""
     folder.mkdir()
     mount = shutil.which("mount") or "false"
     command = (mount, "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotAllowed(f"no disk of a size of its own: {done.stderr.strip() or 'no mount'}")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise NotAllowed(f"could not mount a disk: {result.stderr.strip() or 'no mount'}")
     try:
         yield folder
     finally:
@@ -29,12 +29,12 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def filled(disk: Path, but: int = 0) -> Iterator[None]:
-    """Nothing is free on the disk but so many bytes; it is free again afterwards."""
+def filled(disk: Path, free_bytes: int = 0) -> Iterator[None]:
+    """Fill a disk except for some bytes during a block."""
     filler, spare = disk / "filler", disk / "spare"
     try:
         with filler.open("wb", buffering=0) as file, suppress(OSError):
-            spare.write_bytes(bytes(but))
+            spare.write_bytes(bytes(free_bytes))
             while True:
                 file.write(bytes(4096))
         spare.unlink()

@@ -1,7 +1,7 @@
-"""A machine that writes and reads at random, and compares every answer with the model's.
+"""A Hypothesis state machine that compares the responses of the API with the model.
 
-Few identifiers for many steps: most of what is interesting happens when the same thing is
-written again, elsewhere, or after it was taken away.
+It uses few identifiers, because most errors occur when an entity is written again, in another
+framework, or after it was deleted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from case_server.db.schema import tables
 from case_server.main import create_app
 from case_server.settings import Settings
 from stress.model import KINDS, Association, Document, Item, Model, Upload
-from stress.verified_reads import Observer
+from stress.verified_reads import ReadVerifier
 
 PREFIX = "/case/1.1"
 DOCUMENTS, PACKAGES = ("d1", "d2", "d3"), ("p1", "p2", "p3", "d1", "d3")
@@ -42,13 +42,13 @@ words = st.sampled_from(("alpha", "beta"))
 
 
 def links(prefix: str) -> st.SearchStrategy[tuple[str, ...]]:
-    """Up to two of three definitions."""
+    """Return a strategy for links to up to two of three definitions."""
     names = st.sampled_from([f"{prefix}{number}" for number in range(3)])
     return st.lists(names, max_size=2, unique=True).map(tuple)
 
 
 def maybe(*names: str) -> st.SearchStrategy[str | None]:
-    """One of these, or none."""
+    """Return a strategy for one of the names or None."""
     return st.sampled_from((None, *names))
 
 
@@ -75,7 +75,7 @@ an_upload = st.builds(
     package=packages,
     items=st.dictionaries(items, an_item, max_size=3),
     associations=st.dictionaries(associations, an_association, max_size=3).filter(
-        lambda found: len({one.triple for one in found.values()}) == len(found)
+        lambda drawn: len({one.triple for one in drawn.values()}) == len(drawn)
     ),
     definitions=st.dictionaries(
         st.tuples(st.just("CFSubject"), st.sampled_from(("s0", "s1")))
@@ -86,12 +86,12 @@ an_upload = st.builds(
 )
 
 
-class Server:
-    """The application over a database of its own, called from code that is not asynchronous."""
+class InProcessServer:
+    """The application with a database of its own, called from synchronous code."""
 
     def __init__(self, server_url: str, name: str) -> None:
         self.loop = asyncio.Runner()
-        self.asked: Counter[str] = Counter()
+        self.responses: Counter[str] = Counter()
         self.run(_new_database(server_url, name))
         self.url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
         alembic_runner.migrate(self.url)
@@ -102,38 +102,38 @@ class Server:
             transport=httpx.ASGITransport(self.app), base_url="http://case.test"
         )
         form = {"grant_type": "client_credentials"}
-        told = self.run(
+        response = self.run(
             self.http.post("/oauth2/token", data=form, auth=("local-client", "local-secret"))
         )
-        self.http.headers["Authorization"] = f"Bearer {told.json()['access_token']}"
+        self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def run(self, work: Any) -> Any:
-        """What something asynchronous answers."""
+        """Return the result of a coroutine."""
         return self.loop.run(work)
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """One request to the platform profile."""
+        """Send a request to the platform profile."""
         sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
         answer: httpx.Response = self.run(sent)
-        self.asked[f"{method} {answer.status_code}"] += 1
+        self.responses[f"{method} {answer.status_code}"] += 1
         return answer
 
     def empty(self) -> None:
-        """As it was in the beginning."""
-        kept = {"signing_keys", "feed_history"}
-        names = ", ".join(name for name in tables.metadata.tables if name not in kept)
+        """Delete all entities."""
+        persistent = {"signing_keys", "feed_history"}
+        names = ", ".join(name for name in tables.metadata.tables if name not in persistent)
 
         async def truncate() -> None:
             connection = await asyncpg.connect(dsn(self.url))
             await connection.execute(f"TRUNCATE {names}")
-            # Another history: what was kept of the one before is of no use.
+            # A new history invalidates the ETags of the previous one.
             await connection.execute("UPDATE feed_history SET identifier = gen_random_uuid()::text")
             await connection.close()
 
         self.run(truncate())
 
     def close(self) -> None:
-        """End it."""
+        """Stop the application."""
         self.run(self.http.aclose())
         self.run(self.lifespan.__aexit__(None, None, None))
         self.loop.close()
@@ -146,26 +146,26 @@ async def _new_database(server_url: str, name: str) -> None:
     await connection.close()
 
 
-class Machine(RuleBasedStateMachine):
-    """Every write of the API, each followed by every read."""
+class ApiStateMachine(RuleBasedStateMachine):
+    """All writes of the API, each followed by all reads."""
 
-    server: Server
+    server: InProcessServer
 
     def __init__(self) -> None:
         super().__init__()
         self.model, self.steps = Model(), 0
         self.server.empty()
-        self.observer = Observer(self.server.send, self.model)
+        self.verifier = ReadVerifier(self.server.send, self.model)
 
     def _title(self) -> str:
-        """A title that no link had before: who was first is seen by it."""
+        """Return a unique title, which shows which write created a definition."""
         self.steps += 1
         return f"title {self.steps}"
 
     def _expect(self, expected: int, method: str, path: str, body: Any) -> None:
         answer = self.server.send(method, path, body)
         assert answer.status_code == expected, f"{method} {path} {body}: {answer.text}"
-        self.observer.wrote(changed=expected < 400)
+        self.verifier.record_write(changed=expected < 400)
 
     @initialize()
     def begin(self) -> None:
@@ -229,8 +229,8 @@ class Machine(RuleBasedStateMachine):
         self._expect(expected, "PUT" if replace else "POST", path, body)
 
     @invariant()
-    def answers_what_the_model_says(self) -> None:
-        self.observer.compare(DOCUMENTS, ITEMS, ASSOCIATIONS)
+    def reads_agree_with_model(self) -> None:
+        self.verifier.compare(DOCUMENTS, ITEMS, ASSOCIATIONS)
 
 
 def _add(body: factories.Body, name: str, value: Any) -> None:
@@ -254,8 +254,8 @@ def _association(identifier: str, sent: Association, link: str) -> factories.Bod
 
 
 def _definitions(sent: Upload) -> dict[str, Any]:
-    found: dict[str, Any] = {f"{kind}s": [] for kind in KINDS}
+    definitions_by_kind: dict[str, Any] = {f"{kind}s": [] for kind in KINDS}
     for (kind, identifier), title in sent.definitions.items():
         made = factories.subject("S") if kind == "CFSubject" else factories.item_type()
-        found[f"{kind}s"].append(made | {"identifier": identifier, "title": title})
-    return found
+        definitions_by_kind[f"{kind}s"].append(made | {"identifier": identifier, "title": title})
+    return definitions_by_kind

@@ -1,4 +1,4 @@
-"""Every read of the API, compared with what the model says."""
+"""All reads of the API, compared with the reference model."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ def _names(links: Any) -> list[str]:
     return [one["identifier"] for one in links or ()]
 
 
-class Observer:
-    """Reads everything, and remembers what it was told of packages."""
+class ReadVerifier:
+    """Reads all entities and caches packages with their ETags."""
 
     def __init__(self, send: Send, model: Model) -> None:
         self.send, self.model = send, model
-        self.kept: dict[str, tuple[str, Any]] = {}
-        self.quiet = False
-        """Whether nothing was written since the last look."""
+        self.cached: dict[str, tuple[str, Any]] = {}
+        self.is_unchanged = False
+        """Whether nothing was written since the last comparison."""
 
-    def wrote(self, *, changed: bool) -> None:
-        """Something was sent; what was refused changes nothing."""
-        self.quiet = not changed
+    def record_write(self, *, changed: bool) -> None:
+        """Record a write; a rejected one changes nothing."""
+        self.is_unchanged = not changed
 
     def compare(
         self, documents: Sequence[str], items: Sequence[str], associations: Sequence[str]
     ) -> None:
-        """Ask for everything there may be."""
+        """Read all entities and compare them with the model."""
         for identifier in items:
             self._item(identifier)
         for identifier in associations:
@@ -42,20 +42,20 @@ class Observer:
         for identifier in documents:
             self._document(identifier)
         self._lists()
-        self.quiet = True
+        self.is_unchanged = True
 
-    def _get(self, path: str, *, there: bool) -> Any:
+    def _get(self, path: str, *, exists: bool) -> Any:
         answer = self.send("GET", path)
-        expected = 200 if there else 404
+        expected = 200 if exists else 404
         assert answer.status_code == expected, f"GET {path}: {answer.status_code} {answer.text}"
-        return answer.json() if there else None
+        return answer.json() if exists else None
 
     def _item(self, identifier: str) -> None:
         known = self.model.items.get(identifier)
-        there = known is not None and known.live
-        body = self._get(f"/CFItems/{identifier}", there=there)
-        both = self._get(f"/CFItemAssociations/{identifier}", there=there)
-        if known is None or not there:
+        exists = known is not None and known.live
+        body = self._get(f"/CFItems/{identifier}", exists=exists)
+        both = self._get(f"/CFItemAssociations/{identifier}", exists=exists)
+        if known is None or not exists:
             return
         assert body == both["CFItem"]
         assert body["fullStatement"] == known.statement
@@ -73,9 +73,9 @@ class Observer:
 
     def _association(self, identifier: str) -> None:
         known = self.model.associations.get(identifier)
-        there = known is not None and self.model.visible(known)
-        body = self._get(f"/CFAssociations/{identifier}", there=there)
-        if known is not None and there:
+        exists = known is not None and self.model.visible(known)
+        body = self._get(f"/CFAssociations/{identifier}", exists=exists)
+        if known is not None and exists:
             ends = [body[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")]
             assert (*ends, body["associationType"]) == known.triple
             grouping = body.get("CFAssociationGroupingURI", {}).get("identifier")
@@ -84,13 +84,13 @@ class Observer:
     def _definitions(self, kind: str) -> None:
         for (which, identifier), title in self.model.definitions.items():
             if which == kind:
-                body = self._get(f"/{kind}s/{identifier}", there=True)
+                body = self._get(f"/{kind}s/{identifier}", exists=True)
                 first = body[f"{kind}s"][0] if f"{kind}s" in body else body
                 assert (first["identifier"], first["title"]) == (identifier, title)
 
     def _document(self, identifier: str) -> None:
         known = self.model.documents.get(identifier)
-        body = self._get(f"/CFDocuments/{identifier}", there=known is not None)
+        body = self._get(f"/CFDocuments/{identifier}", exists=known is not None)
         owner = next(
             (n for n, one in self.model.documents.items() if identifier in {n, one.package}), None
         )
@@ -103,7 +103,7 @@ class Observer:
 
     def _package(self, identifier: str, owner: str | None) -> None:
         path = f"/CFPackages/{identifier}"
-        tag, before = self.kept.pop(identifier, ("", None))
+        tag, before = self.cached.pop(identifier, ("", None))
         known = self.send("GET", path, **{"If-None-Match": tag}) if tag else None
         answer = self.send("GET", path)
         assert answer.status_code == (404 if owner is None else 200), answer.text
@@ -113,10 +113,12 @@ class Observer:
             return
         body = answer.json()
         if known is not None:
-            # Never a package that is no longer so; and what nobody wrote is not sent again.
+            # No 304 for a changed package, and no 200 for an unchanged one.
             assert known.status_code == 200 or body == before, f"{path}: 304 though it changed"
-            assert known.status_code == 304 or not self.quiet, f"{path}: sent again"
-        self.kept[identifier] = answer.headers["ETag"], body
+            assert known.status_code == 304 or not self.is_unchanged, (
+                f"{path}: 200 though it is unchanged"
+            )
+        self.cached[identifier] = answer.headers["ETag"], body
         self._parts(owner, body)
         self._tree(owner, tree.json()["structuredContent"])
 
@@ -126,14 +128,16 @@ class Observer:
         assert body["identifier"] == model.documents[owner].package
         assert sorted(_names(body["CFItems"])) == sorted(model.shown_items(owner))
         assert sorted(_names(body["CFAssociations"])) == sorted(model.shown_associations(owner))
-        found = [
+        definitions = [
             (kind, one["identifier"], one["title"])
             for kind in KINDS
             for one in body["CFDefinitions"][f"{kind}s"]
         ]
         shown = model.shown_definitions(owner)
         wanted = sorted((*pair, model.definitions[pair]) for pair in shown)
-        assert sorted(found) == wanted, f"definitions of {owner}: {sorted(found)}, not {wanted}"
+        assert sorted(definitions) == wanted, (
+            f"definitions of {owner}: {sorted(definitions)}, not {wanted}"
+        )
 
     def _tree(self, owner: str, content: Any) -> None:
         items = self.model.shown_items(owner)
@@ -142,23 +146,23 @@ class Observer:
             for one in self.model.shown_associations(owner).values()
             if one.type == "isChildOf" and {one.origin, one.destination} <= items.keys()
         }
-        met = list(_walk(content, None))
-        assert {child for _, child in met} == items.keys()
-        assert {pair for pair in met if pair[0] is not None} == pairs
+        pairs_in_tree = list(_walk(content, None))
+        assert {child for _, child in pairs_in_tree} == items.keys()
+        assert {pair for pair in pairs_in_tree if pair[0] is not None} == pairs
 
     def _lists(self) -> None:
         live = {name: one for name, one in self.model.items.items() if one.live}
-        every = self._get("/CFItems?limit=100", there=True)
+        every = self._get("/CFItems?limit=100", exists=True)
         assert (sorted(_names(every["CFItems"])), every["total"]) == (sorted(live), len(live))
-        some = self._get("/CFItems?filter=fullStatement%3D'ALPHA'&sort=identifier", there=True)
+        some = self._get("/CFItems?filter=fullStatement%3D'ALPHA'&sort=identifier", exists=True)
         wanted = sorted(name for name, one in live.items() if one.statement == "alpha")
         assert _names(some["CFItems"]) == wanted[:10]
-        documents = self._get("/CFDocuments", there=True)
+        documents = self._get("/CFDocuments", exists=True)
         assert sorted(_names(documents["CFDocuments"])) == sorted(self.model.documents)
 
 
 def _walk(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
-    """The (parent, child) pairs of a tree."""
+    """Yield the (parent, child) pairs of a tree."""
     for members in content.values():
         for one in members:
             yield parent, one["identifier"]

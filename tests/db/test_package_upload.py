@@ -17,7 +17,7 @@ from case_server.db.write.package import UploadResult, write_package
 from case_server.exceptions import Conflict, ServiceUnavailable, UnprocessableContent
 from case_server.settings import Settings
 from case_server.transfer.progress import STAGES
-from stress.cluster import until
+from stress.cluster import wait_until
 
 Execute = Callable[..., Awaitable[Any]]
 
@@ -164,4 +164,4 @@ async def test_an_upload_that_is_cancelled_ends(database: Database, execute: Exe
     async def none_is_left() -> bool:
         return not await execute(LEFT_OPEN)
 
-    await until(none_is_left, 10, "no transaction is left open")
+    await wait_until(none_is_left, 10, "no transaction is left open")

@@ -8,7 +8,7 @@ from support.databases import Execute
 from support.machine_load import measure_slowdown
 
 from stress import contention, load
-from stress.cluster import until
+from stress.cluster import wait_until
 from stress.server import client, server
 
 ROUNDS = 40
@@ -22,11 +22,11 @@ async def test_concurrent_writers_lose_nothing(
 ) -> None:
     with server(tmp_path, database_url) as live:
         async with client(live) as http:
-            tally = await contention.run(http, rounds=2, seed=1)
-    assert tally.wrong == []
-    # Whoever met another waits for its turn and is not sent away.
-    assert not any(answers[503] for answers in tally.answers.values())
-    assert tally.answers["same item"] == {201: 2 * contention.WRITERS}
+            report = await contention.run(http, rounds=2, seed=1)
+    assert report.wrong == []
+    # Concurrent writers wait for one another instead of getting 503.
+    assert not any(answers[503] for answers in report.answers.values())
+    assert report.answers["same item"] == {201: 2 * contention.WRITERS}
 
 
 async def test_writers_of_one_item_do_not_deadlock(
@@ -34,22 +34,22 @@ async def test_writers_of_one_item_do_not_deadlock(
 ) -> None:
     (others,), (before,) = await execute(CONNECTIONS), await execute(DEADLOCKS)
 
-    async def all_left() -> bool:
-        """Connections tell what they met when they go."""
+    async def are_closed() -> bool:
+        """Postgres counts deadlocks when connections close."""
         return bool((await execute(CONNECTIONS))[0]["count"] <= others["count"])
 
     with server(tmp_path, database_url) as live:
         async with client(live) as http:
-            tally = await contention.put_one_item(http, rounds=ROUNDS, seed=1)
-    assert tally.answers["same item"] == {201: ROUNDS * contention.WRITERS}
-    # Postgres would take a second to find out that two wait for each other.
-    await until(all_left, 10, "every connection of the server is gone")
+            report = await contention.put_one_item(http, rounds=ROUNDS, seed=1)
+    assert report.answers["same item"] == {201: ROUNDS * contention.WRITERS}
+    # Postgres detects a deadlock only after a second.
+    await wait_until(are_closed, 10, "every connection of the server is gone")
     assert await execute(DEADLOCKS) == [before]
 
 
 async def test_large_reads_do_not_slow_other_requests() -> None:
     slowdown = measure_slowdown()
-    tally = await load.run(items=300, seconds=2, slow=4, seed=1)
-    assert tally.wrong == []
-    assert all(memory.added < 150 for memory in tally.memory.values())
-    assert tally.quantile(0.99) < 2 * max(slowdown, measure_slowdown())
+    report = await load.run(items=300, seconds=2, slow=4, seed=1)
+    assert report.wrong == []
+    assert all(memory.growth < 150 for memory in report.memory.values())
+    assert report.quantile(0.99) < 2 * max(slowdown, measure_slowdown())

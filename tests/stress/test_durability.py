@@ -8,8 +8,8 @@ from stress import durability
 
 
 def test_acknowledged_writes_survive_kills() -> None:
-    tally = asyncio.run(durability.run(kills=2, seed=1))
-    assert tally.wrong == []
-    assert tally.kills.total() == 2
-    assert tally.acknowledged.keys() == {"items", "associations", "packages"}
-    assert tally.read_back > 0
+    report = asyncio.run(durability.run(kills=2, seed=1))
+    assert report.wrong == []
+    assert report.kills.total() == 2
+    assert report.acknowledged.keys() == {"items", "associations", "packages"}
+    assert report.read_back > 0

@@ -19,7 +19,7 @@ from support.databases import dsn
 from support.live_server import Live
 
 from stress import load
-from stress.cluster import until
+from stress.cluster import wait_until
 from stress.server import MEGABYTE, PREFIX, client, connect, server
 
 POOL = 4
@@ -77,7 +77,7 @@ class Resources:
                 and not await self.count_busy_connections()
             )
 
-        await until(is_freed, 15, "all resources are freed")
+        await wait_until(is_freed, 15, "all resources are freed")
         grown = (self.process.memory_info().rss - self.memory) / MEGABYTE
         assert grown < 120, f"{grown:.0f} MB more"
 

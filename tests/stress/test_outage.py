@@ -9,10 +9,10 @@ from stress.faults import FAULTS
 
 
 def test_outage_returns_503_and_server_recovers() -> None:
-    tally = asyncio.run(outage.run(each=8))
-    assert tally.wrong == []
-    assert tally.answers == {503: tally.faults.total()}
-    assert tally.faults.keys() == {*FAULTS, "pool full"}
-    # Where nothing may be mounted, a limit takes the place of the disk.
-    assert tally.errors["no space"] <= {"DiskFullError", "ConfigurationLimitExceededError"}
-    assert len(tally.errors["no space"]) == 1
+    report = asyncio.run(outage.run(each=8))
+    assert report.wrong == []
+    assert report.answers == {503: report.faults.total()}
+    assert report.faults.keys() == {*FAULTS, "pool full"}
+    # Without permission to mount a disk, a limit is used instead.
+    assert report.errors["no space"] <= {"DiskFullError", "ConfigurationLimitExceededError"}
+    assert len(report.errors["no space"]) == 1
