@@ -287,7 +287,7 @@ async def test_every_sslmode_works_in_the_pool_and_in_migrations(
     ],
 )
 async def test_tls_error_says_what_to_change(tls: TlsServer, parameters: str, message: str) -> None:
-    url = f"{tls.url}?{parameters.format(root=tls.root, other_root=tls.stranger)}"
+    url = f"{tls.url}?{parameters.format(root=tls.root, other_root=tls.other_authority)}"
     assert message in await refusal(url)
     name = f"{tls.url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert={tls.root}"
     assert "cannot be verified" in await refusal(name)

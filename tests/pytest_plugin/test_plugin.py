@@ -69,8 +69,8 @@ async def test_async(case_test_api, case_client_settings):
 def clean_environment(**variables: str) -> dict[str, str]:
     """Return the environment without the variables of this test run."""
     ours = ("CASE_", "PYTEST_", "TIMEBACK_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | variables
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return inherited | variables
 
 
 def pytest_run(
@@ -141,8 +141,8 @@ def elsewhere(external: Live) -> dict[str, str]:
 
 def test_xdist_workers_share_server_in_namespaces(tmp_path: Path) -> None:
     """With an embedded Postgres, as on a first use."""
-    told = pytest_run(tmp_path, EACH_WORKER, "-n", "2", "-rP")
-    expect_one_server(told)
+    output = pytest_run(tmp_path, EACH_WORKER, "-n", "2", "-rP")
+    expect_one_server(output)
     assert is_removed(tmp_path)
 
 
@@ -176,14 +176,14 @@ def test_single_process_uses_default_namespace(tmp_path: Path, database: str) ->
     (tmp_path / "framework.json").write_bytes(orjson.dumps(factories.package()))
     variables = {"CASE_SERVER_DATABASE_URL": database}
     arguments = ("-n", "0", "-rP", "--case-seed=framework.json")
-    told = pytest_run(tmp_path, EACH_WORKER, *arguments, variables=variables)
-    expect_one_server(told)
+    output = pytest_run(tmp_path, EACH_WORKER, *arguments, variables=variables)
+    expect_one_server(output)
     assert is_removed(tmp_path)
 
 
-def expect_one_server(told: str) -> None:
-    assert "5 passed" in told, told
-    urls = {line for line in told.splitlines() if line.startswith("http://127.0.0.1:")}
+def expect_one_server(output: str) -> None:
+    assert "5 passed" in output, output
+    urls = {line for line in output.splitlines() if line.startswith("http://127.0.0.1:")}
     assert len(urls) == 1, "all workers share one server"
 
 
@@ -206,12 +206,12 @@ def test_invalid_seed_fails_with_reason(
 ) -> None:
     (tmp_path / "bad.json").write_text('{"CFDocument": {}}')
     own = {"CASE_SERVER_DATABASE_URL": database}
-    told = pytest_run(tmp_path, SEEDED, "--case-seed=bad.json", variables=own)
-    assert "packages[0].CFDocument.title" in told
+    output = pytest_run(tmp_path, SEEDED, "--case-seed=bad.json", variables=own)
+    assert "packages[0].CFDocument.title" in output
     assert is_removed(tmp_path)
-    told = pytest_run(tmp_path, SEEDED, "--case-seed=missing.json", variables=elsewhere)
-    assert "use sample, empty or the path of a CFPackage file" in told
-    assert "exit 1" in told
+    output = pytest_run(tmp_path, SEEDED, "--case-seed=missing.json", variables=elsewhere)
+    assert "use sample, empty or the path of a CFPackage file" in output
+    assert "exit 1" in output
 
 
 def test_external_server_is_used_without_seeding(
@@ -238,22 +238,22 @@ def test_external_server_without_test_mode_fails(tmp_path: Path, database: str) 
     settings = {"CASE_SERVER_DATABASE_URL": database}
     with serving(tmp_path / "data", settings=settings) as server:
         variables = {"CASE_SERVER_URL": server.base_url}
-        told = pytest_run(tmp_path, SEEDED, variables=variables)
-    assert "is not in test mode: start it with case-server serve --test-mode" in told
-    told = pytest_run(tmp_path, SEEDED, variables={"CASE_SERVER_URL": "http://127.0.0.1:9"})
-    assert "could not connect to http://127.0.0.1:9" in told
+        output = pytest_run(tmp_path, SEEDED, variables=variables)
+    assert "is not in test mode: start it with case-server serve --test-mode" in output
+    output = pytest_run(tmp_path, SEEDED, variables={"CASE_SERVER_URL": "http://127.0.0.1:9"})
+    assert "could not connect to http://127.0.0.1:9" in output
 
 
 def test_unreachable_database_fails_with_reason(tmp_path: Path) -> None:
     variables = {"CASE_SERVER_DATABASE_URL": "postgresql://a:b@127.0.0.1:9/c"}
-    told = pytest_run(tmp_path, SEEDED, variables=variables)
-    assert "could not connect to the database of CASE_SERVER_DATABASE_URL" in told
+    output = pytest_run(tmp_path, SEEDED, variables=variables)
+    assert "could not connect to the database of CASE_SERVER_DATABASE_URL" in output
     assert is_removed(tmp_path)
 
 
 def test_unused_plugin_starts_no_server(tmp_path: Path) -> None:
-    told = pytest_run(tmp_path, "def test_nothing(): pass\n")
-    assert "1 passed" in told
+    output = pytest_run(tmp_path, "def test_nothing(): pass\n")
+    assert "1 passed" in output
     assert not servers(tmp_path)
 
 

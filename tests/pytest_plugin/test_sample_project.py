@@ -76,13 +76,13 @@ def test_sample_project_passes_on_each_python(
     python = installed(usable[3, minor], built, tmp_path)
     folder = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(*IGNORED))
     number = sum(path.read_text().count("def test_") for path in PROJECT.glob("test_*.py"))
-    told = run(python, "-m", "pytest", "-q", "-n", "2", folder=folder)
-    assert "skipped" not in told
-    passed = int(told.splitlines()[-1].split()[0])
+    output = run(python, "-m", "pytest", "-q", "-n", "2", folder=folder)
+    assert "skipped" not in output
+    passed = int(output.splitlines()[-1].split()[0])
     assert passed >= number > 10
     if (3, minor) == min(usable):
-        told = run(python, "-m", "pytest", "-q", "test_publisher.py", folder=folder)
-        assert "passed" in told
+        output = run(python, "-m", "pytest", "-q", "test_publisher.py", folder=folder)
+        assert "passed" in output
 
 
 def test_sample_project_imports_no_internals() -> None:

@@ -25,9 +25,9 @@ TOKENS = {"method": "POST", "path": "/oauth2/token"}
 @pytest.mark.parametrize("status", [429, 503])
 def test_retries_after_retry_after(case_reset, status):
     case_reset.add_fault(**LIST, status=status, retry_after=2, times=1)
-    begun = time.monotonic()
+    started = time.monotonic()
     assert len(asyncio.run(publisher.documents())) == 1
-    assert time.monotonic() - begun > 1  # half of it, as timers may fire early
+    assert time.monotonic() - started > 1  # half of it, as timers may fire early
     case_reset.verify(**LIST, status=status, count=1)
     case_reset.verify(**LIST, status=200, count=1)
 
@@ -61,12 +61,12 @@ def test_does_not_retry_5xx(case_reset, status):
     ],
 )
 def test_raises_error_class_of_status(case_reset, status, error):
-    case_reset.add_fault(**LIST, status=status, description="as asked for")
+    case_reset.add_fault(**LIST, status=status, description="injected")
     with pytest.raises(error) as found:
         asyncio.run(publisher.documents())
     assert type(found.value) is error
     assert found.value.status_code == status
-    assert "as asked for" in str(found.value)
+    assert "injected" in str(found.value)
     case_reset.verify(**LIST, count=1)
 
 
@@ -101,10 +101,10 @@ def test_renews_token_a_minute_before_expiry(case_reset):
 
 def test_timeout_raises_408(case_reset):
     case_reset.add_fault(**LIST, delay=2)
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(APIError, match="timeout") as found:
         asyncio.run(publisher.documents(timeout=0.5))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started < 2
     assert found.value.status_code == 408
 
 

@@ -95,7 +95,7 @@ async def assert_responsive(
     http: httpx.AsyncClient, path: str, raw: bytes, resources: Resources
 ) -> None:
     """Assert that more concurrent requests than pool connections succeed."""
-    begun = time.monotonic()
+    started = time.monotonic()
     answers = await asyncio.gather(
         *(http.get(path) for _ in range(3 * POOL)),
         *(http.get(f"{PREFIX}/CFItems?limit=5") for _ in range(3 * POOL)),
@@ -103,7 +103,7 @@ async def assert_responsive(
         http.get("/ready"),
     )
     assert {answer.status_code for answer in answers} == {200}
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - started < 20
     await resources.assert_freed()
 
 

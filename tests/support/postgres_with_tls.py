@@ -43,7 +43,7 @@ class TlsServer:
     root: Path
     client: Path
     client_key: Path
-    stranger: Path
+    other_authority: Path
     """The certificate of an authority that did not sign the server's certificate."""
 
 
@@ -54,7 +54,7 @@ def tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
     sockets = folder / "s"
     sockets.mkdir(mode=0o777)
     authority = _write(folder, "root", None)
-    _write(folder, "stranger", None)
+    _write(folder, "other_authority", None)
     _write(folder, "server", authority)
     _write(folder, "client", authority)
     settings = (
@@ -75,7 +75,7 @@ def tls_server(folder: Path, binaries: Path) -> Iterator[TlsServer]:
             root=folder / "root.crt",
             client=folder / "client.crt",
             client_key=folder / "client.key",
-            stranger=folder / "stranger.crt",
+            other_authority=folder / "other_authority.crt",
         )
 
 

@@ -66,10 +66,10 @@ async def test_reset_and_restore_create_no_database(
 async def test_write_delayed_beyond_reset_returns_503(namespace: NamespaceClient) -> None:
     """Applied, it would change the data of the next test."""
     await namespace.test_api("PUT", "/faults", body=[{"method": "PUT", "delay": 0.5}])
-    begun = asyncio.create_task(namespace.call("PUT", PATH, json=factories.document(IDENTIFIER)))
+    started = asyncio.create_task(namespace.call("PUT", PATH, json=factories.document(IDENTIFIER)))
     await asyncio.sleep(0.2)
     await namespace.test_api("POST", "/reset")
-    answer = await begun
+    answer = await started
     assert answer.status_code == 503, answer.text
     assert "were reset" in answer.json()["imsx_description"]
     assert await namespace.total() == 0

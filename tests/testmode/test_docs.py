@@ -21,7 +21,7 @@ def section(title: str) -> str:
 
 
 def test_docs_list_every_route() -> None:
-    told = {
+    documented = {
         (method, path)
         for methods, path in re.findall(r"^\| (.+?) ?(/_test\S*)` \|", DOCS, re.MULTILINE)
         for method in re.findall(r"[A-Z]+", methods)
@@ -31,18 +31,20 @@ def test_docs_list_every_route() -> None:
         for route in create_test_api_routes().routes
         for method in route.methods  # type: ignore[attr-defined]  # as above
     }
-    assert told == routes
+    assert documented == routes
 
 
 def test_docs_list_every_fault_field() -> None:
-    told = re.findall(r"^\| `(\w+)` \|", section("Faults"), re.MULTILINE)
-    assert told == list(Fault.model_fields)
+    documented = re.findall(r"^\| `(\w+)` \|", section("Faults"), re.MULTILINE)
+    assert documented == list(Fault.model_fields)
     assert list(client.Fault.__annotations__) == list(Fault.model_fields)
 
 
 def test_docs_list_every_expectation_field() -> None:
-    told = set(re.findall(r"`(\w+)`", section("Expectations")))
-    assert told == set(Expectation.model_fields) == set(client.ExpectedRequests.__annotations__)
+    documented = set(re.findall(r"`(\w+)`", section("Expectations")))
+    assert (
+        documented == set(Expectation.model_fields) == set(client.ExpectedRequests.__annotations__)
+    )
 
 
 def test_docs_list_every_fixture_method() -> None:
@@ -51,8 +53,8 @@ def test_docs_list_every_fixture_method() -> None:
         for name, value in vars(client.CaseTestApi).items()
         if callable(value) and not name.startswith("_")
     }
-    told = set(re.findall(r"`(\w+)\(", section("The pytest plugin")))
-    assert told == methods - {"require_test_mode", "seed_from_option", "drop_namespace"}
+    documented = set(re.findall(r"`(\w+)\(", section("The pytest plugin")))
+    assert documented == methods - {"require_test_mode", "seed_from_option", "drop_namespace"}
 
 
 def test_docs_example_is_in_sample_project() -> None:

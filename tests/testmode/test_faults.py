@@ -31,11 +31,11 @@ async def statuses(namespace: NamespaceClient, number: int, path: str = DOCUMENT
 async def test_status_fault_returns_platform_error(
     namespace: NamespaceClient, status: int, minor: str
 ) -> None:
-    await namespace.test_api("PUT", "/faults", body=[{"status": status, "description": "as told"}])
+    await namespace.test_api("PUT", "/faults", body=[{"status": status, "description": "as set"}])
     answer = await namespace.call("GET", DOCUMENTS, headers={"X-Request-ID": "mine"})
     assert answer.status_code == status
     body = answer.json()
-    assert body["imsx_description"] == "as told"
+    assert body["imsx_description"] == "as set"
     (field,) = body["imsx_codeMinor"]["imsx_codeMinorField"]
     assert field["imsx_codeMinorFieldValue"] == minor
     assert answer.headers.get("Retry-After") == ("1" if status in {429, 503} else None)
@@ -61,7 +61,7 @@ async def test_token_endpoint_fault_returns_oauth_error(namespace: NamespaceClie
     assert (own.status_code, own.json()["error"]) == (503, "temporarily_unavailable")
     in_form = {**form, "client_id": "local-client", "client_secret": "x"}
     assert (await namespace.call("POST", "/oauth2/token", data=in_form)).status_code == 503
-    someone = await namespace.call("POST", "/oauth2/token", data=form, auth=("somebody", "x"))
+    someone = await namespace.call("POST", "/oauth2/token", data=form, auth=("other-client", "x"))
     assert someone.status_code == 401
 
 
@@ -78,7 +78,7 @@ async def test_token_endpoint_fault_returns_oauth_error(namespace: NamespaceClie
         ({"path": "/ims/*"}, [200, 200, 200, 200]),
         ({"path_regex": "CFDoc.*s$", "times": 1}, [503, 200, 200, 200]),
         ({"client": "local-client"}, [503, 503, 503, 503]),
-        ({"client": "somebody"}, [200, 200, 200, 200]),
+        ({"client": "other-client"}, [200, 200, 200, 200]),
     ],
 )
 async def test_fault_selects_requests(
@@ -107,8 +107,8 @@ async def test_first_selecting_fault_applies_and_all_count(namespace: NamespaceC
     added = await namespace.test_api("POST", "/faults", body=[{"status": 503, "times": 2}])
     assert [rule["status"] for rule in added] == [500, 503]
     assert await statuses(namespace, 4) == [503, 500, 503, 200]
-    told = await namespace.test_api("GET", "/faults")
-    assert [(rule["matched"], rule["applied"]) for rule in told] == [(4, 1), (4, 2)]
+    faults = await namespace.test_api("GET", "/faults")
+    assert [(rule["matched"], rule["applied"]) for rule in faults] == [(4, 1), (4, 2)]
     await namespace.test_api("DELETE", "/faults", 204)
     assert await namespace.test_api("GET", "/faults") == []
 
@@ -127,16 +127,16 @@ async def test_request_is_applied_only_with_apply_request(
 
 async def test_delay(namespace: NamespaceClient) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"delay": 0.3}])
-    begun = time.perf_counter()
+    started = time.perf_counter()
     assert await namespace.total() == 0
-    assert time.perf_counter() - begun > 0.15  # half of it, as timers may fire early
+    assert time.perf_counter() - started > 0.15  # half of it, as timers may fire early
 
 
 async def test_slow_body(namespace: NamespaceClient) -> None:
     await namespace.test_api("PUT", "/faults", body=[{"slow_body": 0.5}])
-    begun = time.perf_counter()
+    started = time.perf_counter()
     assert await namespace.total() == 0
-    assert time.perf_counter() - begun > 0.25  # half of it, as timers may fire early
+    assert time.perf_counter() - started > 0.25  # half of it, as timers may fire early
 
 
 async def test_malformed_body(namespace: NamespaceClient) -> None:
@@ -149,7 +149,7 @@ async def test_malformed_body(namespace: NamespaceClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "message"),
     [
         ({}, "needs one of status"),
         ({"status": 200}, "greater than or equal to 400"),
@@ -162,12 +162,12 @@ async def test_malformed_body(namespace: NamespaceClient) -> None:
     ],
 )
 async def test_invalid_fault_returns_422(
-    namespace: NamespaceClient, rule: dict[str, Any], told: str
+    namespace: NamespaceClient, rule: dict[str, Any], message: str
 ) -> None:
     refused = await namespace.test_api("PUT", "/faults", 422, [{"status": 500}, rule])
     (problem,) = refused["imsx_error_details"]
     assert problem["path"].startswith("[1]")
-    assert told in problem["message"]
+    assert message in problem["message"]
     assert await namespace.test_api("GET", "/faults") == []
 
 

@@ -35,9 +35,11 @@ async def put_package(namespace: NamespaceClient, body: factories.Body, title: s
     return str(read.headers["ETag"])
 
 
-async def title_for(namespace: NamespaceClient, body: factories.Body, **kept: str) -> str | None:
+async def title_for(
+    namespace: NamespaceClient, body: factories.Body, **conditions: str
+) -> str | None:
     """Return the title in the response to a conditional request, or None for 304."""
-    headers = {name.replace("_", "-"): value for name, value in kept.items()}
+    headers = {name.replace("_", "-"): value for name, value in conditions.items()}
     path = f"{PACKAGES}/{body['CFDocument']['identifier']}"
     answer = await namespace.call("GET", path, headers=headers)
     assert answer.status_code in {200, 304}, answer.text
@@ -58,9 +60,9 @@ async def test_etag_changes_after_reset(namespace: NamespaceClient) -> None:
 
 async def test_restore_invalidates_etags(namespace: NamespaceClient) -> None:
     body = factories.package()
-    kept = await put_package(namespace, body, "kept")
+    etag = await put_package(namespace, body, "original")
     await namespace.test_api("POST", "/snapshots/one", 201)
-    assert await title_for(namespace, body, If_None_Match=kept) is None
+    assert await title_for(namespace, body, If_None_Match=etag) is None
     written: list[str] = []
     for title in ("first", "second"):
         tag = await put_package(namespace, body, title)
@@ -71,30 +73,30 @@ async def test_restore_invalidates_etags(namespace: NamespaceClient) -> None:
         written.append(tag)
         await namespace.test_api("POST", "/snapshots/one/restore")
         assert [await title_for(namespace, body, If_None_Match=one) for one in written] == (
-            ["kept"] * len(written)
+            ["original"] * len(written)
         )
     await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 
 async def test_seed_invalidates_etags(namespace: NamespaceClient) -> None:
     body = factories.package()
-    kept = await put_package(namespace, body, "written")
+    etag = await put_package(namespace, body, "written")
     seeded = {**body, "CFDocument": {**body["CFDocument"], "title": "seeded"}}
     await namespace.test_api("POST", "/seed", body=seeded)
-    assert await title_for(namespace, body, If_None_Match=kept) == "seeded"
+    assert await title_for(namespace, body, If_None_Match=etag) == "seeded"
 
 
 async def test_restore_updates_last_modified(namespace: NamespaceClient) -> None:
     """The restored package is older than the client's response, but differs from it."""
     body = factories.package()
-    await put_package(namespace, body, "kept")
+    await put_package(namespace, body, "original")
     await namespace.test_api("POST", "/snapshots/one", 201)
     await put_package(namespace, body, "written")
     written = format_datetime(datetime.now(UTC), usegmt=True)
     assert await title_for(namespace, body, If_Modified_Since=written) is None
     await asyncio.sleep(1.1)  # HTTP dates have a resolution of one second
     await namespace.test_api("POST", "/snapshots/one/restore")
-    assert await title_for(namespace, body, If_Modified_Since=written) == "kept"
+    assert await title_for(namespace, body, If_Modified_Since=written) == "original"
     await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 
@@ -102,7 +104,7 @@ async def test_restore_of_previous_clone_updates_last_modified(namespace: Namesp
     """Last-Modified is the time of the restore, not that of the clone's creation."""
     body = factories.package()
     await namespace.test_api("POST", "/seed", body=body)
-    await put_package(namespace, body, "kept")
+    await put_package(namespace, body, "original")
     await namespace.test_api("POST", "/snapshots/one", 201)
     for way in ("/snapshots/one/restore", "/reset"):
         await namespace.test_api("POST", way)
@@ -112,7 +114,7 @@ async def test_restore_of_previous_clone_updates_last_modified(namespace: Namesp
     assert await title_for(namespace, body, If_Modified_Since=written) is None
     await asyncio.sleep(1.1)
     await namespace.test_api("POST", "/snapshots/one/restore")
-    assert await title_for(namespace, body, If_Modified_Since=written) == "kept"
+    assert await title_for(namespace, body, If_Modified_Since=written) == "original"
     await namespace.test_api("DELETE", "/snapshots/one", 204)
 
 
@@ -124,15 +126,15 @@ async def test_change_feed_cursor_is_gone_after_reset(
     cursor = (await namespace.call("GET", feed)).json()["next"]
     document = await namespace.put_document()
     follow = f"{feed}?since={cursor}"
-    told = (await namespace.call("GET", follow)).json()["changes"]
-    assert [one["identifier"] for one in told] == [document["identifier"]]
+    changes = (await namespace.call("GET", follow)).json()["changes"]
+    assert [one["identifier"] for one in changes] == [document["identifier"]]
     await namespace.test_api("POST", "/reset")
     assert (await namespace.call("GET", follow)).status_code == 410
-    anew = (await namespace.call("GET", feed)).json()
-    assert anew["changes"] == []
+    new_feed = (await namespace.call("GET", feed)).json()
+    assert new_feed["changes"] == []
     document = await namespace.put_document()
-    told = (await namespace.call("GET", f"{feed}?since={anew['next']}")).json()["changes"]
-    assert [one["identifier"] for one in told] == [document["identifier"]]
+    changes = (await namespace.call("GET", f"{feed}?since={new_feed['next']}")).json()["changes"]
+    assert [one["identifier"] for one in changes] == [document["identifier"]]
 
 
 async def test_reset_without_writes_keeps_etags(namespace: NamespaceClient) -> None:
@@ -140,18 +142,18 @@ async def test_reset_without_writes_keeps_etags(namespace: NamespaceClient) -> N
     body = factories.package()
     await namespace.test_api("POST", "/seed", body=body)
     path = f"{PACKAGES}/{body['CFDocument']['identifier']}"
-    kept = (await namespace.call("GET", path)).headers["ETag"]
+    etag = (await namespace.call("GET", path)).headers["ETag"]
     await namespace.test_api("POST", "/reset")
-    assert await title_for(namespace, body, If_None_Match=kept) is None
+    assert await title_for(namespace, body, If_None_Match=etag) is None
 
 
 async def test_namespaces_do_not_share_caches(
     namespace: NamespaceClient, other: NamespaceClient
 ) -> None:
     body = factories.package()
-    kept = await put_package(namespace, body, "here")
+    etag = await put_package(namespace, body, "here")
     await put_package(other, body, "there")
-    assert await title_for(other, body, If_None_Match=kept) == "there"
+    assert await title_for(other, body, If_None_Match=etag) == "there"
     assert await title_for(namespace, body) == "here"
 
 
@@ -160,7 +162,7 @@ async def test_truncate_keeps_clients_and_keys(
 ) -> None:
     """Only entities are deleted."""
     url = await to_thread.run_sync(migrated_database, "emptied")
-    kept = {"clients": 1, "client_secrets": 1, "signing_keys": 1, "feed_history": 1}
+    remaining = {"clients": 1, "client_secrets": 1, "signing_keys": 1, "feed_history": 1}
     async with Database.open(url, settings) as database, database.connection() as connection:
         for statement in FILL:
             await connection.execute(statement)
@@ -169,13 +171,13 @@ async def test_truncate_keeps_clients_and_keys(
             name: await connection.fetchval(f"SELECT count(*) FROM {name}")
             for name in tables.metadata.tables
         }
-    assert {name: count for name, count in counts.items() if count} == kept
+    assert {name: count for name, count in counts.items() if count} == remaining
 
 
 FILL = (
-    "INSERT INTO clients (identifier, scopes) VALUES ('kept', '{}')",
-    "INSERT INTO client_secrets (hash, client_identifier) VALUES ('hash', 'kept')",
-    "INSERT INTO signing_keys (kid, private_pem) VALUES ('kept', 'pem')",
+    "INSERT INTO clients (identifier, scopes) VALUES ('main', '{}')",
+    "INSERT INTO client_secrets (hash, client_identifier) VALUES ('hash', 'main')",
+    "INSERT INTO signing_keys (kid, private_pem) VALUES ('main', 'pem')",
     "INSERT INTO revision_marks (scope) VALUES ('/')",
     "INSERT INTO changes (kind, identifier, operation) VALUES ('CFItem', 'one', 'c')",
 )

@@ -63,7 +63,7 @@ async def test_unknown_test_api_route_returns_404(namespace: NamespaceClient) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--workers", "2"), ["one process", "--workers"]),
         (("--host", "0.0.0.0"), ["CASE_SERVER_TEST_API_TOKEN"]),
@@ -71,12 +71,12 @@ async def test_unknown_test_api_route_returns_404(namespace: NamespaceClient) ->
     ],
 )
 def test_unsafe_settings_prevent_start(
-    tmp_path: Path, arguments: tuple[str, ...], told: list[str]
+    tmp_path: Path, arguments: tuple[str, ...], message: list[str]
 ) -> None:
     allowed = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
     ran = run("serve", "--test-mode", "--port", "0", *arguments, data_dir=tmp_path / "d", **allowed)
     assert ran.returncode == 1
-    assert all(words in ran.stderr for words in told)
+    assert all(words in ran.stderr for words in message)
     assert "Traceback" not in ran.stderr
     assert not (tmp_path / "d").exists()
 

@@ -105,7 +105,7 @@ async def test_swagger_ui_uses_api_of_namespace(
 async def test_page_in_namespace_shows_its_requests(
     other: NamespaceClient, browser: httpx.AsyncClient
 ) -> None:
-    await other.call("GET", "/case/1.1/CFItems/only-asked-here")
-    assert "only-asked-here" in (await browser.get("/ns/other/test-mode")).text
+    await other.call("GET", "/case/1.1/CFItems/only-requested-here")
+    assert "only-requested-here" in (await browser.get("/ns/other/test-mode")).text
     await sign_in(browser, "")
-    assert "only-asked-here" not in (await browser.get("/test-mode")).text
+    assert "only-requested-here" not in (await browser.get("/test-mode")).text

@@ -174,15 +174,15 @@ async def test_tokens_and_configured_secrets_are_not_logged(namespace: Namespace
 
 async def test_text_about_secrets_is_logged(namespace: NamespaceClient) -> None:
     body = factories.item(factories.new_id()) | {"fullStatement": "A secret token: é"}
-    body["extensions"] = {"tokens": 7, "kept": "a password is a word"}
+    body["extensions"] = {"tokens": 7, "logged": "a password is a word"}
     sent = json.dumps(body | {"notes": "a=b&token"}, ensure_ascii=False)
     headers = {"Content-Type": JSON}
     await namespace.call("PUT", "/case/1.1/CFItems/x", content=sent.encode(), headers=headers)
     await namespace.call("GET", f"{DOCUMENTS}?filter=title='secret'&limit=3")
     put, get = await namespace.test_api("GET", "/requests?body=true")
-    kept = json.loads(put["body"])
-    assert kept["fullStatement"] == body["fullStatement"]
-    assert kept["extensions"]["kept"] == body["extensions"]["kept"]
+    logged = json.loads(put["body"])
+    assert logged["fullStatement"] == body["fullStatement"]
+    assert logged["extensions"]["logged"] == body["extensions"]["logged"]
     assert parse_qs(get["query"]) == {"filter": ["title='secret'"], "limit": ["3"]}
 
 
@@ -253,9 +253,9 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.parametrize(("expected", "told"), EXPECTED)
+@pytest.mark.parametrize(("expected", "message"), EXPECTED)
 async def test_verify_reports_differences(
-    namespace: NamespaceClient, expected: dict[str, Any], told: str
+    namespace: NamespaceClient, expected: dict[str, Any], message: str
 ) -> None:
     for title in ("first", "second"):
         body = factories.document(title=title)
@@ -263,9 +263,9 @@ async def test_verify_reports_differences(
     await namespace.total()
     wanted = [{"method": "GET"}, expected]
     answer = await namespace.test_api("POST", "/requests/verify", 200, wanted)
-    assert answer["met"] is not bool(told)
-    assert len(answer["differences"]) == bool(told)
-    assert told in "".join(answer["differences"])
+    assert answer["met"] is not bool(message)
+    assert len(answer["differences"]) == bool(message)
+    assert message in "".join(answer["differences"])
 
 
 async def test_difference_lists_requests_on_path(namespace: NamespaceClient) -> None:

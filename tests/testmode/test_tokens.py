@@ -14,7 +14,7 @@ async def made(namespace: NamespaceClient, **fields: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("defect", "told"),
+    ("defect", "message"),
     [
         ("expired", "it has expired"),
         ("not_yet_valid", "it is not valid yet"),
@@ -23,11 +23,11 @@ async def made(namespace: NamespaceClient, **fields: Any) -> dict[str, str]:
     ],
 )
 async def test_token_with_defect_returns_401(
-    namespace: NamespaceClient, defect: str, told: str
+    namespace: NamespaceClient, defect: str, message: str
 ) -> None:
     answer = await namespace.call("GET", DOCUMENTS, headers=await made(namespace, defect=defect))
     assert answer.status_code == 401
-    assert told in answer.json()["imsx_description"]
+    assert message in answer.json()["imsx_description"]
     assert "invalid_token" in answer.headers["WWW-Authenticate"]
 
 
@@ -43,10 +43,10 @@ async def test_token_scopes_are_enforced(namespace: NamespaceClient) -> None:
 
 
 async def test_token_client_is_logged(namespace: NamespaceClient) -> None:
-    await namespace.call("GET", DOCUMENTS, headers=await made(namespace, client_id="somebody"))
+    await namespace.call("GET", DOCUMENTS, headers=await made(namespace, client_id="other-client"))
     await namespace.call("GET", DOCUMENTS, headers=await made(namespace, defect="expired"))
     entries = await namespace.test_api("GET", "/requests")
-    assert [one["client"] for one in entries] == ["somebody", "local-client"]
+    assert [one["client"] for one in entries] == ["other-client", "local-client"]
 
 
 @pytest.mark.parametrize(

@@ -172,15 +172,15 @@ def test_json_is_three_actions_away(visit: Opened) -> None:
 def test_search_limits_request_rate(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
-        asked: list[str] = []
-        page.on("request", lambda one: asked.append(one.url) if "/search?" in one.url else None)
+        urls: list[str] = []
+        page.on("request", lambda one: urls.append(one.url) if "/search?" in one.url else None)
         box = page.get_by_role("searchbox", name="Search all frameworks")
         box.press_sequentially("D7", delay=100)
         expect(page.locator("#suggestions li").first).to_be_visible()
-        assert [url.rpartition("=")[2] for url in asked] == ["D7"]
+        assert [url.rpartition("=")[2] for url in urls] == ["D7"]
         box.fill("")
         expect(page.locator("#suggestions")).to_be_hidden()
-        asked.clear()
+        urls.clear()
         with page.expect_response(re.compile("weighty$")):
             box.evaluate(
                 """(box) => {
@@ -191,14 +191,14 @@ def test_search_limits_request_rate(visit: Opened) -> None:
                 }"""
             )
         expect(page.locator("#suggestions li")).to_have_count(6)
-        assert len(asked) == 1
+        assert len(urls) == 1
 
 
 def test_framework_pages_load_in_place(visit: Opened, frameworks: Any) -> None:
     document = frameworks["deep"]["CFDocument"]["identifier"]
     with visit() as page:
         page.goto("/")
-        page.evaluate("window.kept = 1")
+        page.evaluate("window.marker = 1")
         page.get_by_role("searchbox", name="Search all frameworks").fill("D4.3")
         page.locator("#suggestions li a").first.click()
         expect(page.get_by_role("heading", level=1)).to_have_text("D4.3")
@@ -221,35 +221,35 @@ def test_framework_pages_load_in_place(visit: Opened, frameworks: Any) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text("D4.1")
         page.go_back()
         expect(page.get_by_role("heading", level=1)).to_have_text("D4.3")
-        assert page.evaluate("window.kept") == 1
+        assert page.evaluate("window.marker") == 1
         page.locator(".root a").click()
         expect(page).to_have_url(re.compile(f"/documents/{document}$"))
         page.keyboard.press("Tab")
         page.go_back()
         page.go_back()
         expect(page.get_by_role("heading", level=1)).to_have_text("Frameworks")
-        assert page.evaluate("window.kept") is None
+        assert page.evaluate("window.marker") is None
 
 
 def test_prefetch_requests_page_once(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
-        asked: list[str] = []
-        page.on("request", lambda one: asked.append(one.url) if "/items/" in one.url else None)
+        urls: list[str] = []
+        page.on("request", lambda one: urls.append(one.url) if "/items/" in one.url else None)
         with page.expect_response(re.compile("/items/")):
             page.get_by_role("searchbox", name="Search all frameworks").fill("D5.2")
         page.locator("#suggestions li a").first.click()
         expect(page.get_by_role("heading", level=1)).to_have_text("D5.2")
-        assert len(asked) == 1
+        assert len(urls) == 1
         with page.expect_response(re.compile("profile=sdk")):
             page.get_by_role("link", name="TimeBack SDK").hover()
         page.get_by_role("link", name="TimeBack SDK").click()
         expect(page.locator("#json")).to_contain_text("D5.2")
-        assert len(asked) == 2
-        # What was shown is asked for anew: it may have changed.
+        assert len(urls) == 2
+        # A page that was shown is requested again, because it may have changed.
         page.go_back()
         expect(page.get_by_role("heading", level=1)).to_have_text("D5.2")
-        assert len(asked) == 3
+        assert len(urls) == 3
 
 
 def test_error_page_replaces_in_place_navigation(

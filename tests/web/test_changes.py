@@ -17,22 +17,24 @@ from support import factories
 async def written(client: httpx.AsyncClient) -> factories.Body:
     """Write a framework three times: create it, replace half of it, put one item."""
     body = factories.package()
-    kept, gone = body["CFItems"]
-    kept |= {"humanCodingScheme": "K", "fullStatement": "stays"}
+    kept_item, gone = body["CFItems"]
+    kept_item |= {"humanCodingScheme": "K", "fullStatement": "stays"}
     gone |= {"humanCodingScheme": "G", "fullStatement": "=goes"}
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
     new = factories.packed_item(humanCodingScheme="N", fullStatement="<b>comes</b>")
     body |= {
-        "CFItems": [kept, new],
-        "CFAssociations": [factories.association(new["identifier"], kept["identifier"])],
+        "CFItems": [kept_item, new],
+        "CFAssociations": [factories.association(new["identifier"], kept_item["identifier"])],
     }
     document = body["CFDocument"]["identifier"]
     put = await client.put(f"/case/1.1/CFPackages/{document}", json=body)
     assert put.status_code == 200, put.text
-    said_anew = factories.item(document, kept["identifier"], fullStatement="stays, put anew")
-    put = await client.put(f"/case/1.1/CFItems/{kept['identifier']}", json={"item": said_anew})
+    changed_item = factories.item(document, kept_item["identifier"], fullStatement="stays, changed")
+    put = await client.put(
+        f"/case/1.1/CFItems/{kept_item['identifier']}", json={"item": changed_item}
+    )
     assert put.status_code == 201, put.text
-    return {"document": document, "kept": kept, "gone": gone, "new": new}
+    return {"document": document, "item": kept_item, "gone": gone, "new": new}
 
 
 def address(written: factories.Body, name: str = "changes") -> str:
@@ -58,8 +60,8 @@ async def test_latest_write_is_default_period(
     assert f'href="{address(written)}"' in framework
     page = (await browser.get(address(written))).text
     assert counts(page) == {"Added": 0, "Changed": 1, "Deleted": 0}
-    assert "stays, put anew" in page
-    assert f"/items/{written['kept']['identifier']}" in page
+    assert "stays, changed" in page
+    assert f"/items/{written['item']['identifier']}" in page
     assert "but not previous values" in page
 
 
@@ -114,7 +116,7 @@ async def test_moved_item_is_listed_as_deleted_since(
 ) -> None:
     other = factories.package()
     assert (await client.post("/case/1.1/CFPackages", json=other)).status_code == 201
-    moved = factories.item(other["CFDocument"]["identifier"], written["kept"]["identifier"])
+    moved = factories.item(other["CFDocument"]["identifier"], written["item"]["identifier"])
     path = f"/case/1.1/CFItems/{moved['identifier']}"
     assert (await client.put(path, json={"item": moved})).status_code == 201
     params = {"since": "start", "part": "added"}
@@ -165,7 +167,7 @@ async def test_long_lists_are_paginated(
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"since": "yesterday"}, "invalid timestamp"),
         ({"until": "2026-13-01"}, "invalid timestamp"),
@@ -174,11 +176,11 @@ async def test_long_lists_are_paginated(
     ],
 )
 async def test_invalid_period_returns_400(
-    browser: httpx.AsyncClient, written: factories.Body, params: dict[str, Any], said: str
+    browser: httpx.AsyncClient, written: factories.Body, params: dict[str, Any], message: str
 ) -> None:
     page = await browser.get(address(written), params=params)
     assert page.status_code == 400
-    assert said in page.text
+    assert message in page.text
 
 
 async def test_custom_timestamps_are_accepted(

@@ -125,10 +125,10 @@ async def test_framework_list_filter_and_pagination(
         "lastChangeDateTime": "2024-02-29T12:00:00Z",
     }
     await client.post("/case/1.1/CFPackages", json=body)
-    told = (await browser.get("/?q=told")).text
-    figures = re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", told)
+    page = (await browser.get("/?q=told")).text
+    figures = re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", page)
     assert figures == [("Items", "2"), ("Status", "Draft"), ("Changed", "29 February 2024")]
-    assert "Somebody else" in told
+    assert "Somebody else" in page
     assert "No framework matches" in (await browser.get("/?q=nothing")).text
 
 
@@ -258,8 +258,8 @@ async def test_item_shows_all_attributes(
     panel = (await browser.get(address, headers={"X-Fragment": "1"})).text
     assert "<mfrac>" in panel
     assert "<strong>always</strong>" in panel
-    for said in (">A<", ">Cluster<", "</span>03<", "</span>04<", ">halves<", "a note"):
-        assert said in panel, said
+    for html in (">A<", ">Cluster<", "</span>03<", "</span>04<", ">halves<", "a note"):
+        assert html in panel, html
 
 
 async def test_listed_all_shows_all_associations(

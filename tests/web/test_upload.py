@@ -72,11 +72,11 @@ async def test_report_lists_changes(browser: httpx.AsyncClient, client: httpx.As
     assert "the old statement" in changed
     assert "what goes" in deleted
     assert "what goes" in (await client.get(f"/case/1.1/CFPackages/{document}")).text
-    # What was told is what becomes of it.
+    # The counts in the report equal the changes in the history.
     await send(browser, "store", raw, checked=digest(report))
     changes = (await browser.get(f"/documents/{document}/changes")).text
-    told = re.findall(r'(Added|Changed|Deleted) <span class="count">(\d+)', changes)
-    assert told == totals
+    counts = re.findall(r'(Added|Changed|Deleted) <span class="count">(\d+)', changes)
+    assert counts == totals
 
 
 async def test_report_lists_repairs(browser: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
@@ -97,7 +97,7 @@ async def test_invalid_file_is_reported_and_not_stored(
     body: Any = factories.package()
     body["CFItems"][0]["lastChangeDateTime"] = "yesterday"
     body["CFItems"][1]["fullStatement"] = 7 * ["<script>"]
-    for raw, said in (
+    for raw, message in (
         (orjson.dumps(body), "CFItems[0].lastChangeDateTime"),
         (orjson.dumps(body), "CFItems[1].fullStatement"),
         (b"not JSON", "the body is not JSON"),
@@ -105,12 +105,12 @@ async def test_invalid_file_is_reported_and_not_stored(
         (b"", "the body is not JSON"),
     ):
         report = await send(browser, "check", raw)
-        assert said in report.text
+        assert message in report.text
         assert "The file cannot be stored" in report.text
         assert 'name="checked"' not in report.text
         refused = await send(browser, "store", raw, checked="anything")
         assert refused.status_code == 422
-        assert said in refused.text
+        assert message in refused.text
     assert await number_of_frameworks(client) == 0
 
 
