@@ -1,8 +1,8 @@
-"""Redact secrets from what the request log keeps of a request: client secrets, tokens, passwords.
+"""Redaction of client secrets, tokens and passwords from the request log.
 
-A secret is found by the name of its field, however that is escaped, by its value where the server
-knows it, and by its form where it is a JSON Web Token. A body that may hold one and cannot be
-parsed is left out.
+A secret is recognized by the name of its field, even if that is escaped, by its value if the server
+is configured with it, and by its form if it is a JSON Web Token. A body that may contain a secret
+and cannot be parsed is not logged.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 SECRET_WORDS = ("secret", "token", "password", "passwd", "assertion", "authorization", "csrf")
-"""A field whose name holds one of these, in any case, holds a secret."""
+"""A field whose name contains one of these, in any case, contains a secret."""
 NOT_SECRET = {"token_type", "token_url", "tokenurl"}
 MARK = "[redacted]"
 JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*", re.ASCII)
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 FORM = "application/x-www-form-urlencoded"
 MIN_KNOWN_CHARS = 6
-"""A shorter secret would be found in ordinary text."""
+"""Shorter secrets would match in ordinary text."""
 
 
 class Redactor:
-    """Redacts the secrets of one server; ``known`` are the values of those it was given."""
+    """Redacts secrets; ``known`` are the values of configured secrets."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         values = [value for value in known if len(value) >= MIN_KNOWN_CHARS]
@@ -44,12 +44,12 @@ class Redactor:
         )
 
     def body(self, raw: bytes, content_type: str, content_encoding: str = "") -> bytes:
-        """Return a body without its secrets; empty where they cannot be told from the rest."""
+        """Return a body without secrets, or an empty one if it cannot be parsed."""
         if content_encoding.lower() not in {"", "identity"}:
             return b""
-        # Null bytes are those of UTF-16, in which JSON can be written, too.
+        # JSON may be encoded in UTF-16, which contains null bytes.
         text = raw.replace(b"\0", b"").decode(errors="replace")
-        if not self._is_suspicious(unescaped(text)):
+        if not self._is_suspicious(unescape(text)):
             return raw
         if content_type.partition(";")[0].strip().lower() in {FORM, ""} and (
             form := self._form(text)
@@ -69,15 +69,15 @@ class Redactor:
         has_secret = False
 
         def redact(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-            # Called for every object, also for one that a repeated name replaces.
+            # Called for every object, including those that a duplicate name replaces.
             nonlocal has_secret
-            kept = [
+            remaining = [
                 (name, value)
                 for name, value in pairs
                 if not is_secret(name) or isinstance(value, int | float | None)
             ]
-            has_secret |= len(kept) < len(pairs)
-            return dict(kept)
+            has_secret |= len(remaining) < len(pairs)
+            return dict(remaining)
 
         try:
             parsed = json.loads(raw, object_pairs_hook=redact)
@@ -88,7 +88,7 @@ class Redactor:
         return redacted.encode() if has_secret or redacted != written else raw
 
     def text(self, text: str) -> str:
-        """Return text in which no known secret and no JSON Web Token stands."""
+        """Return text with known secrets and JSON Web Tokens replaced."""
         for value in self._known:
             text = text.replace(value, MARK)
         return JSON_WEB_TOKEN.sub(MARK, text)
@@ -107,11 +107,11 @@ def is_secret(name: str) -> bool:
 
 
 def contains_any(text: str, words: Collection[str]) -> bool:
-    """Return whether one of the words stands in a text."""
+    """Return whether a text contains one of the words."""
     return any(word in text for word in words)
 
 
-def unescaped(text: str) -> str:
-    r"""Return text with JSON's ``\u`` escapes and then percent escapes decoded, to search it."""
+def unescape(text: str) -> str:
+    r"""Decode JSON's ``\u`` escapes, then percent-encoding, to search the text."""
     decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     return unquote_plus(decoded)
