@@ -115,10 +115,8 @@ def import_packages(**flags: Any) -> None:
         )
     refuse_missing(flags["sources"])
     report: Path | None = flags["report"]
-    if report and (report.is_dir() or not report.parent.is_dir()):
-        raise StartupError(
-            f"cannot write the report to {report}: name a file in an existing folder"
-        )
+    if report:
+        importer.require_writable(report)
     fetcher, dense = make_fetcher(flags), flags["allow_dense"]
     named = list(sources(flags["sources"], fetcher, flags["form"], allow_dense=dense))
     if flags["sample"]:

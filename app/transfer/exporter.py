@@ -1,4 +1,4 @@
-"""A framework out of the store into a file of any form, read as of one moment from cursors."""
+"""Export a framework to a file of any format, read from one snapshot with cursors."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ RENDERER = Renderer(EXPORT, base_url="")
 
 
 class Writer(Protocol):
-    """What takes in the entities of one framework, one by one."""
+    """Writes the entities of a framework one by one."""
 
     def add(self, kind: str, entity: JsonObject) -> None:
-        """Take in an entity, as it stands inside a package."""
+        """Add an entity as it is inside a package."""
 
     def finish(self) -> None:
-        """Write what was held back until all was known."""
+        """Write what depends on all entities."""
 
 
 async def export(database: Database, identifier: str, form: FileFormat, file: BinaryIO) -> None:
-    """Write the framework whose document or package this is, in the standard's own form.
+    """Write the framework with this document or package identifier to a file.
 
-    Raises ``NotFound``, and ``InvalidData`` when the form cannot hold what the framework says.
+    Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot hold a value.
     """
     async with framework_snapshot(database, identifier) as framework:
         if form == "case-json":
@@ -54,14 +54,17 @@ def _writer(form: FileFormat, file: BinaryIO) -> AbstractContextManager[Writer]:
 
 
 async def _entities(framework: FrameworkSnapshot) -> AsyncIterator[tuple[str, JsonObject]]:
-    """All that a package holds, each under the name of its class."""
+    """Yield (class, entity) of everything in a package, in the order of the standard."""
     (document,) = await RENDERER.to_package_objects(DOCUMENTS, [framework.document])
     yield DOCUMENTS.name, document
     for resource in (ITEMS, ASSOCIATIONS, *DEFINITIONS, RUBRICS):
         async for entities in RENDERER.iter_batches(framework, resource):
             for entity in entities:
                 yield resource.name, entity
-    held = {"CFDefinition": framework.definition_extensions, "CFPackage": framework.extensions}
-    for name, extensions in held.items():
+    extensions_by_class = {
+        "CFDefinition": framework.definition_extensions,
+        "CFPackage": framework.extensions,
+    }
+    for name, extensions in extensions_by_class.items():
         if extensions:
             yield name, {"extensions": orjson.loads(extensions)}

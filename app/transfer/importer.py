@@ -1,8 +1,9 @@
-"""Load packages from their sources into the store, and report what became of each."""
+"""Import packages and spreadsheets into the database, and print the result of each source."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -53,33 +54,35 @@ WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
 
 @dataclass
 class ImportResult:
-    """What became of one source, or would become of it in a dry run."""
+    """The result of one source, or what it would be in a dry run."""
 
     source: str
     status: str = "refused"
-    """created, replaced, unchanged, refused, or readable: valid, and there is no database yet to
-    compare it with."""
+    """created, replaced, unchanged, refused, or valid if there is no database to compare with."""
     dry_run: bool = False
     document: str | None = None
     identifier_source: str | None = None
-    """What the document's identifier was made from, where the source gave none."""
+    """What the document's identifier was made from, if the source has none."""
     items: int = 0
     associations: int = 0
     counts: ChangeCounts | None = None
-    """None when the source was refused before it was compared with what is stored."""
+    """None if the source was refused before it was compared with the database."""
     seconds: float = 0.0
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
-    """How many problems there are beside those."""
+    """How many problems ``problems`` leaves out."""
     hints: list[str] = field(default_factory=list)
-    """Which flags would let a refused source through."""
+    """The options that would let a refused source through."""
+    notes: list[str] = field(default_factory=list)
+    """What else the user should know."""
     reason: str | None = None
+    """Why the source was refused, unless ``problems`` says it."""
 
 
 @dataclass(frozen=True)
 class Importer:
-    """Loads sources one by one, each in a transaction of its own."""
+    """Imports sources one by one, each in a transaction of its own."""
 
     strict: bool = False
     quiet: bool = False
@@ -87,35 +90,39 @@ class Importer:
     allow_deletes: bool = False
     """Whether a source may delete or overwrite most of a framework."""
     defaults: Defaults = field(default_factory=Defaults)
-    """What is said of a spreadsheet beside it."""
+    """Values for a spreadsheet that were given as options."""
     options: RepairOptions = NO_OPTIONS
     base_url: str | None = None
     """The URL of this server. Its addresses in a package are not stored as uris."""
 
-    async def load(self, database: Database | None, found: Sequence[Source]) -> list[ImportResult]:
-        """Store each source; only read it where there is no database."""
-        outcomes = []
-        for source in found:
-            outcome = ImportResult(source.name, dry_run=self.dry_run)
+    async def load(
+        self, database: Database | None, sources: Sequence[Source]
+    ) -> list[ImportResult]:
+        """Import each source and print its result; without a database, only validate it."""
+        results: list[ImportResult] = []
+        for source in sources:
+            result = ImportResult(source.name, dry_run=self.dry_run)
             start = time.monotonic()
             progress = progress_bar(source.name, quiet=self.quiet)
             try:
-                await self._load(database, source, outcome, progress)
+                await self._import_source(database, source, result, progress)
             except (CaseServerError, StartupError) as error:
-                outcome.reason = describe_error(error)
-                outcome.problems = getattr(error, "problems", [])
-                outcome.more = getattr(error, "omitted", 0)
-                outcome.hints = self._hints(outcome.problems)
+                result.reason = describe_error(error)
+                result.problems = getattr(error, "problems", [])
+                result.more = getattr(error, "omitted", 0)
+                result.hints = self._hints(result.problems)
                 if isinstance(error, DataLossRefused):
-                    outcome.counts = error.counts
-            outcome.seconds = round(time.monotonic() - start, 2)
+                    result.counts = error.counts
+            result.seconds = round(time.monotonic() - start, 2)
+            if self.dry_run:
+                result.notes = _note_same_document(result, results)
             progress("")
-            _report(outcome, quiet=self.quiet)
-            outcomes.append(outcome)
-        return outcomes
+            _print_result(result, quiet=self.quiet)
+            results.append(result)
+        return results
 
     def _hints(self, problems: Sequence[Problem]) -> list[str]:
-        """Return the flags that would help with problems, without those that were given."""
+        """Return the options that would help with problems, without those that were given."""
         hints = []
         if any(URL_IDENTIFIER.search(problem["message"]) for problem in problems):
             hints.append(URL_HINT)
@@ -126,22 +133,22 @@ class Importer:
             hints.append(TYPE_HINT)
         return hints
 
-    async def _load(
+    async def _import_source(
         self,
         database: Database | None,
         source: Source,
-        outcome: ImportResult,
+        result: ImportResult,
         progress: Progress,
     ) -> None:
         progress("reading")
         raw = source.read()
-        package, outcome.repairs = self._understand(source, raw)
-        outcome.document = package.document_identifier
-        outcome.identifier_source = package.identifier_source
-        outcome.items = package.count(ITEMS.name)
-        outcome.associations = package.count(ASSOCIATIONS.name)
+        package, result.repairs = self._parse(source, raw)
+        result.document = package.document_identifier
+        result.identifier_source = package.identifier_source
+        result.items = package.count(ITEMS.name)
+        result.associations = package.count(ASSOCIATIONS.name)
         if database is None:
-            outcome.status = "readable"
+            result.status = "valid"
             return
         guard: Guard | None = None if self.allow_deletes else refuse_data_loss
         written = await write_package(
@@ -152,11 +159,11 @@ class Importer:
             guard=guard,
             dry_run=self.dry_run,
         )
-        outcome.counts = written.counts
+        result.counts = written.counts
         replaced = "replaced" if written.changed else "unchanged"
-        outcome.status = "created" if written.created else replaced
+        result.status = "created" if written.created else replaced
 
-    def _understand(self, source: Source, raw: bytes) -> tuple[Package, list[Repair]]:
+    def _parse(self, source: Source, raw: bytes) -> tuple[Package, list[Repair]]:
         if source.form == "case-json":
             refuse_other_json(raw)
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
@@ -171,66 +178,91 @@ class Importer:
 
 
 def _origin_of(raw: bytes, package: Package, base_url: str | None) -> BodyOrigin:
-    """Return which values of a package are not stored, because an answer of this server adds them.
+    """Return which values of a package are not stored, because responses of this server add them.
 
-    The SDK profile answers addresses instead of uris, below the public URL or, where a server was
-    asked on its own machine, below a loopback address. It wraps its packages, which no export is.
+    The SDK profile responds with URLs of the server instead of stored uris: below the public URL
+    or, if the server was requested on its own machine, below a loopback address. It wraps its
+    packages, and exports are never wrapped.
     """
     has_default_types = DEFAULT_TYPE in raw and b'"CFItemTypeURI"' in raw
     if not WRAPPED_PACKAGE.match(raw):
         return replace(FILE_ORIGIN, has_default_types=has_default_types)
     urls = [base_url] if base_url else []
-    document = json.loads(next(iter(package.rows)).body)
-    address = urlsplit(document["uri"])
-    if is_loopback(address.hostname or "") and SDK.prefix in address.path:
-        path = address.path[: address.path.index(SDK.prefix)]
-        urls.append(f"{address.scheme}://{address.netloc}{path}")
+    if url := _loopback_url(json.loads(next(iter(package.rows)).body)["uri"]):
+        urls.append(url)
     addresses = server_urls(tuple(urls), tuple(profile.prefix for profile in PROFILES))
     return BodyOrigin(addresses if addresses.occurs_in(raw) else None, has_default_types)
 
 
-def _report(outcome: ImportResult, *, quiet: bool) -> None:
-    """Print what became of a source: refusals to stderr, the rest to stdout unless ``quiet``."""
-    if outcome.status == "refused":
-        for line in _refusal(outcome):
+def _loopback_url(uri: str) -> str | None:
+    """Return the URL of a server on this machine whose SDK profile has this URL, or None."""
+    try:
+        parts = urlsplit(uri)
+        is_local = is_loopback(parts.hostname or "")
+    except ValueError:
+        return None
+    path, prefix, _ = parts.path.partition(SDK.prefix)
+    return f"{parts.scheme}://{parts.netloc}{path}" if is_local and prefix else None
+
+
+def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -> list[str]:
+    """Note that a dry run compares each of several sources of a document with the database only."""
+    if not result.document:
+        return []
+    same = [each.source for each in earlier if each.document == result.document]
+    if not same:
+        return []
+    note = (
+        f"the dry run compares it with the database, not with {same[-1]}, which has the same "
+        "document and would be imported before it"
+    )
+    return [note]
+
+
+def _print_result(result: ImportResult, *, quiet: bool) -> None:
+    """Print a result: a refusal to stderr, anything else to stdout unless ``quiet``."""
+    if result.status == "refused":
+        for line in _format_refusal(result):
             click.echo(line, err=True)
     elif not quiet:
-        click.echo(_success(outcome))
+        click.echo(_format_success(result))
     if not quiet:
-        if outcome.identifier_source and outcome.document:
+        if result.identifier_source and result.document:
             click.echo(
-                f"  the identifier {outcome.document} was made from {outcome.identifier_source}; "
+                f"  the identifier {result.document} was made from {result.identifier_source}; "
                 "--document-id gives another"
             )
-        for repair in outcome.repairs:
+        for note in result.notes:
+            click.echo(f"  {note}")
+        for repair in result.repairs:
             click.echo(f"  {repair.kind} ({repair.count:,}): {repair.explanation}")
-            click.echo(f"    first at {repair.path or START_OF_FILE}{_example(repair)}")
+            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_values(repair)}")
 
 
-def _success(outcome: ImportResult) -> str:
-    status = f"would be {outcome.status}" if outcome.dry_run and outcome.counts else outcome.status
-    content = f"{counted(outcome.items, 'item')}, {counted(outcome.associations, 'association')}"
+def _format_success(result: ImportResult) -> str:
+    status = f"would be {result.status}" if result.dry_run and result.counts else result.status
+    content = f"{counted(result.items, 'item')}, {counted(result.associations, 'association')}"
     changes = (
-        format_counts(outcome.counts)
-        if outcome.counts
+        format_counts(result.counts)
+        if result.counts
         else "all of it would be added, because there is no database yet"
     )
     return (
-        f"{outcome.source}: {status} {outcome.document}: {content}; {changes}, "
-        f"in {outcome.seconds:.1f} s"
+        f"{result.source}: {status} {result.document}: {content}; {changes}, "
+        f"in {result.seconds:.1f} s"
     )
 
 
-def _refusal(outcome: ImportResult) -> Iterator[str]:
-    if not outcome.problems:
-        yield f"{outcome.source}: refused: {outcome.reason}"
-        if outcome.counts:
-            yield f"  would be: {format_counts(outcome.counts)}"
+def _format_refusal(result: ImportResult) -> Iterator[str]:
+    if not result.problems:
+        yield f"{result.source}: refused: {result.reason}"
+        if result.counts:
+            yield f"  would be: {format_counts(result.counts)}"
         return
-    count = len(outcome.problems) + outcome.more
-    yield f"{outcome.source}: refused, {counted(count, 'problem')}:"
-    problems = _summarize_url_identifiers(outcome.problems)
-    for line in (*problem_lines(problems, sys.stderr, outcome.more), *outcome.hints):
+    count = len(result.problems) + result.more
+    yield f"{result.source}: refused, {counted(count, 'problem')}:"
+    problems = _summarize_url_identifiers(result.problems)
+    for line in (*problem_lines(problems, sys.stderr, result.more), *result.hints):
         yield f"  {line}"
 
 
@@ -246,21 +278,35 @@ def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
     return [summary, *(each for each in problems if each not in urls)]
 
 
-def _example(repair: Repair) -> str:
-    """Return the values of a repair where there are any; of what was dropped none is shown."""
+def _format_values(repair: Repair) -> str:
+    """Return the values before and after a repair, or an empty string if a value was dropped."""
     if repair.after is None:
         return ""
     before = f"{format_example(repair.before)} became " if repair.before is not None else "now "
     return f": {before}{format_example(repair.after)}"
 
 
-def write_report(path: Path, outcomes: Sequence[ImportResult]) -> None:
-    """Write everything that became of every source, as JSON."""
-    report = [_as_json(outcome) for outcome in outcomes]
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+def require_writable(path: Path) -> None:
+    """Raise ``StartupError`` if the report cannot be written to a path.
+
+    Called before anything is imported, as missing sources are noticed.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise StartupError(f"cannot write the report to {path}: name a file in an existing folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise StartupError(f"cannot write the report to {path}: permission denied")
 
 
-def _as_json(outcome: ImportResult) -> dict[str, Any]:
-    counts = outcome.counts
-    # asdict() keeps a named tuple, which JSON would make a list of.
-    return asdict(outcome) | {"counts": counts._asdict() if counts else None}
+def write_report(path: Path, results: Sequence[ImportResult]) -> None:
+    """Write the results as JSON. Raises ``StartupError`` if the file cannot be written."""
+    report = [_to_dict(result) for result in results]
+    try:
+        path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise StartupError(f"cannot write the report to {path}: {error.strerror}") from error
+
+
+def _to_dict(result: ImportResult) -> dict[str, Any]:
+    counts = result.counts
+    # asdict() keeps a named tuple, which would become an array.
+    return asdict(result) | {"counts": counts._asdict() if counts else None}

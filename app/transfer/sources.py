@@ -1,4 +1,4 @@
-"""Where packages come from: files, folders of them, URLs, standard input."""
+"""The sources of packages: files, folders, URLs and standard input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..exceptions import ContentTooLarge, StartupError
-from ..formats.file_format import FileFormat, file_format_of
+from ..formats.file_format import SUFFIXES, FileFormat, file_format_of
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from .remote_server import CaseSource
 
@@ -33,14 +33,14 @@ URL_PREFIXES = ("http://", "https://")
 
 
 class Source(NamedTuple):
-    """Where a package comes from, what it is written in, and when it was last changed."""
+    """A source of a package, with its file format and modification time."""
 
     name: str
     read: Callable[[], bytes]
     form: FileFormat = "case-json"
     changed: datetime | None = None
     allow_dense: bool = False
-    """Whether its size alone bounds it, as that of a file of one's own does."""
+    """Whether only its size is limited, not the number of its values. True for local files."""
 
 
 def sources(
@@ -50,10 +50,11 @@ def sources(
     *,
     allow_dense: bool = False,
 ) -> Iterator[Source]:
-    """Return the packages that names stand for: files, folders of them, URLs, or - for stdin.
+    """Yield the sources that names stand for: files, files of folders, URLs, or - for stdin.
 
-    ``form`` is what all of them are written in; else their names say it. ``allow_dense`` lifts the
-    bound on the density of packages from URLs.
+    ``form`` is the file format of all of them; by default, their names tell it. ``allow_dense``
+    lifts the limit on the number of values in packages from URLs. Raises ``StartupError`` for a
+    folder without files to read.
     """
     case_source = CaseSource(fetcher)
     for name in names:
@@ -65,14 +66,13 @@ def sources(
             yield Source(name, partial(read, name), url_form, allow_dense=allow_dense)
         else:
             for path in _files(Path(name)):
-                said = file_format_of(path.name) or "case-json"
-                yield Source(
-                    str(path), partial(_read, path), form or said, _changed(path), allow_dense=True
-                )
+                path_format = form or file_format_of(path.name) or "case-json"
+                read = partial(_read, path)
+                yield Source(str(path), read, path_format, _changed(path), allow_dense=True)
 
 
 def describe_error(error: Exception) -> str:
-    """Return why a source was refused, with the flag that lifts a bound."""
+    """Return why a source was refused, with the option that lifts the limit, if any."""
     if isinstance(error, ContentTooLarge):
         return f"{error}; if you trust the source, give --allow-dense"
     return str(error)
@@ -124,7 +124,7 @@ def _entity_name(value: Any) -> str | None:
 def refuse_missing(names: Sequence[str]) -> None:
     """Raise ``StartupError`` naming every file or folder that does not exist.
 
-    Called before anything starts, so that a typing error does not cost the start of a Postgres.
+    Called first, so that a mistyped name does not start an embedded Postgres.
     """
     local = (name for name in names if name != "-" and not name.startswith(URL_PREFIXES))
     missing = [name for name in local if not Path(name).exists()]
@@ -136,20 +136,24 @@ def refuse_missing(names: Sequence[str]) -> None:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    # What Excel keeps beside an open workbook, and what systems hide, is nobody's framework.
-    seen = (file for file in path.iterdir() if not file.name.startswith((".", "~$")))
-    return sorted(file for file in seen if file_format_of(file.name))
+    # Hidden files, and the lock files of Excel next to open workbooks, are no frameworks.
+    visible = (file for file in path.iterdir() if not file.name.startswith((".", "~$")))
+    files = sorted(file for file in visible if file_format_of(file.name))
+    if not files:
+        extensions = ", ".join(SUFFIXES)
+        raise StartupError(f"{path}: the folder has no files to read ({extensions})")
+    return files
 
 
 def _changed(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError:
-        return None  # said when it is read
+        return None  # reported when the file is read
 
 
 def _read(path: Path) -> bytes:
-    """Read a file, decompressed. Raises ``StartupError``, for one that is too large, too."""
+    """Read and decompress a file. Raises ``StartupError`` if it is unreadable or too large."""
     try:
         if path.stat().st_size > MAX_DOWNLOAD_MB * 2**20:
             raise StartupError(f"is larger than {MAX_DOWNLOAD_MB:,} MB")

@@ -299,8 +299,8 @@ def test_dry_run_stores_nothing(tmp_path: Path) -> None:
         "import", "--dry-run", "--report", str(report), source, data_dir=tmp_path / "untouched"
     )
     assert ran.returncode == 0, ran.stderr
-    assert "readable" in ran.stdout
-    assert json.loads(report.read_text())[0]["status"] == "readable"
+    assert ": valid " in ran.stdout
+    assert json.loads(report.read_text())[0]["status"] == "valid"
     assert not (tmp_path / "untouched").exists()
 
 

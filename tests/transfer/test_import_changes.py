@@ -14,6 +14,9 @@ from support import factories
 from support.live_server import COMMAND, environment
 from support.live_server import invoke as run
 
+from case_server.exceptions import StartupError
+from case_server.transfer.importer import ImportResult, require_writable, write_report
+
 TITLE = ("--title", "Mathematics", "--creator", "Example District")
 
 
@@ -139,8 +142,8 @@ def test_a_sheet_with_identifiers_may_change_every_statement(
         source = write(tmp_path / "art.csv", "\n".join(["Identifier,Statement", *rows]))
         ran = run("import", source, *flags, data_dir=data_dir)
         assert ran.returncode == 0, ran.stderr
-    # All have the time of the file, which is a new one.
-    assert "0 added, 9 changed, 0 unchanged, 0 deleted" in ran.stdout
+    # The document keeps its time; the titles of links to the items change with their statements.
+    assert "0 added, 8 changed, 1 unchanged, 0 deleted" in ran.stdout
 
 
 def test_json_without_lists_is_read_and_bounded_by_the_same_rule(
@@ -174,7 +177,7 @@ def test_a_dry_run_without_a_database_makes_none(tmp_path: Path) -> None:
         data_dir=data_dir,
     )
     assert ran.returncode == 1
-    assert "good.json: readable" in ran.stdout
+    assert "good.json: valid" in ran.stdout
     assert "all of it would be added, because there is no database yet" in ran.stdout
     assert "CFItems[0].fullStatement: required" in ran.stderr
     assert [one["counts"] for one in json.loads(report.read_text())] == [None, None]
@@ -245,6 +248,44 @@ def test_byte_order_mark_is_reported_at_the_start_of_the_file(tmp_path: Path) ->
     path.write_text(json.dumps(factories.package()), encoding="utf-8-sig")
     ran = run("import", "--dry-run", str(path), data_dir=tmp_path / "untouched")
     assert "    first at the start of the file\n" in ran.stdout
+
+
+def test_unwritable_report_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    source = write(tmp_path / "source.json", factories.package())
+    data_dir = tmp_path / "untouched"
+    ran = run("import", source, "--report", str(tmp_path), data_dir=data_dir)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    with pytest.raises(StartupError, match="cannot write the report to /dev/full: No space left"):
+        write_report(Path("/dev/full"), [ImportResult("one")])
+    if os.geteuid():
+        (report := tmp_path / "report.json").touch(mode=0o400)
+        with pytest.raises(StartupError, match="permission denied"):
+            require_writable(report)
+    assert not data_dir.exists()
+
+
+def test_folder_without_files_to_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("notes")
+    ran = run("import", str(tmp_path / "folder"), data_dir=tmp_path / "untouched")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert (
+        "folder: the folder has no files to read (.json, .csv, .tsv, .xlsx, .jsonl)" in ran.stderr
+    )
+
+
+def test_dry_run_notes_that_two_sources_have_one_document(data_dir: Path, tmp_path: Path) -> None:
+    body = factories.package(CFAssociations=[])
+    assert run("import", write(tmp_path / "a.json", body), data_dir=data_dir).returncode == 0
+    body["CFItems"][0]["fullStatement"] = "another"
+    sources = (write(tmp_path / "b.json", body), write(tmp_path / "c.json", body))
+    ran = run("import", "--dry-run", *sources, data_dir=data_dir)
+    assert ran.stdout.count("0 added, 1 changed, 2 unchanged") == 2
+    note = f"the dry run compares it with the database, not with {sources[0]}, which has the same"
+    assert ran.stdout.count(note) == 1
+    ran = run("import", *sources, data_dir=data_dir)
+    assert note not in ran.stdout
+    assert "0 added, 0 changed, 3 unchanged" in ran.stdout
 
 
 def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Path) -> None:
