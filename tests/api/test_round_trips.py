@@ -1,4 +1,4 @@
-"""PUT of what GET answered changes nothing, and a real change is stored."""
+"""PUT of a GET response changes nothing, and a real change in it is stored."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from case_server.repair.reader import repair
 Execute = Callable[..., Awaitable[Any]]
 
 PRESERVED = {"signing_keys", "feed_history", "revisions", "revision_marks"}
-"""Tables that are not emptied: an application remembers what they contain."""
+"""Tables that are not emptied, because applications cache their content."""
 
 STANDARD = "/1edtech/ims/case/v1p1"
 PUBLIC_URL = "http://case.test"
 HOSTS = ("case.test", "other.test:8443")
-KINDS = {
+PUT_ROUTES = {
     "CFDocuments": "CFDocuments",
     "CFItems": "CFItems",
     "CFItemTypes": "CFItemTypes",
     "CFAssociations": "CFItemAssociations",
 }
-"""Plurals of what can be put on its own, and the route of the PUT."""
+"""The routes of PUT by the plural of the entity."""
 
 each_host = pytest.mark.parametrize("host", HOSTS)
 
 
 async def state(client: httpx.AsyncClient, execute: Execute, document: str) -> dict[str, Any]:
-    """Everything that a write without a difference must leave alone."""
+    """Return everything that a write without a difference must not change."""
     path = f"{STANDARD}/CFPackages/{document}"
     answer = await client.get(path, params={"extensions": "true"})
     assert answer.status_code == 200, answer.text
@@ -52,45 +52,45 @@ async def state(client: httpx.AsyncClient, execute: Execute, document: str) -> d
     return {
         "package": answer.json(),
         "etag": answer.headers["ETag"],
-        "changes": await counted(execute, "SELECT count(*) FROM changes"),
-        "revisions": await counted(execute, "SELECT sum(version)::bigint FROM revisions")
-        + await counted(execute, "SELECT count(*) FROM revision_marks"),
+        "changes": await count(execute, "SELECT count(*) FROM changes"),
+        "revisions": await count(execute, "SELECT sum(version)::bigint FROM revisions")
+        + await count(execute, "SELECT count(*) FROM revision_marks"),
         "bodies": bodies,
     }
 
 
-async def counted(execute: Execute, sql: str) -> int:
+async def count(execute: Execute, sql: str) -> int:
     return int((await execute(sql))[0][0] or 0)
 
 
-def under(host: str, body: Any) -> Any:
-    """A body whose addresses of the server are those under another host."""
+def with_host(host: str, body: Any) -> Any:
+    """Replace the public URL in a body by the URL of another host."""
     if host == HOSTS[0]:
         return body
     return json.loads(json.dumps(body).replace(PUBLIC_URL, f"https://{host}"))
 
 
 async def send_back(api: Api, host: str, package: Any) -> None:
-    """GET every entity of a package and the package, and PUT each as it was answered."""
-    whole = package.get("CFPackage", package)
-    document = whole["CFDocument"]["identifier"]
+    """GET every entity of a package and the package itself, and PUT each response back."""
+    content = package.get("CFPackage", package)
+    document = content["CFDocument"]["identifier"]
     identifiers = {
         "CFDocuments": [document],
-        "CFItems": [one["identifier"] for one in whole["CFItems"]],
-        "CFAssociations": [one["identifier"] for one in whole["CFAssociations"]],
-        "CFItemTypes": [one["identifier"] for one in whole["CFDefinitions"]["CFItemTypes"]],
+        "CFItems": [item["identifier"] for item in content["CFItems"]],
+        "CFAssociations": [each["identifier"] for each in content["CFAssociations"]],
+        "CFItemTypes": [each["identifier"] for each in content["CFDefinitions"]["CFItemTypes"]],
     }
     headers = {"Host": host}
-    for plural, several in identifiers.items():
-        for identifier in several:
+    for plural, members in identifiers.items():
+        for identifier in members:
             path = f"/{plural}/{quote(identifier)}"
-            found = (await api.send("GET", path, 200, headers=headers)).json()
-            body = found["CFItemTypes"][0] if plural == "CFItemTypes" else found
-            target = f"/{KINDS[plural]}/{quote(identifier)}"
-            await api.send("PUT", target, 201, under(host, body), headers=headers)
+            response = (await api.send("GET", path, 200, headers=headers)).json()
+            body = response["CFItemTypes"][0] if plural == "CFItemTypes" else response
+            target = f"/{PUT_ROUTES[plural]}/{quote(identifier)}"
+            await api.send("PUT", target, 201, with_host(host, body), headers=headers)
     path = f"/CFPackages/{quote(document)}"
-    found = (await api.send("GET", path, 200, headers=headers)).json()
-    answer = await api.send("PUT", path, 200, under(host, found), headers=headers)
+    response = (await api.send("GET", path, 200, headers=headers)).json()
+    answer = await api.send("PUT", path, 200, with_host(host, response), headers=headers)
     changes = answer.json()["result"]["changes"]
     assert {name: changes[name] for name in ("created", "updated", "deleted")} == {
         "created": 0,
@@ -103,13 +103,17 @@ def quote(identifier: str) -> str:
     return httpx.URL("http://x", path=f"/{identifier}").raw_path.decode()[1:].replace("?", "%3F")
 
 
-def rich() -> factories.Body:
-    """A package with everything that an answer derives or replaces."""
+def package_with_derived_values() -> factories.Body:
+    """Return a package with all values that responses derive or replace."""
     body = factories.everything()
-    kind, subject, concepts = factories.link(), factories.link(), [factories.link() for _ in "ab"]
+    item_type, subject, concepts = (
+        factories.link(),
+        factories.link(),
+        [factories.link() for _ in "ab"],
+    )
     body["CFItems"] += [
         factories.packed_item(),
-        factories.packed_item(CFItemTypeURI=kind, subjectURI=[subject], subject=[]),
+        factories.packed_item(CFItemTypeURI=item_type, subjectURI=[subject], subject=[]),
         factories.packed_item(
             uri="https://elsewhere.example/CFItems/1",
             conceptKeywordsURI=concepts,
@@ -124,8 +128,8 @@ def rich() -> factories.Body:
 
 
 @each_host
-async def test_put_of_every_answer_changes_nothing(api: Api, execute: Execute, host: str) -> None:
-    body = rich()
+async def test_put_of_every_response_changes_nothing(api: Api, execute: Execute, host: str) -> None:
+    body = package_with_derived_values()
     await api.send("POST", "/CFPackages", 201, body)
     identifier = body["CFDocument"]["identifier"]
     before = await state(api.client, execute, identifier)
@@ -134,24 +138,24 @@ async def test_put_of_every_answer_changes_nothing(api: Api, execute: Execute, h
 
 
 @each_host
-async def test_put_of_what_was_put_one_by_one_changes_nothing(
+async def test_put_of_separately_put_entities_changes_nothing(
     api: Api, execute: Execute, host: str
 ) -> None:
     document = await api.framework(subjectURI=[factories.link()])
-    one, two = await api.new_item(document), await api.new_item(document, subject=[])
-    await api.new_association(one, two)
+    child, parent = await api.new_item(document), await api.new_item(document, subject=[])
+    await api.new_association(child, parent)
     before = await state(api.client, execute, document["identifier"])
     await send_back(api, host, await api.get(f"/CFPackages/{document['identifier']}"))
     assert await state(api.client, execute, document["identifier"]) == before
 
 
-async def test_unknown_item_type_is_stored_as_absent(api: Api) -> None:
+async def test_default_item_type_is_not_stored(api: Api) -> None:
     item = await api.new_item(await api.framework(), CFItemType="unknown")
     answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
     assert "CFItemType" not in answer.json()
 
 
-async def test_unknown_item_type_with_a_link_is_stored(api: Api) -> None:
+async def test_default_item_type_with_a_link_is_stored(api: Api) -> None:
     link = factories.link(title="unknown")
     item = await api.new_item(await api.framework(), CFItemType="unknown", CFItemTypeURI=link)
     answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
@@ -169,31 +173,31 @@ async def test_unknown_item_type_with_a_link_is_stored(api: Api) -> None:
         "urn:uuid:another",
     ],
 )
-async def test_another_uri_is_stored(api: Api, uri: str) -> None:
+async def test_uri_of_another_entity_or_server_is_stored(api: Api, uri: str) -> None:
     item = await api.new_item(await api.framework())
-    wanted = uri.replace("{id}", item["identifier"])
-    await api.put("/CFItems", {"item": {**item, "uri": wanted}})
+    sent = uri.replace("{id}", item["identifier"])
+    await api.put("/CFItems", {"item": {**item, "uri": sent}})
     answer = await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")
-    assert answer.json()["uri"] == wanted
+    assert answer.json()["uri"] == sent
 
 
 @pytest.mark.parametrize("prefix", [profile.prefix for profile in PROFILES])
-async def test_uri_that_is_an_address_of_a_new_entity_is_not_stored(api: Api, prefix: str) -> None:
+async def test_url_of_a_new_entity_on_this_server_is_not_stored(api: Api, prefix: str) -> None:
     document = await api.framework()
     item = factories.item(document["identifier"])
     item["uri"] = f"{PUBLIC_URL}{prefix}/CFItems/{item['identifier']}"
     item["CFDocumentURI"]["uri"] = f"{PUBLIC_URL}{prefix}/CFDocuments/{document['identifier']}"
     await api.put("/CFItems", {"item": item})
-    found = (await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")).json()
-    assert found["uri"] == f"urn:uuid:{item['identifier']}"
-    assert found["CFDocumentURI"]["uri"] == document["uri"]
+    stored = (await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")).json()
+    assert stored["uri"] == f"urn:uuid:{item['identifier']}"
+    assert stored["CFDocumentURI"]["uri"] == document["uri"]
 
 
-async def test_real_changes_of_an_answer_are_stored(api: Api) -> None:
+async def test_changes_in_a_response_are_stored(api: Api) -> None:
     document = await api.framework(title="before")
     item = await api.new_item(document, subject=["a"], educationLevel=["01"])
-    found = await api.one("CFItem", item["identifier"])
-    changed = {**found, "fullStatement": "after", "subject": [], "CFItemType": "Standard"}
+    response = await api.one("CFItem", item["identifier"])
+    changed = {**response, "fullStatement": "after", "subject": [], "CFItemType": "Standard"}
     await api.put("/CFItems", {"item": changed})
     stored = (await api.client.get(f"{STANDARD}/CFItems/{item['identifier']}")).json()
     assert (stored["fullStatement"], stored.get("subject", [])) == ("after", [])
@@ -201,19 +205,19 @@ async def test_real_changes_of_an_answer_are_stored(api: Api) -> None:
     assert stored["uri"] == item["uri"]
 
 
-async def test_document_from_a_package_without_case_version_can_be_put_back(api: Api) -> None:
+async def test_document_without_case_version_can_be_put_back(api: Api) -> None:
     body = await api.upload()
     identifier = body["CFDocument"]["identifier"]
     assert "caseVersion" not in body["CFDocument"]
-    found = await api.one("CFDocument", identifier)
-    await api.send("PUT", f"/CFDocuments/{identifier}", 201, {**found, "title": "another"})
+    response = await api.one("CFDocument", identifier)
+    await api.send("PUT", f"/CFDocuments/{identifier}", 201, {**response, "title": "another"})
     assert (await api.one("CFDocument", identifier))["title"] == "another"
     new = factories.document()
     del new["caseVersion"]
     await api.send("PUT", f"/CFDocuments/{new['identifier']}", 422, new)
 
 
-async def test_package_posted_to_an_empty_server_is_stored_as_on_the_first(
+async def test_package_response_posted_to_an_empty_server_is_stored_equally(
     api: Api, execute: Execute
 ) -> None:
     body = factories.everything()
@@ -236,7 +240,7 @@ async def test_package_posted_to_an_empty_server_is_stored_as_on_the_first(
 def run(
     client: httpx.AsyncClient, execute: Execute, profile: Profile
 ) -> Callable[[factories.Body, str], Awaitable[None]]:
-    """Upload a package, send its answer back, and compare the state."""
+    """Return a function that uploads a package, puts its response back and compares the state."""
 
     async def round_trip(body: factories.Body, host: str) -> None:
         api, identifier = Api(client, profile), body["CFDocument"]["identifier"]
@@ -247,31 +251,31 @@ def run(
         path = f"/CFPackages/{quote(identifier)}"
         headers = {"Host": host}
         answer = (await api.send("GET", path, 200, headers=headers)).json()
-        await api.send("PUT", path, 200, under(host, answer), headers=headers)
+        await api.send("PUT", path, 200, with_host(host, answer), headers=headers)
         assert await state(client, execute, quote(identifier)) == before
 
     return round_trip
 
 
 @each_host
-async def test_put_of_invented_packages_changes_nothing(
+async def test_put_of_generated_packages_changes_nothing(
     run: Callable[[factories.Body, str], Awaitable[None]], host: str
 ) -> None:
-    found: list[factories.Body] = []
+    bodies: list[factories.Body] = []
 
     @settings(max_examples=15, deadline=None, database=None, phases=[Phase.generate])
     @given(packages())
     def collect(body: factories.Body) -> None:
         names = (".", "..")
         assume(not any(f'"identifier": "{name}"' in json.dumps(body) for name in names))
-        found.append(json.loads(json.dumps(body)))
+        bodies.append(json.loads(json.dumps(body)))
 
     collect()
-    for body in found:
+    for body in bodies:
         await run({"CFItems": [], "CFAssociations": [], **body}, host)
 
 
-@pytest.mark.parametrize("profile_of_put", [PLATFORM, SDK], ids=lambda one: one.name)
+@pytest.mark.parametrize("profile_of_put", [PLATFORM, SDK], ids=lambda profile: profile.name)
 @pytest.mark.parametrize(
     "name", ["opensalt-2017-sample", "opencase-v1p1-with-rubrics", "georgia-science-excerpt-v1p1"]
 )

@@ -1,4 +1,4 @@
-"""Search of items by their words: what is found, in which order, and what it may stand beside."""
+"""Search of items by words: matches, order and combination with other parameters."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ ITEMS = (
 
 
 @pytest.fixture
-async def found(api: Api) -> Any:
-    """Searches the items above; answers with the places of those that are found."""
+async def search_items(api: Api) -> Any:
+    """Return a function that searches ``ITEMS`` and returns the indexes of the matches."""
     document = await api.framework()
-    identifiers = [(await api.new_item(document, **one))["identifier"] for one in ITEMS]
+    identifiers = [(await api.new_item(document, **item))["identifier"] for item in ITEMS]
 
     async def search(text: str, **params: Any) -> list[int]:
         answer = await api.get("/CFItems", search=text, **params)
         assert api.total(answer) == len(answer["CFItems"]) or params
-        return [identifiers.index(one["identifier"]) for one in answer["CFItems"]]
+        return [identifiers.index(item["identifier"]) for item in answer["CFItems"]]
 
     return search
 
 
-async def test_code_is_found_whole_first(found: Any) -> None:
-    places = await found("3.oa.a.1")
-    assert places[:2] == [0, 1]
-    assert set(places[2:]) == {2, 4}
-    assert await found("3.OA.A.10") == [1]
+async def test_exact_code_is_the_first_match(search_items: Any) -> None:
+    indexes = await search_items("3.oa.a.1")
+    assert indexes[:2] == [0, 1]
+    assert set(indexes[2:]) == {2, 4}
+    assert await search_items("3.OA.A.10") == [1]
 
 
 @pytest.mark.parametrize(
@@ -62,42 +62,40 @@ async def test_code_is_found_whole_first(found: Any) -> None:
         ("\\", set()),
     ],
 )
-async def test_words_are_found_by_their_beginning(
-    found: Any, text: str, expected: set[int]
-) -> None:
-    assert set(await found(text)) == expected
+async def test_words_match_by_prefix(search_items: Any, text: str, expected: set[int]) -> None:
+    assert set(await search_items(text)) == expected
 
 
-async def test_stands_beside_the_other_parameters(found: Any) -> None:
-    assert await found("3.OA", filter="humanCodingScheme='4.NF'") == []
-    assert await found("3.OA.A", filter="fullStatement~'later'") == [1]
-    assert await found("3.OA.A", sort="humanCodingScheme", orderBy="desc", limit=1) == [2]
-    assert await found("3.OA.A.1", limit=1, offset=1) == [1]
+async def test_search_combines_with_filter_sort_and_paging(search_items: Any) -> None:
+    assert await search_items("3.OA", filter="humanCodingScheme='4.NF'") == []
+    assert await search_items("3.OA.A", filter="fullStatement~'later'") == [1]
+    assert await search_items("3.OA.A", sort="humanCodingScheme", orderBy="desc", limit=1) == [2]
+    assert await search_items("3.OA.A.1", limit=1, offset=1) == [1]
 
 
-async def test_search_without_words(api: Api) -> None:
+async def test_search_without_words_is_rejected_or_ignored(api: Api) -> None:
     await api.get("/CFItems", status=400, search="  ")
     answer = await api.get("/CFItems", search="")
     assert api.total(answer) == 0
 
 
-async def test_enormous_and_odd_statements_are_stored_and_found(api: Api) -> None:
+async def test_huge_and_unusual_statements_are_stored_and_searchable(api: Api) -> None:
     document = await api.framework()
-    distinct = " ".join(chr(0x4E00 + one % 20000) + chr(0xAC00 + one // 7) for one in range(70_000))
+    distinct = " ".join(chr(0x4E00 + n % 20000) + chr(0xAC00 + n // 7) for n in range(70_000))
     for statement in (distinct, "x" * 3_000_000, "needle " + "\U0001f600" * 500_000, "\u200b"):
         await api.new_item(document, fullStatement=statement, humanCodingScheme="L" * 5000)
     answer = await api.get("/CFItems", search="needle", fields="identifier")
     assert len(answer["CFItems"]) == 1
 
 
-async def test_changed_and_deleted_items(api: Api) -> None:
+async def test_search_follows_changes_and_deletions(api: Api) -> None:
     body = await api.upload()
     parent, child = body["CFItems"]
     child["fullStatement"] = "something else entirely"
     document = body["CFDocument"]["identifier"]
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     answer = await api.get("/CFItems", search="entirely")
-    assert [one["identifier"] for one in answer["CFItems"]] == [child["identifier"]]
+    assert [item["identifier"] for item in answer["CFItems"]] == [child["identifier"]]
     body |= {"CFItems": [parent], "CFAssociations": []}
     await api.send("PUT", f"/CFPackages/{document}", 200, body)
     assert (await api.get("/CFItems", search="entirely"))["CFItems"] == []

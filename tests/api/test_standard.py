@@ -1,4 +1,4 @@
-"""The standard's profiles: every answer of the 12 operations is valid, in 1.1 and in 1.0."""
+"""Standard profiles: responses of the 12 operations are valid in CASE 1.1 and 1.0."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ OPERATIONS = {
 
 SMALL = ("sample", "ccss-math-2010", "georgia-science-excerpt-v1p1")
 
-NOBODY = "0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b0b"
+UNKNOWN_ID = "0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b0b"
 
-BOTH = (STANDARD_1_1, STANDARD_1_0)
+PROFILES = (STANDARD_1_1, STANDARD_1_0)
 
-both = pytest.mark.parametrize("version", BOTH, ids=lambda profile: profile.version)
+each_profile = pytest.mark.parametrize("version", PROFILES, ids=lambda profile: profile.version)
 
 
 def test_there_are_twelve_operations() -> None:
@@ -49,25 +49,25 @@ def test_there_are_twelve_operations() -> None:
 
 @cache
 def official(folder: Path, operation: str, version: str) -> Any:
-    """The official schema of an answer; for 1.0, with what 1.1 added taken away."""
+    """Return the official schema of a response; for 1.0, without the additions of 1.1."""
     path = folder / f"{operation}-200-responsepayload-schema.json"
     schema = json.loads(path.read_text())
-    return schema if version == "1.1" else as_1_0(schema)
+    return schema if version == "1.1" else downgrade_schema(schema)
 
 
-def as_1_0(schema: Any) -> Any:
-    """A schema of 1.1 in which nothing of 1.1 is left."""
+def downgrade_schema(schema: Any) -> Any:
+    """Remove from a schema what CASE 1.1 added."""
     new = {name for names in NEW_IN_1_1.values() for name in names} - {"subject", "subjectURI"}
     changed = copy.deepcopy(schema)
     for definition in [changed, *changed.get("$defs", {}).values()]:
         fields = definition.get("properties", {})
-        gone = {"extensions", "targetType", "frameworkType", "caseVersion"}
+        removed = {"extensions", "targetType", "frameworkType", "caseVersion"}
         if "fullStatement" in fields:
-            gone |= {"subject", "subjectURI"}
+            removed |= {"subject", "subjectURI"}
         if "associationType" in fields:
-            gone |= new & {"notes"}
+            removed |= new & {"notes"}
             fields["associationType"] = {"enum": sorted(ASSOCIATION_TYPES_1_0)}
-        for name in gone:
+        for name in removed:
             fields.pop(name, None)
     return changed
 
@@ -79,20 +79,20 @@ def framework(name: str, shared: Path) -> bytes:
 
 
 def identifiers(body: factories.Body, operation: str) -> list[str]:
-    """What to ask an operation for: everything of a small framework, some of a large one."""
+    """Return the identifiers to request: all of a small framework, some of a large one."""
     kind = operation.removeprefix("get")
     if kind in {"CFDocument", "CFPackage"}:
         return [body["CFDocument"]["identifier"]]
     kind = {"CFItemAssociations": "CFItem"}.get(kind, kind)
     lists = {**body, **body.get("CFDefinitions", {})}
-    found = [one["identifier"] for one in lists.get(f"{kind}s", [])]
-    return found[:: max(1, len(found) // 40)]
+    members = [entity["identifier"] for entity in lists.get(f"{kind}s", [])]
+    return members[:: max(1, len(members) // 40)]
 
 
 async def answers(
     client: httpx.AsyncClient, profile: Profile, body: factories.Body, **params: Any
 ) -> AsyncIterator[tuple[str, Any]]:
-    """What every operation answers about a stored framework."""
+    """Yield the responses of every operation for a stored framework."""
     api = Api(client, profile)
     for operation, path in OPERATIONS.items():
         if operation == "getAllCFDocuments":
@@ -102,20 +102,20 @@ async def answers(
             yield operation, await api.get(path.format(identifier), **params)
 
 
-def but_for_empty(operation: str, answer: Any) -> Any:
-    """``[]`` stands where the schema asks for one association at least and there is none."""
+def without_empty_list(operation: str, answer: Any) -> Any:
+    """Replace an empty list of associations, because the schema requires at least one."""
     if operation == "getCFItemAssociations" and answer["CFAssociations"] == []:
         return {**answer, "CFAssociations": [factories.association("a", "b")]}
     return answer
 
 
 REPAIRED = ("opensalt-2017-sample", "smarterbalanced-math-content-spec", "teks-118-economics")
-"""Broken ones, and all their identifiers are conformant; opencase's are not."""
+"""Frameworks that need repair and have valid identifiers, unlike that of opencase."""
 
 CASES = [
-    *((version, name, "") for version in BOTH for name in REPAIRED),
-    *((version, name, asked) for version in BOTH for name in SMALL for asked in ("", "true")),
-    # Validating it takes ten seconds, so the large one is validated once.
+    *((version, name, "") for version in PROFILES for name in REPAIRED),
+    *((version, name, value) for version in PROFILES for name in SMALL for value in ("", "true")),
+    # Only once, because validating the large framework takes ten seconds.
     (STANDARD_1_1, "large-11k", ""),
 ]
 
@@ -123,9 +123,9 @@ CASES = [
 @pytest.mark.parametrize(
     ("version", "name", "extensions"),
     CASES,
-    ids=[f"{version.version}-{name}-{asked or 'false'}" for version, name, asked in CASES],
+    ids=[f"{version.version}-{name}-{value or 'false'}" for version, name, value in CASES],
 )
-async def test_every_answer_is_valid(
+async def test_every_response_is_valid_by_the_official_schemas(
     client: httpx.AsyncClient,
     shared: Path,
     version: Profile,
@@ -138,14 +138,16 @@ async def test_every_answer_is_valid(
     async for operation, answer in answers(client, version, json.loads(raw), extensions=extensions):
         schema = official(folder, operation, version.version)
         validator = jsonschema.Draft202012Validator(schema)
-        validator.validate(but_for_empty(operation, answer))
+        validator.validate(without_empty_list(operation, answer))
         seen.add(operation)
     if name == "sample":
         assert seen == OPERATIONS.keys()
 
 
-async def test_every_answer_is_valid_by_our_own_schemas(client: httpx.AsyncClient) -> None:
-    """The same, in a checkout that has nothing beside it."""
+async def test_every_response_is_valid_by_the_schemas_in_this_repository(
+    client: httpx.AsyncClient,
+) -> None:
+    """Check the same without the official schemas, which are not part of the repository."""
     await client.post("/case/1.1/CFPackages", content=sample())
     schemas = json.loads(OWN_SCHEMAS.read_text())
     seen = set()
@@ -158,18 +160,18 @@ async def test_every_answer_is_valid_by_our_own_schemas(client: httpx.AsyncClien
 
 
 def entities(operation: str, answer: Any) -> list[tuple[str, Any]]:
-    """What an answer holds, with the classes it must be of."""
+    """Return the entities in a response with the names of their classes."""
     if operation == "getAllCFDocuments":
-        return [("CFDocument", one) for one in answer["CFDocuments"]]
+        return [("CFDocument", document) for document in answer["CFDocuments"]]
     if operation == "getCFItemAssociations":
-        related = [("CFAssociation", one) for one in answer["CFAssociations"]]
+        related = [("CFAssociation", each) for each in answer["CFAssociations"]]
         return [("CFItem", answer["CFItem"]), *related]
     name = operation.removeprefix("get")
-    return [(name, one) for one in answer.get(f"{name}s", [answer])]
+    return [(name, entity) for entity in answer.get(f"{name}s", [answer])]
 
 
-def test_our_own_schemas_are_those_of_the_model() -> None:
-    """Written anew by: python -m pytest tests/api/test_standard.py with WRITE_SCHEMAS=1."""
+def test_schemas_in_this_repository_match_the_model() -> None:
+    """Regenerate the file with: WRITE_SCHEMAS=1 python -m pytest tests/api/test_standard.py."""
     text = json.dumps(own.model_schemas(both_ids=False), indent=1, sort_keys=True)
     current = text.replace(own.PREFIX, "#/$defs/") + "\n"
     if os.environ.get("WRITE_SCHEMAS"):
@@ -177,13 +179,13 @@ def test_our_own_schemas_are_those_of_the_model() -> None:
     assert OWN_SCHEMAS.read_text() == current
 
 
-@both
+@each_profile
 @pytest.mark.parametrize(
     ("path", "status", "minor"),
     [
-        ("/CFItems/nobody", 404, {"1.1": "invalid_uuid", "1.0": "invaliduuid"}),
-        (f"/CFItems/{NOBODY}", 404, "unknownobject"),
-        (f"/CFPackages/{NOBODY}", 404, "unknownobject"),
+        ("/CFItems/unknown", 404, {"1.1": "invalid_uuid", "1.0": "invaliduuid"}),
+        (f"/CFItems/{UNKNOWN_ID}", 404, "unknownobject"),
+        (f"/CFPackages/{UNKNOWN_ID}", 404, "unknownobject"),
         ("/CFItems", 404, "unknownobject"),
         ("/CFDocuments?sort=colour", 400, "invalid_sort_field"),
         ("/CFDocuments?fields=colour", 400, "invalid_selection_field"),
@@ -191,7 +193,7 @@ def test_our_own_schemas_are_those_of_the_model() -> None:
         ("/CFDocuments?limit=0", 400, "invalid_selection_field"),
     ],
 )
-async def test_errors_are_valid(
+async def test_errors_have_valid_bodies_and_codes(
     client: httpx.AsyncClient, shared: Path, version: Profile, path: str, status: int, minor: Any
 ) -> None:
     answer = await client.get(version.prefix + path)
@@ -205,16 +207,18 @@ async def test_errors_are_valid(
         jsonschema.Draft202012Validator(schema).validate(answer.json())
 
 
-@both
-async def test_a_token_is_needed(anonymous: httpx.AsyncClient, version: Profile) -> None:
+@each_profile
+async def test_request_without_token_returns_401(
+    anonymous: httpx.AsyncClient, version: Profile
+) -> None:
     answer = await anonymous.get(f"{version.prefix}/CFDocuments")
     assert answer.status_code == 401
     (field,) = answer.json()["imsx_codeMinor"]["imsx_codeMinorField"]
-    spelled = {"1.1": "unauthorised_request", "1.0": "unauthorisedrequest"}
-    assert field["imsx_codeMinorFieldValue"] == spelled[version.version]
+    codes = {"1.1": "unauthorised_request", "1.0": "unauthorisedrequest"}
+    assert field["imsx_codeMinorFieldValue"] == codes[version.version]
 
 
-@both
+@each_profile
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -226,14 +230,14 @@ async def test_a_token_is_needed(anonymous: httpx.AsyncClient, version: Profile)
         ("GET", "/CFSubjects"),
     ],
 )
-async def test_nothing_beyond_the_twelve(
+async def test_other_operations_do_not_exist(
     client: httpx.AsyncClient, version: Profile, method: str, path: str
 ) -> None:
     answer = await client.request(method, version.prefix + path, json={})
     assert answer.status_code in {404, 405}
 
 
-async def test_odd_ids_are_answered_as_stored(client: httpx.AsyncClient) -> None:
+async def test_identifier_that_is_no_uuid_is_returned_as_stored(client: httpx.AsyncClient) -> None:
     body = factories.package(document_id="no-uuid")
     await client.post("/case/1.1/CFPackages", json=body)
     answer = await client.get(f"{STANDARD_1_1.prefix}/CFDocuments/no-uuid")
@@ -241,7 +245,7 @@ async def test_odd_ids_are_answered_as_stored(client: httpx.AsyncClient) -> None
     assert answer.json()["identifier"] == "no-uuid"
 
 
-async def test_extensions_are_shown_when_asked_for(client: httpx.AsyncClient) -> None:
+async def test_extensions_are_returned_on_request(client: httpx.AsyncClient) -> None:
     await client.post("/case/1.1/CFPackages", content=sample())
     path = f"{STANDARD_1_1.prefix}/CFPackages/{json.loads(sample())['CFDocument']['identifier']}"
     assert "extensions" not in (await client.get(path)).text
@@ -252,7 +256,7 @@ async def test_extensions_are_shown_when_asked_for(client: httpx.AsyncClient) ->
     assert shown["CFDefinitions"]["extensions"] == sent["CFDefinitions"]["extensions"]
 
 
-async def test_1_0_knows_nothing_of_1_1(client: httpx.AsyncClient) -> None:
+async def test_case_1_0_omits_additions_of_1_1(client: httpx.AsyncClient) -> None:
     await client.post("/case/1.1/CFPackages", content=sample())
     path = f"{STANDARD_1_0.prefix}/CFPackages/{json.loads(sample())['CFDocument']['identifier']}"
     answer = await client.get(path, params={"extensions": "true"})
@@ -260,6 +264,6 @@ async def test_1_0_knows_nothing_of_1_1(client: httpx.AsyncClient) -> None:
         assert f'"{word}"' not in answer.text
     package = answer.json()
     assert all("subject" not in item for item in package["CFItems"])
-    assert all("notes" not in one for one in package["CFAssociations"])
-    types = {one["associationType"] for one in package["CFAssociations"]}
+    assert all("notes" not in each for each in package["CFAssociations"])
+    types = {each["associationType"] for each in package["CFAssociations"]}
     assert types <= ASSOCIATION_TYPES_1_0
