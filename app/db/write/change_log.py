@@ -1,6 +1,13 @@
-"""What every write leaves behind: rows of ``changes``, and marks on the revisions it moves.
+"""CTEs that log changes and increment revisions in the statement that writes the entities.
 
-Both are written by the statement that writes the entity, so that they are there when it is.
+Every write consists of three steps of one SQL statement, so that entities, the change feed
+(``changes``) and the revisions (``revision_marks``) are committed together:
+
+1. ``classify_writes`` or ``classify_deletes``: which rows were written, by which operation,
+2. ``select_changes`` and ``insert_changes``: a row of ``changes`` for each of them,
+3. ``select_touched_scopes`` and ``bump_revisions``: an increment for each revision scope concerned.
+
+``log_and_bump`` does steps 2 and 3 for entities of one kind.
 """
 
 from __future__ import annotations
@@ -35,104 +42,126 @@ from ..statement import CompiledStatement
 
 
 def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
-    """What an upsert did, or several writes: rows (identifier, operation, previous document)."""
-    each = [
+    """Return rows (identifier, operation, previous) of what the writes did to a table.
+
+    A statement sees its tables as they were before it, so a join with the table itself tells
+    whether a row is new (create), was deleted (revive) or existed (update). ``previous`` is the
+    document that the entity belonged to, for tables that have one.
+    """
+    ctes = [
         write.returning(table.c.identifier).cte(f"{table.name}_written_{number}")
         for number, write in enumerate(writes)
     ]
-    done = (
-        union_all(*(select(one.c.identifier) for one in each)).subquery(f"{table.name}_written")
-        if len(each) > 1
-        else each[0]
+    written = (
+        union_all(*(select(cte.c.identifier) for cte in ctes)).subquery(f"{table.name}_written")
+        if len(ctes) > 1
+        else ctes[0]
     )
-    # A statement sees its tables as they were before it.
     before = table.alias(f"{table.name}_before")
-    operation = case(
-        (before.c.identifier.is_(None), literal_column(f"'{tables.CREATE}'")),
-        *(
-            [(before.c.deleted_at.is_not(None), literal_column(f"'{tables.REVIVE}'"))]
-            if "deleted_at" in table.c
-            else []
-        ),
-        else_=literal_column(f"'{tables.UPDATE}'"),
-    )
-    columns = [done.c.identifier, operation.label("operation")]
+    operations = [(before.c.identifier.is_(None), literal_column(f"'{tables.CREATE}'"))]
+    if "deleted_at" in table.c:
+        operations.append((before.c.deleted_at.is_not(None), literal_column(f"'{tables.REVIVE}'")))
+    operation = case(*operations, else_=literal_column(f"'{tables.UPDATE}'"))
+    columns = [written.c.identifier, operation.label("operation")]
     if "document_identifier" in table.c:
         columns.append(before.c.document_identifier.label("previous"))
-    joined = done.outerjoin(before, before.c.identifier == done.c.identifier)
+    joined = written.outerjoin(before, before.c.identifier == written.c.identifier)
     return select(*columns).select_from(joined).cte(f"{table.name}_operations")
 
 
 def classify_deletes(change: Delete | Update, table: Table) -> CTE:
-    """What a deletion did: rows (identifier, operation, previous document)."""
+    """Return rows (identifier, operation, previous) of what a hard or soft deletion did."""
     columns = [table.c.identifier, literal_column(f"'{tables.DELETE}'").label("operation")]
     if "document_identifier" in table.c:
         columns.append(table.c.document_identifier.label("previous"))
     return change.returning(*columns).cte(f"{table.name}_deleted")
 
 
-def select_changes(done: FromClause, kind: str, document: ColumnElement[Any] | None) -> Select[Any]:
-    """The rows of ``changes`` that say what was done to entities of a kind."""
-    home = null() if document is None else document
-    return select(home, literal_column(f"'{kind}'"), done.c.identifier, done.c.operation)
-
-
-def insert_changes(*what: Select[Any]) -> CTE:
-    """The entries, written."""
-    names = ["document_identifier", "kind", "identifier", "operation"]
-    rows = union_all(*what) if len(what) > 1 else what[0]
-    return insert(tables.changes).from_select(names, rows).cte("recorded")
-
-
-def select_touched_scopes(
-    done: FromClause, kind: str, document: ColumnElement[Any] | None
+def select_changes(
+    classified: FromClause, kind: str, document: ColumnElement[Any] | None
 ) -> Select[Any]:
-    """The scopes whose revision moves when this was done to entities of a kind."""
-    if document is None:
-        # Nothing can refer yet to a definition that is new.
-        moved = done.c.operation != literal_column(f"'{tables.CREATE}'")
-        return (
-            select(literal(tables.DEFINITIONS_SCOPE).label("scope")).select_from(done).where(moved)
-        )
-    each: list[ColumnElement[Any]] = [document]
-    if "previous" in done.c:
-        each.append(func.nullif(done.c.previous, document))
-    if kind in NODE_KINDS:
-        came_or_went = done.c.operation != literal_column(f"'{tables.UPDATE}'")
-        each.append(case((came_or_went, literal_column(f"'{tables.NODES_SCOPE}'"))))
-    several = func.unnest(array(each)).table_valued("scope").render_derived("moved").lateral()
-    return select(several.c.scope).select_from(done.join(several, true()))
-
-
-def bump_revisions(*moved: Select[Any], once: bool = True) -> CTE:
-    """The revisions of these scopes, moved on: by one, or, where that is cheaper, by more."""
-    every = (union_all(*moved) if len(moved) > 1 else moved[0]).subquery("every")
-    rows = select(every.c.scope).where(every.c.scope.is_not(None))
-    fresh = insert(tables.revision_marks)
-    return fresh.from_select(["scope"], rows.distinct() if once else rows).cte("marked")
-
-
-def log_and_bump(
-    done: CTE, resource: Resource, document: ColumnElement[Any] | None
-) -> tuple[CTE, CTE]:
-    """Record what was done to entities of one kind, and move the revisions it touches."""
-    kind = resource.name
-    return insert_changes(select_changes(done, kind, document)), bump_revisions(
-        select_touched_scopes(done, kind, document)
+    """Select the rows of ``changes`` for classified writes; definitions have no document."""
+    document_identifier = null() if document is None else document
+    return select(
+        document_identifier,
+        literal_column(f"'{kind}'"),
+        classified.c.identifier,
+        classified.c.operation,
     )
 
 
-def count_by_operation(done: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
-    """A statement that does what the CTEs do: rows (kind, operation, changed)."""
-    columns = (literal(kind).label("kind"), done.c.operation, func.count().label("changed"))
-    return CompiledStatement(select(*columns).group_by(done.c.operation).add_cte(*ctes))
+def insert_changes(*changes: Select[Any]) -> CTE:
+    """Insert the rows of one or more ``select_changes`` into ``changes``."""
+    columns = ["document_identifier", "kind", "identifier", "operation"]
+    rows = union_all(*changes) if len(changes) > 1 else changes[0]
+    return insert(tables.changes).from_select(columns, rows).cte("recorded")
 
 
-def any_row(change: CTE) -> ColumnElement[bool]:
-    """Whether a change touched any row."""
-    return exists(literal_column("1")).select_from(change)
+def select_touched_scopes(
+    classified: FromClause, kind: str, document: ColumnElement[Any] | None
+) -> Select[Any]:
+    """Select the revision scopes that classified writes to entities of a kind concern.
+
+    Those are the document, the previous document if the entity was moved, and the scope of nodes
+    if an item or document was created, deleted or revived. A row may have NULL for no scope.
+    """
+    operation = classified.c.operation
+    if document is None:
+        # No package contains a definition that is new, so its creation concerns none.
+        is_not_new = operation != literal_column(f"'{tables.CREATE}'")
+        return (
+            select(literal(tables.DEFINITIONS_SCOPE).label("scope"))
+            .select_from(classified)
+            .where(is_not_new)
+        )
+    scopes: list[ColumnElement[Any]] = [document]
+    if "previous" in classified.c:
+        scopes.append(func.nullif(classified.c.previous, document))
+    if kind in NODE_KINDS:
+        is_existence_changed = operation != literal_column(f"'{tables.UPDATE}'")
+        scopes.append(case((is_existence_changed, literal_column(f"'{tables.NODES_SCOPE}'"))))
+    unnested = func.unnest(array(scopes)).table_valued("scope").render_derived("scopes").lateral()
+    return select(unnested.c.scope).select_from(classified.join(unnested, true()))
 
 
-def run_after(*changes: CTE) -> ColumnElement[bool]:
-    """Always true, and not known before these changes were made: what asks for it follows them."""
-    return and_(*(select(func.count()).select_from(one).scalar_subquery() >= 0 for one in changes))
+def bump_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
+    """Insert an increment for each scope selected.
+
+    A single-entity write passes ``distinct=False``: several increments of one scope are harmless
+    there, and sorting out duplicates costs more.
+    """
+    scopes = (union_all(*touched) if len(touched) > 1 else touched[0]).subquery("touched")
+    rows = select(scopes.c.scope).where(scopes.c.scope.is_not(None))
+    increments = insert(tables.revision_marks)
+    return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
+
+
+def log_and_bump(
+    classified: CTE, resource: Resource, document: ColumnElement[Any] | None
+) -> tuple[CTE, CTE]:
+    """Log classified writes to entities of one resource and increment the revisions concerned."""
+    kind = resource.name
+    return (
+        insert_changes(select_changes(classified, kind, document)),
+        bump_revisions(select_touched_scopes(classified, kind, document)),
+    )
+
+
+def count_by_operation(classified: CTE, kind: str, *ctes: CTE) -> CompiledStatement:
+    """Compile a statement that runs the CTEs and returns rows (kind, operation, changed)."""
+    columns = (literal(kind).label("kind"), classified.c.operation, func.count().label("changed"))
+    return CompiledStatement(select(*columns).group_by(classified.c.operation).add_cte(*ctes))
+
+
+def any_row(cte: CTE) -> ColumnElement[bool]:
+    """Return the condition that a CTE has any row."""
+    return exists(literal_column("1")).select_from(cte)
+
+
+def run_after(*ctes: CTE) -> ColumnElement[bool]:
+    """Return a condition that is always true but makes Postgres run other CTEs first.
+
+    Postgres runs data-modifying CTEs in no fixed order, except that it completes a CTE before it
+    counts its rows. It cannot know in advance that a count is never negative.
+    """
+    return and_(*(select(func.count()).select_from(cte).scalar_subquery() >= 0 for cte in ctes))

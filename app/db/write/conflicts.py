@@ -1,4 +1,4 @@
-"""What an upload must not take: entities, triples and names that belong to another document."""
+"""Find what an uploaded package must not take: entities and names of other documents."""
 
 from __future__ import annotations
 
@@ -28,40 +28,49 @@ from ..statement import CompiledStatement
 from . import package_identifiers
 from .staging import DOCUMENT, STAGED
 
+LIST_ORDER = (
+    "CFItems",
+    "CFAssociations",
+    "CFRubrics",
+    "CFRubricCriterion",
+    "CFRubricCriterionLevel",
+)
 
-def problems(found: list[Any]) -> list[Problem]:
-    """The rows of ``conflicts()``, as a client is told of them: in the order of the upload."""
-    rows = sorted(found, key=lambda row: _place_of(row["path"]))
-    return [Problem(path=row["path"], message=row["message"]) for row in rows]
+
+def to_problems(rows: list[Any]) -> list[Problem]:
+    """Convert the rows of ``find_conflicts`` to problems, in the order of the package."""
+    ordered = sorted(rows, key=lambda row: _position(row["path"]))
+    return [Problem(path=row["path"], message=row["message"]) for row in ordered]
 
 
-ORDER = ("CFItems", "CFAssociations", "CFRubrics", "CFRubricCriterion", "CFRubricCriterionLevel")
-
-
-def _place_of(path: str) -> tuple[int, int]:
+def _position(path: str) -> tuple[int, int]:
     name, _, index = path.partition("[")
-    return ORDER.index(name) if name in ORDER else len(ORDER), int(index.rstrip("]") or 0)
+    list_position = LIST_ORDER.index(name) if name in LIST_ORDER else len(LIST_ORDER)
+    return list_position, int(index.rstrip("]") or 0)
 
 
 @cache
-def conflicts() -> CompiledStatement:
-    """Rows (path, message): what the upload holds that belongs elsewhere."""
-    several = (_elsewhere(ITEMS), _elsewhere(ASSOCIATIONS), _taken_triples())
-    return CompiledStatement(union_all(*several, *_of_others()))
+def find_conflicts() -> CompiledStatement:
+    """Select rows (path, message) for the staged rows that belong to other documents."""
+    selects = (_owned_elsewhere(ITEMS), _owned_elsewhere(ASSOCIATIONS), _duplicate_relations())
+    return CompiledStatement(union_all(*selects, *_rubric_and_package_conflicts()))
 
 
 @cache
-def conflicts_of_new() -> CompiledStatement:
-    """As ``conflicts()``, of what was not written yet when that fails which is not new."""
-    return CompiledStatement(union_all(*_of_others()))
+def find_conflicts_of_new() -> CompiledStatement:
+    """Select the conflicts that are left for a package whose items and associations are inserted.
+
+    Inserting those raises a unique violation for conflicts.
+    """
+    return CompiledStatement(union_all(*_rubric_and_package_conflicts()))
 
 
-def _of_others() -> list[Select[Any]]:
+def _rubric_and_package_conflicts() -> list[Select[Any]]:
     return [
-        _elsewhere(RUBRICS),
-        _elsewhere_part("CFRubricCriterion", tables.rubric_criteria),
-        _elsewhere_part("CFRubricCriterionLevel", tables.rubric_criterion_levels),
-        _taken_package(),
+        _owned_elsewhere(RUBRICS),
+        _part_owned_elsewhere("CFRubricCriterion", tables.rubric_criteria),
+        _part_owned_elsewhere("CFRubricCriterionLevel", tables.rubric_criterion_levels),
+        _taken_package_identifier(),
     ]
 
 
@@ -69,77 +78,79 @@ def _conflict(path: ColumnElement[str], message: str, *values: ColumnElement[Any
     return select(path.label("path"), func.format(literal(message), *values).label("message"))
 
 
-def _place(plural: str) -> ColumnElement[str]:
+def _list_path(plural: str) -> ColumnElement[str]:
     return func.format(literal(f"{plural}[%s]"), STAGED.c.place)
 
 
-def _elsewhere(resource: Resource) -> Select[Any]:
-    """Entities that belong to another document."""
+def _owned_elsewhere(resource: Resource) -> Select[Any]:
+    """Select staged entities that are live in another document."""
     table = tables.table_of(resource)
-    home = func.coalesce(table.c.document_identifier, literal("none"))
+    document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"
     return (
-        _conflict(_place(resource.plural), message, table.c.identifier, home)
+        _conflict(_list_path(resource.plural), message, table.c.identifier, document)
         .join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
         .where(STAGED.c.kind == literal(resource.name), STAGED.c.body.is_not(None), live(table))
         .where(table.c.document_identifier.is_distinct_from(DOCUMENT))
     )
 
 
-def _elsewhere_part(kind: str, table: Table) -> Select[Any]:
-    """Parts of a rubric that belong to a rubric of another document."""
+def _part_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
+    """Select staged criteria or levels that belong to a rubric of another document."""
     rubrics, criteria = tables.rubrics, tables.rubric_criteria
-    found = _conflict(
-        _place(kind),
+    rows = _conflict(
+        _list_path(kind),
         f"{kind} %s belongs to rubric %s of document %s",
         table.c.identifier,
         rubrics.c.identifier,
         rubrics.c.document_identifier,
     ).join_from(STAGED, table, STAGED.c.identifier == table.c.identifier)
     if table is not criteria:
-        found = found.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
-    return found.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
+        rows = rows.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
+    return rows.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
         STAGED.c.kind == literal(kind),
         rubrics.c.document_identifier != DOCUMENT,
         live(rubrics),
     )
 
 
-def _taken_triples() -> Select[Any]:
-    """Associations whose origin, destination and type another document relates already."""
-    table = tables.associations
-    same = and_(
-        table.c.origin_identifier == json_text(STAGED.c.body, "originNodeURI", "identifier"),
-        table.c.destination_identifier
-        == json_text(STAGED.c.body, "destinationNodeURI", "identifier"),
-        table.c.association_type == json_text(STAGED.c.body, "associationType"),
+def _duplicate_relations() -> Select[Any]:
+    """Select staged associations whose origin, destination and type another document relates."""
+    table, body = tables.associations, STAGED.c.body
+    is_duplicate = and_(
+        table.c.origin_identifier == json_text(body, "originNodeURI", "identifier"),
+        table.c.destination_identifier == json_text(body, "destinationNodeURI", "identifier"),
+        table.c.association_type == json_text(body, "associationType"),
         table.c.identifier != STAGED.c.identifier,
         table.c.document_identifier.is_distinct_from(DOCUMENT),
     )
     return (
         _conflict(
-            _place(ASSOCIATIONS.plural),
+            _list_path(ASSOCIATIONS.plural),
             "CFAssociation %s has the origin, destination and type of %s of document %s",
             STAGED.c.identifier,
             table.c.identifier,
             func.coalesce(table.c.document_identifier, literal("none")),
         )
-        .join_from(STAGED, table, same)
-        .where(STAGED.c.kind == literal(ASSOCIATIONS.name), STAGED.c.body.is_not(None))
+        .join_from(STAGED, table, is_duplicate)
+        .where(STAGED.c.kind == literal(ASSOCIATIONS.name), body.is_not(None))
     )
 
 
-def _taken_package() -> Select[Any]:
-    """A package name that another live document has, as its package's or as its own."""
-    table, name = tables.packages, bindparam("package_identifier", type_=Text)
+def _taken_package_identifier() -> Select[Any]:
+    """Select another live document whose package or own identifier the package would take."""
+    table, identifier = tables.packages, bindparam("package_identifier", type_=Text)
     return _conflict(
         literal("CFDocument.CFPackageURI.identifier"),
         "the package identifier %s, or the identifier of its document, belongs to the package of "
         "document %s: give this package another identifier, or delete that document first",
-        name,
+        identifier,
         table.c.document_identifier,
     ).where(
-        or_(table.c.identifier.in_((name, DOCUMENT)), table.c.document_identifier == name),
+        or_(
+            table.c.identifier.in_((identifier, DOCUMENT)),
+            table.c.document_identifier == identifier,
+        ),
         table.c.document_identifier != DOCUMENT,
         ~package_identifiers.has_deleted_document(table),
     )

@@ -1,8 +1,8 @@
-"""The pieces that every write is made of, as SQLAlchemy Core expressions over a source of rows.
+"""Building blocks of write statements: upserts of entities, definitions and links.
 
-A source is anything with the columns ``identifier``, ``body``, ``last_change_date_time``,
-``document_identifier`` and ``keywords``: one row of parameters for a PUT, a staging table for a
-whole package. So a single write and an upload of thousands run the same SQL.
+Each takes a source of rows with the columns ``identifier``, ``body``, ``last_change_date_time``,
+``document_identifier`` and ``keywords``. For a PUT this is one row of parameters, for a package the
+staging table, so that a single write and an upload of thousands run the same SQL.
 """
 
 from __future__ import annotations
@@ -52,18 +52,21 @@ from ..schema.json_sql import json_get, json_text
 
 @dataclass(frozen=True)
 class Reference:
-    """A field by which an entity refers to definitions, which are registered from the link."""
+    """A field that links an entity to definitions.
+
+    A definition that is not stored yet is registered: created from the title and URI of the link.
+    """
 
     field: str
     resource: Resource
     link_table: Table | None = None
-    """Where the pairs are kept when there can be several; else a foreign key holds the one."""
+    """The table of links if the field is a list; otherwise a foreign key holds the only one."""
     keeps_old_links: bool = False
-    """Whether links sent before stay when they are not sent again (guide: keywords)."""
+    """Whether links that are not sent again stay, as the guide has it for keywords."""
 
     @property
     def definitions(self) -> Table:
-        """Where they are stored."""
+        """Return the table that stores the definitions."""
         return tables.table_of(self.resource)
 
 
@@ -81,149 +84,158 @@ REFERENCES: dict[str, tuple[Reference, ...]] = {
     ASSOCIATIONS.name: (Reference("CFAssociationGroupingURI", GROUPINGS),),
 }
 
+CONTENT_COLUMNS = {"document_identifier"}
+"""Columns beside the body whose change is a change of the entity.
 
-def now() -> ColumnElement[str]:
-    """This moment as the server answers it: UTC, milliseconds, ``Z``."""
-    return func.to_char(
-        func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
-    )
+The position in the package is none, and the body contains the time of the change."""
 
 
 def upsert_rows(
-    source: FromClause, table: Table, *columns: str, once: tuple[str, ...] = ()
+    source: FromClause, table: Table, *columns: str, insert_only: tuple[str, ...] = ()
 ) -> Insert:
-    """Insert or replace; what is there already unchanged is not written again.
+    """Insert rows or replace existing ones, but write no row that is unchanged.
 
-    The columns ``once`` are written on insertion only.
+    ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Rows that
+    were soft-deleted are revived.
     """
-    filled = ("body", *columns, *once)
-    # Locked in one order by all writers, so that two of them never wait for each other.
-    rows = select(*(source.c[name] for name in filled)).order_by(source.c.identifier)
-    fresh = insert(table).from_select([*filled], rows)
-    given, differs = _replaced(table, fresh.excluded, *columns)
-    return fresh.on_conflict_do_update(
-        index_elements=[table.c.identifier], set_=given, where=differs
+    inserted = ("body", *columns, *insert_only)
+    # All writers lock rows in the order of identifiers, because other orders could deadlock.
+    rows = select(*(source.c[name] for name in inserted)).order_by(source.c.identifier)
+    statement = insert(table).from_select([*inserted], rows)
+    values, is_changed = _replacement(table, statement.excluded, *columns)
+    return statement.on_conflict_do_update(
+        index_elements=[table.c.identifier], set_=values, where=is_changed
     )
 
 
 def update_changed(source: FromClause, table: Table, *columns: str) -> Update:
-    """What is there, replaced unless it is unchanged.
+    """Replace existing rows that differ from the source.
 
-    For one row that is likely to be there, this and ``create`` cost less than ``upsert``, which
-    first makes a new row in any case, with all that is computed from its body.
+    For a single row that probably exists, this and ``insert_missing`` cost less than
+    ``upsert_rows``, because ON CONFLICT first builds a new row with all its generated columns.
     """
-    given, differs = _replaced(table, source.c, *columns)
-    here = table.c.identifier == source.c.identifier
-    return update(table).where(here, differs).values(given)
+    values, is_changed = _replacement(table, source.c, *columns)
+    is_same = table.c.identifier == source.c.identifier
+    return update(table).where(is_same, is_changed).values(values)
 
 
 def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
-    """What is not there, inserted; who loses a race for a name gets a unique violation."""
-    names = ("body", *columns)
-    there = table.alias("there")
-    known = exists(literal_column("1")).where(there.c.identifier == source.c.identifier)
-    rows = select(*(source.c[name] for name in names)).where(~known)
-    return insert(table).from_select([*names], rows)
+    """Insert rows that do not exist.
+
+    Raises ``UniqueViolationError`` if another transaction inserted the identifier first.
+    """
+    inserted = ("body", *columns)
+    existing = table.alias("existing")
+    row_exists = exists(literal_column("1")).where(existing.c.identifier == source.c.identifier)
+    rows = select(*(source.c[name] for name in inserted)).where(~row_exists)
+    return insert(table).from_select([*inserted], rows)
 
 
-def _replaced(
-    table: Table, given: Any, *columns: str
+def _replacement(
+    table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
-    """What a row becomes, and whether that is anything else than it is."""
-    values: dict[str, ColumnElement[Any]] = {name: given[name] for name in ("body", *columns)}
-    differs: list[ColumnElement[bool]] = [
+    """Return the new values of an existing row and the condition that they change it."""
+    values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
+    differences: list[ColumnElement[bool]] = [
         body_differs(table, values["body"]),
-        *(table.c[name].is_distinct_from(values[name]) for name in columns if name in COMPARED),
+        *(
+            table.c[name].is_distinct_from(values[name])
+            for name in columns
+            if name in CONTENT_COLUMNS
+        ),
     ]
     if "deleted_at" in table.c:
         values["deleted_at"] = null()
-        differs.append(table.c.deleted_at.is_not(None))
-    return values, or_(*differs)
-
-
-COMPARED = {"document_identifier"}
-"""Columns that belong to the content of an entity beside its body. Its position in a package does
-not, and its body has the time of its change, to the millisecond as it is answered."""
+        differences.append(table.c.deleted_at.is_not(None))
+    return values, or_(*differences)
 
 
 def body_differs(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return whether a body says something else than the stored one.
+    """Return the condition that a body differs from the stored one.
 
-    A definition that was registered from a link is answered with what a definition must have, and
-    is the same as one that was sent with just that.
+    A registered definition lacks fields that the standard requires; responses add defaults for
+    them. A body that consists of just these defaults does not differ.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
     resource = next((each for each in DEFINITIONS if each.table == table.name), None)
     if resource is None:
         return differs
     fields = resource.schema.model_fields
-    derived: list[ColumnElement[Any]] = []
+    defaults: list[ColumnElement[Any]] = []
     for name, source in REQUIRED_DEFAULTS.items():
         if name in fields and fields[name].is_required():
             value = json_text(table.c.body, source) if source else literal_column("''")
-            derived += [literal_column(f"'{name}'"), value]
-    completed = func.jsonb_build_object(*derived).op("||")(cast(table.c.body, JSONB))
+            defaults += [literal_column(f"'{name}'"), value]
+    completed = func.jsonb_build_object(*defaults).op("||")(cast(table.c.body, JSONB))
     return and_(differs, completed != cast(body, JSONB))
 
 
 def select_links(source: FromClause, reference: Reference) -> Select[Any]:
-    """The links that the rows of a source hold: (owner's identifier, link)."""
+    """Select rows (owner, link) of the links in one field of the source's bodies."""
     owner: ColumnElement[Any] = source.c.identifier.label("owner")
     value: ColumnElement[Any] = json_get(source.c.body, reference.field)
     if reference.link_table is None:
         return select(owner, value.label("link")).where(value.is_not(None))
-    several = source.c.keywords if reference.keeps_old_links else value
-    each = func.json_array_elements(several).table_valued(column("value", JSON)).alias("each")
-    return select(owner, each.c.value.label("link")).select_from(source, each)
+    # The body has only the last keyword link; ``keywords`` has all of them.
+    links = source.c.keywords if reference.keeps_old_links else value
+    elements = func.json_array_elements(links).table_valued(column("value", JSON)).alias("each")
+    return select(owner, elements.c.value.label("link")).select_from(source, elements)
 
 
 def register_definitions(source: FromClause, reference: Reference) -> Insert:
-    """Definitions not known yet, made from the links to them; known ones stay as they are.
+    """Create definitions that links refer to and that do not exist; revive deleted ones.
 
-    One that was deleted is back. Those that are known are left alone, not even locked: all the
-    items of a framework may be of one type.
+    Existing definitions are neither changed nor locked, because all items of a framework may have
+    the same item type.
     """
-    linked = select_links(source, reference).subquery("linked")
+    links = select_links(source, reference).subquery("linked")
     table = reference.definitions
-    identifier = json_text(linked.c.link, "identifier")
-    known = table.alias("known")
-    is_known = exists(literal_column("1")).where(
-        known.c.identifier == identifier, known.c.deleted_at.is_(None)
+    identifier = json_text(links.c.link, "identifier")
+    existing = table.alias("existing")
+    is_live = exists(literal_column("1")).where(
+        existing.c.identifier == identifier, existing.c.deleted_at.is_(None)
     )
     body = func.json_build_object(
-        *("identifier", identifier, "uri", json_text(linked.c.link, "uri")),
-        *("lastChangeDateTime", now(), "title", json_text(linked.c.link, "title")),
+        *("identifier", identifier, "uri", json_text(links.c.link, "uri")),
+        *("lastChangeDateTime", _current_timestamp(), "title", json_text(links.c.link, "title")),
         type_=JSON,
     )
-    # In one order for all writers, so that two of them never wait for each other.
+    # All writers lock rows in the order of identifiers, because other orders could deadlock.
     rows = select(body, func.now()).ext(distinct_on(identifier)).order_by(identifier)
-    fresh = insert(table).from_select(["body", "last_change_date_time"], rows.where(~is_known))
-    return fresh.on_conflict_do_update(
+    statement = insert(table).from_select(["body", "last_change_date_time"], rows.where(~is_live))
+    return statement.on_conflict_do_update(
         index_elements=[table.c.identifier],
         set_={"deleted_at": null()},
         where=table.c.deleted_at.is_not(None),
     )
 
 
+def _current_timestamp() -> ColumnElement[str]:
+    """Return the time of the transaction as responses show it: UTC, milliseconds, ``Z``."""
+    return func.to_char(
+        func.timezone("UTC", func.now()), literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'""")
+    )
+
+
 def insert_links(source: FromClause, reference: Reference, table: Table) -> Insert:
-    """The pairs that are not there yet."""
-    linked = select_links(source, reference).subquery("linked")
-    pairs = select(linked.c.owner, json_text(linked.c.link, "identifier")).distinct()
-    names = [column.name for column in table.c]
-    return insert(table).from_select(names, pairs).on_conflict_do_nothing()
+    """Insert the links of the source's rows that are not in the link table yet."""
+    links = select_links(source, reference).subquery("linked")
+    pairs = select(links.c.owner, json_text(links.c.link, "identifier")).distinct()
+    columns = [column.name for column in table.c]
+    return insert(table).from_select(columns, pairs).on_conflict_do_nothing()
 
 
 def delete_all_links(written: FromClause, owner: ColumnElement[str], table: Table) -> Delete:
-    """The pairs of the one owner that was written, which links to nothing any more."""
-    there = exists(literal_column("1")).select_from(written)
-    return delete(table).where(next(iter(table.c)) == owner, there)
+    """Delete all links of an owner, if it was written."""
+    is_written = exists(literal_column("1")).select_from(written)
+    return delete(table).where(next(iter(table.c)) == owner, is_written)
 
 
 def delete_stale_links(source: FromClause, reference: Reference, table: Table) -> Delete:
-    """The pairs that the rows of the source no longer hold."""
-    linked = select_links(source, reference).subquery("linked")
+    """Delete the links of the source's rows that their bodies no longer contain."""
+    links = select_links(source, reference).subquery("linked")
     owner, target = table.c
-    kept = exists(literal_column("1")).where(
-        linked.c.owner == owner, json_text(linked.c.link, "identifier") == target
+    is_linked = exists(literal_column("1")).where(
+        links.c.owner == owner, json_text(links.c.link, "identifier") == target
     )
-    return delete(table).where(owner.in_(select(source.c.identifier)), ~kept)
+    return delete(table).where(owner.in_(select(source.c.identifier)), ~is_linked)

@@ -1,6 +1,6 @@
-"""One entity at a time: put and delete.
+"""Put single entities, and delete associations.
 
-A put replaces the whole entity and revives a deleted one.
+A PUT replaces the whole entity and revives it if it was soft-deleted.
 """
 
 from __future__ import annotations
@@ -35,19 +35,20 @@ async def put_document(
     path_prefix: str = "",
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
-    """Create or replace a document, and with it its package; ``under`` as in ``put_item``.
+    """Create or replace a document and its package; ``document`` must have a ``CFPackageURI``.
 
-    The document must have a ``CFPackageURI``.
+    ``path_prefix`` starts the paths of reported problems. Raises ``Conflict`` if the package of
+    another live document has the identifier of this document or of its package.
     """
     assert document.CFPackageURI
     package = document.CFPackageURI.identifier
-    holder = await _put(
+    outcome = await _put(
         database, DOCUMENTS, document, entity_row(DOCUMENTS.name, document), origin, package=package
     )
-    if holder["claimed_by"]:
+    if outcome["claimed_by"]:
         message = (
             f"the package identifier {package}, or the identifier of its document, belongs to "
-            f"the package of document {holder['claimed_by']}: give this package another "
+            f"the package of document {outcome['claimed_by']}: give this package another "
             "identifier, or delete that document first"
         )
         problem = Problem(path=f"{path_prefix}CFPackageURI.identifier", message=message)
@@ -57,23 +58,25 @@ async def put_document(
 async def put_item(
     database: Database, item: CFItem, path_prefix: str = "", origin: BodyOrigin = FILE_ORIGIN
 ) -> None:
-    """Create or replace an item of a live document; ``under`` prefixes the paths of problems."""
+    """Create or replace an item. Raises ``UnprocessableContent`` if its document does not exist."""
     document = item.CFDocumentURI.identifier
-    found = await _put(database, ITEMS, item, item_row(item), origin, document_identifier=document)
-    if not found["document_known"]:
+    outcome = await _put(
+        database, ITEMS, item, item_row(item), origin, document_identifier=document
+    )
+    if not outcome["document_exists"]:
         raise UnprocessableContent(
             f"no document has the identifier {document!r}: create it first",
-            problems=[_unknown(f"{path_prefix}CFDocumentURI.identifier", "document", document)],
+            problems=[_not_found(f"{path_prefix}CFDocumentURI.identifier", "document", document)],
         )
 
 
 async def put_item_type(
     database: Database,
     item_type: CFItemType,
-    path_prefix: str = "",  # noqa: ARG001  all puts are called alike
+    path_prefix: str = "",  # noqa: ARG001  all put functions have one signature
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
-    """Create or replace an item type, which refers to nothing that could be missing."""
+    """Create or replace an item type."""
     await _put(database, ITEM_TYPES, item_type, entity_row(ITEM_TYPES.name, item_type), origin)
 
 
@@ -83,9 +86,14 @@ async def put_association(
     path_prefix: str = "",
     origin: BodyOrigin = FILE_ORIGIN,
 ) -> None:
-    """Create or replace an association between nodes that are here, or said to be elsewhere."""
+    """Create or replace an association.
+
+    Its nodes must be live items or documents here unless their ``targetType`` is not CASE. Raises
+    ``UnprocessableContent`` for missing nodes or documents, ``Conflict`` if another association
+    has the same origin, destination and type.
+    """
     document = association.CFDocumentURI and association.CFDocumentURI.identifier
-    found = await _put(
+    outcome = await _put(
         database,
         ASSOCIATIONS,
         association,
@@ -95,33 +103,33 @@ async def put_association(
     )
     problems = []
     for name in ("originNodeURI", "destinationNodeURI"):
-        if not found[name]:
+        if not outcome[name]:
             node = getattr(association, name).identifier
             problems.append(
-                _unknown(f"{path_prefix}{name}.identifier", "live item or document", node)
+                _not_found(f"{path_prefix}{name}.identifier", "live item or document", node)
             )
-    if not found["document_known"]:
+    if not outcome["document_exists"]:
         problems.append(
-            _unknown(f"{path_prefix}CFDocumentURI.identifier", "document", str(document))
+            _not_found(f"{path_prefix}CFDocumentURI.identifier", "document", str(document))
         )
     if problems:
         messages = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
         raise UnprocessableContent(
-            f"the association refers to what is not here: {messages}", problems=problems
+            f"the association refers to entities that do not exist: {messages}", problems=problems
         )
-    if found["holder"]:
+    if outcome["duplicate"]:
         raise Conflict(
-            f"association {found['holder']!r} already relates this origin and destination "
+            f"association {outcome['duplicate']!r} already relates this origin and destination "
             f"as {association.associationType}"
         )
 
 
-def _unknown(path: str, kind: str, identifier: str) -> Problem:
+def _not_found(path: str, kind: str, identifier: str) -> Problem:
     return Problem(path=path, message=f"no {kind} has the identifier {identifier!r}")
 
 
 async def delete_association(database: Database, identifier: str) -> None:
-    """Remove an association for good. Raises ``NotFound``."""
+    """Delete an association for good. Raises ``NotFound``."""
     if not await database.execute(_delete_association(), identifier=identifier):
         raise NotFound(ASSOCIATIONS.name, identifier)
 
@@ -130,28 +138,29 @@ async def _put(
     database: Database,
     resource: Resource,
     entity: Entity,
-    sent: EntityRow,
+    row: EntityRow,
     origin: BodyOrigin,
     **values: Any,
 ) -> asyncpg.Record:
+    """Run the PUT statements in turn until one writes; return its row of checks."""
     references = dml.REFERENCES.get(resource.name, ())
     present = frozenset(each.field for each in references if getattr(entity, each.field))
-    values["last_change_date_time"] = sent.last_change_date_time
+    values["last_change_date_time"] = row.last_change_date_time
 
-    async def work(connection: Connection) -> asyncpg.Record | None:
-        forms = await StoredForms.load(connection, [sent], origin)
-        stored = forms.restore(sent)
+    async def transaction(connection: Connection) -> asyncpg.Record | None:
+        forms = await StoredForms.load(connection, [row], origin)
+        stored = forms.restore(row)
         values["body"], values["keywords"] = stored.body, stored.keywords
-        found: asyncpg.Record | None = None
-        for links in link_plans(resource, present):
-            found = await PUT_STATEMENTS[resource.name](links).fetch_one(connection, **values)
-            if found and found["settled"]:
+        outcome: asyncpg.Record | None = None
+        for plan in link_plans(resource, present):
+            outcome = await PUT_STATEMENTS[resource.name](plan).fetch_one(connection, **values)
+            if outcome and outcome["links_resolved"]:
                 break
-        return found
+        return outcome
 
-    found = await database.run_write(work, f"{resource.name} {entity.identifier}")
-    assert found is not None
-    return found
+    outcome = await database.run_write(transaction, f"{resource.name} {entity.identifier}")
+    assert outcome is not None
+    return outcome
 
 
 async def lacks_case_version(database: Database, identifier: str) -> bool:
@@ -175,7 +184,7 @@ def _without_case_version() -> CompiledStatement:
 @cache
 def _delete_association() -> CompiledStatement:
     table = tables.associations
-    change = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
-    gone = change_log.classify_deletes(change, table)
-    kept = change_log.log_and_bump(gone, ASSOCIATIONS, gone.c.previous)
-    return CompiledStatement(select(gone.c.identifier).add_cte(*kept))
+    deletion = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
+    deleted = change_log.classify_deletes(deletion, table)
+    logged = change_log.log_and_bump(deleted, ASSOCIATIONS, deleted.c.previous)
+    return CompiledStatement(select(deleted.c.identifier).add_cte(*logged))

@@ -1,8 +1,8 @@
-"""A whole package, written in one transaction: by COPY, and a few set-based statements.
+"""Write a whole package in one transaction, by COPY and a few set-based statements.
 
-Afterwards the document, its items, its associations and its rubrics are exactly what was sent:
-what is missing is deleted (items and rubrics softly, associations for good), what is unchanged
-is not written again.
+Afterwards the document, its items, associations and rubrics are exactly those of the package:
+missing ones are deleted (items and rubrics softly, associations for good), unchanged ones are not
+written.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ..schema import tables
 from ..schema.json_sql import json_text
 from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, count_changes
-from .conflicts import conflicts, problems
+from .conflicts import find_conflicts, to_problems
 from .derived_values import DerivedValues
-from .new_package import NotNew, add
-from .package_statements import all_steps
+from .new_package import NotNew, insert_package
+from .package_statements import upload_statements
 from .staging import DOCUMENT, STAGED, Staging, stage_package
 from .stored_forms import StoredForms
 from .upload_run import Progress, UploadRun
@@ -41,14 +41,16 @@ from .upload_run import Progress, UploadRun
 if TYPE_CHECKING:
     from ..connector import Connection
 
-Mode = Literal["create", "replace", "either"]
+Mode = Literal["create", "replace", "upsert"]
 
-SORTED_IN_MEMORY = "64MB"
-"""The rows of a large framework, sorted; by default Postgres would write them to disk for it."""
+WORK_MEM = "64MB"
+"""Memory for sorting, with which Postgres sorts the rows of a large framework without a file."""
 
-NOT_AS_HOPED = (NotNew, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError)
-"""What a package meets that brings what is here, or what its reader would have refused at its end:
-then all of it is read before anything is written, and everything that is wrong has a name."""
+RETRY_STAGED = (NotNew, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError)
+"""Errors after which a package is staged that was assumed to be new.
+
+It contains stored entities, or duplicates that its reader reports only at the end. Staging reads
+all of it before anything is written, and so reports every problem."""
 
 
 class UploadResult(NamedTuple):
@@ -57,125 +59,131 @@ class UploadResult(NamedTuple):
     created: bool
     """Whether no live document had this identifier before."""
     changes: Counter[tuple[str, str]]
-    """How many entities of a kind were created, updated, revived or deleted, by (kind, operation);
-    among them definitions registered from links."""
+    """Number of changed entities by (kind, operation), with definitions registered from links."""
     revision: Revision
-    """That of the package as it was written; that of a dry run never comes to be."""
+    """The revision of the package that was written; that of a dry run never exists."""
     sent: Counter[str]
-    """How many entities of each kind the package holds."""
+    """Number of entities in the package by kind."""
     counts: ChangeCounts
     matched_items: int = 0
-    """How many live items were matched by identifiers that were made from codes or statements."""
+    """Number of live items with an identifier that was derived from a code or statement."""
     changed_statements: int = 0
-    """How many of the matched items get another statement."""
+    """Number of those items whose statement changes."""
 
     @property
     def changed(self) -> int:
-        """How many entities are not what they were."""
+        """Return the number of changed entities."""
         return self.changes.total()
 
     @property
     def items_before(self) -> int:
-        """How many live items the document had before this write."""
+        """Return the number of live items that the document had before this write."""
         kind = ITEMS.name
         new = self.changes[kind, tables.CREATE] + self.changes[kind, tables.REVIVE]
         return self.sent[kind] - new + self.changes[kind, tables.DELETE]
 
 
 Guard = Callable[[UploadResult], None]
-"""Sees what a write did before it is committed; what it raises rolls the write back."""
+"""Called with the result of a write before the commit; an error that it raises rolls back."""
 
 
-class _DryRunEnd(Exception):
-    """Rolls a transaction back once its outcome is known."""
+class _DryRunRollback(Exception):
+    """Rolls the transaction of a dry run back."""
 
 
-async def write_package(  # noqa: PLR0913  each is a choice of its own
+async def write_package(  # noqa: PLR0913  each is an independent option
     database: Database,
     package: Package,
-    mode: Mode = "either",
+    mode: Mode = "upsert",
     progress: Progress = lambda _: None,
     *,
     origin: BodyOrigin = FILE_ORIGIN,
     guard: Guard | None = None,
     dry_run: bool = False,
 ) -> UploadResult:
-    """Store a package as the whole truth about its document.
+    """Make the stored framework equal to a package.
 
-    ``origin`` says which values of the package are not stored, because an answer of this server
-    adds them.
+    ``origin`` says which values of the package this server adds to responses, and does not store.
+    ``guard`` is called before the commit. After a dry run or an error of the guard, the database is
+    unchanged: no entity, no row of the change feed and no revision was written.
 
-    ``guard`` is called before the commit. After an error that it raises, and after a dry run, the
-    store is as it was: no entity, no change entry and no revision was written.
-
-    Raises ``Conflict`` listing everything that belongs to other documents or, when creating, a
-    document that exists; ``NotFound`` when replacing one that was never here; what ``guard``
-    raises.
+    Raises ``Conflict`` listing all entities that belong to other documents, or if ``mode`` is
+    "create" and the document exists; ``NotFound`` if it is "replace" and the document never did.
     """
 
-    async def write(connection: Connection) -> UploadResult:
-        # Two uploads of one document come one after the other.
+    async def transaction(connection: Connection) -> UploadResult:
+        # Uploads of one document run one at a time.
         async with advisory_lock(connection, package.document_identifier):
-            # What a new document brings is nearly always new, too. It is taken for that at first,
-            # and only where that fails is each part of it looked for.
-            with suppress(*NOT_AS_HOPED):
-                return await attempt(connection, hopeful=True)
-            return await attempt(connection, hopeful=False)
+            # The entities of a new document nearly always are new as well, and inserting them is
+            # faster than comparing them with what is stored.
+            with suppress(*RETRY_STAGED):
+                return await attempt(connection, assume_new=True)
+            return await attempt(connection, assume_new=False)
 
-    async def attempt(connection: Connection, *, hopeful: bool) -> UploadResult:
-        run = UploadRun(connection, _values(package), progress)
-        with suppress(_DryRunEnd):
+    async def attempt(connection: Connection, *, assume_new: bool) -> UploadResult:
+        run = UploadRun(connection, _parameters(package), progress)
+        with suppress(_DryRunRollback):
             async with connection.transaction():
-                written = await _write(run, package, mode, origin, hopeful=hopeful)
+                result = await _write(run, package, mode, origin, assume_new=assume_new)
                 if guard:
-                    guard(written)
+                    guard(result)
                 if dry_run:
-                    raise _DryRunEnd
-        return written
+                    raise _DryRunRollback
+        return result
 
-    return await database.run_write(write, lock_name=package.document_identifier)
+    return await database.run_write(transaction, package.document_identifier)
 
 
 async def _write(
-    run: UploadRun, package: Package, mode: Mode, origin: BodyOrigin, *, hopeful: bool
+    run: UploadRun, package: Package, mode: Mode, origin: BodyOrigin, *, assume_new: bool
 ) -> UploadResult:
     """Write a package inside a transaction."""
-    await run.connection.execute(f"SET LOCAL work_mem = '{SORTED_IN_MEMORY}'")
-    known = await run.fetch_all(_known())
-    run.values["replaced"] = not (created := _may_write(package, mode, known))
+    await run.connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
+    rows = await run.fetch_all(_document_state())
+    document = rows[0] if rows else None
+    is_created = _check_mode(package, mode, document)
+    run.values["replaced"] = not is_created
     matched = changed_statements = 0
     forms = await StoredForms.load(run.connection, package.rows, origin)
     forms.derived = await DerivedValues.load(run.connection, package)
-    if not created and not package.has_package_link and known[0]["package_link"]:
-        # The standard's packages leave the link out, so that a missing one is no change.
-        forms.package_link = known[0]["package_link"]
-        run.values["package_identifier"] = known[0]["package_identifier"]
-    if hopeful and not known:
-        sent = await add(run, package, forms)
+    if document and not (is_created or package.has_package_link) and document["package_link"]:
+        # Packages of the standard leave the link out, so a missing one is no change.
+        forms.package_link = document["package_link"]
+        run.values["package_identifier"] = document["package_identifier"]
+    if assume_new and not document:
+        sent = await insert_package(run, package, forms)
     else:
-        staged, sent = await _stage(run, package, forms, known=bool(known))
+        staging, sent = await _stage(run, package, forms, is_known=document is not None)
         if package.derived_items:
             run.values["derived_items"] = package.derived_items
             ((matched, changed_statements),) = await run.fetch_all(_matched_items())
-        await run.execute_counted(all_steps, staged)
+        await run.execute_counted(upload_statements, staging)
     revision = await fetch_revision(run.connection, package.document_identifier)
     assert revision
     counts = count_changes(run.changes, run.defined, sent)
-    return UploadResult(created, run.changes, revision, sent, counts, matched, changed_statements)
+    return UploadResult(
+        is_created, run.changes, revision, sent, counts, matched, changed_statements
+    )
 
 
 async def _stage(
-    run: UploadRun, package: Package, forms: StoredForms, *, known: bool
+    run: UploadRun, package: Package, forms: StoredForms, *, is_known: bool
 ) -> tuple[Staging, Counter[str]]:
-    """Stage a package, and refuse it when it holds what belongs to other documents."""
+    """Stage a package. Raises ``Conflict`` if it contains entities of other documents."""
     run.progress("staging")
-    staged, sent = await stage_package(run.connection, package, forms, known=known)
-    if found := await run.fetch_all(conflicts()):
-        _refuse(found)
-    return staged, sent
+    staging, sent = await stage_package(run.connection, package, forms, is_known=is_known)
+    if conflicts := await run.fetch_all(find_conflicts()):
+        problems = to_problems(conflicts)
+        first, others = problems[0]["message"], len(problems) - 1
+        more = f", and {others} more" if others else ""
+        raise Conflict(
+            f"the package contains entities that belong to other documents: {first}{more}",
+            problems=problems,
+        )
+    return staging, sent
 
 
-def _values(package: Package) -> dict[str, Any]:
+def _parameters(package: Package) -> dict[str, Any]:
     return {
         "document_identifier": package.document_identifier,
         "package_identifier": package.package_identifier,
@@ -184,26 +192,19 @@ def _values(package: Package) -> dict[str, Any]:
     }
 
 
-def _may_write(package: Package, mode: Mode, known: list[Any]) -> bool:
-    """Whether the document is new; raises when the mode does not allow what would happen."""
+def _check_mode(package: Package, mode: Mode, document: Any) -> bool:
+    """Return whether the write creates the document. Raises if the mode does not allow it."""
     identifier = package.document_identifier
-    if mode == "replace" and not known:
+    if mode == "replace" and not document:
         raise NotFound("CFDocument", identifier, "POST its package first")
-    created = not (known and known[0]["live"])
-    if mode == "create" and not created:
+    is_live = bool(document and document["live"])
+    if mode == "create" and is_live:
         raise Conflict(f"the document {identifier!r} exists: PUT its package to replace it")
-    return created
-
-
-def _refuse(rows: list[Any]) -> None:
-    found = problems(rows)
-    first, more = found[0]["message"], len(found) - 1
-    others = f", and {more} more" if more else ""
-    raise Conflict(f"the package takes what is not its own: {first}{others}", problems=found)
+    return not is_live
 
 
 @cache
-def _known() -> CompiledStatement:
+def _document_state() -> CompiledStatement:
     table = tables.documents
     columns = (
         live(table).label("live"),
@@ -215,11 +216,11 @@ def _known() -> CompiledStatement:
 
 @cache
 def _matched_items() -> CompiledStatement:
-    """Count live items that staged rows match by derived identifiers, and changed statements."""
+    """Count the live items that derived identifiers match, and those whose statement changes."""
     table = tables.items
     derived = bindparam("derived_items", type_=ARRAY(Text))
     before, after = (json_text(body, "fullStatement") for body in (table.c.body, STAGED.c.body))
-    # Only rows that differ from what is stored are staged with their bodies.
+    # Unchanged rows are staged without a body.
     changed = func.count().filter(STAGED.c.body.is_not(None), before != after)
     return CompiledStatement(
         select(func.count(), changed)

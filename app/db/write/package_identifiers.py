@@ -1,4 +1,4 @@
-"""Package identifiers, which a deleted document gives up to whoever publishes them again."""
+"""Package identifiers of deleted documents, which other documents may take over."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from sqlalchemy import CTE, ColumnElement, exists, literal_column, update
 from ..schema import tables
 
 RELEASED_SUFFIX: ColumnElement[str] = literal_column("'/'")
-"""Follows the identifier of a document whose package has no other any more: no identifier ends so,
-and the column stays unique."""
+"""Makes the identifier of a package without one: that of its document with a slash appended.
+
+No identifier ends so, and the column stays unique."""
 
 
 def has_deleted_document(packages: Any) -> ColumnElement[bool]:
-    """Return whether the document of a package is deleted."""
+    """Return the condition that the document of a package is deleted."""
     documents = tables.documents.alias("deleted_documents")
     return exists(literal_column("1")).where(
         documents.c.identifier == packages.c.document_identifier,
@@ -22,14 +23,14 @@ def has_deleted_document(packages: Any) -> ColumnElement[bool]:
     )
 
 
-def release_identifiers(*identifiers: ColumnElement[Any], keeper: ColumnElement[Any]) -> CTE:
-    """Take identifiers away from packages of deleted documents other than ``keeper``."""
+def release_identifiers(*identifiers: ColumnElement[Any], new_owner: ColumnElement[Any]) -> CTE:
+    """Take identifiers from packages of deleted documents, so that ``new_owner`` can have them."""
     table = tables.packages
     return (
         update(table)
-        .where(table.c.identifier.in_(identifiers), table.c.document_identifier != keeper)
+        .where(table.c.identifier.in_(identifiers), table.c.document_identifier != new_owner)
         .where(has_deleted_document(table))
         .values(identifier=table.c.document_identifier.op("||")(RELEASED_SUFFIX))
         .returning(literal_column("1"))
-        .cte("gave_up")
+        .cte("released")
     )

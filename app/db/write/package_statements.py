@@ -1,4 +1,7 @@
-"""What an upload does in the database with what is staged: its statements, in their order."""
+"""The statements of an upload: they make a stored framework equal to the staged package.
+
+Each is one set-based statement for all rows of a kind, and returns rows (kind, operation, changed).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,9 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
-    Delete,
     FromClause,
     Table,
     Text,
-    Update,
     bindparam,
     cast,
     delete,
@@ -36,38 +37,116 @@ from ..read.package import DEFINITION_REFERENCES
 from ..schema import tables
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
-from .rubrics import write_rubrics
-from .staging import DOCUMENT, STAGED, Staging, identifiers_of, source_of
+from .staging import DOCUMENT, STAGED, Staging, staged_identifiers, staged_source
 from .upload_run import DEFINITIONS_STAGE, NamedStatements
 
 UPDATED: ColumnElement[str] = literal(tables.UPDATE).label("operation")
 
 
 @cache
-def all_steps(staged: Staging) -> NamedStatements:
-    """Everything that makes a document what was staged."""
-    upsert = partial(_upsert, staged)
-    removed = [
-        ("removing", _remove_associations()),
-        ("removing", _remove_softly(ITEMS)),
-        ("removing", _remove_softly(RUBRICS)),
+def upload_statements(staging: Staging) -> NamedStatements:
+    """Return all statements of an upload, in their order, with the names of their stages.
+
+    Deletions come before items and associations, because a new association may have the origin,
+    destination and type of a deleted one.
+    """
+    upsert = partial(_upsert, staging)
+    deletions = [
+        ("removing", _delete_associations()),
+        ("removing", _soft_delete(ITEMS)),
+        ("removing", _soft_delete(RUBRICS)),
     ]
+    columns = ("ordinal", "document_identifier")
     return [
-        *head_steps(staged),
-        *(removed if staged.known else ()),
-        *(("items", one) for one in upsert(ITEMS, "ordinal", "document_identifier")),
-        *(("associations", one) for one in upsert(ASSOCIATIONS, "ordinal", "document_identifier")),
+        *head_statements(staging),
+        *(deletions if staging.is_known else ()),
+        *(("items", statement) for statement in upsert(ITEMS, *columns)),
+        *(("associations", statement) for statement in upsert(ASSOCIATIONS, *columns)),
         ("rubrics", write_rubrics()),
         *(
             ("rubrics", _renumber(resource))
             for resource in (ITEMS, ASSOCIATIONS, RUBRICS)
-            if resource.name in staged.reordered
+            if resource.name in staging.reordered
         ),
     ]
 
 
+@cache
+def head_statements(staging: Staging) -> NamedStatements:
+    """Return the statements for definitions, document and package, to which other rows refer."""
+    upsert = partial(_upsert, staging)
+    return [
+        *(
+            (DEFINITIONS_STAGE, statement)
+            for resource in DEFINITIONS
+            for statement in upsert(resource)
+        ),
+        *(("document", statement) for statement in (*upsert(DOCUMENTS), _write_package())),
+        *(("document", _list_definitions(resource)) for resource in DEFINITIONS),
+    ]
+
+
+def _upsert(staging: Staging, resource: Resource, *columns: str) -> list[CompiledStatement]:
+    """Register the definitions that staged rows refer to, write the rows, then their links."""
+    table, source = tables.table_of(resource), staged_source(resource.name)
+    references = dml.REFERENCES.get(resource.name, ())
+    # A field that no row has needs no statement, unless links may have to be deleted.
+    present = [reference for reference in references if reference.field in staging.fields]
+    registrations = [register(source, reference) for reference in present]
+    links: list[CompiledStatement] = []
+    for reference in references:
+        if reference.link_table is None:
+            continue
+        if staging.is_known:
+            links.append(
+                CompiledStatement(dml.delete_stale_links(source, reference, reference.link_table))
+            )
+        if reference in present:
+            links.append(insert_links(source, reference, reference.link_table))
+    # Documents and definitions keep their ordinal, because it is no position in this package.
+    insert_only = () if "ordinal" in columns else ("ordinal",)
+    names = ("last_change_date_time", *columns)
+    written = change_log.classify_writes(
+        table, dml.upsert_rows(source, table, *names, insert_only=insert_only)
+    )
+    document = None if resource in DEFINITIONS else DOCUMENT
+    return [*registrations, _log(written, resource, document), *links]
+
+
+def _log(
+    classified: CTE, resource: Resource, document: ColumnElement[Any] | None = DOCUMENT
+) -> CompiledStatement:
+    """Compile a statement that logs classified writes, bumps revisions and returns the counts."""
+    logged = change_log.log_and_bump(classified, resource, document)
+    return change_log.count_by_operation(classified, resource.name, *logged)
+
+
+def register(source: FromClause, reference: dml.Reference) -> CompiledStatement:
+    """Register the definitions that the rows of a source refer to by one field."""
+    registered = change_log.classify_writes(
+        reference.definitions, dml.register_definitions(source, reference)
+    )
+    return _log(registered, reference.resource, None)
+
+
+def insert_links(source: FromClause, reference: dml.Reference, table: Table) -> CompiledStatement:
+    """Insert links, and bump the revision because they may add definitions to the package."""
+    insertion = dml.insert_links(source, reference, table)
+    return _bump_if_any(insertion.returning(literal_column("1")).cte("linked"))
+
+
+def _bump_if_any(cte: CTE) -> CompiledStatement:
+    """Compile a statement that runs a CTE and bumps the document's revision if it has any row."""
+    scope = select(DOCUMENT.label("scope")).where(change_log.any_row(cte))
+    bumped = change_log.bump_revisions(scope)
+    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(bumped))
+
+
 def _renumber(resource: Resource) -> CompiledStatement:
-    """Number the rows of a kind by their places, which moves the revision of the package alone."""
+    """Set the ordinals of a kind to the places in the package.
+
+    The order is no content of an entity, so this bumps the revision but logs no change.
+    """
     table = tables.table_of(resource)
     renumbered = (
         update(table)
@@ -77,135 +156,84 @@ def _renumber(resource: Resource) -> CompiledStatement:
         .returning(literal_column("1"))
         .cte("renumbered")
     )
-    return _moving_revision(renumbered)
+    return _bump_if_any(renumbered)
 
 
-@cache
-def head_steps(staged: Staging) -> NamedStatements:
-    """What comes before the parts of a document: definitions, and the document itself."""
-    upsert = partial(_upsert, staged)
-    return [
-        *((DEFINITIONS_STAGE, one) for resource in DEFINITIONS for one in upsert(resource)),
-        *(("document", one) for one in (*upsert(DOCUMENTS), _package())),
-        *(("document", _list_definitions(resource)) for resource in DEFINITIONS),
-    ]
+def _write_package() -> CompiledStatement:
+    """Write the row of the package; log an update of its document if the package was changed.
 
-
-def _upsert(staged: Staging, resource: Resource, *columns: str) -> list[CompiledStatement]:
-    """Register what the rows refer to, write them, and make their links what was sent."""
-    table, source = tables.table_of(resource), source_of(resource.name)
-    references = dml.REFERENCES.get(resource.name, ())
-    # What no row has needs no looking for, unless it was there before.
-    present = [each for each in references if each.field in staged.fields]
-    before = [register(source, each) for each in present]
-    after: list[CompiledStatement] = []
-    for each in references:
-        if each.link_table is None:
-            continue
-        if staged.known:
-            after.append(CompiledStatement(dml.delete_stale_links(source, each, each.link_table)))
-        if each in present:
-            after.append(link(source, each, each.link_table))
-    # Documents and definitions are not the parts of one framework: they keep their place.
-    names, once = ("last_change_date_time", *columns), () if "ordinal" in columns else ("ordinal",)
-    done = change_log.classify_writes(table, dml.upsert_rows(source, table, *names, once=once))
-    document = None if resource in DEFINITIONS else DOCUMENT
-    kept = change_log.log_and_bump(done, resource, document)
-    return [*before, change_log.count_by_operation(done, resource.name, *kept), *after]
-
-
-def register(source: FromClause, reference: dml.Reference) -> CompiledStatement:
-    """Register the definitions that the rows of a source refer to."""
-    done = change_log.classify_writes(
-        reference.definitions, dml.register_definitions(source, reference)
-    )
-    kept = change_log.log_and_bump(done, reference.resource, None)
-    return change_log.count_by_operation(done, reference.resource.name, *kept)
-
-
-def link(source: FromClause, reference: dml.Reference, pairs: Table) -> CompiledStatement:
-    """Add links; they may be more than the bodies say, so they move the revision."""
-    linked = dml.insert_links(source, reference, pairs).returning(literal_column("1")).cte("linked")
-    return _moving_revision(linked)
-
-
-def _moving_revision(change: CTE) -> CompiledStatement:
-    """Return a statement that moves the revision of the document if a change touches any row."""
-    moved = change_log.bump_revisions(
-        select(DOCUMENT.label("scope")).where(change_log.any_row(change))
-    )
-    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(moved))
-
-
-def _package() -> CompiledStatement:
-    """The package itself; a change of its extensions is a change of its document."""
+    Nothing is logged if a change of the document is logged already.
+    """
     table = tables.packages
     names = ("identifier", "extensions", "definition_extensions")
     identifier = bindparam("package_identifier", type_=Text)
-    gave_up = package_identifiers.release_identifiers(identifier, DOCUMENT, keeper=DOCUMENT)
-    values = (
+    released = package_identifiers.release_identifiers(identifier, DOCUMENT, new_owner=DOCUMENT)
+    row = (
         DOCUMENT,
         identifier,
         bindparam("extensions", type_=JSON),
         bindparam("definition_extensions", type_=JSON),
     )
-    born = insert(table).from_select(
-        ["document_identifier", *names], select(*values).where(change_log.run_after(gave_up))
+    insertion = insert(table).from_select(
+        ["document_identifier", *names], select(*row).where(change_log.run_after(released))
     )
-    given: dict[str, Any] = {name: born.excluded[name] for name in names}
-    differs = [
-        cast(table.c[name], Text).is_distinct_from(cast(given[name], Text)) for name in names
+    values: dict[str, Any] = {name: insertion.excluded[name] for name in names}
+    differences = [
+        cast(table.c[name], Text).is_distinct_from(cast(values[name], Text)) for name in names
     ]
-    write = born.on_conflict_do_update(
-        index_elements=[table.c.document_identifier], set_=given, where=or_(*differs)
+    upsert = insertion.on_conflict_do_update(
+        index_elements=[table.c.document_identifier], set_=values, where=or_(*differences)
     )
-    replaced: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("replaced")
-    done = write.returning(table.c.document_identifier.label("identifier"), replaced).cte("done")
+    # xmax is 0 in a row that was inserted, but not in one that ON CONFLICT updated.
+    was_updated: ColumnElement[bool] = literal_column("packages.xmax <> 0").label("was_updated")
+    written = upsert.returning(table.c.document_identifier.label("identifier"), was_updated).cte(
+        "package_written"
+    )
     changed = (
-        select(done.c.identifier, UPDATED).where(done.c.replaced, ~_is_recorded()).cte("changed")
+        select(written.c.identifier, UPDATED)
+        .where(written.c.was_updated, ~_is_document_logged())
+        .cte("changed")
     )
-    kept = change_log.log_and_bump(changed, DOCUMENTS, DOCUMENT)
-    return change_log.count_by_operation(changed, DOCUMENTS.name, *kept)
+    return _log(changed, DOCUMENTS)
 
 
 def _list_definitions(resource: Resource) -> CompiledStatement:
-    """Remember which definitions the package brought, and forget those it no longer brings.
+    """Store which definitions the package itself contains, so that it can be returned as sent.
 
-    In a package that was there before, that is a change of its document, unless its entities refer
-    to those definitions, which shows them all the same.
+    For a package that was stored before, a change of this list is logged as an update of the
+    document, unless entities refer to those definitions and so show them anyway.
     """
     table = tables.package_definitions[resource.name]
-    brought = identifiers_of(resource.name)
-    forgotten = (
+    removed = (
         delete(table)
         .where(
-            table.c.document_identifier == DOCUMENT, table.c.definition_identifier.not_in(brought)
+            table.c.document_identifier == DOCUMENT,
+            table.c.definition_identifier.not_in(staged_identifiers(resource.name)),
         )
         .returning(table.c.definition_identifier)
-        .cte("forgotten")
+        .cte("removed")
     )
     pairs = select(DOCUMENT, STAGED.c.identifier).where(STAGED.c.kind == literal(resource.name))
     names = [column.name for column in table.c]
-    fresh = insert(table).from_select(names, pairs).on_conflict_do_nothing()
-    added = fresh.returning(table.c.definition_identifier).cte("added")
+    insertion = insert(table).from_select(names, pairs).on_conflict_do_nothing()
+    added = insertion.returning(table.c.definition_identifier).cte("added")
     changed = (
         select(DOCUMENT.label("identifier"), UPDATED)
-        .where(bindparam("replaced", type_=Boolean), ~_is_recorded())
-        .where(or_(*(_is_unreferred(each, resource) for each in (forgotten, added))))
+        .where(bindparam("replaced", type_=Boolean), ~_is_document_logged())
+        .where(or_(*(_has_unreferenced(cte, resource) for cte in (removed, added))))
         .cte("changed")
     )
-    kept = change_log.log_and_bump(changed, DOCUMENTS, DOCUMENT)
-    return change_log.count_by_operation(changed, DOCUMENTS.name, *kept)
+    return _log(changed, DOCUMENTS)
 
 
-def _is_unreferred(change: CTE, resource: Resource) -> ColumnElement[bool]:
-    """Return whether a change touches definitions that no entity of the document refers to."""
-    referred = union_all(*DEFINITION_REFERENCES[resource.name])
-    return exists(literal_column("1")).where(change.c.definition_identifier.not_in(referred))
+def _has_unreferenced(change: CTE, resource: Resource) -> ColumnElement[bool]:
+    """Return the condition that a change has a definition that no entity of the document names."""
+    referenced = union_all(*DEFINITION_REFERENCES[resource.name])
+    return exists(literal_column("1")).where(change.c.definition_identifier.not_in(referenced))
 
 
-def _is_recorded() -> ColumnElement[bool]:
-    """Return whether a change of the document is recorded in this transaction already."""
+def _is_document_logged() -> ColumnElement[bool]:
+    """Return the condition that this transaction has logged a change of the document."""
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
     return exists(literal_column("1")).where(
@@ -215,27 +243,89 @@ def _is_recorded() -> ColumnElement[bool]:
     )
 
 
-def _gone(change: Delete | Update, table: Table, resource: Resource) -> CompiledStatement:
-    """A deletion, recorded."""
-    gone = change_log.classify_deletes(change, table)
-    return change_log.count_by_operation(
-        gone, resource.name, *change_log.log_and_bump(gone, resource, DOCUMENT)
-    )
-
-
-def _not_staged(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
-    staged = exists(literal_column("1")).where(
+def _is_missing(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that a row of the document is not in the package."""
+    is_staged = exists(literal_column("1")).where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )
-    return table.c.document_identifier == DOCUMENT, ~staged
+    return table.c.document_identifier == DOCUMENT, ~is_staged
 
 
-def _remove_associations() -> CompiledStatement:
+def _delete_associations() -> CompiledStatement:
     table = tables.associations
-    return _gone(delete(table).where(*_not_staged(table, ASSOCIATIONS)), table, ASSOCIATIONS)
+    deletion = delete(table).where(*_is_missing(table, ASSOCIATIONS))
+    return _log(change_log.classify_deletes(deletion, table), ASSOCIATIONS)
 
 
-def _remove_softly(resource: Resource) -> CompiledStatement:
+def _soft_delete(resource: Resource) -> CompiledStatement:
     table = tables.table_of(resource)
-    missing = (*_not_staged(table, resource), table.c.deleted_at.is_(None))
-    return _gone(update(table).where(*missing).values(deleted_at=func.now()), table, resource)
+    missing = (*_is_missing(table, resource), table.c.deleted_at.is_(None))
+    deletion = update(table).where(*missing).values(deleted_at=func.now())
+    return _log(change_log.classify_deletes(deletion, table), resource)
+
+
+@cache
+def write_rubrics() -> CompiledStatement:
+    """Write the staged rubrics with their criteria and levels, and delete missing parts.
+
+    A change of a criterion or level is logged as an update of its rubric: ``touched`` are the
+    rubrics of all parts that were written or deleted, ``rubrics_changed`` adds to the rubrics that
+    were written themselves the touched ones that were not.
+    """
+    rubrics, criteria, levels = (
+        tables.rubrics,
+        tables.rubric_criteria,
+        tables.rubric_criterion_levels,
+    )
+    columns = ("ordinal", "last_change_date_time", "document_identifier")
+    source = staged_source(RUBRICS.name)
+    written = change_log.classify_writes(rubrics, dml.upsert_rows(source, rubrics, *columns))
+    criteria_written, criteria_deleted = _write_parts("CFRubricCriterion", criteria, RUBRICS.name)
+    levels_written, levels_deleted = _write_parts(
+        "CFRubricCriterionLevel", levels, "CFRubricCriterion"
+    )
+    rubrics_of_levels = select(STAGED.c.parent).where(
+        STAGED.c.kind == literal("CFRubricCriterion"),
+        STAGED.c.identifier.in_(
+            select(levels_written.c.parent).union_all(select(levels_deleted.c.parent))
+        ),
+    )
+    touched = union_all(
+        select(criteria_written.c.parent), select(criteria_deleted.c.parent), rubrics_of_levels
+    ).cte("touched")
+    only_touched = select(touched.c.parent, literal(tables.UPDATE)).where(
+        touched.c.parent.not_in(select(written.c.identifier))
+    )
+    changed = select(written.c.identifier, written.c.operation).union(only_touched)
+    return _log(changed.cte("rubrics_changed"), RUBRICS)
+
+
+def _write_parts(kind: str, table: Table, parent_kind: str) -> tuple[CTE, CTE]:
+    """Return the CTEs that write staged criteria or levels and that delete missing ones.
+
+    Both return the column ``parent``: the rubric or criterion of each row.
+    """
+    parent_column = next(column.name for column in table.c if column.foreign_keys)
+    names = ("ordinal", "body", parent_column)
+    rows = select(STAGED.c.ordinal, STAGED.c.body, STAGED.c.parent).where(
+        STAGED.c.kind == literal(kind)
+    )
+    insertion = insert(table).from_select([*names], rows.order_by(STAGED.c.identifier))
+    values: dict[str, Any] = {name: insertion.excluded[name] for name in names}
+    is_changed = or_(
+        cast(table.c.body, Text) != cast(insertion.excluded.body, Text),
+        table.c[parent_column] != insertion.excluded[parent_column],
+        table.c.ordinal != insertion.excluded.ordinal,
+    )
+    upsert = insertion.on_conflict_do_update(
+        index_elements=[table.c.identifier], set_=values, where=is_changed
+    )
+    deletion = delete(table).where(
+        table.c[parent_column].in_(staged_identifiers(parent_kind)),
+        table.c.identifier.not_in(staged_identifiers(kind)),
+    )
+    parent = table.c[parent_column].label("parent")
+    return (
+        upsert.returning(parent).cte(f"{table.name}_written"),
+        deletion.returning(parent).cte(f"{table.name}_deleted"),
+    )

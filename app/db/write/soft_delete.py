@@ -241,7 +241,7 @@ def _take_package_identifier_back() -> CompiledStatement:
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
         ~package_identifiers.has_deleted_document(others),
     )
-    gave_up = package_identifiers.release_identifiers(wanted, keeper=IDENTIFIER)
+    gave_up = package_identifiers.release_identifiers(wanted, new_owner=IDENTIFIER)
     took_back = (
         update(packages)
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)

@@ -1,4 +1,4 @@
-"""Where the rows of an upload lie while they are compared with what is stored."""
+"""The staging table, to which an upload copies its rows to compare them with the stored ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from sqlalchemy import (
     cast,
     literal,
     select,
-    true,
 )
 from sqlalchemy.schema import CreateTable
 
@@ -37,6 +36,7 @@ from ..read.body_digests import (
     has_digest,
     with_container_link,
 )
+from ..read.visibility import live
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from .dml import REFERENCES
@@ -61,100 +61,99 @@ STAGED = Table(
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
-"""Gone when the transaction ends. ``place`` is the position of a row among those of its kind,
-``ordinal`` what is stored of it: that of a criterion or level counts within its rubric or
-criterion, so that a rubric does not change when another one does."""
+"""``place`` is the position of a row among those of its kind in the package. ``ordinal`` is the
+position to store: that of a criterion or level counts within its rubric or criterion, so that a
+rubric does not change when another one does. ``body`` is NULL if it is stored unchanged."""
 
-TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
-"""The kinds of which there are many."""
+LARGE_TABLES = {ITEMS.name: ITEMS.table, ASSOCIATIONS.name: ASSOCIATIONS.table}
+"""The kinds with many entities, whose unchanged rows are not copied as a whole."""
 
 RUBRIC_KINDS = (RUBRICS.name, "CFRubricCriterion", "CFRubricCriterionLevel")
 
 HEAD_KINDS = (DOCUMENTS.name, *(resource.name for resource in DEFINITIONS))
-"""What all rows of a document may refer to, which comes first."""
+"""The document and the definitions, which come first because other rows refer to them."""
 
-KINDS = (*HEAD_KINDS, *TABLES, *RUBRIC_KINDS)
-"""All there are in a package, in their order."""
+KINDS = (*HEAD_KINDS, *LARGE_TABLES, *RUBRIC_KINDS)
+"""All kinds of rows of a package, in their order."""
 
-BATCH = 500
-"""How many rows are read before they are sent on."""
+BATCH_SIZE = 500
+"""Number of rows that are read in a worker thread before they are sent."""
 
-REFERRING = {each.field for several in REFERENCES.values() for each in several}
+REFERENCE_FIELDS = {reference.field for several in REFERENCES.values() for reference in several}
 
 DOCUMENT = bindparam("document_identifier", type_=Text)
-"""The document that an upload is about."""
+"""The document of the upload."""
 
 
 class Staging(NamedTuple):
-    """What lies in the staging table."""
+    """What the staging table contains: determines the statements that are needed to write it."""
 
-    known: bool
-    """Whether the document was here before."""
+    is_known: bool
+    """Whether the document was stored before, live or deleted."""
     fields: frozenset[str]
-    """Which of the fields that refer to definitions any of its rows has."""
+    """The fields that refer to definitions and are present in any row."""
     reordered: frozenset[str] = frozenset()
-    """The kinds of which stored rows may have to be renumbered by their places."""
+    """The kinds whose stored rows may need new ordinals."""
 
 
-Stored: TypeAlias = dict[tuple[str, str], tuple[int, str, str | None]]
-"""What a document has: {(kind, identifier): (ordinal, digest of the body, unusual link)}."""
+StoredRows: TypeAlias = dict[tuple[str, str], tuple[int, str, str | None]]
+"""{(kind, identifier): (ordinal, digest of the body, link as of ``with_container_link``)}."""
 
 
 async def stage_package(
-    connection: Connection, package: Package, forms: StoredForms, *, known: bool
+    connection: Connection, package: Package, forms: StoredForms, *, is_known: bool
 ) -> tuple[Staging, Counter[str]]:
-    """Copy the rows of a package into the staging table; also how many there are of each kind.
+    """Copy the rows of a package to the staging table; also return their number by kind.
 
-    Of items and associations that are stored just so only the identifiers are copied: there is
-    nothing to write, but they are not to be deleted either. Raises what going through the rows
-    raises.
+    Items and associations that are stored unchanged are copied without their body: they need no
+    write, but must not be deleted either. Raises what iterating over the package raises.
     """
-    await create_staging(connection)
-    stored = await _stored(connection, package) if known else {}
-    records = StagedRows(package, forms, stored)
-    await copy_staged(connection, records.of())
-    reordered = frozenset(records.reordered if known else ())
-    return Staging(known, frozenset(records.fields), reordered), records.counts
+    await create_staging_table(connection)
+    stored = await _fetch_stored(connection, package) if is_known else {}
+    rows = StagedRows(package, forms, stored)
+    await copy_staged(connection, rows.iter_kinds())
+    reordered = frozenset(rows.reordered if is_known else ())
+    return Staging(is_known, frozenset(rows.fields), reordered), rows.counts
 
 
-async def create_staging(connection: Connection) -> None:
-    """Make the staging table of a transaction."""
+async def create_staging_table(connection: Connection) -> None:
+    """Create the staging table, which is dropped at the end of the transaction."""
     await connection.execute(str(CreateTable(STAGED).compile(dialect=DIALECT)))
 
 
-async def copy_staged(connection: Connection, records: AsyncIterable[StagedRow]) -> None:
-    """Copy records into the staging table."""
-    await copy_rows(connection, STAGED.name, records, [column.name for column in STAGED.c])
-    # Without statistics the planner takes the staging table for a small one.
+async def copy_staged(connection: Connection, rows: AsyncIterable[StagedRow]) -> None:
+    """Copy rows to the staging table."""
+    await copy_rows(connection, STAGED.name, rows, [column.name for column in STAGED.c])
+    # Without statistics the planner would assume that the staging table is small.
     await connection.execute("ANALYZE staged (ordinal, kind, identifier)")
 
 
 async def copy_rows(
     connection: Connection, table: str, rows: AsyncIterable[Any], columns: Sequence[str]
 ) -> None:
-    """Copy rows into a table. Raises what going through them raises, once Postgres has ended.
+    """Copy rows to a table by COPY. Raises what iterating over the rows raises.
 
-    asyncpg would cancel what Postgres does for an error in the rows, and wait for ever where that
-    had failed already.
+    The iterator ends instead of raising, and its error is raised after COPY has ended. Otherwise
+    asyncpg would cancel the COPY, and wait for ever if that had failed already.
     """
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
-    async def until_one_fails() -> AsyncIterator[Any]:
+    async def iter_until_error() -> AsyncIterator[Any]:
         try:
             async for row in rows:
                 yield row
         except BaseException as error:  # noqa: BLE001  it is raised below
-            failed.append(error)
+            errors.append(error)
 
     try:
-        await connection.copy_records_to_table(table, records=until_one_fails(), columns=columns)
+        await connection.copy_records_to_table(table, records=iter_until_error(), columns=columns)
     except asyncio.CancelledError:
         connection.terminate()
         raise
     except Exception:
-        if not failed:
+        if not errors:
             raise
-    for error in failed:
+    for error in errors:
         raise error
 
 
@@ -172,9 +171,11 @@ class StagedRow(NamedTuple):
 
 
 class StagedRows:
-    """The rows of the staging table, made as they are copied, and what is found out about them."""
+    """Converts the rows of a package to staged rows and collects what ``Staging`` contains."""
 
-    def __init__(self, package: Package, forms: StoredForms, stored: Stored | None = None) -> None:
+    def __init__(
+        self, package: Package, forms: StoredForms, stored: StoredRows | None = None
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.fields: set[str] = set()
         self.reordered: set[str] = set()
@@ -182,116 +183,120 @@ class StagedRows:
         self._stored = stored or {}
         self._last_ordinals: dict[str, int] = {}
         self._siblings: Counter[tuple[str, str | None]] = Counter()
-        self._missing = {f'"{field}":': field for field in REFERRING}
+        self._unseen_fields = {f'"{field}":': field for field in REFERENCE_FIELDS}
         self._rows = iter(package.rows)
-        self._following = next(self._rows, None)
+        self._next_row = next(self._rows, None)
 
     @property
-    def more(self) -> bool:
-        """Whether there are any that nobody asked for."""
-        return self._following is not None
+    def is_exhausted(self) -> bool:
+        """Whether all rows of the package were returned."""
+        return self._next_row is None
 
-    async def of(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
-        """Those that follow, until one is of another kind.
+    async def iter_kinds(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
+        """Yield the next rows as long as they are of one of these kinds.
 
-        Reading rows takes time, so it is done beside the event loop, which others need.
+        The package is read in a worker thread, because parsing would block the event loop.
         """
-        while batch := await to_thread.run_sync(self._next, kinds):
-            for record in batch:
-                yield record
+        while batch := await to_thread.run_sync(self._read_batch, kinds):
+            for row in batch:
+                yield row
 
-    def _next(self, kinds: Collection[str]) -> list[StagedRow]:
+    def _read_batch(self, kinds: Collection[str]) -> list[StagedRow]:
         batch: list[StagedRow] = []
-        while self._following and self._following.kind in kinds and len(batch) < BATCH:
-            batch.append(self._record(self._following))
-            self._following = next(self._rows, None)
+        while self._next_row and self._next_row.kind in kinds and len(batch) < BATCH_SIZE:
+            batch.append(self._stage(self._next_row))
+            self._next_row = next(self._rows, None)
         return batch
 
-    def _record(self, one: EntityRow) -> StagedRow:
-        one = self._forms.restore(one)
-        place = self.counts[one.kind]
-        self.counts[one.kind] += 1
-        stored = self._stored.get((one.kind, one.identifier), (None, None, None))
-        ordinal, digest, container_link = stored
-        one = with_container_link(one, container_link)
-        body: str | None = one.body
-        if digest and one.keywords is None and has_digest(one, digest):
+    def _stage(self, row: EntityRow) -> StagedRow:
+        row = self._forms.restore(row)
+        place = self.counts[row.kind]
+        self.counts[row.kind] += 1
+        stored = self._stored.get((row.kind, row.identifier), (None, None, None))
+        stored_ordinal, digest, container_link = stored
+        row = with_container_link(row, container_link)
+        body: str | None = row.body
+        if digest and row.keywords is None and has_digest(row, digest):
             body = None
         else:
-            for name in [name for name in self._missing if name in one.body]:
-                self.fields.add(self._missing.pop(name))
-        ordinal = self._ordinal(one, ordinal)
+            for name in [name for name in self._unseen_fields if name in row.body]:
+                self.fields.add(self._unseen_fields.pop(name))
         return StagedRow(
-            ordinal,
-            one.kind,
+            self._ordinal(row, stored_ordinal),
+            row.kind,
             place,
-            one.identifier,
+            row.identifier,
             body,
-            one.last_change_date_time,
-            one.keywords,
-            one.parent,
+            row.last_change_date_time,
+            row.keywords,
+            row.parent,
         )
 
-    def _ordinal(self, one: EntityRow, stored: int | None) -> int:
-        """Return the ordinal of a row: the stored one as long as the order is the stored one."""
-        if one.kind not in TABLES:
-            self.reordered.update({one.kind} & {RUBRICS.name})
-            sibling = self._siblings[one.kind, one.parent]
-            self._siblings[one.kind, one.parent] += 1
-            return sibling
-        last = self._last_ordinals.get(one.kind, -1)
+    def _ordinal(self, row: EntityRow, stored: int | None) -> int:
+        """Return the ordinal to store; the stored one as long as the order is unchanged.
+
+        So inserting a row near the front does not write all rows after it.
+        """
+        if row.kind not in LARGE_TABLES:
+            self.reordered.update({row.kind} & {RUBRICS.name})
+            sibling_count = self._siblings[row.kind, row.parent]
+            self._siblings[row.kind, row.parent] += 1
+            return sibling_count
+        last = self._last_ordinals.get(row.kind, -1)
         ordinal = last + 1 if stored is None or stored <= last else stored
-        # Behind what was written one at a time, the next entity so written could have it, too.
-        is_taken = stored is None and ordinal >= tables.ORDINAL_START
-        if is_taken or (stored is not None and ordinal != stored):
-            self.reordered.add(one.kind)
-        self._last_ordinals[one.kind] = ordinal
+        # Entities that are PUT take ordinals from ORDINAL_START on, so one after them may collide
+        # with the next entity that is PUT.
+        may_collide = stored is None and ordinal >= tables.ORDINAL_START
+        if may_collide or (stored is not None and ordinal != stored):
+            self.reordered.add(row.kind)
+        self._last_ordinals[row.kind] = ordinal
         return ordinal
 
 
-async def _stored(connection: Connection, package: Package) -> Stored:
-    found: Stored = {}
+async def _fetch_stored(connection: Connection, package: Package) -> StoredRows:
+    """Return ordinals, digests and links of the document's live items and associations."""
+    stored: StoredRows = {}
 
-    def remember(kind: str, rows: Sequence[asyncpg.Record]) -> None:
-        found.update(((kind, identifier), (*stored,)) for identifier, *stored in rows)
+    def add(kind: str, rows: Sequence[asyncpg.Record]) -> None:
+        stored.update(((kind, identifier), (*values,)) for identifier, *values in rows)
 
     values = {"document_identifier": package.document_identifier}
-    body = await _document().fetch_value(connection, **values)
-    values["link_suffix"] = document_link_suffix(body)
-    for kind in (ITEMS.name, ASSOCIATIONS.name):
-        rows = await _prints(kind).fetch_all(connection, **values)
-        await to_thread.run_sync(remember, kind, rows)
-    return found
+    document = await _document_body().fetch_value(connection, **values)
+    values["link_suffix"] = document_link_suffix(document)
+    for kind in LARGE_TABLES:
+        rows = await _stored_rows(kind).fetch_all(connection, **values)
+        await to_thread.run_sync(add, kind, rows)
+    return stored
 
 
 @cache
-def _document() -> CompiledStatement:
+def _document_body() -> CompiledStatement:
     table = tables.documents
     return CompiledStatement(select(cast(table.c.body, Text)).where(table.c.identifier == DOCUMENT))
 
 
 @cache
-def _prints(kind: str) -> CompiledStatement:
-    table = tables.metadata.tables[TABLES[kind]]
-    live = table.c.deleted_at.is_(None) if "deleted_at" in table.c else true()
+def _stored_rows(kind: str) -> CompiledStatement:
+    table = tables.metadata.tables[LARGE_TABLES[kind]]
+    columns = (
+        table.c.identifier,
+        table.c.ordinal,
+        digest_column(table),
+        container_link_column(table),
+    )
     return CompiledStatement(
-        select(
-            table.c.identifier,
-            table.c.ordinal,
-            digest_column(table),
-            container_link_column(table),
-        ).where(table.c.document_identifier == DOCUMENT, live)
+        select(*columns).where(table.c.document_identifier == DOCUMENT, live(table))
     )
 
 
-def source_of(kind: str) -> CTE:
-    """The staged rows of a kind that are to be written, in the columns every source has."""
+def staged_source(kind: str) -> CTE:
+    """Return the staged rows of a kind that have to be written, as a source for ``dml``."""
     names = ("ordinal", "identifier", "body", "last_change_date_time", "keywords")
     columns = (STAGED.c[name] for name in names)
     rows = select(*columns, STAGED.c.parent, DOCUMENT.label("document_identifier"))
     return rows.where(STAGED.c.kind == literal(kind), STAGED.c.body.is_not(None)).cte("source")
 
 
-def identifiers_of(kind: str) -> Select[Any]:
-    """The identifiers of the staged rows of a kind."""
+def staged_identifiers(kind: str) -> Select[Any]:
+    """Select the identifiers of all staged rows of a kind."""
     return select(STAGED.c.identifier).where(STAGED.c.kind == literal(kind))
