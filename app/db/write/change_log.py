@@ -58,7 +58,9 @@ def classify_writes(table: Table, *writes: Insert | Update) -> CTE:
         else ctes[0]
     )
     before = table.alias(f"{table.name}_before")
-    operations = [(before.c.identifier.is_(None), literal_column(f"'{tables.CREATE}'"))]
+    operations: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
+        (before.c.identifier.is_(None), literal_column(f"'{tables.CREATE}'"))
+    ]
     if "deleted_at" in table.c:
         operations.append((before.c.deleted_at.is_not(None), literal_column(f"'{tables.REVIVE}'")))
     operation = case(*operations, else_=literal_column(f"'{tables.UPDATE}'"))

@@ -1,4 +1,4 @@
-"""What was deleted long ago, removed for good, with what only it made sense of."""
+"""Purge what was soft-deleted before a given time, and log entries that later ones replace."""
 
 from __future__ import annotations
 
@@ -43,125 +43,131 @@ OLD = Table(
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DROP",
 )
-"""What is about to be removed; gone when the transaction ends."""
+"""The entities to purge; a temporary table of the transaction."""
 
 
 async def purge(database: Database, before: datetime, *, dry_run: bool = False) -> Counter[str]:
-    """Remove what was deleted before a moment, and say how much of each kind.
+    """Delete entities that were soft-deleted before a time; return their number by kind.
 
-    A document goes with all that is in it, an item or document with the associations it is an
-    end of. Of the changes before that moment, those are dropped that a later one of the same
-    entity made unimportant. With ``dry_run`` nothing is removed.
+    A document is purged with its parts, an item or document with the associations of which it is a
+    node. Changes logged before that time are deleted if the feed has a later one of the same
+    entity. A dry run deletes nothing.
     """
 
-    async def work(connection: Connection) -> Counter[str]:
+    async def run_transaction(connection: Connection) -> Counter[str]:
         transaction = connection.transaction()
         await transaction.start()
         try:
-            found = await _purge(connection, before)
+            counts = await _purge(connection, before)
         except BaseException:
             await transaction.rollback()
             raise
         await (transaction.rollback() if dry_run else transaction.commit())
-        return found
+        return counts
 
-    return await database.run_write(work, lock_name="purge")
+    return await database.run_write(run_transaction, lock_name="purge")
 
 
 async def _purge(connection: Connection, before: datetime) -> Counter[str]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     await connection.execute(str(CreateTable(OLD).compile(dialect=DIALECT)))
-    for statement in _steps():
+    for statement in _statements():
         for row in await statement.fetch_all(connection, before=before):
-            found[row["kind"]] += row["changed"]
-    return found
+            counts[row["kind"]] += row["changed"]
+    return counts
 
 
 @cache
-def _steps() -> list[CompiledStatement]:
-    """What is old is listed, then removed, what refers to it first."""
+def _statements() -> list[CompiledStatement]:
+    """Return the statements that list the old entities, then delete them after their dependents."""
     return [
-        *(CompiledStatement(_list(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)),
-        _remove_associations(),
-        *(_remove_links(table) for table in tables.metadata.sorted_tables if _is_link(table)),
-        CompiledStatement(_of(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
-        *(_remove(resource) for resource in (RUBRICS, ITEMS)),
-        CompiledStatement(_of(tables.packages, "document_identifier", DOCUMENTS)),
-        _remove(DOCUMENTS),
-        _forget(),
+        *(CompiledStatement(_list_old(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)),
+        _delete_associations(),
+        *(_delete_links(table) for table in tables.metadata.sorted_tables if _is_link_table(table)),
+        CompiledStatement(_delete_of(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
+        *(_delete_entities(resource) for resource in (RUBRICS, ITEMS)),
+        CompiledStatement(_delete_of(tables.packages, "document_identifier", DOCUMENTS)),
+        _delete_entities(DOCUMENTS),
+        _delete_obsolete_changes(),
     ]
 
 
-def _list(resource: Resource) -> Any:
+def _list_old(resource: Resource) -> Any:
+    """Insert the entities to purge into ``OLD``: deleted ones, and all parts of old documents."""
     table = tables.table_of(resource)
-    old: ColumnElement[bool] = table.c.deleted_at < BEFORE
+    is_old: ColumnElement[bool] = table.c.deleted_at < BEFORE
     if resource is not DOCUMENTS:
-        old = or_(old, table.c.document_identifier.in_(_old(DOCUMENTS)))
-    rows = select(literal(resource.name), table.c.identifier).where(old)
+        is_old = or_(is_old, table.c.document_identifier.in_(_old(DOCUMENTS)))
+    rows = select(literal(resource.name), table.c.identifier).where(is_old)
     return insert(OLD).from_select(["kind", "identifier"], rows)
 
 
 def _old(*resources: Resource) -> Select[Any]:
-    return select(OLD.c.identifier).where(or_(*(OLD.c.kind == each.name for each in resources)))
+    kinds = (OLD.c.kind == resource.name for resource in resources)
+    return select(OLD.c.identifier).where(or_(*kinds))
 
 
-def _is_link(table: Table) -> bool:
-    """Whether its rows are pairs of identifiers, of which the first owns the second."""
+def _is_link_table(table: Table) -> bool:
+    """Return whether the rows of a table are pairs of identifiers, owner first."""
     return len(table.primary_key.columns) > 1
 
 
-def _of(table: Table, column: str, resource: Resource) -> Any:
+def _delete_of(table: Table, column: str, resource: Resource) -> Any:
+    """Delete the rows that refer to old entities of a resource by a column."""
     return delete(table).where(table.c[column].in_(_old(resource)))
 
 
-def _remove_links(table: Table) -> CompiledStatement:
+def _delete_links(table: Table) -> CompiledStatement:
     owner = next(iter(table.c))
     kind = ITEMS if owner.name == "item_identifier" else DOCUMENTS
-    return CompiledStatement(_of(table, owner.name, kind))
+    return CompiledStatement(_delete_of(table, owner.name, kind))
 
 
-def _remove_associations() -> CompiledStatement:
-    """Those of old documents, and those of others that nobody could see any more."""
+def _delete_associations() -> CompiledStatement:
     table = tables.associations
     nodes = _old(DOCUMENTS, ITEMS)
-    change = delete(table).where(
+    deletion = delete(table).where(
         or_(
             table.c.document_identifier.in_(_old(DOCUMENTS)),
             table.c.origin_identifier.in_(nodes),
             table.c.destination_identifier.in_(nodes),
         )
     )
-    gone = change_log.classify_deletes(change, table)
-    kept = change_log.log_and_bump(gone, ASSOCIATIONS, gone.c.previous)
-    return change_log.count_by_operation(gone, ASSOCIATIONS.name, *kept)
+    deleted = change_log.classify_deletes(deletion, table)
+    logged = change_log.log_and_bump(deleted, ASSOCIATIONS, deleted.c.previous)
+    return change_log.count_by_operation(deleted, ASSOCIATIONS.name, *logged)
 
 
-def _remove(resource: Resource) -> CompiledStatement:
-    """Rows whose deletion was recorded when they were deleted; what is known here is another."""
-    table = tables.table_of(resource)
-    change = _of(table, "identifier", resource)
-    gone = change.returning(literal(tables.DELETE).label("operation")).cte("gone")
-    moved = change_log.bump_revisions(
+def _delete_entities(resource: Resource) -> CompiledStatement:
+    """Delete old entities, whose deletion was logged when they were soft-deleted.
+
+    Only the scope of nodes is bumped, because which nodes exist changes.
+    """
+    deletion = _delete_of(tables.table_of(resource), "identifier", resource)
+    deleted = deletion.returning(literal(tables.DELETE).label("operation")).cte("deleted")
+    bumped = change_log.bump_revisions(
         select(literal(tables.NODES_SCOPE).label("scope"))
-        .select_from(gone)
-        .where(change_log.any_row(gone))
+        .select_from(deleted)
+        .where(change_log.any_row(deleted))
     )
-    return change_log.count_by_operation(gone, resource.name, moved)
+    return change_log.count_by_operation(deleted, resource.name, bumped)
 
 
-def _forget() -> CompiledStatement:
-    """Changes that a later one of the same entity made unimportant to whoever follows them."""
+def _delete_obsolete_changes() -> CompiledStatement:
+    """Delete old changes of which the feed has a later one of the same entity."""
     table = tables.changes
-    # All of them are gone through at once, which needs no index that every write would pay for.
+    # One pass over the whole table, because an index for this would slow every write down.
     last = func.max(table.c.sequence).over(partition_by=(table.c.kind, table.c.identifier))
-    told = select(table.c.sequence, table.c.changed_at, last.label("last")).subquery("told")
-    old = select(told.c.sequence).where(told.c.changed_at < BEFORE, told.c.sequence < told.c.last)
-    gone = (
+    changes = select(table.c.sequence, table.c.changed_at, last.label("last")).subquery("logged")
+    obsolete = select(changes.c.sequence).where(
+        changes.c.changed_at < BEFORE, changes.c.sequence < changes.c.last
+    )
+    deleted = (
         delete(table)
-        .where(table.c.sequence.in_(old))
+        .where(table.c.sequence.in_(obsolete))
         .returning(literal("changes").label("kind"))
-        .cte("gone")
+        .cte("deleted")
     )
     return CompiledStatement(
-        select(gone.c.kind, func.count().label("changed")).group_by(gone.c.kind)
+        select(deleted.c.kind, func.count().label("changed")).group_by(deleted.c.kind)
     )

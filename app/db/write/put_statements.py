@@ -190,7 +190,7 @@ def _write_links(
 
 @cache
 def _put_item_type(_: LinkPlan) -> CompiledStatement:
-    _, ctes = _write(ITEM_TYPES, _input_row())
+    ctes = _write(ITEM_TYPES, _input_row())[1]
     return CompiledStatement(select(true().label("links_resolved")).add_cte(*ctes))
 
 

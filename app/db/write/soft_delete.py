@@ -1,6 +1,6 @@
-"""Deletion for operators: documents and items softly, back again, and for good.
+"""Soft-delete documents and items, and undelete them, for the commands of operators.
 
-What the REST API offers stays as the guide has it; this is behind the command line.
+The REST API offers only the deletions of the guide.
 """
 
 from __future__ import annotations
@@ -45,51 +45,52 @@ if TYPE_CHECKING:
     from ..connector import Connection
 
 Changes = Counter[tuple[str, str]]
-"""How many entities of a kind were created, updated, revived or deleted."""
+"""Number of changed entities by (kind, operation)."""
 
 IDENTIFIER = bindparam("identifier", type_=Text)
-CASCADE = (ITEMS, RUBRICS)
-"""What goes with its document, and comes back with it."""
+PARTS = (ITEMS, RUBRICS)
+"""The resources that are deleted and undeleted together with their document."""
 
 
 async def delete(
     database: Database, resource: Resource, identifier: str, *, dry_run: bool = False
 ) -> Changes:
-    """Delete a live document with all that is in it, or a live item; return how many entities.
+    """Soft-delete a live item, or a live document with its items and rubrics.
 
-    A dry run deletes nothing. Raises ``NotFound``.
+    Returns the number of changes. A dry run deletes nothing. Raises ``NotFound``.
     """
-    steps = _deletions(resource)
-    found = await _alone(database, resource, identifier, steps, dry_run=dry_run)
-    if not found:
+    statements = _delete_statements(resource)
+    changes = await _run(database, resource, identifier, statements, dry_run=dry_run)
+    if not changes:
         raise NotFound(resource.name, identifier)
-    return found
+    return changes
 
 
 class UndeleteResult(NamedTuple):
-    """What came back, and in words what did not, with the reason."""
+    """The changes of an undeletion."""
 
     changes: Changes
     not_restored: list[str]
+    """What could not be restored, as sentences for the operator."""
 
 
 async def undelete(database: Database, resource: Resource, identifier: str) -> UndeleteResult:
-    """Bring back a deleted item, or a document with what was deleted with it.
+    """Undelete an item, or a document with the items and rubrics that were deleted with it.
 
-    Raises ``NotFound`` when nothing deleted has this identifier, ``Conflict`` for an item whose
-    document is deleted.
+    Raises ``NotFound`` if no deleted entity has this identifier; ``Conflict`` if the document of an
+    item is deleted, or if another document's package now has the identifier of a document.
     """
-    home = await database.fetch_one(_state(resource), identifier=identifier)
-    if home is None or not home["deleted"]:
-        advice = "it is not deleted" if home else ""
+    state = await database.fetch_one(_state(resource), identifier=identifier)
+    if state is None or not state["deleted"]:
+        advice = "it is not deleted" if state else ""
         raise NotFound(f"deleted {resource.name}", identifier, advice)
-    if home["document_deleted"]:
-        document = home["document_identifier"]
+    if state["document_deleted"]:
+        document = state["document_identifier"]
         raise Conflict(
             f"its document is deleted too; run: case-server undelete document {document}"
         )
     if resource is DOCUMENTS and (
-        owner := await database.fetch_one(_namesake(), identifier=identifier)
+        owner := await database.fetch_one(_package_with_same_name(), identifier=identifier)
     ):
         raise Conflict(
             f"its identifier is that of the package of document {owner['document_identifier']} now"
@@ -98,54 +99,56 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
     if resource is DOCUMENTS:
         # Read before the document gets its own identifier as that of its package.
         lost = await database.fetch_all(_lost_package_identifier(), identifier=identifier)
-    changes = await _alone(database, resource, identifier, _revivals(resource))
+    changes = await _run(database, resource, identifier, _undelete_statements(resource))
     rows = await database.fetch_all(_not_restored(resource), identifier=identifier)
     return UndeleteResult(changes, [row["reason"] for row in (*lost, *rows)])
 
 
-class _DryRunEnd(Exception):
-    """Rolls a transaction back once its outcome is known."""
+class _DryRunRollback(Exception):
+    """Rolls the transaction of a dry run back."""
 
 
-async def _alone(
+async def _run(
     database: Database,
     resource: Resource,
     identifier: str,
-    steps: list[CompiledStatement],
+    statements: list[CompiledStatement],
     *,
     dry_run: bool = False,
 ) -> Changes:
-    """Run the steps while nobody uploads the document, each seeing all that is committed."""
-    home = await database.fetch_one(_state(resource), identifier=identifier)
-    document = home["document_identifier"] if home else identifier
+    """Run statements while holding the document's lock, and return the changes they report.
 
-    async def work(connection: Connection) -> Changes:
-        lock = _lock_document()
+    Isolation is read committed, so that each statement sees what other writers of the document
+    committed before ``_lock_document`` returned.
+    """
+    state = await database.fetch_one(_state(resource), identifier=identifier)
+    document = state["document_identifier"] if state else identifier
+
+    async def transaction(connection: Connection) -> Changes:
         values = {"identifier": identifier, "document_identifier": document}
-        found: Changes = Counter()
-        with suppress(_DryRunEnd):
+        changes: Changes = Counter()
+        with suppress(_DryRunRollback):
             async with (
                 advisory_lock(connection, document),
                 connection.transaction(isolation="read_committed"),
             ):
-                await lock.execute(connection, **values)
-                for statement in steps:
+                await _lock_document().execute(connection, **values)
+                for statement in statements:
                     for row in await statement.fetch_all(connection, **values):
-                        found[row["kind"], row["operation"]] += row["changed"]
+                        changes[row["kind"], row["operation"]] += row["changed"]
                 if dry_run:
-                    raise _DryRunEnd
-        return found
+                    raise _DryRunRollback
+        return changes
 
-    return await database.run_write(work, lock_name="removal")
+    return await database.run_write(transaction, lock_name="removal")
 
 
 @cache
 def _state(resource: Resource) -> CompiledStatement:
-    """The document of an entity, and which of the two are deleted."""
+    """Select the document of an entity, and whether the entity and the document are deleted."""
     table, documents = tables.table_of(resource), tables.documents
-    home = _home(table)
     columns = (
-        home.label("document_identifier"),
+        _document_of(table).label("document_identifier"),
         table.c.deleted_at.is_not(None).label("deleted"),
         (
             documents.c.deleted_at.is_not(None)
@@ -159,19 +162,19 @@ def _state(resource: Resource) -> CompiledStatement:
     )
 
 
-def _home(table: Table) -> ColumnElement[Any]:
+def _document_of(table: Table) -> ColumnElement[Any]:
     return table.c.identifier if table is tables.documents else table.c.document_identifier
 
 
 @cache
 def _lock_document() -> CompiledStatement:
-    """Wait for those who are adding to the document, and keep others from it.
+    """Lock the row of the document, which waits for transactions that write parts of it.
 
-    Whatever refers to a document shares its row while it is written.
+    Writing a part share-locks the row of its document, because a foreign key refers to it.
     """
-    table, mine = tables.documents, bindparam("document_identifier", type_=Text)
+    table, document = tables.documents, bindparam("document_identifier", type_=Text)
     return CompiledStatement(
-        select(table.c.identifier).where(table.c.identifier == mine).with_for_update()
+        select(table.c.identifier).where(table.c.identifier == document).with_for_update()
     )
 
 
@@ -181,47 +184,49 @@ def _document_deleted_at() -> ColumnElement[Any]:
 
 
 @cache
-def _deletions(resource: Resource) -> list[CompiledStatement]:
-    """The entity, then what goes with it; one moment marks them all."""
+def _delete_statements(resource: Resource) -> list[CompiledStatement]:
+    """Return the statements that delete the entity, then its parts, all with one timestamp."""
     table = tables.table_of(resource)
-    mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
-    steps = [_set(resource, mine, func.now())]
+    is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
+    statements = [_set_deleted_at(resource, is_live, func.now())]
     if resource is DOCUMENTS:
-        # Of a document that was deleted before, nothing is deleted now.
-        just_now = _document_deleted_at() == func.now()
-        for part in CASCADE:
+        # Nothing is deleted of a document that was deleted earlier.
+        is_deleted_now = _document_deleted_at() == func.now()
+        for part in PARTS:
             rows = tables.table_of(part)
-            inside = rows.c.document_identifier == IDENTIFIER
-            steps.append(
-                _set(part, and_(inside, rows.c.deleted_at.is_(None), just_now), func.now())
+            is_live_part = and_(
+                rows.c.document_identifier == IDENTIFIER, rows.c.deleted_at.is_(None)
             )
-        steps.append(_hidden_with_document(tables.DELETE, just_now))
-    return steps
+            statements.append(_set_deleted_at(part, and_(is_live_part, is_deleted_now), func.now()))
+        statements.append(_log_associations(tables.DELETE, is_deleted_now))
+    return statements
 
 
 @cache
-def _revivals(resource: Resource) -> list[CompiledStatement]:
-    """What was deleted with a document, then the document itself."""
+def _undelete_statements(resource: Resource) -> list[CompiledStatement]:
+    """Return the statements that undelete the parts deleted with a document, then the entity."""
     table = tables.table_of(resource)
-    steps = []
+    statements = []
     if resource is DOCUMENTS:
-        for part in CASCADE:
+        for part in PARTS:
             rows = tables.table_of(part)
-            inside = rows.c.document_identifier == IDENTIFIER
-            together = rows.c.deleted_at == _document_deleted_at()
-            steps.append(_set(part, and_(inside, together), None))
-    mine = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
-    steps.append(_set(resource, mine, None))
+            was_deleted_with_document = and_(
+                rows.c.document_identifier == IDENTIFIER,
+                rows.c.deleted_at == _document_deleted_at(),
+            )
+            statements.append(_set_deleted_at(part, was_deleted_with_document, None))
+    is_deleted = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_not(None))
+    statements.append(_set_deleted_at(resource, is_deleted, None))
     if resource is DOCUMENTS:
-        steps.append(_take_package_identifier_back())
-        steps.append(_replace_lost_package_identifier())
-        steps.append(_hidden_with_document(tables.REVIVE))
-    return steps
+        statements.append(_restore_package_identifier())
+        statements.append(_replace_lost_package_identifier())
+        statements.append(_log_associations(tables.REVIVE))
+    return statements
 
 
 @cache
-def _namesake() -> CompiledStatement:
-    """The live document whose package is called as a deleted document is."""
+def _package_with_same_name() -> CompiledStatement:
+    """Select the live document whose package has the identifier of a deleted document."""
     table = tables.packages
     return CompiledStatement(
         select(table.c.document_identifier).where(
@@ -232,8 +237,8 @@ def _namesake() -> CompiledStatement:
     )
 
 
-def _take_package_identifier_back() -> CompiledStatement:
-    """Give a document its package's identifier back, if no other live document has it now."""
+def _restore_package_identifier() -> CompiledStatement:
+    """Restore the identifier of a document's package, unless another live document has it."""
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _wanted_package_identifier()
     is_taken = exists(literal_column("1")).where(
@@ -241,22 +246,22 @@ def _take_package_identifier_back() -> CompiledStatement:
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
         ~package_identifiers.has_deleted_document(others),
     )
-    gave_up = package_identifiers.release_identifiers(wanted, new_owner=IDENTIFIER)
-    took_back = (
+    released = package_identifiers.release_identifiers(wanted, new_owner=IDENTIFIER)
+    restored = (
         update(packages)
         .where(packages.c.document_identifier == IDENTIFIER, packages.c.identifier != wanted)
-        .where(~is_taken, change_log.run_after(gave_up))
+        .where(~is_taken, change_log.run_after(released))
         .values(identifier=wanted)
-        .cte("took_back")
+        .cte("restored")
     )
-    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(took_back))
+    return CompiledStatement(select(literal_column("1")).where(false()).add_cte(restored))
 
 
 def _replace_lost_package_identifier() -> CompiledStatement:
-    """Give a package that lost its identifier that of its document, and remove the link to it.
+    """Give a package without its identifier that of its document, and remove the document's link.
 
-    With the link, answers and exports would name the package of the other document, and importing
-    such an export again would be refused as a conflict.
+    With the link, responses and exports would name the package of the other document, and importing
+    such an export would be a conflict.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -285,7 +290,7 @@ def _replace_lost_package_identifier() -> CompiledStatement:
 
 
 def _wanted_package_identifier() -> ColumnElement[str]:
-    """The identifier that the body of a document gives its package, else the document's."""
+    """Return the package identifier in the body of the document, else the document's own."""
     table = tables.documents.alias("named")
     named = func.coalesce(json_text(table.c.body, "CFPackageURI", "identifier"), IDENTIFIER)
     return select(named).where(table.c.identifier == IDENTIFIER).scalar_subquery()
@@ -293,10 +298,10 @@ def _wanted_package_identifier() -> ColumnElement[str]:
 
 @cache
 def _not_restored(resource: Resource) -> CompiledStatement:
-    """Rows (reason): what an undeleted entity lacks that it had before."""
+    """Select rows (reason): what an undeleted entity had before and has not now."""
     reasons = [_hidden_associations(resource)]
     if resource is DOCUMENTS:
-        reasons += [_still_deleted(part) for part in CASCADE]
+        reasons += [_still_deleted(part) for part in PARTS]
     return CompiledStatement(union_all(*reasons))
 
 
@@ -334,21 +339,21 @@ def _still_deleted(part: Resource) -> Select[Any]:
 
 
 def _hidden_associations(resource: Resource) -> Select[Any]:
-    """The associations of an entity of which another node, or the document, is deleted."""
+    """Count the entity's associations that are hidden, because a node or document is deleted."""
     table = tables.associations
     ends = (table.c.origin_identifier, table.c.destination_identifier)
     conditions = [end == IDENTIFIER for end in ends]
     if resource is DOCUMENTS:
         conditions.append(table.c.document_identifier == IDENTIFIER)
-    # A union rather than an OR: each part is one look-up in an index.
-    mine = union(*(select(table.c.identifier).where(condition) for condition in conditions))
+    # A union instead of an OR, because each part is one index lookup.
+    own = union(*(select(table.c.identifier).where(condition) for condition in conditions))
     message = (
         "CFAssociation: %s hidden, because another node or the document is deleted; for example "
         "%s, from %s to %s"
     )
     example = (
         select(table.c.identifier, *ends, func.count().over().label("count"))
-        .where(table.c.identifier.in_(mine), ~visible(table))
+        .where(table.c.identifier.in_(own), ~visible(table))
         .order_by(table.c.identifier)
         .limit(1)
         .subquery("example")
@@ -361,25 +366,30 @@ def _hidden_associations(resource: Resource) -> Select[Any]:
     )
 
 
-def _set(resource: Resource, where: ColumnElement[bool], deleted_at: Any) -> CompiledStatement:
-    """Delete or revive some rows of a kind, and record it."""
+def _set_deleted_at(
+    resource: Resource, where: ColumnElement[bool], deleted_at: Any
+) -> CompiledStatement:
+    """Delete or revive rows, log the changes and return their number by operation."""
     table = tables.table_of(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
-    home = _home(table).label("previous")
-    columns = (table.c.identifier, literal(operation).label("operation"), home)
-    change = update(table).where(where).values(deleted_at=deleted_at)
-    done = change.returning(*columns).cte("done")
-    kept = change_log.log_and_bump(done, resource, done.c.previous)
-    return change_log.count_by_operation(done, resource.name, *kept)
+    columns = (
+        table.c.identifier,
+        literal(operation).label("operation"),
+        _document_of(table).label("previous"),
+    )
+    statement = update(table).where(where).values(deleted_at=deleted_at)
+    changed = statement.returning(*columns).cte("changed")
+    logged = change_log.log_and_bump(changed, resource, changed.c.previous)
+    return change_log.count_by_operation(changed, resource.name, *logged)
 
 
-def _hidden_with_document(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
-    """Record what became of the associations of a document, which are visible only while it is."""
+def _log_associations(operation: str, *conditions: ColumnElement[bool]) -> CompiledStatement:
+    """Log the associations of a document, which are hidden and shown together with it."""
     table = tables.associations
-    done = (
+    affected = (
         select(table.c.identifier, literal(operation).label("operation"))
         .where(table.c.document_identifier == IDENTIFIER, *conditions)
-        .cte("done")
+        .cte("affected")
     )
-    kept = change_log.log_and_bump(done, ASSOCIATIONS, IDENTIFIER)
-    return change_log.count_by_operation(done, ASSOCIATIONS.name, *kept)
+    logged = change_log.log_and_bump(affected, ASSOCIATIONS, IDENTIFIER)
+    return change_log.count_by_operation(affected, ASSOCIATIONS.name, *logged)
