@@ -1,4 +1,4 @@
-"""How many entities a package write created, updated, left unchanged and deleted."""
+"""Count the entities that a package write created, updated, deleted and left unchanged."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRI
 from ..schema import tables
 
 PARTS = (ITEMS, ASSOCIATIONS, RUBRICS)
-"""The kinds that belong to one document, and are deleted when a package lacks them."""
+"""The resources that belong to one document and are deleted if a package lacks them."""
 
 
 class ChangeCounts(NamedTuple):
-    """How many entities a package write created, updated, left unchanged and deleted.
+    """The number of entities that a package write created, updated, left unchanged and deleted.
 
-    The counts cover the document, its items, associations and rubrics (a criterion or level counts
-    as its rubric), and the definitions that the package itself holds under CFDefinitions, so
-    created + updated + unchanged is the number of entities in the package. Definitions that are
-    only known from links, and a definition that the package no longer holds, are not counted.
+    The counts cover the document, its items, associations and rubrics, and the definitions in the
+    package's CFDefinitions, so created + updated + unchanged is the number of entities in the
+    package. A criterion or level counts as its rubric. Definitions that are registered from links,
+    or that the package no longer contains, are not counted.
     """
 
     created: int
-    """New entities, and those that had been deleted."""
+    """New entities and revived ones."""
     updated: int
-    """Entities whose content differs from what was stored."""
+    """Entities whose content changed."""
     unchanged: int
     deleted: int
     """Items and rubrics (soft-deleted) and associations that the package lacks."""
 
     @property
     def changed(self) -> int:
-        """The number of entities that are not what they were."""
+        """Return the number of entities that were created, updated or deleted."""
         return self.created + self.updated + self.deleted
 
 
@@ -40,8 +40,9 @@ def count_changes(
 ) -> ChangeCounts:
     """Return the counts of a write.
 
-    ``changes`` and ``defined`` map (kind, operation) to the number of entities, ``defined`` for
-    the definitions that the package holds; ``sent`` maps a kind to the number in the package.
+    ``changes`` has the number of changed entities by (kind, operation), ``defined`` the part of it
+    that concerns definitions in CFDefinitions, ``sent`` the number of entities in the package by
+    kind.
     """
     created = updated = deleted = 0
     for resource, counter in (
@@ -52,8 +53,8 @@ def count_changes(
         created += counter[kind, tables.CREATE] + counter[kind, tables.REVIVE]
         updated += counter[kind, tables.UPDATE]
         deleted += counter[kind, tables.DELETE]
-    # The document's body, package and definitions are written by statements of their own, so that
-    # it can be counted several times.
+    # The document counts once, although several statements may each have logged a change of it: of
+    # its body, of its package and of its list of definitions.
     kind = DOCUMENTS.name
     is_new = bool(changes[kind, tables.CREATE] or changes[kind, tables.REVIVE])
     created += is_new

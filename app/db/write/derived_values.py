@@ -1,8 +1,8 @@
-"""Values that no cell of a spreadsheet gave: times of change, and places among siblings.
+"""Keep stored values where a spreadsheet has none: times of change and sequence numbers.
 
-They are made anew each time a spreadsheet is read, from the time of its file and the order of its
-rows. Where the store has the same content, or the same order, what is stored stays, because else
-saving a file again would change every entity, and inserting a row all siblings after it.
+The reader of a spreadsheet derives them from the time of its file and the order of its rows. If an
+entity or the order is unchanged otherwise, the stored values are kept, because otherwise saving the
+file again would change every entity, and inserting a row would change all siblings after it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..statement import CompiledStatement
 if TYPE_CHECKING:
     from ..connector import Connection
 
-BY_NAME = {resource.name: resource for resource in RESOURCES}
+RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
 IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
 TIME = "lastChangeDateTime"
@@ -36,14 +36,14 @@ DOCUMENT_LINK = "CFDocumentURI"
 
 
 class StoredEntity(NamedTuple):
-    """What is stored of an entity."""
+    """The stored body and time of change of an entity."""
 
     body: str
     last_change_date_time: datetime
 
 
 class DerivedValues:
-    """Replaces derived values of a package by those that are stored."""
+    """Replaces derived values of a package by the stored ones."""
 
     def __init__(self, package: Package) -> None:
         self._times = package.derived_times
@@ -53,19 +53,19 @@ class DerivedValues:
 
     @classmethod
     async def load(cls, connection: Connection, package: Package) -> DerivedValues | None:
-        """Load what is stored of the entities with derived values, or return None without any."""
+        """Load the stored entities with derived values; return None if the package has none."""
         if not (package.derived_times or package.derived_order):
             return None
         values = cls(package)
-        identifiers = defaultdict(set)
+        identifiers_by_kind = defaultdict(set)
         for kind, identifier in package.derived_times:
-            identifiers[kind].add(identifier)
+            identifiers_by_kind[kind].add(identifier)
         for siblings in package.derived_order:
-            identifiers[ASSOCIATIONS.name].update(siblings)
-        for kind, several in identifiers.items():
-            if resource := BY_NAME.get(kind):
+            identifiers_by_kind[ASSOCIATIONS.name].update(siblings)
+        for kind, identifiers in identifiers_by_kind.items():
+            if resource := RESOURCES_BY_NAME.get(kind):
                 rows = await _stored_entities(resource).fetch_all(
-                    connection, identifiers=[*several]
+                    connection, identifiers=[*identifiers]
                 )
                 for identifier, *stored in rows:
                     values._stored[kind, identifier] = StoredEntity(*stored)
@@ -80,7 +80,7 @@ class DerivedValues:
         return int(bytes(number)) if number else None
 
     def restore(self, row: EntityRow) -> EntityRow:
-        """Return a row with the stored values in place of the derived ones."""
+        """Return a row with stored values instead of derived ones if it is otherwise unchanged."""
         number = self._numbers.get(row.identifier) if row.kind == ASSOCIATIONS.name else None
         is_time_derived = (row.kind, row.identifier) in self._times
         if number is None and not is_time_derived:

@@ -1,4 +1,9 @@
-"""Rows as they are stored: without what an answer of this server adds to a body."""
+"""Convert rows of a package to the form in which they are stored.
+
+A package that came from this server contains values that responses add to stored bodies: URLs in
+place of URIs, empty lists, a default item type. They are removed or replaced by the stored values,
+so that writing an unchanged export changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +29,9 @@ from .derived_values import DerivedValues
 if TYPE_CHECKING:
     from ..connector import Connection
 
-BY_NAME = {resource.name: resource for resource in RESOURCES}
-BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
-LISTED_KINDS = {resource.name for resource in LIST_FIELDS}
+RESOURCES_BY_NAME = {resource.name: resource for resource in RESOURCES}
+RESOURCES_BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
+KINDS_WITH_LISTS = {resource.name for resource in LIST_FIELDS}
 
 DEFAULT_TYPE_FIELD = f'"CFItemType":"{UNKNOWN_ITEM_TYPE}"'
 
@@ -34,7 +39,7 @@ IDENTIFIERS = bindparam("identifiers", type_=ARRAY(Text))
 
 
 class StoredForms:
-    """What is stored of the entities that were sent, and of those they link to."""
+    """The stored bodies and URIs that are needed to convert the rows of a package."""
 
     def __init__(self, origin: BodyOrigin = FILE_ORIGIN) -> None:
         self.origin = origin
@@ -42,14 +47,14 @@ class StoredForms:
         """The stored CFPackageURI of the document, as JSON, if it was sent without one."""
         self.derived: DerivedValues | None = None
         self._bodies: dict[tuple[str, str], str] = {}
-        self._sent: dict[Target, str | None] = {}
+        self._sent_uris: dict[Target, str | None] = {}
         self._uris: dict[Target, str] = {}
 
     @classmethod
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], origin: BodyOrigin
     ) -> StoredForms:
-        """Load what is needed to store rows, which nearly always is nothing."""
+        """Load what is needed to convert some rows: for most packages, nothing."""
         forms = cls(origin)
         if origin.server_urls:
             await forms._load(connection, rows)
@@ -62,60 +67,60 @@ class StoredForms:
         if row.kind == DOCUMENTS.name:
             row = with_container_link(row, self.package_link)
         if self._may_differ(row):
-            row = self._restore_answer(row)
+            row = self._restore_response(row)
         return self.derived.restore(row) if self.derived else row
 
-    def _restore_answer(self, row: EntityRow) -> EntityRow:
-        sent = self._sent_body(row)
-        body, keywords = sent.stored_form(self._uri_of), row.keywords
+    def _restore_response(self, row: EntityRow) -> EntityRow:
+        submitted = self._submitted_body(row)
+        body, keywords = submitted.stored_form(self._uri_of), row.keywords
         if keywords and self.origin.server_urls:
-            keywords = sent.stored_keywords(keywords, self._uri_of)
+            keywords = submitted.stored_keywords(keywords, self._uri_of)
         return row._replace(body=body, keywords=keywords)
 
     def _may_differ(self, row: EntityRow) -> bool:
         if self.origin.server_urls:
-            return row.kind in BY_NAME
+            return row.kind in RESOURCES_BY_NAME
         if self.origin.has_default_types and _has_default_type(row):
             return True
-        return self.origin.has_empty_lists and row.kind in LISTED_KINDS and "[]" in row.body
+        return self.origin.has_empty_lists and row.kind in KINDS_WITH_LISTS and "[]" in row.body
 
-    def _sent_body(self, row: EntityRow) -> SubmittedBody:
+    def _submitted_body(self, row: EntityRow) -> SubmittedBody:
         stored = self._bodies.get((row.kind, row.identifier))
-        return SubmittedBody(BY_NAME[row.kind], row.body, stored, self.origin)
+        return SubmittedBody(RESOURCES_BY_NAME[row.kind], row.body, stored, self.origin)
 
     def _uri_of(self, target: Target) -> str | None:
-        """Return the URI that an entity has once everything that was sent is stored."""
+        """Return the URI that an entity has after the package is written, or None if unknown."""
         plural, identifier = target
-        if sent := self._sent.get(target):
-            return sent
-        resource = BY_PLURAL.get(plural)
+        if uri := self._sent_uris.get(target):
+            return uri
+        resource = RESOURCES_BY_PLURAL.get(plural)
         stored = self._bodies.get((resource.name, identifier)) if resource else None
         return str(json.loads(stored)["uri"]) if stored else self._uris.get(target)
 
     async def _load(self, connection: Connection, rows: Iterable[EntityRow]) -> None:
         identifiers = await to_thread.run_sync(_identifiers, rows)
-        for resource, several in identifiers.items():
-            bodies = await _stored_bodies(resource).fetch_all(connection, identifiers=several)
+        for resource, names in identifiers.items():
+            bodies = await _stored_bodies(resource).fetch_all(connection, identifiers=names)
             for identifier, body in bodies:
                 self._bodies[resource.name, identifier] = body
-        for resource, several in (await to_thread.run_sync(self._unresolved, rows)).items():
-            uris = await _stored_uris(resource).fetch_all(connection, identifiers=several)
+        for resource, names in (await to_thread.run_sync(self._unresolved, rows)).items():
+            uris = await _stored_uris(resource).fetch_all(connection, identifiers=names)
             for identifier, uri in uris:
                 self._uris[resource.plural, identifier] = uri
 
     def _unresolved(self, rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
-        """Return the link targets whose URI is neither sent nor stored in the same entity."""
+        """Return the link targets whose URI is neither sent nor in the stored body."""
         targets: set[Target] = set()
         for row in rows:
-            if row.kind in BY_NAME:
-                sent = self._sent_body(row)
-                self._sent[sent.resource.plural, sent.identifier] = sent.uri
-                targets.update(sent.unresolved())
-        found: dict[Resource, list[str]] = {}
-        for plural, identifier in targets - self._sent.keys():
-            if plural in BY_PLURAL:
-                found.setdefault(BY_PLURAL[plural], []).append(identifier)
-        return found
+            if row.kind in RESOURCES_BY_NAME:
+                submitted = self._submitted_body(row)
+                self._sent_uris[submitted.resource.plural, submitted.identifier] = submitted.uri
+                targets.update(submitted.unresolved())
+        unresolved: dict[Resource, list[str]] = {}
+        for plural, identifier in targets - self._sent_uris.keys():
+            if plural in RESOURCES_BY_PLURAL:
+                unresolved.setdefault(RESOURCES_BY_PLURAL[plural], []).append(identifier)
+        return unresolved
 
 
 def _has_default_type(row: EntityRow) -> bool:
@@ -127,11 +132,11 @@ def _with_default_types(rows: Iterable[EntityRow]) -> list[EntityRow]:
 
 
 def _identifiers(rows: Iterable[EntityRow]) -> Mapping[Resource, list[str]]:
-    found: dict[Resource, list[str]] = {}
+    identifiers: dict[Resource, list[str]] = {}
     for row in rows:
-        if row.kind in BY_NAME:
-            found.setdefault(BY_NAME[row.kind], []).append(row.identifier)
-    return found
+        if row.kind in RESOURCES_BY_NAME:
+            identifiers.setdefault(RESOURCES_BY_NAME[row.kind], []).append(row.identifier)
+    return identifiers
 
 
 @cache
