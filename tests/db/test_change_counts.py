@@ -1,4 +1,4 @@
-"""The counts of a package write, dry runs, and the guard against large losses."""
+"""Counts of a package write, dry runs and the guard against data loss."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_counts_of_the_same_package_are_all_unchanged(database: Database) 
     assert (await write(database, body)).counts == ChangeCounts(0, 0, 10, 0)
 
 
-async def test_counts_of_a_mixed_write_tell_each_kind_of_change(database: Database) -> None:
+async def test_counts_of_a_mixed_write_distinguish_operations(database: Database) -> None:
     body = factories.everything()
     await write(database, body)
     changed = json.loads(json.dumps(body))
@@ -72,7 +72,7 @@ async def test_counts_of_a_mixed_write_tell_each_kind_of_change(database: Databa
     assert counts.changed == 6
 
 
-async def test_a_deleted_item_that_comes_back_counts_as_created(database: Database) -> None:
+async def test_revived_item_counts_as_created(database: Database) -> None:
     body = factories.package(CFAssociations=[])
     fewer = with_items(body, body["CFItems"][:1])
     await write(database, body)
@@ -80,7 +80,7 @@ async def test_a_deleted_item_that_comes_back_counts_as_created(database: Databa
     assert (await write(database, body)).counts == ChangeCounts(1, 0, 2, 0)
 
 
-async def test_definitions_known_from_links_are_not_counted(database: Database) -> None:
+async def test_definitions_registered_from_links_are_not_counted(database: Database) -> None:
     item = factories.packed_item(CFItemTypeURI=factories.link(), subjectURI=[factories.link()])
     body = factories.package(CFItems=[item], CFAssociations=[])
     written = await write(database, body)
@@ -88,7 +88,7 @@ async def test_definitions_known_from_links_are_not_counted(database: Database) 
     assert written.changes["CFItemType", "create"] == 1
 
 
-async def test_a_document_with_several_changes_counts_once(database: Database) -> None:
+async def test_document_with_several_changes_counts_once(database: Database) -> None:
     body = factories.everything()
     await write(database, body)
     changed = json.loads(json.dumps(body))
@@ -100,7 +100,7 @@ async def test_a_document_with_several_changes_counts_once(database: Database) -
     assert counts == ChangeCounts(created=1, updated=1, unchanged=8, deleted=0)
 
 
-async def test_a_dry_run_counts_the_same_and_writes_nothing(
+async def test_dry_run_returns_the_same_counts_and_writes_nothing(
     database: Database, execute: Execute
 ) -> None:
     body = {**factories.everything(), "CFRubrics": []}
@@ -117,7 +117,7 @@ async def test_a_dry_run_counts_the_same_and_writes_nothing(
     assert (await write(database, changed)).counts == dry.counts
 
 
-async def test_a_refused_write_changes_nothing(database: Database, execute: Execute) -> None:
+async def test_refused_write_changes_nothing(database: Database, execute: Execute) -> None:
     body = {**factories.everything(), "CFRubrics": []}
     await write(database, body)
     before = await execute(STORED)
@@ -129,9 +129,7 @@ async def test_a_refused_write_changes_nothing(database: Database, execute: Exec
     assert await execute(STORED) == before
 
 
-async def test_a_guard_that_raises_anything_rolls_back(
-    database: Database, execute: Execute
-) -> None:
+async def test_guard_raising_any_error_rolls_back(database: Database, execute: Execute) -> None:
     def refuse(written: UploadResult) -> None:
         raise ValueError(f"{written.counts.created} created")
 
@@ -141,7 +139,7 @@ async def test_a_guard_that_raises_anything_rolls_back(
     assert await execute(STORED) == before
 
 
-async def test_loss_of_all_associations_is_refused_from_three_on(database: Database) -> None:
+async def test_deleting_all_associations_is_refused_from_three(database: Database) -> None:
     items = [factories.packed_item() for _ in range(4)]
     names = [item["identifier"] for item in items]
     body = factories.package(CFItems=items)
@@ -162,52 +160,54 @@ bounded = hypothesis_settings(
 few = st.integers(0, 5)
 
 
-async def test_a_write_is_refused_if_it_deletes_more_than_half_of_the_items(
+async def test_write_deleting_more_than_half_of_the_items_is_refused(
     database: Database,
 ) -> None:
-    """Whatever else changes: how many items stay, go, come, and get other statements."""
+    """The refusal does not depend on how many items are added or get other statements."""
 
-    async def once(stay: int, go: int, come: int, reworded: int) -> None:
-        kept = [factories.packed_item() for _ in range(stay)]
-        gone = [factories.packed_item() for _ in range(go)]
+    async def check(remaining: int, deleted: int, added: int, reworded: int) -> None:
+        remaining_items = [factories.packed_item() for _ in range(remaining)]
+        deleted_items = [factories.packed_item() for _ in range(deleted)]
         body = factories.package()
-        await write(database, with_items(body, [*kept, *gone]))
-        for item in kept[:reworded]:
+        await write(database, with_items(body, [*remaining_items, *deleted_items]))
+        for item in remaining_items[:reworded]:
             item["fullStatement"] = "another"
-        new = [factories.packed_item() for _ in range(come)]
-        after = with_items(body, [*new, *kept])
-        if go > stay:
+        new = [factories.packed_item() for _ in range(added)]
+        after = with_items(body, [*new, *remaining_items])
+        if deleted > remaining:
             with pytest.raises(DataLossRefused) as refused:
                 await write(database, after, guard=refuse_data_loss)
-            assert refused.value.counts.deleted == go
-        written = await write(database, after, guard=None if go > stay else refuse_data_loss)
-        assert written.counts.deleted == go
-        assert written.items_before == stay + go
+            assert refused.value.counts.deleted == deleted
+        written = await write(
+            database, after, guard=None if deleted > remaining else refuse_data_loss
+        )
+        assert written.counts.deleted == deleted
+        assert written.items_before == remaining + deleted
 
     @bounded
-    @given(stay=few, go=few, come=few, reworded=few)
-    @example(stay=0, go=0, come=0, reworded=0)
-    @example(stay=0, go=1, come=0, reworded=0)
-    @example(stay=0, go=1, come=1, reworded=0)
-    @example(stay=1, go=1, come=0, reworded=1)
-    @example(stay=1, go=2, come=3, reworded=0)
-    @example(stay=3, go=0, come=0, reworded=3)
-    def each(**case: Any) -> None:
-        from_thread.run(lambda: once(**case))
+    @given(remaining=few, deleted=few, added=few, reworded=few)
+    @example(remaining=0, deleted=0, added=0, reworded=0)
+    @example(remaining=0, deleted=1, added=0, reworded=0)
+    @example(remaining=0, deleted=1, added=1, reworded=0)
+    @example(remaining=1, deleted=1, added=0, reworded=1)
+    @example(remaining=1, deleted=2, added=3, reworded=0)
+    @example(remaining=3, deleted=0, added=0, reworded=3)
+    def run(**case: Any) -> None:
+        from_thread.run(lambda: check(**case))
 
-    await to_thread.run_sync(each)
+    await to_thread.run_sync(run)
 
 
-async def test_items_matched_by_code_are_refused_if_most_statements_change(
+async def test_write_changing_most_statements_of_matched_items_is_refused(
     database: Database,
 ) -> None:
-    async def once(matched: int, reworded: int, come: int, *, derived: bool) -> None:
+    async def check(matched: int, reworded: int, added: int, *, derived: bool) -> None:
         items = [factories.packed_item() for _ in range(matched)]
         body = factories.package()
         await write(database, with_items(body, items))
         for item in items[:reworded]:
             item["fullStatement"] = "another"
-        new = [factories.packed_item() for _ in range(come)]
+        new = [factories.packed_item() for _ in range(added)]
         package = package_of(with_items(body, [*items, *new]))
         if derived:
             names = tuple(item["identifier"] for item in (*items, *new))
@@ -221,12 +221,12 @@ async def test_items_matched_by_code_are_refused_if_most_statements_change(
         assert written.counts.updated == changed
 
     @bounded
-    @given(matched=few, reworded=few, come=few, derived=st.booleans())
-    @example(matched=3, reworded=3, come=0, derived=False)
-    @example(matched=3, reworded=2, come=0, derived=True)
-    @example(matched=2, reworded=2, come=3, derived=True)
-    @example(matched=4, reworded=2, come=0, derived=True)
-    def each(**case: Any) -> None:
-        from_thread.run(lambda: once(**case))
+    @given(matched=few, reworded=few, added=few, derived=st.booleans())
+    @example(matched=3, reworded=3, added=0, derived=False)
+    @example(matched=3, reworded=2, added=0, derived=True)
+    @example(matched=2, reworded=2, added=3, derived=True)
+    @example(matched=4, reworded=2, added=0, derived=True)
+    def run(**case: Any) -> None:
+        from_thread.run(lambda: check(**case))
 
-    await to_thread.run_sync(each)
+    await to_thread.run_sync(run)

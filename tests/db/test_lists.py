@@ -1,4 +1,4 @@
-"""Lists as SQL finds them and as plain Python would; by index, and compiled once."""
+"""Lists: results compared with a Python implementation, use of indexes, shared statements."""
 
 from __future__ import annotations
 
@@ -33,52 +33,52 @@ WORDS = ["Whole", "whole number", "100%", "a_b", "back\\slash", "it's", "fractio
 LISTS: list[list[str] | None] = [None, [], ["01"], ["02", "01"], ["K", "k"], ["one, two"]]
 
 
-def code(some: random.Random) -> str:
-    """A short one mostly; sometimes longer than what an index holds of it."""
-    start = "c" * some.choice([0, 0, 0, 0, 199, 200, 201, 5000])
-    return start + "".join(some.choices(LETTERS, k=some.randint(0 if start else 1, 2)))
+def code(rng: random.Random) -> str:
+    """Return a code that is short as a rule, sometimes longer than its indexed prefix."""
+    start = "c" * rng.choice([0, 0, 0, 0, 199, 200, 201, 5000])
+    return start + "".join(rng.choices(LETTERS, k=rng.randint(0 if start else 1, 2)))
 
 
-def moment(some: random.Random) -> datetime:
-    """Several in a millisecond, several milliseconds in all."""
-    return START + timedelta(microseconds=some.randint(0, 4) * 500)
+def timestamp(rng: random.Random) -> datetime:
+    """Return one of five times in two milliseconds."""
+    return START + timedelta(microseconds=rng.randint(0, 4) * 500)
 
 
 FIELDS: dict[str, Callable[[random.Random], str]] = {
     "humanCodingScheme": code,
-    "fullStatement": lambda some: some.choice(WORDS),
-    "language": lambda some: some.choice(["en", "EN", "e", "no"]),
-    "identifier": lambda some: some.choice(["Item-07", "item-1", "nothing"]),
-    "CFDocumentURI.identifier": lambda some: some.choice(["DOCUMENT-a", "document-b", "document"]),
-    "CFDocumentURI.title": lambda some: some.choice(["a title", "title"]),
-    "statusStartDate": lambda some: f"2020-01-0{some.randint(1, 4)}",
-    "lastChangeDateTime": lambda some: moment(some).isoformat(),
-    "educationLevel": lambda some: some.choice(["", "01", "01,02", "k,K", "one, two", "two"]),
-    "extensions.level": lambda some: some.choice(["High", "low", "3"]),
+    "fullStatement": lambda rng: rng.choice(WORDS),
+    "language": lambda rng: rng.choice(["en", "EN", "e", "no"]),
+    "identifier": lambda rng: rng.choice(["Item-07", "item-1", "nothing"]),
+    "CFDocumentURI.identifier": lambda rng: rng.choice(["DOCUMENT-a", "document-b", "document"]),
+    "CFDocumentURI.title": lambda rng: rng.choice(["a title", "title"]),
+    "statusStartDate": lambda rng: f"2020-01-0{rng.randint(1, 4)}",
+    "lastChangeDateTime": lambda rng: timestamp(rng).isoformat(),
+    "educationLevel": lambda rng: rng.choice(["", "01", "01,02", "k,K", "one, two", "two"]),
+    "extensions.level": lambda rng: rng.choice(["High", "low", "3"]),
 }
 ORDERING = {">": gt, ">=": ge, "<": lt, "<=": le}
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {"=": eq, "!=": ne, "~": contains, **ORDERING}
 SORTS = ["", "identifier", "humanCodingScheme", "lastChangeDateTime", "statusStartDate", "language"]
 
 
-def stored(some: random.Random, number: int) -> Body:
-    maybe: Body = {
-        "humanCodingScheme": some.choice([None, code(some)]),
-        "language": some.choice([None, "en", "EN", "no"]),
-        "statusStartDate": some.choice([None, f"2020-01-0{some.randint(1, 4)}"]),
-        "educationLevel": some.choice(LISTS),
-        "extensions": some.choice([None, {}, {"level": "high"}, {"level": 3}]),
+def random_item(rng: random.Random, number: int) -> Body:
+    optional: Body = {
+        "humanCodingScheme": rng.choice([None, code(rng)]),
+        "language": rng.choice([None, "en", "EN", "no"]),
+        "statusStartDate": rng.choice([None, f"2020-01-0{rng.randint(1, 4)}"]),
+        "educationLevel": rng.choice(LISTS),
+        "extensions": rng.choice([None, {}, {"level": "high"}, {"level": 3}]),
     }
     return factories.item(
-        some.choice(["document-a", "document-B"]),
-        f"{some.choice(['item', 'Item'])}-{number:02}",
-        fullStatement=f"{some.choice(WORDS)} {some.choice(WORDS)}".strip() or "-",
-        lastChangeDateTime=moment(some).isoformat(),
-        **{name: value for name, value in maybe.items() if value is not None},
+        rng.choice(["document-a", "document-B"]),
+        f"{rng.choice(['item', 'Item'])}-{number:02}",
+        fullStatement=f"{rng.choice(WORDS)} {rng.choice(WORDS)}".strip() or "-",
+        lastChangeDateTime=timestamp(rng).isoformat(),
+        **{name: value for name, value in optional.items() if value is not None},
     )
 
 
-async def store(execute: Execute, items: list[Body]) -> None:
+async def insert_rows(execute: Execute, items: list[Body]) -> None:
     for identifier in ("document-a", "document-B"):
         body = json.dumps(factories.document(identifier))
         await execute(
@@ -94,46 +94,46 @@ async def store(execute: Execute, items: list[Body]) -> None:
         )
 
 
-@pytest.fixture(params=["as Postgres likes", "by index"])
+@pytest.fixture(params=["default", "index only"])
 async def database(
     request: pytest.FixtureRequest, database_url: str, settings: Settings, clean: None
 ) -> AsyncIterator[Database]:
-    """A pool whose connections find things in both ways."""
-    without = "?enable_seqscan=off" if request.param == "by index" else ""
-    async with Database.open(database_url + without, settings) as found:
-        yield found
+    """Open a pool with the planner's default settings, or without sequential scans."""
+    parameters = "?enable_seqscan=off" if request.param == "index only" else ""
+    async with Database.open(database_url + parameters, settings) as opened:
+        yield opened
 
 
-def query(**asked: Any) -> Query:
-    pairs = [(name, str(value)) for name, value in asked.items()]
+def query(**parameters: Any) -> Query:
+    pairs = [(name, str(value)) for name, value in parameters.items()]
     return params.parse_list_query(pairs, ITEMS.schema, limits=LIMITS, grammar=EXTENDED)
 
 
 def value_of(item: Body, field: Field) -> Any:
-    """What stands at a path, folded as comparisons fold it."""
+    """Return the value at a field's path, in lower case and milliseconds as comparisons use it."""
     value: Any = item
     for name in field.path:
         value = value.get(name) if isinstance(value, dict) else None
     if value is None:
         return [] if field.type in ARRAYS else None
     if field.type is FieldType.DATETIME:
-        exact = datetime.fromisoformat(value)
-        return exact.replace(microsecond=exact.microsecond // 1000 * 1000)
+        changed = datetime.fromisoformat(value)
+        return changed.replace(microsecond=changed.microsecond // 1000 * 1000)
     if isinstance(value, list):
-        return sorted(one.lower() for one in value)
+        return sorted(member.lower() for member in value)
     return str(value).lower()
 
 
-def holds(item: Body, node: Node) -> bool:
-    """Whether a filter finds an item."""
+def matches(item: Body, node: Node) -> bool:
+    """Return whether an item matches a filter."""
     if not isinstance(node, Comparison):
-        each = (holds(item, part) for part in node.parts)
-        return all(each) if isinstance(node, And) else any(each)
-    field, operator, wanted = node.field, node.operator, node.value
+        parts = (matches(item, part) for part in node.parts)
+        return all(parts) if isinstance(node, And) else any(parts)
+    field, operator, operand = node.field, node.operator, node.value
     value = value_of(item, field)
-    members = [one.lower() if isinstance(one, str) else one for one in _tuple(wanted)]
+    members = [member.lower() if isinstance(member, str) else member for member in _tuple(operand)]
     if field.type in ARRAYS:
-        return list_holds(value, operator, str(wanted).lower(), members)
+        return array_matches(value, operator, str(operand).lower(), members)
     if value is None:
         return operator == "!="
     (first, *_) = members
@@ -142,33 +142,33 @@ def holds(item: Body, node: Node) -> bool:
     return bool(COMPARE[operator](value, first))
 
 
-def list_holds(value: list[str], operator: str, wanted: str, members: list[Any]) -> bool:
+def array_matches(value: list[str], operator: str, operand: str, members: list[Any]) -> bool:
     if operator == "~":
-        return any(wanted in one for one in value)
+        return any(operand in member for member in value)
     if operator == "@":
-        return any(one in members for one in value)
-    parts = sorted(part.strip() for part in wanted.split(",")) if wanted else []
-    return (value == parts or (len(parts) > 1 and value == [wanted])) == (operator == "=")
+        return any(member in members for member in value)
+    parts = sorted(part.strip() for part in operand.split(",")) if operand else []
+    return (value == parts or (len(parts) > 1 and value == [operand])) == (operator == "=")
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def expected(items: list[Body], asked: Query) -> tuple[int, list[str]]:
-    """The total and the identifiers of a page."""
-    found = [item for item in items if asked.where is None or holds(item, asked.where)]
-    found.sort(
-        key=lambda item: str(item["identifier"]), reverse=asked.descending and not asked.sort
+def expected(items: list[Body], query: Query) -> tuple[int, list[str]]:
+    """Return the expected total and the identifiers of the page."""
+    matching = [item for item in items if query.where is None or matches(item, query.where)]
+    matching.sort(
+        key=lambda item: str(item["identifier"]), reverse=query.descending and not query.sort
     )
-    if asked.sort:
-        keys = {item["identifier"]: key_of(item, asked.sort) for item in found}
-        there = [item for item in found if keys[item["identifier"]] is not None]
+    if query.sort:
+        keys = {item["identifier"]: key_of(item, query.sort) for item in matching}
+        present = [item for item in matching if keys[item["identifier"]] is not None]
         # A stable sort, backwards too, leaves the identifiers in order.
-        there.sort(key=lambda item: keys[item["identifier"]], reverse=asked.descending)
-        found = there + [item for item in found if keys[item["identifier"]] is None]
-    shown = found[asked.offset : asked.offset + asked.limit]
-    return len(found), [item["identifier"] for item in shown]
+        present.sort(key=lambda item: keys[item["identifier"]], reverse=query.descending)
+        matching = present + [item for item in matching if keys[item["identifier"]] is None]
+    page = matching[query.offset : query.offset + query.limit]
+    return len(matching), [item["identifier"] for item in page]
 
 
 def key_of(item: Body, field: Field) -> Any:
@@ -176,50 +176,50 @@ def key_of(item: Body, field: Field) -> Any:
     return value[:200] if value and field.name == "humanCodingScheme" else value
 
 
-def predicate(some: random.Random) -> str:
-    name = some.choice([*FIELDS, "humanCodingScheme", "fullStatement"])
+def predicate(rng: random.Random) -> str:
+    name = rng.choice([*FIELDS, "humanCodingScheme", "fullStatement"])
     operators = ["=", "=", "!=", "@"]
     if name != "lastChangeDateTime":
         operators += ["~", "~"]
     # Letters alone are in one order everywhere; Postgres has its own for the rest.
     if name in {"humanCodingScheme", "statusStartDate", "lastChangeDateTime"}:
         operators += [">", ">=", "<", "<="]
-    operator = some.choice(operators)
-    count = some.randint(1, 3) if operator == "@" else 1
-    value = ",".join(FIELDS[name](some) for _ in range(count))
+    operator = rng.choice(operators)
+    count = rng.randint(1, 3) if operator == "@" else 1
+    value = ",".join(FIELDS[name](rng) for _ in range(count))
     return f"{name}{operator}'{value.replace(chr(39), chr(39) * 2)}'"
 
 
-def asked_at_random(some: random.Random) -> dict[str, Any]:
-    where = predicate(some) if some.random() < 0.9 else ""
-    while where and some.random() < 0.4:
-        where = f"({where}) {some.choice(['AND', 'OR'])} {predicate(some)}"
+def random_request(rng: random.Random) -> dict[str, Any]:
+    where = predicate(rng) if rng.random() < 0.9 else ""
+    while where and rng.random() < 0.4:
+        where = f"({where}) {rng.choice(['AND', 'OR'])} {predicate(rng)}"
     return {
         "filter": where,
-        "sort": some.choice(SORTS),
-        "orderBy": some.choice(["asc", "desc"]),
-        "limit": some.choice([1, 5, 3000]),
-        "offset": some.choice([0, 0, 0, 3, 50]),
+        "sort": rng.choice(SORTS),
+        "orderBy": rng.choice(["asc", "desc"]),
+        "limit": rng.choice([1, 5, 3000]),
+        "offset": rng.choice([0, 0, 0, 3, 50]),
     }
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_any_list_is_what_plain_python_finds(
+async def test_list_matches_python_implementation(
     database: Database, execute: Execute, seed: int
 ) -> None:
-    some = random.Random(seed)
-    items = [stored(some, number) for number in range(60)]
-    await store(execute, items)
-    gone = [item["identifier"] for item in items[50:]]
-    await execute("UPDATE items SET deleted_at = now() WHERE identifier = ANY($1)", gone)
+    rng = random.Random(seed)
+    items = [random_item(rng, number) for number in range(60)]
+    await insert_rows(execute, items)
+    deleted = [item["identifier"] for item in items[50:]]
+    await execute("UPDATE items SET deleted_at = now() WHERE identifier = ANY($1)", deleted)
     totals = set()
     for _ in range(200):
-        asked = asked_at_random(some)
-        page = await lists.fetch_page(database, ITEMS, query(**asked))
+        parameters = random_request(rng)
+        page = await lists.fetch_page(database, ITEMS, query(**parameters))
         found = [json.loads(body)["identifier"] for body in page.bodies]
-        assert (page.total, found) == expected(items[:50], query(**asked)), asked
+        assert (page.total, found) == expected(items[:50], query(**parameters)), parameters
         totals.add(page.total)
-    assert len(totals) > 20, "these filters hardly tell items apart"
+    assert len(totals) > 20, "the filters hardly distinguish items"
 
 
 ADDRESS = "http://case.test/ims/case/v1p1"
@@ -250,19 +250,18 @@ MANY = """
     FROM generate_series(1, 20000) AS number"""
 
 
-@pytest.mark.parametrize("database", ["as Postgres likes"], indirect=True)
-async def test_lists_that_people_ask_for_are_read_from_their_index(
-    database: Database, execute: Execute
-) -> None:
-    await store(execute, [])
-    # What is not on disk yet is not marked as visible to all, and is counted without the index.
+@pytest.mark.parametrize("database", ["default"], indirect=True)
+async def test_common_lists_use_their_index(database: Database, execute: Execute) -> None:
+    await insert_rows(execute, [])
+    # Rows whose commit is not on disk yet are not marked all-visible, and then Postgres would not
+    # count them by the index alone.
     await execute("SELECT set_config('synchronous_commit', 'on', false)")
     await execute(MANY)
     await execute("VACUUM ANALYZE items")
-    for (index, asked), derivation in product(INDEXED.items(), DERIVATIONS):
+    for (index, parameters), derivation in product(INDEXED.items(), DERIVATIONS):
         if "uri" in index and not derivation.rewrites_uris:
             continue
-        statement, values = lists.prepare(ITEMS, query(**asked), derivation, ADDRESS)
+        statement, values = lists.prepare(ITEMS, query(**parameters), derivation, ADDRESS)
         async with database.connection() as connection:
             explained = await connection.fetch(f"EXPLAIN {statement.sql}", *statement.bind(values))
         plan = "\n".join(line for (line,) in explained)
@@ -270,31 +269,31 @@ async def test_lists_that_people_ask_for_are_read_from_their_index(
         assert "Seq Scan on items" not in plan, f"{index}:\n{plan}"
 
 
-def test_values_and_invented_names_make_no_new_statements() -> None:
+def test_values_and_extension_names_share_one_statement() -> None:
     lists._statement.cache_clear()
     for number in range(5):
-        words = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
-        more = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
-        lists.prepare(ITEMS, query(filter=f"{words} AND {more}", limit=number + 1))
+        first = f"fullStatement~'word{number}' AND extensions.a{number}.b{number}='{number}'"
+        second = f"humanCodingScheme@'{','.join('ab'[: number % 2 + 1])}' AND subject='{number},a'"
+        lists.prepare(ITEMS, query(filter=f"{first} AND {second}", limit=number + 1))
     assert lists._statement.cache_info().misses == 1
 
 
-def test_statements_are_forgotten_before_they_are_many() -> None:
+def test_statement_cache_is_bounded() -> None:
     for number in range(lists.STATEMENT_CACHE_SIZE + 5):
-        some = random.Random(number)
-        where = " AND ".join(predicate(some) for _ in range(number % 50 + 1))
-        lists.prepare(ITEMS, query(filter=where, sort=some.choice(SORTS)))
+        rng = random.Random(number)
+        where = " AND ".join(predicate(rng) for _ in range(number % 50 + 1))
+        lists.prepare(ITEMS, query(filter=where, sort=rng.choice(SORTS)))
     assert lists._statement.cache_info().currsize == lists.STATEMENT_CACHE_SIZE
 
 
-async def test_a_code_of_any_length_can_be_stored_and_found(
+async def test_code_of_any_length_can_be_stored_and_filtered(
     database: Database, execute: Execute
 ) -> None:
-    """Letters that hardly compress, four bytes each, behind the longest of identifiers."""
-    some = random.Random(1)
-    long = "".join(chr(some.randint(0x20000, 0x2A000)) for _ in range(10_000))
+    """Uses characters of four bytes that hardly compress, and the longest possible identifier."""
+    rng = random.Random(1)
+    long = "".join(chr(rng.randint(0x20000, 0x2A000)) for _ in range(10_000))
     codes = {number: long + number for number in "12"}
-    await store(
+    await insert_rows(
         execute,
         [
             factories.item("document-a", f"{number}{long[:254]}", humanCodingScheme=code)

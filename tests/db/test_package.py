@@ -1,4 +1,4 @@
-"""A framework read batch by batch, also with Postgres a batch ahead."""
+"""Reading a framework in batches, with and without prefetching."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from case_server.settings import Settings
 @pytest.mark.parametrize(
     "count", [0, 1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 2 * BATCH_SIZE]
 )
-async def test_all_bodies_come_in_their_order(api: Api, settings: Settings, count: int) -> None:
+async def test_bodies_are_returned_in_order(api: Api, settings: Settings, count: int) -> None:
     body = await api.upload(
         CFItems=[factories.packed_item() for _ in range(count)], CFAssociations=[]
     )
@@ -33,15 +33,15 @@ async def test_all_bodies_come_in_their_order(api: Api, settings: Settings, coun
             assert all(len(batch) == BATCH_SIZE for batch in batches[:-1])
 
 
-async def test_who_stops_in_the_middle_leaves_a_connection_that_answers(
+async def test_closing_the_iterator_early_leaves_the_connection_usable(
     api: Api, settings: Settings
 ) -> None:
     items = [factories.packed_item() for _ in range(3 * BATCH_SIZE)]
     body = await api.upload(CFItems=items, CFAssociations=[])
     identifier = body["CFDocument"]["identifier"]
-    one = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(settings.database_url, one) as database:
-        for pause in (0, 0.02):  # before the next batch is there, and after
+    single_connection = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, single_connection) as database:
+        for pause in (0, 0.02):  # before and after the next batch has arrived
             async with framework_snapshot(database, identifier) as framework:
                 batches = aiter(framework.iter_bodies(ITEMS, prefetch=True))
                 assert len(await anext(batches)) == BATCH_SIZE
@@ -51,22 +51,22 @@ async def test_who_stops_in_the_middle_leaves_a_connection_that_answers(
             assert known == {items[0]["identifier"]: "CFItems"}
 
 
-async def test_who_is_told_to_stop_while_he_waits_leaves_a_connection_that_answers(
+async def test_cancelling_a_reader_leaves_the_connection_usable(
     api: Api, settings: Settings
 ) -> None:
     items = [factories.packed_item() for _ in range(3 * BATCH_SIZE)]
     body = await api.upload(CFItems=items, CFAssociations=[])
-    one = settings.model_copy(update={"pool_size": 1})
-    async with Database.open(settings.database_url, one) as database:
+    single_connection = settings.model_copy(update={"pool_size": 1})
+    async with Database.open(settings.database_url, single_connection) as database:
 
         async def read() -> None:
             async with framework_snapshot(database, body["CFDocument"]["identifier"]) as framework:
                 async for _ in framework.iter_bodies(ITEMS, prefetch=True):
                     await asyncio.sleep(0.001)
 
-        for turns in range(1, 12):
+        for step in range(1, 12):
             reading = asyncio.create_task(read())
-            await asyncio.sleep(turns / 2000)
+            await asyncio.sleep(step / 2000)
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         await read()

@@ -1,4 +1,4 @@
-"""A package write stores differences only: what is as stored leaves no entry and no revision."""
+"""A package write writes differences only: unchanged entities log no change and no revision."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def database(database_url: str, settings: Settings) -> AsyncIterator[Datab
 
 
 class Store:
-    """A database, and what writes to it leave behind."""
+    """Writes packages to a database and reads what they logged."""
 
     def __init__(self, database: Database, execute: Execute) -> None:
         self.database, self.execute = database, execute
@@ -47,7 +47,7 @@ class Store:
         return await Revisions(self.database).current(body["CFDocument"]["identifier"])
 
     async def entries(self, body: Body) -> list[Entry]:
-        """Write a package, and return the change entries that it left."""
+        """Write a package and return the changes that it logged."""
         (last,) = await self.execute("SELECT coalesce(max(sequence), 0) FROM changes")
         await self.write(body)
         rows = await self.execute(
@@ -82,7 +82,7 @@ def framework(count: int = 30) -> Body:
     )
 
 
-async def test_inserted_item_is_one_entry(store: Store) -> None:
+async def test_inserted_item_logs_one_change(store: Store) -> None:
     body = framework()
     await store.write(body)
     for place in (0, 15, 31):
@@ -98,7 +98,7 @@ async def test_inserted_item_is_one_entry(store: Store) -> None:
         assert await store.entries(body) == []
 
 
-async def test_deleted_item_is_one_entry(store: Store) -> None:
+async def test_deleted_item_logs_one_change(store: Store) -> None:
     body = framework()
     await store.write(body)
     gone = body["CFItems"].pop(10)
@@ -115,7 +115,7 @@ async def test_deleted_item_is_one_entry(store: Store) -> None:
     assert await store.order(body) == names(body)
 
 
-async def test_another_order_moves_the_revision_alone(store: Store) -> None:
+async def test_changed_order_bumps_the_revision_only(store: Store) -> None:
     body = framework()
     await store.write(body)
     for change in (
@@ -134,7 +134,7 @@ async def test_another_order_moves_the_revision_alone(store: Store) -> None:
         assert await store.revision(body) == moved
 
 
-async def test_changed_item_is_one_entry_wherever_it_is_moved(store: Store) -> None:
+async def test_changed_and_moved_item_logs_one_change(store: Store) -> None:
     body = framework()
     await store.write(body)
     item = body["CFItems"].pop(3)
@@ -158,7 +158,7 @@ async def test_rubric_changes_only_with_its_own_criteria(store: Store) -> None:
     assert await store.entries(body) == []
 
 
-async def test_package_of_entities_put_one_by_one_is_unchanged(
+async def test_package_of_entities_put_singly_is_unchanged(
     api: Api, store: Store, database: Database
 ) -> None:
     document = await api.framework()
@@ -176,8 +176,10 @@ async def test_package_of_entities_put_one_by_one_is_unchanged(
     assert await store.order(body) == [*names(body), last["identifier"]]
 
 
-async def test_export_read_again_writes_nothing(api: Api, store: Store, database: Database) -> None:
-    # A document with definitions that are known from links only, and one uploaded with its own.
+async def test_importing_an_export_writes_nothing(
+    api: Api, store: Store, database: Database
+) -> None:
+    # One document with definitions registered from links, one uploaded with its own.
     document = await api.framework(
         subjectURI=[factories.link()], licenseURI=factories.link(), extensions={"a": [1.0, -0.0]}
     )
@@ -205,7 +207,7 @@ async def test_export_read_again_writes_nothing(api: Api, store: Store, database
         assert await store.revision(body) == before
 
 
-async def test_definition_sent_with_more_than_its_link_is_updated_once(store: Store) -> None:
+async def test_definition_with_more_than_its_link_is_updated_once(store: Store) -> None:
     kind = factories.link()
     body = factories.package(
         CFItems=[factories.packed_item(CFItemTypeURI=kind)], CFAssociations=[], CFDefinitions={}
@@ -215,7 +217,7 @@ async def test_definition_sent_with_more_than_its_link_is_updated_once(store: St
     body["CFDefinitions"] = {"CFItemTypes": [more]}
     expected = [("CFItemType", kind["identifier"], "update")]
     assert await store.entries(body) == expected
-    # What another package, or the same, says less of changes nothing.
+    # A package with fewer details of a definition does not change it.
     body["CFDefinitions"] = {}
     assert await store.entries(body) == []
     other = factories.package(
@@ -226,7 +228,7 @@ async def test_definition_sent_with_more_than_its_link_is_updated_once(store: St
     ]
 
 
-async def test_definition_that_nothing_refers_to_changes_its_document(store: Store) -> None:
+async def test_unreferenced_definition_changes_its_document(store: Store) -> None:
     body = factories.package(CFDefinitions={})
     document = body["CFDocument"]["identifier"]
     await store.write(body)
@@ -240,7 +242,7 @@ async def test_definition_that_nothing_refers_to_changes_its_document(store: Sto
     assert await store.entries(body) == [("CFDocument", document, "update")]
 
 
-async def test_entity_has_one_entry_per_upload(store: Store) -> None:
+async def test_upload_logs_one_change_per_entity(store: Store) -> None:
     body = factories.everything()
     document = body["CFDocument"]["identifier"]
     await store.write(body)
@@ -259,7 +261,7 @@ async def test_entity_has_one_entry_per_upload(store: Store) -> None:
     assert sorted(entry[0] for entry in entries) == ["CFDocument", "CFSubject"]
 
 
-async def test_revived_entities_have_one_entry_each_with_another_content(store: Store) -> None:
+async def test_revived_and_changed_entity_logs_one_change(store: Store) -> None:
     body = factories.everything()
     await store.write(body)
     await soft_delete.delete(store.database, DOCUMENTS, body["CFDocument"]["identifier"])
@@ -274,7 +276,7 @@ async def test_revived_entities_have_one_entry_each_with_another_content(store: 
     assert {operations["CFItem", name] for name in names(body)} == {"revive"}
 
 
-async def test_item_deleted_in_one_document_and_uploaded_in_another_has_one_entry(
+async def test_item_deleted_from_one_document_and_uploaded_in_another_logs_one_change(
     store: Store,
 ) -> None:
     first, second = framework(3), framework(3)
@@ -287,7 +289,7 @@ async def test_item_deleted_in_one_document_and_uploaded_in_another_has_one_entr
     assert await store.entries(second) == [("CFItem", moved["identifier"], "revive")]
 
 
-async def test_time_that_is_answered_alike_is_no_difference(store: Store) -> None:
+async def test_equal_time_in_milliseconds_is_no_change(store: Store) -> None:
     body = framework(2)
     body["CFItems"][0]["lastChangeDateTime"] = "2026-01-15T09:30:00.123456Z"
     await store.write(body)
@@ -295,7 +297,7 @@ async def test_time_that_is_answered_alike_is_no_difference(store: Store) -> Non
     assert await store.entries(body) == []
 
 
-async def test_feed_tells_an_association_once_that_went_with_its_document(
+async def test_feed_has_an_association_hidden_with_its_document_once(
     api: Api, database: Database
 ) -> None:
     body = await api.upload()
@@ -303,5 +305,5 @@ async def test_feed_tells_an_association_once_that_went_with_its_document(
     for operation in (soft_delete.delete, soft_delete.undelete):
         await operation(database, DOCUMENTS, body["CFDocument"]["identifier"])
         page = await api.get("/changes", since=page["next"])
-        told = [(each["kind"], each["identifier"]) for each in page["changes"]]
-        assert len(told) == len(set(told)) == 4
+        keys = [(each["kind"], each["identifier"]) for each in page["changes"]]
+        assert len(keys) == len(set(keys)) == 4

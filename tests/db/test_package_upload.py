@@ -1,4 +1,4 @@
-"""Packages written: what is new goes straight into the tables, what was there is compared."""
+"""Package writes: new frameworks are inserted directly, known ones are staged and compared."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from stress.cluster import wait_until
 
 Execute = Callable[..., Awaitable[Any]]
 
-LEFT_OPEN = """
+OPEN_TRANSACTIONS = """
 SELECT 1 FROM pg_stat_activity
 WHERE datname = current_database() AND state LIKE 'idle in transaction%'"""
 
 
 @pytest.fixture
 async def database(database_url: str, settings: Settings, clean: None) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as found:
-        yield found
+    async with Database.open(database_url, settings) as opened:
+        yield opened
 
 
 async def write(
     database: Database, body: factories.Body, stages: list[str] | None = None
 ) -> UploadResult:
     package = parse_package(json.dumps(body).encode())
-    told = [] if stages is None else stages
-    return await write_package(database, package, progress=told.append)
+    reported = [] if stages is None else stages
+    return await write_package(database, package, progress=reported.append)
 
 
-async def test_uploads_go_forward_through_their_stages(database: Database) -> None:
+async def test_stages_of_uploads_are_reported_in_order(database: Database) -> None:
     body = factories.everything()
     fewer = {**body, "CFItems": body["CFItems"][1:], "CFAssociations": [], "CFRubrics": []}
-    for one in (body, fewer, body):
+    for package in (body, fewer, body):
         stages: list[str] = []
-        await write(database, one, stages)
+        await write(database, package, stages)
         assert len(set(stages)) > 5
         assert stages == sorted(stages, key=STAGES.index)
 
 
-async def test_all_of_a_new_framework_is_created(database: Database, execute: Execute) -> None:
+async def test_new_framework_creates_all_entities(database: Database, execute: Execute) -> None:
     body = factories.everything()
     written = await write(database, body)
     own = ("CFDocument", "CFItem", "CFAssociation", "CFRubric")
@@ -59,13 +59,13 @@ async def test_all_of_a_new_framework_is_created(database: Database, execute: Ex
         kind: written.sent[kind] for kind in own
     }
     rows = await execute("SELECT kind, count(*) FROM changes GROUP BY kind")
-    told = dict(rows)
-    assert {kind: told[kind] for kind in own} == {kind: written.sent[kind] for kind in own}
+    logged = dict(rows)
+    assert {kind: logged[kind] for kind in own} == {kind: written.sent[kind] for kind in own}
     again = await write(database, body)
     assert (again.created, again.changed) == (False, 0)
 
 
-async def test_definitions_that_only_items_lead_to_are_registered_with_them(
+async def test_definitions_linked_by_items_are_registered(
     database: Database, execute: Execute
 ) -> None:
     links = [factories.link() for _ in range(6)]
@@ -90,7 +90,7 @@ async def test_definitions_that_only_items_lead_to_are_registered_with_them(
     assert {row[0] for row in linked} == {one["identifier"] for one in concepts}
 
 
-async def test_a_deleted_type_is_back_with_a_new_framework(
+async def test_new_framework_revives_a_deleted_item_type(
     database: Database, execute: Execute
 ) -> None:
     kind = factories.link()
@@ -110,14 +110,14 @@ async def test_a_deleted_type_is_back_with_a_new_framework(
     assert not (await execute(deleted, kind["identifier"]))[0][0]
 
 
-async def test_nothing_is_left_of_a_new_document_with_parts_of_another(
+async def test_new_document_with_entities_of_another_is_rolled_back(
     database: Database, execute: Execute
 ) -> None:
     body = factories.everything()
     await write(database, body)
-    thief = factories.package(CFItems=body["CFItems"], CFAssociations=body["CFAssociations"])
+    conflicting = factories.package(CFItems=body["CFItems"], CFAssociations=body["CFAssociations"])
     with pytest.raises(Conflict) as refused:
-        await write(database, thief)
+        await write(database, conflicting)
     problems = {problem["path"] for problem in refused.value.problems}
     wanted = {f"CFItems[{place}]" for place in range(len(body["CFItems"]))}
     assert problems > wanted
@@ -127,20 +127,22 @@ async def test_nothing_is_left_of_a_new_document_with_parts_of_another(
     ]
 
 
-def taken_and_wrong(body: factories.Body, items: int) -> Package:
-    """A large package whose first item is another document's, and whose last is none."""
-    more = [factories.packed_item(fullStatement="x" * 400) for _ in range(items)]
-    more[-1]["fullStatement"] = 5
-    whole = factories.package(CFItems=[body["CFItems"][0], *more], CFAssociations=[])
-    return parse_package_lazily(json.dumps(whole).encode())
+def conflicting_and_invalid(body: factories.Body, items: int) -> Package:
+    """Return a large package: its first item is another document's, its last one is invalid."""
+    items_of_package = [factories.packed_item(fullStatement="x" * 400) for _ in range(items)]
+    items_of_package[-1]["fullStatement"] = 5
+    package = factories.package(CFItems=[body["CFItems"][0], *items_of_package], CFAssociations=[])
+    return parse_package_lazily(json.dumps(package).encode())
 
 
-async def test_what_is_wrong_is_told_where_postgres_has_refused_before(database: Database) -> None:
+async def test_invalid_row_is_reported_after_postgres_rejected_an_earlier_one(
+    database: Database,
+) -> None:
     body = factories.everything()
     await write(database, body)
     async with asyncio.timeout(20):
         with pytest.raises(UnprocessableContent) as refused:
-            await write_package(database, taken_and_wrong(body, 4000))
+            await write_package(database, conflicting_and_invalid(body, 4000))
     assert [problem["path"] for problem in refused.value.problems] == [
         "CFItems[4000].fullStatement"
     ]
@@ -148,11 +150,11 @@ async def test_what_is_wrong_is_told_where_postgres_has_refused_before(database:
         assert (await write(database, factories.package())).created
 
 
-async def test_an_upload_that_is_cancelled_ends(database: Database, execute: Execute) -> None:
+async def test_cancelled_upload_ends_its_transaction(database: Database, execute: Execute) -> None:
     body = factories.everything()
     await write(database, body)
     for seconds in (0.05, 0.3, 0.6):
-        upload = asyncio.create_task(write_package(database, taken_and_wrong(body, 20_000)))
+        upload = asyncio.create_task(write_package(database, conflicting_and_invalid(body, 20_000)))
         await asyncio.sleep(seconds)
         upload.cancel()
         done, _ = await asyncio.wait([upload], timeout=10)
@@ -161,7 +163,7 @@ async def test_an_upload_that_is_cancelled_ends(database: Database, execute: Exe
             upload.exception(), (UnprocessableContent, ServiceUnavailable)
         )
 
-    async def none_is_left() -> bool:
-        return not await execute(LEFT_OPEN)
+    async def no_transaction_is_open() -> bool:
+        return not await execute(OPEN_TRANSACTIONS)
 
-    await wait_until(none_is_left, 10, "no transaction is left open")
+    await wait_until(no_transaction_is_open, 10, "no transaction is left open")

@@ -46,7 +46,7 @@ async def no_statement_sleeps(execute: Execute) -> None:
 
 
 @pytest.mark.parametrize("read", ["scan", "fetch_all", "fetch_one"])
-async def test_slow_statement_is_cancelled_and_its_connection_usable(
+async def test_slow_statement_is_cancelled_and_its_connection_reused(
     settings: Settings, execute: Execute, read: str
 ) -> None:
     async with opened(settings) as database:
@@ -144,7 +144,7 @@ async def test_scans_take_at_most_half_of_the_pool(settings: Settings) -> None:
             await asyncio.gather(*scans, return_exceptions=True)
 
 
-async def test_timeout_of_a_package_counts_for_each_batch(settings: Settings, client: Any) -> None:
+async def test_package_timeout_applies_to_each_batch(settings: Settings, client: Any) -> None:
     body = factories.package(CFItems=[factories.packed_item() for _ in range(900)])
     body["CFAssociations"] = []
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201

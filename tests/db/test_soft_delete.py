@@ -1,4 +1,4 @@
-"""Deletion for operators: what goes, what comes back, and what is gone for good."""
+"""Soft deletion, undeletion and purging by operators."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Execute = Callable[..., Awaitable[Any]]
 
 @pytest.fixture
 async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as found:
-        yield found
+    async with Database.open(database_url, settings) as opened:
+        yield opened
 
 
 def now() -> datetime:
@@ -38,12 +38,12 @@ def now() -> datetime:
 
 
 async def framework(api: Api) -> tuple[Any, str, str]:
-    """An uploaded framework with a rubric, its document's identifier, and that of an item."""
+    """Upload a framework; return its body and the identifiers of its document and an item."""
     body = await api.upload(CFItems=[factories.packed_item() for _ in range(3)], CFAssociations=[])
     return body, body["CFDocument"]["identifier"], body["CFItems"][0]["identifier"]
 
 
-async def test_a_document_goes_with_all_that_is_in_it_and_comes_back(
+async def test_document_is_deleted_and_undeleted_with_its_parts(
     api: Api, database: Database
 ) -> None:
     body, document, item = await framework(api)
@@ -66,7 +66,7 @@ async def test_a_document_goes_with_all_that_is_in_it_and_comes_back(
     await api.get(f"/CFAssociations/{relation['identifier']}")
 
 
-async def test_associations_go_with_their_document(api: Api, database: Database) -> None:
+async def test_associations_are_hidden_with_their_document(api: Api, database: Database) -> None:
     crosswalk, other = await api.framework(), await api.framework()
     one, two = await api.new_item(other), await api.new_item(other)
     link = factories.link(crosswalk["identifier"])
@@ -81,9 +81,7 @@ async def test_associations_go_with_their_document(api: Api, database: Database)
     await api.get(path)
 
 
-async def test_second_deletion_of_a_document_reports_and_records_nothing(
-    api: Api, database: Database
-) -> None:
+async def test_second_deletion_of_a_document_logs_nothing(api: Api, database: Database) -> None:
     document = await api.framework()
     one, two = await api.new_item(document), await api.new_item(document)
     link = factories.link(document["identifier"])
@@ -96,9 +94,7 @@ async def test_second_deletion_of_a_document_reports_and_records_nothing(
     assert (await api.get("/changes", limit=1000))["changes"] == before
 
 
-async def test_what_was_deleted_before_its_document_stays_deleted(
-    api: Api, database: Database
-) -> None:
+async def test_item_deleted_before_its_document_stays_deleted(api: Api, database: Database) -> None:
     _, document, item = await framework(api)
     assert await soft_delete.delete(database, ITEMS, item) == {("CFItem", "delete"): 1}
     await soft_delete.delete(database, DOCUMENTS, document)
@@ -111,7 +107,9 @@ async def test_what_was_deleted_before_its_document_stays_deleted(
 
 
 @pytest.mark.parametrize("resource", [DOCUMENTS, ITEMS], ids=lambda each: each.name)
-async def test_nothing_to_delete_or_bring_back(api: Api, database: Database, resource: Any) -> None:
+async def test_unknown_identifier_raises_not_found(
+    api: Api, database: Database, resource: Any
+) -> None:
     _, document, item = await framework(api)
     identifier = document if resource is DOCUMENTS else item
     with pytest.raises(NotFound):
@@ -122,8 +120,10 @@ async def test_nothing_to_delete_or_bring_back(api: Api, database: Database, res
         await soft_delete.undelete(database, resource, identifier)
 
 
-async def test_writers_meet_a_deletion(api: Api, database: Database, execute: Execute) -> None:
-    """Whoever comes first, nothing in a deleted document is alive."""
+async def test_concurrent_puts_leave_no_live_item_in_a_deleted_document(
+    api: Api, database: Database, execute: Execute
+) -> None:
+    """In whatever order they commit, no item of a deleted document is live."""
     prefix = api.profile.prefix
     for _ in range(5):
         document = await api.framework()
@@ -134,14 +134,14 @@ async def test_writers_meet_a_deletion(api: Api, database: Database, execute: Ex
         deletion = soft_delete.delete(database, DOCUMENTS, document["identifier"])
         answers, _ = await asyncio.gather(asyncio.gather(*puts), deletion)
         assert {answer.status_code for answer in answers} <= {201, 422}
-    alive = await execute(
+    live_items = await execute(
         "SELECT 1 FROM items JOIN documents ON documents.identifier = document_identifier "
         "WHERE items.deleted_at IS NULL AND documents.deleted_at IS NOT NULL"
     )
-    assert not alive
+    assert not live_items
 
 
-async def test_purge_removes_for_good(api: Api, database: Database, execute: Execute) -> None:
+async def test_purge_deletes_permanently(api: Api, database: Database, execute: Execute) -> None:
     kept, kept_document, dropped = await framework(api)
     everything = factories.packed_item(
         subjectURI=[factories.link()],
@@ -176,7 +176,7 @@ async def test_purge_removes_for_good(api: Api, database: Database, execute: Exe
     await api.send("POST", "/CFPackages", 201, body)
 
 
-async def test_purge_keeps_the_latest_change_of_everything(
+async def test_purge_keeps_the_latest_change_of_each_entity(
     api: Api, database: Database, execute: Execute
 ) -> None:
     document = await api.framework()
@@ -195,7 +195,7 @@ async def test_purge_keeps_the_latest_change_of_everything(
 
 
 @pytest.mark.parametrize("package", ["named", "of its document"])
-async def test_package_identifier_of_a_deleted_document_can_be_published_again(
+async def test_package_identifier_of_a_deleted_document_can_be_reused(
     api: Api, database: Database, package: str
 ) -> None:
     is_named, link = package == "named", factories.link()
@@ -223,7 +223,7 @@ async def test_package_identifier_of_a_deleted_document_can_be_published_again(
     assert new in reason
     assert (await api.package(old))["CFDocument"]["identifier"] == old
     assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == new
-    # Once the other one is deleted, too, the first can have its package's identifier again.
+    # After the other one is deleted too, the first can take its package identifier back.
     await soft_delete.delete(database, DOCUMENTS, new)
     await api.send("PUT", f"/CFPackages/{old}", 200, first)
     assert (await api.package(link["identifier"]))["CFDocument"]["identifier"] == old
@@ -254,7 +254,7 @@ async def test_undeleted_document_whose_package_identifier_is_taken_names_its_ow
     assert (repairs, written.changed) == ([], 0)
 
 
-async def test_document_put_takes_the_package_identifier_of_a_deleted_one(
+async def test_put_document_takes_over_the_package_identifier_of_a_deleted_one(
     api: Api, database: Database
 ) -> None:
     old = await api.framework()
@@ -264,14 +264,14 @@ async def test_document_put_takes_the_package_identifier_of_a_deleted_one(
     await api.put("/CFDocuments", new)
     package = old["CFPackageURI"]["identifier"]
     assert (await api.package(package))["CFDocument"]["identifier"] == new["identifier"]
-    # A put that would revive the deleted one is refused as long as the other has its package.
+    # Reviving the deleted one is a conflict while the other has its package identifier.
     await api.put("/CFDocuments", old, 409)
     await soft_delete.delete(database, DOCUMENTS, new["identifier"])
     await api.put("/CFDocuments", old)
     assert (await api.package(package))["CFDocument"]["identifier"] == old["identifier"]
 
 
-async def test_undelete_tells_what_stays_hidden_or_deleted(api: Api, database: Database) -> None:
+async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database: Database) -> None:
     here, there = await api.framework(), await api.framework()
     one, two, three = [await api.new_item(here) for _ in range(3)]
     other = await api.new_item(there)
