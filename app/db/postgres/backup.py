@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESTORED, REPLACED = f"{NAME}_restored", f"{NAME}_replaced"
+DROP_STATEMENTS = tuple(
+    f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (RESTORED, REPLACED)
+)
 MAX_ERROR_LINES = 5
 TRAILER = b"\ncase-server sha256 "
 TRAILER_BYTES = len(TRAILER) + 64
@@ -62,7 +65,7 @@ def back_up(data_dir: Path, target: Path) -> int:
 def restore(
     data_dir: Path, source: Path, *, force: bool, report_progress: Callable[[str], None]
 ) -> str:
-    """Replace the database by a backup, migrated to this release; return its former version.
+    """Replace the database by a backup and migrate it; return the backup's schema version.
 
     Raises ``StartupError`` and changes nothing if the file is damaged or no backup, if the database
     is in use, or if it has data and ``force`` is False.
@@ -120,11 +123,6 @@ def _require_intact(source: Path) -> None:
         raise StartupError(f"{source} cannot be read: {error.strerror}") from error
     if trailer != TRAILER + digest.hexdigest().encode():
         raise StartupError(f"{source} is not a backup by case-server, or is incomplete or damaged")
-
-
-DROP_STATEMENTS = tuple(
-    f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in (RESTORED, REPLACED)
-)
 
 
 async def _administer(url: URL, *statements: str) -> None:

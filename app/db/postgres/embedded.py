@@ -68,7 +68,8 @@ def embedded_postgres(
     If this call starts it without ``fsync``, writes do not wait for the disk. With ``supervise``,
     it is restarted when it crashes. Raises ``StartupError``.
     """
-    data_dir, settings = data_dir.resolve(), SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
+    data_dir = data_dir.resolve()
+    settings = SETTINGS if fsync else f"{SETTINGS} {UNSAFE_SETTINGS}"
     with _open(data_dir / "start.lock") as start_lock, _open(data_dir / "users.lock") as users_lock:
         with _locked(start_lock):
             cluster = _Cluster(data_dir)
@@ -84,11 +85,11 @@ def embedded_postgres(
                 with suppress(BlockingIOError):
                     fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     cluster.stop()
-                fcntl.flock(users_lock, fcntl.LOCK_UN)  # a forked child still holds the file
+                fcntl.flock(users_lock, fcntl.LOCK_UN)  # a forked child would keep the lock
 
 
 def _restart(cluster: _Cluster, settings: str) -> str:
-    # Opens the lock file again, because a lock does not block the open file that holds it.
+    # Opens the lock file again, because a lock excludes only other open files.
     with _open(cluster.data_dir / "start.lock") as start_lock, _locked(start_lock):
         return cluster.start(settings)
 
@@ -138,13 +139,14 @@ def find_binaries(major: int | None) -> Path:
 
     If ``major`` is None, any supported version will do. Raises ``StartupError``.
     """
-    other_versions: dict[int, Path] = {}
+    other_versions: list[int] = []
     for directory in _candidates():
         version = _major_version(directory)
         if version == major or (major is None and version >= OLDEST_MAJOR):
             return directory
-        other_versions.setdefault(version, directory)
-    others = " and ".join(str(version) for version in other_versions if version) or "none"
+        other_versions.append(version)
+    versions = dict.fromkeys(other_versions)
+    others = " and ".join(str(version) for version in versions if version) or "none"
     required = f"{major}, which wrote the data directory," if major else f"{OLDEST_MAJOR} or newer"
     remedy = f"install it, {DATA_DIR_HINT}" if major and others != "none" else INSTALL_HINT
     raise StartupError(f"Postgres {required} is not installed (found: {others}): {remedy}.")
