@@ -227,12 +227,12 @@ def print_banner(settings: Settings) -> None:
     if settings.test_mode:
         click.echo(
             f"Test mode: POST {base}/_test/seed and {base}/_test/reset set the data.\n"
-            "Ctrl+C stops the server."
+            "Ctrl+C stops it."
         )
     else:
         click.echo(
             "To load the sample framework, run this in another terminal:\n\n"
             f"  {command_name()} import --sample\n\n"
-            "Ctrl+C stops the server."
+            "Ctrl+C stops it."
         )
     sys.stdout.flush()
