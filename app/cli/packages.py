@@ -94,9 +94,9 @@ def import_packages(**flags: Any) -> None:
     imported.
 
     A source that would delete more than half of the stored items of a framework, or all of its
-    associations, is refused unless --allow-deletes is given. So is a spreadsheet without
-    identifiers that would change the statements of more than half of the items with its codes,
-    because it is probably another framework with the same title.
+    three or more associations, is refused unless --allow-deletes is given. So is a spreadsheet
+    without identifiers that would change the statements of more than half of the three or more
+    items with its codes, because it is probably another framework with the same title.
 
     \b
     case-server import framework.json frameworks/

@@ -96,7 +96,10 @@ def sync(urls: tuple[str, ...], listed: Path | None, **flags: Any) -> None:
     settings = load_settings(database_url=flags["database_url"])
     use: DatabaseUse = "compare" if flags["dry_run"] else "write"
     with _existing_or_temporary(settings, dry_run=flags["dry_run"]) as chosen:
-        results = run_on_database(chosen, use, work, quiet=flags["quiet"])
+        is_temporary = chosen is not settings
+        if is_temporary and not flags["quiet"]:
+            click.echo("compared with an empty database, because there is none yet", err=True)
+        results = run_on_database(chosen, use, work, quiet=flags["quiet"] or is_temporary)
     if not flags["quiet"]:
         click.echo(_summary(results, dry_run=flags["dry_run"]))
     sys.exit(1 if any(result.status == "failed" for result in results) else 0)

@@ -552,6 +552,8 @@ def test_command_reports_counts_totals_and_waits(source: ScriptedSource, tmp_pat
         "0 failed; entities: 12 added, 0 changed, 0 unchanged, 0 deleted"
     )
     assert ran.stdout.count(": would be created ") == 3
+    assert "compared with an empty database, because there is none yet\n" in ran.stderr
+    assert "/tmp/case-server-" not in ran.stderr
     assert "answered 429" in ran.stderr
     assert "retrying in 0.0 s (attempt 2 of 4)" in ran.stderr
     assert not any(tmp_path.iterdir()), "a dry run left a database behind"
