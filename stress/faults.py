@@ -31,7 +31,7 @@ READ, WRITE, SORT = "read", "write", "sort"
 
 @asynccontextmanager
 async def stopped(cluster: Cluster) -> AsyncIterator[None]:
-    """Postgres has crashed."""
+    """Crash Postgres during a block."""
     await asyncio.to_thread(cluster.stop)
     yield
     await asyncio.to_thread(cluster.start)
@@ -39,14 +39,14 @@ async def stopped(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def frozen(cluster: Cluster) -> AsyncIterator[None]:
-    """Postgres does not respond, but its connections stay open."""
+    """Suspend Postgres during a block: it does not respond, but connections stay open."""
     with cluster.frozen():
         yield
 
 
 @asynccontextmanager
 async def closed(cluster: Cluster) -> AsyncIterator[None]:
-    """Postgres terminates all connections and accepts no new ones."""
+    """Terminate all connections and reject new ones during a block."""
     async with admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
         await _terminate_connections(sql)
@@ -56,7 +56,7 @@ async def closed(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
-    """Other clients use all connections."""
+    """Use up all connections of Postgres during a block."""
     async with admin_connection(cluster) as sql, AsyncExitStack() as stack:
         # Closed meanwhile, because the server would reconnect before all are taken.
         await sql.execute("ALTER DATABASE case_server ALLOW_CONNECTIONS false")
@@ -77,7 +77,7 @@ async def out_of_connections(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(cluster: Cluster) -> AsyncIterator[None]:
-    """Postgres is read-only, like a standby."""
+    """Make the database read-only during a block, like a standby."""
     async with admin_connection(cluster) as sql:
         await sql.execute("ALTER DATABASE case_server SET default_transaction_read_only = on")
         await _terminate_connections(sql)
@@ -88,7 +88,7 @@ async def read_only(cluster: Cluster) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def no_space(cluster: Cluster) -> AsyncIterator[None]:
-    """There is no disk space for temporary files, and too little memory to sort without them."""
+    """Leave no disk space for temporary files, and too little memory to sort without them."""
     async with admin_connection(cluster) as sql:
         with full_for_temporary_files(cluster) as disk:
             setting = "temp_file_limit = 0"
