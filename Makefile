@@ -37,7 +37,7 @@ format: $(VENV)/installed ## Put the code into the house format
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-screenshots: $(VENV)/installed ## Take the pictures of the pages anew (needs Chromium)
+screenshots: $(VENV)/installed ## Retake the screenshots of the docs (needs Chromium)
 	@PYTHONPATH=tests $(BIN)/python tests/web/screenshots.py
 
 reference: $(VENV)/installed ## Regenerate the tables of the documentation from the code

@@ -18,31 +18,31 @@ from support.live_server import run, serving
 
 from case_server.sample import SAMPLE_DOCUMENT_ID
 
-PICTURES = Path(__file__).parents[2] / "docs" / "screenshots"
+SCREENSHOTS_DIR = Path(__file__).parents[2] / "docs" / "screenshots"
 WIDE = {"width": 1280, "height": 760}
 PHONE = {"width": 390, "height": 760}
-COLOURS = 128
+PALETTE_SIZE = 128
 """Sufficient for pages of text, with a quarter of the file size."""
 
 
 def main() -> None:
     """Take all screenshots."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
+    SCREENSHOTS_DIR.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         with serving(data, "--no-access-log") as live, launch_chromium() as browser:
-            loaded = run("import", "--sample", data_dir=data)
-            assert loaded.returncode == 0, loaded.stderr
+            result = run("import", "--sample", data_dir=data)
+            assert result.returncode == 0, result.stderr
             with live.client() as client:
-                item = deepest(client)
+                item = find_most_associated_item(client)
             path = f"/documents/{SAMPLE_DOCUMENT_ID}/items/{item['identifier']}"
-            looks: list[tuple[str, str, dict[str, Any]]] = [
+            views: list[tuple[str, str, dict[str, Any]]] = [
                 ("item", path, {"viewport": WIDE}),
                 ("item-dark", path, {"viewport": WIDE, "color_scheme": "dark"}),
                 ("phone", path, {"viewport": PHONE}),
                 ("json", f"{path}/json?profile=sdk", {"viewport": WIDE}),
             ]
-            for name, address, options in looks:
+            for name, address, options in views:
                 with open_page(browser, live.base_url, **options) as page:
                     page.goto(address)
                     take(page, name)
@@ -53,8 +53,8 @@ def main() -> None:
                 take(page, "search")
 
 
-def deepest(client: httpx.Client) -> Any:
-    """Return the URL of the item with the most associations."""
+def find_most_associated_item(client: httpx.Client) -> Any:
+    """Return the item with the most associations."""
     package = client.get(f"/case/1.1/CFPackages/{SAMPLE_DOCUMENT_ID}").json()
 
     def weight(item: Any) -> int:
@@ -70,8 +70,8 @@ def deepest(client: httpx.Client) -> Any:
 def take(page: Page, name: str) -> None:
     """Write a screenshot with a reduced palette."""
     picture = Image.open(io.BytesIO(page.screenshot(animations="disabled")))
-    file = PICTURES / f"{name}.png"
-    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    file = SCREENSHOTS_DIR / f"{name}.png"
+    few = picture.convert("RGB").quantize(PALETTE_SIZE, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
     print(f"{file.name}: {file.stat().st_size:,} bytes")
 
