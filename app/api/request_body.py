@@ -24,13 +24,12 @@ from .dependencies import get_state
 T = TypeVar("T")
 
 MIN_BYTES_PER_SECOND = 10_000
-"""Rate at which a body must arrive after the request timeout, which every body may take."""
-
-CLOSE_CONNECTION = {"Connection": "close"}
-"""Sent when a body does not arrive, so that the server need not read the rest of it."""
-
+"""Rate at which a body must arrive, in addition to the timeout that every body may take."""
 
 UPLOAD_SLOT_TIMEOUT_SECONDS = 30
+
+CLOSE_CONNECTION = {"Connection": "close"}
+"""Headers for a body that did not arrive, so that the server need not read the rest of it."""
 
 
 async def read_body(request: Request) -> bytes:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, 
 
 from pydantic import AwareDatetime, BaseModel, PlainSerializer
 
+from ..formatting import truncate
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -147,9 +149,9 @@ def one_of(names: Iterable[str]) -> str:
     return f"one of {', '.join(names)}"
 
 
-def truncate(text: str) -> str:
-    """Shorten client input for quoting it in an error message."""
-    return text if len(text) <= MAX_QUOTED_CHARS else f"{text[:MAX_QUOTED_CHARS]}..."
+def excerpt(text: str) -> str:
+    """Return the start of client input, to quote it in an error message."""
+    return truncate(text, MAX_QUOTED_CHARS)
 
 
 def _is_date(text: str) -> bool:

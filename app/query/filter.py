@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..exceptions import BadRequest
-from .fields import EXPECTED_VALUES, Field, FieldType, is_number, one_of, resolve_field, truncate
+from .fields import EXPECTED_VALUES, Field, FieldType, excerpt, is_number, one_of, resolve_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +111,7 @@ class _Token:
             return "the end"
         if self.text == "'":
             return "an unclosed quote"
-        return truncate(self.text)
+        return excerpt(self.text)
 
 
 def _tokens(text: str) -> Iterator[_Token]:

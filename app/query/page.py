@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from .fields import truncate
+from .fields import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ def paging_fields(query: Query, total: int) -> dict[str, int]:
 def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
     """Describe a list query for the message of a timeout: the list and what may make it slow."""
     names = ("filter", "search", "sort", "offset")
-    parts = [f"{name} {truncate(value)}" for name, value in params if name in names and value]
+    parts = [f"{name} {excerpt(value)}" for name, value in params if name in names and value]
     return f"{plural} with {', '.join(parts)}" if parts else plural
 
 

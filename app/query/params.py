@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..exceptions import BadRequest, ErrorCode
-from .fields import SCALARS, Field, fields_of, one_of, resolve_field, truncate
+from .fields import SCALARS, Field, excerpt, fields_of, one_of, resolve_field
 from .filter import Grammar, Node, parse
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _single_value(name: str, values: list[str]) -> str:
 
 
 def _quote(text: str) -> str:
-    return f"'{truncate(text)}'" if text.strip() else "an empty value"
+    return f"'{excerpt(text)}'" if text.strip() else "an empty value"
 
 
 def _parse_int(text: str, *, minimum: int, maximum: int) -> int:
@@ -203,7 +203,7 @@ def _parse_sort(name: str, *, fields: Fields) -> Field:
     field = resolve_field(fields, name)
     if field and field.type in SCALARS:
         return field
-    found = f"{truncate(name)}, which is {field.type}" if field else _quote(name)
+    found = f"{excerpt(name)}, which is {field.type}" if field else _quote(name)
     allowed = one_of(each.name for each in fields.values() if each.type in SCALARS)
     raise BadRequest(f"found {found}, expected {allowed}", code="bad_sort")
 

@@ -38,7 +38,7 @@ async def export(database: Database, identifier: str, form: FileFormat, file: Bi
     """
     async with framework_snapshot(database, identifier) as framework:
         if form == "case-json":
-            async for piece in RENDERER.package(framework):
+            async for piece in RENDERER.iter_package(framework):
                 file.write(piece)
             file.write(b"\n")
         else:

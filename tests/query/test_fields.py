@@ -12,10 +12,10 @@ from case_server.query.fields import (
     Field,
     Fields,
     FieldType,
+    excerpt,
     fields_of,
     one_of,
     resolve_field,
-    truncate,
 )
 
 DOCUMENT = fields_of(model.CFDocument)
@@ -232,5 +232,5 @@ def test_any_string_is_accepted() -> None:
 
 def test_messages_list_names_and_truncate_quotes() -> None:
     assert one_of(["a", "b"]) == "one of a, b"
-    assert truncate("x" * 40) == "x" * 40
-    assert truncate("x" * 41) == "x" * 40 + "..."
+    assert excerpt("x" * 40) == "x" * 40
+    assert excerpt("x" * 41) == "x" * 39 + "…"

@@ -267,7 +267,7 @@ QUOTES = "a value in single quotes, with inner quotes doubled"
             "at character 25: found OR, expected either AND or OR in one filter, not both",
         ),
         ("title=5", f"at character 7: found 5, expected {QUOTES}"),
-        ("t" * 60 + "='a'", f"at character 1: found {'t' * 40}..., expected one of identifier"),
+        ("t" * 60 + "='a'", f"at character 1: found {'t' * 39}…, expected one of identifier"),
     ],
 )
 def test_standard_grammar_reports_the_error_and_its_position(written: str, message: str) -> None:

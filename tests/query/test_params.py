@@ -116,7 +116,7 @@ def test_sort_by_scalar_field_is_accepted(name: str, path: tuple[str, ...]) -> N
         ("licenseURI", "licenseURI, which is an object"),
         ("extensions", "extensions, which is an extension"),
         ("extensions.level", "extensions.level, which is an extension"),
-        ("extensions." + "x" * 50, "extensions." + "x" * 29 + "..., which is an extension"),
+        ("extensions." + "x" * 50, "extensions." + "x" * 28 + "…, which is an extension"),
     ],
 )
 def test_sort_by_other_field_is_rejected(name: str, found: str) -> None:

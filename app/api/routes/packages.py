@@ -116,7 +116,7 @@ def _selection(request: Request, profile: Profile, allowed: tuple[str, ...]) -> 
 async def _package(
     render: Renderer, framework: FrameworkSnapshot, fields: Fields
 ) -> AsyncIterator[bytes]:
-    async for piece in render.package(framework, fields):
+    async for piece in render.iter_package(framework, fields):
         yield piece
 
 
