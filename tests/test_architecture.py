@@ -80,6 +80,18 @@ def test_every_room_has_its_place() -> None:
     assert rooms == HEIGHTS.keys()
 
 
+DATABASE_LAYERS = ("schema", "read", "write")
+"""Packages of ``db``, lowest first: a package imports itself and those before it."""
+
+
+def test_database_packages_import_lower_ones_only() -> None:
+    for height, layer in enumerate(DATABASE_LAYERS):
+        for file in (APP / "db" / layer).glob("*.py"):
+            higher = set(DATABASE_LAYERS[height + 1 :])
+            used = {module[2] for module in imported(file) if module[1:2] == ("db",) and module[2:]}
+            assert not used & higher, f"{file.name} imports {used & higher}"
+
+
 @pytest.mark.parametrize(
     ("library", "places"),
     [

@@ -22,14 +22,13 @@ from sqlalchemy import (
     and_,
     cast,
     delete,
-    exists,
     insert,
-    literal_column,
     select,
 )
 
 from ..read import feed
 from ..schema import tables
+from ..schema.expressions import exists_where
 from ..statement import CompiledStatement
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def _delete_changed(table: Table) -> CompiledStatement:
     if not table.primary_key:
         return CompiledStatement(delete(table))
     same = and_(*(_equal(table.c[column.name], column) for column in baseline.columns))
-    return CompiledStatement(delete(table).where(~exists(literal_column("1")).where(same)))
+    return CompiledStatement(delete(table).where(~exists_where(same)))
 
 
 def _insert_missing(table: Table) -> CompiledStatement:
@@ -145,7 +144,7 @@ def _insert_missing(table: Table) -> CompiledStatement:
     missing = select(*stored)
     if table.primary_key:
         same = and_(*(table.c[column.name] == column for column in baseline.primary_key))
-        missing = missing.where(~exists(literal_column("1")).where(same))
+        missing = missing.where(~exists_where(same))
     return CompiledStatement(insert(table).from_select([column.name for column in stored], missing))
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from .visibility import live
 

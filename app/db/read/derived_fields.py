@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from ...case.derived_fields import LINK_TARGETS, REQUIRED_DEFAULTS
 from ...case.resources import DEFINITIONS, DOCUMENTS, ITEMS, Resource
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..schema.tables import table_of
 
 Path = tuple[str, ...]

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from ...case.resources import ITEMS, Resource
 from ...exceptions import NotFound
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from .visibility import (
     live,

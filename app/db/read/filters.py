@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, Field, FieldType
 from ...query.filter import And, Comparison, Node
-from ..schema.json_sql import json_get, json_text
+from ..schema.expressions import json_get, json_text
 from ..schema.list_indexes import FOLDED_CODE_CHARS
 from ..schema.tables import TimestampTZ, items
 from ..schema.trigrams import can_use_pattern, like_pattern

@@ -28,7 +28,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    exists,
     func,
     literal,
     literal_column,
@@ -42,6 +41,7 @@ from sqlalchemy.dialects.postgresql import array, insert
 from ...exceptions import NotFound, ServiceUnavailable
 from ..pool import Database
 from ..schema import tables
+from ..schema.expressions import exists_where
 from ..single_flight import SingleFlight
 from ..statement import CompiledStatement
 from .package import DOCUMENT, select_package
@@ -249,12 +249,12 @@ def _select_has_foreign_nodes() -> CompiledStatement:
     associations, items = tables.associations, tables.items
     foreign_ends = []
     for end in (associations.c.origin_identifier, associations.c.destination_identifier):
-        is_own_item = exists(literal_column("1")).where(
+        is_own_item = exists_where(
             items.c.identifier == end, items.c.document_identifier == DOCUMENT
         )
         foreign_ends.append(and_(end != DOCUMENT, ~is_own_item))
     own = associations.c.document_identifier == DOCUMENT
-    return CompiledStatement(select(exists(literal_column("1")).where(own, or_(*foreign_ends))))
+    return CompiledStatement(select(exists_where(own, or_(*foreign_ends))))
 
 
 @cache

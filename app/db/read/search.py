@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 
 if TYPE_CHECKING:

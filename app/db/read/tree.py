@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
-    exists,
     func,
     literal_column,
     or_,
@@ -30,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import exists_where, json_text
 from ..statement import CompiledStatement
 from .visibility import live
 
@@ -198,7 +197,7 @@ def _roots() -> CompiledStatement:
     )
     root, parent = own_items.alias("root"), own_items.alias("parent")
     parent_link = tables.associations.alias("parent_link")
-    has_parent = exists(literal_column("1")).where(
+    has_parent = exists_where(
         parent_link.c.origin_identifier == root.c.identifier,
         parent_link.c.document_identifier == DOCUMENT,
         _is_parent_link(parent_link),

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    exists,
     func,
     literal,
     literal_column,
@@ -33,6 +32,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from ...case.resources import DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..schema import tables
+from ..schema.expressions import exists_where
 from ..schema.tables import table_of
 from ..statement import CompiledStatement
 
@@ -70,7 +70,7 @@ def _row_exists(
 ) -> ColumnElement[bool]:
     deleted_at = table.c.deleted_at
     state = deleted_at.is_not(None) if deleted else deleted_at.is_(None)
-    return exists(literal_column("1")).where(table.c.identifier == identifier, state)
+    return exists_where(table.c.identifier == identifier, state)
 
 
 def body_of(resource: Resource) -> ColumnElement[Any]:

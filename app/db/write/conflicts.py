@@ -23,7 +23,7 @@ from ...case.resources import ASSOCIATIONS, ITEMS, RUBRICS, Resource
 from ...exceptions import Problem
 from ..read.visibility import live
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from . import package_identifiers
 from .staging import DOCUMENT, STAGED

@@ -47,7 +47,7 @@ from ...case.resources import (
     Resource,
 )
 from ..schema import tables
-from ..schema.json_sql import json_get, json_text
+from ..schema.expressions import exists_where, json_get, json_text
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
     """
     inserted = ("body", *columns)
     existing = table.alias("existing")
-    row_exists = exists(literal_column("1")).where(existing.c.identifier == source.c.identifier)
+    row_exists = exists_where(existing.c.identifier == source.c.identifier)
     rows = select(*(source.c[name] for name in inserted)).where(~row_exists)
     return insert(table).from_select([*inserted], rows)
 
@@ -192,9 +192,7 @@ def register_definitions(source: FromClause, reference: Reference) -> Insert:
     table = reference.definitions
     identifier = json_text(links.c.link, "identifier")
     existing = table.alias("existing")
-    is_live = exists(literal_column("1")).where(
-        existing.c.identifier == identifier, existing.c.deleted_at.is_(None)
-    )
+    is_live = exists_where(existing.c.identifier == identifier, existing.c.deleted_at.is_(None))
     body = func.json_build_object(
         *("identifier", identifier, "uri", json_text(links.c.link, "uri")),
         *("lastChangeDateTime", _current_timestamp(), "title", json_text(links.c.link, "title")),
@@ -235,7 +233,7 @@ def delete_stale_links(source: FromClause, reference: Reference, table: Table) -
     """Delete the links of the source's rows that their bodies no longer contain."""
     links = select_links(source, reference).subquery("linked")
     owner, target = table.c
-    is_linked = exists(literal_column("1")).where(
+    is_linked = exists_where(
         links.c.owner == owner, json_text(links.c.link, "identifier") == target
     )
     return delete(table).where(owner.in_(select(source.c.identifier)), ~is_linked)

@@ -16,7 +16,7 @@ from ...case.stored_form import FILE_ORIGIN, BodyOrigin
 from ...exceptions import Conflict, NotFound, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from . import change_log, dml
 from .put_statements import PUT_STATEMENTS, link_plans

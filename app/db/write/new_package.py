@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, Text, exists, literal, literal_column, null, select
+from sqlalchemy import CTE, Text, literal, literal_column, null, select
 
 from ...case.package import Package
 from ...case.resources import ASSOCIATIONS, ITEMS, Resource
 from ..read.visibility import live
 from ..schema import tables
+from ..schema.expressions import exists_where
 from ..statement import CompiledStatement
 from . import change_log, dml
 from .conflicts import find_conflicts_of_new
@@ -120,9 +121,7 @@ def _rows_to_register(resource: Resource, reference: dml.Reference) -> CTE:
     rows = select(*columns).where(table.c.document_identifier == DOCUMENT)
     for key in table.foreign_keys:
         if key.column.table is definitions:
-            is_stored = exists(literal_column("1")).where(
-                key.column == key.parent, live(definitions)
-            )
+            is_stored = exists_where(key.column == key.parent, live(definitions))
             rows = rows.where(key.parent.is_not(None), ~is_stored)
     return rows.cte("source")
 

@@ -27,7 +27,7 @@ from ..read.body_digests import container_link_column
 from ..read.revisions import Revision, fetch_revision
 from ..read.visibility import live
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from .change_counts import ChangeCounts, count_changes
 from .conflicts import find_conflicts, to_problems

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, exists, literal_column, update
+from sqlalchemy import CTE, ColumnElement, literal_column, update
 
 from ..schema import tables
+from ..schema.expressions import exists_where
 
 RELEASED_SUFFIX: ColumnElement[str] = literal_column("'/'")
 """Makes the identifier of a package without one: that of its document with a slash appended.
@@ -17,7 +18,7 @@ No identifier ends so, and the column stays unique."""
 def has_deleted_document(packages: Any) -> ColumnElement[bool]:
     """Return the condition that the document of a package is deleted."""
     documents = tables.documents.alias("deleted_documents")
-    return exists(literal_column("1")).where(
+    return exists_where(
         documents.c.identifier == packages.c.document_identifier,
         documents.c.deleted_at.is_not(None),
     )

@@ -20,7 +20,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
-    exists,
     false,
     func,
     literal,
@@ -35,6 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..read.package import DEFINITION_REFERENCES
 from ..schema import tables
+from ..schema.expressions import exists_where
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 from .staging import DOCUMENT, STAGED, Staging, staged_identifiers, staged_source
@@ -229,14 +229,14 @@ def _list_definitions(resource: Resource) -> CompiledStatement:
 def _has_unreferenced(change: CTE, resource: Resource) -> ColumnElement[bool]:
     """Return the condition that a change has a definition that no entity of the document names."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
-    return exists(literal_column("1")).where(change.c.definition_identifier.not_in(referenced))
+    return exists_where(change.c.definition_identifier.not_in(referenced))
 
 
 def _is_document_logged() -> ColumnElement[bool]:
     """Return the condition that this transaction has logged a change of the document."""
     table = tables.changes
     transaction = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
-    return exists(literal_column("1")).where(
+    return exists_where(
         table.c.transaction_id == transaction,
         table.c.kind == literal(DOCUMENTS.name),
         table.c.identifier == DOCUMENT,
@@ -245,7 +245,7 @@ def _is_document_logged() -> ColumnElement[bool]:
 
 def _is_missing(table: Table, resource: Resource) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions that a row of the document is not in the package."""
-    is_staged = exists(literal_column("1")).where(
+    is_staged = exists_where(
         STAGED.c.kind == literal(resource.name), STAGED.c.identifier == table.c.identifier
     )
     return table.c.document_identifier == DOCUMENT, ~is_staged

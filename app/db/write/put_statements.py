@@ -24,7 +24,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    exists,
     func,
     literal_column,
     or_,
@@ -36,7 +35,7 @@ from sqlalchemy.dialects.postgresql import insert
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ..read.visibility import live
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import exists_where, json_text
 from ..statement import CompiledStatement
 from . import change_log, dml, package_identifiers
 
@@ -87,7 +86,7 @@ def _are_links_resolved(
             conditions.append(_live_row_exists(reference.definitions, definition))
         elif reference.link_table is not None and not reference.keeps_old_links:
             owner = next(iter(reference.link_table.c))
-            conditions.append(~exists(literal_column("1")).where(owner == IDENTIFIER))
+            conditions.append(~exists_where(owner == IDENTIFIER))
     return and_(*conditions)
 
 
@@ -294,7 +293,7 @@ def _select_min(column: ColumnElement[Any], *conditions: ColumnElement[bool]) ->
 
 
 def _live_row_exists(table: Table, identifier: ColumnElement[Any]) -> ColumnElement[bool]:
-    return exists(literal_column("1")).where(table.c.identifier == identifier, live(table))
+    return exists_where(table.c.identifier == identifier, live(table))
 
 
 def _document_of(node: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -313,7 +312,7 @@ def _is_valid_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
         _live_row_exists(tables.items, identifier),
         _live_row_exists(tables.documents, identifier),
         # An association to another server's node, from a package, can be put again as it is.
-        exists(literal_column("1")).where(
+        exists_where(
             tables.associations.c.identifier == IDENTIFIER, NODE_COLUMNS[end] == identifier
         ),
     )

@@ -19,7 +19,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
-    exists,
     false,
     func,
     literal,
@@ -37,7 +36,7 @@ from ..locks import advisory_lock
 from ..pool import Database
 from ..read.visibility import visible
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import exists_where, json_text
 from ..statement import CompiledStatement
 from . import change_log, package_identifiers
 
@@ -241,7 +240,7 @@ def _restore_package_identifier() -> CompiledStatement:
     """Restore the identifier of a document's package, unless another live document has it."""
     packages, others = tables.packages, tables.packages.alias("others")
     wanted = _wanted_package_identifier()
-    is_taken = exists(literal_column("1")).where(
+    is_taken = exists_where(
         others.c.document_identifier != IDENTIFIER,
         or_(others.c.identifier == wanted, others.c.document_identifier == wanted),
         ~package_identifiers.has_deleted_document(others),
@@ -269,7 +268,7 @@ def _replace_lost_package_identifier() -> CompiledStatement:
     # The link is the last field of a stored body. The text is cut, because a function of Postgres
     # that removes a field would also change the order of the others or the spaces between them.
     without_link = func.left(body, func.length(body) - func.length(link) - 1).op("||")("}")
-    is_lost = exists(literal_column("1")).where(
+    is_lost = exists_where(
         packages.c.document_identifier == IDENTIFIER,
         packages.c.identifier != _wanted_package_identifier(),
     )

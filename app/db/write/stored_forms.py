@@ -22,7 +22,7 @@ from ...case.stored_form import FILE_ORIGIN, LIST_FIELDS, BodyOrigin, SubmittedB
 from ...case.vocabulary import UNKNOWN_ITEM_TYPE
 from ..read.body_digests import with_container_link
 from ..schema import tables
-from ..schema.json_sql import json_text
+from ..schema.expressions import json_text
 from ..statement import CompiledStatement
 from .derived_values import DerivedValues
 

@@ -1,10 +1,10 @@
-"""SQL expressions for values inside JSON columns."""
+"""SQL expressions that many statements need: JSON access and EXISTS."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, literal_column
+from sqlalchemy import ColumnElement, Exists, Text, exists, literal_column
 
 
 def json_get(value: ColumnElement[Any], *path: str) -> ColumnElement[Any]:
@@ -18,3 +18,8 @@ def json_text(value: ColumnElement[Any], *path: str) -> ColumnElement[str]:
     """Return the value at a path of field names as text."""
     *parents, last = path
     return json_get(value, *parents).op("->>", return_type=Text())(literal_column(f"'{last}'"))
+
+
+def exists_where(*conditions: ColumnElement[bool]) -> Exists:
+    """Return the condition that a row exists for which all conditions hold."""
+    return exists(literal_column("1")).where(*conditions)
