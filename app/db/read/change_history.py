@@ -1,4 +1,4 @@
-"""What changed in a framework in a period of time, as the change feed records it.
+"""List the changes to a framework in a period of time, as recorded in the change feed.
 
 The feed records what was done to which entity, not what the entity contained before. So a changed
 entity is returned with its present body, a deleted one with its last body or, if it was deleted for

@@ -59,7 +59,7 @@ async def iter_association_batches(
 ) -> AsyncIterator[list[str]]:
     """Yield the bodies of all associations of an item, at most ``size`` at a time.
 
-    No connection is held between two batches, so a slow consumer blocks nobody. Associations
+    No connection is held between two batches, so a slow consumer holds no resources. Associations
     deleted during the iteration are left out; those added during it are not included.
     """
     row = await database.fetch_one(select_association_keys_of_item(), identifier=identifier)

@@ -128,7 +128,7 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> P
         assert now is not None
         if position and position.history != now["history"]:
             raise Gone(
-                "the database was restored and its change feed starts anew: read the entities in "
+                "the database was restored and its change feed starts again: read the entities in "
                 "full, then the feed without since"
             )
         position = position or Cursor(now["history"], EMPTY_SNAPSHOT, "", 0)

@@ -85,7 +85,7 @@ REFERENCES: dict[str, tuple[Reference, ...]] = {
 }
 
 CONTENT_COLUMNS = {"document_identifier"}
-"""Columns beside the body whose change is a change of the entity.
+"""Columns other than the body whose change is a change of the entity.
 
 The position in the package is none, and the body contains the time of the change."""
 
@@ -154,7 +154,7 @@ def body_differs(table: Table, body: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a body differs from the stored one.
 
     A registered definition lacks fields that the standard requires; responses add defaults for
-    them. A body that consists of just these defaults does not differ.
+    them. A body that only adds these defaults does not differ.
     """
     differs = cast(table.c.body, Text) != cast(body, Text)
     resource = next((each for each in DEFINITIONS if each.table == table.name), None)

@@ -54,7 +54,7 @@ all of it before anything is written, and so reports every problem."""
 
 
 class UploadResult(NamedTuple):
-    """What a package write did, or would do in a dry run."""
+    """The result of a package write, or of a dry run."""
 
     created: bool
     """Whether no live document had this identifier before."""

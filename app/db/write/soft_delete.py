@@ -70,7 +70,7 @@ class UndeleteResult(NamedTuple):
 
     changes: Changes
     not_restored: list[str]
-    """What could not be restored, as sentences for the operator."""
+    """Reasons, in sentences for the operator, why something was not restored."""
 
 
 async def undelete(database: Database, resource: Resource, identifier: str) -> UndeleteResult:

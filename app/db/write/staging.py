@@ -74,7 +74,7 @@ HEAD_KINDS = (DOCUMENTS.name, *(resource.name for resource in DEFINITIONS))
 """The document and the definitions, which come first because other rows refer to them."""
 
 KINDS = (*HEAD_KINDS, *LARGE_TABLES, *RUBRIC_KINDS)
-"""All kinds of rows of a package, in their order."""
+"""The kinds of all rows of a package, in their order."""
 
 BATCH_SIZE = 500
 """Number of rows that are read in a worker thread before they are sent."""
@@ -86,7 +86,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 class Staging(NamedTuple):
-    """What the staging table contains: determines the statements that are needed to write it."""
+    """The properties of the staged rows that determine which statements are needed."""
 
     is_known: bool
     """Whether the document was stored before, live or deleted."""
@@ -189,7 +189,7 @@ class StagedRows:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether all rows of the package were returned."""
+        """Return whether all rows of the package were read."""
         return self._next_row is None
 
     async def iter_kinds(self, kinds: Collection[str] = KINDS) -> AsyncIterator[StagedRow]:
