@@ -58,7 +58,7 @@ async def robot(database: Database) -> str:
     return "robot"
 
 
-async def test_a_hash_is_salted_and_slow_and_holds_no_secret() -> None:
+async def test_hash_is_salted_and_slow() -> None:
     assert len(SECRET) == 43
     assert hash_secret(SECRET) != HASH
     assert SECRET not in HASH
@@ -68,20 +68,20 @@ async def test_a_hash_is_salted_and_slow_and_holds_no_secret() -> None:
     assert not verify_secret("", HASH)
 
 
-async def test_only_the_secret_proves_a_client(clients: ClientRegistry, robot: str) -> None:
+async def test_wrong_secret_does_not_authenticate(clients: ClientRegistry, robot: str) -> None:
     found = await clients.authenticate([(robot, "x"), (robot, SECRET)], HERE)
     assert found == Client(robot, READ)
     for readings in ([], [(robot, OTHER)], [("nobody", SECRET)], [("n\0body", "")], [("", "")]):
         assert await clients.authenticate(readings, "10.0.0.2") is None
 
 
-async def test_the_client_of_the_settings_may_do_everything(clients: ClientRegistry) -> None:
+async def test_configured_client_has_all_scopes(clients: ClientRegistry) -> None:
     first = await clients.authenticate([("first", "first-secret")], HERE)
     assert first == Client("first", frozenset(Scope))
     assert await clients.scopes_of("first") == frozenset(Scope)
 
 
-async def test_secrets_at_rest_are_hashes(
+async def test_stored_secrets_are_hashes(
     clients: ClientRegistry, robot: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     await clients.authenticate([(robot, SECRET)], HERE)
@@ -91,7 +91,7 @@ async def test_secrets_at_rest_are_hashes(
     assert SECRET not in repr(vars(clients))
 
 
-async def test_what_was_right_is_hashed_once_for_a_while(
+async def test_verified_secret_is_cached(
     clients: ClientRegistry, robot: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -109,9 +109,7 @@ async def test_what_was_right_is_hashed_once_for_a_while(
     assert asked == [SECRET] * 2
 
 
-async def test_the_loop_goes_on_while_a_secret_is_checked(
-    clients: ClientRegistry, robot: str
-) -> None:
+async def test_event_loop_runs_while_secret_is_hashed(clients: ClientRegistry, robot: str) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -128,7 +126,7 @@ async def test_the_loop_goes_on_while_a_secret_is_checked(
     assert ticks > 10
 
 
-async def test_two_secrets_while_one_is_exchanged(
+async def test_both_secrets_work_during_rotation(
     clients: ClientRegistry, database: Database, robot: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     await auth_store.rotate_client_secret(database, robot, OTHER_HASH, timedelta(hours=24))
@@ -148,7 +146,7 @@ async def test_two_secrets_while_one_is_exchanged(
     assert await clients.authenticate([(robot, third)], HERE)
 
 
-async def test_an_old_secret_may_end_at_once(
+async def test_rotation_without_grace_ends_old_secret(
     clients: ClientRegistry, database: Database, robot: str
 ) -> None:
     assert await clients.authenticate([(robot, SECRET)], HERE)
@@ -157,7 +155,7 @@ async def test_an_old_secret_may_end_at_once(
     assert await clients.authenticate([(robot, OTHER)], HERE)
 
 
-async def test_what_cannot_be_done_with_clients(database: Database, robot: str) -> None:
+async def test_invalid_client_operations_raise(database: Database, robot: str) -> None:
     with pytest.raises(Conflict, match="client rotate robot"):
         await auth_store.add_client(database, robot, None, [], OTHER_HASH)
     with pytest.raises(NotFound, match="nobody"):
@@ -181,7 +179,7 @@ async def issuer(
     await execute("DELETE FROM signing_keys WHERE kid <> ALL($1::text[])", list(before))
 
 
-async def test_tokens_of_a_removed_client_are_refused(
+async def test_tokens_of_removed_client_are_rejected(
     clients: ClientRegistry, database: Database, robot: str, issuer: LocalIssuer
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
@@ -199,7 +197,7 @@ async def test_tokens_of_a_removed_client_are_refused(
         await verifier.verify(token)
 
 
-async def test_a_token_allows_no_more_than_its_client_may(
+async def test_token_scopes_are_limited_to_client_scopes(
     clients: ClientRegistry, robot: str, issuer: LocalIssuer
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
@@ -207,7 +205,7 @@ async def test_a_token_allows_no_more_than_its_client_may(
     assert (await verifier.verify(token)).scopes == READ
 
 
-async def test_a_new_key_is_known_to_others_at_once(
+async def test_new_key_is_loaded_by_other_process(
     clients: ClientRegistry, database: Database, issuer: LocalIssuer
 ) -> None:
     verifier = Verifier(issuer, [], scopes_of=clients.scopes_of)
@@ -223,7 +221,7 @@ async def test_a_new_key_is_known_to_others_at_once(
     assert await verifier.verify(before)
 
 
-async def test_a_dropped_key_vouches_for_nothing(
+async def test_tokens_of_deleted_key_are_rejected(
     clients: ClientRegistry,
     database: Database,
     issuer: LocalIssuer,
@@ -246,7 +244,7 @@ async def test_a_dropped_key_vouches_for_nothing(
             await execute("INSERT INTO signing_keys VALUES ($1, $2, $3)", *row.values())
 
 
-async def test_keys_no_token_can_need_are_dropped(
+async def test_expired_keys_are_deleted(
     database: Database, issuer: LocalIssuer, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     made = [generate_signing_key() for _ in range(4)]

@@ -54,7 +54,7 @@ def trusted(
     return TrustedIssuer(external_issuer.url, http, clock=clock)
 
 
-def test_a_local_token_has_the_claims_of_cognito() -> None:
+def test_local_token_has_cognito_claims() -> None:
     issuer = LocalIssuer([NEW], "http://here.test/", 1200)
     before = int(time.time())
 
@@ -72,7 +72,7 @@ def test_a_local_token_has_the_claims_of_cognito() -> None:
     assert claims["jti"] != decode_unverified(again)[1]["jti"]
 
 
-async def test_the_newest_key_signs_and_all_are_published() -> None:
+async def test_newest_key_signs_and_all_keys_are_published() -> None:
     issuer = LocalIssuer([OLD, NEW], "http://here.test", 60)
 
     token, _ = issuer.issue("robot", {Scope.READONLY})
@@ -84,7 +84,7 @@ async def test_the_newest_key_signs_and_all_are_published() -> None:
         await issuer.key("x")
 
 
-async def test_keys_are_found_where_the_configuration_says(
+async def test_keys_are_fetched_from_jwks_uri(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
     assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
@@ -93,7 +93,7 @@ async def test_keys_are_found_where_the_configuration_says(
     assert external_issuer.fetches == 1
 
 
-async def test_keys_are_found_without_a_configuration(
+async def test_keys_are_fetched_without_openid_configuration(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
     external_issuer.jwks_uri = None
@@ -101,7 +101,7 @@ async def test_keys_are_found_without_a_configuration(
     assert await trusted.key(external_issuer.key.kid) == public_jwk(external_issuer.key)
 
 
-async def test_an_unknown_key_is_asked_for_once_a_minute(
+async def test_unknown_key_is_fetched_once_a_minute(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     old = external_issuer.key.kid
@@ -122,7 +122,7 @@ async def test_an_unknown_key_is_asked_for_once_a_minute(
     assert external_issuer.fetches == 2
 
 
-async def test_requests_at_once_share_one_fetch(
+async def test_concurrent_requests_share_one_fetch(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
     external_issuer.delay = 0.05
@@ -134,7 +134,7 @@ async def test_requests_at_once_share_one_fetch(
     assert external_issuer.fetches == 1
 
 
-async def test_a_request_that_gives_up_does_not_spend_the_fetch(
+async def test_cancelled_request_does_not_prevent_fetch(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
     external_issuer.delay = 0.2
@@ -145,7 +145,7 @@ async def test_a_request_that_gives_up_does_not_spend_the_fetch(
     assert await trusted.key(external_issuer.key.kid)
 
 
-async def test_a_failed_fetch_keeps_the_keys(
+async def test_failed_fetch_keeps_cached_keys(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     kid = external_issuer.key.kid
@@ -159,7 +159,7 @@ async def test_a_failed_fetch_keeps_the_keys(
     assert await trusted.key(kid)
 
 
-async def test_an_empty_set_of_keys_is_a_failed_fetch(
+async def test_empty_key_set_is_a_failed_fetch(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     await trusted.key(external_issuer.key.kid)
@@ -171,7 +171,7 @@ async def test_an_empty_set_of_keys_is_a_failed_fetch(
     assert await trusted.key(external_issuer.key.kid)
 
 
-async def test_without_any_key_the_server_is_at_fault(
+async def test_issuer_without_keys_raises_service_unavailable(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     external_issuer.down = True
@@ -189,7 +189,7 @@ async def test_without_any_key_the_server_is_at_fault(
     assert await trusted.key(external_issuer.key.kid)
 
 
-async def test_an_issuer_that_is_not_there(http: httpx.AsyncClient) -> None:
+async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncClient) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -198,7 +198,7 @@ async def test_an_issuer_that_is_not_there(http: httpx.AsyncClient) -> None:
             await TrustedIssuer(url, http).key("x")
 
 
-async def test_a_withdrawn_key_is_dropped_within_an_hour(
+async def test_withdrawn_key_is_rejected_within_an_hour(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     withdrawn = external_issuer.key.kid
@@ -212,7 +212,7 @@ async def test_a_withdrawn_key_is_dropped_within_an_hour(
         await trusted.key(withdrawn)
 
 
-async def test_old_keys_outlive_an_issuer_that_is_down(
+async def test_cached_keys_are_used_while_issuer_is_down(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     await trusted.key(external_issuer.key.kid)
@@ -224,7 +224,7 @@ async def test_old_keys_outlive_an_issuer_that_is_down(
     assert external_issuer.fetches == 2
 
 
-async def test_changed_keys_are_announced(
+async def test_changed_keys_call_on_key_change(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
     announced: list[float] = []
@@ -243,7 +243,7 @@ async def test_changed_keys_are_announced(
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "ftp://localhost/", "http://[", "x"])
-async def test_keys_are_fetched_from_web_addresses(
+async def test_non_http_jwks_uri_is_not_fetched(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, uri: str
 ) -> None:
     external_issuer.jwks_uri = uri
@@ -252,7 +252,7 @@ async def test_keys_are_fetched_from_web_addresses(
         await trusted.key(external_issuer.key.kid)
 
 
-async def test_keys_are_not_fetched_in_the_open(
+async def test_plain_http_jwks_uri_is_not_fetched(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
     # This address reaches the issuer too, and does not look as if it were on this machine.
@@ -263,7 +263,7 @@ async def test_keys_are_not_fetched_in_the_open(
     assert external_issuer.fetches == 0
 
 
-async def test_keys_are_not_fetched_from_another_place_on_this_machine(
+async def test_jwks_uri_on_other_loopback_port_is_not_fetched(
     external_issuer: ExternalIssuer,
 ) -> None:
     external_issuer.jwks_uri = f"{external_issuer.url.replace('127.0.0.1', 'localhost')}/keys"
@@ -276,7 +276,7 @@ async def test_keys_are_not_fetched_from_another_place_on_this_machine(
         assert await TrustedIssuer(external_issuer.url, http).key(external_issuer.key.kid)
 
 
-async def test_keys_without_end_are_not_read(
+async def test_oversized_key_set_is_not_read(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
     external_issuer.published += [{"kid": "x" * 600_000}]
@@ -297,11 +297,11 @@ async def test_a_redirect_is_not_followed(
 @pytest.mark.parametrize(
     "url", ["http://issuer.test", "http://10.0.0.1", "issuer.test", "", "http://[", "ftp://[::1]"]
 )
-async def test_an_issuer_anybody_could_impersonate(url: str, http: httpx.AsyncClient) -> None:
+async def test_insecure_issuer_url_is_rejected(url: str, http: httpx.AsyncClient) -> None:
     with pytest.raises(StartupError, match="https"):
         TrustedIssuer(url, http)
 
 
 @pytest.mark.parametrize("url", ["https://issuer.test/", "http://localhost:9", "http://[::1]:9"])
-async def test_an_issuer_that_can_be_trusted(url: str, http: httpx.AsyncClient) -> None:
+async def test_secure_issuer_url_is_accepted(url: str, http: httpx.AsyncClient) -> None:
     assert TrustedIssuer(url, http).url == url.removesuffix("/")

@@ -30,11 +30,11 @@ V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
         ({V1P0 + "case.readonly": True}, set()),
     ],
 )
-def test_a_claim_is_read_exactly(claim: object, scopes: set[Scope]) -> None:
+def test_scopes_are_parsed_exactly(claim: object, scopes: set[Scope]) -> None:
     assert parse_scopes(claim) == scopes
 
 
-def test_scopes_are_spelled_as_the_platform_spells_them() -> None:
+def test_scope_urls_are_those_of_the_platform() -> None:
     assert [scope.value for scope in Scope] == [
         V1P0 + "case.readonly",
         V1P0 + "case.createput",
@@ -42,7 +42,7 @@ def test_scopes_are_spelled_as_the_platform_spells_them() -> None:
     ]
 
 
-def test_writing_scopes_keeps_one_order() -> None:
+def test_formatted_scopes_have_a_fixed_order() -> None:
     assert format_scopes({Scope.DELETE, Scope.READONLY}) == f"{V1P0}case.readonly {V1P0}case.delete"
     assert parse_scopes(format_scopes(frozenset(Scope))) == frozenset(Scope)
 

@@ -32,7 +32,7 @@ def wait(throttle: Throttle, client: str, address: str, *, proven: bool = False)
     return 0
 
 
-def test_each_failure_costs_more_than_the_one_before(throttle: Throttle, clock: Clock) -> None:
+def test_delay_doubles_with_each_failure(throttle: Throttle, clock: Clock) -> None:
     waits = []
     for _ in range(14):
         throttle.record_failure("robot", "10.0.0.1")
@@ -41,7 +41,7 @@ def test_each_failure_costs_more_than_the_one_before(throttle: Throttle, clock: 
     assert waits == [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
-def test_others_do_not_wait(throttle: Throttle) -> None:
+def test_other_clients_and_addresses_are_not_delayed(throttle: Throttle) -> None:
     for _ in range(10):
         throttle.record_failure("robot", "10.0.0.1")
     assert wait(throttle, "robot", "10.0.0.1")
@@ -49,7 +49,7 @@ def test_others_do_not_wait(throttle: Throttle) -> None:
     assert not wait(throttle, "other", "10.0.0.1")
 
 
-def test_one_address_that_tries_many_clients(throttle: Throttle) -> None:
+def test_address_that_tries_many_clients_is_delayed(throttle: Throttle) -> None:
     for number in range(20):
         assert not wait(throttle, f"robot-{number}", "10.0.0.1")
         throttle.record_failure(f"robot-{number}", "10.0.0.1")
@@ -57,7 +57,7 @@ def test_one_address_that_tries_many_clients(throttle: Throttle) -> None:
     assert not wait(throttle, "one-more", "10.0.0.2")
 
 
-def test_many_addresses_that_try_one_client(throttle: Throttle) -> None:
+def test_client_tried_from_many_addresses_is_delayed(throttle: Throttle) -> None:
     for number in range(100):
         throttle.record_failure("robot", f"10.0.0.{number}")
     assert wait(throttle, "robot", "10.0.1.1")
@@ -65,20 +65,20 @@ def test_many_addresses_that_try_one_client(throttle: Throttle) -> None:
     assert not wait(throttle, "other", "10.0.1.1")
 
 
-def test_what_is_proven_does_not_free_an_address_that_guesses(throttle: Throttle) -> None:
+def test_verified_secret_does_not_lift_address_delay(throttle: Throttle) -> None:
     for _ in range(5):
         throttle.record_failure("robot", "10.0.0.1")
     assert wait(throttle, "robot", "10.0.0.1", proven=True)
 
 
-def test_one_network_of_ipv6_is_one_address(throttle: Throttle) -> None:
+def test_ipv6_network_counts_as_one_address(throttle: Throttle) -> None:
     for number in range(5):
         throttle.record_failure("robot", f"2001:db8::{number}")
     assert wait(throttle, "robot", "2001:db8::ffff")
     assert not wait(throttle, "robot", "2001:db8:0:1::1")
 
 
-def test_success_and_time_forgive(throttle: Throttle, clock: Clock) -> None:
+def test_success_or_time_resets_counter(throttle: Throttle, clock: Clock) -> None:
     for _ in range(4):
         throttle.record_failure("robot", "10.0.0.1")
     throttle.record_success("robot", "10.0.0.1")
@@ -100,7 +100,7 @@ def test_memory_is_bounded(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) 
     assert all(len(part) <= 255 for key in throttle._counts for part in key)
 
 
-def test_success_takes_the_slips_of_its_client_from_the_count_of_the_address(
+def test_success_subtracts_failures_from_address_counter(
     throttle: Throttle,
 ) -> None:
     for _ in range(50):
@@ -111,7 +111,7 @@ def test_success_takes_the_slips_of_its_client_from_the_count_of_the_address(
     assert not wait(throttle, "robot", "10.0.0.2")
 
 
-def test_success_with_one_client_keeps_the_failures_at_others_counted(throttle: Throttle) -> None:
+def test_success_keeps_failures_of_other_clients(throttle: Throttle) -> None:
     for number in range(20):
         throttle.record_failure(f"guess-{number}", "10.0.0.1")
         throttle.record_failure("own", "10.0.0.1")
@@ -119,9 +119,7 @@ def test_success_with_one_client_keeps_the_failures_at_others_counted(throttle: 
     assert wait(throttle, "one-more", "10.0.0.1")
 
 
-def test_success_after_a_forgotten_failure_frees_no_later_guess(
-    throttle: Throttle, clock: Clock
-) -> None:
+def test_success_after_reset_subtracts_nothing(throttle: Throttle, clock: Clock) -> None:
     for _ in range(4):
         throttle.record_failure("own", "10.0.0.1")
     clock.now += module.RESET_AFTER_SECONDS + 1
@@ -131,7 +129,7 @@ def test_success_after_a_forgotten_failure_frees_no_later_guess(
     assert wait(throttle, "one-more", "10.0.0.1")
 
 
-def test_clear_forgets_all_failures(throttle: Throttle) -> None:
+def test_clear_removes_all_failures(throttle: Throttle) -> None:
     for number in range(150):
         throttle.record_failure("robot", f"10.0.0.{number % 3}")
     throttle.clear()

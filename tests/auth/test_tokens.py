@@ -81,7 +81,7 @@ def ec_pair(
     return {"kty": "EC", "crv": f"P-{curve.key_size}", "x": x, "y": y}, signer
 
 
-def test_what_was_signed_is_verified() -> None:
+def test_encoded_token_is_decoded() -> None:
     stated = claims(scope="a b")
 
     token = encode_token(KEY, stated)
@@ -90,7 +90,7 @@ def test_what_was_signed_is_verified() -> None:
     assert decode_unverified(token) == ({"alg": "RS256", "typ": "JWT", "kid": KEY.kid}, stated)
 
 
-def test_a_key_keeps_its_secret() -> None:
+def test_repr_of_key_hides_private_key() -> None:
     assert "PRIVATE" not in repr(KEY)
     assert KEY.kid in repr(KEY)
     assert set(public_jwk(KEY)) == {"kty", "n", "e", "kid", "use", "alg"}
@@ -101,7 +101,7 @@ def test_a_key_keeps_its_secret() -> None:
     ("algorithm", "hasher"),
     [("RS256", hashes.SHA256), ("RS384", hashes.SHA384), ("RS512", hashes.SHA512)],
 )
-def test_every_rsa_algorithm_of_another_maker(
+def test_foreign_rsa_signature_is_verified(
     algorithm: str, hasher: type[hashes.HashAlgorithm]
 ) -> None:
     jwk = {name: public_jwk(KEY)[name] for name in ("kty", "n", "e")}
@@ -115,7 +115,7 @@ def test_every_rsa_algorithm_of_another_maker(
     ("algorithm", "curve", "hasher"),
     [("ES256", ec.SECP256R1(), hashes.SHA256()), ("ES384", ec.SECP384R1(), hashes.SHA384())],
 )
-def test_every_elliptic_curve_of_another_maker(
+def test_foreign_elliptic_curve_signature_is_verified(
     algorithm: str, curve: ec.EllipticCurve, hasher: hashes.HashAlgorithm
 ) -> None:
     jwk, signer = ec_pair(curve, hasher)
@@ -126,7 +126,7 @@ def test_every_elliptic_curve_of_another_maker(
     assert refusal(token, other) == "its signature does not match"
 
 
-def test_a_curve_of_another_algorithm() -> None:
+def test_curve_of_other_algorithm_is_rejected() -> None:
     jwk, signer = ec_pair(ec.SECP384R1(), hashes.SHA256())
 
     assert "not the one of the key" in refusal(forge({"alg": "ES256"}, claims(), signer), jwk)
@@ -134,7 +134,7 @@ def test_a_curve_of_another_algorithm() -> None:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, 7, ["RS256"]])
 @pytest.mark.parametrize("by", [lambda _: b"", rsa_signer(KEY)])
-def test_no_algorithm(algorithm: object, by: Callable[[bytes], bytes]) -> None:
+def test_unsigned_token_is_rejected(algorithm: object, by: Callable[[bytes], bytes]) -> None:
     token = forge({"alg": algorithm, "kid": KEY.kid}, claims(), by)
 
     assert "its algorithm is not one of RS256" in refusal(token)
@@ -142,7 +142,7 @@ def test_no_algorithm(algorithm: object, by: Callable[[bytes], bytes]) -> None:
 
 @pytest.mark.parametrize("secret", ["pem", "jwk", "modulus"])
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-def test_a_public_key_is_no_secret(algorithm: str, secret: str) -> None:
+def test_public_key_as_shared_secret_is_rejected(algorithm: str, secret: str) -> None:
     private = serialization.load_pem_private_key(KEY.private_pem.encode(), None)
     pem = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -162,7 +162,7 @@ def test_a_public_key_is_no_secret(algorithm: str, secret: str) -> None:
     )
 
 
-def test_an_algorithm_that_does_not_fit_the_key() -> None:
+def test_algorithm_that_does_not_match_key_is_rejected() -> None:
     token = encode_token(KEY, claims())
 
     for change in ({"alg": "RS512"}, {"kty": "EC"}, {"kty": "oct"}):
@@ -171,17 +171,17 @@ def test_an_algorithm_that_does_not_fit_the_key() -> None:
 
 
 @pytest.mark.parametrize("modulus", [None, "", "AQAB", "é", 7, ["x"]])
-def test_a_key_that_is_none(modulus: object) -> None:
+def test_malformed_key_is_rejected(modulus: object) -> None:
     token = encode_token(KEY, claims())
 
     assert refusal(token, {**public_jwk(KEY), "n": modulus}) == "the key that it names is unusable"
 
 
-def test_a_foreign_key_of_the_same_name() -> None:
+def test_foreign_key_with_same_id_is_rejected() -> None:
     assert refusal(encode_token(FOREIGN, claims())) == "its signature does not match"
 
 
-def test_claims_changed_after_signing() -> None:
+def test_changed_claims_are_rejected() -> None:
     header, _, signature = encode_token(KEY, claims()).split(".")
     body = encode(json.dumps(claims(sub="root")).encode())
 
@@ -189,7 +189,7 @@ def test_claims_changed_after_signing() -> None:
 
 
 @pytest.mark.parametrize("place", ["jku", "x5u", "jwk", "x5c"])
-def test_a_header_cannot_bring_its_own_key(place: str) -> None:
+def test_key_in_header_is_ignored(place: str) -> None:
     own: dict[str, Any] = {
         "jku": "https://attacker.test/jwks.json",
         "x5u": "https://attacker.test/cert",
@@ -202,7 +202,7 @@ def test_a_header_cannot_bring_its_own_key(place: str) -> None:
     assert check(forge(header, claims(), rsa_signer(KEY)))["sub"] == "robot"
 
 
-def test_a_demand_that_is_not_understood() -> None:
+def test_critical_header_is_rejected() -> None:
     token = forge({"alg": "RS256", "crit": ["b64"], "b64": False}, claims(), rsa_signer(KEY))
 
     assert "extensions" in refusal(token)
@@ -210,17 +210,17 @@ def test_a_demand_that_is_not_understood() -> None:
 
 @pytest.mark.parametrize("name", ["exp", "iat", "iss"])
 @pytest.mark.parametrize("value", [None, True, "", [], {}])
-def test_a_claim_that_is_missing_or_no_value(name: str, value: object) -> None:
+def test_missing_or_invalid_claim_is_rejected(name: str, value: object) -> None:
     assert f"it lacks the claim {name}" in refusal(encode_token(KEY, claims(**{name: value})))
 
 
 @pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, -1, "9999999999"])
-def test_what_is_no_time(name: str, value: object) -> None:
+def test_invalid_time_claim_is_rejected(name: str, value: object) -> None:
     assert f"it lacks the claim {name}" in refusal(encode_token(KEY, claims(**{name: value})))
 
 
-def test_an_expired_token() -> None:
+def test_expired_token_is_rejected() -> None:
     now = int(time.time())
 
     assert refusal(encode_token(KEY, claims(exp=now))) == "it has expired"
@@ -228,7 +228,7 @@ def test_an_expired_token() -> None:
     assert check(encode_token(KEY, claims(exp=now - 50)), leeway=60)["exp"] == now - 50
 
 
-def test_a_token_of_the_future() -> None:
+def test_token_before_nbf_is_rejected() -> None:
     soon = int(time.time()) + 50
 
     assert refusal(encode_token(KEY, claims(nbf=soon))) == "it is not valid yet"
@@ -236,26 +236,26 @@ def test_a_token_of_the_future() -> None:
     assert check(encode_token(KEY, claims(nbf=soon - 100)))["nbf"] == soon - 100
 
 
-def test_a_token_from_the_future() -> None:
+def test_token_issued_in_the_future_is_rejected() -> None:
     now = int(time.time())
 
     assert check(encode_token(KEY, claims(iat=now + 50, exp=now + 100)))["iat"] == now + 50
     assert "issued in the future" in refusal(encode_token(KEY, claims(iat=now + 70, exp=now + 100)))
 
 
-def test_a_token_of_another_issuer() -> None:
+def test_token_of_other_issuer_is_rejected() -> None:
     for issuer in ("https://other.test", ISSUER + ".attacker.test", ISSUER + "//", ISSUER.upper()):
         assert refusal(encode_token(KEY, claims(iss=issuer))) == "another issuer issued it"
     assert check(encode_token(KEY, claims(iss=ISSUER + "/")))["sub"] == "robot"
 
 
-def test_a_token_of_another_audience_and_with_a_hash_is_still_ours() -> None:
+def test_audience_and_at_hash_are_not_verified() -> None:
     stated = claims(aud=["account"], at_hash="x", jti=7)
 
     assert check(encode_token(KEY, stated)) == stated
 
 
-def test_a_token_as_long_as_allowed() -> None:
+def test_token_length_limit() -> None:
     assert len(encode_token(KEY, claims(pad="x" * 5600))) <= MAX_TOKEN_CHARS
     assert check(encode_token(KEY, claims(pad="x" * 5600)))["sub"] == "robot"
     assert "longer than 8192" in refusal(encode_token(KEY, claims(pad="x" * 6000)))
@@ -280,17 +280,17 @@ def test_a_token_as_long_as_allowed() -> None:
         f"{encode(b'{}')}.{encode(bytes([0xFF]))}.",
     ],
 )
-def test_what_is_no_token_at_all(token: str) -> None:
+def test_malformed_token_is_rejected(token: str) -> None:
     assert "JSON Web Token" in refusal(token)
     with pytest.raises(TokenError):
         decode_unverified(token)
 
 
-def test_a_token_in_four_parts() -> None:
+def test_token_of_four_parts_is_rejected() -> None:
     assert "not a signed JSON Web Token" in refusal(encode_token(KEY, claims()) + ".x")
 
 
-def test_a_key_is_read_once() -> None:
+def test_parsed_key_is_cached() -> None:
     jwk = public_jwk(generate_signing_key())
     built = tokens._construct.cache_info().misses
 

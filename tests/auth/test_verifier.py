@@ -69,7 +69,7 @@ async def refusal(verifier: Verifier, text: str) -> str:
     return description
 
 
-async def test_a_token_of_this_server(verifier: Verifier) -> None:
+async def test_local_token_is_verified(verifier: Verifier) -> None:
     text, _ = LOCAL.issue("robot", {Scope.READONLY, Scope.DELETE})
 
     assert await verifier.verify(text) == Caller("robot", frozenset({Scope.READONLY, Scope.DELETE}))
@@ -85,7 +85,7 @@ async def test_a_token_of_this_server(verifier: Verifier) -> None:
         ({}, "robot"),
     ],
 )
-async def test_the_name_of_a_caller(
+async def test_client_id_of_caller(
     verifier: Verifier, changes: dict[str, Any], client_id: str
 ) -> None:
     assert (await verifier.verify(token(**changes))).client_id == client_id
@@ -100,13 +100,11 @@ async def test_the_name_of_a_caller(
         (None, set()),
     ],
 )
-async def test_the_scopes_of_a_caller(
-    verifier: Verifier, scope: object, scopes: set[Scope]
-) -> None:
+async def test_scopes_of_caller(verifier: Verifier, scope: object, scopes: set[Scope]) -> None:
     assert (await verifier.verify(token(scope=scope))).scopes == scopes
 
 
-async def test_a_refusal_says_why(verifier: Verifier) -> None:
+async def test_rejection_contains_reason(verifier: Verifier) -> None:
     foreign = SigningKey(NEW.kid, generate_signing_key().private_pem)
     unknown = SigningKey("x", NEW.private_pem)
     past = int(time.time()) - 1
@@ -121,7 +119,7 @@ async def test_a_refusal_says_why(verifier: Verifier) -> None:
         assert "does not trust its issuer" in await refusal(verifier, token(iss=issuer))
 
 
-async def test_a_token_that_names_no_key(verifier: Verifier) -> None:
+async def test_token_without_kid_is_rejected(verifier: Verifier) -> None:
     for kid in (None, 7):
         nameless = SigningKey(kid, NEW.private_pem)  # type: ignore[arg-type]  # a careless issuer's
 
@@ -143,9 +141,7 @@ async def test_a_token_that_names_no_key(verifier: Verifier) -> None:
         "x" * 4000,
     ],
 )
-async def test_a_name_of_a_key_is_only_ever_compared(
-    verifier: Verifier, database: Database, kid: str
-) -> None:
+async def test_kid_is_only_compared(verifier: Verifier, database: Database, kid: str) -> None:
     reloading = LocalIssuer([NEW], HERE, 60, load_keys=partial(load_signing_keys, database))
     for asked in (verifier, Verifier(reloading, [])):
         named = SigningKey(kid, generate_signing_key().private_pem)
@@ -165,7 +161,7 @@ async def test_a_name_of_a_key_is_only_ever_compared(
         (None, False),
     ],
 )
-async def test_the_audience_where_one_is_set(aud: object, accepted: object) -> None:
+async def test_configured_audience_is_required(aud: object, accepted: object) -> None:
     verifier = Verifier(LOCAL, [], policy=TokenPolicy(audience="case"))
     if accepted:
         assert await verifier.verify(token(aud=aud))
@@ -173,7 +169,7 @@ async def test_the_audience_where_one_is_set(aud: object, accepted: object) -> N
         assert "another audience" in await refusal(verifier, token(aud=aud))
 
 
-async def test_our_own_tokens_name_the_audience() -> None:
+async def test_local_tokens_contain_configured_audience() -> None:
     issuer = LocalIssuer([NEW], HERE, 60, audience="case")
     text, _ = issuer.issue("robot", {Scope.READONLY})
     assert await Verifier(issuer, [], policy=TokenPolicy(audience="case")).verify(text)
@@ -195,20 +191,20 @@ async def test_our_own_tokens_name_the_audience() -> None:
         True,
     ],
 )
-async def test_what_only_looks_like_a_scope(verifier: Verifier, scope: object) -> None:
+async def test_similar_scope_names_grant_nothing(verifier: Verifier, scope: object) -> None:
     assert (await verifier.verify(token(scope=scope))).scopes == set()
 
 
-async def test_a_token_that_is_too_long_is_not_even_read(verifier: Verifier) -> None:
+async def test_oversized_token_is_not_parsed(verifier: Verifier) -> None:
     assert "longer than 8192" in await refusal(verifier, token(pad="x" * 9000))
     assert "longer than 8192" in await refusal(verifier, "x" * 1_000_000)
 
 
-async def test_without_issuers_nobody_comes_in() -> None:
+async def test_verifier_without_issuers_rejects_all_tokens() -> None:
     assert "does not trust" in await refusal(Verifier(None, []), token())
 
 
-async def test_a_verified_token_is_remembered(verifier: Verifier, clock: Clock) -> None:
+async def test_verified_token_is_cached(verifier: Verifier, clock: Clock) -> None:
     text = token()
     assert verifier.get_cached(text) is None
 
@@ -225,7 +221,7 @@ async def test_a_verified_token_is_remembered(verifier: Verifier, clock: Clock) 
     assert verifier.get_cached(text) == caller
 
 
-async def test_a_token_is_not_remembered_beyond_its_end(verifier: Verifier, clock: Clock) -> None:
+async def test_cached_token_expires(verifier: Verifier, clock: Clock) -> None:
     text = token(exp=int(clock.now) + 20)
     await verifier.verify(text)
 
@@ -235,7 +231,7 @@ async def test_a_token_is_not_remembered_beyond_its_end(verifier: Verifier, cloc
     assert verifier.get_cached(text) is None
 
 
-async def test_the_memory_is_bounded(
+async def test_cache_size_is_limited(
     verifier: Verifier, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert module.MAX_CACHED_TOKENS == 10_000
@@ -253,7 +249,7 @@ async def test_the_memory_is_bounded(
     assert kept == [True, False, True, True]
 
 
-async def test_the_memory_holds_no_tokens(verifier: Verifier) -> None:
+async def test_cache_contains_no_tokens(verifier: Verifier) -> None:
     text = token()
     await verifier.verify(text)
 
@@ -261,7 +257,7 @@ async def test_the_memory_holds_no_tokens(verifier: Verifier) -> None:
     assert text.rpartition(".")[2] not in repr(vars(verifier))
 
 
-async def test_what_is_forgotten_is_verified_anew(verifier: Verifier) -> None:
+async def test_cleared_token_is_verified_again(verifier: Verifier) -> None:
     text = token()
     await verifier.verify(text)
 
@@ -270,7 +266,7 @@ async def test_what_is_forgotten_is_verified_anew(verifier: Verifier) -> None:
     assert verifier.get_cached(text) is None
 
 
-async def test_both_issuers_at_once(
+async def test_local_and_trusted_issuer_together(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
@@ -284,7 +280,7 @@ async def test_both_issuers_at_once(
     assert external_issuer.fetches == 1
 
 
-async def test_an_issuer_cannot_speak_for_another(
+async def test_issuer_cannot_sign_for_other_issuer(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
@@ -296,7 +292,7 @@ async def test_an_issuer_cannot_speak_for_another(
     assert "not an access token" in await refusal(verifier, external_issuer.token(token_use="id"))
 
 
-async def test_clocks_may_differ_by_a_minute(
+async def test_clock_difference_of_a_minute_is_tolerated(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])
@@ -307,7 +303,7 @@ async def test_clocks_may_differ_by_a_minute(
     assert "expired" in await refusal(verifier, token(exp=past))
 
 
-async def test_changed_keys_empty_the_memory(
+async def test_changed_keys_clear_cache(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     ticks = Clock()
@@ -323,7 +319,7 @@ async def test_changed_keys_empty_the_memory(
     assert "does not publish" in await refusal(verifier, text)
 
 
-async def test_an_issuer_out_of_reach_is_not_the_callers_fault(
+async def test_unreachable_issuer_returns_503(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     external_issuer.down = True

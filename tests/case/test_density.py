@@ -66,7 +66,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("wrapper", [None, "CFPackage"])
-def test_package_of_dense_entities_is_read(
+def test_package_of_dense_entities_is_parsed(
     reader: Callable[[bytes], Any], wrapper: str | None
 ) -> None:
     body = everywhere({"embedding": vector()})
@@ -76,7 +76,7 @@ def test_package_of_dense_entities_is_read(
     assert reader(raw)
 
 
-def test_entity_denser_than_one_may_be_is_named() -> None:
+def test_too_dense_entity_is_named() -> None:
     body = everywhere({})
     body["CFItems"][17]["extensions"] = {"a": [[] for _ in range(40_000)]}
     with pytest.raises(
@@ -98,7 +98,7 @@ def test_entity_denser_than_one_may_be_is_named() -> None:
         ("CFConcepts", "[0,0]"),
     ],
 )
-def test_list_of_more_members_than_entities_fit_is_refused(place: str, member: str) -> None:
+def test_array_with_too_many_members_is_rejected(place: str, member: str) -> None:
     body = factories.package(CFRubrics=[], CFDefinitions={"CFConcepts": []})
     (body["CFDefinitions"] if place == "CFConcepts" else body)[place] = "HERE"
     raw = written(body).replace(b'"HERE"', f"[{','.join([member] * 100_000)}]".encode())
@@ -106,7 +106,7 @@ def test_list_of_more_members_than_entities_fit_is_refused(place: str, member: s
         parse_large_package(raw)
 
 
-def test_extensions_of_the_package_count_as_its_head() -> None:
+def test_package_extensions_count_for_document_density() -> None:
     raw = written(factories.package(extensions={"a": [0] * 60_000}))
     with pytest.raises(ContentTooLarge, match="the package without its lists"):
         parse_large_package(raw)
@@ -122,7 +122,7 @@ def test_commas_and_brackets_in_strings_do_not_count(text: str) -> None:
     assert read_repaired(written(body))
 
 
-def test_values_outside_strings_are_counted_wherever_a_slice_is_cut(
+def test_values_are_counted_across_slices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     body = {'"[': ["\\", '\\"', ",", {"{": [1, 2, [], '\\\\"']}, "é,\\u00e9", ""], "a\\": '"'}
@@ -134,7 +134,7 @@ def test_values_outside_strings_are_counted_wherever_a_slice_is_cut(
         assert limits._count_outside_strings(raw) == expected, size
 
 
-def test_dense_package_is_read_where_density_is_allowed() -> None:
+def test_dense_package_is_parsed_with_allow_dense() -> None:
     body = factories.package(extensions={"a": [[] for _ in range(100_000)]})
     raw = written(body)
     for reader in (parse_large_package, read_repaired):
@@ -167,7 +167,7 @@ def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
         parse_large_package(raw.replace(b'"CFRubrics"', b'"Rubrics"'))
 
 
-def test_ordinary_package_is_not_looked_at_entity_by_entity(
+def test_ordinary_package_skips_density_check_of_entities(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(package_stream, "has_many_members", pytest.fail)
@@ -176,6 +176,6 @@ def test_ordinary_package_is_not_looked_at_entity_by_entity(
     assert parse_large_package(written(body))
 
 
-def test_density_refusals_are_413() -> None:
+def test_too_dense_body_returns_413() -> None:
     assert issubclass(ContentTooLarge, CaseServerError)
     assert ContentTooLarge.status == 413

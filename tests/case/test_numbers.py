@@ -99,9 +99,7 @@ def problem_paths(error: pytest.ExceptionInfo[UnprocessableContent]) -> list[str
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("number", KEPT)
-def test_number_that_a_double_holds_keeps_its_value(
-    reader: Callable[[bytes], Any], number: str
-) -> None:
+def test_exact_number_keeps_its_value(reader: Callable[[bytes], Any], number: str) -> None:
     (item,) = [
         body
         for body in bodies(reader(written(package(), number)))
@@ -114,7 +112,7 @@ def test_number_that_a_double_holds_keeps_its_value(
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
 @pytest.mark.parametrize("number", [*CHANGED, *BEYOND])
-def test_number_that_a_double_changes_is_refused_with_its_path(
+def test_inexact_number_is_rejected_with_its_path(
     reader: Callable[[bytes], Any], number: str
 ) -> None:
     with pytest.raises(UnprocessableContent) as refused:
@@ -147,7 +145,7 @@ def test_put_names_the_number_and_every_other_problem(number: str, wrapper: str 
 
 @pytest.mark.parametrize("notes", ["short", "x" * LARGE_BODY_BYTES])
 @pytest.mark.parametrize("spelling", ["identifier", "sourcedId"])
-def test_number_in_any_valid_body_is_refused(notes: str, spelling: str) -> None:
+def test_inexact_number_in_valid_body_is_rejected(notes: str, spelling: str) -> None:
     item = factories.item("d", extensions={"a": "HERE"}, notes=notes)
     item[spelling] = item.pop("identifier")
     with pytest.raises(UnprocessableContent) as refused:
@@ -158,13 +156,13 @@ def test_number_in_any_valid_body_is_refused(notes: str, spelling: str) -> None:
 @pytest.mark.parametrize(
     ("number", "value"), [("7", 7), ("7.0", 7), ("70e-1", 7), ("-0", 0), ("0e-400", 0)]
 )
-def test_sequence_number_of_the_same_value_is_read(number: str, value: int) -> None:
+def test_sequence_number_with_integral_value_is_accepted(number: str, value: int) -> None:
     body = factories.association("a", "b", sequenceNumber="HERE")
     assert parse(CFAssociation, written(body, number)).entity.sequenceNumber == value
 
 
 @pytest.mark.parametrize("number", ["7.00000000000000000001", "1e-400", "1e400", "7.5"])
-def test_sequence_number_of_another_value_is_refused(number: str) -> None:
+def test_sequence_number_with_fraction_is_rejected(number: str) -> None:
     body = factories.association("a", "b", sequenceNumber="HERE")
     with pytest.raises(UnprocessableContent) as refused:
         parse(CFAssociation, written(body, number))
@@ -177,7 +175,7 @@ def test_sequence_number_of_another_value_is_refused(number: str) -> None:
 
 @pytest.mark.parametrize("field", ["weight", "score"])
 @pytest.mark.parametrize("number", [*CHANGED, "9007199254740993", "12345678901234567890"])
-def test_weight_that_a_double_changes_is_refused(field: str, number: str) -> None:
+def test_inexact_weight_is_rejected(field: str, number: str) -> None:
     rubric = factories.rubric()
     criterion = rubric["CFRubricCriteria"][0]
     place = criterion if field == "weight" else criterion["CFRubricCriterionLevels"][1]
@@ -191,7 +189,7 @@ def test_weight_that_a_double_changes_is_refused(field: str, number: str) -> Non
 
 
 @pytest.mark.parametrize("number", ["1", "0.1", "9007199254740992", "1e22", "-0.0"])
-def test_weight_that_a_double_holds_is_kept(number: str) -> None:
+def test_exact_weight_is_accepted(number: str) -> None:
     rubric = factories.rubric()
     rubric["CFRubricCriteria"][0]["weight"] = "HERE"
     package = parse_large_package(written(factories.package(CFRubrics=[rubric]), number))
@@ -225,14 +223,14 @@ def test_code_written_as_a_number_is_repaired_to_its_text() -> None:
     assert any(code in one.body for one in package.rows)
 
 
-def test_digits_in_strings_are_no_numbers() -> None:
+def test_digits_in_strings_are_ignored() -> None:
     item = factories.item("d", extensions={"a": f"x {CHANGED[0]}, 1e-400", "1e-400": 1})
     entity = parse(CFItem, json.dumps(item).encode()).entity
     assert json.loads(entity_row("CFItem", entity).body)["extensions"] == item["extensions"]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_every_double_is_kept_as_python_writes_it(number: float) -> None:
+def test_repr_of_double_is_exact(number: float) -> None:
     assert is_exact(repr(number))
     assert is_exact(f"{number:.17g}") == (Decimal(f"{number:.17g}") == Decimal(repr(number)))
 
@@ -242,12 +240,12 @@ def test_every_double_is_kept_as_python_writes_it(number: float) -> None:
         allow_nan=False, allow_infinity=False, places=9, min_value=-999999, max_value=999999
     )
 )
-def test_fifteen_digits_are_always_kept(number: Decimal) -> None:
+def test_fifteen_digits_are_exact(number: Decimal) -> None:
     assert is_exact(str(number))
 
 
 @pytest.mark.parametrize("padding", range(SLICE_BYTES - 30, SLICE_BYTES + 10, 3))
-def test_number_at_the_end_of_a_slice_is_seen(padding: int) -> None:
+def test_number_at_the_end_of_a_slice_is_found(padding: int) -> None:
     text = "x" * (padding - len('{"a":"'))
     assert may_hold_inexact_numbers(f'{{"a":"{text}","b":[1e400,2],"c":0}}'.encode())
     assert may_hold_inexact_numbers(f'{{"a":"{text}","b":12345678901234567,"c":0}}'.encode())

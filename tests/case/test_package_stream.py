@@ -147,7 +147,7 @@ def said_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
 
 @pytest.mark.parametrize("wrapper", [None, "CFPackage"])
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES.keys())
-def test_parts_and_the_whole_agree(
+def test_streaming_and_whole_parser_agree(
     changes: tuple[Callable[[Body], Any], ...], wrapper: str | None
 ) -> None:
     whole = body()
@@ -235,7 +235,7 @@ def problem_paths(raw: bytes) -> list[str]:
     return [one["path"] for one in refused.value.problems]
 
 
-def test_problems_far_from_the_first_are_told_with_their_places() -> None:
+def test_late_errors_have_their_paths() -> None:
     whole = body()
     lengthen(whole)
     last = CHUNK_MEMBERS * 2 + 4
@@ -248,7 +248,7 @@ def test_problems_far_from_the_first_are_told_with_their_places() -> None:
 @pytest.mark.parametrize(
     "raw", [b"{", b'{"CFItems": [{"a": }]}', b'{"CFItems": [nul]}', b"[]", b"5"]
 )
-def test_what_is_not_json_is_told_in_the_words_of_the_whole(raw: bytes) -> None:
+def test_invalid_json_has_line_and_column(raw: bytes) -> None:
     told = said_of(raw, parse_large_package)
     assert isinstance(told, str)
     assert told == said_of(raw, parse_package)
@@ -259,7 +259,7 @@ def sparse(count: int) -> bytes:
 
 
 @pytest.mark.parametrize("reader", [parse_large_package, parse_package])
-def test_the_first_problems_are_named_and_the_others_counted(
+def test_first_errors_are_listed_and_others_counted(
     reader: Callable[[bytes], Package],
 ) -> None:
     with pytest.raises(UnprocessableContent) as refused:
@@ -271,7 +271,7 @@ def test_the_first_problems_are_named_and_the_others_counted(
     assert "and 80,000 more problems" in error.description
 
 
-def test_not_more_problems_are_looked_for_than_are_counted() -> None:
+def test_search_ends_at_error_limit() -> None:
     begun = time.monotonic()
     with pytest.raises(
         UnprocessableContent, match=f"at least {MAX_COUNTED_PROBLEMS:,} more problems"
@@ -280,7 +280,7 @@ def test_not_more_problems_are_looked_for_than_are_counted() -> None:
     assert time.monotonic() - begun < 30
 
 
-def test_a_list_where_none_belongs_is_one_problem() -> None:
+def test_list_in_place_of_object_is_one_error() -> None:
     item = factories.item("d", "x") | {"notes": [0] * LARGE_BODY_BYTES}
     raw = json.dumps(item).replace("0, ", "0," + " " * 20).encode()
     with pytest.raises(UnprocessableContent) as refused:

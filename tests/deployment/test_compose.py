@@ -105,7 +105,7 @@ def test_every_variable_is_one_that_the_server_reads(text: str) -> None:
     assert named <= variables_read()
 
 
-def test_images_are_these() -> None:
+def test_images() -> None:
     services = compose()["services"]
     assert {name: told.get("image") for name, told in services.items()} == {
         "postgres": "postgres:17",
@@ -119,7 +119,7 @@ def test_images_are_these() -> None:
     assert bases == ["python:3.12-slim", "python:3.12-slim"]
 
 
-def test_what_each_service_waits_for() -> None:
+def test_service_dependencies() -> None:
     healthy = {"condition": "service_healthy"}
     assert service("migrate")["depends_on"] == {"postgres": healthy}
     assert service("case-server")["depends_on"] == {
@@ -136,7 +136,7 @@ def test_commands() -> None:
     assert "case-server" in scripts
 
 
-def test_long_running_services_come_back_and_the_migration_does_not() -> None:
+def test_restart_policies() -> None:
     restart = {name: told.get("restart") for name, told in compose()["services"].items()}
     assert restart == {
         "postgres": "unless-stopped",
@@ -151,7 +151,7 @@ def test_long_running_services_come_back_and_the_migration_does_not() -> None:
     ids=["defaults", "own"],
 )
 @pytest.mark.parametrize("name", ["migrate", "case-server"])
-def test_database_is_that_of_the_postgres_service(name: str, environment: dict[str, str]) -> None:
+def test_database_url_names_the_postgres_service(name: str, environment: dict[str, str]) -> None:
     postgres = service("postgres", **environment)["environment"]
     assert environment.items() <= postgres.items()
     url = make_url(service(name, **environment)["environment"]["CASE_SERVER_DATABASE_URL"])
@@ -178,7 +178,7 @@ def test_default_credentials_are_the_documented_ones(start: Start) -> None:
     assert (own.client_id, own.client_secret.get_secret_value()) == ("me", "hidden")
 
 
-def test_neighbours_reach_the_server_and_foreign_names_do_not(start: Start) -> None:
+def test_allowed_hosts_are_those_of_compose_networks(start: Start) -> None:
     hosts = HostCheck.from_settings(start())
     for name in ("localhost", "127.0.0.1", "case", "case-server", "host.docker.internal"):
         assert hosts.allows(name), name
@@ -188,7 +188,7 @@ def test_neighbours_reach_the_server_and_foreign_names_do_not(start: Start) -> N
     assert own.allows("standards")
 
 
-def test_default_secret_is_allowed_only_because_this_machine_alone_reaches_the_port(
+def test_default_secret_needs_a_loopback_port(
     start: Start,
 ) -> None:
     services = compose()["services"]
@@ -225,7 +225,7 @@ def test_image_does_not_run_as_root() -> None:
     assert any(f"useradd --uid {user} " in told for told in of_the_image("RUN"))
 
 
-def test_image_holds_the_environment_of_the_builder_and_nothing_else() -> None:
+def test_image_copies_only_the_virtual_environment() -> None:
     place = "/opt/case-server"
     assert of_the_image("COPY") == [f"--from=builder {place} {place}"]
     assert image_environment()["PATH"].startswith(f"{place}/bin:")
@@ -238,14 +238,14 @@ def test_image_holds_the_environment_of_the_builder_and_nothing_else() -> None:
     assert project.endswith(" --no-deps .")
 
 
-def test_lock_is_installed_before_the_code_is_there() -> None:
+def test_lock_is_installed_before_code_is_copied() -> None:
     told = [rest for word, rest in instructions() if word in {"COPY", "RUN"}]
     lock = next(index for index, rest in enumerate(told) if "-r requirements.lock" in rest)
     assert told[lock - 1] == "requirements.lock ./"
     assert not any("app" in rest.split() for rest in told[:lock])
 
 
-def test_build_sees_what_is_copied_and_nothing_else() -> None:
+def test_build_context_contains_only_copied_files() -> None:
     copied = {
         source
         for word, rest in instructions()
@@ -294,14 +294,14 @@ def is_healthy(command: list[str], port: int) -> bool:
     return asked.returncode == 0
 
 
-def test_image_is_healthy_while_the_process_lives(answering: Answering) -> None:
+def test_image_health_check_uses_health(answering: Answering) -> None:
     (told,) = of_the_image("HEALTHCHECK")
     command = told.partition(" CMD ")[2]
     assert is_healthy(["sh", "-c", command], answering.port) == (answering.status == 200)
     assert answering.paths == ["/health"]
 
 
-def test_service_is_healthy_while_it_can_serve(answering: Answering) -> None:
+def test_service_health_check_uses_ready(answering: Answering) -> None:
     port = Settings.model_fields["port"].default
     form, *command = service("case-server")["healthcheck"]["test"]
     assert form == "CMD"
@@ -310,13 +310,13 @@ def test_service_is_healthy_while_it_can_serve(answering: Answering) -> None:
     assert answering.paths == ["/ready"]
 
 
-def test_requests_in_flight_may_end_before_docker_kills() -> None:
+def test_grace_period_exceeds_shutdown_timeout() -> None:
     grace = re.fullmatch(r"(\d+)s", service("case-server")["stop_grace_period"])
     assert grace
     assert int(grace[1]) > Settings.model_fields["shutdown_timeout"].default
 
 
-def test_postgres_is_healthy_once_it_answers_over_tcp() -> None:
+def test_postgres_health_check_uses_tcp() -> None:
     asked = service("postgres")["healthcheck"]["test"]
     assert asked.split()[:4] == ["pg_isready", "-q", "-h", "127.0.0.1"]
     named = set(re.findall(r"\$(\w+)", asked))

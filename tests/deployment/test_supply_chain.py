@@ -58,7 +58,7 @@ def test_python_jose_is_newer_than_its_advisories() -> None:
     assert (major, minor) >= (3, 4)
 
 
-def test_ecdsa_is_not_even_imported() -> None:
+def test_ecdsa_is_not_imported() -> None:
     code = (
         "import sys\n"
         "from case_server.auth.tokens import (\n"
@@ -91,13 +91,13 @@ def test_ci_audits_the_lock_and_a_release_lists_it() -> None:
         assert words in sbom
 
 
-def test_what_the_audit_passes_over_is_explained() -> None:
+def test_ignored_advisories_are_explained() -> None:
     passed_over = re.findall(r"--ignore-vuln (\S+)", recipe("audit"))
     assert passed_over
     assert all(advisory in SECURITY for advisory in passed_over)
 
 
-def test_everything_that_security_names_is_there() -> None:
+def test_files_named_in_security_md_exist() -> None:
     for name in re.findall(r"`((?:tests|app)/[\w./]+)`", SECURITY):
         assert (ROOT / name).exists(), name
     for target in re.findall(r"`make (\w+)`", SECURITY):

@@ -31,7 +31,7 @@ def test_pre_commit_uses_the_locked_ruff() -> None:
     assert re.search(rf"^ruff=={re.escape(hooks['rev'].removeprefix('v'))} ", lock, re.MULTILINE)
 
 
-def test_every_python_that_is_supported_is_tried() -> None:
+def test_all_supported_python_versions_are_tested() -> None:
     versions = JOBS["check"]["strategy"]["matrix"]["python"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = [one.rpartition(" ")[2] for one in project["classifiers"] if ":: 3." in one]
@@ -62,7 +62,7 @@ def test_actions_are_pinned_to_a_major_version() -> None:
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in used)
 
 
-def test_workflow_may_only_read() -> None:
+def test_workflow_has_read_permission_only() -> None:
     told = yaml.safe_load(WORKFLOW)
     assert told["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in JOBS.values())

@@ -57,7 +57,7 @@ def test_client_credentials(
     assert ran.stdout.count(url) == 2
 
 
-def test_client_credentials_in_the_environment(
+def test_client_credentials_from_environment(
     url: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": SECRET}
@@ -67,7 +67,7 @@ def test_client_credentials_in_the_environment(
     assert run("check", url, data_dir=tmp_path, **client).returncode == 2
 
 
-def test_one_token_for_all(live: Live, url: str) -> None:
+def test_one_token_is_used_for_all_urls(live: Live, url: str) -> None:
     fetcher = Fetcher(
         credentials=Credentials(f"{live.base_url}/oauth2/token", "local-client", SECRET)
     )
@@ -76,7 +76,7 @@ def test_one_token_for_all(live: Live, url: str) -> None:
     assert SECRET not in repr(fetcher)
 
 
-def test_without_a_token_it_says_what_to_do(url: str, tmp_path: Path) -> None:
+def test_missing_token_error_names_options(url: str, tmp_path: Path) -> None:
     ran = run("check", url, data_dir=tmp_path)
     assert ran.returncode == 2
     assert "answered 401" in ran.stderr
@@ -84,13 +84,13 @@ def test_without_a_token_it_says_what_to_do(url: str, tmp_path: Path) -> None:
         assert flag in ran.stderr
 
 
-def test_a_token_that_is_not_taken(url: str, tmp_path: Path) -> None:
+def test_rejected_token_is_reported(url: str, tmp_path: Path) -> None:
     ran = run("import", "--dry-run", url, "--token", "nonsense", data_dir=tmp_path)
     assert ran.returncode == 1
     assert "it rejects this --token" in ran.stderr
 
 
-def test_a_wrong_secret_is_not_told(url: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+def test_wrong_secret_is_not_printed(url: str, flags: tuple[str, ...], tmp_path: Path) -> None:
     ran = run("check", url, *flags[:-1], "wrong-secret-1", data_dir=tmp_path)
     assert ran.returncode == 2
     assert "/oauth2/token answered 401" in ran.stderr
@@ -106,7 +106,7 @@ def test_a_wrong_secret_is_not_told(url: str, flags: tuple[str, ...], tmp_path: 
     ],
 )
 @pytest.mark.parametrize("command", ["check", "import"])
-def test_flags_that_are_half_of_what_is_needed(
+def test_incomplete_credential_options_are_rejected(
     tmp_path: Path, command: str, given: tuple[str, ...], message: str
 ) -> None:
     ran = run(command, "http://x.test/p", *given, data_dir=tmp_path)
@@ -136,14 +136,14 @@ def files(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
     server.server_close()
 
 
-def test_compressed_files(files: Callable[[str, bytes], str]) -> None:
+def test_gzip_files_are_decompressed(files: Callable[[str, bytes], str]) -> None:
     raw = json.dumps(clean()).encode()
     assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw
     with pytest.raises(StartupError, match="is incomplete"):
         Fetcher().fetch(files("q.json.gz", gzip.compress(raw)[:-9]))
 
 
-def test_what_is_too_large(
+def test_oversized_download_is_rejected(
     files: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("case_server.net.download.MAX_DOWNLOAD_MB", 1)
@@ -153,7 +153,7 @@ def test_what_is_too_large(
             Fetcher().fetch(files(name, body))
 
 
-def test_an_endpoint_that_answers_something_else(
+def test_token_endpoint_without_token_is_reported(
     files: Callable[[str, bytes], str], live: Live
 ) -> None:
     for url, message in (
@@ -168,7 +168,7 @@ def test_an_endpoint_that_answers_something_else(
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:9/", "http://x:y/"])
-def test_urls_that_lead_nowhere(url: str) -> None:
+def test_unreachable_url_is_reported(url: str) -> None:
     with pytest.raises(StartupError, match="cannot be read"):
         Fetcher().fetch(url)
 
@@ -189,7 +189,7 @@ PACKED = {"Content-Encoding": "gzip"}
 
 @pytest.mark.parametrize("status", [404, 500, 302])
 @pytest.mark.parametrize("packed", [True, False])
-def test_error_answer_is_read_up_to_a_limit(
+def test_error_response_size_is_limited(
     scripted: ScriptedSource, status: int, packed: object
 ) -> None:
     body = bomb(64) if packed else b"x" * (64 * 2**20)
@@ -213,7 +213,7 @@ def test_redirect_body_is_not_read(scripted: ScriptedSource) -> None:
         Fetcher().fetch(f"{scripted.url}/x")
 
 
-def test_download_is_limited_by_its_unpacked_size(
+def test_decompressed_size_is_limited(
     scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
@@ -229,7 +229,7 @@ def test_download_is_limited_by_its_unpacked_size(
             Fetcher().fetch(f"{scripted.url}/x")
 
 
-def test_download_is_limited_in_time(
+def test_download_duration_is_limited(
     scripted: ScriptedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_SECONDS", -1)
@@ -238,7 +238,7 @@ def test_download_is_limited_in_time(
         Fetcher().fetch(f"{scripted.url}/x")
 
 
-def test_gzip_file_of_several_members_is_read_whole(scripted: ScriptedSource) -> None:
+def test_gzip_file_with_several_members_is_decompressed(scripted: ScriptedSource) -> None:
     parts = gzip.compress(b"one, ") + gzip.compress(b"two") + bytes(512)
     for headers in ({}, PACKED):
         scripted.answers["/x"] = Answer(parts, headers=headers)
@@ -246,7 +246,7 @@ def test_gzip_file_of_several_members_is_read_whole(scripted: ScriptedSource) ->
 
 
 @pytest.mark.parametrize("body", [b"x" * 2_000_000, bomb(64)])
-def test_token_answer_is_read_up_to_a_limit(scripted: ScriptedSource, body: bytes) -> None:
+def test_token_response_size_is_limited(scripted: ScriptedSource, body: bytes) -> None:
     headers = PACKED if body.startswith(b"\x1f") else {}
     scripted.answers["/token"] = Answer(body, headers=headers)
     fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
@@ -254,9 +254,7 @@ def test_token_answer_is_read_up_to_a_limit(scripted: ScriptedSource, body: byte
         fetcher.fetch(f"{scripted.url}/x")
 
 
-def test_local_gzip_file_is_limited_by_its_unpacked_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_gzip_file_size_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "MAX_DOWNLOAD_MB", 1)
     (tmp_path / "p.json.gz").write_bytes(bomb(64))
     (source,) = sources([str(tmp_path / "p.json.gz")], Fetcher())
@@ -265,7 +263,7 @@ def test_local_gzip_file_is_limited_by_its_unpacked_size(
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_busy_server_is_asked_again(scripted: ScriptedSource, status: int) -> None:
+def test_busy_server_is_retried(scripted: ScriptedSource, status: int) -> None:
     notes: list[str] = []
     scripted.answers["/x"] = deque([Answer({}, status), Answer({}, status), Answer(b"here")])
     assert Fetcher(notify=notes.append).fetch(f"{scripted.url}/x") == b"here"
@@ -275,21 +273,21 @@ def test_busy_server_is_asked_again(scripted: ScriptedSource, status: int) -> No
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500, 501])
-def test_other_errors_are_not_asked_again(scripted: ScriptedSource, status: int) -> None:
+def test_other_errors_are_not_retried(scripted: ScriptedSource, status: int) -> None:
     scripted.answers["/x"] = Answer({}, status)
     with pytest.raises(StartupError, match=f"answered {status}"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 1
 
 
-def test_server_that_stays_busy_is_given_up(scripted: ScriptedSource) -> None:
+def test_attempts_are_limited(scripted: ScriptedSource) -> None:
     scripted.answers["/x"] = Answer({"message": "too many"}, 429)
     with pytest.raises(StartupError, match=r"answered 429: .*too many.*; 4 attempts failed"):
         Fetcher().fetch(f"{scripted.url}/x")
     assert len(scripted.requests) == 4
 
 
-def test_broken_connection_is_tried_again(scripted: ScriptedSource) -> None:
+def test_broken_connection_is_retried(scripted: ScriptedSource) -> None:
     whole = Answer(b"here")
     scripted.answers["/x"] = deque(
         [Answer(b"here", cut_at=2), Answer(b"here", cut_at=0, reset=True), whole]
@@ -326,7 +324,7 @@ def test_retry_after_beyond_the_limit_ends_the_attempts(
     assert len(scripted.requests) == 1
 
 
-def test_token_request_is_not_repeated(scripted: ScriptedSource) -> None:
+def test_token_request_is_not_retried(scripted: ScriptedSource) -> None:
     scripted.answers["/token"] = Answer({}, 503)
     fetcher = Fetcher(credentials=Credentials(f"{scripted.url}/token", "me", "hush-hush"))
     with pytest.raises(StartupError, match="answered 503"):

@@ -294,7 +294,7 @@ REFUSALS = [
 @pytest.mark.parametrize("connection_option", ["keep-alive", "close"])
 @pytest.mark.parametrize("framing", ["chunked", "content-length"])
 @pytest.mark.parametrize(("method", "path", "status"), REFUSALS)
-def test_a_refusal_is_read_after_a_large_body_was_sent(
+def test_error_response_is_readable_after_large_body(
     server: Server, method: str, path: str, status: int, framing: str, connection_option: str
 ) -> None:
     headers = {"Content-Type": "application/json", "Connection": connection_option}
@@ -313,7 +313,7 @@ def test_a_refusal_is_read_after_a_large_body_was_sent(
             assert answer.will_close == is_closing
 
 
-def test_a_refusal_of_http_1_0_is_read_after_a_large_body_was_sent(server: Server) -> None:
+def test_http_1_0_error_response_is_readable_after_large_body(server: Server) -> None:
     lines = [f"Content-Length: {len(LARGE_BODY)}", "Content-Type: application/json"]
     sent = server.request("PUT", "/case/1.1/CFItems/x", *lines, version="1.0")
     status, fields, body = split(server.exchange(sent + LARGE_BODY))
@@ -426,7 +426,7 @@ def test_expect_100_continue_of_http_1_0_is_ignored(server: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 201 ")
 
 
-def test_a_request_is_answered_after_the_client_has_ended_sending(server: Server) -> None:
+def test_half_closed_connection_receives_response(server: Server) -> None:
     package = server.request("GET", server.package_path, "Accept-Encoding: identity")
     head, body = put_of_an_item(server)
     for sent, statuses in (

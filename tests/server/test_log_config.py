@@ -37,7 +37,7 @@ def record(name: str, message: str, *args: object, failed: bool = False) -> logg
 REQUEST = record(REQUEST_LOGGER, REQUEST_LINE, "GET", "/x", 200, 1.25, "robot", "abc")
 
 
-def test_a_request_as_text() -> None:
+def test_request_as_text_line() -> None:
     line = TextFormatter().format(REQUEST)
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO GET /x 200 1\.2 ms client=robot request=abc",
@@ -45,7 +45,7 @@ def test_a_request_as_text() -> None:
     )
 
 
-def test_a_request_as_json() -> None:
+def test_request_as_json_line() -> None:
     told = json.loads(JsonFormatter().format(REQUEST))
     assert list(told) == ["time", "level", "logger", *REQUEST_FIELDS]
     assert [told[name] for name in REQUEST_FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]
@@ -54,18 +54,18 @@ def test_a_request_as_json() -> None:
 UPLOAD = record(REQUEST_LOGGER, UPLOAD_LINE, *("PUT", "/x", 200, 1.25, "robot", "abc"), 1, 2, 3, 4)
 
 
-def test_an_upload_as_text_ends_with_its_changes() -> None:
+def test_upload_text_line_ends_with_changes() -> None:
     line = TextFormatter().format(UPLOAD)
     assert line.endswith(" request=abc created=1 updated=2 unchanged=3 deleted=4")
 
 
-def test_an_upload_as_json_has_its_changes() -> None:
+def test_upload_json_line_contains_changes() -> None:
     logged = json.loads(JsonFormatter().format(UPLOAD))
     assert list(logged) == ["time", "level", "logger", *REQUEST_FIELDS, *CHANGE_FIELDS]
     assert [logged[name] for name in CHANGE_FIELDS] == [1, 2, 3, 4]
 
 
-def test_anything_else_as_json_is_one_line() -> None:
+def test_other_record_is_one_json_line() -> None:
     line = JsonFormatter().format(record("other", "a %s\nb", "{", failed=True))
     assert "\n" not in line
     told = json.loads(line)
@@ -74,7 +74,7 @@ def test_anything_else_as_json_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_server_that_logs_json(tmp_path: Path, workers: str) -> None:
+def test_server_logs_json(tmp_path: Path, workers: str) -> None:
     arguments = ("--log-format", "json", "--workers", workers)
     with serving(tmp_path / "data", *arguments) as server:
         answer = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")

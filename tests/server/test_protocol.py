@@ -57,7 +57,7 @@ HEAD = b"GET /case/1.1/CFItems HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT", HEAD + b"X-A: b\r\nX-"])
-def test_a_head_that_does_not_come_is_not_waited_for(live: Live, sent: bytes) -> None:
+def test_incomplete_header_section_times_out(live: Live, sent: bytes) -> None:
     begun = time.monotonic()
     answer = rest(connect(live, sent))
     waited = time.monotonic() - begun
@@ -70,7 +70,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(live: Live, sent: bytes) ->
         assert answer == b""
 
 
-def test_a_byte_now_and_then_does_not_keep_a_connection(live: Live) -> None:
+def test_slow_bytes_do_not_extend_timeout(live: Live) -> None:
     begun, answer = time.monotonic(), b""
     with connect(live, HEAD) as raw:
         raw.settimeout(0.2)
@@ -84,7 +84,7 @@ def test_a_byte_now_and_then_does_not_keep_a_connection(live: Live) -> None:
     assert time.monotonic() - begun < SECONDS + 2
 
 
-def test_what_is_still_sent_after_an_answer_is_not_read_for_ever(live: Live) -> None:
+def test_endless_body_after_response_is_cut_off(live: Live) -> None:
     head = (
         b"PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
@@ -104,7 +104,7 @@ def test_what_is_still_sent_after_an_answer_is_not_read_for_ever(live: Live) -> 
     [lambda size: b"X: " + b"x" * (size - 5) + b"\r\n", lambda size: b"a:\r\n" * (size // 4)],
     ids=["one long", "many short"],
 )
-def test_a_head_is_read_up_to_its_most(live: Live, headers: Callable[[int], bytes]) -> None:
+def test_header_section_over_limit_returns_431(live: Live, headers: Callable[[int], bytes]) -> None:
     begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
     room = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
     assert told(rest(connect(live, begin + headers(room) + end)))[0] == 401
@@ -112,7 +112,7 @@ def test_a_head_is_read_up_to_its_most(live: Live, headers: Callable[[int], byte
     assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in said) == (431, True)
 
 
-def test_heads_of_one_connection_are_counted_each_for_itself(live: Live) -> None:
+def test_header_sections_are_limited_separately(live: Live) -> None:
     with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
         connection.connect()
         first = connection.sock
@@ -122,7 +122,7 @@ def test_heads_of_one_connection_are_counted_each_for_itself(live: Live) -> None
         assert connection.sock is first
 
 
-def test_a_refusal_arrives_though_the_body_is_still_sent(live: Live) -> None:
+def test_error_response_arrives_while_body_is_sent(live: Live) -> None:
     headers = {"Authorization": f"Bearer {live.token()}", "Content-Encoding": "gzip"}
     with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
         for _ in range(3):
@@ -131,7 +131,7 @@ def test_a_refusal_arrives_though_the_body_is_still_sent(live: Live) -> None:
             assert (answer.status, "gzip" in json.load(answer)["imsx_description"]) == (415, True)
 
 
-def test_requests_in_one_piece_are_all_answered(live: Live) -> None:
+def test_pipelined_requests_are_all_answered(live: Live) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
     answer = rest(connect(live, (HEAD + b"\r\n") * 3 + last))
     assert answer.count(b"HTTP/1.1 401 ") == 4
@@ -140,12 +140,12 @@ def test_requests_in_one_piece_are_all_answered(live: Live) -> None:
 @pytest.mark.parametrize(
     "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"]
 )
-def test_what_is_not_http_is_refused_in_words(live: Live, sent: bytes) -> None:
+def test_invalid_http_returns_400_with_message(live: Live, sent: bytes) -> None:
     status, said = told(rest(connect(live, sent)))
     assert (status, "not HTTP" in said) == (400, True)
 
 
-def test_a_websocket_is_not_opened(live: Live) -> None:
+def test_websocket_is_rejected(live: Live) -> None:
     head = (
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     )
@@ -198,7 +198,7 @@ def kinds_of_half_sent(live: Live) -> list[bytes]:
     return [b"", b"GET /hea", HEAD + b"X-A: b\r\n", put + token + b"\r\n{", refused_before_its_body]
 
 
-def test_half_sent_requests_do_not_keep_complete_ones_from_being_answered(limited: Live) -> None:
+def test_partial_requests_do_not_block_complete_ones(limited: Live) -> None:
     kinds, process = kinds_of_half_sent(limited), psutil.Process(limited.process.pid)
     files = process.num_fds()
     with ExitStack() as stack:
@@ -221,7 +221,7 @@ def test_half_sent_requests_do_not_keep_complete_ones_from_being_answered(limite
             assert (status, "CASE_SERVER_MAX_CONNECTIONS" in said) == (408, True)
 
 
-def test_stalled_readers_do_not_keep_complete_requests_from_being_answered(limited: Live) -> None:
+def test_stalled_readers_do_not_block_complete_requests(limited: Live) -> None:
     path = "/docs/assets/swagger-ui-bundle.js"
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     process = psutil.Process(limited.process.pid)
@@ -234,7 +234,7 @@ def test_stalled_readers_do_not_keep_complete_requests_from_being_answered(limit
         assert process.num_fds() <= files + MAX_CONNECTIONS + MAX_WAITING + 10
 
 
-def test_complete_requests_are_answered_though_as_many_more_connections_come(
+def test_complete_requests_are_answered_beyond_connection_limit(
     limited: Live,
 ) -> None:
     fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 10}]
@@ -258,7 +258,7 @@ def test_complete_requests_are_answered_though_as_many_more_connections_come(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
-def test_complete_requests_that_come_at_once_are_all_answered(limited: Live) -> None:
+def test_simultaneous_complete_requests_are_answered(limited: Live) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         limited.process.send_signal(signal.SIGSTOP)
@@ -271,7 +271,7 @@ def test_complete_requests_that_come_at_once_are_all_answered(limited: Live) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")
-def test_few_open_files_lower_the_limit_with_a_warning(
+def test_low_file_limit_lowers_connection_limit_with_warning(
     tmp_path: Path, migrated_database: Callable[[str], str]
 ) -> None:
     start = 'ulimit -n 200; exec "$0" "$@"'
@@ -297,7 +297,5 @@ def test_few_open_files_lower_the_limit_with_a_warning(
     ("files", "limits"),
     [(None, (1000, 2048)), (1_000_000, (1000, 2048)), (1024, (317, 318)), (64, (1, 1))],
 )
-def test_connections_leave_files_for_everything_else(
-    files: int | None, limits: tuple[int, int]
-) -> None:
+def test_connection_limit_reserves_files(files: int | None, limits: tuple[int, int]) -> None:
     assert connection_limits(Settings(), files) == limits

@@ -51,7 +51,7 @@ def total(live: Live) -> int:
         return int(client.get(DOCUMENTS).json()["total"])
 
 
-def test_says_where_everything_is(live: Live, data_dir: Path) -> None:
+def test_banner_shows_urls(live: Live, data_dir: Path) -> None:
     for words in (
         f"{live.base_url}/case/1.1",
         f"{live.base_url}/oauth2/token",
@@ -79,7 +79,7 @@ def test_token_command(live: Live, data_dir: Path) -> None:
     assert httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code == 200
 
 
-def test_token_command_says_what_is_wrong(live: Live, data_dir: Path) -> None:
+def test_token_command_explains_failure(live: Live, data_dir: Path) -> None:
     refused = run("token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong")
     assert refused.returncode == 1
     assert "invalid_client" in refused.stderr
@@ -88,7 +88,7 @@ def test_token_command_says_what_is_wrong(live: Live, data_dir: Path) -> None:
     assert "case-server serve" in nobody.stderr
 
 
-def test_import_beside_a_running_server(live: Live, data_dir: Path) -> None:
+def test_import_while_server_runs(live: Live, data_dir: Path) -> None:
     body = factories.package()
     ran = run("import", "-", data_dir=data_dir, stdin=json.dumps(body))
     assert ran.returncode == 0, ran.stderr
@@ -97,7 +97,7 @@ def test_import_beside_a_running_server(live: Live, data_dir: Path) -> None:
         assert len(client.get(f"/case/1.1/CFPackages/{identifier}").json()["CFItems"]) == 2
 
 
-def test_port_that_is_taken(data_dir: Path) -> None:
+def test_used_port_is_reported(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ran = run("serve", "--port", str(port), data_dir=data_dir)
@@ -116,7 +116,7 @@ def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
     "settings",
     [{"CASE_CLIENT_SECRET": "s3cret"}, {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}],
 )
-def test_listens_beyond_loopback_when_told_how(
+def test_listens_beyond_loopback_if_allowed(
     live: Live, data_dir: Path, settings: dict[str, str]
 ) -> None:
     with serving(data_dir, "--host", "0.0.0.0", settings=settings) as server:
@@ -126,7 +126,7 @@ def test_listens_beyond_loopback_when_told_how(
         assert "s3cret" not in server.banner
 
 
-def test_settings_that_are_not_valid(data_dir: Path) -> None:
+def test_invalid_settings_are_reported(data_dir: Path) -> None:
     ran = run("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
     assert ran.returncode != 0
     assert "Traceback" not in ran.stderr
@@ -135,7 +135,7 @@ def test_settings_that_are_not_valid(data_dir: Path) -> None:
     assert "CASE_SERVER_POOL_SIZE" in ran.stderr
 
 
-def test_only_settings_of_its_own_are_read(live: Live, data_dir: Path) -> None:
+def test_foreign_variables_are_ignored(live: Live, data_dir: Path) -> None:
     stray = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "0.0.0.0", "PORT": "1"}
     with serving(data_dir, settings={**stray, "CASE_CLIENT_ID": "mine"}) as server:
         assert server.token("mine", "local-secret")
@@ -151,7 +151,7 @@ def test_requests_are_logged_but_probes_are_not(tmp_path: Path) -> None:
     assert "/ready" not in log
 
 
-def test_what_a_server_is_made_of_is_not_looked_through_for_garbage() -> None:
+def test_imported_objects_are_frozen() -> None:
     script = (
         "import gc; from case_server.main import application; "
         "from case_server.settings import Settings; "
@@ -163,7 +163,7 @@ def test_what_a_server_is_made_of_is_not_looked_through_for_garbage() -> None:
     assert frozen > 20 * looked_through
 
 
-def test_pages_can_be_left_out(live: Live, data_dir: Path) -> None:
+def test_web_ui_can_be_disabled(live: Live, data_dir: Path) -> None:
     assert f"{live.base_url}/\n" in live.banner
     assert httpx.get(f"{live.base_url}/").status_code == 200
     with serving(data_dir, "--no-web") as server:
@@ -200,7 +200,7 @@ def stops_answering(server: Live) -> bool:
     return False
 
 
-def test_closing_the_terminal_leaves_nothing_running(tmp_path: Path) -> None:
+def test_sighup_stops_all_processes(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         server.stop(signal.SIGHUP)
     assert not postmaster_lives(tmp_path / "data")
@@ -216,7 +216,9 @@ def test_closing_the_terminal_leaves_nothing_running(tmp_path: Path) -> None:
         ({"CASE_SERVER_LOCAL_ISSUER": "false"}, "CASE_SERVER_TRUSTED_ISSUERS"),
     ],
 )
-def test_settings_that_cannot_work(tmp_path: Path, settings: dict[str, str], told: str) -> None:
+def test_conflicting_settings_are_rejected(
+    tmp_path: Path, settings: dict[str, str], told: str
+) -> None:
     ran = run("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
     assert ran.returncode == 1
     assert told in ran.stderr
@@ -246,9 +248,7 @@ def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_an_embedded_postgres_that_was_killed_is_started_again(
-    tmp_path: Path, workers: str
-) -> None:
+def test_killed_embedded_postgres_is_restarted(tmp_path: Path, workers: str) -> None:
     data_dir = tmp_path / "data"
     with serving(data_dir, "--workers", workers) as server:
         put_document(server, factories.document())
@@ -336,7 +336,7 @@ def postmaster_lives(data_dir: Path) -> bool:
     return (data_dir / "postgres" / "postmaster.pid").exists()
 
 
-async def test_another_database_is_never_migrated_silently(
+async def test_external_database_is_not_migrated_by_serve(
     empty_database: Callable[[str], Awaitable[str]], tmp_path: Path
 ) -> None:
     url = await empty_database("by_url")
@@ -360,7 +360,7 @@ async def test_another_database_is_never_migrated_silently(
     assert not (tmp_path / "postgres").exists()
 
 
-def test_no_database_at_the_url(tmp_path: Path) -> None:
+def test_unreachable_database_is_reported(tmp_path: Path) -> None:
     ran = run("serve", "--database-url", "postgresql://a:b@127.0.0.1:9/c", data_dir=tmp_path)
     assert ran.returncode == 1
     assert "CASE_SERVER_DATABASE_URL" in ran.stderr

@@ -49,7 +49,7 @@ def refuses(live: Live) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_is_in_flight_ends_and_what_is_new_is_refused(tmp_path: Path, workers: str) -> None:
+def test_shutdown_completes_running_and_rejects_new_requests(tmp_path: Path, workers: str) -> None:
     with (
         serving(tmp_path / "data", "--workers", workers) as server,
         begun_put(server) as (connection, rest),
@@ -62,7 +62,7 @@ def test_what_is_in_flight_ends_and_what_is_new_is_refused(tmp_path: Path, worke
         assert server.process.wait(timeout=20) == 0
 
 
-def test_what_never_ends_is_cut_off(tmp_path: Path) -> None:
+def test_shutdown_timeout_cuts_off_requests(tmp_path: Path) -> None:
     with (
         serving(tmp_path / "data", "--shutdown-timeout", "1") as server,
         begun_put(server) as (connection, _),
@@ -111,7 +111,7 @@ def rest_of(connection: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def test_a_package_that_is_being_read_is_read_to_its_end(tmp_path: Path) -> None:
+def test_shutdown_completes_package_response(tmp_path: Path) -> None:
     with (
         serving(tmp_path / "data", "--shutdown-timeout", "25") as server,
         slow_reader(server) as connection,
@@ -126,7 +126,7 @@ def test_a_package_that_is_being_read_is_read_to_its_end(tmp_path: Path) -> None
         assert server.process.wait(timeout=25) == 0
 
 
-def test_a_reader_slower_than_the_timeout_is_cut_off_and_can_tell(tmp_path: Path) -> None:
+def test_slow_reader_sees_incomplete_response_after_shutdown_timeout(tmp_path: Path) -> None:
     with (
         serving(tmp_path / "data", "--shutdown-timeout", "2") as server,
         slow_reader(server) as connection,

@@ -84,7 +84,7 @@ def stalled(server: Live, path: str, token: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("prefix", PROFILES)
-def test_all_associations_of_an_item_are_answered_once(live: tuple[Live, str], prefix: str) -> None:
+def test_item_associations_are_complete(live: tuple[Live, str], prefix: str) -> None:
     server, item = live
     with server.client() as client:
         answer = client.get(f"{prefix}/CFItemAssociations/{item}")
