@@ -16,7 +16,7 @@ APP = ROOT / "app"
 
 LAYERS = (
     {"pytest_plugin"},
-    {"exceptions", "formatting", "settings", "log_config", "database_url"},
+    {"exceptions", "formatting", "settings", "log_config", "database_url", "background"},
     {"net"},
     {"case", "sample"},
     {"repair"},
@@ -25,7 +25,7 @@ LAYERS = (
     {"query"},
     {"db"},
     {"auth"},
-    {"api"},
+    {"api", "state"},
     {"web"},
     {"testmode"},
     {"main"},
@@ -99,7 +99,7 @@ def test_database_packages_import_lower_ones_only() -> None:
         ("asyncpg", {"db/**/*.py"}),
         ("sqlalchemy", {"db/**/*.py"}),
         ("alembic", {"db/postgres/alembic_runner.py"}),
-        ("fastapi", {"api/**/*.py", "testmode/*.py", "web/*.py", "main.py"}),
+        ("fastapi", {"api/**/*.py", "testmode/*.py", "web/*.py", "main.py", "server/worker.py"}),
         ("starlette", {"api/**/*.py", "testmode/*.py", "web/*.py"}),
         ("pytest", {"pytest_plugin/plugin.py"}),
         ("jinja2", {"web/pages.py"}),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from ..case.entity_urls import ServerUrls, server_urls
 from ..case.stored_form import BodyOrigin
 from ..case.vocabulary import UNKNOWN_ITEM_TYPE
-from .dependencies import get_state
+from .dependencies import ProfileDep, get_state
 from .profiles import PROFILES, Profile
+from .request_body import RawBody
 
 DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
 PREFIXES = tuple(profile.prefix for profile in PROFILES)
@@ -37,3 +39,12 @@ def _server_urls(request: Request) -> ServerUrls:
         if not settings.test_mode:
             urls.append(f"http://{host}")
     return server_urls(tuple(urls), PREFIXES)
+
+
+async def _provide_body_origin(
+    request: Request, profile: ProfileDep, raw_body: RawBody
+) -> BodyOrigin:
+    return find_body_origin(request, profile, raw_body)
+
+
+BodyOriginDep = Annotated[BodyOrigin, Depends(_provide_body_origin)]

@@ -1,66 +1,95 @@
-"""What routes are given: the services of this process, and the caller, checked.
+"""FastAPI dependencies of the endpoints: process state, API profile, and authenticated caller.
 
-A route says in its signature who may call it: ``caller: Reader``. What is not a FastAPI route
-calls ``authorise`` itself.
+An endpoint names in its signature what it needs, with the caller first, so that a request without
+a valid token is rejected before anything else is done: ``_caller: ReadAccess, db: DatabaseDep``.
+Code that is not an endpoint calls ``get_state`` and ``authorize``.
 """
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Annotated
 
-from anyio import CapacityLimiter
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Path, Request, Security
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import OAuth2, SecurityScopes
+from pydantic import AfterValidator
 
-from ..auth.clients import ClientRegistry
-from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import DESCRIPTIONS, Scope
 from ..auth.verifier import Caller, Verifier
+from ..case.types import IDENTIFIER_SCHEMA
+from ..db.pool import Database
+from ..db.read import entities
 from ..exceptions import Forbidden, Unauthorized
-from ..settings import Settings
-
-if TYPE_CHECKING:
-    from ..db.pool import Database
-    from ..db.read.revisions import Revisions
-    from .response_cache import ResponseCache
+from ..state import AppState
+from .openapi import examples
+from .profiles import Profile, profile_for_path
+from .rendering.renderer import Renderer
+from .responses import reject_nul
 
 CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
-"""The client behind the request at hand, once it has proved who it is: for the log."""
+"""The authenticated client of the current request, for the log."""
 
 CHANGES: ContextVar[Mapping[str, int]] = ContextVar("changes", default={})  # noqa: B039  never changed
-"""How many entities the package upload at hand changed, by ``logs.CHANGE_FIELDS``: for the log."""
+"""The numbers of entities that the current package upload changed, by ``logs.CHANGE_FIELDS``, for
+the log."""
 
-TOKEN_PATH = "/oauth2/token"  # noqa: S105  an address, not a password
-
-
-@dataclass
-class AppState:
-    """What one process holds from its start to its end."""
-
-    settings: Settings
-    issuer: LocalIssuer | None
-    clients: ClientRegistry
-    verifier: Verifier
-    database: "Database"
-    schema_version: str
-    revisions: "Revisions"
-    response_cache: "ResponseCache"
-    upload_limiter: CapacityLimiter
-
+TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path, not a password
 
 APP_STATE = "case_server.app_state"
-"""Where a request that is not for the application's own services carries those it is for."""
+"""Key of the ASGI scope for the state of a request that does not use the application's own."""
 
 
 def get_state(request: Request) -> AppState:
-    """The services that this request is for: its own, else those of the application."""
-    found: AppState = request.scope.get(APP_STATE) or request.app.state.app_state
-    return found
+    """Return the state for a request: in test mode its namespace's, else the application's."""
+    state: AppState = request.scope.get(APP_STATE) or request.app.state.app_state
+    return state
 
 
-_scheme = OAuth2(
+async def _provide_state(request: Request) -> AppState:
+    return get_state(request)
+
+
+StateDep = Annotated[AppState, Depends(_provide_state)]
+
+
+async def _provide_database(state: StateDep) -> Database:
+    return state.database
+
+
+async def _provide_profile(request: Request) -> Profile:
+    return profile_for_path(request.scope["path"])
+
+
+DatabaseDep = Annotated[Database, Depends(_provide_database)]
+ProfileDep = Annotated[Profile, Depends(_provide_profile)]
+
+
+async def get_renderer(request: Request, state: StateDep, profile: ProfileDep) -> Renderer:
+    """Return a renderer of stored entities in the shape of a profile."""
+    return Renderer(
+        profile,
+        state.settings.base_url,
+        find_local_nodes=partial(entities.find_nodes, state.database),
+        include_extensions=bool(request.scope["query_string"])
+        and request.query_params.get("extensions", "").lower() == "true",
+    )
+
+
+RendererDep = Annotated[Renderer, Depends(get_renderer)]
+
+SourcedId = Annotated[
+    str,
+    Path(
+        alias="sourcedId",
+        description="The identifier.",
+        examples=[examples.ITEM_ID],
+        json_schema_extra=IDENTIFIER_SCHEMA,
+    ),
+    AfterValidator(reject_nul),
+]
+
+_oauth2_scheme = OAuth2(
     flows=OAuthFlows(
         clientCredentials=OAuthFlowClientCredentials(
             tokenUrl=TOKEN_PATH,
@@ -73,10 +102,13 @@ _scheme = OAuth2(
 
 
 async def authorize(verifier: Verifier, authorization: str | None, scope: Scope) -> Caller:
-    """The caller that this Authorization header proves, if it may do what ``scope`` allows."""
-    kind, _, token = (authorization or "").partition(" ")
+    """Return the caller whose access token an Authorization header contains.
+
+    Raises ``Unauthorized`` without a valid token, ``Forbidden`` if the token lacks the scope.
+    """
+    scheme, _, token = (authorization or "").partition(" ")
     token = token.strip()
-    if kind.lower() != "bearer" or not token:
+    if scheme.lower() != "bearer" or not token:
         raise Unauthorized(
             "This operation needs an access token, sent as the header Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": "Bearer"},
@@ -93,20 +125,21 @@ async def authorize(verifier: Verifier, authorization: str | None, scope: Scope)
     return caller
 
 
-async def _caller(
+async def get_caller(
     request: Request,
-    wanted: SecurityScopes,
-    authorization: Annotated[str | None, Depends(_scheme)],
+    security_scopes: SecurityScopes,
+    authorization: Annotated[str | None, Depends(_oauth2_scheme)],
+    state: StateDep,
+    profile: ProfileDep,
 ) -> Caller:
-    verifier = get_state(request).verifier
-    return await authorize(verifier, authorization, Scope(wanted.scopes[-1]))
+    """Return the authenticated caller, or the anonymous one where reads need no token."""
+    # The scheme returns None for an empty header, too, which is not an anonymous request.
+    is_anonymous = authorization is None and "authorization" not in request.headers
+    if is_anonymous and state.anonymous_reads and not profile.writes:
+        return state.anonymous_reads.admit(request.client.host if request.client else "")
+    return await authorize(state.verifier, authorization, Scope(security_scopes.scopes[-1]))
 
 
-def requires(scope: Scope) -> Any:
-    """A dependency that is the caller, once it has shown that it may do this."""
-    return Security(_caller, scopes=[scope.value])
-
-
-ReadAccess = Annotated[Caller, requires(Scope.READONLY)]
-WriteAccess = Annotated[Caller, requires(Scope.CREATEPUT)]
-DeleteAccess = Annotated[Caller, requires(Scope.DELETE)]
+ReadAccess = Annotated[Caller, Security(get_caller, scopes=[Scope.READONLY.value])]
+WriteAccess = Annotated[Caller, Security(get_caller, scopes=[Scope.CREATEPUT.value])]
+DeleteAccess = Annotated[Caller, Security(get_caller, scopes=[Scope.DELETE.value])]

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
 from ..exceptions import CaseServerError, ErrorCode
-from .profiles import PROFILES, Profile, canonical_path
+from .profiles import Profile, profile_for_path
 from .responses import json_response
 
 FIELD_NAME = "TargetEndSystem"
@@ -27,13 +27,6 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """The methods that routes can have; HEAD is handled as GET."""
 
 CODES_BY_STATUS: dict[int, ErrorCode] = {404: "unknown", 405: "unsupported"}
-
-
-def profile_for_path(path: str) -> Profile:
-    """Return the profile that serves a path; outside of all profiles, return the first."""
-    path = canonical_path(path)
-    matches = (each for each in PROFILES if f"{path}/".startswith(f"{each.prefix}/"))
-    return next(matches, PROFILES[0])
 
 
 def status_info(profile: Profile, error: CaseServerError) -> dict[str, Any]:

@@ -187,6 +187,15 @@ def canonical_path(path: str) -> str:
     return path
 
 
+def profile_for_path(path: str) -> Profile:
+    """Return the profile that a path belongs to; for other paths, the platform profile."""
+    path = f"{canonical_path(path)}/"
+    for profile in PROFILES:
+        if path.startswith(f"{profile.prefix}/"):
+            return profile
+    return PLATFORM
+
+
 EXPORT = replace(STANDARD_1_1, name="export", extensions=True, foreign_links=True)
 """The profile of exported files: that of the standard, but complete, so that an import of the file
 restores the same data."""

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from anyio import fail_after, to_thread
-from fastapi import Request
+from fastapi import Depends, Request
 
 from ..case.limits import LARGE_BODY_BYTES
 from ..exceptions import (
@@ -58,6 +58,9 @@ async def read_body(request: Request) -> bytes:
             raise too_large
     # A BytesIO returns its content without a copy, unlike a bytearray.
     return body.getvalue()
+
+
+RawBody = Annotated[bytes, Depends(read_body)]
 
 
 async def parse_body(request: Request, raw_body: bytes, parse: Callable[[], T]) -> T:

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import orjson
-from fastapi import Request, Response
+from fastapi import Response
 
-from ..db.read import entities
 from ..exceptions import BadRequest, NotFound
-from .dependencies import get_state
-from .profiles import Profile
-from .rendering.renderer import Renderer
 
 JSON = "application/json"
 
 CODING_PATTERN = re.compile(r"\s*+([\w*-]++)\s*+(?:;\s*+q\s*+=\s*+([01](?:\.\d{0,3})?)\s*+)?")
 """An element of Accept-Encoding. Possessive quantifiers never backtrack, so that thousands of
 spaces cost only linear time."""
-
-
-def get_renderer(request: Request, profile: Profile) -> Renderer:
-    """Return the renderer of a profile for a request; ``?extensions=true`` includes extensions."""
-    state = get_state(request)
-    return Renderer(
-        profile,
-        state.settings.base_url,
-        find_local_nodes=partial(entities.find_nodes, state.database),
-        include_extensions=bool(request.scope["query_string"])
-        and request.query_params.get("extensions", "").lower() == "true",
-    )
 
 
 def json_response(

@@ -20,10 +20,10 @@ from .. import __version__, log_config
 from ..api.middleware import TRANSPORT
 from ..api.profiles import PROFILES
 from ..db.postgres.clones import require_clonable
-from ..main import PARENT_PID_VARIABLE, create_worker_app
 from ..settings import DEFAULT_CLIENT_SECRET, Settings
 from .protocol import Config, Connection, ConnectionLimit
 from .startup import ACCEPT_BACKLOG
+from .worker import PARENT_PID_VARIABLE, create_worker_app
 
 log = logging.getLogger("case_server")
 

@@ -16,8 +16,7 @@ from ..api.allowed_hosts import PROBE_PATHS
 from ..api.dependencies import APP_STATE
 from ..api.exception_handlers import error_response
 from ..api.middleware import REQUEST_ID, ROUTE_PATH
-from ..api.routes.token import TOKEN_PATHS
-from ..api.routes.token_request import OAuthError, parse_token_request
+from ..api.routes.token import TOKEN_PATHS, OAuthError, parse_token_request
 from ..auth.verifier import unverified_client_id
 from ..exceptions import (
     BadRequest,

@@ -29,9 +29,9 @@ from .faults import Faults
 from .request_log import RequestLog
 
 if TYPE_CHECKING:
-    from ..api.dependencies import AppState
     from ..auth.local_issuer import LocalIssuer
     from ..settings import Settings
+    from ..state import AppState
 
 RESET_TIMEOUT_SECONDS = 0.1
 """How long a reset waits for requests that use the current clone before it creates another one.

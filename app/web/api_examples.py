@@ -9,9 +9,8 @@ from urllib.parse import quote
 import orjson
 from fastapi import Request
 
-from ..api.dependencies import get_state
+from ..api.dependencies import get_renderer, get_state
 from ..api.profiles import PROFILES, Profile
-from ..api.responses import get_renderer
 from ..case.resources import Resource
 from ..db.read import entities
 from ..exceptions import BadRequest
@@ -60,11 +59,11 @@ async def build_example(
     profile = profiles.get(profile_name or PROFILES[0].name)
     if profile is None:
         raise BadRequest(f"unknown profile {profile_name!r}: use one of {', '.join(profiles)}")
-    (body,) = await entities.get(get_state(request).database, resource, identifier)
-    renderer = get_renderer(request, profile)
+    state = get_state(request)
+    (body,) = await entities.get(state.database, resource, identifier)
+    renderer = await get_renderer(request, state, profile)
     rendered = renderer.wrap(resource.name, await renderer.to_object(resource, body))
-    base_url = get_state(request).settings.base_url
-    url = f"{base_url}{profile.prefix}/{resource.plural}/{quote(identifier, safe='')}"
+    url = f"{renderer.profile_url}/{resource.plural}/{quote(identifier, safe='')}"
     sdk_name = SDK_NAMES[resource.name]
     return ApiExample(
         profile=profile,

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from ..api.dependencies import AppState, get_state
+from ..api.dependencies import get_state
 from ..case.package import Package
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..db.pool import Database
@@ -28,6 +28,7 @@ from ..db.write.package import UploadResult, write_package
 from ..exceptions import BadRequest, CaseServerError, ContentTooLarge, Problem
 from ..repair.reader import read_repaired
 from ..repair.repair_log import Repair
+from ..state import AppState
 from . import auth
 from .attributes import Attributes, parse_attributes, summarize
 from .pages import Page, page

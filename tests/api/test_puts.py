@@ -5,14 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
 from support import factories
 from support.calls import Api
 
-from case_server.api.routes.puts import PUTS, Put
+from case_server.case.model import CFAssociation, CFDocument, CFItem, CFItemType, Entity
+
+
+class Put(NamedTuple):
+    """A PUT of one entity: its path, its class, and the names that may wrap the entity."""
+
+    plural: str
+    schema: type[Entity]
+    wrappers: tuple[str, ...]
+
+
+PUTS = (
+    Put("CFDocuments", CFDocument, ("document", "CFDocument")),
+    Put("CFItems", CFItem, ("item", "CFItem")),
+    Put("CFItemTypes", CFItemType, ("itemType", "CFItemType")),
+    Put("CFItemAssociations", CFAssociation, ("association", "CFAssociation")),
+)
 
 each = pytest.mark.parametrize("put", PUTS, ids=lambda put: put.plural)
 

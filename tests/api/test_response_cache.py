@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from support import factories
 from support.calls import Api
 
+from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
 from case_server.api.responses import negotiate_encoding
-from case_server.api.routes import packages
 from case_server.case.resources import DOCUMENTS, ITEMS
 from case_server.db.pool import Database
 from case_server.db.read.package import framework_snapshot
@@ -314,7 +314,7 @@ async def test_concurrent_requests_share_one_production(
         opened.append(identifier)
         return framework_snapshot(database, identifier)
 
-    monkeypatch.setattr(packages, "framework_snapshot", counted)
+    monkeypatch.setattr(package_response, "framework_snapshot", counted)
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     answers = await asyncio.gather(*(api.get(path) for _ in range(20)))
     assert len(opened) == 1

@@ -16,8 +16,8 @@ from support import factories
 from support.calls import Api
 from support.databases import dsn
 
+from case_server.api import package_response
 from case_server.api.response_cache import CachedResponse, ResponseCache
-from case_server.api.routes import packages
 from case_server.db.pool import Database
 from case_server.db.read.package import framework_snapshot
 
@@ -44,7 +44,7 @@ def productions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         identifiers.append(identifier)
         return framework_snapshot(database, identifier)
 
-    monkeypatch.setattr(packages, "framework_snapshot", counted)
+    monkeypatch.setattr(package_response, "framework_snapshot", counted)
     return identifiers
 
 

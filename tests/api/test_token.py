@@ -13,9 +13,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from case_server.api.dependencies import AppState, DeleteAccess, ReadAccess, WriteAccess
+from case_server.api.dependencies import DeleteAccess, ReadAccess, WriteAccess
 from case_server.api.response_cache import ResponseCache
-from case_server.api.routes.token import token_routes
+from case_server.api.routes import token
 from case_server.auth.clients import ClientRegistry
 from case_server.auth.hashing import hash_secret, verify_secret
 from case_server.auth.local_issuer import LocalIssuer
@@ -25,6 +25,7 @@ from case_server.auth.verifier import Verifier
 from case_server.db.auth_store import add_client
 from case_server.exceptions import CaseServerError
 from case_server.settings import Settings
+from case_server.state import AppState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +45,7 @@ V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 
 def application(database: Database) -> FastAPI:
     app = FastAPI()
-    app.include_router(token_routes())
+    app.include_router(token.router)
     settings = Settings(client_id=ID, client_secret=SecretStr(SECRET))
     app.state.app_state = AppState(
         settings=settings,
@@ -134,7 +135,7 @@ async def test_both_ways_at_once_must_agree(http: httpx.AsyncClient) -> None:
         assert_issued(await http.post(PATH, data={**GRANT, "client_id": ID}, headers=headers))
         for change in ({"client_id": "x"}, {"client_secret": "x"}):
             answer = await http.post(PATH, data={**SENT, **change}, headers=headers)
-            assert "not carry the same" in assert_refused(answer, "invalid_request")
+            assert "contain different credentials" in assert_refused(answer, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ async def test_known_scope_that_the_client_may_not_have_is_an_invalid_scope(
     sent = {**GRANT, "client_id": "reader", "client_secret": SECRET}
     asked = f"openid {Scope.READONLY} {Scope.DELETE}"
     refused = assert_refused(await http.post(PATH, data={**sent, "scope": asked}), "invalid_scope")
-    assert f"may not have the scope {Scope.DELETE}." in refused
+    assert f"does not have the scope {Scope.DELETE}." in refused
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,9 @@ def test_requests_are_logged_but_probes_are_not(tmp_path: Path) -> None:
 
 def test_imported_objects_are_frozen() -> None:
     script = (
-        "import gc; from case_server.main import application; "
+        "import gc; from case_server.server.worker import create_worker_app; "
         "from case_server.settings import Settings; "
-        "app = application(Settings(database_url='postgresql://nobody@localhost/none')); "
+        "app = create_worker_app(Settings(database_url='postgresql://nobody@localhost/none')); "
         "print(gc.get_freeze_count(), len(gc.get_objects()))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

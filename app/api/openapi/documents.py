@@ -1,211 +1,30 @@
-"""The OpenAPI document: the model's classes, the guide's examples, and every error described.
+"""The OpenAPI documents, generated from the routes of the application.
 
-Routes read and write raw JSON, so what FastAPI cannot see in their signatures is told here.
+Each API profile has a document of its own operations; ``/openapi.json`` has those of the platform
+profile and all other routes. A document is generated when it is first requested, then cached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterator
+from functools import cache, partial
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import RouteContext, iter_route_contexts
 
 from ... import __version__
-from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
-from ...query.params import Limits
+from ...case.resources import RESOURCES
 from ..dependencies import get_state
-from ..profiles import PROFILES, Profile
+from ..profiles import PLATFORM, PROFILES, Profile
 from ..responses import json_response
-from .schemas import Schema, all_schemas, ref
+from .operations import profile_components, resolve_profile_components, wrapped
+from .schemas import PREFIX, Schema, all_schemas
 
-if TYPE_CHECKING:
-    from ..routing import Routes
-
-
-def json_content(schema: Schema, example: Any = None) -> Schema:
-    """A JSON body."""
-    content: Schema = {"schema": schema}
-    if example is not None:
-        content["example"] = example
-    return {"application/json": content}
-
-
-def wrapped(name: str, schema: Schema, *, many: bool = False) -> Schema:
-    """An object with one name."""
-    inner = {"type": "array", "items": schema} if many else schema
-    return {"type": "object", "required": [name], "properties": {name: inner}}
-
-
-def page_of(plural: str, schema: Schema, paging: tuple[str, ...]) -> Schema:
-    """A page of a list, with its paging keys."""
-    paged = wrapped(plural, schema, many=True)
-    for key in paging:
-        paged["properties"][key] = {"type": "integer"}
-    paged["required"] += paging
-    return paged
-
-
-ERRORS = {
-    400: "Malformed: not JSON, ids that differ, a bad list parameter",
-    401: "No access token, or one that is not accepted",
-    403: "The token lacks the scope of this operation",
-    404: "No live entity has this identifier",
-    409: "It contradicts what is stored, and the description names what",
-    410: "The cursor is of a history that this store no longer tells: begin without one",
-    413: "The body is larger than this server reads",
-    422: "Not valid: imsx_error_details lists every problem with its path",
-    503: "The database cannot answer now; Retry-After says when to come again",
-}
-
-
-def responses(
-    status: int, description: str, content: Schema | None, *errors: int
-) -> dict[int | str, Schema]:
-    """What a route answers: its success, and the errors that it can meet."""
-    success: Schema = {"description": description}
-    if content is not None:
-        success["content"] = content
-    told: dict[int | str, Schema] = {status: success}
-    for code in sorted({401, 403, 503, *errors}):
-        told[code] = {"description": ERRORS[code], "content": json_content(ref("imsx_StatusInfo"))}
-    # "default" also keeps FastAPI from describing a validation error that is never answered.
-    told["default"] = {
-        "description": "Any other error",
-        "content": json_content(ref("imsx_StatusInfo")),
-    }
-    return told
-
-
-def request_body(schema: Schema, example: Any) -> Schema:
-    """The body a route reads."""
-    return {"requestBody": {"required": True, "content": json_content(schema, example)}}
-
-
-FIELDS_PARAMETER = {
-    "name": "fields",
-    "in": "query",
-    "description": "The fields to answer, those and only those: separated by commas or repeated.",
-    "schema": {"type": "array", "items": {"type": "string"}},
-    "style": "form",
-    "explode": False,
-}
-
-
-EXTENSIONS_PARAMETER = {
-    "name": "extensions",
-    "in": "query",
-    "description": "Whether extensions are answered too.",
-    "schema": {"type": "boolean", "default": False},
-}
-
-
-SEARCH_PARAMETER = {
-    "name": "search",
-    "in": "query",
-    "description": "Words to be found in code, statement and keywords, each as the beginning of a "
-    "word; what has the whole as its code comes first. An extension of this server, for use beside "
-    "filter; without a sort the best match comes first.",
-    "schema": {"type": "string"},
-    "example": "3.OA.A.1",
-}
-
-
-REPAIR_PARAMETER = {
-    "name": "repair",
-    "in": "query",
-    "description": "Whether what is not valid is repaired where that needs no guessing; the result "
-    "then lists each kind of repair under repairs.",
-    "schema": {"type": "boolean", "default": False},
-}
-
-
-def entity_parameters(profile: Profile) -> list[Schema]:
-    """What may be asked of one entity."""
-    hides = not profile.extensions and profile.version != "1.0"
-    return [FIELDS_PARAMETER, *([EXTENSIONS_PARAMETER] if hides else [])]
-
-
-JOINED = {
-    True: "any number of them joined by AND, OR and parentheses; @ is one of a list",
-    False: "two of them joined by AND or OR",
-}
-
-
-FILTER_EXAMPLES = {
-    DOCUMENTS: "title~'math' AND creator='My Learning App'",
-    ITEMS: "fullStatement~'product' AND CFItemType='Learning Standard'",
-    SUBJECTS: "title~'math'",
-}
-"""A filter of each list; each finds something in the examples of the writes."""
-
-LINK_EXAMPLES = {
-    DOCUMENTS: "CFPackageURI.identifier",
-    ITEMS: "CFDocumentURI.identifier",
-    SUBJECTS: None,
-}
-"""A part of a link of each class that has one."""
-
-
-def list_parameters(profile: Profile, resource: Resource) -> list[Schema]:
-    """Return what may be asked of a list (CASE 1.1 binding, section 3)."""
-    limits, joined = profile.limits, JOINED[profile.grammar.mixed_operators]
-    sort = "fullStatement" if resource is ITEMS else "title"
-    link = LINK_EXAMPLES[resource]
-    links = f"links are asked about through their parts ({link}); " if link else ""
-
-    def query(name: str, description: str, **schema: Any) -> Schema:
-        return {"name": name, "in": "query", "description": description, "schema": schema}
-
-    return [
-        query(
-            "limit",
-            "How many to answer.",
-            type="integer",
-            minimum=1,
-            maximum=limits.maximum,
-            default=limits.default,
-        ),
-        query("offset", "How many to pass over first.", type="integer", minimum=0, default=0),
-        query(
-            "sort",
-            f"The field to sort by, such as {f'{sort} or {link}' if link else sort}.",
-            type="string",
-        ),
-        query(
-            "orderBy",
-            "The direction of the sort.",
-            type="string",
-            enum=["asc", "desc"],
-            default="asc",
-        ),
-        query(
-            "filter",
-            f"field='value', with = != > >= < <= or ~ (contains); {joined}. "
-            "Values are compared as this list answers them. "
-            f"Comparison ignores case; a quote in a value is doubled; {links}a list equals all "
-            "its members joined by commas and contains (~) what any member contains.",
-            type="string",
-            example=FILTER_EXAMPLES[resource],
-        ),
-        *entity_parameters(profile),
-    ]
-
-
-def feed_parameters(limits: Limits) -> list[Schema]:
-    """What may be asked of the feed of changes."""
-    limit = {"type": "integer", "minimum": 1}
-    limit |= {"maximum": limits.maximum, "default": limits.default}
-    since = "The next of an answer before; empty begins with the first change."
-    return [
-        {"name": "since", "in": "query", "description": since, "schema": {"type": "string"}},
-        {"name": "limit", "in": "query", "description": "How many writes.", "schema": limit},
-    ]
-
-
-Document: TypeAlias = Callable[[], dict[str, Any]]
+Document: TypeAlias = dict[str, Any]
 
 DESCRIPTION = """CASE over a Postgres of your own.
 
@@ -213,41 +32,51 @@ Get a token from `/oauth2/token` with the client credentials that the server pri
 started, and send it as `Authorization: Bearer TOKEN`.
 """
 
+WRAPPED_CLASSES = {
+    *(resource.name for resource in RESOURCES),
+    "CFPackage",
+    "CFPackageWithGroups",
+}
+"""Classes whose objects some profiles wrap: ``{"CFItem": {…}}``."""
 
-def document_routes(app: FastAPI, routes: dict[Profile, Routes], first: Profile) -> APIRouter:
-    """The OpenAPI documents: of each profile, and of the application with its first profile.
 
-    The standard's are where its consumers look for them (CASE 1.1 binding, section 2.5).
+def openapi_router(app: FastAPI) -> APIRouter:
+    """Return the routes of the OpenAPI documents of an application.
+
+    Those of the standard profiles have the paths that the standard prescribes (CASE 1.1 binding,
+    section 2.5).
     """
     router = APIRouter(include_in_schema=False)
     for profile in PROFILES:
-        document = _document(profile, routes[profile])
+        generate = cache(partial(_generate_profile_document, app, profile))
         path = profile.prefix + profile.document
-        router.add_api_route(path, _reader(document, profile))
-    document = _document(first, routes[first], prefix=first.prefix, beside=app)
-    router.add_api_route("/openapi.json", _reader(document))
+        router.add_api_route(path, _document_endpoint(generate, profile))
+    generate = cache(partial(_generate_application_document, app))
+    router.add_api_route("/openapi.json", _document_endpoint(generate))
     return router
 
 
-def _reader(
-    document: Document, profile: Profile | None = None
+def _document_endpoint(
+    generate: Callable[[], Document], profile: Profile | None = None
 ) -> Callable[[Request], Awaitable[Response]]:
     async def read_document(request: Request) -> Response:
-        told = await to_thread.run_sync(document)
+        document = await to_thread.run_sync(generate)
         base_url = get_state(request).settings.base_url
         if prefix := urlsplit(base_url).path:
-            # Without a host, as browsers may have another name for this server.
-            told = _below(told, prefix)
+            document = _with_path_prefix(document, prefix)
         if profile:
-            url = base_url + profile.prefix
-            told = {**told, "servers": [{"url": url, "description": profile.title}]}
-        return json_response(told)
+            servers = [{"url": base_url + profile.prefix, "description": profile.title}]
+            document = {**document, "servers": servers}
+        return json_response(document)
 
     return read_document
 
 
-def _below(document: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return an OpenAPI document of a server whose paths all stand below a prefix."""
+def _with_path_prefix(document: Document, prefix: str) -> Document:
+    """Return a document whose server and token URL are below a path prefix.
+
+    They are relative URLs without a host, because clients may know this server by another name.
+    """
     components = document["components"]
     schemes = {
         name: {
@@ -263,28 +92,55 @@ def _below(document: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {**document, "servers": [{"url": prefix}], "components": components}
 
 
-def _document(
-    profile: Profile, routes: Routes, *, prefix: str = "", beside: FastAPI | None = None
-) -> Document:
-    """Makes an OpenAPI document when it is first asked for: that takes a while.
+def _generate_profile_document(app: FastAPI, profile: Profile) -> Document:
+    """Return the document of a profile; its paths are relative to the profile's prefix."""
+    routes = [route for route in iter_route_contexts(app.routes) if _is_below(profile, route)]
+    document = _generate(routes, profile)
+    document["paths"] = {
+        path.removeprefix(profile.prefix): operations
+        for path, operations in document["paths"].items()
+    }
+    return document
 
-    It knows the schemas that the routes refer to, and the other routes of an application.
-    """
 
-    @cache
-    def made() -> dict[str, Any]:
-        described = FastAPI(
-            title="case-server",
-            version=__version__,
-            description=DESCRIPTION,
-            generate_unique_id_function=lambda route: route.name,
-        )
-        described.include_router(routes.described(), prefix=prefix, tags=[profile.title])
-        if beside:
-            described.router.routes += beside.router.routes
-        document = described.openapi()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas |= all_schemas(both_ids=profile.sourced_ids)
-        return document
+def _generate_application_document(app: FastAPI) -> Document:
+    """Return the document of the platform profile and of the routes outside all profiles."""
+    others = [profile for profile in PROFILES if profile is not PLATFORM]
+    routes = [
+        route
+        for route in iter_route_contexts(app.routes)
+        if not any(_is_below(profile, route) for profile in others)
+    ]
+    return _generate(routes, PLATFORM)
 
-    return made
+
+def _is_below(profile: Profile, route: RouteContext) -> bool:
+    return (route.path or "").startswith(f"{profile.prefix}/")
+
+
+def _generate(routes: list[RouteContext], profile: Profile) -> Document:
+    document = get_openapi(
+        title="case-server", version=__version__, description=DESCRIPTION, routes=routes
+    )
+    document["paths"] = resolve_profile_components(document["paths"], profile_components(profile))
+    if profile.wraps:
+        for content in _successful_contents(document):
+            content["schema"] = _wrap_schema(content["schema"])
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    # In place of FastAPI's schemas of the same classes, which describe optional fields as null.
+    schemas |= all_schemas(sourced_ids=profile.sourced_ids)
+    return document
+
+
+def _successful_contents(document: Document) -> Iterator[Schema]:
+    """Yield the content of the response 200 of each operation."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"].get("200", {}).get("content", {})
+            if "application/json" in content:
+                yield content["application/json"]
+
+
+def _wrap_schema(schema: Schema) -> Schema:
+    name = schema.get("$ref", "").removeprefix(PREFIX)
+    return wrapped(name, schema) if name in WRAPPED_CLASSES else schema

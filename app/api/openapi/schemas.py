@@ -52,7 +52,7 @@ KEYWORDS: Schema = {
 }
 
 
-def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
+def model_schemas(*, sourced_ids: bool) -> dict[str, Schema]:
     """The JSON Schema of every class, as it is answered."""
     _, found = models_json_schema(
         [(one, "validation") for one in MODELS],
@@ -64,7 +64,7 @@ def model_schemas(*, both_ids: bool) -> dict[str, Schema]:
         schemas[name]["properties"]["conceptKeywordsURI"] = KEYWORDS
     # A document that came in a package may lack it.
     schemas["CFDocument"]["required"].remove("caseVersion")
-    if both_ids:
+    if sourced_ids:
         schemas["CFPackage"]["properties"]["identifier"] = IDENTIFIER_SCHEMA
         for schema in schemas.values():
             if "identifier" in schema["properties"]:
@@ -230,12 +230,12 @@ CHANGES: Schema = {
 }
 
 
-def all_schemas(*, both_ids: bool) -> dict[str, Schema]:
+def all_schemas(*, sourced_ids: bool) -> dict[str, Schema]:
     """Everything that the routes of a profile refer to."""
-    answered = model_schemas(both_ids=both_ids)
+    answered = model_schemas(sourced_ids=sourced_ids)
     return {
         **answered,
-        **(input_schemas(answered) if both_ids else {}),
+        **(input_schemas(answered) if sourced_ids else {}),
         "imsx_StatusInfo": STATUS_INFO,
         "imsx_CodeMinor": CODE_MINOR,
         "CFPackageUploadResult": UPLOAD_RESULT,

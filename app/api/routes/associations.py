@@ -1,108 +1,150 @@
-"""CFItemAssociations: GET takes an item's identifier, PUT and DELETE an association's."""
+"""CFAssociations, and CFItemAssociations: the associations of an item.
+
+GET of CFItemAssociations takes an item's identifier, PUT and DELETE an association's (guide).
+"""
 
 from collections.abc import AsyncIterator
 
 import orjson
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
+from ...case.model import CFAssociation
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...db.read import entities
 from ...db.write import entities as store
-from ..dependencies import DeleteAccess, ReadAccess, get_state
-from ..openapi import documents
-from ..openapi.schemas import ref
-from ..profiles import Profile
+from ..body_origin import BodyOriginDep
+from ..dependencies import (
+    DatabaseDep,
+    DeleteAccess,
+    ReadAccess,
+    RendererDep,
+    SourcedId,
+    WriteAccess,
+)
+from ..openapi import examples, operations
 from ..rendering.renderer import Renderer
-from ..responses import JSON, get_renderer
-from ..routing import Routes
-from .entities import Identifier
+from ..request_body import RawBody
+from ..responses import JSON
+from ..routing import CompiledRoute
+from . import puts
+from .entities import entity_response
 
 BATCH_SIZE = 250
-"""Associations read and sent at a time: a client that stalls costs the server one batch, and 1 MB
+"""Associations read and sent at a time. A client that stalls costs the server one batch, and 1 MB
 of identifiers for each 25,000 associations."""
 
-PATH = "/CFItemAssociations/{sourcedId}"
+WRAPPERS = ("association", "CFAssociation")
+
+router = APIRouter(route_class=CompiledRoute)
+vendor_router = APIRouter(route_class=CompiledRoute)
 
 
-def association_routes(profile: Profile) -> Routes:
-    """An item with its associations, and the only DELETE there is."""
-    routes = Routes()
+@router.get(
+    "/CFAssociations/{sourcedId}",
+    operation_id="getCFAssociation",
+    summary="One CFAssociation",
+    response_model=CFAssociation,
+    response_description="One CFAssociation",
+    responses=operations.errors(400, 404),
+    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+)
+async def get_association(
+    _caller: ReadAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    renderer: RendererDep,
+) -> Response:
+    """Return one association."""
+    return await entity_response(ASSOCIATIONS, sourced_id, request, db, renderer)
 
-    async def read_item_associations(
-        identifier: Identifier, request: Request, _: ReadAccess
-    ) -> Response:
-        database = get_state(request).database
-        # One more than a batch, to see whether there are more.
-        item, associations = await entities.get_item_with_associations(
-            database, identifier, BATCH_SIZE + 1
-        )
-        render = get_renderer(request, profile)
-        if len(associations) > BATCH_SIZE:
-            batches = entities.iter_association_batches(database, identifier, BATCH_SIZE)
-            chunks = _chunks(render, item, batches)
-            # The first is read before the status is sent, because it may become another.
-            first = await anext(chunks)
-            return StreamingResponse(_following(first, chunks), media_type=JSON)
-        one = await render.to_json(ITEMS, [item])
-        several = await _rendered(render, associations)
-        return Response(b'{"CFItem":%s,"CFAssociations":[%s]}' % (one, several), media_type=JSON)
 
-    described = documents.wrapped("CFItem", ref("CFItem"))
-    listed = documents.wrapped("CFAssociations", ref("CFAssociation"), many=True)
-    described["properties"] |= listed["properties"]
-    routes.add(
-        PATH,
-        read_item_associations,
-        name="getCFItemAssociations",
-        summary="An item and all its associations; sourcedId names the item",
-        responses=documents.responses(
-            200, "The item and its associations.", documents.json_content(described), 404
-        ),
+@router.get(
+    "/CFItemAssociations/{sourcedId}",
+    operation_id="getCFItemAssociations",
+    summary="An item and all its associations; sourcedId names the item",
+    responses=operations.success(
+        200, "The item and its associations.", operations.ITEM_ASSOCIATIONS
     )
-    if profile.writes:
-        _add_delete(routes)
-    return routes
+    | operations.errors(404),
+)
+async def get_item_associations(
+    _caller: ReadAccess, sourced_id: SourcedId, db: DatabaseDep, renderer: RendererDep
+) -> Response:
+    """Return an item and all its associations."""
+    # One more than a batch, to learn whether there are further batches.
+    item, associations = await entities.get_item_with_associations(db, sourced_id, BATCH_SIZE + 1)
+    if len(associations) > BATCH_SIZE:
+        batches = entities.iter_association_batches(db, sourced_id, BATCH_SIZE)
+        chunks = _iter_chunks(renderer, item, batches)
+        # The first is read before the status is sent, because an error would change the status.
+        first_chunk = await anext(chunks)
+        return StreamingResponse(_prepend(first_chunk, chunks), media_type=JSON)
+    item_json = await renderer.to_json(ITEMS, [item])
+    associations_json = await _associations_to_json(renderer, associations)
+    content = b'{"CFItem":%s,"CFAssociations":[%s]}' % (item_json, associations_json)
+    return Response(content, media_type=JSON)
 
 
-def _add_delete(routes: Routes) -> None:
-    routes.add(
-        PATH,
-        delete_association,
-        methods=["DELETE"],
-        status_code=204,
-        name="deleteCFItemAssociation",
-        summary="Remove an association for good; sourcedId names the association",
-        responses=documents.responses(204, "Removed; no body.", None, 404),
-    )
-
-
-async def _chunks(
-    render: Renderer, item: str, batches: AsyncIterator[list[str]]
+async def _iter_chunks(
+    renderer: Renderer, item: str, batches: AsyncIterator[list[str]]
 ) -> AsyncIterator[bytes]:
-    """Yield the answer of an item with its associations, a batch at a time."""
-    head = b'{"CFItem":%s,"CFAssociations":[' % await render.to_json(ITEMS, [item])
+    """Yield the response in chunks, one for each batch of associations."""
+    separator = b'{"CFItem":%s,"CFAssociations":[' % await renderer.to_json(ITEMS, [item])
     async for batch in batches:
-        yield head + await _rendered(render, batch)
-        head = b","
-    yield b"]}" if head == b"," else head + b"]}"
+        yield separator + await _associations_to_json(renderer, batch)
+        separator = b","
+    yield b"]}" if separator == b"," else separator + b"]}"
 
 
-async def _following(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
+async def _prepend(first_chunk: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first_chunk
     async for chunk in chunks:
         yield chunk
 
 
-async def _rendered(render: Renderer, associations: list[str]) -> bytes:
-    """Return associations as JSON separated by commas."""
-    if render.profile.package_links:
-        # The profile leaves nothing out of them here, so they are those that stand alone.
-        return await render.to_json(ASSOCIATIONS, associations)
-    return orjson.dumps(await render.to_package_objects(ASSOCIATIONS, associations))[1:-1]
+async def _associations_to_json(renderer: Renderer, associations: list[str]) -> bytes:
+    """Return associations as JSON objects separated by commas, as they are in a package."""
+    if renderer.profile.package_links:
+        # Such a profile leaves nothing out inside a package, so the faster way gives the same.
+        return await renderer.to_json(ASSOCIATIONS, associations)
+    return orjson.dumps(await renderer.to_package_objects(ASSOCIATIONS, associations))[1:-1]
 
 
-async def delete_association(identifier: Identifier, request: Request, _: DeleteAccess) -> Response:
-    """Remove an association for good."""
-    await store.delete_association(get_state(request).database, identifier)
+@vendor_router.put(
+    "/CFItemAssociations/{sourcedId}",
+    operation_id="putCFAssociation",
+    summary="Create or replace one CFAssociation",
+    openapi_extra=operations.request_body(
+        "CFAssociation", examples.ASSOCIATION, wrapper="association"
+    ),
+    **puts.OPTIONS,
+)
+async def put_association(
+    _caller: WriteAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    raw_body: RawBody,
+    origin: BodyOriginDep,
+) -> Response:
+    """Create or replace one association."""
+    body = await puts.parse_entity(request, sourced_id, raw_body, CFAssociation, WRAPPERS)
+    await store.put_association(db, body.entity, path_prefix=body.path_prefix, origin=origin)
+    return Response(status_code=puts.CREATED)
+
+
+@vendor_router.delete(
+    "/CFItemAssociations/{sourcedId}",
+    status_code=204,
+    operation_id="deleteCFItemAssociation",
+    summary="Remove an association for good; sourcedId names the association",
+    responses=operations.success(204, "Removed; no body.") | operations.errors(404),
+)
+async def delete_association(
+    _caller: DeleteAccess, sourced_id: SourcedId, db: DatabaseDep
+) -> Response:
+    """Delete an association permanently."""
+    await store.delete_association(db, sourced_id)
     return Response(status_code=204)

@@ -1,54 +1,44 @@
-"""Whether the process lives, and whether it can serve."""
+"""Probes of process supervisors and load balancers: liveness and readiness."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from ...db.schema import version
 from ...exceptions import ServiceUnavailable
-from ..dependencies import get_state
-from ..openapi import documents
+from ..dependencies import DatabaseDep, StateDep
+from ..openapi import operations
 from ..openapi.schemas import ref
 from ..responses import json_response
+from ..routing import CompiledRoute
+
+router = APIRouter(tags=["Health"], route_class=CompiledRoute)
+
+STATUS = {"type": "object", "properties": {"status": {"type": "string"}}}
 
 
-def health_routes() -> APIRouter:
-    """/health for whoever restarts processes, /ready for whoever sends them requests."""
-    router = APIRouter(tags=["Health"])
-    status = documents.json_content(
-        {"type": "object", "properties": {"status": {"type": "string"}}}
-    )
-    router.add_api_route(
-        "/health",
-        health,
-        summary="The process is alive",
-        responses={200: {"description": "Alive.", "content": status}},
-    )
-    error = {
-        "description": documents.ERRORS[503],
-        "content": documents.json_content(ref("imsx_StatusInfo")),
-    }
-    router.add_api_route(
-        "/ready",
-        ready,
-        summary="The database answers and its schema is current",
-        responses={200: {"description": "Ready.", "content": status}, 503: error},
-    )
-    return router
-
-
+@router.get(
+    "/health",
+    summary="The process is alive",
+    responses=operations.success(200, "Alive.", STATUS),
+)
 async def health() -> Response:
     """The process is alive."""
     return json_response({"status": "alive"})
 
 
-async def ready(request: Request) -> Response:
+@router.get(
+    "/ready",
+    summary="The database answers and its schema is current",
+    responses=operations.success(200, "Ready.", STATUS)
+    | operations.success(503, operations.ERRORS[503], ref("imsx_StatusInfo")),
+)
+async def ready(state: StateDep, db: DatabaseDep) -> Response:
     """The database answers and its schema is the one this release needs."""
-    held = get_state(request)
-    async with held.database.connection() as connection:
-        revision = await version.get_schema_version(connection)
-    if revision != held.schema_version:
+    async with db.connection() as connection:
+        schema_version = await version.get_schema_version(connection)
+    if schema_version != state.schema_version:
         raise ServiceUnavailable(
-            f"the database is at schema {revision}, this server needs {held.schema_version}: "
-            "run case-server migrate",
+            f"the database is at schema {schema_version}, this server needs "
+            f"{state.schema_version}: run case-server migrate",
             headers={"Retry-After": "10"},
         )
     return json_response({"status": "ready"})

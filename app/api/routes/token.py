@@ -1,12 +1,19 @@
-"""Tokens over HTTP: the client-credentials grant of OAuth 2, and the keys to check them with.
+"""Access tokens: the client credentials grant of OAuth 2.0, and the keys that verify its tokens.
 
-Its errors follow RFC 6749, not CASE: who asks for a token here is an OAuth library.
+Errors of the token endpoint have the format of RFC 6749, section 5.2, not that of CASE, because
+its clients are OAuth libraries.
 """
 
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, unquote_plus
 
-from fastapi import APIRouter, Request, Response
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
@@ -14,13 +21,20 @@ from ...auth.clients import Client
 from ...auth.local_issuer import LocalIssuer
 from ...auth.scopes import Scope, format_scopes, parse_scopes
 from ...auth.throttle import TooManyAttempts
-from ..dependencies import CALLER_ID, TOKEN_PATH, get_state
-from .token_request import OAuthError, TokenRequest, parse_token_request
+from ...state import AppState
+from ..dependencies import CALLER_ID, TOKEN_PATH, StateDep
+from ..request_body import iter_body
+from ..routing import CompiledRoute
 
 TOKEN_PATHS = (TOKEN_PATH, "/oauth/token", "/auth/1.0/token")
-_NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-PUBLISHED = "public, max-age=60"
-_FORM = {
+MAX_BODY_BYTES = 64 * 1024
+NO_STORE_HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+PUBLIC_KEYS_HEADERS = {"Cache-Control": "public, max-age=60"}
+
+_CREDENTIALS = ("client_id", "client_secret")
+_FIELDS = ("grant_type", "scope", *_CREDENTIALS)
+
+_FORM_SCHEMA = {
     "type": "object",
     "required": ["grant_type"],
     "properties": {
@@ -30,11 +44,17 @@ _FORM = {
         "scope": {"type": "string", "description": "With spaces between; none: all you may have"},
     },
 }
-_BODY = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _FORM}}}
+_REQUEST_BODY = {
+    "required": True,
+    "content": {"application/x-www-form-urlencoded": {"schema": _FORM_SCHEMA}},
+}
+
+router = APIRouter(tags=["Tokens"], route_class=CompiledRoute)
+"""To be included only if the server has a local issuer."""
 
 
 class Token(BaseModel):
-    """A token, and what the client must know about it."""
+    """A response with an access token (RFC 6749, section 5.1)."""
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a kind of token, not a secret
@@ -43,56 +63,79 @@ class Token(BaseModel):
 
 
 class OAuthProblem(BaseModel):
-    """What went wrong, in the words of RFC 6749."""
+    """An error response (RFC 6749, section 5.2)."""
 
     error: str
     error_description: str
 
 
-def token_routes() -> APIRouter:
-    """The routes of the local issuer, to be mounted only where there is one."""
-    router = APIRouter(tags=["Tokens"])
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": OAuthProblem} for status in (400, 401, 413, 429)
-    }
-    router.post(
-        TOKEN_PATH,
-        response_model=Token,
-        responses=problems,
-        openapi_extra={"requestBody": _BODY},
-    )(token)
-    for path in TOKEN_PATHS[1:]:
-        router.post(path, response_model=Token, include_in_schema=False)(token)
-    router.get("/.well-known/jwks.json")(jwks)
-    router.get("/.well-known/openid-configuration")(openid_configuration)
-    return router
+class OAuthError(Exception):
+    """A rejected token request, with an error code of RFC 6749, section 5.2."""
+
+    def __init__(
+        self,
+        error: str,
+        description: str,
+        status: int = HTTPStatus.BAD_REQUEST,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.status = status
+        self.headers = headers or {}
 
 
-async def token(request: Request) -> JSONResponse:
-    """Exchange a client's id and secret for an access token."""
+@dataclass(frozen=True)
+class TokenRequest:
+    """The credentials and the scopes of a request for an access token."""
+
+    credentials: list[tuple[str, str]]
+    """Pairs of client ID and secret to try in order; empty if the request has none."""
+    scope: str
+
+
+async def _get_issuer(state: StateDep) -> LocalIssuer:
+    assert state.issuer is not None, "the router is included only if there is a local issuer"
+    return state.issuer
+
+
+IssuerDep = Annotated[LocalIssuer, Depends(_get_issuer)]
+
+
+@router.post(TOKEN_PATHS[2], response_model=Token, include_in_schema=False)
+@router.post(TOKEN_PATHS[1], response_model=Token, include_in_schema=False)
+@router.post(
+    TOKEN_PATH,
+    response_model=Token,
+    responses={status: {"model": OAuthProblem} for status in (400, 401, 413, 429)},
+    openapi_extra={"requestBody": _REQUEST_BODY},
+)
+async def token(request: Request, state: StateDep, issuer: IssuerDep) -> Response:
+    """Exchange a client's ID and secret for an access token."""
     try:
-        grant = await parse_token_request(request)
-        client = await _client(request, grant)
+        token_request = await parse_token_request(request)
+        client = await _authenticate(request, state, token_request)
         CALLER_ID.set(client.id)
-        scopes = _scopes(grant, client)
+        scopes = _grant_scopes(token_request, client)
     except OAuthError as error:
-        return _refusal(error)
-    access_token, lifetime = _issuer(request).issue(client.id, scopes)
-    answer = Token(access_token=access_token, expires_in=lifetime, scope=format_scopes(scopes))
-    return JSONResponse(answer.model_dump(), headers=_NOT_STORED)
+        return _oauth_error_response(error)
+    access_token, lifetime = issuer.issue(client.id, scopes)
+    response = Token(access_token=access_token, expires_in=lifetime, scope=format_scopes(scopes))
+    return JSONResponse(response.model_dump(), headers=NO_STORE_HEADERS)
 
 
-async def jwks(request: Request, response: Response) -> dict[str, list[dict[str, str]]]:
-    """The public keys of this server's tokens."""
-    response.headers["Cache-Control"] = PUBLISHED
-    return _issuer(request).jwks()
+@router.get("/.well-known/jwks.json", response_model=dict[str, list[dict[str, str]]])
+async def jwks(issuer: IssuerDep) -> Response:
+    """Return the public keys that verify this server's tokens (RFC 7517)."""
+    return JSONResponse(issuer.jwks(), headers=PUBLIC_KEYS_HEADERS)
 
 
-async def openid_configuration(request: Request, response: Response) -> dict[str, Any]:
-    """Where this server issues tokens and publishes its keys."""
-    response.headers["Cache-Control"] = PUBLISHED
-    url = _issuer(request).url
-    return {
+@router.get("/.well-known/openid-configuration", response_model=dict[str, Any])
+async def openid_configuration(issuer: IssuerDep) -> Response:
+    """Return the URLs of the token endpoint and the public keys (OpenID Connect Discovery)."""
+    url = issuer.url
+    configuration = {
         "issuer": url,
         "token_endpoint": url + TOKEN_PATH,
         "jwks_uri": f"{url}/.well-known/jwks.json",
@@ -103,61 +146,176 @@ async def openid_configuration(request: Request, response: Response) -> dict[str
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
     }
+    return JSONResponse(configuration, headers=PUBLIC_KEYS_HEADERS)
 
 
-def _issuer(request: Request) -> LocalIssuer:
-    issuer = get_state(request).issuer
-    assert issuer is not None, "token routes are mounted only where there is a local issuer"
-    return issuer
+async def parse_token_request(request: Request) -> TokenRequest:
+    """Parse a token request, which is a form or a JSON object.
+
+    Raises ``OAuthError`` unless it is a valid request of the client credentials grant.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await _read_body(request)
+    if media_type == "application/json":
+        # Clients that send JSON, which OAuth does not define, often leave out the grant type, too.
+        fields = {"grant_type": "client_credentials", **_select_fields(_parse_json(body))}
+    elif media_type in {"application/x-www-form-urlencoded", ""}:
+        fields = _select_fields(_parse_form(body))
+    else:
+        raise OAuthError(
+            "invalid_request",
+            "The body must be application/x-www-form-urlencoded or application/json.",
+        )
+    _check_grant_type(fields.get("grant_type"))
+    basic = _parse_basic(request.headers.get("authorization"))
+    return TokenRequest(_merge_credentials(basic, fields), fields.get("scope", ""))
 
 
-async def _client(request: Request, grant: TokenRequest) -> Client:
+async def _read_body(request: Request) -> bytes:
+    body = b""
+    async for chunk in iter_body(request):
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise OAuthError(
+                "invalid_request",
+                f"The body is larger than {MAX_BODY_BYTES} bytes.",
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            )
+    return body
+
+
+def _parse_json(body: bytes) -> list[tuple[str, Any]]:
+    try:
+        content = orjson.loads(body)
+    except ValueError as error:
+        raise OAuthError("invalid_request", "The body is not JSON.") from error
+    if not isinstance(content, dict):
+        raise OAuthError("invalid_request", "The body is not a JSON object.")
+    return list(content.items())
+
+
+def _parse_form(body: bytes) -> list[tuple[str, Any]]:
+    try:
+        return list(parse_qsl(body.decode(), max_num_fields=100))
+    except ValueError as error:
+        raise OAuthError("invalid_request", "The body is not a valid form.") from error
+
+
+def _select_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
+    """Return the fields of a token request, each of them once, without the empty ones."""
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in _FIELDS or value in ("", None):
+            continue
+        if name in fields:
+            raise OAuthError("invalid_request", f"{name} was sent more than once.")
+        if not isinstance(value, str):
+            raise OAuthError("invalid_request", f"{name} must be a string.")
+        fields[name] = value
+    return fields
+
+
+def _check_grant_type(grant_type: str | None) -> None:
+    if grant_type is None:
+        raise OAuthError("invalid_request", "grant_type is missing: send client_credentials.")
+    if grant_type != "client_credentials":
+        raise OAuthError(
+            "unsupported_grant_type", "The only grant_type of this server is client_credentials."
+        )
+
+
+def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
+    """Return the credentials of a Basic header: as they are, then percent-decoded.
+
+    OAuth requires clients to percent-encode them first, which most HTTP libraries do not.
+    """
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return []
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise OAuthError(
+            "invalid_client", "The Basic header is not readable.", HTTPStatus.UNAUTHORIZED
+        ) from error
+    client_id, colon, secret = decoded.partition(":")
+    if not colon:  # RFC 7617, section 2. The value is not in the message: it may be the secret.
+        raise OAuthError(
+            "invalid_client",
+            "The Basic header has no colon after the client ID.",
+            HTTPStatus.UNAUTHORIZED,
+        )
+    return [(client_id, secret), (unquote_plus(client_id), unquote_plus(secret))]
+
+
+def _merge_credentials(
+    basic: list[tuple[str, str]], fields: dict[str, str]
+) -> list[tuple[str, str]]:
+    """Return the credentials of the header that do not contradict the body, or the body's own."""
+    in_body = {name: value for name, value in fields.items() if name in _CREDENTIALS}
+    if not basic:
+        is_complete = len(in_body) == len(_CREDENTIALS)
+        return [(in_body["client_id"], in_body["client_secret"])] if is_complete else []
+    consistent = [
+        pair
+        for pair in basic
+        if in_body.items() <= dict(zip(_CREDENTIALS, pair, strict=True)).items()
+    ]
+    if not consistent:
+        raise OAuthError(
+            "invalid_request",
+            "The Authorization header and the body contain different credentials.",
+        )
+    return consistent
+
+
+async def _authenticate(request: Request, state: AppState, token_request: TokenRequest) -> Client:
     address = request.client.host if request.client else ""
     try:
-        client = await get_state(request).clients.authenticate(grant.credentials, address)
+        client = await state.clients.authenticate(token_request.credentials, address)
     except TooManyAttempts as error:
         raise OAuthError(
             "temporarily_unavailable",
-            f"Too many failed attempts; try again in {error.seconds} seconds.",
+            f"Too many failed attempts; retry in {error.seconds} seconds.",
             HTTPStatus.TOO_MANY_REQUESTS,
             {"Retry-After": str(error.seconds)},
         ) from error
     if client is None:
         raise OAuthError(
             "invalid_client",
-            "Send the client id and secret of this server, by HTTP Basic or in the body. "
-            "Its environment sets them, CASE_CLIENT_ID and CASE_CLIENT_SECRET; "
-            "case-server client add makes others.",
+            "Send a client ID and secret of this server, by HTTP Basic or in the body. The "
+            "environment variables CASE_CLIENT_ID and CASE_CLIENT_SECRET set one pair; "
+            "case-server client add creates others.",
             HTTPStatus.UNAUTHORIZED,
         )
     return client
 
 
-def _scopes(grant: TokenRequest, client: Client) -> frozenset[Scope]:
-    """Return the scopes to grant; foreign ones are ignored (RFC 6749, section 3.3).
+def _grant_scopes(token_request: TokenRequest, client: Client) -> frozenset[Scope]:
+    """Return the scopes to grant; unknown ones are ignored (RFC 6749, section 3.3).
 
-    Raises ``OAuthError`` where no CASE scope is among those asked for, or one that this client
-    may not have: a token with less than it needs would only fail later.
+    Raises ``OAuthError`` if none of the requested scopes is a CASE scope, or if the client lacks
+    one of them, because its requests would fail later with a token of fewer scopes.
     """
-    if not grant.scope.split():
+    if not token_request.scope.split():
         return client.scopes
-    asked = parse_scopes(grant.scope)
-    if not asked:
+    requested = parse_scopes(token_request.scope)
+    if not requested:
         raise OAuthError(
             "invalid_scope",
-            "None of the scopes asked for is known here. Leave scope out to get all that this "
-            f"client may have, or ask for some of {format_scopes(frozenset(Scope))}.",
+            "None of the requested scopes is known. Leave scope out to get all scopes of this "
+            f"client, or request some of {format_scopes(frozenset(Scope))}.",
         )
-    if excess := asked - client.scopes:
+    if excess := requested - client.scopes:
         raise OAuthError(
-            "invalid_scope", f"This client may not have the scope {format_scopes(excess)}."
+            "invalid_scope", f"This client does not have the scope {format_scopes(excess)}."
         )
-    return asked
+    return requested
 
 
-def _refusal(error: OAuthError) -> JSONResponse:
+def _oauth_error_response(error: OAuthError) -> JSONResponse:
     problem = OAuthProblem(error=error.error, error_description=error.description)
-    headers = {**_NOT_STORED, **error.headers}
+    headers = {**NO_STORE_HEADERS, **error.headers}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Basic realm="case-server"'
     return JSONResponse(problem.model_dump(), error.status, headers)

@@ -1,0 +1,266 @@
+"""Descriptions of operations in OpenAPI: responses, request bodies and query parameters.
+
+Endpoints read and write raw JSON, so their decorators describe what FastAPI cannot see in their
+signatures. What differs between the API profiles is written as a reference to a profile component
+and replaced by ``resolve_profile_components`` when the document of a profile is generated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, SUBJECTS, Resource
+from ...query.params import Limits
+from ..profiles import Profile
+from .schemas import INPUT, Schema, ref
+
+PROFILE_PREFIX = "#/profile/"
+"""References that begin with this name a component of ``profile_components``."""
+
+ERRORS = {
+    400: "Malformed: not JSON, ids that differ, a bad list parameter",
+    401: "No access token, or one that is not accepted",
+    403: "The token lacks the scope of this operation",
+    404: "No live entity has this identifier",
+    409: "It contradicts what is stored, and the description names what",
+    410: "The cursor is of a history that this store no longer tells: begin without one",
+    413: "The body is larger than this server reads",
+    422: "Not valid: imsx_error_details lists every problem with its path",
+    503: "The database cannot answer now; Retry-After says when to come again",
+}
+
+
+def json_content(schema: Schema, example: Any = None) -> Schema:
+    """Describe a JSON body."""
+    content: Schema = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return {"application/json": content}
+
+
+def wrapped(name: str, schema: Schema, *, many: bool = False) -> Schema:
+    """Return the schema of an object with one field: a value, or an array of values."""
+    field = {"type": "array", "items": schema} if many else schema
+    return {"type": "object", "required": [name], "properties": {name: field}}
+
+
+def success(status: int, description: str, schema: Schema | None = None) -> dict[int | str, Schema]:
+    """Describe the response to a request that succeeds, for ``responses=`` of a decorator."""
+    response: Schema = {"description": description}
+    if schema is not None:
+        response["content"] = json_content(schema)
+    return {status: response}
+
+
+def errors(*statuses: int) -> dict[int | str, Schema]:
+    """Describe the errors of an operation, for ``responses=`` of a decorator.
+
+    401, 403 and 503 are described for every operation. The response ``default`` also keeps FastAPI
+    from describing its own validation error, which this server never sends.
+    """
+    content = json_content(ref("imsx_StatusInfo"))
+    responses: dict[int | str, Schema] = {
+        status: {"description": ERRORS[status], "content": content}
+        for status in sorted({401, 403, 503, *statuses})
+    }
+    return responses | {"default": {"description": "Any other error", "content": content}}
+
+
+def request_body(class_name: str, example: Any, *, wrapper: str | None = None) -> dict[str, Any]:
+    """Describe a request body that is an object of a class, for ``openapi_extra=``."""
+    schema = ref(class_name + INPUT)
+    if wrapper:
+        schema, example = wrapped(wrapper, schema), {wrapper: example}
+    return {"requestBody": {"required": True, "content": json_content(schema, example)}}
+
+
+def list_success(resource: Resource) -> dict[int | str, Schema]:
+    """Describe a page of a list, whose paging fields depend on the profile."""
+    page = _profile_ref(f"{resource.plural}.page")
+    return success(200, "One page; X-Total-Count and Link say how to go on.", page)
+
+
+def array_of(resource: Resource) -> Schema:
+    """Return the schema of an object with one field: an array of entities."""
+    return wrapped(resource.plural, ref(resource.name), many=True)
+
+
+def _item_associations() -> Schema:
+    item = wrapped("CFItem", ref("CFItem"))
+    item["properties"] |= array_of(ASSOCIATIONS)["properties"]
+    return item
+
+
+ITEM_ASSOCIATIONS = _item_associations()
+"""The schema of an item with its associations."""
+
+
+def query_parameters(*names: str) -> dict[str, Any]:
+    """Describe query parameters by their names, for ``openapi_extra=``."""
+    return {"parameters": [_profile_ref(name) for name in names]}
+
+
+def list_parameters(resource: Resource) -> dict[str, Any]:
+    """Describe the query parameters of a list (CASE 1.1 binding, section 3)."""
+    sort, filter_ = f"{resource.plural}.sort", f"{resource.plural}.filter"
+    search = ("search",) if resource is ITEMS else ()
+    return query_parameters(
+        "limit", "offset", sort, "orderBy", filter_, *ENTITY_PARAMETERS, *search
+    )
+
+
+def _profile_ref(name: str) -> Schema:
+    return {"$ref": PROFILE_PREFIX + name}
+
+
+ENTITY_PARAMETERS = ("fields", "extensions")
+
+FIELDS_PARAMETER = {
+    "name": "fields",
+    "in": "query",
+    "description": "The fields to answer, those and only those: separated by commas or repeated.",
+    "schema": {"type": "array", "items": {"type": "string"}},
+    "style": "form",
+    "explode": False,
+}
+
+OPERATORS_OF_FILTERS = {
+    True: "any number of them joined by AND, OR and parentheses; @ is one of a list",
+    False: "two of them joined by AND or OR",
+}
+
+
+FILTER_EXAMPLES = {
+    DOCUMENTS: "title~'math' AND creator='My Learning App'",
+    ITEMS: "fullStatement~'product' AND CFItemType='Learning Standard'",
+    SUBJECTS: "title~'math'",
+}
+"""A filter of each list; each finds something in the examples of the writes."""
+
+LINK_EXAMPLES = {
+    DOCUMENTS: "CFPackageURI.identifier",
+    ITEMS: "CFDocumentURI.identifier",
+    SUBJECTS: None,
+}
+"""A part of a link of each class that has one."""
+
+
+def profile_components(profile: Profile) -> dict[str, Schema]:
+    """Return the parameters and schemas that operations of a profile refer to."""
+    components = {
+        "fields": FIELDS_PARAMETER,
+        "limit": _parameter(
+            "limit",
+            "How many to answer.",
+            type="integer",
+            minimum=1,
+            maximum=profile.limits.maximum,
+            default=profile.limits.default,
+        ),
+        "offset": _parameter(
+            "offset", "How many to pass over first.", type="integer", minimum=0, default=0
+        ),
+        "orderBy": _parameter(
+            "orderBy",
+            "The direction of the sort.",
+            type="string",
+            enum=["asc", "desc"],
+            default="asc",
+        ),
+        "search": _parameter(
+            "search",
+            "Words to be found in code, statement and keywords, each as the beginning of a "
+            "word; what has the whole as its code comes first. An extension of this server, for "
+            "use beside filter; without a sort the best match comes first.",
+            example="3.OA.A.1",
+            type="string",
+        ),
+        "repair": _parameter(
+            "repair",
+            "Whether what is not valid is repaired where that needs no guessing; the result "
+            "then lists each kind of repair under repairs.",
+            type="boolean",
+            default=False,
+        ),
+    }
+    # CASE 1.0 has no extensions; other profiles show them always or on request.
+    if not profile.extensions and profile.version != "1.0":
+        components["extensions"] = _parameter(
+            "extensions", "Whether extensions are answered too.", type="boolean", default=False
+        )
+    for resource in FILTER_EXAMPLES:
+        components[f"{resource.plural}.page"] = _page_schema(resource, profile.paging_fields)
+        components[f"{resource.plural}.sort"] = _sort_parameter(resource)
+        components[f"{resource.plural}.filter"] = _filter_parameter(resource, profile)
+    return components
+
+
+def _page_schema(resource: Resource, paging_fields: tuple[str, ...]) -> Schema:
+    page = wrapped(resource.plural, ref(resource.name), many=True)
+    page["properties"] |= {name: {"type": "integer"} for name in paging_fields}
+    page["required"] += paging_fields
+    return page
+
+
+def _sort_parameter(resource: Resource) -> Schema:
+    field, link = "fullStatement" if resource is ITEMS else "title", LINK_EXAMPLES[resource]
+    fields = f"{field} or {link}" if link else field
+    return _parameter("sort", f"The field to sort by, such as {fields}.", type="string")
+
+
+def _filter_parameter(resource: Resource, profile: Profile) -> Schema:
+    link = LINK_EXAMPLES[resource]
+    links = f"links are asked about through their parts ({link}); " if link else ""
+    return _parameter(
+        "filter",
+        "field='value', with = != > >= < <= or ~ (contains); "
+        f"{OPERATORS_OF_FILTERS[profile.grammar.mixed_operators]}. "
+        "Values are compared as this list answers them. "
+        f"Comparison ignores case; a quote in a value is doubled; {links}a list equals all "
+        "its members joined by commas and contains (~) what any member contains.",
+        example=FILTER_EXAMPLES[resource],
+        type="string",
+    )
+
+
+def feed_parameters(limits: Limits) -> dict[str, Any]:
+    """Describe the query parameters of the change feed, for ``openapi_extra=``."""
+    since = "The next of an answer before; empty begins with the first change."
+    limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}
+    return {
+        "parameters": [
+            _parameter("since", since, type="string"),
+            _parameter("limit", "How many writes.", type="integer", **limit),
+        ]
+    }
+
+
+def _parameter(name: str, description: str, *, example: Any = None, **schema: Any) -> Schema:
+    parameter = {"name": name, "in": "query", "description": description, "schema": schema}
+    return parameter if example is None else parameter | {"example": example}
+
+
+def resolve_profile_components(node: Any, components: dict[str, Schema]) -> Any:
+    """Return a part of a document with the components of a profile in place of their references.
+
+    References to components that the profile does not have are dropped from arrays.
+    """
+    if isinstance(node, list):
+        return [
+            resolve_profile_components(element, components)
+            for element in node
+            if not _is_missing(element, components)
+        ]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str) and reference.startswith(PROFILE_PREFIX):
+        return components[reference.removeprefix(PROFILE_PREFIX)]
+    return {name: resolve_profile_components(value, components) for name, value in node.items()}
+
+
+def _is_missing(element: Any, components: dict[str, Schema]) -> bool:
+    reference = element.get("$ref", "") if isinstance(element, dict) else ""
+    return reference.startswith(PROFILE_PREFIX) and (
+        reference.removeprefix(PROFILE_PREFIX) not in components
+    )

@@ -1,0 +1,108 @@
+"""Responses with a whole framework: revalidated by its revision, cached, and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from ..db.read.package import FrameworkSnapshot, framework_snapshot
+from ..db.read.revisions import Revision, Revisions, fetch_revision
+from ..exceptions import CaseServerError
+from .conditional import is_not_modified, representation_hash, validator_headers
+from .rendering.renderer import Renderer
+from .response_cache import CachedResponse
+from .responses import JSON, negotiate_encoding
+
+if TYPE_CHECKING:
+    from ..state import AppState
+
+Fields: TypeAlias = tuple[str, ...] | None
+"""The fields that a request selects, or None for all."""
+
+
+@dataclass(frozen=True)
+class PackageView:
+    """A JSON form of a framework: its name, its rendering in chunks, and the selected fields."""
+
+    name: str
+    iter_chunks: Callable[[Renderer, FrameworkSnapshot, Fields], AsyncIterator[bytes]]
+    fields: Fields
+
+
+async def package_response(
+    request: Request,
+    state: AppState,
+    renderer: Renderer,
+    identifier: str,
+    view: PackageView,
+) -> Response:
+    """Return a framework: 304 if the client has it, else from the cache, else rendered.
+
+    The current revision is read once and decides all three. ``identifier`` is that of the package
+    or of its document. Raises ``NotFound``.
+    """
+    current = await state.revisions.current(identifier)
+    representation = (
+        view.name,
+        renderer.profile.name,
+        renderer.base_url,
+        renderer.include_extensions,
+        view.fields,
+    )
+    tag = representation_hash(*representation)
+    if await is_not_modified(request, state.revisions, current, tag):
+        return Response(None, 304, validator_headers(current, tag))
+
+    async def render(response: CachedResponse) -> AsyncIterator[bytes]:
+        document = current.document_identifier
+        async with framework_snapshot(state.database, document) as framework:
+            response.revision = await fetch_revision(framework.connection, document)
+            async for chunk in view.iter_chunks(renderer, framework, view.fields):
+                yield chunk
+
+    cache, key = state.response_cache, (current.document_identifier, *representation)
+    cached = cache.get(key)
+    if cached is None or not await _is_current(cached, state.revisions, current):
+        # Requests that found the same outdated response share the next one, which one of them
+        # starts: it begins after all of them arrived.
+        newer = cache.get(key)
+        cached = newer if newer and newer is not cached else cache.start(key, render)
+        await cached.wait_for_first_chunk()
+    return await _encode(request, cached, tag)
+
+
+async def _is_current(cached: CachedResponse, revisions: Revisions, current: Revision) -> bool:
+    """Return whether a cached response has the content of the current revision."""
+    is_queued = not cached.has_started
+    try:
+        await cached.wait_for_first_chunk()
+    except CaseServerError:
+        return False
+    if is_queued:
+        # It was read after this request arrived. Comparing revisions instead could repeat without
+        # end while others write.
+        return True
+    if cached.revision is None or not await revisions.is_equivalent(cached.revision, current):
+        return False
+    cached.revision = current
+    return True
+
+
+async def _encode(request: Request, cached: CachedResponse, tag: str) -> Response:
+    """Return a cached response in the encoding that the client prefers."""
+    assert cached.revision is not None, "the producer sets it before the first chunk"
+    headers = {**validator_headers(cached.revision, tag), "Vary": "Accept-Encoding"}
+    supported = ("zstd", "gzip") if cached.is_complete else ("gzip",)
+    encoding = negotiate_encoding(request.headers.get("accept-encoding", ""), supported)
+    if encoding != "identity":
+        headers["Content-Encoding"] = encoding
+    if encoding == "zstd":
+        return Response(await cached.zstd_bytes(), headers=headers, media_type=JSON)
+    if encoding == "gzip" and cached.is_complete:
+        return Response(cached.gzip_bytes(), headers=headers, media_type=JSON)
+    chunks = cached.iter_gzip() if encoding == "gzip" else cached.iter_identity()
+    return StreamingResponse(chunks, headers=headers, media_type=JSON)

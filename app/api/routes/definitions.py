@@ -1,0 +1,110 @@
+"""CFDefinitions: concepts, subjects, licenses, item types and association groupings.
+
+The five types have one endpoint in common, made by ``definition_router`` for each entry of the
+register. The platform profile also lists subjects and takes PUTs of item types.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ...case.model import CFItemType
+from ...case.resources import DEFINITIONS, SUBJECTS, Resource
+from ...db.write import entities as store
+from ..body_origin import BodyOriginDep
+from ..dependencies import (
+    DatabaseDep,
+    ReadAccess,
+    RendererDep,
+    SourcedId,
+    WriteAccess,
+)
+from ..openapi import examples, operations
+from ..request_body import RawBody
+from ..routing import CompiledRoute
+from . import puts
+from .entities import entity_response, hierarchy_response, list_response
+
+WRAPPERS = ("itemType", "CFItemType")
+
+
+def definition_router(resource: Resource) -> APIRouter:
+    """Return the router of one type of definition."""
+    router = APIRouter(prefix=f"/{resource.plural}", route_class=CompiledRoute)
+    is_hierarchy = resource.with_descendants
+    respond = hierarchy_response if is_hierarchy else entity_response
+
+    @router.get(
+        "/{sourcedId}",
+        operation_id=f"get{resource.name}",
+        openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+        **(_hierarchy_options(resource) if is_hierarchy else _entity_options(resource)),
+    )
+    async def get_definition(
+        _caller: ReadAccess,
+        sourced_id: SourcedId,
+        request: Request,
+        db: DatabaseDep,
+        renderer: RendererDep,
+    ) -> Response:
+        return await respond(resource, sourced_id, request, db, renderer)
+
+    return router
+
+
+def _entity_options(resource: Resource) -> dict[str, Any]:
+    summary = f"One {resource.name}"
+    return {
+        "summary": summary,
+        "response_model": resource.schema,
+        "response_description": summary,
+        "responses": operations.errors(400, 404),
+    }
+
+
+def _hierarchy_options(resource: Resource) -> dict[str, Any]:
+    summary = f"One {resource.name}, then those whose hierarchyCode continues its own"
+    return {
+        "summary": summary,
+        "responses": operations.success(200, summary, operations.array_of(resource))
+        | operations.errors(400, 404),
+    }
+
+
+routers = tuple(definition_router(resource) for resource in DEFINITIONS)
+vendor_router = APIRouter(route_class=CompiledRoute)
+
+
+@vendor_router.get(
+    "/CFSubjects",
+    operation_id="getAllCFSubjects",
+    summary="List CFSubjects",
+    responses=operations.list_success(SUBJECTS) | operations.errors(400),
+    openapi_extra=operations.list_parameters(SUBJECTS),
+)
+async def list_subjects(
+    _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
+) -> Response:
+    """List subjects."""
+    return await list_response(SUBJECTS, request, db, renderer)
+
+
+@vendor_router.put(
+    "/CFItemTypes/{sourcedId}",
+    operation_id="putCFItemType",
+    summary="Create or replace one CFItemType",
+    openapi_extra=operations.request_body("CFItemType", examples.ITEM_TYPE),
+    **puts.OPTIONS,
+)
+async def put_item_type(
+    _caller: WriteAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    raw_body: RawBody,
+    origin: BodyOriginDep,
+) -> Response:
+    """Create or replace one item type."""
+    body = await puts.parse_entity(request, sourced_id, raw_body, CFItemType, WRAPPERS)
+    await store.put_item_type(db, body.entity, path_prefix=body.path_prefix, origin=origin)
+    return Response(status_code=puts.CREATED)

@@ -1,0 +1,106 @@
+"""CFDocuments: one document, the list of documents, and PUT of a document."""
+
+from fastapi import APIRouter, Request, Response
+
+from ...case.model import CFDocument, CFPckgDocument, LinkURI
+from ...case.parsing import ParsedBody
+from ...case.problems import REQUIRED
+from ...case.resources import DOCUMENTS
+from ...db.write import entities as store
+from ...exceptions import UnprocessableContent
+from ..body_origin import BodyOriginDep
+from ..dependencies import (
+    DatabaseDep,
+    ReadAccess,
+    RendererDep,
+    SourcedId,
+    WriteAccess,
+)
+from ..openapi import examples, operations
+from ..request_body import RawBody
+from ..routing import CompiledRoute
+from . import puts
+from .entities import entity_response, list_response
+
+router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
+vendor_router = APIRouter(prefix="/CFDocuments", route_class=CompiledRoute)
+
+WRAPPERS = ("document", "CFDocument")
+
+
+class _DocumentFromPackage(CFPckgDocument):
+    """A stored document that is sent back: one from a package may lack ``caseVersion``."""
+
+    CFPackageURI: LinkURI
+
+
+@router.get(
+    "",
+    operation_id="getAllCFDocuments",
+    summary="List CFDocuments",
+    responses=operations.list_success(DOCUMENTS) | operations.errors(400),
+    openapi_extra=operations.list_parameters(DOCUMENTS),
+)
+async def list_documents(
+    _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
+) -> Response:
+    """List documents."""
+    return await list_response(DOCUMENTS, request, db, renderer)
+
+
+@router.get(
+    "/{sourcedId}",
+    operation_id="getCFDocument",
+    summary="One CFDocument",
+    response_model=CFDocument,
+    response_description="One CFDocument",
+    responses=operations.errors(400, 404),
+    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+)
+async def get_document(
+    _caller: ReadAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    renderer: RendererDep,
+) -> Response:
+    """Return one document."""
+    return await entity_response(DOCUMENTS, sourced_id, request, db, renderer)
+
+
+@vendor_router.put(
+    "/{sourcedId}",
+    operation_id="putCFDocument",
+    summary="Create or replace one CFDocument",
+    openapi_extra=operations.request_body("CFDocument", examples.DOCUMENT),
+    **puts.OPTIONS,
+)
+async def put_document(
+    _caller: WriteAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    raw_body: RawBody,
+    origin: BodyOriginDep,
+) -> Response:
+    """Create or replace one document."""
+    body: ParsedBody[CFPckgDocument]
+    try:
+        body = await puts.parse_entity(request, sourced_id, raw_body, CFDocument, WRAPPERS)
+    except UnprocessableContent as error:
+        if not _lacks_only_case_version(error):
+            raise
+        if not await store.lacks_case_version(db, sourced_id):
+            raise
+        body = await puts.parse_entity(
+            request, sourced_id, raw_body, _DocumentFromPackage, WRAPPERS
+        )
+    await store.put_document(db, body.entity, path_prefix=body.path_prefix, origin=origin)
+    return Response(status_code=puts.CREATED)
+
+
+def _lacks_only_case_version(error: UnprocessableContent) -> bool:
+    problems = [
+        (problem["path"].rpartition(".")[2], problem["message"]) for problem in error.problems
+    ]
+    return problems == [("caseVersion", REQUIRED)]

@@ -1,0 +1,80 @@
+"""CFItems: one item, the list of items with search, and PUT of an item."""
+
+from fastapi import APIRouter, Request, Response
+
+from ...case.model import CFItem
+from ...case.resources import ITEMS
+from ...db.write import entities as store
+from ..body_origin import BodyOriginDep
+from ..dependencies import (
+    DatabaseDep,
+    ReadAccess,
+    RendererDep,
+    SourcedId,
+    WriteAccess,
+)
+from ..openapi import examples, operations
+from ..request_body import RawBody
+from ..routing import CompiledRoute
+from . import puts
+from .entities import entity_response, list_response
+
+router = APIRouter(prefix="/CFItems", route_class=CompiledRoute)
+vendor_router = APIRouter(prefix="/CFItems", route_class=CompiledRoute)
+
+WRAPPERS = ("item", "CFItem")
+
+
+@router.get(
+    "/{sourcedId}",
+    operation_id="getCFItem",
+    summary="One CFItem",
+    response_model=CFItem,
+    response_description="One CFItem",
+    responses=operations.errors(400, 404),
+    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+)
+async def get_item(
+    _caller: ReadAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    renderer: RendererDep,
+) -> Response:
+    """Return one item."""
+    return await entity_response(ITEMS, sourced_id, request, db, renderer)
+
+
+@vendor_router.get(
+    "",
+    operation_id="getAllCFItems",
+    summary="List CFItems",
+    responses=operations.list_success(ITEMS) | operations.errors(400),
+    openapi_extra=operations.list_parameters(ITEMS),
+)
+async def list_items(
+    _caller: ReadAccess, request: Request, db: DatabaseDep, renderer: RendererDep
+) -> Response:
+    """List items."""
+    return await list_response(ITEMS, request, db, renderer)
+
+
+@vendor_router.put(
+    "/{sourcedId}",
+    operation_id="putCFItem",
+    summary="Create or replace one CFItem",
+    openapi_extra=operations.request_body("CFItem", examples.ITEM, wrapper="item"),
+    **puts.OPTIONS,
+)
+async def put_item(
+    _caller: WriteAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    raw_body: RawBody,
+    origin: BodyOriginDep,
+) -> Response:
+    """Create or replace one item."""
+    body = await puts.parse_entity(request, sourced_id, raw_body, CFItem, WRAPPERS)
+    await store.put_item(db, body.entity, path_prefix=body.path_prefix, origin=origin)
+    return Response(status_code=puts.CREATED)

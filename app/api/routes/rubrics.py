@@ -1,0 +1,32 @@
+"""CFRubrics: one rubric with its criteria."""
+
+from fastapi import APIRouter, Request, Response
+
+from ...case.model import CFRubric
+from ...case.resources import RUBRICS
+from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId
+from ..openapi import operations
+from ..routing import CompiledRoute
+from .entities import entity_response
+
+router = APIRouter(prefix="/CFRubrics", route_class=CompiledRoute)
+
+
+@router.get(
+    "/{sourcedId}",
+    operation_id="getCFRubric",
+    summary="One CFRubric",
+    response_model=CFRubric,
+    response_description="One CFRubric",
+    responses=operations.errors(400, 404),
+    openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
+)
+async def get_rubric(
+    _caller: ReadAccess,
+    sourced_id: SourcedId,
+    request: Request,
+    db: DatabaseDep,
+    renderer: RendererDep,
+) -> Response:
+    """Return one rubric."""
+    return await entity_response(RUBRICS, sourced_id, request, db, renderer)

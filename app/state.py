@@ -1,0 +1,127 @@
+"""The state of one server process: what it opens at start-up and every request uses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anyio import CapacityLimiter
+
+from .api.anonymous_reads import AnonymousReadLimiter
+from .api.response_cache import ResponseCache
+from .auth.clients import ClientRegistry
+from .auth.local_issuer import LocalIssuer
+from .auth.refresh import CredentialRefresher, load_signing_keys
+from .auth.scopes import parse_scope_map
+from .auth.tokens import generate_signing_key
+from .auth.verifier import TokenPolicy, Verifier
+from .background import background_task, warm_up
+from .db import auth_store
+from .db.pool import Database
+from .db.read.revisions import Revisions
+from .db.schema import version
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .auth.trusted_issuer import TrustedIssuer
+
+MAX_CONCURRENT_UPLOADS = 2
+"""Packages that one process parses and writes at a time. Each holds a connection, and many times
+the size of its body in memory."""
+
+
+@dataclass
+class AppState:
+    """The settings, the database, the credentials and the caches of one process."""
+
+    settings: Settings
+    issuer: LocalIssuer | None
+    clients: ClientRegistry
+    verifier: Verifier
+    database: Database
+    schema_version: str
+    revisions: Revisions
+    response_cache: ResponseCache
+    upload_limiter: CapacityLimiter
+    anonymous_reads: AnonymousReadLimiter | None = None
+    """Set if the standard profiles can be read without a token."""
+
+
+@asynccontextmanager
+async def open_app_state(settings: Settings, database: Database) -> AsyncIterator[AppState]:
+    """Open the state for a database, and refresh its credentials while the block is active."""
+    async with AsyncExitStack() as stack:
+        issuer = await _create_local_issuer(database, settings) if settings.local_issuer else None
+        trusted_issuers = await _create_trusted_issuers(stack, settings)
+        response_cache = ResponseCache(settings.cache_mb, producers=max(1, settings.pool_size // 4))
+        stack.push_async_callback(response_cache.close)
+        clients = ClientRegistry(settings, database)
+        verifier = Verifier(
+            issuer, trusted_issuers, scopes_of=clients.scopes_of, policy=_token_policy(settings)
+        )
+        if issuer:
+            await stack.enter_async_context(background_task(warm_up(issuer.warm_up)))
+        verifier.set_revoked_ids(await auth_store.list_revoked_tokens(database))
+        if not settings.test_mode:  # no other process writes to the clones of a server in test mode
+            refresher = CredentialRefresher(database, issuer, verifier)
+            await stack.enter_async_context(background_task(refresher.run()))
+        yield AppState(
+            settings=settings,
+            database=database,
+            issuer=issuer,
+            clients=clients,
+            verifier=verifier,
+            schema_version=version.get_required_schema_version(),
+            revisions=Revisions(database),
+            response_cache=response_cache,
+            upload_limiter=CapacityLimiter(_max_concurrent_uploads(settings)),
+            anonymous_reads=AnonymousReadLimiter(settings.public_read_per_minute)
+            if settings.public_read
+            else None,
+        )
+
+
+def _max_concurrent_uploads(settings: Settings) -> int:
+    """Leave at least half of the connection pool to requests that are not uploads."""
+    return max(1, min(MAX_CONCURRENT_UPLOADS, settings.pool_size // 2))
+
+
+def _token_policy(settings: Settings) -> TokenPolicy:
+    return TokenPolicy(
+        audience=settings.audience,
+        scope_map=parse_scope_map(settings.scope_map),
+        max_chars=settings.max_token_chars,
+    )
+
+
+async def _create_local_issuer(database: Database, settings: Settings) -> LocalIssuer:
+    """Create the issuer with the stored signing keys; store a first key if there is none."""
+    stored_keys = await load_signing_keys(database)
+    if not stored_keys:
+        key = generate_signing_key()
+        await auth_store.add_first_signing_key(database, key.kid, key.private_pem)
+        stored_keys = await load_signing_keys(database)
+    return LocalIssuer(
+        stored_keys,
+        settings.base_url,
+        settings.token_lifetime,
+        audience=settings.audience,
+        load_keys=partial(load_signing_keys, database),
+    )
+
+
+async def _create_trusted_issuers(stack: AsyncExitStack, settings: Settings) -> list[TrustedIssuer]:
+    if not settings.trusted_issuers:
+        return []
+    # Imported late, because the HTTP client adds 0.1 s to a start and few servers need it.
+    from .auth.trusted_issuer import TrustedIssuer  # noqa: PLC0415  see above
+    from .net.ssrf import public_only_client  # noqa: PLC0415  see above
+
+    client = public_only_client(
+        allow_private=settings.allow_private_urls, trusted_urls=settings.trusted_issuers
+    )
+    http = await stack.enter_async_context(client)
+    return [TrustedIssuer(url, http) for url in settings.trusted_issuers]

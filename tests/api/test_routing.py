@@ -1,0 +1,254 @@
+"""Compiled routes and the path table give the results of FastAPI's dispatch, and are in use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    Header,
+    HTTPException,
+    Path,
+    Query,
+    Request,
+    Response,
+    Security,
+)
+from fastapi.routing import iter_route_contexts
+from fastapi.security import SecurityScopes
+from pydantic import AfterValidator
+from support.calls import Api
+
+from case_server.api import dependencies
+from case_server.api.profiles import PROFILES, Profile
+from case_server.api.routes import items
+from case_server.api.routing import CompiledRoute, PathTable
+from case_server.auth.scopes import Scope
+from case_server.auth.verifier import Caller
+
+each_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+
+
+def path_table(app: FastAPI) -> PathTable:
+    (arguments,) = (entry.kwargs for entry in app.user_middleware if "routers" in entry.kwargs)
+    routers: Any = arguments["routers"]
+    return PathTable(app, routers)
+
+
+def test_every_compiled_route_of_the_application_is_in_the_path_table(app: FastAPI) -> None:
+    table = path_table(app)
+    hot_routes = 0
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if not isinstance(route, CompiledRoute):
+            continue
+        assert route.compiled_handler, f"{context.path} is not compiled"
+        # The table does not know what include_router adds, so nothing may be added there.
+        assert context.dependencies == route.dependencies
+        assert context.path
+        if context.path.endswith("/groups"):
+            continue
+        for method in context.methods or ():
+            parent = context.path.rpartition("/")[0]
+            exact = table.handlers.get((method, context.path))
+            with_parameter, _ = table.parameter_handlers.get((method, parent), (None, ""))
+            assert route.compiled_handler in {exact, with_parameter}, context.path
+            hot_routes += 1
+    assert hot_routes > 60
+
+
+@each_profile
+def test_lists_of_a_profile_are_those_it_declares(app: FastAPI, profile: Profile) -> None:
+    paths = {
+        context.path
+        for context in iter_route_contexts(app.routes)
+        if "GET" in (context.methods or ())
+    }
+    plurals = {path.removeprefix(f"{profile.prefix}/CF") for path in paths if path}
+    assert {plural for plural in plurals if plural.isalpha()} == {
+        plural.removeprefix("CF") for plural in profile.lists
+    }
+
+
+async def test_dependency_overrides_replace_a_dependency(api: Api, app: FastAPI) -> None:
+    item = await api.new_item(await api.framework())
+    path = f"{api.profile.prefix}/CFItems/{item['identifier']}"
+
+    async def override() -> Caller:
+        return Caller("override", frozenset({Scope.READONLY}))
+
+    anonymous = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://case.test")
+    app.dependency_overrides[dependencies.get_caller] = override
+    try:
+        response = await anonymous.get(path)
+    finally:
+        app.dependency_overrides.clear()
+    assert response.status_code == 200
+    assert response.json() == (await api.client.get(path)).json()
+    assert (await anonymous.get(path)).status_code == 401
+
+
+async def test_fastapi_and_the_path_table_send_the_same_responses(api: Api, app: FastAPI) -> None:
+    """An override that changes nothing sends requests through FastAPI's own solver."""
+    document = await api.framework()
+    item = await api.new_item(document)
+    paths = [
+        "/CFDocuments",
+        f"/CFItems/{item['identifier']}",
+        f"/CFItems/{item['identifier']}?fields=identifier",
+        f"/CFItemAssociations/{item['identifier']}",
+        f"/CFPackages/{document['identifier']}",
+        "/CFItems/missing",
+        "/CFItems/nul%00",
+        "/CFItems?limit=x",
+        "/CFNothing",
+    ]
+    compiled = [await api.client.get(api.profile.prefix + path) for path in paths]
+    app.dependency_overrides[items.get_item] = items.get_item
+    try:
+        solved = [await api.client.get(api.profile.prefix + path) for path in paths]
+    finally:
+        app.dependency_overrides.clear()
+    for path, one, other in zip(paths, compiled, solved, strict=True):
+        assert one.status_code == other.status_code, path
+        assert one.content == other.content, path
+
+
+async def get_count(request: Request) -> int:
+    request.state.calls = getattr(request.state, "calls", 0) + 1
+    calls: int = request.state.calls
+    return calls
+
+
+async def get_scopes(scopes: SecurityScopes, count: Annotated[int, Depends(get_count)]) -> str:
+    return f"{count}:{' '.join(scopes.scopes)}"
+
+
+async def get_nested(
+    scopes: Annotated[str, Security(get_scopes, scopes=["inner"])],
+    count: Annotated[int, Depends(get_count)],
+) -> str:
+    return f"{count} {scopes}"
+
+
+def get_sync() -> int:
+    return 1
+
+
+async def get_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def reject(value: str) -> str:
+    if value == "invalid":
+        raise ValueError
+    return value
+
+
+Name = Annotated[str, Path(alias="thingId"), AfterValidator(reject)]
+router = APIRouter(prefix="/things", route_class=CompiledRoute)
+
+
+@router.get("/{thingId}")
+async def get_thing(
+    name: Name,
+    nested: Annotated[str, Security(get_nested, scopes=["outer"])],
+    count: Annotated[int, Depends(get_count)],
+) -> Response:
+    return Response(f"{name}, {nested}, {count}")
+
+
+@router.get("")
+async def get_missing() -> Response:
+    raise HTTPException(418, "no things")
+
+
+@pytest.fixture
+async def things() -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    app.include_router(router)
+    app.add_middleware(PathTable, routers=[("", router)])
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://things.test"
+    ) as client:
+        client.headers["app"] = "things"
+        yield client
+
+
+async def test_shared_dependency_runs_once_with_the_scopes_of_its_parents(
+    things: httpx.AsyncClient,
+) -> None:
+    assert (await things.get("/things/a")).text == "a, 1 1:outer inner, 1"
+
+
+async def test_invalid_path_parameter_returns_422(things: httpx.AsyncClient) -> None:
+    response = await things.get("/things/invalid")
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["path", "thingId"]
+
+
+async def test_exception_handlers_of_the_application_handle_what_endpoints_raise(
+    things: httpx.AsyncClient,
+) -> None:
+    response = await things.get("/things")
+    assert response.status_code == 418
+    assert response.json() == {"detail": "no things"}
+
+
+async def test_unknown_methods_and_paths_are_left_to_fastapi(things: httpx.AsyncClient) -> None:
+    assert (await things.put("/things/a")).status_code == 405
+    assert (await things.get("/things/")).status_code == 307
+    assert (await things.get("/things/a/b")).status_code == 404
+
+
+async def test_endpoints_with_other_kinds_of_dependencies_are_left_to_fastapi() -> None:
+    other = APIRouter(route_class=CompiledRoute)
+
+    @other.get("/sync")
+    async def sync(value: Annotated[int, Depends(get_sync)]) -> Response:
+        return Response(str(value))
+
+    @other.get("/generator")
+    async def generator(value: Annotated[int, Depends(get_generator)]) -> Response:
+        return Response(str(value))
+
+    @other.get("/uncached")
+    async def uncached(value: Annotated[int, Depends(get_count, use_cache=False)]) -> Response:
+        return Response(str(value))
+
+    @other.get("/query")
+    async def query(value: Annotated[int, Query()] = 1) -> Response:
+        return Response(str(value))
+
+    @other.get("/header")
+    async def header(value: Annotated[int, Header()] = 1) -> Response:
+        return Response(str(value))
+
+    @other.get("/tasks")
+    async def tasks(_tasks: BackgroundTasks) -> Response:
+        return Response("1")
+
+    @other.get("/model")
+    async def model() -> int:
+        return 1
+
+    @other.get("/function")
+    def function() -> Response:
+        return Response("1")
+
+    app = FastAPI()
+    app.include_router(other)
+    app.add_middleware(PathTable, routers=[("", other)])
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://things.test"
+    ) as client:
+        for route in other.routes:
+            assert isinstance(route, CompiledRoute)
+            assert route.compiled_handler is None, route.path
+            assert (await client.get(route.path)).text == "1"
