@@ -548,7 +548,7 @@ def test_reading_without_token_is_judged_by_document_package_and_item(
 ) -> None:
     def outcome_of(profile: str, spoil: Spoil) -> Any:
         only = ("--only", "no-token,strange-token", "--format", "json")
-        with tampering(server.base_url, as_it_is, spoil) as proxy:
+        with tampering(server.base_url, spoil) as proxy:
             found = report(conformance(f"{proxy}{BASES[profile]}", *CLIENT, *only))
         return {one["id"]: (one["result"], one["observed"]) for one in found["checks"]}
 
