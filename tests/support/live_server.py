@@ -21,7 +21,7 @@ from case_server.cli import main
 
 COMMAND = (sys.executable, "-m", "case_server")
 READY = re.compile(r"is ready at (\S+)")
-LAST_BANNER_LINE = "Ctrl+C stops the server"
+LAST_BANNER_LINE = "Ctrl+C stops"
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
