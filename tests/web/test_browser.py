@@ -544,7 +544,7 @@ def test_item_precedes_tree_on_narrow_screen(visit: Opened, frameworks: Any) -> 
 def test_swagger_ui_sends_no_foreign_requests(visit: Opened) -> None:
     with visit() as page:
         page.goto("/docs")
-        alive = page.locator(".opblock").filter(has_text="The process is alive")
+        alive = page.locator(".opblock").filter(has_text="Check that the process is alive")
         alive.locator(".opblock-summary").click()
         alive.get_by_role("button", name="Try it out").click()
         alive.get_by_role("button", name="Execute").click()

@@ -28,8 +28,8 @@ Document: TypeAlias = dict[str, Any]
 
 DESCRIPTION = """CASE over a Postgres of your own.
 
-Get a token from `/oauth2/token` with the client credentials that the server printed when it
-started, and send it as `Authorization: Bearer TOKEN`.
+Get an access token from `/oauth2/token` with the client credentials that the server printed at
+start-up, and send it as `Authorization: Bearer TOKEN`.
 """
 
 WRAPPED_CLASSES = {

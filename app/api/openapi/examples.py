@@ -1,4 +1,4 @@
-"""One small framework as the curriculum guide builds it, for the OpenAPI document."""
+"""Examples of the OpenAPI documents: one small framework as the curriculum guide builds it."""
 
 from __future__ import annotations
 

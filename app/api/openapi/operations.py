@@ -18,15 +18,15 @@ PROFILE_PREFIX = "#/profile/"
 """References that begin with this name a component of ``profile_components``."""
 
 ERRORS = {
-    400: "Malformed: not JSON, ids that differ, a bad list parameter",
-    401: "No access token, or one that is not accepted",
+    400: "Malformed: invalid JSON, contradicting identifiers, or an invalid query parameter",
+    401: "No valid access token",
     403: "The token lacks the scope of this operation",
-    404: "No live entity has this identifier",
-    409: "It contradicts what is stored, and the description names what",
-    410: "The cursor is of a history that this store no longer tells: begin without one",
-    413: "The body is larger than this server reads",
-    422: "Not valid: imsx_error_details lists every problem with its path",
-    503: "The database cannot answer now; Retry-After says when to come again",
+    404: "No entity has this identifier",
+    409: "Conflict with stored entities, which the description names",
+    410: "The cursor belongs to another history of the database: start again without since",
+    413: "The body is larger than the limit of this server",
+    422: "Invalid: imsx_error_details lists the problems with their paths",
+    503: "The database is unavailable: retry after the seconds in Retry-After",
 }
 
 
@@ -77,7 +77,11 @@ def request_body(class_name: str, example: Any, *, wrapper: str | None = None) -
 def list_success(resource: Resource) -> dict[int | str, Schema]:
     """Describe a page of a list, whose paging fields depend on the profile."""
     page = _profile_ref(f"{resource.plural}.page")
-    return success(200, "One page; X-Total-Count and Link say how to go on.", page)
+    return success(
+        200,
+        "One page of the list; X-Total-Count has the total and Link the URLs of other pages.",
+        page,
+    )
 
 
 def array_of(resource: Resource) -> Schema:
@@ -118,15 +122,15 @@ ENTITY_PARAMETERS = ("fields", "extensions")
 FIELDS_PARAMETER = {
     "name": "fields",
     "in": "query",
-    "description": "The fields to answer, those and only those: separated by commas or repeated.",
+    "description": "Names of the fields to return, separated by commas or repeated.",
     "schema": {"type": "array", "items": {"type": "string"}},
     "style": "form",
     "explode": False,
 }
 
 OPERATORS_OF_FILTERS = {
-    True: "any number of them joined by AND, OR and parentheses; @ is one of a list",
-    False: "two of them joined by AND or OR",
+    True: "combined by AND, OR and parentheses; @ means is one of a list",
+    False: "at most two, combined by AND or OR",
 }
 
 
@@ -151,14 +155,14 @@ def profile_components(profile: Profile) -> dict[str, Schema]:
         "fields": FIELDS_PARAMETER,
         "limit": _parameter(
             "limit",
-            "How many to answer.",
+            "The maximum number of entities to return.",
             type="integer",
             minimum=1,
             maximum=profile.limits.maximum,
             default=profile.limits.default,
         ),
         "offset": _parameter(
-            "offset", "How many to pass over first.", type="integer", minimum=0, default=0
+            "offset", "The number of entities to skip.", type="integer", minimum=0, default=0
         ),
         "orderBy": _parameter(
             "orderBy",
@@ -169,16 +173,16 @@ def profile_components(profile: Profile) -> dict[str, Schema]:
         ),
         "search": _parameter(
             "search",
-            "Words to be found in code, statement and keywords, each as the beginning of a "
-            "word; what has the whole as its code comes first. An extension of this server, for "
-            "use beside filter; without a sort the best match comes first.",
+            "Words to find in code, statement and keywords, each as the beginning of a word. The "
+            "best match comes first unless sort is given; an item with this code is the best. An "
+            "extension of this server, which can be combined with filter.",
             example="3.OA.A.1",
             type="string",
         ),
         "repair": _parameter(
             "repair",
-            "Whether what is not valid is repaired where that needs no guessing; the result "
-            "then lists each kind of repair under repairs.",
+            "Whether to repair an invalid package where only one correction is possible; the "
+            "result lists each kind of repair under repairs.",
             type="boolean",
             default=False,
         ),
@@ -186,7 +190,7 @@ def profile_components(profile: Profile) -> dict[str, Schema]:
     # CASE 1.0 has no extensions; other profiles show them always or on request.
     if not profile.extensions and profile.version != "1.0":
         components["extensions"] = _parameter(
-            "extensions", "Whether extensions are answered too.", type="boolean", default=False
+            "extensions", "Whether the response includes extensions.", type="boolean", default=False
         )
     for resource in FILTER_EXAMPLES:
         components[f"{resource.plural}.page"] = _page_schema(resource, profile.paging_fields)
@@ -210,14 +214,14 @@ def _sort_parameter(resource: Resource) -> Schema:
 
 def _filter_parameter(resource: Resource, profile: Profile) -> Schema:
     link = LINK_EXAMPLES[resource]
-    links = f"links are asked about through their parts ({link}); " if link else ""
+    links = f"fields of links are named by a path ({link}); " if link else ""
     return _parameter(
         "filter",
         "field='value', with = != > >= < <= or ~ (contains); "
         f"{OPERATORS_OF_FILTERS[profile.grammar.mixed_operators]}. "
-        "Values are compared as this list answers them. "
-        f"Comparison ignores case; a quote in a value is doubled; {links}a list equals all "
-        "its members joined by commas and contains (~) what any member contains.",
+        "Values are compared as this list returns them. "
+        f"Comparison ignores case; a quote in a value is doubled; {links}an array "
+        "equals its members joined by commas and contains (~) what any member contains.",
         example=FILTER_EXAMPLES[resource],
         type="string",
     )
@@ -225,12 +229,12 @@ def _filter_parameter(resource: Resource, profile: Profile) -> Schema:
 
 def feed_parameters(limits: Limits) -> dict[str, Any]:
     """Describe the query parameters of the change feed, for ``openapi_extra=``."""
-    since = "The next of an answer before; empty begins with the first change."
+    since = "The value of next in the previous response; empty for the first change."
     limit = {"minimum": 1, "maximum": limits.maximum, "default": limits.default}
     return {
         "parameters": [
             _parameter("since", since, type="string"),
-            _parameter("limit", "How many writes.", type="integer", **limit),
+            _parameter("limit", "The maximum number of changes.", type="integer", **limit),
         ]
     }
 

@@ -1,4 +1,4 @@
-"""The schemas of the OpenAPI documents: the model's classes, and the few that are not of it."""
+"""JSON Schemas of the OpenAPI documents: the standard's classes, and this server's own."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PREFIX = "#/components/schemas/"
 
 
 def ref(name: str) -> Schema:
-    """A schema by its name."""
+    """Return a reference to a schema of the document."""
     return {"$ref": f"{PREFIX}{name}"}
 
 
 class _Schemas(GenerateJsonSchema):
-    """Describe answers: an optional field may be absent, but is never null."""
+    """Generates schemas of responses, in which an optional field may be absent, but never null."""
 
     def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
-        """Return the schema of the value that is not null."""
+        """Return the schema of the value without null."""
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
@@ -43,33 +43,34 @@ MODELS: list[type[BaseModel]] = [
     and issubclass(value, model.CaseObject)
     and value not in {model.CaseObject, model.Entity}
 ]
-"""Every class of the model, in the order of the binding."""
+"""All classes of the model, in the order of the binding."""
 
 
 KEYWORDS: Schema = {
     **ref("LinkURI"),
-    "description": "Written as one link or as a list, all remembered; answered as the last one.",
+    "description": "Accepts one link or an array of links, all of which are stored; responses "
+    "contain the last.",
 }
 
 
 def model_schemas(*, sourced_ids: bool) -> dict[str, Schema]:
-    """The JSON Schema of every class, as it is answered."""
-    _, found = models_json_schema(
-        [(one, "validation") for one in MODELS],
+    """Return the schemas of all classes as they are in responses."""
+    _, document = models_json_schema(
+        [(class_, "validation") for class_ in MODELS],
         ref_template=PREFIX + "{model}",
         schema_generator=_Schemas,
     )
-    schemas: dict[str, Schema] = found["$defs"]
+    schemas: dict[str, Schema] = document["$defs"]
     for name in ("CFItem", "CFPckgItem"):
         schemas[name]["properties"]["conceptKeywordsURI"] = KEYWORDS
-    # A document that came in a package may lack it.
+    # Stored documents from packages may lack it.
     schemas["CFDocument"]["required"].remove("caseVersion")
     if sourced_ids:
         schemas["CFPackage"]["properties"]["identifier"] = IDENTIFIER_SCHEMA
         for schema in schemas.values():
             if "identifier" in schema["properties"]:
-                named = {**IDENTIFIER_SCHEMA, "description": "The same as identifier."}
-                schema["properties"]["sourcedId"] = named
+                sourced_id = {**IDENTIFIER_SCHEMA, "description": "The same as identifier."}
+                schema["properties"]["sourcedId"] = sourced_id
     return schemas
 
 
@@ -80,9 +81,11 @@ ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAsso
 """Fields that a request body must contain, though an answer or a file may lack them."""
 
 
-def input_schemas(answered: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the schemas of request bodies: as those of answers, with null for absent fields."""
-    schemas = {f"{name}{INPUT}": _as_input(name, schema) for name, schema in answered.items()}
+def input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """Return the schemas of request bodies, which are those of responses with null allowed."""
+    schemas = {
+        f"{name}{INPUT}": _as_input(name, schema) for name, schema in response_schemas.items()
+    }
     link = ref(f"LinkURI{INPUT}")
     keywords = {
         "anyOf": [link, {"type": "array", "items": link}, {"type": "null"}],
@@ -94,12 +97,12 @@ def input_schemas(answered: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def _as_input(name: str, schema: Schema) -> Schema:
-    copied: Schema = _with_input_references(schema)
-    copied["required"] = [*copied.get("required", ()), *ALSO_REQUIRED.get(name, ())]
-    for field in copied["properties"].keys() - {*copied["required"]}:
-        value = copied["properties"][field]
-        copied["properties"][field] = {"anyOf": [value, {"type": "null"}]}
-    return copied
+    input_schema: Schema = _with_input_references(schema)
+    input_schema["required"] = [*input_schema.get("required", ()), *ALSO_REQUIRED.get(name, ())]
+    for field in input_schema["properties"].keys() - {*input_schema["required"]}:
+        value = input_schema["properties"][field]
+        input_schema["properties"][field] = {"anyOf": [value, {"type": "null"}]}
+    return input_schema
 
 
 def _with_input_references(node: Any) -> Any:
@@ -115,7 +118,7 @@ def _with_input_references(node: Any) -> Any:
 
 STATUS_INFO: Schema = {
     "type": "object",
-    "description": "What went wrong (CASE 1.1 binding, imsx_StatusInfo).",
+    "description": "An error (CASE 1.1 binding, imsx_StatusInfo).",
     "required": ["imsx_codeMajor", "imsx_severity", "imsx_description"],
     "properties": {
         "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
@@ -214,7 +217,7 @@ CHANGES: Schema = {
                 "type": "object",
                 "required": ["kind", "identifier", "sourcedId", "operation", "changedAt", "uri"],
                 "properties": {
-                    "kind": {"type": "string", "enum": [one.name for one in RESOURCES]},
+                    "kind": {"type": "string", "enum": [resource.name for resource in RESOURCES]},
                     "identifier": {"type": "string"},
                     "sourcedId": {"type": "string"},
                     "operation": {"type": "string", "enum": ["created", "updated", "deleted"]},
@@ -224,18 +227,18 @@ CHANGES: Schema = {
                 },
             },
         },
-        "next": {"type": "string", "description": "The cursor to go on with, as since."},
-        "more": {"type": "boolean", "description": "Whether there are more already."},
+        "next": {"type": "string", "description": "The cursor for the next request, as since."},
+        "more": {"type": "boolean", "description": "Whether there are further changes already."},
     },
 }
 
 
 def all_schemas(*, sourced_ids: bool) -> dict[str, Schema]:
-    """Everything that the routes of a profile refer to."""
-    answered = model_schemas(sourced_ids=sourced_ids)
+    """Return all schemas that the operations of a profile refer to."""
+    response_schemas = model_schemas(sourced_ids=sourced_ids)
     return {
-        **answered,
-        **(input_schemas(answered) if sourced_ids else {}),
+        **response_schemas,
+        **(input_schemas(response_schemas) if sourced_ids else {}),
         "imsx_StatusInfo": STATUS_INFO,
         "imsx_CodeMinor": CODE_MINOR,
         "CFPackageUploadResult": UPLOAD_RESULT,

@@ -43,9 +43,9 @@ vendor_router = APIRouter(route_class=CompiledRoute)
 @router.get(
     "/CFAssociations/{sourcedId}",
     operation_id="getCFAssociation",
-    summary="One CFAssociation",
+    summary="Get a CFAssociation",
     response_model=CFAssociation,
-    response_description="One CFAssociation",
+    response_description="The CFAssociation.",
     responses=operations.errors(400, 404),
     openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
 )
@@ -63,7 +63,7 @@ async def get_association(
 @router.get(
     "/CFItemAssociations/{sourcedId}",
     operation_id="getCFItemAssociations",
-    summary="An item and all its associations; sourcedId names the item",
+    summary="Get an item and all its associations; sourcedId is that of the item",
     responses=operations.success(
         200, "The item and its associations.", operations.ITEM_ASSOCIATIONS
     )
@@ -115,7 +115,7 @@ async def _associations_to_json(renderer: Renderer, associations: list[str]) -> 
 @vendor_router.put(
     "/CFItemAssociations/{sourcedId}",
     operation_id="putCFAssociation",
-    summary="Create or replace one CFAssociation",
+    summary="Create or replace a CFAssociation",
     openapi_extra=operations.request_body(
         "CFAssociation", examples.ASSOCIATION, wrapper="association"
     ),
@@ -139,8 +139,8 @@ async def put_association(
     "/CFItemAssociations/{sourcedId}",
     status_code=204,
     operation_id="deleteCFItemAssociation",
-    summary="Remove an association for good; sourcedId names the association",
-    responses=operations.success(204, "Removed; no body.") | operations.errors(404),
+    summary="Delete an association permanently; sourcedId is that of the association",
+    responses=operations.success(204, "Deleted; no body.") | operations.errors(404),
 )
 async def delete_association(
     _caller: DeleteAccess, sourced_id: SourcedId, db: DatabaseDep

@@ -37,13 +37,11 @@ vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
 @vendor_router.get(
     "",
     operation_id="getChanges",
-    summary="What was created, updated or deleted since a cursor",
-    description="Without since, from the beginning. Ask again with next as since: at once "
-    "while more is true, and later for what is new. No change is left out, whoever wrote at "
-    "the same time. Entities are read at their uri; a deleted one is no longer there.",
-    responses=operations.success(
-        200, "Changes, in the order in which they were made.", ref("Changes")
-    )
+    summary="List the changes since a cursor",
+    description="Without since, starts with the first change. Repeat with the value of next as "
+    "since: immediately while more is true, then periodically. Concurrent writes are never left "
+    "out. GET the uri of a change to read the entity, unless it was deleted.",
+    responses=operations.success(200, "Changes in the order of their transactions.", ref("Changes"))
     | operations.errors(400, 410),
     openapi_extra=operations.feed_parameters(LIMITS),
 )

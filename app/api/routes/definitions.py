@@ -53,20 +53,19 @@ def definition_router(resource: Resource) -> APIRouter:
 
 
 def _entity_options(resource: Resource) -> dict[str, Any]:
-    summary = f"One {resource.name}"
     return {
-        "summary": summary,
+        "summary": f"Get a {resource.name}",
         "response_model": resource.schema,
-        "response_description": summary,
+        "response_description": f"The {resource.name}.",
         "responses": operations.errors(400, 404),
     }
 
 
 def _hierarchy_options(resource: Resource) -> dict[str, Any]:
-    summary = f"One {resource.name}, then those whose hierarchyCode continues its own"
+    content = f"The {resource.name}, then those whose hierarchyCode continues its own."
     return {
-        "summary": summary,
-        "responses": operations.success(200, summary, operations.array_of(resource))
+        "summary": f"Get a {resource.name} and those below it in the hierarchy",
+        "responses": operations.success(200, content, operations.array_of(resource))
         | operations.errors(400, 404),
     }
 
@@ -92,7 +91,7 @@ async def list_subjects(
 @vendor_router.put(
     "/CFItemTypes/{sourcedId}",
     operation_id="putCFItemType",
-    summary="Create or replace one CFItemType",
+    summary="Create or replace a CFItemType",
     openapi_extra=operations.request_body("CFItemType", examples.ITEM_TYPE),
     **puts.OPTIONS,
 )

@@ -51,9 +51,9 @@ async def list_documents(
 @router.get(
     "/{sourcedId}",
     operation_id="getCFDocument",
-    summary="One CFDocument",
+    summary="Get a CFDocument",
     response_model=CFDocument,
-    response_description="One CFDocument",
+    response_description="The CFDocument.",
     responses=operations.errors(400, 404),
     openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
 )
@@ -71,7 +71,7 @@ async def get_document(
 @vendor_router.put(
     "/{sourcedId}",
     operation_id="putCFDocument",
-    summary="Create or replace one CFDocument",
+    summary="Create or replace a CFDocument",
     openapi_extra=operations.request_body("CFDocument", examples.DOCUMENT),
     **puts.OPTIONS,
 )

@@ -17,27 +17,27 @@ STATUS = {"type": "object", "properties": {"status": {"type": "string"}}}
 
 @router.get(
     "/health",
-    summary="The process is alive",
+    summary="Check that the process is alive",
     responses=operations.success(200, "Alive.", STATUS),
 )
 async def health() -> Response:
-    """The process is alive."""
+    """Return 200 while the process serves requests."""
     return json_response({"status": "alive"})
 
 
 @router.get(
     "/ready",
-    summary="The database answers and its schema is current",
+    summary="Check that the server can handle requests",
     responses=operations.success(200, "Ready.", STATUS)
     | operations.success(503, operations.ERRORS[503], ref("imsx_StatusInfo")),
 )
 async def ready(state: StateDep, db: DatabaseDep) -> Response:
-    """The database answers and its schema is the one this release needs."""
+    """Return 200 if the database responds and has the schema version of this release."""
     async with db.connection() as connection:
         schema_version = await version.get_schema_version(connection)
     if schema_version != state.schema_version:
         raise ServiceUnavailable(
-            f"the database is at schema {schema_version}, this server needs "
+            f"the database has schema version {schema_version}, but this server requires "
             f"{state.schema_version}: run case-server migrate",
             headers={"Retry-After": "10"},
         )

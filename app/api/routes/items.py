@@ -28,9 +28,9 @@ WRAPPERS = ("item", "CFItem")
 @router.get(
     "/{sourcedId}",
     operation_id="getCFItem",
-    summary="One CFItem",
+    summary="Get a CFItem",
     response_model=CFItem,
-    response_description="One CFItem",
+    response_description="The CFItem.",
     responses=operations.errors(400, 404),
     openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
 )
@@ -62,7 +62,7 @@ async def list_items(
 @vendor_router.put(
     "/{sourcedId}",
     operation_id="putCFItem",
-    summary="Create or replace one CFItem",
+    summary="Create or replace a CFItem",
     openapi_extra=operations.request_body("CFItem", examples.ITEM, wrapper="item"),
     **puts.OPTIONS,
 )

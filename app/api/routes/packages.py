@@ -58,8 +58,10 @@ PACKAGE_FIELDS = (
 )
 TREE_FIELDS = (*PACKAGE_IDS, "CFDocument", "structuredContent")
 
-PACKAGE_DESCRIPTION = "A whole framework; sourcedId names the package or its document."
-TREE_DESCRIPTION = "A whole framework as a tree; sourcedId names the package or its document."
+PACKAGE_DESCRIPTION = "A whole framework; sourcedId is that of the package or of its document."
+TREE_DESCRIPTION = (
+    "A whole framework as a tree; sourcedId is that of the package or of its document."
+)
 
 UPLOAD_EXTRA = operations.request_body("CFPackage", examples.PACKAGE)
 UPLOAD_EXTRA |= operations.query_parameters("repair")
@@ -68,7 +70,7 @@ UPLOAD_EXTRA |= operations.query_parameters("repair")
 @router.get(
     "/{sourcedId}",
     operation_id="getCFPackage",
-    summary="A whole framework",
+    summary="Get a whole framework",
     description=PACKAGE_DESCRIPTION,
     response_model=CFPackage,
     response_description=PACKAGE_DESCRIPTION,
@@ -91,7 +93,7 @@ async def get_package(
 @vendor_router.get(
     "/{sourcedId}/groups",
     operation_id="getCFPackageWithGroups",
-    summary="A whole framework as a tree",
+    summary="Get a whole framework as a tree",
     description=TREE_DESCRIPTION,
     responses=operations.success(200, TREE_DESCRIPTION, ref("CFPackageWithGroups"))
     | operations.errors(400, 404),
@@ -174,7 +176,7 @@ async def create_package(
 @vendor_router.put(
     "/{sourcedId}",
     operation_id="putCFPackage",
-    summary="Replace a whole framework: what is missing is deleted",
+    summary="Replace a whole framework",
     responses=operations.success(200, "Replaced.", ref("CFPackageUploadResult"))
     | operations.errors(400, 404, 409, 413, 422),
     openapi_extra=UPLOAD_EXTRA,

@@ -15,9 +15,9 @@ router = APIRouter(prefix="/CFRubrics", route_class=CompiledRoute)
 @router.get(
     "/{sourcedId}",
     operation_id="getCFRubric",
-    summary="One CFRubric",
+    summary="Get a CFRubric",
     response_model=CFRubric,
-    response_description="One CFRubric",
+    response_description="The CFRubric.",
     responses=operations.errors(400, 404),
     openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
 )

@@ -39,9 +39,12 @@ _FORM_SCHEMA = {
     "required": ["grant_type"],
     "properties": {
         "grant_type": {"type": "string", "const": "client_credentials"},
-        "client_id": {"type": "string", "description": "Here or by HTTP Basic"},
+        "client_id": {"type": "string", "description": "In the form, or by HTTP Basic"},
         "client_secret": {"type": "string", "format": "password"},
-        "scope": {"type": "string", "description": "With spaces between; none: all you may have"},
+        "scope": {
+            "type": "string",
+            "description": "Separated by spaces; all scopes of the client if empty",
+        },
     },
 }
 _REQUEST_BODY = {
