@@ -1,4 +1,4 @@
-"""Lists: filter, sort, fields, paging, and every way of asking wrongly (CASE binding, 3)."""
+"""Lists: filter, sort, fields, paging and invalid parameters (CASE binding, section 3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ each = pytest.mark.parametrize("plural", LISTED)
 
 
 async def fill(api: Api, plural: str, *fields: factories.Body) -> list[str]:
-    """Store one entity for each of the field sets; their identifiers, in that order."""
+    """Store an entity for each set of fields and return their identifiers in that order."""
     if plural == "CFSubjects":
         subjects = [factories.subject(**{"code": "S", **one}) for one in fields]
         await api.upload(CFDefinitions={"CFSubjects": subjects})
@@ -28,13 +28,13 @@ async def fill(api: Api, plural: str, *fields: factories.Body) -> list[str]:
     return [(await api.new_item(document, **one))["identifier"] for one in fields]
 
 
-async def listed(api: Api, plural: str, **params: Any) -> list[str]:
+async def list_identifiers(api: Api, plural: str, **params: Any) -> list[str]:
     body = await api.get(f"/{plural}", **params)
     return [one["identifier"] for one in body[plural]]
 
 
 @each
-async def test_empty(api: Api, plural: str) -> None:
+async def test_empty_list_has_paging_fields(api: Api, plural: str) -> None:
     body = await api.get(f"/{plural}")
     assert body[plural] == []
     assert body.keys() == {plural, *api.profile.paging_fields}
@@ -44,22 +44,27 @@ async def test_empty(api: Api, plural: str) -> None:
 @each
 async def test_pages_hold_everything_once(api: Api, plural: str) -> None:
     stored = await fill(api, plural, *({} for _ in range(25)))
-    pages = [await listed(api, plural, limit=4, offset=offset) for offset in range(0, 28, 4)]
+    pages = [
+        await list_identifiers(api, plural, limit=4, offset=offset) for offset in range(0, 28, 4)
+    ]
     assert [len(page) for page in pages] == [4, 4, 4, 4, 4, 4, 1]
     assert sorted(one for page in pages for one in page) == sorted(stored)
 
 
 @each
-async def test_same_sort_key_does_not_upset_paging(api: Api, plural: str) -> None:
+async def test_paging_is_stable_for_equal_sort_keys(api: Api, plural: str) -> None:
     stored = await fill(api, plural, *({} for _ in range(9)))
     for order in ("asc", "desc"):
-        asked = {"limit": 2, "sort": "lastChangeDateTime", "orderBy": order}
-        pages = [await listed(api, plural, **asked, offset=offset) for offset in range(0, 10, 2)]
+        params = {"limit": 2, "sort": "lastChangeDateTime", "orderBy": order}
+        pages = [
+            await list_identifiers(api, plural, **params, offset=offset)
+            for offset in range(0, 10, 2)
+        ]
         assert sorted(one for page in pages for one in page) == sorted(stored)
 
 
 @each
-async def test_headers_lead_through_the_list(api: Api, plural: str) -> None:
+async def test_link_headers_lead_to_all_pages(api: Api, plural: str) -> None:
     await fill(api, plural, *({} for _ in range(7)))
     answer = await api.send("GET", f"/{plural}", 200, params={"limit": 3, "sort": "uri"})
     seen = [len(answer.json()[plural])]
@@ -74,27 +79,27 @@ async def test_headers_lead_through_the_list(api: Api, plural: str) -> None:
 
 
 @each
-async def test_beyond_the_end_there_is_nothing_but_the_total(api: Api, plural: str) -> None:
+async def test_offset_beyond_the_end_returns_an_empty_page(api: Api, plural: str) -> None:
     await fill(api, plural, {})
     body = await api.get(f"/{plural}", offset=1000)
     assert (body[plural], api.total(body)) == ([], 1)
 
 
 @each
-async def test_deleted_entities_are_in_no_list(
+async def test_deleted_entities_are_not_listed(
     api: Api, plural: str, execute: Callable[..., Awaitable[Any]]
 ) -> None:
-    gone, stays = await fill(api, plural, {}, {})
+    deleted, remaining = await fill(api, plural, {}, {})
     table = plural.removeprefix("CF").lower()
-    await execute(f"UPDATE {table} SET deleted_at = now() WHERE identifier = $1", gone)
+    await execute(f"UPDATE {table} SET deleted_at = now() WHERE identifier = $1", deleted)
     body = await api.get(f"/{plural}")
-    assert [one["identifier"] for one in body[plural]] == [stays]
+    assert [one["identifier"] for one in body[plural]] == [remaining]
     assert api.total(body) == 1
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "x", "1.5", " ", "maximum", "9" * 5000])
 @each
-async def test_bad_limit(api: Api, plural: str, bad: str) -> None:
+async def test_invalid_limit_returns_400(api: Api, plural: str, bad: str) -> None:
     maximum = api.profile.limits.maximum
     limit = str(maximum + 1) if bad == "maximum" else bad
     answer = await api.get(f"/{plural}", 400, limit=limit)
@@ -102,13 +107,13 @@ async def test_bad_limit(api: Api, plural: str, bad: str) -> None:
 
 
 @each
-async def test_largest_limit(api: Api, plural: str) -> None:
+async def test_maximum_limit_is_accepted(api: Api, plural: str) -> None:
     maximum = api.profile.limits.maximum
     assert (await api.get(f"/{plural}", limit=maximum))["limit"] == maximum
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value", "told", "reason"),
+    ("parameter", "value", "message", "code"),
     [
         ("offset", "-1", "0", "invalid"),
         ("offset", "x", "0", "invalid"),
@@ -123,36 +128,36 @@ async def test_largest_limit(api: Api, plural: str) -> None:
         ("fields", "title,", "title", "bad_selection"),
     ],
 )
-async def test_what_cannot_be_asked(
-    api: Api, parameter: str, value: str, told: str, reason: Any
+async def test_invalid_parameter_returns_400_with_its_code(
+    api: Api, parameter: str, value: str, message: str, code: Any
 ) -> None:
     answer = await api.get("/CFDocuments", 400, **{parameter: value})
     minor = answer[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
-    assert minor["imsx_codeMinorFieldValue"] == api.profile.minor_code(reason)
-    assert told in answer["imsx_description"]
+    assert minor["imsx_codeMinorFieldValue"] == api.profile.minor_code(code)
+    assert message in answer["imsx_description"]
 
 
-async def test_how_much_a_filter_may_say(api: Api) -> None:
+async def test_filter_grammar_depends_on_the_profile(api: Api) -> None:
     three = "title='a' AND title='b' OR (title@'c,d')"
     if api.profile.grammar.mixed_operators:
-        assert await listed(api, "CFDocuments", filter=three) == []
+        assert await list_identifiers(api, "CFDocuments", filter=three) == []
     else:
         answer = await api.get("/CFDocuments", 400, filter="title='a' OR title='b' OR title='c'")
         assert "at most 2" in answer["imsx_description"]
         await api.get("/CFDocuments", 400, filter=three)
 
 
-async def test_empty_parameters_say_nothing(api: Api) -> None:
-    """The SDK sends those it was not given like that."""
+async def test_empty_parameters_are_ignored(api: Api) -> None:
+    """The SDK sends unset parameters as empty strings."""
     names = ("limit", "offset", "sort", "orderBy", "filter", "fields")
     blank: dict[str, Any] = dict.fromkeys(names, "")
     assert await api.get("/CFItems", **blank) == await api.get("/CFItems")
 
 
-async def test_blank_parameters_of_standard_profiles_are_absent(
+async def test_empty_parameters_of_standard_profiles_are_ignored(
     client: httpx.AsyncClient, any_profile: Profile
 ) -> None:
-    """Only ``fields`` of CASE 1.1 must not be blank (binding, section 3.4)."""
+    """Only ``fields`` of CASE 1.1 must not be empty (binding, section 3.4)."""
     api = Api(client, any_profile)
     blank: dict[str, Any] = dict.fromkeys(("limit", "offset", "sort", "orderBy", "filter"), "")
     assert await api.get("/CFDocuments", **blank) == await api.get("/CFDocuments")
@@ -173,21 +178,21 @@ async def test_parentheses_around_two_predicates_are_accepted_on_writing_profile
         assert not any_profile.writes or len(answer["CFDocuments"]) == 1
 
 
-async def test_all_bad_parameters_are_named_at_once(api: Api) -> None:
+async def test_all_invalid_parameters_are_reported_at_once(api: Api) -> None:
     answer = await api.get("/CFItems", 400, limit="x", sort="x", filter="x", fields="x")
-    named = [problem["path"] for problem in answer["imsx_error_details"]]
-    assert named == ["limit", "sort", "filter", "fields"]
+    paths = [problem["path"] for problem in answer["imsx_error_details"]]
+    assert paths == ["limit", "sort", "filter", "fields"]
 
 
 @each
-async def test_fields_are_those_and_only_those(api: Api, plural: str) -> None:
+async def test_only_selected_fields_are_returned(api: Api, plural: str) -> None:
     await fill(api, plural, {}, {})
     for params in ({"fields": "uri,sourcedId"}, {"fields": ["uri", "sourcedId"]}):
         body = await api.get(f"/{plural}", **params)
         assert [set(one) for one in body[plural]] == [{"uri", "sourcedId"}] * 2
 
 
-async def test_sourced_id_can_be_selected_only_where_answers_have_it(
+async def test_sourced_id_can_be_selected_only_if_responses_have_it(
     client: httpx.AsyncClient, any_profile: Profile
 ) -> None:
     api = Api(client, any_profile)
@@ -215,12 +220,12 @@ DOCUMENTS: list[factories.Body] = [
         "statusStartDate": "2021-01-01",
         "lastChangeDateTime": "2021-06-01T00:00:00+02:00",
     },
-    {"title": "GAMMA", "subject": ["Reading, Writing"], "creator": "somebody else"},
+    {"title": "GAMMA", "subject": ["Reading, Writing"], "creator": "someone else"},
     {"title": "Ökologie", "subject": []},
 ]
 
-FREE_FILTERS = [
-    ("title@'ALPHA,beta,nobody'", "01"),
+EXTENDED_FILTERS = [
+    ("title@'ALPHA,beta,unknown'", "01"),
     ("(title='alpha' OR title='beta') AND subject~'art'", "0"),
     ("subject@'art,reading, writing'", "0"),
     ("title='alpha' OR title='beta' OR title='gamma'", "012"),
@@ -256,38 +261,42 @@ FILTERS = [
     ("lastChangeDateTime='2020-06-01T00:00:00.123Z'", "0"),
     ("lastChangeDateTime<='2021-05-31T22:00:00Z'", "01"),
     ("extensions.place.city='łódź'", "0"),
-    ("caseVersion='1.1' AND creator='SOMEBODY ELSE'", "2"),
+    ("caseVersion='1.1' AND creator='SOMEONE ELSE'", "2"),
     ("title='x'' OR ''1''=''1'", ""),
 ]
 
 
-@pytest.mark.parametrize(("text", "found"), FILTERS)
-async def test_filters(api: Api, text: str, found: str) -> None:
+@pytest.mark.parametrize(("text", "expected"), FILTERS)
+async def test_filter_returns_the_matching_documents(api: Api, text: str, expected: str) -> None:
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
     names = dict(zip(stored, "0123", strict=True))
-    assert "".join(sorted(names[one] for one in await listed(api, "CFDocuments", filter=text))) == (
-        found
-    )
+    assert "".join(
+        sorted(names[one] for one in await list_identifiers(api, "CFDocuments", filter=text))
+    ) == (expected)
 
 
-@pytest.mark.parametrize(("text", "found"), FREE_FILTERS)
-async def test_filters_of_the_free_grammar(api: Api, text: str, found: str) -> None:
+@pytest.mark.parametrize(("text", "expected"), EXTENDED_FILTERS)
+async def test_filter_of_the_extended_grammar_returns_the_matching_documents(
+    api: Api, text: str, expected: str
+) -> None:
     if not api.profile.grammar.mixed_operators:
         await api.get("/CFDocuments", 400, filter=text)
         return
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
-    assert sorted(await listed(api, "CFDocuments", filter=text)) == sorted(
-        stored[int(number)] for number in found
+    assert sorted(await list_identifiers(api, "CFDocuments", filter=text)) == sorted(
+        stored[int(number)] for number in expected
     )
 
 
-async def test_filter_by_what_both_names_of_the_id_mean(api: Api) -> None:
-    one, _ = await fill(api, "CFItems", {}, {})
+async def test_filter_accepts_both_names_of_the_identifier(api: Api) -> None:
+    identifier, _ = await fill(api, "CFItems", {}, {})
     for name in ("identifier", "sourcedId"):
-        assert await listed(api, "CFItems", filter=f"{name}='{one.upper()}'") == [one]
+        assert await list_identifiers(api, "CFItems", filter=f"{name}='{identifier.upper()}'") == [
+            identifier
+        ]
 
 
-async def test_filter_counts_in_the_total(api: Api) -> None:
+async def test_total_counts_only_matches_of_the_filter(api: Api) -> None:
     await fill(api, "CFItems", *({"humanCodingScheme": f"A.{number}"} for number in range(5)), {})
     body = await api.get("/CFItems", filter="humanCodingScheme~'a.'", limit=2)
     assert (len(body["CFItems"]), api.total(body)) == (2, 5)
@@ -305,11 +314,11 @@ SORTS = [
 
 
 @pytest.mark.parametrize(("field", "order", "expected"), SORTS)
-async def test_sorts_without_regard_to_case_and_with_the_absent_last(
+async def test_sort_ignores_case_and_puts_missing_values_last(
     api: Api, field: str, order: str, expected: str
 ) -> None:
     ids = [f"doc-{number}" for number in range(4)]
     documents = [{"identifier": one, **fields} for one, fields in zip(ids, DOCUMENTS, strict=True)]
     await fill(api, "CFDocuments", *documents)
-    found = await listed(api, "CFDocuments", sort=field, orderBy=order)
-    assert [ids.index(one) for one in found] == [int(one) for one in expected]
+    identifiers = await list_identifiers(api, "CFDocuments", sort=field, orderBy=order)
+    assert [ids.index(one) for one in identifiers] == [int(one) for one in expected]
