@@ -1,4 +1,4 @@
-"""Backups of the embedded store: written under load, put back whole, older ones migrated."""
+"""Backups of the embedded database: written under load, restored, migrated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def put(live: Live, body: factories.Body) -> None:
 
 
 def ask(url: str, sql: str, *arguments: Any) -> list[Any]:
-    """What SQL finds in a store."""
+    """Return the result of a query on an embedded database."""
 
     async def fetch() -> list[Any]:
         connection = await asyncpg.connect(dsn(url))
@@ -57,7 +57,7 @@ def identifiers(url: str) -> set[str]:
 
 
 def content(data_dir: Path) -> tuple[set[str], list[str], list[str]]:
-    """A store's documents, its revision, and its databases beyond the usual."""
+    """Return the documents of an embedded database, its revision and its further databases."""
     others = "SELECT datname::text FROM pg_database WHERE datname LIKE 'case_server_%'"
     with embedded_postgres(data_dir) as url:
         revision = ask(url, "SELECT version_num FROM alembic_version")
@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def saved(folder: Path) -> tuple[Path, str, str]:
-    """A backup written while a client writes, the document it surely has, and a token."""
+    """Return a backup written under load, a document that it must contain, and a token."""
     kept, late, file = factories.document(), factories.document(), folder / "store.backup"
     with serving(folder / "data") as server:
         put(server, kept)
@@ -103,13 +103,13 @@ def saved(folder: Path) -> tuple[Path, str, str]:
     return file, kept["identifier"], token
 
 
-def test_a_backup_is_for_its_owner_and_whole(saved: tuple[Path, str, str], folder: Path) -> None:
+def test_backup_is_complete_and_private(saved: tuple[Path, str, str], folder: Path) -> None:
     file, _, _ = saved
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not list(folder.glob("*.partial"))
 
 
-def test_what_goes_wrong_changes_nothing(saved: tuple[Path, str, str], folder: Path) -> None:
+def test_failed_restore_changes_nothing(saved: tuple[Path, str, str], folder: Path) -> None:
     file, _, _ = saved
     data_dir, whole = folder / "data", file.read_bytes()
     before = content(data_dir)
@@ -129,7 +129,7 @@ def test_what_goes_wrong_changes_nothing(saved: tuple[Path, str, str], folder: P
     assert before[2] == []
 
 
-def test_a_restored_store_is_that_of_the_backup(saved: tuple[Path, str, str], folder: Path) -> None:
+def test_restore_brings_back_the_backup(saved: tuple[Path, str, str], folder: Path) -> None:
     file, kept, token = saved
     data_dir = folder / "data"
     before, _, _ = content(data_dir)
@@ -154,7 +154,7 @@ def jwt_header(token: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(token.split(".", maxsplit=1)[0] + "=="))
 
 
-def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
+def test_backup_of_older_release_is_migrated(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     file, newer = tmp_path / "old.backup", tmp_path / "newer.backup"
     assert "no database to back up" in refusal("backup", str(file), data_dir=old)
@@ -175,7 +175,7 @@ def test_a_backup_of_an_older_release_is_migrated(tmp_path: Path) -> None:
     assert content(new) == ({body["identifier"]}, [version.get_required_schema_version()], [])
 
 
-def test_a_restored_store_tells_another_history(tmp_path: Path) -> None:
+def test_restore_starts_a_new_change_feed_history(tmp_path: Path) -> None:
     data_dir, file = tmp_path / "data", tmp_path / "a.backup"
     history = "SELECT identifier FROM feed_history"
     with embedded_postgres(data_dir) as url:
@@ -190,7 +190,7 @@ def test_a_restored_store_tells_another_history(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("command", "tool"), [("backup", "pg_dump"), ("restore", "pg_restore")])
-def test_another_postgres_has_tools_of_its_own(
+def test_backup_of_external_postgres_names_its_tools(
     command: str, tool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASE_SERVER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/x")
@@ -200,14 +200,14 @@ def test_another_postgres_has_tools_of_its_own(
 
 
 def documented(file: str) -> list[str]:
-    """The commands for a Postgres of one's own, as ``docs/guides/backup.md`` has them."""
+    """Return the documented commands for an external Postgres from ``docs/guides/backup.md``."""
     text = (Path(__file__).parents[2] / "docs" / file).read_text()
     (block,) = [one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "createdb" in one]
     lines: list[str] = block.splitlines()
     return lines
 
 
-def test_a_dump_of_an_older_release_is_restored_and_migrated_as_documented(tmp_path: Path) -> None:
+def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None:
     body = factories.document()
     insert = "INSERT INTO documents (body, last_change_date_time) VALUES ($1, now())"
     with embedded_postgres(tmp_path / "own") as url:

@@ -1,4 +1,4 @@
-"""`case-server import` and `export`: what goes in comes out, or is refused with every reason."""
+"""`case-server import` and `export`: round trips, refusals and repairs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_real_framework_there_and_back(
         assert all(by_id[one["identifier"]] == one for one in times_alike(definitions))
 
 
-def test_export_is_in_the_standards_own_form(data_dir: Path, tmp_path: Path) -> None:
+def test_export_is_a_standard_package(data_dir: Path, tmp_path: Path) -> None:
     body = factories.everything()
     assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0
     target = tmp_path / "out.json"
@@ -81,7 +81,7 @@ def test_export_is_in_the_standards_own_form(data_dir: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_export_of_nothing(data_dir: Path, tmp_path: Path) -> None:
+def test_export_of_unknown_identifier_fails(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     ran = run("export", "nobody", "-o", str(target), data_dir=data_dir)
     assert ran.returncode == 1
@@ -89,7 +89,7 @@ def test_export_of_nothing(data_dir: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_to_a_reader_that_has_had_enough(data_dir: Path, tmp_path: Path) -> None:
+def test_export_to_closed_pipe_ends_quietly(data_dir: Path, tmp_path: Path) -> None:
     body = factories.package(CFItems=[factories.packed_item() for _ in range(3000)])
     body["CFAssociations"] = []
     assert run("import", write(tmp_path, "one.json", body), data_dir=data_dir).returncode == 0

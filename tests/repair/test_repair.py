@@ -1,4 +1,4 @@
-"""The tolerant reader: what it mends, what it leaves alone, and what it says about both."""
+"""The tolerant reader: repairs, values that it leaves unchanged, and reports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TYPE = "CFDefinitions.CFItemTypes[0]"
 LICENSE = "CFDefinitions.CFLicenses[0]"
 GROUPING = "CFDefinitions.CFAssociationGroupings[0]"
 Value = Any
-"""A value, or a function that finds it in the package before it was spoilt."""
+"""A value, or a function that returns it from the valid package."""
 
 
 def steps(path: str) -> list[str | int]:
@@ -64,8 +64,8 @@ def raw_of(body: Any) -> bytes:
 
 
 def repaired(body: Any) -> tuple[Any, list[Repair]]:
-    mended, repairs = repair(raw_of(body))
-    return json.loads(mended), repairs
+    result, repairs = repair(raw_of(body))
+    return json.loads(result), repairs
 
 
 def kinds(repairs: list[Repair]) -> dict[str, int]:
@@ -73,7 +73,7 @@ def kinds(repairs: list[Repair]) -> dict[str, int]:
 
 
 def of(path: str) -> Callable[[Body], Any]:
-    """What stands at a path before anything was spoilt."""
+    """Return the value at a path of the valid package."""
     return lambda body: deepcopy(get(body, path))
 
 
@@ -83,11 +83,11 @@ class Case(NamedTuple):
     before: Value
     after: Value
     at: str = ""
-    """Where the value is after the repair, if elsewhere."""
+    """The path of the value after the repair, if it differs."""
     also: frozenset[str] = frozenset()
-    """Other kinds of repair that this one leads to."""
+    """Other kinds of repair that this one causes."""
     absent: str = ""
-    """A path that is to be absent as well."""
+    """A path that must be absent as well."""
 
 
 def linked(title: str, identifier: str, uri: str) -> Body:
@@ -204,7 +204,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}:{case.path}")
-def test_each_kind(case: Case) -> None:
+def test_repair_of_each_kind(case: Case) -> None:
     original = everything()
     spoilt = deepcopy(original)
     before, after = (
@@ -213,13 +213,13 @@ def test_each_kind(case: Case) -> None:
     if case.absent:
         put(spoilt, case.absent, ABSENT)
     put(spoilt, case.path, before)
-    mended, repairs = repaired(spoilt)
-    assert get(mended, case.at or case.path) == after
+    result, repairs = repaired(spoilt)
+    assert get(result, case.at or case.path) == after
     assert kinds(repairs) == dict.fromkeys({case.kind, *case.also}, 1)
     assert repairs[0].path.startswith(case.path)
     assert repairs[0].explanation == EXPLANATIONS[case.kind]
-    assert read_repaired(raw_of(spoilt)) == (parse_package(raw_of(mended)), repairs)
-    assert repaired(mended) == (mended, [])
+    assert read_repaired(raw_of(spoilt)) == (parse_package(raw_of(result)), repairs)
+    assert repaired(result) == (result, [])
 
 
 STATEMENTS = [
@@ -231,23 +231,23 @@ STATEMENTS = [
 
 
 @pytest.mark.parametrize(("fields", "statement"), STATEMENTS)
-def test_statement_from_the_best_label(fields: Body, statement: str) -> None:
+def test_missing_statement_becomes_best_label(fields: Body, statement: str) -> None:
     body = package()
     body["CFItems"][0] |= fields
     del body["CFItems"][0]["fullStatement"]
-    mended, repairs = repaired(body)
-    assert mended["CFItems"][0]["fullStatement"] == statement
+    result, repairs = repaired(body)
+    assert result["CFItems"][0]["fullStatement"] == statement
     assert repairs[0].kind == "missing-fullStatement"
     assert (repairs[0].before, repairs[0].after) == (None, statement)
 
 
-def test_licence_text_is_the_description_where_there_is_one() -> None:
+def test_missing_licence_text_becomes_description() -> None:
     body = everything()
     put(body, LICENSE, entity(title="a", description="b"))
     assert get(repaired(body)[0], f"{LICENSE}.licenseText") == "b"
 
 
-def test_a_code_written_as_a_number_keeps_its_zeros() -> None:
+def test_number_in_code_keeps_its_zeros() -> None:
     body = package()
     body["CFItems"][0]["humanCodingScheme"] = "MARK"
     raw = raw_of(body).replace(b'"MARK"', b"1.10")
@@ -255,26 +255,26 @@ def test_a_code_written_as_a_number_keeps_its_zeros() -> None:
 
 
 @pytest.mark.parametrize("name", ["CFPackage", "package"])
-def test_wrappers(name: str) -> None:
+def test_wrapper_is_removed(name: str) -> None:
     body = package()
     assert repair(raw_of({name: body})) == (raw_of({name: body}), [])
     body["CFItems"][1]["notes"] = None
-    mended, repairs = repaired({name: body})
-    assert mended["CFDocument"] == body["CFDocument"]
+    result, repairs = repaired({name: body})
+    assert result["CFDocument"] == body["CFDocument"]
     paths = {one.kind: one.path for one in repairs}
     assert paths == {"wrapper": name, "null": f"{name}.CFItems[1].notes"}
 
 
-def test_unknown_wrappers_are_refused() -> None:
+def test_unknown_wrapper_is_refused() -> None:
     with pytest.raises(UnprocessableContent):
         read_repaired(raw_of({"data": package()}))
 
 
-def test_byte_order_mark() -> None:
+def test_byte_order_mark_is_removed() -> None:
     raw = raw_of(package())
-    mended, repairs = repair(b"\xef\xbb\xbf" + raw)
+    result, repairs = repair(b"\xef\xbb\xbf" + raw)
     assert kinds(repairs) == {"byte-order-mark": 1}
-    assert json.loads(mended) == json.loads(raw)
+    assert json.loads(result) == json.loads(raw)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
@@ -295,8 +295,8 @@ def test_json_in_windows_1252_is_refused_with_the_byte() -> None:
         read_repaired(b"\xff\xfe\x00\xd8")
 
 
-def repetitions() -> Iterator[tuple[str, str, Body]]:
-    """What stands twice: the kind of repair, the path, the package."""
+def duplicates() -> Iterator[tuple[str, str, Body]]:
+    """Yield the kind of repair, the path and the package of each kind of duplicate."""
     body = package()
     body["CFAssociations"].append(deepcopy(body["CFAssociations"][0]))
     yield "duplicate-entity", "CFAssociations[1]", body
@@ -317,23 +317,23 @@ def repetitions() -> Iterator[tuple[str, str, Body]]:
     yield "duplicate-triple", "CFAssociations[1]", body
 
 
-@pytest.mark.parametrize(("kind", "path", "body"), list(repetitions()))
-def test_repetitions_collapse_to_the_first(kind: str, path: str, body: Body) -> None:
-    mended, repairs = repaired(body)
+@pytest.mark.parametrize(("kind", "path", "body"), list(duplicates()))
+def test_first_of_duplicates_is_kept(kind: str, path: str, body: Body) -> None:
+    result, repairs = repaired(body)
     assert {one.kind: one.path for one in repairs if one.kind != "null"} == {kind: path}
     members, _, index = path.rpartition("[")
-    before, after = get(body, members), get(mended, members)
+    before, after = get(body, members), get(result, members)
     del before[int(index[:-1])]
     dropped = {name: value for name, value in before[0].items() if value is not None}
     assert [after[0], *after[1:]] == [dropped, *before[1:]]
-    parse_package(raw_of(mended))
+    parse_package(raw_of(result))
 
 
-def test_every_kind_has_a_test() -> None:
+def test_every_kind_of_repair_has_a_case() -> None:
     elsewhere = {"missing-fullStatement", "wrapper", "byte-order-mark", "encoding"}
     # Those that somebody has to ask for are tested in test_references.py.
     elsewhere |= {"association-type-name", "url-identifier"}
-    tested = {case.kind for case in CASES} | {kind for kind, _, _ in repetitions()} | elsewhere
+    tested = {case.kind for case in CASES} | {kind for kind, _, _ in duplicates()} | elsewhere
     assert tested == EXPLANATIONS.keys()
 
 
@@ -362,12 +362,12 @@ REFUSED = [
 
 
 def parent(path: str) -> str:
-    """A path without the part of an entity or link that names it."""
+    """Return a path without a last field ``identifier`` or ``uri``."""
     return path.removesuffix(".identifier").removesuffix(".uri")
 
 
 @pytest.mark.parametrize(("path", "value"), REFUSED)
-def test_what_would_take_guessing_is_refused_where_it_stands(path: str, value: Any) -> None:
+def test_ambiguous_value_is_refused_with_its_path(path: str, value: Any) -> None:
     body = everything()
     put(body, path, value)
     put(body, "CFItems[1].notes", None)
@@ -377,7 +377,7 @@ def test_what_would_take_guessing_is_refused_where_it_stands(path: str, value: A
     assert {parent(one["path"]) for one in refused.value.problems} == {parent(path)}
 
 
-def test_two_items_under_one_identifier_are_refused() -> None:
+def test_different_items_with_one_identifier_are_refused() -> None:
     body = package()
     body["CFItems"].append({**body["CFItems"][0], "fullStatement": "another"})
     with pytest.raises(UnprocessableContent) as refused:
@@ -385,7 +385,7 @@ def test_two_items_under_one_identifier_are_refused() -> None:
     assert [one["path"] for one in refused.value.problems] == ["CFItems[2].identifier"]
 
 
-def test_one_thing_said_in_two_ways_is_refused() -> None:
+def test_contradicting_fields_are_refused() -> None:
     body = package()
     body["CFItems"][0] |= {"CFItemType": "a", "cfItemType": "b", "notes": None}
     with pytest.raises(UnprocessableContent) as refused:
@@ -393,7 +393,7 @@ def test_one_thing_said_in_two_ways_is_refused() -> None:
     assert [one["path"] for one in refused.value.problems] == ["CFItems[0].cfItemType"]
 
 
-def test_paths_lead_into_the_file_as_it_was_sent() -> None:
+def test_problem_paths_are_those_of_the_original_file() -> None:
     body = package()
     first = body["CFAssociations"][0]
     body["CFAssociations"] += [deepcopy(first), association(new_id(), new_id())]
@@ -411,7 +411,7 @@ def test_paths_lead_into_the_file_as_it_was_sent() -> None:
     assert "and 2 more problems" in refused.value.description
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported() -> None:
     body = everything()
     for path, value in (("CFDocument.title", ABSENT), (f"{ITEM}.uri", "?"), (f"{NODE}.title", [])):
         put(body, path, value)
@@ -422,34 +422,36 @@ def test_every_problem_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"{", b"null", b"\xff", b"\xef\xbb\xbf[]"])
 @pytest.mark.parametrize("reader", [repair, read_repaired])
-def test_what_is_no_object_is_a_bad_request(raw: bytes, reader: Callable[[bytes], Any]) -> None:
+def test_body_that_is_not_an_object_is_a_bad_request(
+    raw: bytes, reader: Callable[[bytes], Any]
+) -> None:
     with pytest.raises(BadRequest):
         reader(raw)
 
 
-def test_valid_packages_come_back_as_they_are() -> None:
+def test_valid_package_is_returned_unchanged() -> None:
     for body in (package(), everything(), {"package": everything()}):
         raw = json.dumps(body, indent=3).encode()
-        mended, repairs = repair(raw)
-        assert mended is raw
+        result, repairs = repair(raw)
+        assert result is raw
         assert repairs == []
         assert read_repaired(raw) == (parse_package(raw), [])
 
 
-def test_an_address_without_slash_in_a_text_is_a_text() -> None:
+def test_uri_in_a_string_field_is_not_repaired() -> None:
     body = package()
     body["CFItems"][0]["notes"] = f"see http://x.test/CFItems{UUID}"
     assert repair(raw_of(body)) == (raw_of(body), [])
 
 
-def test_extensions_are_left_alone() -> None:
+def test_extensions_are_not_repaired() -> None:
     body = everything()
     own = {"educationalLevel": None, "uri": "a b", "sourcedId": 1}
     body["CFItems"][0] |= {"extensions": own, "notes": None, "colour": "red"}
     assert repaired(body)[0]["CFItems"][0]["extensions"] == {**own, "colour": "red"}
 
 
-def test_counts_and_first_example() -> None:
+def test_repair_has_count_and_first_example() -> None:
     body = everything()
     for item in body["CFItems"]:
         item["educationLevel"] = "06, 07"
@@ -463,18 +465,18 @@ def test_counts_and_first_example() -> None:
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000, {"uri": "x" * 10_000}, 150 * ["é"]])
-def test_examples_of_long_values_are_cut_to_200_characters(value: Any) -> None:
+def test_long_example_is_cut_to_200_characters(value: Any) -> None:
     body = package()
     body["CFItems"][0]["statementCode"] = value
-    mended, (found,) = repaired(body)
-    assert mended["CFItems"][0]["extensions"] == {"statementCode": value}
+    result, (found,) = repaired(body)
+    assert result["CFItems"][0]["extensions"] == {"statementCode": value}
     assert found.kind == "unknown-field"
     assert len(found.before) == 200
     assert found.before.endswith("…")
     assert found.before[:5] in json.dumps(value, ensure_ascii=False)
 
 
-def test_examples_of_short_values_are_whole() -> None:
+def test_short_example_is_complete() -> None:
     body = package()
     body["CFItems"][0]["subject"] = "x" * 150
     (found,) = repaired(body)[1]
@@ -518,13 +520,13 @@ each_framework = pytest.mark.parametrize("name", EXPECTED)
 
 
 @each_framework
-def test_real_frameworks_become_readable(shared: Path, name: str) -> None:
+def test_real_framework_can_be_repaired(shared: Path, name: str) -> None:
     raw = (shared / f"frameworks/{name}.json").read_bytes()
-    mended, repairs = repair(raw)
+    result, repairs = repair(raw)
     assert kinds(repairs) == EXPECTED[name]
-    assert (mended == raw) == (not repairs)
-    assert parse_package(mended) == read_repaired(raw)[0]
-    assert repair(mended) == (mended, [])
+    assert (result == raw) == (not repairs)
+    assert parse_package(result) == read_repaired(raw)[0]
+    assert repair(result) == (result, [])
 
 
 def test_every_real_framework_is_tested(shared: Path) -> None:
@@ -534,24 +536,24 @@ def test_every_real_framework_is_tested(shared: Path) -> None:
 RESPELT = {"educationalLevel": "educationLevel"}
 
 
-def kept(before: Any, after: Any, path: str = "") -> Iterator[str]:
-    """Every path of the original whose value is not in the repaired file, with all it holds."""
+def lost_paths(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """Yield every path of the original whose value is missing from the repaired package."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
             here = f"{path}.{name}"
             found = after.get(RESPELT.get(name, name), after.get("extensions", {}).get(name))
-            yield from kept(value, found, here)
+            yield from lost_paths(value, found, here)
     elif isinstance(before, list) and isinstance(after, list):
         by_id = {one["identifier"]: one for one in after if isinstance(one, dict)}
         for index, value in enumerate(before):
             other = by_id.get(value["identifier"]) if isinstance(value, dict) else after[index]
-            yield from kept(value, other, f"{path}[{index}]")
+            yield from lost_paths(value, other, f"{path}[{index}]")
     elif before is not None and before != after and not means(before, after):
         yield path
 
 
 def means(before: Any, after: Any) -> bool:
-    """Whether the repaired value says what the original said."""
+    """Return whether a repaired value has the meaning of the original."""
     if isinstance(after, list):
         return before in (after[0], ", ".join(after))
     if isinstance(after, dict):
@@ -562,19 +564,19 @@ def means(before: Any, after: Any) -> bool:
 
 
 @each_framework
-def test_nothing_is_lost(shared: Path, name: str) -> None:
+def test_repair_loses_no_value(shared: Path, name: str) -> None:
     raw = (shared / f"frameworks/{name}.json").read_bytes()
-    lost = list(kept(json.loads(raw), json.loads(repair(raw)[0])))
+    lost = list(lost_paths(json.loads(raw), json.loads(repair(raw)[0])))
     assert lost == ([".CFAssociations[580]"] if name.startswith("smarter") else [])
 
 
-def test_the_broken_large_one_becomes_the_sound_one(shared: Path) -> None:
+def test_broken_large_framework_becomes_the_valid_one(shared: Path) -> None:
     sound = json.loads((shared / "frameworks/large-11k.json").read_bytes())
-    mended = json.loads(repair((shared / "frameworks/large-11k-broken.json").read_bytes())[0])
-    for one in mended["CFAssociations"]:
+    result = json.loads(repair((shared / "frameworks/large-11k-broken.json").read_bytes())[0])
+    for one in result["CFAssociations"]:
         # The sound one leaves out the documents that its parts were taken from.
         one.pop("CFDocumentURI", None)
-    assert mended == sound
+    assert result == sound
 
 
 hostile = st.recursive(
@@ -614,14 +616,14 @@ CHANGES = st.lists(st.tuples(SPOTS, st.sampled_from(["put", "add"]), hostile), m
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CHANGES)
-def test_never_crashes(changes: list[tuple[str, str, Any]]) -> None:
+def test_arbitrary_changes_raise_no_exception(changes: list[tuple[str, str, Any]]) -> None:
     body = deepcopy(FULL)
     for path, how, value in sorted(changes, key=lambda change: -len(steps(change[0]))):
         put(body, f"{path}x" if how == "add" and not path.endswith("]") else path, value)
     raw = raw_of(body)
     with suppress(BadRequest):
-        mended, repairs = repair(raw)
-        assert (mended == raw) == (not repairs)
-        assert repair(mended) == (mended, [])
+        result, repairs = repair(raw)
+        assert (result == raw) == (not repairs)
+        assert repair(result) == (result, [])
         with suppress(UnprocessableContent):
             assert isinstance(read_repaired(raw)[0], Package)
