@@ -15,9 +15,10 @@ from ..lint.output import SourceResult, format_json, format_text
 from ..lint.rules.catalog import BY_ID, RULES
 from ..lint.sarif import format_sarif
 from ..lint.violation import SEVERITIES, Severity, meets_threshold
+from ..transfer.console import show_status
 from ..transfer.sources import Source, describe_error, sources
 from .http_options import dense_option, http_options, make_fetcher
-from .shared import NOT_RUN, comma_list, echo_error, output_option, show_status, write_report
+from .shared import NOT_RUN, comma_list, echo_error, output_option, write_report
 
 _parse_rule_ids = comma_list("rule", BY_ID, "--rules")
 

@@ -16,9 +16,9 @@ from ..conformance.output import format_json, format_junit, format_text
 from ..conformance.profiles import PROFILE_SPECS, resolve_profile
 from ..conformance.runner import Progress, Report, Selection, run
 from ..net.oauth import Credentials
-from ..transfer.progress import print_note
+from ..transfer.console import print_note, show_status
 from .http_options import CLIENT_VARIABLES, http_options
-from .shared import comma_list, output_option, show_status, write_report
+from .shared import comma_list, output_option, write_report
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
 

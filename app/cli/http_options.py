@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from ..net.download import Fetcher
 from ..net.oauth import Credentials
-from ..transfer.progress import print_note
+from ..transfer.console import print_note
 from .shared import load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])

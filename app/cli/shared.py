@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ..exceptions import CaseServerError, StartupError
 from ..server.startup import prepare_database
 from ..settings import Settings, is_known_variable, variable_name, variable_names
-from ..transfer.terminal import problem_lines
+from ..transfer.console import problem_lines
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -211,12 +211,6 @@ def warn_about_unknown_variables(environment: Mapping[str, str]) -> None:
             click.echo(
                 f"case-server: warning: unknown environment variable {name}: {remedy}", err=True
             )
-
-
-def show_status(text: str) -> None:
-    """Show text on the status line of a terminal; an empty string erases it."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{f'{text} …' if text else ''}", nl=False, err=True)
 
 
 @contextmanager

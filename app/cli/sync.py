@@ -16,9 +16,8 @@ from ..db.pool import Database
 from ..db.write.change_counts import ChangeCounts
 from ..server.startup import has_database
 from ..settings import Settings
-from ..transfer.progress import progress_bar
+from ..transfer.console import format_counts, problem_lines, progress_bar
 from ..transfer.sync import NO_COUNTS, Syncer, SyncResult, format_changes, read_urls
-from ..transfer.terminal import format_counts, problem_lines
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import DatabaseUse, database_option, load_settings, run_on_database
 

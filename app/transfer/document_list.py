@@ -16,45 +16,45 @@ from ..net.download import Fetcher, FetchResult, SourceError, get_origin
 from ..net.link_header import find_link
 
 PAGE_SIZE = 100
-"""How many documents a request asks for. Every known server allows that many."""
+"""The page size of requests. Every known server allows it."""
 
 MAX_PAGES = 10_000
 
 MAX_PAGES_WITHOUT_NEWS = 10
-"""How many pages in a row may name no new document, where ``Link`` says that there are more."""
+"""How many consecutive pages may list no new document while ``Link`` names a next page."""
 
 MAX_WRAPPER_DEPTH = 3
 
 IDENTIFIERS = ("identifier", "sourcedId")
-"""Names of an entity's identifier: the standard's, and that of TimeBack's production API."""
+"""Names of the identifier field: the standard's, and that of TimeBack's production API."""
 
 TOTALS = ("total", "totalCount")
-"""Names under which the body of a page counts all documents of its list."""
+"""Fields of a page body with the total number of documents."""
 
 
 @dataclass
 class DocumentList:
-    """The documents that a list names, and whether these are known to be all of them."""
+    """The documents of a list, and whether the list is known to be complete."""
 
     package_urls: dict[str, list[str]] = field(default_factory=dict)
-    """For each document identifier the URLs to try for its package, in order."""
+    """URLs to try for the package of each document, in order, by document identifier."""
     total: int | None = None
-    """How many documents the list says it has, if it does."""
+    """The total that the server reported, if any."""
     error: str | None = None
     """Why the list could not be read to its end."""
     doubt: str | None = None
-    """Why the end that was found may not be the end."""
+    """Why the last page may not be the end of the list."""
 
     @property
     def incomplete_reason(self) -> str | None:
         """Why the list is not known to be complete, or None if it is."""
         if self.total is not None and len(self.package_urls) < self.total:
-            return f"it names {len(self.package_urls):,} of the {self.total:,} documents it counts"
+            return f"it lists {len(self.package_urls):,} of the {self.total:,} documents it counts"
         return self.error or self.doubt
 
 
 def is_list_url(url: str) -> bool:
-    """Whether a URL is that of a list of CFDocuments."""
+    """Return whether a URL is that of a list of CFDocuments."""
     return urlsplit(url).path.rstrip("/").endswith("/CFDocuments")
 
 
@@ -63,10 +63,10 @@ def read_document_list(
 ) -> DocumentList:
     """Read all pages of a list.
 
-    The next page is the one that ``Link`` names as ``rel="next"`` (CASE 1.1 binding, section 3.1).
-    Without that, pages are asked for by offset until one is empty or repeats what is known. The
-    total that ``X-Total-Count`` or a body states then says whether the list is complete. An error
-    ends the list and is noted in it, with the page that it occurred at.
+    The next page is the ``rel="next"`` target of ``Link`` (CASE 1.1 binding, section 3.1). Without
+    it, pages are requested by offset until one is empty or has no new document. The total in
+    ``X-Total-Count`` or in the body then tells whether the list is complete. An error ends the
+    list and is stored in it, with the page where it occurred.
     """
     reader = _Reader(fetcher, url)
     try:
@@ -77,14 +77,14 @@ def read_document_list(
 
 
 class _Reader:
-    """The state of reading one list."""
+    """Reads the pages of one list."""
 
     def __init__(self, fetcher: Fetcher, url: str) -> None:
         self.fetcher, self.url = fetcher, url
         self.documents = DocumentList()
         self.page_url, self.number = url, 1
         self.shown = 0
-        """How many entries the pages showed, repeated ones included: the offset of the next."""
+        """How many entries were read, repeated ones included: the offset of the next page."""
         self.visited: set[str] = set()
         self.pages_without_news = 0
 
@@ -118,14 +118,14 @@ class _Reader:
                 self.page_url, None, None, operator_url=self.url
             )
         except SourceError as error:
-            # The schema of the standard has no empty list (minItems 1), so that a server may
-            # answer 404 instead. It may also mean that something is wrong.
+            # The standard has no empty list (minItems 1), so a server may return 404 instead. A
+            # 404 may also mean that something is wrong.
             if error.status == httpx.codes.NOT_FOUND and self.number > 1 and not is_linked:
                 if len(self.documents.package_urls) != self.documents.total:
                     self.documents.doubt = f"page {self.number:,} ({self.page_url}) answered 404"
                 return None
             raise
-        assert result, "only an answer to validators can be 304"
+        assert result, "only a conditional request can return None"
         return result
 
     def _add_page(self, result: FetchResult) -> bool:
@@ -146,9 +146,9 @@ class _Reader:
         return len(documents.package_urls) > known
 
     def _is_last(self, result: FetchResult, *, is_linked: bool) -> bool:
-        """Whether no page follows one that names no next page.
+        """Return whether a page without a next page is the last one.
 
-        A total alone does not say so, because some servers count the documents of the page.
+        The total alone cannot tell, because some servers count only the documents of the page.
         """
         if not is_linked and "Link" not in result.headers:
             return False
@@ -157,17 +157,17 @@ class _Reader:
 
     def _refuse_loop(self, next_url: str, *, has_news: bool) -> None:
         if next_url in self.visited:
-            raise SourceError(f"its Link header names {next_url} as next, which was read before")
+            raise SourceError(f"its Link header names {next_url} as next, which was already read")
         self.pages_without_news = 0 if has_news else self.pages_without_news + 1
         if self.pages_without_news > MAX_PAGES_WITHOUT_NEWS:
             raise SourceError(
-                f"the last {self.pages_without_news} pages name no new document, and still their "
+                f"the last {self.pages_without_news} pages list no new document, but their "
                 "Link headers name a next page"
             )
 
 
 def _with_page(url: str, offset: int) -> str:
-    """Return the URL of a page. A limit that was typed stays."""
+    """Return the URL of the page at an offset. A limit in the URL is kept."""
     parts = urlsplit(url)
     limit = {} if "limit" in parse_qs(parts.query) else {"limit": PAGE_SIZE}
     query = "&".join(filter(None, (parts.query, urlencode({**limit, "offset": offset}))))
@@ -175,10 +175,10 @@ def _with_page(url: str, offset: int) -> str:
 
 
 def _next_url(result: FetchResult) -> str | None:
-    """Return the URL of the next page that a Link header names, or None.
+    """Return the URL of the next page in a Link header, or None.
 
-    Behind a proxy, servers often name another scheme or port than the one they were asked at, so
-    that only the path and the query of a target on the same host are used.
+    Servers behind a proxy often name another scheme or port than the client uses, so only the path
+    and the query of a target on the same host are used.
     """
     target = find_link(result.headers.get("Link"), "next")
     if target is None:
@@ -198,7 +198,7 @@ def _next_url(result: FetchResult) -> str | None:
 
 
 def _parse_page(result: FetchResult) -> tuple[list[Any], int | None]:
-    """Return the entries of a page, and the total that its body states, if it does.
+    """Return the entries of a page, and the total in its body, if any.
 
     A page is ``{"CFDocuments": […]}``, a bare array, or either of them in wrappers of one member.
     """
@@ -239,7 +239,7 @@ def identifier_of(entity: Any) -> str | None:
 
 
 def _package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> list[str]:
-    """Return the URLs at which the package of a listed document may be, the likeliest first."""
+    """Return the URLs to try for the package of a listed document, most likely first."""
     link = unwrapped(entry, "CFDocument").get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     urls = []
@@ -252,7 +252,7 @@ def _package_urls(entry: Any, identifier: str, list_url: str, page_url: str) -> 
 
 
 def unwrapped(value: Any, name: str) -> Any:
-    """Return the object under the only member of an object, if that has this name."""
+    """Return the value of an object's only member if it has this name; else the object."""
     if isinstance(value, dict) and value.keys() == {name} and isinstance(value[name], dict):
         return value[name]
     return value
@@ -273,7 +273,7 @@ def same_origin_url(uri: Any, url: str) -> str | None:
 
 
 def package_url(url: str, identifier: str) -> str:
-    """Return the URL of a package on the server that has the list or the entity at ``url``."""
+    """Return the URL of a package on the server of the list or entity at ``url``."""
     parts = urlsplit(url)
     base = re.sub(r"/CF[A-Za-z]+(/[^/]*)?/*$", "", parts.path)
     path = f"{base}/CFPackages/{quote(identifier, safe='')}"
@@ -281,7 +281,7 @@ def package_url(url: str, identifier: str) -> str:
 
 
 def _whole_number(value: Any) -> int | None:
-    """Return a count that was sent as a number or as digits, or None for anything else."""
+    """Return a count given as a number or as digits, or None for anything else."""
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

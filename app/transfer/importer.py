@@ -33,9 +33,8 @@ from ..formats.reader import read_framework
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
 from ..repair.repair_log import format_example
 from ..settings import is_loopback
-from .progress import Progress, progress_bar
+from .console import Progress, counted, format_counts, problem_lines, progress_bar
 from .sources import Source, describe_error, refuse_other_json
-from .terminal import counted, format_counts, problem_lines
 
 URL_IDENTIFIER = re.compile(
     re.escape(PATTERN_MESSAGES[IDENTIFIER_PATTERN]) + r'; got "https?://[^\s"]*"$'

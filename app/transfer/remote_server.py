@@ -1,4 +1,4 @@
-"""A CASE server as a source: its packages, and what else may be at a URL that was typed."""
+"""Fetch packages from CASE servers, and recognise URLs that are not those of packages."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ PACKAGE_PATH = re.compile(r"/CFPackages/\{\w+\}$")
 API_BASE = re.compile(r"/case/v?1[.p][01]/?$")
 
 PARSED_BYTES = 1_000_000
-"""Bodies up to this size are parsed to see what they are. No single object is larger."""
+"""Responses up to this size are parsed to find out what they are. No single entity is larger."""
 
 PACKAGE_WRAPPERS = ("CFPackage", "package")
-NO_ITEMS = "has a CFDocument, but no CFItems; it is not read as an empty package"
+NO_ITEMS = "has a CFDocument but no CFItems, so it is not imported as an empty package"
 ENTITIES = ("CFDocument", "CFItem", "CFAssociation")
 
 
 class NotAPackage(SourceError):
-    """A URL answers something else than a package. ``package_url`` is where the package is."""
+    """A response that is not a package. ``package_url`` is the URL of the package, if known."""
 
     def __init__(self, message: str, package_url: str | None = None) -> None:
         super().__init__(message)
@@ -42,21 +42,21 @@ class NotAPackage(SourceError):
 
 @dataclass(frozen=True)
 class CaseSource:
-    """Fetches packages from CASE servers, with their extensions where these must be asked for."""
+    """Fetches packages from CASE servers, and requests extensions where that is supported."""
 
     fetcher: Fetcher
     _has_extensions: dict[str, bool] = field(default_factory=dict)
-    """For each base URL of a server whether it has the parameter ``extensions``."""
+    """Whether a server supports the parameter ``extensions``, by base URL."""
 
     def read_package(self, url: str) -> bytes:
-        """Return the package at a URL, or that of the document at it. Raises ``SourceError``."""
+        """Return the package at a URL, or of the document at a URL. Raises ``SourceError``."""
         try:
             result = self.fetch_package(url)
         except NotAPackage as error:
             if error.package_url is None:
                 raise
             result = self.fetch_package(error.package_url, operator_url=url)
-        assert result, "only an answer to validators can be 304"
+        assert result, "only a conditional request can return None"
         return result.body
 
     def fetch_package(
@@ -68,12 +68,14 @@ class CaseSource:
     ) -> FetchResult | None:
         """Fetch a package, or return None if it has not changed since these validators.
 
-        Raises ``NotAPackage`` where something else than a package with its CFItems is answered,
-        and ``SourceError`` as ``Fetcher.fetch_if_modified`` does.
+        Raises ``NotAPackage`` if the response is not a package with CFItems, and ``SourceError`` as
+        ``Fetcher.fetch_if_modified`` does.
         """
-        asked = self._with_extensions(url, operator_url or url)
+        request_url = self._with_extensions(url, operator_url or url)
         try:
-            result = self.fetcher.fetch_if_modified(asked, etag, last_modified, operator_url or url)
+            result = self.fetcher.fetch_if_modified(
+                request_url, etag, last_modified, operator_url or url
+            )
         except SourceError as error:
             if error.status == httpx.codes.NOT_FOUND and (hint := _base_hint(url)):
                 raise SourceError(f"{error}; {hint}", error.status) from error
@@ -83,7 +85,7 @@ class CaseSource:
         return result
 
     def _with_extensions(self, url: str, operator_url: str) -> str:
-        """Ask for extensions, where the service description has a parameter for that."""
+        """Return the URL with ``extensions=true`` if the server's OpenAPI document supports it."""
         parts = urlsplit(url)
         match = STANDARD_BASE.fullmatch(parts.path)
         if not match or "extensions" in parse_qs(parts.query, keep_blank_values=True):
@@ -104,17 +106,17 @@ class CaseSource:
             operation = next(
                 path_item["get"] for path, path_item in paths.items() if PACKAGE_PATH.search(path)
             )
-            return any(one.get("name") == "extensions" for one in operation["parameters"])
+            return any(each.get("name") == "extensions" for each in operation["parameters"])
         except (SourceError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
-            return False  # No service description of a case-server, so that it is not asked.
+            return False  # no OpenAPI document of a case-server
 
 
 def _refuse_other_than_package(result: FetchResult, url: str) -> None:
-    """Raise ``NotAPackage`` for an answer that is not a package with its CFItems."""
+    """Raise ``NotAPackage`` if a response is not a package with CFItems."""
     body = result.body.removeprefix(BOM_UTF8).strip()
     if not body.startswith((b"{", b"[")):
         media_type = result.headers.get("Content-Type", "").partition(";")[0] or "no JSON"
-        raise NotAPackage(f"answered {media_type}, not a CFPackage as JSON; {_advice(url)}")
+        raise NotAPackage(f"the response is {media_type}, not a CFPackage as JSON; {_advice(url)}")
     if not body.endswith((b"}", b"]")):
         raise SourceError(
             f"the source failed: its answer breaks off after {len(body):,} bytes, in the middle of "
@@ -125,7 +127,7 @@ def _refuse_other_than_package(result: FetchResult, url: str) -> None:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return  # Its reader says where the mistake is.
+        return  # the package reader reports where the syntax error is
     for name in PACKAGE_WRAPPERS:
         value = unwrapped(value, name)
     if isinstance(value, dict) and value.get("CFItems") is not None:
@@ -134,7 +136,7 @@ def _refuse_other_than_package(result: FetchResult, url: str) -> None:
 
 
 def _not_a_package(value: Any, url: str) -> NotAPackage:
-    """Describe what was found instead of a package, and what to type."""
+    """Return an error that says what the response is, and which URL to use instead."""
     if isinstance(value, list) or (isinstance(value, dict) and "CFDocuments" in value):
         return _found_list(value, url)
     for name in ENTITIES:
@@ -149,7 +151,7 @@ def _not_a_package(value: Any, url: str) -> NotAPackage:
             return _found_part(document, "object of a framework", url)
     if isinstance(value, dict) and "CFDocument" in value:
         return NotAPackage(NO_ITEMS)
-    return NotAPackage(f"answered JSON that is not a CFPackage; {_advice(url)}")
+    return NotAPackage(f"the response is JSON but not a CFPackage; {_advice(url)}")
 
 
 def _found_list(value: Any, url: str) -> NotAPackage:
@@ -163,24 +165,24 @@ def _found_list(value: Any, url: str) -> NotAPackage:
 
 
 def _found_document(document: dict[str, Any], url: str) -> NotAPackage:
-    """Lead from a document to its package, if that is on the same origin."""
+    """Return an error with the URL of the document's package, if it is on the same origin."""
     link = document.get("CFPackageURI")
     uri = link if isinstance(link, str) else link.get("uri") if isinstance(link, dict) else None
     identifier = identifier_of(link) or identifier_of(document)
-    here = package_url(url, identifier) if identifier and "/CF" in urlsplit(url).path else None
-    found = same_origin_url(uri, url)
-    if found is None and isinstance(uri, str) and uri.startswith(("http://", "https://")):
-        or_here = f"; or that of the copy on this server: {here}" if here else ""
+    local_url = package_url(url, identifier) if identifier and "/CF" in urlsplit(url).path else None
+    package = same_origin_url(uri, url)
+    if package is None and isinstance(uri, str) and uri.startswith(("http://", "https://")):
+        alternative = f"; or of its copy on this server: {local_url}" if local_url else ""
         return NotAPackage(
             "is one CFDocument, and its package is on another origin; give the URL of the "
-            f"package: {uri}{or_here}"
+            f"package: {uri}{alternative}"
         )
-    found = found or here
-    if found is None:
+    package = package or local_url
+    if package is None:
         return NotAPackage(f"is one CFDocument, not a package; {_advice(url)}")
-    if found.rstrip("/") == url.partition("?")[0].rstrip("/"):
+    if package.rstrip("/") == url.partition("?")[0].rstrip("/"):
         return NotAPackage(NO_ITEMS)
-    return NotAPackage(f"is one CFDocument; give the URL of its package: {found}", found)
+    return NotAPackage(f"is one CFDocument; give the URL of its package: {package}", package)
 
 
 def _found_part(entity: dict[str, Any], name: str, url: str) -> NotAPackage:
@@ -190,7 +192,7 @@ def _found_part(entity: dict[str, Any], name: str, url: str) -> NotAPackage:
 
 
 def _base_hint(url: str) -> str | None:
-    """Say what to type instead of the base URL of an API or of a server, or None for others."""
+    """Return what to use instead of the base URL of an API or a server; None for other URLs."""
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if API_BASE.search(parts.path):

@@ -1,8 +1,8 @@
 """Mirror frameworks from other CASE servers.
 
-A source is read as a whole before anything is written, and written in one transaction. Whatever
-fails on the way leaves the copy as it was. Of two processes that mirror the same source at once,
-the second waits, and finds nothing new.
+A package is fetched completely before anything is written, and written in one transaction, so an
+error leaves the copy unchanged. If two processes sync the same source, the second one waits for the
+first and then finds nothing new.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from ..db.write.package import write_package
 from ..exceptions import CaseServerError, NotFound, Problem, StartupError
 from ..net.download import Fetcher, FetchResult, SourceError
 from ..repair.reader import read_repaired
+from .console import Progress
 from .document_list import DocumentList, is_list_url, read_document_list
-from .progress import Progress
 from .remote_server import CaseSource, NotAPackage
 from .sources import describe_error
 
@@ -38,22 +38,22 @@ Changes = Counter[tuple[str, str]]
 Result = TypeVar("Result")
 
 GONE_STATUSES = {404, 410}
-"""What the URL of a package must answer before its framework is dropped."""
+"""The statuses that the URL of a package must return before its framework is dropped."""
 
 NO_COUNTS = ChangeCounts(0, 0, 0, 0)
 
 MAX_LISTED_DOCUMENTS = 5
-"""How many documents a refusal names."""
+"""How many documents a refusal lists."""
 
 
 @dataclass
 class SyncResult:
-    """The outcome of one source."""
+    """The result of one source."""
 
     url: str
     status: str = "failed"
-    """created, changed, unchanged, dropped (its list and its URL have it no longer) or failed;
-    noted for a list, of which there is only something to note."""
+    """created, changed, unchanged, dropped (neither its list nor its URL has it any more), failed,
+    or noted: a list with nothing but notes."""
     document: str | None = None
     changes: Changes = field(default_factory=Counter)
     """How many entities of a kind were created, updated, revived or deleted."""
@@ -62,24 +62,24 @@ class SyncResult:
     """Why it failed."""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What else the operator should know."""
+    """What else the user should know."""
     is_gone: bool = False
-    """Whether its URL answered 404 or 410."""
+    """Whether its URL returned 404 or 410."""
 
 
 @dataclass(frozen=True)
 class Syncer:
-    """Brings documents here into step with their sources."""
+    """Updates local frameworks from their sources."""
 
     database: Database
     fetcher: Fetcher
     progress: Progress = lambda _: None
     allow_deletes: bool = False
-    """Whether a framework may lose most of its items, and a list most of its frameworks."""
+    """Whether to allow deleting most items of a framework, and most frameworks of a list."""
     dry_run: bool = False
-    """Whether only to report what would change."""
+    """Whether to report changes without writing them."""
     allow_dense: bool = False
-    """Whether a package may hold more values than its size allows."""
+    """Whether to accept packages with more values than usual for their size."""
 
     async def sync(self, url: str) -> AsyncIterator[SyncResult]:
         """Mirror a CFPackage, or every package of a list of CFDocuments, by its URL."""
@@ -94,10 +94,9 @@ class Syncer:
         return CaseSource(self.fetcher)
 
     async def _sync_list(self, url: str) -> AsyncIterator[SyncResult]:
-        """Sync each package of a list, then drop what is gone from it.
+        """Sync each package of a list, then drop the frameworks that are gone.
 
-        Of a list that is cut by an error, the packages that were listed are synced; none is
-        dropped.
+        If an error cuts the list short, the listed packages are synced and nothing is dropped.
         """
         documents = await self._in_thread(read_document_list, self.fetcher, url, self.progress)
         self.progress("")
@@ -129,7 +128,7 @@ class Syncer:
                 gone.append(mirror)
                 continue
             if result.status != "failed":
-                result.notes.append("its list does not name it, but its package is still offered")
+                result.notes.append("its list does not contain it, but its package still exists")
             yield result
         if self._are_too_many(gone, before):
             yield SyncResult(url, reason=_too_many_gone(gone, before))
@@ -138,7 +137,7 @@ class Syncer:
             yield await self._drop(mirror)
 
     async def _sync_listed(self, package_urls: Sequence[str], list_url: str) -> SyncResult:
-        """Sync the package of a listed document from the first of its URLs that has one."""
+        """Sync the package of a listed document from the first of its URLs that exists."""
         *others, last = package_urls
         for url in others:
             result = await self._sync_package(url, list_url)
@@ -147,10 +146,10 @@ class Syncer:
         return await self._sync_package(last, list_url)
 
     def _reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
-        """Return why the unlisted frameworks are not even asked for, as a failure, or None."""
+        """Return why unlisted frameworks are kept without requesting them, or None."""
         count = len(unlisted)
         noun = "framework" if count == 1 else "frameworks"
-        kept = f"; {count:,} {noun} that it does not name stay" if count else ""
+        kept = f"; {count:,} unlisted {noun} kept" if count else ""
         if documents.error:
             return f"the list could not be read to its end; nothing is dropped; {documents.error}"
         if documents.incomplete_reason and count:
@@ -164,7 +163,7 @@ class Syncer:
         return is_much and not self.allow_deletes
 
     async def _forget_moved(self, before: list[Mirror], results: list[SyncResult]) -> None:
-        """Forget former URLs of documents that were synced from other URLs just now."""
+        """Forget the former URLs of documents that were synced from another URL now."""
         urls = {result.document: result.url for result in results if result.status != "failed"}
         for mirror in before:
             current = urls.get(mirror.document_identifier)
@@ -172,7 +171,7 @@ class Syncer:
                 await mirrors.delete_mirror(self.database, mirror.url)
 
     async def _sync_package(self, url: str, list_url: str | None = None) -> SyncResult:
-        """Sync a package. The URL of a document leads to that of its package."""
+        """Sync a package, given its URL or that of its document."""
         result, operator_url = SyncResult(url), list_url or url
         try:
             try:
@@ -196,7 +195,7 @@ class Syncer:
     ) -> None:
         async with self._source_lock(result.url):
             mirror = await mirrors.find_mirror(self.database, result.url)
-            self.progress("asking whether anything is new")
+            self.progress("checking for changes")
             fetched = await self._fetch_if_modified(result.url, mirror, operator_url)
             if fetched is None:
                 assert mirror
@@ -236,9 +235,8 @@ class Syncer:
         result.counts = written.counts
         if mirror and mirror.document_identifier != result.document:
             result.notes.append(
-                f"before, this URL was that of the document {mirror.document_identifier}, which "
-                "stays here; to delete it: case-server delete document "
-                f"{mirror.document_identifier}"
+                f"this URL used to have document {mirror.document_identifier}, which is kept; to "
+                f"delete it, run: case-server delete document {mirror.document_identifier}"
             )
         changed = "changed" if result.changes else "unchanged"
         result.status = "created" if written.created else changed
@@ -269,7 +267,7 @@ class Syncer:
             return None
 
     async def _drop(self, mirror: Mirror) -> SyncResult:
-        """Delete the document of a mirror, unless it is mirrored from another URL, too."""
+        """Delete the document of a mirror unless another URL mirrors it as well."""
         result = SyncResult(mirror.url, "dropped", mirror.document_identifier)
         try:
             async with self._source_lock(mirror.url):
@@ -277,7 +275,7 @@ class Syncer:
                 urls = await mirrors.list_source_urls(self.database, document)
                 if others := [url for url in urls if url != mirror.url]:
                     result.status = "unchanged"
-                    result.notes.append(f"it is gone here, and mirrored from {others[0]} still")
+                    result.notes.append(f"gone from this URL, but still mirrored from {others[0]}")
                 else:
                     await self._delete(document, result)
                 if not self.dry_run:
@@ -292,11 +290,11 @@ class Syncer:
                 self.database, DOCUMENTS, document, dry_run=self.dry_run
             )
         except NotFound:
-            return  # It was deleted here before.
+            return  # it was deleted earlier
         result.counts = ChangeCounts(0, 0, 0, result.changes.total())
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        """Run work that waits for a source in a thread, and end its waits on cancellation."""
+        """Run a function that waits for a source in a thread; stop its waits on cancellation."""
         try:
             return await asyncio.to_thread(work, *arguments)
         except asyncio.CancelledError:
@@ -305,7 +303,7 @@ class Syncer:
 
     @asynccontextmanager
     async def _source_lock(self, url: str) -> AsyncIterator[None]:
-        """Keep other processes from mirroring the same source."""
+        """Prevent other processes from syncing the same source."""
         async with (
             self.database.connection() as connection,
             advisory_lock(connection, f"mirror of {url}"),
@@ -340,6 +338,6 @@ def format_changes(changes: Changes) -> Iterator[str]:
 
 
 def read_urls(lines: Sequence[str]) -> list[str]:
-    """Return the URLs of a file, one a line; # begins a comment at the start or after a space."""
+    """Return the URLs of a file, one a line. # starts a comment, alone or after a space."""
     stripped = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
     return [line for line in stripped if line]

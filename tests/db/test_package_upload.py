@@ -16,7 +16,7 @@ from case_server.db.pool import Database
 from case_server.db.write.package import UploadResult, write_package
 from case_server.exceptions import Conflict, ServiceUnavailable, UnprocessableContent
 from case_server.settings import Settings
-from case_server.transfer.progress import STAGES
+from case_server.transfer.console import STAGES
 from stress.cluster import wait_until
 
 Execute = Callable[..., Awaitable[Any]]

@@ -95,7 +95,7 @@ def test_sheet_imported_twice_is_one_framework(data_dir: Path, tmp_path: Path) -
 def test_title_options_with_two_sources_are_refused(data_dir: Path, tmp_path: Path) -> None:
     ran = run("import", "--sample", "--title", "Another", data_dir=data_dir)
     assert ran.returncode == 2
-    assert "about one spreadsheet" in ran.stderr
+    assert "apply to one spreadsheet" in ran.stderr
 
 
 def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_list_that_names_fewer_than_its_total_is_incomplete(
     source.answers[LIST] = answer
     documents = read(source)
     assert list(documents.package_urls) == IDENTIFIERS
-    assert documents.incomplete_reason == "it names 25 of the 26 documents it counts"
+    assert documents.incomplete_reason == "it lists 25 of the 26 documents it counts"
 
 
 def test_total_that_is_reached_ends_a_list_with_links(source: ScriptedSource) -> None:
@@ -129,7 +129,7 @@ def test_next_links_in_a_circle_are_an_error(source: ScriptedSource) -> None:
     documents = read(source)
     assert documents.error
     assert "page 3" in documents.error
-    assert "which was read before" in documents.error
+    assert "which was already read" in documents.error
     assert list(documents.package_urls) == ["d1", "d2", "d3"]
 
 
@@ -141,7 +141,7 @@ def test_next_links_without_news_are_an_error(source: ScriptedSource) -> None:
     source.respond = respond
     documents = read(source)
     assert documents.error
-    assert "name no new document" in documents.error
+    assert "list no new document" in documents.error
     assert len(source.requests) < 20
 
 

@@ -95,7 +95,7 @@ def test_other_object_is_refused_with_the_url_of_its_package(
 def test_package_without_items_is_refused(source: ScriptedSource, body: Any) -> None:
     path = f"{BASE}/CFPackages/d1"
     source.answers[path] = Answer(body)
-    assert "no CFItems; it is not read as an empty package" in refused(source.url + path)
+    assert "no CFItems, so it is not imported as an empty package" in refused(source.url + path)
 
 
 def test_empty_list_of_items_is_a_package(source: ScriptedSource) -> None:

@@ -154,7 +154,7 @@ async def test_framework_that_is_unlisted_but_offered_is_kept_in_step(
     hub.packages[hub.ids[0]]["CFItems"][0]["fullStatement"] = "another statement"
     results = await sync(hub.url)
     assert statuses(results) == ["unchanged", "changed"]
-    assert results[-1].notes == ["its list does not name it, but its package is still offered"]
+    assert results[-1].notes == ["its list does not contain it, but its package still exists"]
     assert await live(hub) == set(hub.ids)
 
 
@@ -203,9 +203,7 @@ async def test_list_that_is_not_known_to_be_complete_drops_nothing(
         results = await sync(hub.url, **flags)
         assert results[-1].status == "failed"
         assert results[-1].url == hub.url
-        kept = (
-            "1 framework that it does not name stay" if listing is short else "nothing is dropped"
-        )
+        kept = "1 unlisted framework kept" if listing is short else "nothing is dropped"
         assert kept in str(results[-1].reason)
         assert "dropped" not in statuses(results)
     assert await live(hub) == set(hub.ids)
@@ -229,7 +227,7 @@ async def test_incomplete_list_without_anything_to_drop_is_only_noted(
     hub.listing = short
     results = await sync(hub.url)
     assert statuses(results) == ["created", "created", "noted"]
-    assert "it names 2 of the 3 documents it counts" in results[-1].notes[0]
+    assert "it lists 2 of the 3 documents it counts" in results[-1].notes[0]
 
 
 async def test_empty_list_drops_nothing_without_the_flag(
@@ -240,7 +238,7 @@ async def test_empty_list_drops_nothing_without_the_flag(
     hub.withdraw(*hub.ids)
     (refused,) = await sync(hub.url)
     assert refused.status == "failed"
-    assert "the list is empty; 2 frameworks that it does not name stay" in str(refused.reason)
+    assert "the list is empty; 2 unlisted frameworks kept" in str(refused.reason)
     assert "--allow-deletes" in str(refused.reason)
     assert await live(hub) == set(hub.ids)
     assert statuses(await sync(hub.url, allow_deletes=True)) == ["noted", "dropped", "dropped"]
@@ -342,7 +340,7 @@ async def test_framework_that_another_list_still_has_is_not_deleted(
     await sync(copy)
     hub.withdraw(identifier)
     results = await sync(hub.url)
-    assert results[-1].notes == [f"it is gone here, and mirrored from {copy} still"]
+    assert results[-1].notes == [f"gone from this URL, but still mirrored from {copy}"]
     assert await live(hub) == set(hub.ids)
 
 
@@ -367,7 +365,7 @@ async def test_url_that_answers_another_document_keeps_the_former(
         (Answer(b"\x1f\x8b" + bytes(40), headers={"Content-Encoding": "gzip"}), "compressed data"),
         (Answer(b"\x1f\x8b" + bytes(40)), "compressed data"),
         (Answer(b"{}", headers={"Content-Encoding": "br"}), "Content-Encoding br"),
-        (Answer(b"<html>", headers={"Content-Type": "text/html"}), "answered text/html"),
+        (Answer(b"<html>", headers={"Content-Type": "text/html"}), "the response is text/html"),
         (Answer(b'{"CFItems": [}'), "not JSON"),
     ],
 )

@@ -1,0 +1,93 @@
+"""Output of commands: status lines, progress bars, lists of problems and counts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO, TypeAlias
+
+import click
+
+from ..exceptions import Problem
+
+if TYPE_CHECKING:
+    from ..db.write.change_counts import ChangeCounts
+
+Progress: TypeAlias = Callable[[str], None]
+"""Called with the name of each stage of long work; with an empty string at its end."""
+
+STAGES = (
+    "reading",
+    "staging",
+    "definitions",
+    "document",
+    "removing",
+    "items",
+    "associations",
+    "recording",
+    "rubrics",
+)
+"""The stages of an upload in their order. Other stages come before them."""
+
+BAR_COLUMNS = 20
+
+ERASE_LINE = "\r\x1b[K"
+
+MAX_LISTED_PROBLEMS = 50
+"""How many problems are listed on a terminal; more would scroll their heading out of sight."""
+
+
+def show_status(text: str) -> None:
+    """Show text on the status line of a terminal (stderr); an empty string erases it."""
+    if sys.stderr.isatty():
+        # A line longer than the terminal would wrap and could not be overwritten.
+        columns = shutil.get_terminal_size().columns
+        line = f"{text} …"[: columns - 1] if text else ""
+        click.echo(f"{ERASE_LINE}{line}", nl=False, err=True)
+
+
+def progress_bar(name: str, *, quiet: bool) -> Progress:
+    """Return a function that shows the stage of the work on ``name`` as a bar on a terminal."""
+    if quiet:
+        return lambda _: None
+
+    def show(stage: str) -> None:
+        done = STAGES.index(stage) + 1 if stage in STAGES else 0
+        filled = BAR_COLUMNS * done // (len(STAGES) + 1)
+        bar = f"{'█' * filled}{'░' * (BAR_COLUMNS - filled)}"
+        show_status(f"{bar} {name}: {stage}" if stage else "")
+
+    return show
+
+
+def print_note(message: str) -> None:
+    """Print a line to stderr, over the status line."""
+    show_status("")
+    click.echo(message, err=True)
+
+
+def problem_lines(problems: Sequence[Problem], stream: TextIO, more: int = 0) -> Iterator[str]:
+    """Yield a line for each problem, and one with the number of those that are not listed.
+
+    Lists all of ``problems`` unless ``stream`` is a terminal. ``more`` is the number of problems
+    that ``problems`` leaves out.
+    """
+    limit = MAX_LISTED_PROBLEMS if stream.isatty() else len(problems)
+    for problem in problems[:limit]:
+        yield f"{problem['path']}: {problem['message']}"
+    if left := len(problems[limit:]) + more:
+        yield f"and {left:,} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 item", "2 items"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def format_counts(counts: ChangeCounts) -> str:
+    """Return counts as "2 added, 1 changed, 30 unchanged, 0 deleted"."""
+    return (
+        f"{counts.created:,} added, {counts.updated:,} changed, {counts.unchanged:,} unchanged, "
+        f"{counts.deleted:,} deleted"
+    )
