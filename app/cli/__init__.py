@@ -14,6 +14,7 @@ COMMANDS = {
     "migrate": "serve",
     "import": "packages",
     "export": "packages",
+    "list": "list",
     "delete": "delete",
     "undelete": "delete",
     "purge": "delete",
@@ -42,6 +43,7 @@ def main() -> None:
     case-server import --sample         load the sample framework
     case-server import framework.json   load a CASE package, also while the server runs
     case-server import maths.xlsx       load a spreadsheet (template writes an empty one)
+    case-server list                    list the stored frameworks
     case-server export DOCUMENT_ID      write a framework as JSON or a spreadsheet
     case-server check framework.json    lint a CASE package; needs no server
 

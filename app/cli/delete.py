@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from ..case.resources import DOCUMENTS, ITEMS
+from ..db.pool import Database
 from ..db.write import soft_delete
 from ..db.write.purge import purge as purge_database
+from ..exceptions import NotFound
+from ..transfer.framework_ids import unknown_deleted_framework, unknown_framework
 from .shared import Duration, database_option, load_settings, run_on_database
 
 RESOURCES = {"document": DOCUMENTS, "item": ITEMS}
@@ -34,11 +37,16 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
     case-server delete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
     """  # noqa: D301  click keeps the lines after its \b as they are
     resource = RESOURCES[kind]
-    changes = run_on_database(
-        load_settings(database_url=database_url),
-        "write",
-        lambda database: soft_delete.delete(database, resource, identifier),
-    )
+
+    async def run(database: Database) -> Counter[tuple[str, str]]:
+        try:
+            return await soft_delete.delete(database, resource, identifier)
+        except NotFound as error:
+            if resource is not DOCUMENTS:
+                raise
+            raise await unknown_framework(database, identifier) from error
+
+    changes = run_on_database(load_settings(database_url=database_url), "write", run)
     _print_changes(changes)
 
 
@@ -57,11 +65,16 @@ def undelete(kind: str, identifier: str, database_url: str | None) -> None:
     case-server undelete document 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34
     """  # noqa: D301  click keeps the lines after its \b as they are
     resource = RESOURCES[kind]
-    result = run_on_database(
-        load_settings(database_url=database_url),
-        "write",
-        lambda database: soft_delete.undelete(database, resource, identifier),
-    )
+
+    async def run(database: Database) -> soft_delete.UndeleteResult:
+        try:
+            return await soft_delete.undelete(database, resource, identifier)
+        except NotFound as error:
+            if resource is not DOCUMENTS:
+                raise
+            raise await unknown_deleted_framework(database, identifier) from error
+
+    result = run_on_database(load_settings(database_url=database_url), "write", run)
     _print_changes(result.changes)
     for reason in result.not_restored:
         click.echo(f"not restored: {reason}")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
@@ -29,6 +29,9 @@ from .shared import (
     output_option,
     run_on_database,
 )
+
+if TYPE_CHECKING:
+    from ..db.pool import Database
 
 BINARY_FORMATS = ("xlsx",)
 
@@ -166,9 +169,17 @@ def _defaults(named: list[Source], flags: dict[str, Any]) -> Defaults:
     type=click.Choice(FILE_FORMATS),
     help="File format. [default: by file name, else case-json]",
 )
+@click.option("--pretty", is_flag=True, help="Indent case-json.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
 def export(
-    identifier: str, output: Path | None, form: FileFormat | None, database_url: str | None
+    *,
+    identifier: str,
+    output: Path | None,
+    form: FileFormat | None,
+    pretty: bool,
+    force: bool,
+    database_url: str | None,
 ) -> None:
     """Export a framework as JSON or a spreadsheet.
 
@@ -179,25 +190,40 @@ def export(
     jsonl       JSON Lines: one entity per line under its class name
 
     Import reads the same framework from each of them. ID is the identifier of the document or of
-    its package. A file name that ends in .gz is compressed. The file appears only when it is
-    complete.
+    its package, or a unique prefix of one; `case-server list` shows them. A file name that ends
+    in .gz is compressed. The file appears only when it is complete.
 
     \b
     case-server export 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34 -o framework.xlsx
     """  # noqa: D301  click keeps the lines after its \b as they are
-    from ..transfer import exporter  # noqa: PLC0415  template does without the database code
+    # Imported late: template does without the database code.
+    from ..transfer import exporter  # noqa: PLC0415  see above
+    from ..transfer.framework_ids import resolve_framework_id  # noqa: PLC0415  see above
 
     name = output.name if output else ""
-    form = form or file_format_of(name) or "case-json"
+    form = form or file_format_of(name)
+    if output and output.suffix and form is None:
+        raise click.UsageError(
+            f"unknown file format of {name!r}: use a name that ends in .json, .csv, .xlsx or "
+            ".jsonl, each also with .gz, or add --format"
+        )
+    form = form or "case-json"
+    if pretty and form != "case-json":
+        raise click.UsageError(f"--pretty is for case-json, not for {form}")
+    if output and output.is_file() and not force:
+        raise StartupError(f"{output} exists already: add --force to replace it")
     if output is None and form in BINARY_FORMATS and sys.stdout.isatty():
         raise click.UsageError(f"{form} is binary: add -o FILE, or redirect the output")
     settings = load_settings(database_url=database_url)
     with output_errors(output), atomic_output(output) as file, _compressed(file, name) as target:
-        run_on_database(
-            settings,
-            "read",
-            lambda database: exporter.export(database, identifier, form, target),
-        )
+
+        async def run(database: Database) -> None:
+            document = await resolve_framework_id(database, identifier)
+            await exporter.export(database, document, form, target, pretty=pretty)
+
+        run_on_database(settings, "read", run)
+    if output:
+        click.echo(f"exported to {output}", err=True)
 
 
 @contextmanager

@@ -31,15 +31,23 @@ class Writer(Protocol):
         """Write what depends on all entities."""
 
 
-async def export(database: Database, identifier: str, form: FileFormat, file: BinaryIO) -> None:
+async def export(
+    database: Database, identifier: str, form: FileFormat, file: BinaryIO, *, pretty: bool = False
+) -> None:
     """Write the framework with this document or package identifier to a file.
+
+    ``pretty`` indents case-json, for which it holds the whole package in memory.
 
     Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot hold a value.
     """
     async with framework_snapshot(database, identifier) as framework:
         if form == "case-json":
-            async for piece in RENDERER.iter_package(framework):
-                file.write(piece)
+            if pretty:
+                package = b"".join([chunk async for chunk in RENDERER.iter_package(framework)])
+                file.write(orjson.dumps(orjson.loads(package), option=orjson.OPT_INDENT_2))
+            else:
+                async for chunk in RENDERER.iter_package(framework):
+                    file.write(chunk)
             file.write(b"\n")
         else:
             with _writer(form, file) as writer:

@@ -98,7 +98,7 @@ $ case-server serve --port 99999
   invalid settings: CASE_SERVER_PORT: must be less than or equal to 65535
 $ case-server serve --host 0.0.0.0
   refusing to listen on 0.0.0.0 with the default client secret: set CASE_CLIENT_SECRET, or
-  CASE_SERVER_ALLOW_DEFAULT_SECRET=true if nothing but this machine can reach that address
+  CASE_SERVER_ALLOW_DEFAULT_SECRET=true if only this machine can reach that address
 $ case-server serve --host 192.0.2.1
   cannot listen on 192.0.2.1:8000: Cannot assign requested address; set --host to an address
   of this machine, for example 127.0.0.1 or 0.0.0.0
@@ -138,7 +138,8 @@ $ case-server restore file
   this command works on the embedded Postgres, but CASE_SERVER_DATABASE_URL is set; use
   Postgres' own tools: pg_restore --no-owner -d URL FILE, then case-server migrate
 $ case-server export 00000000-0000-4000-8000-000000000000
-  no CFPackage or CFDocument has the identifier '00000000-0000-4000-8000-000000000000'
+  no framework has the identifier '00000000-0000-4000-8000-000000000000': `case-server list` shows
+  all
 $ case-server delete item 00000000-0000-4000-8000-000000000000
   no CFItem has the identifier '00000000-0000-4000-8000-000000000000'
 $ case-server undelete item 00000000-0000-4000-8000-000000000000

@@ -340,9 +340,10 @@ def test_all_real_files_go_in(shared: Path, tmp_path: Path) -> None:
     for number, source in enumerate(sorted((shared / "frameworks").glob("*.json"))):
         data_dir = tmp_path / str(number)
         ran = run("import", str(source), data_dir=data_dir)
-        assert ran.returncode == 0, f"{source.name}: {ran.stderr}"
+        assert ": created " in ran.stdout, f"{source.name}: {ran.stdout}{ran.stderr}"
         identifier = ran.stdout.split("created ")[1].split(":")[0]
-        exported = run("export", identifier, "-o", str(tmp_path / "out.json"), data_dir=data_dir)
+        output = str(tmp_path / f"{number}.json")
+        exported = run("export", identifier, "-o", output, data_dir=data_dir)
         assert exported.returncode == 0, exported.stderr
-        again = run("import", "--strict", str(tmp_path / "out.json"), data_dir=data_dir)
+        again = run("import", "--strict", output, data_dir=data_dir)
         assert ": unchanged " in again.stdout, f"{source.name}: {again.stdout}{again.stderr}"

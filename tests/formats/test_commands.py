@@ -32,7 +32,7 @@ def test_file_name_selects_the_format(data_dir: Path, tmp_path: Path, name: str)
     target = tmp_path / name
     ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(target), data_dir=data_dir)
     assert ran.returncode == 0
-    assert re.fullmatch("reading from the embedded Postgres in .*\n", ran.stderr)
+    assert re.fullmatch("reading from the embedded Postgres in .*\nexported to .*\n", ran.stderr)
     assert target.read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
     again = run("import", "--strict", str(target), data_dir=data_dir)
     assert ": unchanged " in again.stdout, again.stderr

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, Text, bindparam, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from ..schema import tables
 from ..schema.expressions import json_text
@@ -18,6 +30,19 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 
+@dataclass(frozen=True)
+class FrameworkSummary:
+    """A document with its number of items, for lists of frameworks."""
+
+    identifier: str
+    package_identifier: str
+    title: str
+    creator: str | None
+    items: int
+    last_change_date_time: datetime
+    deleted_at: datetime | None
+
+
 async def list_frameworks(
     database: Database, contains: str, limit: int, offset: int
 ) -> list[asyncpg.Record]:
@@ -27,6 +52,18 @@ async def list_frameworks(
     of frameworks found, ``items`` the number of items of each. Raises ``ReadTimeout``.
     """
     return await database.scan(_frameworks(), contains=contains, limit=limit, offset=offset)
+
+
+async def summarize_frameworks(
+    database: Database, prefix: str = "", *, deleted: bool = False
+) -> list[FrameworkSummary]:
+    """Return the frameworks whose document or package identifier starts with a prefix, by title.
+
+    With ``deleted``, return only deleted documents and count their deleted items; otherwise only
+    live ones.
+    """
+    rows = await database.fetch_all(_summaries(deleted=deleted), prefix=prefix)
+    return [FrameworkSummary(**row) for row in rows]
 
 
 async def count_items(database: Database, document: str) -> int:
@@ -72,6 +109,42 @@ def _frameworks() -> CompiledStatement:
         select(page.c.identifier, page.c.body, page.c.total, item_count.label("items")).order_by(
             func.lower(page.c.title), page.c.identifier
         )
+    )
+
+
+@cache
+def _summaries(*, deleted: bool) -> CompiledStatement:
+    documents, items, packages = tables.documents, tables.items, tables.packages
+    prefix = bindparam("prefix", type_=Text)
+
+    def is_listed(table: Table) -> ColumnElement[bool]:
+        return table.c.deleted_at.is_not(None) if deleted else live(table)
+
+    item_count = (
+        select(func.count())
+        .where(items.c.document_identifier == documents.c.identifier, is_listed(items))
+        .scalar_subquery()
+    )
+    title = json_text(documents.c.body, "title")
+    return CompiledStatement(
+        select(
+            documents.c.identifier,
+            packages.c.identifier.label("package_identifier"),
+            title.label("title"),
+            json_text(documents.c.body, "creator").label("creator"),
+            item_count.label("items"),
+            documents.c.last_change_date_time,
+            documents.c.deleted_at,
+        )
+        .join_from(documents, packages, packages.c.document_identifier == documents.c.identifier)
+        .where(
+            is_listed(documents),
+            or_(
+                func.starts_with(documents.c.identifier, prefix),
+                func.starts_with(packages.c.identifier, prefix),
+            ),
+        )
+        .order_by(func.lower(title), documents.c.identifier)
     )
 
 

@@ -1,0 +1,101 @@
+"""The ``list`` command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from ..formatting import format_timestamp
+from ..server.startup import has_database
+from .shared import database_option, load_settings, run_on_database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..db.pool import Database
+    from ..db.read.frameworks import FrameworkSummary
+
+ListFormat = Literal["text", "json"]
+
+
+@click.command("list")
+@click.argument("prefix", metavar="[PREFIX]", default="")
+@click.option("--deleted", is_flag=True, help="List deleted frameworks instead.")
+@click.option(
+    "--format",
+    "list_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
+)
+@database_option
+def list_command(
+    *,
+    prefix: str,
+    deleted: bool,
+    list_format: ListFormat,
+    database_url: str | None,
+) -> None:
+    """List the stored frameworks.
+
+    Prints identifier, number of items, creator and title of each framework, by title. PREFIX
+    selects those whose document or package identifier starts with it.
+
+    \b
+    case-server list
+    case-server list --deleted --format json
+    """  # noqa: D301  click keeps the lines after its \b as they are
+    settings = load_settings(database_url=database_url)
+    rows: Sequence[FrameworkSummary] = []
+    if has_database(settings):
+
+        async def fetch(database: Database) -> list[FrameworkSummary]:
+            # Imported late: --help does without the database code.
+            from ..db.read.frameworks import summarize_frameworks  # noqa: PLC0415  see above
+
+            return await summarize_frameworks(database, prefix, deleted=deleted)
+
+        rows = run_on_database(settings, "read", fetch)
+    if list_format == "json":
+        _print_json(rows)
+    elif rows:
+        _print_table(rows)
+    else:
+        click.echo(_describe_empty_list(prefix, deleted=deleted), err=True)
+
+
+def _describe_empty_list(prefix: str, *, deleted: bool) -> str:
+    kind = "deleted frameworks" if deleted else "frameworks"
+    if prefix:
+        return f"no {kind} with an identifier that starts with {prefix!r}"
+    return f"no {kind}" if deleted else f"no {kind}: load one, e.g. case-server import --sample"
+
+
+def _print_table(rows: Sequence[FrameworkSummary]) -> None:
+    id_width = max(len(row.identifier) for row in rows)
+    count_width = max(len(f"{row.items:,}") for row in rows)
+    creator_width = max(len(row.creator or "") for row in rows)
+    for row in rows:
+        creator = (row.creator or "").ljust(creator_width)
+        count = f"{row.items:,}".rjust(count_width)
+        click.echo(f"{row.identifier:<{id_width}}  {count} items  {creator}  {row.title}")
+
+
+def _print_json(rows: Sequence[FrameworkSummary]) -> None:
+    import orjson  # noqa: PLC0415  only this format needs it
+
+    frameworks: list[dict[str, Any]] = [
+        {
+            "identifier": row.identifier,
+            "packageIdentifier": row.package_identifier,
+            "title": row.title,
+            "creator": row.creator,
+            "items": row.items,
+            "lastChangeDateTime": format_timestamp(row.last_change_date_time),
+            "deletedAt": format_timestamp(row.deleted_at) if row.deleted_at else None,
+        }
+        for row in rows
+    ]
+    click.echo(orjson.dumps(frameworks, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,123 @@
+"""``case-server list``; identifiers and files given to ``export``, ``delete``, ``undelete``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support import factories
+from support.live_server import invoke
+
+ALGEBRA, ALGEBRA_2, BIOLOGY = "algebra-1", "algebra-2", "biology"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data directory with three frameworks."""
+    folder = tmp_path_factory.mktemp("list")
+    for identifier in (ALGEBRA, ALGEBRA_2, BIOLOGY):
+        body = factories.package(identifier)
+        body["CFDocument"] |= {"title": identifier.title(), "creator": "Example District"}
+        (folder / f"{identifier}.json").write_text(json.dumps(body))
+    sources = [str(path) for path in sorted(folder.glob("*.json"))]
+    ran = invoke("import", *sources, data_dir=folder)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+def identifiers(data_dir: Path, *arguments: str) -> list[str]:
+    """Return the identifiers that ``list --format json`` prints."""
+    ran = invoke("list", "--format", "json", *arguments, data_dir=data_dir)
+    assert ran.returncode == 0, ran.stderr
+    return [framework["identifier"] for framework in json.loads(ran.stdout)]
+
+
+def test_list_prints_one_line_per_framework_by_title(data_dir: Path) -> None:
+    ran = invoke("list", data_dir=data_dir)
+    lines = ran.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [ALGEBRA, ALGEBRA_2, BIOLOGY]
+    assert all("items  Example District  " in line for line in lines)
+
+
+def test_list_with_prefix_selects_frameworks(data_dir: Path) -> None:
+    assert identifiers(data_dir, "alg") == [ALGEBRA, ALGEBRA_2]
+    assert identifiers(data_dir, "zoology") == []
+
+
+def test_list_as_json_counts_items_and_formats_times(data_dir: Path) -> None:
+    ran = invoke("list", "--format", "json", BIOLOGY, data_dir=data_dir)
+    (framework,) = json.loads(ran.stdout)
+    assert framework["items"] > 0
+    assert framework["lastChangeDateTime"].endswith("Z")
+    assert framework["deletedAt"] is None
+
+
+def test_list_without_database_creates_none(tmp_path: Path) -> None:
+    ran = invoke("list", data_dir=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert "case-server import --sample" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_accepts_unique_prefix(data_dir: Path) -> None:
+    ran = invoke("export", "bio", data_dir=data_dir)
+    assert json.loads(ran.stdout)["CFDocument"]["identifier"] == BIOLOGY
+
+
+def test_export_refuses_ambiguous_prefix_and_lists_matches(data_dir: Path) -> None:
+    ran = invoke("export", "algebra", data_dir=data_dir)
+    assert ran.returncode == 1
+    assert f"'algebra' matches 2 frameworks: {ALGEBRA}, {ALGEBRA_2}" in ran.stderr
+
+
+@pytest.mark.parametrize("command", [["export"], ["delete", "document"]])
+def test_unknown_identifier_is_answered_with_near_one(data_dir: Path, command: list[str]) -> None:
+    ran = invoke(*command, "bilogy", data_dir=data_dir)
+    assert ran.returncode == 1
+    assert f"did you mean {BIOLOGY}?" in ran.stderr
+
+
+def test_delete_takes_no_prefix(data_dir: Path) -> None:
+    assert invoke("delete", "document", "bio", data_dir=data_dir).returncode == 1
+    assert BIOLOGY in identifiers(data_dir)
+
+
+def test_list_deleted_shows_deleted_frameworks_only(data_dir: Path) -> None:
+    assert invoke("delete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
+    assert identifiers(data_dir, "--deleted") == [ALGEBRA_2]
+    assert ALGEBRA_2 not in identifiers(data_dir)
+    ran = invoke("undelete", "document", BIOLOGY, data_dir=data_dir)
+    assert "it is not deleted" in ran.stderr
+    ran = invoke("undelete", "document", "algebra", data_dir=data_dir)
+    assert f"did you mean {ALGEBRA_2}?" in ran.stderr
+    assert invoke("undelete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
+    assert ALGEBRA_2 in identifiers(data_dir)
+
+
+def test_export_never_overwrites_without_force(data_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "framework.json"
+    assert invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir).returncode == 0
+    output.write_text("mine")
+    ran = invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
+    assert ran.returncode == 1
+    assert "exists already: add --force" in ran.stderr
+    assert output.read_text() == "mine"
+    ran = invoke("export", BIOLOGY, "-o", str(output), "--force", data_dir=data_dir)
+    assert f"exported to {output}" in ran.stderr
+    assert json.loads(output.read_text())["CFDocument"]["identifier"] == BIOLOGY
+
+
+def test_export_refuses_unknown_file_extension(data_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "framework.docx"
+    ran = invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
+    assert ran.returncode == 2
+    assert "unknown file format of 'framework.docx'" in ran.stderr
+    assert not output.exists()
+
+
+def test_export_pretty_indents_the_same_package(data_dir: Path) -> None:
+    plain = invoke("export", BIOLOGY, data_dir=data_dir).stdout
+    pretty = invoke("export", BIOLOGY, "--pretty", data_dir=data_dir).stdout
+    assert json.loads(plain) == json.loads(pretty)
+    assert pretty.startswith('{\n  "CFDocument"')
