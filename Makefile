@@ -25,12 +25,13 @@ bench: $(VENV)/installed ## Measure the speed (ARGS="--quick" passes flags, AGAI
 stress: $(VENV)/installed ## Run the stress tests for ten minutes (ARGS="--seed 1 outage load" selects)
 	@PYTHONPATH=tests $(BIN)/python -m stress $(ARGS)
 
-# typing/ shows the rooms under their installed names to mypy, which does not follow import hooks.
-lint: $(VENV)/installed ## Check style and types
+# mypy and import-linter do not follow import hooks: typing/ shows them app/ under its installed name.
+lint: $(VENV)/installed ## Check style, imports and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@rm -rf $(VENV)/typing && mkdir -p $(VENV)/typing/case_server
 	@ln -s $(CURDIR)/app/* $(CURDIR)/migrations $(VENV)/typing/case_server/
+	@PYTHONPATH=$(VENV)/typing $(BIN)/lint-imports --no-logo --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/mypy $(VENV)/typing/case_server tests benchmarks stress
 
 format: $(VENV)/installed ## Put the code into the house format
