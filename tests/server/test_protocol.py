@@ -142,7 +142,7 @@ def test_pipelined_requests_are_all_answered(live: Live) -> None:
 )
 def test_invalid_http_returns_400_with_message(live: Live, sent: bytes) -> None:
     status, said = told(rest(connect(live, sent)))
-    assert (status, "not HTTP" in said) == (400, True)
+    assert (status, "invalid HTTP" in said) == (400, True)
 
 
 def test_websocket_is_rejected(live: Live) -> None:
