@@ -289,7 +289,7 @@ def test_low_file_limit_lowers_connection_limit_with_warning(
             if number % 10 == 0:
                 assert get_status(live, "/ready") == 200
     log = (tmp_path / "data.log").read_text()
-    assert "200 open files leaves room for 42 connections" in log
+    assert "200 open files allows 42 connections" in log
     assert "Too many open files" not in log
 
 
