@@ -43,7 +43,7 @@ def _result_lines(results: list[Result], width: int | None) -> Iterator[str]:
 
 
 def format_json(report: Report, *, only_failed: bool = False) -> bytes:
-    """Format a report as JSON, as docs/conformance.md describes it."""
+    """Format a report as JSON, as docs/guides/conformance.md describes it."""
     body = {
         "tool": "case-server conformance",
         "version": __version__,

@@ -44,7 +44,7 @@ def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
 
 
 def format_json(results: Sequence[SourceResult]) -> bytes:
-    """Format results as JSON, as docs/check.md describes it."""
+    """Format results as JSON, as docs/guides/lint.md describes it."""
     violations = [violation for result in results for violation in result.violations]
     body: dict[str, Any] = {
         "tool": "case-server check",

@@ -23,7 +23,7 @@ from case_server.lint.output import MAX_EXAMPLES_PER_RULE
 from case_server.lint.rules.catalog import RULES
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs" / "check.md"
+DOCS = ROOT / "docs" / "guides" / "lint.md"
 
 Check = Callable[..., subprocess.CompletedProcess[str]]
 

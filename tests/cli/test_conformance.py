@@ -26,7 +26,7 @@ from case_server.exceptions import StartupError
 from case_server.sample import sample
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs" / "conformance.md"
+DOCS = ROOT / "docs" / "guides" / "conformance.md"
 CLIENT = ("--client-id", "local-client", "--client-secret", "local-secret")
 BASES = {profile.name: profile.prefix for profile in PROFILES}
 

@@ -1,4 +1,4 @@
-"""docs/schema.md agrees with the database. Run with UPDATE_DOCS=1 to regenerate the page."""
+"""docs/reference/schema.md agrees with the database; UPDATE_DOCS=1 regenerates the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 Execute = Callable[..., Awaitable[list[asyncpg.Record]]]
 
-PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "schema.md"
 
 RELATIONS = """
     SELECT relname, obj_description(oid) AS comment FROM pg_class

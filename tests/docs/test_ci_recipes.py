@@ -1,4 +1,4 @@
-"""The recipes of docs/ci.md: the shell runs, and what the YAML names is there."""
+"""The recipes of docs/guides/ci.md: the shell runs, and what the YAML names is there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from case_server.api.profiles import PROFILES
 from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings
 
 ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "ci.md").read_text()
+DOCS = (ROOT / "docs" / "guides" / "ci.md").read_text()
 SDK_GUIDE = (ROOT / "docs" / "guides" / "sdk.md").read_text()
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""docs/spreadsheets.md says every column, what it goes by, and what to write into it."""
+"""docs/guides/spreadsheets.md says every column, what it goes by, and what to write into it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from case_server.formats import template
 from case_server.formats.columns import ASSOCIATION, DOCUMENT, ITEM, LAYOUTS, Column, Layout
 from case_server.formats.file_format import FILE_FORMATS
 
-DOCS = (Path(__file__).parents[2] / "docs" / "spreadsheets.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "guides" / "spreadsheets.md").read_text()
 
 
 def row(layout: Layout, column: Column) -> str:

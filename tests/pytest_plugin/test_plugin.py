@@ -147,8 +147,8 @@ def test_xdist_workers_share_server_in_namespaces(tmp_path: Path) -> None:
 
 
 def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> None:
-    """The three lines of docs/testing.md: the shell commands, and a test with a fixture."""
-    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    """The setup in docs/guides/test-mode.md: the shell commands, and a test with a fixture."""
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "test-mode.md").read_text()
     shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", text, re.DOTALL)[:2]
     lines = [*shell.splitlines(), *python.splitlines()]
     assert len(lines) == 3

@@ -1,4 +1,4 @@
-"""docs/testing.md agrees with the code."""
+"""docs/guides/test-mode.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from case_server.testmode.request_log import Expectation
 from case_server.testmode.routes import create_test_api_routes
 
 ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "testing.md").read_text()
+DOCS = (ROOT / "docs" / "guides" / "test-mode.md").read_text()
 
 
 def section(title: str) -> str:

@@ -4,7 +4,7 @@ An entity is stored once, as a validated body in the form of CASE 1.1. The other
 the database needs to find, join and constrain entities; those that repeat the body are generated
 from it, so they cannot differ. The type is ``json`` rather than ``jsonb``, because bodies are read
 far more often than searched, and ``json`` returns the stored text, with the fields in the order of
-the standard. ``docs/schema.md`` shows all tables.
+the standard. ``docs/reference/schema.md`` shows all tables.
 """
 
 from __future__ import annotations
