@@ -36,7 +36,7 @@ from stress.cluster import private_cluster
 from stress.server import client, server
 
 END_TIMEOUT_SECONDS = 25
-"""How long a scenario may run beyond its share of the time, to end its current step."""
+"""Time for a scenario to finish its current step after its share of the time."""
 
 SERVER_KILLS, POSTGRES_KILLS = "kills of the server", "kills of Postgres"
 OUTAGE_REQUESTS, HISTORIES, WRITES, PACKAGES_READ, SLOW_FILTERS = (
@@ -182,7 +182,7 @@ SCENARIOS: dict[str, Scenario] = {
     help="Total time limit.",
 )
 def main(scenarios: tuple[str, ...], seed: int | None, minutes: float) -> None:
-    """Run the stress tests: all SCENARIOS, or those named.
+    """Run the stress tests: all of them, or the SCENARIOS named.
 
     Exits with 1 if one failed or did not reach its minimum counts.
     """

@@ -34,7 +34,7 @@ class Item:
     document: str
     subjects: Links = ()
     keywords: Links = ()
-    """Those of the last write; responses contain the last of them."""
+    """The links of the last write; responses contain only the last link."""
     type: str | None = None
     live: bool = True
     linked: set[str] = field(default_factory=set)

@@ -38,7 +38,7 @@ INSERT = """
 
 @dataclass
 class Report:
-    """The answers to filters and to small reads, and how long the small reads seconds."""
+    """The responses to filters, and the seconds that each small read took."""
 
     items: int
     filters: Counter[int] = field(default_factory=Counter)

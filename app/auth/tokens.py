@@ -49,7 +49,7 @@ _ALGORITHMS = {
 _KEY_FIELDS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y")}
 
 CLOCK_SKEW_SECONDS = 60
-"""How far the clocks of two servers may differ."""
+"""Largest difference between the clocks of two servers that is tolerated."""
 
 MAX_TIMESTAMP = 2**63
 """Upper limit of time claims; excludes Infinity and numbers of a thousand digits."""

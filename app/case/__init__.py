@@ -1,1 +1,1 @@
-"""The CASE 1.1 standard as Python: no web, no SQL."""
+"""The CASE 1.1 standard in Python: model, validation and parsing, without HTTP or SQL."""

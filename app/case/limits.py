@@ -53,7 +53,7 @@ MAX_EXTENSION_VALUES = 100
 """Extensions with more values are checked on their own, not with the object around them."""
 
 SLICE_BYTES = 1_000_000
-"""How much of a body is counted in one call; other threads may run between two calls."""
+"""Bytes of a body counted per call; other threads may run between two calls."""
 
 
 class Density(NamedTuple):
@@ -203,7 +203,10 @@ def _reject_unknown(_: object) -> None:
 def collect_errors(
     schema: type[BaseModel], raw: bytes, tree: Any, problems: Problems, at: Location = ()
 ) -> None:
-    """Add all errors of a small body; ``at`` is its location, ``tree`` its parsed value."""
+    """Add all errors of a small body to ``problems``.
+
+    ``at`` is the location of the body, ``tree`` its parsed value.
+    """
     for error in _errors(schema, raw):
         problems.add_pydantic_error(error, (*at, *error["loc"]), tree)
 
@@ -211,7 +214,7 @@ def collect_errors(
 def collect_errors_in_chunks(
     schema: type[BaseModel], tree: Any, problems: Problems, at: Location = ()
 ) -> None:
-    """Add the errors of a body, a chunk of each long list at a time; ``at`` is its location.
+    """Add the errors of a large body at the location ``at``, one chunk of each long list at a time.
 
     Only the beginning of long strings is validated. If no error is found, the body may still be
     invalid.
@@ -289,7 +292,7 @@ def _large_extensions(value: Any, path: Location) -> Iterator[tuple[Location, di
 
 
 def _truncate(value: Any, known: frozenset[str]) -> Any:
-    """Return a value with the first members of its lists, objects and strings only."""
+    """Return a value with its lists, objects and strings cut to their first members."""
     if isinstance(value, str):
         return value[:MAX_STRING_CHARS]
     if isinstance(value, list):
@@ -319,7 +322,10 @@ def _is_large(extensions: dict[str, Any]) -> bool:
 
 
 def _remaining(value: Any, limit: int) -> int:
-    """Return how many values are left of a limit; stops when none are. Long strings count more."""
+    """Return what a value leaves of a limit on the number of values; long strings count more.
+
+    Stops at 0.
+    """
     if isinstance(value, str):
         return limit - len(value) // MAX_STRING_CHARS - 1
     parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()

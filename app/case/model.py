@@ -2,7 +2,7 @@
 
 Field names are those of the standard. Classes named ``CFPckg…`` are for entities inside a package,
 which may omit the link to their document or package; the others are the stand-alone forms
-(CASE 1.1 REST/JSON binding, section 5). Other fields are rejected: additional data belongs into
+(CASE 1.1 REST/JSON binding, section 5). Unknown fields are rejected: additional data belongs in
 ``extensions``.
 """
 

@@ -39,7 +39,7 @@ LARGE_EXPONENT = re.compile(rb"0e-?000+(?:,|\Z)")
 bytes and ends at the end of a number, because hexadecimal identifiers look like exponents."""
 
 SLICE_BYTES = 1_000_000
-"""How much of a body is searched in one call; other threads may run between two calls."""
+"""Bytes of a body searched per call; other threads may run between two calls."""
 
 FLOAT_FIELDS = frozenset({"weight", "score"})
 INTEGER_FIELDS = frozenset({"sequenceNumber", "position"})

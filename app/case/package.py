@@ -74,7 +74,7 @@ class Package:
     rows: Iterable[EntityRow]
     """Can be iterated more than once."""
     has_package_link: bool = True
-    """Whether the document has a CFPackageURI; if not, the stored one is kept."""
+    """True if the document has a CFPackageURI; otherwise the stored one stays."""
     derived_items: tuple[str, ...] = ()
     """Identifiers of items that were derived from codes or statements, because the spreadsheet has
     no identifiers for them."""
@@ -84,7 +84,7 @@ class Package:
     """The associations of siblings whose sequence numbers were made from the order of their rows,
     in that order."""
     identifier_source: str | None = None
-    """What the identifier of the document was derived from, if the spreadsheet has none."""
+    """Source of the document's derived identifier, if the spreadsheet has none."""
 
     def count(self, kind: str) -> int:
         """Return the number of entities of a kind."""
@@ -195,7 +195,7 @@ def item_row(item: CFPckgItem, document: LinkURI | None = None) -> EntityRow:
     """Return an item as a row, with all concepts that it was sent with.
 
     ``document`` is the link that an item of a package gets if it has none. The type "unknown" is
-    dropped, because some profiles answer it for an item without a type.
+    dropped, because some profiles return it for an item without a type.
     """
     if item.CFItemType == UNKNOWN_ITEM_TYPE and item.CFItemTypeURI is None:
         item.CFItemType = None
@@ -229,7 +229,7 @@ def check_package_identifier(package: NamedCFPackage) -> Iterator[Problem]:
 
 
 def relation_key(association: CFAssociation) -> RelationKey:
-    """Return what must be unique among the associations of a package."""
+    """Return the key that must be unique among associations: origin, type and destination."""
     return (
         association.originNodeURI.identifier,
         association.destinationNodeURI.identifier,

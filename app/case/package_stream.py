@@ -1,7 +1,7 @@
-"""Parse a CFPackage entity by entity, so that it is never in memory as objects as a whole.
+"""Parse a CFPackage entity by entity, so that its objects are never all in memory at once.
 
 Parsing a large package in one piece would take a hundred megabytes and block all other threads for
-half a second, and many times as much if most of it is invalid.
+half a second, and many times as long if most of it is invalid.
 """
 
 from __future__ import annotations
@@ -219,13 +219,13 @@ class _Split:
 
 
 def _members(decoder: msgspec.json.Decoder[Any], raw: bytes) -> dict[str, msgspec.Raw]:
-    """Return the fields that a JSON object has, undecoded."""
+    """Return the fields of a JSON object, with their values undecoded."""
     fields = msgspec.structs.asdict(decoder.decode(raw))
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _object_of(*names: str) -> msgspec.json.Decoder[Any]:
-    """Return a decoder of objects with these fields only.
+    """Return a decoder of objects that have no other fields than these.
 
     It raises an error at another field, without storing it.
     """
@@ -290,9 +290,9 @@ class _LazyRows:
     def _reject_duplicates(
         self, namespaces: list[IdentifierLists], keys: list[tuple[str, RelationKey]]
     ) -> None:
-        """Raise ``UnprocessableContent`` if entities that are valid contradict each other."""
+        """Raise ``UnprocessableContent`` if valid entities share an identifier or a relation."""
         errors = check_package_identifier(self.head)
-        # Sets find out quickly that there are no duplicates.
+        # Sets first, because most packages have no duplicates, and sets show that fastest.
         merged = [[name for _, names in lists for name in names] for lists in namespaces]
         has_duplicates = any(len({*names}) < len(names) for names in merged)
         if has_duplicates or len({key for _, key in keys}) < len(keys):

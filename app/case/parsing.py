@@ -138,7 +138,7 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _validate_whole(
     schema: type[Model], tree: Any, problems: Problems, at: Location
 ) -> Model | None:
-    """Validate a body whose chunks are valid, as the end of a long string may be invalid."""
+    """Validate a body whose chunks are valid, because the end of a long string may be invalid."""
     try:
         return validate_fail_fast(schema, to_json_bytes(tree))
     except ValidationError as error:
@@ -184,7 +184,10 @@ ALIAS_PATTERN = re.compile("|".join((*FIELD_ALIASES, r"\\u")).encode())
 
 
 def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
-    """Rename aliases in place. Add aliases that contradict a field; return whether none does."""
+    """Rename aliases in place; return False if an alias contradicts a field.
+
+    Contradictions are added to ``problems``.
+    """
     contradictions = [*islice(_iter_contradictions(tree, format_path(at)), MAX_LISTED_PROBLEMS)]
     for problem in contradictions:
         problems.add(**problem)
@@ -192,7 +195,7 @@ def _normalize_aliases(tree: Any, problems: Problems, at: Location) -> bool:
 
 
 def _iter_contradictions(value: Any, path: str) -> Iterator[Problem]:
-    """Rename the aliases in a value, and yield those that contradict a field."""
+    """Rename the aliases in a value and its parts, and yield those that contradict a field."""
     if isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, (dict, list)):
@@ -206,7 +209,7 @@ def _iter_contradictions(value: Any, path: str) -> Iterator[Problem]:
 
 
 def _rename_fields(json_object: dict[str, Any], path: str) -> Iterator[Problem]:
-    """Rename the aliases of an object, and yield those that contradict a field."""
+    """Rename the aliases in an object, and yield each alias that contradicts a field."""
     for alias in [name for name in FIELD_ALIASES if name in json_object]:
         name, convert = FIELD_ALIASES[alias]
         value = convert(json_object.pop(alias))

@@ -1,7 +1,7 @@
 """Collect the validation errors of a body, each with its path.
 
-A body of a few megabytes can have a million errors. Only as many are listed as a person could work
-on; the others are counted, and at some number the search ends.
+A body of a few megabytes can have a million errors. Only as many are listed as a user could read;
+the others are counted, up to a limit at which the search ends.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Problems:
 
     @property
     def limit_reached(self) -> bool:
-        """Whether the search for errors should end."""
+        """Return whether the search for errors should end."""
         return self.count >= self.max_count or self.chunks >= MAX_CHUNKS
 
     def add(self, path: str, message: str) -> None:

@@ -12,14 +12,14 @@ STEP = 10
 def number_siblings(stored: Sequence[int | None]) -> list[int]:
     """Return increasing sequence numbers for siblings, keeping as many stored ones as possible.
 
-    ``stored`` has the stored number of each sibling in the new order, or None for a new one. What
-    is inserted gets a number between those of its neighbours. Only where there is none left, the
-    siblings that follow are renumbered, as few as possible.
+    ``stored`` has the stored number of each sibling in the new order, or None for a new one. A new
+    sibling gets a number between those of its neighbours. If there is none left, the siblings that
+    follow are renumbered, as few as possible.
     """
     kept = _longest_increasing(stored)
     numbers: list[int] = []
     pending = 0
-    """How many siblings before this one have no number yet."""
+    """Number of siblings before this one that have no number yet."""
     for index, number in enumerate(stored):
         last = numbers[-1] if numbers else 0
         if index in kept and number is not None and number - last > pending:
@@ -38,7 +38,7 @@ def _longest_increasing(stored: Sequence[int | None]) -> set[int]:
     tails: list[int] = []
     """The smallest number that ends an increasing run of each length."""
     ends: list[int] = []
-    """Where these numbers are."""
+    """Indexes of these numbers in ``stored``."""
     before: dict[int, int | None] = {}
     for index, number in enumerate(stored):
         if number is None or number < 1:

@@ -1,8 +1,8 @@
-"""Restore the stored form of a body that a client read from this server and sends back.
+"""Restore the stored form of a body that a client read from this server and sent back.
 
 Responses contain values that are not stored: URLs of this server in place of URIs, and fields that
 an API profile fills in. A PUT of a response must change nothing, so these values are replaced by
-the stored ones. All other JSON of a body is kept byte for byte.
+the stored ones. All other JSON of a body stays byte for byte the same.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LINK_FIELDS = {
 
 @dataclass(frozen=True)
 class BodyOrigin:
-    """Describes the responses that a request body may be a copy of."""
+    """The values that responses may have added to a body that a client sends back."""
 
     server_urls: ServerUrls | None = None
     """The URLs of this server, if the body may contain any."""
@@ -122,7 +122,7 @@ class SubmittedBody:
         )
 
     def _target(self, name: str, link: Fields) -> Target | None:
-        """Return the entity that the URL in a link names, if it is the linked entity."""
+        """Return (plural, identifier) of the entity that a link's URL points to, if both agree."""
         assert self.origin.server_urls
         target = self.origin.server_urls.parse_entity_url(STRING.decode(link["uri"]))
         if target is None or target[0] not in LINK_FIELDS[name]:

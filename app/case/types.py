@@ -1,4 +1,4 @@
-"""The primitive types of the standard, as strict as its JSON binding.
+"""Primitive types of the standard, as strict as its JSON binding.
 
 Responses never contain ``null`` (CASE 1.1 implementation guide). Requests may: ``null`` in an
 optional field means that the field is absent, because clients send it, among them TimeBack's own
@@ -70,7 +70,7 @@ if not TYPE_CHECKING:
 
 
 def without_null(hint: Any) -> Any:
-    """Return the type of an optional field without its ``NullAs``; other types unchanged."""
+    """Return the type of an optional field without its ``NullAs``, any other type unchanged."""
     if get_origin(hint) is not Annotated:
         return hint
     kind, *metadata = get_args(hint)
@@ -92,7 +92,7 @@ def _integral_float(value: object) -> object:
 
 
 def _require_iso(value: object) -> object:
-    """Require a date, T and a time; pydantic also accepts seconds since 1970."""
+    """Require a string of a date, ``T`` and a time; pydantic would also accept Unix timestamps."""
     if not isinstance(value, str) or value[10:11] not in {"T", "t"}:
         raise PydanticCustomError("not_iso", "must be an ISO 8601 date-time with a time zone")
     return value
@@ -131,7 +131,7 @@ MAX_LISTED_PLACES = 20
 
 
 def check_extensions(value: Any) -> Iterator[str]:
-    """Yield one message with the first parts that cannot be stored, if there are any."""
+    """Yield a message that lists the first parts that cannot be stored, if there are any."""
     if problems := list(islice(find_unstorable(value, "extensions"), MAX_LISTED_PLACES)):
         yield "; ".join(problems)
 

@@ -1,4 +1,4 @@
-"""Checks: one documented behaviour each, registered by the ``check`` decorator."""
+"""The ``check`` decorator, which registers a function as the check of one documented behaviour."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Result:
     group: str
     outcome: Outcome
     observed: str
-    """What the server did, or why the check was skipped."""
+    """The observed behaviour, or the reason why the check was skipped."""
 
 
 registry: list[Check] = []
@@ -95,7 +95,7 @@ def check(  # noqa: PLR0913  the columns of a table of checks
 
 
 def run_check(check: Check, group: str, server: ServerUnderTest) -> Result:
-    """Run one check; any response of the server leads to an outcome, never to an exception."""
+    """Run a check and return its outcome; no response of the server raises an exception."""
     try:
         return Result(check, group, "passed", check.run(server))
     except Skip as reason:

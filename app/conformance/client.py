@@ -51,7 +51,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientAuth:
-    """How to authenticate: an access token, client credentials to get one with, or neither."""
+    """Authentication: an access token, client credentials to request one with, or neither."""
 
     token: str | None = None
     credentials: Credentials | None = None
@@ -170,7 +170,7 @@ class ServerUnderTest:
         return self._request_with_retry(method, url, headers=sent, **content)
 
     def _request_with_retry(self, method: str, url: str, **options: Any) -> httpx.Response:
-        """Send a request; while the server is busy, report and wait as ``Retry-After`` says."""
+        """Send a request; if the server is busy, wait as ``Retry-After`` says and retry."""
         # A redirected write would be sent again as GET (302), and seem to succeed.
         options["follow_redirects"] = method in {"GET", "HEAD"}
         for _ in range(MAX_ATTEMPTS - 1):
@@ -195,7 +195,7 @@ def _unwrap(body: Body, name: str) -> Body:
 
 
 def total_of(page: Page) -> int | None:
-    """Return the total count that a page of a list states, or None if it states none."""
+    """Return the total count in a page of a list, or None if it has none."""
     for value in (
         page.body.get("total"),
         page.body.get("totalCount"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 100
 MAX_PACKAGES = 5
-"""How many packages are searched for one with items."""
+"""Maximum number of packages that are searched for one with items."""
 
 NO_DOCUMENTS = "the server has no documents; load one, for example: case-server import --sample"
 

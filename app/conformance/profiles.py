@@ -1,4 +1,4 @@
-"""What the public documents define for each API profile: names, structures, limits, codes.
+"""The names, structures, limits and codes that public documents define for each API profile.
 
 The sources are the vendor's guide, its OpenAPI document and SDK, and the CASE standard. What this
 project decided where they are silent is in the checks that are registered as extensions.
@@ -15,7 +15,7 @@ from ..exceptions import StartupError
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """What clients of one API profile may rely on."""
+    """The documented properties of one API profile, on which clients may rely."""
 
     name: str
     path: str

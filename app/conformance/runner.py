@@ -1,4 +1,4 @@
-"""A conformance run: select the checks, run them on a server, delete the test data."""
+"""Run the conformance tests: select checks, run them on a server, delete the test data."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ..formatting import format_timestamp
 from .client import Body, CheckFailed, ServerUnderTest, Skip, entity_path, expect_status
 
 TITLE_PREFIX = "case-server conformance"
-"""How every title and statement that a run writes begins."""
+"""Prefix of every title and statement that a run writes."""
 
 
 class Framework(NamedTuple):
@@ -141,7 +141,7 @@ class TestData:
         return {"CFDocument": document, "CFItems": items, "CFAssociations": [association]}
 
     def delete_all(self) -> list[str]:
-        """Delete what the run wrote; return the class and identifier of each entity that stays.
+        """Delete the entities the run wrote; return class and identifier of each one left behind.
 
         Associations are deleted; the package of a document is replaced by an empty one, which
         deletes its items. No public API deletes documents or item types.

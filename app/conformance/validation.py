@@ -31,7 +31,7 @@ from .profiles import ProfileSpec
 
 
 class Document(CFPckgDocument):
-    """A document in a response; only requests must contain its caseVersion."""
+    """A document in a response, where caseVersion is optional; requests must contain it."""
 
     CFPackageURI: LinkURI
 
@@ -71,7 +71,7 @@ def expect_valid(profile: ProfileSpec, name: str, node: Any) -> None:
 
 
 def find_problems(profile: ProfileSpec, name: str, node: Any) -> Iterator[str]:
-    """Yield what is wrong with an entity of a class, as "path message"."""
+    """Yield the problems of an entity of a class, each as "path message"."""
     if not isinstance(node, dict):
         yield "is not an object"
         return

@@ -1,1 +1,1 @@
-"""Every line of SQL there is: no web."""
+"""Database access: the only package that contains SQL. It knows nothing of HTTP."""

@@ -373,7 +373,7 @@ class Database:
                     connection.terminate()
 
     async def _ping(self) -> bool:
-        """Return whether Postgres answers a new connection, be it with an error."""
+        """Return whether Postgres responds to a new connection, even if with an error."""
         try:
             connection = await connect(
                 self._url, timeout=PING_TIMEOUT_SECONDS, max_timeout=PING_TIMEOUT_SECONDS
@@ -381,7 +381,7 @@ class Database:
         except asyncpg.PostgresError:
             return True
         except CONNECT_ERRORS as error:
-            # Without a file descriptor to connect with, nothing is known about Postgres.
+            # Without a file descriptor to connect with, the state of Postgres is unknown.
             return is_out_of_files(error)
         connection.terminate()
         return True

@@ -51,7 +51,7 @@ class Assembly:
         self.left_out: list[str] = []
         """Sheets that are not read."""
         self.identifier_source: str | None = None
-        """What the document's identifier was made from, if neither a row nor an option gave one."""
+        """Source of the document's derived identifier, if neither a row nor an option gave one."""
         self.derived_items: list[str] = []
         """The identifiers of items that no row gave."""
         self.derived_times: set[tuple[str, str]] = set()

@@ -27,7 +27,7 @@ class Codec:
     read: Callable[[Cell], Any]
     write: Callable[[Any], Cell]
     about: str
-    """What to write into such a cell, for the template and the documentation."""
+    """Description of valid cells, for the template and the documentation."""
 
     def fits(self, value: Any) -> bool:
         """Return whether a value survives being written to a cell and read from it."""

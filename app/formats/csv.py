@@ -23,7 +23,7 @@ FORMULA_GUARD = "'"
 # East Asian spreadsheets also read full-width signs as the start of a formula, and others ignore
 # spaces, line feeds, no-break spaces, byte order marks and zero-width spaces before one.
 FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noqa: RUF001
-"""How a cell begins that is written with a guard."""
+"""Beginnings of cells that are written with a guard."""
 
 
 def read_csv(raw: bytes) -> Sheet:
@@ -46,7 +46,7 @@ def _rows(text: str, delimiter: str) -> Iterator[list[Cell]]:
 
 
 def _remove_quoted(line: str) -> str:
-    """Return a line without its quoted parts."""
+    """Return a line without its quoted parts, in which delimiters are data."""
     return "".join(line.split('"')[::2])
 
 
@@ -67,7 +67,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _remove_guard(cell: str) -> str:
-    """Return a cell without the guard that ``_guarded`` gave it."""
+    """Return a cell without the guard that ``_add_guard`` gave it."""
     return cell[1:] if cell.startswith(FORMULA_GUARD) and FORMULA.match(cell[1:]) else cell
 
 

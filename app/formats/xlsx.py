@@ -38,11 +38,11 @@ MAX_TAGS = 4 * MAX_CELLS
 element takes 56 bytes of memory until its row has been read."""
 
 MAX_COLUMNS = 256
-"""How many columns of a sheet are read."""
+"""Maximum number of columns of a sheet that are read."""
 
 CHUNK_BYTES = 2**20
 MAX_CELL_CHARS = 32_767
-"""How many UTF-16 code units a cell of Excel can hold."""
+"""Excel's limit on the length of a cell, in UTF-16 code units."""
 
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
 COLUMN_WIDTH = 24
@@ -89,13 +89,13 @@ READ_ERRORS = (
     *(InvalidFileException, zipfile.BadZipFile, ParseError),
     *(KeyError, ValueError, TypeError, OSError, EOFError, IndexError, AttributeError),
 )
-"""What openpyxl raises for files that are no workbooks."""
+"""Exceptions that openpyxl raises for files that are no workbooks."""
 
 
 def _check_size(raw: bytes) -> None:
-    """Refuse a workbook that unpacks to too much, before anything of it is in memory.
+    """Reject a workbook whose unpacked size exceeds the limit, before it is in memory.
 
-    Of each part no more is read than its entry in the archive announces.
+    At most as many bytes of each part are read as its entry in the archive declares.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -126,12 +126,12 @@ def _check_tags(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
 
 @dataclass
 class _CellBudget:
-    """Counts down the cells that may still be read of a workbook."""
+    """Limits the number of cells that are read from a workbook."""
 
     left: int
 
     def spend(self, cells: int) -> None:
-        """Count the cells of a row, and the row itself where it has none."""
+        """Count the cells of a row; an empty row counts as one cell."""
         self.left -= max(1, cells)
         if self.left < 0:
             raise _too_many_cells()
@@ -154,9 +154,10 @@ def _too_many_strings() -> BadRequest:
 def _rows(
     sheet: Any, budget: _CellBudget, beyond: list[str]
 ) -> Iterator[tuple[int, Sequence[Cell]]]:
-    """Return the rows that hold cells, each with its number in the sheet.
+    """Return the rows that have cells, each with its number in the sheet.
 
-    Names of cells that hold a value right of all columns that are read are added to ``beyond``.
+    The names of cells with a value to the right of the columns that are read are added to
+    ``beyond``.
 
     openpyxl's own iteration yields every row before a cell, which is a million rows if the cell is
     in Excel's last one.
@@ -209,7 +210,7 @@ def write_workbook(
         sheet.freeze_panes = "A2"
         for index in range(len(header)):
             column = sheet.column_dimensions[column_letter(index)]
-            # A column of text keeps what people type into it: 3.10 does not become 3.1.
+            # Text columns, because Excel would turn an entered 3.10 into 3.1 otherwise.
             column.width, column.number_format = COLUMN_WIDTH, TEXT_FORMAT
         sheet.append([_cell(sheet, name) for name in header])
         for number, row in enumerate(rows, 2):
@@ -225,7 +226,7 @@ def write_workbook(
 def _iter_long_cells(
     sheet: str, number: int, header: Sequence[str], row: Sequence[Cell]
 ) -> Iterator[Problem]:
-    """Yield a problem for each cell of a row that Excel would cut off."""
+    """Yield a problem for each cell of a row that Excel would truncate."""
     for index, cell in enumerate(row):
         if isinstance(cell, str) and len(cell) > MAX_CELL_CHARS // 7:
             length = len(escape(cell).encode("utf-16-le")) // 2

@@ -15,7 +15,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Match(NamedTuple):
-    """What a rule finds: an entity, a field of it (or "") and what is wrong there."""
+    """A violation of a rule: the entity, its field (or "") and the problem."""
 
     node: Node
     field: str
@@ -50,7 +50,7 @@ class Violation:
     identifier: str | None = None
     """The identifier of the entity, if known."""
     repair: str | None = None
-    """What `case-server import` does about it, if it repairs it."""
+    """The repair that `case-server import` makes, if any."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 """zlib's window bits for data with a gzip or a zlib header."""
 
 OUTPUT_CHUNK_BYTES = 2**20
-"""How much is decompressed at a time. Compressed data can grow a thousandfold."""
+"""Bytes decompressed at a time, because compressed data can grow a thousandfold."""
 
 
 class BadCompression(Exception):

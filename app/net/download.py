@@ -32,7 +32,7 @@ MAX_DOWNLOAD_SECONDS = 3600
 """Duration of one response, however slowly it arrives."""
 
 MAX_ERROR_BYTES = 65_536
-"""How much of an error response is read, decompressed, to quote its beginning."""
+"""Decompressed bytes read of an error response, to quote its beginning."""
 
 MAX_ERROR_SECONDS = 10
 

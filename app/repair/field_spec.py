@@ -1,4 +1,4 @@
-"""What each field of a model class contains, derived from its type annotations."""
+"""Field types of the model classes, derived from their type annotations."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class FieldSpec:
     """The fixer of its values, if they are not objects."""
     required: bool
     many: bool = False
-    """Whether it contains an array."""
+    """Whether the field contains an array."""
     accepts_scalar: bool = False
-    """Whether its array may be written as its only member."""
+    """Whether an array of one member may be written as that member alone."""
 
 
 @cache

@@ -67,7 +67,7 @@ EXPLANATIONS = {
 """Every kind of repair, and the sentence that reports it."""
 
 MAX_EXAMPLE_CHARS = 200
-"""How much of a value an example shows, because statements and tables can have thousands."""
+"""Characters of a value that an example shows, because statements can have thousands."""
 
 PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 

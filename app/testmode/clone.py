@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 IDLE_TIMEOUT_SECONDS = 30.0
-"""How long requests may continue on a clone that is to be copied or dropped."""
+"""Time for requests to finish on a clone that is to be copied or dropped."""
 
 CLOSE_TIMEOUT_SECONDS = 1.0
-"""How long connections may take to close before the database is dropped anyway."""
+"""Time for connections to close before the database is dropped anyway."""
 
 
 class DatabaseProxy(Database):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..state import AppState
 
 RESET_TIMEOUT_SECONDS = 0.1
-"""How long a reset waits for requests that use the current clone before it creates another one.
+"""Time that a reset waits for requests on the current clone before it creates another one.
 
 A client may request a reset when it has the last byte of a response, before the server has finished
 the request."""
@@ -171,7 +171,7 @@ class Namespace:
         return self.snapshots[name]
 
     async def rotate_keys(self, issuer: LocalIssuer, *, revoke: bool) -> str:
-        """Sign with a new key and return its kid; ``revoke`` deletes the older keys."""
+        """Create a new signing key and return its ``kid``; ``revoke`` deletes the older keys."""
         key = await asyncio.to_thread(generate_signing_key)
         async with self._change_lock:
             clone = self.current
@@ -193,7 +193,7 @@ class Namespace:
             await asyncio.gather(self.current.drop(), *self._drops)
 
     async def _switch_to(self, template: str) -> None:
-        """Continue with the data of a seed or snapshot; requests wait meanwhile."""
+        """Switch to the data of a seed or snapshot; requests wait meanwhile."""
         self.generation += 1
         former = self.current
         if former.template == template and not former.is_written:

@@ -21,7 +21,7 @@ PHRASES = {
 """For each association type, the relation of its origin to its destination, and the inverse one."""
 
 MAX_LISTED_ASSOCIATIONS = 300
-"""How many associations the page of an item lists unless all are requested."""
+"""Number of associations that the page of an item lists unless all are requested."""
 
 
 @dataclass(frozen=True)

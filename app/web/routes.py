@@ -20,7 +20,7 @@ __all__ = ["install", "prepare"]
 
 
 class CachedStaticFiles(StaticFiles):
-    """Static files, cached for good if the URL contains a digest of their content."""
+    """Static files, cacheable for a year if the URL contains a digest of their content."""
 
     def get_path(self, scope: Scope) -> str:
         """Return the path of a file below the directory.

@@ -35,7 +35,7 @@ from .pages import Page, page
 
 MAX_LISTED_PROBLEMS = 200
 MAX_LISTED_CHANGES = 100
-"""How many added, changed and deleted entities are listed, each."""
+"""Maximum number of entities listed for each kind of change."""
 
 MAX_FORM_OVERHEAD_BYTES = 10_000
 """Maximum size of a form without its file."""
@@ -67,7 +67,7 @@ class ChangeList:
 
 @dataclass(frozen=True)
 class Report:
-    """What storing a file would change, or why it cannot be stored."""
+    """The changes that storing a file would make, or the reason why it cannot be stored."""
 
     name: str
     size: int
@@ -84,7 +84,7 @@ class Report:
     counts: ChangeCounts | None = None
     """Numbers of entities that would be added, changed, unchanged and deleted."""
     loss: str | None = None
-    """What would be deleted, if that is most of the framework; must be confirmed."""
+    """The loss that must be confirmed, if most of the framework would be deleted."""
 
     @property
     def items(self) -> int:

@@ -223,7 +223,7 @@ def _check_entity(server: ServerUnderTest, plural: str, known: Body) -> str:
 
 
 def _expect_fields(server: ServerUnderTest, names: tuple[str, ...]) -> str:
-    """Require that every object of a document and an item has these fields, with equal values."""
+    """Require these fields, with equal values, in every object within a document and an item."""
     nodes = [server.get_entity("CFDocuments", identifier_of(server.existing.document))]
     with suppress(Skip):  # a document without items is enough
         nodes.append(server.get_entity("CFItems", identifier_of(server.existing.item)))

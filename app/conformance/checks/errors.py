@@ -32,7 +32,7 @@ CODED = (*SDK, *STANDARD)
 
 @check("unknown", group="errors", source="vendor's OpenAPI; binding, section 6")
 def check_unknown(server: ServerUnderTest) -> str:
-    """An unknown identifier is answered with 404."""
+    """An unknown identifier returns 404."""
     return _expect_unknown(server, PLURALS)
 
 
@@ -44,7 +44,7 @@ def check_unknown(server: ServerUnderTest) -> str:
     also=SDK,
 )
 def check_unknown_set(server: ServerUnderTest) -> str:
-    """An unknown identifier of a subject, concept, item type or rubric is answered with 404."""
+    """An unknown identifier of a subject, concept, item type or rubric returns 404."""
     return _expect_unknown(server, SET_PLURALS)
 
 
@@ -71,7 +71,7 @@ def check_minor_code_of_unauthorized(server: ServerUnderTest) -> str:
 
 @check("malformed", group="errors", source="binding, section 6", on=STANDARD)
 def check_malformed_identifier(server: ServerUnderTest) -> str:
-    """An identifier that is not a UUID is answered with 404, and invalid_uuid or unknownobject."""
+    """An identifier that is not a UUID returns 404, and invalid_uuid or unknownobject."""
     response = server.get(entity_path("CFDocuments", "no-uuid"))
     expect_status(response, 404)
     codes = {server.profile.minor_codes["malformed"], server.profile.minor_codes["unknown"]}
@@ -80,7 +80,7 @@ def check_malformed_identifier(server: ServerUnderTest) -> str:
 
 @check("unknown-route", group="errors", source=SILENT, on=(), also=ALL)
 def check_unknown_route(server: ServerUnderTest) -> str:
-    """An unknown path is answered with 404 and an error body."""
+    """An unknown path returns 404 and an error body."""
     response = server.get("/CFNothing")
     expect_status(response, 404)
     _read_status_info(server, response)
@@ -89,7 +89,7 @@ def check_unknown_route(server: ServerUnderTest) -> str:
 
 @check("wrong-method", group="errors", source=SILENT, on=(), also=ALL)
 def check_unsupported_method(server: ServerUnderTest) -> str:
-    """A method that a path does not support is answered with 405 and an error body."""
+    """A method that a path does not support returns 405 and an error body."""
     response = server.request("PATCH", entity_path("CFItems", str(uuid.uuid4())))
     expect_status(response, 405)
     _read_status_info(server, response)
@@ -98,7 +98,7 @@ def check_unsupported_method(server: ServerUnderTest) -> str:
 
 @check("bad-parameters", group="errors", source=SILENT, on=(), also=ALL)
 def check_invalid_parameters(server: ServerUnderTest) -> str:
-    """An invalid limit, offset, sort, orderBy, filter or fields is answered with 400."""
+    """An invalid limit, offset, sort, orderBy, filter or fields returns 400."""
     for name, value in INVALID_PARAMETERS.items():
         response = server.get("/CFDocuments", **{name: value})
         is_refused = response.status_code == httpx.codes.BAD_REQUEST
@@ -117,7 +117,7 @@ def check_request_id(server: ServerUnderTest) -> str:
 
 @check("trailing-slash", group="errors", source=SILENT, on=(), also=VENDOR)
 def check_trailing_slash(server: ServerUnderTest) -> str:
-    """A path with a trailing slash is answered like the path without it, not redirected."""
+    """A path with a trailing slash returns the same response as without it, not a redirect."""
     response = server.get("/CFDocuments/")
     expect_status(response, 200)
     expect(not response.history, "it is redirected")

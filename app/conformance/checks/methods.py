@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..client import ServerUnderTest
 
 MAX_ATTEMPTS = 3
-"""How often a connection may be closed for another reason than HEAD."""
+"""Attempts per comparison, because a connection may be closed for other reasons than HEAD."""
 
 METHOD_NOT_ALLOWED = 405
 

@@ -158,7 +158,7 @@ def _count_items(groups: Any, name: str, depth: int) -> int:
 
 @check("not-modified", group="packages", source=SILENT, on=(), also=ALL)
 def check_not_modified(server: ServerUnderTest) -> str:
-    """A package has an ETag; a request with it in If-None-Match is answered with 304."""
+    """A package has an ETag; a request with it in If-None-Match returns 304."""
     path = server.existing.package_path(server.existing.document)
     etag = server.get(path).headers.get("ETag")
     expect(etag, "no ETag")

@@ -54,7 +54,7 @@ def check_token_form(server: ServerUnderTest) -> str:
 def check_wrong_secret(server: ServerUnderTest) -> str:
     """A wrong client secret is rejected with 400 or 401 and an error code in JSON."""
     response = server.request_token(secret=f"wrong-{secrets.token_hex(8)}")
-    # The right secret resets the count of failed logins, so that repeated runs are not throttled.
+    # The correct secret resets the count of failed logins, so that repeated runs are not throttled.
     server.request_token(server.auth.scope)
     body = read_json(response, 400, 401)
     expect(isinstance(body.get("error"), str), f"no error code: {describe(response)}")
@@ -63,7 +63,7 @@ def check_wrong_secret(server: ServerUnderTest) -> str:
 
 @check("no-token", group="tokens", source=f"{SCOPES}; vendor's OpenAPI")
 def check_no_token(server: ServerUnderTest) -> str:
-    """A request without an access token is answered with 401.
+    """A request without an access token returns 401.
 
     Tried with the list of documents, a document, its package and an item. The standard has no
     security of its own, so a server of the standard may publish its list, or everything.
@@ -73,7 +73,7 @@ def check_no_token(server: ServerUnderTest) -> str:
 
 @check("strange-token", group="tokens", source=f"{SCOPES}; RFC 6750")
 def check_strange_token(server: ServerUnderTest) -> str:
-    """A request with an access token that was never issued is answered with 401."""
+    """A request with an access token that was never issued returns 401."""
     return _expect_unauthorized(server, "not.a.token")
 
 
@@ -88,7 +88,7 @@ def check_challenge(server: ServerUnderTest) -> str:
 
 @check("scope-read", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk", *STANDARD))
 def check_read_scope(server: ServerUnderTest) -> str:
-    """Reading with a token that lacks the scope case.readonly is answered with 403."""
+    """Reading with a token that lacks the scope case.readonly returns 403."""
     response = server.request("GET", "/CFDocuments", token=_narrow_token(server, "delete"))
     expect_status(response, 403)
     return "403"
@@ -96,7 +96,7 @@ def check_read_scope(server: ServerUnderTest) -> str:
 
 @check("scope-write", group="tokens", source=SCOPES, on=PLATFORM, also=("sdk",), writes=True)
 def check_write_scope(server: ServerUnderTest) -> str:
-    """Writing with a token that has only the scope case.readonly is answered with 403."""
+    """Writing with a token that has only the scope case.readonly returns 403."""
     token = _narrow_token(server, "readonly")
     body = server.test_data.new_document()
     path = entity_path("CFDocuments", body["identifier"])
@@ -116,7 +116,7 @@ def check_write_scope(server: ServerUnderTest) -> str:
     writes=True,
 )
 def check_delete_scope(server: ServerUnderTest) -> str:
-    """Deleting an association with a token that lacks case.delete is answered with 403."""
+    """Deleting an association with a token that lacks case.delete returns 403."""
     token = _narrow_token(server, "readonly")
     path = entity_path("CFItemAssociations", str(uuid.uuid4()))
     expect_status(server.request("DELETE", path, token=token), 403)
@@ -124,7 +124,7 @@ def check_delete_scope(server: ServerUnderTest) -> str:
 
 
 def _entity_paths(server: ServerUnderTest) -> list[str]:
-    """Return the paths of a document, its package and an item, as far as they exist."""
+    """Return the paths of those that exist of: a document, its package and an item."""
     existing = server.existing
     paths = []
     with suppress(Skip):

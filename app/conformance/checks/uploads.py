@@ -100,7 +100,7 @@ def check_incomplete(server: ServerUnderTest) -> str:
 
 @extension("upload-exists")
 def check_post_existing(server: ServerUnderTest) -> str:
-    """POST of a package whose document exists is answered with 409."""
+    """POST of a package whose document exists returns 409."""
     expect_status(server.request("POST", "/CFPackages", _upload(server)), 409)
     return "409"
 
@@ -117,7 +117,7 @@ def check_duplicate_associations(server: ServerUnderTest) -> str:
 
 @extension("upload-problems")
 def check_all_problems(server: ServerUnderTest) -> str:
-    """An invalid package is answered with 422 and all problems with their paths."""
+    """An invalid package returns 422 and all problems with their paths."""
     body = server.test_data.new_package()
     body["CFDocument"] |= {"title": 5}
     body["CFItems"][0] |= {"fullStatement": None}
@@ -145,7 +145,7 @@ def check_restore(server: ServerUnderTest) -> str:
 
 @extension("no-json")
 def check_not_an_object(server: ServerUnderTest) -> str:
-    """A body that is not a JSON object is answered with 400."""
+    """A body that is not a JSON object returns 400."""
     identifier = server.test_data.new_document()["identifier"]
     expect_status(server.request("PUT", entity_path("CFDocuments", identifier), []), 400)
     return "400"

@@ -1,7 +1,7 @@
 """Conditions and statements for the rows that readers may see.
 
 An entity is *live* unless it was soft-deleted. An association is *visible* unless its document or
-one of its nodes was deleted; associations themselves are deleted for good. A node that is stored
+one of its nodes was deleted; associations themselves are deleted permanently. A node that is stored
 on another server counts as live.
 """
 

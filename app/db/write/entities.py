@@ -129,7 +129,7 @@ def _not_found(path: str, kind: str, identifier: str) -> Problem:
 
 
 async def delete_association(database: Database, identifier: str) -> None:
-    """Delete an association for good. Raises ``NotFound``."""
+    """Delete an association permanently. Raises ``NotFound``."""
     if not await database.execute(_delete_association(), identifier=identifier):
         raise NotFound(ASSOCIATIONS.name, identifier)
 

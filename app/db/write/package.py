@@ -1,7 +1,7 @@
 """Write a whole package in one transaction, by COPY and a few set-based statements.
 
 Afterwards the document, its items, associations and rubrics are exactly those of the package:
-missing ones are deleted (items and rubrics softly, associations for good), unchanged ones are not
+missing ones are deleted (items and rubrics softly, associations permanently), unchanged ones not
 written.
 """
 
@@ -88,7 +88,7 @@ Guard = Callable[[UploadResult], None]
 
 
 class _DryRunRollback(Exception):
-    """Rolls the transaction of a dry run back."""
+    """Raised to roll back the transaction of a dry run."""
 
 
 async def write_package(  # noqa: PLR0913  each is an independent option
@@ -103,7 +103,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
 ) -> UploadResult:
     """Make the stored framework equal to a package.
 
-    ``origin`` says which values of the package this server adds to responses, and does not store.
+    ``origin`` says which values of the package this server adds to responses and does not store.
     ``guard`` is called before the commit. After a dry run or an error of the guard, the database is
     unchanged: no entity, no row of the change feed and no revision was written.
 
@@ -114,7 +114,7 @@ async def write_package(  # noqa: PLR0913  each is an independent option
     async def transaction(connection: Connection) -> UploadResult:
         # Uploads of one document run one at a time.
         async with advisory_lock(connection, package.document_identifier):
-            # The entities of a new document nearly always are new as well, and inserting them is
+            # The entities of a new document are nearly always new as well, and inserting them is
             # faster than comparing them with what is stored.
             with suppress(*RETRY_STAGED):
                 return await attempt(connection, assume_new=True)

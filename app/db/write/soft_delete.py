@@ -104,7 +104,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
 
 
 class _DryRunRollback(Exception):
-    """Rolls the transaction of a dry run back."""
+    """Raised to roll back the transaction of a dry run."""
 
 
 async def _run(
@@ -189,7 +189,7 @@ def _delete_statements(resource: Resource) -> list[CompiledStatement]:
     is_live = and_(table.c.identifier == IDENTIFIER, table.c.deleted_at.is_(None))
     statements = [_set_deleted_at(resource, is_live, func.now())]
     if resource is DOCUMENTS:
-        # Nothing is deleted of a document that was deleted earlier.
+        # A document that was deleted earlier has no parts left to delete.
         is_deleted_now = _document_deleted_at() == func.now()
         for part in PARTS:
             rows = tables.table_of(part)
@@ -257,7 +257,7 @@ def _restore_package_identifier() -> CompiledStatement:
 
 
 def _replace_lost_package_identifier() -> CompiledStatement:
-    """Give a package without its identifier that of its document, and remove the document's link.
+    """Name a package that lost its identifier like its document, and remove the document's link.
 
     With the link, responses and exports would name the package of the other document, and importing
     such an export would be a conflict.
@@ -297,7 +297,7 @@ def _wanted_package_identifier() -> ColumnElement[str]:
 
 @cache
 def _not_restored(resource: Resource) -> CompiledStatement:
-    """Select rows (reason): what an undeleted entity had before and has not now."""
+    """Select rows (reason), one for each thing that an undeletion did not restore."""
     reasons = [_hidden_associations(resource)]
     if resource is DOCUMENTS:
         reasons += [_still_deleted(part) for part in PARTS]
