@@ -26,7 +26,7 @@ from .columns import (
     find_layout,
 )
 from .hierarchy import NODE_FIELDS, PARENT_ASSOCIATION, Hierarchy, assign_identifiers
-from .rows import JsonObject, Location, Row, RowReader, Sheet
+from .rows import CODE_COLUMN, JsonObject, Location, Row, RowReader, Sheet
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ class Assembly:
         self._defaults = defaults
         self._is_strict = is_strict
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
+        self._numeric_codes: set[str] = set()
         self.is_export = False
         """Whether ``export`` wrote it: only exports have a column parentAssociation."""
         for grid, layout in self._tables(list(grids)):
-            rows = RowReader(grid, layout, self.problems)
+            rows = RowReader(grid, layout, self.problems, self.repairs)
             for row in rows:
                 self._rows[row.layout].append(row)
+            self._numeric_codes |= rows.numeric_codes
             self.is_export = self.is_export or PARENT_ASSOCIATION in rows.headings
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._package()
@@ -85,6 +87,17 @@ class Assembly:
         else:
             yield from named[:1]
             self.left_out = [grid.name for grid in grids[1:] if grid.name]
+
+    def equal_codes(self) -> dict[str, list[Location]]:
+        """Return the codes that were numbers in a cell and that several items have."""
+        rows_by_code: dict[str, list[Location]] = defaultdict(list)
+        for row in self._rows[ITEM]:
+            rows_by_code[str(row.entity.get(CODE_COLUMN, "")).strip()].append(row.place)
+        return {
+            code: places
+            for code, places in rows_by_code.items()
+            if len(places) > 1 and code in self._numeric_codes
+        }
 
     def _package(self) -> JsonObject:
         document = self._document()

@@ -10,7 +10,18 @@ from typing import Any, TypeAlias
 
 import orjson
 
-Cell: TypeAlias = str | int | float | bool | datetime | date | time | None
+from .number_format import MAX_SIGNIFICANT_DIGITS
+
+
+@dataclass(frozen=True)
+class FormattedNumber:
+    """A number whose number format fixes its digits, such as 1.10."""
+
+    value: int | float
+    text: str
+
+
+Cell: TypeAlias = str | int | float | bool | datetime | date | time | FormattedNumber | None
 """The value of a cell. Those of a CSV file are all strings."""
 
 SEPARATOR = "|"
@@ -44,15 +55,31 @@ def is_empty(cell: Cell) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
+def is_number(cell: Cell) -> bool:
+    """Return whether a cell holds a number, formatted or not."""
+    return isinstance(cell, int | float | FormattedNumber) and not isinstance(cell, bool)
+
+
 def format_cell(cell: Cell) -> str:
     """Return the text that a spreadsheet shows in a cell."""
     if isinstance(cell, bool):
         return str(cell).lower()
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
-        return str(int(cell))
+    if isinstance(cell, FormattedNumber):
+        return cell.text
+    if isinstance(cell, float):
+        return _format_float(cell)
     if isinstance(cell, datetime | date | time):
-        return cell.isoformat()
+        is_day = isinstance(cell, datetime) and cell.time() == time() and cell.tzinfo is None
+        return cell.isoformat().removesuffix("T00:00:00") if is_day else cell.isoformat()
     return "" if cell is None else str(cell)
+
+
+def _format_float(number: float) -> str:
+    if number.is_integer() and abs(number) < 2**53:
+        return str(int(number))
+    # Excel shows 15 digits; the sum of 1.1 and 0.1 is 1.2000000000000002 in the file.
+    text = f"{number:.{MAX_SIGNIFICANT_DIGITS}g}"
+    return str(number) if "e" in text else text
 
 
 def _read_date(cell: Cell) -> str:
@@ -68,8 +95,8 @@ def _read_date_time(cell: Cell) -> str:
 
 def _read_number(cell: Cell) -> Any:
     """Return a number, or else the text, which the package reader then refuses."""
-    if isinstance(cell, int | float) and not isinstance(cell, bool):
-        return cell
+    if is_number(cell):
+        return cell.value if isinstance(cell, FormattedNumber) else cell
     written = format_cell(cell).strip()
     if INTEGER_PATTERN.fullmatch(written):
         return int(written)

@@ -20,7 +20,7 @@ from . import jsonl
 from .assembly import Assembly, Defaults
 from .csv import read_csv
 from .file_format import FileFormat
-from .rows import JsonObject, Location, Sheet
+from .rows import CODE_COLUMN, JsonObject, Location, Sheet
 from .xlsx import read_workbook
 
 ReadJson: TypeAlias = Callable[[bytes], tuple[Package, list[Repair]]]
@@ -53,6 +53,8 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
     omissions = [_unknown_sheets(assembly.left_out)] if assembly.left_out else []
     omissions += [_cells_beyond_columns(grid) for grid in grids if grid.beyond]
+    if equal_codes := assembly.equal_codes():
+        omissions.append(_equal_codes(equal_codes))
     # The limits of spreadsheets are checked by their readers.
     read_json = partial(read_json, allow_dense=True, is_export=assembly.is_export)
     package, repairs = _read_package(
@@ -134,6 +136,26 @@ def _locate(places: Mapping[str, Location], path: str) -> str:
 def _unknown_sheets(sheets: list[str]) -> Repair:
     explanation = "A sheet with an unknown name was left out."
     return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
+
+
+MAX_LISTED_CODES = 10
+
+
+def _equal_codes(places_by_code: dict[str, list[Location]]) -> Repair:
+    """Return the warning that names the codes that several items have."""
+    codes = [
+        f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
+        for code, places in places_by_code.items()
+    ]
+    more = len(codes) - MAX_LISTED_CODES
+    rest = f" and {more:,} more" if more > 0 else ""
+    explanation = (
+        "Items have equal codes, and one of them was a number: "
+        f"{'; '.join(codes[:MAX_LISTED_CODES])}{rest}. Check whether a final zero was lost."
+    )
+    second = next(iter(places_by_code.values()))[1]
+    path = second.describe(CODE_COLUMN)
+    return Repair("equal-codes", explanation, len(codes), path, None, None)
 
 
 def _cells_beyond_columns(grid: Sheet) -> Repair:

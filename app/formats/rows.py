@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from ..exceptions import Problem
+from ..repair.repair_log import RepairLog
 from .cells import (
     STRING,
     Cell,
+    FormattedNumber,
     column_letter,
     fill_missing,
     format_cell,
     get_path,
     is_empty,
+    is_number,
     set_path,
     to_json,
 )
@@ -25,6 +28,8 @@ RowCells: TypeAlias = dict[str, Cell]
 """The cells of a row by column name."""
 
 COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
+
+CODE_COLUMN = "humanCodingScheme"
 
 CLASS_COLUMN = "class"
 """The column with the class of each row, in a table of all classes."""
@@ -95,9 +100,14 @@ def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = N
 class RowReader:
     """Reads the rows of a sheet and collects their problems."""
 
-    def __init__(self, grid: Sheet, layout: Layout | None, problems: list[Problem]) -> None:
+    def __init__(
+        self, grid: Sheet, layout: Layout | None, problems: list[Problem], repairs: RepairLog
+    ) -> None:
         self.where = f"sheet {grid.name}, " if grid.name else ""
         self.problems = problems
+        self.repairs = repairs
+        self.numeric_codes: set[str] = set()
+        """Codes that were read from cells with a number."""
         self.layout = layout
         self.number = 0
         self._rows = iter(grid.rows)
@@ -178,6 +188,8 @@ class RowReader:
         return known or Column(heading, (heading,), STRING)
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
+        if column.name == CODE_COLUMN and is_number(cell):
+            self._note_numeric_code(row, cell)
         try:
             set_path(
                 row.metadata if column.metadata else row.entity,
@@ -186,6 +198,13 @@ class RowReader:
             )
         except ValueError as error:
             self._problem(row.place.describe(column.name), str(error))
+
+    def _note_numeric_code(self, row: Row, cell: Cell) -> None:
+        """Warn about a code whose trailing zeros are lost, unless its number format shows them."""
+        code = format_cell(cell)
+        self.numeric_codes.add(code)
+        if not isinstance(cell, FormattedNumber):
+            self.repairs.record("code-from-number", row.place.describe(CODE_COLUMN), cell, code)
 
     def _read_more(self, row: Row) -> None:
         more = row.metadata.pop(OVERFLOW.name, {})

@@ -18,12 +18,14 @@ from xml.etree.ElementTree import ParseError
 
 from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.styles.numbers import BUILTIN_FORMATS, BUILTIN_FORMATS_MAX_SIZE
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import WorkSheetParser
 
 from ..case.problems import to_exception
 from ..exceptions import BadRequest, Problem
-from .cells import Cell, column_letter
+from .cells import Cell, FormattedNumber, column_letter, format_cell
+from .number_format import parse_number_format
 from .rows import Sheet
 
 MAX_UNPACKED_BYTES = 512 * 2**20
@@ -175,12 +177,14 @@ def _rows(
             )
             for number, cells in parser.parse():
                 budget.spend(len(cells))
-                yield number, _values(number, cells, beyond)
+                yield number, _values(number, cells, beyond, book)
     except READ_ERRORS as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
 
 
-def _values(number: int, cells: Sequence[dict[str, Any]], beyond: list[str]) -> list[Cell]:
+def _values(
+    number: int, cells: Sequence[dict[str, Any]], beyond: list[str], book: Any
+) -> list[Cell]:
     """Return the values of a row by their columns."""
     values: list[Cell] = []
     for cell in cells:
@@ -191,8 +195,29 @@ def _values(number: int, cells: Sequence[dict[str, Any]], beyond: list[str]) -> 
             beyond.append(f"{column_letter(index)}{number}")
             continue
         values += [None] * (index + 1 - len(values))
-        values[index] = unescape(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            value = unescape(value)
+        elif cell["data_type"] == "n" and cell["style_id"]:
+            value = _apply_number_format(value, _number_format(book, cell["style_id"]))
+        values[index] = value
     return values
+
+
+def _number_format(book: Any, style_id: int) -> str:
+    """Return the number format of a style of a workbook."""
+    number: int = book._cell_styles[style_id].numFmtId  # noqa: SLF001  as ReadOnlyCell does
+    if number < BUILTIN_FORMATS_MAX_SIZE:
+        return BUILTIN_FORMATS.get(number, "General")
+    return str(book._number_formats[number - BUILTIN_FORMATS_MAX_SIZE])  # noqa: SLF001  as above
+
+
+def _apply_number_format(value: float, code: str) -> Cell:
+    """Return a number with its text, if its format shows other digits than the number alone."""
+    digits = parse_number_format(code)
+    text = digits.format(value) if digits else None
+    if digits is None or text is None or (digits.decimals == 0 and text == format_cell(value)):
+        return value
+    return FormattedNumber(value, text)
 
 
 def write_workbook(

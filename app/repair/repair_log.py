@@ -60,6 +60,8 @@ EXPLANATIONS = {
     "missing-hierarchyCode": "A definition had no hierarchyCode; it got an empty one.",
     "missing-licenseText": "A licence had no licenseText; it got its description or uri.",
     "missing-fullStatement": "An item had no fullStatement; it got its label or title.",
+    "code-from-number": "A code was a number in its cell, where 1.10 is 1.1; format the column as "
+    "text and type codes that lost a zero again.",
     "duplicate-entity": "An entity occurred twice with equal fields; the first was kept.",
     "duplicate-association-id": "Two associations had one identifier; the first was kept.",
     "duplicate-triple": "Two associations had the same type and nodes; the first was kept.",
@@ -87,9 +89,11 @@ class Repair:
 
     def __str__(self) -> str:
         times = "once" if self.count == 1 else f"{self.count:,} times"
+        where = f"{self.explanation} {times}, first at {self.path or 'the top'}"
+        if self.before is None and self.after is None and self.kind != "null":
+            return where
         before = "null" if self.kind == "null" else format_example(self.before)
-        change = f"{before} → {format_example(self.after)}"
-        return f"{self.explanation} {times}, first at {self.path or 'the top'}: {change}"
+        return f"{where}: {before} → {format_example(self.after)}"
 
 
 class RepairLog:

@@ -1,0 +1,79 @@
+"""Cells as people type them: numbers that are codes."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+from support.factories import Body
+
+from case_server.formats.assembly import Defaults
+from case_server.formats.number_format import parse_number_format
+from case_server.formats.reader import read_framework
+from case_server.repair.reader import Repair
+
+DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
+
+
+def read(rows: list[list[Any]], formats: dict[str, str]) -> tuple[list[Body], list[Repair]]:
+    """Read a workbook with one sheet, whose cells have the given number formats."""
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in rows:
+        sheet.append(row)
+    for cell, code in formats.items():
+        sheet[cell].number_format = code
+    file = io.BytesIO()
+    book.save(file)
+    package, repairs = read_framework(file.getvalue(), "xlsx", DEFAULTS)
+    return [json.loads(row.body) for row in package.rows if row.kind == "CFItem"], repairs
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "text"),
+    [
+        *(("0.00", 1.1, "1.10"), ("0.00", 1, "1.00"), ("000", 7, "007"), ("00.0", 3.5, "03.5")),
+        *(("#,##0.00", 1234.5, "1234.50"), ('"M-"0.00', 3.1, "M-3.10"), ("0.0", -2, "-2.0")),
+        *((r"0\.00_)", 1, None), ("General", 1.1, None), ("0%", 0.5, None), ("0.00E+00", 5, None)),
+        *(("0", 1.5, None), ("0.0", 1.25, None), ("@", 1.1, None), ("0.00", 0.1 + 0.2, "0.30")),
+        ("0.00;[Red]-0.00", 1.1, "1.10"),
+    ],
+)
+def test_number_format_fixes_the_digits(code: str, value: float, text: str | None) -> None:
+    parsed = parse_number_format(code)
+    assert (parsed.format(value) if parsed else None) == text
+
+
+def test_code_with_a_number_format_keeps_its_zeros() -> None:
+    rows: list[list[Any]] = [["code", "statement", "sequence"], [1.1, "one", 1], [1.1, "ten", 2]]
+    items, repairs = read(rows, {"A3": "0.00", "C3": "0.00"})
+    assert [item["humanCodingScheme"] for item in items] == ["1.1", "1.10"]
+    assert [(one.kind, one.count) for one in repairs] == [("code-from-number", 1)]
+    assert "sheet Sheet, row 2, column A (humanCodingScheme): 1.1 → " in str(repairs[0])
+
+
+def test_equal_codes_that_were_numbers_are_named() -> None:
+    rows: list[list[Any]] = [
+        ["code", "statement"],
+        [1.1, "one"],
+        ["1.1", "text"],
+        [2, "two"],
+        [1.1, "ten"],
+    ]
+    _, repairs = read(rows, {})
+    equal, numeric = repairs
+    assert (equal.kind, equal.path) == (
+        "equal-codes",
+        "sheet Sheet, row 3, column A (humanCodingScheme)",
+    )
+    assert "1.1 (row 2, row 3, row 5)" in str(equal)
+    assert (numeric.kind, numeric.count) == ("code-from-number", 3)
+
+
+def test_result_of_a_sum_is_read_as_it_is_shown() -> None:
+    items, _ = read([["code", "statement"], [1.1 + 0.1, "sum"]], {})
+    assert items[0]["humanCodingScheme"] == "1.2"
