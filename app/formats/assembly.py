@@ -63,14 +63,17 @@ class Assembly:
         self._is_strict = is_strict
         self._rows: dict[Layout, list[Row]] = defaultdict(list)
         self._numeric_codes: set[str] = set()
-        self.is_export = False
+        readers = [
+            RowReader(grid, layout, self.problems, self.repairs)
+            for grid, layout in self._tables(list(grids))
+        ]
+        self.is_export = any(PARENT_ASSOCIATION in rows.headings for rows in readers)
         """Whether ``export`` wrote it: only exports have a column parentAssociation."""
-        for grid, layout in self._tables(list(grids)):
-            rows = RowReader(grid, layout, self.problems, self.repairs)
+        for rows in readers:
+            rows.can_repair = not is_strict and not self.is_export
             for row in rows:
                 self._rows[row.layout].append(row)
             self._numeric_codes |= rows.numeric_codes
-            self.is_export = self.is_export or PARENT_ASSOCIATION in rows.headings
         self.has_rows = any(self._rows.values()) or bool(self.problems)
         self.package = self._package()
 

@@ -27,6 +27,9 @@ Cell: TypeAlias = str | int | float | bool | datetime | date | time | FormattedN
 SEPARATOR = "|"
 """Separates the members of a list in one cell."""
 
+SURROUNDING_SPACE = re.compile(r"\A[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+\Z")
+"""No-break spaces, too, and zero-width spaces, word joiners and byte order marks."""
+
 NUMBER_PATTERN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 INTEGER_PATTERN = re.compile(r"[+-]?\d+")
 
@@ -48,6 +51,11 @@ class Codec:
         except (TypeError, ValueError):
             return False
         return read == value and isinstance(read, type(value))
+
+
+def strip(text: str) -> str:
+    """Return a string without surrounding whitespace and characters without a width."""
+    return SURROUNDING_SPACE.sub("", text)
 
 
 def is_empty(cell: Cell) -> bool:

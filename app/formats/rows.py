@@ -19,6 +19,7 @@ from .cells import (
     is_empty,
     is_number,
     set_path,
+    strip,
     to_json,
 )
 from .columns import ITEM, LAYOUTS, OVERFLOW, Column, Layout, find_layout, fold_heading
@@ -98,7 +99,13 @@ def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = N
 
 
 class RowReader:
-    """Reads the rows of a sheet and collects their problems."""
+    """Reads the rows of a sheet, and collects their problems and repairs.
+
+    The row of headings is read at once, the others by iteration.
+    """
+
+    can_repair = True
+    """Whether values may be repaired: not in strict mode, and not in a file of ``export``."""
 
     def __init__(
         self, grid: Sheet, layout: Layout | None, problems: list[Problem], repairs: RepairLog
@@ -112,17 +119,20 @@ class RowReader:
         self.number = 0
         self._rows = iter(grid.rows)
         self._columns: dict[str, list[tuple[int, Column]]] = {}
+        self._read_header()
 
-    def __iter__(self) -> Iterator[Row]:
+    def _read_header(self) -> None:
         header = next(self._filled(), ())
         self.headings = [format_cell(cell).strip() for cell in header]
         self.header_number = self.number
         kinds = [
             index for index, name in enumerate(self.headings) if fold_heading(name) == CLASS_COLUMN
         ]
-        self.mixed = bool(kinds)
+        self.class_index = kinds[0] if kinds else None
+
+    def __iter__(self) -> Iterator[Row]:
         for cells in self._filled():
-            layout = self._layout(cells, kinds[0] if kinds else None)
+            layout = self._layout(cells, self.class_index)
             if layout:
                 yield self._row(layout, cells)
 
@@ -183,11 +193,20 @@ class RowReader:
     def _column(self, layout: Layout, heading: str) -> Column:
         """Return the column of a heading in the table of a class, or a new one if unknown."""
         # In a table of all classes, the column of another class is not taken as an alias.
-        others = self.mixed and heading in COLUMN_NAMES and heading not in layout.columns
+        others = (
+            self.class_index is not None
+            and heading in COLUMN_NAMES
+            and heading not in layout.columns
+        )
         known = None if others else layout.find(heading)
         return known or Column(heading, (heading,), STRING)
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
+        if self.can_repair and isinstance(cell, str) and (stripped := strip(cell)) != cell:
+            self.repairs.record(
+                "surrounding-space", row.place.describe(column.name), cell, stripped
+            )
+            cell = stripped
         if column.name == CODE_COLUMN and is_number(cell):
             self._note_numeric_code(row, cell)
         try:

@@ -1,4 +1,4 @@
-"""Cells as people type them: numbers that are codes."""
+"""Cells as people type them: numbers that are codes, and whitespace around texts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from openpyxl import Workbook
+from support import factories
 from support.factories import Body
 
+from case_server.case.package import parse_package
 from case_server.formats.assembly import Defaults
+from case_server.formats.file_format import FileFormat
 from case_server.formats.number_format import parse_number_format
 from case_server.formats.reader import read_framework
+from case_server.formats.writer import TableWriter
 from case_server.repair.reader import Repair
 
 DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
@@ -77,3 +81,43 @@ def test_equal_codes_that_were_numbers_are_named() -> None:
 def test_result_of_a_sum_is_read_as_it_is_shown() -> None:
     items, _ = read([["code", "statement"], [1.1 + 0.1, "sum"]], {})
     assert items[0]["humanCodingScheme"] == "1.2"
+
+
+def test_surrounding_whitespace_is_removed_and_reported() -> None:
+    rows: list[list[Any]] = [
+        ["code ", "parent", "statement", "own"],
+        ["A", None, "\u00a0Algebra \n", " x"],
+        [" A.1\u200b", "A ", "So\u00a0lve", "  "],
+    ]
+    items, repairs = read(rows, {})
+    assert [(one["humanCodingScheme"], one["fullStatement"]) for one in items] == [
+        ("A", "Algebra"),
+        ("A.1", "So\u00a0lve"),
+    ]
+    assert items[0]["extensions"] == {"own": "x"}
+    (space,) = [one for one in repairs if one.kind == "surrounding-space"]
+    assert (space.count, space.before, space.after) == (4, "\u00a0Algebra \n", "Algebra")
+    assert space.path == "sheet Sheet, row 2, column C (fullStatement)"
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_whitespace_in_an_export_is_not_repaired(form: FileFormat) -> None:
+    body = factories.package()
+    body["CFDocument"]["title"] = " A title\u00a0"
+    body["CFItems"][0]["fullStatement"] = " Algebra "
+    file = io.BytesIO()
+    with TableWriter(file, form) as tables:
+        tables.add("CFDocument", body["CFDocument"])
+        for plural in ("CFItems", "CFAssociations"):
+            for entity in body[plural]:
+                tables.add(plural[:-1], entity)
+        tables.finish()
+    package, repairs = read_framework(file.getvalue(), form, Defaults())
+    assert repairs == []
+    assert package == parse_package(json.dumps(body).encode())
+
+
+def test_strict_reading_keeps_whitespace() -> None:
+    package, repairs = read_framework(b"code,statement\nA, x \n", "csv", DEFAULTS, strict=True)
+    assert json.loads(list(package.rows)[1].body)["fullStatement"] == " x "
+    assert repairs == []
