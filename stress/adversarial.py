@@ -10,7 +10,7 @@ import re
 
 import httpx
 from support import factories
-from support.live_server import Live
+from support.live_server import LiveServer
 
 from stress import large_bodies
 from stress.hostile_bodies import BODIES, OPERATIONS
@@ -83,7 +83,7 @@ READS: dict[str, tuple[str, dict[str, str]]] = {
 CLIENT_ERRORS, NO_SERVER_ERRORS = range(400, 500), range(200, 500)
 
 
-async def run(live: Live, body_mb: int) -> Report:
+async def run(live: LiveServer, body_mb: int) -> Report:
     """Send all requests to a server with a limit of ``body_mb`` megabytes for bodies."""
     report = Report()
     async with (

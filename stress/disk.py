@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 from support import factories
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 from stress.clock import Clock
 from stress.cluster import Cluster, wait_until
@@ -64,7 +64,9 @@ class Report:
 class Scenario:
     """A server with an embedded Postgres on a small disk."""
 
-    def __init__(self, live: Live, http: httpx.AsyncClient, disk: Path, report: Report) -> None:
+    def __init__(
+        self, live: LiveServer, http: httpx.AsyncClient, disk: Path, report: Report
+    ) -> None:
         self.live, self.http, self.disk, self.report = live, http, disk, report
         self.document = factories.document()
         self.acknowledged: dict[str, str] = {}

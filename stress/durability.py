@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 from support import factories
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 from stress.accounted_writers import (
     PREFIX,
@@ -64,11 +64,11 @@ class Scenario:
         finally:
             await stack.aclose()
 
-    def _serve(self, stack: AsyncExitStack) -> Live:
+    def _serve(self, stack: AsyncExitStack) -> LiveServer:
         settings = {"CASE_SERVER_DATABASE_URL": self.cluster.url, "CASE_SERVER_ACCESS_LOG": "false"}
         return stack.enter_context(serving(self.folder / "server", settings=settings))
 
-    async def _prepare(self, server: Live) -> None:
+    async def _prepare(self, server: LiveServer) -> None:
         shared = factories.document()
         async with _client(server) as client:
             answer = await client.put(f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared)
@@ -78,7 +78,7 @@ class Scenario:
         own = ({"identifier": factories.new_id()} for _ in range(4))
         self.writers += [PackageWriter(self.report, self.rng, document) for document in own]
 
-    async def _round(self, server: Live, *, postgres: bool) -> None:
+    async def _round(self, server: LiveServer, *, postgres: bool) -> None:
         """Write for a while, then kill the server or Postgres."""
         async with _client(server) as client:
             tasks = [asyncio.create_task(_write_on(writer, client)) for writer in self.writers]
@@ -111,7 +111,7 @@ class Scenario:
 
         await wait_until(written, 20, "a write of each kind is acknowledged")
 
-    async def _read_back(self, server: Live) -> None:
+    async def _read_back(self, server: LiveServer) -> None:
         async with _client(server) as client:
 
             async def ready() -> bool:
@@ -136,7 +136,7 @@ class Scenario:
             self.report.wrong += await broken_rules(sql)
 
 
-def _client(server: Live) -> httpx.AsyncClient:
+def _client(server: LiveServer) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {server.token()}"}
     limits = httpx.Limits(max_connections=64)
     return httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=30, limits=limits)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 from support import factories
-from support.live_server import Live
+from support.live_server import LiveServer
 
 from stress.clock import Clock
 from stress.cluster import private_cluster
@@ -82,7 +82,7 @@ class Scenario:
     """A server with one large framework."""
 
     def __init__(
-        self, live: Live, http: httpx.AsyncClient, report: Report, rng: random.Random
+        self, live: LiveServer, http: httpx.AsyncClient, report: Report, rng: random.Random
     ) -> None:
         self.live, self.http, self.report, self.rng = live, http, report, rng
         self.body = framework(report.items)

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from support.live_server import Live
+from support.live_server import LiveServer
 
 from case_server.api.profiles import PROFILES
 
@@ -59,7 +59,7 @@ class Report:
         )
 
 
-def run(live: Live, examples: int, seed: int) -> Report:
+def run(live: LiveServer, examples: int, seed: int) -> Report:
     """Send requests to every operation of every document of a running server."""
     report, headers = Report(), {"Authorization": f"Bearer {live.token()}"}
     for path in DOCUMENTS:

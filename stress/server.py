@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 PREFIX = "/case/1.1"
 MEGABYTE = 1_000_000
 
 
 @contextmanager
-def server(folder: Path, url: str, **settings: object) -> Iterator[Live]:
+def server(folder: Path, url: str, **settings: object) -> Iterator[LiveServer]:
     """Run a server; ``settings`` have names without the prefix CASE_SERVER_."""
     variables = {f"CASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
     variables |= {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_ACCESS_LOG": "false"}
@@ -27,7 +27,7 @@ def server(folder: Path, url: str, **settings: object) -> Iterator[Live]:
         yield live
 
 
-def client(live: Live, connections: int = 64) -> httpx.AsyncClient:
+def client(live: LiveServer, connections: int = 64) -> httpx.AsyncClient:
     """Return a client with all scopes."""
     return httpx.AsyncClient(
         base_url=live.base_url,
@@ -37,7 +37,9 @@ def client(live: Live, connections: int = 64) -> httpx.AsyncClient:
     )
 
 
-def connect(live: Live, sent: bytes = b"", receive_buffer: int | None = None) -> socket.socket:
+def connect(
+    live: LiveServer, sent: bytes = b"", receive_buffer: int | None = None
+) -> socket.socket:
     """Open a TCP connection and send bytes; a small receive buffer makes it read slowly."""
     address = urlsplit(live.base_url)
     raw = socket.socket()
@@ -73,7 +75,7 @@ class Memory:
 
 
 @asynccontextmanager
-async def monitor_memory(live: Live) -> AsyncIterator[Memory]:
+async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
     """Sample the memory of a server every 50 ms during a block."""
     memory = Memory(psutil.Process(live.process.pid))
     memory.initial = memory.sample()
@@ -102,7 +104,7 @@ class BackgroundRequests:
 
 
 @asynccontextmanager
-async def background_requests(live: Live) -> AsyncIterator[BackgroundRequests]:
+async def background_requests(live: LiveServer) -> AsyncIterator[BackgroundRequests]:
     """Send ten small requests a second during a block."""
     background, stop = BackgroundRequests(), asyncio.Event()
 

@@ -1,4 +1,7 @@
-"""The TimeBack SDK from PyPI, unmodified, in a process of its own: it needs a newer Python."""
+"""Run the unmodified TimeBack SDK from PyPI against a server.
+
+The SDK runs in a process of its own, because it needs a newer Python than the server.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.interpreters import WANTED, interpreters, runs, unavailable
-from support.live_server import Live, environment, serving
+from support.live_server import LiveServer, environment, serving
 
 from case_server.repair.reader import repair
 
@@ -31,7 +34,7 @@ REAL = (
 """Real frameworks that have no identifier in common; the broken ones are repaired first."""
 
 LARGE = ("large-11k",)
-"""Parts of the others under one document: for a server of its own."""
+"""Contains parts of the other frameworks, and so needs a server of its own."""
 
 
 @pytest.fixture(scope="session")
@@ -51,43 +54,43 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(folder: Path) -> str:
-    """Put the SDK into a virtual environment; say what went wrong, if anything did."""
-    found = next(filter(runs, interpreters()), None)
-    if found is None:
-        return f"the TimeBack SDK needs {WANTED}, and there is none on PATH, of uv or of pyenv"
+    """Install the SDK into a virtual environment; return an error message, or ''."""
+    interpreter = next(filter(runs, interpreters()), None)
+    if interpreter is None:
+        return f"the TimeBack SDK needs {WANTED}: there is none on PATH, of uv or of pyenv"
     pip = (folder / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
-    for command in ((found, "-m", "venv", folder), (*pip, *SDK)):
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            return f"the TimeBack SDK could not be installed with {found}: {ran.stderr[-2000:]}"
+    for command in ((interpreter, "-m", "venv", folder), (*pip, *SDK)):
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            return f"could not install the TimeBack SDK with {interpreter}: {result.stderr[-2000:]}"
     return ""
 
 
 @pytest.fixture
-def live(tmp_path: Path, python: Path) -> Iterator[Live]:
-    """A server that has nothing yet, started once the SDK is there."""
-    # Nobody reads what it prints once it has started, and a full pipe would stop it.
+def live(tmp_path: Path, python: Path) -> Iterator[LiveServer]:
+    """Start a server without data, after the SDK has been installed."""
+    # Without an access log, because this test does not read the pipe and a full one would block.
     with serving(tmp_path / "data", "--no-access-log") as server:
         yield server
 
 
 def drive(python: Path, tmp_path: Path, *arguments: str, **variables: str) -> str:
-    """What a script of the SDK printed; it must have ended well."""
+    """Run a script with the SDK's interpreter; return its output, and assert that it succeeded."""
     clean = {
         name: value
         for name, value in environment(tmp_path, **variables).items()
-        # Other servers that this machine's user has told the SDK about.
+        # Without the SDK settings of this machine's user, which may name other servers.
         if not name.startswith(("TIMEBACK_", "PYTHON"))
     }
-    ran = subprocess.run(
+    result = subprocess.run(
         [python, *arguments], env=clean, capture_output=True, text=True, timeout=300, check=False
     )
-    assert ran.returncode == 0, ran.stderr + ran.stdout
-    return ran.stdout
+    assert result.returncode == 0, result.stderr + result.stdout
+    return result.stdout
 
 
-def repaired(source: Path, folder: Path) -> str:
-    """A framework in which nothing is left that the importer would repair."""
+def write_repaired(source: Path, folder: Path) -> str:
+    """Write a repaired copy of a framework, which the importer has nothing to repair in."""
     target = folder / source.name
     target.write_bytes(repair(source.read_bytes())[0])
     return str(target)
@@ -95,24 +98,26 @@ def repaired(source: Path, folder: Path) -> str:
 
 @pytest.mark.parametrize("names", [REAL, LARGE], ids=["real", "large"])
 @pytest.mark.parametrize("profile", ["explicit", "learnwith"])
-def test_every_method_of_the_sdk(
-    python: Path, live: Live, tmp_path: Path, profile: str, names: tuple[str, ...]
+def test_every_sdk_method_works(
+    python: Path, live: LiveServer, tmp_path: Path, profile: str, names: tuple[str, ...]
 ) -> None:
     real = ROOT.parent / "shared" / "frameworks"
-    files = [repaired(path, tmp_path) for name in names if (path := real / f"{name}.json").exists()]
+    files = [
+        write_repaired(path, tmp_path) for name in names if (path := real / f"{name}.json").exists()
+    ]
     urls = (live.base_url, f"{live.base_url}/oauth2/token")
     script = str(SCRIPTS / "walk.py")
-    told = drive(python, tmp_path, script, *urls, profile, str(SAMPLE), *files, **CREDENTIALS)
-    assert re.search(r"^all \d{3,4} checks passed$", told, re.MULTILINE)
+    output = drive(python, tmp_path, script, *urls, profile, str(SAMPLE), *files, **CREDENTIALS)
+    assert re.search(r"^all \d{3,4} checks passed$", output, re.MULTILINE)
 
 
-def test_unified_client(python: Path, live: Live, tmp_path: Path) -> None:
+def test_unified_client_works(python: Path, live: LiveServer, tmp_path: Path) -> None:
     urls = (live.base_url, f"{live.base_url}/oauth2/token")
-    told = drive(python, tmp_path, str(SCRIPTS / "unified.py"), *urls, **CREDENTIALS)
-    assert re.search(r"^all \d\d checks passed$", told, re.MULTILINE)
+    output = drive(python, tmp_path, str(SCRIPTS / "unified.py"), *urls, **CREDENTIALS)
+    assert re.search(r"^all \d\d checks passed$", output, re.MULTILINE)
 
 
-def run_snippet(python: Path, live: Live, tmp_path: Path, page: str) -> list[str]:
+def run_snippet(python: Path, live: LiveServer, tmp_path: Path, page: str) -> list[str]:
     """Run the Python snippet of a page against a server, and return the lines it prints."""
     snippets = re.findall(
         r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
@@ -125,7 +130,7 @@ def run_snippet(python: Path, live: Live, tmp_path: Path, page: str) -> list[str
 
 
 def test_sdk_guide_snippet_prints_what_it_uploaded(
-    python: Path, live: Live, tmp_path: Path
+    python: Path, live: LiveServer, tmp_path: Path
 ) -> None:
     for _ in ("created", "replaced"):
         assert run_snippet(python, live, tmp_path, "docs/guides/sdk.md") == [
@@ -135,5 +140,5 @@ def test_sdk_guide_snippet_prints_what_it_uploaded(
         ]
 
 
-def test_readme_snippet_lists_documents(python: Path, live: Live, tmp_path: Path) -> None:
+def test_readme_snippet_lists_documents(python: Path, live: LiveServer, tmp_path: Path) -> None:
     assert "CFDocument" in "".join(run_snippet(python, live, tmp_path, "README.md"))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from support import factories
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 from case_server.api.anonymous_reads import AnonymousReadLimiter
 from case_server.api.profiles import PROFILES
@@ -29,7 +29,7 @@ CASS = {"Accept": "application/json"}
 @pytest.fixture(scope="module")
 def server(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
-) -> Iterator[Live]:
+) -> Iterator[LiveServer]:
     """Run a server with public reads and one framework."""
     settings = {
         "CASE_SERVER_DATABASE_URL": migrated_database("public"),
@@ -43,7 +43,7 @@ def server(
 
 
 @pytest.fixture
-def reader(server: Live) -> Iterator[httpx.Client]:
+def reader(server: LiveServer) -> Iterator[httpx.Client]:
     """Open a client without an access token."""
     with httpx.Client(base_url=server.base_url, timeout=60) as client:
         yield client
@@ -80,7 +80,7 @@ def test_other_profiles_still_require_a_token(reader: httpx.Client, prefix: str)
     "authorization", ["", "Bearer", "Bearer x.y.z", "Basic bG9jYWwtY2xpZW50Omxv"]
 )
 def test_request_with_invalid_token_is_rejected(
-    server: Live, reader: httpx.Client, authorization: str
+    server: LiveServer, reader: httpx.Client, authorization: str
 ) -> None:
     path = f"{ALIAS}/CFDocuments"
     assert reader.get(path, headers={"Authorization": authorization}).status_code == 401
@@ -131,7 +131,9 @@ def test_cass_can_harvest_a_framework(reader: httpx.Client) -> None:
         read(reader, f"{ALIAS}/CFAssociations/{association['identifier']}", CASS)
 
 
-def test_opensalt_java_can_read_documents_and_packages(server: Live, reader: httpx.Client) -> None:
+def test_opensalt_java_can_read_documents_and_packages(
+    server: LiveServer, reader: httpx.Client
+) -> None:
     """This client sends no Accept header, and a token only if it has credentials."""
     del reader.headers["Accept"]
     query = "limit=100&offset=0&sort=title&orderBy=asc"

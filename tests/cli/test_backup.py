@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 from support import factories
 from support.databases import dsn
-from support.live_server import COMMAND, Live, run, serving
+from support.live_server import COMMAND, LiveServer, run, serving
 
 from case_server.cli import main
 from case_server.db.postgres import alembic_runner
@@ -34,7 +34,7 @@ DOCUMENTS = "/case/1.1/CFDocuments"
 INITIAL = "2026_11_21_initial"
 
 
-def put(live: Live, body: factories.Body) -> None:
+def put(live: LiveServer, body: factories.Body) -> None:
     with live.client() as client:
         assert client.put(f"{DOCUMENTS}/{body['identifier']}", json=body).status_code == 201
 

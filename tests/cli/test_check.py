@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.factories import Body, association, packed_item
-from support.lintable_package import clean, spoilt
+from support.lintable_package import clean, flawed
 from support.live_server import COMMAND, environment, run, serving
 
 from case_server.lint.output import MAX_EXAMPLES_PER_RULE
@@ -57,7 +57,7 @@ def test_clean_package_has_no_violations(checked: Check, write: Callable[..., st
 
 
 def test_text_report_shows_examples(checked: Check, write: Callable[..., str]) -> None:
-    source = write("spoilt.json", body := spoilt())
+    source = write("flawed.json", body := flawed())
     ran = checked(source)
     assert ran.returncode == 1
     lines = ran.stdout.splitlines()
@@ -88,13 +88,13 @@ def test_text_report_shows_examples(checked: Check, write: Callable[..., str]) -
 def test_exit_codes(
     checked: Check, write: Callable[..., str], flags: tuple[str, ...], code: int
 ) -> None:
-    assert checked(write("spoilt.json", spoilt()), *flags).returncode == code
+    assert checked(write("flawed.json", flawed()), *flags).returncode == code
 
 
 def test_violations_hidden_by_severity_still_fail(
     checked: Check, write: Callable[..., str]
 ) -> None:
-    ran = checked(write("one.json", spoilt()), "--severity", "error", "--fail-on", "note",
+    ran = checked(write("one.json", flawed()), "--severity", "error", "--fail-on", "note",
                   "--ignore", "schema")  # fmt: skip
     assert (ran.returncode, ran.stdout.endswith("no violations\n")) == (1, True)
 
@@ -146,7 +146,7 @@ def test_unwritable_output_exits_with_2(checked: Check, write: Callable[..., str
 def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: Path) -> None:
     folder = tmp_path / "frameworks"
     folder.mkdir()
-    raw = json.dumps(spoilt()).encode()
+    raw = json.dumps(flawed()).encode()
     (folder / "one.json").write_bytes(raw)
     (folder / "two.json.gz").write_bytes(gzip.compress(raw))
     (folder / "three.txt").write_text("not one of them")
@@ -161,8 +161,8 @@ def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: P
 
 
 def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]) -> None:
-    body = spoilt()
-    ran = checked(write("spoilt.json", body), "--format", "json")
+    body = flawed()
+    ran = checked(write("flawed.json", body), "--format", "json")
     report = json.loads(ran.stdout)
     example = json.loads(DOCS.read_text().split("```json")[1].split("```")[0])
     assert report.keys() == example.keys()
@@ -211,15 +211,15 @@ def test_all_shows_every_violation(checked: Check, write: Callable[..., str]) ->
 def test_text_is_wrapped_on_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
     source = write("many.json", many_alike())
     here, there = pty.openpty()
-    kept = environment(tmp_path, TERM="xterm")
-    kept.pop("COLUMNS", None)  # of the terminal around the tests, where there is one
+    variables = environment(tmp_path, TERM="xterm")
+    variables.pop("COLUMNS", None)  # the width of the terminal that runs the tests, if any
     command = shlex.join((*COMMAND, "check", source))
     with subprocess.Popen(
         ["sh", "-c", f"stty cols 60 rows 40; {command}"],
         stdin=there,
         stdout=there,
         stderr=there,
-        env=kept,
+        env=variables,
     ) as process:
         os.close(there)
         shown = b""

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from support.factories import package
-from support.live_server import Live, environment, serving
-from support.tampering_proxy import Passing, Spoil, as_it_is, tampering
+from support.live_server import LiveServer, environment, serving
+from support.tampering_proxy import Exchange, Modify, leave_unchanged, tampering
 
 from case_server.api.profiles import PROFILES
 from case_server.cli import main
@@ -47,7 +47,7 @@ def frameworks() -> list[Any]:
 @pytest.fixture(scope="module")
 def ordinary(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
-) -> Iterator[Live]:
+) -> Iterator[LiveServer]:
     """A server without test mode."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("ordinary")}
     with serving(tmp_path_factory.mktemp("ordinary") / "data", settings=settings) as found:
@@ -61,7 +61,7 @@ def ordinary(
 @pytest.fixture(scope="module")
 def target(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
-) -> Iterator[Live]:
+) -> Iterator[LiveServer]:
     """A server in test mode, seeded with the same packages."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("conformance")}
     with serving(
@@ -73,7 +73,7 @@ def target(
 
 
 @pytest.fixture
-def server(target: Live) -> Live:
+def server(target: LiveServer) -> LiveServer:
     """The server in test mode, reset to its seed."""
     httpx.post(f"{target.base_url}/_test/reset").raise_for_status()
     return target
@@ -107,17 +107,19 @@ def outcomes(found: Any, result: str) -> set[str]:
 
 
 @pytest.mark.parametrize("profile", BASES)
-def test_this_server_passes_every_check(ordinary: Live, conformance: Run, profile: str) -> None:
+def test_this_server_passes_every_check(
+    ordinary: LiveServer, conformance: Run, profile: str
+) -> None:
     url = f"{ordinary.base_url}{BASES[profile]}"
     ran = conformance(url, *CLIENT, "--write", "--format", "json")
     found = report(ran)
     assert [one for one in found["checks"] if one["result"] != "passed"] == []
     assert (ran.returncode, found["profile"], found["url"]) == (0, profile, url)
-    said = {one.id for one in CHECKS if profile in (*one.documented, *one.extension_of)}
-    assert {one["id"] for one in found["checks"]} == said
+    documented = {one.id for one in CHECKS if profile in (*one.documented, *one.extension_of)}
+    assert {one["id"] for one in found["checks"]} == documented
 
 
-def everything(server: Live) -> dict[str, set[str]]:
+def list_identifiers(server: LiveServer) -> dict[str, set[str]]:
     """Return all identifiers in the lists by plural class name."""
     with server.client() as client:
         found = {}
@@ -127,20 +129,20 @@ def everything(server: Live) -> dict[str, set[str]]:
         return found
 
 
-def changes(server: Live, since: str | None = None) -> tuple[list[Any], str]:
+def changes(server: LiveServer, since: str | None = None) -> tuple[list[Any], str]:
     """Return the change feed after a cursor, and the next cursor."""
     entries: list[Any] = []
     with server.client() as client:
         while True:
-            asked = {"since": since} if since else {}
-            page = client.get("/case/1.1/changes", params=asked).json()
+            params = {"since": since} if since else {}
+            page = client.get("/case/1.1/changes", params=params).json()
             entries += page["changes"]
             since = page["next"]
             if not page["more"]:
                 return entries, str(since)
 
 
-def test_run_without_write_changes_nothing(server: Live, conformance: Run) -> None:
+def test_run_without_write_changes_nothing(server: LiveServer, conformance: Run) -> None:
     _, cursor = changes(server)
     for base in BASES.values():
         assert conformance(f"{server.base_url}{base}", *CLIENT).returncode == 0
@@ -148,8 +150,10 @@ def test_run_without_write_changes_nothing(server: Live, conformance: Run) -> No
 
 
 @pytest.mark.parametrize("profile", ["platform", "sdk"])
-def test_write_leaves_only_reported_leftovers(server: Live, conformance: Run, profile: str) -> None:
-    before, (_, cursor) = everything(server), changes(server)
+def test_write_leaves_only_reported_leftovers(
+    server: LiveServer, conformance: Run, profile: str
+) -> None:
+    before, (_, cursor) = list_identifiers(server), changes(server)
     found = report(
         conformance(f"{server.base_url}{BASES[profile]}", *CLIENT, "--write", "--format", "json")
     )
@@ -161,7 +165,7 @@ def test_write_leaves_only_reported_leftovers(server: Live, conformance: Run, pr
         "CFDocuments": 2,
         "CFItemTypes": 1,
     }
-    after = everything(server)
+    after = list_identifiers(server)
     assert after.pop("CFDocuments") == before.pop("CFDocuments") | leftovers["CFDocuments"]
     assert after == before
 
@@ -177,71 +181,71 @@ def test_write_leaves_only_reported_leftovers(server: Live, conformance: Run, pr
             assert (body["CFItems"], body["CFAssociations"]) == ([], [])
 
 
-def unlimited(passing: Passing) -> None:
-    passing.url = passing.url.copy_remove_param("limit")
+def unlimited(exchange: Exchange) -> None:
+    exchange.url = exchange.url.copy_remove_param("limit")
 
 
-def unfiltered(passing: Passing) -> None:
-    passing.url = passing.url.copy_remove_param("filter")
+def unfiltered(exchange: Exchange) -> None:
+    exchange.url = exchange.url.copy_remove_param("filter")
 
 
-def unsorted(passing: Passing) -> None:
-    passing.url = passing.url.copy_remove_param("orderBy")
+def unsorted(exchange: Exchange) -> None:
+    exchange.url = exchange.url.copy_remove_param("orderBy")
 
 
-def without_total(passing: Passing) -> None:
-    if passing.status == 200 and "total" in (body := passing.json):
-        passing.json = {name: value for name, value in body.items() if name != "total"}
+def without_total(exchange: Exchange) -> None:
+    if exchange.status == 200 and "total" in (body := exchange.json):
+        exchange.json = {name: value for name, value in body.items() if name != "total"}
 
 
-def html_errors(passing: Passing) -> None:
-    if passing.status >= 400 and "token" not in passing.url.path:
-        passing.body = b"<h1>Something is not there</h1>"
+def html_errors(exchange: Exchange) -> None:
+    if exchange.status >= 400 and "token" not in exchange.url.path:
+        exchange.body = b"<h1>Something is not there</h1>"
 
 
-def with_nulls(passing: Passing) -> None:
-    if passing.status == 200 and "/CFDocuments/" in passing.url.path:
-        passing.json = {**passing.json, "notes": None}
+def with_nulls(exchange: Exchange) -> None:
+    if exchange.status == 200 and "/CFDocuments/" in exchange.url.path:
+        exchange.json = {**exchange.json, "notes": None}
 
 
-def unwrapped(passing: Passing) -> None:
-    if passing.status == 200 and "CFDocument" in (body := passing.json) and len(body) == 1:
-        passing.json = body["CFDocument"]
+def unwrapped(exchange: Exchange) -> None:
+    if exchange.status == 200 and "CFDocument" in (body := exchange.json) and len(body) == 1:
+        exchange.json = body["CFDocument"]
 
 
-def other_name(passing: Passing) -> None:
-    passing.body = passing.body.replace(b'"sourcedId"', b'"id"')
+def other_name(exchange: Exchange) -> None:
+    exchange.body = exchange.body.replace(b'"sourcedId"', b'"id"')
 
 
-def talkative(passing: Passing) -> None:
-    if passing.method == "PUT" and passing.status == 201:
-        passing.status, passing.json = 200, {"stored": True}
+def talkative(exchange: Exchange) -> None:
+    if exchange.method == "PUT" and exchange.status == 201:
+        exchange.status, exchange.json = 200, {"stored": True}
 
 
-def never_deletes(passing: Passing) -> None:
-    if passing.method == "DELETE":
-        passing.status = 204
+def never_deletes(exchange: Exchange) -> None:
+    if exchange.method == "DELETE":
+        exchange.status = 204
 
 
-def always_there(passing: Passing) -> None:
-    if passing.status == 404 and "/CFItems/" in passing.url.path:
-        passing.status, passing.json = 200, {}
+def always_there(exchange: Exchange) -> None:
+    if exchange.status == 404 and "/CFItems/" in exchange.url.path:
+        exchange.status, exchange.json = 200, {}
 
 
-def without_items(passing: Passing) -> None:
-    if passing.status == 200 and "/CFPackages/" in passing.url.path:
-        passing.json = {
-            name: part for name, part in passing.json.items() if name != "CFDefinitions"
+def without_items(exchange: Exchange) -> None:
+    if exchange.status == 200 and "/CFPackages/" in exchange.url.path:
+        exchange.json = {
+            name: part for name, part in exchange.json.items() if name != "CFDefinitions"
         }
 
 
-def chunk_after_head(passing: Passing) -> None:
-    passing.after_head = b"0\r\n\r\n"
+def chunk_after_head(exchange: Exchange) -> None:
+    exchange.after_head = b"0\r\n\r\n"
 
 
-def one_allowed_method(passing: Passing) -> None:
-    if passing.status == 405:
-        passing.headers = {**(passing.headers or {}), "allow": "GET"}
+def one_allowed_method(exchange: Exchange) -> None:
+    if exchange.status == 405:
+        exchange.headers = {**(exchange.headers or {}), "allow": "GET"}
 
 
 FILTERS = {f"filter-{name}" for name in ("equals", "case", "contains", "differs", "or", "and")}
@@ -252,26 +256,31 @@ PUTS = {"put-document", "put-item", "put-item-type", "put-association"}
 @pytest.mark.parametrize(
     ("profile", "request_", "answer", "failing"),
     [
-        ("platform", unlimited, as_it_is, {"list-paging", "list-limit", "list-offset"}),
-        ("platform", unfiltered, as_it_is, FILTERS),
-        ("sdk", unsorted, as_it_is, {"sort"}),
-        ("platform", as_it_is, without_total, {"list-paging"}),
-        ("sdk", as_it_is, html_errors, ERRORS),
-        ("standard", as_it_is, html_errors, {*ERRORS, "malformed"}),
-        ("standard", as_it_is, with_nulls, {"document", "no-nulls"}),
-        ("sdk", as_it_is, unwrapped, {"wrapped"}),
-        ("sdk", as_it_is, other_name, {"identifiers", "package-named", "fields"}),
-        ("platform", as_it_is, talkative, {*PUTS, "put-again"}),
-        ("platform", never_deletes, as_it_is, {"delete-association", "scope-delete"}),
-        ("platform", as_it_is, always_there, {"unknown"}),
-        ("platform", as_it_is, chunk_after_head, {"head", "allow"}),
-        ("standard", as_it_is, one_allowed_method, {"allow"}),
-        ("platform", as_it_is, without_items, {"package-definitions", "put-item-type"}),
+        ("platform", unlimited, leave_unchanged, {"list-paging", "list-limit", "list-offset"}),
+        ("platform", unfiltered, leave_unchanged, FILTERS),
+        ("sdk", unsorted, leave_unchanged, {"sort"}),
+        ("platform", leave_unchanged, without_total, {"list-paging"}),
+        ("sdk", leave_unchanged, html_errors, ERRORS),
+        ("standard", leave_unchanged, html_errors, {*ERRORS, "malformed"}),
+        ("standard", leave_unchanged, with_nulls, {"document", "no-nulls"}),
+        ("sdk", leave_unchanged, unwrapped, {"wrapped"}),
+        ("sdk", leave_unchanged, other_name, {"identifiers", "package-named", "fields"}),
+        ("platform", leave_unchanged, talkative, {*PUTS, "put-again"}),
+        ("platform", never_deletes, leave_unchanged, {"delete-association", "scope-delete"}),
+        ("platform", leave_unchanged, always_there, {"unknown"}),
+        ("platform", leave_unchanged, chunk_after_head, {"head", "allow"}),
+        ("standard", leave_unchanged, one_allowed_method, {"allow"}),
+        ("platform", leave_unchanged, without_items, {"package-definitions", "put-item-type"}),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip
 def test_defect_fails_the_checks_for_it(
-    server: Live, conformance: Run, profile: str, request_: Spoil, answer: Spoil, failing: set[str]
+    server: LiveServer,
+    conformance: Run,
+    profile: str,
+    request_: Modify,
+    answer: Modify,
+    failing: set[str],
 ) -> None:
     with tampering(server.base_url, answer, request_) as broken:
         url = f"{broken}{BASES[profile]}"
@@ -283,11 +292,11 @@ def test_defect_fails_the_checks_for_it(
 
 @pytest.mark.parametrize("body", [b"[]", b'{"CFDocuments": [1]}', b"<html>"])
 def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) -> None:
-    def answer(passing: Passing) -> None:
-        passing.status, passing.body = 200, body
+    def answer(exchange: Exchange) -> None:
+        exchange.status, exchange.body = 200, body
 
     for base in BASES.values():
-        with tampering("http://127.0.0.1:9", as_it_is, answer) as broken:
+        with tampering("http://127.0.0.1:9", leave_unchanged, answer) as broken:
             ran = conformance(f"{broken}{base}", "--token", "any", "--write", "--format", "json")
         found = report(ran)
         assert (ran.returncode, ran.stderr) == (1, "")
@@ -295,12 +304,12 @@ def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) ->
         assert outcomes(found, "passed") <= {"list-largest-limit"}
 
 
-def test_text(server: Live, conformance: Run) -> None:
-    with tampering(server.base_url, as_it_is, unlimited) as broken:
+def test_text(server: LiveServer, conformance: Run) -> None:
+    with tampering(server.base_url, leave_unchanged, unlimited) as broken:
         url = f"{broken}/case/1.1"
         ran = conformance(url, *CLIENT, "--only", "list-limit,list-subjects")
     assert ran.returncode == 1
-    listed = everything(server)
+    listed = list_identifiers(server)
     subjects, limited = (
         f"  {result}  {one.id:13}  {one.behaviour} [{one.source}]"
         for result, name in (("passed ", "list-subjects"), ("FAILED ", "list-limit"))
@@ -320,7 +329,7 @@ def test_text(server: Live, conformance: Run) -> None:
     ]
 
 
-def test_junit(server: Live, conformance: Run, tmp_path: Path) -> None:
+def test_junit(server: LiveServer, conformance: Run, tmp_path: Path) -> None:
     file = tmp_path / "report.xml"
     with tampering(server.base_url, html_errors) as broken:
         url = f"{broken}/ims/case/v1p1"
@@ -337,7 +346,7 @@ def test_junit(server: Live, conformance: Run, tmp_path: Path) -> None:
     assert "<h1>Something is not there</h1>" in str(messages[0])
 
 
-def test_empty_server_skips_checks_with_the_reason(server: Live, conformance: Run) -> None:
+def test_empty_server_skips_checks_with_the_reason(server: LiveServer, conformance: Run) -> None:
     empty = f"{server.base_url}/ns/empty"
     httpx.post(f"{empty}/_test/seed", json={}).raise_for_status()
     tokens = ("--token-url", f"{empty}/oauth2/token")
@@ -347,42 +356,44 @@ def test_empty_server_skips_checks_with_the_reason(server: Live, conformance: Ru
     assert "no documents" in reason
 
 
-def without_derived_values(passing: Passing) -> None:
+def without_derived_values(exchange: Exchange) -> None:
     """Find nothing by the part of a link, as a server that compares stored values only."""
-    if "URI." in passing.url.params.get("filter", ""):
-        passing.url = passing.url.copy_set_param("filter", "title='no document has this title'")
+    if "URI." in exchange.url.params.get("filter", ""):
+        exchange.url = exchange.url.copy_set_param("filter", "title='no document has this title'")
 
 
-def test_filter_that_misses_a_shown_value_fails(server: Live, conformance: Run) -> None:
+def test_filter_that_misses_a_shown_value_fails(server: LiveServer, conformance: Run) -> None:
     for profile, base in BASES.items():
         only = ("--only", "filter-shown", "--format", "json", "--profile", profile)
         assert (
             outcomes(report(conformance(f"{server.base_url}{base}", *CLIENT, *only)), "failed")
             == set()
         )
-        with tampering(server.base_url, as_it_is, without_derived_values) as broken:
+        with tampering(server.base_url, leave_unchanged, without_derived_values) as broken:
             ran = conformance(f"{broken}{base}", *CLIENT, *only)
         assert outcomes(report(ran), "failed") == {"filter-shown"}, profile
 
 
-def test_extensions_run_on_request_or_on_a_case_server(server: Live, conformance: Run) -> None:
+def test_extensions_run_on_request_or_on_a_case_server(
+    server: LiveServer, conformance: Run
+) -> None:
     url = f"{server.base_url}/case/1.1"
     ours = {one.id for one in CHECKS if "platform" in one.extension_of and not one.writes}
-    unasked = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
-    assert not ours & {one["id"] for one in unasked["checks"]}
+    without = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
+    assert not ours & {one["id"] for one in without["checks"]}
     only = report(conformance(url, *CLIENT, "--only", "extensions", "--format", "json"))
     assert {one["id"] for one in only["checks"]} == ours
 
-    def strange(passing: Passing) -> None:
-        if passing.url.path.endswith("/changes"):
-            passing.status = 404
+    def hide_change_feed(exchange: Exchange) -> None:
+        if exchange.url.path.endswith("/changes"):
+            exchange.status = 404
 
-    with tampering(server.base_url, as_it_is, strange) as other:
+    with tampering(server.base_url, leave_unchanged, hide_change_feed) as other:
         elsewhere = report(conformance(f"{other}/case/1.1", *CLIENT, "--format", "json"))
     assert not ours & {one["id"] for one in elsewhere["checks"]}
 
 
-def test_only_and_skip_select_checks_and_groups(server: Live, conformance: Run) -> None:
+def test_only_and_skip_select_checks_and_groups(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
     chosen = ("--only", "errors,document", "--only", "item", "--skip", "unknown-set")
     found = report(conformance(url, *CLIENT, *chosen, "--format", "json"))
@@ -423,7 +434,7 @@ def test_invalid_arguments_exit_with_2(
     ],
 )
 def test_refused_client_exits_with_2(
-    server: Live, conformance: Run, path: str, arguments: tuple[str, ...], message: str
+    server: LiveServer, conformance: Run, path: str, arguments: tuple[str, ...], message: str
 ) -> None:
     ran = conformance(f"{server.base_url}{path}", *arguments)
     assert ran.returncode == 2
@@ -432,10 +443,10 @@ def test_refused_client_exits_with_2(
 
 
 def test_server_error_exits_with_2(conformance: Run) -> None:
-    def answer(passing: Passing) -> None:
-        passing.status = 500
+    def answer(exchange: Exchange) -> None:
+        exchange.status = 500
 
-    with tampering("http://127.0.0.1:9", as_it_is, answer) as broken:
+    with tampering("http://127.0.0.1:9", leave_unchanged, answer) as broken:
         ran = conformance(f"{broken}/case/1.1", "--token", "any")
     assert ran.returncode == 2
     assert "returned 500" in ran.stderr
@@ -463,15 +474,17 @@ def test_profile_specs_agree_with_the_server() -> None:
         assert spec.minor_key in profile.code_minor_names
 
 
-def test_busy_server_is_retried_and_waits_are_reported(server: Live, conformance: Run) -> None:
+def test_busy_server_is_retried_and_waits_are_reported(
+    server: LiveServer, conformance: Run
+) -> None:
     seen: set[str] = set()
 
-    def busy(passing: Passing) -> None:
-        if passing.url.path not in seen:
-            seen.add(passing.url.path)
-            passing.status, passing.headers = 503, {"Retry-After": "0"}
+    def busy(exchange: Exchange) -> None:
+        if exchange.url.path not in seen:
+            seen.add(exchange.url.path)
+            exchange.status, exchange.headers = 503, {"Retry-After": "0"}
 
-    with tampering(server.base_url, as_it_is, busy) as proxy:
+    with tampering(server.base_url, leave_unchanged, busy) as proxy:
         ran = conformance(f"{proxy}/case/1.1", *CLIENT, "--only", "lists")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len(seen) > 2
@@ -481,24 +494,24 @@ def test_busy_server_is_retried_and_waits_are_reported(server: Live, conformance
         )
 
 
-def test_many_runs_do_not_fill_the_login_throttle(server: Live, conformance: Run) -> None:
+def test_many_runs_do_not_fill_the_login_throttle(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/1edtech/ims/case/v1p1"
     for _ in range(25):
         ran = conformance(url, *CLIENT, "--only", "token-wrong-secret")
         assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
 
 
-def test_report_contains_no_access_token(server: Live, conformance: Run) -> None:
-    def too_kind(passing: Passing) -> None:
-        if passing.status == 401 and passing.url.path == "/oauth2/token":
-            passing.status, passing.json = 200, {"access_token": "of-somebody", "expires_in": 1}
+def test_report_contains_no_access_token(server: LiveServer, conformance: Run) -> None:
+    def accept_every_secret(exchange: Exchange) -> None:
+        if exchange.status == 401 and exchange.url.path == "/oauth2/token":
+            exchange.status, exchange.json = 200, {"access_token": "secret-token", "expires_in": 1}
 
-    with tampering(server.base_url, too_kind) as proxy:
+    with tampering(server.base_url, accept_every_secret) as proxy:
         url = f"{proxy}/case/1.1"
         ran = conformance(url, *CLIENT, "--only", "tokens", "--format", "json")
     assert outcomes(report(ran), "failed") == {"token-wrong-secret"}
     assert "expires_in" in ran.stdout
-    assert "of-somebody" not in ran.stdout
+    assert "secret-token" not in ran.stdout
 
 
 def test_checks_option_lists_all_checks(conformance: Run) -> None:
@@ -516,39 +529,39 @@ def test_documentation_lists_all_options(conformance: Run) -> None:
 def test_lost_connection_fails_and_still_reports(conformance: Run) -> None:
     count = 0
 
-    def disconnect(passing: Passing) -> None:
+    def disconnect(exchange: Exchange) -> None:
         nonlocal count
         count += 1
-        passing.status = 200
-        passing.body = b'{"CFDocuments": []}'
+        exchange.status = 200
+        exchange.body = b'{"CFDocuments": []}'
         if count > 1:
             raise ConnectionResetError
 
-    with tampering("http://127.0.0.1:9", as_it_is, disconnect) as broken:
+    with tampering("http://127.0.0.1:9", leave_unchanged, disconnect) as broken:
         ran = conformance(f"{broken}/case/1.1", "--token", "x", "--only", "list-documents")
     assert ran.returncode == 1
     assert "no response" in ran.stdout
 
 
-def public_list(passing: Passing) -> None:
+def public_list(exchange: Exchange) -> None:
     """Remove the token requirement of the list of documents."""
-    is_list = passing.url.path.endswith("/CFDocuments")
-    if is_list and passing.status == 401:
-        passing.status, passing.json = 200, {"CFDocuments": []}
+    is_list = exchange.url.path.endswith("/CFDocuments")
+    if is_list and exchange.status == 401:
+        exchange.status, exchange.json = 200, {"CFDocuments": []}
 
 
-def public_entities(passing: Passing) -> None:
+def public_entities(exchange: Exchange) -> None:
     """Answer requests without a token for a document, a package or an item as if it were public."""
-    if passing.status == 401 and not passing.url.path.endswith(("/CFDocuments", "/token")):
-        passing.status, passing.json = 200, {}
+    if exchange.status == 401 and not exchange.url.path.endswith(("/CFDocuments", "/token")):
+        exchange.status, exchange.json = 200, {}
 
 
 def test_reading_without_token_is_judged_by_document_package_and_item(
-    server: Live, conformance: Run
+    server: LiveServer, conformance: Run
 ) -> None:
-    def outcome_of(profile: str, spoil: Spoil) -> Any:
+    def outcome_of(profile: str, modify: Modify) -> Any:
         only = ("--only", "no-token,strange-token", "--format", "json")
-        with tampering(server.base_url, spoil) as proxy:
+        with tampering(server.base_url, modify) as proxy:
             found = report(conformance(f"{proxy}{BASES[profile]}", *CLIENT, *only))
         return {one["id"]: (one["result"], one["observed"]) for one in found["checks"]}
 
@@ -562,15 +575,15 @@ def test_reading_without_token_is_judged_by_document_package_and_item(
         assert (profile, result) == (profile, expected), observed
 
 
-def test_redirects_are_followed(server: Live, conformance: Run) -> None:
-    def moved(passing: Passing) -> None:
+def test_redirects_are_followed(server: LiveServer, conformance: Run) -> None:
+    def moved(exchange: Exchange) -> None:
         prefix = "/old"
-        if passing.url.path.startswith(prefix):
-            passing.status, passing.body = 307, b""
-            location = passing.url.raw_path.decode().removeprefix(prefix)
-            passing.headers = {"Location": location}
+        if exchange.url.path.startswith(prefix):
+            exchange.status, exchange.body = 307, b""
+            location = exchange.url.raw_path.decode().removeprefix(prefix)
+            exchange.headers = {"Location": location}
 
-    with tampering(server.base_url, as_it_is, moved) as proxy:
+    with tampering(server.base_url, leave_unchanged, moved) as proxy:
         url = f"{proxy}/old/case/1.1"
         ran = conformance(
             url, *CLIENT, "--write", "--only", "document,package,put-document", "--format", "json"
@@ -578,8 +591,8 @@ def test_redirects_are_followed(server: Live, conformance: Run) -> None:
     assert outcomes(report(ran), "passed") == {"document", "package", "put-document"}
 
 
-def test_failed_and_quiet_shorten_the_report(server: Live, conformance: Run) -> None:
-    with tampering(server.base_url, as_it_is, unlimited) as proxy:
+def test_failed_and_quiet_shorten_the_report(server: LiveServer, conformance: Run) -> None:
+    with tampering(server.base_url, leave_unchanged, unlimited) as proxy:
         url = f"{proxy}/case/1.1"
         common = (url, *CLIENT, "--only", "list-limit,list-subjects")
         failed = conformance(*common, "--failed")

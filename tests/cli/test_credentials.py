@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
-from support.live_server import Live, run, serving
+from support.live_server import LiveServer, run, serving
 
 from case_server.cli import main
 
@@ -22,7 +22,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def live(data_dir: Path) -> Iterator[Live]:
+def live(data_dir: Path) -> Iterator[LiveServer]:
     with serving(data_dir, "--workers", "2") as server:
         yield server
 
@@ -34,19 +34,19 @@ def command(data_dir: Path, *arguments: str) -> str:
     return ran.stdout
 
 
-def statuses(live: Live, token: str) -> set[int]:
+def statuses(live: LiveServer, token: str) -> set[int]:
     """Return the statuses of all workers for a token: each connection may reach another one."""
     headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
     return {httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code for _ in range(12)}
 
 
-def refused(live: Live, client: str, secret: str) -> bool:
+def refused(live: LiveServer, client: str, secret: str) -> bool:
     form = {"grant_type": "client_credentials"}
     answer = httpx.post(f"{live.base_url}/oauth2/token", data=form, auth=(client, secret))
     return answer.status_code == 401
 
 
-def test_client_is_added_rotated_and_removed(live: Live, data_dir: Path) -> None:
+def test_client_is_added_rotated_and_removed(live: LiveServer, data_dir: Path) -> None:
     secret = command(data_dir, "client", "add", "reader", "--name", "Reading app").strip()
     token = live.token("reader", secret)
     assert statuses(live, token) == {200}
@@ -75,7 +75,7 @@ def test_client_is_added_rotated_and_removed(live: Live, data_dir: Path) -> None
     assert seen == {401}
 
 
-def test_tokens_stay_valid_when_keys_rotate(live: Live, data_dir: Path) -> None:
+def test_tokens_stay_valid_when_keys_rotate(live: LiveServer, data_dir: Path) -> None:
     before = live.token()
     kid = command(data_dir, "keys", "rotate").strip()
     listed = command(data_dir, "keys", "list").splitlines()
@@ -112,14 +112,14 @@ def test_invalid_arguments_are_refused(
     assert message in ran.stderr
 
 
-def test_unknown_client_is_refused(live: Live, data_dir: Path) -> None:
+def test_unknown_client_is_refused(live: LiveServer, data_dir: Path) -> None:
     ran = run("client", "remove", "nobody", data_dir=data_dir)
     assert ran.returncode == 1
     assert "case-server client list" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-def test_existing_client_is_refused(live: Live, data_dir: Path) -> None:
+def test_existing_client_is_refused(live: LiveServer, data_dir: Path) -> None:
     ran = run(
         "client", "add", "once", "--scope", "createput", "--scope", "delete", data_dir=data_dir
     )

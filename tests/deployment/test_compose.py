@@ -1,4 +1,4 @@
-"""The compose file and the Dockerfile, held to the settings and to the project they start."""
+"""Check the compose file and the Dockerfile against the settings and pyproject.toml."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 Start = Callable[..., Settings]
 
 
-class Answering(NamedTuple):
+class StatusServer(NamedTuple):
     status: int
     port: int
     paths: list[str]
 
 
 def compose(**environment: str) -> Any:
-    """The compose file as ``docker compose`` reads it where these variables are set."""
+    """Return the compose file with these variables substituted, as ``docker compose`` does."""
     filled = re.sub(
         r"(?<!\$)\$\{(\w+):-([^}]*)\}",
-        lambda named: environment.get(named[1]) or named[2],
+        lambda match: environment.get(match[1]) or match[2],
         COMPOSE,
     )
     assert not re.search(r"(?<!\$)\$[\w{]", filled), "a variable has no default"
@@ -50,26 +50,26 @@ def service(name: str, **environment: str) -> Any:
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Each instruction of the Dockerfile and what follows it."""
-    told = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", "")
-    pairs = (line.partition(" ") for line in told.splitlines() if line.strip())
+    """Return the instructions of the Dockerfile as (keyword, arguments)."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", "")
+    pairs = (line.partition(" ") for line in text.splitlines() if line.strip())
     return [(word, re.sub(r"\s+", " ", rest).strip()) for word, _, rest in pairs]
 
 
-def of_the_image(word: str) -> list[str]:
-    """What follows an instruction in the last stage, the one that is run."""
-    told = instructions()
-    last = max(index for index, (name, _) in enumerate(told) if name == "FROM")
-    return [rest for name, rest in told[last:] if name == word]
+def image_instructions(word: str) -> list[str]:
+    """Return the arguments of each instruction with this keyword in the final stage."""
+    stages = instructions()
+    last = max(index for index, (name, _) in enumerate(stages) if name == "FROM")
+    return [rest for name, rest in stages[last:] if name == word]
 
 
 def image_environment() -> dict[str, str]:
-    (told,) = of_the_image("ENV")
-    return dict(re.findall(r"(\w+)=(\S+)", told))
+    (variables,) = image_instructions("ENV")
+    return dict(re.findall(r"(\w+)=(\S+)", variables))
 
 
-def variables_read() -> set[str]:
-    """Every environment variable that makes a setting, spelled as it is documented."""
+def settings_variables() -> set[str]:
+    """Return the environment variables of all settings, in the documented spelling."""
     prefix = Settings.model_config["env_prefix"]
     names: set[str] = set()
     for name, field in Settings.model_fields.items():
@@ -83,14 +83,14 @@ def variables_read() -> set[str]:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Start:
-    """The settings of the server that compose starts where these variables are set."""
+    """Return a function that gives the server's settings under compose with these variables."""
 
     def settings(**environment: str) -> Settings:
         for name in list(os.environ):
             if name.upper().startswith("CASE_"):
                 monkeypatch.delenv(name)
-        told = image_environment() | service("case-server", **environment)["environment"]
-        for name, value in told.items():
+        variables = image_environment() | service("case-server", **environment)["environment"]
+        for name, value in variables.items():
             if name.startswith("CASE_"):
                 monkeypatch.setenv(name, value)
         return Settings()
@@ -99,20 +99,20 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
 
 
 @pytest.mark.parametrize("text", [COMPOSE, DOCKERFILE], ids=["compose", "dockerfile"])
-def test_every_variable_is_one_that_the_server_reads(text: str) -> None:
-    named = set(re.findall(r"\bCASE_\w+", text))
-    assert named
-    assert named <= variables_read()
+def test_variables_are_settings(text: str) -> None:
+    variables = set(re.findall(r"\bCASE_\w+", text))
+    assert variables
+    assert variables <= settings_variables()
 
 
 def test_images() -> None:
     services = compose()["services"]
-    assert {name: told.get("image") for name, told in services.items()} == {
+    assert {name: each.get("image") for name, each in services.items()} == {
         "postgres": "postgres:17",
         "migrate": "case-server",
         "case-server": "case-server",
     }
-    assert {name for name, told in services.items() if "build" in told} == {"case-server"}
+    assert {name for name, each in services.items() if "build" in each} == {"case-server"}
     assert services["case-server"]["build"] == "."
     assert services["migrate"]["pull_policy"] == "never"
     bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
@@ -131,13 +131,13 @@ def test_service_dependencies() -> None:
 def test_commands() -> None:
     assert service("migrate")["command"] == ["case-server", "migrate"]
     assert "command" not in service("case-server")
-    assert of_the_image("CMD") == ['["case-server", "serve"]']
+    assert image_instructions("CMD") == ['["case-server", "serve"]']
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert "case-server" in scripts
 
 
 def test_restart_policies() -> None:
-    restart = {name: told.get("restart") for name, told in compose()["services"].items()}
+    restart = {name: each.get("restart") for name, each in compose()["services"].items()}
     assert restart == {
         "postgres": "unless-stopped",
         "migrate": None,
@@ -162,18 +162,18 @@ def test_database_url_names_the_postgres_service(name: str, environment: dict[st
     assert url.database == postgres["POSTGRES_DB"]
 
 
-def test_data_outlives_the_containers() -> None:
-    told = compose()
-    (mounted,) = told["services"]["postgres"]["volumes"]
+def test_data_is_stored_in_a_named_volume() -> None:
+    project = compose()
+    (mounted,) = project["services"]["postgres"]["volumes"]
     volume, _, folder = mounted.partition(":")
-    assert set(told["volumes"]) == {volume}
+    assert set(project["volumes"]) == {volume}
     assert folder == "/var/lib/postgresql/data"
 
 
 def test_default_credentials_are_the_documented_ones(start: Start) -> None:
-    told = service("case-server")["environment"]
-    assert told["CASE_CLIENT_ID"] == DEFAULT_CLIENT_ID
-    assert told["CASE_CLIENT_SECRET"] == DEFAULT_CLIENT_SECRET
+    environment = service("case-server")["environment"]
+    assert environment["CASE_CLIENT_ID"] == DEFAULT_CLIENT_ID
+    assert environment["CASE_CLIENT_SECRET"] == DEFAULT_CLIENT_SECRET
     own = start(CASE_CLIENT_ID="me", CASE_CLIENT_SECRET="hidden")
     assert (own.client_id, own.client_secret.get_secret_value()) == ("me", "hidden")
 
@@ -192,11 +192,11 @@ def test_default_secret_needs_a_loopback_port(
     start: Start,
 ) -> None:
     services = compose()["services"]
-    published = [port for told in services.values() for port in told.get("ports", [])]
+    published = [port for each in services.values() for port in each.get("ports", [])]
     addresses = [port.rsplit(":", 2)[0] for port in published]
     assert len(addresses) == 1
     assert all(is_loopback(address) for address in addresses)
-    assert not any("network_mode" in told for told in services.values())
+    assert not any("network_mode" in each for each in services.values())
 
     settings = start()
     assert settings.allow_default_secret
@@ -212,7 +212,7 @@ def test_port(start: Start, environment: dict[str, str], outside: int) -> None:
     settings = start(**environment)
     assert settings.port == inside
     assert settings.base_url == f"http://localhost:{outside}"
-    assert of_the_image("EXPOSE") == [str(inside)]
+    assert image_instructions("EXPOSE") == [str(inside)]
 
 
 def test_image_listens_on_every_address(start: Start) -> None:
@@ -220,29 +220,29 @@ def test_image_listens_on_every_address(start: Start) -> None:
 
 
 def test_image_does_not_run_as_root() -> None:
-    (user,) = of_the_image("USER")
+    (user,) = image_instructions("USER")
     assert int(user) > 0
-    assert any(f"useradd --uid {user} " in told for told in of_the_image("RUN"))
+    assert any(f"useradd --uid {user} " in command for command in image_instructions("RUN"))
 
 
 def test_image_copies_only_the_virtual_environment() -> None:
-    place = "/opt/case-server"
-    assert of_the_image("COPY") == [f"--from=builder {place} {place}"]
-    assert image_environment()["PATH"].startswith(f"{place}/bin:")
+    prefix = "/opt/case-server"
+    assert image_instructions("COPY") == [f"--from=builder {prefix} {prefix}"]
+    assert image_environment()["PATH"].startswith(f"{prefix}/bin:")
     (create, lock, project) = [
-        rest for word, rest in instructions() if word == "RUN" and place in rest
+        rest for word, rest in instructions() if word == "RUN" and prefix in rest
     ]
-    assert create == f"python -m venv --without-pip {place}"
+    assert create == f"python -m venv --without-pip {prefix}"
     assert "--require-hashes" in lock
     assert lock.endswith(" -r requirements.lock")
     assert project.endswith(" --no-deps .")
 
 
 def test_lock_is_installed_before_code_is_copied() -> None:
-    told = [rest for word, rest in instructions() if word in {"COPY", "RUN"}]
-    lock = next(index for index, rest in enumerate(told) if "-r requirements.lock" in rest)
-    assert told[lock - 1] == "requirements.lock ./"
-    assert not any("app" in rest.split() for rest in told[:lock])
+    steps = [rest for word, rest in instructions() if word in {"COPY", "RUN"}]
+    lock = next(index for index, rest in enumerate(steps) if "-r requirements.lock" in rest)
+    assert steps[lock - 1] == "requirements.lock ./"
+    assert not any("app" in rest.split() for rest in steps[:lock])
 
 
 def test_build_context_contains_only_copied_files() -> None:
@@ -261,8 +261,8 @@ def test_build_context_contains_only_copied_files() -> None:
 
 
 @pytest.fixture(params=[200, 503])
-def answering(request: pytest.FixtureRequest) -> Iterator[Answering]:
-    """A port where every request gets the same status, and the paths that were asked for."""
+def status_server(request: pytest.FixtureRequest) -> Iterator[StatusServer]:
+    """Serve one status for every request, and record the requested paths."""
     status: int = request.param
     paths: list[str] = []
 
@@ -273,41 +273,41 @@ def answering(request: pytest.FixtureRequest) -> Iterator[Answering]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield Answering(status, server.server_port, paths)
+        yield StatusServer(status, server.server_port, paths)
         server.shutdown()
         thread.join()
 
 
 def is_healthy(command: list[str], port: int) -> bool:
-    """Whether a probe succeeds, where a proxy is named that leads nowhere."""
+    """Return whether a health check succeeds with a proxy configured that does not exist."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "CASE_SERVER_PORT": str(port),
         "http_proxy": "http://127.0.0.1:9",
     }
-    asked = subprocess.run(command, check=False, env=environment, capture_output=True)
-    return asked.returncode == 0
+    result = subprocess.run(command, check=False, env=environment, capture_output=True)
+    return result.returncode == 0
 
 
-def test_image_health_check_uses_health(answering: Answering) -> None:
-    (told,) = of_the_image("HEALTHCHECK")
-    command = told.partition(" CMD ")[2]
-    assert is_healthy(["sh", "-c", command], answering.port) == (answering.status == 200)
-    assert answering.paths == ["/health"]
+def test_image_health_check_uses_health(status_server: StatusServer) -> None:
+    (health_check,) = image_instructions("HEALTHCHECK")
+    command = health_check.partition(" CMD ")[2]
+    assert is_healthy(["sh", "-c", command], status_server.port) == (status_server.status == 200)
+    assert status_server.paths == ["/health"]
 
 
-def test_service_health_check_uses_ready(answering: Answering) -> None:
+def test_service_health_check_uses_ready(status_server: StatusServer) -> None:
     port = Settings.model_fields["port"].default
     form, *command = service("case-server")["healthcheck"]["test"]
     assert form == "CMD"
-    there = [part.replace(f":{port}/", f":{answering.port}/") for part in command]
-    assert is_healthy(there, answering.port) == (answering.status == 200)
-    assert answering.paths == ["/ready"]
+    local_command = [part.replace(f":{port}/", f":{status_server.port}/") for part in command]
+    assert is_healthy(local_command, status_server.port) == (status_server.status == 200)
+    assert status_server.paths == ["/ready"]
 
 
 def test_grace_period_exceeds_shutdown_timeout() -> None:
@@ -317,8 +317,8 @@ def test_grace_period_exceeds_shutdown_timeout() -> None:
 
 
 def test_postgres_health_check_uses_tcp() -> None:
-    asked = service("postgres")["healthcheck"]["test"]
-    assert asked.split()[:4] == ["pg_isready", "-q", "-h", "127.0.0.1"]
-    named = set(re.findall(r"\$(\w+)", asked))
-    assert named == {"POSTGRES_USER", "POSTGRES_DB"}
-    assert named <= service("postgres")["environment"].keys()
+    command = service("postgres")["healthcheck"]["test"]
+    assert command.split()[:4] == ["pg_isready", "-q", "-h", "127.0.0.1"]
+    variables = set(re.findall(r"\$(\w+)", command))
+    assert variables == {"POSTGRES_USER", "POSTGRES_DB"}
+    assert variables <= service("postgres")["environment"].keys()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.factories import Body, association, item_type, link, package, packed_item, subject
-from support.lintable_package import found, ids, tree
+from support.lintable_package import ids, tree, violations_of
 
 from case_server.case.package import parse_package
 from case_server.lint.linter import lint_package
@@ -51,7 +51,7 @@ def test_mistake_does_not_hide_others() -> None:
     """Rules see an education level that is not an array, and a licence that is not a link."""
     body = tree()
     body["CFItems"][0] |= {"educationLevel": "05, 5", "licenseURI": "https://x.test/l"}
-    rules = {(one.rule, one.path) for one in found(body)}
+    rules = {(one.rule, one.path) for one in violations_of(body)}
     assert rules == {
         ("schema", "CFItems[0].educationLevel"),
         ("education-level", "CFItems[0].educationLevel"),
@@ -63,7 +63,7 @@ def test_mistake_does_not_hide_others() -> None:
 def test_problem_uncovered_by_repair_is_not_called_repaired() -> None:
     body = tree()
     body["CFDefinitions"] = {"CFItemTypes": {"title": 5, "identifier": []}}
-    violations = [one for one in found(body) if one.rule == "schema"]
+    violations = [one for one in violations_of(body) if one.rule == "schema"]
     by_path = {one.path: one for one in violations}
     assert by_path["CFDefinitions.CFItemTypes"].repair is None
     assert by_path["CFDefinitions.CFItemTypes.identifier"].repair is None
@@ -73,7 +73,7 @@ def test_wrapped_package_has_original_paths() -> None:
     body = tree()
     body["CFItems"][0]["notes"] = None
     body["CFAssociations"][2]["sequenceNumber"] = 1
-    assert {(one.rule, one.path) for one in found({"CFPackage": body})} == {
+    assert {(one.rule, one.path) for one in violations_of({"CFPackage": body})} == {
         ("nonstandard-name", "CFPackage"),
         ("schema", "CFPackage.CFItems[0].notes"),
         ("duplicate-sequence-number", "CFPackage.CFAssociations[2].sequenceNumber"),
@@ -85,7 +85,7 @@ def test_definitions_are_used_by_name_and_by_definitions_below() -> None:
     body["CFItems"][0] |= {"CFItemType": "a type", "subjectURI": [link("s")]}
     upper, lower, beside = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
     body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, beside]}
-    unused = [one.path for one in found(body) if one.rule == "unused-definition"]
+    unused = [one.path for one in violations_of(body) if one.rule == "unused-definition"]
     assert unused == ["CFDefinitions.CFSubjects[2]"]
 
 
@@ -94,7 +94,7 @@ def test_external_nodes_with_extension_type_are_allowed() -> None:
     one = association(ids(body)[0], "elsewhere", associationType="exactMatchOf")
     one["destinationNodeURI"]["targetType"] = "ext:course"
     body["CFAssociations"].append(one)
-    assert found(body) == []
+    assert violations_of(body) == []
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_external_nodes_with_extension_type_are_allowed() -> None:
 def test_language_tags_are_accepted(tag: str) -> None:
     body = tree()
     body["CFItems"][0]["language"] = tag
-    assert found(body) == []
+    assert violations_of(body) == []
 
 
 def cycle_messages(body: Body) -> list[str]:
-    return [one.message for one in found(body) if one.rule == "cycle"]
+    return [one.message for one in violations_of(body) if one.rule == "cycle"]
 
 
 def test_all_cycles_are_found_and_long_ones_shortened() -> None:

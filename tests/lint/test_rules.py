@@ -17,7 +17,7 @@ from support.factories import (
     packed_item,
     rubric,
 )
-from support.lintable_package import found, hang, ids, root, tree
+from support.lintable_package import add_child, ids, root, tree, violations_of
 
 from case_server.lint.rules.catalog import RULES
 
@@ -61,12 +61,12 @@ def tie(body: Body) -> None:
 
 def rename_identifier(body: Body, identifier: str) -> None:
     item = packed_item(identifier, fullStatement="c")
-    hang(body, item, root(body), sequenceNumber=3)
+    add_child(body, item, root(body), sequenceNumber=3)
 
 
 def same_words(body: Body) -> None:
     item = packed_item(fullStatement=" Another\nStatement")
-    hang(body, item, root(body), sequenceNumber=3)
+    add_child(body, item, root(body), sequenceNumber=3)
 
 
 def unnumbered(body: Body) -> None:
@@ -274,10 +274,10 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}:{case.path}")
 def test_mistake_violates_one_rule(case: Case) -> None:
-    assert found(tree()) == []
+    assert violations_of(tree()) == []
     body = tree()
     case.broken(body)
-    violations = found(body)
+    violations = violations_of(body)
     assert [(one.rule, one.path) for one in violations] == [(case.rule, case.path)]
     (one,) = violations
     rule = next(rule for rule in RULES if rule.id == case.rule)
@@ -297,7 +297,7 @@ TOGETHER = [
 def test_mistake_violates_a_rule_and_others(rule: str, others: set[str], broken: Break) -> None:
     body = tree()
     broken(body)
-    assert {one.rule for one in found(body)} == {rule, *others}
+    assert {one.rule for one in violations_of(body)} == {rule, *others}
 
 
 def test_every_rule_has_a_case() -> None:

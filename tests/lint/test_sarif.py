@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from support.factories import Body, new_id, packed_item
-from support.lintable_package import spoilt
+from support.lintable_package import flawed
 from support.live_server import invoke as run
 
 from case_server.lint.linter import lint_package
@@ -21,7 +21,7 @@ from case_server.lint.violation import SEVERITIES
 
 def test_sarif(tmp_path: Path) -> None:
     source, target = str(tmp_path / "a file.json"), tmp_path / "out.sarif"
-    Path(source).write_text(json.dumps(spoilt(), indent=2))
+    Path(source).write_text(json.dumps(flawed(), indent=2))
     ran = run("check", source, "--format", "sarif", "-o", str(target), data_dir=tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
     log = json.loads(target.read_text())
@@ -125,7 +125,7 @@ def test_sarif_of_files_below_here_is_relative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = lint_package(json.dumps(spoilt()).encode()).violations
+    found = lint_package(json.dumps(flawed()).encode()).violations
     names = ["some/ä b.json", str(tmp_path / "c.json"), "-", "https://x.test/p?q=1"]
     results = [SourceResult(name, violations=found) for name in names]
     log = json.loads(format_sarif(results, everything=True))
@@ -134,7 +134,7 @@ def test_sarif_of_files_below_here_is_relative(
 
 
 def test_sarif_has_no_more_than_is_read(tmp_path: Path) -> None:
-    body = spoilt()
+    body = flawed()
     body["CFItems"] += [packed_item(notes=None, statusEndDate=None) for _ in range(13_000)]
     found = lint_package(json.dumps(body).encode()).violations
     results = [SourceResult("x.json", violations=found)]
@@ -165,7 +165,7 @@ def test_fingerprints_stay_when_others_come_and_go() -> None:
             one["partialFingerprints"]["caseServerCheck/v1"] for one in log["runs"][0]["results"]
         }
 
-    body = spoilt()
+    body = flawed()
     before = fingerprints(body)
     body["CFItems"].insert(0, packed_item())
     assert before <= fingerprints(body)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.lintable_package import clean
-from support.live_server import Live, run, serving
+from support.live_server import LiveServer, run, serving
 from support.scripted_source import Answer, ScriptedSource, scripted_source
 
 from case_server.exceptions import StartupError
@@ -29,13 +29,13 @@ SECRET = "local-secret"
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with serving(tmp_path_factory.mktemp("fetching") / "data") as found:
         yield found
 
 
 @pytest.fixture
-def url(live: Live) -> str:
+def url(live: LiveServer) -> str:
     body = clean()
     with live.client() as client:
         assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
@@ -43,7 +43,7 @@ def url(live: Live) -> str:
 
 
 @pytest.fixture
-def flags(live: Live) -> tuple[str, ...]:
+def flags(live: LiveServer) -> tuple[str, ...]:
     token_url = f"{live.base_url}/oauth2/token"
     return ("--token-url", token_url, "--client-id", "local-client", "--client-secret", SECRET)
 
@@ -67,7 +67,7 @@ def test_client_credentials_from_environment(
     assert run("check", url, data_dir=tmp_path, **client).returncode == 2
 
 
-def test_one_token_is_used_for_all_urls(live: Live, url: str) -> None:
+def test_one_token_is_used_for_all_urls(live: LiveServer, url: str) -> None:
     fetcher = Fetcher(
         credentials=Credentials(f"{live.base_url}/oauth2/token", "local-client", SECRET)
     )
@@ -154,7 +154,7 @@ def test_oversized_download_is_rejected(
 
 
 def test_token_endpoint_without_token_is_reported(
-    files: Callable[[str, bytes], str], live: Live
+    files: Callable[[str, bytes], str], live: LiveServer
 ) -> None:
     for url, message in (
         (files("t", b"{}"), "answered 501"),

@@ -15,7 +15,7 @@ import httpx
 import orjson
 import pytest
 from support import factories
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 TESTS = """
 import os
@@ -122,7 +122,7 @@ CREDENTIALS = {"CASE_SERVER_TEST_API_TOKEN": "t", "CASE_CLIENT_SECRET": "s"}
 @pytest.fixture(scope="module")
 def external(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
-) -> Iterator[Live]:
+) -> Iterator[LiveServer]:
     """A server in test mode that the plugin did not start, on all network addresses."""
     settings = {**CREDENTIALS, "CASE_SERVER_DATABASE_URL": migrated_database("elsewhere")}
     folder = tmp_path_factory.mktemp("elsewhere") / "data"
@@ -131,7 +131,7 @@ def external(
 
 
 @pytest.fixture
-def elsewhere(external: Live) -> dict[str, str]:
+def elsewhere(external: LiveServer) -> dict[str, str]:
     """The environment variables that select the external server, whose seed is empty."""
     headers = {"Authorization": "Bearer t"}
     answer = httpx.post(f"{external.base_url}/_test/seed", json={}, headers=headers, timeout=60)
@@ -215,7 +215,7 @@ def test_invalid_seed_fails_with_reason(
 
 
 def test_external_server_is_used_without_seeding(
-    tmp_path: Path, external: Live, elsewhere: dict[str, str]
+    tmp_path: Path, external: LiveServer, elsewhere: dict[str, str]
 ) -> None:
     code = SEEDED.replace("EXPECTED", "0")
     assert "1 passed" in pytest_run(tmp_path, code, variables=elsewhere)
@@ -228,7 +228,7 @@ def test_external_server_is_used_without_seeding(
     assert "requires the test API token" in pytest_run(tmp_path, code, variables=without)
 
 
-def namespaces(server: Live) -> list[str]:
+def namespaces(server: LiveServer) -> list[str]:
     headers = {"Authorization": "Bearer t"}
     answer = httpx.get(f"{server.base_url}/_test/namespaces", headers=headers)
     return [one["namespace"] for one in answer.json()]

@@ -1,4 +1,4 @@
-"""One line for each thing that was checked, and the names of those that failed."""
+"""Print one line for each check, and collect the names of those that failed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from timeback_case import APIError
 
-LONGEST = 400
+MAX_QUOTED_CHARS = 400
 """Characters of a value that a failure quotes."""
 
 
 class Checks:
-    """What passed and what failed so far. A failure never stops the checks after it."""
+    """The results so far. A failed check does not stop the following ones."""
 
     def __init__(self) -> None:
         self.passed = 0
         self.failed: list[str] = []
 
-    def _tell(self, name: str, problem: str = "") -> None:
+    def _record(self, name: str, problem: str = "") -> None:
         if problem:
             self.failed.append(name)
             problem = f": {problem}"
@@ -29,11 +29,11 @@ class Checks:
             self.passed += 1
         print(f"{'FAIL' if problem else 'ok  '} {name}{problem}", flush=True)  # noqa: T201
 
-    def true(self, name: str, holds: object, problem: str = "it does not hold") -> None:
-        self._tell(name, "" if holds else problem)
+    def true(self, name: str, holds: object, problem: str = "the condition is false") -> None:
+        self._record(name, "" if holds else problem)
 
     def equal(self, name: str, found: Any, expected: Any) -> None:
-        self._tell(name, difference(found, expected))
+        self._record(name, difference(found, expected))
 
     async def refused(
         self,
@@ -45,57 +45,59 @@ class Checks:
         paths: tuple[str, ...] = (),
         says: str = "",
     ) -> None:
-        """The call must raise exactly this error, with its minor code, details and wording."""
+        """Check that the call raises exactly this error, minor code, details and message."""
         try:
             await call
         except APIError as error:
             codes = [{"field": "TargetEndSystem", "value": minor}] if minor else []
             found = [type(error).__name__, error.status_code, error.minor_codes]
             problem = difference(found, [kind.__name__, status, codes])
-            named = tuple(detail["path"] for detail in error.details)
+            paths_of_details = tuple(detail["path"] for detail in error.details)
             if not problem and paths:
-                problem = difference(named, paths, "details")
+                problem = difference(paths_of_details, paths, "details")
             if not problem and says not in error.message:
                 problem = f"{says!r} is not in {error.message!r}"
-            self._tell(name, problem)
+            self._record(name, problem)
         else:
-            self._tell(name, "nothing was raised")
+            self._record(name, "nothing was raised")
 
     async def part(self, name: str, work: Awaitable[None]) -> None:
-        """Several checks in a row; what they did not expect ends them, and is a failure."""
+        """Run several checks; an unexpected exception ends them and counts as a failure."""
         start = time.perf_counter()
         try:
             await work
-        except Exception as error:  # noqa: BLE001  whatever it is, it was not expected
+        except Exception as error:  # noqa: BLE001  every unexpected exception is a failure
             traceback.print_exc()
-            self._tell(name, f"{type(error).__name__}: {error}"[:LONGEST])
+            self._record(name, f"{type(error).__name__}: {error}"[:MAX_QUOTED_CHARS])
         else:
             print(f"     {name}: {time.perf_counter() - start:.1f} s", flush=True)  # noqa: T201
 
     def end(self) -> None:
-        """Exit with what failed."""
+        """Exit with the names of the failed checks, or print the number of passed ones."""
         if self.failed:
             sys.exit(f"{len(self.failed)} failed: {'; '.join(self.failed)}")
         print(f"all {self.passed} checks passed")  # noqa: T201
 
 
 def difference(found: Any, expected: Any, path: str = "") -> str:
-    """The first place where two values differ, or nothing."""
+    """Return the first difference between two values as text, or ''."""
     if isinstance(found, dict) and isinstance(expected, dict):
         if found.keys() != expected.keys():
-            missing, more = expected.keys() - found.keys(), found.keys() - expected.keys()
-            return f"{path or 'it'} lacks {_some(missing)} and has {_some(more)}"
+            missing, extra = expected.keys() - found.keys(), found.keys() - expected.keys()
+            return f"{path or 'it'} lacks {_some(missing)} and has {_some(extra)}"
         steps = [(f"{path}.{key}".lstrip("."), found[key], expected[key]) for key in expected]
     elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
         pairs = enumerate(zip(found, expected, strict=True))
-        steps = [(f"{path}[{index}]", one, other) for index, (one, other) in pairs]
+        steps = [(f"{path}[{index}]", value, other) for index, (value, other) in pairs]
     elif found == expected:
         return ""
     else:
         where = f"{path}: " if path else ""
-        return f"{where}found {found!r:.{LONGEST}}, expected {expected!r:.{LONGEST}}"
-    told = (difference(one, other, where) for where, one, other in steps)
-    return next(filter(None, told), "")
+        return (
+            f"{where}found {found!r:.{MAX_QUOTED_CHARS}}, expected {expected!r:.{MAX_QUOTED_CHARS}}"
+        )
+    differences = (difference(value, other, where) for where, value, other in steps)
+    return next(filter(None, differences), "")
 
 
 def _some(names: Any) -> str:

@@ -1,4 +1,4 @@
-"""What must come back of a package that the SDK sent, on either base path."""
+"""Compute the responses expected for a package sent with the SDK, in either API profile."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from timeback_case import CFPackageInput
 Body = dict[str, Any]
 
 ARRAYS = ("conceptKeywords", "subject", "subjectURI", "educationLevel")
-"""Lists of an item that one profile always answers; a document has the two about subjects."""
+"""Lists that one profile always includes in an item; a document has the two about subjects."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a client sees differ between the base paths."""
+    """The differences between the API profiles that a client sees."""
 
     name: str
     path: str
-    page: int
-    """Entities of a list that nobody limited."""
-    most: int
+    default_limit: int
+    """Length of a list requested without ``limit``."""
+    max_limit: int
     complete: bool
-    """Lists are there even when empty, and every uri is an address on the server."""
+    """Empty lists are included, and every ``uri`` is a URL of the server."""
     free: bool
     """Filters may have parentheses, bare numbers, ``@``, and more than two predicates."""
     minors: dict[str, str] = field(default_factory=dict)
-    """Its words for what is wrong with a parameter."""
+    """The minor codes for invalid parameters, if they differ from ``invaliddata``."""
 
 
-EXPLICIT = Profile("explicit", "/ims/case/v1p1", page=100, most=3000, complete=True, free=True)
+EXPLICIT = Profile(
+    "explicit", "/ims/case/v1p1", default_limit=100, max_limit=3000, complete=True, free=True
+)
 LEARNWITH = Profile(
     "learnwith",
     "/case/1.1",
-    page=10,
-    most=100,
+    default_limit=10,
+    max_limit=100,
     complete=False,
     free=False,
     minors={"filter": "invalid_filter_field", "sort": "invalid_sort_field"},
@@ -48,7 +50,7 @@ PROFILES = {profile.name: profile for profile in (EXPLICIT, LEARNWITH)}
 
 
 def as_sent(package: Body) -> Body:
-    """What the SDK's input models let through."""
+    """Return the package as the SDK's input models serialize it."""
     return dump(CFPackageInput.model_validate(package))
 
 
@@ -57,19 +59,20 @@ def dump(model: BaseModel) -> Body:
 
 
 class Expected:
-    """The answers to one package."""
+    """The responses expected for one package."""
 
     def __init__(self, package: Body, profile: Profile, base_url: str) -> None:
         self.sent = as_sent(package)
         self.profile = profile
         self.address = base_url + profile.path
         self.identifier: str = self.sent["CFDocument"]["identifier"]
-        self.here = {self.identifier: "CFDocuments"}
-        self.here |= {item["identifier"]: "CFItems" for item in self.sent["CFItems"]}
+        self.plurals = {self.identifier: "CFDocuments"}
+        self.plurals |= {item["identifier"]: "CFItems" for item in self.sent["CFItems"]}
         self.document = self._document(self.sent["CFDocument"])
-        self.items = {one["identifier"]: self._item(one) for one in self.sent["CFItems"]}
+        self.items = {item["identifier"]: self._item(item) for item in self.sent["CFItems"]}
         self.associations = {
-            one["identifier"]: self._association(one) for one in self.sent["CFAssociations"]
+            association["identifier"]: self._association(association)
+            for association in self.sent["CFAssociations"]
         }
 
     @property
@@ -104,7 +107,7 @@ class Expected:
         if self.profile.complete:
             answer = {"subject": [], "subjectURI": []} | answer
         if uri := answer.pop("licenseUri", None):
-            # The SDK sends a licence as a mere text; what comes back is a link.
+            # The SDK sends a licence as a string; the server returns a link.
             identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, uri))
             answer["licenseURI"] = self._link(
                 "CFLicenses", {"identifier": identifier, "title": uri, "uri": uri}
@@ -125,26 +128,29 @@ class Expected:
     def _association(self, sent: Body) -> Body:
         answer = self._entity("CFAssociations", sent)
         for name in ("originNodeURI", "destinationNodeURI"):
-            answer[name] = self._link(self.here.get(sent[name]["identifier"], ""), sent[name])
+            answer[name] = self._link(self.plurals.get(sent[name]["identifier"], ""), sent[name])
         return answer | {"CFDocumentURI": self._to_document()}
 
     def _to_document(self) -> Body:
         return self._link("CFDocuments", self.sent["CFDocument"])
 
     def children(self) -> dict[str, dict[str, tuple[float, str]]]:
-        """Of each item its children, and what orders them: sequenceNumber, humanCodingScheme."""
-        found: dict[str, dict[str, tuple[float, str]]] = {name: {} for name in self.items}
-        for one in self.sent["CFAssociations"]:
-            child = one["originNodeURI"]["identifier"]
-            parent = one["destinationNodeURI"]["identifier"]
-            if one["associationType"] == "isChildOf" and {child, parent} <= self.items.keys():
-                place = one.get("sequenceNumber", float("inf"))
+        """Return the children of each item, with their sort key (sequenceNumber, code)."""
+        children: dict[str, dict[str, tuple[float, str]]] = {name: {} for name in self.items}
+        for association in self.sent["CFAssociations"]:
+            child = association["originNodeURI"]["identifier"]
+            parent = association["destinationNodeURI"]["identifier"]
+            if (
+                association["associationType"] == "isChildOf"
+                and {child, parent} <= self.items.keys()
+            ):
+                sequence = association.get("sequenceNumber", float("inf"))
                 code = self.items[child].get("humanCodingScheme", "")
-                found[parent][child] = (place, code)
-        return found
+                children[parent][child] = (sequence, code)
+        return children
 
 
-def utc(moment: str) -> str:
-    """A moment as it is answered: UTC, milliseconds, ``Z``."""
-    at = datetime.fromisoformat(moment).astimezone(UTC)
+def utc(timestamp: str) -> str:
+    """Return a timestamp in the format of responses: UTC, milliseconds, ``Z``."""
+    at = datetime.fromisoformat(timestamp).astimezone(UTC)
     return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

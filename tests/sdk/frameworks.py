@@ -1,4 +1,4 @@
-"""A whole framework through the SDK: uploaded, and everything in it read back in every way."""
+"""Upload a whole framework with the SDK, and read it back with every method."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from expected import Body, Expected, dump
 from timeback_case import CaseClient, CFItemWithChildGroups, CFPackageUploadResult
 from timeback_common import where_to_filter
 
-AT_ONCE = 16
-SINGLE = 1000
-"""Most entities of a kind that are also asked for one by one."""
+MAX_CONCURRENT_CALLS = 16
+MAX_SINGLE_READS = 1000
+"""Entities of a kind that are also requested one by one, at most."""
 
 
 async def upload(checks: Checks, client: CaseClient, package: Body, expected: Expected) -> None:
-    """Create the package as it is: the SDK itself leaves out what it does not know."""
+    """Create the unmodified package; the SDK itself removes the fields that it does not know."""
     result = await client.packages.create(package)
     check_result(checks, f"packages.create {expected.identifier}", result, expected)
 
@@ -26,13 +26,13 @@ async def upload(checks: Checks, client: CaseClient, package: Body, expected: Ex
 def check_result(
     checks: Checks, name: str, result: CFPackageUploadResult, expected: Expected
 ) -> None:
-    told = {"documentId": expected.identifier, "stats": expected.stats, "success": True}
-    checks.equal(f"{name}: counts", dump(result.result), told)
+    counts = {"documentId": expected.identifier, "stats": expected.stats, "success": True}
+    checks.equal(f"{name}: counts", dump(result.result), counts)
     checks.true(f"{name}: success", result.success and result.message)
 
 
 async def read(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Read it back through all methods that read."""
+    """Check the package with every reading method."""
     await read_package(checks, client, expected)
     await read_definitions(checks, client, expected)
     await read_groups(checks, client, expected)
@@ -49,58 +49,61 @@ async def read_package(checks: Checks, client: CaseClient, expected: Expected) -
 
 
 async def read_definitions(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """The SDK sends definitions but reads none, so they are looked for in the raw answer."""
+    """Check definitions in the raw response, because the SDK sends them but does not parse them."""
     path = f"{expected.profile.path}/CFPackages/{quote(expected.identifier, safe='')}"
     answer = await client.get_transport().get(path)
-    told = answer.get("CFPackage", answer)
+    package = answer.get("CFPackage", answer)
     sent = expected.sent.get("CFDefinitions", {})
     for name in sent.keys() - {"extensions"}:
-        titles = {one["identifier"]: one["title"] for one in told["CFDefinitions"][name]}
-        wanted = {one["identifier"]: one["title"] for one in sent[name]}
-        checks.equal(f"packages.get: {name}", titles, titles | wanted)
-    for found, put in ((told, expected.sent), (told["CFDefinitions"], sent)):
-        checks.equal("packages.get: extensions", found.get("extensions"), put.get("extensions"))
+        titles = {each["identifier"]: each["title"] for each in package["CFDefinitions"][name]}
+        sent_titles = {each["identifier"]: each["title"] for each in sent[name]}
+        checks.equal(f"packages.get: {name}", titles, titles | sent_titles)
+    for stored, source in ((package, expected.sent), (package["CFDefinitions"], sent)):
+        extensions = stored.get("extensions"), source.get("extensions")
+        checks.equal("packages.get: extensions", *extensions)
 
 
 async def read_entities(checks: Checks, client: CaseClient, expected: Expected) -> None:
     document = (await client.documents.get(expected.identifier))["CFDocument"]
     checks.equal("documents.get", dump(document), expected.document)
-    some = dict(list(expected.items.items())[:SINGLE])
+    some = dict(list(expected.items.items())[:MAX_SINGLE_READS])
     items = [one["CFItem"] for one in await each(client.items.get, list(some))]
     _same(checks, "items.get", items, some)
-    some = dict(list(expected.associations.items())[:SINGLE])
+    some = dict(list(expected.associations.items())[:MAX_SINGLE_READS])
     associations = await each(client.associations.get, list(some))
     _same(checks, "associations.get", [one["CFAssociation"] for one in associations], some)
 
 
 async def each(call: Callable[[str], Awaitable[Any]], identifiers: Sequence[str]) -> list[Any]:
-    """One call for every identifier, some of them at once."""
+    """Call a method for every identifier, up to ``MAX_CONCURRENT_CALLS`` at once."""
     answers: list[Any] = []
-    for start in range(0, len(identifiers), AT_ONCE):
-        answers += await asyncio.gather(*map(call, identifiers[start : start + AT_ONCE]))
+    for start in range(0, len(identifiers), MAX_CONCURRENT_CALLS):
+        answers += await asyncio.gather(
+            *map(call, identifiers[start : start + MAX_CONCURRENT_CALLS])
+        )
     return answers
 
 
 def _same(
     checks: Checks, name: str, found: Sequence[Any] | None, expected: dict[str, Body]
 ) -> None:
-    """The models must be as many, and must say what is expected of each."""
+    """Check the number of models and every field of each."""
     checks.equal(f"{name}: how many", len(found or ()), len(expected))
     bodies = {model.sourced_id: dump(model) for model in found or ()}
     checks.equal(f"{name}: every field of all {len(expected):,}", bodies, expected)
 
 
 async def read_lists(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Page through all items of the document, and find the document itself."""
+    """Page through all items of the document, and filter documents by its identifier."""
     where = where_to_filter({"CFDocumentURI.identifier": expected.identifier})
-    limit = min(expected.profile.most, len(expected.items) // 3 + 1)
+    limit = min(expected.profile.max_limit, len(expected.items) // 3 + 1)
     found: list[Any] = []
-    more = True
-    while more:
+    has_more = True
+    while has_more:
         params = {"limit": limit, "offset": len(found), "filter": where, "sort": "identifier"}
         page = (await client.items.list(params))["CFItems"]
         found += page
-        more = len(page) == limit
+        has_more = len(page) == limit
     _same(checks, f"items.list in pages of {limit:,}", found, expected.items)
     where = where_to_filter({"identifier": expected.identifier})
     documents = (await client.documents.list({"filter": where}))["CFDocuments"]
@@ -108,7 +111,7 @@ async def read_lists(checks: Checks, client: CaseClient, expected: Expected) -> 
 
 
 async def read_groups(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Every item and every isChildOf must be in the tree, grouped by type, and in order."""
+    """Check that the tree has every item and isChildOf, grouped by type and in order."""
     groups = (await client.packages.get_groups(expected.identifier))["CFPackageWithGroups"]
     checks.equal("packages.get_groups: sourcedId", groups.sourced_id, expected.identifier)
     checks.equal("packages.get_groups: document", dump(groups.cf_document), expected.document)
@@ -130,14 +133,17 @@ async def read_groups(checks: Checks, client: CaseClient, expected: Expected) ->
 
 
 class Tree:
-    """A structuredContent taken apart, without recursion: real ones may be deep."""
+    """A ``structuredContent`` split into edges, roots and groups.
+
+    It is walked without recursion, because real ones may be deep.
+    """
 
     def __init__(self, content: Body) -> None:
         self.bodies: dict[str, Body] = {}
         self.edges: set[tuple[str, str]] = set()
         self.roots: list[str] = []
         self.groups: list[tuple[str, list[str]]] = []
-        """Parents, and their children of one type."""
+        """Pairs of a parent and its children of one type."""
         self.misplaced: list[str] = []
         """Items in a group of another type."""
         waiting: list[tuple[str, Body]] = [("", content)]

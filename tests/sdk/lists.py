@@ -1,4 +1,4 @@
-"""Lists through the SDK: pages, order, selected fields, filters as ``where_to_filter`` writes."""
+"""Check lists with the SDK: pagination, order, fields, and filters of ``where_to_filter``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from timeback_common import where_to_filter
 
 
 async def read(checks: Checks, client: CaseClient, expected: Expected) -> None:
-    """Ask about the strange framework, among all others that the server has."""
+    """List the entities of the unusual framework, among the others on the server."""
     items = expected.items.values()
     codes = sorted(item["humanCodingScheme"] for item in items if "humanCodingScheme" in item)
     await check_pages(checks, client, expected.profile)
@@ -35,9 +35,9 @@ async def check_pages(checks: Checks, client: CaseClient, profile: Profile) -> N
     checks.true("items: X-Total-Count and Link, as the transport reads them", page.has_more)
     total = page.total
     items = (await client.items.list())["CFItems"]
-    checks.equal("items.list: default limit", len(items), min(profile.page, total))
-    items = (await client.items.list({"limit": profile.most}))["CFItems"]
-    checks.equal("items.list: largest limit", len(items), min(profile.most, total))
+    checks.equal("items.list: default limit", len(items), min(profile.default_limit, total))
+    items = (await client.items.list({"limit": profile.max_limit}))["CFItems"]
+    checks.equal("items.list: largest limit", len(items), min(profile.max_limit, total))
     items = (await client.items.list({"offset": total}))["CFItems"]
     checks.equal("items.list: offset beyond the end", items, [])
     first = await client.documents.list({"limit": 1, "sort": "title", "orderBy": "asc"})
@@ -50,34 +50,34 @@ async def check_order(checks: Checks, client: CaseClient, codes: list[str]) -> N
     where = where_to_filter({"humanCodingScheme": {"contains": codes[0].split(".")[0]}})
     for order, expected in (("asc", codes), ("desc", codes[::-1])):
         params = {"filter": where, "sort": "humanCodingScheme", "orderBy": order}
-        found = (await client.items.list(params))["CFItems"]
-        told = [one.human_coding_scheme for one in found]
-        checks.equal(f"items.list: sorted {order}", told, expected)
-        found = (await client.items.list(params | {"limit": 2, "offset": 1}))["CFItems"]
-        told = [one.human_coding_scheme for one in found]
-        checks.equal(f"items.list: sorted {order}, limit 2, offset 1", told, expected[1:3])
+        items = (await client.items.list(params))["CFItems"]
+        sorted_codes = [item.human_coding_scheme for item in items]
+        checks.equal(f"items.list: sorted {order}", sorted_codes, expected)
+        items = (await client.items.list(params | {"limit": 2, "offset": 1}))["CFItems"]
+        page = [item.human_coding_scheme for item in items]
+        checks.equal(f"items.list: sorted {order}, limit 2, offset 1", page, expected[1:3])
 
 
 async def check_fields(checks: Checks, client: CaseClient, expected: Expected) -> None:
     names = ["sourcedId", "fullStatement", "CFItemType", "uri", "lastChangeDateTime"]
     where = where_to_filter({"CFDocumentURI.sourcedId": expected.identifier})
     params = {"filter": where, "fields": ",".join(names), "sort": "sourcedId"}
-    found = [dump(one) for one in (await client.items.list(params))["CFItems"]]
-    wanted = [
+    items = [dump(item) for item in (await client.items.list(params))["CFItems"]]
+    expected_items = [
         {name: expected.items[identifier][name] for name in names}
         for identifier in sorted(expected.items)
     ]
-    found.sort(key=lambda one: one["sourcedId"])
-    checks.equal("items.list: fields", found, wanted)
+    items.sort(key=lambda item: item["sourcedId"])
+    checks.equal("items.list: fields", items, expected_items)
 
 
 Where = str | dict[str, Any]
 
 
 def filters(expected: Expected, codes: list[str]) -> Iterator[tuple[Where, str]]:
-    """What every profile can be asked, and the numbers of the items that answer.
+    """Yield filters that every profile supports, and the numbers of the matching items.
 
-    Their codes end with them; 0 is the item without a code.
+    An item's number is the last digit of its code; 0 is the item without a code.
     """
     ours = {"contains": codes[0].split(".")[0]}
     full, none = (numbered(expected)[number] for number in "10")
@@ -99,7 +99,7 @@ def filters(expected: Expected, codes: list[str]) -> Iterator[tuple[Where, str]]
 
 
 def free_filters(codes: list[str]) -> Iterator[tuple[Where, str]]:
-    """What only the SDK's own API understands."""
+    """Yield filters that only the profile of the SDK's own API supports."""
     ours = {"contains": codes[0].split(".")[0]}
     yield {"humanCodingScheme": {"in_": codes[:3]}}, "123"
     yield {"humanCodingScheme": {**ours, "not_in": codes[:3]}}, "45"
@@ -112,7 +112,7 @@ def free_filters(codes: list[str]) -> Iterator[tuple[Where, str]]:
 
 
 def numbered(expected: Expected) -> dict[str, Body]:
-    """The items by the number that their code ends with."""
+    """Return the items by their number, the last digit of the code."""
     items = expected.items.values()
     return {item.get("humanCodingScheme", "0")[-1]: item for item in items}
 
@@ -121,9 +121,9 @@ async def check_filter(
     checks: Checks, client: CaseClient, expected: Expected, where: Where, numbers: str
 ) -> None:
     text = where if isinstance(where, str) else where_to_filter(where)
-    found = (await client.items.list({"filter": text}))["CFItems"]
-    wanted = {numbered(expected)[number]["sourcedId"] for number in numbers}
-    checks.equal(f"items.list: {text}", {one.sourced_id for one in found}, wanted)
+    items = (await client.items.list({"filter": text}))["CFItems"]
+    identifiers = {numbered(expected)[number]["sourcedId"] for number in numbers}
+    checks.equal(f"items.list: {text}", {item.sourced_id for item in items}, identifiers)
 
 
 async def check_narrow(checks: Checks, client: CaseClient, where: Where, profile: Profile) -> None:

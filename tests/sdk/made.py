@@ -1,4 +1,4 @@
-"""Packages made up here, under ids that never repeat: what real frameworks have too little of."""
+"""Generated packages with unique identifiers, for cases that real frameworks rarely contain."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def small() -> Body:
     return package(parent, child, associations=(below(child, parent),))
 
 
-def strange() -> Body:
-    """Every field that the SDK sends, identifiers that are no UUIDs, and a tree that is none."""
+def unusual() -> Body:
+    """Return a package with every SDK field, identifiers that are not UUIDs, and cycles."""
     kind = entity(title="Standard", description="What is to be learnt", hierarchyCode="S")
     licence = entity(title="A licence", licenseText="Use it well")
     definitions = {
@@ -73,7 +73,7 @@ def strange() -> Body:
         entity(f"{code}-{number}", fullStatement=text, humanCodingScheme=f"{code}.{number}")
         for number, text in enumerate(("Zero", "O'Brien's other rule", "Two", "Three"), start=2)
     ]
-    root, first, second, lonely = plain
+    root, first, second, unparented = plain
     associations = (
         below(full, root, sequenceNumber=2),
         below(lower, root, sequenceNumber=1),
@@ -82,13 +82,13 @@ def strange() -> Body:
         below(full, first, sequenceNumber=-1),
         below(first, second),
         below(second, first),
-        below(full, lonely, "exactMatchOf", extensions={"own:sure": False}),
+        below(full, unparented, "exactMatchOf", extensions={"own:sure": False}),
         below(full, entity("elsewhere"), "isRelatedTo"),
         below(full, lower, "ext:preparesFor"),
     )
-    made = package(full, lower, *plain, associations=associations, **FULL_DOCUMENT)
-    made["CFAssociations"].append(below(root, made["CFDocument"]))
-    return {**made, "CFDefinitions": definitions, "extensions": {"own:package": 1}}
+    framework = package(full, lower, *plain, associations=associations, **FULL_DOCUMENT)
+    framework["CFAssociations"].append(below(root, framework["CFDocument"]))
+    return {**framework, "CFDefinitions": definitions, "extensions": {"own:package": 1}}
 
 
 FULL_DOCUMENT: Body = {
@@ -109,7 +109,7 @@ FULL_DOCUMENT: Body = {
 
 
 def as_documented() -> Body:
-    """The example of the SDK's own documentation, with the fields its "…" stands for."""
+    """Return the example of the SDK's documentation, with the fields that its "…" omits."""
     code = uuid.uuid4().hex[:8]
     document = {
         "identifier": f"doc-id-{code}",

@@ -1,4 +1,4 @@
-"""Where the server is, and clients of it as the SDK makes them."""
+"""The server under test, and the SDK's clients for it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from timeback_common import TimebackProvider
 
 
 class Server:
-    """A running server, seen through one profile."""
+    """A running server and the API profile to use."""
 
     def __init__(self, base_url: str, token_url: str, profile: Profile) -> None:
         self.base_url, self.token_url, self.profile = base_url, token_url, profile
 
     def client(self) -> CaseClient:
-        """As the SDK's documentation makes one; it finds the credentials in the environment."""
+        """Create a client as the SDK's documentation does, with credentials of the environment."""
         if self.profile.name == "explicit":
             return CaseClient(base_url=self.base_url, auth_url=self.token_url)
         return CaseClient(provider=self.provider())
 
     def provider(self, **options: Any) -> TimebackProvider:
-        """The same connection, with options that only a provider takes."""
-        given = {
+        """Create a provider for the same connection, with further options."""
+        defaults = {
             "base_url": self.base_url,
             "auth_url": self.token_url,
             "client_id": os.environ["CASE_CLIENT_ID"],
             "client_secret": os.environ["CASE_CLIENT_SECRET"],
             "path_profile": "LEARNWITH_AI" if self.profile.name == "learnwith" else None,
         }
-        return TimebackProvider(**(given | options))
+        return TimebackProvider(**(defaults | options))

@@ -1,4 +1,4 @@
-"""The unified TimeBack client and shared providers, with nothing but CASE behind them.
+"""Check the unified TimeBack client and shared providers with a server of CASE only.
 
     python tests/sdk/unified.py BASE_URL TOKEN_URL
 
@@ -21,7 +21,7 @@ from timeback_core import TimebackClient, TimebackManager
 
 
 class Unified:
-    """The ways to connect, each tried with one framework written and read."""
+    """The ways to connect, each checked by writing and reading one framework."""
 
     def __init__(self, checks: Checks, base_url: str, token_url: str) -> None:
         self.checks, self.base_url = checks, base_url
@@ -80,7 +80,7 @@ class Unified:
             self.checks.true("check_auth with a wrong secret", refused, str(answer))
 
     async def shared_provider(self) -> None:
-        """One provider, two clients: one token, and what one writes the other reads."""
+        """Check that two clients of one provider share its token and see each other's writes."""
         provider = TimebackProvider(base_url=self.base_url, **self.auth)
         package, other = made.small(), made.small()
         identifier = package["CFDocument"]["identifier"]
@@ -93,14 +93,14 @@ class Unified:
             await asyncio.gather(two.packages.create(other), *(one.items.list() for _ in range(5)))
             found = await one.packages.get(other["CFDocument"]["identifier"])
             self.checks.equal("shared provider: items", len(found["CFPackage"].cf_items or ()), 2)
-            call = two.items.get("nobody")
+            call = two.items.get("unknown")
             code = "unknownobject"
             await self.checks.refused("shared provider: errors", call, NotFoundError, 404, code)
             provider.invalidate_tokens()
-            await self.read("shared provider: after its tokens were dropped", one, identifier)
+            await self.read("shared provider: after its tokens were invalidated", one, identifier)
 
     async def manager(self) -> None:
-        """Two named clients asked at once."""
+        """Check that a manager calls two named clients concurrently."""
         manager = TimebackManager()
         manager.register("one", base_url=self.base_url, **self.auth)
         manager.register("two", services={"case": self.base_url}, **self.auth)

@@ -1,11 +1,11 @@
-"""The TimeBack SDK as published, driven through every method against a running server.
+"""Call every method of the published TimeBack SDK against a running server.
 
     python tests/sdk/walk.py BASE_URL TOKEN_URL PROFILE FRAMEWORK.json...
 
 PROFILE is ``explicit`` (a CaseClient with a base URL, which calls /ims/case/v1p1) or ``learnwith``
 (a TimebackProvider with that path profile, which calls /case/1.1). It needs Python 3.12 or newer
-with timeback-case, CASE_CLIENT_ID and CASE_CLIENT_SECRET, and a server that does not have these
-frameworks yet.
+with timeback-case, CASE_CLIENT_ID and CASE_CLIENT_SECRET, and a server without these
+frameworks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from timeback_case import CaseClient, CFPackageInput, NotFoundError
 
 
 class Walk:
-    """One client, and what the parts of the walk need."""
+    """The checks of one client in one API profile."""
 
     def __init__(self, checks: Checks, server: Server, client: CaseClient) -> None:
         self.checks, self.server, self.client = checks, server, client
@@ -39,7 +39,7 @@ class Walk:
         return Expected(package, self.server.profile, self.server.base_url)
 
     async def connect(self) -> None:
-        """The ways to say where the server is and who is asking."""
+        """Check the ways to configure the server's URLs and the credentials."""
         base, server = self.server.base_url, self.server
         await self.check_auth("check_auth", self.client)
         for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token"):
@@ -62,24 +62,24 @@ class Walk:
         await self.framework(read_framework(file))
 
     async def framework(self, package: Body) -> None:
-        """Create a framework as a user would: all of its JSON handed to the SDK."""
+        """Create a framework from its whole JSON, and read it back."""
         expected = self.expect(package)
         await frameworks.upload(self.checks, self.client, package, expected)
         await frameworks.read(self.checks, self.client, expected)
 
     async def replace(self, package: Body) -> None:
-        """Upsert creates what is unknown and replaces what is known; update only replaces."""
+        """Check that upsert creates and replaces, and that update replaces."""
         checks, client = self.checks, self.client
         expected = self.expect(package)
         result = await client.packages.upsert(expected.identifier, package)
-        frameworks.check_result(checks, "packages.upsert of the unknown", result, expected)
+        frameworks.check_result(checks, "packages.upsert of a new framework", result, expected)
         await frameworks.read(checks, client, expected)
         changed = self._changed(package)
         result = await client.packages.upsert(expected.identifier, changed)
         frameworks.check_result(checks, "packages.upsert again", result, self.expect(changed))
         await frameworks.read(checks, client, self.expect(changed))
-        gone = package["CFItems"][1]["identifier"]
-        call = client.items.get(gone)
+        removed = package["CFItems"][1]["identifier"]
+        call = client.items.get(removed)
         await checks.refused("an item left out", call, NotFoundError, 404, "unknownobject")
         model = CFPackageInput.model_validate(package)
         result = await client.packages.update(expected.identifier, model)
@@ -88,39 +88,40 @@ class Walk:
 
     @staticmethod
     def _changed(package: Body) -> Body:
-        """Another title, a statement that changed, an item and its associations left out."""
+        """Return a copy with another title and statement, without one item and its associations."""
         changed = copy.deepcopy(package)
         changed["CFDocument"]["title"] = "Another title"
         changed["CFDocument"].pop("notes", None)
         changed["CFItems"][0]["fullStatement"] = "Another statement"
-        gone = changed["CFItems"].pop(1)["identifier"]
+        removed = changed["CFItems"].pop(1)["identifier"]
         changed["CFAssociations"] = [
-            one
-            for one in changed["CFAssociations"]
-            if gone not in {one[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")}
+            each
+            for each in changed["CFAssociations"]
+            if removed
+            not in {each[f"{end}NodeURI"]["identifier"] for end in ("origin", "destination")}
         ]
         return changed
 
-    async def everything(self, files: Sequence[str]) -> None:
+    async def run_all(self, files: Sequence[str]) -> None:
         checks, client, server = self.checks, self.client, self.server
-        strange, small = made.strange(), made.small()
+        unusual, small = made.unusual(), made.small()
         await checks.part("connecting", self.connect())
         for file in files:
             await checks.part(Path(file).name, self.file(file))
         await checks.part("the documented example", self.framework(made.as_documented()))
-        await checks.part("a strange framework", self.replace(strange))
-        await checks.part("lists", lists.read(checks, client, self.expect(strange)))
+        await checks.part("an unusual framework", self.replace(unusual))
+        await checks.part("lists", lists.read(checks, client, self.expect(unusual)))
         await checks.part("a small framework", self.framework(small))
         await checks.part("unknown", refusals.unknown(checks, client, server))
         await checks.part("invalid", refusals.invalid(checks, client))
         await checks.part("conflicts", refusals.conflicts(checks, client, small))
         await checks.part("parameters", refusals.parameters(checks, client, server))
-        await checks.part("authentication refused", refusals.authentication(checks, server))
+        await checks.part("rejected authentication", refusals.authentication(checks, server))
         await checks.part("authorisation", refusals.authorisation(checks, server, small))
 
 
 def read_framework(file: str) -> Body:
-    """A full CASE package; its licence, a link, becomes the text that the SDK knows."""
+    """Read a CASE package, with its licence link as the string that the SDK expects."""
     package: Body = json.loads(Path(file).read_text())
     package = package.get("CFPackage", package)
     document = package["CFDocument"]
@@ -134,7 +135,7 @@ async def main(base_url: str, token_url: str, profile: str, *files: str) -> None
     logging.disable()
     checks, server = Checks(), Server(base_url, token_url, PROFILES[profile])
     async with server.client() as client:
-        await Walk(checks, server, client).everything(files)
+        await Walk(checks, server, client).run_all(files)
     checks.end()
 
 

@@ -18,7 +18,7 @@ import pytest
 import requests
 from api.test_access import offered
 from support import factories
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 from case_server.api.profiles import PROFILES
 from case_server.main import create_app
@@ -38,7 +38,7 @@ OF_THE_BODY = {"content-length", "transfer-encoding"}
 class Server:
     """A running server with one framework that has an entity of every type."""
 
-    def __init__(self, live: Live, log: Path) -> None:
+    def __init__(self, live: LiveServer, log: Path) -> None:
         self.live, self.log = live, log
         self.address = urlsplit(live.base_url).netloc
         self.token = live.token()

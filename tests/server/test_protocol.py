@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from support.live_server import COMMAND, Live, serving
+from support.live_server import COMMAND, LiveServer, serving
 
 from case_server.server.protocol import MAX_HEADER_SECTION_BYTES
 from case_server.server.run import connection_limits
@@ -28,7 +28,7 @@ SECONDS = 1
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("connections")
     settings = {"CASE_SERVER_REQUEST_TIMEOUT": str(SECONDS)}
     with serving(folder / "data", settings=settings) as server:
@@ -57,7 +57,7 @@ HEAD = b"GET /case/1.1/CFItems HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT", HEAD + b"X-A: b\r\nX-"])
-def test_incomplete_header_section_times_out(live: Live, sent: bytes) -> None:
+def test_incomplete_header_section_times_out(live: LiveServer, sent: bytes) -> None:
     begun = time.monotonic()
     answer = rest(connect(live, sent))
     waited = time.monotonic() - begun
@@ -70,7 +70,7 @@ def test_incomplete_header_section_times_out(live: Live, sent: bytes) -> None:
         assert answer == b""
 
 
-def test_slow_bytes_do_not_extend_timeout(live: Live) -> None:
+def test_slow_bytes_do_not_extend_timeout(live: LiveServer) -> None:
     begun, answer = time.monotonic(), b""
     with connect(live, HEAD) as raw:
         raw.settimeout(0.2)
@@ -84,7 +84,7 @@ def test_slow_bytes_do_not_extend_timeout(live: Live) -> None:
     assert time.monotonic() - begun < SECONDS + 2
 
 
-def test_endless_body_after_response_is_cut_off(live: Live) -> None:
+def test_endless_body_after_response_is_cut_off(live: LiveServer) -> None:
     head = (
         b"PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
@@ -104,7 +104,9 @@ def test_endless_body_after_response_is_cut_off(live: Live) -> None:
     [lambda size: b"X: " + b"x" * (size - 5) + b"\r\n", lambda size: b"a:\r\n" * (size // 4)],
     ids=["one long", "many short"],
 )
-def test_header_section_over_limit_returns_431(live: Live, headers: Callable[[int], bytes]) -> None:
+def test_header_section_over_limit_returns_431(
+    live: LiveServer, headers: Callable[[int], bytes]
+) -> None:
     begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
     room = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
     assert told(rest(connect(live, begin + headers(room) + end)))[0] == 401
@@ -112,7 +114,7 @@ def test_header_section_over_limit_returns_431(live: Live, headers: Callable[[in
     assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in said) == (431, True)
 
 
-def test_header_sections_are_limited_separately(live: Live) -> None:
+def test_header_sections_are_limited_separately(live: LiveServer) -> None:
     with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
         connection.connect()
         first = connection.sock
@@ -122,7 +124,7 @@ def test_header_sections_are_limited_separately(live: Live) -> None:
         assert connection.sock is first
 
 
-def test_error_response_arrives_while_body_is_sent(live: Live) -> None:
+def test_error_response_arrives_while_body_is_sent(live: LiveServer) -> None:
     headers = {"Authorization": f"Bearer {live.token()}", "Content-Encoding": "gzip"}
     with closing(HTTPConnection(urlsplit(live.base_url).netloc, timeout=10)) as connection:
         for _ in range(3):
@@ -131,7 +133,7 @@ def test_error_response_arrives_while_body_is_sent(live: Live) -> None:
             assert (answer.status, "gzip" in json.load(answer)["imsx_description"]) == (415, True)
 
 
-def test_pipelined_requests_are_all_answered(live: Live) -> None:
+def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
     answer = rest(connect(live, (HEAD + b"\r\n") * 3 + last))
     assert answer.count(b"HTTP/1.1 401 ") == 4
@@ -140,12 +142,12 @@ def test_pipelined_requests_are_all_answered(live: Live) -> None:
 @pytest.mark.parametrize(
     "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"]
 )
-def test_invalid_http_returns_400_with_message(live: Live, sent: bytes) -> None:
+def test_invalid_http_returns_400_with_message(live: LiveServer, sent: bytes) -> None:
     status, said = told(rest(connect(live, sent)))
     assert (status, "invalid HTTP" in said) == (400, True)
 
 
-def test_websocket_is_rejected(live: Live) -> None:
+def test_websocket_is_rejected(live: LiveServer) -> None:
     head = (
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     )
@@ -161,7 +163,7 @@ MAX_WAITING = 75
 @pytest.fixture(scope="module")
 def limited(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
-) -> Iterator[Live]:
+) -> Iterator[LiveServer]:
     """A server in test mode with few connections, which waits long for each."""
     folder = tmp_path_factory.mktemp("connections-limited")
     settings = {
@@ -173,7 +175,7 @@ def limited(
         yield server
 
 
-def get_status(live: Live, path: str = "/health") -> int:
+def get_status(live: LiveServer, path: str = "/health") -> int:
     """Return the status of a complete request on a connection of its own."""
     sent = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     return int(rest(connect(live, sent.encode())).split()[1])
@@ -191,14 +193,14 @@ def received(raw: socket.socket) -> bytes | None:
         return b""
 
 
-def kinds_of_half_sent(live: Live) -> list[bytes]:
+def kinds_of_half_sent(live: LiveServer) -> list[bytes]:
     token = f"Authorization: Bearer {live.token()}\r\n".encode()
     put = b"PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
     refused_before_its_body = put + b"\r\n{"
     return [b"", b"GET /hea", HEAD + b"X-A: b\r\n", put + token + b"\r\n{", refused_before_its_body]
 
 
-def test_partial_requests_do_not_block_complete_ones(limited: Live) -> None:
+def test_partial_requests_do_not_block_complete_ones(limited: LiveServer) -> None:
     kinds, process = kinds_of_half_sent(limited), psutil.Process(limited.process.pid)
     files = process.num_fds()
     with ExitStack() as stack:
@@ -221,7 +223,7 @@ def test_partial_requests_do_not_block_complete_ones(limited: Live) -> None:
             assert (status, "CASE_SERVER_MAX_CONNECTIONS" in said) == (408, True)
 
 
-def test_stalled_readers_do_not_block_complete_requests(limited: Live) -> None:
+def test_stalled_readers_do_not_block_complete_requests(limited: LiveServer) -> None:
     path = "/docs/assets/swagger-ui-bundle.js"
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     process = psutil.Process(limited.process.pid)
@@ -235,7 +237,7 @@ def test_stalled_readers_do_not_block_complete_requests(limited: Live) -> None:
 
 
 def test_complete_requests_are_answered_beyond_connection_limit(
-    limited: Live,
+    limited: LiveServer,
 ) -> None:
     fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 10}]
     httpx.put(f"{limited.base_url}/_test/faults", json=fault).raise_for_status()
@@ -258,7 +260,7 @@ def test_complete_requests_are_answered_beyond_connection_limit(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
-def test_simultaneous_complete_requests_are_answered(limited: Live) -> None:
+def test_simultaneous_complete_requests_are_answered(limited: LiveServer) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         limited.process.send_signal(signal.SIGSTOP)

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from support import factories
 from support.databases import dsn
-from support.live_server import Live, run, serving
+from support.live_server import LiveServer, run, serving
 
 from case_server.db.schema import version
 from case_server.server.run import _as_environment
@@ -34,24 +34,24 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def live(data_dir: Path) -> Iterator[Live]:
+def live(data_dir: Path) -> Iterator[LiveServer]:
     """A server that has nothing but an empty folder."""
     with serving(data_dir) as server:
         yield server
 
 
-def put_document(live: Live, body: factories.Body) -> None:
+def put_document(live: LiveServer, body: factories.Body) -> None:
     with live.client() as client:
         answer = client.put(f"{DOCUMENTS}/{body['identifier']}", json=body)
         assert answer.status_code == 201, answer.text
 
 
-def total(live: Live) -> int:
+def total(live: LiveServer) -> int:
     with live.client() as client:
         return int(client.get(DOCUMENTS).json()["total"])
 
 
-def test_banner_shows_urls(live: Live, data_dir: Path) -> None:
+def test_banner_shows_urls(live: LiveServer, data_dir: Path) -> None:
     for words in (
         f"{live.base_url}/case/1.1",
         f"{live.base_url}/oauth2/token",
@@ -65,21 +65,21 @@ def test_banner_shows_urls(live: Live, data_dir: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the snippet needs curl, which is not here")
-def test_snippet_works_when_pasted(live: Live) -> None:
+def test_snippet_works_when_pasted(live: LiveServer) -> None:
     snippet = [line for line in live.banner.splitlines() if "curl" in line]
     assert len(snippet) == 2
     ran = subprocess.run(["bash", "-c", "\n".join(snippet)], capture_output=True, check=True)
     assert "CFDocuments" in json.loads(ran.stdout)
 
 
-def test_token_command(live: Live, data_dir: Path) -> None:
+def test_token_command(live: LiveServer, data_dir: Path) -> None:
     ran = run("token", "--url", live.base_url, data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
     headers = {"Authorization": f"Bearer {ran.stdout.strip()}"}
     assert httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code == 200
 
 
-def test_token_command_explains_failure(live: Live, data_dir: Path) -> None:
+def test_token_command_explains_failure(live: LiveServer, data_dir: Path) -> None:
     refused = run("token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong")
     assert refused.returncode == 1
     assert "invalid_client" in refused.stderr
@@ -88,7 +88,7 @@ def test_token_command_explains_failure(live: Live, data_dir: Path) -> None:
     assert "case-server serve" in nobody.stderr
 
 
-def test_import_while_server_runs(live: Live, data_dir: Path) -> None:
+def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
     body = factories.package()
     ran = run("import", "-", data_dir=data_dir, stdin=json.dumps(body))
     assert ran.returncode == 0, ran.stderr
@@ -117,7 +117,7 @@ def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
     [{"CASE_CLIENT_SECRET": "s3cret"}, {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}],
 )
 def test_listens_beyond_loopback_if_allowed(
-    live: Live, data_dir: Path, settings: dict[str, str]
+    live: LiveServer, data_dir: Path, settings: dict[str, str]
 ) -> None:
     with serving(data_dir, "--host", "0.0.0.0", settings=settings) as server:
         assert server.base_url.startswith("http://localhost:")
@@ -135,7 +135,7 @@ def test_invalid_settings_are_reported(data_dir: Path) -> None:
     assert "CASE_SERVER_POOL_SIZE" in ran.stderr
 
 
-def test_foreign_variables_are_ignored(live: Live, data_dir: Path) -> None:
+def test_foreign_variables_are_ignored(live: LiveServer, data_dir: Path) -> None:
     stray = {"CLIENT_ID": "stray", "CLIENT_SECRET": "stray", "HOST": "0.0.0.0", "PORT": "1"}
     with serving(data_dir, settings={**stray, "CASE_CLIENT_ID": "mine"}) as server:
         assert server.token("mine", "local-secret")
@@ -163,7 +163,7 @@ def test_imported_objects_are_frozen() -> None:
     assert frozen > 20 * looked_through
 
 
-def test_web_ui_can_be_disabled(live: Live, data_dir: Path) -> None:
+def test_web_ui_can_be_disabled(live: LiveServer, data_dir: Path) -> None:
     assert f"{live.base_url}/\n" in live.banner
     assert httpx.get(f"{live.base_url}/").status_code == 200
     with serving(data_dir, "--no-web") as server:
@@ -173,7 +173,7 @@ def test_web_ui_can_be_disabled(live: Live, data_dir: Path) -> None:
         assert httpx.get(f"{server.base_url}/docs").status_code == 200
 
 
-def test_two_workers(live: Live, data_dir: Path) -> None:
+def test_two_workers(live: LiveServer, data_dir: Path) -> None:
     with serving(data_dir, "--workers", "2") as server, server.client() as client:
         for _ in range(20):
             assert client.get(DOCUMENTS).status_code == 200
@@ -188,7 +188,7 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
         assert total(server) == 0
 
 
-def stops_answering(server: Live) -> bool:
+def stops_answering(server: LiveServer) -> bool:
     for _ in range(200):
         try:
             httpx.get(f"{server.base_url}/health")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from support import factories
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 
 @contextmanager
-def begun_put(live: Live) -> Iterator[tuple[socket.socket, bytes]]:
+def begun_put(live: LiveServer) -> Iterator[tuple[socket.socket, bytes]]:
     """A PUT of which half the body is sent, and the other half."""
     body = factories.document()
     content = json.dumps(body).encode()
@@ -35,7 +35,7 @@ def begun_put(live: Live) -> Iterator[tuple[socket.socket, bytes]]:
     connection.close()
 
 
-def refuses(live: Live) -> bool:
+def refuses(live: LiveServer) -> bool:
     """Whether new connections come to be refused."""
     port = int(live.base_url.rsplit(":", 1)[1])
     deadline = time.monotonic() + 15
@@ -77,7 +77,7 @@ def test_shutdown_timeout_cuts_off_requests(tmp_path: Path) -> None:
 
 
 @contextmanager
-def slow_reader(live: Live) -> Iterator[socket.socket]:
+def slow_reader(live: LiveServer) -> Iterator[socket.socket]:
     """A connection on which a large package has begun to come."""
     items = [factories.packed_item(notes="n" * 1000) for _ in range(6000)]
     body = factories.package(CFItems=items, CFAssociations=[])

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from support import factories
 from support.databases import dsn
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 ASSOCIATIONS = 50_000
 READERS = 12
@@ -34,7 +34,7 @@ INSERT = """
 @pytest.fixture(scope="module")
 def live(
     migrated_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Live, str]]:
+) -> Iterator[tuple[LiveServer, str]]:
     """A server with two connections, and the item that it has with its many associations."""
     url = migrated_database("stalled")
     settings = {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_POOL_SIZE": "2"}
@@ -68,7 +68,7 @@ def memory(process: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
 
-def stalled(server: Live, path: str, token: str) -> socket.socket:
+def stalled(server: LiveServer, path: str, token: str) -> socket.socket:
     """Ask for a path, and read no more than the beginning of the answer."""
     address = urlsplit(server.base_url)
     assert address.hostname
@@ -84,7 +84,7 @@ def stalled(server: Live, path: str, token: str) -> socket.socket:
 
 
 @pytest.mark.parametrize("prefix", PROFILES)
-def test_item_associations_are_complete(live: tuple[Live, str], prefix: str) -> None:
+def test_item_associations_are_complete(live: tuple[LiveServer, str], prefix: str) -> None:
     server, item = live
     with server.client() as client:
         answer = client.get(f"{prefix}/CFItemAssociations/{item}")
@@ -100,7 +100,7 @@ def test_item_associations_are_complete(live: tuple[Live, str], prefix: str) -> 
     assert ("sourcedId" in body["CFAssociations"][0]) is (prefix != PROFILES[2])
 
 
-def test_stalled_readers_hold_little_memory_and_no_connection(live: tuple[Live, str]) -> None:
+def test_stalled_readers_hold_little_memory_and_no_connection(live: tuple[LiveServer, str]) -> None:
     server, item = live
     path, token = f"/case/1.1/CFItemAssociations/{item}", server.token()
     with server.client() as client:

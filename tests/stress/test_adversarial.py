@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support import factories
 from support.calls import Api
-from support.live_server import Live
+from support.live_server import LiveServer
 from support.machine_load import measure_slowdown
 
 from case_server.api.exception_handlers import MAX_LISTED_PROBLEMS
@@ -45,7 +45,7 @@ async def test_hostile_requests_get_errors_and_little_memory(
         assert _trickled(live, live.token()).startswith(b"HTTP/1.1 408 ")
 
 
-def _trickled(live: Live, token: str) -> bytes:
+def _trickled(live: LiveServer, token: str) -> bytes:
     """Return the response to a client that sends a byte now and then."""
     lines = (
         "PUT /case/1.1/CFItems/x HTTP/1.1",

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from support import factories
 from support.databases import dsn
-from support.live_server import Live
+from support.live_server import LiveServer
 
 from stress import load
 from stress.cluster import wait_until
@@ -27,14 +27,14 @@ ROUNDS = 60
 
 
 @pytest.fixture
-def live(database_url: str, tmp_path: Path, clean: None) -> Iterator[Live]:
+def live(database_url: str, tmp_path: Path, clean: None) -> Iterator[LiveServer]:
     """A server with a small pool, so that leaked connections exhaust it soon."""
     with server(tmp_path, database_url, pool_size=POOL, cache_mb=0) as found:
         yield found
 
 
 @pytest.fixture
-async def http(live: Live) -> AsyncIterator[httpx.AsyncClient]:
+async def http(live: LiveServer) -> AsyncIterator[httpx.AsyncClient]:
     async with client(live) as found:
         yield found
 
@@ -49,7 +49,7 @@ def request_head(http: httpx.AsyncClient, method: str, path: str, *headers: str)
 class Resources:
     """The file descriptors, memory and Postgres connections of the server process."""
 
-    def __init__(self, live: Live, database_url: str) -> None:
+    def __init__(self, live: LiveServer, database_url: str) -> None:
         self.process = psutil.Process(live.process.pid)
         self.url = dsn(database_url)
         self.files = self.process.num_fds()
@@ -109,7 +109,7 @@ async def assert_responsive(
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 async def test_disconnect_while_reading_package_frees_resources(
-    live: Live, http: httpx.AsyncClient, database_url: str, encoding: str
+    live: LiveServer, http: httpx.AsyncClient, database_url: str, encoding: str
 ) -> None:
     path, raw = await stored(http, 2000)
     await http.get(path)
@@ -132,7 +132,7 @@ async def test_disconnect_while_reading_package_frees_resources(
 
 
 async def test_incomplete_upload_frees_resources(
-    live: Live, http: httpx.AsyncClient, database_url: str
+    live: LiveServer, http: httpx.AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 500)
     resources = Resources(live, database_url)
@@ -149,7 +149,7 @@ async def test_incomplete_upload_frees_resources(
 
 
 async def test_disconnect_after_upload_frees_resources(
-    live: Live, http: httpx.AsyncClient, database_url: str
+    live: LiveServer, http: httpx.AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 200)
     resources = Resources(live, database_url)
@@ -162,7 +162,7 @@ async def test_disconnect_after_upload_frees_resources(
 
 
 async def test_disconnect_while_waiting_for_postgres_frees_resources(
-    live: Live, http: httpx.AsyncClient, database_url: str
+    live: LiveServer, http: httpx.AsyncClient, database_url: str
 ) -> None:
     path, raw = await stored(http, 50)
     resources = Resources(live, database_url)

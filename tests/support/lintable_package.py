@@ -25,11 +25,11 @@ def tree() -> Body:
     return body
 
 
-def found(body: Any) -> list[Violation]:
+def violations_of(body: Any) -> list[Violation]:
     return lint_package(json.dumps(body).encode()).violations
 
 
-def hang(body: Body, item: Body, under: str, **fields: Any) -> None:
+def add_child(body: Body, item: Body, under: str, **fields: Any) -> None:
     body["CFItems"].append(item)
     body["CFAssociations"].append(association(item["identifier"], under, **fields))
 
@@ -49,7 +49,7 @@ def clean() -> Body:
     return body
 
 
-def spoilt() -> Body:
+def flawed() -> Body:
     """Return a package with one violation of each severity."""
     body = clean()
     body["CFItems"][0] |= {"notes": None, "language": "English", "educationLevel": ["5"]}

@@ -88,7 +88,7 @@ def preserved_logging() -> Iterator[None]:
 
 
 @dataclass
-class Live:
+class LiveServer:
     """A running server."""
 
     process: subprocess.Popen[str]
@@ -117,7 +117,7 @@ def serving(
     *arguments: str,
     command: tuple[str, ...] | None = None,
     settings: Mapping[str, str] | None = None,
-) -> Iterator[Live]:
+) -> Iterator[LiveServer]:
     """Run a server on a free port for the duration of a block."""
     log = (data_dir.parent / f"{data_dir.name}.log").open("a+")
     process = subprocess.Popen(
@@ -133,7 +133,7 @@ def serving(
         banner = _read_banner(process.stdout)
         ready = READY.search(banner)
         assert ready, f"the server did not start: {banner}{_read_all(log)}"
-        yield Live(process, banner, ready[1])
+        yield LiveServer(process, banner, ready[1])
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

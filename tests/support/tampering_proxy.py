@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 POLL_SECONDS = 0.02
-"""How often the proxy checks whether it should stop."""
+"""Interval at which the proxy checks whether it should stop."""
 
 HOP_BY_HOP_FIELDS = {
     "transfer-encoding",
@@ -26,8 +26,8 @@ HOP_BY_HOP_FIELDS = {
 
 
 @dataclass
-class Passing:
-    """A request to the server and, once it is there, the response."""
+class Exchange:
+    """A request to the server and, after it was forwarded, the response."""
 
     method: str
     url: httpx.URL
@@ -47,15 +47,15 @@ class Passing:
         self.body = json.dumps(value).encode()
 
 
-Spoil = Callable[[Passing], None]
+Modify = Callable[[Exchange], None]
 
 
-def as_it_is(_: Passing) -> None:
-    """Spoil nothing."""
+def leave_unchanged(_: Exchange) -> None:
+    """Modify nothing."""
 
 
 @contextmanager
-def tampering(origin: str, answer: Spoil, request: Spoil = as_it_is) -> Iterator[str]:
+def tampering(origin: str, answer: Modify, request: Modify = leave_unchanged) -> Iterator[str]:
     """Run a proxy for ``origin``; ``request`` and ``answer`` modify each exchange."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ def tampering(origin: str, answer: Spoil, request: Spoil = as_it_is) -> Iterator
         disable_nagle_algorithm = True  # else each body waits 40 ms for the client's ACK
 
         def pass_on(self) -> None:
-            exchange = Passing(self.command, httpx.URL(f"{origin}{self.path}"))
+            exchange = Exchange(self.command, httpx.URL(f"{origin}{self.path}"))
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             request(exchange)
             if not exchange.status:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.live_server import Live, run, serving
+from support.live_server import LiveServer, run, serving
 from support.test_mode_client import DOCUMENTS, NamespaceClient, create_client
 
 TEST_MODE_ROUTES = (
@@ -81,7 +81,7 @@ def test_unsafe_settings_prevent_start(
     assert not (tmp_path / "d").exists()
 
 
-def totals(server: Live) -> int:
+def totals(server: LiveServer) -> int:
     with server.client() as client:
         return int(client.get(DOCUMENTS).json()["total"])
 

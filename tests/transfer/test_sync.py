@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from support import factories
-from support.live_server import Live, run, serving
+from support.live_server import LiveServer, run, serving
 
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
@@ -32,13 +32,13 @@ def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def live(source_dir: Path) -> Iterator[Live]:
+def live(source_dir: Path) -> Iterator[LiveServer]:
     with serving(source_dir) as found:
         yield found
 
 
 @pytest.fixture
-def source(live: Live) -> Iterator[httpx.Client]:
+def source(live: LiveServer) -> Iterator[httpx.Client]:
     """The server that is mirrored."""
     with live.client() as client:
         yield client
@@ -51,7 +51,7 @@ async def database(database_url: str, settings: Settings, clean: None) -> AsyncI
 
 
 @pytest.fixture
-def fetcher(live: Live) -> Fetcher:
+def fetcher(live: LiveServer) -> Fetcher:
     credentials = Credentials(f"{live.base_url}/oauth2/token", "local-client", "local-secret")
     return Fetcher(credentials=credentials)
 
@@ -171,7 +171,7 @@ async def test_a_copy_that_was_written_here_is_brought_back(
 async def test_a_list_brings_all_its_documents_and_drops_those_it_dropped(
     source: httpx.Client,
     source_dir: Path,
-    live: Live,
+    live: LiveServer,
     client: httpx.AsyncClient,
     sync: Callable[..., Any],
 ) -> None:
@@ -278,7 +278,7 @@ async def test_a_source_that_is_not_there(sync: Callable[..., Any]) -> None:
         assert synced.status == "failed"
 
 
-def test_the_command(source: httpx.Client, live: Live, tmp_path: Path) -> None:
+def test_the_command(source: httpx.Client, live: LiveServer, tmp_path: Path) -> None:
     _, url = upload(source)
     listed = tmp_path / "sources"
     listed.write_text(f"# frameworks\n{url}  # ours\n\nhttp://127.0.0.1:1/CFPackages/x\n")

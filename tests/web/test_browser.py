@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from support import factories
 from support.browser import launch_chromium, open_page
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 Opened = Callable[..., AbstractContextManager[Page]]
 
@@ -40,7 +40,7 @@ def databases(migrated_database: Callable[[str], str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def live(databases: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(databases: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server with the default settings."""
     directory = tmp_path_factory.mktemp("live") / "data"
     settings = {"CASE_SERVER_DATABASE_URL": databases[0]}
@@ -55,7 +55,7 @@ def chromium(databases: list[str]) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def frameworks(live: Live) -> dict[str, factories.Body]:
+def frameworks(live: LiveServer) -> dict[str, factories.Body]:
     """Store a deep framework, one that it refers to, and one with hostile markup."""
     deep, other = framework("Deep waters", "D"), framework("Other shores", "O")
     deep["CFAssociations"].append(
@@ -103,7 +103,7 @@ def framework(title: str, letter: str) -> factories.Body:
 
 
 @pytest.fixture
-def visit(live: Live, chromium: Browser, frameworks: Any) -> Opened:
+def visit(live: LiveServer, chromium: Browser, frameworks: Any) -> Opened:
     """Return a function that opens a page; see ``PageMonitor`` for what must not happen on it."""
     return partial(open_page, chromium, live.base_url)
 
@@ -253,7 +253,7 @@ def test_prefetch_requests_page_once(visit: Opened) -> None:
 
 
 def test_error_page_replaces_in_place_navigation(
-    chromium: Browser, live: Live, frameworks: Any
+    chromium: Browser, live: LiveServer, frameworks: Any
 ) -> None:
     other = frameworks["other"]
     document, item = other["CFDocument"]["identifier"], other["CFItems"][2]["identifier"]
@@ -268,7 +268,7 @@ def test_error_page_replaces_in_place_navigation(
     context.close()
 
 
-def test_changes_between_two_states(visit: Opened, live: Live) -> None:
+def test_changes_between_two_states(visit: Opened, live: LiveServer) -> None:
     body = framework("Tidal pools", "T")
     document = body["CFDocument"]["identifier"]
     with live.client() as client:
@@ -351,7 +351,7 @@ def test_keyboard_navigation(visit: Opened) -> None:
         assert not page.evaluate("document.activeElement.matches('[role=treeitem]')")
 
 
-def test_upload_of_valid_and_invalid_file(visit: Opened, live: Live, tmp_path: Path) -> None:
+def test_upload_of_valid_and_invalid_file(visit: Opened, live: LiveServer, tmp_path: Path) -> None:
     body = framework("Fresh water", "F")
     good, broken = tmp_path / "good.json", tmp_path / "broken.json"
     body["CFItems"][0]["educationLevel"] = "03"

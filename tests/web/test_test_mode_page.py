@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 from support.browser import launch_chromium, open_page
-from support.live_server import Live, serving
+from support.live_server import LiveServer, serving
 
 DOCUMENTS = "/case/1.1/CFDocuments"
 FAULT = {"path": "*/CFItems", "status": 503}
@@ -22,7 +22,7 @@ def database(migrated_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     directory = tmp_path_factory.mktemp("test-mode") / "data"
     settings = {"CASE_SERVER_DATABASE_URL": database}
     with serving(directory, "--test-mode", "--no-access-log", settings=settings) as running:
@@ -36,7 +36,7 @@ def chromium(database: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def client(server: Live) -> Iterator[httpx.Client]:
+def client(server: LiveServer) -> Iterator[httpx.Client]:
     """A client of the server, whose request log and faults are empty."""
     with server.client() as client:
         client.delete("/_test/requests").raise_for_status()
@@ -44,7 +44,9 @@ def client(server: Live) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_page_updates_until_paused(chromium: Browser, server: Live, client: httpx.Client) -> None:
+def test_page_updates_until_paused(
+    chromium: Browser, server: LiveServer, client: httpx.Client
+) -> None:
     with open_page(chromium, server.base_url) as page:
         page.goto("/")
         page.get_by_role("navigation").get_by_role("link", name="Test mode").click()
@@ -63,7 +65,7 @@ def test_page_updates_until_paused(chromium: Browser, server: Live, client: http
         expect(live).to_contain_text("limit=7")
 
 
-def test_update_keeps_focus(chromium: Browser, server: Live, client: httpx.Client) -> None:
+def test_update_keeps_focus(chromium: Browser, server: LiveServer, client: httpx.Client) -> None:
     client.get(DOCUMENTS)
     with open_page(chromium, server.base_url) as page:
         page.goto("/test-mode")
@@ -76,7 +78,7 @@ def test_update_keeps_focus(chromium: Browser, server: Live, client: httpx.Clien
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_reports_no_violations(
-    chromium: Browser, server: Live, client: httpx.Client, scheme: str
+    chromium: Browser, server: LiveServer, client: httpx.Client, scheme: str
 ) -> None:
     client.get(DOCUMENTS)
     client.put("/_test/faults", json=[FAULT]).raise_for_status()
@@ -89,7 +91,7 @@ def test_axe_reports_no_violations(
 
 
 def test_page_is_readable_without_javascript(
-    chromium: Browser, server: Live, client: httpx.Client
+    chromium: Browser, server: LiveServer, client: httpx.Client
 ) -> None:
     client.get(DOCUMENTS)
     with open_page(chromium, server.base_url, java_script_enabled=False) as page:
