@@ -1,4 +1,4 @@
-"""Who may do what: every route, with every scope, without a token, and with a stranger's."""
+"""Authorization of every route: each scope, no token, and tokens of external issuers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ OPEN = {
     *(("GET", path) for path in ("/docs", "/docs/assets/x", "/openapi.json")),
     *(("GET", profile.prefix + profile.document) for profile in PROFILES),
 }
-"""All that anybody may ask, without a token."""
+"""The routes that need no token."""
 
 PAGES = {
     *(
@@ -94,7 +94,7 @@ PAGES = {
     ),
     *(("POST", path) for path in ("/upload/check", "/upload/store", "/sign-in", "/sign-out")),
 }
-"""What has a session instead; who may look at it is shown in tests/web/test_access.py."""
+"""The routes of the web UI, which uses sessions; tests/web/test_access.py covers their access."""
 
 TEST_API = {
     *(
@@ -138,7 +138,7 @@ each_route = pytest.mark.parametrize(
 )
 
 
-async def test_the_table_is_complete(client: httpx.AsyncClient) -> None:
+async def test_route_table_matches_openapi_document(client: httpx.AsyncClient) -> None:
     """The OpenAPI document has these routes and no others, with these scopes."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     operations = {
@@ -158,56 +158,56 @@ async def test_the_table_is_complete(client: httpx.AsyncClient) -> None:
     assert {path for (_, path), security in operations.items() if not security} == PUBLIC
 
 
-def offered(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """Every method and path that an application answers, however its routers are nested."""
+def list_routes(routes: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield every method and path of an app, including those of nested routers."""
     for route in routes:
         if hasattr(route, "effective_candidates"):
-            yield from offered(route.effective_candidates())
+            yield from list_routes(route.effective_candidates())
             continue
-        told = getattr(route, "starlette_route", None) or route
-        if isinstance(told, Mount):
-            yield "GET", f"{told.path}/x"
+        inner = getattr(route, "starlette_route", None) or route
+        if isinstance(inner, Mount):
+            yield "GET", f"{inner.path}/x"
             continue
-        assert told.methods, f"{told} is neither a router nor a route"
-        path = re.sub(r"\{[^}]*\}", "x", told.path)
-        yield from ((method, path) for method in told.methods - {"HEAD"})
+        assert inner.methods, f"{inner} is neither a router nor a route"
+        path = re.sub(r"\{[^}]*\}", "x", inner.path)
+        yield from ((method, path) for method in inner.methods - {"HEAD"})
 
 
 def scope_of(method: str, path: str) -> str:
-    """What the table says of a path of any profile."""
+    """Return the scope that ``ROUTES`` requires for a path of any profile."""
     profile = next(one for one in PROFILES if path.startswith(f"{one.prefix}/"))
     rest = path.removeprefix(profile.prefix)
     return next(scope for verb, known, scope in ROUTES if (verb, known) == (method, rest))
 
 
-async def test_every_route_of_the_application_is_in_a_table(app: FastAPI) -> None:
-    found = list(offered(app.routes))
-    assert len(set(found)) > 70
-    assert set(found) >= OPEN | PAGES
-    closed = set(found) - OPEN - PAGES
+async def test_every_route_is_in_a_table(app: FastAPI) -> None:
+    routes = set(list_routes(app.routes))
+    assert len(routes) > 70
+    assert routes >= OPEN | PAGES
+    closed = routes - OPEN - PAGES
     for profile in PROFILES:
         ours = {(verb, path) for verb, path in closed if path.startswith(f"{profile.prefix}/")}
-        told = {(verb, profile.prefix + path) for verb, path, _ in ROUTES}
-        assert ours == told if profile.writes else ours <= told
+        documented = {(verb, profile.prefix + path) for verb, path, _ in ROUTES}
+        assert ours == documented if profile.writes else ours <= documented
         closed -= ours
     assert not closed
 
 
-async def test_test_mode_adds_these_routes(app: FastAPI, settings: Settings) -> None:
+async def test_test_mode_adds_only_test_api_and_page(app: FastAPI, settings: Settings) -> None:
     control = {(method, f"/_test{path}") for method, path in TEST_API}
     for web, page in ((True, {("GET", "/test-mode")}), (False, set())):
         target = settings.model_copy(update={"test_mode": True, "web": web})
-        found = set(offered(create_app(target).routes))
-        assert found - set(offered(app.routes)) == control | page
+        found = set(list_routes(create_app(target).routes))
+        assert found - set(list_routes(app.routes)) == control | page
 
 
-async def test_every_route_of_the_application_with_every_scope(
+async def test_every_route_requires_its_scope(
     app: FastAPI, anonymous: httpx.AsyncClient, token: Token
 ) -> None:
     tokens = {scope: await token(scope) for scope in (READ, WRITE, DELETE)}
-    others = [await token(*(held for held in tokens if held != scope)) for scope in tokens]
+    others = [await token(*(other for other in tokens if other != scope)) for scope in tokens]
     without = dict(zip(tokens, others, strict=True))
-    for method, path in set(offered(app.routes)) - OPEN - PAGES:
+    for method, path in set(list_routes(app.routes)) - OPEN - PAGES:
         needed = scope_of(method, path)
         methods = (method, "HEAD") if method == "GET" else (method,)
         for verb in methods:
@@ -222,7 +222,7 @@ async def test_every_route_of_the_application_with_every_scope(
             assert await status(tokens[needed]) in {200, 400, 404}, (verb, path)
 
 
-async def test_public_reading_opens_the_standard_profiles_and_no_other_route(
+async def test_public_read_applies_to_standard_profiles_only(
     settings: Settings, clean: None
 ) -> None:
     changes = {"public_read": "standard", "public_read_per_minute": 1000}
@@ -230,12 +230,12 @@ async def test_public_reading_opens_the_standard_profiles_and_no_other_route(
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://case.test") as stranger,
+        httpx.AsyncClient(transport=transport, base_url="http://case.test") as http,
     ):
-        for method, path in set(offered(app.routes)) - OPEN - PAGES:
+        for method, path in set(list_routes(app.routes)) - OPEN - PAGES:
             profile = next(one for one in PROFILES if path.startswith(f"{one.prefix}/"))
             expected = {401} if profile.writes else {200, 404}
-            answer = await stranger.request(method, path)
+            answer = await http.request(method, path)
             assert answer.status_code in expected, (method, path)
             is_marked = answer.headers.get("Access-Control-Allow-Origin") == "*"
             assert is_marked != profile.writes
@@ -260,7 +260,7 @@ them, and those of settings, are in tests/api/test_external_tokens.py."""
 
 
 @pytest.mark.parametrize(("claims", "status"), CLAIMS)
-async def test_token_of_a_trusted_issuer_with_these_claims(
+async def test_claims_of_trusted_issuer_decide_access(
     anonymous: httpx.AsyncClient,
     external_issuer: ExternalIssuer,
     claims: dict[str, Any],
@@ -282,7 +282,7 @@ origins. The test API refuses foreign ones (tests/testmode/test_cross_site.py), 
 
 
 @pytest.mark.parametrize(("origin", "status"), ORIGINS)
-async def test_api_answers_scripts_of_no_other_origin(
+async def test_api_response_allows_no_other_origin(
     client: httpx.AsyncClient, origin: str, status: int
 ) -> None:
     for profile in PROFILES:
@@ -291,7 +291,7 @@ async def test_api_answers_scripts_of_no_other_origin(
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_what_is_open_needs_no_token(anonymous: httpx.AsyncClient) -> None:
+async def test_open_routes_need_no_token(anonymous: httpx.AsyncClient) -> None:
     for method, path in OPEN:
         answer = await anonymous.request(method, path)
         expected = 404 if path.endswith("/x") else 400 if method == "POST" else 200
@@ -300,7 +300,7 @@ async def test_what_is_open_needs_no_token(anonymous: httpx.AsyncClient) -> None
 
 @each_profile
 @each_route
-async def test_without_a_token(
+async def test_missing_token_returns_401(
     anonymous: httpx.AsyncClient, prefix: str, method: str, path: str, scope: str
 ) -> None:
     answer = await anonymous.request(method, prefix + path)
@@ -310,13 +310,13 @@ async def test_without_a_token(
 
 @each_profile
 @each_route
-async def test_only_the_scope_it_names_lets_in(
+async def test_other_scope_returns_403(
     anonymous: httpx.AsyncClient, token: Token, prefix: str, method: str, path: str, scope: str
 ) -> None:
-    for held in (READ, WRITE, DELETE):
-        headers = {"Authorization": f"Bearer {await token(held)}"}
+    for granted in (READ, WRITE, DELETE):
+        headers = {"Authorization": f"Bearer {await token(granted)}"}
         answer = await anonymous.request(method, prefix + path, headers=headers)
-        if held == scope:
+        if granted == scope:
             assert answer.status_code in {200, 400, 404}, answer.text
         else:
             assert answer.status_code == 403
@@ -328,7 +328,7 @@ async def test_only_the_scope_it_names_lets_in(
     ["", "Bearer", "Bearer ", "Basic abc", "Bearer a.b.c", "Bearer " + "x" * 9000, "bearer é"],
 )
 @each_profile
-async def test_headers_that_prove_nothing(
+async def test_invalid_authorization_header_returns_401(
     anonymous: httpx.AsyncClient, prefix: str, header: str
 ) -> None:
     headers = [(b"Authorization", header.encode())]
@@ -337,7 +337,7 @@ async def test_headers_that_prove_nothing(
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_token_paths_are_one(anonymous: httpx.AsyncClient) -> None:
+async def test_token_paths_are_equivalent(anonymous: httpx.AsyncClient) -> None:
     form = {"grant_type": "client_credentials"}
     for path in ("/oauth2/token", "/oauth/token", "/auth/1.0/token"):
         answer = await anonymous.post(path, data=form, auth=("test-client", "test-secret"))
@@ -348,7 +348,7 @@ async def test_token_paths_are_one(anonymous: httpx.AsyncClient) -> None:
         assert read.status_code == 200
 
 
-async def test_tokens_of_a_trusted_issuer(
+async def test_token_of_trusted_issuer_is_verified(
     anonymous: httpx.AsyncClient, external_issuer: ExternalIssuer
 ) -> None:
     path = f"{PROFILES[0].prefix}/CFDocuments"
@@ -363,7 +363,7 @@ async def test_tokens_of_a_trusted_issuer(
     assert await status(external_issuer.token(iss="http://127.0.0.1:1/realm")) == 401
 
 
-async def test_discovery_leads_to_the_keys(anonymous: httpx.AsyncClient) -> None:
+async def test_discovery_document_links_to_the_keys(anonymous: httpx.AsyncClient) -> None:
     found = (await anonymous.get("/.well-known/openid-configuration")).json()
     assert found["issuer"] == "http://case.test"
     assert found["token_endpoint"] == "http://case.test/oauth2/token"

@@ -20,14 +20,14 @@ DELETABLE = [resource for resource in RESOURCES if resource.name != "CFAssociati
 
 
 def unwrapped(body: Any, resource: Resource, profile: Profile) -> Any:
-    """The entity asked for, out of its set or its wrapper."""
+    """Return the requested entity without its set or wrapper."""
     if resource.with_descendants:
         return body[resource.plural][0]
     return body[resource.name] if profile.wraps else body
 
 
 def assert_both_ids(node: Any) -> None:
-    """Every object with an identifier says the same under sourcedId, and the reverse."""
+    """Assert that every object has equal ``identifier`` and ``sourcedId``, or neither."""
     if isinstance(node, list):
         for part in node:
             assert_both_ids(part)
@@ -40,14 +40,14 @@ def assert_both_ids(node: Any) -> None:
 
 @pytest.fixture
 async def stored(api: Api) -> factories.Body:
-    """A framework with one entity of every resource type."""
+    """Store a framework with one entity of every resource type."""
     body = factories.everything()
     await api.send("POST", "/CFPackages", 201, body)
     return body
 
 
 @each
-async def test_answers_what_was_stored(
+async def test_get_returns_the_stored_entity(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
     sent = factories.first_of(stored, resource.name)
@@ -61,23 +61,21 @@ async def test_answers_what_was_stored(
 
 
 @each
-async def test_unknown_identifier(api: Api, resource: Resource) -> None:
-    answer = await api.send("GET", f"/{resource.plural}/nobody", 404)
+async def test_unknown_identifier_returns_404(api: Api, resource: Resource) -> None:
+    answer = await api.send("GET", f"/{resource.plural}/unknown", 404)
     minor = answer.json()[api.profile.code_minor_names[0]]["imsx_codeMinorField"][0]
     assert minor["imsx_codeMinorFieldValue"] == "unknownobject"
-    assert "nobody" in answer.json()["imsx_description"]
+    assert "unknown" in answer.json()["imsx_description"]
 
 
 @each
 @pytest.mark.parametrize("odd", ["%00", "%0a", "a%2Fb", "x" * 300, "'", "%F0%9F%98%80", "."])
-async def test_no_identifier_is_too_odd_to_be_unknown(
-    api: Api, resource: Resource, odd: str
-) -> None:
+async def test_unusual_identifier_returns_404(api: Api, resource: Resource, odd: str) -> None:
     await api.send("GET", f"/{resource.plural}/{odd}x", 404)
 
 
 @each
-async def test_fields_are_those_and_only_those(
+async def test_fields_parameter_selects_fields(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
     identifier = factories.first_of(stored, resource.name)["identifier"]
@@ -86,7 +84,7 @@ async def test_fields_are_those_and_only_those(
 
 
 @each
-async def test_unknown_field_is_refused_by_name(
+async def test_unknown_field_is_rejected_by_name(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
     identifier = factories.first_of(stored, resource.name)["identifier"]
@@ -96,7 +94,7 @@ async def test_unknown_field_is_refused_by_name(
 
 
 @each
-async def test_trailing_slash_is_the_same_answer(
+async def test_trailing_slash_returns_the_same_response(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
     path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
@@ -105,7 +103,7 @@ async def test_trailing_slash_is_the_same_answer(
 
 
 @each
-async def test_head_is_get_without_a_body(
+async def test_head_returns_headers_of_get_without_body(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
     path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
@@ -115,7 +113,7 @@ async def test_head_is_get_without_a_body(
 
 
 @each
-async def test_only_one_slash_is_no_part_of_an_id(
+async def test_second_trailing_slash_is_part_of_the_identifier(
     api: Api, stored: factories.Body, resource: Resource
 ) -> None:
     path = f"/{resource.plural}/{factories.first_of(stored, resource.name)['identifier']}"
@@ -124,7 +122,7 @@ async def test_only_one_slash_is_no_part_of_an_id(
 
 
 @pytest.mark.parametrize("resource", DELETABLE, ids=lambda resource: resource.name)
-async def test_deleted_is_not_found(
+async def test_deleted_entity_returns_404(
     api: Api,
     stored: factories.Body,
     resource: Resource,
@@ -138,7 +136,7 @@ async def test_deleted_is_not_found(
 
 
 @in_a_set
-async def test_set_is_the_one_asked_for_then_its_children_in_code_order(
+async def test_set_is_the_entity_and_its_children_in_code_order(
     api: Api, resource: Resource
 ) -> None:
     codes = ["ELA.1.V", "ELA.2", "ELA", "ELAX", "MA.ELA", "ELA.1"]
@@ -157,7 +155,7 @@ async def test_set_is_the_one_asked_for_then_its_children_in_code_order(
     assert [one["hierarchyCode"] for one in leaf[resource.plural]] == ["ELA.1.V"]
 
 
-async def test_rubric_comes_with_its_criteria_and_levels(api: Api) -> None:
+async def test_rubric_includes_criteria_and_levels(api: Api) -> None:
     sent = factories.rubric()
     await api.upload(CFRubrics=[sent])
     rubric = await api.one("CFRubric", sent["identifier"])
@@ -168,7 +166,7 @@ async def test_rubric_comes_with_its_criteria_and_levels(api: Api) -> None:
     assert "CFRubricCriterionLevels" not in criteria[1]
 
 
-async def test_what_one_profile_stores_all_others_show(
+async def test_entity_stored_in_one_profile_is_returned_by_all(
     client: httpx.AsyncClient, profile: Profile
 ) -> None:
     body = await Api(client, profile).framework()

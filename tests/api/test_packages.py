@@ -18,7 +18,7 @@ REAL = ("ccss-math-2010", "georgia-science-excerpt-v1p1", "large-11k")
 
 
 def without_ids(node: Any) -> Any:
-    """An answer without the second name of each identifier."""
+    """Return a response without ``sourcedId``, the second name of each identifier."""
     if isinstance(node, list):
         return [without_ids(part) for part in node]
     if isinstance(node, dict):
@@ -26,7 +26,7 @@ def without_ids(node: Any) -> Any:
     return node
 
 
-async def test_upload_says_what_it_stored(api: Api) -> None:
+async def test_upload_returns_counts_of_stored_entities(api: Api) -> None:
     body = factories.package()
     answer = await api.send("POST", "/CFPackages", 201, body)
     identifier = body["CFDocument"]["identifier"]
@@ -44,7 +44,7 @@ async def test_upload_says_what_it_stored(api: Api) -> None:
 
 
 @pytest.mark.parametrize("wrapper", ["CFPackage", "package", None])
-async def test_what_went_in_comes_out(api: Api, wrapper: str | None) -> None:
+async def test_uploaded_package_is_returned_unchanged(api: Api, wrapper: str | None) -> None:
     body = factories.everything()
     body["extensions"] = {"whole": True}
     body["CFDefinitions"]["extensions"] = {"catalogue": "mine"}
@@ -80,7 +80,7 @@ async def test_upload_without_items_or_associations_is_refused(
     assert await api.package(identifier) == before
 
 
-async def test_missing_items_are_named_beside_every_other_problem(api: Api) -> None:
+async def test_missing_items_are_listed_with_every_other_problem(api: Api) -> None:
     body = factories.package()
     del body["CFItems"]
     body["CFAssociations"][0]["associationType"] = body["CFDocument"]["title"] = 5
@@ -92,7 +92,7 @@ async def test_missing_items_are_named_beside_every_other_problem(api: Api) -> N
     }
 
 
-async def test_empty_arrays_empty_a_framework(api: Api) -> None:
+async def test_empty_arrays_delete_all_entities(api: Api) -> None:
     body = await api.upload()
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     answer = await api.send("PUT", path, 200, {**body, "CFItems": [], "CFAssociations": []})
@@ -110,7 +110,7 @@ async def test_upload_counts_what_it_changed(api: Api) -> None:
     assert changes == {"created": 1, "updated": 1, "unchanged": 2, "deleted": 1}
 
 
-async def test_package_is_named_by_its_package_uri(api: Api) -> None:
+async def test_package_identifier_is_that_of_its_package_uri(api: Api) -> None:
     body = factories.package()
     named = factories.link()
     body["CFDocument"]["CFPackageURI"] = named
@@ -120,7 +120,7 @@ async def test_package_is_named_by_its_package_uri(api: Api) -> None:
     assert await api.package(body["CFDocument"]["identifier"]) == package
 
 
-async def test_package_without_a_name_has_that_of_its_document(api: Api) -> None:
+async def test_package_identifier_defaults_to_that_of_its_document(api: Api) -> None:
     body = await api.upload()
     identifier = body["CFDocument"]["identifier"]
     package = await api.package(identifier)
@@ -139,7 +139,7 @@ async def test_links_to_the_document_are_filled_in(api: Api) -> None:
         assert without_ids(entity["CFDocumentURI"]) == expected
 
 
-async def test_fields_of_a_package(api: Api) -> None:
+async def test_fields_parameter_selects_package_fields(api: Api) -> None:
     body = await api.upload()
     identifier = body["CFDocument"]["identifier"]
     package = await api.one("CFPackage", identifier, fields="CFDocument,sourcedId")
@@ -148,12 +148,12 @@ async def test_fields_of_a_package(api: Api) -> None:
     assert "CFItems" in answer["imsx_description"]
 
 
-async def test_unknown_package(api: Api) -> None:
-    for path in ("/CFPackages/nobody", "/CFPackages/nobody/groups", "/CFPackages/%00"):
+async def test_unknown_package_returns_404(api: Api) -> None:
+    for path in ("/CFPackages/unknown", "/CFPackages/unknown/groups", "/CFPackages/%00"):
         await api.get(path, 404)
 
 
-async def test_package_of_a_deleted_document(api: Api, execute: Execute) -> None:
+async def test_package_of_deleted_document_returns_404(api: Api, execute: Execute) -> None:
     body = await api.upload()
     await execute("UPDATE documents SET deleted_at = now()")
     await api.get(f"/CFPackages/{body['CFDocument']['identifier']}", 404)
@@ -161,7 +161,7 @@ async def test_package_of_a_deleted_document(api: Api, execute: Execute) -> None
     assert await api.package(body["CFDocument"]["identifier"])
 
 
-async def test_what_was_answered_can_be_sent_back(api: Api) -> None:
+async def test_returned_package_can_be_uploaded_again(api: Api) -> None:
     body = factories.everything()
     body["CFDocument"]["CFPackageURI"] = factories.link()
     await api.send("POST", "/CFPackages", 201, body)
@@ -199,7 +199,7 @@ async def test_criteria_of_a_dropped_rubric_may_be_taken_over(api: Api) -> None:
     assert api.lost(rubric, await api.one("CFRubric", rubric["identifier"])) == []
 
 
-async def test_package_may_not_be_named_like_another_document(api: Api) -> None:
+async def test_package_identifier_must_differ_from_other_documents(api: Api) -> None:
     other = await api.framework()
     link = factories.link(other["identifier"])
     body = factories.package()
@@ -215,7 +215,7 @@ async def test_package_may_not_be_named_like_another_document(api: Api) -> None:
         assert "give this package another identifier" in problem["message"]
 
 
-async def test_document_may_not_be_named_like_another_package(api: Api) -> None:
+async def test_document_identifier_must_differ_from_other_packages(api: Api) -> None:
     other = await api.framework()
     taken = other["CFPackageURI"]["identifier"]
     await api.send("POST", "/CFPackages", 409, factories.package(document_id=taken))
@@ -223,7 +223,7 @@ async def test_document_may_not_be_named_like_another_package(api: Api) -> None:
     assert (await api.package(taken))["CFDocument"]["identifier"] == other["identifier"]
 
 
-async def test_definitions_of_what_was_dropped_are_not_listed(api: Api, execute: Execute) -> None:
+async def test_definitions_of_dropped_entities_are_not_listed(api: Api, execute: Execute) -> None:
     body = factories.everything()
     body["CFDefinitions"] = {}
     await api.send("POST", "/CFPackages", 201, body)
@@ -245,24 +245,24 @@ async def test_change_of_a_packages_own_fields_is_recorded(api: Api, execute: Ex
     assert [tuple(row) for row in rows] == [("CFDocument", document, "update")]
 
 
-async def test_post_of_a_document_that_exists(api: Api) -> None:
+async def test_post_of_existing_document_is_rejected(api: Api) -> None:
     body = await api.upload()
     answer = await api.send("POST", "/CFPackages", 409, body)
     assert "PUT" in answer.json()["imsx_description"]
 
 
-async def test_put_of_an_unknown_document(api: Api) -> None:
+async def test_put_of_unknown_document_is_rejected(api: Api) -> None:
     body = factories.package()
     await api.send("PUT", f"/CFPackages/{body['CFDocument']['identifier']}", 404, body)
 
 
-async def test_put_under_another_id(api: Api) -> None:
+async def test_put_under_another_identifier_is_rejected(api: Api) -> None:
     first, second = await api.upload(), await api.upload()
     path = f"/CFPackages/{first['CFDocument']['identifier']}"
     await api.send("PUT", path, 400, second)
 
 
-async def test_put_under_the_packages_own_id(api: Api) -> None:
+async def test_put_under_package_identifier_is_accepted(api: Api) -> None:
     document = await api.framework()
     body = factories.package(document["identifier"])
     path = f"/CFPackages/{document['CFPackageURI']['identifier']}"
@@ -270,7 +270,7 @@ async def test_put_under_the_packages_own_id(api: Api) -> None:
     assert answer.json()["result"]["stats"]["items"] == 2
 
 
-async def test_put_makes_the_framework_exactly_what_was_sent(api: Api, execute: Execute) -> None:
+async def test_put_replaces_the_whole_framework(api: Api, execute: Execute) -> None:
     body = await api.upload()
     document = body["CFDocument"]["identifier"]
     parent, child = body["CFItems"]
@@ -289,7 +289,7 @@ async def test_put_makes_the_framework_exactly_what_was_sent(api: Api, execute: 
     assert len(await execute("SELECT 1 FROM associations")) == 1
 
 
-async def test_put_again_unchanged_writes_nothing(api: Api, execute: Execute) -> None:
+async def test_unchanged_put_writes_nothing(api: Api, execute: Execute) -> None:
     body = factories.everything()
     await api.send("POST", "/CFPackages", 201, body)
     before = await execute("SELECT * FROM changes")
@@ -299,7 +299,7 @@ async def test_put_again_unchanged_writes_nothing(api: Api, execute: Execute) ->
     assert await execute("SELECT xmin, * FROM items ORDER BY ordinal") == rows
 
 
-async def test_put_records_what_changed(api: Api, execute: Execute) -> None:
+async def test_put_records_only_changed_entities(api: Api, execute: Execute) -> None:
     body = await api.upload(CFRubrics=[factories.rubric()])
     document = body["CFDocument"]["identifier"]
     await execute("TRUNCATE changes")
@@ -317,7 +317,7 @@ async def test_put_records_what_changed(api: Api, execute: Execute) -> None:
     assert len(rows) == 3
 
 
-async def test_put_brings_back_what_an_earlier_one_dropped(api: Api) -> None:
+async def test_put_undeletes_entities_dropped_earlier(api: Api) -> None:
     body = await api.upload()
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
     empty = {"CFDocument": body["CFDocument"], "CFItems": [], "CFAssociations": []}
@@ -344,18 +344,18 @@ async def test_two_associations_may_swap_their_triples(api: Api) -> None:
 async def test_rubrics_change_with_their_package(api: Api) -> None:
     body = await api.upload(CFRubrics=[factories.rubric(), factories.rubric()])
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
-    kept, dropped = body["CFRubrics"]
-    body["CFRubrics"] = [kept]
-    first, second = kept["CFRubricCriteria"]
+    rubric_body, dropped = body["CFRubrics"]
+    body["CFRubrics"] = [rubric_body]
+    first, second = rubric_body["CFRubricCriteria"]
     second["CFRubricCriterionLevels"] = first.pop("CFRubricCriterionLevels")
     await api.send("PUT", path, 200, body)
-    assert api.lost(kept, await api.one("CFRubric", kept["identifier"])) == []
-    rubric = await api.one("CFRubric", kept["identifier"])
+    assert api.lost(rubric_body, await api.one("CFRubric", rubric_body["identifier"])) == []
+    rubric = await api.one("CFRubric", rubric_body["identifier"])
     assert "CFRubricCriterionLevels" not in rubric["CFRubricCriteria"][0]
     await api.get(f"/CFRubrics/{dropped['identifier']}", 404)
 
 
-async def test_definitions_are_those_referred_to_and_those_defined(api: Api) -> None:
+async def test_definitions_include_linked_and_defined_ones(api: Api) -> None:
     body = factories.everything()
     unused = factories.item_type(hierarchyCode="unused")
     body["CFDefinitions"]["CFItemTypes"].append(unused)
@@ -376,7 +376,7 @@ async def test_definitions_are_those_referred_to_and_those_defined(api: Api) -> 
     assert all(len(listed) == 1 for listed in definitions.values())
 
 
-async def test_upload_accepts_nodes_that_are_elsewhere(api: Api) -> None:
+async def test_upload_accepts_nodes_outside_the_package(api: Api) -> None:
     body = factories.package()
     body["CFAssociations"].append(
         factories.association("far-away", body["CFItems"][0]["identifier"])
@@ -385,7 +385,7 @@ async def test_upload_accepts_nodes_that_are_elsewhere(api: Api) -> None:
     assert len((await api.package(body["CFDocument"]["identifier"]))["CFAssociations"]) == 2
 
 
-async def test_items_of_another_document_are_listed(api: Api, execute: Execute) -> None:
+async def test_items_of_another_document_are_rejected(api: Api, execute: Execute) -> None:
     first = await api.upload(CFRubrics=[factories.rubric()])
     second = factories.package(
         CFItems=first["CFItems"],
@@ -410,7 +410,7 @@ async def test_items_of_another_document_are_listed(api: Api, execute: Execute) 
     assert await execute("SELECT 1 FROM changes") == changes
 
 
-async def test_triples_of_another_document_are_listed(api: Api) -> None:
+async def test_triples_of_another_document_are_rejected(api: Api) -> None:
     first = await api.upload()
     taken = first["CFAssociations"][0]
     copy = {**taken, **factories.entity()}
@@ -420,7 +420,7 @@ async def test_triples_of_another_document_are_listed(api: Api) -> None:
     assert taken["identifier"] in problem["message"]
 
 
-async def test_package_name_of_another_document(api: Api) -> None:
+async def test_package_identifier_of_another_document_is_rejected(api: Api) -> None:
     document = await api.framework()
     body = factories.package()
     body["CFDocument"]["CFPackageURI"] = document["CFPackageURI"]
@@ -439,7 +439,7 @@ async def test_deleted_item_may_be_taken_over(api: Api) -> None:
     assert found["CFDocumentURI"]["identifier"] == second["CFDocument"]["identifier"]
 
 
-async def test_repetitions_within_an_upload_are_all_named(api: Api) -> None:
+async def test_duplicates_within_an_upload_are_all_listed(api: Api) -> None:
     body = factories.package(CFRubrics=[factories.rubric()])
     body["CFItems"].append(body["CFItems"][0])
     first = body["CFAssociations"][0]
@@ -459,7 +459,7 @@ async def test_repetitions_within_an_upload_are_all_named(api: Api) -> None:
     ]
 
 
-async def test_every_problem_of_an_upload_is_named(api: Api, execute: Execute) -> None:
+async def test_invalid_upload_lists_every_problem(api: Api, execute: Execute) -> None:
     body = factories.package()
     del body["CFDocument"]["creator"]
     body["CFItems"][1]["educationLevel"] = "06, 07"
@@ -477,7 +477,7 @@ async def test_every_problem_of_an_upload_is_named(api: Api, execute: Execute) -
     assert await execute("SELECT 1 FROM documents") == []
 
 
-async def test_upload_is_repaired_when_that_is_asked_for(api: Api) -> None:
+async def test_upload_with_repair_is_repaired(api: Api) -> None:
     body = factories.package()
     body["CFItems"][0]["educationLevel"] = "06, 07"
     await api.send("POST", "/CFPackages", 422, body)
@@ -496,7 +496,7 @@ async def test_upload_is_repaired_when_that_is_asked_for(api: Api) -> None:
     assert paths == ["CFItems[0].statusEndDate"]
 
 
-async def test_body_too_large(client: httpx.AsyncClient, api: Api) -> None:
+async def test_too_large_body_returns_413(client: httpx.AsyncClient, api: Api) -> None:
     async def pieces() -> Any:
         for _ in range(31):
             yield b" " * 1_000_000
@@ -507,7 +507,7 @@ async def test_body_too_large(client: httpx.AsyncClient, api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", REAL)
-async def test_real_frameworks_come_back_whole(api: Api, shared: Path, name: str) -> None:
+async def test_real_frameworks_are_returned_unchanged(api: Api, shared: Path, name: str) -> None:
     raw = (shared / "frameworks" / f"{name}.json").read_bytes()
     sent = json.loads(raw)
     await api.send("POST", "/CFPackages", 201, content=raw)
@@ -520,7 +520,7 @@ async def test_real_frameworks_come_back_whole(api: Api, shared: Path, name: str
 
 
 def normalise(node: Any) -> None:
-    """Write all times alike: the server answers them in UTC with milliseconds."""
+    """Convert all timestamps to UTC with milliseconds, the format of responses."""
     for part in node.values() if isinstance(node, dict) else node:
         if isinstance(part, dict | list):
             normalise(part)

@@ -36,7 +36,7 @@ Execute = Callable[..., Awaitable[Any]]
 
 
 async def body_for(api: Api, put: Put) -> factories.Body:
-    """A bare body that this PUT accepts, with whatever it refers to stored."""
+    """Return an unwrapped body that this PUT accepts; store the entities that it refers to."""
     if put.plural == "CFDocuments":
         return factories.document()
     if put.plural == "CFItemTypes":
@@ -49,7 +49,7 @@ async def body_for(api: Api, put: Put) -> factories.Body:
 
 
 async def stored(api: Api, put: Put, identifier: str) -> Any:
-    """What was stored, as the entity's own resource answers it."""
+    """Return the stored entity from its own resource."""
     name = put.schema.__name__
     if name == "CFItemType":
         return (await api.get(f"/CFItemTypes/{identifier}"))["CFItemTypes"][0]
@@ -57,7 +57,7 @@ async def stored(api: Api, put: Put, identifier: str) -> Any:
 
 
 @each
-async def test_creates_and_replaces_with_201_and_no_body(api: Api, put: Put) -> None:
+async def test_put_creates_and_replaces_with_201_and_no_body(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     for _ in range(2):
         answer = await api.put(f"/{put.plural}", body)
@@ -69,7 +69,7 @@ async def test_creates_and_replaces_with_201_and_no_body(api: Api, put: Put) -> 
 
 @each
 @pytest.mark.parametrize("spelling", ["identifier", "sourcedId", "both"])
-async def test_wrapped_or_bare_with_either_name_of_the_id(
+async def test_body_may_be_wrapped_and_use_either_identifier_name(
     api: Api, put: Put, spelling: str
 ) -> None:
     body = await body_for(api, put)
@@ -78,7 +78,7 @@ async def test_wrapped_or_bare_with_either_name_of_the_id(
         body["sourcedId"] = identifier
     if spelling == "sourcedId":
         del body["identifier"]
-        body["extensions"] = {"sourcedId": "somebody's own"}
+        body["extensions"] = {"sourcedId": "a custom value"}
     for sent in (body, *({wrapper: body} for wrapper in put.wrappers)):
         await api.send("PUT", f"/{put.plural}/{identifier}", 201, sent)
     found = await stored(api, put, identifier)
@@ -87,7 +87,7 @@ async def test_wrapped_or_bare_with_either_name_of_the_id(
 
 
 @each
-async def test_ids_that_contradict_each_other(api: Api, put: Put) -> None:
+async def test_contradicting_identifiers_return_400(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     identifier = body["identifier"]
     body["sourcedId"] = "another"
@@ -97,7 +97,7 @@ async def test_ids_that_contradict_each_other(api: Api, put: Put) -> None:
 
 
 @each
-async def test_id_of_the_path_is_that_of_the_body(api: Api, put: Put) -> None:
+async def test_identifier_of_path_must_equal_that_of_body(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     answer = await api.send("PUT", f"/{put.plural}/another", 400, body)
     assert "another" in answer.json()["imsx_description"]
@@ -114,7 +114,7 @@ async def test_omitted_optional_field_is_cleared(api: Api, put: Put) -> None:
 
 
 @each
-async def test_every_problem_is_named(api: Api, put: Put) -> None:
+async def test_invalid_body_lists_every_problem(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     identifier = body["identifier"]
     body |= {"lastChangeDateTime": "yesterday", "colour": "red", "notes": None, "uri": "not a uri"}
@@ -125,13 +125,14 @@ async def test_every_problem_is_named(api: Api, put: Put) -> None:
 
 
 @each
-async def test_missing_required_fields_are_named(api: Api, put: Put) -> None:
+async def test_missing_required_fields_are_listed(api: Api, put: Put) -> None:
     answer = await api.send("PUT", f"/{put.plural}/x", 422, {"identifier": "x"})
     required = {name for name, field in put.schema.model_fields.items() if field.is_required()} - {
         "identifier"
     }
-    told = {problem["path"]: problem["message"] for problem in answer.json()["imsx_error_details"]}
-    assert told == dict.fromkeys(required, "required")
+    problems = answer.json()["imsx_error_details"]
+    messages = {problem["path"]: problem["message"] for problem in problems}
+    assert messages == dict.fromkeys(required, "required")
 
 
 @each
@@ -150,7 +151,7 @@ async def test_null_in_optional_fields_is_stored_as_absent(api: Api, put: Put, f
 
 
 @each
-async def test_null_in_extensions_is_data(api: Api, put: Put) -> None:
+async def test_null_in_extensions_is_stored(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     body["extensions"] = {"a": None, "b": [None, {"c": None, "notes": None}]}
     await api.put(f"/{put.plural}", body)
@@ -158,28 +159,29 @@ async def test_null_in_extensions_is_data(api: Api, put: Put) -> None:
 
 
 @each
-async def test_null_in_required_fields_is_named_as_required(api: Api, put: Put) -> None:
+async def test_null_in_required_fields_is_reported_as_required(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     required = {name for name, field in put.schema.model_fields.items() if field.is_required()}
     sent = {**body, **dict.fromkeys(required)}
     path = f"/{put.plural}/{body['identifier']}"
     answer = await api.send("PUT", path, 422, {put.wrappers[0]: sent})
-    told = {problem["path"]: problem["message"] for problem in answer.json()["imsx_error_details"]}
-    assert told == {f"{put.wrappers[0]}.{name}": "required" for name in required}
+    problems = answer.json()["imsx_error_details"]
+    messages = {problem["path"]: problem["message"] for problem in problems}
+    assert messages == {f"{put.wrappers[0]}.{name}": "required" for name in required}
 
 
 @each
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b"[]", b"null", b'"text"', b"<html>", b"\xff\xfe{", b'{"a":"\\ud800"}']
 )
-async def test_body_that_is_no_json_object(api: Api, put: Put, raw: bytes) -> None:
+async def test_body_other_than_json_object_returns_400(api: Api, put: Put, raw: bytes) -> None:
     answer = await api.send("PUT", f"/{put.plural}/x", 400, content=raw)
     assert answer.json()["imsx_codeMajor"] == "failure"
 
 
 @each
 @pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85", ".", ".."])
-async def test_identifiers_that_are_not_allowed(api: Api, put: Put, odd: str) -> None:
+async def test_invalid_identifier_is_rejected(api: Api, put: Put, odd: str) -> None:
     body = await body_for(api, put)
     answer = await api.send("PUT", f"/{put.plural}/x", 422, {**body, "identifier": odd})
     assert [problem["path"] for problem in answer.json()["imsx_error_details"]] == ["identifier"]
@@ -197,7 +199,7 @@ async def test_identifiers_need_not_be_uuids(api: Api, put: Put, odd: str) -> No
 
 
 @each
-async def test_number_that_a_double_changes_is_refused_with_its_path(api: Api, put: Put) -> None:
+async def test_number_beyond_double_precision_is_rejected_with_its_path(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     number = "0.1000000000000000055511151231257827"
     raw = json.dumps({**body, "extensions": {"deep": [{"er": "HERE"}]}}).replace('"HERE"', number)
@@ -209,7 +211,7 @@ async def test_number_that_a_double_changes_is_refused_with_its_path(api: Api, p
 
 
 @each
-async def test_number_is_answered_with_its_value(api: Api, put: Put) -> None:
+async def test_number_is_returned_with_its_value(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     numbers = "[12345678901234567890, 0.30000000000000004, 1E5, -0.0, 1.0, 1, 5e-324]"
     raw = json.dumps({**body, "extensions": {"a": "HERE"}}).replace('"HERE"', numbers)
@@ -220,7 +222,7 @@ async def test_number_is_answered_with_its_value(api: Api, put: Put) -> None:
 
 
 @each
-async def test_nul_is_refused_with_its_path(api: Api, put: Put) -> None:
+async def test_nul_is_rejected_with_its_path(api: Api, put: Put) -> None:
     body = await body_for(api, put)
     body["extensions"] = {"deep": [{"er": "a\x00b"}]}
     answer = await api.send("PUT", f"/{put.plural}/{body['identifier']}", 422, body)
@@ -229,7 +231,7 @@ async def test_nul_is_refused_with_its_path(api: Api, put: Put) -> None:
     assert "deep[0].er" in problem["message"]
 
 
-async def test_nul_in_a_field(api: Api) -> None:
+async def test_nul_in_field_is_rejected(api: Api) -> None:
     document = await api.framework()
     body = factories.item(document["identifier"], fullStatement="a\x00b")
     answer = await api.send("PUT", f"/CFItems/{body['identifier']}", 422, {"item": body})
@@ -238,7 +240,7 @@ async def test_nul_in_a_field(api: Api) -> None:
     ]
 
 
-async def test_text_that_only_looks_like_nul_is_kept(api: Api) -> None:
+async def test_text_backslash_u0000_is_stored(api: Api) -> None:
     document = await api.framework()
     body = await api.new_item(
         document, fullStatement="\\u0000 \\\\u0000 \u2028 \U0001f600 'q\" \x01"
@@ -253,7 +255,7 @@ async def test_case_version_must_be_1_1(api: Api) -> None:
     assert [one["path"] for one in answer.json()["imsx_error_details"]] == ["caseVersion"]
 
 
-async def test_times_are_answered_in_utc_with_milliseconds(api: Api, execute: Execute) -> None:
+async def test_timestamps_are_returned_in_utc_with_milliseconds(api: Api, execute: Execute) -> None:
     body = factories.document(lastChangeDateTime="2026-01-15T12:30:00.123456+03:00")
     await api.put("/CFDocuments", body)
     found = await api.one("CFDocument", body["identifier"])
@@ -274,7 +276,7 @@ async def test_times_are_answered_in_utc_with_milliseconds(api: Api, execute: Ex
         1700000000,
     ],
 )
-async def test_times_that_are_none(api: Api, time: object) -> None:
+async def test_invalid_timestamp_is_rejected(api: Api, time: object) -> None:
     body = factories.document(lastChangeDateTime=time)
     await api.send("PUT", f"/CFDocuments/{body['identifier']}", 422, body)
 
@@ -282,7 +284,7 @@ async def test_times_that_are_none(api: Api, time: object) -> None:
 @pytest.mark.parametrize(
     "put", [put for put in PUTS if put.plural != "CFItemAssociations"], ids=lambda put: put.plural
 )
-async def test_deleted_is_revived(api: Api, put: Put, execute: Execute) -> None:
+async def test_put_undeletes_a_deleted_entity(api: Api, put: Put, execute: Execute) -> None:
     body = await body_for(api, put)
     await api.put(f"/{put.plural}", body)
     name = put.schema.__name__
@@ -300,14 +302,14 @@ TABLES = {"CFDocument": "documents", "CFItem": "items", "CFItemType": "item_type
 # Documents and their packages
 
 
-async def test_package_is_born_with_its_document(api: Api) -> None:
+async def test_put_of_document_creates_its_package(api: Api) -> None:
     body = await api.framework()
     package = await api.package(body["CFPackageURI"]["identifier"])
     assert package["CFDocument"]["identifier"] == body["identifier"]
     assert package["CFItems"] == package["CFAssociations"] == package["CFRubrics"] == []
 
 
-async def test_package_answers_to_either_identifier(api: Api) -> None:
+async def test_package_is_found_by_either_identifier(api: Api) -> None:
     body = await api.framework()
     by_package = await api.package(body["CFPackageURI"]["identifier"])
     assert await api.package(body["identifier"]) == by_package
@@ -334,23 +336,23 @@ async def test_document_may_change_its_package(api: Api) -> None:
 
 
 @pytest.mark.parametrize("wrapper", ["item", None])
-async def test_item_of_an_unknown_document(api: Api, wrapper: str | None) -> None:
-    body = factories.item("nobody", subjectURI=[factories.link()])
+async def test_item_of_unknown_document_is_rejected(api: Api, wrapper: str | None) -> None:
+    body = factories.item("unknown", subjectURI=[factories.link()])
     sent = {wrapper: body} if wrapper else body
     answer = await api.send("PUT", f"/CFItems/{body['identifier']}", 422, sent)
     (problem,) = answer.json()["imsx_error_details"]
     assert problem["path"] == ("item." if wrapper else "") + "CFDocumentURI.identifier"
-    assert "nobody" in problem["message"]
+    assert "unknown" in problem["message"]
 
 
-async def test_refused_item_leaves_nothing_behind(api: Api, execute: Execute) -> None:
-    body = factories.item("nobody", subjectURI=[factories.link()], CFItemTypeURI=factories.link())
+async def test_rejected_item_stores_nothing(api: Api, execute: Execute) -> None:
+    body = factories.item("unknown", subjectURI=[factories.link()], CFItemTypeURI=factories.link())
     await api.send("PUT", f"/CFItems/{body['identifier']}", 422, {"item": body})
     for table in ("items", "subjects", "item_types", "item_subjects", "changes"):
         assert await execute(f"SELECT 1 FROM {table}") == []
 
 
-async def test_item_of_a_deleted_document(api: Api, execute: Execute) -> None:
+async def test_item_of_deleted_document_is_rejected(api: Api, execute: Execute) -> None:
     document = await api.framework()
     await execute("UPDATE documents SET deleted_at = now()")
     body = factories.item(document["identifier"])
@@ -387,12 +389,12 @@ async def test_subjects_of_an_item_are_synchronised(api: Api) -> None:
     assert named == [two["identifier"]]
 
 
-async def test_who_writes_nothing_links_nothing(api: Api, execute: Execute) -> None:
+async def test_unchanged_put_adds_no_subject_links(api: Api, execute: Execute) -> None:
     document, one, two = await api.framework(), factories.link(), factories.link()
     body = await api.new_item(document, subjectURI=[one])
     later = {**body, "subjectURI": [two]}
     changed = "UPDATE items SET body = $1::json WHERE identifier = $2"
-    # Another is about to change it, and whoever puts what is there still does not know that.
+    # A concurrent transaction changes the item, which a PUT of the old body must not revert.
     await execute("BEGIN")
     try:
         await execute(changed, json.dumps(later), body["identifier"])
@@ -405,7 +407,7 @@ async def test_who_writes_nothing_links_nothing(api: Api, execute: Execute) -> N
     assert await execute("SELECT 1 FROM item_subjects") == []
 
 
-async def test_keyword_links_are_additive_and_the_last_is_answered(api: Api) -> None:
+async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> None:
     document = await api.framework()
     one, two, three = factories.link(), factories.link(), factories.link()
     body = await api.new_item(document, conceptKeywordsURI=one)
@@ -431,7 +433,7 @@ async def test_definition_is_registered_from_a_link(api: Api, field: str, plural
     assert definition["title"] == "its name"
 
 
-async def test_definition_known_from_a_link_says_all_that_a_definition_must(api: Api) -> None:
+async def test_definition_from_a_link_has_every_required_field(api: Api) -> None:
     document, named = await api.framework(), factories.link(title="its name")
     await api.new_item(document, CFItemTypeURI=named, licenseURI=named, subjectURI=[named])
     definitions = (await api.package(document["identifier"]))["CFDefinitions"]
@@ -446,7 +448,7 @@ async def test_definition_known_from_a_link_says_all_that_a_definition_must(api:
     assert alone == kind
 
 
-async def test_link_brings_a_deleted_definition_back(api: Api, execute: Execute) -> None:
+async def test_link_undeletes_a_definition(api: Api, execute: Execute) -> None:
     document, named = await api.framework(), factories.link()
     body = await api.new_item(document, CFItemTypeURI=named)
     await execute("UPDATE item_types SET deleted_at = now()")
@@ -455,7 +457,7 @@ async def test_link_brings_a_deleted_definition_back(api: Api, execute: Execute)
     await api.get(f"/CFItemTypes/{named['identifier']}")
 
 
-async def test_a_definition_that_is_back_is_so_in_all_packages(api: Api, execute: Execute) -> None:
+async def test_undeleted_definition_is_in_all_packages(api: Api, execute: Execute) -> None:
     one, other, named = await api.framework(), await api.framework(), factories.link()
     body = await api.new_item(one, CFItemTypeURI=named)
     await api.new_item(other, CFItemTypeURI=named)
@@ -467,15 +469,13 @@ async def test_a_definition_that_is_back_is_so_in_all_packages(api: Api, execute
     assert after.json() != before.json()
 
 
-async def test_no_keyword_link_is_no_field(api: Api) -> None:
+async def test_missing_keyword_link_omits_the_field(api: Api) -> None:
     document = await api.framework()
     body = await api.new_item(document, conceptKeywordsURI=[])
     assert "conceptKeywordsURI" not in await api.one("CFItem", body["identifier"])
 
 
-async def test_node_that_lives_under_another_kind_is_not_deleted(
-    api: Api, execute: Execute
-) -> None:
+async def test_node_of_another_kind_is_not_deleted(api: Api, execute: Execute) -> None:
     document = await api.framework()
     one, two = await api.new_item(document), await api.new_item(document)
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", one["identifier"])
@@ -521,8 +521,8 @@ async def test_association_may_end_at_a_document(api: Api) -> None:
     assert found["destinationNodeURI"]["identifier"] == document["identifier"]
 
 
-async def test_association_to_nodes_that_are_not_here(api: Api) -> None:
-    body = factories.association("nobody", "nothing")
+async def test_association_to_unknown_nodes_is_stored(api: Api) -> None:
+    body = factories.association("unknown", "nothing")
     path = f"/CFItemAssociations/{body['identifier']}"
     answer = await api.send("PUT", path, 422, {"association": body})
     assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
@@ -532,7 +532,7 @@ async def test_association_to_nodes_that_are_not_here(api: Api) -> None:
     await api.get(f"/CFAssociations/{body['identifier']}", 404)
 
 
-async def test_association_to_a_deleted_item(api: Api, execute: Execute) -> None:
+async def test_association_to_deleted_item_is_rejected(api: Api, execute: Execute) -> None:
     document = await api.framework()
     one, two = await api.new_item(document), await api.new_item(document)
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
@@ -550,11 +550,11 @@ async def test_association_to_a_node_outside_case(api: Api) -> None:
     assert found["destinationNodeURI"]["targetType"] == "ext:web-page"
 
 
-async def test_association_of_an_unknown_document(api: Api) -> None:
+async def test_association_of_unknown_document_is_rejected(api: Api) -> None:
     document = await api.framework()
     one, two = await api.new_item(document), await api.new_item(document)
     body = factories.association(one["identifier"], two["identifier"])
-    body["CFDocumentURI"] = factories.link("nobody")
+    body["CFDocumentURI"] = factories.link("unknown")
     answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
     assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
         "CFDocumentURI.identifier"
@@ -578,7 +578,7 @@ async def test_unknown_association_type(api: Api, kind: str) -> None:
     assert "isChildOf" in problem["message"]
 
 
-async def test_one_triple_has_one_association(api: Api) -> None:
+async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
     document = await api.framework()
     one, two = await api.new_item(document), await api.new_item(document)
     first = await api.new_association(one, two)
@@ -599,7 +599,7 @@ async def test_sequence_numbers(api: Api, number: float) -> None:
 
 
 @pytest.mark.parametrize("number", ["1", 1.5, 2**31, True])
-async def test_sequence_numbers_that_are_none(api: Api, number: object) -> None:
+async def test_invalid_sequence_number_is_rejected(api: Api, number: object) -> None:
     body = factories.association("a", "b", sequenceNumber=number)
     answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
     assert [one["path"] for one in answer.json()["imsx_error_details"]] == ["sequenceNumber"]
@@ -626,10 +626,10 @@ async def test_item_without_associations(api: Api) -> None:
     item = await api.new_item(await api.framework())
     body = await api.get(f"/CFItemAssociations/{item['identifier']}")
     assert body["CFAssociations"] == []
-    await api.get("/CFItemAssociations/nobody", 404)
+    await api.get("/CFItemAssociations/unknown", 404)
 
 
-async def test_associations_of_a_deleted_item_are_hidden_until_it_is_revived(
+async def test_associations_of_deleted_item_are_hidden_until_it_is_undeleted(
     api: Api, execute: Execute
 ) -> None:
     document = await api.framework()
@@ -646,7 +646,7 @@ async def test_associations_of_a_deleted_item_are_hidden_until_it_is_revived(
     assert len((await api.package(document["identifier"]))["CFAssociations"]) == 1
 
 
-async def test_delete_association_is_for_good(api: Api, execute: Execute) -> None:
+async def test_delete_of_association_is_permanent(api: Api, execute: Execute) -> None:
     document = await api.framework()
     one, two = await api.new_item(document), await api.new_item(document)
     body = await api.new_association(one, two)
@@ -660,7 +660,7 @@ async def test_delete_association_is_for_good(api: Api, execute: Execute) -> Non
     await api.put("/CFItemAssociations", body)
 
 
-async def test_delete_takes_an_association_not_an_item(api: Api) -> None:
+async def test_delete_of_item_returns_404(api: Api) -> None:
     item = await api.new_item(await api.framework())
     await api.send("DELETE", f"/CFItemAssociations/{item['identifier']}", 404)
 
@@ -668,9 +668,7 @@ async def test_delete_takes_an_association_not_an_item(api: Api) -> None:
 # The record of changes
 
 
-async def test_each_write_is_recorded_once_and_repeating_it_is_not_a_change(
-    api: Api, execute: Execute
-) -> None:
+async def test_repeated_write_records_no_second_change(api: Api, execute: Execute) -> None:
     document = await api.framework()
     one, two = await api.new_item(document), await api.new_item(document)
     body = await api.new_association(one, two)

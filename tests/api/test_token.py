@@ -114,7 +114,7 @@ def assert_refused(answer: httpx.Response, error: str, status: int = 400) -> str
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_all_forms_of_asking(http: httpx.AsyncClient, path: str) -> None:
+async def test_token_is_issued_for_every_request_format(http: httpx.AsyncClient, path: str) -> None:
     encoded = basic(quote_plus(ID), quote_plus(SECRET))
     nameless = {"client_id": ID, "client_secret": SECRET}
 
@@ -129,7 +129,7 @@ async def test_all_forms_of_asking(http: httpx.AsyncClient, path: str) -> None:
     assert_issued(await http.post(path, content=b"grant_type=client_credentials", headers=encoded))
 
 
-async def test_both_ways_at_once_must_agree(http: httpx.AsyncClient) -> None:
+async def test_credentials_in_header_and_body_must_agree(http: httpx.AsyncClient) -> None:
     for headers in (basic(ID, SECRET), basic(quote_plus(ID), quote_plus(SECRET))):
         assert_issued(await http.post(PATH, data=SENT, headers=headers))
         assert_issued(await http.post(PATH, data={**GRANT, "client_id": ID}, headers=headers))
@@ -153,11 +153,11 @@ async def test_both_ways_at_once_must_agree(http: httpx.AsyncClient) -> None:
         {"Authorization": "Bearer x"},
     ],
 )
-async def test_a_client_that_is_not_known(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_unknown_client_is_rejected(http: httpx.AsyncClient, headers: dict[str, str]) -> None:
     assert_refused(await http.post(PATH, data=GRANT, headers=headers), "invalid_client", 401)
 
 
-async def test_a_wrong_secret_in_the_body(http: httpx.AsyncClient) -> None:
+async def test_wrong_secret_in_body_is_rejected(http: httpx.AsyncClient) -> None:
     changes: list[dict[str, Any]] = [{"client_secret": ""}, {"client_secret": "x"}]
     for change in [*changes, {"client_id": "x"}, {"client_id": ""}]:
         for way in ("data", "json"):
@@ -166,7 +166,7 @@ async def test_a_wrong_secret_in_the_body(http: httpx.AsyncClient) -> None:
             assert "CASE_CLIENT_ID and CASE_CLIENT_SECRET" in description
 
 
-async def test_the_grant(http: httpx.AsyncClient) -> None:
+async def test_other_grant_type_is_rejected(http: httpx.AsyncClient) -> None:
     credentials = {"client_id": ID, "client_secret": SECRET}
     for grant in ({}, {"grant_type": ""}):
         answer = await http.post(PATH, data={**credentials, **grant})
@@ -178,7 +178,7 @@ async def test_the_grant(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "granted"),
+    ("requested", "granted"),
     [
         ("", set(Scope)),
         (" ", set(Scope)),
@@ -187,10 +187,10 @@ async def test_the_grant(http: httpx.AsyncClient) -> None:
         (f"{V1P1}case.delete  {Scope.CREATEPUT}", {Scope.CREATEPUT, Scope.DELETE}),
     ],
 )
-async def test_the_scopes_asked_for(
-    http: httpx.AsyncClient, asked: str, granted: set[Scope]
+async def test_requested_scopes_are_granted(
+    http: httpx.AsyncClient, requested: str, granted: set[Scope]
 ) -> None:
-    for body in ({"data": {**SENT, "scope": asked}}, {"json": {**SENT, "scope": asked}}):
+    for body in ({"data": {**SENT, "scope": requested}}, {"json": {**SENT, "scope": requested}}):
         assert_issued(await http.post(PATH, **body), frozenset(granted))  # type: ignore[arg-type]  # one of two bodies
 
 
@@ -198,29 +198,31 @@ FOREIGN = ["openid", Scope.READONLY + "x", "case.readonly", "ü"]
 
 
 @pytest.mark.parametrize("foreign", FOREIGN)
-async def test_foreign_scope_beside_a_known_one_is_ignored_and_the_answer_says_so(
+async def test_foreign_scope_is_omitted_from_granted_scopes(
     http: httpx.AsyncClient, foreign: str
 ) -> None:
-    for asked in (f"{Scope.READONLY} {foreign}", f"{foreign} {V1P1}case.readonly"):
-        answer = await http.post(PATH, data={**SENT, "scope": asked})
+    for requested in (f"{Scope.READONLY} {foreign}", f"{foreign} {V1P1}case.readonly"):
+        answer = await http.post(PATH, data={**SENT, "scope": requested})
         assert_issued(answer, frozenset({Scope.READONLY}))
 
 
 @pytest.mark.parametrize("foreign", [*FOREIGN, " ".join(FOREIGN)])
-async def test_foreign_scopes_alone_are_an_invalid_scope(
+async def test_only_foreign_scopes_return_invalid_scope(
     http: httpx.AsyncClient, foreign: str
 ) -> None:
     answer = await http.post(PATH, data={**SENT, "scope": foreign})
     assert Scope.READONLY in assert_refused(answer, "invalid_scope")
 
 
-async def test_known_scope_that_the_client_may_not_have_is_an_invalid_scope(
+async def test_scope_not_allowed_for_client_returns_invalid_scope(
     http: httpx.AsyncClient, database: Database
 ) -> None:
     await add_client(database, "reader", None, [Scope.READONLY], hash_secret(SECRET))
     sent = {**GRANT, "client_id": "reader", "client_secret": SECRET}
-    asked = f"openid {Scope.READONLY} {Scope.DELETE}"
-    refused = assert_refused(await http.post(PATH, data={**sent, "scope": asked}), "invalid_scope")
+    requested = f"openid {Scope.READONLY} {Scope.DELETE}"
+    refused = assert_refused(
+        await http.post(PATH, data={**sent, "scope": requested}), "invalid_scope"
+    )
     assert f"does not have the scope {Scope.DELETE}." in refused
 
 
@@ -241,7 +243,7 @@ async def test_known_scope_that_the_client_may_not_have_is_an_invalid_scope(
         ("application/x-www-form-urlencoded", "grant_type=x&grant_type=client_credentials"),
     ],
 )
-async def test_a_body_that_cannot_be_read(
+async def test_unreadable_body_is_rejected(
     http: httpx.AsyncClient, kind: str, body: str | bytes
 ) -> None:
     answer = await http.post(
@@ -251,7 +253,7 @@ async def test_a_body_that_cannot_be_read(
     assert_refused(answer, "invalid_request")
 
 
-async def test_a_body_that_is_too_large(http: httpx.AsyncClient) -> None:
+async def test_too_large_body_is_rejected(http: httpx.AsyncClient) -> None:
     form = "grant_type=client_credentials&pad="
     allowed = form + "x" * (64 * 1024 - len(form))
 
@@ -261,7 +263,7 @@ async def test_a_body_that_is_too_large(http: httpx.AsyncClient) -> None:
     assert "65536" in assert_refused(answer, "invalid_request", 413)
 
 
-async def test_a_token_opens_what_its_scope_allows(http: httpx.AsyncClient) -> None:
+async def test_token_allows_only_its_scope(http: httpx.AsyncClient) -> None:
     needed = {"/read": Scope.READONLY, "/write": Scope.CREATEPUT, "/delete": Scope.DELETE}
     for granted in Scope:
         answer = await http.post(PATH, data={**SENT, "scope": granted.value})
@@ -278,7 +280,7 @@ async def test_a_token_opens_what_its_scope_allows(http: httpx.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic eDp5", "x", "Bearerx y"])
-async def test_no_token(http: httpx.AsyncClient, header: str | None) -> None:
+async def test_missing_token_returns_401(http: httpx.AsyncClient, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for path in ("/read", "/write", "/delete"):
         answer = await http.get(path, headers=headers)
@@ -288,7 +290,7 @@ async def test_no_token(http: httpx.AsyncClient, header: str | None) -> None:
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_a_bad_token(http: httpx.AsyncClient) -> None:
+async def test_invalid_token_returns_401(http: httpx.AsyncClient) -> None:
     expired, _ = LocalIssuer([KEY], ISSUER.url, -1).issue("robot", frozenset(Scope))
 
     answer = await http.get("/read", headers={"Authorization": f"Bearer {expired}"})
@@ -300,7 +302,7 @@ async def test_a_bad_token(http: httpx.AsyncClient) -> None:
     )
 
 
-async def test_what_is_published(http: httpx.AsyncClient) -> None:
+async def test_discovery_document_and_keys_are_published(http: httpx.AsyncClient) -> None:
     configuration = (await http.get("/.well-known/openid-configuration")).json()
     keys = (await http.get(configuration["jwks_uri"])).json()
 
@@ -311,7 +313,7 @@ async def test_what_is_published(http: httpx.AsyncClient) -> None:
     assert_issued(await http.post(configuration["token_endpoint"], data=SENT))
 
 
-async def test_the_interface_description(http: httpx.AsyncClient) -> None:
+async def test_openapi_document_describes_the_token_endpoint(http: httpx.AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
 
     schemes = document["components"]["securitySchemes"]
@@ -328,7 +330,7 @@ async def test_the_interface_description(http: httpx.AsyncClient) -> None:
     assert set(paths[PATH]["post"]["responses"]) == {"200", "400", "401", "413", "429"}
 
 
-async def test_an_unknown_client_costs_what_a_known_one_costs(
+async def test_unknown_client_costs_one_hash_comparison(
     database: Database, clean: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = ClientRegistry(Settings(client_id=ID, client_secret=SecretStr(SECRET)), database)
@@ -340,14 +342,14 @@ async def test_an_unknown_client_costs_what_a_known_one_costs(
         return verify_secret(secret, stored)
 
     monkeypatch.setattr("case_server.auth.clients.verify_secret", counted)
-    for client_id in (ID, "stored", "nobody", "no:body"):
+    for client_id in (ID, "stored", "unknown", "un:known"):
         assert await clients.authenticate([(client_id, "x" * 40)], "10.0.0.1") is None
-    # One slow comparison each, at one cost.
+    # Each attempt makes one slow comparison of the same cost.
     assert len(compared) == 4
     assert len(set(compared)) == 1
 
 
-async def test_guessing_is_slowed_and_told_in_the_words_of_oauth(http: httpx.AsyncClient) -> None:
+async def test_failed_attempts_are_throttled_with_an_oauth_error(http: httpx.AsyncClient) -> None:
     for _ in range(5):
         answer = await http.post(PATH, data={**SENT, "client_secret": "guess"})
         assert_refused(answer, "invalid_client", 401)
@@ -356,7 +358,7 @@ async def test_guessing_is_slowed_and_told_in_the_words_of_oauth(http: httpx.Asy
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def test_another_address_is_not_slowed(database: Database, clean: None) -> None:
+async def test_other_address_is_not_throttled(database: Database, clean: None) -> None:
     app = application(database)
 
     async def ask(address: str, secret: str) -> int:
@@ -367,12 +369,12 @@ async def test_another_address_is_not_slowed(database: Database, clean: None) ->
     assert [await ask("10.0.0.1", "guess") for _ in range(6)] == [401] * 5 + [429]
     assert await ask("10.0.0.1", SECRET) == 429
     assert await ask("10.0.0.2", SECRET) == 200
-    # That it was right elsewhere must not tell a guesser that waits that it has found it.
+    # The throttled address must not learn that this secret is right.
     assert await ask("10.0.0.1", SECRET) == 429
 
 
 @pytest.mark.parametrize("secret", [SECRET, "wrong-s3cret-wrong"])
-async def test_no_secret_is_ever_logged(
+async def test_secret_is_never_logged(
     http: httpx.AsyncClient, secret: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
