@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import requests
-from api.test_access import offered
+from api.test_access import list_routes
 from support import factories
 from support.live_server import LiveServer, serving
 
@@ -121,7 +121,7 @@ def split(answer: bytes) -> tuple[int, dict[str, str], bytes]:
 
 ALL_ROUTES = sorted(
     set(
-        offered(
+        list_routes(
             create_app(
                 Settings(database_url="postgresql://nobody@127.0.0.1:9/x", test_mode=True)
             ).routes
