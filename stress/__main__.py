@@ -100,13 +100,13 @@ async def _disk(_: int, clock: Clock) -> Result:
 async def _load(seed: int, clock: Clock) -> Result:
     seconds = min(30.0, clock.remaining / 3)
     report = await load.run(items=11_000, seconds=seconds, slow=25, seed=seed, clock=clock)
-    return Result(report, report.wrong, {PACKAGES_READ: report.answers["package 200"]})
+    return Result(report, report.wrong, {PACKAGES_READ: report.responses["package 200"]})
 
 
 async def _contention(seed: int, clock: Clock) -> Result:
     rounds = 15
     report = await _with_server(lambda _, http: contention.run(http, rounds, seed, clock))
-    writes = sum(answers.total() for answers in report.answers.values())
+    writes = sum(responses.total() for responses in report.responses.values())
     return Result(report, report.wrong, {WRITES: writes})
 
 

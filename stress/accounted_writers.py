@@ -43,7 +43,7 @@ class Report:
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
     acknowledged: Counter[str] = field(default_factory=Counter)
-    answers: Counter[int] = field(default_factory=Counter)
+    responses: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0
     read_back: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Report:
         return (
             f"{self.kills.total()} kills ({kills}); acknowledged writes: {kinds}; "
             f"{self.unanswered:,} unanswered; {self.read_back:,} read back; "
-            f"answers {dict(sorted(self.answers.items()))}; "
+            f"responses {dict(sorted(self.responses.items()))}; "
             f"{len(self.wrong)} lost or broken (seed {self.seed})"
         )
 
@@ -73,9 +73,9 @@ class Writer:
         """Send one write."""
         raise NotImplementedError
 
-    async def state(self, answer: httpx.Response) -> State:
+    async def state(self, response: httpx.Response) -> State:
         """Return the version in a response."""
-        return int(answer.json()["notes"])
+        return int(response.json()["notes"])
 
     async def send(
         self, client: httpx.AsyncClient, known: WriteRecord, state: State, method: str, body: Any
@@ -84,18 +84,20 @@ class Writer:
         known.possible.add(state)
         path = known.path.replace("CFAssociations", "CFItemAssociations")
         try:
-            answer = await client.request(method, PREFIX + path, json=body)
+            response = await client.request(method, PREFIX + path, json=body)
         except httpx.HTTPError:
             self.report.unanswered += 1
             raise
-        self.report.answers[answer.status_code] += 1
-        if answer.status_code in {200, 201, 204}:
+        self.report.responses[response.status_code] += 1
+        if response.status_code in {200, 201, 204}:
             known.settle(state)
             self.report.acknowledged[self.kind] += 1
-        elif answer.status_code == 404 and known.allows(None):
+        elif response.status_code == 404 and known.allows(None):
             known.settle(None)
-        elif answer.status_code != 503 or "Retry-After" not in answer.headers:
-            self.report.wrong.append(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
+        elif response.status_code != 503 or "Retry-After" not in response.headers:
+            self.report.wrong.append(
+                f"{method} {path}: {response.status_code} {response.text[:200]}"
+            )
 
     def choose(self, plural: str, limit: int) -> tuple[str, WriteRecord]:
         """Choose an entity to write: a new one, or one written before."""
@@ -162,9 +164,9 @@ class PackageWriter(Writer):
         await self.send(client, where, self.version, "POST", body)
         known.acknowledged, known.possible = where.acknowledged, where.possible
 
-    async def state(self, answer: httpx.Response) -> State:
+    async def state(self, response: httpx.Response) -> State:
         """Return the version of all entities, or -1 if they have different ones."""
-        body = answer.json()
+        body = response.json()
         parts = [body["CFDocument"], *body["CFItems"], *body["CFAssociations"]]
         whole = (len(body["CFItems"]), len(body["CFAssociations"])) == (
             ITEMS_IN_A_PACKAGE + 1,

@@ -102,11 +102,11 @@ async def run(live: LiveServer, body_mb: int) -> Report:
 async def _bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
     for method, path in OPERATIONS:
         for what, make in BODIES.items():
-            answer = await http.request(method, prefix + path, content=make())
-            report.check(f"{what} to {method} {prefix}{path}", answer, CLIENT_ERRORS)
+            response = await http.request(method, prefix + path, content=make())
+            report.check(f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
         for what, headers in HEADERS.items():
-            answer = await http.request(method, prefix + path, content=b"{", headers=headers)
-            report.check(f"{what} to {method} {prefix}{path}", answer, CLIENT_ERRORS)
+            response = await http.request(method, prefix + path, content=b"{", headers=headers)
+            report.check(f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
 
 
 async def _reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
@@ -123,14 +123,14 @@ async def _reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
             for name, value in headers.items()
         }
         try:
-            answer = await http.get(
+            response = await http.get(
                 prefix + path.replace("{id}", identifier),
                 headers=[*((name.encode(), value) for name, value in sent.items())],
             )
         except httpx.HTTPError as error:
             report.wrong.append(f"{what}: {error!r}")
             continue
-        report.check(f"{what} ({prefix})", answer, NO_SERVER_ERRORS)
+        report.check(f"{what} ({prefix})", response, NO_SERVER_ERRORS)
 
 
 async def _tokens(report: Report, http: httpx.AsyncClient) -> None:
@@ -139,5 +139,5 @@ async def _tokens(report: Report, http: httpx.AsyncClient) -> None:
         for what, make in BODIES.items():
             for kind in kinds:
                 headers = {"Content-Type": kind, "Authorization": ""}
-                answer = await http.post(path, content=make(), headers=headers)
-                report.check(f"{what} as {kind} to {path}", answer, CLIENT_ERRORS)
+                response = await http.post(path, content=make(), headers=headers)
+                report.check(f"{what} as {kind} to {path}", response, CLIENT_ERRORS)

@@ -28,12 +28,12 @@ class Cluster:
         self.folder = self._own.data_dir
 
     def stop(self, how: str = "immediate") -> None:
-        """Stop it; the mode ``immediate`` is like a crash: no flush, recovery at the next start."""
+        """Stop Postgres; ``immediate`` is like a crash: no flush, recovery at the next start."""
         # It may already have stopped by itself.
         self._own._run(self._own.binaries / "pg_ctl", "stop", "-s", "-m", how)
 
     def start(self) -> None:
-        """Start it at the same URL."""
+        """Start Postgres at the same URL."""
         assert self._own.start() == self.url, "it started at another URL"
 
     def make_folder(self, path: Path) -> Path:
@@ -44,13 +44,13 @@ class Cluster:
         return path
 
     def restart(self) -> None:
-        """Restart it; the stop terminates all connections."""
+        """Restart Postgres, which terminates all connections."""
         self.stop("fast")
         self.start()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Suspend its processes during a block: connections stay open without responses."""
+        """Suspend all Postgres processes during a block: connections stay open but silent."""
         processes = self._processes()
         for process in processes:
             process.suspend()

@@ -26,14 +26,14 @@ WRITERS = 16
 class Report:
     """The responses to writers."""
 
-    answers: dict[str, Counter[int]] = field(default_factory=dict)
+    responses: dict[str, Counter[int]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         responses = "; ".join(
-            f"{name} {dict(sorted(c.items()))}" for name, c in self.answers.items()
+            f"{name} {dict(sorted(c.items()))}" for name, c in self.responses.items()
         )
-        count = sum(answers.total() for answers in self.answers.values())
+        count = sum(counter.total() for counter in self.responses.values())
         return f"{count:,} writes: {responses}; {len(self.wrong)} wrong"
 
 
@@ -47,19 +47,19 @@ class Scenario:
     async def send(self, name: str, method: str, path: str, body: Any, *allowed: int) -> int:
         """Send a write; retry it after 503 with Retry-After."""
         while True:
-            answer = await self.http.request(method, PREFIX + path, json=body)
-            self.report.answers.setdefault(name, Counter())[answer.status_code] += 1
-            if answer.status_code == 503 and "Retry-After" in answer.headers:
+            response = await self.http.request(method, PREFIX + path, json=body)
+            self.report.responses.setdefault(name, Counter())[response.status_code] += 1
+            if response.status_code == 503 and "Retry-After" in response.headers:
                 await asyncio.sleep(0.1)
                 continue
-            if answer.status_code not in allowed:
-                self.report.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
-            return answer.status_code
+            if response.status_code not in allowed:
+                self.report.wrong.append(f"{name}: {response.status_code} {response.text[:200]}")
+            return response.status_code
 
     async def get(self, path: str) -> Any:
         """Return the stored entity, or None."""
-        answer = await self.http.get(PREFIX + path)
-        return answer.json() if answer.status_code == 200 else None
+        response = await self.http.get(PREFIX + path)
+        return response.json() if response.status_code == 200 else None
 
     async def prepare(self) -> None:
         """Create the framework."""

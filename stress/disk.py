@@ -42,7 +42,7 @@ class Report:
     """Responses while the disk was full, recovery times and lost writes."""
 
     full: int = 0
-    answers: dict[str, Counter[str]] = field(default_factory=dict)
+    responses: dict[str, Counter[str]] = field(default_factory=dict)
     slowest: float = 0.0
     recovered: dict[str, float] = field(default_factory=dict)
     read_back: int = 0
@@ -51,11 +51,11 @@ class Report:
 
     def __str__(self) -> str:
         responses = "; ".join(
-            f"{name}: {dict(sorted(c.items()))}" for name, c in self.answers.items()
+            f"{name}: {dict(sorted(c.items()))}" for name, c in self.responses.items()
         )
         back = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.recovered.items())
         return self.note or (
-            f"{self.full} full disks: {responses}; slowest answer {self.slowest:.2f} s; recovery "
+            f"{self.full} full disks: {responses}; slowest response {self.slowest:.2f} s; recovery "
             f"after the disk was freed: {back}; {self.read_back:,} acknowledged writes read back; "
             f"{len(self.wrong)} wrong"
         )
@@ -74,18 +74,18 @@ class Scenario:
     async def send(self, name: str, method: str, path: str, body: Any = None) -> int:
         """Send a request; the response must come soon, and be a success or 503 with Retry-After."""
         started = time.monotonic()
-        answer = await self.http.request(method, PREFIX + path, json=body)
+        response = await self.http.request(method, PREFIX + path, json=body)
         seconds = time.monotonic() - started
         self.report.slowest = max(self.report.slowest, seconds)
-        answers = self.report.answers.setdefault(name, Counter())
-        answers[f"{method} {answer.status_code}"] += 1
-        is_allowed = answer.status_code < 300 or (
-            answer.status_code == 503 and "Retry-After" in answer.headers
+        responses = self.report.responses.setdefault(name, Counter())
+        responses[f"{method} {response.status_code}"] += 1
+        is_allowed = response.status_code < 300 or (
+            response.status_code == 503 and "Retry-After" in response.headers
         )
         if not is_allowed or seconds > RESPONSE_TIMEOUT_SECONDS:
-            problem = f"{answer.status_code} after {seconds:.1f} s: {answer.text[:150]}"
+            problem = f"{response.status_code} after {seconds:.1f} s: {response.text[:150]}"
             self.report.wrong.append(f"{name}: {method} {path}: {problem}")
-        return answer.status_code
+        return response.status_code
 
     async def write(self, name: str) -> int:
         """Put an item and record it if that was acknowledged."""
@@ -102,9 +102,9 @@ class Scenario:
         with filled(self.disk, free_bytes=free_bytes):
             await asyncio.gather(*(self._write_until_refused(name) for _ in range(WRITERS)))
             requests = [self.send(name, "GET", "/CFDocuments") for _ in range(20)]
-            answers = set(await asyncio.gather(*requests))
-            if reads and answers != {200}:
-                self.report.wrong.append(f"{name}: reads returned {answers}")
+            responses = set(await asyncio.gather(*requests))
+            if reads and responses != {200}:
+                self.report.wrong.append(f"{name}: reads returned {responses}")
             if (alive := await self.http.get("/health")).status_code != 200:
                 self.report.wrong.append(f"{name}: /health: {alive.status_code}")
         self.report.recovered[name] = await wait_until(
@@ -125,9 +125,9 @@ class Scenario:
 
     async def _read_back(self, name: str) -> None:
         for identifier, notes in self.acknowledged.items():
-            answer = await self.http.get(f"{PREFIX}/CFItems/{identifier}")
-            if answer.status_code != 200 or answer.json()["notes"] != notes:
-                self.report.wrong.append(f"{name}: {identifier} is lost: {answer.status_code}")
+            response = await self.http.get(f"{PREFIX}/CFItems/{identifier}")
+            if response.status_code != 200 or response.json()["notes"] != notes:
+                self.report.wrong.append(f"{name}: {identifier} is lost: {response.status_code}")
             self.report.read_back += 1
         data = self.disk / "data"
         password = (data / "postgres.password").read_text()

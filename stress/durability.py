@@ -71,8 +71,8 @@ class Scenario:
     async def _prepare(self, server: LiveServer) -> None:
         shared = factories.document()
         async with _client(server) as client:
-            answer = await client.put(f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared)
-            assert answer.status_code == 201, answer.text
+            response = await client.put(f"{PREFIX}/CFDocuments/{shared['identifier']}", json=shared)
+            assert response.status_code == 201, response.text
         kinds: list[Callable[..., Writer]] = [ItemWriter] * 7 + [AssociationWriter] * 5
         self.writers += [kind(self.report, self.rng, shared) for kind in kinds]
         own = ({"identifier": factories.new_id()} for _ in range(4))
@@ -123,8 +123,8 @@ class Scenario:
 
             async def look(writer: Writer, known: WriteRecord) -> None:
                 async with limit:
-                    answer = await client.get(PREFIX + known.path)
-                state = None if answer.status_code == 404 else await writer.state(answer)
+                    response = await client.get(PREFIX + known.path)
+                state = None if response.status_code == 404 else await writer.state(response)
                 if not known.allows(state):
                     expected = f"{known.acknowledged} or one of {known.possible}"
                     self.report.wrong.append(f"{known.path}: found {state}, expected {expected}")

@@ -75,12 +75,12 @@ class Report:
     """The responses to filters."""
 
     requests: int = 0
-    answers: Counter[int] = field(default_factory=Counter)
+    responses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        answers = dict(sorted(self.answers.items()))
-        return f"{self.requests:,} filters, answers {answers}; {len(self.wrong)} wrong"
+        responses = dict(sorted(self.responses.items()))
+        return f"{self.requests:,} filters, responses {responses}; {len(self.wrong)} wrong"
 
 
 def generate_filter(rng: random.Random, depth: int = 0) -> str:
@@ -113,10 +113,12 @@ async def run(http: httpx.AsyncClient, count: int, seed: int) -> Report:
                 )
             )
         path = rng.choice(PATHS)
-        answer = await http.get(f"{path}?{urlencode(params, errors='surrogatepass')}")
+        response = await http.get(f"{path}?{urlencode(params, errors='surrogatepass')}")
         report.requests += 1
-        report.answers[answer.status_code] += 1
-        description = answer.json().get("imsx_description")
-        if answer.status_code not in {200, 400} or (answer.status_code == 400 and not description):
-            report.wrong.append(f"{path} {params}: {answer.status_code} {answer.text[:200]}")
+        report.responses[response.status_code] += 1
+        description = response.json().get("imsx_description")
+        if response.status_code not in {200, 400} or (
+            response.status_code == 400 and not description
+        ):
+            report.wrong.append(f"{path} {params}: {response.status_code} {response.text[:200]}")
     return report

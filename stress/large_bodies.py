@@ -1,4 +1,4 @@
-"""Bodies of the maximum size and slightly above: what they cost the server.
+"""Measure what bodies of the maximum size and slightly above cost the server.
 
 ``python -m stress.large_bodies 100`` sends them to a server with the default limit of 100 MB.
 """
@@ -91,24 +91,24 @@ async def run(
     for what, body in bodies(megabytes * MEGABYTE):
         for method, path in READERS:
             with _measure_memory(report) as cost:
-                answer = await http.request(method, PREFIX + path, content=body)
-            report.check(f"{megabytes} MB of {what} to {path}", answer, range(400, 500))
-            seconds = answer.elapsed.total_seconds()
+                response = await http.request(method, PREFIX + path, content=body)
+            report.check(f"{megabytes} MB of {what} to {path}", response, range(400, 500))
+            seconds = response.elapsed.total_seconds()
             show(
-                f"{what:<26}{method + ' ' + path:<32}{answer.status_code}{seconds:8.2f} s"
-                f"{cost():8.0f} MB  {answer.json()['imsx_description'][:90]}"
+                f"{what:<26}{method + ' ' + path:<32}{response.status_code}{seconds:8.2f} s"
+                f"{cost():8.0f} MB  {response.json()['imsx_description'][:90]}"
             )
         longer = body.ljust(megabytes * MEGABYTE + 1)
-        answer = await http.put(f"{PREFIX}/CFItems/x", content=longer)
-        report.check(f"more than {megabytes} MB of {what}", answer, TOO_LARGE)
+        response = await http.put(f"{PREFIX}/CFItems/x", content=longer)
+        report.check(f"more than {megabytes} MB of {what}", response, TOO_LARGE)
     bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
     for method, path in OPERATIONS:
-        answer = await http.request(method, PREFIX + path, content=_endless(megabytes))
-        report.check(f"too much without a length to {path}", answer, TOO_LARGE)
+        response = await http.request(method, PREFIX + path, content=_endless(megabytes))
+        report.check(f"too much without a length to {path}", response, TOO_LARGE)
         for coding in CODINGS:
             headers = {"Content-Encoding": coding}
-            answer = await http.request(method, PREFIX + path, content=bomb, headers=headers)
-            report.check(f"a bomb in {coding} to {path}", answer, range(413, 416))
+            response = await http.request(method, PREFIX + path, content=bomb, headers=headers)
+            report.check(f"a bomb in {coding} to {path}", response, range(413, 416))
 
 
 @contextmanager

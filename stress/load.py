@@ -36,13 +36,13 @@ class Report:
     """Responses, latency of small reads, and memory."""
 
     items: int
-    answers: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
     small: list[float] = field(default_factory=list)
     memory: dict[str, Memory] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{what} {count:,}" for what, count in sorted(self.answers.items()))
+        counts = ", ".join(f"{what} {count:,}" for what, count in sorted(self.responses.items()))
         memory = "; ".join(f"{what}: {cost}" for what, cost in self.memory.items())
         return (
             f"{self.items:,} items; {counts}; small reads: median "
@@ -55,11 +55,11 @@ class Report:
         ordered = sorted(self.small)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
-    def count(self, what: str, answer: httpx.Response, *allowed: int) -> None:
+    def count(self, what: str, response: httpx.Response, *allowed: int) -> None:
         """Record a response; it is wrong if its status is not allowed."""
-        self.answers[f"{what} {answer.status_code}"] += 1
-        if answer.status_code not in allowed:
-            self.wrong.append(f"{what}: {answer.status_code} {answer.text[:200]}")
+        self.responses[f"{what} {response.status_code}"] += 1
+        if response.status_code not in allowed:
+            self.wrong.append(f"{what}: {response.status_code} {response.text[:200]}")
 
 
 def framework(items: int) -> factories.Body:
@@ -92,8 +92,8 @@ class Scenario:
 
     async def prepare(self) -> None:
         """Upload the framework."""
-        answer = await self.http.post(f"{PREFIX}/CFPackages", content=self.raw)
-        assert answer.status_code == 201, answer.text
+        response = await self.http.post(f"{PREFIX}/CFPackages", content=self.raw)
+        assert response.status_code == 201, response.text
 
     async def run_load(self, seconds: float) -> None:
         """Run readers, writers and a client of small reads for some seconds."""
@@ -109,13 +109,13 @@ class Scenario:
 
     async def _read(self, number: int) -> None:
         headers = {"Accept-Encoding": ENCODINGS[number % 3]}
-        async with self.http.stream("GET", self.package, headers=headers) as answer:
+        async with self.http.stream("GET", self.package, headers=headers) as response:
             size = 0
-            async for piece in answer.aiter_raw():
+            async for piece in response.aiter_raw():
                 size += len(piece)
-        self.report.answers[f"package {answer.status_code}"] += 1
-        if answer.status_code != 200 or not size:
-            self.report.wrong.append(f"package: {answer.status_code}")
+        self.report.responses[f"package {response.status_code}"] += 1
+        if response.status_code != 200 or not size:
+            self.report.wrong.append(f"package: {response.status_code}")
 
     async def _write(self, _: int) -> None:
         item = factories.item(self.document)
@@ -135,7 +135,7 @@ class Scenario:
         await asyncio.sleep(0.01)
 
     async def run_slow_clients(self, count: int, seconds: float) -> None:
-        """Run all kinds of slow clients at once, together with ordinary ones."""
+        """Run all kinds of slow clients and ordinary ones concurrently."""
         async with monitor_memory(self.live) as memory:
             self.report.memory["slow clients"] = memory
             raw = [make() for _ in range(count) for make in self._slow_clients()]
@@ -220,6 +220,6 @@ async def run(
                     await scenario.prepare()
                     clock.report_progress(f"{items:,} items stored")
                     await scenario.run_load(seconds)
-                    clock.report_progress(f"{report.answers['package 200']:,} packages read")
+                    clock.report_progress(f"{report.responses['package 200']:,} packages read")
                     await scenario.run_slow_clients(slow, seconds)
     return report

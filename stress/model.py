@@ -52,7 +52,7 @@ class Association:
 
     @property
     def triple(self) -> tuple[str, str, str]:
-        """The unique key."""
+        """Return the key that must be unique: origin, destination and type."""
         return self.origin, self.destination, self.type
 
 

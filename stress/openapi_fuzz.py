@@ -45,7 +45,7 @@ class Report:
 
     requests: Counter[str] = field(default_factory=Counter)
     operations: Counter[str] = field(default_factory=Counter)
-    answers: Counter[int] = field(default_factory=Counter)
+    responses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Report:
         )
         return (
             f"{self.requests.total():,} requests from OpenAPI documents ({per_document}), "
-            f"answers {dict(sorted(self.answers.items()))}; {len(self.wrong)} wrong"
+            f"responses {dict(sorted(self.responses.items()))}; {len(self.wrong)} wrong"
         )
 
 
@@ -84,11 +84,11 @@ def _operation(
     failures: dict[str, str] = {}
 
     def send(case: Any) -> None:
-        answer = case.call(headers=headers)
+        response = case.call(headers=headers)
         report.requests[document] += 1
-        report.answers[answer.status_code] += 1
+        report.responses[response.status_code] += 1
         try:
-            case.validate_response(answer, checks=CHECKS)
+            case.validate_response(response, checks=CHECKS)
         except FailureGroup as group:
             for failure in group.exceptions:
                 failures.setdefault(failure.title, f"{failure.message} {case.as_curl_command()}")

@@ -35,7 +35,7 @@ class Report:
     """The responses during each outage."""
 
     faults: Counter[str] = field(default_factory=Counter)
-    answers: Counter[int] = field(default_factory=Counter)
+    responses: Counter[int] = field(default_factory=Counter)
     errors: dict[str, set[str]] = field(default_factory=dict)
     """The Postgres errors in the responses, by outage."""
     slowest: dict[str, float] = field(default_factory=dict)
@@ -47,8 +47,8 @@ class Report:
         slow = ", ".join(f"{fault} {seconds:.2f} s" for fault, seconds in self.slowest.items())
         errors = "; ".join(f"{fault} {', '.join(sorted(e))}" for fault, e in self.errors.items())
         return (
-            f"{self.faults.total():,} requests during outages ({dict(self.faults)}), answers "
-            f"{dict(sorted(self.answers.items()))}; errors: {errors}; slowest: "
+            f"{self.faults.total():,} requests during outages ({dict(self.faults)}), responses "
+            f"{dict(sorted(self.responses.items()))}; errors: {errors}; slowest: "
             f"{slow}; recovery at most {self.recovered:.2f} s; "
             f"connections before and after {self.connections}; {len(self.wrong)} wrong"
         )
@@ -67,11 +67,11 @@ class Scenario:
         packed = [factories.packed_item(notes="n" * 500) for _ in range(items)]
         self.items = [item["identifier"] for item in packed]
         body = factories.package(self.document["identifier"], CFItems=packed, CFAssociations=[])
-        answer = await self.http.post(f"{PREFIX}/CFPackages", json=body)
-        assert answer.status_code == 201, answer.text
+        response = await self.http.post(f"{PREFIX}/CFPackages", json=body)
+        assert response.status_code == 201, response.text
 
     def requests(self, kinds: set[str], count: int) -> list[tuple[str, str, Any]]:
-        """Return requests that need what the outage affects."""
+        """Return requests that the outage affects."""
         identifier = self.document["identifier"]
         requests: list[tuple[str, str, Any]] = []
         for number in range(count):
@@ -102,15 +102,15 @@ class Scenario:
 
     async def _expect_503(self, name: str, method: str, path: str, body: Any) -> None:
         started = time.monotonic()
-        answer = await self.http.request(method, PREFIX + path, json=body)
+        response = await self.http.request(method, PREFIX + path, json=body)
         seconds = time.monotonic() - started
         self.report.faults[name] += 1
-        self.report.answers[answer.status_code] += 1
-        self.report.errors.setdefault(name, set()).update(ERROR.findall(answer.text))
+        self.report.responses[response.status_code] += 1
+        self.report.errors.setdefault(name, set()).update(ERROR.findall(response.text))
         self.report.slowest[name] = max(seconds, self.report.slowest.get(name, 0))
-        if answer.status_code != 503 or "Retry-After" not in answer.headers:
+        if response.status_code != 503 or "Retry-After" not in response.headers:
             self.report.wrong.append(
-                f"{name}: {method} {path}: {answer.status_code} {answer.text[:150]}"
+                f"{name}: {method} {path}: {response.status_code} {response.text[:150]}"
             )
         elif seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS:
             self.report.wrong.append(f"{name}: {method} {path}: answered after {seconds:.1f} s")
@@ -118,25 +118,25 @@ class Scenario:
     async def _check_health(self, name: str, *, is_unready: bool) -> None:
         for path, expected in (("/health", 200), ("/ready", 503 if is_unready else 200)):
             started = time.monotonic()
-            answer = await self.http.get(path)
+            response = await self.http.get(path)
             seconds = time.monotonic() - started
             if (
-                answer.status_code != expected
+                response.status_code != expected
                 or seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS
             ):
                 self.report.wrong.append(
-                    f"{name}: {path}: {answer.status_code} after {seconds:.1f} s"
+                    f"{name}: {path}: {response.status_code} after {seconds:.1f} s"
                 )
 
     async def check_recovery(self, name: str, kinds: set[str]) -> None:
         """Wait until all requests succeed again."""
 
         async def has_recovered() -> bool:
-            answers = [
+            responses = [
                 await self.http.request(method, PREFIX + path, json=body)
                 for method, path, body in self.requests(kinds, 4)
             ]
-            return all(answer.status_code < 500 for answer in answers)
+            return all(response.status_code < 500 for response in responses)
 
         seconds = await wait_until(has_recovered, 10, f"requests succeed after {name}")
         self.report.recovered = max(seconds, self.report.recovered)
@@ -153,9 +153,9 @@ class Scenario:
             await asyncio.gather(*(self._expect_503(name, *one) for one in requests))
             await self._check_health(name, is_unready=True)
             await unlock()
-            answers = Counter(answer.status_code for answer in await asyncio.gather(*waiting))
-        if answers != {200: pool_size}:
-            self.report.wrong.append(f"{name}: requests waiting for the lock returned {answers}")
+            responses = Counter(response.status_code for response in await asyncio.gather(*waiting))
+        if responses != {200: pool_size}:
+            self.report.wrong.append(f"{name}: requests waiting for the lock returned {responses}")
         await self.check_recovery(name, {READ, WRITE})
 
     async def connections(self) -> int:

@@ -111,9 +111,9 @@ async def background_requests(live: LiveServer) -> AsyncIterator[BackgroundReque
     async def send_requests() -> None:
         async with client(live) as http:
             while not stop.is_set():
-                answer = await http.get(f"{PREFIX}/CFItems?limit=1")
-                answer.raise_for_status()
-                background.seconds.append(answer.elapsed.total_seconds())
+                response = await http.get(f"{PREFIX}/CFItems?limit=1")
+                response.raise_for_status()
+                background.seconds.append(response.elapsed.total_seconds())
                 await asyncio.sleep(0.1)
 
     sending = asyncio.create_task(send_requests())

@@ -51,8 +51,10 @@ class Report:
             for name, each in self.seconds.items()
             if each
         )
-        answers = dict(sorted(self.filters.items()))
-        return f"{self.items:,} items; filters answered {answers}; {reads}; {len(self.wrong)} wrong"
+        responses = dict(sorted(self.filters.items()))
+        return (
+            f"{self.items:,} items; filter responses {responses}; {reads}; {len(self.wrong)} wrong"
+        )
 
     def check(self) -> None:
         """Record as wrong each kind of read with a median of 1 s or more, or without reads."""
@@ -92,11 +94,11 @@ async def run(
 
 async def _filter(http: httpx.AsyncClient, report: Report, until: float) -> None:
     while time.monotonic() < until:
-        answer = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
-        report.filters[answer.status_code] += 1
-        is_busy = answer.status_code == 503 and "Retry-After" in answer.headers
-        if answer.status_code != 200 and not is_busy:
-            report.wrong.append(f"filter: {answer.status_code} {answer.text[:200]}")
+        response = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
+        report.filters[response.status_code] += 1
+        is_busy = response.status_code == 503 and "Retry-After" in response.headers
+        if response.status_code != 200 and not is_busy:
+            report.wrong.append(f"filter: {response.status_code} {response.text[:200]}")
 
 
 async def _read(
@@ -104,8 +106,8 @@ async def _read(
 ) -> None:
     while time.monotonic() < until:
         started = time.monotonic()
-        answer = await http.get(path)
+        response = await http.get(path)
         report.seconds[name].append(time.monotonic() - started)
-        if answer.status_code != 200:
-            report.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+        if response.status_code != 200:
+            report.wrong.append(f"{name}: {response.status_code} {response.text[:200]}")
         await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Small disks in memory (tmpfs), and filling them."""
+"""Mount small disks in memory (tmpfs) and fill them."""
 
 from __future__ import annotations
 

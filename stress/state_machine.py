@@ -114,9 +114,9 @@ class InProcessServer:
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """Send a request to the platform profile."""
         sent = self.http.request(method, PREFIX + path, json=body, headers=headers)
-        answer: httpx.Response = self.run(sent)
-        self.responses[f"{method} {answer.status_code}"] += 1
-        return answer
+        response: httpx.Response = self.run(sent)
+        self.responses[f"{method} {response.status_code}"] += 1
+        return response
 
     def empty(self) -> None:
         """Delete all entities."""
@@ -163,8 +163,8 @@ class ApiStateMachine(RuleBasedStateMachine):
         return f"title {self.steps}"
 
     def _expect(self, expected: int, method: str, path: str, body: Any) -> None:
-        answer = self.server.send(method, path, body)
-        assert answer.status_code == expected, f"{method} {path} {body}: {answer.text}"
+        response = self.server.send(method, path, body)
+        assert response.status_code == expected, f"{method} {path} {body}: {response.text}"
         self.verifier.record_write(changed=expected < 400)
 
     @initialize()

@@ -1,4 +1,4 @@
-"""All reads of the API, compared with the reference model."""
+"""Run all reads of the API and compare the responses with the reference model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReadVerifier:
         self.send, self.model = send, model
         self.cached: dict[str, tuple[str, Any]] = {}
         self.is_unchanged = False
-        """Whether nothing was written since the last comparison."""
+        """True if nothing was written since the last comparison."""
 
     def record_write(self, *, changed: bool) -> None:
         """Record a write; a rejected one changes nothing."""
@@ -45,10 +45,12 @@ class ReadVerifier:
         self.is_unchanged = True
 
     def _get(self, path: str, *, exists: bool) -> Any:
-        answer = self.send("GET", path)
+        response = self.send("GET", path)
         expected = 200 if exists else 404
-        assert answer.status_code == expected, f"GET {path}: {answer.status_code} {answer.text}"
-        return answer.json() if exists else None
+        assert response.status_code == expected, (
+            f"GET {path}: {response.status_code} {response.text}"
+        )
+        return response.json() if exists else None
 
     def _item(self, identifier: str) -> None:
         known = self.model.items.get(identifier)
@@ -105,20 +107,20 @@ class ReadVerifier:
         path = f"/CFPackages/{identifier}"
         tag, before = self.cached.pop(identifier, ("", None))
         known = self.send("GET", path, **{"If-None-Match": tag}) if tag else None
-        answer = self.send("GET", path)
-        assert answer.status_code == (404 if owner is None else 200), answer.text
+        response = self.send("GET", path)
+        assert response.status_code == (404 if owner is None else 200), response.text
         tree = self.send("GET", f"{path}/groups")
-        assert tree.status_code == answer.status_code, tree.text
+        assert tree.status_code == response.status_code, tree.text
         if owner is None:
             return
-        body = answer.json()
+        body = response.json()
         if known is not None:
             # No 304 for a changed package, and no 200 for an unchanged one.
             assert known.status_code == 200 or body == before, f"{path}: 304 though it changed"
             assert known.status_code == 304 or not self.is_unchanged, (
                 f"{path}: 200 though it is unchanged"
             )
-        self.cached[identifier] = answer.headers["ETag"], body
+        self.cached[identifier] = response.headers["ETag"], body
         self._parts(owner, body)
         self._tree(owner, tree.json()["structuredContent"])
 

@@ -1,8 +1,8 @@
 """Validation of Host headers, as a defence against DNS rebinding.
 
 An attacker can make the name of a web page resolve to this machine. A browser then sends the
-page's requests to this server and lets the page read the responses. Only the name in the Host
-header gives such requests away.
+page's requests to this server and lets the page read the responses. Such requests differ from
+others only by the name in the Host header.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Detection of request bodies that a client read from this server and sends back."""
+"""Detect request bodies that may be copies of responses of this server."""
 
 from __future__ import annotations
 

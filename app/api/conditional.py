@@ -1,8 +1,8 @@
 """Conditional requests for package responses: ETag and Last-Modified (RFC 9110, section 13).
 
 An entity tag contains the revision of the response and a hash of its representation. Tags with
-different revisions may still match, because not every revision changes every response; the
-revisions in the database tell.
+different revisions may still match, because not every revision changes every response; comparing
+the revisions in the database decides.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LAST_MODIFIED_MIN_AGE_SECONDS = 2
 
 @lru_cache(CACHE_SIZE)
 def representation_hash(*parts: object) -> str:
-    """Hash what a response depends on besides the stored data, to 12 hexadecimal digits."""
+    """Hash the parts of a response that do not depend on stored data, to 12 hexadecimal digits."""
     return hashlib.sha256(repr((__version__, *parts)).encode()).hexdigest()[:12]
 
 

@@ -56,7 +56,7 @@ def error_response(path: str, error: CaseServerError) -> Response:
 
 
 def error_response_and_release(path: str, error: CaseServerError) -> Response:
-    """Return the response for an error that is used no more, and drop its tracebacks.
+    """Return the response for an error, and drop the tracebacks of the error.
 
     The frames of a traceback reference the request body, and often the error itself. Without this,
     they would keep each other alive until the next garbage collection.

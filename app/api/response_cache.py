@@ -1,6 +1,6 @@
 """Cache of whole package responses, compressed with gzip.
 
-A response is produced once, however many clients request it meanwhile, and is cached until a write
+A response that many clients request at the same time is produced once, and cached until a write
 changes it. A slow client holds no database connection and no snapshot; it reads from memory.
 Responses in other encodings are made from the gzip stream. ``CASE_SERVER_CACHE_MB`` limits the
 total size.

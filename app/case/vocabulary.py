@@ -32,4 +32,4 @@ CASE_VERSION = "1.1"
 """The only value of caseVersion."""
 
 UNKNOWN_ITEM_TYPE = "unknown"
-"""The CFItemType that TimeBack's API answers for an item without one."""
+"""The CFItemType that TimeBack's API returns for an item without one."""

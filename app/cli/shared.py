@@ -1,4 +1,4 @@
-"""What the commands share: errors, settings, options, the database and output files."""
+"""Helpers shared by the commands: errors, settings, options, the database and output files."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Framework(NamedTuple):
 class TestData:
     """Writes entities with new identifiers and records them for deletion."""
 
-    __test__ = False  # not a class of tests, as pytest would take it for by its name
+    __test__ = False  # otherwise pytest collects the class because of its name
 
     def __init__(self, server: ServerUnderTest) -> None:
         self.server = server

@@ -84,7 +84,7 @@ async def add_first_signing_key(database: Database, kid: str, private_pem: str) 
 async def add_signing_key(
     database: Database, kid: str, private_pem: str, *, delete_older: bool
 ) -> None:
-    """Store the key that signs from now on, and delete keys that are no longer needed.
+    """Store a new key, which signs from now on, and delete keys that are no longer needed.
 
     With ``delete_older``, all other keys are deleted at once, and their tokens become invalid.
     Otherwise a key is deleted once no token that it signed can still be valid.

@@ -1,6 +1,6 @@
-"""Open connections to Postgres as a connection URL says.
+"""Open connections to Postgres as specified by a connection URL.
 
-This is the only module in which asyncpg connects. Pools, Alembic, the checks at startup and the
+No other module opens asyncpg connections. Pools, Alembic, the checks at startup and the
 test mode use it, so that all of them support the same URLs.
 """
 

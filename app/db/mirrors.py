@@ -56,7 +56,7 @@ async def find_mirror(database: Database, url: str) -> Mirror | None:
 
 
 async def list_mirrors(database: Database, list_url: str) -> list[Mirror]:
-    """Return the mirrors of the packages that a list contained when it was last read."""
+    """Return the mirrors of the packages that a list contained at its last sync."""
     return [Mirror(*row) for row in await database.fetch_all(_list(), list_url=list_url)]
 
 

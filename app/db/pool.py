@@ -54,7 +54,7 @@ TIMEOUT_CHECK_SECONDS = 0.1
 """Interval of the check for waiters and reads that exceeded their timeout."""
 
 SILENCE_SECONDS = 0.5
-"""If no statement has been answered for so long, check that Postgres answers at all."""
+"""If no statement has returned for this time, check whether Postgres responds at all."""
 
 PING_TIMEOUT_SECONDS = 1.0
 

@@ -20,7 +20,7 @@ MAX_WAIT_SECONDS = 0.2
 
 
 class SingleFlight(Generic[Key, Result]):
-    """Runs a query with at most one call per key at a time, as a rule."""
+    """Runs a query for concurrent callers, as a rule at most once per key at a time."""
 
     def __init__(self, query: Callable[[Key], Awaitable[Result]]) -> None:
         self._query = query

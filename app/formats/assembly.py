@@ -78,7 +78,7 @@ class Assembly:
         self.package = self._package()
 
     def _tables(self, grids: list[Sheet]) -> Iterator[tuple[Sheet, Layout | None]]:
-        """The sheets that are read; the first one holds items where none has a name of metadata."""
+        """Yield the sheets to read: those with a known name; without any, the first one."""
         named = [(grid, find_layout(grid.name) if grid.name else None) for grid in grids]
         if any(layout for _, layout in named):
             self.left_out = [
@@ -136,8 +136,8 @@ class Assembly:
     def _defined(self, layout: Layout, space: UUID, document: JsonObject) -> list[JsonObject]:
         rows = self._rows[layout]
         for row in rows:
-            said = f"{layout.kind}\n{row.entity.get('title')}"
-            row.entity.setdefault("identifier", str(uuid5(space, said)))
+            name = f"{layout.kind}\n{row.entity.get('title')}"
+            row.entity.setdefault("identifier", str(uuid5(space, name)))
             self._complete(row.entity, layout, document)
         return self._listed(rows, f"CFDefinitions.{layout.sheet}")
 
@@ -231,7 +231,7 @@ class Assembly:
                 package["CFDefinitions"]["extensions"] = row.metadata["definitionExtensions"]
 
     def _complete(self, entity: JsonObject, layout: Layout, document: JsonObject) -> None:
-        """Fill in what every entity and every link must have."""
+        """Fill in the required fields of an entity and of its links."""
         entity.setdefault("uri", uuid_urn(entity["identifier"]))
         if entity.get("lastChangeDateTime") is None:
             entity["lastChangeDateTime"] = document["lastChangeDateTime"]

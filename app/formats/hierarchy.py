@@ -209,7 +209,7 @@ class Hierarchy:
         return parent
 
     def _find_respelled(self, row: Row, column: str, name: str) -> JsonObject | None:
-        """Return the one node whose identifier a cell spells otherwise: RFC 4122, section 3."""
+        """Return the only node whose identifier a cell spells differently (RFC 4122, section 3)."""
         identifier = self.references.find("destinationNodeURI", name)
         if identifier is None:
             return None
@@ -228,7 +228,7 @@ class Hierarchy:
         return self.levels.get(above) if above else self.document
 
     def _sequence(self, row: Row, parent: JsonObject, exported: JsonObject | None) -> Any:
-        """Return the given number; else the one after the sibling above, or None in an export."""
+        """Return the row's number, by default the sibling's above plus 1, or None in an export."""
         last = row.metadata.get("smartLevel", "").strip().rpartition(".")[2]
         number = row.metadata.get("sequenceNumber")
         if number is None and last.isdecimal():
@@ -242,7 +242,7 @@ class Hierarchy:
         return number
 
     def _number_by_order(self) -> None:
-        """Number siblings by the order of their rows, where no row among them gives a number."""
+        """Number siblings by the order of their rows if none of these rows has a number."""
         for parent, associations in self._unnumbered.items():
             if parent in self._numbered:
                 continue
@@ -257,7 +257,7 @@ class Hierarchy:
 
 
 def _has_number(row: Row) -> bool:
-    """Return whether a row gives its item a place among its siblings."""
+    """Return whether a row has a sequence number for its item."""
     return "sequenceNumber" in row.metadata or "smartLevel" in row.metadata
 
 
@@ -273,10 +273,10 @@ def _position(row: Row) -> float:
 
 
 def assign_identifiers(items: list[Row], space: UUID) -> list[str]:
-    """Give each item without an identifier one, and return these identifiers.
+    """Assign an identifier to each item without one, and return these identifiers.
 
-    They are made from the item's code, or its statement if it has no code, so that reading a sheet
-    again gives the same ones.
+    They are derived from the item's code, or its statement if it has no code, so that reading a
+    sheet again results in the same ones.
     """
     derived: list[str] = []
     counts: Counter[str] = Counter()

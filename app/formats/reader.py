@@ -102,7 +102,7 @@ def _read_json(
     options: RepairOptions,
     is_export: bool = False,
 ) -> tuple[Package, list[Repair]]:
-    """Read a package. What ``export`` wrote is read literally as long as it is valid."""
+    """Read a package. A valid file that ``export`` wrote is read without repairs."""
     if strict or is_export:
         try:
             return parse_large_package(raw, allow_dense=allow_dense), []

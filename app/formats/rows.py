@@ -1,4 +1,4 @@
-"""Write entities into the rows of a sheet, and read them from there."""
+"""Convert between entities and the rows of a sheet."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Row:
 
 
 def to_cells(layout: Layout, entity: JsonObject, metadata: JsonObject | None = None) -> RowCells:
-    """Return the cells of an entity; values that no cell holds exactly go to ``more``."""
+    """Return the cells of an entity; values that no cell represents exactly go to ``more``."""
     line: RowCells = {}
     more: JsonObject = {}
     fields = {column.path[0] for column in layout.columns.values() if not column.metadata}
@@ -171,7 +171,7 @@ class RowReader:
         return row
 
     def _columns_of(self, layout: Layout) -> list[tuple[int, Column]]:
-        """Return (index, column) of each heading; an unknown heading is a field of its own."""
+        """Return (index, column) of each heading; an unknown heading becomes a field of its own."""
         if layout.kind in self._columns:
             return self._columns[layout.kind]
         columns: dict[str, tuple[int, Column]] = {}

@@ -1,6 +1,6 @@
 """SSRF guard: HTTP transports that connect to public addresses only.
 
-A URL in somebody else's document, a redirect or a DNS record may lead to the cloud's metadata
+A URL in a foreign document, a redirect or a DNS record may lead to the cloud's metadata
 service, a router, or a database next to this server. The guard therefore resolves a host name once,
 requires that all its addresses are public, and connects to the address that it checked: a second
 lookup could return another one. Redirects pass through the guard as well.
@@ -50,7 +50,7 @@ INTERNAL_DOMAINS = (
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 # The guard connects to addresses, so httpx would reuse a connection to one host for another host
-# at the same address, whose certificate nobody verified.
+# at the same address, whose certificate was not verified.
 NO_KEEPALIVE = httpx.Limits(max_keepalive_connections=0)
 
 
@@ -157,7 +157,7 @@ class OperatorTransport(httpx.BaseTransport):
 def public_only_client(
     *, allow_private: bool, trusted_urls: Iterable[str] = ()
 ) -> httpx.AsyncClient:
-    """Return a client for URLs that others name, with the origins of ``trusted_urls`` exempt."""
+    """Return an HTTP client that connects to public addresses and origins of ``trusted_urls``."""
     transport = PublicOnlyTransport(allow_private=allow_private, trusted_urls=trusted_urls)
     return httpx.AsyncClient(
         transport=transport, timeout=CLIENT_TIMEOUT_SECONDS, max_redirects=MAX_REDIRECTS

@@ -224,7 +224,7 @@ class CaseTestApi:
             root._call("DELETE", f"/namespaces/{self.server.namespace}")
 
     def require_test_mode(self) -> None:
-        """Raise ``CaseTestApiError`` unless the server answers and is in test mode."""
+        """Raise ``CaseTestApiError`` unless the server responds and is in test mode."""
         self._call("GET", "")
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:

@@ -215,7 +215,7 @@ def _parse_search(text: str) -> str:
 
 
 def _parse_order(text: str) -> bool:
-    """Return whether ``orderBy`` asks for descending order."""
+    """Return True for ``desc`` and False for ``asc``. Raises ``BadRequest`` for other values."""
     if text.lower() in ("asc", "desc"):
         return text.lower() == "desc"
     raise BadRequest(f"found {_quote(text)}, expected asc or desc", code="bad_sort")

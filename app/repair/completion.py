@@ -42,7 +42,7 @@ DEFINITION_CLASSES = {resource.schema for resource in DEFINITIONS}
 
 
 def link_from_string(written: str, field: str, document_title: str | None) -> Json:
-    """Return the link that a string stands for."""
+    """Build the link that a string in place of a link stands for."""
     address = written.strip()
     identifier = find_last_uuid(address) or str(uuid5(NAMESPACE_URL, address))
     known = is_uri(address) or address == identifier
@@ -165,7 +165,7 @@ def _keep(association: Json, name: str, value: str) -> None:
 
 
 def _replace_identifier(value: Json, address: str, log: RepairLog) -> None:
-    """Replace a uri that is just the identifier by a valid one."""
+    """Replace a uri that only repeats the identifier by a valid one."""
     uri = value["uri"]
     if uri == value["identifier"] and not is_uri(uri) and is_uri(address):
         value["uri"] = address
@@ -173,7 +173,7 @@ def _replace_identifier(value: Json, address: str, log: RepairLog) -> None:
 
 
 def _fill(value: Json, name: str, missing: str, log: RepairLog, kind: str = "") -> None:
-    """Set a missing field."""
+    """Set a missing field and record the repair."""
     if name not in value:
         value[name] = missing
         log.record(kind or f"missing-{name}", log.path_of(value, name), None, missing)

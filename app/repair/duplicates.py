@@ -63,7 +63,7 @@ def _unique_triples(associations: list[Any], log: RepairLog) -> Iterator[Any]:
 
 
 def _triple(association: Json) -> tuple[str, ...] | None:
-    """Return the origin, destination and type of an association, or None unless it has all."""
+    """Return the origin, destination and type of an association, or None if one is missing."""
     ends = (association.get("originNodeURI"), association.get("destinationNodeURI"))
     identifiers = [end.get("identifier") if isinstance(end, dict) else None for end in ends]
     parts = [*identifiers, association.get("associationType")]

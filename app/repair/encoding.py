@@ -1,4 +1,4 @@
-"""Encodings of JSON files: UTF-8, which JSON has to be (RFC 8259, section 8.1), and others."""
+"""Convert JSON files in other encodings to UTF-8, which JSON requires (RFC 8259, section 8.1)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def to_utf8(raw: bytes, encoding: str) -> bytes:
 
 
 def require_utf8(raw: bytes) -> None:
-    """Raise ``BadRequest`` with the first byte of a file that is not UTF-8."""
+    """Raise ``BadRequest`` naming the first byte of a file that is not UTF-8, if there is one."""
     try:
         raw.decode()
     except UnicodeDecodeError as error:

@@ -108,7 +108,7 @@ def fix_uri(value: Any) -> Fix | None:
 
 
 def fix_date(value: Any) -> Fix | None:
-    """Convert a timestamp to its date."""
+    """Truncate a timestamp to its date."""
     date_ = _date_of(DATETIME, value)
     return ("datetime-for-date", date_) if date_ else _remove_if_empty(value)
 

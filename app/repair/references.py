@@ -272,7 +272,7 @@ def keep_association_types(entities: Entities, log: RepairLog) -> None:
 
 
 def is_url_identifier(value: object) -> bool:
-    """Return whether a value is a URL that is not a valid identifier."""
+    """Return whether an identifier is a URL, which the standard does not allow."""
     return is_uri(value) and not is_identifier(value)
 
 

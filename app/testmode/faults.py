@@ -65,7 +65,7 @@ SELECTION_FIELDS = {
 
 
 class Fault(BaseModel):
-    """Which requests fail, and how."""
+    """A fault: the conditions that select requests, and the faulty response to them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -139,7 +139,7 @@ class Rule:
         self._nth = {nth} if isinstance(nth, int) else set(nth or ())
 
     def selects(self, entry: Entry) -> bool:
-        """Return whether a request is to fail; count it if it matches."""
+        """Return whether a request gets the fault; count it if it matches."""
         if not self._filter.matches(entry):
             return False
         self.matched += 1
@@ -255,7 +255,7 @@ def _reset(transport: asyncio.Transport) -> None:
 
 
 async def _read_to_end(receive: Receive) -> None:
-    """Read the request body, as handling the request would."""
+    """Read the request body to its end, as a handler would."""
     while (message := await receive())["type"] == "http.request":
         if not message.get("more_body"):
             return

@@ -279,7 +279,7 @@ class Recorder:
         self._entry.milliseconds = round(1000 * (time.perf_counter() - self._started), 3)
 
     async def _read_rest(self) -> None:
-        """Read what the application has not read, such as the body of a rejected PUT."""
+        """Read the rest of the body, which the application leaves unread if it rejects a PUT."""
         if self._is_body_complete:
             return
         async with self._receive_lock:

@@ -155,7 +155,7 @@ class RequestLog:
 
 
 class Expectation(BaseModel):
-    """Requests that clients must have sent, and how many."""
+    """A filter for requests that clients must have sent, with bounds on their number."""
 
     model_config = ConfigDict(extra="forbid")
 

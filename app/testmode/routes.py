@@ -1,6 +1,6 @@
 """The routes of the test API under ``/_test/``.
 
-They are no part of CASE: they require no scope and are not in the OpenAPI documents.
+They are not part of CASE: they require no scope and are not in the OpenAPI documents.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ async def drop_namespace(name: str, request: Request) -> Response:
 
 
 def _add_deletion_routes(router: APIRouter, resource: Resource) -> None:
-    """Add routes that soft-delete and undelete an entity, which CASE 1.1 has no operations for."""
+    """Add routes that soft-delete and undelete an entity, for which CASE 1.1 has no operations."""
 
     async def delete(identifier: str, request: Request) -> Response:
         async with get_namespace(request).request(writes=True) as app_state:
@@ -368,7 +368,7 @@ def _milliseconds_since(started: float) -> float:
 
 
 async def _read_json(request: Request, schema: TypeAdapter[Model], *, default: str = "") -> Model:
-    """Return the validated body; ``default`` is the JSON to use for an empty one.
+    """Parse and validate the request body; ``default`` is the JSON used for an empty one.
 
     Raises ``BadRequest`` if it is not JSON, ``UnprocessableContent`` with all problems if it does
     not have the form of ``schema``.
@@ -384,7 +384,7 @@ async def _read_json(request: Request, schema: TypeAdapter[Model], *, default: s
 
 
 def _read_query(request: Request, schema: TypeAdapter[Model]) -> Model:
-    """Return the validated query; raise ``BadRequest`` with all problems."""
+    """Parse and validate the query string. Raises ``BadRequest`` with all problems."""
     try:
         return schema.validate_python(dict(request.query_params))
     except ValidationError as error:

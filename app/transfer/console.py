@@ -35,7 +35,7 @@ BAR_COLUMNS = 20
 ERASE_LINE = "\r\x1b[K"
 
 MAX_LISTED_PROBLEMS = 50
-"""How many problems are listed on a terminal; more would scroll their heading out of sight."""
+"""Number of problems listed on a terminal; more would scroll their heading out of sight."""
 
 
 def show_status(text: str) -> None:

@@ -21,7 +21,7 @@ PAGE_SIZE = 100
 MAX_PAGES = 10_000
 
 MAX_PAGES_WITHOUT_NEWS = 10
-"""How many consecutive pages may list no new document while ``Link`` names a next page."""
+"""Consecutive pages that may list no new document while ``Link`` names a next page."""
 
 MAX_WRAPPER_DEPTH = 3
 
@@ -47,7 +47,7 @@ class DocumentList:
 
     @property
     def incomplete_reason(self) -> str | None:
-        """Why the list is not known to be complete, or None if it is."""
+        """The reason why the list may be incomplete, or None if it is known to be complete."""
         if self.total is not None and len(self.package_urls) < self.total:
             return f"it lists {len(self.package_urls):,} of the {self.total:,} documents it counts"
         return self.error or self.doubt
@@ -84,7 +84,7 @@ class _Reader:
         self.documents = DocumentList()
         self.page_url, self.number = url, 1
         self.shown = 0
-        """How many entries were read, repeated ones included: the offset of the next page."""
+        """Number of entries read, repeated ones included: the offset of the next page."""
         self.visited: set[str] = set()
         self.pages_without_news = 0
 
@@ -167,7 +167,7 @@ class _Reader:
 
 
 def _with_page(url: str, offset: int) -> str:
-    """Return the URL of the page at an offset. A limit in the URL is kept."""
+    """Return the URL of the page at an offset; a limit in the URL stays."""
     parts = urlsplit(url)
     limit = {} if "limit" in parse_qs(parts.query) else {"limit": PAGE_SIZE}
     query = "&".join(filter(None, (parts.query, urlencode({**limit, "offset": offset}))))

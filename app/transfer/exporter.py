@@ -28,7 +28,7 @@ class Writer(Protocol):
         """Add an entity as it is inside a package."""
 
     def finish(self) -> None:
-        """Write what depends on all entities."""
+        """Write the parts that depend on all entities."""
 
 
 async def export(

@@ -61,7 +61,7 @@ class ImportResult:
     dry_run: bool = False
     document: str | None = None
     identifier_source: str | None = None
-    """What the document's identifier was made from, if the source has none."""
+    """Source of the document's derived identifier, if the file has none."""
     items: int = 0
     associations: int = 0
     counts: ChangeCounts | None = None
@@ -70,11 +70,11 @@ class ImportResult:
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
-    """How many problems ``problems`` leaves out."""
+    """Number of problems that ``problems`` leaves out."""
     hints: list[str] = field(default_factory=list)
     """The options that would let a refused source through."""
     notes: list[str] = field(default_factory=list)
-    """What else the user should know."""
+    """Further messages for the user."""
     reason: str | None = None
     """Why the source was refused, unless ``problems`` says it."""
 
@@ -121,7 +121,7 @@ class Importer:
         return results
 
     def _hints(self, problems: Sequence[Problem]) -> list[str]:
-        """Return the options that would help with problems, without those that were given."""
+        """Return the options that would solve some of the problems and were not used."""
         hints = []
         if any(URL_IDENTIFIER.search(problem["message"]) for problem in problems):
             hints.append(URL_HINT)
@@ -266,7 +266,7 @@ def _format_refusal(result: ImportResult) -> Iterator[str]:
 
 
 def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
-    """Return problems with one in the place of all identifiers that are URLs."""
+    """Replace the problems of identifiers that are URLs by a single problem with their number."""
     urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
     if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
         return [*problems]

@@ -18,7 +18,7 @@ STANDARD_BASE = re.compile(r"(?P<base>.*/ims/case/v1p1)/CF\w+/.*")
 """Paths of the standard's CASE 1.1 binding, which has a service description at a known place."""
 
 DISCOVERY = "discovery/imscasev1p1_openapi3_v1p0.json"
-"""Where the service description is (CASE 1.1 binding, section 2.5)."""
+"""Path of the service description (CASE 1.1 binding, section 2.5)."""
 
 PACKAGE_PATH = re.compile(r"/CFPackages/\{\w+\}$")
 

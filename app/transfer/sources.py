@@ -109,7 +109,7 @@ def _describe_list(members: list[Any]) -> str:
 
 
 def _entity_name(value: Any) -> str | None:
-    """Return the class of an entity, wrapped or bare, as far as its fields tell it."""
+    """Return the class of an entity, wrapped or bare, or None if its fields do not show it."""
     if not isinstance(value, dict):
         return None
     for name in ("CFItem", "CFAssociation"):

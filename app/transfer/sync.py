@@ -43,7 +43,7 @@ GONE_STATUSES = {404, 410}
 NO_COUNTS = ChangeCounts(0, 0, 0, 0)
 
 MAX_LISTED_DOCUMENTS = 5
-"""How many documents a refusal lists."""
+"""Maximum number of documents that a refusal lists."""
 
 
 @dataclass
@@ -56,13 +56,13 @@ class SyncResult:
     or noted: a list with nothing but notes."""
     document: str | None = None
     changes: Changes = field(default_factory=Counter)
-    """How many entities of a kind were created, updated, revived or deleted."""
+    """Number of entities by kind and operation: created, updated, revived or deleted."""
     counts: ChangeCounts = NO_COUNTS
     reason: str | None = None
     """Why it failed."""
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What else the user should know."""
+    """Further messages for the user."""
     is_gone: bool = False
     """Whether its URL returned 404 or 410."""
 
@@ -146,7 +146,7 @@ class Syncer:
         return await self._sync_package(last, list_url)
 
     def _reason_to_keep(self, documents: DocumentList, unlisted: list[Mirror]) -> str | None:
-        """Return why unlisted frameworks are kept without requesting them, or None."""
+        """Return the reason to keep unlisted frameworks without requesting them, or None."""
         count = len(unlisted)
         noun = "framework" if count == 1 else "frameworks"
         kept = f"; {count:,} unlisted {noun} kept" if count else ""

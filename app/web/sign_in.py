@@ -52,7 +52,7 @@ class SignInForm(BaseModel):
 
 
 async def sign_in(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
-    """Start a session, or show the form with the reason why not."""
+    """Start a session, or show the form again with the reason for the rejection."""
     auth.require_same_origin(request)
     try:
         token, lifetime = await _get_token(request, form)

@@ -31,7 +31,7 @@ INLINE_RULES = ("escape", "backticks", "emphasis", "strikethrough")
 because browsers would request them from other sites."""
 
 TAG = re.compile(r"<(/?)(b|em|i|strong|sub|sup|u)>|<br ?/?>")
-"""The only HTML that is kept: inline formatting without attributes."""
+"""The only HTML elements that are allowed: inline formatting without attributes."""
 
 MATHML_ELEMENTS = frozenset(  # one name per line would take 60 lines
     """
@@ -107,7 +107,7 @@ def _to_dollars(match: re.Match[str]) -> str:
 
 
 def _has_balanced_tags(statement: str) -> bool:
-    """Return whether every tag is closed, so that none affects what follows the statement."""
+    """Return whether every tag is closed; an open one would affect the rest of the page."""
     open_tags: list[str] = []
     for closing, name in TAG.findall(statement):
         if closing and (not open_tags or open_tags.pop() != name):

@@ -38,7 +38,7 @@ async def test_hostile_requests_get_errors_and_little_memory(
         async with client(live) as http:
             filtered = await filter_fuzz.run(http, count=200, seed=1)
         assert filtered.wrong == []
-        assert filtered.answers[200]
+        assert filtered.responses[200]
         nearly_right = await asyncio.to_thread(openapi_fuzz.run, live, 2, 1)
         assert nearly_right.wrong == []
         assert [*nearly_right.operations] == [*openapi_fuzz.DOCUMENTS]
@@ -59,8 +59,8 @@ def _trickled(live: LiveServer, token: str) -> bytes:
         for _ in range(50):
             try:
                 raw.sendall(b" ")
-                if answer := raw.recv(1000):
-                    return answer
+                if response := raw.recv(1000):
+                    return response
             except TimeoutError:
                 continue
         return b""
@@ -71,8 +71,8 @@ async def test_problems_are_found_anywhere_in_large_body(api: Api) -> None:
     items[7]["fullStatement"] = items[180]["notes"] = items[299]["language"] = 5
     items[250]["nonsense"] = "x"
     body = factories.package(CFItems=items, CFAssociations=[])
-    answer = await api.send("POST", "/CFPackages", 422, body)
-    assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
+    response = await api.send("POST", "/CFPackages", 422, body)
+    assert [one["path"] for one in response.json()["imsx_error_details"]] == [
         "CFItems[7].fullStatement",
         "CFItems[180].notes",
         "CFItems[250].nonsense",
@@ -90,23 +90,23 @@ async def test_error_lists_limited_number_of_problems(api: Api) -> None:
 
 async def test_too_dense_body_returns_413(api: Api) -> None:
     raw = b'{"CFItems": [' + b"{}," * 100_000 + b"{}]}"
-    answer = await api.send("POST", "/CFPackages", 413, content=raw)
-    assert "100,003" in answer.json()["imsx_description"]
+    response = await api.send("POST", "/CFPackages", 413, content=raw)
+    assert "100,003" in response.json()["imsx_description"]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, gzip"])
 async def test_compressed_body_returns_415(api: Api, coding: str) -> None:
     headers = {"Content-Encoding": coding}
-    answer = await api.send("PUT", "/CFItems/x", 415, content=b"{}", headers=headers)
-    assert coding in answer.json()["imsx_description"]
+    response = await api.send("PUT", "/CFItems/x", 415, content=b"{}", headers=headers)
+    assert coding in response.json()["imsx_description"]
 
 
 async def test_header_of_spaces_is_parsed_fast(client: httpx.AsyncClient, api: Api) -> None:
     body = await api.upload()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
     started = time.monotonic()
-    answer = await client.get(path, headers={"Accept-Encoding": "a" + " " * 30_000 + "!"})
-    assert answer.status_code == 200
+    response = await client.get(path, headers={"Accept-Encoding": "a" + " " * 30_000 + "!"})
+    assert response.status_code == 200
     assert time.monotonic() - started < 2
 
 
@@ -126,10 +126,10 @@ async def test_entities_put_separately_are_accepted_as_package(api: Api) -> None
         vector = [round((number * 384 + place) / 7_000, 6) for place in range(1_000)]
         await api.new_item(document, extensions={"embedding": vector}, notes="a,b\n" * 500)
     before = await api.package(document["identifier"])
-    answer = await api.client.get(f"{api.profile.prefix}/CFPackages/{document['identifier']}")
+    response = await api.client.get(f"{api.profile.prefix}/CFPackages/{document['identifier']}")
     with pytest.raises(ContentTooLarge):
-        check_density(answer.content)  # as one entity it would be refused
+        check_density(response.content)  # as one entity it would be refused
     path = f"/CFPackages/{document['identifier']}"
     for query in ("", "?repair=true"):
-        await api.send("PUT", path + query, 200, content=answer.content)
+        await api.send("PUT", path + query, 200, content=response.content)
         assert await api.package(document["identifier"]) == before

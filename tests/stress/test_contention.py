@@ -25,8 +25,8 @@ async def test_concurrent_writers_lose_nothing(
             report = await contention.run(http, rounds=2, seed=1)
     assert report.wrong == []
     # Concurrent writers wait for one another instead of getting 503.
-    assert not any(answers[503] for answers in report.answers.values())
-    assert report.answers["same item"] == {201: 2 * contention.WRITERS}
+    assert not any(responses[503] for responses in report.responses.values())
+    assert report.responses["same item"] == {201: 2 * contention.WRITERS}
 
 
 async def test_writers_of_one_item_do_not_deadlock(
@@ -41,7 +41,7 @@ async def test_writers_of_one_item_do_not_deadlock(
     with server(tmp_path, database_url) as live:
         async with client(live) as http:
             report = await contention.put_one_item(http, rounds=ROUNDS, seed=1)
-    assert report.answers["same item"] == {201: ROUNDS * contention.WRITERS}
+    assert report.responses["same item"] == {201: ROUNDS * contention.WRITERS}
     # Postgres detects a deadlock only after a second.
     await wait_until(are_closed, 10, "every connection of the server is gone")
     assert await execute(DEADLOCKS) == [before]

@@ -16,6 +16,6 @@ def test_full_disk_loses_nothing_and_server_recovers() -> None:
     assert report.wrong == []
     assert report.full == 2
     # Without space for tables, only writes fail; without space for the log, Postgres stops.
-    assert report.answers["no space"]["GET 200"] == 20
-    assert report.answers["no space for the log"]["PUT 201"]
+    assert report.responses["no space"]["GET 200"] == 20
+    assert report.responses["no space for the log"]["PUT 201"]
     assert report.read_back > 100

@@ -86,8 +86,8 @@ async def stored(http: httpx.AsyncClient, items: int) -> tuple[str, bytes]:
     """Upload a framework; return its path and body."""
     body = load.framework(items)
     raw = json.dumps(body).encode()
-    answer = await http.post(f"{PREFIX}/CFPackages", content=raw)
-    assert answer.status_code == 201, answer.text
+    response = await http.post(f"{PREFIX}/CFPackages", content=raw)
+    assert response.status_code == 201, response.text
     return f"{PREFIX}/CFPackages/{body['CFDocument']['identifier']}", raw
 
 
@@ -96,13 +96,13 @@ async def assert_responsive(
 ) -> None:
     """Assert that more concurrent requests than pool connections succeed."""
     started = time.monotonic()
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(http.get(path) for _ in range(3 * POOL)),
         *(http.get(f"{PREFIX}/CFItems?limit=5") for _ in range(3 * POOL)),
         http.put(path, content=raw),
         http.get("/ready"),
     )
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     assert time.monotonic() - started < 20
     await resources.assert_freed()
 

@@ -11,7 +11,7 @@ from stress.faults import FAULTS
 def test_outage_returns_503_and_server_recovers() -> None:
     report = asyncio.run(outage.run(each=8))
     assert report.wrong == []
-    assert report.answers == {503: report.faults.total()}
+    assert report.responses == {503: report.faults.total()}
     assert report.faults.keys() == {*FAULTS, "pool full"}
     # Without permission to mount a disk, a limit is used instead.
     assert report.errors["no space"] <= {"DiskFullError", "ConfigurationLimitExceededError"}

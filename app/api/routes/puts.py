@@ -1,4 +1,4 @@
-"""What the PUTs of documents, items, item types and associations share.
+"""Shared code of the PUT routes of documents, items, item types and associations.
 
 A PUT replaces the whole entity, is idempotent, and returns 201 without a body, on creation and on
 replacement alike (guide, "All PUT endpoints are idempotent upserts"). The body is the entity

@@ -205,7 +205,7 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
 
 
 def _select_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
-    """Return the fields of a token request, each of them once, without the empty ones."""
+    """Return the non-empty fields of a token request, none of which may be repeated."""
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name not in _FIELDS or value in ("", None):

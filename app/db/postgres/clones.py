@@ -1,4 +1,4 @@
-"""Clones of the main database, on which a server in test mode works.
+"""Clones of the main database, which a server in test mode uses.
 
 Postgres copies a database file by file, including its indexes, which is faster than inserting the
 rows again. Clones are on the same server and named after the main database, which is cloned once
@@ -119,7 +119,7 @@ class DatabaseCloner:
             finally:
                 await cloner.wait_for_drops()
                 with suppress(ServiceUnavailable, *CONNECT_ERRORS):
-                    # If Postgres was stopped first, the next start drops them.
+                    # If Postgres has already stopped, the next start drops them.
                     await cloner._drop_all()
 
     def url(self, name: str) -> str:

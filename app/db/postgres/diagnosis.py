@@ -173,7 +173,7 @@ def _admission_remedy(message: str) -> str:
 
 
 def _privilege_remedy(message: str, target: DatabaseUrl) -> str:
-    """Return what to run to grant the missing privilege."""
+    """Return the SQL statement that grants the missing privilege."""
     role = _role(target)
     match = re.search(r"(\w+) (\S+)$", message)
     kind, name = match.groups() if match else ("", "")

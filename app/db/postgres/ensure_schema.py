@@ -43,8 +43,8 @@ SELECT current_user AS role, current_schema() AS schema,
 def ensure_schema(url: str, *, may_migrate: bool, explicit: bool, will_write: bool = True) -> None:
     """Check that a database can be used, and migrate it if that is necessary and allowed.
 
-    ``explicit``: whether the user asked for a migration. ``will_write``: whether the command will
-    write. Raises ``StartupError``, whose message is one line that says what to do.
+    ``explicit`` means that the user requested a migration, ``will_write`` that the command writes.
+    Raises ``StartupError``, whose message is one line that says what to do.
     """
     with startup_error(url):
         if asyncio.run(

@@ -1,8 +1,8 @@
 """List the changes to a framework in a period of time, as recorded in the change feed.
 
-The feed records what was done to which entity, not what the entity contained before. So a changed
-entity is returned with its present body, a deleted one with its last body or, if it was deleted for
-good, with its identifier alone.
+The feed records operations on entities, not their former contents. A changed entity is therefore
+returned with its present body, a deleted one with its last body or, if it was deleted permanently,
+with its identifier alone.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ PACKAGE_LINK = "CFPackageURI"
 
 
 class Derivation(NamedTuple):
-    """Which values a profile derives in addition to those that all profiles derive."""
+    """The values that a profile derives in addition to those that all profiles derive."""
 
     rewrites_uris: bool = False
     """Whether the uri of entities stored here is replaced by their URL on this server."""

@@ -60,10 +60,10 @@ class Snapshot(UserDefinedType[str]):
 
 
 class Cursor(NamedTuple):
-    """The position of a follower in the feed.
+    """The position of a client in the feed.
 
-    The follower has all changes visible in snapshot ``since`` and, of those that are visible only
-    in ``until``, the ones up to ``sequence``. Without unfinished pages, ``until`` is empty.
+    The client has all changes visible in snapshot ``since`` and, of those that are visible only in
+    ``until``, the ones up to ``sequence``. Unless a page was cut off, ``until`` is empty.
     """
 
     history: str
@@ -245,7 +245,7 @@ async def reset_history(connection: AnyConnection) -> None:
 async def reset_history_if_restored(connection: AnyConnection) -> None:
     """Reset the history if the database was restored into another Postgres cluster.
 
-    Transaction numbers there start low, so a change may have one that is yet to come.
+    Transaction numbers start low in a new cluster, so stored changes may have future numbers.
     """
     newest = select(func.max(tables.changes.c.transaction_id)).scalar_subquery()
     next_transaction = cast(

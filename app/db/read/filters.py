@@ -164,7 +164,7 @@ def _value(entities: Entities, field: Field) -> Expression:
 
 
 def _compare(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Compare a field with a value; an absent field is unequal to every value."""
+    """Build the condition of a comparison; an absent field is unequal to every value."""
     field, operator, name = comparison.field, comparison.operator, str(comparison.value)
     value = _value(entities, field)
     if field.type in {FieldType.STRING, FieldType.EXTENSION, FieldType.DATE}:
@@ -233,7 +233,7 @@ def _sql_type(field: Field) -> TypeEngine[Any]:
 
 
 def _fold_case(field: Field, operand: Expression) -> Expression:
-    """Return the client's value as it is compared: strings in lower case, timestamps in UTC."""
+    """Normalize the client's value like the field's: lower-case strings, timestamps in UTC."""
     match field.type:
         case FieldType.NUMBER:
             return operand

@@ -83,7 +83,7 @@ class FrameworkSnapshot:
                 batch = await (next_batch or self._fetch(cursor)) if has_more else []
             except BaseException:
                 if next_batch:
-                    # The connection is busy until this request has ended.
+                    # Because the connection is busy until this request has ended.
                     next_batch.cancel()
                     await asyncio.gather(next_batch, return_exceptions=True)
                 raise
@@ -117,7 +117,7 @@ async def framework_snapshot(
 
 
 async def find_document_of_package(database: Database, identifier: str) -> str | None:
-    """Return the document, live or deleted, that has this identifier or whose package has it."""
+    """Return the live or deleted document with this document or package identifier."""
     row = await database.fetch_one(_find_document(), identifier=identifier)
     return row["document_identifier"] if row else None
 

@@ -72,7 +72,7 @@ class Revision(NamedTuple):
 
 
 class Revisions:
-    """Reads current revisions and compares them, with caches of what cannot change meanwhile."""
+    """Reads and compares revisions; caches results that stay valid while a counter is unchanged."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -117,7 +117,7 @@ class Revisions:
             counters[scope] += version
             if history != last.history:
                 return None
-        # With many rows the full query is due, which also compacts them.
+        # Many rows need the full query, because that also compacts them.
         if counters[document] != last.document or len(rows) > COMPACT_AT:
             return None
         return last._replace(

@@ -1,4 +1,4 @@
-"""Full-text search for items by code, statement and keywords, as people type it.
+"""Full-text search for items by code, statement and keywords.
 
 The column ``items.search`` holds the words of an item, without stemming, so that every language is
 searched alike, and its whole code in lower case after an equals sign.
@@ -52,7 +52,7 @@ EMPTY_CODE = "'='"
 
 
 class SearchQueries(NamedTuple):
-    """A search as the texts of two tsqueries, which are joined by OR."""
+    """The strings of the two tsqueries of a search, which are joined by OR."""
 
     code: str
     """The whole search as the beginning of a code."""

@@ -1,7 +1,8 @@
 """The trigram index of item statements, which exists only if Postgres offers ``pg_trgm``.
 
-It is not part of the schema version: without it, because the owner of the database may not create
-the extension or it is not installed, results are the same, but every item is read.
+It is not part of the schema version, because the extension may not be installed, or the owner of
+the database not allowed to create it. Without it, results are the same, but searches read every
+item.
 """
 
 from __future__ import annotations

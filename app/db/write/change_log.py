@@ -141,7 +141,7 @@ def bump_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
 def log_and_bump(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None
 ) -> tuple[CTE, CTE]:
-    """Log classified writes to entities of one resource and increment the revisions concerned."""
+    """Return CTEs that log writes to entities of one resource and increment the revisions."""
     kind = resource.name
     return (
         insert_changes(select_changes(classified, kind, document)),

@@ -1,4 +1,4 @@
-"""Find what an uploaded package must not take: entities and names of other documents."""
+"""Find conflicts of an uploaded package with the entities and identifiers of other documents."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _list_path(plural: str) -> ColumnElement[str]:
 
 
 def _owned_elsewhere(resource: Resource) -> Select[Any]:
-    """Select staged entities that are live in another document."""
+    """Select the staged entities that are stored as live entities of another document."""
     table = tables.table_of(resource)
     document = func.coalesce(table.c.document_identifier, literal("none"))
     message = f"{resource.name} %s belongs to document %s"

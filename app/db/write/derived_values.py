@@ -1,8 +1,8 @@
-"""Keep stored values where a spreadsheet has none: times of change and sequence numbers.
+"""Keep the stored change times and sequence numbers of entities that a spreadsheet left unchanged.
 
 The reader of a spreadsheet derives them from the time of its file and the order of its rows. If an
-entity or the order is unchanged otherwise, the stored values are kept, because otherwise saving the
-file again would change every entity, and inserting a row would change all siblings after it.
+entity or the order is otherwise unchanged, the stored values stay. Without this, saving the file
+again would change every entity, and inserting a row would change all siblings after it.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def insert_missing(source: FromClause, table: Table, *columns: str) -> Insert:
 def _replacement(
     table: Table, source: Any, *columns: str
 ) -> tuple[dict[str, ColumnElement[Any]], ColumnElement[bool]]:
-    """Return the new values of an existing row and the condition that they change it."""
+    """Return the new values of an existing row and the condition that they differ from it."""
     values: dict[str, ColumnElement[Any]] = {name: source[name] for name in ("body", *columns)}
     differences: list[ColumnElement[bool]] = [
         body_differs(table, values["body"]),

@@ -143,9 +143,9 @@ def _bump_if_any(cte: CTE) -> CompiledStatement:
 
 
 def _renumber(resource: Resource) -> CompiledStatement:
-    """Set the ordinals of a kind to the places in the package.
+    """Set the ordinals of a kind to the positions in the package.
 
-    The order is no content of an entity, so this bumps the revision but logs no change.
+    The order is not part of an entity, so this bumps the revision but logs no change.
     """
     table = tables.table_of(resource)
     renumbered = (

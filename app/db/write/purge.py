@@ -1,4 +1,4 @@
-"""Purge what was soft-deleted before a given time, and log entries that later ones replace."""
+"""Purge entities that were soft-deleted before a given time, and superseded change-log entries."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _delete_entities(resource: Resource) -> CompiledStatement:
 
 
 def _delete_obsolete_changes() -> CompiledStatement:
-    """Delete old changes of which the feed has a later one of the same entity."""
+    """Delete old changes that a later change of the same entity supersedes."""
     table = tables.changes
     # One pass over the whole table, because an index for this would slow every write down.
     last = func.max(table.c.sequence).over(partition_by=(table.c.kind, table.c.identifier))

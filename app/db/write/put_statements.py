@@ -1,4 +1,4 @@
-"""The SQL statement that writes a single entity: it checks, writes, links and logs in one trip.
+"""SQL statements that write a single entity: check, write, link and log in one round trip.
 
 Registering definitions and comparing lists of links makes a statement slower, and nearly always
 there is nothing to register. So there are two statements for each kind of entity: one assumes that
@@ -41,7 +41,7 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkPlan(NamedTuple):
-    """The treatment of an entity's links to definitions by a PUT statement."""
+    """How a PUT statement handles an entity's links to definitions."""
 
     present: frozenset[str]
     """The fields that contain links."""
@@ -78,7 +78,7 @@ def link_plans(resource: Resource, present: frozenset[str]) -> list[LinkPlan]:
 def _are_links_resolved(
     resource: Resource, body: ColumnElement[Any], plan: LinkPlan
 ) -> ColumnElement[bool]:
-    """Return the condition that a plan that assumes resolved links may write; else true."""
+    """Return the condition under which a plan may write: all links that it assumes are resolved."""
     conditions: list[ColumnElement[bool]] = [true()]
     for reference in dml.REFERENCES[resource.name] if plan.assumes_resolved else ():
         if reference.field in plan.present:
@@ -252,7 +252,7 @@ def _put_item(plan: LinkPlan) -> CompiledStatement:
 
 @cache
 def _put_association(plan: LinkPlan) -> CompiledStatement:
-    """Write the association if its nodes and document exist and no other one relates the same.
+    """Write the association if its nodes and document exist and no other one has its triple.
 
     Without a CFDocumentURI it belongs to the document of its origin, else of its destination.
     """
@@ -305,7 +305,7 @@ def _document_of(node: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _is_valid_node(body: ColumnElement[Any], end: str) -> ColumnElement[bool]:
-    """Return the condition that an end is a live node, of another type than CASE, or unchanged."""
+    """Return the condition that an end is a live node, is not of type CASE, or is unchanged."""
     identifier = json_text(body, end, "identifier")
     return or_(
         func.coalesce(json_text(body, end, "targetType"), "CASE") != "CASE",

@@ -86,7 +86,7 @@ DOCUMENT = bindparam("document_identifier", type_=Text)
 
 
 class Staging(NamedTuple):
-    """The properties of the staged rows that determine which statements are needed."""
+    """Properties of the staged rows, which determine the statements that an upload needs."""
 
     is_known: bool
     """Whether the document was stored before, live or deleted."""
@@ -134,7 +134,7 @@ async def copy_rows(
     """Copy rows to a table by COPY. Raises what iterating over the rows raises.
 
     The iterator ends instead of raising, and its error is raised after COPY has ended. Otherwise
-    asyncpg would cancel the COPY, and wait for ever if that had failed already.
+    asyncpg would cancel the COPY, and wait forever if that had failed already.
     """
     errors: list[BaseException] = []
 
@@ -233,9 +233,9 @@ class StagedRows:
         )
 
     def _ordinal(self, row: EntityRow, stored: int | None) -> int:
-        """Return the ordinal to store; the stored one as long as the order is unchanged.
+        """Return the ordinal to store: the stored one as long as the order is unchanged.
 
-        So inserting a row near the front does not write all rows after it.
+        Inserting a row near the front therefore does not rewrite all rows after it.
         """
         if row.kind not in LARGE_TABLES:
             self.reordered.update({row.kind} & {RUBRICS.name})

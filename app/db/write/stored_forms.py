@@ -54,7 +54,7 @@ class StoredForms:
     async def load(
         cls, connection: Connection, rows: Iterable[EntityRow], origin: BodyOrigin
     ) -> StoredForms:
-        """Load what is needed to convert some rows: for most packages, nothing."""
+        """Load the stored bodies and URIs that these rows need; most packages need none."""
         forms = cls(origin)
         if origin.server_urls:
             await forms._load(connection, rows)
