@@ -175,25 +175,28 @@ STANDARD_1_0 = replace(
 PROFILES = (PLATFORM, SDK, STANDARD_1_1, STANDARD_1_0)
 """The profiles that the server offers."""
 
-ALIASES = {"/ims/case/v1p0": STANDARD_1_0.prefix}
+ALIASES = {"/ims/case/v1p0/": f"{STANDARD_1_0.prefix}/"}
 """Path prefixes that clients of CASE 1.0 append to a host name, and the canonical prefixes."""
+
+_PROFILES_BY_PREFIX = tuple((f"{profile.prefix}/", profile) for profile in PROFILES)
 
 
 def canonical_path(path: str) -> str:
     """Return a path with an aliased prefix replaced by the prefix of its profile."""
     for alias, prefix in ALIASES.items():
-        if path.startswith(f"{alias}/"):
+        if path.startswith(alias):
             return prefix + path[len(alias) :]
     return path
 
 
 def profile_for_path(path: str) -> Profile:
     """Return the profile that a path belongs to; for other paths, the platform profile."""
-    path = f"{canonical_path(path)}/"
-    for profile in PROFILES:
-        if path.startswith(f"{profile.prefix}/"):
+    for prefix, profile in _PROFILES_BY_PREFIX:
+        if path.startswith(prefix):
             return profile
-    return PLATFORM
+    canonical = f"{canonical_path(path)}/"
+    matches = (profile for prefix, profile in _PROFILES_BY_PREFIX if canonical.startswith(prefix))
+    return next(matches, PLATFORM)
 
 
 EXPORT = replace(STANDARD_1_1, name="export", extensions=True, foreign_links=True)

@@ -41,7 +41,7 @@ def path_table(app: FastAPI) -> PathTable:
     return PathTable(app, routers)
 
 
-def test_every_compiled_route_of_the_application_is_in_the_path_table(app: FastAPI) -> None:
+async def test_every_compiled_route_of_the_application_is_in_the_path_table(app: FastAPI) -> None:
     table = path_table(app)
     hot_routes = 0
     for context in iter_route_contexts(app.routes):
@@ -64,7 +64,7 @@ def test_every_compiled_route_of_the_application_is_in_the_path_table(app: FastA
 
 
 @each_profile
-def test_lists_of_a_profile_are_those_it_declares(app: FastAPI, profile: Profile) -> None:
+async def test_lists_of_a_profile_are_those_it_declares(app: FastAPI, profile: Profile) -> None:
     paths = {
         context.path
         for context in iter_route_contexts(app.routes)
