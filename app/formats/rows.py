@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
 
 from ..exceptions import Problem
@@ -22,7 +23,18 @@ from .cells import (
     strip,
     to_json,
 )
-from .columns import ITEM, LAYOUTS, OVERFLOW, Column, Layout, find_layout, fold_heading
+from .columns import (
+    ASSOCIATION,
+    DOCUMENT,
+    ITEM,
+    LAYOUTS,
+    OVERFLOW,
+    Column,
+    Layout,
+    find_layout,
+    fold_heading,
+)
+from .headings import MAX_ROWS_SEARCHED, NumberedRow, explain_headings, find_heading_row
 
 JsonObject: TypeAlias = dict[str, Any]
 RowCells: TypeAlias = dict[str, Cell]
@@ -117,30 +129,58 @@ class RowReader:
         """Codes that were read from cells with a number."""
         self.layout = layout
         self.number = 0
-        self._rows = iter(grid.rows)
+        self._rows = (
+            NumberedRow(number, cells)
+            for number, cells in grid.rows
+            if not all(is_empty(cell) for cell in cells)
+        )
+        self._unnamed: dict[int, tuple[str, int]] = {}
+        """For each column without a heading its first row with a value, and their count."""
+        self._is_complete: dict[str, bool] = {}
         self._columns: dict[str, list[tuple[int, Column]]] = {}
         self._read_header()
 
     def _read_header(self) -> None:
-        header = next(self._filled(), ())
-        self.headings = [format_cell(cell).strip() for cell in header]
-        self.header_number = self.number
+        first_rows = list(islice(self._rows, MAX_ROWS_SEARCHED))
+        index = find_heading_row(first_rows, self._is_known_heading)
+        for row in first_rows[:index]:
+            text = " | ".join(format_cell(cell) for cell in row.cells if not is_empty(cell))
+            self.repairs.record("row-above-headings", f"{self.where}row {row.number}", text)
+        header = first_rows[index] if first_rows else NumberedRow(0, ())
+        self.headings = [strip(format_cell(cell)) for cell in header.cells]
+        self.header_number = header.number
         kinds = [
             index for index, name in enumerate(self.headings) if fold_heading(name) == CLASS_COLUMN
         ]
         self.class_index = kinds[0] if kinds else None
+        self._first_rows = first_rows[index + 1 :]
+
+    def _is_known_heading(self, text: str) -> bool:
+        layouts = (self.layout,) if self.layout else (ITEM, ASSOCIATION, DOCUMENT)
+        return fold_heading(text) == CLASS_COLUMN or any(one.find(text) for one in layouts)
 
     def __iter__(self) -> Iterator[Row]:
-        for cells in self._filled():
-            layout = self._layout(cells, self.class_index)
-            if layout:
-                yield self._row(layout, cells)
-
-    def _filled(self) -> Iterator[Sequence[Cell]]:
-        for number, cells in self._rows:
+        for number, cells in chain(self._first_rows, self._rows):
             self.number = number
-            if not all(is_empty(cell) for cell in cells):
-                yield cells
+            layout = self._layout(cells, self.class_index)
+            if layout and self._has_required_headings(layout):
+                yield self._row(layout, cells)
+        for index, (where, count) in self._unnamed.items():
+            rows = "a row" if count == 1 else f"{count:,} rows"
+            self._problem(
+                f"{where}, column {column_letter(index)}",
+                f"this column has no heading, but a value in {rows}; give it one, or empty it",
+            )
+
+    def _has_required_headings(self, layout: Layout) -> bool:
+        """Return whether a table has all columns that it needs; report it once if not."""
+        if layout.kind not in self._is_complete:
+            columns = self._columns_of(layout)
+            message = explain_headings(layout, self.headings, columns, self._first_rows)
+            self._is_complete[layout.kind] = message is None
+            if message:
+                self._problem(f"{self.where}row {self.header_number}", message)
+        return self._is_complete[layout.kind]
 
     def _layout(self, cells: Sequence[Cell], index: int | None) -> Layout | None:
         if self.layout or index is None:
@@ -163,11 +203,10 @@ class RowReader:
             if not is_empty(cell):
                 self._read(row, column, cell)
         self._read_more(row)
-        if extra := next(
-            (i for i, c in _iter_unnamed_cells(cells, self.headings) if not is_empty(c)), None
-        ):
-            where = f"{row.place.where}, column {column_letter(extra)}"
-            self._problem(where, "this column has no heading; give it one, or empty the cell")
+        for index, cell in _iter_unnamed_cells(cells, self.headings):
+            if not is_empty(cell):
+                where, count = self._unnamed.get(index, (row.place.where, 0))
+                self._unnamed[index] = (where, count + 1)
         return row
 
     def _columns_of(self, layout: Layout) -> list[tuple[int, Column]]:

@@ -1,0 +1,155 @@
+"""Find the row of headings of a sheet, and explain headings that do not suffice.
+
+People put titles above their headings, or leave the headings out. One message then says which
+headings are known, which are not, what is missing and what it could be called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .cells import Cell, column_letter, format_cell, is_empty, is_number, strip
+from .columns import ASSOCIATION, ITEM, Column, Layout
+
+MAX_ROWS_SEARCHED = 20
+"""How many rows with cells are searched for headings."""
+
+MIN_KNOWN_HEADINGS = 2
+"""How many headings of a row below the first must be known, because one word can be a value."""
+
+MAX_SAMPLE_ROWS = 20
+"""How many rows are looked at to guess what a column contains."""
+
+MAX_LISTED_HEADINGS = 30
+
+
+class NumberedRow(NamedTuple):
+    """The cells of a row, with its number in the sheet."""
+
+    number: int
+    cells: Sequence[Cell]
+
+
+def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool]) -> int:
+    """Return the index of the row of headings among the first rows of a sheet, by default 0.
+
+    It is the first row with at least two known headings, if all rows above have fewer cells.
+    """
+    max_cells = 0
+    for index, row in enumerate(rows):
+        filled = [format_cell(cell) for cell in row.cells if not is_empty(cell)]
+        known = sum(map(is_known, filled))
+        if known >= MIN_KNOWN_HEADINGS and len(filled) > max_cells:
+            return index
+        max_cells = max(max_cells, len(filled))
+    return 0
+
+
+class Requirement(NamedTuple):
+    """A field that every row of a table needs."""
+
+    fields: tuple[str, ...]
+    """The names of fields of which one suffices, the usual one first."""
+    names: str
+    """Headings that people can use."""
+
+
+REQUIREMENTS = {
+    ITEM: (
+        Requirement(
+            ("fullStatement", "abbreviatedStatement", "alternativeLabel", "title"),
+            "Statement, Full Statement, Text or Standard",
+        ),
+    ),
+    ASSOCIATION: (
+        Requirement(("originNodeURI",), "Origin"),
+        Requirement(("associationType",), "Association Type"),
+        Requirement(("destinationNodeURI",), "Destination"),
+    ),
+}
+
+
+def explain_headings(
+    layout: Layout,
+    headings: Sequence[str],
+    columns: Sequence[tuple[int, Column]],
+    sample: Sequence[NumberedRow],
+) -> str | None:
+    """Return a message about required headings that are missing, or None if none is.
+
+    ``columns`` are the columns of the headings, the unknown ones included, each with its index;
+    ``sample`` are the first rows below the headings.
+    """
+    fields = {column.path[0] for _, column in columns}
+    missing = [one for one in REQUIREMENTS.get(layout, ()) if fields.isdisjoint(one.fields)]
+    if not missing or "more" in fields:
+        return None
+    known = {index: column.name for index, column in columns if layout.find(headings[index])}
+    understood = [f"{headings[index]!r} ({name})" for index, name in known.items()]
+    unknown = [
+        f"{heading!r} (column {column_letter(index)})"
+        for index, heading in enumerate(headings)
+        if heading and index not in known
+    ]
+    names = " and ".join(one.names for one in missing)
+    parts = [f"no heading stands for {' and '.join(one.fields[0] for one in missing)}"]
+    if understood:
+        parts.append(f"understood: {_join(understood)}")
+    if unknown:
+        parts.append(f"not understood: {_join(unknown)}")
+    if layout is ITEM:
+        parts += _guess_columns(headings, known, sample)
+    if understood:
+        parts.append(f"rename a heading to {names}")
+    else:
+        parts.append("name the columns in a row of headings, for example Code, Parent, Statement")
+    return "; ".join(parts)
+
+
+def _join(names: Sequence[str]) -> str:
+    more = len(names) - MAX_LISTED_HEADINGS
+    return ", ".join(names[:MAX_LISTED_HEADINGS]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _guess_columns(
+    headings: Sequence[str], known: dict[int, str], sample: Sequence[NumberedRow]
+) -> list[str]:
+    """Return what the unknown columns seem to contain: codes, and the text of the items."""
+    values: dict[int, list[Cell]] = {}
+    for row in sample:
+        for index, cell in enumerate(row.cells):
+            if index not in known and not is_empty(cell):
+                values.setdefault(index, []).append(cell)
+    texts = {
+        index: _mean_words_and_length(cells)
+        for index, cells in values.items()
+        if not all(map(is_number, cells))
+    }
+    guesses = []
+    statement = max(texts, key=lambda index: texts[index], default=None)
+    if statement is not None:
+        guesses.append(f"{_name(headings, statement)} seems to hold the text")
+    has_codes = "humanCodingScheme" in known.values()
+    code = next((index for index in sorted(values) if index != statement), None)
+    if code is not None and not has_codes and _are_codes(values[code]):
+        guesses.append(f"{_name(headings, code)} seems to hold the codes")
+    return guesses
+
+
+def _mean_words_and_length(cells: Sequence[Cell]) -> tuple[float, float]:
+    texts = [strip(format_cell(cell)) for cell in cells]
+    words, chars = sum(len(text.split()) for text in texts), sum(map(len, texts))
+    return words / len(texts), chars / len(texts)
+
+
+def _are_codes(cells: Sequence[Cell]) -> bool:
+    """Return whether cells are short, without spaces, and with a digit in most of them."""
+    texts = [strip(format_cell(cell)) for cell in cells]
+    coded = [text for text in texts if any(map(str.isdigit, text)) and " " not in text]
+    return len(coded) > len(texts) / 2
+
+
+def _name(headings: Sequence[str], index: int) -> str:
+    heading = headings[index] if index < len(headings) else ""
+    return f"column {column_letter(index)}{f' ({heading!r})' if heading else ''}"
