@@ -107,7 +107,7 @@ def is_known_variable(name: str) -> bool:
 
 
 class Settings(BaseSettings):
-    """The settings of one server."""
+    """The settings of a server, each read from an environment variable."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,

@@ -72,7 +72,7 @@ class Scenario:
 
         async def write(number: int) -> None:
             notes = f"{number}-{factories.new_id()}"
-            links = [factories.link(f"s{one}") for one in self.rng.sample(range(8), 4)]
+            links = [factories.link(f"s{number}") for number in self.rng.sample(range(8), 4)]
             body = factories.item(self.document, path.rpartition("/")[2], notes=notes)
             body |= {"subjectURI": links, "conceptKeywordsURI": links}
             await self.send("same item", "PUT", path, body, 201)
@@ -135,7 +135,7 @@ class Scenario:
             await self.send("same document", "PUT", f"/CFDocuments/{identifier}", body, 201)
 
         async def put_package() -> None:
-            body = {**package, "CFItems": [{**one, "subjectURI": links()} for one in items]}
+            body = {**package, "CFItems": [{**item, "subjectURI": links()} for item in items]}
             body["CFDocument"] = {**package["CFDocument"], "subjectURI": links()}
             await self.send("same document", "PUT", f"/CFPackages/{identifier}", body, 200)
 
@@ -154,7 +154,7 @@ class Scenario:
         """Return a package; every second one has its entities in reverse order."""
         ordered = items if number % 2 else items[::-1]
         notes = str(number)
-        kinds = [factories.item_type(f"shared-{one}", description=notes) for one in range(10)]
+        kinds = [factories.item_type(f"shared-{index}", description=notes) for index in range(10)]
         body = factories.package(
             identifier,
             CFItems=[{**item, "notes": notes} for item in ordered],
@@ -166,7 +166,7 @@ class Scenario:
 
     async def opposite_orders(self) -> None:
         """Write packages, items and types that lock the same rows in different orders."""
-        kinds = [f"shared-{one}" for one in range(10)]
+        kinds = [f"shared-{index}" for index in range(10)]
         bodies = [self._package(factories.new_id(), [], number) for number in range(WRITERS // 2)]
         writes: list[Callable[[], Awaitable[int]]] = [
             *(

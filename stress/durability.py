@@ -118,7 +118,9 @@ class Scenario:
                 return (await client.get("/ready")).status_code == 200
 
             await wait_until(ready, 10, "the server is ready")
-            everything = [(one, known) for one in self.writers for known in one.known.values()]
+            everything = [
+                (writer, known) for writer in self.writers for known in writer.known.values()
+            ]
             limit = asyncio.Semaphore(16)
 
             async def look(writer: Writer, known: WriteRecord) -> None:

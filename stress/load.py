@@ -148,8 +148,8 @@ class Scenario:
                 )
                 await self._check_responsive()
             finally:
-                for one in raw:
-                    one.close()
+                for connection in raw:
+                    connection.close()
 
     async def _check_responsive(self) -> None:
         """Check that a large read and an upload succeed meanwhile."""
@@ -195,14 +195,14 @@ async def _trickle(raw: list[socket.socket], until: float) -> None:
     """Send and receive one byte per second on each connection."""
     while time.monotonic() < until:
         await asyncio.sleep(1)
-        for one in raw:
-            if one.fileno() == -1:
+        for connection in raw:
+            if connection.fileno() == -1:
                 continue
-            one.setblocking(False)
+            connection.setblocking(False)
             with suppress(OSError):
-                one.send(b" ")
+                connection.send(b" ")
             with suppress(OSError):
-                one.recv(1)
+                connection.recv(1)
 
 
 async def run(

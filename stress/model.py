@@ -188,17 +188,17 @@ class Model:
     def _takes(self, sent: Upload) -> bool:
         """Return whether an upload contains entities of another document."""
         known = [self.items.get(name) for name in sent.items]
-        items = any(one and one.live and one.document != sent.document for one in known)
+        items = any(item and item.live and item.document != sent.document for item in known)
         stored = [self.associations.get(name) for name in sent.associations]
         taken = [
             holder for name, one in sent.associations.items() for holder in self._holders(one, name)
         ]
-        others = any(one and one.home != sent.document for one in [*stored, *taken])
+        others = any(other and other.home != sent.document for other in [*stored, *taken])
         return items or others or self.name_taken(sent.document, sent.package)
 
-    def visible(self, one: Association) -> bool:
+    def visible(self, association: Association) -> bool:
         """Return whether neither end is a deleted item."""
-        ends = (one.origin, one.destination)
+        ends = (association.origin, association.destination)
         return all(end not in self.items or self.is_node(end) for end in ends)
 
     def shown_items(self, document: str) -> dict[str, Item]:
@@ -207,17 +207,22 @@ class Model:
 
     def shown_associations(self, document: str) -> dict[str, Association]:
         """Return the associations of a package."""
-        mine = {n: a for n, a in self.associations.items() if a.home == document}
-        return {name: one for name, one in mine.items() if self.visible(one)}
+        associations = {n: a for n, a in self.associations.items() if a.home == document}
+        return {name: each for name, each in associations.items() if self.visible(each)}
 
     def shown_definitions(self, document: str) -> set[tuple[str, str]]:
         """Return the definitions that a package contains."""
         body, items = self.documents[document], self.shown_items(document).values()
-        groupings = (one.grouping for one in self.shown_associations(document).values())
+        groupings = (
+            association.grouping for association in self.shown_associations(document).values()
+        )
         linked: dict[str, list[str | None]] = {
             "CFItemType": [item.type for item in items],
-            "CFSubject": [*body.subjects, *(one for item in items for one in item.subjects)],
-            "CFConcept": [one for item in items for one in item.linked],
+            "CFSubject": [
+                *body.subjects,
+                *(subject for item in items for subject in item.subjects),
+            ],
+            "CFConcept": [concept for item in items for concept in item.linked],
             "CFLicense": [body.license],
             "CFAssociationGrouping": [*groupings],
         }

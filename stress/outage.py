@@ -96,7 +96,7 @@ class Scenario:
                 if clock.is_expired:
                     break
                 requests = self.requests(kinds, min(40, count - start))
-                await asyncio.gather(*(self._expect_503(name, *one) for one in requests))
+                await asyncio.gather(*(self._expect_503(name, *request) for request in requests))
             await self._check_health(name, is_unready=is_unready)
         await self.check_recovery(name, kinds)
 
@@ -150,7 +150,7 @@ class Scenario:
             waiting = [asyncio.create_task(self.http.get(path)) for path in paths]
             await asyncio.sleep(0.5)
             requests = self.requests({READ, WRITE}, 20)
-            await asyncio.gather(*(self._expect_503(name, *one) for one in requests))
+            await asyncio.gather(*(self._expect_503(name, *request) for request in requests))
             await self._check_health(name, is_unready=True)
             await unlock()
             responses = Counter(response.status_code for response in await asyncio.gather(*waiting))

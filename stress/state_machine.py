@@ -213,8 +213,8 @@ class ApiStateMachine(RuleBasedStateMachine):
     @rule(sent=an_upload, replace=st.booleans())
     def upload(self, sent: Upload, replace: bool) -> None:
         link = self._title()
-        for one in sent.items.values():
-            one.document = sent.document
+        for item in sent.items.values():
+            item.document = sent.document
         document = factories.document(
             sent.document, title=sent.title, CFPackageURI=factories.link(sent.package)
         )

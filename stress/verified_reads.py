@@ -13,7 +13,7 @@ Send = Callable[..., httpx.Response]
 
 
 def _names(links: Any) -> list[str]:
-    return [one["identifier"] for one in links or ()]
+    return [link["identifier"] for link in links or ()]
 
 
 class ReadVerifier:
@@ -131,9 +131,9 @@ class ReadVerifier:
         assert sorted(_names(body["CFItems"])) == sorted(model.shown_items(owner))
         assert sorted(_names(body["CFAssociations"])) == sorted(model.shown_associations(owner))
         definitions = [
-            (kind, one["identifier"], one["title"])
+            (kind, definition["identifier"], definition["title"])
             for kind in KINDS
-            for one in body["CFDefinitions"][f"{kind}s"]
+            for definition in body["CFDefinitions"][f"{kind}s"]
         ]
         shown = model.shown_definitions(owner)
         wanted = sorted((*pair, model.definitions[pair]) for pair in shown)
@@ -144,20 +144,21 @@ class ReadVerifier:
     def _tree(self, owner: str, content: Any) -> None:
         items = self.model.shown_items(owner)
         pairs = {
-            (one.destination, one.origin)
-            for one in self.model.shown_associations(owner).values()
-            if one.type == "isChildOf" and {one.origin, one.destination} <= items.keys()
+            (association.destination, association.origin)
+            for association in self.model.shown_associations(owner).values()
+            if association.type == "isChildOf"
+            and {association.origin, association.destination} <= items.keys()
         }
         pairs_in_tree = list(_walk(content, None))
         assert {child for _, child in pairs_in_tree} == items.keys()
         assert {pair for pair in pairs_in_tree if pair[0] is not None} == pairs
 
     def _lists(self) -> None:
-        live = {name: one for name, one in self.model.items.items() if one.live}
+        live = {name: item for name, item in self.model.items.items() if item.live}
         every = self._get("/CFItems?limit=100", exists=True)
         assert (sorted(_names(every["CFItems"])), every["total"]) == (sorted(live), len(live))
         some = self._get("/CFItems?filter=fullStatement%3D'ALPHA'&sort=identifier", exists=True)
-        wanted = sorted(name for name, one in live.items() if one.statement == "alpha")
+        wanted = sorted(name for name, item in live.items() if item.statement == "alpha")
         assert _names(some["CFItems"]) == wanted[:10]
         documents = self._get("/CFDocuments", exists=True)
         assert sorted(_names(documents["CFDocuments"])) == sorted(self.model.documents)
@@ -166,6 +167,6 @@ class ReadVerifier:
 def _walk(content: Any, parent: str | None) -> Iterator[tuple[str | None, str]]:
     """Yield the (parent, child) pairs of a tree."""
     for members in content.values():
-        for one in members:
-            yield parent, one["identifier"]
-            yield from _walk(one["childGroups"], one["identifier"])
+        for member in members:
+            yield parent, member["identifier"]
+            yield from _walk(member["childGroups"], member["identifier"])

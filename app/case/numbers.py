@@ -100,7 +100,7 @@ def find_inexact_numbers(raw: bytes) -> Iterator[tuple[Location, str]]:
 
 
 def is_exact(text: str) -> bool:
-    """Return whether a JSON number keeps its value in double precision."""
+    """Return whether double precision represents a JSON number exactly."""
     number = float(text)
     if repr(number) == text or not isfinite(number):
         return True

@@ -130,7 +130,7 @@ def parse_package(
 
 
 def to_rows(package: CFPackage) -> Package:
-    """Return a valid package as rows."""
+    """Convert a valid package to the rows to store."""
     document = package.CFDocument
     link = document.CFPackageURI
     return Package(

@@ -16,13 +16,13 @@ def number_siblings(stored: Sequence[int | None]) -> list[int]:
     sibling gets a number between those of its neighbours. If there is none left, the siblings that
     follow are renumbered, as few as possible.
     """
-    kept = _longest_increasing(stored)
+    unchanged = _longest_increasing(stored)
     numbers: list[int] = []
     pending = 0
     """Number of siblings before this one that have no number yet."""
     for index, number in enumerate(stored):
         last = numbers[-1] if numbers else 0
-        if index in kept and number is not None and number - last > pending:
+        if index in unchanged and number is not None and number - last > pending:
             gap = number - last
             numbers += [last + gap * (n + 1) // (pending + 1) for n in range(pending)]
             numbers.append(number)
@@ -47,9 +47,9 @@ def _longest_increasing(stored: Sequence[int | None]) -> set[int]:
         before[index] = ends[length - 1] if length else None
         tails[length:] = [number, *tails[length + 1 :]]
         ends[length:] = [index, *ends[length + 1 :]]
-    kept: set[int] = set()
+    indexes: set[int] = set()
     end = ends[-1] if ends else None
     while end is not None:
-        kept.add(end)
+        indexes.add(end)
         end = before[end]
-    return kept
+    return indexes

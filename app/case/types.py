@@ -87,7 +87,7 @@ def _one_of(names: tuple[str, ...]) -> str:
 
 
 def _integral_float(value: object) -> object:
-    """Convert 1.0 to 1, because JSON has only one type of number."""
+    """Convert a float such as 1.0 to an integer, because JSON has only one type of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

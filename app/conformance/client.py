@@ -59,7 +59,7 @@ class ClientAuth:
 
 
 class ServerUnderTest:
-    """One CASE server at one base URL."""
+    """The CASE server under test, with one API profile at one base URL."""
 
     existing: ExistingData
     test_data: TestData

@@ -34,7 +34,7 @@ class ExistingData:
         """
         page = self.server.get_page("CFDocuments", limit=PAGE_SIZE).entities
         documents = [
-            one for one in page if identifier_of(one) and one.get("creator") != TITLE_PREFIX
+            entry for entry in page if identifier_of(entry) and entry.get("creator") != TITLE_PREFIX
         ]
         if not documents:
             raise Skip(NO_DOCUMENTS)

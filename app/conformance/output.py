@@ -26,7 +26,9 @@ def format_text(
     """
     lines = [_summary(report)]
     if not quiet:
-        shown = [one for one in report.results if one.outcome == "failed" or not only_failed]
+        shown = [
+            result for result in report.results if result.outcome == "failed" or not only_failed
+        ]
         lines += [*_result_lines(shown, width), "", *_remarks(report)]
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 

@@ -184,5 +184,5 @@ class TestData:
 
 
 def link(identifier: str, title: str) -> Body:
-    """Build a link to an entity."""
+    """Build a link from the identifier and title of an entity; its uri is a URN."""
     return {"title": title, "identifier": identifier, "uri": f"urn:uuid:{identifier}"}

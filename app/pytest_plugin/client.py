@@ -208,7 +208,10 @@ class CaseTestApi:
         return str(self._call("POST", "/tokens", token)["access_token"])
 
     def set_token_lifetime(self, seconds: int, client_id: str = "") -> None:
-        """Set the lifetime of a client's future tokens, by default of the configured client."""
+        """Set the lifetime of tokens that a client requests from now on.
+
+        ``client_id`` defaults to the configured client.
+        """
         self._call("PUT", "/token-lifetimes", {client_id or self.server.client_id: seconds})
 
     def rotate_keys(self, *, revoke: bool = False) -> str:

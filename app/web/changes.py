@@ -152,7 +152,7 @@ def _format_time(time: datetime) -> str:
 
 
 def _parse_period(document: str, since: str, until: str) -> change_history.Period:
-    """Parse the query parameters; raise ``BadRequest`` if they are invalid."""
+    """Parse ``since`` and ``until`` of the query. Raises ``BadRequest`` if they are invalid."""
     start = MIN_TIME if since in {"", START} else _parse_time("since", since)
     end = _parse_time("until", until) if until else MAX_TIME
     if start >= end:

@@ -212,7 +212,7 @@ async def _parse_upload(request: Request, raw_body: bytes) -> tuple[Package, lis
 def _describe_result(
     package: Package, result: UploadResult, repairs: list[Repair] | None
 ) -> dict[str, Any]:
-    """Return the response body for an upload, and record its changes for the log."""
+    """Return the response body for an upload, and add its counts to the request's log line."""
     stats = {
         "documents": 1,
         "items": result.sent[ITEMS.name],

@@ -60,8 +60,8 @@ def check_item_associations(server: ServerUnderTest) -> str:
     associations = body.get("CFAssociations")
     expect(isinstance(associations, list), f"CFAssociations is {excerpt(associations)}")
     ends = [
-        {identifier_of(one.get(f"{end}NodeURI")) for end in ("origin", "destination")}
-        for one in associations or ()
+        {identifier_of(listed.get(f"{end}NodeURI")) for end in ("origin", "destination")}
+        for listed in associations or ()
     ]
     expect(all(identifier in pair for pair in ends), "an association does not touch the item")
     expected = identifier_of(association)
@@ -152,7 +152,7 @@ def check_identifier_field(server: ServerUnderTest) -> str:
 
 @check("keywords", group="reading", source="vendor's OpenAPI; binding, CFItem")
 def check_keywords(server: ServerUnderTest) -> str:
-    """The conceptKeywordsURI of an item is one link, not a list of links."""
+    """The conceptKeywordsURI of an item is a single link, not a list of links."""
     for package in server.existing.packages():
         for item in package.get("CFItems") or ():
             value = item.get("conceptKeywordsURI")
@@ -192,9 +192,9 @@ def check_entity_fields(server: ServerUnderTest) -> str:
     """With fields, a single entity contains exactly those fields."""
     identifier = identifier_of(server.existing.document)
     document = server.get_entity("CFDocuments", identifier, fields="title")
-    expect("title" in document, f"asked for title, got {', '.join(document)}")
+    expect("title" in document, f"requested only title, got {', '.join(document)}")
     extra = document.keys() - {"title", "identifier", "sourcedId"}
-    expect(not extra, f"asked for title, got {', '.join(sorted(extra))} as well")
+    expect(not extra, f"requested only title, got {', '.join(sorted(extra))} as well")
     return "title"
 
 

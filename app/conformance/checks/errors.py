@@ -15,7 +15,7 @@ SET_PLURALS = ("CFSubjects", "CFConcepts", "CFItemTypes", "CFRubrics", "CFItemAs
 MAJOR_CODES = {"success", "processing", "failure", "unsupported"}
 SEVERITIES = {"status", "warning", "error"}
 STATUS_INFO_FIELDS = {"imsx_codeMajor", "imsx_severity", "imsx_description", "imsx_codeMinor"}
-INVALID_TOKEN = "not.a.token"  # noqa: S105  it is meant to be refused
+INVALID_TOKEN = "not.a.token"  # noqa: S105  servers must reject it
 REQUEST_ID = "case-server-conformance"
 INVALID_PARAMETERS = {
     "limit": "0",

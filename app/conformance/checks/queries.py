@@ -98,7 +98,7 @@ def check_filter_in(server: ServerUnderTest) -> str:
     expected = identifiers_of(server.existing.documents)[:2]
     condition = f"sourcedId@{quote_filter_value(','.join(expected))}"
     returned = identifiers_of(_filter_documents(server, condition, contains_sample=False))
-    expect(sorted(returned) == sorted(expected), f"asked for {expected}, got {returned}")
+    expect(sorted(returned) == sorted(expected), f"requested {expected}, got {returned}")
     return f"{len(returned)} documents"
 
 
@@ -106,7 +106,9 @@ def check_filter_in(server: ServerUnderTest) -> str:
 def check_filter_by_shown_values(server: ServerUnderTest) -> str:
     """A filter by any value that a list shows, links included, finds that entity."""
     documents = server.existing.documents
-    samples = {identifier_of(one): one for one in (server.existing.document, documents[-1])}
+    samples = {
+        identifier_of(document): document for document in (server.existing.document, documents[-1])
+    }
     entities = [("CFDocuments", document) for document in samples.values()]
     if server.profile.name in VENDOR:
         entities += [("CFItems", item) for item in server.get_page("CFItems", limit=1).entities]
@@ -153,8 +155,8 @@ def check_fields(server: ServerUnderTest) -> str:
         raise Skip("the server does not select fields, which is optional")
     names = {name for document in documents for name in document}
     extra = names - requested - {"identifier", "sourcedId"}
-    expect(not extra, f"asked for title, got {', '.join(sorted(extra))} as well")
-    expect(all("title" in document for document in documents), "asked for title, got none")
+    expect(not extra, f"requested only title, got {', '.join(sorted(extra))} as well")
+    expect(all("title" in document for document in documents), "requested title, got none")
     return f"{', '.join(sorted(requested))} of {len(documents)} documents"
 
 
@@ -193,7 +195,7 @@ def _filter_documents(
 
 
 def _change_times(page: Page) -> list[datetime]:
-    return [datetime.fromisoformat(str(one["lastChangeDateTime"])) for one in page.entities]
+    return [datetime.fromisoformat(str(entity["lastChangeDateTime"])) for entity in page.entities]
 
 
 def _format_times(times: list[datetime]) -> str:

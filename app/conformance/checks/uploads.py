@@ -53,14 +53,14 @@ def check_read_back(server: ServerUnderTest) -> str:
 def check_replace(server: ServerUnderTest) -> str:
     """PUT /CFPackages/{document} replaces a framework: items left out return 404."""
     body = _upload(server)
-    kept, left_out = identifiers_of(body["CFItems"])
+    remaining, left_out = identifiers_of(body["CFItems"])
     reduced = _without_second_item(body)
     response = server.request("PUT", _package_path(body), reduced)
     has_result = response.is_success and response.content
     expect(has_result, f"no upload result: {describe(response)}")
     observed = _expect_result(reduced, read_json(response, response.status_code))
     expect_status(server.get(entity_path("CFItems", left_out)), 404)
-    expect_status(server.get(entity_path("CFItems", kept)), 200)
+    expect_status(server.get(entity_path("CFItems", remaining)), 200)
     return observed
 
 

@@ -288,7 +288,7 @@ def _member_text(entities: Entities, field: Field, member: Expression) -> Expres
 
 
 def _join(member: Expression, rows: FromClause) -> Expression:
-    """Return the members in their order, joined by commas."""
+    """Return the members of an array, in their order, as one string joined by commas."""
     comma: Expression = aggregate_order_by(literal_column("','"), rows.c.position)
     joined = select(func.string_agg(member, comma)).select_from(rows)
     return func.coalesce(joined.scalar_subquery(), literal_column("''"))

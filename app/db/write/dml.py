@@ -66,7 +66,7 @@ class Reference:
 
     @property
     def definitions(self) -> Table:
-        """Return the table that stores the definitions."""
+        """Return the table of the definitions that the field refers to."""
         return tables.table_of(self.resource)
 
 

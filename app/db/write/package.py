@@ -169,7 +169,7 @@ async def _write(
 async def _stage(
     run: UploadRun, package: Package, forms: StoredForms, *, is_known: bool
 ) -> tuple[Staging, Counter[str]]:
-    """Stage a package. Raises ``Conflict`` if it contains entities of other documents."""
+    """Stage a package. Raises ``Conflict`` if an entity belongs to another document."""
     run.progress("staging")
     staging, sent = await stage_package(run.connection, package, forms, is_known=is_known)
     if conflicts := await run.fetch_all(find_conflicts()):

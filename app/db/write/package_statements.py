@@ -227,7 +227,7 @@ def _list_definitions(resource: Resource) -> CompiledStatement:
 
 
 def _has_unreferenced(change: CTE, resource: Resource) -> ColumnElement[bool]:
-    """Return the condition that a change has a definition that no entity of the document names."""
+    """Return the condition that a definition of a change is referred to by no entity."""
     referenced = union_all(*DEFINITION_REFERENCES[resource.name])
     return exists_where(change.c.definition_identifier.not_in(referenced))
 

@@ -195,7 +195,7 @@ def _put_item_type(_: LinkPlan) -> CompiledStatement:
 
 @cache
 def _put_document(plan: LinkPlan) -> CompiledStatement:
-    """Write the document and its package unless another live document has one of its names."""
+    """Write the document and its package unless another live one has one of their identifiers."""
     package = bindparam("package", type_=Text)
     row = _input_row(package)
     identifier = json_text(row.c.body, "identifier")
