@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 from ..exceptions import Problem
 from ..repair.repair_log import RepairLog
 from .cells import (
+    DATE,
+    DATE_TIME,
     STRING,
     Cell,
     FormattedNumber,
@@ -34,6 +36,7 @@ from .columns import (
     find_layout,
     fold_heading,
 )
+from .dates import normalize_date
 from .headings import MAX_ROWS_SEARCHED, NumberedRow, explain_headings, find_heading_row
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -249,6 +252,8 @@ class RowReader:
         if column.name == CODE_COLUMN and is_number(cell):
             self._note_numeric_code(row, cell)
         try:
+            if self.can_repair and isinstance(cell, str) and column.codec in {DATE, DATE_TIME}:
+                cell = self._normalize_date(row, column, cell)
             set_path(
                 row.metadata if column.metadata else row.entity,
                 column.path,
@@ -256,6 +261,13 @@ class RowReader:
             )
         except ValueError as error:
             self._problem(row.place.describe(column.name), str(error))
+
+    def _normalize_date(self, row: Row, column: Column, text: str) -> str:
+        date = normalize_date(text)
+        if date is None or date == text:
+            return text
+        self.repairs.record("date-form", row.place.describe(column.name), text, date)
+        return date
 
     def _note_numeric_code(self, row: Row, cell: Cell) -> None:
         """Warn about a code whose trailing zeros are lost, unless its number format shows them."""

@@ -61,6 +61,7 @@ EXPLANATIONS = {
     "missing-licenseText": "A licence had no licenseText; it got its description or uri.",
     "missing-fullStatement": "An item had no fullStatement; it got its label or title.",
     "row-above-headings": "A row above the row of headings was left out.",
+    "date-form": "A date was written in another form; it was read as the date in ISO 8601.",
     "surrounding-space": "White space around the text of a cell was removed.",
     "code-from-number": "A code was a number in its cell, where 1.10 is 1.1; format the column as "
     "text and type codes that lost a zero again.",

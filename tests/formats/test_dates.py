@@ -1,0 +1,71 @@
+"""Dates of spreadsheets: usual forms are read, and a date with two readings is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from case_server.exceptions import UnprocessableContent
+from case_server.formats.assembly import Defaults
+from case_server.formats.dates import normalize_date
+from case_server.formats.reader import read_framework
+
+DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-08-13", "2026/8/13", "2026.8.13", "8/13/2026", "13/8/2026", "13-08-2026"),
+        *("13.8.2026", "13.08.2026", "August 13, 2026", "Aug. 13 2026", "13 August 2026"),
+        *("13-Aug-2026", "13th of August 2026", "13. August 2026"),
+    ],
+)
+def test_usual_form_is_read(text: str) -> None:
+    assert normalize_date(text) == "2026-08-13"
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [("4/4/2026", "2026-04-04"), ("3.4.2026", "2026-04-03"), ("Sept 1 2026", "2026-09-01")],
+)
+def test_date_with_one_reading_is_read(text: str, date: str) -> None:
+    assert normalize_date(text) == date
+
+
+@pytest.mark.parametrize("text", ["", "2026", "spring 2026", "30/2/2026", "Mayor 1 2026", "46235"])
+def test_other_text_is_no_date(text: str) -> None:
+    assert normalize_date(text) is None
+
+
+@pytest.mark.parametrize("text", ["3/4/2026", "03-04-2026"])
+def test_date_with_two_readings_is_refused_naming_both(text: str) -> None:
+    with pytest.raises(ValueError, match="has two readings") as refused:
+        normalize_date(text)
+    assert str(refused.value).endswith(
+        "write 2026-03-04 (March 4, 2026) or 2026-04-03 (April 3, 2026)"
+    )
+
+
+def test_year_of_two_digits_is_refused() -> None:
+    with pytest.raises(ValueError, match="year of two digits"):
+        normalize_date("13/8/26")
+
+
+def test_dates_of_a_sheet_are_read_and_reported() -> None:
+    text = "code,statement,statusStartDate,statusEndDate\nA,Algebra,8/13/2026,1 Sep 2027\n"
+    package, (repair,) = read_framework(text.encode(), "csv", DEFAULTS)
+    (item,) = [json.loads(row.body) for row in package.rows if row.kind == "CFItem"]
+    assert (item["statusStartDate"], item["statusEndDate"]) == ("2026-08-13", "2027-09-01")
+    assert (repair.kind, repair.count, repair.before) == ("date-form", 2, "8/13/2026")
+    assert repair.path == "row 2, column C (statusStartDate)"
+
+
+def test_ambiguous_date_of_a_sheet_is_refused_with_its_cell() -> None:
+    text = b"code,statement,statusStartDate\nA,Algebra,3/4/2026\n"
+    with pytest.raises(UnprocessableContent) as refused:
+        read_framework(text, "csv", DEFAULTS)
+    (problem,) = refused.value.problems
+    assert problem["path"] == "row 2, column C (statusStartDate)"
+    assert "2026-03-04 (March 4, 2026) or 2026-04-03" in problem["message"]
