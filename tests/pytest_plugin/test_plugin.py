@@ -152,6 +152,7 @@ def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> No
     shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", text, re.DOTALL)[:2]
     lines = [*shell.splitlines(), *python.splitlines()]
     assert len(lines) == 3
+    shell = shell.replace("./case-server", "case-server")  # it is installed
     (tmp_path / "test_it.py").write_text(f"{TESTS}\n{python}    {SEEN}\n")
     ran = subprocess.run(
         ["bash", "-e", "-c", shell],

@@ -71,5 +71,11 @@ def test_docs_example_is_in_sample_project() -> None:
     assert len(shown.splitlines()) <= 10
 
 
+def test_first_test_of_docs_and_readme_is_in_sample_project() -> None:
+    source = (ROOT / "tests" / "sample_project" / "test_framework_list.py").read_text()
+    for page in (DOCS, (ROOT / "README.md").read_text()):
+        assert f"```python\n{source}```" in page
+
+
 def test_docs_state_namespace_limit() -> None:
     assert f"at most {namespaces.MAX_NAMESPACES}" in DOCS
