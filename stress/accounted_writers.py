@@ -21,7 +21,7 @@ Body: TypeAlias = factories.Body
 
 @dataclass
 class WriteRecord:
-    """The acknowledged state of an entity, and those that writes without response may have left."""
+    """The acknowledged state of an entity, and the states that unanswered writes may have left."""
 
     path: str
     acknowledged: State = None
@@ -32,7 +32,7 @@ class WriteRecord:
         return state == self.acknowledged or state in self.possible
 
     def settle(self, state: State) -> None:
-        """Set the state that is known to be stored."""
+        """Record the stored state, which rules out all others."""
         self.acknowledged, self.possible = state, set()
 
 

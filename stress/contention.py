@@ -67,7 +67,7 @@ class Scenario:
         await self.send("document", "PUT", f"/CFDocuments/{self.document}", body, 201)
 
     async def same_item(self) -> None:
-        """Put one item concurrently; the stored state must be that of one acknowledged write."""
+        """Put one item concurrently; the stored state must be one that was acknowledged."""
         path, last = f"/CFItems/{factories.new_id()}", {}
 
         async def write(number: int) -> None:

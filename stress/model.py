@@ -85,7 +85,7 @@ class Model:
                 self.definitions.setdefault((kind, identifier), title)
 
     def put_document(self, identifier: str, sent: Document, title: str) -> int:
-        """Return 201, or 409 if another document has the identifier."""
+        """Put a document. Return 201, or 409 if another document has the identifier."""
         if self.name_taken(identifier, sent.package):
             return 409
         self.register("CFSubject", sent.subjects, title)
@@ -103,7 +103,7 @@ class Model:
         )
 
     def put_item(self, identifier: str, sent: Item, title: str) -> int:
-        """Return 201, or 422 for an unknown document."""
+        """Put an item. Return 201, or 422 for an unknown document."""
         if sent.document not in self.documents:
             return 422
         self._write_item(identifier, sent, title)
@@ -122,12 +122,12 @@ class Model:
         self.items[identifier] = sent
 
     def put_type(self, identifier: str, title: str) -> int:
-        """Return 201."""
+        """Put an item type. Return 201."""
         self.definitions["CFItemType", identifier] = title
         return 201
 
     def put_association(self, identifier: str, sent: Association, title: str) -> int:
-        """Return 201, 422 for unknown ends, or 409 if another association has the triple."""
+        """Put an association. Return 201, 422 for unknown ends, or 409 for a duplicate triple."""
         if not (self.is_node(sent.origin) and self.is_node(sent.destination)):
             return 422
         if sent.home is not None and sent.home not in self.documents:
@@ -156,15 +156,19 @@ class Model:
         ]
 
     def delete_association(self, identifier: str) -> int:
-        """Return 204, or 404 for an unknown association."""
+        """Delete an association. Return 204, or 404 for an unknown one."""
         return 204 if self.associations.pop(identifier, None) else 404
 
     def upload(self, sent: Upload, *, replace: bool, title: str) -> int:
-        """Return 201 or 200, 404 for an unknown document, or 409 for entities of another one."""
-        here = sent.document in self.documents
-        if replace and not here:
+        """Store a package. Return 201 or 200, 404 for an unknown document, or 409.
+
+        409 means that an entity belongs to another document, or that ``replace`` is false and the
+        document exists.
+        """
+        exists = sent.document in self.documents
+        if replace and not exists:
             return 404
-        if (here and not replace) or self._takes(sent):
+        if (exists and not replace) or self._takes(sent):
             return 409
         self.definitions |= sent.definitions
         document = Document(sent.title, sent.package, defined=set(sent.definitions))
@@ -173,13 +177,13 @@ class Model:
             item.live = False
         for identifier, item in sent.items.items():
             self._write_item(identifier, item, title, uploaded=True)
-        for identifier, one in list(self.associations.items()):
-            if one.home == sent.document:
+        for identifier, association in list(self.associations.items()):
+            if association.home == sent.document:
                 del self.associations[identifier]
-        for identifier, one in sent.associations.items():
-            one.home = sent.document
-            self.register("CFAssociationGrouping", [one.grouping], title)
-            self.associations[identifier] = one
+        for identifier, association in sent.associations.items():
+            association.home = sent.document
+            self.register("CFAssociationGrouping", [association.grouping], title)
+            self.associations[identifier] = association
         return 200 if replace else 201
 
     def _own(self, document: str) -> list[Item]:
@@ -202,11 +206,11 @@ class Model:
         return all(end not in self.items or self.is_node(end) for end in ends)
 
     def shown_items(self, document: str) -> dict[str, Item]:
-        """Return the items of a package."""
+        """Return the items that a package contains: the live ones of its document."""
         return {n: i for n, i in self.items.items() if i.live and i.document == document}
 
     def shown_associations(self, document: str) -> dict[str, Association]:
-        """Return the associations of a package."""
+        """Return the associations that a package contains: the visible ones of its document."""
         associations = {n: a for n, a in self.associations.items() if a.home == document}
         return {name: each for name, each in associations.items() if self.visible(each)}
 

@@ -147,7 +147,7 @@ async def _new_database(server_url: str, name: str) -> None:
 
 
 class ApiStateMachine(RuleBasedStateMachine):
-    """All writes of the API, each followed by all reads."""
+    """Runs writes of the API in random order, each followed by all reads."""
 
     server: InProcessServer
 

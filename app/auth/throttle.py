@@ -117,7 +117,10 @@ def _keys(client_id: str, address: str, kinds: tuple[Kind, ...]) -> list[Key]:
 
 
 def network(address: str) -> str:
-    """Return the address to count; for IPv6 its /64 network, which one host may own."""
+    """Return the address under which failures count: for IPv6 its /64 network.
+
+    One host may own all addresses of such a network.
+    """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -136,7 +136,8 @@ class Verifier:
     async def identify_token(self, token: str) -> tuple[str, datetime] | None:
         """Return the ID under which a token can be revoked, and when it expires.
 
-        Return None if the token is invalid, so that nobody can fill the table of revoked tokens.
+        Return None if the token is invalid, because otherwise anyone could fill the table of
+        revoked tokens.
         """
         try:
             claims = await self._claims(token)

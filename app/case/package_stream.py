@@ -116,7 +116,7 @@ INVALID_JSON_ERRORS = (msgspec.DecodeError, BadRequest, UnicodeError, RecursionE
 
 
 class _PackageParser:
-    """Parses one body as a package."""
+    """Parses the JSON of a package, one entity at a time."""
 
     def __init__(
         self,

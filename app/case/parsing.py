@@ -138,7 +138,7 @@ PLAIN_SEQUENCE_NUMBER = re.compile(rb'"sequenceNumber"\s*:\s*-?[0-9]{1,10}\s*[,}
 def _validate_whole(
     schema: type[Model], tree: Any, problems: Problems, at: Location
 ) -> Model | None:
-    """Validate a body whose chunks are valid, because the end of a long string may be invalid."""
+    """Validate a whole body after its chunks, which omit the ends of long strings."""
     try:
         return validate_fail_fast(schema, to_json_bytes(tree))
     except ValidationError as error:

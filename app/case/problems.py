@@ -33,7 +33,7 @@ NULL_MEMBER = "null is not allowed; leave the element out"
 
 
 class Problems:
-    """The validation errors of one body."""
+    """Collects the validation errors of a body, up to a limit."""
 
     def __init__(self, max_count: int = MAX_COUNTED_PROBLEMS) -> None:
         self.listed: list[Problem] = []

@@ -242,7 +242,7 @@ def database_option(command: Command) -> Command:
 async def with_database(
     settings: Settings, work: Callable[[Database], Awaitable[Result]]
 ) -> Result:
-    """Return the result of ``work`` on the configured database."""
+    """Open the configured database, run ``work`` on it and return its result."""
     # Imported late, because `serve` starts Postgres before it imports the database code.
     from ..db.pool import Database  # noqa: PLC0415  see above
     from ..db.postgres.diagnosis import MISSING_PRIVILEGE, startup_error  # noqa: PLC0415  see above

@@ -78,7 +78,7 @@ async def connect(
 
 @asynccontextmanager
 async def connection_to(url: str, **options: Any) -> AsyncIterator[DirectConnection]:
-    """Connect for the duration of a block."""
+    """Open a connection with ``connect`` and close it at the end of the block."""
     connection = await connect(url, **options)
     try:
         yield connection

@@ -257,7 +257,7 @@ class Database:
         return AcquireContext(self, self._scan_queue)
 
     async def acquire(self, limit: WaitQueue | None = None) -> Connection:
-        """Return a connection, which takes a permit of ``limit`` too.
+        """Acquire a connection and, if ``limit`` is given, a permit of it.
 
         Raises ``ServiceUnavailable`` if none becomes free in time, or Postgres is unreachable.
         """

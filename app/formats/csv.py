@@ -27,7 +27,7 @@ FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noq
 
 
 def read_csv(raw: bytes) -> Sheet:
-    """Return the cells of a CSV file. Raises ``BadRequest`` if it is not text."""
+    """Return the rows of a CSV file as lists of cells. Raises ``BadRequest`` if it is not text."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
     delimiter = max(DELIMITERS, key=_remove_quoted(first).count)
@@ -67,7 +67,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _remove_guard(cell: str) -> str:
-    """Return a cell without the guard that ``_add_guard`` gave it."""
+    """Remove the apostrophe that ``_add_guard`` puts before formulas."""
     return cell[1:] if cell.startswith(FORMULA_GUARD) and FORMULA.match(cell[1:]) else cell
 
 

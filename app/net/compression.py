@@ -32,7 +32,7 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
             while pending:
                 if stream.eof:
                     if has_data and not pending.strip(b"\0"):
-                        break  # padding after the last member, as tapes have it
+                        break  # padding after the last member, as on tapes
                     stream = zlib.decompressobj(wbits=GZIP_OR_ZLIB)
                 has_data = True
                 yield stream.decompress(pending, OUTPUT_CHUNK_BYTES)

@@ -110,7 +110,7 @@ class Fetcher:
         last_modified: str | None,
         operator_url: str | None = None,
     ) -> FetchResult | None:
-        """Fetch a URL, or return None if it has not changed (304) since these validators.
+        """Fetch a URL, or return None if it still matches these validators (304).
 
         If ``url`` was found in a response, ``operator_url`` is the URL that the operator typed: the
         token is sent to its origin only, and the SSRF guard exempts its host only. Raises

@@ -24,7 +24,7 @@ class CaseTestApiError(Exception):
 
 
 class Fault(TypedDict, total=False):
-    """Which requests fail, and how; ``docs/guides/test-mode.md`` describes the fields."""
+    """Conditions that select requests, and their response; see ``docs/guides/test-mode.md``."""
 
     method: str
     path: str
@@ -45,7 +45,7 @@ class Fault(TypedDict, total=False):
 
 
 class ExpectedRequests(TypedDict, total=False):
-    """Requests that clients must have sent, and how many; see ``docs/guides/test-mode.md``."""
+    """A filter for requests and their expected number; see ``docs/guides/test-mode.md``."""
 
     method: str
     path: str

@@ -24,7 +24,7 @@ NULS: dict[tuple[bool, ...], str] = {
 
 
 def detect_encoding(raw: bytes) -> str:
-    """Return the encoding of a JSON file: utf-8 unless it begins as UTF-16 or UTF-32 does."""
+    """Return the encoding of a JSON file: UTF-16 or UTF-32 by its first bytes, else UTF-8."""
     marked = (encoding for mark, encoding in MARKS.items() if raw.startswith(mark))
     return next(marked, None) or NULS.get(tuple(byte == 0 for byte in raw[:4]), "utf-8")
 

@@ -159,7 +159,7 @@ def _unknown_names(model: type[CaseObject], value: Json) -> list[str]:
 
 
 def _standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str | None, Any]:
-    """Return the standard's name for a field with another spelling, and its value there."""
+    """Return the standard name of a field with another spelling, and the value to store there."""
     if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in field_specs(model):
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)

@@ -111,7 +111,7 @@ class References:
                     self._folded[schema][fold(name)].add(identifier)
 
     def is_known(self, field: str, identifier: object) -> bool:
-        """Return whether the field can refer to an entity with exactly this identifier."""
+        """Return whether a field's target classes have an entity with exactly this identifier."""
         if not isinstance(identifier, str):
             return False
         return any(identifier in self._known[schema] for schema in TARGETS.get(field, ()))
@@ -277,7 +277,7 @@ def is_url_identifier(value: object) -> bool:
 
 
 def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str]:
-    """Replace identifiers that are URLs by UUIDs made from them; return the UUIDs by URL.
+    """Replace identifiers that are URLs by UUIDs derived from them; return the UUIDs by URL.
 
     The URL becomes the uri of the entity; ``extensions.uri`` keeps another uri that it had.
     """

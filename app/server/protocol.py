@@ -179,7 +179,7 @@ class StagedTransport:
         return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
-        """Return whether sending has ended."""
+        """Return whether the connection no longer accepts data to send."""
         return self.is_lingering or self._transport.is_closing()
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class RequestParser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def feed_data(self, data: Any) -> None:
-        """Parse data; parse a header section with ``Upgrade`` again without that field."""
+        """Parse data; if a header section has ``Upgrade``, parse it again without that field."""
         while data:
             try:
                 super().feed_data(data)
@@ -426,7 +426,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close_at_once()
 
     def _reject(self, error: CaseServerError) -> None:
-        """Send an error response, unless another response has begun, and close."""
+        """Send an error response, unless another response has started, and close."""
         self._stop_timeout()
         if self.transport.is_closing():
             return

@@ -56,7 +56,7 @@ class Clone:
         self.name, self.template = name, template
         self.keys: list[SigningKey] = []
         self.is_written = False
-        """Whether its data may differ from those of its template."""
+        """Whether the data may differ from that of the template."""
         self._cloner, self._settings = cloner, settings
         self._stack = AsyncExitStack()
         self._database: Database | None = None

@@ -247,7 +247,7 @@ class _BufferedResponse:
 
 
 def _reset(transport: asyncio.Transport) -> None:
-    """Reset a connection, so that the client gets "connection reset by peer"."""
+    """Close a connection with a TCP reset: the client gets "connection reset by peer"."""
     connection = transport.get_extra_info("socket")
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)

@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the whole body is logged."""
+        """Return whether the whole body is logged."""
         return self.body is not None and self.request_bytes <= MAX_BODY_BYTES
 
     def to_dict(self, *, body: bool) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class RequestLog:
     def set_body(
         self, entry: Entry, raw: bytes, content_type: str, content_encoding: str = ""
     ) -> None:
-        """Log the start of a body; remove the oldest bodies while all together are too large."""
+        """Log the start of a body; remove the oldest bodies while their total size is too large."""
         entry.body = self._redactor.body(raw[:MAX_BODY_BYTES], content_type, content_encoding)
         self._with_body.append(entry)
         self._total_body_bytes += len(entry.body)

@@ -78,7 +78,7 @@ def create_test_api_routes() -> APIRouter:
 
 
 class Seed(BaseModel):
-    """The data of a namespace: the sample, packages, both or nothing."""
+    """The seed data of a namespace: the sample framework, packages, both or neither."""
 
     model_config = ConfigDict(extra="forbid")
 

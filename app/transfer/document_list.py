@@ -129,7 +129,7 @@ class _Reader:
         return result
 
     def _add_page(self, result: FetchResult) -> bool:
-        """Add the entries of a page; return whether any of them is new."""
+        """Add the entries of a page to the list; return whether any document is new."""
         documents = self.documents
         entries, body_total = _parse_page(result)
         known = len(documents.package_urls)

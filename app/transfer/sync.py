@@ -56,7 +56,7 @@ class SyncResult:
     or noted: a list with nothing but notes."""
     document: str | None = None
     changes: Changes = field(default_factory=Counter)
-    """Number of entities by kind and operation: created, updated, revived or deleted."""
+    """Number of entities by kind and operation: created, updated, restored or deleted."""
     counts: ChangeCounts = NO_COUNTS
     reason: str | None = None
     """Why it failed."""
@@ -324,7 +324,7 @@ def format_changes(changes: Changes) -> Iterator[str]:
     """Format changes as a phrase for each kind of entity: "CFItem: 3 created, 1 deleted"."""
     verbs = {
         "create": "created",
-        "revive": "brought back",
+        "revive": "restored",
         "update": "updated",
         "delete": "deleted",
     }

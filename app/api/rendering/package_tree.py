@@ -127,7 +127,7 @@ class _Tree:
         return {parent: [child for *_, child in sorted(children[parent])] for parent in children}
 
     def roots(self) -> list[str]:
-        """Return the items without a parent, and one for each part that only a cycle reaches."""
+        """Return the root items: those without a parent, and one of each group below a cycle."""
         with_parent = {child for children in self.children.values() for child in children}
         roots = [identifier for identifier in self.items if identifier not in with_parent]
         reached: set[str] = set()

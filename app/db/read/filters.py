@@ -148,7 +148,7 @@ def sort_key(entities: Entities, field: Field) -> Expression:
 
 
 def _value(entities: Entities, field: Field) -> Expression:
-    """Return a field's displayed value in the type in which it is compared."""
+    """Return the displayed value of a field, cast to the type in which filters compare it."""
     table = entities.table
     if field.type is FieldType.DATETIME:
         if "changed_at" in table.c:
@@ -187,9 +187,9 @@ def _compare(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
 
 
 def _has_identifier(entities: Entities, comparison: Comparison) -> ColumnElement[bool]:
-    """Compare the identifier in a rewritten uri, because it is indexed and the uri is not.
+    """Build a condition on the identifier in a rewritten uri, which is indexed unlike the uri.
 
-    A necessary condition: the whole uri is compared in addition.
+    It is necessary, not sufficient: the whole uri is compared in addition.
     """
     path, name = comparison.field.path, _identifier_name(str(comparison.value))
     if rewritten_plural(entities, path) is None:

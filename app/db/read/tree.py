@@ -139,7 +139,7 @@ def _child_count(parent: ColumnElement[str]) -> ColumnElement[int]:
 
 
 def _is_selected(rows: FromClause) -> ColumnElement[bool]:
-    """Return the condition that a row is on the page or among those to include always."""
+    """Return the condition that a row is on the page or in ``always_include``."""
     limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
     is_on_page = and_(rows.c.position > offset, rows.c.position <= limit)
     always_include = bindparam("always_include", type_=ARRAY(Text))

@@ -165,7 +165,10 @@ def link_table(
     owner_key: str = "identifier",
     comment: str,
 ) -> Table:
-    """Return a table of links from ``owner`` to ``target``, each given as (noun, table)."""
+    """Return a table of links from rows of ``owner`` to rows of ``target``.
+
+    Both are given as (noun for the column name, table).
+    """
     sides = ((owner, owner_key), (target, "identifier"))
     keys = [
         Column(

@@ -257,10 +257,10 @@ def _restore_package_identifier() -> CompiledStatement:
 
 
 def _replace_lost_package_identifier() -> CompiledStatement:
-    """Name a package that lost its identifier like its document, and remove the document's link.
+    """Give a package that lost its identifier the document's, and remove the CFPackageURI.
 
-    With the link, responses and exports would name the package of the other document, and importing
-    such an export would be a conflict.
+    With that link, responses and exports would name the package of the other document, and
+    importing such an export would be a conflict.
     """
     documents, packages = tables.documents, tables.packages
     body = cast(documents.c.body, Text)
@@ -368,7 +368,7 @@ def _hidden_associations(resource: Resource) -> Select[Any]:
 def _set_deleted_at(
     resource: Resource, where: ColumnElement[bool], deleted_at: Any
 ) -> CompiledStatement:
-    """Delete or revive rows, log the changes and return their number by operation."""
+    """Soft-delete or undelete rows, log the changes and return their number by operation."""
     table = tables.table_of(resource)
     operation = tables.REVIVE if deleted_at is None else tables.DELETE
     columns = (

@@ -50,8 +50,8 @@ class UploadRun:
     ) -> None:
         """Run the statements that ``build_statements`` returns and count the changes they report.
 
-        Each returns rows (kind, operation, changed). They are built in a worker thread, because
-        compiling the SQL of a kind of upload that is not cached yet would block the event loop.
+        Each returns rows (kind, operation, changed). The statements are built in a worker thread,
+        because compiling SQL that is not cached yet would block the event loop.
         """
         for stage, statement in await to_thread.run_sync(build_statements, argument):
             self.progress(stage)

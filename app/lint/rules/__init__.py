@@ -1,1 +1,1 @@
-"""The rules of the linter, by what they look at."""
+"""The rules of the linter, one module for each kind: fields, references and the tree."""
