@@ -1,8 +1,10 @@
-"""The file formats of a framework, and the file name extensions that stand for them."""
+"""The file formats of a framework, their file name extensions, and formats that are refused."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
+
+from ..exceptions import BadRequest
 
 FileFormat: TypeAlias = Literal["case-json", "csv", "xlsx", "jsonl"]
 """A CFPackage as JSON, one table, a workbook, or JSON Lines with one entity a line."""
@@ -21,8 +23,30 @@ SUFFIXES: dict[str, FileFormat] = {
 }
 COMPRESSED = ".gz"
 
+OLE2_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
+"""How .xls files begin, and also XLSX files with a password."""
+
+OPENDOCUMENT_MARK = b"mimetypeapplication/vnd.oasis.opendocument."
+"""The name and the content of the first member of the ZIP archive of an .ods file."""
+
+ZIP_HEADER_BYTES = 30
+
 
 def file_format_of(name: str) -> FileFormat | None:
     """Return the file format of a file name, compressed or not, or None if it is unknown."""
     bare = name.lower().removesuffix(COMPRESSED)
     return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)
+
+
+def refuse_other_spreadsheets(raw: bytes) -> None:
+    """Raise ``BadRequest`` for .xls and .ods files, whatever their name, with what to do."""
+    if raw.startswith(OLE2_MAGIC):
+        raise BadRequest(
+            "the file is an Excel 97-2003 workbook (.xls) or has a password: save it as an Excel "
+            "workbook (.xlsx) without a password, or as CSV UTF-8"
+        )
+    if raw.startswith(OPENDOCUMENT_MARK, ZIP_HEADER_BYTES):
+        raise BadRequest(
+            "the file is an OpenDocument spreadsheet (.ods): save it as an Excel workbook (.xlsx) "
+            "or as CSV UTF-8"
+        )

@@ -19,7 +19,7 @@ from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
 from . import jsonl
 from .assembly import Assembly, Defaults
 from .csv import read_csv
-from .file_format import FileFormat
+from .file_format import FileFormat, refuse_other_spreadsheets
 from .rows import CODE_COLUMN, JsonObject, Location, Sheet
 from .xlsx import read_workbook
 
@@ -41,6 +41,7 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     ``BadRequest`` if the file does not have the given format; else ``UnprocessableContent`` with
     all problems of its rows and of the package they describe.
     """
+    refuse_other_spreadsheets(raw)
     read_json = partial(_read_json, strict=strict, allow_dense=allow_dense, options=options)
     if form == "case-json":
         return read_json(raw)

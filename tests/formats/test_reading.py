@@ -426,6 +426,19 @@ def test_file_that_is_no_workbook_is_refused(raw: bytes) -> None:
         read_framework(raw, "xlsx", DEFAULTS)
 
 
+@pytest.mark.parametrize("form", ["case-json", "csv", "xlsx", "jsonl"])
+def test_xls_and_ods_are_refused_with_what_to_do(form: Any) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("content.xml", "<x/>")
+    with pytest.raises(BadRequest, match=r"\(\.ods\): save it as an Excel workbook \(\.xlsx\)"):
+        read_framework(file.getvalue(), form, DEFAULTS)
+    xls = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)
+    with pytest.raises(BadRequest, match=r"\(\.xls\) or has a password: save it"):
+        read_framework(xls, form, DEFAULTS)
+
+
 def test_file_that_is_not_json_lines_is_refused() -> None:
     with pytest.raises(BadRequest, match="not JSON Lines"):
         read_framework(b"one\ntwo\n", "jsonl", DEFAULTS)
