@@ -71,7 +71,7 @@ async def test_hash_is_salted_and_slow() -> None:
 async def test_wrong_secret_does_not_authenticate(clients: ClientRegistry, robot: str) -> None:
     found = await clients.authenticate([(robot, "x"), (robot, SECRET)], HERE)
     assert found == Client(robot, READ)
-    for readings in ([], [(robot, OTHER)], [("nobody", SECRET)], [("n\0body", "")], [("", "")]):
+    for readings in ([], [(robot, OTHER)], [("unknown", SECRET)], [("un\0known", "")], [("", "")]):
         assert await clients.authenticate(readings, "10.0.0.2") is None
 
 
@@ -94,19 +94,19 @@ async def test_stored_secrets_are_hashes(
 async def test_verified_secret_is_cached(
     clients: ClientRegistry, robot: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    hashed: list[str] = []
 
     def counting(secret: str, stored: str) -> bool:
-        asked.append(secret)
+        hashed.append(secret)
         return verify_secret(secret, stored)
 
     monkeypatch.setattr(module, "verify_secret", counting)
-    together = [clients.authenticate([(robot, SECRET)], HERE) for _ in range(20)]
-    assert await asyncio.gather(*together) == [Client(robot, READ)] * 20
-    assert asked == [SECRET]
+    attempts = [clients.authenticate([(robot, SECRET)], HERE) for _ in range(20)]
+    assert await asyncio.gather(*attempts) == [Client(robot, READ)] * 20
+    assert hashed == [SECRET]
     clock.now += 301
     assert await clients.authenticate([(robot, SECRET)], HERE)
-    assert asked == [SECRET] * 2
+    assert hashed == [SECRET] * 2
 
 
 async def test_event_loop_runs_while_secret_is_hashed(clients: ClientRegistry, robot: str) -> None:
@@ -158,10 +158,10 @@ async def test_rotation_without_grace_ends_old_secret(
 async def test_invalid_client_operations_raise(database: Database, robot: str) -> None:
     with pytest.raises(Conflict, match="client rotate robot"):
         await auth_store.add_client(database, robot, None, [], OTHER_HASH)
-    with pytest.raises(NotFound, match="nobody"):
-        await auth_store.rotate_client_secret(database, "nobody", OTHER_HASH, timedelta(0))
-    with pytest.raises(NotFound, match="nobody"):
-        await auth_store.remove_client(database, "nobody")
+    with pytest.raises(NotFound, match="unknown"):
+        await auth_store.rotate_client_secret(database, "unknown", OTHER_HASH, timedelta(0))
+    with pytest.raises(NotFound, match="unknown"):
+        await auth_store.remove_client(database, "unknown")
 
 
 @pytest.fixture

@@ -191,7 +191,7 @@ async def test_issuer_without_keys_raises_service_unavailable(
 
 async def test_unreachable_issuer_raises_service_unavailable(http: httpx.AsyncClient) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        taken.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
 
         with pytest.raises(ServiceUnavailable, match=url):

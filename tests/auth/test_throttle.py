@@ -24,7 +24,7 @@ def throttle(clock: Clock) -> Throttle:
 
 
 def wait(throttle: Throttle, client: str, address: str, *, proven: bool = False) -> int:
-    """How many seconds an attempt has to wait."""
+    """Return the seconds until the next attempt is allowed, 0 if it is allowed now."""
     try:
         throttle.check(client, address, is_verified=proven)
     except TooManyAttempts as error:

@@ -143,9 +143,9 @@ async def test_token_without_kid_is_rejected(verifier: Verifier) -> None:
 )
 async def test_kid_is_only_compared(verifier: Verifier, database: Database, kid: str) -> None:
     reloading = LocalIssuer([NEW], HERE, 60, load_keys=partial(load_signing_keys, database))
-    for asked in (verifier, Verifier(reloading, [])):
+    for each in (verifier, Verifier(reloading, [])):
         named = SigningKey(kid, generate_signing_key().private_pem)
-        assert "key that this server does not have" in await refusal(asked, token(named))
+        assert "key that this server does not have" in await refusal(each, token(named))
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ async def test_cache_size_is_limited(
     clock.now -= 301
     await verifier.verify(texts[3])
 
-    kept = [verifier.get_cached(text) is not None for text in texts]
-    assert kept == [True, False, True, True]
+    is_cached = [verifier.get_cached(text) is not None for text in texts]
+    assert is_cached == [True, False, True, True]
 
 
 async def test_cache_contains_no_tokens(verifier: Verifier) -> None:
@@ -266,7 +266,7 @@ async def test_cleared_token_is_verified_again(verifier: Verifier) -> None:
     assert verifier.get_cached(text) is None
 
 
-async def test_local_and_trusted_issuer_together(
+async def test_local_and_trusted_issuer_are_both_accepted(
     external_issuer: ExternalIssuer, http: httpx.AsyncClient
 ) -> None:
     verifier = Verifier(LOCAL, [TrustedIssuer(external_issuer.url, http)])

@@ -1,4 +1,4 @@
-"""Numbers are kept exactly by value, or refused with their path."""
+"""Numbers are stored with their exact value, or rejected with their path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from case_server.formats.assembly import Defaults
 from case_server.formats.reader import read_framework as read_file
 from case_server.repair.reader import read_repaired
 
-KEPT = [
+EXACT_NUMBERS = [
     "0",
     "-0",
     "1.0",
@@ -98,16 +98,16 @@ def problem_paths(error: pytest.ExceptionInfo[UnprocessableContent]) -> list[str
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
-@pytest.mark.parametrize("number", KEPT)
+@pytest.mark.parametrize("number", EXACT_NUMBERS)
 def test_exact_number_keeps_its_value(reader: Callable[[bytes], Any], number: str) -> None:
     (item,) = [
         body
         for body in bodies(reader(written(package(), number)))
         if "embed" in body or "extensions" in body
     ]
-    kept = json.loads(item, parse_float=Decimal)["extensions"]["a"]["b"][1]
-    assert kept == json.loads(number, parse_float=Decimal)
-    assert isinstance(kept, Decimal) == isinstance(json.loads(number), float)
+    stored = json.loads(item, parse_float=Decimal)["extensions"]["a"]["b"][1]
+    assert stored == json.loads(number, parse_float=Decimal)
+    assert isinstance(stored, Decimal) == isinstance(json.loads(number), float)
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
@@ -193,8 +193,8 @@ def test_exact_weight_is_accepted(number: str) -> None:
     rubric = factories.rubric()
     rubric["CFRubricCriteria"][0]["weight"] = "HERE"
     package = parse_large_package(written(factories.package(CFRubrics=[rubric]), number))
-    (kept,) = [json.loads(one.body)["weight"] for one in package.rows if '"weight"' in one.body]
-    assert Decimal(repr(kept)) == Decimal(number)
+    (weight,) = [json.loads(one.body)["weight"] for one in package.rows if '"weight"' in one.body]
+    assert Decimal(repr(weight)) == Decimal(number)
 
 
 def test_weight_written_as_a_string_is_repaired_only_where_its_value_stays() -> None:

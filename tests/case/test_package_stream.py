@@ -135,8 +135,8 @@ CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
 }
 
 
-def said_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
-    """What comes of reading: the package, or the problems wherever they stand."""
+def result_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
+    """Return the parsed package, or the error with its problems in sorted order."""
     try:
         return reader(raw)
     except BadRequest as error:
@@ -154,8 +154,8 @@ def test_streaming_and_whole_parser_agree(
     for change in changes:
         change(whole)
     raw = json.dumps({wrapper: whole} if wrapper else whole).encode()
-    found = said_of(raw, parse_large_package)
-    assert found == said_of(raw, parse_package)
+    found = result_of(raw, parse_large_package)
+    assert found == result_of(raw, parse_package)
     assert isinstance(found, Package) == (changes in {CHANGES[name] for name in VALID})
 
 
@@ -197,8 +197,8 @@ def test_null_in_a_required_field_is_named_as_required() -> None:
     whole = body()
     for change in CHANGES["nulls in required fields"]:
         change(whole)
-    told = dict(said_of(json.dumps(whole).encode(), parse_large_package)[1])
-    assert told == dict.fromkeys(
+    messages = dict(result_of(json.dumps(whole).encode(), parse_large_package)[1])
+    assert messages == dict.fromkeys(
         (
             "CFDocument.title",
             "CFItems[40].identifier",
@@ -215,8 +215,8 @@ def test_null_in_an_array_is_named_with_its_index() -> None:
     whole = body()
     for change in CHANGES["elements that are null"]:
         change(whole)
-    told = dict(said_of(json.dumps(whole).encode(), parse_large_package)[1])
-    assert told == dict.fromkeys(
+    messages = dict(result_of(json.dumps(whole).encode(), parse_large_package)[1])
+    assert messages == dict.fromkeys(
         (
             "CFItems[4]",
             "CFItems[5].subject[1]",
@@ -249,9 +249,9 @@ def test_late_errors_have_their_paths() -> None:
     "raw", [b"{", b'{"CFItems": [{"a": }]}', b'{"CFItems": [nul]}', b"[]", b"5"]
 )
 def test_invalid_json_has_line_and_column(raw: bytes) -> None:
-    told = said_of(raw, parse_large_package)
-    assert isinstance(told, str)
-    assert told == said_of(raw, parse_package)
+    message = result_of(raw, parse_large_package)
+    assert isinstance(message, str)
+    assert message == result_of(raw, parse_package)
 
 
 def sparse(count: int) -> bytes:
@@ -272,12 +272,12 @@ def test_first_errors_are_listed_and_others_counted(
 
 
 def test_search_ends_at_error_limit() -> None:
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(
         UnprocessableContent, match=f"at least {MAX_COUNTED_PROBLEMS:,} more problems"
     ):
         parse_large_package(sparse(MAX_COUNTED_PROBLEMS // 4 + 5000))
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - start < 30
 
 
 def test_list_in_place_of_object_is_one_error() -> None:

@@ -80,22 +80,22 @@ def is_outside(link: Body) -> bool:
 
 
 def parents() -> dict[str, list[str]]:
-    """What each node is a child of."""
-    found = defaultdict(list)
-    for one in filter(is_child, ASSOCIATIONS):
-        origin, destination = one["originNodeURI"], one["destinationNodeURI"]
-        found[origin["identifier"]].append(destination["identifier"])
-    return found
+    """Return the parents of each node."""
+    parents_of = defaultdict(list)
+    for association in filter(is_child, ASSOCIATIONS):
+        child, parent = association["originNodeURI"], association["destinationNodeURI"]
+        parents_of[child["identifier"]].append(parent["identifier"])
+    return parents_of
 
 
 def depth(identifier: str, above: tuple[str, ...] = ()) -> int:
-    """How far below the document an item stands, on its longest way."""
+    """Return the length of the longest path from an item to the document."""
     assert identifier not in above, "the tree has a cycle"
     if identifier == SAMPLE_DOCUMENT_ID:
         return 0
-    ways = parents()[identifier]
-    assert ways, f"{identifier} hangs in the air"
-    return 1 + max(depth(parent, (*above, identifier)) for parent in ways)
+    direct_parents = parents()[identifier]
+    assert direct_parents, f"{identifier} has no parent"
+    return 1 + max(depth(parent, (*above, identifier)) for parent in direct_parents)
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -120,14 +120,14 @@ def test_every_field_of_every_class_is_used(kind: Class, field: str) -> None:
     assert any(value not in ("", [], {}, None) for value in values)
 
 
-def test_no_class_of_the_model_is_out_of_reach() -> None:
-    """The stand-alone forms have the fields of the packed ones; the rest is met in a package."""
+def test_every_class_of_the_model_is_reachable() -> None:
+    """Stand-alone classes have the fields of the packed ones; all others occur in a package."""
     for kind in vars(model).values():
         if isinstance(kind, type) and issubclass(kind, CaseObject):
             assert any(
-                kind.model_fields.keys() <= met.model_fields.keys()
-                and (issubclass(kind, met) or issubclass(met, kind))
-                for met in reachable()
+                kind.model_fields.keys() <= used.model_fields.keys()
+                and (issubclass(kind, used) or issubclass(used, kind))
+                for used in reachable()
             ), kind
 
 
@@ -136,7 +136,7 @@ def test_no_field_is_unknown() -> None:
         assert one.keys() <= kind.model_fields.keys()
 
 
-def test_size() -> None:
+def test_sample_has_expected_size() -> None:
     assert 20 <= len(ITEMS) <= 30
     assert 30 <= len(ASSOCIATIONS) <= 40
 
@@ -146,13 +146,13 @@ def test_every_association_type_is_used(name: str) -> None:
     assert any(one["associationType"] == name for one in ASSOCIATIONS)
 
 
-def test_an_association_type_of_its_own_is_used() -> None:
+def test_custom_association_type_is_used() -> None:
     own = {one["associationType"] for one in ASSOCIATIONS} - {*ASSOCIATION_TYPES}
     assert own
     assert all(re.fullmatch(EXTENSION_NAME, name) for name in own)
 
 
-def test_target_types_are_the_standards_and_its_own() -> None:
+def test_target_types_are_standard_and_custom() -> None:
     types = {one["targetType"] for kind, _, one in OBJECTS if "targetType" in one}
     assert types > {*TARGET_TYPES}
     assert all(re.fullmatch(EXTENSION_NAME, name) for name in types - {*TARGET_TYPES})
@@ -165,7 +165,7 @@ def test_hierarchy_codes_are_three_deep(plural: str) -> None:
     assert all(code.rpartition(".")[0] in codes for code in codes if "." in code)
 
 
-def test_a_code_that_only_begins_alike_is_no_child() -> None:
+def test_code_with_equal_prefix_is_not_a_child() -> None:
     codes = [one["hierarchyCode"] for one in PACKAGE["CFDefinitions"]["CFSubjects"]]
     assert any(
         long != short and long.startswith(short) and not long.startswith(f"{short}.")
@@ -178,7 +178,7 @@ def test_tree_is_four_levels_deep() -> None:
     assert max(depth(identifier) for identifier in ITEMS) == 4
 
 
-def test_roots_are_tied_to_the_document() -> None:
+def test_roots_are_children_of_the_document() -> None:
     roots = [child for child, above in parents().items() if above == [SAMPLE_DOCUMENT_ID]]
     assert len(roots) > 1
     assert all("sequenceNumber" in one for one in filter(is_child, ASSOCIATIONS))
@@ -207,10 +207,10 @@ def test_sequence_numbers_disagree_with_the_order_of_the_file() -> None:
 
 
 def test_identifiers_are_unique_and_random_uuids() -> None:
-    met = [one["identifier"] for kind, _, one in OBJECTS if issubclass(kind, Entity)]
-    met.append(DOCUMENT["CFPackageURI"]["identifier"])
-    assert len(met) == len(set(met))
-    for identifier in [*met, *(link["identifier"] for _, link in LINKS)]:
+    identifiers = [one["identifier"] for kind, _, one in OBJECTS if issubclass(kind, Entity)]
+    identifiers.append(DOCUMENT["CFPackageURI"]["identifier"])
+    assert len(identifiers) == len(set(identifiers))
+    for identifier in [*identifiers, *(link["identifier"] for _, link in LINKS)]:
         read = uuid.UUID(identifier)
         assert str(read) == identifier
         assert (read.version, read.variant) == (4, uuid.RFC_4122)
@@ -222,7 +222,7 @@ def test_package_has_an_identifier_of_its_own() -> None:
     assert package.package_identifier != package.document_identifier
 
 
-def test_links_resolve_and_say_what_they_lead_to() -> None:
+def test_links_resolve_and_have_the_title_of_their_target() -> None:
     for field, link in LINKS:
         if field == "CFPackageURI" or is_outside(link):
             continue
@@ -231,7 +231,7 @@ def test_links_resolve_and_say_what_they_lead_to() -> None:
         assert link["title"] == entity.get("fullStatement", entity.get("title"))
 
 
-def test_links_lead_to_the_class_their_field_names() -> None:
+def test_links_refer_to_the_class_of_their_field() -> None:
     """A field that names no class is about subjects, concepts or licences."""
     named = {
         "subjectURI": "CFSubject",
@@ -246,7 +246,7 @@ def test_links_lead_to_the_class_their_field_names() -> None:
         assert kind.__name__.replace("Pckg", "") == name
 
 
-def test_only_marked_destinations_lie_outside() -> None:
+def test_only_marked_destinations_are_external() -> None:
     found = {}
     for one in ASSOCIATIONS:
         assert not is_outside(one["originNodeURI"])
@@ -268,7 +268,7 @@ def test_rubrics_name_their_parents() -> None:
                 assert level["rubricCriterionId"] == criterion["identifier"]
 
 
-def test_addresses_are_nobodys() -> None:
+def test_urls_use_reserved_example_domains() -> None:
     for _, _, one in OBJECTS:
         if "uri" in one:
             assert one["uri"].startswith("https://example.org/")
@@ -282,7 +282,7 @@ def test_times_are_in_utc_with_milliseconds() -> None:
 
 
 @pytest.mark.parametrize("language", ["ja", "ar"])
-def test_translations_say_their_language(language: str) -> None:
+def test_translations_have_a_language(language: str) -> None:
     ends = [
         [
             ITEMS[one[end]["identifier"]]["language"]
@@ -309,11 +309,11 @@ def test_translations_say_their_language(language: str) -> None:
         pytest.param(lambda text: "AL" in map(unicodedata.bidirectional, text), id="right to left"),
     ],
 )
-def test_statements_hold_what_careless_code_breaks_on(hostile: Callable[[str], bool]) -> None:
+def test_statements_contain_difficult_characters(hostile: Callable[[str], bool]) -> None:
     assert any(hostile(item["fullStatement"]) for item in ITEMS.values())
 
 
-def test_one_line_fields_hold_one_line() -> None:
+def test_one_line_fields_have_no_line_breaks() -> None:
     """NormalizedString, which the standard has for all but these, allows no control characters."""
     free = {"fullStatement", "notes", "description", "licenseText", "feedback", "extensions"}
     for kind, _, one in OBJECTS:
@@ -326,24 +326,24 @@ def test_one_line_fields_hold_one_line() -> None:
             assert not any(re.search(r"[\r\n\t]", text) for text in texts(simple))
 
 
-def test_file_is_written_to_be_read() -> None:
+def test_file_is_formatted_for_readers() -> None:
     written = json.dumps(PACKAGE, ensure_ascii=False, indent=2) + "\n"
     assert sample() == written.encode()
 
 
-def test_it_is_read_without_loss() -> None:
+def test_sample_is_parsed_without_loss() -> None:
     """In the order of the model, as the server answers it."""
     read = CFPackage.model_validate_json(sample()).model_dump_json(exclude_none=True)
     assert json.dumps(json.loads(read)) == json.dumps(PACKAGE)
 
 
-def test_it_is_taken_apart_without_problems() -> None:
+def test_sample_is_split_without_problems() -> None:
     rows = [*parse_package(sample()).rows]
     assert {row.identifier for row in rows} == ENTITIES.keys()
     assert len(rows) == len(ENTITIES)
 
 
-def test_it_is_valid_in_the_official_schema(shared: Path) -> None:
+def test_sample_is_valid_in_the_official_schema(shared: Path) -> None:
     """Without the links to package and document, which our model reads and the standard omits."""
     package = json.loads(sample())
     stripped = [package["CFDocument"].pop("CFPackageURI")]

@@ -102,7 +102,7 @@ def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> 
     for name in ("a.xlsx", "b.jsonl.gz"):
         ran = run("export", SAMPLE_DOCUMENT_ID, "-o", str(tmp_path / name), data_dir=data_dir)
         assert ran.returncode == 0
-    (tmp_path / "~$a.xlsx").write_bytes(b"what Excel keeps beside an open workbook")
+    (tmp_path / "~$a.xlsx").write_bytes(b"a lock file of Excel for an open workbook")
     ran = run("import", str(tmp_path), data_dir=data_dir)
     assert (ran.returncode, ran.stdout.count(": unchanged ")) == (0, 2)
 

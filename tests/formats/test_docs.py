@@ -25,8 +25,8 @@ def row(layout: Layout, column: Column) -> str:
 @pytest.mark.parametrize("layout", [DOCUMENT, ITEM, ASSOCIATION], ids=lambda one: one.sheet)
 def test_docs_describe_every_column(layout: Layout) -> None:
     section = DOCS.split(f"### {layout.sheet}\n")[1].split("\n#")[0]
-    told = [line for line in section.splitlines() if line.startswith("| `")]
-    assert told == [row(layout, column) for column in layout.columns.values()]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [row(layout, column) for column in layout.columns.values()]
 
 
 def test_docs_name_every_format_and_sheet() -> None:

@@ -129,14 +129,14 @@ def test_items_without_codes_get_different_identifiers() -> None:
 def test_every_problem_is_reported_with_its_cell() -> None:
     sheet = (
         "code,parent,statement,statusStartDate,sequence,extensions\n"
-        "A,nobody,Algebra,last spring,first,not json\n"
+        "A,unknown,Algebra,last spring,first,not json\n"
         "B,B,,,,\n"
         "C,,one,,,\n"
         "C,,two,,,\n"
         "D,C,three,,,\n"
     )
-    told = {problem["path"]: problem["message"] for problem in problems_of(sheet.encode())}
-    assert told.keys() == {
+    messages = {problem["path"]: problem["message"] for problem in problems_of(sheet.encode())}
+    assert messages.keys() == {
         "row 2, column F (extensions)",
         "row 2, column B (parent)",
         "row 2, column D (statusStartDate)",
@@ -145,17 +145,17 @@ def test_every_problem_is_reported_with_its_cell() -> None:
         "row 3, column C (fullStatement)",
         "row 6, column B (parent)",
     } - {"row 2, column E (sequenceNumber)"}
-    assert "no item has the identifier or code 'nobody'" in told["row 2, column B (parent)"]
-    assert "its own parent" in told["row 3, column B (parent)"]
-    assert "2 items have the code C" in told["row 6, column B (parent)"]
+    assert "no item has the identifier or code 'unknown'" in messages["row 2, column B (parent)"]
+    assert "its own parent" in messages["row 3, column B (parent)"]
+    assert "2 items have the code C" in messages["row 6, column B (parent)"]
     number = problems_of(b"code,statement,sequence\nA,Algebra,first\n")
     assert [one["path"] for one in number] == ["row 2, column C (sequenceNumber)"]
 
 
 def test_missing_title_and_creator_are_reported() -> None:
-    told = problems_of(SHEET.encode(), defaults=Defaults())
-    assert [one["path"] for one in told] == ["title", "creator"]
-    assert "--title" in told[0]["message"]
+    problems = problems_of(SHEET.encode(), defaults=Defaults())
+    assert [one["path"] for one in problems] == ["title", "creator"]
+    assert "--title" in problems[0]["message"]
     raw = book(CFDocument=[["title"], ["Mathematics"]], CFItems=[["code", "statement"], ["A", "B"]])
     (problem,) = problems_of(raw, "xlsx", Defaults())
     assert problem["path"] == "sheet CFDocument, row 2 (creator)"
@@ -163,9 +163,9 @@ def test_missing_title_and_creator_are_reported() -> None:
 
 
 def test_duplicate_and_missing_headings_are_reported() -> None:
-    told = problems_of(b"code,humanCodingScheme,statement,\nA,A,text,stray\n")
-    assert [one["path"] for one in told] == ["row 1, column B", "row 2, column D"]
-    assert "as column A does" in told[0]["message"]
+    problems = problems_of(b"code,humanCodingScheme,statement,\nA,A,text,stray\n")
+    assert [one["path"] for one in problems] == ["row 1, column B", "row 2, column D"]
+    assert "as column A does" in problems[0]["message"]
 
 
 IDENTIFIER = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
@@ -260,7 +260,7 @@ def opensalt(*levels: str) -> bytes:
     ]
     document: list[Any] = [
         "doc",
-        "somebody",
+        "an editor",
         "a title",
         "2026-01-01T00:00:00Z",
         "CC BY",
@@ -289,8 +289,8 @@ def test_opensalt_workbook_is_read() -> None:
 
 
 def test_unknown_smart_levels_are_reported() -> None:
-    told = problems_of(opensalt("1", "1", "2.1"), "xlsx", Defaults())
-    assert [one["path"] for one in told if "smartLevel" in one["path"]] == [
+    problems = problems_of(opensalt("1", "1", "2.1"), "xlsx", Defaults())
+    assert [one["path"] for one in problems if "smartLevel" in one["path"]] == [
         "sheet CF Item, row 3, column D (smartLevel)",
         "sheet CF Item, row 4, column D (smartLevel)",
     ]
@@ -308,7 +308,7 @@ def written(body: Body, form: Any) -> bytes:
 
 
 def edited(raw: bytes, change: Any) -> bytes:
-    """A CSV whose rows, as dictionaries, somebody changed."""
+    """Return a CSV with each row changed, or removed if ``change`` returns False."""
     rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
     rows = [row for row in rows if change(row) is not False]
     file = io.StringIO(newline="")
@@ -415,8 +415,8 @@ def test_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_cell_in_the_last_row_and_column_is_read_fast() -> None:
-    """What it says of its size is not believed, and its width is bounded."""
-    raw = book(Sheet1=[["code", "statement"], ["A", "B", *[None] * 16_000, "far out"]])
+    """The dimensions stated in the file are ignored, and the number of columns is limited."""
+    raw = book(Sheet1=[["code", "statement"], ["A", "B", *[None] * 16_000, "far right"]])
     assert read_framework(raw, "xlsx", DEFAULTS, strict=True)[0].count("CFItem") == 1
 
 
@@ -444,8 +444,8 @@ def test_file_that_is_not_json_lines_is_refused() -> None:
         read_framework(b"one\ntwo\n", "jsonl", DEFAULTS)
     document = json.dumps({"CFDocument": factories.package()["CFDocument"]})
     raw = f'{document}\n{document}\n[]\n{{"CFItem": 1}}\n{{"Car": {{}}}}\n'.encode()
-    told = problems_of(raw, "jsonl")
-    assert [one["path"] for one in told] == ["line 2", "line 3", "line 4", "line 5"]
+    problems = problems_of(raw, "jsonl")
+    assert [one["path"] for one in problems] == ["line 2", "line 3", "line 4", "line 5"]
     (problem,) = problems_of(f'{document}\n\n{{"CFItem": {{}}}}\n'.encode(), "jsonl")[:1]
     assert problem["path"].startswith("line 3")
 

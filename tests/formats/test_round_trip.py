@@ -1,4 +1,4 @@
-"""What is written in any form is read again as the same package, whatever it says."""
+"""A package written in any file format is read again as the same package."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ bounded = hypothesis_settings(
 
 
 def entities(package: Body) -> Iterator[tuple[str, Body]]:
-    """All that a package holds, each under the name of its class."""
+    """Yield every entity of a package with its class name."""
     yield "CFDocument", package["CFDocument"]
     lists = {**package, **package.get("CFDefinitions", {})}
     kinds = {resource.plural: resource.name for resource in DEFINITIONS}
@@ -71,8 +71,8 @@ def written(package: Body, form: FileFormat) -> bytes:
     return file.getvalue()
 
 
-def understood(raw: bytes, form: FileFormat) -> Package:
-    """What a strict reading of a file says: nothing in it needs repair."""
+def read_strictly(raw: bytes, form: FileFormat) -> Package:
+    """Parse a file in strict mode, and assert that nothing in it needs repair."""
     package, repairs = read_framework(raw, form, Defaults(), strict=True)
     assert repairs == []
     return package
@@ -82,7 +82,7 @@ def understood(raw: bytes, form: FileFormat) -> Package:
 @bounded
 @given(package=packages())
 def test_any_package_survives_a_round_trip(form: FileFormat, package: Body) -> None:
-    assert understood(written(package, form), form) == parse_package(orjson.dumps(package))
+    assert read_strictly(written(package, form), form) == parse_package(orjson.dumps(package))
 
 
 @each_form
@@ -96,7 +96,7 @@ def test_any_string_survives_in_every_string_field(form: FileFormat, text: str) 
     body["CFDocument"] |= {"description": text, "extensions": {"own": [text], text: None}}
     body["CFAssociations"][0] |= {"notes": text}
     body["CFAssociations"][0]["originNodeURI"]["title"] = text
-    assert understood(written(body, form), form) == parse_package(orjson.dumps(body))
+    assert read_strictly(written(body, form), form) == parse_package(orjson.dumps(body))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ async def test_real_frameworks_survive_a_round_trip(
     for form in LARGE.get(name, FILE_FORMATS):
         raw = await exported(store, package.document_identifier, form)
         await delete_all_rows(execute)
-        await write_package(store, understood(raw, form))
+        await write_package(store, read_strictly(raw, form))
         assert await exported(store, package.document_identifier, "case-json") == first, form
 
 
@@ -154,7 +154,7 @@ async def test_reimported_sample_changes_nothing(store: Database) -> None:
     package = parse_package(sample())
     await write_package(store, package)
     for form, raw in (await in_every_form(store, package.document_identifier)).items():
-        written = await write_package(store, understood(raw, form))
+        written = await write_package(store, read_strictly(raw, form))
         assert (written.created, written.changed) == (False, 0), form
 
 
@@ -222,32 +222,35 @@ def test_files_not_written_by_export_are_repaired() -> None:
 async def test_any_package_survives_a_round_trip_through_the_api(
     client: httpx.AsyncClient, store: Database, execute: Execute
 ) -> None:
-    """Put as JSON, answered, exported in every form, and put again from each."""
+    """Upload as JSON, export in every file format, and import each export again."""
     api = Api(client, PLATFORM)
 
-    async def there_and_back(body: Body) -> None:
+    async def import_and_export(body: Body) -> None:
         await delete_all_rows(execute)
         await api.send("POST", "/CFPackages", 201, body)
         identifier = body["CFDocument"]["identifier"]
         answered = await api.package(quote(identifier, safe=""))
         assert lost(api, body, answered) == []
-        # What was known from links alone is defined by a package that says it.
+        # The exported package defines entities that were known from links only.
         whole = await exported(store, identifier, "case-json")
-        await write_package(store, understood(whole, "case-json"))
+        await write_package(store, read_strictly(whole, "case-json"))
         for form, raw in (await in_every_form(store, identifier)).items():
-            written = await write_package(store, understood(raw, form))
+            written = await write_package(store, read_strictly(raw, form))
             assert (written.created, written.changed) == (False, 0), form
 
     @hypothesis_settings(bounded, max_examples=25, phases=[Phase.explicit, Phase.generate])
     @given(body=packages())
     def each(body: Body) -> None:
-        from_thread.run(there_and_back, body)
+        from_thread.run(import_and_export, body)
 
     await to_thread.run_sync(each)
 
 
 def lost(api: Api, body: Body, answered: Body) -> list[str]:
-    """What an answer lacks: of keyword links there is the last; definitions may be more."""
+    """Return the paths that a response lacks.
+
+    It has only the last keyword link of each item, and may have further definitions.
+    """
     sent: Body = json.loads(json.dumps(body))
     for item in sent["CFItems"]:
         if links := item.pop("conceptKeywordsURI", None):
@@ -263,7 +266,7 @@ def lost(api: Api, body: Body, answered: Body) -> list[str]:
 
 @pytest.mark.parametrize("query", ["", "?repair=true"])
 async def test_lone_surrogates_are_refused(client: httpx.AsyncClient, query: str) -> None:
-    """JSON can write them, no encoding of Unicode can: they are nobody's text."""
+    """JSON can escape lone surrogates, but no Unicode encoding can represent them."""
     raw = json.dumps(with_lone_surrogate())
     answer = await client.post(f"{PLATFORM.prefix}/CFPackages{query}", content=raw)
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""Workbooks cost what their cells cost, and bounds are named when one is met."""
+"""Limits on the cells, tags and size of workbooks, and the messages about them."""
 
 from __future__ import annotations
 

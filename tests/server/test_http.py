@@ -31,8 +31,8 @@ LARGE_BODY = bytes(16_000_000)
 """More than the buffers of both sockets hold, so that its sender sees how the server closes."""
 
 PER_REQUEST = {"date", "x-request-id"}
-OF_THE_BODY = {"content-length", "transfer-encoding"}
-"""What HEAD may leave out (RFC 9110, section 9.3.2)."""
+BODY_FIELDS = {"content-length", "transfer-encoding"}
+"""Fields that a response to HEAD may omit (RFC 9110, section 9.3.2)."""
 
 
 class Server:
@@ -123,7 +123,7 @@ ALL_ROUTES = sorted(
     set(
         list_routes(
             create_app(
-                Settings(database_url="postgresql://nobody@127.0.0.1:9/x", test_mode=True)
+                Settings(database_url="postgresql://user@127.0.0.1:9/x", test_mode=True)
             ).routes
         )
     )
@@ -185,7 +185,7 @@ def test_head_answers_every_route_as_get_does_without_a_body(
     if length := of_head.get("content-length"):
         assert length == of_get["content-length"]
     assert "transfer-encoding" not in of_head
-    for name in OF_THE_BODY:
+    for name in BODY_FIELDS:
         of_head.pop(name, None)
         of_get.pop(name, None)
     assert of_head == of_get
@@ -386,11 +386,11 @@ def test_expect_100_continue_that_is_refused_gets_the_final_status_and_is_closed
     ):
         with connect(server.live, server.request("PUT", path, line, "Expect: 100-continue")) as raw:
             answer = raw.recv(65_536)
-            # What a client sends next instead of the body is no request.
+            # The server must not read bytes sent in place of the body as a request.
             raw.sendall(server.request("GET", "/health"))
             answer += read_to_end(raw)
-        told, fields, _ = split(answer)
-        assert (told, fields["connection"]) == (status, "close")
+        actual, fields, _ = split(answer)
+        assert (actual, fields["connection"]) == (status, "close")
         assert answer.count(b"HTTP/1.1 ") == 1
 
 

@@ -46,9 +46,9 @@ def test_request_as_text_line() -> None:
 
 
 def test_request_as_json_line() -> None:
-    told = json.loads(JsonFormatter().format(REQUEST))
-    assert list(told) == ["time", "level", "logger", *REQUEST_FIELDS]
-    assert [told[name] for name in REQUEST_FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]
+    entry = json.loads(JsonFormatter().format(REQUEST))
+    assert list(entry) == ["time", "level", "logger", *REQUEST_FIELDS]
+    assert [entry[name] for name in REQUEST_FIELDS] == ["GET", "/x", 200, 1.25, "robot", "abc"]
 
 
 UPLOAD = record(REQUEST_LOGGER, UPLOAD_LINE, *("PUT", "/x", 200, 1.25, "robot", "abc"), 1, 2, 3, 4)
@@ -68,9 +68,9 @@ def test_upload_json_line_contains_changes() -> None:
 def test_other_record_is_one_json_line() -> None:
     line = JsonFormatter().format(record("other", "a %s\nb", "{", failed=True))
     assert "\n" not in line
-    told = json.loads(line)
-    assert told["message"] == "a {\nb"
-    assert "the reason" in told["exception"]
+    entry = json.loads(line)
+    assert entry["message"] == "a {\nb"
+    assert "the reason" in entry["exception"]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

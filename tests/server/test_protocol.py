@@ -1,4 +1,4 @@
-"""What comes over a connection before it is a request: bounded in size and in time."""
+"""Limits on connections and incomplete requests: size, time and number."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from case_server.server.run import connection_limits
 from case_server.settings import Settings
 from stress.server import connect
 
-SECONDS = 1
-"""How long the server of these tests waits."""
+TIMEOUT_SECONDS = 1
+"""Request timeout of the server in these tests."""
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("connections")
-    settings = {"CASE_SERVER_REQUEST_TIMEOUT": str(SECONDS)}
+    settings = {"CASE_SERVER_REQUEST_TIMEOUT": str(TIMEOUT_SECONDS)}
     with serving(folder / "data", settings=settings) as server:
         yield server
 
 
-def rest(raw: socket.socket) -> bytes:
-    """All that is answered until the server hangs up."""
-    found = b""
+def read_until_closed(raw: socket.socket) -> bytes:
+    """Return the bytes received until the server closes the connection."""
+    received = b""
     with raw:
         try:
             while piece := raw.recv(10_000):
-                found += piece
+                received += piece
         except ConnectionResetError:
             pass
-    return found
+    return received
 
 
-def told(answer: bytes) -> tuple[int, str]:
-    """The status of an answer, and what it says in the standard's words."""
+def parse_error(answer: bytes) -> tuple[int, str]:
+    """Return the status and ``imsx_description`` of an error response."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)["imsx_description"]
 
@@ -58,45 +58,45 @@ HEAD = b"GET /case/1.1/CFItems HTTP/1.1\r\nHost: localhost\r\n"
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT", HEAD + b"X-A: b\r\nX-"])
 def test_incomplete_header_section_times_out(live: LiveServer, sent: bytes) -> None:
-    begun = time.monotonic()
-    answer = rest(connect(live, sent))
-    waited = time.monotonic() - begun
-    # Half of the time at least, as a timer may fire early; its end is the server's to measure.
-    assert SECONDS / 2 < waited < SECONDS + 5
+    start = time.monotonic()
+    answer = read_until_closed(connect(live, sent))
+    waited = time.monotonic() - start
+    # At least half of the timeout, because a timer may fire early.
+    assert TIMEOUT_SECONDS / 2 < waited < TIMEOUT_SECONDS + 5
     if sent:
-        status, said = told(answer)
-        assert (status, f"{SECONDS} seconds" in said) == (408, True)
+        status, description = parse_error(answer)
+        assert (status, f"{TIMEOUT_SECONDS} seconds" in description) == (408, True)
     else:
         assert answer == b""
 
 
 def test_slow_bytes_do_not_extend_timeout(live: LiveServer) -> None:
-    begun, answer = time.monotonic(), b""
+    start, answer = time.monotonic(), b""
     with connect(live, HEAD) as raw:
         raw.settimeout(0.2)
-        while not answer and time.monotonic() - begun < 10:
+        while not answer and time.monotonic() - start < 10:
             raw.sendall(b"x")
             try:
                 answer = raw.recv(10_000)
             except TimeoutError:
                 continue
-    assert told(answer)[0] == 408
-    assert time.monotonic() - begun < SECONDS + 2
+    assert parse_error(answer)[0] == 408
+    assert time.monotonic() - start < TIMEOUT_SECONDS + 2
 
 
 def test_endless_body_after_response_is_cut_off(live: LiveServer) -> None:
     head = (
         b"PUT /case/1.1/CFItems/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    begun = time.monotonic()
+    start = time.monotonic()
     with connect(live, head) as raw:
         assert raw.recv(10_000).startswith(b"HTTP/1.1 401 ")
-        # Not a client's to end: the server hangs up.
+        # The server, not the client, must close the connection.
         with suppress(OSError):
-            while time.monotonic() - begun < 10:
+            while time.monotonic() - start < 10:
                 raw.sendall(b"1\r\n \r\n")
                 time.sleep(0.1)
-    assert time.monotonic() - begun < SECONDS + 2
+    assert time.monotonic() - start < TIMEOUT_SECONDS + 2
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,12 @@ def test_header_section_over_limit_returns_431(
     live: LiveServer, headers: Callable[[int], bytes]
 ) -> None:
     begin, end = HEAD + b"Connection: close\r\n", b"\r\n"
-    room = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
-    assert told(rest(connect(live, begin + headers(room) + end)))[0] == 401
-    status, said = told(rest(connect(live, begin + headers(room + 4) + end)))
-    assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in said) == (431, True)
+    limit = MAX_HEADER_SECTION_BYTES - len(begin) - len(end)
+    assert parse_error(read_until_closed(connect(live, begin + headers(limit) + end)))[0] == 401
+    status, description = parse_error(
+        read_until_closed(connect(live, begin + headers(limit + 4) + end))
+    )
+    assert (status, f"{MAX_HEADER_SECTION_BYTES:,} bytes" in description) == (431, True)
 
 
 def test_header_sections_are_limited_separately(live: LiveServer) -> None:
@@ -135,7 +137,7 @@ def test_error_response_arrives_while_body_is_sent(live: LiveServer) -> None:
 
 def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
     last = HEAD + b"Connection: close\r\n\r\n"
-    answer = rest(connect(live, (HEAD + b"\r\n") * 3 + last))
+    answer = read_until_closed(connect(live, (HEAD + b"\r\n") * 3 + last))
     assert answer.count(b"HTTP/1.1 401 ") == 4
 
 
@@ -143,8 +145,8 @@ def test_pipelined_requests_are_all_answered(live: LiveServer) -> None:
     "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n: x\r\n\r\n"]
 )
 def test_invalid_http_returns_400_with_message(live: LiveServer, sent: bytes) -> None:
-    status, said = told(rest(connect(live, sent)))
-    assert (status, "invalid HTTP" in said) == (400, True)
+    status, description = parse_error(read_until_closed(connect(live, sent)))
+    assert (status, "invalid HTTP" in description) == (400, True)
 
 
 def test_websocket_is_rejected(live: LiveServer) -> None:
@@ -178,7 +180,7 @@ def limited(
 def get_status(live: LiveServer, path: str = "/health") -> int:
     """Return the status of a complete request on a connection of its own."""
     sent = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    return int(rest(connect(live, sent.encode())).split()[1])
+    return int(read_until_closed(connect(live, sent.encode())).split()[1])
 
 
 def received(raw: socket.socket) -> bytes | None:
@@ -219,8 +221,8 @@ def test_partial_requests_do_not_block_complete_ones(limited: LiveServer) -> Non
     for number, answer in closed[: 500 - 2 * MAX_WAITING]:
         assert answer is not None, number
         if kinds[number % len(kinds)] in {kinds[1], kinds[2], kinds[3]}:
-            status, said = told(answer)
-            assert (status, "CASE_SERVER_MAX_CONNECTIONS" in said) == (408, True)
+            status, description = parse_error(answer)
+            assert (status, "CASE_SERVER_MAX_CONNECTIONS" in description) == (408, True)
 
 
 def test_stalled_readers_do_not_block_complete_requests(limited: LiveServer) -> None:
@@ -232,7 +234,7 @@ def test_stalled_readers_do_not_block_complete_requests(limited: LiveServer) -> 
         for _ in range(2 * MAX_CONNECTIONS):
             stack.enter_context(connect(limited, head, receive_buffer=4096))
             assert get_status(limited) == 200
-        # Each that waits has a connection and the file that is sent over it.
+        # Each stalled reader has a connection and the open file that is sent over it.
         assert process.num_fds() <= files + MAX_CONNECTIONS + MAX_WAITING + 10
 
 
@@ -246,16 +248,16 @@ def test_complete_requests_are_answered_beyond_connection_limit(
         busy = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS)]
         refused = []
         for _ in range(10):
-            answer = rest(connect(limited, HEAD + b"\r\n"))
-            status, said = told(answer)
+            answer = read_until_closed(connect(limited, HEAD + b"\r\n"))
+            status, description = parse_error(answer)
             if status == 503:
-                refused.append(said)
+                refused.append(description)
                 assert b"retry-after: 1" in answer.lower()
         assert refused
         assert "CASE_SERVER_MAX_CONNECTIONS" in refused[0]
         for raw in busy:
             raw.settimeout(30)
-            assert rest(raw).startswith(b"HTTP/1.1 200 ")
+            assert read_until_closed(raw).startswith(b"HTTP/1.1 200 ")
     assert get_status(limited) == 200
 
 
@@ -269,7 +271,7 @@ def test_simultaneous_complete_requests_are_answered(limited: LiveServer) -> Non
             sent = [stack.enter_context(connect(limited, head)) for _ in range(MAX_CONNECTIONS - 5)]
         finally:
             limited.process.send_signal(signal.SIGCONT)
-        assert all(rest(raw).startswith(b"HTTP/1.1 200 ") for raw in sent)
+        assert all(read_until_closed(raw).startswith(b"HTTP/1.1 200 ") for raw in sent)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no ulimit")

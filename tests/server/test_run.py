@@ -83,9 +83,9 @@ def test_token_command_explains_failure(live: LiveServer, data_dir: Path) -> Non
     refused = run("token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong")
     assert refused.returncode == 1
     assert "invalid_client" in refused.stderr
-    nobody = run("token", "--url", "http://127.0.0.1:9", data_dir=data_dir)
-    assert nobody.returncode == 1
-    assert "case-server serve" in nobody.stderr
+    unreachable = run("token", "--url", "http://127.0.0.1:9", data_dir=data_dir)
+    assert unreachable.returncode == 1
+    assert "case-server serve" in unreachable.stderr
 
 
 def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
@@ -155,7 +155,7 @@ def test_imported_objects_are_frozen() -> None:
     script = (
         "import gc; from case_server.server.worker import create_worker_app; "
         "from case_server.settings import Settings; "
-        "app = create_worker_app(Settings(database_url='postgresql://nobody@localhost/none')); "
+        "app = create_worker_app(Settings(database_url='postgresql://user@localhost/none')); "
         "print(gc.get_freeze_count(), len(gc.get_objects()))"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -207,7 +207,7 @@ def test_sighup_stops_all_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"CASE_SERVER_DATABASE_URL": "garbage"}, "postgresql://"),
         ({"CASE_SERVER_DATABASE_URL": "mysql://a/b"}, "postgresql://"),
@@ -217,11 +217,11 @@ def test_sighup_stops_all_processes(tmp_path: Path) -> None:
     ],
 )
 def test_conflicting_settings_are_rejected(
-    tmp_path: Path, settings: dict[str, str], told: str
+    tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
     ran = run("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
     assert ran.returncode == 1
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

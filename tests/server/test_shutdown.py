@@ -1,4 +1,4 @@
-"""A server told to stop: what is in flight ends well, what is new is refused, nobody waits long."""
+"""Graceful shutdown: running requests complete, new ones are rejected, within a timeout."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from support.live_server import LiveServer, serving
 
 
 @contextmanager
-def begun_put(live: LiveServer) -> Iterator[tuple[socket.socket, bytes]]:
-    """A PUT of which half the body is sent, and the other half."""
+def incomplete_put(live: LiveServer) -> Iterator[tuple[socket.socket, bytes]]:
+    """Send half of the body of a PUT; yield the connection and the other half."""
     body = factories.document()
     content = json.dumps(body).encode()
     token = live.token()
@@ -30,13 +30,13 @@ def begun_put(live: LiveServer) -> Iterator[tuple[socket.socket, bytes]]:
     )
     half = len(content) // 2
     connection.sendall(head.encode() + content[:half])
-    time.sleep(1)  # the request has to be in the server's hands, which nobody outside can see
+    time.sleep(1)  # until the server has received the request, which cannot be observed
     yield connection, content[half:]
     connection.close()
 
 
-def refuses(live: LiveServer) -> bool:
-    """Whether new connections come to be refused."""
+def rejects_connections(live: LiveServer) -> bool:
+    """Return whether new connections are refused within 15 seconds."""
     port = int(live.base_url.rsplit(":", 1)[1])
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
@@ -52,10 +52,10 @@ def refuses(live: LiveServer) -> bool:
 def test_shutdown_completes_running_and_rejects_new_requests(tmp_path: Path, workers: str) -> None:
     with (
         serving(tmp_path / "data", "--workers", workers) as server,
-        begun_put(server) as (connection, rest),
+        incomplete_put(server) as (connection, rest),
     ):
         server.process.send_signal(signal.SIGTERM)
-        assert refuses(server)
+        assert rejects_connections(server)
         assert server.process.poll() is None
         connection.sendall(rest)
         assert connection.recv(4096).startswith(b"HTTP/1.1 201 ")
@@ -65,11 +65,11 @@ def test_shutdown_completes_running_and_rejects_new_requests(tmp_path: Path, wor
 def test_shutdown_timeout_cuts_off_requests(tmp_path: Path) -> None:
     with (
         serving(tmp_path / "data", "--shutdown-timeout", "1") as server,
-        begun_put(server) as (connection, _),
+        incomplete_put(server) as (connection, _),
     ):
-        begun = time.monotonic()
+        start = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - start < 20
         answer = connection.recv(4096)
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 5" in answer
@@ -78,7 +78,7 @@ def test_shutdown_timeout_cuts_off_requests(tmp_path: Path) -> None:
 
 @contextmanager
 def slow_reader(live: LiveServer) -> Iterator[socket.socket]:
-    """A connection on which a large package has begun to come."""
+    """Yield a connection that has received the beginning of a large package."""
     items = [factories.packed_item(notes="n" * 1000) for _ in range(6000)]
     body = factories.package(CFItems=items, CFAssociations=[])
     document = body["CFDocument"]["identifier"]
@@ -117,7 +117,7 @@ def test_shutdown_completes_package_response(tmp_path: Path) -> None:
         slow_reader(server) as connection,
     ):
         server.process.send_signal(signal.SIGTERM)
-        assert refuses(server)
+        assert rejects_connections(server)
         time.sleep(1)
         assert server.process.poll() is None
         rest = rest_of(connection)
@@ -131,8 +131,8 @@ def test_slow_reader_sees_incomplete_response_after_shutdown_timeout(tmp_path: P
         serving(tmp_path / "data", "--shutdown-timeout", "2") as server,
         slow_reader(server) as connection,
     ):
-        begun = time.monotonic()
+        start = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - begun < 15
-        # Without the last chunk of RFC 9112, section 7.1, nobody takes it for the whole answer.
+        assert time.monotonic() - start < 15
+        # Without the last chunk (RFC 9112, section 7.1), clients treat the response as incomplete.
         assert not rest_of(connection).endswith(b"0\r\n\r\n")

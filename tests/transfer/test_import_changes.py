@@ -1,4 +1,4 @@
-"""What `case-server import` says of changes, and what it refuses to lose."""
+"""Changes that `case-server import` reports, and losses that it refuses."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_import_reports_added_changed_unchanged_and_deleted(data_dir: Path, tmp_
     )
 
 
-def test_a_second_sheet_of_the_same_title_is_refused(data_dir: Path, tmp_path: Path) -> None:
+def test_second_sheet_of_the_same_title_is_rejected(data_dir: Path, tmp_path: Path) -> None:
     first = sheet(tmp_path / "first.csv", ("A", "x"))
     second = sheet(tmp_path / "second.csv", ("B", "y"))
     report = tmp_path / "report.json"
@@ -105,9 +105,7 @@ def test_a_second_sheet_of_the_same_title_is_refused(data_dir: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("content", ["", "Code,Statement\n", "Code,Statement\n,\n\n", "\ufeff"])
-def test_a_spreadsheet_without_rows_is_refused(
-    data_dir: Path, tmp_path: Path, content: str
-) -> None:
+def test_spreadsheet_without_rows_is_rejected(data_dir: Path, tmp_path: Path, content: str) -> None:
     source = write(tmp_path / "empty.csv", content)
     for flags in ((), ("--dry-run",), ("--allow-deletes",)):
         ran = run("import", source, *TITLE, *flags, data_dir=data_dir)
@@ -115,7 +113,7 @@ def test_a_spreadsheet_without_rows_is_refused(
         assert "empty.csv: refused: the spreadsheet has no rows" in ran.stderr
 
 
-def test_a_sheet_without_identifiers_that_changes_most_statements_is_refused(
+def test_sheet_without_identifiers_that_changes_most_statements_is_rejected(
     data_dir: Path, tmp_path: Path
 ) -> None:
     flags = ("--title", "Science", "--creator", "Example District")
@@ -132,9 +130,7 @@ def test_a_sheet_without_identifiers_that_changes_most_statements_is_refused(
     assert run("import", other, *flags, "--allow-deletes", data_dir=data_dir).returncode == 0
 
 
-def test_a_sheet_with_identifiers_may_change_every_statement(
-    data_dir: Path, tmp_path: Path
-) -> None:
+def test_sheet_with_identifiers_may_change_every_statement(data_dir: Path, tmp_path: Path) -> None:
     flags = ("--title", "Art", "--creator", "Example District")
     names = [factories.new_id() for _ in range(4)]
     for statement in ("old", "new"):
@@ -163,7 +159,7 @@ def test_json_without_lists_is_read_and_bounded_by_the_same_rule(
     assert len(got["CFItems"]) == 2
 
 
-def test_a_dry_run_without_a_database_makes_none(tmp_path: Path) -> None:
+def test_dry_run_without_database_creates_none(tmp_path: Path) -> None:
     good, bad = factories.package(), factories.package()
     del bad["CFItems"][0]["fullStatement"]
     data_dir, report = tmp_path / "untouched", tmp_path / "report.json"
@@ -184,7 +180,7 @@ def test_a_dry_run_without_a_database_makes_none(tmp_path: Path) -> None:
     assert not data_dir.exists()
 
 
-def test_a_refusal_names_the_flag_that_helps(tmp_path: Path) -> None:
+def test_rejection_names_the_option_that_allows_it(tmp_path: Path) -> None:
     body, report = factories.package(), tmp_path / "report.json"
     body["CFItems"][0]["identifier"] = "https://maths.example/1"
     body["CFAssociations"][0]["associationType"] = "isFriendOf"
@@ -236,7 +232,7 @@ def test_identifiers_that_are_urls_are_one_line_with_an_example(tmp_path: Path) 
         ("", "is empty"),
     ],
 )
-def test_json_that_is_no_package_is_named(tmp_path: Path, body: Any, reason: str) -> None:
+def test_json_other_than_package_is_reported(tmp_path: Path, body: Any, reason: str) -> None:
     source = write(tmp_path / "other.json", body)
     ran = run("import", "--dry-run", source, data_dir=tmp_path / "untouched")
     assert (ran.returncode, ran.stdout) == (1, "")
@@ -310,7 +306,7 @@ def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> N
     assert not data_dir.exists()
 
 
-def test_a_terminal_gets_the_first_fifty_problems(data_dir: Path, tmp_path: Path) -> None:
+def test_terminal_shows_the_first_fifty_problems(data_dir: Path, tmp_path: Path) -> None:
     body = factories.package(CFItems=[factories.packed_item() for _ in range(80)])
     for item in body["CFItems"]:
         del item["fullStatement"]

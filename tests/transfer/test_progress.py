@@ -17,15 +17,15 @@ COLUMNS = 40
 def shown_on_a_terminal(folder: Path, *arguments: str) -> str:
     """Everything that a command writes to a terminal."""
     here, there = pty.openpty()
-    kept = environment(folder / "data", TERM="xterm")
-    kept.pop("COLUMNS", None)
+    variables = environment(folder / "data", TERM="xterm")
+    variables.pop("COLUMNS", None)
     command = shlex.join((*COMMAND, *arguments))
     with subprocess.Popen(
         ["sh", "-c", f"stty cols {COLUMNS} rows 24; {command}"],
         stdin=there,
         stdout=there,
         stderr=there,
-        env=kept,
+        env=variables,
     ) as process:
         os.close(there)
         shown = b""
@@ -37,7 +37,7 @@ def shown_on_a_terminal(folder: Path, *arguments: str) -> str:
     return shown.decode()
 
 
-def test_a_bar_grows_and_goes(tmp_path: Path) -> None:
+def test_progress_bar_grows_and_disappears(tmp_path: Path) -> None:
     drawn = shown_on_a_terminal(tmp_path, "import", "--sample").split("\r\x1b[K")
     bars = [line.count("█") for line in drawn if "░" in line]
     assert len(bars) > 5
@@ -48,7 +48,7 @@ def test_a_bar_grows_and_goes(tmp_path: Path) -> None:
     assert "░" not in drawn[-1]
 
 
-def test_no_bar_elsewhere_nor_when_quiet(tmp_path: Path) -> None:
+def test_no_progress_bar_without_terminal_or_with_quiet(tmp_path: Path) -> None:
     ran = run("import", "--sample", data_dir=tmp_path / "data")
     assert ran.stderr == f"writing to the embedded Postgres in {tmp_path / 'data'}\n"
     assert "░" not in ran.stdout

@@ -1,4 +1,4 @@
-"""URLs given to `import` that are no package: what is said of them, and what is fetched instead."""
+"""`import` of URLs that are not packages: documents lead to their package, others are errors."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def service_description(*parameters: str) -> Answer:
         (Answer({}, 401), ""),
     ],
 )
-def test_extensions_are_asked_for_where_the_service_description_has_them(
+def test_extensions_are_requested_if_the_service_description_has_them(
     source: ScriptedSource, answer: Answer, query: str
 ) -> None:
     source.answers = {DISCOVERY: answer, f"{BASE}/CFPackages/x": Answer(factories.package())}
@@ -156,7 +156,7 @@ def test_extensions_are_asked_for_where_the_service_description_has_them(
 
 
 @pytest.mark.parametrize("path", ["/p", "/ims/case/v1p0/CFPackages/x", "/case/1.1/CFPackages/x"])
-def test_other_servers_are_not_asked_for_extensions(source: ScriptedSource, path: str) -> None:
+def test_extensions_are_not_requested_from_other_servers(source: ScriptedSource, path: str) -> None:
     source.answers[path] = Answer(factories.package())
     read(source.url + path)
     assert source.requests == [path]

@@ -85,7 +85,7 @@ def replace(source: httpx.Client, body: factories.Body) -> None:
 
 
 def same(here: httpx.Response, source: httpx.Client, path: str) -> None:
-    """What was answered here is what the source answers."""
+    """Assert that a response equals that of the source."""
     there = source.get(path)
     assert here.status_code == there.status_code == 200
     assert here.json() == there.json()
@@ -129,7 +129,7 @@ async def test_changes_appear_and_deletions_follow(
     same(await client.get(path), source, path)
 
 
-async def test_what_is_not_new_is_not_sent_again(
+async def test_unmodified_package_is_not_transferred(
     source: httpx.Client, sync: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, url = upload(source)
@@ -137,16 +137,16 @@ async def test_what_is_not_new_is_not_sent_again(
     answers: list[Any] = []
     fetch = CaseSource.fetch_package
 
-    def watched(*asked: Any) -> Any:
-        answers.append(fetch(*asked))
+    def recording_fetch(*arguments: Any) -> Any:
+        answers.append(fetch(*arguments))
         return answers[-1]
 
-    monkeypatch.setattr(CaseSource, "fetch_package", watched)
+    monkeypatch.setattr(CaseSource, "fetch_package", recording_fetch)
     await sync(url)
     assert answers == [None]
 
 
-async def test_a_copy_that_was_written_here_is_brought_back(
+async def test_local_changes_are_overwritten(
     source: httpx.Client,
     client: httpx.AsyncClient,
     database: Database,
@@ -168,7 +168,7 @@ async def test_a_copy_that_was_written_here_is_brought_back(
     same(await client.get(path), source, path)
 
 
-async def test_a_list_brings_all_its_documents_and_drops_those_it_dropped(
+async def test_list_sync_adds_and_removes_documents(
     source: httpx.Client,
     source_dir: Path,
     live: LiveServer,
@@ -191,7 +191,7 @@ async def test_a_list_brings_all_its_documents_and_drops_those_it_dropped(
     assert not [each for each in await sync(list_url) if each.status != "unchanged"]
 
 
-async def test_two_at_once(
+async def test_concurrent_syncs_succeed(
     source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any]
 ) -> None:
     body, url = upload(source)
@@ -248,7 +248,7 @@ HOW = ["500", "cut off", "half a package", "another language", "invalid"]
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_an_outage_changes_nothing(
+async def test_outage_of_the_source_changes_nothing(
     source: httpx.Client,
     client: httpx.AsyncClient,
     sync: Callable[..., Any],
@@ -272,13 +272,13 @@ async def test_an_outage_changes_nothing(
     assert body["CFDocument"]["identifier"] == synced.document
 
 
-async def test_a_source_that_is_not_there(sync: Callable[..., Any]) -> None:
+async def test_unreachable_source_is_reported(sync: Callable[..., Any]) -> None:
     for url in ("http://127.0.0.1:1/CFPackages/x", "http://127.0.0.1:1/CFDocuments"):
         (synced,) = await sync(url, Fetcher())
         assert synced.status == "failed"
 
 
-def test_the_command(source: httpx.Client, live: LiveServer, tmp_path: Path) -> None:
+def test_command_syncs_and_reports(source: httpx.Client, live: LiveServer, tmp_path: Path) -> None:
     _, url = upload(source)
     listed = tmp_path / "sources"
     listed.write_text(f"# frameworks\n{url}  # ours\n\nhttp://127.0.0.1:1/CFPackages/x\n")
@@ -295,7 +295,7 @@ def test_the_command(source: httpx.Client, live: LiveServer, tmp_path: Path) -> 
         assert run("sync", *arguments, data_dir=tmp_path / "data").returncode == 2
 
 
-def test_a_file_of_urls() -> None:
+def test_file_of_urls_is_synced() -> None:
     lines = ["# all", "https://a/CFPackages/1#part", " https://b/CFDocuments # b", "", "#c"]
     assert read_urls(lines) == ["https://a/CFPackages/1#part", "https://b/CFDocuments"]
 
@@ -307,7 +307,7 @@ PROFILES = ["/case/1.1", "/ims/case/v1p1", STANDARD, "/1edtech/ims/case/v1p0"]
 async def test_list_of_each_profile_of_this_server_is_mirrored(
     source: httpx.Client, client: httpx.AsyncClient, sync: Callable[..., Any], prefix: str
 ) -> None:
-    extensions = {"weights": [1, 2.5], "note": "kept"}
+    extensions = {"weights": [1, 2.5], "note": "unchanged"}
     items = [factories.packed_item(extensions=extensions) for _ in range(2)]
     bodies = [upload(source)[0] for _ in range(11)]
     bodies.append(upload(source, CFItems=items, CFAssociations=[])[0])

@@ -57,9 +57,9 @@ class Hub:
     name: str = field(default_factory=lambda: f"hub-{uuid.uuid4().hex[:8]}")
     unlisted: set[str] = field(default_factory=set)
     faults: dict[str, Answer] = field(default_factory=dict)
-    """What the URL of a package answers in its place, by identifier."""
+    """Responses that replace the package, by its identifier."""
     listing: Callable[[Hub, str], Answer | None] = lambda *_: None
-    """What a page of the list answers, or None for an honest one."""
+    """Returns a response that replaces a page of the list, or None for the page itself."""
 
     def __post_init__(self) -> None:
         self.packages = {}
@@ -132,7 +132,7 @@ async def test_framework_that_is_unlisted_and_gone_is_dropped(
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_framework_whose_url_answers_another_error_is_kept_and_reported(
+async def test_framework_whose_url_returns_another_error_remains_and_is_reported(
     source: ScriptedSource, sync: Sync, live: Live, status: int
 ) -> None:
     hub = Hub(source, 2)
@@ -145,7 +145,7 @@ async def test_framework_whose_url_answers_another_error_is_kept_and_reported(
     assert await live(hub) == set(hub.ids)
 
 
-async def test_framework_that_is_unlisted_but_offered_is_kept_in_step(
+async def test_unlisted_framework_that_is_still_served_is_synced(
     source: ScriptedSource, sync: Sync, live: Live
 ) -> None:
     hub = Hub(source, 2)
@@ -203,8 +203,8 @@ async def test_list_that_is_not_known_to_be_complete_drops_nothing(
         results = await sync(hub.url, **flags)
         assert results[-1].status == "failed"
         assert results[-1].url == hub.url
-        kept = "1 unlisted framework kept" if listing is short else "nothing is dropped"
-        assert kept in str(results[-1].reason)
+        note = "1 unlisted framework kept" if listing is short else "nothing is dropped"
+        assert note in str(results[-1].reason)
         assert "dropped" not in statuses(results)
     assert await live(hub) == set(hub.ids)
     hub.listing = lambda *_: None
@@ -388,7 +388,7 @@ async def test_url_of_a_document_leads_to_its_package(
     target = f"/{hub.name}/CFDocuments/{hub.ids[0]}"
     hub.faults[hub.ids[0]] = Answer({"CFDocument": document} if wrap else document)
     package = Answer(hub.packages[hub.ids[0]])
-    source.respond = lambda asked: hub.respond(asked) if asked == target else package
+    source.respond = lambda path: hub.respond(path) if path == target else package
     (result,) = await sync(f"{source.url}{target}")
     assert result.status == "created"
     assert result.url == f"{source.url}/{hub.name}/CFPackages/{hub.ids[0]}"
