@@ -134,7 +134,7 @@ def test_rows_compare_medians_with_their_target() -> None:
     assert results.below("a", 25e6, 25e6, results.megabytes).meets_target is False
 
 
-def test_table_is_aligned_and_shows_which_targets_are_met() -> None:
+def test_table_is_aligned_and_shows_reached_targets() -> None:
     rows = [
         results.rates("GET", [100], [90], 0.7),
         results.failed("zstd", ">= 0.8", "no such encoding"),

@@ -18,7 +18,7 @@ DEFAULT_CLIENT = {"client_id": "local-client", "client_secret": "local-secret"}
 
 def app_with(**changes: object) -> FastAPI:
     """Return an application without a database."""
-    defaults = {"database_url": "postgresql://nobody@127.0.0.1:9/x", "client_secret": "own"}
+    defaults = {"database_url": "postgresql://user@127.0.0.1:9/x", "client_secret": "own"}
     return create_app(Settings.model_validate(defaults | changes))
 
 

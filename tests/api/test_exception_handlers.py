@@ -71,7 +71,7 @@ async def test_errors_of_all_kinds_are_status_info(
     path = f"{profile.prefix}/CFItems"
     answers = [
         await client.get(path, params={"limit": "x"}),
-        await client.get(f"{path}/nobody"),
+        await client.get(f"{path}/unknown"),
         await client.put(f"{path}/x", content=b"{"),
         await client.put(f"{path}/x", json={}),
         await client.get(path, headers={"Authorization": "Bearer nonsense"}),

@@ -20,7 +20,7 @@ PAGE = "https://app.example.edu"
 def client_for(**changes: object) -> httpx.AsyncClient:
     """Return a client of an application with these settings and without a database."""
     settings = Settings.model_validate(
-        {"database_url": "postgresql://nobody@127.0.0.1:9/x"} | changes
+        {"database_url": "postgresql://user@127.0.0.1:9/x"} | changes
     )
     transport = httpx.ASGITransport(create_app(settings))
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")

@@ -79,9 +79,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def saved(folder: Path) -> tuple[Path, str, str]:
     """Return a backup written under load, a document that it must contain, and a token."""
-    kept, late, file = factories.document(), factories.document(), folder / "store.backup"
+    saved_document, late, file = factories.document(), factories.document(), folder / "store.backup"
     with serving(folder / "data") as server:
-        put(server, kept)
+        put(server, saved_document)
         token = server.token()
         done = threading.Event()
 
@@ -100,7 +100,7 @@ def saved(folder: Path) -> tuple[Path, str, str]:
         assert f"{file.stat().st_size:,} bytes" in ran.stdout
         assert "in use" in refusal("restore", str(file), "--force", data_dir=folder / "data")
         put(server, late)
-    return file, kept["identifier"], token
+    return file, saved_document["identifier"], token
 
 
 def test_backup_is_complete_and_private(saved: tuple[Path, str, str], folder: Path) -> None:
@@ -130,18 +130,18 @@ def test_failed_restore_changes_nothing(saved: tuple[Path, str, str], folder: Pa
 
 
 def test_restore_brings_back_the_backup(saved: tuple[Path, str, str], folder: Path) -> None:
-    file, kept, token = saved
+    file, identifier, token = saved
     data_dir = folder / "data"
     before, _, _ = content(data_dir)
     ran = run("restore", str(file), "--force", data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
     after, revision, others = content(data_dir)
-    assert kept in after
+    assert identifier in after
     assert after < before
     assert (revision, others) == ([version.get_required_schema_version()], [])
     with serving(data_dir) as server:
         found = httpx.get(
-            f"{server.base_url}{DOCUMENTS}/{kept}",
+            f"{server.base_url}{DOCUMENTS}/{identifier}",
             # Of another port, so not its issuer; its key is back all the same.
             headers={"Authorization": f"Bearer {server.token()}"},
         )
@@ -193,7 +193,7 @@ def test_restore_starts_a_new_change_feed_history(tmp_path: Path) -> None:
 def test_backup_of_external_postgres_names_its_tools(
     command: str, tool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CASE_SERVER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/x")
+    monkeypatch.setenv("CASE_SERVER_DATABASE_URL", "postgresql://user@127.0.0.1:9/x")
     ran = CliRunner().invoke(main, [command, "x"])
     assert ran.exit_code == 1
     assert f"{tool} --" in ran.stderr

@@ -113,7 +113,7 @@ def test_invalid_arguments_are_refused(
 
 
 def test_unknown_client_is_refused(live: LiveServer, data_dir: Path) -> None:
-    ran = run("client", "remove", "nobody", data_dir=data_dir)
+    ran = run("client", "remove", "unknown", data_dir=data_dir)
     assert ran.returncode == 1
     assert "case-server client list" in ran.stderr
     assert "Traceback" not in ran.stderr

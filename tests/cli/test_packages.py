@@ -37,8 +37,8 @@ def times_alike(node: Any) -> Any:
         return node
     body = {name: times_alike(part) for name, part in node.items()}
     if "lastChangeDateTime" in body:
-        moment = datetime.fromisoformat(body["lastChangeDateTime"]).astimezone(UTC)
-        body["lastChangeDateTime"] = moment.isoformat(timespec="milliseconds")
+        timestamp = datetime.fromisoformat(body["lastChangeDateTime"]).astimezone(UTC)
+        body["lastChangeDateTime"] = timestamp.isoformat(timespec="milliseconds")
     return body
 
 
@@ -46,7 +46,7 @@ def times_alike(node: Any) -> Any:
     ("name", "items", "associations"),
     [("ccss-math-2010", 746, 746), ("large-11k", 11_033, 11_041)],
 )
-def test_real_framework_there_and_back(
+def test_real_framework_survives_import_and_export(
     shared: Path, tmp_path: Path, name: str, items: int, associations: int
 ) -> None:
     source, data_dir = shared / "frameworks" / f"{name}.json", tmp_path / "data"
@@ -83,9 +83,9 @@ def test_export_is_a_standard_package(data_dir: Path, tmp_path: Path) -> None:
 
 def test_export_of_unknown_identifier_fails(data_dir: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.json"
-    ran = run("export", "nobody", "-o", str(target), data_dir=data_dir)
+    ran = run("export", "unknown", "-o", str(target), data_dir=data_dir)
     assert ran.returncode == 1
-    assert "nobody" in ran.stderr
+    assert "unknown" in ran.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -123,9 +123,7 @@ def test_export_to_unwritable_file_fails(data_dir: Path, tmp_path: Path) -> None
     assert json.loads(real.read_text())["CFDocument"]["identifier"] == identifier
 
 
-def test_bad_files_are_refused_with_every_reason_and_good_ones_loaded(
-    data_dir: Path, tmp_path: Path
-) -> None:
+def test_invalid_files_are_reported_and_valid_ones_imported(data_dir: Path, tmp_path: Path) -> None:
     bad, good = factories.package(), factories.package()
     del bad["CFItems"][0]["fullStatement"]
     bad["CFAssociations"][0]["associationType"] = "RelatedTo"
@@ -149,7 +147,7 @@ def test_bad_files_are_refused_with_every_reason_and_good_ones_loaded(
         assert run("export", identifier, data_dir=data_dir).returncode == code
 
 
-def test_import_again(data_dir: Path, tmp_path: Path) -> None:
+def test_repeated_import_changes_nothing(data_dir: Path, tmp_path: Path) -> None:
     body = factories.package()
     source = write(tmp_path, "one.json", body)
     assert "created" in run("import", source, data_dir=data_dir).stdout
@@ -158,7 +156,7 @@ def test_import_again(data_dir: Path, tmp_path: Path) -> None:
     assert "replaced" in run("import", write(tmp_path, "one.json", body), data_dir=data_dir).stdout
 
 
-def test_import_again_leaves_exactly_the_new_tree(data_dir: Path, tmp_path: Path) -> None:
+def test_repeated_import_replaces_the_tree(data_dir: Path, tmp_path: Path) -> None:
     items = [factories.packed_item() for _ in range(6)]
     root, first, second, moved, removed, left = (item["identifier"] for item in items)
     new = factories.packed_item()
@@ -191,7 +189,7 @@ def test_import_again_leaves_exactly_the_new_tree(data_dir: Path, tmp_path: Path
     }
 
 
-def test_file_that_is_not_there(data_dir: Path) -> None:
+def test_missing_file_is_reported(data_dir: Path) -> None:
     ran = run("import", "nowhere.json", data_dir=data_dir)
     assert ran.returncode == 1
     assert "no such file or folder: nowhere.json" in ran.stderr
@@ -200,7 +198,7 @@ def test_file_that_is_not_there(data_dir: Path) -> None:
     assert "--sample" in ran.stderr
 
 
-def test_sample(data_dir: Path) -> None:
+def test_sample_is_imported(data_dir: Path) -> None:
     ran = run("import", "--sample", data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
     exported = run("export", SAMPLE_DOCUMENT_ID, data_dir=data_dir)
@@ -247,7 +245,7 @@ def test_second_server_reads_from_the_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "import", "export", "template", "token"])
-def test_help_teaches(data_dir: Path, command: str) -> None:
+def test_help_shows_examples(data_dir: Path, command: str) -> None:
     ran = run(command, "--help", data_dir=data_dir)
     assert ran.returncode == 0
     assert len(ran.stdout.splitlines()) > 5
@@ -263,7 +261,7 @@ def repairable() -> factories.Body:
     return body
 
 
-def test_repairs_are_said_once_and_stored(data_dir: Path, tmp_path: Path) -> None:
+def test_repairs_are_reported_once_and_stored(data_dir: Path, tmp_path: Path) -> None:
     body, report = repairable(), tmp_path / "report.json"
     ran = run(
         "import",
@@ -286,7 +284,7 @@ def test_repairs_are_said_once_and_stored(data_dir: Path, tmp_path: Path) -> Non
     assert got["CFAssociations"][0]["associationType"] == "isRelatedTo"
 
 
-def test_strict_refuses_what_could_be_repaired(data_dir: Path, tmp_path: Path) -> None:
+def test_strict_rejects_repairable_files(data_dir: Path, tmp_path: Path) -> None:
     source = write(tmp_path, "one.json", repairable())
     ran = run("import", "--strict", source, data_dir=data_dir)
     assert ran.returncode == 1
@@ -304,9 +302,7 @@ def test_dry_run_stores_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "untouched").exists()
 
 
-def test_what_cannot_be_repaired_is_refused_with_paths_into_the_file(
-    data_dir: Path, tmp_path: Path
-) -> None:
+def test_unrepairable_file_is_rejected_with_its_paths(data_dir: Path, tmp_path: Path) -> None:
     body, report = repairable(), tmp_path / "report.json"
     body["CFItems"][1]["statusStartDate"] = "last spring"
     body["CFAssociations"][0]["associationType"] = "isFriendOf"
@@ -321,7 +317,7 @@ def test_what_cannot_be_repaired_is_refused_with_paths_into_the_file(
     assert run("export", body["CFDocument"]["identifier"], data_dir=data_dir).returncode == 1
 
 
-def test_folders_and_compressed_files(data_dir: Path, tmp_path: Path) -> None:
+def test_folders_and_compressed_files_are_imported(data_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "frameworks"
     folder.mkdir()
     bodies = [factories.package() for _ in range(2)]
@@ -335,7 +331,7 @@ def test_folders_and_compressed_files(data_dir: Path, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
-def test_all_real_files_go_in(shared: Path, tmp_path: Path) -> None:
+def test_all_real_files_are_imported(shared: Path, tmp_path: Path) -> None:
     """Every framework there is, broken ones included, each into a server of its own."""
     for number, source in enumerate(sorted((shared / "frameworks").glob("*.json"))):
         data_dir = tmp_path / str(number)

@@ -72,7 +72,7 @@ async def test_counts_of_a_mixed_write_distinguish_operations(database: Database
     assert counts.changed == 6
 
 
-async def test_revived_item_counts_as_created(database: Database) -> None:
+async def test_undeleted_item_counts_as_created(database: Database) -> None:
     body = factories.package(CFAssociations=[])
     fewer = with_items(body, body["CFItems"][:1])
     await write(database, body)

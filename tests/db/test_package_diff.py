@@ -261,7 +261,7 @@ async def test_upload_logs_one_change_per_entity(store: Store) -> None:
     assert sorted(entry[0] for entry in entries) == ["CFDocument", "CFSubject"]
 
 
-async def test_revived_and_changed_entity_logs_one_change(store: Store) -> None:
+async def test_undeleted_and_changed_entity_logs_one_change(store: Store) -> None:
     body = factories.everything()
     await store.write(body)
     await soft_delete.delete(store.database, DOCUMENTS, body["CFDocument"]["identifier"])

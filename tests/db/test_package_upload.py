@@ -90,9 +90,7 @@ async def test_definitions_linked_by_items_are_registered(
     assert {row[0] for row in linked} == {one["identifier"] for one in concepts}
 
 
-async def test_new_framework_revives_a_deleted_item_type(
-    database: Database, execute: Execute
-) -> None:
+async def test_new_framework_undeletes_an_item_type(database: Database, execute: Execute) -> None:
     kind = factories.link()
     first, second = (
         factories.package(

@@ -142,7 +142,7 @@ async def test_concurrent_puts_leave_no_live_item_in_a_deleted_document(
 
 
 async def test_purge_deletes_permanently(api: Api, database: Database, execute: Execute) -> None:
-    kept, kept_document, dropped = await framework(api)
+    remaining, remaining_document, dropped = await framework(api)
     everything = factories.packed_item(
         subjectURI=[factories.link()],
         conceptKeywordsURI=factories.link(),
@@ -158,7 +158,7 @@ async def test_purge_deletes_permanently(api: Api, database: Database, execute: 
         CFDefinitions={"CFItemTypes": [factories.item_type()]},
     )
     document = body["CFDocument"]["identifier"]
-    relation = await api.new_association(kept["CFItems"][1], everything)
+    relation = await api.new_association(remaining["CFItems"][1], everything)
     await soft_delete.delete(database, DOCUMENTS, document)
     await soft_delete.delete(database, ITEMS, dropped)
     assert await purge(database, now() - timedelta(hours=1)) == {}
@@ -172,7 +172,7 @@ async def test_purge_deletes_permanently(api: Api, database: Database, execute: 
     for table in ("rubrics", "rubric_criteria", "rubric_criterion_levels", "associations"):
         assert not await execute(f"SELECT 1 FROM {table}")
     await api.get(f"/CFAssociations/{relation['identifier']}", 404)
-    assert len((await api.package(kept_document))["CFItems"]) == 2
+    assert len((await api.package(remaining_document))["CFItems"]) == 2
     await api.send("POST", "/CFPackages", 201, body)
 
 

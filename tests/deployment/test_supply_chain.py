@@ -1,4 +1,4 @@
-"""What is installed: pinned, audited, listed, and nothing of what an advisory is about in use."""
+"""Dependencies are pinned, audited and listed, and no vulnerable part of them is used."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def commands(jobs: Any, job: str) -> list[str]:
 
 
 def recipe(target: str) -> str:
-    """What make does for a target, in one line."""
-    found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
-    assert found
-    return re.sub(r"\s*\\?\n\s*", " ", found[1])
+    """Return the commands of a make target as one line."""
+    match = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert match
+    return re.sub(r"\s*\\?\n\s*", " ", match[1])
 
 
 def test_every_dependency_is_pinned_with_hashes() -> None:

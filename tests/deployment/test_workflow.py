@@ -1,4 +1,4 @@
-"""The workflow runs what .ci/run runs, and asks the containers what anybody would ask."""
+"""The CI workflow runs the checks of .ci/run and sends requests to the containers."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def test_actions_are_pinned_to_a_major_version() -> None:
 
 
 def test_workflow_has_read_permission_only() -> None:
-    told = yaml.safe_load(WORKFLOW)
-    assert told["permissions"] == {"contents": "read"}
+    workflow = yaml.safe_load(WORKFLOW)
+    assert workflow["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in JOBS.values())

@@ -16,7 +16,7 @@ from case_server.sample import sample
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'{"a": "\\ud800"}'])
-def test_no_json_object(raw: bytes) -> None:
+def test_json_other_than_object_is_reported(raw: bytes) -> None:
     (violation,) = lint_package(raw).violations
     assert (violation.rule, violation.path) == ("json", "")
 
@@ -83,8 +83,8 @@ def test_wrapped_package_has_original_paths() -> None:
 def test_definitions_are_used_by_name_and_by_definitions_below() -> None:
     body = tree()
     body["CFItems"][0] |= {"CFItemType": "a type", "subjectURI": [link("s")]}
-    upper, lower, beside = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
-    body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, beside]}
+    upper, lower, unused = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
+    body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, unused]}
     unused = [one.path for one in violations_of(body) if one.rule == "unused-definition"]
     assert unused == ["CFDefinitions.CFSubjects[2]"]
 

@@ -74,7 +74,7 @@ def unnumbered(body: Body) -> None:
 
 
 def unlinked_type(body: Body) -> None:
-    body["CFDefinitions"] = {"CFItemTypes": [item_type(title="nobody's")]}
+    body["CFDefinitions"] = {"CFItemTypes": [item_type(title="unused")]}
 
 
 def put(path: str, value: Any) -> Break:
@@ -161,17 +161,17 @@ CASES = [
     ),
     Case(
         "unknown-parent",
-        lambda body: body["CFAssociations"][2].update(destinationNodeURI=link("nobody")),
+        lambda body: body["CFAssociations"][2].update(destinationNodeURI=link("unknown-id")),
         "CFAssociations[2].destinationNodeURI",
-        "nobody",
+        "unknown-id",
     ),
     Case(
         "unknown-parent",
         lambda body: body["CFAssociations"].append(
-            association("nobody", root(body), sequenceNumber=9)
+            association("unknown-id", root(body), sequenceNumber=9)
         ),
         "CFAssociations[3].originNodeURI",
-        "nobody",
+        "unknown-id",
     ),
     Case("orphan", lambda body: body["CFAssociations"].pop(1), "CFItems[0]", "its 1 child is"),
     Case("multiple-parents", two_parents, "CFItems[1]", "2 parents: A, B"),
@@ -224,9 +224,9 @@ CASES = [
     ),
     Case(
         "rubric-reference",
-        with_rubric(CFItemURI=link("nobody")),
+        with_rubric(CFItemURI=link("unknown-id")),
         "CFRubrics[0].CFRubricCriteria[0].CFItemURI",
-        "nobody",
+        "unknown-id",
     ),
     Case(
         "rubric-reference",
@@ -248,7 +248,7 @@ CASES = [
         "CFItems[0].licenseURI",
         "3 links",
     ),
-    Case("unused-definition", unlinked_type, "CFDefinitions.CFItemTypes[0]", "nobody's"),
+    Case("unused-definition", unlinked_type, "CFDefinitions.CFItemTypes[0]", "unused"),
     Case(
         "redundant-link",
         lambda body: body["CFItems"][1].update(CFDocumentURI=link(root(body))),

@@ -118,10 +118,10 @@ SARIF = {
         },
     },
 }
-"""What SARIF 2.1.0 and code scanning ask of a file like ours."""
+"""JSON Schema of what SARIF 2.1.0 and GitHub code scanning require."""
 
 
-def test_sarif_of_files_below_here_is_relative(
+def test_sarif_paths_are_relative_to_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_sarif_of_files_below_here_is_relative(
     assert uris == ["some/%C3%A4%20b.json", "c.json", "stdin", "https://x.test/p?q=1"]
 
 
-def test_sarif_has_no_more_than_is_read(tmp_path: Path) -> None:
+def test_sarif_is_limited_to_what_github_reads(tmp_path: Path) -> None:
     body = flawed()
     body["CFItems"] += [packed_item(notes=None, statusEndDate=None) for _ in range(13_000)]
     found = lint_package(json.dumps(body).encode()).violations
@@ -148,14 +148,14 @@ def test_sarif_has_no_more_than_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_sarif_says_what_was_not_read(tmp_path: Path) -> None:
+def test_sarif_reports_unreadable_sources(tmp_path: Path) -> None:
     ran = run("check", str(tmp_path / new_id()), "--format", "sarif", data_dir=tmp_path)
     (invocation,) = json.loads(ran.stdout)["runs"][0]["invocations"]
     assert not invocation["executionSuccessful"]
     assert "cannot be read" in invocation["toolExecutionNotifications"][0]["message"]["text"]
 
 
-def test_fingerprints_stay_when_others_come_and_go() -> None:
+def test_fingerprints_do_not_depend_on_other_violations() -> None:
     def fingerprints(body: Body) -> set[str]:
         result = SourceResult(
             "x.json", violations=lint_package(json.dumps(body).encode()).violations

@@ -63,7 +63,7 @@ def test_client_credentials_from_environment(
     client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": SECRET}
     ran = run("check", url, *flags[:2], data_dir=tmp_path, **client)
     assert (ran.returncode, ran.stderr) == (0, "")
-    # Without an endpoint they are somebody else's.
+    # Without a token URL, the credentials belong to another server and are not sent.
     assert run("check", url, data_dir=tmp_path, **client).returncode == 2
 
 

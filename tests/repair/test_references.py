@@ -1,4 +1,4 @@
-"""References in another spelling, nodes elsewhere, and repairs that somebody has to ask for."""
+"""Repair of references in another spelling, external nodes, and optional repairs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("shape", ["identifier", "bare string", "uri alone"])
-def test_a_reference_spelt_otherwise_gets_the_identifier(spelling: str, shape: str) -> None:
+def test_reference_in_another_spelling_becomes_the_identifier(spelling: str, shape: str) -> None:
     made = {
         "identifier": node(spelling),
         "bare string": spelling,
@@ -80,14 +80,14 @@ def test_a_reference_spelt_otherwise_gets_the_identifier(spelling: str, shape: s
     )
 
 
-def test_a_reference_is_reported_with_its_place() -> None:
+def test_repaired_reference_is_reported_with_its_path() -> None:
     _, (repair,) = read_repaired(raw_of(with_node(node(UPPER.lower()))))
     assert (repair.kind, repair.count) == ("reference", 1)
     assert repair.path == "CFAssociations[0].destinationNodeURI.identifier"
     assert (repair.before, repair.after) == (UPPER.lower(), UPPER)
 
 
-def test_a_relative_uri_of_a_known_node_becomes_its_uri() -> None:
+def test_relative_uri_of_known_node_becomes_its_uri() -> None:
     made = node(UPPER, uri=f"/CFItems/{UPPER}")
     package, repairs = read_repaired(raw_of(with_node(made)))
     assert kinds(repairs) == {"relative-uri": 1}
@@ -95,7 +95,7 @@ def test_a_relative_uri_of_a_known_node_becomes_its_uri() -> None:
     assert found["destinationNodeURI"]["uri"] == f"urn:uuid:{UPPER}"
 
 
-def test_a_reference_that_two_entities_match_is_left_alone() -> None:
+def test_ambiguous_reference_is_not_repaired() -> None:
     body = with_node(node(UPPER.title()))
     body["CFItems"].append(packed_item(UPPER.lower()))
     package, repairs = read_repaired(raw_of(body))
@@ -104,13 +104,13 @@ def test_a_reference_that_two_entities_match_is_left_alone() -> None:
     assert found["destinationNodeURI"]["identifier"] == UPPER.title()
 
 
-def test_an_exact_reference_is_left_alone_beside_one_in_another_case() -> None:
+def test_exact_reference_is_not_repaired() -> None:
     body = with_node(node(UPPER))
     body["CFItems"].append(packed_item(UPPER.lower()))
     assert read_repaired(raw_of(body)) == (parse_package(raw_of(body)), [])
 
 
-def test_a_reference_is_not_matched_with_an_entity_of_another_class() -> None:
+def test_reference_is_not_matched_with_another_class() -> None:
     body = with_node(node(UPPER))
     body["CFItems"][0]["CFItemTypeURI"] = link(CHILD.lower())
     package, repairs = read_repaired(raw_of(body))
@@ -167,7 +167,7 @@ OUTSIDE: list[tuple[Any, dict[str, Any], set[str]]] = [
 
 
 @pytest.mark.parametrize(("made", "fields", "expected"), OUTSIDE)
-def test_a_node_elsewhere_never_refuses_a_framework(
+def test_external_node_is_never_rejected(
     made: Any, fields: dict[str, Any], expected: set[str]
 ) -> None:
     for field in ("destinationNodeURI", "originNodeURI"):
@@ -179,7 +179,7 @@ def test_a_node_elsewhere_never_refuses_a_framework(
         assert read_repaired(raw) == (package, repairs)
 
 
-def test_the_identifier_of_a_node_elsewhere_is_kept() -> None:
+def test_identifier_of_external_node_is_unchanged() -> None:
     body = with_node(node("onet/3.1"))
     package, repairs = read_repaired(raw_of(body))
     (found,) = bodies(package, "CFAssociation")
@@ -198,13 +198,13 @@ json_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
         st.one_of(json_texts, st.sampled_from([*SPELLINGS, URL, " ", "a/b", "ext:x"])),
     ).filter(lambda made: any(made.get(name, "").strip() for name in ("identifier", "uri")))
 )
-def test_no_strings_in_a_node_refuse_a_framework(made: Body) -> None:
+def test_node_with_arbitrary_strings_is_accepted(made: Body) -> None:
     package, _ = read_repaired(raw_of(with_node(made)))
     (found,) = bodies(package, "CFAssociation")
     assert found["destinationNodeURI"]["identifier"]
 
 
-def test_association_types_of_other_vocabularies_are_kept_where_that_is_asked_for() -> None:
+def test_foreign_association_types_become_extensions_on_request() -> None:
     body = with_node(node(UPPER))
     made = body["CFAssociations"][0]
     types = ["isFriendOf", "is friend of", "is/friend/of", "ext:own", "RelatedTo"]
@@ -259,7 +259,7 @@ def made_of(url: str) -> str:
     return str(uuid5(NAMESPACE_URL, url))
 
 
-def test_url_identifiers_become_uuids_where_that_is_asked_for() -> None:
+def test_url_identifiers_become_uuids_on_request() -> None:
     body = with_urls()
     with pytest.raises(UnprocessableContent):
         read_repaired(raw_of(body))
@@ -284,7 +284,7 @@ def test_url_identifiers_become_uuids_where_that_is_asked_for() -> None:
     assert read_repaired(raw_of(body), options=options) == (package, repairs)
 
 
-def test_identifiers_that_can_be_kept_are_kept_beside_urls() -> None:
+def test_valid_identifiers_are_unchanged_when_urls_are_converted() -> None:
     body = with_node(node(UPPER))
     options = RepairOptions(replace_url_identifiers=True)
     body["CFItems"].append(packed_item("urn:x:1"))
@@ -307,7 +307,7 @@ def test_url_identifiers_of_a_spreadsheet_become_uuids() -> None:
     assert (second["identifier"], first["identifier"]) in ends
 
 
-def test_a_framework_with_references_in_another_case_gets_its_tree(shared: Path) -> None:
+def test_framework_with_references_in_another_case_has_a_tree(shared: Path) -> None:
     raw = (shared / "cases" / "case-of-guids-only.json").read_bytes()
     package, repairs = read_repaired(raw)
     assert kinds(repairs)["reference"] == 4

@@ -206,19 +206,19 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}:{case.path}")
 def test_repair_of_each_kind(case: Case) -> None:
     original = everything()
-    spoilt = deepcopy(original)
+    damaged = deepcopy(original)
     before, after = (
         found(original) if callable(found) else found for found in (case.before, case.after)
     )
     if case.absent:
-        put(spoilt, case.absent, ABSENT)
-    put(spoilt, case.path, before)
-    result, repairs = repaired(spoilt)
+        put(damaged, case.absent, ABSENT)
+    put(damaged, case.path, before)
+    result, repairs = repaired(damaged)
     assert get(result, case.at or case.path) == after
     assert kinds(repairs) == dict.fromkeys({case.kind, *case.also}, 1)
     assert repairs[0].path.startswith(case.path)
     assert repairs[0].explanation == EXPLANATIONS[case.kind]
-    assert read_repaired(raw_of(spoilt)) == (parse_package(raw_of(result)), repairs)
+    assert read_repaired(raw_of(damaged)) == (parse_package(raw_of(result)), repairs)
     assert repaired(result) == (result, [])
 
 
@@ -318,7 +318,7 @@ def duplicates() -> Iterator[tuple[str, str, Body]]:
 
 
 @pytest.mark.parametrize(("kind", "path", "body"), list(duplicates()))
-def test_first_of_duplicates_is_kept(kind: str, path: str, body: Body) -> None:
+def test_second_duplicate_is_removed(kind: str, path: str, body: Body) -> None:
     result, repairs = repaired(body)
     assert {one.kind: one.path for one in repairs if one.kind != "null"} == {kind: path}
     members, _, index = path.rpartition("[")
@@ -331,7 +331,7 @@ def test_first_of_duplicates_is_kept(kind: str, path: str, body: Body) -> None:
 
 def test_every_kind_of_repair_has_a_case() -> None:
     elsewhere = {"missing-fullStatement", "wrapper", "byte-order-mark", "encoding"}
-    # Those that somebody has to ask for are tested in test_references.py.
+    # Optional repairs are tested in test_references.py.
     elsewhere |= {"association-type-name", "url-identifier"}
     tested = {case.kind for case in CASES} | {kind for kind, _, _ in duplicates()} | elsewhere
     assert tested == EXPLANATIONS.keys()

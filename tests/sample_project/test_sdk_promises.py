@@ -1,4 +1,4 @@
-"""How TimeBack's SDK handles errors of the server."""
+"""Errors of the server as TimeBack's SDK reports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much other processes slow this machine down, for tests that bound a duration."""
+"""Measure how much other processes slow this machine down, for tests of durations."""
 
 from __future__ import annotations
 

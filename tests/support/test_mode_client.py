@@ -23,7 +23,7 @@ class NamespaceClient:
     http: httpx.AsyncClient
     prefix: str = ""
     is_reseeded: bool = False
-    """Whether the seed has been replaced."""
+    """Set once the seed has been replaced."""
 
     async def test_api(self, method: str, path: str, status: int = 200, body: Any = None) -> Any:
         options: dict[str, Any] = {} if body is None else {"json": body}

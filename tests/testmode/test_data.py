@@ -233,7 +233,7 @@ async def test_clones_are_dropped_at_stop_and_next_start(
     postgres: str, databases: Callable[[], Awaitable[set[str]]]
 ) -> None:
     url = await create_database(postgres, "case_test_clones")
-    beside = await create_database(postgres, "case_test_clones_clone_production")
+    other = await create_database(postgres, "case_test_clones_clone_production")
     async with DatabaseCloner.open(url) as cloner:
         name = await cloner.clone(cloner.main)
         assert name in await databases()
@@ -242,7 +242,7 @@ async def test_clones_are_dropped_at_stop_and_next_start(
     killed = await create_database(postgres, "case_test_clones_clone_0123456789ab")
     async with DatabaseCloner.open(url):
         assert make_url(killed).database not in await databases()
-    assert make_url(beside).database in await databases()
+    assert make_url(other).database in await databases()
 
 
 async def test_role_without_createdb_fails_with_remedy(

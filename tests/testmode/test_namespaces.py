@@ -133,7 +133,7 @@ async def test_drop_removes_databases(
         await brief.put_document()
     assert len(await list_idle_clones(testmode_app, clones)) >= len(before) + 3
     await namespace.test_api("DELETE", "/namespaces/brief", 204)
-    # The empty template is kept for the next seed.
+    # The empty template remains for the next seed.
     assert len(await list_idle_clones(testmode_app, clones)) <= len(before) + 1
 
 
@@ -162,7 +162,7 @@ async def test_invalid_namespace_name_returns_400(namespace: NamespaceClient, na
 
 async def test_drop_of_default_or_unknown_namespace_fails(namespace: NamespaceClient) -> None:
     await namespace.test_api("DELETE", "/namespaces/default", 409)
-    await namespace.test_api("DELETE", "/namespaces/nobody", 404)
+    await namespace.test_api("DELETE", "/namespaces/unknown", 404)
 
 
 async def test_namespace_limit_returns_409(

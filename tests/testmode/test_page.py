@@ -104,7 +104,7 @@ async def test_page_shows_selected_namespace(
     page = await browser.get("/test-mode")
     assert document["identifier"] not in page.text
     assert 'href="/test-mode?namespace=other"' in page.text
-    unknown = await browser.get("/test-mode?namespace=nobody")
+    unknown = await browser.get("/test-mode?namespace=unknown")
     assert unknown.status_code == 404
     assert "there are default, other" in unknown.text
     assert len(await namespace.test_api("GET", "/namespaces")) == 2

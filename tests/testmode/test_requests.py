@@ -47,7 +47,7 @@ async def test_request_log_contains_requests(namespace: NamespaceClient) -> None
         ("status=401", [3]),
         ("status=200&path=*CFDocuments", [1, 2]),
         ("client=local-client", [0, 1, 2]),
-        ("client=nobody", []),
+        ("client=unknown", []),
         ("since=2001-01-01T00:00:00Z", [0, 1, 2, 3]),
         ("since=2201-01-01", []),
     ],

@@ -241,6 +241,6 @@ async def test_redirect_does_not_reveal_frameworks(
 ) -> None:
     body = factories.package()
     await client.post("/case/1.1/CFPackages", json=body)
-    for path in (f"/documents/{body['CFDocument']['identifier']}", "/documents/nobody"):
+    for path in (f"/documents/{body['CFDocument']['identifier']}", "/documents/unknown"):
         answer = await anonymous_browser.get(path)
         assert (answer.status_code, answer.text) == (303, "")

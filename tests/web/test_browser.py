@@ -554,7 +554,7 @@ def test_swagger_ui_sends_no_foreign_requests(visit: Opened) -> None:
 def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> None:
     settings = {
         "CASE_SERVER_DATABASE_URL": databases[1],
-        "CASE_CLIENT_ID": "somebody",
+        "CASE_CLIENT_ID": "some-client",
         "CASE_CLIENT_SECRET": "something",
     }
     with (
@@ -562,7 +562,7 @@ def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> Non
         open_page(chromium, running.base_url) as page,
     ):
         page.goto("/compare")
-        page.get_by_label("Client ID").fill("somebody")
+        page.get_by_label("Client ID").fill("some-client")
         page.get_by_label("Client secret").fill("something")
         assert_accessible(page)
         page.get_by_role("button", name="Sign in").click()

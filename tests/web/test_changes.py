@@ -17,24 +17,22 @@ from support import factories
 async def written(client: httpx.AsyncClient) -> factories.Body:
     """Write a framework three times: create it, replace half of it, put one item."""
     body = factories.package()
-    kept_item, gone = body["CFItems"]
-    kept_item |= {"humanCodingScheme": "K", "fullStatement": "stays"}
+    item, gone = body["CFItems"]
+    item |= {"humanCodingScheme": "K", "fullStatement": "stays"}
     gone |= {"humanCodingScheme": "G", "fullStatement": "=goes"}
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
     new = factories.packed_item(humanCodingScheme="N", fullStatement="<b>comes</b>")
     body |= {
-        "CFItems": [kept_item, new],
-        "CFAssociations": [factories.association(new["identifier"], kept_item["identifier"])],
+        "CFItems": [item, new],
+        "CFAssociations": [factories.association(new["identifier"], item["identifier"])],
     }
     document = body["CFDocument"]["identifier"]
     put = await client.put(f"/case/1.1/CFPackages/{document}", json=body)
     assert put.status_code == 200, put.text
-    changed_item = factories.item(document, kept_item["identifier"], fullStatement="stays, changed")
-    put = await client.put(
-        f"/case/1.1/CFItems/{kept_item['identifier']}", json={"item": changed_item}
-    )
+    changed_item = factories.item(document, item["identifier"], fullStatement="stays, changed")
+    put = await client.put(f"/case/1.1/CFItems/{item['identifier']}", json={"item": changed_item})
     assert put.status_code == 201, put.text
-    return {"document": document, "item": kept_item, "gone": gone, "new": new}
+    return {"document": document, "item": item, "gone": gone, "new": new}
 
 
 def address(written: factories.Body, name: str = "changes") -> str:
@@ -190,5 +188,5 @@ async def test_custom_timestamps_are_accepted(
         page = await browser.get(address(written), params={"since": since})
         assert counts(page.text)["Added"] == 4
         assert f'<option value="{since}" selected>' in page.text
-    assert (await browser.get("/documents/nobody/changes")).status_code == 404
-    assert (await browser.get("/documents/nobody/changes.csv")).status_code == 404
+    assert (await browser.get("/documents/unknown/changes")).status_code == 404
+    assert (await browser.get("/documents/unknown/changes.csv")).status_code == 404

@@ -119,13 +119,13 @@ async def test_framework_list_filter_and_pagination(
     assert (await browser.get("/?q=WORK 07")).text.count("<h2><a") == 1
     body = factories.package()
     body["CFDocument"] |= {
-        "title": "Told",
+        "title": "Old",
         "creator": "Somebody else",
         "adoptionStatus": "Draft",
         "lastChangeDateTime": "2024-02-29T12:00:00Z",
     }
     await client.post("/case/1.1/CFPackages", json=body)
-    page = (await browser.get("/?q=told")).text
+    page = (await browser.get("/?q=old")).text
     figures = re.findall(r"<dt>(\w+)</dt><dd>(.*?)</dd>", page)
     assert figures == [("Items", "2"), ("Status", "Draft"), ("Changed", "29 February 2024")]
     assert "Somebody else" in page
@@ -366,15 +366,15 @@ async def test_comparison_and_its_csv(
 
 
 WRONG = {
-    "/documents/nobody": 404,
-    "/documents/nobody/items/x": 404,
+    "/documents/unknown": 404,
+    "/documents/unknown/items/x": 404,
     "/documents/a%00b": 400,
     "/search?q=a%00b": 400,
     "/?offset=-1": 400,
     "/?offset=many": 400,
     "/compare?left=a&right=b": 404,
     "/compare.csv": 400,
-    "/search?q=x&document=nobody": 404,
+    "/search?q=x&document=unknown": 404,
 }
 
 

@@ -51,7 +51,7 @@ async def test_report_lists_changes(browser: httpx.AsyncClient, client: httpx.As
     body: Any = factories.package()
     document = body["CFDocument"]["identifier"]
     stays, goes = body["CFItems"]
-    stays |= {"fullStatement": "the old statement", "notes": "kept"}
+    stays |= {"fullStatement": "the old statement", "notes": "old notes"}
     goes |= {"fullStatement": "what goes"}
     assert (await client.post("/case/1.1/CFPackages", json=body)).status_code == 201
     same = await send(browser, "check", orjson.dumps(body))
@@ -165,7 +165,7 @@ async def test_large_loss_must_be_confirmed(
         assert refused.status_code == 409
         assert confirmation(refused.text) == loss
         assert await stored() == 4
-    # Since it was confirmed, somebody else deleted one.
+    # After the confirmation, another client deleted one.
     body["CFItems"] = items[:3]
     assert (await client.put(path, json=body)).status_code == 200
     refused = await send(browser, "store", raw, checked=checked, confirmed_loss=loss)
