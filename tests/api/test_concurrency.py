@@ -48,7 +48,7 @@ async def test_several_documents_put_with_the_same_package(api: Api) -> None:
         assert statuses == {201: 1, 409: 5}
 
 
-async def test_one_item_in_many_uploads(api: Api, execute: Execute) -> None:
+async def test_concurrent_uploads_of_one_item_store_it_once(api: Api, execute: Execute) -> None:
     for _ in range(3):
         item = factories.packed_item()
         bodies = [factories.package(CFItems=[item], CFAssociations=[]) for _ in range(5)]

@@ -175,7 +175,7 @@ async def test_every_profile_has_a_valid_document(
         assert "sourcedId" not in json.dumps(document["components"]["schemas"]["CFItem"])
 
 
-async def test_the_servers_own_document_is_valid(document: Any) -> None:
+async def test_openapi_document_of_server_is_valid(document: Any) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 

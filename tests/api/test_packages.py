@@ -1,4 +1,4 @@
-"""CFPackages: uploaded, read back whole, replaced exactly, refused with every reason."""
+"""CFPackages: upload, response, replacement, and errors that list every problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of the database: what proves them, how their secrets change, what removing one does."""
+"""Clients in the database: authentication, secret rotation and removal; signing keys."""
 
 from __future__ import annotations
 

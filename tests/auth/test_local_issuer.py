@@ -285,7 +285,7 @@ async def test_oversized_key_set_is_not_read(
         await trusted.key(external_issuer.key.kid)
 
 
-async def test_a_redirect_is_not_followed(
+async def test_redirect_is_not_followed(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer
 ) -> None:
     external_issuer.moved = True

@@ -1,4 +1,4 @@
-"""Bounds on how densely a body may hold values: strings do not count, entities count one by one."""
+"""Limits on the number of JSON values per byte of a body, counted for each entity."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def written(body: Any) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def everywhere(extensions: Body) -> Body:
-    """A package in which sixty entities of every list have these extensions."""
+def with_extensions(extensions: Body) -> Body:
+    """Return a package in which sixty entities of every list have these extensions."""
     items = [factories.packed_item(extensions=extensions) for _ in range(60)]
     types = [factories.item_type(extensions=extensions) for _ in range(60)]
     criteria = [factories.entity(extensions=extensions) for _ in range(60)]
@@ -69,7 +69,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 def test_package_of_dense_entities_is_parsed(
     reader: Callable[[bytes], Any], wrapper: str | None
 ) -> None:
-    body = everywhere({"embedding": vector()})
+    body = with_extensions({"embedding": vector()})
     raw = written({wrapper: body} if wrapper else body)
     with pytest.raises(ContentTooLarge):
         check_density(raw)  # as one entity it would be refused
@@ -77,7 +77,7 @@ def test_package_of_dense_entities_is_parsed(
 
 
 def test_too_dense_entity_is_named() -> None:
-    body = everywhere({})
+    body = with_extensions({})
     body["CFItems"][17]["extensions"] = {"a": [[] for _ in range(40_000)]}
     with pytest.raises(
         ContentTooLarge, match=r"^CFItems\[17\] contains about 40,0\d\d objects and arrays"
@@ -148,7 +148,7 @@ def test_dense_package_is_parsed_with_allow_dense() -> None:
 
 
 def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -> None:
-    body = everywhere({"embedding": vector()})
+    body = with_extensions({"embedding": vector()})
     body["CFItems"][40]["notes"] = 5
     with pytest.raises(UnprocessableContent) as refused:
         parse_large_package(written(body))
@@ -159,7 +159,7 @@ def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -
 
 
 def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
-    raw = written(everywhere({"embedding": vector()}))
+    raw = written(with_extensions({"embedding": vector()}))
     for broken in (raw[:-1], raw.replace(b'"CFRubrics"', b"CFRubrics"), raw + b"}"):
         with pytest.raises(BadRequest, match="not JSON"):
             parse_large_package(broken)

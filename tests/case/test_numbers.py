@@ -66,8 +66,8 @@ def package() -> Body:
     return factories.package(CFItems=[item], CFAssociations=[])
 
 
-def lines(raw: bytes) -> bytes:
-    """The document and the items of a package, one a line, numbers as they are."""
+def as_json_lines(raw: bytes) -> bytes:
+    """Convert a package to JSON lines without parsing its numbers."""
     text = raw.decode()
     document, _, rest = text.removeprefix('{"CFDocument": ').partition(', "CFItems": [')
     item = rest.partition('], "CFAssociations"')[0]
@@ -75,7 +75,7 @@ def lines(raw: bytes) -> bytes:
 
 
 def read_jsonl(raw: bytes) -> Any:
-    return read_file(lines(raw), "jsonl", Defaults(changed=datetime.now(UTC)))[0]
+    return read_file(as_json_lines(raw), "jsonl", Defaults(changed=datetime.now(UTC)))[0]
 
 
 READERS: dict[str, Callable[[bytes], Any]] = {

@@ -1,4 +1,4 @@
-"""A package read entity by entity says of it what reading the whole does, and costs less."""
+"""The streaming parser of packages agrees with the parser of whole bodies, and costs less."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG = "x" * LARGE_BODY_BYTES
 
 
 def body() -> Body:
-    """A package with something of every kind."""
+    """Return a package with several kinds of entities."""
     return factories.package(
         CFItems=[factories.packed_item() for _ in range(60)],
         CFDefinitions={"CFItemTypes": [factories.item_type() for _ in range(30)]},
@@ -31,8 +31,8 @@ def body() -> Body:
     )
 
 
-def spoil(*steps: Any, value: Any) -> Callable[[Body], Any]:
-    """Something else in one place."""
+def set_value(*steps: Any, value: Any) -> Callable[[Body], Any]:
+    """Return a function that sets the value at a path."""
 
     def change(whole: Body) -> None:
         part: Any = whole
@@ -44,7 +44,7 @@ def spoil(*steps: Any, value: Any) -> Callable[[Body], Any]:
 
 
 def lengthen(whole: Body) -> None:
-    """Criteria enough for several pieces, with a problem far from the first."""
+    """Add criteria for several chunks, with problems in the last one."""
     (rubric,) = whole["CFRubrics"]
     criteria = [factories.rubric()["CFRubricCriteria"][0] for _ in range(CHUNK_MEMBERS * 2 + 5)]
     for one in criteria:
@@ -54,7 +54,7 @@ def lengthen(whole: Body) -> None:
 
 
 def repeat(whole: Body) -> None:
-    """An item, a triple and a definition that stand twice."""
+    """Duplicate an item, a triple and a definition."""
     whole["CFItems"].append(whole["CFItems"][3])
     whole["CFAssociations"].append({**whole["CFAssociations"][0], "identifier": "another"})
     whole["CFDefinitions"]["CFItemTypes"].append(whole["CFDefinitions"]["CFItemTypes"][0])
@@ -64,74 +64,76 @@ CHANGES: dict[str, tuple[Callable[[Body], Any], ...]] = {
     "nothing": (),
     "no document": (lambda whole: whole.pop("CFDocument"),),
     "no items": (lambda whole: whole.pop("CFItems"),),
-    "items that are no list": (spoil("CFItems", value={}),),
-    "items that are null": (spoil("CFItems", value=None),),
-    "an item that is a text": (spoil("CFItems", 40, value="x"),),
-    "a null": (spoil("CFItems", 40, "notes", value=None),),
+    "items that are no list": (set_value("CFItems", value={}),),
+    "items that are null": (set_value("CFItems", value=None),),
+    "an item that is a text": (set_value("CFItems", 40, value="x"),),
+    "a null": (set_value("CFItems", 40, "notes", value=None),),
     "nulls at every level": (
-        spoil("CFDocument", "CFPackageURI", value=None),
-        spoil("CFItems", 2, "CFItemTypeURI", value=None),
-        spoil("CFItems", 3, "conceptKeywordsURI", value=None),
-        spoil("CFItems", 3, "subject", value=None),
-        spoil("CFAssociations", 0, "CFDocumentURI", value=None),
-        spoil("CFAssociations", 0, "originNodeURI", "targetType", value=None),
-        spoil("CFDefinitions", "CFItemTypes", 2, "typeCode", value=None),
-        spoil("CFDefinitions", "CFConcepts", value=None),
-        spoil("CFRubrics", 0, "CFRubricCriteria", 0, "weight", value=None),
-        spoil("CFRubrics", 0, "CFRubricCriteria", 1, "CFRubricCriterionLevels", value=None),
-        spoil("extensions", value=None),
-        spoil("identifier", value=None),
+        set_value("CFDocument", "CFPackageURI", value=None),
+        set_value("CFItems", 2, "CFItemTypeURI", value=None),
+        set_value("CFItems", 3, "conceptKeywordsURI", value=None),
+        set_value("CFItems", 3, "subject", value=None),
+        set_value("CFAssociations", 0, "CFDocumentURI", value=None),
+        set_value("CFAssociations", 0, "originNodeURI", "targetType", value=None),
+        set_value("CFDefinitions", "CFItemTypes", 2, "typeCode", value=None),
+        set_value("CFDefinitions", "CFConcepts", value=None),
+        set_value("CFRubrics", 0, "CFRubricCriteria", 0, "weight", value=None),
+        set_value("CFRubrics", 0, "CFRubricCriteria", 1, "CFRubricCriterionLevels", value=None),
+        set_value("extensions", value=None),
+        set_value("identifier", value=None),
     ),
-    "definitions that are null": (spoil("CFDefinitions", value=None),),
-    "rubrics that are null": (spoil("CFRubrics", value=None),),
+    "definitions that are null": (set_value("CFDefinitions", value=None),),
+    "rubrics that are null": (set_value("CFRubrics", value=None),),
     "nulls in required fields": (
-        spoil("CFDocument", "title", value=None),
-        spoil("CFItems", 40, "identifier", value=None),
-        spoil("CFItems", 41, "licenseURI", value={"title": None, "identifier": "a", "uri": "b:c"}),
-        spoil("CFAssociations", 0, "destinationNodeURI", "uri", value=None),
-        spoil("CFDefinitions", "CFItemTypes", 25, "title", value=None),
-        spoil("CFRubrics", 0, "CFRubricCriteria", 0, "uri", value=None),
+        set_value("CFDocument", "title", value=None),
+        set_value("CFItems", 40, "identifier", value=None),
+        set_value(
+            "CFItems", 41, "licenseURI", value={"title": None, "identifier": "a", "uri": "b:c"}
+        ),
+        set_value("CFAssociations", 0, "destinationNodeURI", "uri", value=None),
+        set_value("CFDefinitions", "CFItemTypes", 25, "title", value=None),
+        set_value("CFRubrics", 0, "CFRubricCriteria", 0, "uri", value=None),
     ),
     "elements that are null": (
-        spoil("CFItems", 4, value=None),
-        spoil("CFItems", 5, "subject", value=["a", None]),
-        spoil("CFItems", 6, "subjectURI", value=[None]),
-        spoil("CFItems", 7, "conceptKeywordsURI", value=[None]),
-        spoil("CFDefinitions", "CFItemTypes", 3, value=None),
-        spoil("CFRubrics", 0, "CFRubricCriteria", 1, value=None),
+        set_value("CFItems", 4, value=None),
+        set_value("CFItems", 5, "subject", value=["a", None]),
+        set_value("CFItems", 6, "subjectURI", value=[None]),
+        set_value("CFItems", 7, "conceptKeywordsURI", value=[None]),
+        set_value("CFDefinitions", "CFItemTypes", 3, value=None),
+        set_value("CFRubrics", 0, "CFRubricCriteria", 1, value=None),
     ),
-    "a document that is null": (spoil("CFDocument", value=None),),
-    "an unknown field": (spoil("CFItems", 40, "nonsense", value=None),),
-    "an unknown field of the package": (spoil("nonsense", value=[1]),),
-    "a wrong type": (spoil("CFAssociations", 0, "associationType", value="nonsense"),),
+    "a document that is null": (set_value("CFDocument", value=None),),
+    "an unknown field": (set_value("CFItems", 40, "nonsense", value=None),),
+    "an unknown field of the package": (set_value("nonsense", value=[1]),),
+    "a wrong type": (set_value("CFAssociations", 0, "associationType", value="nonsense"),),
     "everywhere": (
-        spoil("CFDocument", "title", value=5),
-        spoil("CFItems", 2, "uri", value="no uri"),
-        spoil("CFAssociations", 0, "sequenceNumber", value="x"),
-        spoil("CFDefinitions", "CFItemTypes", 25, "title", value=None),
-        spoil("CFRubrics", 0, "title", value=5),
+        set_value("CFDocument", "title", value=5),
+        set_value("CFItems", 2, "uri", value="no uri"),
+        set_value("CFAssociations", 0, "sequenceNumber", value="x"),
+        set_value("CFDefinitions", "CFItemTypes", 25, "title", value=None),
+        set_value("CFRubrics", 0, "title", value=5),
     ),
     "far in long lists": (lengthen,),
     "repetitions": (repeat,),
-    "another name": (spoil("identifier", value="another"),),
+    "another name": (set_value("identifier", value="another"),),
     "an identifier of dots": (
-        spoil("CFItems", 4, "identifier", value="."),
-        spoil("CFAssociations", 0, "originNodeURI", "identifier", value=".."),
-        spoil("CFDefinitions", "CFItemTypes", 2, "identifier", value=".."),
+        set_value("CFItems", 4, "identifier", value="."),
+        set_value("CFAssociations", 0, "originNodeURI", "identifier", value=".."),
+        set_value("CFDefinitions", "CFItemTypes", 2, "identifier", value=".."),
     ),
-    "another spelling": (lambda whole: spoil("sourcedId", value="a")(whole["CFItems"][4]),),
-    "a licence of the SDK": (spoil("CFDocument", "licenseUri", value="CC BY 4.0"),),
-    "a NUL in a long text": (spoil("CFItems", 7, "fullStatement", value="x" * 5000 + "\x00"),),
-    "a NUL in a very long text": (spoil("CFItems", 7, "fullStatement", value=LONG + "\x00"),),
+    "another spelling": (lambda whole: set_value("sourcedId", value="a")(whole["CFItems"][4]),),
+    "a licence of the SDK": (set_value("CFDocument", "licenseUri", value="CC BY 4.0"),),
+    "a NUL in a long text": (set_value("CFItems", 7, "fullStatement", value="x" * 5000 + "\x00"),),
+    "a NUL in a very long text": (set_value("CFItems", 7, "fullStatement", value=LONG + "\x00"),),
     "large extensions": (
-        spoil("CFItems", 7, "extensions", value={"a": [*range(5000)], "b": [LONG, "\x00"]}),
-        spoil("CFItems", 7, "notes", value=None),
+        set_value("CFItems", 7, "extensions", value={"a": [*range(5000)], "b": [LONG, "\x00"]}),
+        set_value("CFItems", 7, "notes", value=None),
     ),
     "a long document": (
-        spoil("CFDocument", "description", value=LONG),
-        spoil("CFDocument", "subject", value=[*"abc", *["x"] * 50, 7]),
+        set_value("CFDocument", "description", value=LONG),
+        set_value("CFDocument", "subject", value=[*"abc", *["x"] * 50, 7]),
     ),
-    "long and valid": (spoil("CFItems", 7, "fullStatement", value=LONG),),
+    "long and valid": (set_value("CFItems", 7, "fullStatement", value=LONG),),
 }
 
 

@@ -1,4 +1,4 @@
-"""The sample framework is what it claims to be: everything of the standard, and nothing amiss."""
+"""The sample framework uses every class and field of the standard, and is valid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CODED = [one.plural for one in DEFINITIONS if "hierarchyCode" in one.schema.mode
 
 
 def class_within(annotation: Any) -> Class | None:
-    """The class that a field holds, by itself or in a list."""
+    """Return the model class of a field's value or list members, if any."""
     for kind in get_args(annotation) or (annotation,):
         if isinstance(kind, type) and issubclass(kind, CaseObject):
             return kind
@@ -41,17 +41,17 @@ def fields_of(kind: Class) -> dict[str, Class | None]:
 
 
 def reachable(kind: Class = CFPackage) -> dict[Class, None]:
-    """Every class a package is made of, in order."""
-    found: dict[Class, None] = {kind: None}
+    """Return every class that a package can contain, in order."""
+    classes: dict[Class, None] = {kind: None}
     for inner in fields_of(kind).values():
-        found |= reachable(inner) if inner else {}
-    return found
+        classes |= reachable(inner) if inner else {}
+    return classes
 
 
 def objects(
     value: Any, kind: Class = CFPackage, field: str = ""
 ) -> Iterator[tuple[Class, str, Body]]:
-    """Every object of the model in a JSON value: its class, the field it stands in, itself."""
+    """Yield every model object of a JSON value as (class, field name, object)."""
     if isinstance(value, list):
         for part in value:
             yield from objects(part, kind, field)
@@ -99,7 +99,7 @@ def depth(identifier: str, above: tuple[str, ...] = ()) -> int:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every string in a JSON value."""
+    """Yield every string in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -131,7 +131,7 @@ def test_every_class_of_the_model_is_reachable() -> None:
             ), kind
 
 
-def test_no_field_is_unknown() -> None:
+def test_every_field_is_in_the_model() -> None:
     for kind, _, one in OBJECTS:
         assert one.keys() <= kind.model_fields.keys()
 
@@ -189,7 +189,7 @@ def test_one_item_has_two_parents() -> None:
 
 
 def test_codes_decide_a_tie_of_sequence_numbers() -> None:
-    """In the file the later code comes first, so that keeping the file's order is not enough."""
+    """The file lists the later code first, so that sorting is observable."""
     places = defaultdict(list)
     for one in filter(is_child, ASSOCIATIONS):
         child = ITEMS[one["originNodeURI"]["identifier"]]
@@ -314,7 +314,7 @@ def test_statements_contain_difficult_characters(hostile: Callable[[str], bool])
 
 
 def test_one_line_fields_have_no_line_breaks() -> None:
-    """NormalizedString, which the standard has for all but these, allows no control characters."""
+    """Other string fields are NormalizedString, which allows no control characters."""
     free = {"fullStatement", "notes", "description", "licenseText", "feedback", "extensions"}
     for kind, _, one in OBJECTS:
         if not issubclass(kind, LinkURI):
@@ -332,7 +332,7 @@ def test_file_is_formatted_for_readers() -> None:
 
 
 def test_sample_is_parsed_without_loss() -> None:
-    """In the order of the model, as the server answers it."""
+    """The parsed fields have the order of the model, as in responses."""
     read = CFPackage.model_validate_json(sample()).model_dump_json(exclude_none=True)
     assert json.dumps(json.loads(read)) == json.dumps(PACKAGE)
 

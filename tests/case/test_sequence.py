@@ -40,7 +40,7 @@ def test_numbers_increase_and_numbering_again_changes_nothing(stored: list[int |
 
 
 @given(st.lists(st.none(), max_size=200), st.data())
-def test_an_inserted_sibling_changes_no_other_number(
+def test_inserted_sibling_changes_no_other_number(
     siblings: list[None], data: st.DataObject
 ) -> None:
     before = number_siblings(siblings)

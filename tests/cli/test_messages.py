@@ -1,4 +1,4 @@
-"""Every error that a user can provoke on the command line, as it is printed."""
+"""Error messages of the command line, as printed."""
 
 from __future__ import annotations
 

@@ -29,13 +29,13 @@ def write(folder: Path, name: str, body: Any) -> str:
     return str(path)
 
 
-def times_alike(node: Any) -> Any:
-    """A body whose times are all in UTC with milliseconds, as the server answers them."""
+def with_utc_timestamps(node: Any) -> Any:
+    """Return a body with all timestamps in UTC with milliseconds, as in responses."""
     if isinstance(node, list):
-        return [times_alike(part) for part in node]
+        return [with_utc_timestamps(part) for part in node]
     if not isinstance(node, dict):
         return node
-    body = {name: times_alike(part) for name, part in node.items()}
+    body = {name: with_utc_timestamps(part) for name, part in node.items()}
     if "lastChangeDateTime" in body:
         timestamp = datetime.fromisoformat(body["lastChangeDateTime"]).astimezone(UTC)
         body["lastChangeDateTime"] = timestamp.isoformat(timespec="milliseconds")
@@ -60,11 +60,11 @@ def test_real_framework_survives_import_and_export(
     assert len(got["CFItems"]) == items
     assert len(got["CFAssociations"]) == associations
     for kind in ("CFItems", "CFAssociations"):
-        assert times_alike(got[kind]) == times_alike(sent[kind])
-    assert times_alike(got["CFDocument"]) == times_alike(sent["CFDocument"])
+        assert with_utc_timestamps(got[kind]) == with_utc_timestamps(sent[kind])
+    assert with_utc_timestamps(got["CFDocument"]) == with_utc_timestamps(sent["CFDocument"])
     for kind, definitions in sent["CFDefinitions"].items():
-        by_id = {one["identifier"]: one for one in times_alike(got["CFDefinitions"][kind])}
-        assert all(by_id[one["identifier"]] == one for one in times_alike(definitions))
+        by_id = {one["identifier"]: one for one in with_utc_timestamps(got["CFDefinitions"][kind])}
+        assert all(by_id[one["identifier"]] == one for one in with_utc_timestamps(definitions))
 
 
 def test_export_is_a_standard_package(data_dir: Path, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_sample_is_imported(data_dir: Path) -> None:
 
 
 def in_order(part: Any) -> Any:
-    """Lists of definitions in one order: shared ones keep the order of who came first."""
+    """Sort lists of definitions, because shared ones have the order of the first import."""
     if isinstance(part, dict) and "CFItemTypes" in part:
         return {
             name: sorted(one, key=lambda each: str(each["identifier"]))
@@ -223,7 +223,7 @@ def in_order(part: Any) -> Any:
 
 
 def test_second_server_reads_from_the_first(tmp_path: Path) -> None:
-    """By URL, through the standard's profile: both end with the same framework."""
+    """Both servers have the same framework after an import by URL."""
     first, second = tmp_path / "first", tmp_path / "second"
     assert run("import", "--sample", data_dir=first).returncode == 0
     with serving(first) as server:
@@ -253,7 +253,7 @@ def test_help_shows_examples(data_dir: Path, command: str) -> None:
 
 
 def repairable() -> factories.Body:
-    """A package with two kinds of thing wrong, one of them twice."""
+    """Return a package with two kinds of repairable problems, one of them twice."""
     body = factories.package()
     for item in body["CFItems"]:
         item["educationLevel"] = "06, 07"
@@ -332,7 +332,7 @@ def test_folders_and_compressed_files_are_imported(data_dir: Path, tmp_path: Pat
 
 
 def test_all_real_files_are_imported(shared: Path, tmp_path: Path) -> None:
-    """Every framework there is, broken ones included, each into a server of its own."""
+    """Imports every real framework, including invalid ones, each into a database of its own."""
     for number, source in enumerate(sorted((shared / "frameworks").glob("*.json"))):
         data_dir = tmp_path / str(number)
         ran = run("import", str(source), data_dir=data_dir)

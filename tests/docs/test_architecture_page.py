@@ -1,4 +1,4 @@
-"""docs/architecture.md: its names exist, and its walks are the calls that requests really make."""
+"""The names in docs/architecture.md exist, and its call sequences match real requests."""
 
 from __future__ import annotations
 

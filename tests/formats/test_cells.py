@@ -1,4 +1,4 @@
-"""Cells as people type them: numbers that are codes, and whitespace around texts."""
+"""Cells as users type them: numbers used as codes, and whitespace around strings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/guides/spreadsheets.md says every column, what it goes by, and what to write into it."""
+"""docs/guides/spreadsheets.md describes every column, its aliases and its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spreadsheets as people make them: read with tolerance, refused with every cell that is wrong."""
+"""Spreadsheets as users make them: tolerant parsing, and errors for every invalid cell."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def problems_of(raw: bytes, form: Any = "csv", defaults: Defaults = DEFAULTS) ->
 
 
 def tree(package: Package) -> list[tuple[str, str, int]]:
-    """Each isChildOf: the codes of child and parent, and the sequence number."""
+    """Return each isChildOf as (code of child, code of parent, sequence number)."""
     names = {one["identifier"]: one["humanCodingScheme"] for one in bodies(package, "CFItem")}
     names[package.document_identifier] = "the framework"
     return [
@@ -108,7 +108,7 @@ def test_csv_in_unknown_encoding_is_refused() -> None:
 
 
 def test_inserted_row_changes_no_other_identifier() -> None:
-    """Rows that are inserted, and texts that are changed, change no other item's identifier."""
+    """Inserted rows and changed strings do not change the identifiers of other items."""
     before = bodies(read_csv(SHEET), "CFItem")
     more = SHEET.replace("A.1,A,Solve", "A.0,A,New,Standard,6\nA.1,A,Solve it")
     after = {one["humanCodingScheme"]: one for one in bodies(read_csv(more), "CFItem")}

@@ -1,4 +1,4 @@
-"""Whole packages, real ones too: what is found in them, and what is not."""
+"""The linter on whole packages, including real frameworks."""
 
 from __future__ import annotations
 

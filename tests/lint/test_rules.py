@@ -1,4 +1,4 @@
-"""Each rule on the smallest package that breaks it."""
+"""Each linter rule on the smallest package that violates it."""
 
 from __future__ import annotations
 

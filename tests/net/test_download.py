@@ -1,4 +1,4 @@
-"""Packages from URLs of a running server: tokens, client credentials, and why it fails."""
+"""Downloads of packages: tokens, client credentials, limits, retries and error messages."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def test_incomplete_credential_options_are_rejected(
 
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
-    """Puts files behind a web server of its own."""
+    """Return a function that serves files with a web server."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
     thread = threading.Thread(target=server.serve_forever)

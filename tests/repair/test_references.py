@@ -36,7 +36,7 @@ def bodies(package: Package, kind: str) -> list[Body]:
 
 
 def with_node(node: Any, field: str = "destinationNodeURI") -> Body:
-    """A package of two items, whose association leads to a node as it is written."""
+    """Return a package of two items, with an association to this node."""
     items = [packed_item(UPPER), packed_item(CHILD)]
     made = association(CHILD, UPPER, associationType="isRelatedTo")
     document = entity(creator="a creator", title="a framework")
@@ -229,7 +229,7 @@ def test_foreign_association_types_become_extensions_on_request() -> None:
 
 
 def with_urls() -> Body:
-    """A package whose document, items and definitions have URLs as identifiers."""
+    """Return a package whose document, items and definitions have URLs as identifiers."""
     base = "https://maths.example"
     document, item, child, kind = (f"{base}/{name}" for name in ("d", "i/1", "i/2", "types/t"))
 

@@ -31,7 +31,7 @@ def package(*items: Body, associations: tuple[Body, ...] = (), **fields: Any) ->
 
 
 def small() -> Body:
-    """Two items, one below the other."""
+    """Return a package with two items, one a child of the other."""
     parent, child = entity(fullStatement="A parent"), entity(fullStatement="A child")
     return package(parent, child, associations=(below(child, parent),))
 

@@ -1,4 +1,4 @@
-"""HTTP over a socket, as RFC 9110 and RFC 9112 have it, against a running server."""
+"""HTTP/1.1 over sockets to a running server, as RFC 9110 and RFC 9112 require."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def server(
 def test_server(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[Server]:
-    """A server in test mode, with its control routes."""
+    """Start a server in test mode."""
     folder = tmp_path_factory.mktemp("http-test-mode")
     with running(folder, migrated_database("http_test_mode"), "--test-mode") as started:
         yield started
@@ -349,7 +349,7 @@ def test_http_1_0_is_answered_without_chunks_and_closed(server: Server) -> None:
     assert server.log_above_info() == []
 
 
-def test_http_1_0_with_keep_alive_is_closed_all_the_same(server: Server) -> None:
+def test_http_1_0_connection_with_keep_alive_is_closed(server: Server) -> None:
     sent = server.request("GET", "/health", "Connection: keep-alive", version="1.0")
     status, fields, body = split(server.exchange(sent))
     assert (status, fields["connection"], json.loads(body)) == (200, "close", {"status": "alive"})
@@ -376,7 +376,7 @@ def test_expect_100_continue_with_its_body_is_answered(server: Server) -> None:
     assert re.findall(rb"HTTP/1.1 (\d+)", server.exchange(head + body))[-1] == b"201"
 
 
-def test_expect_100_continue_that_is_refused_gets_the_final_status_and_is_closed(
+def test_rejected_expect_100_continue_returns_final_status_and_closes(
     server: Server,
 ) -> None:
     for line, path, status in (
@@ -455,9 +455,7 @@ def test_half_closed_connection_receives_response(server: Server) -> None:
     ],
     ids=repr,
 )
-def test_a_host_that_is_missing_repeated_or_malformed_is_answered_with_400(
-    server: Server, lines: list[str]
-) -> None:
+def test_missing_repeated_or_malformed_host_returns_400(server: Server, lines: list[str]) -> None:
     for path in ("/case/1.1/CFItems", "/health", "/"):
         head = [f"GET {path} HTTP/1.1", *lines, "Connection: close", "", ""]
         status, _, body = split(server.exchange("\r\n".join(head).encode()))
@@ -475,7 +473,7 @@ def test_a_host_that_is_missing_repeated_or_malformed_is_answered_with_400(
         ("localhost?/", "localhost", 400),
     ],
 )
-def test_the_host_of_a_target_in_absolute_form_replaces_the_header(
+def test_host_of_absolute_request_target_replaces_the_header(
     server: Server, target: str, host: str, status: int
 ) -> None:
     sent = f"GET http://{target}/.well-known/jwks.json HTTP/1.1\r\nHost: {host}\r\n"

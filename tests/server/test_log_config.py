@@ -1,4 +1,4 @@
-"""Log lines in both forms: whole, in order, and one to a line."""
+"""Log lines as text and as JSON: complete, in order, and one record per line."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ MAX_WAITING = 75
 def limited(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Callable[[str], str]
 ) -> Iterator[LiveServer]:
-    """A server in test mode with few connections, which waits long for each."""
+    """Start a server in test mode with a low connection limit and a long request timeout."""
     folder = tmp_path_factory.mktemp("connections-limited")
     settings = {
         "CASE_SERVER_DATABASE_URL": migrated_database("connections"),

@@ -1,4 +1,4 @@
-"""`case-server serve`: started, joined, stopped, killed and misled, as users would."""
+"""`case-server serve`: start, shutdown, restart after a kill, and invalid settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def live(data_dir: Path) -> Iterator[LiveServer]:
-    """A server that has nothing but an empty folder."""
+    """Start a server with an empty data directory."""
     with serving(data_dir) as server:
         yield server
 
@@ -173,7 +173,7 @@ def test_web_ui_can_be_disabled(live: LiveServer, data_dir: Path) -> None:
         assert httpx.get(f"{server.base_url}/docs").status_code == 200
 
 
-def test_two_workers(live: LiveServer, data_dir: Path) -> None:
+def test_second_server_with_two_workers_serves_requests(live: LiveServer, data_dir: Path) -> None:
     with serving(data_dir, "--workers", "2") as server, server.client() as client:
         for _ in range(20):
             assert client.get(DOCUMENTS).status_code == 200
@@ -328,7 +328,7 @@ def postmaster_or_none(data_dir: Path) -> int | None:
 
 
 def postmaster(data_dir: Path) -> int:
-    """The process id of the embedded Postgres."""
+    """Return the process ID of the embedded Postgres."""
     return int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
 
 

@@ -99,7 +99,7 @@ def slow_reader(live: LiveServer) -> Iterator[socket.socket]:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Everything that still comes, until the other side closes or cuts the connection."""
+    """Return the remaining bytes until the server closes or resets the connection."""
     pieces = []
     try:
         while piece := connection.recv(1_000_000):

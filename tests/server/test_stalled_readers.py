@@ -1,4 +1,4 @@
-"""An item with very many associations, read by clients that stall."""
+"""Responses with very many associations, read by stalled clients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ INSERT = """
 def live(
     migrated_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[LiveServer, str]]:
-    """A server with two connections, and the item that it has with its many associations."""
+    """Start a server with two connections; yield it and its item with many associations."""
     url = migrated_database("stalled")
     settings = {"CASE_SERVER_DATABASE_URL": url, "CASE_SERVER_POOL_SIZE": "2"}
     folder = tmp_path_factory.mktemp("stalled") / "data"
@@ -63,7 +63,7 @@ def _insert(url: str, document: str, item: str) -> None:
 
 
 def memory(process: int) -> int:
-    """Bytes of memory that belong to a process alone."""
+    """Return the bytes of memory that a process shares with no other."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 

@@ -1,4 +1,4 @@
-"""Lists of CFDocuments as servers page them, read over a socket."""
+"""Lists of CFDocuments with the pagination of various servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IDENTIFIERS = [one["identifier"] for one in ENTRIES]
 
 
 def paged(page_size: int, *, hidden: int = 0, total: str | None = None) -> Any:
-    """A list by limit and offset, in pages of at most ``page_size``, some of each left out."""
+    """Serve a list by limit and offset, in pages of ``page_size`` without hidden entries."""
 
     def respond(target: str) -> Answer:
         limit, offset = page_of(target)

@@ -193,7 +193,7 @@ def test_captured_package_is_a_package(source: ScriptedSource) -> None:
 
 
 def dense_package(values: int) -> Answer:
-    """A package with an item of more values than its size allows."""
+    """Return a package with an item of more JSON values than its size allows."""
     items = [factories.packed_item(extensions={"vector": [0] * values})]
     return Answer(factories.package(CFItems=items, CFAssociations=[]))
 

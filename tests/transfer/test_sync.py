@@ -1,4 +1,4 @@
-"""`case-server sync` against a second server: in step with it, and unharmed when it fails."""
+"""`case-server sync` with a second server: updates, deletions and outages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def live(source_dir: Path) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def source(live: LiveServer) -> Iterator[httpx.Client]:
-    """The server that is mirrored."""
+    """The server to synchronize with."""
     with live.client() as client:
         yield client
 
@@ -65,7 +65,7 @@ def sync(database: Database, fetcher: Fetcher) -> Callable[..., Any]:
 
 
 def upload(source: httpx.Client, **fields: Any) -> tuple[factories.Body, str]:
-    """A framework on the source, and the URL of its package there."""
+    """Store a framework on the source; return it and the URL of its package."""
     items = [factories.packed_item() for _ in range(4)]
     ids = [item["identifier"] for item in items]
     pairs = zip(ids[1:], ids, strict=False)

@@ -1,4 +1,4 @@
-"""`case-server sync` of lists: nothing that a source still offers is dropped."""
+"""`case-server sync` of lists never deletes a framework that the source still serves."""
 
 from __future__ import annotations
 

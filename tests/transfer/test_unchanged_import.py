@@ -1,4 +1,4 @@
-"""Importing what is stored already writes nothing, whatever form it has."""
+"""Importing a stored framework again writes nothing, in every file format."""
 
 from __future__ import annotations
 
