@@ -83,8 +83,8 @@ def test_wrapped_package_has_original_paths() -> None:
 def test_definitions_are_used_by_name_and_by_definitions_below() -> None:
     body = tree()
     body["CFItems"][0] |= {"CFItemType": "a type", "subjectURI": [link("s")]}
-    upper, lower, unused = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
-    body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, unused]}
+    upper, lower, unlinked = subject("A"), subject("A.1", "s", uri="urn:s"), subject("A.2")
+    body["CFDefinitions"] = {"CFItemTypes": [item_type()], "CFSubjects": [upper, lower, unlinked]}
     unused = [one.path for one in violations_of(body) if one.rule == "unused-definition"]
     assert unused == ["CFDefinitions.CFSubjects[2]"]
 
