@@ -27,14 +27,14 @@ from stress.small_disks import NotAllowed, filled, small_disk
 
 FULL = "full disks"
 MEGABYTES = 200
-"""Four times the size of a new cluster."""
+"""Size of the disk: four times that of a new cluster."""
 
 LOG_SEGMENT = 16_000_000
 WRITERS = 4
 RECOVERY_TIMEOUT_SECONDS = 40
 RESPONSE_TIMEOUT_SECONDS = 3.0
 NOTES = "n" * 20_000
-"""Large, so that few writes fill the disk."""
+"""Content of an item, large so that few writes fill the disk."""
 
 
 @dataclass

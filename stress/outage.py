@@ -24,7 +24,7 @@ from stress.server import PREFIX, client, server
 
 RESPONSE_TIMEOUT_SECONDS = 2.0
 MARGIN_SECONDS = 1.0
-"""The stress test shares the processor with the server."""
+"""Tolerated delay, because the stress test shares the processor with the server."""
 
 
 ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")

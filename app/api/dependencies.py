@@ -31,8 +31,9 @@ CALLER_ID: ContextVar[str] = ContextVar("caller_id", default="")
 """The authenticated client of the current request, for the log."""
 
 CHANGES: ContextVar[Mapping[str, int]] = ContextVar("changes", default={})  # noqa: B039  never changed
-"""The numbers of entities that the current package upload changed, by ``logs.CHANGE_FIELDS``, for
-the log."""
+"""The numbers of entities that the current package upload changed, for the log.
+
+The keys are ``log_config.CHANGE_FIELDS``."""
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path, not a password
 

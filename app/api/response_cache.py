@@ -35,7 +35,7 @@ GZIP_WBITS = 16 + 15
 COMPRESSION_LEVEL = 1
 
 SLICE_BYTES = 16_384
-"""Gzip to decompress at a time: some 150 kB of JSON."""
+"""Compressed bytes to decompress at a time, which are about 150 kB of JSON."""
 
 
 class CachedResponse:

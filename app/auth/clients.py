@@ -33,7 +33,7 @@ CLIENT_ID_PATTERN = re.compile(r"[!-9;-~]{1,255}")
 """IDs of clients in the database: visible ASCII without the colon, their end in HTTP Basic."""
 
 CACHE_TTL_SECONDS = 300.0
-"""For this long a verified secret is not hashed again."""
+"""Time for which a verified secret is not hashed again."""
 
 MAX_CACHED_SECRETS = 1_000
 

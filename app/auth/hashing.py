@@ -8,7 +8,7 @@ import hmac
 import secrets
 
 COST, BLOCK_SIZE, PARALLELISM = 2**14, 8, 1
-"""One hash takes 16 MB of memory and about 50 ms."""
+"""Parameters of scrypt, with which one hash takes 16 MB of memory and about 50 ms."""
 
 SALT_BYTES = 16
 DIGEST_BYTES = 32

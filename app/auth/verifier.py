@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_CACHED_TOKENS = 10_000
 CACHE_TTL_SECONDS = 300
-"""For this long a verified token is not verified again."""
+"""Time for which a verified token is not verified again."""
 
 ACCESS_TOKEN_TYPES = {"at+jwt", "application/at+jwt"}
 """Header types of access tokens (RFC 9068, section 2.1), in lower case."""

@@ -11,7 +11,7 @@ ENTITY_URL_PATTERN = re.compile(r"(?i:https?)://([^/?#]+)(/[^?#]*)?/(CF\w+)/([^/
 DEFAULT_PORT = re.compile(r":(?:80|443)?$")
 
 URN_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
-"""Characters that are not encoded in a URI (RFC 3986), with ``%`` for what already is."""
+"""Characters that stay unencoded in a URI (RFC 3986); ``%`` is one, as it starts encoded ones."""
 
 
 def make_urn(identifier: str) -> str:

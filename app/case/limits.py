@@ -35,7 +35,8 @@ MIN_ALLOWED_VALUES = 5000
 
 BYTES_PER_VALUE = 20
 BYTES_PER_GROUP = 60
-"""Real packages have a value every 40 bytes, and an object or array every 200."""
+"""Bytes per allowed object or array; real packages have a value every 40 bytes, one of these
+every 200."""
 
 SMALL_BODY_BYTES = 4000
 """An invalid body up to this size is validated as a whole."""

@@ -72,7 +72,7 @@ class Package:
     extensions: str | None
     definition_extensions: str | None
     rows: Iterable[EntityRow]
-    """Can be iterated more than once."""
+    """The rows of all entities; can be iterated more than once."""
     has_package_link: bool = True
     """True if the document has a CFPackageURI; otherwise the stored one stays."""
     derived_items: tuple[str, ...] = ()

@@ -155,8 +155,8 @@ TARGET_TYPE_PATTERN = _one_of(TARGET_TYPES)
 IDENTIFIER_RULE = (
     f"1 to {MAX_IDENTIFIER_CHARS} characters without / and control characters, and not . or .."
 )
-"""Clients resolve the path segments . and .. (RFC 3986, section 5.2.4), so they cannot request an
-entity with such an identifier."""
+"""The rule for identifiers. Clients resolve the path segments . and .. (RFC 3986, section 5.2.4),
+so they cannot request an entity with such an identifier."""
 
 PATTERN_MESSAGES = {
     TEXT_PATTERN: "a NUL character cannot be stored",

@@ -16,7 +16,7 @@ CheckFunction = TypeVar("CheckFunction", bound=Callable[[ServerUnderTest], str])
 
 EXTENSIONS = "extensions"
 GROUPS = ("tokens", "lists", "reading", "errors", "packages", "writing", EXTENSIONS)
-"""In the order in which they run and are reported; only this project documents the last."""
+"""Groups of checks in the order of runs and reports; only this project documents the last one."""
 
 PLATFORM, SDK = ("platform",), ("sdk",)
 STANDARD = ("standard", "standard-1.0")

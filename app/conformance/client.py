@@ -30,7 +30,7 @@ MAX_EXCERPT_CHARS = 160
 ACCESS_TOKEN_PATTERN = re.compile(r'("access_token"\s*:\s*")[^"]*')
 """An access token in a JSON response; reports must not contain it."""
 DEFAULT_TOKEN = ""
-"""In place of a token: the access token that the client was configured with."""
+"""Placeholder for the access token that the client was configured with."""
 
 
 class CheckFailed(Exception):

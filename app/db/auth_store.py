@@ -56,7 +56,7 @@ class ClientSummary(NamedTuple):
     secrets: int
     """Number of unexpired secrets."""
     next_end: datetime | None
-    """When the first of these secrets expires, or None if none does."""
+    """Time at which the first of these secrets expires, or None if none does."""
 
 
 async def load_signing_keys(database: Database) -> list[tuple[str, str]]:
@@ -192,7 +192,7 @@ DELETE_SUPERSEDED_KEYS = CompiledStatement(
         .exists()
     )
 )
-"""A token is valid for one day at most, and all servers sign with a new key within seconds."""
+"""Deletes keys replaced over a day ago: tokens are valid for a day, servers switch in seconds."""
 DELETE_OLDER_KEYS = CompiledStatement(
     delete(signing_keys).where(
         signing_keys.c.created_at < select(func.max(_newer.c.created_at)).scalar_subquery()

@@ -39,7 +39,7 @@ TRY_NEXT_HOST = (OSError, asyncpg.CannotConnectNowError, TargetServerAttributeNo
 """Errors of one host after which the next host of the URL is tried."""
 
 DEFAULT_ADDRESS: list[tuple[Any, Any]] = [(None, None)]
-"""No host in the URL: asyncpg uses PGHOST, or the socket of a local Postgres."""
+"""Address for a URL without a host: asyncpg uses PGHOST, or the socket of a local Postgres."""
 
 
 def create_pool(url: str, **options: Any) -> Pool:

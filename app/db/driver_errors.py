@@ -31,7 +31,7 @@ UNAVAILABLE = (
     # A connection that was terminated while in use.
     asyncpg.InternalClientError,
 )
-"""Postgres cannot serve the request now, although the request may be valid."""
+"""Errors that mean that Postgres cannot serve the request now, though it may be valid."""
 
 RETRYABLE = (
     asyncpg.DeadlockDetectedError,
@@ -39,10 +39,10 @@ RETRYABLE = (
     # Another transaction inserted the key after this one had looked for it; a retry finds it.
     asyncpg.UniqueViolationError,
 )
-"""Two transactions conflicted; the one that failed can be retried."""
+"""Errors of a transaction that conflicted with another one and can be retried."""
 
 CONNECTION_LOST = (*UNAVAILABLE, *RETRYABLE, asyncpg.InterfaceError)
-"""Errors during the use of a connection that are answered with 503."""
+"""Errors during the use of a connection to which the server responds with 503."""
 
 CONNECT_ERRORS = (
     OSError,
@@ -50,7 +50,7 @@ CONNECT_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""Errors while connecting; whatever the reason, the client can only retry."""
+"""Errors while connecting. The client can only retry, whatever the reason."""
 
 
 @contextmanager

@@ -209,7 +209,7 @@ class Database:
         self._background_releases: set[asyncio.Task[None]] = set()
         self._idle: list[Connection] = []
         self._borrowed: dict[Connection, float] = {}
-        """The time since when each acquired connection has been in use."""
+        """The start of use of each acquired connection, on the monotonic clock."""
         self._contended: Counter[str] = Counter()
         self._last_answer = 0.0
         self._is_unreachable = False

@@ -23,13 +23,13 @@ from .oauth import Credentials, parse_access_token, request_token
 from .ssrf import BlockedAddress, OperatorTransport, UnknownHost
 
 TIMEOUT_SECONDS = 60
-"""For connecting, and between two chunks of a response."""
+"""Timeout of a connection attempt, and between two chunks of a response."""
 
 MAX_DOWNLOAD_MB = 1024
 """Size of a response body, decompressed."""
 
 MAX_DOWNLOAD_SECONDS = 3600
-"""Duration of one response, however slowly it arrives."""
+"""Maximum duration of one response, however slowly it arrives."""
 
 MAX_ERROR_BYTES = 65_536
 """Decompressed bytes read of an error response, to quote its beginning."""

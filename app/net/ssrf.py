@@ -33,7 +33,7 @@ Resolve: TypeAlias = Callable[[str, int], list[str]]
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 FETCH_TIMEOUT_SECONDS = 10.0
-"""For one response as a whole, however slowly it arrives."""
+"""Timeout of a whole response, however slowly it arrives."""
 
 CLIENT_TIMEOUT_SECONDS = 5
 MAX_REDIRECTS = 5

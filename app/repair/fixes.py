@@ -52,7 +52,7 @@ NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 INT32_LIMIT = 2**31
 
 URI_CHARACTERS = "!#$%&'()*+,-./:;=?@[]_~"
-"""Not encoded in a uri; including ``%``, because it starts what is encoded already."""
+"""Characters that stay unencoded in a uri; ``%`` is one, as it starts encoded ones."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

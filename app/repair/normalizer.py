@@ -16,10 +16,10 @@ DRAFT_NAMES = {"educationallevel": "educationLevel"}
 """Case-folded field names of drafts of the standard."""
 
 COMMA_SEPARATED_FIELDS = {"educationLevel"}
-"""Arrays that a string with commas stands for; other strings become the only member."""
+"""Array fields for which a string is split at commas; in others it becomes the only member."""
 
 MAX_UNKNOWN_FIELDS = 1000
-"""Objects with more unknown fields are left as they are, because no mistake makes so many."""
+"""Maximum number of unknown fields that are moved; more are unlikely to be a mistake."""
 
 
 class Normalizer:

@@ -52,7 +52,7 @@ TARGETS: dict[str, tuple[type[Entity], ...]] = {
     "conceptKeywordsURI": (CFConcept,),
     "CFAssociationGroupingURI": (CFAssociationGrouping,),
 }
-"""The classes of entities that each link can refer to."""
+"""The classes of entities that each link field can refer to."""
 
 URN_PREFIX = "urn:uuid:"
 EXTENSION_PREFIX = "ext:"

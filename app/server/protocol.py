@@ -26,7 +26,7 @@ from ..exceptions import (
 )
 
 MAX_HEADER_SECTION_BYTES = 65_536
-"""Size of the request line and the header section together."""
+"""Maximum total size of the request line and the header section."""
 
 MAX_WAITING_SHARE = 0.75
 """Share of the connections that may wait for a complete request."""

@@ -10,7 +10,7 @@ M_ARENA_MAX = -8
 """The parameter of glibc's ``mallopt`` for the number of arenas (malloc.h)."""
 
 SWITCH_INTERVAL_SECONDS = 0.0005
-"""Python's default is 5 ms: so long would a request wait for a thread that parses a large body."""
+"""Python's default of 5 ms would delay requests while a thread parses a large body."""
 
 
 def tune_process() -> None:

@@ -76,7 +76,7 @@ class Fault(BaseModel):
     client: str | None = None
 
     nth: list[int] | int | None = None
-    """Which of the matching requests, counted from 1."""
+    """The number of the matching request that fails, counted from 1."""
     probability: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int = 0
     """Seed for ``probability``; the same seed selects the same requests."""

@@ -44,7 +44,7 @@ DEFAULT_NAMESPACE = "default"
 
 NAME_PATTERN = re.compile(r"[a-z0-9-]{1,40}")
 MAX_NAMESPACES = 32
-"""Each has up to two connection pools, and Postgres allows 100 connections by default."""
+"""Maximum number: each has up to two pools, and Postgres allows 100 connections by default."""
 
 MAX_POOL_SIZE = 3
 """Largest connection pool of a namespace other than the default one."""

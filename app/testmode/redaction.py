@@ -21,7 +21,7 @@ JSON_WEB_TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*", re.ASCII)
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 FORM = "application/x-www-form-urlencoded"
 MIN_KNOWN_CHARS = 6
-"""Shorter secrets would match in ordinary text."""
+"""Minimum length of known secrets to redact; shorter ones would match in ordinary text."""
 
 
 class Redactor:

@@ -25,10 +25,10 @@ from .redaction import Redactor
 
 MAX_ENTRIES = 10_000
 MAX_BODY_BYTES = 64 * 1024
-"""Longer bodies are logged up to here."""
+"""Maximum logged part of a body."""
 
 MAX_TOTAL_BODY_BYTES = 32 * 1024 * 1024
-"""When all logged bodies together are larger, the oldest ones are removed."""
+"""Maximum total size of the logged bodies; the oldest ones are removed."""
 
 MAX_LISTED_REQUESTS = 20
 """Number of requests that a difference lists."""

@@ -29,7 +29,7 @@ PACKAGE_DIR = Path(__file__).parent
 STATIC_DIR = PACKAGE_DIR / "static"
 
 FRAGMENT_HEADER = "x-fragment"
-"""Sent by the scripts of the pages to get the part that changes, without the layout around it."""
+"""Header of script requests for the part of a page that changes, without the layout around it."""
 
 PATH_PREFIX: ContextVar[str] = ContextVar("path_prefix", default="")
 """The path prefix of the current page. Macros of templates have no access to the request."""

@@ -19,12 +19,12 @@ from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 MAX_MARKDOWN_CHARS = 20_000
-"""Longer statements are shown as plain text."""
+"""Maximum length of a statement rendered as Markdown; longer ones are shown as plain text."""
 
 MAX_FORMULA_CHARS = 1_000
 
 MAX_LINE_CHARS = 320
-"""Longer statements are cut in lists and trees."""
+"""Maximum length of a statement in lists and trees; longer ones are truncated."""
 
 INLINE_RULES = ("escape", "backticks", "emphasis", "strikethrough")
 """Markdown rules for all texts. Blocks also have lists and links, but no headings, and no images,

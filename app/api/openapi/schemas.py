@@ -78,7 +78,7 @@ INPUT = "Input"
 """The suffix of the schema of a class in request bodies."""
 
 ALSO_REQUIRED = {"CFDocument": ["caseVersion"], "CFPackage": ["CFItems", "CFAssociations"]}
-"""Fields that a request body must contain, though an answer or a file may lack them."""
+"""Fields that a request body must contain, although a response or a file may lack them."""
 
 
 def input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 COMPARED_RESOURCES = (DOCUMENTS, ITEMS, ASSOCIATIONS)
-"""Definitions are left out, because all frameworks share them."""
+"""The resources compared. Definitions are left out, because all frameworks share them."""
 
 Key = tuple[str, str]
 """The kind and identifier of an entity."""

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from ..pool import Database
 
 MAX_CANDIDATES = 1000
-"""Number of items ranked for one search; of a word that more items hold, an arbitrary thousand."""
+"""Number of items ranked for one search; an arbitrary subset if more items match."""
 
 MIN_PREFIX_CHARS = 3
-"""A shorter word must match a whole word, except the last one, which may still be incomplete."""
+"""Length from which a word matches as a prefix; the last word always does, as it may be partial."""
 
 MAX_SEARCH_CHARS = 200
 """Number of characters of a search that are used."""

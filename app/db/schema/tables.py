@@ -250,7 +250,7 @@ changes = Table(
 )
 
 CREATE, UPDATE, DELETE, REVIVE = "create", "update", "delete", "revive"
-"""The values of ``changes.operation``. A revived entity had been soft-deleted."""
+"""The values of ``changes.operation``. To revive is to undelete: the entity was soft-deleted."""
 
 feed_history = Table(
     "feed_history",

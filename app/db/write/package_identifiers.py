@@ -10,9 +10,9 @@ from ..schema import tables
 from ..schema.expressions import exists_where
 
 RELEASED_SUFFIX: ColumnElement[str] = literal_column("'/'")
-"""Makes the identifier of a package without one: that of its document with a slash appended.
+"""Suffix of a released package identifier: it becomes that of the document with a slash.
 
-No identifier ends so, and the column stays unique."""
+No identifier ends in a slash, so the column stays unique."""
 
 
 def has_deleted_document(packages: Any) -> ColumnElement[bool]:

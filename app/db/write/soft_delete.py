@@ -70,7 +70,7 @@ class UndeleteResult(NamedTuple):
 
     changes: Changes
     not_restored: list[str]
-    """Reasons, in sentences for the operator, why something was not restored."""
+    """A sentence for the operator about each thing that was not restored, with the reason."""
 
 
 async def undelete(database: Database, resource: Resource, identifier: str) -> UndeleteResult:
