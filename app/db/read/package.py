@@ -83,8 +83,8 @@ class FrameworkSnapshot:
                 batch = await (next_batch or self._fetch(cursor)) if has_more else []
             except BaseException:
                 if next_batch:
-                    # Because the connection is busy until this request has ended.
-                    next_batch.cancel()
+                    # The connection is busy until this request has ended. It is not cancelled,
+                    # because a cancelled statement would abort the transaction.
                     await asyncio.gather(next_batch, return_exceptions=True)
                 raise
 
