@@ -71,7 +71,7 @@ def error_response_and_release(path: str, error: CaseServerError) -> Response:
 
 
 async def handle_case_error(request: Request, error: Exception) -> Response:
-    """Respond to an error of this server."""
+    """Return the response for a ``CaseServerError`` that a route raised."""
     assert isinstance(error, CaseServerError)
     return error_response_and_release(request.scope["path"], error)
 

@@ -45,7 +45,7 @@ class CredentialRefresher:
                 log.debug("could not refresh keys and clients: %s", error)
 
     async def refresh(self) -> None:
-        """Apply what changed since the last poll."""
+        """Load keys, clients and revoked tokens, and apply the changes since the last poll."""
         self._verifier.set_revoked_ids(await auth_store.list_revoked_tokens(self._database))
         if self._issuer is None:
             return

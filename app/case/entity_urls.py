@@ -15,7 +15,7 @@ URN_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
 
 
 def make_urn(identifier: str) -> str:
-    """Return the URI of an entity that has no other, from its identifier."""
+    """Return a ``urn:`` URI derived from an identifier, for an entity without a URI."""
     return f"urn:uuid:{quote(identifier, safe=URN_SAFE)}"
 
 

@@ -164,7 +164,7 @@ def _parse(raw: bytes) -> Any:
 
 
 def _license_link(value: Any) -> Any:
-    """Return a licence given as a string as a link; equal strings give equal identifiers."""
+    """Convert a licence string to a link, whose identifier is derived from the string."""
     if not isinstance(value, str) or not value:
         return value
     identifier = str(uuid5(NAMESPACE_URL, value))

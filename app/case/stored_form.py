@@ -86,7 +86,7 @@ class SubmittedBody:
         return None if urls and urls.parse_entity_url(uri) == own else uri
 
     def unresolved(self) -> Iterator[Target]:
-        """Yield the entities that URLs of this server link to, without those of stored links."""
+        """Yield the entities of links to this server whose URI the stored body does not contain."""
         for name in self._link_fields():
             for link in _links_of(self.fields[name]):
                 target = self._target(name, link)

@@ -234,7 +234,7 @@ def expect_status(response: httpx.Response, *statuses: int) -> None:
 
 
 def expect(condition: object, observed: str) -> None:
-    """Raise ``CheckFailed`` with what was observed unless a condition is true."""
+    """Raise ``CheckFailed`` with the message ``observed`` unless a condition is true."""
     if not condition:
         raise CheckFailed(observed)
 

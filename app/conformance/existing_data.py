@@ -87,7 +87,7 @@ class ExistingData:
         raise Skip(f"no {plural} in the first {MAX_PACKAGES} packages")
 
     def package_path(self, document: Body) -> str:
-        """Return the path of a document's package; the platform gives it its own identifier."""
+        """Return the path of a document's package, which has its own identifier on the platform."""
         own = identifier_of(document.get("CFPackageURI"))
         is_platform = self.server.profile.name == "platform"
         return entity_path("CFPackages", (is_platform and own) or identifier_of(document))

@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which checks to run; ``only`` and ``skip`` contain IDs of checks and names of groups."""
+    """A selection of checks; ``only`` and ``skip`` contain IDs of checks and names of groups."""
 
     only: Collection[str] = ()
     skip: Collection[str] = ()

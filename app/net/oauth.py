@@ -13,7 +13,7 @@ Response = TypeVar("Response")
 
 @dataclass(frozen=True)
 class Credentials:
-    """A client of another server's token endpoint."""
+    """The token endpoint of another server, with a client ID and secret for it."""
 
     token_url: str
     client_id: str

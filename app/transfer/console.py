@@ -62,7 +62,7 @@ def progress_bar(name: str, *, quiet: bool) -> Progress:
 
 
 def print_note(message: str) -> None:
-    """Print a line to stderr, over the status line."""
+    """Print a line to stderr, in place of the status line."""
     show_status("")
     click.echo(message, err=True)
 

@@ -24,7 +24,7 @@ def sign_in_routes() -> APIRouter:
 
 
 async def read_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  name in URLs
-    """Show the form, or redirect if no sign-in is required."""
+    """Show the sign-in form, or redirect to the requested page if no sign-in is required."""
     if await auth.get_caller(request):
         return auth.redirect(request, auth.safe_next_url(next))
     return await _form(request, next)

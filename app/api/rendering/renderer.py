@@ -58,7 +58,7 @@ class Renderer:
     async def to_package_objects(
         self, resource: Resource, bodies: Iterable[str], document_link: JsonObject | None = None
     ) -> list[JsonObject]:
-        """Return stored entities as objects inside the package of a document.
+        """Convert stored entities to objects as they appear inside the package of a document.
 
         ``document_link`` is the link to that document: profiles with ``foreign_links`` keep only
         links that differ from it.
