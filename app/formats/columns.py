@@ -19,6 +19,7 @@ from ..case.model import (
     LinkURI,
 )
 from ..case.resources import DEFINITIONS
+from ..case.vocabulary import ASSOCIATION_TYPES
 from ..repair import fixes
 from ..repair.field_spec import FieldSpec, field_specs
 from .cells import (
@@ -41,6 +42,9 @@ CODECS = {
     fixes.no_fix: JSON_VALUE,
 }
 """The codec of a field without a model, by its fix. All others are strings."""
+
+
+IS_CHILD_OF = "isChildOf"
 
 
 @dataclass(frozen=True)
@@ -138,12 +142,18 @@ def _by_name(layout: Layout) -> dict[str, Column]:
         {fold_heading(name): column for name, column in columns.items()}
         for columns in (links, layout.columns)
     )
-    return bare | others | own
+    stated = {fold_heading(name): column for name, column in ASSOCIATION_COLUMNS.items()}
+    return (stated if layout is ITEM else {}) | bare | others | own
 
 
 def _metadata_column(name: str, codec: Codec) -> Column:
     return Column(name, (name,), codec, metadata=True)
 
+
+ASSOCIATION_COLUMNS = {
+    name: _metadata_column(name, STRING) for name in ASSOCIATION_TYPES if name != IS_CHILD_OF
+}
+"""Columns of OpenSALT in a table of items: codes or identifiers of the destinations, by type."""
 
 IDENTIFIER_ALIASES = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
 
@@ -183,7 +193,9 @@ ITEM = Layout(
     ),
     aliases={
         **IDENTIFIER_ALIASES,
-        **dict.fromkeys(("parentid", "parentidentifier", "parentcode", "childof"), "parent"),
+        **dict.fromkeys(
+            ("parentid", "parentidentifier", "parentcode", "childof", "ischildof"), "parent"
+        ),
         **dict.fromkeys(("sequence", "order", "number"), "sequenceNumber"),
         **dict.fromkeys(("code", "codingscheme"), "humanCodingScheme"),
         **dict.fromkeys(("statement", "text", "standard"), "fullStatement"),

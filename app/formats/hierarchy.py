@@ -7,7 +7,9 @@ the parent as JSON, with its position among all associations.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
@@ -18,12 +20,12 @@ from ..case.model import CFPckgDocument, CFPckgItem
 from ..case.sequence import number_siblings
 from ..exceptions import Problem
 from ..formatting import truncate
+from ..repair.fixes import uuid_urn
 from ..repair.references import References
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_path
+from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, IS_CHILD_OF
 from .rows import JsonObject, Row
-
-IS_CHILD_OF = "isChildOf"
 
 PARENT_ASSOCIATION = "parentAssociation"
 
@@ -41,6 +43,11 @@ def make_link(entity: JsonObject) -> JsonObject:
     short = truncate(title, MAX_TITLE_CHARS)
     identifier = entity["identifier"]
     return {"title": short, "identifier": identifier, "uri": entity.get("uri", "")}
+
+
+def _split_names(written: str) -> list[str]:
+    """Return the codes or identifiers in a cell, separated by commas or ``|``."""
+    return [name.strip() for name in re.split(r"[,|]", written) if name.strip()]
 
 
 @dataclass
@@ -81,6 +88,9 @@ class Hierarchy:
 
     def associations(self) -> list[Row]:
         """Return all associations in the order of their positions, new ones last."""
+        for row in self.items:
+            self._split_parents(row)
+            self.stated += self._associations_in_columns(row)
         for row in self.stated:
             self._complete(row)
             self.triples.setdefault(self._triple(row.entity), row.entity)
@@ -90,6 +100,53 @@ class Hierarchy:
         derived = [identifier for row in self.items if (identifier := self._to_parent(row))]
         self._number_by_order()
         return sorted([*derived, *self.stated], key=_position)
+
+    def _split_parents(self, row: Row) -> None:
+        """Make associations of all parents but the first, if a cell lists several."""
+        written = row.metadata.get("parent")
+        is_export = PARENT_ASSOCIATION in row.metadata
+        if is_export or not isinstance(written, str) or self._is_node(written):
+            return
+        names = _split_names(written)
+        if len(names) > 1 and all(map(self._is_node, names)):
+            row.metadata["parent"] = names[0]
+            self.stated += [self._association_of(row, IS_CHILD_OF, name) for name in names[1:]]
+
+    def _associations_in_columns(self, row: Row) -> Iterator[Row]:
+        """Yield the associations that the columns of association types contain (OpenSALT)."""
+        for kind in ASSOCIATION_COLUMNS:
+            written = row.metadata.get(kind, "")
+            names = _split_names(written)
+            if any(" " in name and not self._is_node(name) for name in names):
+                # A text names no item, for example the example of a standard below "Exemplar".
+                row.entity[kind] = written
+                continue
+            for name in names:
+                yield self._association_of(row, kind, name)
+
+    def _association_of(self, row: Row, kind: str, name: str) -> Row:
+        """Return the association of an item to a node that a cell names."""
+        destination: JsonObject = {"identifier": name}
+        if len(items := self.codes.get(name, [])) > 1:
+            message = f"{len(items)} items have the code {name}; name the identifier of one"
+            self._problem(row, kind, message)
+        elif not self._is_node(name):
+            destination |= {"title": name, "uri": uuid_urn(name)}
+            self.repairs.record("outside-node", row.place.describe(kind), name, destination)
+        association: JsonObject = {
+            "associationType": kind,
+            "originNodeURI": make_link(row.entity),
+            "destinationNodeURI": destination,
+        }
+        return Row(ASSOCIATION, row.place, association)
+
+    def _is_node(self, name: str) -> bool:
+        """Return whether a text is the identifier or the code of a node of this framework."""
+        return (
+            name in self.nodes
+            or name.strip() in self.codes
+            or self.references.find("destinationNodeURI", name) is not None
+        )
 
     def _triple(self, association: JsonObject) -> tuple[str, str, str]:
         origin, destination = (

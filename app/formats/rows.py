@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +12,7 @@ from ..repair.repair_log import RepairLog
 from .cells import (
     DATE,
     DATE_TIME,
+    LEVEL_LIST,
     STRING,
     Cell,
     FormattedNumber,
@@ -27,7 +28,9 @@ from .cells import (
 )
 from .columns import (
     ASSOCIATION,
+    ASSOCIATION_COLUMNS,
     DOCUMENT,
+    IS_CHILD_OF,
     ITEM,
     LAYOUTS,
     OVERFLOW,
@@ -46,6 +49,7 @@ RowCells: TypeAlias = dict[str, Cell]
 COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
 
 CODE_COLUMN = "humanCodingScheme"
+KEYWORDS_COLUMN = "conceptKeywords"
 
 CLASS_COLUMN = "class"
 """The column with the class of each row, in a table of all classes."""
@@ -241,7 +245,14 @@ class RowReader:
             and heading not in layout.columns
         )
         known = None if others else layout.find(heading)
+        if known and known.name == KEYWORDS_COLUMN and self._has_association_columns():
+            return replace(known, codec=LEVEL_LIST)
         return known or Column(heading, (heading,), STRING)
+
+    def _has_association_columns(self) -> bool:
+        """Return whether a heading is an association type: OpenSALT separates lists by commas."""
+        folded = {fold_heading(heading) for heading in self.headings}
+        return not folded.isdisjoint(map(fold_heading, (*ASSOCIATION_COLUMNS, IS_CHILD_OF)))
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
         if self.can_repair and isinstance(cell, str) and (stripped := strip(cell)) != cell:

@@ -14,6 +14,7 @@ from .columns import (
     ASSOCIATION,
     CRITERION,
     DOCUMENT,
+    IS_CHILD_OF,
     ITEM,
     LAYOUTS,
     LAYOUTS_BY_CLASS,
@@ -23,7 +24,7 @@ from .columns import (
     Layout,
 )
 from .file_format import FileFormat
-from .hierarchy import IS_CHILD_OF, NO_PARENT
+from .hierarchy import NO_PARENT
 from .rows import CLASS_COLUMN, JsonObject, RowCells, to_cells
 
 CHILD_LAYOUTS = {

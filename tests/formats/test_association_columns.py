@@ -1,0 +1,94 @@
+"""OpenSALT's tables of items, with a column for each association type."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from case_server.case.vocabulary import ASSOCIATION_TYPES
+from case_server.exceptions import UnprocessableContent
+from case_server.formats.assembly import Defaults
+from case_server.formats.reader import read_framework
+from case_server.repair.reader import Repair
+
+DEFAULTS = Defaults(title="Mathematics", creator="a district", identifier="maths")
+
+Triple = tuple[str, str, str]
+
+
+def read(text: str) -> tuple[list[Triple], list[dict[str, object]], list[Repair]]:
+    """Return the associations of a CSV file by the titles of their nodes, its items and repairs."""
+    package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
+    rows = [(row.kind, json.loads(row.body)) for row in package.rows]
+    triples = [
+        (
+            body["originNodeURI"]["title"],
+            body["associationType"],
+            body["destinationNodeURI"]["title"],
+        )
+        for kind, body in rows
+        if kind == "CFAssociation"
+    ]
+    return triples, [body for kind, body in rows if kind == "CFItem"], repairs
+
+
+@pytest.mark.parametrize("heading", ["IsChildOf", "Is Child Of", "isChildOf"])
+def test_is_child_of_is_the_parent(heading: str) -> None:
+    triples, _, repairs = read(f"Code,{heading},Statement\nG,,Gardens\nG.S,G,Soil\n")
+    assert triples == [("G", "isChildOf", "Mathematics"), ("G.S", "isChildOf", "G")]
+    assert repairs == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ASSOCIATION_TYPES if kind != "isChildOf"])
+def test_column_of_each_association_type_is_read(kind: str) -> None:
+    text = (
+        f"identifier,Code,Statement,{kind.upper()}\n"
+        'one,A,Algebra,"two, C"\ntwo,B,Geometry,\nthree,C,Numbers,\n'
+    )
+    triples, _, repairs = read(text)
+    stated = [triple for triple in triples if triple[1] != "isChildOf"]
+    assert stated == [("A", kind, "B"), ("A", kind, "C")]
+    assert repairs == []
+
+
+def test_further_parents_are_associations() -> None:
+    triples, _, _ = read('Code,IsChildOf,Statement\nA,,x\nB,,y\nC,"A,B",z\n')
+    assert [triple for triple in triples if triple[0] == "C"] == [
+        ("C", "isChildOf", "A"),
+        ("C", "isChildOf", "B"),
+    ]
+
+
+def test_destination_outside_of_the_file_is_reported() -> None:
+    triples, _, (repair,) = read('Code,Statement,IsRelatedTo\nA,Algebra,"X.1,X.2"\n')
+    assert triples[1:] == [("A", "isRelatedTo", "X.1"), ("A", "isRelatedTo", "X.2")]
+    assert (repair.kind, repair.count, repair.before) == ("outside-node", 2, "X.1")
+    assert repair.path == "row 2, column C (isRelatedTo)"
+
+
+def test_code_of_several_items_is_refused() -> None:
+    text = b"Code,Statement,IsRelatedTo\nA,Algebra,B\nB,one,\nB,two,\n"
+    with pytest.raises(UnprocessableContent) as refused:
+        read_framework(text, "csv", DEFAULTS)
+    (problem,) = refused.value.problems
+    assert problem["path"] == "row 2, column C (isRelatedTo)"
+    assert "2 items have the code B" in problem["message"]
+
+
+def test_text_below_an_association_type_goes_to_extensions() -> None:
+    triples, (item,), (repair,) = read('Code,Statement,Exemplar\nA,Algebra,"Solve x, then y"\n')
+    assert len(triples) == 1
+    assert item["extensions"] == {"exemplar": "Solve x, then y"}
+    assert repair.kind == "unknown-field"
+
+
+@pytest.mark.parametrize(
+    ("heading", "keywords"), [("Is Child Of", ["leaf", "shape"]), ("Parent", ["leaf,shape"])]
+)
+def test_commas_separate_keywords_beside_association_columns(
+    heading: str, keywords: list[str]
+) -> None:
+    text = f'Code,{heading},Statement,Concept Keywords\nA,,Plants,"leaf,shape"\n'
+    _, (item,), _ = read(text)
+    assert item["conceptKeywords"] == keywords
