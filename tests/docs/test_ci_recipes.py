@@ -283,7 +283,7 @@ def test_default_secret_is_used_only_where_the_server_allows_it() -> None:
 def test_action_versions_match_the_workflow_of_this_project() -> None:
     own = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     used = [step["uses"] for step in ACTIONS["jobs"]["test"]["steps"] if "uses" in step]
-    assert len(used) == 2
+    assert len(used) == 3
     assert all(f"uses: {action}" in own for action in used)
 
 
