@@ -132,7 +132,7 @@ class Hierarchy:
             self._problem(row, kind, message)
         elif not self._is_node(name):
             destination |= {"title": name, "uri": uuid_urn(name)}
-            self.repairs.record("outside-node", row.place.describe(kind), name, destination)
+            self.repairs.record("external-name", row.place.describe(kind), name, destination)
         association: JsonObject = {
             "associationType": kind,
             "originNodeURI": make_link(row.entity),

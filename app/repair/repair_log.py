@@ -62,7 +62,7 @@ EXPLANATIONS = {
     "missing-fullStatement": "An item had no fullStatement; it got its label or title.",
     "row-above-headings": "A row above the row of headings was left out.",
     "date-form": "A date was written in another form; it was read as the date in ISO 8601.",
-    "outside-node": "An association led to an item that is not in the file; its name became the "
+    "external-name": "An association led to an item that is not in the file; its name became the "
     "identifier.",
     "surrounding-space": "White space around the text of a cell was removed.",
     "code-from-number": "A code was a number in its cell, where 1.10 is 1.1; format the column as "

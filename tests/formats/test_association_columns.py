@@ -63,7 +63,7 @@ def test_further_parents_are_associations() -> None:
 def test_destination_outside_of_the_file_is_reported() -> None:
     triples, _, (repair,) = read('Code,Statement,IsRelatedTo\nA,Algebra,"X.1,X.2"\n')
     assert triples[1:] == [("A", "isRelatedTo", "X.1"), ("A", "isRelatedTo", "X.2")]
-    assert (repair.kind, repair.count, repair.before) == ("outside-node", 2, "X.1")
+    assert (repair.kind, repair.count, repair.before) == ("external-name", 2, "X.1")
     assert repair.path == "row 2, column C (isRelatedTo)"
 
 

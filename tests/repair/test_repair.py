@@ -333,8 +333,9 @@ def test_every_kind_of_repair_has_a_case() -> None:
     elsewhere = {"missing-fullStatement", "wrapper", "byte-order-mark", "encoding"}
     # Optional repairs are tested in test_references.py.
     elsewhere |= {"association-type-name", "url-identifier"}
-    # Cells of spreadsheets are tested in formats/test_cells.py.
-    elsewhere |= {"code-from-number", "surrounding-space"}
+    # Spreadsheets are tested in tests/formats.
+    elsewhere |= {"code-from-number", "surrounding-space", "row-above-headings", "date-form"}
+    elsewhere |= {"external-name"}
     tested = {case.kind for case in CASES} | {kind for kind, _, _ in duplicates()} | elsewhere
     assert tested == EXPLANATIONS.keys()
 
