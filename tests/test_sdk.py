@@ -122,7 +122,7 @@ def run_snippet(python: Path, live: LiveServer, tmp_path: Path, page: str) -> li
     snippets = re.findall(
         r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL
     )
-    (snippet,) = [each for each in snippets if "timeback_case" in each]
+    (snippet,) = [each for each in snippets if "base_url=" in each]
     assert "http://127.0.0.1:8000" in snippet
     script = tmp_path / "snippet.py"
     script.write_text(snippet.replace("http://127.0.0.1:8000", live.base_url))

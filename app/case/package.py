@@ -48,7 +48,7 @@ KEYWORDS = {"conceptKeywordsURI"}
 
 
 class EntityRow(NamedTuple):
-    """One entity as it is stored."""
+    """An entity as it is stored."""
 
     kind: str
     identifier: str

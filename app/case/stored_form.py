@@ -67,7 +67,7 @@ UriOf: TypeAlias = Callable[[Target], str | None]
 
 
 class SubmittedBody:
-    """One entity as it was sent; ``stored`` is its stored body, if any."""
+    """An entity as it was sent; ``stored`` is its stored body, if any."""
 
     def __init__(
         self, resource: Resource, body: str, stored: str | None, origin: BodyOrigin

@@ -29,7 +29,7 @@ SILENT = "docs/behaviour.md"
 
 @dataclass(frozen=True)
 class Check:
-    """One documented behaviour and the function that tests it.
+    """A documented behaviour and the function that tests it.
 
     ``run`` returns a description of the observed behaviour on success; it raises ``CheckFailed``
     on a mismatch and ``Skip`` if the server lacks the data to test it.

@@ -42,7 +42,7 @@ class Skip(Exception):
 
 
 class Page(NamedTuple):
-    """One page of a list."""
+    """A page of a list."""
 
     entities: list[Body]
     body: Body

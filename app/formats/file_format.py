@@ -24,7 +24,7 @@ SUFFIXES: dict[str, FileFormat] = {
 COMPRESSED = ".gz"
 
 OLE2_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
-"""How .xls files begin, and also XLSX files with a password."""
+"""First bytes of .xls files, and of XLSX files with a password."""
 
 OPENDOCUMENT_MARK = b"mimetypeapplication/vnd.oasis.opendocument."
 """The name and the content of the first member of the ZIP archive of an .ods file."""

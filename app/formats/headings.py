@@ -13,13 +13,13 @@ from .cells import Cell, column_letter, format_cell, is_empty, is_number, strip
 from .columns import ASSOCIATION, ITEM, Column, Layout
 
 MAX_ROWS_SEARCHED = 20
-"""How many rows with cells are searched for headings."""
+"""Number of rows with cells that are searched for headings."""
 
 MIN_KNOWN_HEADINGS = 2
-"""How many headings of a row below the first must be known, because one word can be a value."""
+"""Known headings that a row below the first must have, because one word can be a value."""
 
 MAX_SAMPLE_ROWS = 20
-"""How many rows are looked at to guess what a column contains."""
+"""Number of rows that are read to guess what a column contains."""
 
 MAX_LISTED_HEADINGS = 30
 

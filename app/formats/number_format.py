@@ -16,7 +16,7 @@ FORMAT = re.compile(
 )
 LITERAL_MARKS = re.compile(r'"([^"]*)"|\\(.)')
 MAX_SIGNIFICANT_DIGITS = 15
-"""How many digits of a number Excel stores and shows."""
+"""Number of significant digits that Excel stores and shows."""
 
 
 class DigitFormat(NamedTuple):

@@ -17,7 +17,7 @@ REST_OF_LINK = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*')
 
 
 class Link(NamedTuple):
-    """One link: its target as it was sent, and its relation types in lower case."""
+    """A link: its target as it was sent, and its relation types in lower case."""
 
     target: str
     relations: tuple[str, ...]

@@ -81,7 +81,7 @@ PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 @dataclass(frozen=True)
 class Repair:
-    """One kind of repair, with its count and first example."""
+    """A kind of repair, with its count and first example."""
 
     kind: str
     explanation: str

@@ -43,7 +43,9 @@ async def test_pages_link_only_within_namespace(browser: httpx.AsyncClient) -> N
     waiting = {"/ns/other/"}
     seen: set[str] = set()
     while waiting and len(seen) < 60:
-        address = waiting.pop()
+        # The pages nearest to the home page first, so that each run visits the same ones.
+        address = min(waiting, key=lambda path: (path.count("/"), len(path), path))
+        waiting.remove(address)
         seen.add(address)
         answer = await browser.get(address)
         assert answer.status_code == 200, (address, answer.text)

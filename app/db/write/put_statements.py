@@ -41,7 +41,7 @@ from . import change_log, dml, package_identifiers
 
 
 class LinkPlan(NamedTuple):
-    """How a PUT statement handles an entity's links to definitions."""
+    """The treatment of an entity's links to definitions by a PUT statement."""
 
     present: frozenset[str]
     """The fields that contain links."""
