@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -100,7 +101,7 @@ async def send_back(api: Api, host: str, package: Any) -> None:
 
 
 def quote(identifier: str) -> str:
-    return httpx.URL("http://x", path=f"/{identifier}").raw_path.decode()[1:].replace("?", "%3F")
+    return urllib.parse.quote(identifier, safe="")
 
 
 def package_with_derived_values() -> factories.Body:

@@ -49,6 +49,8 @@ class ScriptedSource:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                # A body that is left unread would reset the connection when it is closed.
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 source.requests.append(self.path)
                 source.headers.append(dict(self.headers))
                 source._send(self, source.respond(self.path))
