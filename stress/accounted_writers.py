@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -59,7 +60,7 @@ class Report:
         )
 
 
-class Writer:
+class Writer(ABC):
     """A client that writes repeatedly and records the results."""
 
     kind = ""
@@ -69,9 +70,9 @@ class Writer:
         self.known: dict[str, WriteRecord] = {}
         self.version = 0
 
+    @abstractmethod
     async def write(self, client: httpx.AsyncClient) -> None:
         """Send one write."""
-        raise NotImplementedError
 
     async def state(self, response: httpx.Response) -> State:
         """Return the version in a response."""

@@ -201,13 +201,7 @@ def export(
     from ..transfer.framework_ids import resolve_framework_id  # noqa: PLC0415  see above
 
     name = output.name if output else ""
-    form = form or file_format_of(name)
-    if output and output.suffix and form is None:
-        raise click.UsageError(
-            f"unknown file format of {name!r}: use a name that ends in .json, .csv, .xlsx or "
-            ".jsonl, each also with .gz, or add --format"
-        )
-    form = form or "case-json"
+    form = form or _format_of_output(output)
     if pretty and form != "case-json":
         raise click.UsageError(f"--pretty is for case-json, not for {form}")
     if output and output.is_file() and not force:
@@ -224,6 +218,18 @@ def export(
         run_on_database(settings, "read", run)
     if output:
         click.echo(f"exported to {output}", err=True)
+
+
+def _format_of_output(output: Path | None) -> FileFormat:
+    """Return the file format that the extension of an output file names, by default case-json."""
+    name = output.name if output else ""
+    form = file_format_of(name)
+    if output and output.suffix and form is None:
+        raise click.UsageError(
+            f"unknown file format of {name!r}: use a name that ends in .json, .csv, .xlsx or "
+            ".jsonl, each also with .gz, or add --format"
+        )
+    return form or "case-json"
 
 
 @contextmanager
