@@ -36,7 +36,9 @@ def test_import_contracts_hold(tmp_path: Path) -> None:
     ("module", "not_imported"),
     [
         # Postgres can start before any of these is imported.
-        ("cli.serve", ("fastapi", "sqlalchemy", "asyncpg", "jose", "uvicorn")),
+        ("cli.serve", ("fastapi", "sqlalchemy", "asyncpg", "jose", "uvicorn", "rich")),
+        ("cli.list", ("rich",)),
+        ("cli.credentials", ("rich",)),
         (
             "server.run",
             ("case_server.testmode", "jinja2", "markdown_it", "alembic", "httpx", "openpyxl"),

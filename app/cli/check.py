@@ -18,16 +18,30 @@ from ..lint.violation import SEVERITIES, Severity, meets_threshold
 from ..transfer.console import show_status
 from ..transfer.sources import Source, describe_error, sources
 from .http_options import dense_option, http_options, make_fetcher
-from .shared import NOT_RUN, comma_list, echo_error, output_option, write_report
+from .shared import (
+    NOT_RUN,
+    comma_list,
+    echo_error,
+    output_option,
+    print_table,
+    write_report,
+)
+
+STYLES = {
+    r"(?m)^  error [\w-]+": "bold red",
+    r"(?m)^  warning [\w-]+": "yellow",
+    r"(?m)^  note [\w-]+": "cyan",
+    r"\[import repairs it\]": "green",
+    r"(?m): no violations$": "green",
+}
+"""Styles of parts of the text report."""
 
 _parse_rule_ids = comma_list("rule", BY_ID, "--rules")
 
 
 def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
     if value:
-        width = max(len(rule.id) for rule in RULES)
-        for rule in RULES:
-            click.echo(f"{rule.id:{width}}  {rule.severity:7}  {rule.explanation}")
+        print_table([(rule.id, rule.severity, rule.explanation) for rule in RULES])
         ctx.exit()
 
 
@@ -105,7 +119,7 @@ def check_packages(**flags: Any) -> None:
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
     results = [_lint(source, rules) for source in packages]
     shown = [_filter_severity(result, flags["severity"]) for result in results]
-    write_report(flags["output"], _format(shown, flags))
+    write_report(flags["output"], _format(shown, flags), STYLES)
     if any(result.reason is not None for result in results):
         sys.exit(NOT_RUN)
     severities = {violation.severity for result in results for violation in result.violations}

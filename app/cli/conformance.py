@@ -18,18 +18,24 @@ from ..conformance.runner import Progress, Report, Selection, run
 from ..net.oauth import Credentials
 from ..transfer.console import print_note, show_status
 from .http_options import CLIENT_VARIABLES, http_options
-from .shared import comma_list, output_option, write_report
+from .shared import comma_list, output_option, print_table, write_report
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
+
+STYLES = {
+    r"(?m)^  passed ": "green",
+    r"(?m)^  FAILED .*$": "bold red",
+    r"(?m)^  skipped": "yellow",
+    r"(?m)^[a-z]+$": "bold",
+}
+"""Styles of parts of the text report."""
 
 _parse_names = comma_list("check", {*BY_ID, *GROUPS}, "--checks")
 
 
 def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
     if value:
-        width = max(len(check.id) for check in CHECKS)
-        for check in CHECKS:
-            click.echo(f"{check.id:{width}}  {check.group:8}  {check.behaviour} [{check.source}]")
+        print_table([(one.id, one.group, f"{one.behaviour} [{one.source}]") for one in CHECKS])
         ctx.exit()
 
 
@@ -109,7 +115,7 @@ def conformance(**flags: Any) -> None:
     quiet = flags["quiet"]
     progress = Progress(_ignore, _ignore) if quiet else Progress(show_status, print_note)
     report = run(base_url, profile, _client_auth(flags), selection, progress)
-    write_report(flags["output"], _format(report, flags))
+    write_report(flags["output"], _format(report, flags), STYLES)
     sys.exit(report.count("failed") > 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
 from ..auth.tokens import generate_signing_key
 from ..db import auth_store
 from ..exceptions import StartupError
-from .shared import Duration, database_option, load_settings, run_on_database
+from .shared import Duration, database_option, load_settings, print_table, run_on_database
 
 MAX_OVERLAP = timedelta(days=366)
 
@@ -108,7 +107,7 @@ def list_clients(database_url: str | None) -> None:
         added = _format_time(entry.created_at)
         scopes = _format_scopes(entry.scopes)
         rows.append((entry.identifier, scopes, secrets, added, entry.name or ""))
-    _print_table(rows)
+    print_table(rows, has_heading=True)
 
 
 @client.command()
@@ -176,7 +175,7 @@ def list_keys(database_url: str | None) -> None:
     for key in stored:
         use = "signs" if key in signing else "verifies"
         rows.append((key.kid, _format_time(key.created_at), use))
-    _print_table(rows)
+    print_table(rows, has_heading=True)
 
 
 @keys.command("rotate")
@@ -231,10 +230,3 @@ def _format_scopes(scopes: list[Any]) -> str:
 
 def _format_time(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())

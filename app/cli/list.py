@@ -8,7 +8,7 @@ import click
 
 from ..formatting import format_timestamp
 from ..server.startup import has_database
-from .shared import database_option, load_settings, run_on_database
+from .shared import database_option, load_settings, print_table, run_on_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,13 @@ def list_command(
     if list_format == "json":
         _print_json(rows)
     elif rows:
-        _print_table(rows)
+        width = max(len(f"{row.items:,}") for row in rows)
+        print_table(
+            [
+                (row.identifier, f"{row.items:{width},} items", row.creator or "", row.title)
+                for row in rows
+            ]
+        )
     else:
         click.echo(_describe_empty_list(prefix, deleted=deleted), err=True)
 
@@ -71,16 +77,6 @@ def _describe_empty_list(prefix: str, *, deleted: bool) -> str:
     if prefix:
         return f"no {kind} with an identifier that starts with {prefix!r}"
     return f"no {kind}" if deleted else f"no {kind}: load one, e.g. case-server import --sample"
-
-
-def _print_table(rows: Sequence[FrameworkSummary]) -> None:
-    id_width = max(len(row.identifier) for row in rows)
-    count_width = max(len(f"{row.items:,}") for row in rows)
-    creator_width = max(len(row.creator or "") for row in rows)
-    for row in rows:
-        creator = (row.creator or "").ljust(creator_width)
-        count = f"{row.items:,}".rjust(count_width)
-        click.echo(f"{row.identifier:<{id_width}}  {count} items  {creator}  {row.title}")
 
 
 def _print_json(rows: Sequence[FrameworkSummary]) -> None:

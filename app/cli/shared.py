@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
@@ -296,9 +296,46 @@ def output_errors(output: Path | None) -> Iterator[None]:
         raise StartupError(f"cannot write {output or 'stdout'}: {error.strerror}") from error
 
 
-def write_report(output: Path | None, report: bytes) -> None:
-    """Write a report to a file or stdout; raise ``StartupError`` if that fails."""
+def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> None:
+    """Print rows as columns, wrapped on a terminal; the first column is never wrapped."""
+    if sys.stdout.isatty():
+        from rich.console import Console  # noqa: PLC0415  60 ms, for terminals only
+        from rich.table import Table  # noqa: PLC0415  see above
+        from rich.text import Text  # noqa: PLC0415  see above
+
+        table = Table(box=None, pad_edge=False, show_header=has_heading, padding=(0, 2, 0, 0))
+        for index, cell in enumerate(rows[0]):
+            table.add_column(Text(cell), no_wrap=index == 0)
+        for row in rows[has_heading:]:
+            table.add_row(*(Text(_printable(cell)) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _printable(text: str) -> str:
+    """Replace characters that could move the cursor of a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) -> None:
+    """Write a report to a file or stdout; raise ``StartupError`` if that fails.
+
+    ``styles`` maps regular expressions to rich's style of what they match, for terminals.
+    """
     with output_errors(output), atomic_output(output) as file:
+        if output is None and sys.stdout.isatty():
+            from rich.console import Console  # noqa: PLC0415  60 ms, for terminals only
+            from rich.text import Text  # noqa: PLC0415  see above
+
+            text = Text(report.decode(), end="")
+            for pattern, style in styles.items():
+                text.highlight_regex(pattern, style)
+            Console().print(text, soft_wrap=True)
+            return
         file.write(report)
         file.flush()
 

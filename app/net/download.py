@@ -128,6 +128,11 @@ class Fetcher:
         self._stopped.set()
 
     def _retry(self, url: str, attempt: Callable[[], FetchResult | None]) -> FetchResult | None:
+        """Call ``attempt`` until it succeeds, or another attempt makes no sense.
+
+        A loop of its own: stamina's waits cannot be ended by ``stop``, so that Ctrl-C would take up
+        to 120 s, and with tenacity, whose waits can, this and ``_give_up`` take 44 lines, not 25.
+        """
         start = time.monotonic()
         for number in range(1, MAX_ATTEMPTS + 1):
             try:

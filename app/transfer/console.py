@@ -39,7 +39,10 @@ MAX_LISTED_PROBLEMS = 50
 
 
 def show_status(text: str) -> None:
-    """Show text on the status line of a terminal (stderr); an empty string erases it."""
+    """Show text on the status line of a terminal (stderr); an empty string erases it.
+
+    rich's status line hides the cursor, which a killed command leaves hidden, and takes a thread.
+    """
     if sys.stderr.isatty():
         # A line longer than the terminal would wrap and could not be overwritten.
         columns = shutil.get_terminal_size().columns

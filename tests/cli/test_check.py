@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import pty
 import re
 import shlex
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import pytest
 from support.factories import Body, association, packed_item
 from support.lintable_package import clean, flawed
 from support.live_server import COMMAND, environment, run, serving
+from support.terminal import BOLD_RED, GREEN, run_in_terminal
 
 from case_server.lint.output import MAX_EXAMPLES_PER_RULE
 from case_server.lint.rules.catalog import RULES
@@ -210,28 +208,22 @@ def test_all_shows_every_violation(checked: Check, write: Callable[..., str]) ->
 
 def test_text_is_wrapped_on_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
     source = write("many.json", many_alike())
-    here, there = pty.openpty()
-    variables = environment(tmp_path, TERM="xterm")
-    variables.pop("COLUMNS", None)  # the width of the terminal that runs the tests, if any
-    command = shlex.join((*COMMAND, "check", source))
-    with subprocess.Popen(
-        ["sh", "-c", f"stty cols 60 rows 40; {command}"],
-        stdin=there,
-        stdout=there,
-        stderr=there,
-        env=variables,
-    ) as process:
-        os.close(there)
-        shown = b""
-        with suppress(OSError):  # the other side is closed: this is how a terminal says so
-            while part := os.read(here, 4096):
-                shown += part
-    os.close(here)
-    assert process.returncode == 1
-    rows = re.sub(r"\r\x1b\[K[^\r\n]*(?=\r\x1b\[K)|\r\x1b\[K", "", shown.decode()).splitlines()
+    code, output = run_in_terminal("check", source, data_dir=tmp_path, columns=60, TERM="dumb")
+    assert code == 1
+    rows = re.sub(r"\r\x1b\[K[^\r\n]*(?=\r\x1b\[K)|\r\x1b\[K", "", output).splitlines()
     assert len(rows) > 10
     long = [row for row in rows if len(row) > 60]
     assert all(" " not in row.strip() for row in long), long
+
+
+def test_severities_are_coloured_on_a_terminal(write: Callable[..., str], tmp_path: Path) -> None:
+    source = write("many.json", many_alike())
+    _, output = run_in_terminal("check", source, data_dir=tmp_path)
+    assert f"{BOLD_RED}  error schema\x1b[0m (" in output
+    _, output = run_in_terminal("check", source, data_dir=tmp_path, NO_COLOR="1")
+    assert BOLD_RED not in output
+    _, output = run_in_terminal("check", write("clean.json", clean()), data_dir=tmp_path)
+    assert f"{GREEN}: no violations" in output
 
 
 def test_control_characters_are_escaped(checked: Check, write: Callable[..., str]) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from support.live_server import LiveServer, run, serving
+from support.terminal import BOLD, run_in_terminal
 
 from case_server.cli import main
 
@@ -64,6 +65,7 @@ def test_client_is_added_rotated_and_removed(live: LiveServer, data_dir: Path) -
     assert "2, one until" in listed
     assert "Reading app" in listed
     assert secret not in listed
+    assert f"{BOLD}ID " in run_in_terminal("client", "list", data_dir=data_dir)[1]
     command(data_dir, "client", "rotate", "reader", "--keep-old-for", "0")
     assert refused(live, "reader", secret)
     assert refused(live, "reader", new)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support import factories
 from support.live_server import invoke
+from support.terminal import run_in_terminal
 
 ALGEBRA, ALGEBRA_2, BIOLOGY = "algebra-1", "algebra-2", "biology"
 
@@ -38,6 +39,15 @@ def test_list_prints_one_line_per_framework_by_title(data_dir: Path) -> None:
     lines = ran.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [ALGEBRA, ALGEBRA_2, BIOLOGY]
     assert all("items  Example District  " in line for line in lines)
+
+
+def test_list_wraps_titles_on_a_terminal(data_dir: Path) -> None:
+    code, output = run_in_terminal("list", "algebra-1", data_dir=data_dir, columns=40)
+    assert code == 0
+    first, *others = output[output.index(f"{ALGEBRA}  ") :].splitlines()
+    assert others
+    assert all(len(row) <= 40 for row in (first, *others))
+    assert all(row.startswith(" " * len(ALGEBRA)) for row in others)
 
 
 def test_list_with_prefix_selects_frameworks(data_dir: Path) -> None:

@@ -1,0 +1,40 @@
+"""Run ``case-server`` commands in a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shlex
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from support.live_server import COMMAND, environment
+
+GREEN, BOLD, BOLD_RED = "\x1b[32m", "\x1b[1m", "\x1b[1;31m"
+
+
+def run_in_terminal(
+    *arguments: str, data_dir: Path, columns: int = 80, **settings: str
+) -> tuple[int, str]:
+    """Run a command in a terminal; return its exit code and all that it wrote to both streams."""
+    reader, terminal = pty.openpty()
+    variables = environment(data_dir, **{"TERM": "xterm"} | settings)
+    # Of the terminal that runs the tests, if any.
+    for name in {"COLUMNS", "NO_COLOR", "FORCE_COLOR"} - settings.keys():
+        variables.pop(name, None)
+    command = shlex.join((*COMMAND, *arguments))
+    with subprocess.Popen(
+        ["sh", "-c", f"stty cols {columns} rows 40; {command}"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=variables,
+    ) as process:
+        os.close(terminal)
+        output = b""
+        with suppress(OSError):  # the other side is closed: this is how a terminal says so
+            while part := os.read(reader, 4096):
+                output += part
+    os.close(reader)
+    return process.returncode, output.decode().replace("\r\n", "\n")
