@@ -15,7 +15,7 @@ import orjson
 
 from . import bulk_load, data, wrk
 from .client import Client
-from .postgres import Postgres, execute
+from .postgres import Postgres, autovacuum
 from .processes import Server, case_server, limit_server
 
 Measured = TypeVar("Measured")
@@ -95,8 +95,7 @@ class Lab:
             with self.serve(name) as server, Client(server.base_url, server.headers) as client:
                 for seed, items in ((SMALL, 20), (SEED, self.sizes.items)):
                     post(client, data.packed(items, seed))
-            # Autovacuum would do it at an unpredictable time.
-            execute(self.postgres.databases[name], "VACUUM ANALYZE")
+            autovacuum(self.postgres.databases[name])
             self.filled.add(name)
         return name
 

@@ -19,7 +19,7 @@ from . import data
 from .client import Client
 from .errors import BenchmarkError
 from .lab import SEED, Lab, post, report_progress
-from .postgres import execute
+from .postgres import autovacuum
 from .processes import CREDENTIALS
 from .results import Row, below, duration, failed, unmeasured
 
@@ -112,7 +112,7 @@ def _real(lab: Lab) -> tuple[str, str, SearchedItem]:
         with lab.serve(database) as server, Client(server.base_url, server.headers) as client:
             for name in REAL_FRAMEWORKS:
                 post(client, _rename((SHARED / name).read_text(), name))
-        execute(lab.postgres.databases[database], "VACUUM ANALYZE")
+        autovacuum(lab.postgres.databases[database])
         lab.filled.add(database)
     return "two real frameworks", database, item
 

@@ -15,14 +15,35 @@ if TYPE_CHECKING:
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
+class _GenericPlanCompiler(DIALECT.statement_compiler):  # type: ignore[name-defined,misc]
+    """A compiler that hides the values of parameters from the planner of Postgres."""
+
+    def render_bind_cast(self, type_: Any, dbapi_type: Any, sqltext: str) -> str:
+        """Return a parameter as a scalar subquery, which the planner does not evaluate."""
+        parameter = super().render_bind_cast(type_, dbapi_type, sqltext)
+        # The cast changes nothing, but = ANY takes a subquery without it as a set of rows.
+        return f"CAST((SELECT {parameter}) AS {parameter.rpartition('::')[2]})"
+
+
 class CompiledStatement:
     """The SQL text of a statement, with the names and default values of its parameters.
 
     Compiling takes SQLAlchemy up to milliseconds, so statements are module constants or cached.
+
+    ``has_generic_plan`` is for statements whose best plan is the same for all values, such as
+    lookups by identifier. Postgres plans a prepared statement again for each execution if that
+    looks cheaper than a plan for any values. Without statistics it often does: planning then took
+    0.28 ms of GET CFItemAssociations, running it 0.1 ms. If the planner cannot see the values, a
+    plan for these values costs the same plus the planning, so from the sixth execution of a
+    connection Postgres uses one plan. Unlike ``plan_cache_mode``, this needs no session state.
     """
 
-    def __init__(self, clause: ClauseElement) -> None:
-        compiled = clause.compile(dialect=DIALECT)
+    def __init__(self, clause: ClauseElement, *, has_generic_plan: bool = False) -> None:
+        compiled = (
+            _GenericPlanCompiler(DIALECT, clause)
+            if has_generic_plan
+            else clause.compile(dialect=DIALECT)
+        )
         assert isinstance(compiled, SQLCompiler)
         self.sql = str(compiled)
         self.parameters = tuple(compiled.positiontup or ())

@@ -122,4 +122,4 @@ def _locate_nodes() -> CompiledStatement:
         null(),
         null(),
     ).where(documents.c.identifier == func.any(identifiers), live(documents))
-    return CompiledStatement(union_all(item_rows, document_rows))
+    return CompiledStatement(union_all(item_rows, document_rows), has_generic_plan=True)

@@ -149,7 +149,8 @@ def _find() -> CompiledStatement:
         package.c.extensions,
         package.c.definition_extensions,
     )
-    return CompiledStatement(select_package(*columns).join(document).where(live(document)))
+    row = select_package(*columns).join(document).where(live(document))
+    return CompiledStatement(row, has_generic_plan=True)
 
 
 @cache

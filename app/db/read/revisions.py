@@ -183,7 +183,7 @@ def _select_revision() -> CompiledStatement:
     document = package.c.document_identifier
     counters = _counters_of(document)
     row = select_package(document, _history(), *counters.c).join(documents).join(counters, true())
-    return CompiledStatement(row.where(live(documents)))
+    return CompiledStatement(row.where(live(documents)), has_generic_plan=True)
 
 
 def _history() -> ColumnElement[str]:
@@ -204,7 +204,8 @@ def _select_counters() -> CompiledStatement:
             select(_history(), increments.c.scope, one, increments.c.changed_at).where(
                 increments.c.scope == scopes
             ),
-        )
+        ),
+        has_generic_plan=True,
     )
 
 

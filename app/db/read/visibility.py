@@ -124,7 +124,8 @@ def select_entity(resource: Resource) -> CompiledStatement:
     body = body_of(resource).label("body")
     if not resource.with_descendants:
         return CompiledStatement(
-            select(body).where(table.c.identifier == identifier, visible(table))
+            select(body).where(table.c.identifier == identifier, visible(table)),
+            has_generic_plan=True,
         )
     ancestor = table.alias("ancestor")
     is_descendant = and_(
@@ -142,7 +143,8 @@ def select_entity(resource: Resource) -> CompiledStatement:
             table.c.identifier != identifier,
             table.c.hierarchy_code.collate("C"),
             table.c.identifier,
-        )
+        ),
+        has_generic_plan=True,
     )
 
 
@@ -154,7 +156,8 @@ def select_associations_of_item() -> CompiledStatement:
         select(table.c.body)
         .where(_touches_item(), visible(table))
         .order_by(table.c.ordinal, table.c.identifier)
-        .limit(bindparam("limit", type_=BigInteger))
+        .limit(bindparam("limit", type_=BigInteger)),
+        has_generic_plan=True,
     )
 
 
@@ -166,7 +169,8 @@ def select_association_keys_of_item() -> CompiledStatement:
         literal_column("E'\\n'"), table.c.ordinal, table.c.identifier
     )
     keys = func.string_agg(table.c.identifier, line_break).label("keys")
-    return CompiledStatement(select(keys).where(_touches_item(), visible(table)))
+    statement = select(keys).where(_touches_item(), visible(table))
+    return CompiledStatement(statement, has_generic_plan=True)
 
 
 @cache
@@ -177,7 +181,8 @@ def select_associations_by_key() -> CompiledStatement:
     return CompiledStatement(
         select(table.c.body)
         .where(table.c.identifier == func.any(keys), visible(table))
-        .order_by(table.c.ordinal, table.c.identifier)
+        .order_by(table.c.ordinal, table.c.identifier),
+        has_generic_plan=True,
     )
 
 
@@ -201,4 +206,4 @@ def select_nodes() -> CompiledStatement:
         table = table_of(resource)
         rows = select(table.c.identifier, literal(resource.plural).label("plural"))
         selects.append(rows.where(table.c.identifier == func.any(identifiers), live(table)))
-    return CompiledStatement(union_all(*selects))
+    return CompiledStatement(union_all(*selects), has_generic_plan=True)

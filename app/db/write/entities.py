@@ -187,4 +187,5 @@ def _delete_association() -> CompiledStatement:
     deletion = delete(table).where(table.c.identifier == bindparam("identifier", type_=Text))
     deleted = change_log.classify_deletes(deletion, table)
     logged = change_log.log_and_bump(deleted, ASSOCIATIONS, deleted.c.previous)
-    return CompiledStatement(select(deleted.c.identifier).add_cte(*logged))
+    identifier = select(deleted.c.identifier)
+    return CompiledStatement(identifier.add_cte(*logged), has_generic_plan=True)

@@ -190,7 +190,8 @@ def _write_links(
 @cache
 def _put_item_type(_: LinkPlan) -> CompiledStatement:
     ctes = _write(ITEM_TYPES, _input_row())[1]
-    return CompiledStatement(select(true().label("links_resolved")).add_cte(*ctes))
+    checks = select(true().label("links_resolved"))
+    return CompiledStatement(checks.add_cte(*ctes), has_generic_plan=True)
 
 
 @cache
@@ -214,7 +215,7 @@ def _put_document(plan: LinkPlan) -> CompiledStatement:
     written, ctes = _write(DOCUMENTS, source, document=IDENTIFIER, plan=plan)
     ctes.append(_write_package(source, written))
     checks = select(claimed_by.label("claimed_by"), links_resolved.label("links_resolved"))
-    return CompiledStatement(checks.select_from(row).add_cte(*ctes))
+    return CompiledStatement(checks.select_from(row).add_cte(*ctes), has_generic_plan=True)
 
 
 def _write_package(source: CTE, written: CTE) -> CTE:
@@ -247,7 +248,7 @@ def _put_item(plan: LinkPlan) -> CompiledStatement:
     checks = (checked.c.document_exists, checked.c.links_resolved)
     source = select(checked).where(*checks).cte("source")
     _, ctes = _write(ITEMS, source, "document_identifier", document=document, plan=plan)
-    return CompiledStatement(select(*checks).add_cte(*ctes))
+    return CompiledStatement(select(*checks).add_cte(*ctes), has_generic_plan=True)
 
 
 @cache
@@ -285,7 +286,8 @@ def _put_association(plan: LinkPlan) -> CompiledStatement:
     source = select(checked).where(*checks, checked.c.duplicate.is_(None)).cte("source")
     stored_home = select(checked.c.document_identifier).scalar_subquery()
     _, ctes = _write(ASSOCIATIONS, source, "document_identifier", document=stored_home, plan=plan)
-    return CompiledStatement(select(*checks, checked.c.duplicate).add_cte(*ctes))
+    row_of_checks = select(*checks, checked.c.duplicate)
+    return CompiledStatement(row_of_checks.add_cte(*ctes), has_generic_plan=True)
 
 
 def _select_min(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
