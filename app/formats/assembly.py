@@ -11,6 +11,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from ..exceptions import Problem
 from ..formatting import format_timestamp
 from ..repair.field_spec import field_specs
+from ..repair.fixes import UUID as UUID_PATTERN
 from ..repair.fixes import uuid_urn
 from ..repair.repair_log import RepairLog
 from .columns import (
@@ -18,6 +19,7 @@ from .columns import (
     CRITERION,
     DEFINITION_LAYOUTS,
     DOCUMENT,
+    IS_PART_OF,
     ITEM,
     LEVEL,
     PACKAGE,
@@ -160,6 +162,7 @@ class Assembly:
                 )
                 document[name] = "?"
         self._drop_invalid_identifiers(rows)
+        self._read_identifier_of_members(document)
         if given.identifier:
             document["identifier"] = given.identifier
         if "identifier" not in document:
@@ -172,6 +175,19 @@ class Assembly:
         self._complete(document, DOCUMENT, document)
         self.places["CFDocument"] = row.place if rows else Location("CFDocument")
         return document
+
+    def _read_identifier_of_members(self, document: JsonObject) -> None:
+        """Read the identifier that compeito writes below ``Is Part Of`` in the row of each item."""
+        items = self._rows[ITEM]
+        names = {row.metadata.get(IS_PART_OF) for row in items}
+        name = names.pop() if len(names) == 1 else None
+        identifiers = {row.entity.get("identifier") for row in items}
+        if name is None or not UUID_PATTERN.fullmatch(name) or name in identifiers:
+            return
+        if document.setdefault("identifier", name) == name:
+            for row in items:
+                del row.metadata[IS_PART_OF]
+                self.repairs.record("document-of-items", row.place.describe(IS_PART_OF), name)
 
     def _license_of_document(
         self, document: JsonObject, definitions: dict[str, list[JsonObject]]

@@ -45,6 +45,7 @@ CODECS = {
 
 
 IS_CHILD_OF = "isChildOf"
+IS_PART_OF = "isPartOf"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ headings are known, which are not, what is missing and what it could be called.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -44,6 +45,16 @@ def find_heading_row(rows: Sequence[NumberedRow], is_known: Callable[[str], bool
             return index
         max_cells = max(max_cells, len(filled))
     return 0
+
+
+METADATA_KEY = re.compile(r"#\s*(\w.*)", re.DOTALL)
+
+
+def find_metadata_key(cells: Sequence[Cell], is_known: Callable[[str], bool]) -> str | None:
+    """Return the key of a row above the headings such as ``#title,Mathematics``, else None."""
+    match = METADATA_KEY.fullmatch(strip(format_cell(cells[0]))) if cells else None
+    known = sum(is_known(format_cell(cell)) for cell in cells[1:])
+    return match[1] if match and known < MIN_KNOWN_HEADINGS else None
 
 
 class Requirement(NamedTuple):

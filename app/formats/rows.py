@@ -13,7 +13,9 @@ from .cells import (
     DATE,
     DATE_TIME,
     LEVEL_LIST,
+    SEPARATOR,
     STRING,
+    STRING_LIST,
     Cell,
     FormattedNumber,
     column_letter,
@@ -40,7 +42,13 @@ from .columns import (
     fold_heading,
 )
 from .dates import normalize_date
-from .headings import MAX_ROWS_SEARCHED, NumberedRow, explain_headings, find_heading_row
+from .headings import (
+    MAX_ROWS_SEARCHED,
+    NumberedRow,
+    explain_headings,
+    find_heading_row,
+    find_metadata_key,
+)
 
 JsonObject: TypeAlias = dict[str, Any]
 RowCells: TypeAlias = dict[str, Cell]
@@ -148,7 +156,14 @@ class RowReader:
         self._read_header()
 
     def _read_header(self) -> None:
-        first_rows = list(islice(self._rows, MAX_ROWS_SEARCHED))
+        self._metadata_rows: list[tuple[str, NumberedRow]] = []
+        first_rows: list[NumberedRow] = []
+        for row in self._rows:
+            key = self._metadata_key(row)
+            if key is None:
+                first_rows = [row, *islice(self._rows, MAX_ROWS_SEARCHED - 1)]
+                break
+            self._metadata_rows.append((key, row))
         index = find_heading_row(first_rows, self._is_known_heading)
         for row in first_rows[:index]:
             text = " | ".join(format_cell(cell) for cell in row.cells if not is_empty(cell))
@@ -166,7 +181,37 @@ class RowReader:
         layouts = (self.layout,) if self.layout else (ITEM, ASSOCIATION, DOCUMENT)
         return fold_heading(text) == CLASS_COLUMN or any(one.find(text) for one in layouts)
 
+    def _metadata_key(self, row: NumberedRow) -> str | None:
+        if self.layout not in {None, ITEM}:
+            return None
+        return find_metadata_key(row.cells, self._is_known_heading)
+
+    def _metadata(self) -> Iterator[Row]:
+        """Yield the document that rows such as ``#title,Mathematics`` describe (compeito)."""
+        document = Row(DOCUMENT, Location(""))
+        rows_by_column: dict[str, int] = {}
+        for key, (number, cells) in self._metadata_rows:
+            place = Location(f"{self.where}row {number}")
+            values = [cell for cell in cells[1:] if not is_empty(cell)]
+            column = DOCUMENT.find(key)
+            if column is None:
+                text = " | ".join(map(format_cell, [cells[0], *values]))
+                self.repairs.record("row-above-headings", place.where, text)
+            elif column.name in rows_by_column:
+                message = f"#{key} is also in row {rows_by_column[column.name]}; remove one"
+                self._problem(place.where, message)
+            elif values:
+                rows_by_column[column.name] = number
+                separator = SEPARATOR if column.codec is STRING_LIST else ", "
+                cell = values[0] if len(values) == 1 else separator.join(map(format_cell, values))
+                row = Row(DOCUMENT, place, document.entity, document.metadata)
+                self._read(row, column, cell)
+        if rows_by_column and self.header_number:
+            first, last = (self._metadata_rows[index][1].number for index in (0, -1))
+            yield replace(document, place=Location(f"{self.where}rows {first} to {last}"))
+
     def __iter__(self) -> Iterator[Row]:
+        yield from self._metadata()
         for number, cells in chain(self._first_rows, self._rows):
             self.number = number
             layout = self._layout(cells, self.class_index)

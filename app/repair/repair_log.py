@@ -61,6 +61,8 @@ EXPLANATIONS = {
     "missing-licenseText": "A licence had no licenseText; it got its description or uri.",
     "missing-fullStatement": "An item had no fullStatement; it got its label or title.",
     "row-above-headings": "A row above the row of headings was left out.",
+    "document-of-items": "All items are part of one identifier that is no item; it is the identifier "
+    "of the framework.",
     "date-form": "A date was written in another form; it was read as the date in ISO 8601.",
     "external-name": "An association led to an item that is not in the file; its name became the "
     "identifier.",

@@ -335,7 +335,7 @@ def test_every_kind_of_repair_has_a_case() -> None:
     elsewhere |= {"association-type-name", "url-identifier"}
     # Spreadsheets are tested in tests/formats.
     elsewhere |= {"code-from-number", "surrounding-space", "row-above-headings", "date-form"}
-    elsewhere |= {"external-name"}
+    elsewhere |= {"external-name", "document-of-items"}
     tested = {case.kind for case in CASES} | {kind for kind, _, _ in duplicates()} | elsewhere
     assert tested == EXPLANATIONS.keys()
 
