@@ -5,6 +5,7 @@ Problems and repairs are reported with their sheet, row and column, or their lin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -117,8 +118,11 @@ def _merge(repairs: list[Repair]) -> list[Repair]:
     """Return one repair of each kind, with the sum of the counts."""
     merged: dict[str, Repair] = {}
     for each in repairs:
-        first = merged.get(each.kind)
-        merged[each.kind] = replace(first, count=first.count + each.count) if first else each
+        if first := merged.get(each.kind):
+            fields = dict(Counter(first.fields) + Counter(each.fields))
+            merged[each.kind] = replace(first, count=first.count + each.count, fields=fields)
+        else:
+            merged[each.kind] = each
     return [*merged.values()]
 
 

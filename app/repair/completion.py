@@ -148,6 +148,7 @@ def complete_links(
                 replaced = repair_external_node(link, log)
                 if replaced is not None:
                     _keep(associations[id(link)], f"{field}.identifier", replaced)
+                log.count_field("external-node", f"extensions.{field}.identifier")
             repair_target_type(link, log)
         identifier = link.get("identifier")
         if isinstance(identifier, str):

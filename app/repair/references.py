@@ -265,6 +265,7 @@ def keep_association_types(entities: Entities, log: RepairLog) -> None:
         extensions = association.setdefault("extensions", {})
         if name != f"{EXTENSION_PREFIX}{before}" and isinstance(extensions, dict):
             extensions.setdefault("associationType", before)
+            log.count_field("association-type-name", "extensions.associationType")
         if not extensions:
             del association["extensions"]
         path = log.path_of(association, "associationType")
@@ -292,6 +293,7 @@ def replace_url_identifiers(entities: Entities, log: RepairLog) -> dict[str, str
         uri = entity.get("uri")
         if is_uri(uri) and uri not in {original, uuid_urn(original)}:
             _keep_uri(schema, entity, uri)
+            log.count_field("url-identifier", "extensions.uri")
         entity["uri"] = original
         log.record("url-identifier", log.path_of(entity, "identifier"), original, made)
     return aliases

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import Any, TypeAlias
 
 from pydantic_core import to_json
@@ -78,6 +79,9 @@ EXPLANATIONS = {
 MAX_EXAMPLE_CHARS = 200
 """Characters of a value that an example shows, because statements can have thousands."""
 
+MAX_LISTED_FIELDS = 200
+MAX_FIELD_CHARS = 100
+
 PATH_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -93,10 +97,23 @@ class Repair:
     before: Any
     after: Any
     """The values of the first example, cut to 200 characters; None for an absent value."""
+    fields: dict[str, int] = dataclass_field(default_factory=dict)
+    """How often each field was moved to ``extensions``, keeps a replaced value, or was dropped."""
+
+    @property
+    def summary(self) -> str:
+        """The explanation, with the fields and their counts."""
+        listed = [
+            f"{truncate(name, MAX_FIELD_CHARS)} ({count:,})" for name, count in self.fields.items()
+        ]
+        more = len(listed) - MAX_LISTED_FIELDS
+        rest = f" and {more:,} more" if more > 0 else ""
+        fields = f" Fields: {', '.join(listed[:MAX_LISTED_FIELDS])}{rest}." if listed else ""
+        return f"{self.explanation}{fields}"
 
     def __str__(self) -> str:
         times = "once" if self.count == 1 else f"{self.count:,} times"
-        where = f"{self.explanation} {times}, first at {self.path or 'the top'}"
+        where = f"{self.summary} {times}, first at {self.path or 'the top'}"
         if self.before is None and self.after is None and self.kind != "null":
             return where
         before = "null" if self.kind == "null" else format_example(self.before)
@@ -109,19 +126,31 @@ class RepairLog:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._first: dict[str, Repair] = {}
+        self._fields: dict[str, Counter[str]] = defaultdict(Counter)
         self._paths: dict[int, str] = {}
         self._original_names: dict[tuple[int, str], str] = {}
 
-    def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
-        """Record a repair."""
+    def record(
+        self, kind: str, path: str, before: Any = None, after: Any = None, *, field: str = ""
+    ) -> None:
+        """Record a repair. ``field`` is a field that was moved to ``extensions`` or dropped."""
         self._counts[kind] += 1
+        if field:
+            self.count_field(kind, field)
         if kind not in self._first:
             values = (truncate_value(before), truncate_value(after))
             self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
 
+    def count_field(self, kind: str, field: str) -> None:
+        """Count a field that keeps a value that a repair replaced, or that was dropped."""
+        self._fields[kind][field] += 1
+
     def repairs(self) -> list[Repair]:
         """Return each kind of repair once, in order of first occurrence."""
-        return [replace(first, count=self._counts[kind]) for kind, first in self._first.items()]
+        return [
+            replace(first, count=self._counts[kind], fields=dict(self._fields[kind]))
+            for kind, first in self._first.items()
+        ]
 
     def set_path(self, value: Json, path: str) -> None:
         """Record the path of an object in the original file."""

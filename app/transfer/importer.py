@@ -234,7 +234,7 @@ def _print_result(result: ImportResult, *, quiet: bool) -> None:
         for note in result.notes:
             click.echo(f"  {note}")
         for repair in result.repairs:
-            click.echo(f"  {repair.kind} ({repair.count:,}): {repair.explanation}")
+            click.echo(f"  {repair.kind} ({repair.count:,}): {repair.summary}")
             click.echo(f"    first at {repair.path or START_OF_FILE}{_format_values(repair)}")
 
 

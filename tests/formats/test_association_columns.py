@@ -92,3 +92,10 @@ def test_commas_separate_keywords_beside_association_columns(
     text = f'Code,{heading},Statement,Concept Keywords\nA,,Plants,"leaf,shape"\n'
     _, (item,), _ = read(text)
     assert item["conceptKeywords"] == keywords
+
+
+def test_every_heading_in_extensions_is_named_with_its_count() -> None:
+    text = "Code,Statement,Bloom,Owner\nA,Algebra,apply,me\nB,Geometry,,me\n"
+    _, _, (repair,) = read(text)
+    assert (repair.count, repair.fields) == (3, {"Bloom": 1, "Owner": 2})
+    assert repair.summary.endswith(" Fields: Bloom (1), Owner (2).")
