@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any, TypeAlias
@@ -111,10 +112,18 @@ def _read_number(cell: Cell) -> Any:
     return float(written) if NUMBER_PATTERN.fullmatch(written) else written
 
 
+JSON_STRINGS = re.compile(r'\[\s*("(?:[^"\\]|\\.)*"\s*(,\s*(?=")|(?=\])))*\]')
+"""An array of strings as JSON, as Learning Commons writes lists."""
+
+
 def _list_reader(separators: str) -> Callable[[Cell], list[str]]:
     pattern = re.compile(f"[{re.escape(separators)}]")
 
     def read(cell: Cell) -> list[str]:
+        text = format_cell(cell).strip()
+        if JSON_STRINGS.fullmatch(text):
+            with suppress(orjson.JSONDecodeError):
+                return [part for part in map(strip, orjson.loads(text)) if part]
         return [part.strip() for part in pattern.split(format_cell(cell)) if part.strip()]
 
     return read

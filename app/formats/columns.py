@@ -156,6 +156,13 @@ ASSOCIATION_COLUMNS = {
 }
 """Columns of OpenSALT in a table of items: codes or identifiers of the destinations, by type."""
 
+CASE_IDENTIFIER = "caseidentifieruuid"
+KNOWLEDGE_GRAPH_HEADINGS = {CASE_IDENTIFIER, "caseidentifieruri", "statementcode"}
+"""Headings of Learning Commons' knowledge graph that nothing else uses."""
+
+KNOWLEDGE_GRAPH_IDENTIFIER = Column("extensions.identifier", ("extensions", "identifier"), STRING)
+"""The graph's own identifier of an item, which has a CASE identifier in another column."""
+
 IDENTIFIER_ALIASES = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
 
 DOCUMENT = Layout(
@@ -198,15 +205,22 @@ ITEM = Layout(
             ("parentid", "parentidentifier", "parentcode", "childof", "ischildof"), "parent"
         ),
         **dict.fromkeys(("sequence", "order", "number"), "sequenceNumber"),
-        **dict.fromkeys(("code", "codingscheme"), "humanCodingScheme"),
+        **dict.fromkeys(("code", "codingscheme", "statementcode"), "humanCodingScheme"),
         **dict.fromkeys(("statement", "text", "standard"), "fullStatement"),
         **dict.fromkeys(("shortstatement", "abbreviation"), "abbreviatedStatement"),
-        **dict.fromkeys(("type", "itemtype"), "CFItemType"),
+        **dict.fromkeys(("type", "itemtype", "statementtype"), "CFItemType"),
         **dict.fromkeys(
-            ("educationlevels", "educationallevel", "grade", "grades", "level", "levels"),
+            (
+                *("educationlevels", "educationallevel", "grade", "grades", "gradelevel"),
+                *("gradelevels", "level", "levels"),
+            ),
             "educationLevel",
         ),
-        "subjects": "subject",
+        **dict.fromkeys(("subjects", "academicsubject"), "subject"),
+        "inlanguage": "language",
+        "datemodified": "lastChangeDateTime",
+        CASE_IDENTIFIER: "identifier",
+        "caseidentifieruri": "uri",
         **dict.fromkeys(("keywords", "keyword", "concepts"), "conceptKeywords"),
         "enumeration": "listEnumeration",
         "label": "alternativeLabel",

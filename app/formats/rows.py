@@ -31,9 +31,12 @@ from .cells import (
 from .columns import (
     ASSOCIATION,
     ASSOCIATION_COLUMNS,
+    CASE_IDENTIFIER,
     DOCUMENT,
     IS_CHILD_OF,
     ITEM,
+    KNOWLEDGE_GRAPH_HEADINGS,
+    KNOWLEDGE_GRAPH_IDENTIFIER,
     LAYOUTS,
     OVERFLOW,
     Column,
@@ -171,6 +174,9 @@ class RowReader:
         header = first_rows[index] if first_rows else NumberedRow(0, ())
         self.headings = [strip(format_cell(cell)) for cell in header.cells]
         self.header_number = header.number
+        folded = {fold_heading(heading) for heading in self.headings}
+        self._is_knowledge_graph = not folded.isdisjoint(KNOWLEDGE_GRAPH_HEADINGS)
+        self._has_case_identifiers = CASE_IDENTIFIER in folded
         kinds = [
             index for index, name in enumerate(self.headings) if fold_heading(name) == CLASS_COLUMN
         ]
@@ -255,11 +261,27 @@ class RowReader:
             if not is_empty(cell):
                 self._read(row, column, cell)
         self._read_more(row)
+        if layout is ITEM and self._has_case_identifiers:
+            self._choose_identifier(row)
         for index, cell in _iter_unnamed_cells(cells, self.headings):
             if not is_empty(cell):
                 where, count = self._unnamed.get(index, (row.place.where, 0))
                 self._unnamed[index] = (where, count + 1)
         return row
+
+    def _choose_identifier(self, row: Row) -> None:
+        """Use the graph's own identifier of an item only if it has no CASE identifier."""
+        extensions = row.entity.get("extensions", {})
+        own = extensions.get("identifier")
+        if own is not None and "identifier" not in row.entity:
+            row.entity["identifier"] = extensions.pop("identifier")
+            if not extensions:
+                del row.entity["extensions"]
+        elif own is not None:
+            place = row.place.describe(KNOWLEDGE_GRAPH_IDENTIFIER.name)
+            target = KNOWLEDGE_GRAPH_IDENTIFIER.name
+            self.repairs.record("unknown-field", place, own, target)
+            self.repairs.count_field("unknown-field", "identifier")
 
     def _columns_of(self, layout: Layout) -> list[tuple[int, Column]]:
         """Return (index, column) of each heading; an unknown heading becomes a field of its own."""
@@ -290,9 +312,18 @@ class RowReader:
             and heading not in layout.columns
         )
         known = None if others else layout.find(heading)
+        if layout is ITEM and self._is_knowledge_graph:
+            if fold_heading(heading) == "identifier" and self._has_case_identifiers:
+                return KNOWLEDGE_GRAPH_IDENTIFIER
+            if fold_heading(heading) == "description" and not self._has_statement():
+                return layout.columns["fullStatement"]
         if known and known.name == KEYWORDS_COLUMN and self._has_association_columns():
             return replace(known, codec=LEVEL_LIST)
         return known or Column(heading, (heading,), STRING)
+
+    def _has_statement(self) -> bool:
+        columns = (ITEM.find(heading) for heading in self.headings)
+        return any(column and column.name == "fullStatement" for column in columns)
 
     def _has_association_columns(self) -> bool:
         """Return whether a heading is an association type: OpenSALT separates lists by commas."""

@@ -130,13 +130,13 @@ class Normalizer:
             if name in FIELD_ALIASES and FIELD_ALIASES[name][0] in value:
                 continue  # it contradicts the standard's field, and only a person can decide
             if "extensions" not in field_specs(model):
-                place = join_path(path, name)
-                self.log.record("unknown-link-field", place, value.pop(name), field=name)
+                self.log.record("unknown-link-field", join_path(path, name), value.pop(name))
+                self.log.count_field("unknown-link-field", name)
             elif extensions is not None and extensions.get(name, value[name]) == value[name]:
                 extensions[name] = value.pop(name)
                 target = f"extensions.{name}"
-                place = join_path(path, name)
-                self.log.record("unknown-field", place, extensions[name], target, field=name)
+                self.log.record("unknown-field", join_path(path, name), extensions[name], target)
+                self.log.count_field("unknown-field", name)
 
     def _get_or_create_extensions(self, model: type[CaseObject], value: Json) -> Json | None:
         """Return the ``extensions`` object that unknown fields move to, creating it if missing.

@@ -62,8 +62,8 @@ EXPLANATIONS = {
     "missing-licenseText": "A licence had no licenseText; it got its description or uri.",
     "missing-fullStatement": "An item had no fullStatement; it got its label or title.",
     "row-above-headings": "A row above the row of headings was left out.",
-    "document-of-items": "All items are part of one identifier that is no item; it is the identifier "
-    "of the framework.",
+    "document-of-items": "All items are part of one identifier that is no item; it is the "
+    "identifier of the framework.",
     "date-form": "A date was written in another form; it was read as the date in ISO 8601.",
     "external-name": "An association led to an item that is not in the file; its name became the "
     "identifier.",
@@ -98,7 +98,7 @@ class Repair:
     after: Any
     """The values of the first example, cut to 200 characters; None for an absent value."""
     fields: dict[str, int] = dataclass_field(default_factory=dict)
-    """How often each field was moved to ``extensions``, keeps a replaced value, or was dropped."""
+    """How often each field was moved to ``extensions``, set there, or dropped."""
 
     @property
     def summary(self) -> str:
@@ -130,19 +130,15 @@ class RepairLog:
         self._paths: dict[int, str] = {}
         self._original_names: dict[tuple[int, str], str] = {}
 
-    def record(
-        self, kind: str, path: str, before: Any = None, after: Any = None, *, field: str = ""
-    ) -> None:
-        """Record a repair. ``field`` is a field that was moved to ``extensions`` or dropped."""
+    def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
+        """Record a repair."""
         self._counts[kind] += 1
-        if field:
-            self.count_field(kind, field)
         if kind not in self._first:
             values = (truncate_value(before), truncate_value(after))
             self._first[kind] = Repair(kind, EXPLANATIONS[kind], 1, path, *values)
 
     def count_field(self, kind: str, field: str) -> None:
-        """Count a field that keeps a value that a repair replaced, or that was dropped."""
+        """Count a field that a repair moved to ``extensions``, set there, or dropped."""
         self._fields[kind][field] += 1
 
     def repairs(self) -> list[Repair]:

@@ -1,0 +1,65 @@
+"""Tables of Learning Commons' knowledge graph: their headings, lists and two identifiers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from case_server.formats.assembly import Defaults
+from case_server.formats.reader import read_framework
+from case_server.repair.reader import Repair
+
+DEFAULTS = Defaults(title="Kites", creator="a club", identifier="kites")
+CASE_IDENTIFIER = "1c000000-0000-4000-8000-00000000000a"
+CASE_URI = f"https://kites.example/ims/case/v1p0/CFItems/{CASE_IDENTIFIER}"
+HEADINGS = (
+    "identifier,caseIdentifierURI,caseIdentifierUUID,statementCode,description,statementType,"
+    "academicSubject,gradeLevel,inLanguage,dateModified,provider\n"
+)
+ROW = (
+    f"graph-1,{CASE_URI},{CASE_IDENTIFIER},K.1,Tie a knot,Standard,Kites,"
+    '"[""3"",""4""]",en-US,2026-02-01,a club\n'
+)
+
+
+def read(text: str) -> tuple[list[dict[str, Any]], list[Repair]]:
+    package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
+    return [json.loads(row.body) for row in package.rows if row.kind == "CFItem"], repairs
+
+
+def test_headings_of_the_knowledge_graph_are_fields() -> None:
+    (item,), repairs = read(HEADINGS + ROW)
+    del item["CFDocumentURI"]
+    assert item == {
+        "identifier": CASE_IDENTIFIER,
+        "uri": CASE_URI,
+        "lastChangeDateTime": "2026-02-01T00:00:00.000Z",
+        "fullStatement": "Tie a knot",
+        "humanCodingScheme": "K.1",
+        "CFItemType": "Standard",
+        "subject": ["Kites"],
+        "educationLevel": ["3", "4"],
+        "language": "en-US",
+        "extensions": {"identifier": "graph-1", "provider": "a club"},
+    }
+    fields = {one.kind: one.fields for one in repairs}
+    assert fields["unknown-field"] == {"identifier": 1, "provider": 1}
+
+
+def test_item_without_case_identifier_keeps_that_of_the_graph() -> None:
+    text = HEADINGS + ROW + "graph-2,,,K.2,Fly a kite,Standard,,,,,\n"
+    items, _ = read(text)
+    assert [item["identifier"] for item in items] == [CASE_IDENTIFIER, "graph-2"]
+    assert "extensions" not in items[1]
+
+
+def test_graph_without_case_identifiers_uses_its_own() -> None:
+    (item,), repairs = read("identifier,statementCode,description\ngraph-1,K.1,Tie a knot\n")
+    assert (item["identifier"], item["fullStatement"]) == ("graph-1", "Tie a knot")
+    assert repairs == []
+
+
+def test_description_beside_a_statement_is_no_statement() -> None:
+    (item,), (repair,) = read("statementCode,Full Statement,description\nK.1,Tie a knot,How to\n")
+    assert (item["fullStatement"], item["extensions"]) == ("Tie a knot", {"description": "How to"})
+    assert repair.fields == {"description": 1}
