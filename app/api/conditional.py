@@ -64,7 +64,8 @@ async def is_not_modified(
     since = _parse_http_date(request.headers.get("if-modified-since"))
     if since is None or current.changed_at is None:
         return False
-    return current.changed_at.replace(microsecond=0) <= since
+    # Not <=, because a failover may lose the last change, and what remains is older.
+    return current.changed_at.replace(microsecond=0) == since
 
 
 async def _any_tag_matches(

@@ -149,7 +149,9 @@ async def test_restore_undoes_all_changes(
 async def test_restore_marks_all_packages_as_changed(database: Database) -> None:
     """Restoring brings back all marks, duplicates included, and adds one."""
     async with database.connection() as connection:
-        await connection.execute("INSERT INTO revision_marks VALUES ('/', now()), ('/', now())")
+        await connection.execute(
+            "INSERT INTO revision_marks VALUES ('/', now(), 1), ('/', now(), 1)"
+        )
     await baseline.save_baseline(database)
     before = (await state(database))["revision_marks"]
     assert len(set(before)) < len(before)

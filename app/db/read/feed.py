@@ -4,6 +4,11 @@ A writer that drew a low sequence number may commit after a higher one was read,
 be a sequence number. It is a Postgres snapshot, which says what transactions were committed. A page
 holds the changes of transactions that are committed in the current snapshot but not in the
 cursor's; the cursor after it holds the current one.
+
+A restore from a backup, or a failover that lost writes, uses transaction numbers again. So a cursor
+also names the history of the database, which consists of an identifier that a restore changes and
+of the timeline of Postgres' WAL, which a failover changes. A standby cannot ask for its timeline:
+it knows the last one that ``record_timeline`` stored on the primary.
 """
 
 from __future__ import annotations
@@ -80,7 +85,7 @@ class Cursor(NamedTuple):
 INVALID_CURSOR = "since: invalid cursor; use the value of next from an earlier page"
 
 CURSOR_PATTERN = re.compile(
-    r"([0-9a-f-]{36})\|(\d{1,18}:\d{1,18}:[\d,]*)\|(\d{1,18}:\d{1,18}:[\d,]*)?\|(\d{1,18})"
+    r"([0-9a-f-]{36}(?:/[0-9A-F]{8})?)\|(\d{1,18}:\d{1,18}:[\d,]*)\|(\d{1,18}:\d{1,18}:[\d,]*)?\|(\d{1,18})"
 )
 
 
@@ -128,8 +133,9 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> P
         assert now is not None
         if position and position.history != now["history"]:
             raise Gone(
-                "the database was restored and its change feed starts again: read the entities in "
-                "full, then the feed without since"
+                "the database was restored or failed over to another server, which may have lost "
+                "writes, and its change feed starts again: read the entities in full, then the "
+                "feed without since"
             )
         position = position or Cursor(now["history"], EMPTY_SNAPSHOT, "", 0)
         until = position.until or now["snapshot"]
@@ -145,6 +151,8 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> P
             with database.read_deadline():
                 affected = await _select_associations().fetch_all(connection, identifiers=nodes)
             changes += _without_listed([Change(*row) for row in affected], changes)
+    if not now["is_recorded"]:
+        await record_timeline(database)  # before a client can show the new cursor to a standby
     if has_more:
         last_sequence = rows[limit - 1]["sequence"]
         return Page(changes, position._replace(until=until, sequence=last_sequence), has_more)
@@ -170,8 +178,14 @@ def _without_listed(associations: list[Change], changes: list[Change]) -> list[C
 
 @cache
 def _select_now() -> CompiledStatement:
-    snapshot = cast(func.pg_current_snapshot(), Text).label("snapshot")
-    return CompiledStatement(select(tables.feed_history.c.identifier.label("history"), snapshot))
+    history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
+    return CompiledStatement(
+        select(
+            (history.c.identifier + "/" + timeline).label("history"),
+            (history.c.timeline == timeline).label("is_recorded"),
+            cast(func.pg_current_snapshot(), Text).label("snapshot"),
+        )
+    )
 
 
 def _is_visible_in(snapshot: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -222,6 +236,18 @@ def _select_associations() -> CompiledStatement:
         .where(table.c.identifier.in_(keys))
         .order_by(table.c.ordinal)
     )
+
+
+async def record_timeline(database: Database) -> None:
+    """Store the timeline of the primary for its standbys, unless it is stored already."""
+    await database.execute(_record_timeline())
+
+
+@cache
+def _record_timeline() -> CompiledStatement:
+    history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
+    changed = update(history).values(timeline=timeline).where(history.c.timeline != timeline)
+    return CompiledStatement(changed)
 
 
 async def reset_history(connection: AnyConnection) -> None:

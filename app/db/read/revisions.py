@@ -8,8 +8,9 @@ Every write that can change the response of a package increments one of three co
   node of another document is hidden while that node is deleted.
 
 Writers append a row to ``revision_marks``, so that writers of one document do not wait for each
-other. A counter is the number of these rows plus ``revisions.version``, to which ``compact`` moves
-them. Two readers that see the same revision see the same package.
+other. A counter is the sum of their random steps plus ``revisions.version``, to which ``compact``
+adds them. Two readers that see the same revision see the same package, even if a failover lost the
+write that one of them saw: the write that replaces it has another step.
 """
 
 from __future__ import annotations
@@ -194,16 +195,15 @@ def _history() -> ColumnElement[str]:
 def _select_counters() -> CompiledStatement:
     """Select rows (history, scope, version, changed_at) to be added up by scope."""
     compacted, increments = tables.revisions, tables.revision_marks
-    one: ColumnElement[int] = literal_column("1::bigint")
     scopes = func.any(bindparam("scopes", type_=ARRAY(Text)))
     return CompiledStatement(
         union_all(
             select(
                 _history(), compacted.c.scope, compacted.c.version, compacted.c.changed_at
             ).where(compacted.c.scope == scopes),
-            select(_history(), increments.c.scope, one, increments.c.changed_at).where(
-                increments.c.scope == scopes
-            ),
+            select(
+                _history(), increments.c.scope, increments.c.step, increments.c.changed_at
+            ).where(increments.c.scope == scopes),
         ),
         has_generic_plan=True,
     )
@@ -221,7 +221,7 @@ def _counters_of(document: ColumnElement[str]) -> FromClause:
             compacted.c.changed_at,
             zero.label("increments"),
         ),
-        select(increments.c.scope, one, increments.c.changed_at, one),
+        select(increments.c.scope, increments.c.step, increments.c.changed_at, one),
     ).subquery("writes")
     definitions, nodes = (
         literal(scope, Text) for scope in (tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE)
@@ -260,15 +260,16 @@ def _select_has_foreign_nodes() -> CompiledStatement:
 
 @cache
 def _compact() -> CompiledStatement:
-    """Delete the increments of a scope and add their number to its version."""
+    """Delete the increments of a scope and add their steps to its version."""
     increments, revisions = tables.revision_marks, tables.revisions
     deleted = (
         delete(increments)
         .where(increments.c.scope == SCOPE)
-        .returning(increments.c.changed_at)
+        .returning(increments.c.step, increments.c.changed_at)
         .cte("deleted")
     )
-    total = select(SCOPE, func.count(), func.max(deleted.c.changed_at)).having(func.count() > 0)
+    steps = func.sum(deleted.c.step).cast(BigInteger)
+    total = select(SCOPE, steps, func.max(deleted.c.changed_at)).having(func.count() > 0)
     row = insert(revisions).from_select(["scope", "version", "changed_at"], total)
     return CompiledStatement(
         row.on_conflict_do_update(

@@ -262,6 +262,14 @@ feed_history = Table(
         server_default=text("gen_random_uuid()::text"),
         comment="Part of every cursor of the feed; a restored database gets a new one.",
     ),
+    Column(
+        "timeline",
+        Text,
+        nullable=False,
+        server_default=text("'00000000'"),
+        comment="WAL timeline that the primary server recorded last; each failover starts a new"
+        " one. Part of every cursor of the feed.",
+    ),
     comment="One row: which history the change feed tells, so that cursors of another end.",
 )
 
@@ -279,7 +287,7 @@ revisions = Table(
         "version",
         BigInteger,
         nullable=False,
-        comment="Number of writes folded in; the revision adds the rows of revision_marks.",
+        comment="Sum of the steps folded in; the revision adds those of revision_marks.",
     ),
     Column(
         "changed_at", TimestampTZ, nullable=False, comment="When the last folded write happened."
@@ -297,6 +305,14 @@ revision_marks = Table(
         nullable=False,
         server_default=text("clock_timestamp()"),
         comment="When it was written.",
+    ),
+    Column(
+        "step",
+        BigInteger,
+        nullable=False,
+        server_default=text("(1 + random() * 1000000000)::bigint"),
+        comment="Random, so that a write lost in a failover and the next one never lead to the"
+        " same revision.",
     ),
     Index("ix_revision_marks_scope", "scope"),
     comment="Writes not folded into revisions yet. Append-only, so that writers of one document do"

@@ -1,0 +1,104 @@
+"""After a failover that lost a write, all responses agree, and none repeats the lost write."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+from support import factories
+from support.live_server import serving
+from support.replication import replicated_postgres
+
+PREFIX = "/case/1.1"
+REQUESTS = 6
+"""Number of times each response is read, over new connections, to reach both workers."""
+
+
+async def get(base_url: str, path: str, **headers: str) -> list[httpx.Response]:
+    """Return responses to the same request over several connections."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=base_url, timeout=30, limits=limits) as http:
+        return [await http.get(PREFIX + path, headers=headers) for _ in range(REQUESTS)]
+
+
+async def put(http: httpx.AsyncClient, path: str, body: Any) -> None:
+    """Send a PUT, again while the database fails over."""
+    async with asyncio.timeout(20):
+        while True:
+            response = await http.put(PREFIX + path, json=body)
+            if response.status_code != 503:
+                break
+            await asyncio.sleep(0.1)
+    assert response.status_code == 201, response.text
+
+
+def statements_of(document: str, item: str) -> dict[str, Any]:
+    """Return the paths that show the item, and how to read its statement from each."""
+    return {
+        f"/CFItems/{item}": lambda body: body["fullStatement"],
+        f"/CFPackages/{document}": lambda body: body["CFItems"][0]["fullStatement"],
+        f"/CFPackages/{document}/groups": str,
+        "/CFItems?fields=fullStatement": lambda body: body["CFItems"][0]["fullStatement"],
+    }
+
+
+async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) -> None:
+    document = factories.document()
+    kept = factories.item(document["identifier"], fullStatement="KEPT")
+    identifier = kept["identifier"]
+    paths = statements_of(document["identifier"], identifier)
+    package = f"/CFPackages/{document['identifier']}"
+    async with replicated_postgres(tmp_path) as postgres:
+        settings = {"CASE_SERVER_DATABASE_URL": postgres.url}
+        with serving(tmp_path / "server", "--workers", "2", settings=settings) as live:
+            authorization = {"Authorization": f"Bearer {live.token()}"}
+            async with httpx.AsyncClient(
+                base_url=live.base_url, headers=authorization, timeout=30
+            ) as http:
+                await put(http, f"/CFDocuments/{document['identifier']}", document)
+                await put(http, f"/CFItems/{identifier}", kept)
+                await postgres.catch_up()
+                early = (await http.get(f"{PREFIX}/changes")).json()["next"]
+                await postgres.cut_off()
+                lost = {**kept, "fullStatement": "LOST"}
+                await put(http, f"/CFItems/{identifier}", lost)
+                for path in paths:
+                    await get(live.base_url, path, **authorization)
+                await asyncio.sleep(2.5)  # until there is a Last-Modified
+                old = await http.get(PREFIX + package)
+                assert "LOST" in old.text
+                late = (await http.get(f"{PREFIX}/changes", params={"since": early})).json()["next"]
+
+                await postgres.fail_over()
+                new = {**kept, "fullStatement": "NEW"}
+                await put(http, f"/CFItems/{identifier}", new)
+                await expect(live.base_url, paths, "NEW", old, authorization)
+                for since in (early, late):
+                    responses = await get(live.base_url, f"/changes?since={since}", **authorization)
+                    assert {response.status_code for response in responses} == {410}
+
+
+async def expect(
+    base_url: str,
+    paths: dict[str, Any],
+    statement: str,
+    old: httpx.Response,
+    authorization: dict[str, str],
+) -> None:
+    """Check that every path shows a statement, and that no validator of ``old`` matches."""
+    for path, read in paths.items():
+        responses = await get(base_url, path, **authorization)
+        assert all(response.status_code == 200 for response in responses)
+        shown = {read(response.json()) for response in responses}
+        assert len(shown) == 1
+        if not path.endswith("/groups"):
+            assert shown == {statement}
+    package = next(path for path in paths if path.startswith("/CFPackages"))
+    for name, value in (
+        ("If-None-Match", old.headers["ETag"]),
+        ("If-Modified-Since", old.headers["Last-Modified"]),
+    ):
+        responses = await get(base_url, package, **authorization, **{name: value})
+        assert {response.status_code for response in responses} == {200}, name

@@ -1,0 +1,120 @@
+"""A primary Postgres server and a standby that replicates from it, to cut off and to promote."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+
+from case_server.database_url import parse
+from case_server.db.postgres import alembic_runner
+from case_server.db.postgres.embedded import _Cluster, exclusive_postgres
+
+POLL_SECONDS = 0.05
+
+
+class Server:
+    """One Postgres server."""
+
+    def __init__(self, cluster: _Cluster, url: str) -> None:
+        self.cluster, self.url = cluster, url
+
+    @property
+    def address(self) -> str:
+        """The host and port of the server, as in a URL."""
+        ((host, port),) = parse(self.url).hosts
+        return f"{host}:{port}"
+
+    async def execute(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Execute SQL as the administrator and return its rows."""
+        connection = await asyncpg.connect(self.url, timeout=10)
+        try:
+            return await connection.fetch(sql, *arguments)
+        finally:
+            await connection.close(timeout=10)
+
+    async def set(self, name: str, value: str) -> None:
+        """Change a setting of the server and reload it."""
+        connection = await asyncpg.connect(self.url, timeout=10)
+        try:
+            await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            await connection.execute("SELECT pg_reload_conf()")
+        finally:
+            await connection.close(timeout=10)
+
+    async def wait_for(self, sql: str, seconds: float = 20) -> None:
+        """Wait until a query returns true."""
+        async with asyncio.timeout(seconds):
+            while True:
+                if (await self.execute(sql))[0][0]:
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+
+    def kill(self) -> None:
+        """Kill all processes of the server, like the loss of its machine."""
+        pid = int((self.cluster.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
+        postmaster = psutil.Process(pid)
+        for process in (postmaster, *postmaster.children(recursive=True)):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+class Replication:
+    """A primary and its standby."""
+
+    def __init__(self, primary: Server, standby: Server) -> None:
+        self.primary, self.standby = primary, standby
+
+    @property
+    def url(self) -> str:
+        """The URL of whichever server accepts writes."""
+        return (
+            self.primary.url.replace(
+                self.primary.address, f"{self.primary.address},{self.standby.address}"
+            )
+            + "?target_session_attrs=read-write"
+        )
+
+    async def catch_up(self) -> None:
+        """Wait until the standby has replayed what the primary has written."""
+        position = (await self.primary.execute("SELECT pg_current_wal_lsn()::text"))[0][0]
+        await self.standby.wait_for(f"SELECT pg_last_wal_replay_lsn() >= '{position}'::pg_lsn")
+
+    async def cut_off(self) -> None:
+        """Stop the replication; the standby stays connected to its clients."""
+        await self.standby.set("primary_conninfo", "")
+        await self.primary.wait_for("SELECT count(*) = 0 FROM pg_stat_replication")
+
+    async def fail_over(self) -> None:
+        """Kill the primary and promote the standby."""
+        self.primary.kill()
+        await self.standby.execute("SELECT pg_promote()")
+
+
+@asynccontextmanager
+async def replicated_postgres(folder: Path, *, migrate: bool = True) -> AsyncIterator[Replication]:
+    """Run a primary with the current schema and a standby, in two directories of ``folder``."""
+    with exclusive_postgres(folder / "primary") as url:
+        if migrate:
+            await asyncio.to_thread(alembic_runner.migrate, url)
+        primary = Server(_Cluster((folder / "primary").resolve()), url)
+        copy = folder / "standby"
+        copy.mkdir(mode=0o700)
+        password = primary.cluster.data_dir / "postgres.password"
+        (copy / password.name).write_text(password.read_text())
+        if primary.cluster.account:
+            os.chown(copy, *primary.cluster.account)
+        command = (primary.cluster.binaries / "pg_basebackup", "-D", copy / "postgres", "-d", url)
+        assert await asyncio.to_thread(
+            primary.cluster._run, *command, "--write-recovery-conf", "--checkpoint=fast"
+        )
+        with exclusive_postgres(copy) as standby_url:
+            standby = Server(_Cluster(copy.resolve()), standby_url)
+            await primary.wait_for("SELECT count(*) = 1 FROM pg_stat_replication")
+            yield Replication(primary, standby)
