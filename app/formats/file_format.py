@@ -23,6 +23,14 @@ SUFFIXES: dict[str, FileFormat] = {
 }
 COMPRESSED = ".gz"
 
+REFUSED_SUFFIXES = {
+    ".xls": "the file is an Excel 97-2003 workbook (.xls) or has a password: save it as an Excel "
+    "workbook (.xlsx) without a password, or as CSV UTF-8",
+    ".ods": "the file is an OpenDocument spreadsheet (.ods): save it as an Excel workbook (.xlsx) "
+    "or as CSV UTF-8",
+}
+"""Extensions of spreadsheets that are not read, and what to do."""
+
 OLE2_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
 """First bytes of .xls files, and of XLSX files with a password."""
 
@@ -41,12 +49,6 @@ def file_format_of(name: str) -> FileFormat | None:
 def refuse_other_spreadsheets(raw: bytes) -> None:
     """Raise ``BadRequest`` for .xls and .ods files, whatever their name, with what to do."""
     if raw.startswith(OLE2_MAGIC):
-        raise BadRequest(
-            "the file is an Excel 97-2003 workbook (.xls) or has a password: save it as an Excel "
-            "workbook (.xlsx) without a password, or as CSV UTF-8"
-        )
+        raise BadRequest(REFUSED_SUFFIXES[".xls"])
     if raw.startswith(OPENDOCUMENT_MARK, ZIP_HEADER_BYTES):
-        raise BadRequest(
-            "the file is an OpenDocument spreadsheet (.ods): save it as an Excel workbook (.xlsx) "
-            "or as CSV UTF-8"
-        )
+        raise BadRequest(REFUSED_SUFFIXES[".ods"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
 
-from ..exceptions import Problem
+from ..exceptions import BadRequest, Problem
 from ..repair.repair_log import RepairLog
 from .cells import (
     DATE,
@@ -52,6 +52,14 @@ from .headings import (
     find_heading_row,
     find_metadata_key,
 )
+from .other_formats import (
+    CANVAS_CSV,
+    INDENTED,
+    indentation,
+    is_canvas_table,
+    is_indented_by_columns,
+    is_indented_by_spaces,
+)
 
 JsonObject: TypeAlias = dict[str, Any]
 RowCells: TypeAlias = dict[str, Cell]
@@ -61,6 +69,8 @@ COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
 
 CODE_COLUMN = "humanCodingScheme"
 KEYWORDS_COLUMN = "conceptKeywords"
+
+HIERARCHY_COLUMNS = {"parent", "smartLevel", "parentAssociation"}
 
 CLASS_COLUMN = "class"
 """The column with the class of each row, in a table of all classes."""
@@ -154,6 +164,8 @@ class RowReader:
         )
         self._unnamed: dict[int, tuple[str, int]] = {}
         """For each column without a heading its first row with a value, and their count."""
+        self._indents: list[int] = []
+        """The columns of white space before each statement."""
         self._is_complete: dict[str, bool] = {}
         self._columns: dict[str, list[tuple[int, Column]]] = {}
         self._read_header()
@@ -172,9 +184,12 @@ class RowReader:
             text = " | ".join(format_cell(cell) for cell in row.cells if not is_empty(cell))
             self.repairs.record("row-above-headings", f"{self.where}row {row.number}", text)
         header = first_rows[index] if first_rows else NumberedRow(0, ())
+        self.headings_as_read = header.cells
         self.headings = [strip(format_cell(cell)) for cell in header.cells]
         self.header_number = header.number
         folded = {fold_heading(heading) for heading in self.headings}
+        if is_canvas_table(self.headings):
+            raise BadRequest(CANVAS_CSV)
         self._is_knowledge_graph = not folded.isdisjoint(KNOWLEDGE_GRAPH_HEADINGS)
         self._has_case_identifiers = CASE_IDENTIFIER in folded
         kinds = [
@@ -223,6 +238,8 @@ class RowReader:
             layout = self._layout(cells, self.class_index)
             if layout and self._has_required_headings(layout):
                 yield self._row(layout, cells)
+        if self._shows_hierarchy_by_spaces():
+            self._problem(f"{self.where}row {self.header_number}", INDENTED)
         for index, (where, count) in self._unnamed.items():
             rows = "a row" if count == 1 else f"{count:,} rows"
             self._problem(
@@ -235,10 +252,24 @@ class RowReader:
         if layout.kind not in self._is_complete:
             columns = self._columns_of(layout)
             message = explain_headings(layout, self.headings, columns, self._first_rows)
+            if layout is ITEM and self._is_indented(has_headings=message is None):
+                message = INDENTED
             self._is_complete[layout.kind] = message is None
             if message:
                 self._problem(f"{self.where}row {self.header_number}", message)
         return self._is_complete[layout.kind]
+
+    def _is_indented(self, *, has_headings: bool) -> bool:
+        """Return whether the first rows are a list that shows its hierarchy by indentation."""
+        rows = [row.cells for row in self._first_rows]
+        if not has_headings:
+            rows.insert(0, self.headings_as_read)
+        first = [next((cell for cell in row if not is_empty(cell)), None) for row in rows]
+        return is_indented_by_columns(rows) or (
+            not has_headings
+            and all(len(row) == 1 for row in rows)
+            and is_indented_by_spaces([indentation(cell) for cell in first])
+        )
 
     def _layout(self, cells: Sequence[Cell], index: int | None) -> Layout | None:
         if self.layout or index is None:
@@ -321,6 +352,12 @@ class RowReader:
             return replace(known, codec=LEVEL_LIST)
         return known or Column(heading, (heading,), STRING)
 
+    def _shows_hierarchy_by_spaces(self) -> bool:
+        named = {column.name for _, column in self._columns.get(ITEM.kind, ())}
+        if named & HIERARCHY_COLUMNS or not self.can_repair:
+            return False
+        return bool(self._indents) and is_indented_by_spaces(self._indents)
+
     def _has_statement(self) -> bool:
         columns = (ITEM.find(heading) for heading in self.headings)
         return any(column and column.name == "fullStatement" for column in columns)
@@ -331,6 +368,8 @@ class RowReader:
         return not folded.isdisjoint(map(fold_heading, (*ASSOCIATION_COLUMNS, IS_CHILD_OF)))
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
+        if column.name == "fullStatement":
+            self._indents.append(indentation(cell))
         if self.can_repair and isinstance(cell, str) and (stripped := strip(cell)) != cell:
             self.repairs.record(
                 "surrounding-space", row.place.describe(column.name), cell, stripped

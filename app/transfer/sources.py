@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,15 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..exceptions import ContentTooLarge, StartupError
-from ..formats.file_format import SUFFIXES, FileFormat, file_format_of
+from ..formats.file_format import (
+    COMPRESSED,
+    REFUSED_SUFFIXES,
+    SUFFIXES,
+    FileFormat,
+    file_format_of,
+    refuse_other_spreadsheets,
+)
+from ..formats.other_formats import describe_other_json
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
 from .remote_server import CaseSource
 
@@ -67,7 +76,8 @@ def sources(
         else:
             for path in _files(Path(name)):
                 path_format = form or file_format_of(path.name) or "case-json"
-                read = partial(_read, path)
+                is_known = form or file_format_of(path.name) or not path.suffix
+                read = partial(_read if is_known else _read_unknown, path)
                 yield Source(str(path), read, path_format, _changed(path), allow_dense=True)
 
 
@@ -91,6 +101,8 @@ def refuse_other_json(raw: bytes) -> None:
         value = json.loads(raw)
     except (ValueError, RecursionError):
         return
+    if other := describe_other_json(value):
+        raise StartupError(other)
     if isinstance(value, list):
         raise StartupError(f"{_describe_list(value)}; {GIVE_PACKAGE}")
     if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
@@ -138,11 +150,34 @@ def _files(path: Path) -> list[Path]:
         return [path]
     # Hidden files, and the lock files of Excel next to open workbooks, are no frameworks.
     visible = (file for file in path.iterdir() if not file.name.startswith((".", "~$")))
-    files = sorted(file for file in visible if file_format_of(file.name))
+    # Other spreadsheets are refused with what to do, because they hold frameworks, too.
+    files = sorted(
+        file
+        for file in visible
+        if file_format_of(file.name) or file.suffix.lower() in REFUSED_SUFFIXES
+    )
     if not files:
         extensions = ", ".join(SUFFIXES)
         raise StartupError(f"{path}: the folder has no files to read ({extensions})")
     return files
+
+
+JSON_START = re.compile(rb"[\x00\xef\xbb\xbf\xff\xfe\s]*[\[{]")
+
+
+def _read_unknown(path: Path) -> bytes:
+    """Read a file whose name has an unknown extension; raise ``StartupError`` if it is no JSON."""
+    if advice := REFUSED_SUFFIXES.get(path.suffix.lower()):
+        raise StartupError(advice)
+    raw = _read(path)
+    refuse_other_spreadsheets(raw)
+    if raw and not JSON_START.match(raw):
+        *others, last = SUFFIXES
+        raise StartupError(
+            f"has an unknown file format: {', '.join(others)} and {last} files are read, each also "
+            f"with {COMPRESSED}; --format gives the format of a file with another name"
+        )
+    return raw
 
 
 def _changed(path: Path) -> datetime | None:

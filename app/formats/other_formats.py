@@ -1,0 +1,108 @@
+"""Recognize frameworks in formats of other programs that are not read, and say what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from .cells import Cell, format_cell, is_empty
+from .columns import fold_heading
+
+CANVAS_HEADINGS = {"vendorguid", "objecttype"}
+CANVAS_FIELDS = {"calculation_method", "mastery_points", "ratings"}
+CANVAS_CSV = (
+    "the file is an outcomes export of Canvas, which is not read: import the framework that the "
+    "outcomes were made from, or rename vendor_guid to Identifier, parent_guids to Parent and "
+    "title to Statement, and delete the other columns"
+)
+CANVAS_JSON = (
+    "is an answer of Canvas's outcomes API, which is not read: import the framework that the "
+    "outcomes were made from, or make a table of them with the headings Identifier, Parent and "
+    "Statement"
+)
+
+STANDARDS_PROJECT_FIELDS = {"asnIdentifier", "statementNotation", "ancestorIds"}
+STANDARDS_PROJECT_JSON = (
+    "is a standard set of the Common Standards Project, which is not read: import the CASE package "
+    "of its publisher, or make a table of its standards with the headings Identifier (id), Parent "
+    "(parentId), Code (statementNotation) and Statement (description)"
+)
+
+INDENTED = (
+    "the rows are an indented list, which is not read: put all statements into one column "
+    "Statement, and number the rows 1, 1.1, 1.2, 2 and so on in a column smartLevel, or name their "
+    "parents in a column Parent"
+)
+MIN_INDENTED_ROWS = 2
+MIN_INDENT = 2
+"""Columns of the smallest indentation, because a single space is often a mistake."""
+
+MAX_CELLS_OF_ENTRY = 2
+"""A row of an indented list has a statement, and a code at most."""
+
+LEADING_SPACE = re.compile(r"[\s\u200b\u2060\ufeff]*")
+TAB_COLUMNS = 2
+
+
+def describe_other_json(value: Any) -> str | None:
+    """Return what JSON of another program is and what to do, or None if it is unknown."""
+    for one in _iter_candidates(value):
+        if "vendor_guid" in one and CANVAS_FIELDS & one.keys():
+            return CANVAS_JSON
+        if STANDARDS_PROJECT_FIELDS & one.keys() and "fullStatement" not in one:
+            return STANDARDS_PROJECT_JSON
+    return None
+
+
+def _iter_candidates(value: Any) -> Iterable[dict[str, Any]]:
+    """Yield the first objects of a JSON value, one of each list or object of objects."""
+    for _ in range(4):
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if not isinstance(value, dict):
+            return
+        yield value
+        names = ("data", "standards", "outcome", "outcomes", "outcome_links", "learning_outcomes")
+        inner = next((value[name] for name in names if name in value), None)
+        if inner is None and all(isinstance(part, dict) for part in value.values()):
+            inner = next(iter(value.values()), None)
+        value = inner
+
+
+def is_canvas_table(headings: Iterable[str]) -> bool:
+    """Return whether headings are those of a table of Canvas outcomes."""
+    return CANVAS_HEADINGS.issubset(fold_heading(heading) for heading in headings)
+
+
+def is_indented_by_columns(rows: Sequence[Sequence[Cell]]) -> bool:
+    """Return whether rows have one or two cells each, and blank columns before them."""
+    filled = [
+        [index for index, cell in enumerate(row) if not is_empty(cell)] for row in rows if row
+    ]
+    starts = [indexes[0] for indexes in filled if indexes]
+    sizes = {len(indexes) for indexes in filled}
+    is_contiguous = all(
+        indexes[-1] - indexes[0] == len(indexes) - 1 for indexes in filled if indexes
+    )
+    return (
+        len(sizes) == 1
+        and max(sizes) <= MAX_CELLS_OF_ENTRY
+        and is_contiguous
+        and len(set(starts)) > 1
+        and starts[0] == 0
+        and all(after - before <= max(sizes) for before, after in pairwise(starts))
+    )
+
+
+def indentation(cell: Cell) -> int:
+    """Return the columns of white space before the text of a cell."""
+    space = LEADING_SPACE.match(format_cell(cell))
+    return len(space[0].replace("\t", " " * TAB_COLUMNS)) if space else 0
+
+
+def is_indented_by_spaces(indents: Sequence[int]) -> bool:
+    """Return whether the indentations of statements show a hierarchy."""
+    indented = [indent for indent in indents if indent]
+    return len(indented) >= MIN_INDENTED_ROWS and min(indented) >= MIN_INDENT and not indents[0]
