@@ -118,7 +118,7 @@ async def authorize(verifier: Verifier, authorization: str | None, scope: Scope)
     CALLER_ID.set(caller.client_id)
     if scope not in caller.scopes:
         raise Forbidden(
-            f"This operation needs a token with the scope {scope}.",
+            f"This operation needs a token with the scope {scope}: request one with that scope.",
             headers={
                 "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"',
             },

@@ -46,7 +46,9 @@ async def read_body(request: Request) -> bytes:
             headers={"Accept-Encoding": "identity"},
         )
     megabytes = get_state(request).settings.max_body_mb
-    too_large = ContentTooLarge(f"the body exceeds the limit of {megabytes} MB")
+    too_large = ContentTooLarge(
+        f"the body exceeds the limit of {megabytes} MB: send less, or raise CASE_SERVER_MAX_BODY_MB"
+    )
     limit = megabytes * 1_000_000
     content_length = request.headers.get("content-length", "0")
     if content_length.isdecimal() and int(content_length[:20]) > limit:
@@ -108,7 +110,9 @@ async def iter_body(request: Request) -> AsyncIterator[bytes]:
             while has_more:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise BadRequest("the connection was closed before the whole body was received")
+                    raise BadRequest(
+                        "the connection was closed before the whole body was received; retry"
+                    )
                 yield (chunk := message.get("body", b""))
                 if has_more := message.get("more_body", False):
                     received += len(chunk)
@@ -116,6 +120,7 @@ async def iter_body(request: Request) -> AsyncIterator[bytes]:
     except TimeoutError:
         raise RequestTimeout(
             f"the body arrived too slowly ({received:,} bytes so far): the limit is {seconds} s "
-            f"plus 1 s for each {MIN_BYTES_PER_SECOND:,} bytes",
+            f"plus 1 s for each {MIN_BYTES_PER_SECOND:,} bytes; send it faster, or raise "
+            "CASE_SERVER_REQUEST_TIMEOUT",
             headers=CLOSE_CONNECTION,
         ) from None

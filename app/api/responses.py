@@ -28,7 +28,7 @@ def json_response(
 def reject_nul(identifier: str) -> str:
     """Return an identifier unchanged. Raises ``NotFound`` if it has NUL, which Postgres rejects."""
     if "\x00" in identifier:
-        raise NotFound("entity", identifier)
+        raise NotFound("entity", identifier, "remove the NUL character")
     return identifier
 
 
@@ -36,7 +36,8 @@ def require_same_identifier(in_path: str, in_body: str) -> None:
     """Raise ``BadRequest`` unless path and body have the same identifier (guide, PUT)."""
     if in_path != in_body:
         raise BadRequest(
-            f"identifier {in_body!r} in the body does not match {in_path!r} in the path"
+            f"identifier {in_body!r} in the body does not match {in_path!r} in the path: send the "
+            "same in both"
         )
 
 

@@ -112,7 +112,9 @@ class Verifier:
             generation = self._generation
             caller = await self._caller(claims)
         except TokenError as error:
-            raise _unauthorized(f"The access token is not accepted: {error}.") from error
+            raise _unauthorized(
+                f"The access token is not accepted: {error}. Request a new one."
+            ) from error
         if generation == self._generation:  # else keys, clients or revocations changed meanwhile
             self._store(token, caller, claims["exp"])
         return caller

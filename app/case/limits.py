@@ -99,7 +99,7 @@ def check_density(raw: bytes, density: Density = ENTITY_DENSITY, where: str = "t
         if count > limit:
             raise ContentTooLarge(
                 f"{where} contains about {count:,} {noun} in {len(raw):,} bytes; "
-                f"the limit for this size is {limit:,}"
+                f"the limit for this size is {limit:,}; send it in parts, or import it as a file"
             )
 
 

@@ -161,7 +161,7 @@ class _PackageParser:
             raise self.dense from None
         if isinstance(error, BadRequest):
             raise error
-        raise BadRequest(f"the body is not JSON: {error}") from None
+        raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None
 
     def _split(self) -> _Split:
         first, at = FIRST_MEMBER.match(self.raw), Location()

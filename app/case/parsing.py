@@ -160,7 +160,7 @@ def _parse(raw: bytes) -> Any:
     try:
         return from_json(raw)
     except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
+        raise BadRequest(f"the body is not JSON: {error}; send a JSON object") from None
 
 
 def _license_link(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..exceptions import NotFound
 from .model import (
     CFAssociation,
     CFAssociationGrouping,
@@ -28,6 +29,13 @@ class Resource:
     table: str
     with_descendants: bool = False
     """Whether GET of one entity also returns those whose hierarchyCode continues its own."""
+
+    def not_found(self, identifier: str) -> NotFound:
+        """Return the error for an identifier that no live entity of this type has."""
+        where = "CFDocuments lists all frameworks"
+        if self.name != "CFDocument":
+            where = "the CFPackage of its framework contains those that exist"
+        return NotFound(self.name, identifier, where)
 
 
 DOCUMENTS = Resource("CFDocument", "CFDocuments", CFDocument, "documents")

@@ -293,7 +293,9 @@ def output_errors(output: Path | None) -> Iterator[None]:
         # The reader, `head` perhaps, has enough. Python would fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise StartupError(f"cannot write {output or 'stdout'}: {error.strerror}") from error
+        raise StartupError(
+            f"cannot write {output or 'stdout'}: {error.strerror}; name another file with -o"
+        ) from error
 
 
 def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> None:

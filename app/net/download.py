@@ -300,7 +300,7 @@ def _read_download(response: httpx.Response) -> bytes:
     try:
         body = b"".join(_decoded(response, max_bytes, MAX_DOWNLOAD_SECONDS))
     except BadCompression as error:
-        raise SourceError(f"is incomplete: {error}") from error
+        raise SourceError(f"is incomplete: {error}; get the file again") from error
     return decompress_file(body) if body.startswith(GZIP_MAGIC) else body
 
 
@@ -309,7 +309,7 @@ def decompress_file(raw: bytes) -> bytes:
     try:
         return b"".join(_limit(decompress([raw]), MAX_DOWNLOAD_MB * 2**20))
     except BadCompression as error:
-        raise SourceError(f"is incomplete: {error}") from error
+        raise SourceError(f"is incomplete: {error}; get the file again") from error
 
 
 def _decoded(response: httpx.Response, max_bytes: int, max_seconds: float) -> Iterator[bytes]:
@@ -323,7 +323,9 @@ def _decoded(response: httpx.Response, max_bytes: int, max_seconds: float) -> It
     if coding in {"gzip", "x-gzip", "deflate"}:
         return _limit(decompress(chunks), max_bytes)
     if coding not in {"identity", ""}:
-        raise SourceError(f"sent the Content-Encoding {coding}, which was not asked for")
+        raise SourceError(
+            f"sent the Content-Encoding {coding}, which was not asked for; save it as a file"
+        )
     return chunks
 
 
@@ -335,9 +337,9 @@ def _limit(
     for chunk in chunks:
         size += len(chunk)
         if size > max_bytes:
-            raise SourceError(f"is larger than {max_bytes / 2**20:,.0f} MB")
+            raise SourceError(f"is larger than {max_bytes / 2**20:,.0f} MB; split it")
         if max_seconds is not None and time.monotonic() - start > max_seconds:
-            raise SourceError(f"did not end within {max_seconds:,.0f} s")
+            raise SourceError(f"did not end within {max_seconds:,.0f} s; save it as a file")
         yield chunk
 
 
@@ -357,7 +359,7 @@ def _request_token(credentials: Credentials, http: httpx.Client) -> str:
             raise SourceError(f"no token: the response of {url} {error}") from error
     token = parse_access_token(body)
     if token is None:
-        raise SourceError(f"no token: the response of {url} has no access_token")
+        raise SourceError(f"no token: the response of {url} has no access_token; check --token-url")
     return token
 
 

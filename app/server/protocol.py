@@ -306,7 +306,7 @@ class Connection(HttpToolsProtocol):
             self._reject(
                 HeaderFieldsTooLarge(
                     f"the request line and the header section are longer than "
-                    f"{MAX_HEADER_SECTION_BYTES:,} bytes"
+                    f"{MAX_HEADER_SECTION_BYTES:,} bytes: send a shorter query or fewer fields"
                 )
             )
         elif len(data) > left:
@@ -422,7 +422,11 @@ class Connection(HttpToolsProtocol):
     def _on_timeout(self, seconds: int) -> None:
         self.timeout = None
         if self.header_bytes and not self.transport.is_closing():
-            self._reject(RequestTimeout(f"no complete request arrived within {seconds} seconds"))
+            self._reject(
+                RequestTimeout(
+                    f"no complete request arrived within {seconds} seconds; send it again"
+                )
+            )
         self.transport.close_at_once()
 
     def _reject(self, error: CaseServerError) -> None:

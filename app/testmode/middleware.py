@@ -117,7 +117,9 @@ class TestModeMiddleware:
                     "CASE_SERVER_CORS_ORIGINS to allow it"
                 )
         elif site == "cross-site":
-            raise Forbidden(f"web pages of other sites cannot call {TEST_API_PREFIX}/")
+            raise Forbidden(
+                f"web pages of other sites cannot call {TEST_API_PREFIX}/: use a program"
+            )
         elif site is None and method == "POST":
             content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type in SAFELISTED_TYPES:

@@ -72,7 +72,10 @@ def read_document_list(
     try:
         reader.read(progress)
     except SourceError as error:
-        reader.documents.error = f"page {reader.number:,} ({reader.page_url}): {error}"
+        reader.documents.error = (
+            f"page {reader.number:,} ({reader.page_url}): {error}; run the command again, or sync "
+            "the packages by their own URLs"
+        )
     return reader.documents
 
 

@@ -32,7 +32,9 @@ async def resolve_framework_id(database: Database, given: str) -> str:
     if rows and given:
         listed = ", ".join(row.identifier for row in rows[:MAX_LISTED_IDS])
         more = f" and {len(rows) - MAX_LISTED_IDS:,} more" if len(rows) > MAX_LISTED_IDS else ""
-        raise BadRequest(f"{given!r} matches {len(rows):,} frameworks: {listed}{more}")
+        raise BadRequest(
+            f"{given!r} matches {len(rows):,} frameworks: {listed}{more}; use a longer prefix"
+        )
     raise await unknown_framework(database, given)
 
 

@@ -293,7 +293,9 @@ def require_writable(path: Path) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise StartupError(f"cannot write the report to {path}: name a file in an existing folder")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise StartupError(f"cannot write the report to {path}: permission denied")
+        raise StartupError(
+            f"cannot write the report to {path}: permission denied; name another file"
+        )
 
 
 def write_report(path: Path, results: Sequence[ImportResult]) -> None:
@@ -302,7 +304,9 @@ def write_report(path: Path, results: Sequence[ImportResult]) -> None:
     try:
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise StartupError(f"cannot write the report to {path}: {error.strerror}") from error
+        raise StartupError(
+            f"cannot write the report to {path}: {error.strerror}; name another file"
+        ) from error
 
 
 def _to_dict(result: ImportResult) -> dict[str, Any]:

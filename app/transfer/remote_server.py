@@ -120,7 +120,7 @@ def _refuse_other_than_package(result: FetchResult, url: str) -> None:
     if not body.endswith((b"}", b"]")):
         raise SourceError(
             f"the source failed: its answer breaks off after {len(body):,} bytes, in the middle of "
-            "its JSON"
+            "its JSON; run the command again"
         )
     if len(body) > PARSED_BYTES and b'"CFItems"' in body:
         return

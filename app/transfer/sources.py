@@ -141,8 +141,10 @@ def refuse_missing(names: Sequence[str]) -> None:
     local = (name for name in names if name != "-" and not name.startswith(URL_PREFIXES))
     missing = [name for name in local if not Path(name).exists()]
     if missing:
-        what = "no such file or folder" if len(missing) == 1 else "no such files or folders"
-        raise StartupError(f"{what}: {', '.join(missing)}")
+        plural = "s" if len(missing) > 1 else ""
+        raise StartupError(
+            f"no such file{plural} or folder{plural}: {', '.join(missing)}; check the path{plural}"
+        )
 
 
 def _files(path: Path) -> list[Path]:
@@ -191,8 +193,10 @@ def _read(path: Path) -> bytes:
     """Read and decompress a file. Raises ``StartupError`` if it is unreadable or too large."""
     try:
         if path.stat().st_size > MAX_DOWNLOAD_MB * 2**20:
-            raise StartupError(f"is larger than {MAX_DOWNLOAD_MB:,} MB")
+            raise StartupError(f"is larger than {MAX_DOWNLOAD_MB:,} MB; split it")
         raw = path.read_bytes()
     except OSError as error:
-        raise StartupError(f"cannot be read: {error.strerror or error}") from error
+        raise StartupError(
+            f"cannot be read: {error.strerror or error}; check its name and permissions"
+        ) from error
     return decompress_file(raw) if path.suffix == ".gz" else raw

@@ -75,7 +75,7 @@ async def require_scope(request: Request, scope: Scope) -> Caller:
     if caller is None:
         raise LoginRequired
     if scope not in caller.scopes:
-        raise Forbidden(f"This page requires the scope {scope}, which this session does not have.")
+        raise Forbidden(f"This page requires the scope {scope}: sign in as a client that has it.")
     return caller
 
 

@@ -109,7 +109,7 @@ async def read_item(request: Request, document: str, item: str, listed: str = ""
     raw_item, raw_associations = await entities.get_item_with_associations(database, item)
     attributes = parse_attributes(raw_item)
     if attributes["CFDocumentURI"]["identifier"] != document:
-        raise NotFound("CFItem in this framework", item)
+        raise NotFound("CFItem in this framework", item, "its tree shows all items")
     associations = [parse_attributes(raw) for raw in raw_associations]
     limit = None if listed == "all" else relations.MAX_LISTED_ASSOCIATIONS
     shown = associations[:limit]

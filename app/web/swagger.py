@@ -69,6 +69,6 @@ def swagger_routes(path_prefix: str) -> APIRouter:
 async def read_asset(request: Request, name: str) -> Response:  # noqa: ARG001  as all handlers
     """Return a file of Swagger UI."""
     if name not in ASSETS:
-        raise NotFound("file of the documentation", name)
+        raise NotFound("file of the documentation", name, "open /docs")
     directory, content_type = ASSETS[name]
     return FileResponse(directory / name, media_type=content_type, headers=HEADERS)

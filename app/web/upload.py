@@ -264,7 +264,9 @@ async def _parse_multipart(request: Request) -> FormData:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
-                raise ContentTooLarge(f"the file is larger than the limit of {megabytes} MB")
+                raise ContentTooLarge(
+                    f"the file is larger than the limit of {megabytes} MB: use case-server import"
+                )
             yield chunk
 
     content_type = request.headers.get("content-type", "")
@@ -274,4 +276,4 @@ async def _parse_multipart(request: Request) -> FormData:
     try:
         return await MultiPartParser(request.headers, chunks, max_files=1, max_fields=10).parse()
     except (MultiPartException, KeyError) as error:
-        raise BadRequest(f"invalid form: {error}") from error
+        raise BadRequest(f"invalid form: {error}; open the page again and repeat") from error

@@ -223,7 +223,7 @@ async def test_scope_not_allowed_for_client_returns_invalid_scope(
     refused = assert_refused(
         await http.post(PATH, data={**sent, "scope": requested}), "invalid_scope"
     )
-    assert f"does not have the scope {Scope.DELETE}." in refused
+    assert f"does not have the scope {Scope.DELETE}: leave it out." in refused
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ async def test_invalid_token_returns_401(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == (
         'Bearer error="invalid_token", '
-        'error_description="The access token is not accepted: it has expired."'
+        'error_description="The access token is not accepted: it has expired. Request a new one."'
     )
 
 

@@ -103,9 +103,9 @@ $ case-server serve --host 192.0.2.1
   cannot listen on 192.0.2.1:8000: Cannot assign requested address; set --host to an address
   of this machine, for example 127.0.0.1 or 0.0.0.0
 $ case-server check nowhere.json
-  nowhere.json: cannot be read: No such file or directory
+  nowhere.json: cannot be read: No such file or directory; check its name and permissions
 $ case-server import nowhere.json
-  no such file or folder: nowhere.json
+  no such file or folder: nowhere.json; check the path
 $ case-server import --sample --report /nowhere/x
   cannot write the report to /nowhere/x: name a file in an existing folder
 $ case-server template full.csv
@@ -141,9 +141,11 @@ $ case-server export 00000000-0000-4000-8000-000000000000
   no framework has the identifier '00000000-0000-4000-8000-000000000000': `case-server list` shows
   all
 $ case-server delete item 00000000-0000-4000-8000-000000000000
-  no CFItem has the identifier '00000000-0000-4000-8000-000000000000'
+  no CFItem has the identifier '00000000-0000-4000-8000-000000000000': the CFPackage of its
+  framework contains those that exist
 $ case-server undelete item 00000000-0000-4000-8000-000000000000
-  no deleted CFItem has the identifier '00000000-0000-4000-8000-000000000000'
+  no deleted CFItem has the identifier '00000000-0000-4000-8000-000000000000': it never was here,
+  or was purged; import it
 $ case-server client remove nobody
   no client has the identifier 'nobody': case-server client list shows all clients
 $ case-server client rotate nobody

@@ -196,7 +196,8 @@ def test_entry_without_an_identifier_is_an_error_that_names_its_page(
     source.respond = respond
     documents = read(source)
     assert documents.error == (
-        f"page 2 ({source.url}{LIST}?limit=100&offset=3): entry 1 has no identifier"
+        f"page 2 ({source.url}{LIST}?limit=100&offset=3): entry 1 has no identifier; run the "
+        "command again, or sync the packages by their own URLs"
     )
     assert list(documents.package_urls) == ["d0", "d1", "d2"]
 

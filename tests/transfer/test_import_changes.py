@@ -302,7 +302,9 @@ def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> N
     ran = run("import", there, "nowhere.json", str(tmp_path / "no"), data_dir=data_dir)
     assert (ran.returncode, ran.stdout) == (1, "")
     missing = f"nowhere.json, {tmp_path / 'no'}"
-    assert ran.stderr == f"case-server: error: no such files or folders: {missing}\n"
+    assert (
+        ran.stderr == f"case-server: error: no such files or folders: {missing}; check the paths\n"
+    )
     assert not data_dir.exists()
 
 

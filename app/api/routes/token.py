@@ -181,7 +181,7 @@ async def _read_body(request: Request) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise OAuthError(
                 "invalid_request",
-                f"The body is larger than {MAX_BODY_BYTES} bytes.",
+                f"The body is larger than {MAX_BODY_BYTES} bytes: send only the credentials.",
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             )
     return body
@@ -191,9 +191,11 @@ def _parse_json(body: bytes) -> list[tuple[str, Any]]:
     try:
         content = orjson.loads(body)
     except ValueError as error:
-        raise OAuthError("invalid_request", "The body is not JSON.") from error
+        raise OAuthError(
+            "invalid_request", "The body is not JSON: send an object, or a form."
+        ) from error
     if not isinstance(content, dict):
-        raise OAuthError("invalid_request", "The body is not a JSON object.")
+        raise OAuthError("invalid_request", "The body is not a JSON object: send one, or a form.")
     return list(content.items())
 
 
@@ -201,7 +203,9 @@ def _parse_form(body: bytes) -> list[tuple[str, Any]]:
     try:
         return list(parse_qsl(body.decode(), max_num_fields=100))
     except ValueError as error:
-        raise OAuthError("invalid_request", "The body is not a valid form.") from error
+        raise OAuthError(
+            "invalid_request", "The body is not a valid form: percent-encode it as UTF-8."
+        ) from error
 
 
 def _select_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
@@ -211,7 +215,7 @@ def _select_fields(pairs: list[tuple[str, Any]]) -> dict[str, str]:
         if name not in _FIELDS or value in ("", None):
             continue
         if name in fields:
-            raise OAuthError("invalid_request", f"{name} was sent more than once.")
+            raise OAuthError("invalid_request", f"{name} was sent more than once: send it once.")
         if not isinstance(value, str):
             raise OAuthError("invalid_request", f"{name} must be a string.")
         fields[name] = value
@@ -222,9 +226,7 @@ def _check_grant_type(grant_type: str | None) -> None:
     if grant_type is None:
         raise OAuthError("invalid_request", "grant_type is missing: send client_credentials.")
     if grant_type != "client_credentials":
-        raise OAuthError(
-            "unsupported_grant_type", "The only grant_type of this server is client_credentials."
-        )
+        raise OAuthError("unsupported_grant_type", "Unknown grant_type: send client_credentials.")
 
 
 def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
@@ -239,13 +241,15 @@ def _parse_basic(authorization: str | None) -> list[tuple[str, str]]:
         decoded = base64.b64decode(encoded.strip(), validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise OAuthError(
-            "invalid_client", "The Basic header is not readable.", HTTPStatus.UNAUTHORIZED
+            "invalid_client",
+            "The Basic header is not readable: send Base64 of ID:SECRET.",
+            HTTPStatus.UNAUTHORIZED,
         ) from error
     client_id, colon, secret = decoded.partition(":")
     if not colon:  # RFC 7617, section 2. The value is not in the message: it may be the secret.
         raise OAuthError(
             "invalid_client",
-            "The Basic header has no colon after the client ID.",
+            "The Basic header has no colon after the client ID: send Base64 of ID:SECRET.",
             HTTPStatus.UNAUTHORIZED,
         )
     return [(client_id, secret), (unquote_plus(client_id), unquote_plus(secret))]
@@ -267,7 +271,7 @@ def _merge_credentials(
     if not consistent:
         raise OAuthError(
             "invalid_request",
-            "The Authorization header and the body contain different credentials.",
+            "The Authorization header and the body contain different credentials: send one pair.",
         )
     return consistent
 
@@ -311,7 +315,8 @@ def _grant_scopes(token_request: TokenRequest, client: Client) -> frozenset[Scop
         )
     if excess := requested - client.scopes:
         raise OAuthError(
-            "invalid_scope", f"This client does not have the scope {format_scopes(excess)}."
+            "invalid_scope",
+            f"This client does not have the scope {format_scopes(excess)}: leave it out.",
         )
     return requested
 

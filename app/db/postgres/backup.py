@@ -44,7 +44,9 @@ def back_up(data_dir: Path, target: Path) -> int:
     ``StartupError``.
     """
     if not (data_dir / "postgres" / "PG_VERSION").exists():
-        raise StartupError(f"no database to back up in {data_dir} (CASE_SERVER_DATA_DIR)")
+        raise StartupError(
+            f"no database to back up in {data_dir}: set CASE_SERVER_DATA_DIR to that of the server"
+        )
     partial = target.with_name(f"{target.name}.partial")
     with embedded_postgres(data_dir) as url:
         try:
@@ -55,7 +57,9 @@ def back_up(data_dir: Path, target: Path) -> int:
             size = _append_digest(partial)
             partial.replace(target)
         except OSError as error:
-            raise StartupError(f"{target} cannot be written: {error.strerror}") from error
+            raise StartupError(
+                f"{target} cannot be written: {error.strerror}; name another file"
+            ) from error
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -120,9 +124,13 @@ def _require_intact(source: Path) -> None:
                 digest.update(chunk)
             trailer = file.read()
     except OSError as error:
-        raise StartupError(f"{source} cannot be read: {error.strerror}") from error
+        raise StartupError(
+            f"{source} cannot be read: {error.strerror}; name another file"
+        ) from error
     if trailer != TRAILER + digest.hexdigest().encode():
-        raise StartupError(f"{source} is not a backup by case-server, or is incomplete or damaged")
+        raise StartupError(
+            f"{source} is not a backup by case-server, or is damaged; name another file"
+        )
 
 
 async def _administer(url: URL, *statements: str) -> None:
@@ -160,7 +168,7 @@ async def _get_revision(url: URL) -> str:
     async with connection_to(_to_string(url, RESTORED)) as connection:
         revision = await version.get_schema_version(connection)
     if revision is None:
-        raise StartupError("the backup is empty: its database has no schema")
+        raise StartupError("the backup is empty: its database has no schema; name another file")
     if not version.is_known(revision):
         raise StartupError(
             f"the backup is at schema {revision}, which this release does not know: it was "

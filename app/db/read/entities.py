@@ -10,7 +10,6 @@ from sqlalchemy import Text, bindparam, func, literal_column, null, select, unio
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from ...case.resources import ITEMS, Resource
-from ...exceptions import NotFound
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
@@ -36,7 +35,7 @@ async def get(database: Database, resource: Resource, identifier: str) -> list[s
     """
     rows = await database.fetch_all(select_entity(resource), identifier=identifier)
     if not rows:
-        raise NotFound(resource.name, identifier)
+        raise resource.not_found(identifier)
     return [row["body"] for row in rows]
 
 

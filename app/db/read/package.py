@@ -112,7 +112,9 @@ async def framework_snapshot(
         with database.read_deadline():
             row = await _find().fetch_one(connection, identifier=identifier)
         if not row:
-            raise NotFound("CFPackage or CFDocument", identifier)
+            raise NotFound(
+                "CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks"
+            )
         yield FrameworkSnapshot(database=database, connection=connection, **row)
 
 

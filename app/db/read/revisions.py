@@ -95,7 +95,9 @@ class Revisions:
         self._last.pop(identifier, None)
         row = await self.database.fetch_one(_select_revision(), identifier=identifier)
         if not row:
-            raise NotFound("CFPackage or CFDocument", identifier)
+            raise NotFound(
+                "CFPackage or CFDocument", identifier, "CFDocuments lists all frameworks"
+            )
         *fields, increments = row
         current = self._last[identifier] = Revision(*fields)
         if len(self._last) > CACHE_SIZE:

@@ -13,7 +13,7 @@ from sqlalchemy import Text, bindparam, delete, select
 from ...case.package import EntityRow, entity_row, item_row
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEM_TYPES, ITEMS, Resource
 from ...case.stored_form import FILE_ORIGIN, BodyOrigin
-from ...exceptions import Conflict, NotFound, Problem, UnprocessableContent
+from ...exceptions import Conflict, Problem, UnprocessableContent
 from ..pool import Database
 from ..schema import tables
 from ..schema.expressions import json_text
@@ -115,12 +115,13 @@ async def put_association(
     if problems:
         messages = "; ".join(f"{problem['path']}: {problem['message']}" for problem in problems)
         raise UnprocessableContent(
-            f"the association refers to entities that do not exist: {messages}", problems=problems
+            f"the association refers to entities that do not exist: {messages}; create them first",
+            problems=problems,
         )
     if outcome["duplicate"]:
         raise Conflict(
             f"association {outcome['duplicate']!r} already relates this origin and destination "
-            f"as {association.associationType}"
+            f"as {association.associationType}: PUT that one, or choose another type"
         )
 
 
@@ -131,7 +132,7 @@ def _not_found(path: str, kind: str, identifier: str) -> Problem:
 async def delete_association(database: Database, identifier: str) -> None:
     """Delete an association permanently. Raises ``NotFound``."""
     if not await database.execute(_delete_association(), identifier=identifier):
-        raise NotFound(ASSOCIATIONS.name, identifier)
+        raise ASSOCIATIONS.not_found(identifier)
 
 
 async def _put(

@@ -177,7 +177,8 @@ async def _stage(
         first, others = problems[0]["message"], len(problems) - 1
         more = f", and {others} more" if others else ""
         raise Conflict(
-            f"the package contains entities that belong to other documents: {first}{more}",
+            f"the package contains entities that belong to other documents: {first}{more}; give "
+            "them other identifiers, or delete them there first",
             problems=problems,
         )
     return staging, sent

@@ -61,7 +61,7 @@ async def delete(
     statements = _delete_statements(resource)
     changes = await _run(database, resource, identifier, statements, dry_run=dry_run)
     if not changes:
-        raise NotFound(resource.name, identifier)
+        raise resource.not_found(identifier)
     return changes
 
 
@@ -81,7 +81,7 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
     """
     state = await database.fetch_one(_state(resource), identifier=identifier)
     if state is None or not state["deleted"]:
-        advice = "it is not deleted" if state else ""
+        advice = "it is not deleted" if state else "it never was here, or was purged; import it"
         raise NotFound(f"deleted {resource.name}", identifier, advice)
     if state["document_deleted"]:
         document = state["document_identifier"]
@@ -92,7 +92,8 @@ async def undelete(database: Database, resource: Resource, identifier: str) -> U
         owner := await database.fetch_one(_package_with_same_name(), identifier=identifier)
     ):
         raise Conflict(
-            f"its identifier is that of the package of document {owner['document_identifier']} now"
+            f"its identifier is that of the package of document {owner['document_identifier']} "
+            "now; delete that document first"
         )
     lost = []
     if resource is DOCUMENTS:
