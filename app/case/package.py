@@ -7,8 +7,8 @@ of the model, and links to the document filled in (CASE 1.1 binding, CFPckg clas
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple, TypeAlias
@@ -85,6 +85,8 @@ class Package:
     in that order."""
     identifier_source: str | None = None
     """Source of the document's derived identifier, if the spreadsheet has none."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """The row or line of each item and association by identifier, unless the file is one value."""
 
     def count(self, kind: str) -> int:
         """Return the number of entities of a kind."""

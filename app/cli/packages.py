@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -18,6 +20,7 @@ from ..formats.file_format import COMPRESSED, FILE_FORMATS, TABLES, FileFormat, 
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import sample as sample_framework
 from ..server.startup import has_database
+from ..transfer.console import progress_bar
 from ..transfer.sources import Source, refuse_missing, sources
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import (
@@ -94,7 +97,7 @@ def import_packages(**flags: Any) -> None:
     reports how many were added, changed, unchanged and deleted. Common mistakes are repaired
     where there is only one possible meaning; each kind of repair is reported once. Other invalid
     sources are refused with all problems, without storing anything of them; the others are
-    imported.
+    imported, with warnings about cycles, items without a parent and equal codes.
 
     A source that would delete more than half of the stored items of a framework, or all of its
     three or more associations, is refused unless --allow-deletes is given. So is a spreadsheet
@@ -110,7 +113,9 @@ def import_packages(**flags: Any) -> None:
     """  # noqa: D301  click keeps the lines after its \b as they are
     # Imported late: the check of the arguments does not need the database code.
     from ..transfer import importer  # noqa: PLC0415  see above
+    from .import_output import print_result  # noqa: PLC0415  see above
 
+    quiet = flags["quiet"]
     options = RepairOptions(flags["identifiers"] == "uuid5", flags["keep_association_types"])
     if flags["strict"] and options != NO_OPTIONS:
         raise click.UsageError(
@@ -129,21 +134,29 @@ def import_packages(**flags: Any) -> None:
     settings = load_settings(database_url=flags["database_url"])
     loader = importer.Importer(
         strict=flags["strict"],
-        quiet=flags["quiet"],
         dry_run=flags["dry_run"],
         allow_deletes=flags["allow_deletes"],
         defaults=_defaults(named, flags),
         options=options,
         base_url=settings.base_url,
+        progress_of=partial(progress_bar, quiet=quiet),
     )
+
+    async def load(database: Database | None) -> list[importer.ImportResult]:
+        # Imported modules are permanent: without this, full collections scan them repeatedly.
+        gc.freeze()
+        results = []
+        async for result in loader.load(database, named):
+            print_result(result, quiet=quiet)
+            results.append(result)
+        return results
+
     if flags["dry_run"] and not has_database(settings):
         # A dry run must not leave a database behind.
-        results = asyncio.run(loader.load(None, named))
+        results = asyncio.run(load(None))
     else:
         use: DatabaseUse = "compare" if flags["dry_run"] else "write"
-        results = run_on_database(
-            settings, use, lambda database: loader.load(database, named), quiet=flags["quiet"]
-        )
+        results = run_on_database(settings, use, load, quiet=quiet)
     if report:
         importer.write_report(report, results)
     sys.exit(1 if any(result.status == "refused" for result in results) else 0)

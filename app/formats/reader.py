@@ -15,6 +15,7 @@ from ..case.limits import to_json_bytes
 from ..case.package import Package
 from ..case.package_stream import parse_large_package
 from ..case.problems import to_exception
+from ..case.resources import ASSOCIATIONS, ITEMS
 from ..exceptions import BadRequest, Problem, UnprocessableContent
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
 from . import jsonl
@@ -93,7 +94,18 @@ def _read_package(
         ]
     if problems or package is None:
         raise to_exception("framework", problems)
+    package = replace(package, places=_places_by_identifier(tree, places))
     return package, [replace(one, path=_locate(places, one.path)) for one in repairs]
+
+
+def _places_by_identifier(tree: JsonObject, places: Mapping[str, Location]) -> dict[str, str]:
+    """Return the row or line of each item and association."""
+    return {
+        entity["identifier"]: places[f"{plural}[{index}]"].where
+        for plural in (ITEMS.plural, ASSOCIATIONS.plural)
+        for index, entity in enumerate(tree[plural])
+        if "identifier" in entity
+    }
 
 
 def _read_json(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from ..case.model import Entity
 from ..case.resources import DEFINITIONS
@@ -19,22 +20,21 @@ CHILD_OF = "isChildOf"
 """The association type that makes the tree (CASE 1.1 information model, CFAssociation)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """An entity of a package."""
 
     kind: str
     path: str
     body: Json
+    identifier: str | None = field(init=False)
+    """None if it is not a string."""
 
-    @cached_property
-    def identifier(self) -> str | None:
-        """Return the identifier, or None if it is not a string."""
-        return get_string(self.body, "identifier")
+    def __post_init__(self) -> None:
+        self.identifier = get_string(self.body, "identifier")
 
 
-@dataclass(frozen=True, eq=False)
-class Edge:
+class Edge(NamedTuple):
     """An association with a type and with identifiers at both ends."""
 
     node: Node
@@ -71,8 +71,11 @@ def get_objects(body: Json, name: str) -> list[Json]:
 
 def get_link_identifiers(body: Json, name: str) -> list[str]:
     """Return the identifiers of the links in a field."""
-    identifiers = (get_string(link, "identifier") for link in get_objects(body, name))
-    return [identifier for identifier in identifiers if identifier is not None]
+    # Without the helpers above: this runs four times for each association of a package.
+    value = body.get(name)
+    links = value if isinstance(value, list) else (value,)
+    identifiers = (link.get("identifier") for link in links if isinstance(link, dict))
+    return [identifier for identifier in identifiers if isinstance(identifier, str)]
 
 
 def kind_of(schema: type[Entity]) -> str:
@@ -83,11 +86,14 @@ def kind_of(schema: type[Entity]) -> str:
 class PackageIndex:
     """The entities of a package by kind and identifier, and the tree of its items.
 
-    ``by_identifier`` has the first entity with each identifier.
+    ``by_identifier`` has the first entity with each identifier. ``edges`` are the associations, if
+    ``nodes`` leaves them out.
     """
 
-    def __init__(self, nodes: list[Node]) -> None:
+    def __init__(self, nodes: list[Node], edges: list[Edge] | None = None) -> None:
         self.nodes = nodes
+        if edges is not None:
+            self.edges = edges
         self.by_identifier: dict[str, Node] = {}
         self._nodes_by_kind: dict[str, list[Node]] = defaultdict(list)
         for node in nodes:

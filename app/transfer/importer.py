@@ -1,20 +1,17 @@
-"""Import packages and spreadsheets into the database, and print the result of each source."""
+"""Import packages and spreadsheets into the database."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import click
 
 from ..api.profiles import PROFILES, SDK
 from ..case.entity_urls import server_urls
@@ -30,10 +27,10 @@ from ..db.write.package import Guard, write_package
 from ..exceptions import CaseServerError, Problem, StartupError
 from ..formats.assembly import Defaults
 from ..formats.reader import read_framework
+from ..lint.structure import StructuralWarning, find_structural_violations
 from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
-from ..repair.repair_log import format_example
 from ..settings import is_loopback
-from .console import Progress, counted, format_counts, problem_lines, progress_bar
+from .console import Progress
 from .sources import Source, describe_error, refuse_other_json
 
 URL_IDENTIFIER = re.compile(
@@ -41,7 +38,6 @@ URL_IDENTIFIER = re.compile(
 )
 """The message of a problem that --identifiers uuid5 solves."""
 
-START_OF_FILE = "the start of the file"
 URL_HINT = "identifiers that are URLs are imported with --identifiers uuid5"
 TYPE_HINT = (
     "association types of other vocabularies are kept as ext:name with --keep-association-types"
@@ -68,6 +64,7 @@ class ImportResult:
     """None if the source was refused before it was compared with the database."""
     seconds: float = 0.0
     repairs: list[Repair] = field(default_factory=list)
+    warnings: list[StructuralWarning] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
     """Number of problems that ``problems`` leaves out."""
@@ -84,7 +81,6 @@ class Importer:
     """Imports sources one by one, each in a transaction of its own."""
 
     strict: bool = False
-    quiet: bool = False
     dry_run: bool = False
     allow_deletes: bool = False
     """Whether a source may delete or overwrite most of a framework."""
@@ -93,16 +89,18 @@ class Importer:
     options: RepairOptions = NO_OPTIONS
     base_url: str | None = None
     """The URL of this server. Its addresses in a package are not stored as uris."""
+    progress_of: Callable[[str], Progress] = lambda _: lambda _: None
+    """Returns the progress of a source by its name."""
 
     async def load(
         self, database: Database | None, sources: Sequence[Source]
-    ) -> list[ImportResult]:
-        """Import each source and print its result; without a database, only validate it."""
+    ) -> AsyncIterator[ImportResult]:
+        """Import each source and yield its result; without a database, only validate it."""
         results: list[ImportResult] = []
         for source in sources:
             result = ImportResult(source.name, dry_run=self.dry_run)
             start = time.monotonic()
-            progress = progress_bar(source.name, quiet=self.quiet)
+            progress = self.progress_of(source.name)
             try:
                 await self._import_source(database, source, result, progress)
             except (CaseServerError, StartupError) as error:
@@ -116,9 +114,8 @@ class Importer:
             if self.dry_run:
                 result.notes = _note_same_document(result, results)
             progress("")
-            _print_result(result, quiet=self.quiet)
             results.append(result)
-        return results
+            yield result
 
     def _hints(self, problems: Sequence[Problem]) -> list[str]:
         """Return the options that would solve some of the problems and were not used."""
@@ -146,6 +143,7 @@ class Importer:
         result.identifier_source = package.identifier_source
         result.items = package.count(ITEMS.name)
         result.associations = package.count(ASSOCIATIONS.name)
+        result.warnings = find_structural_violations(package)
         if database is None:
             result.status = "valid"
             return
@@ -216,73 +214,6 @@ def _note_same_document(result: ImportResult, earlier: Sequence[ImportResult]) -
         "document and would be imported before it"
     )
     return [note]
-
-
-def _print_result(result: ImportResult, *, quiet: bool) -> None:
-    """Print a result: a refusal to stderr, anything else to stdout unless ``quiet``."""
-    if result.status == "refused":
-        for line in _format_refusal(result):
-            click.echo(line, err=True)
-    elif not quiet:
-        click.echo(_format_success(result))
-    if not quiet:
-        if result.identifier_source and result.document:
-            click.echo(
-                f"  the identifier {result.document} was made from {result.identifier_source}; "
-                "--document-id gives another"
-            )
-        for note in result.notes:
-            click.echo(f"  {note}")
-        for repair in result.repairs:
-            click.echo(f"  {repair.kind} ({repair.count:,}): {repair.summary}")
-            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_values(repair)}")
-
-
-def _format_success(result: ImportResult) -> str:
-    status = f"would be {result.status}" if result.dry_run and result.counts else result.status
-    content = f"{counted(result.items, 'item')}, {counted(result.associations, 'association')}"
-    changes = (
-        format_counts(result.counts)
-        if result.counts
-        else "all of it would be added, because there is no database yet"
-    )
-    return (
-        f"{result.source}: {status} {result.document}: {content}; {changes}, "
-        f"in {result.seconds:.1f} s"
-    )
-
-
-def _format_refusal(result: ImportResult) -> Iterator[str]:
-    if not result.problems:
-        yield f"{result.source}: refused: {result.reason}"
-        if result.counts:
-            yield f"  would be: {format_counts(result.counts)}"
-        return
-    count = len(result.problems) + result.more
-    yield f"{result.source}: refused, {counted(count, 'problem')}:"
-    problems = _summarize_url_identifiers(result.problems)
-    for line in (*problem_lines(problems, sys.stderr, result.more), *result.hints):
-        yield f"  {line}"
-
-
-def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
-    """Replace the problems of identifiers that are URLs by a single problem with their number."""
-    urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
-    if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
-        return [*problems]
-    first = urls[0]
-    others = len(urls) - 1
-    message = f"{first['message']}; {counted(others, 'other identifier')} like it"
-    summary = Problem(path=first["path"], message=message)
-    return [summary, *(each for each in problems if each not in urls)]
-
-
-def _format_values(repair: Repair) -> str:
-    """Return the values before and after a repair, or an empty string if a value was dropped."""
-    if repair.after is None:
-        return ""
-    before = f"{format_example(repair.before)} became " if repair.before is not None else "now "
-    return f": {before}{format_example(repair.after)}"
 
 
 def require_writable(path: Path) -> None:

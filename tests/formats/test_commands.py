@@ -13,6 +13,7 @@ from openpyxl import load_workbook
 from support.live_server import COMMAND, environment
 from support.live_server import invoke as run
 
+from case_server.lint.rules.catalog import BY_ID
 from case_server.sample import SAMPLE_DOCUMENT_ID
 
 SHEET = "code,parent,statement\nA,,Algebra\nA.1,A,Solve\n"
@@ -164,3 +165,26 @@ def test_compressed_exports_are_reproducible(data_dir: Path, tmp_path: Path) -> 
         )
     assert first.read_bytes() == second.read_bytes()
     assert gzip.decompress(first.read_bytes()).startswith(b"\xef\xbb\xbf")
+
+
+def test_import_warns_about_the_structure(data_dir: Path, tmp_path: Path) -> None:
+    sheet, report = tmp_path / "sheet.csv", tmp_path / "report.json"
+    rows = ["A,B,first", "B,A,second", *["C1,,same code"] * 8]
+    sheet.write_text("\n".join(["code,parent,statement", *rows]))
+    flags = ("--title", "Cycle", "--creator", "a district", "--report", str(report))
+    ran = run("import", str(sheet), *flags, data_dir=data_dir)
+    assert (ran.returncode, ": created " in ran.stdout) == (0, True), ran.stderr
+    assert ran.stderr.splitlines()[1:] == [
+        f"{sheet}: warning: cycle (1): {BY_ID['cycle'].explanation}",
+        "  row 3: closes a cycle: A > B > A",
+        f"{sheet}: warning: duplicate-code (7): {BY_ID['duplicate-code'].explanation}",
+        *(f"  row {number}: C1 is also the code of row 4" for number in range(5, 10)),
+        "  and 2 more; case-server check --all shows them",
+    ]
+    (result,) = json.loads(report.read_text())
+    assert [(one["rule"], one["count"]) for one in result["warnings"]] == [
+        ("cycle", 1),
+        ("duplicate-code", 7),
+    ]
+    ran = run("import", str(sheet), *flags, "--quiet", data_dir=data_dir)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

@@ -24,8 +24,8 @@ PROFILES_1_1 = [profile for profile in PROFILES if profile.version == "1.1"]
 
 
 async def run_import(database: Database, raw: bytes, base_url: str = BASE_URL) -> ImportResult:
-    importer = Importer(base_url=base_url, quiet=True)
-    (result,) = await importer.load(database, [Source("a.json", lambda: raw)])
+    importer = Importer(base_url=base_url)
+    (result,) = [each async for each in importer.load(database, [Source("a.json", lambda: raw)])]
     assert result.status != "refused", (result.reason, result.problems)
     return result
 
@@ -100,9 +100,9 @@ async def run_sheet_import(database: Database, raw: bytes, day: int) -> ImportRe
     """Import a sheet whose file was changed on that day."""
     changed = datetime(2026, 11, day, tzinfo=UTC)
     defaults = Defaults(title="Mathematics", creator="Example District", identifier="maths")
-    importer = Importer(defaults=defaults, quiet=True)
+    importer = Importer(defaults=defaults)
     source = Source("a.csv", lambda: raw, "csv", changed)
-    (result,) = await importer.load(database, [source])
+    (result,) = [each async for each in importer.load(database, [source])]
     assert result.status != "refused", (result.reason, result.problems)
     return result
 

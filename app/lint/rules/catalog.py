@@ -194,3 +194,16 @@ RULES = (
 )
 
 BY_ID = {rule.id: rule for rule in RULES}
+
+STRUCTURAL_RULES = tuple(
+    BY_ID[name]
+    for name in (
+        "self-association",
+        "cycle",
+        "document-as-child",
+        "unknown-parent",
+        "orphan",
+        "duplicate-code",
+    )
+)
+"""The rules that import applies, too: it stores what violates them, and warns."""

@@ -34,6 +34,8 @@ def cycles(index: PackageIndex) -> Iterator[Match]:
     """Find cycles by depth-first search, upwards from each child; one match per closing edge."""
     done: set[str] = set()
     for start in index.parents:
+        if start in done:
+            continue
         path: list[str] = []
         depth: dict[str, int] = {}
         pending: list[tuple[str, Edge | None, int]] = [(start, None, 0)]

@@ -1,0 +1,102 @@
+"""The results of `case-server import` as text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from ..exceptions import Problem
+from ..lint.output import escape_controls
+from ..repair.repair_log import format_example
+from ..transfer.console import counted, format_counts, problem_lines
+from ..transfer.importer import URL_IDENTIFIER
+
+if TYPE_CHECKING:
+    from ..repair.reader import Repair
+    from ..transfer.importer import ImportResult
+
+START_OF_FILE = "the start of the file"
+
+
+def print_result(result: ImportResult, *, quiet: bool) -> None:
+    """Print refusals and warnings to stderr, the rest to stdout; only refusals if ``quiet``."""
+    if result.status == "refused":
+        for line in _format_refusal(result):
+            click.echo(line, err=True)
+    elif not quiet:
+        click.echo(_format_success(result))
+    if not quiet:
+        if result.identifier_source and result.document:
+            click.echo(
+                f"  the identifier {result.document} was made from {result.identifier_source}; "
+                "--document-id gives another"
+            )
+        for note in result.notes:
+            click.echo(f"  {note}")
+        for repair in result.repairs:
+            click.echo(f"  {repair.kind} ({repair.count:,}): {repair.summary}")
+            click.echo(f"    first at {repair.path or START_OF_FILE}{_format_values(repair)}")
+        if result.status != "refused":
+            for line in _format_warnings(result):
+                click.echo(line, err=True)
+
+
+def _format_success(result: ImportResult) -> str:
+    status = f"would be {result.status}" if result.dry_run and result.counts else result.status
+    content = f"{counted(result.items, 'item')}, {counted(result.associations, 'association')}"
+    changes = (
+        format_counts(result.counts)
+        if result.counts
+        else "all of it would be added, because there is no database yet"
+    )
+    return (
+        f"{result.source}: {status} {result.document}: {content}; {changes}, "
+        f"in {result.seconds:.1f} s"
+    )
+
+
+def _format_refusal(result: ImportResult) -> Iterator[str]:
+    if not result.problems:
+        yield f"{result.source}: refused: {result.reason}"
+        if result.counts:
+            yield f"  would be: {format_counts(result.counts)}"
+        return
+    count = len(result.problems) + result.more
+    yield f"{result.source}: refused, {counted(count, 'problem')}:"
+    problems = _summarize_url_identifiers(result.problems)
+    for line in (*problem_lines(problems, sys.stderr, result.more), *result.hints):
+        yield f"  {line}"
+
+
+def _format_warnings(result: ImportResult) -> Iterator[str]:
+    for warning in result.warnings:
+        yield (
+            f"{result.source}: warning: {warning.rule} ({warning.count:,}): {warning.explanation}"
+        )
+        for example in warning.examples:
+            yield f"  {escape_controls(example)}"
+        if more := warning.count - len(warning.examples):
+            yield f"  and {more:,} more; case-server check --all shows them"
+
+
+def _summarize_url_identifiers(problems: Sequence[Problem]) -> list[Problem]:
+    """Replace the problems of identifiers that are URLs by a single problem with their number."""
+    urls = [each for each in problems if URL_IDENTIFIER.search(each["message"])]
+    if len(urls) < 2:  # noqa: PLR2004  a single one needs no summary
+        return [*problems]
+    first = urls[0]
+    others = len(urls) - 1
+    message = f"{first['message']}; {counted(others, 'other identifier')} like it"
+    summary = Problem(path=first["path"], message=message)
+    return [summary, *(each for each in problems if each not in urls)]
+
+
+def _format_values(repair: Repair) -> str:
+    """Return the values before and after a repair, or an empty string if a value was dropped."""
+    if repair.after is None:
+        return ""
+    before = f"{format_example(repair.before)} became " if repair.before is not None else "now "
+    return f": {before}{format_example(repair.after)}"

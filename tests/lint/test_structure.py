@@ -1,0 +1,69 @@
+"""The structural rules on a parsed package, as import applies them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.factories import Body, association, link, new_id, packed_item
+from support.lintable_package import clean, ids, root, tree, violations_of
+
+from case_server.lint.rules.catalog import STRUCTURAL_RULES
+from case_server.lint.structure import MAX_EXAMPLES_PER_RULE, find_structural_violations
+from case_server.repair.reader import read_repaired
+
+
+def add_edge(origin: Callable[[Body], str], destination: Callable[[Body], str]) -> Any:
+    def change(body: Body) -> None:
+        body["CFAssociations"].append(association(origin(body), destination(body)))
+
+    return change
+
+
+def close_cycle(body: Body) -> None:
+    body["CFAssociations"][1]["destinationNodeURI"] = link(ids(body)[1])
+
+
+def repeat_code(body: Body) -> None:
+    body["CFItems"][2]["humanCodingScheme"] = body["CFItems"][0]["humanCodingScheme"]
+
+
+BROKEN = {
+    "self-association": add_edge(lambda body: ids(body)[0], lambda body: ids(body)[0]),
+    "cycle": close_cycle,
+    "document-as-child": add_edge(root, lambda _: new_id()),
+    "unknown-parent": add_edge(lambda body: ids(body)[0], lambda _: new_id()),
+    "orphan": lambda body: body["CFItems"].append(packed_item(humanCodingScheme="C")),
+    "duplicate-code": repeat_code,
+}
+
+
+@pytest.mark.parametrize("rule", [rule.id for rule in STRUCTURAL_RULES])
+def test_warnings_are_the_violations_of_the_linter(rule: str) -> None:
+    body = tree()
+    BROKEN[rule](body)
+    package, _ = read_repaired(json.dumps(body).encode())
+    counts = {each.rule: each.count for each in find_structural_violations(package)}
+    expected = Counter(each.rule for each in violations_of(body))
+    assert rule in counts
+    assert counts == {each.id: expected[each.id] for each in STRUCTURAL_RULES if expected[each.id]}
+
+
+def test_clean_package_has_no_warnings() -> None:
+    package, _ = read_repaired(json.dumps(clean()).encode())
+    assert find_structural_violations(package) == []
+
+
+def test_examples_are_limited_and_name_the_entity() -> None:
+    body = tree()
+    orphans = [packed_item(humanCodingScheme=str(number)) for number in range(9)]
+    body["CFItems"] += orphans
+    package, _ = read_repaired(json.dumps(body).encode())
+    (warning,) = find_structural_violations(package)
+    assert (warning.rule, warning.count) == ("orphan", 9)
+    assert [example.partition(":")[0] for example in warning.examples] == [
+        orphan["identifier"] for orphan in orphans[:MAX_EXAMPLES_PER_RULE]
+    ]
