@@ -20,6 +20,7 @@ from .types import (
     Identifier,
     Integer,
     NullAs,
+    Number,
     Omittable,
     TargetType,
     Text,
@@ -188,7 +189,7 @@ class CFRubricCriterionLevel(Entity):
 
     description: Omittable[Text] = None
     quality: Omittable[Text] = None
-    score: Omittable[float] = None
+    score: Omittable[Number] = None
     feedback: Omittable[Text] = None
     position: Omittable[Integer] = None
     rubricCriterionId: Omittable[Identifier] = None
@@ -201,7 +202,7 @@ class CFRubricCriterion(Entity):
     category: Omittable[Text] = None
     description: Omittable[Text] = None
     CFItemURI: Omittable[LinkURI] = None
-    weight: Omittable[float] = None
+    weight: Omittable[Number] = None
     position: Omittable[Integer] = None
     rubricId: Omittable[Identifier] = None
     CFRubricCriterionLevels: Omittable[list[CFRubricCriterionLevel]] = None

@@ -86,6 +86,12 @@ def _one_of(names: tuple[str, ...]) -> str:
     return f"^({'|'.join(names)}|{EXTENSION_NAME})$"
 
 
+def _vocabulary_schema(names: tuple[str, ...]) -> WithJsonSchema:
+    """Return the JSON Schema of one of the names, or an extension of them."""
+    extension = {"type": "string", "maxLength": 255, "pattern": f"^{EXTENSION_NAME}$"}
+    return WithJsonSchema({"anyOf": [{"type": "string", "enum": [*names]}, extension]})
+
+
 def _integral_float(value: object) -> object:
     """Convert a float such as 1.0 to an integer, because JSON has only one type of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -212,12 +218,21 @@ Integer = Annotated[
 ]
 """A 32-bit integer."""
 
+Number = Annotated[float, WithJsonSchema({"type": "number", "format": "float"})]
+"""A number of a rubric."""
+
 AssociationType = Annotated[
-    str, StringConstraints(pattern=ASSOCIATION_TYPE_PATTERN, max_length=255)
+    str,
+    StringConstraints(pattern=ASSOCIATION_TYPE_PATTERN, max_length=255),
+    _vocabulary_schema(ASSOCIATION_TYPES),
 ]
 """A type of the standard, or an extension: ``ext:name``."""
 
-TargetType = Annotated[str, StringConstraints(pattern=TARGET_TYPE_PATTERN, max_length=255)]
+TargetType = Annotated[
+    str,
+    StringConstraints(pattern=TARGET_TYPE_PATTERN, max_length=255),
+    _vocabulary_schema(TARGET_TYPES),
+]
 """``CASE``, or ``ext:name`` for a node outside CASE."""
 
 Extensions = Annotated[dict[str, Any], AfterValidator(_require_storable)]

@@ -21,8 +21,17 @@ from ...case.resources import RESOURCES
 from ..dependencies import get_state
 from ..profiles import PLATFORM, PROFILES, Profile
 from ..responses import json_response
-from .operations import profile_components, resolve_profile_components, wrapped
-from .schemas import PREFIX, Schema, all_schemas
+from .operations import profile_components, resolve_profile_components
+from .schemas import (
+    BINDING,
+    PREFIX,
+    Schema,
+    all_schemas,
+    closed_object,
+    ref,
+    suffix_references,
+    with_binding_names,
+)
 
 Document: TypeAlias = dict[str, Any]
 
@@ -123,13 +132,46 @@ def _generate(routes: list[RouteContext], profile: Profile) -> Document:
         title="case-server", version=__version__, description=DESCRIPTION, routes=routes
     )
     document["paths"] = resolve_profile_components(document["paths"], profile_components(profile))
+    components = document["components"]
+    # In place of FastAPI's schemas of the same classes, which describe optional fields as null.
+    schemas: dict[str, Schema] = components["schemas"] | all_schemas(profile)
     if profile.wraps:
         for content in _successful_contents(document):
-            content["schema"] = _wrap_schema(content["schema"])
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    # In place of FastAPI's schemas of the same classes, which describe optional fields as null.
-    schemas |= all_schemas(sourced_ids=profile.sourced_ids)
+            name = content["schema"]["$ref"].removeprefix(PREFIX)
+            if name in WRAPPED_CLASSES:
+                schemas[f"Wrapped{name}"] = closed_object({name: content["schema"]})
+                content["schema"] = ref(f"Wrapped{name}")
+    components["schemas"] = {
+        name: schemas[name] for name in sorted(_referenced(document["paths"], schemas))
+    }
+    if profile.writes:
+        return document
+    components["schemas"] = with_binding_names(components["schemas"])
+    components["schemas"], document["paths"] = (
+        suffix_references(part, BINDING) for part in (components["schemas"], document["paths"])
+    )
     return document
+
+
+def _referenced(node: Any, schemas: dict[str, Schema]) -> set[str]:
+    """Return the names of the schemas that a part of a document refers to, at any depth."""
+    pending, names = [node], set[str]()
+    while pending:
+        names |= (new := set(_references(pending.pop())) - names)
+        pending += [schemas[name] for name in new]
+    return names
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for part in node:
+            yield from _references(part)
+    elif isinstance(node, dict):
+        for name, part in node.items():
+            if name == "$ref":
+                yield part.removeprefix(PREFIX)
+            else:
+                yield from _references(part)
 
 
 def _successful_contents(document: Document) -> Iterator[Schema]:
@@ -139,8 +181,3 @@ def _successful_contents(document: Document) -> Iterator[Schema]:
             content = operation["responses"].get("200", {}).get("content", {})
             if "application/json" in content:
                 yield content["application/json"]
-
-
-def _wrap_schema(schema: Schema) -> Schema:
-    name = schema.get("$ref", "").removeprefix(PREFIX)
-    return wrapped(name, schema) if name in WRAPPED_CLASSES else schema

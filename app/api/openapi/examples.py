@@ -73,21 +73,3 @@ PACKAGE = {
     "CFAssociations": [ASSOCIATION],
     "CFDefinitions": {"CFItemTypes": [ITEM_TYPE]},
 }
-
-MINOR = {
-    "imsx_codeMinorField": [
-        {
-            "imsx_codeMinorFieldName": "TargetEndSystem",
-            "imsx_codeMinorFieldValue": "invaliddata",
-        }
-    ]
-}
-
-STATUS_INFO = {
-    "imsx_codeMajor": "failure",
-    "imsx_severity": "error",
-    "imsx_description": "the CFItem is not valid: item.fullStatement: required",
-    "imsx_CodeMinor": MINOR,
-    "imsx_codeMinor": MINOR,
-    "imsx_error_details": [{"path": "item.fullStatement", "message": "required"}],
-}

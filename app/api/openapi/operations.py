@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, SUBJECTS, Resource
+from ...case.resources import DOCUMENTS, ITEMS, SUBJECTS, Resource
 from ...query.params import Limits
 from ..profiles import Profile
-from .schemas import INPUT, Schema, ref
+from .schemas import INPUT, Schema, closed_object, list_name, ref
 
 PROFILE_PREFIX = "#/profile/"
 """References that begin with this name a component of ``profile_components``."""
@@ -26,6 +26,8 @@ ERRORS = {
     410: "The cursor belongs to another history of the database: start again without since",
     413: "The body is larger than the limit of this server",
     422: "Invalid: imsx_error_details lists the problems with their paths",
+    429: "Too many requests without a token (or a fault in test mode): retry after Retry-After",
+    500: "An error of this server, which its log describes under the X-Request-ID",
     503: "The database is unavailable: retry after the seconds in Retry-After",
 }
 
@@ -38,30 +40,26 @@ def json_content(schema: Schema, example: Any = None) -> Schema:
     return {"application/json": content}
 
 
-def wrapped(name: str, schema: Schema, *, many: bool = False) -> Schema:
-    """Return the schema of an object with one field: a value, or an array of values."""
-    field = {"type": "array", "items": schema} if many else schema
-    return {"type": "object", "required": [name], "properties": {name: field}}
-
-
-def success(status: int, description: str, schema: Schema | None = None) -> dict[int | str, Schema]:
+def success(
+    status: int, description: str, class_name: str | None = None
+) -> dict[int | str, Schema]:
     """Describe the response to a request that succeeds, for ``responses=`` of a decorator."""
     response: Schema = {"description": description}
-    if schema is not None:
-        response["content"] = json_content(schema)
+    if class_name is not None:
+        response["content"] = json_content(ref(class_name))
     return {status: response}
 
 
 def errors(*statuses: int) -> dict[int | str, Schema]:
     """Describe the errors of an operation, for ``responses=`` of a decorator.
 
-    401, 403 and 503 are described for every operation. The response ``default`` also keeps FastAPI
-    from describing its own validation error, which this server never sends.
+    401, 403, 429, 500 and 503 are described for every operation. The response ``default`` also
+    keeps FastAPI from describing its own validation error, which this server never sends.
     """
     content = json_content(ref("imsx_StatusInfo"))
     responses: dict[int | str, Schema] = {
         status: {"description": ERRORS[status], "content": content}
-        for status in sorted({401, 403, 503, *statuses})
+        for status in sorted({401, 403, 429, 500, 503, *statuses})
     }
     return responses | {"default": {"description": "Any other error", "content": content}}
 
@@ -70,33 +68,22 @@ def request_body(class_name: str, example: Any, *, wrapper: str | None = None) -
     """Describe a request body that is an object of a class, for ``openapi_extra=``."""
     schema = ref(class_name + INPUT)
     if wrapper:
-        schema, example = wrapped(wrapper, schema), {wrapper: example}
+        schema, example = closed_object({wrapper: schema}), {wrapper: example}
     return {"requestBody": {"required": True, "content": json_content(schema, example)}}
 
 
 def list_success(resource: Resource) -> dict[int | str, Schema]:
     """Describe a page of a list, whose paging fields depend on the profile."""
-    page = _profile_ref(f"{resource.plural}.page")
-    return success(
-        200,
-        "One page of the list; X-Total-Count has the total and Link the URLs of other pages.",
-        page,
-    )
+    headers = {
+        "X-Total-Count": _header("The total number of entities.", type="integer"),
+        "Link": _header("The URLs of other pages: first, prev, next and last.", type="string"),
+    }
+    content = json_content(_profile_ref(f"{resource.plural}.page"))
+    return {200: {"description": "One page of the list.", "headers": headers, "content": content}}
 
 
-def array_of(resource: Resource) -> Schema:
-    """Return the schema of an object with one field: an array of entities."""
-    return wrapped(resource.plural, ref(resource.name), many=True)
-
-
-def _item_associations() -> Schema:
-    item = wrapped("CFItem", ref("CFItem"))
-    item["properties"] |= array_of(ASSOCIATIONS)["properties"]
-    return item
-
-
-ITEM_ASSOCIATIONS = _item_associations()
-"""The schema of an item with its associations."""
+def _header(description: str, **schema: Any) -> Schema:
+    return {"description": description, "schema": schema}
 
 
 def query_parameters(*names: str) -> dict[str, Any]:
@@ -124,8 +111,6 @@ FIELDS_PARAMETER = {
     "in": "query",
     "description": "Names of the fields to return, separated by commas or repeated.",
     "schema": {"type": "array", "items": {"type": "string"}},
-    "style": "form",
-    "explode": False,
 }
 
 OPERATORS_OF_FILTERS = {
@@ -157,12 +142,18 @@ def profile_components(profile: Profile) -> dict[str, Schema]:
             "limit",
             "The maximum number of entities to return.",
             type="integer",
+            format="int32",
             minimum=1,
             maximum=profile.limits.maximum,
             default=profile.limits.default,
         ),
         "offset": _parameter(
-            "offset", "The number of entities to skip.", type="integer", minimum=0, default=0
+            "offset",
+            "The number of entities to skip.",
+            type="integer",
+            format="int32",
+            minimum=0,
+            default=0,
         ),
         "orderBy": _parameter(
             "orderBy",
@@ -193,17 +184,10 @@ def profile_components(profile: Profile) -> dict[str, Schema]:
             "extensions", "Whether the response includes extensions.", type="boolean", default=False
         )
     for resource in FILTER_EXAMPLES:
-        components[f"{resource.plural}.page"] = _page_schema(resource, profile.paging_fields)
+        components[f"{resource.plural}.page"] = ref(list_name(resource, profile))
         components[f"{resource.plural}.sort"] = _sort_parameter(resource)
         components[f"{resource.plural}.filter"] = _filter_parameter(resource, profile)
     return components
-
-
-def _page_schema(resource: Resource, paging_fields: tuple[str, ...]) -> Schema:
-    page = wrapped(resource.plural, ref(resource.name), many=True)
-    page["properties"] |= {name: {"type": "integer"} for name in paging_fields}
-    page["required"] += paging_fields
-    return page
 
 
 def _sort_parameter(resource: Resource) -> Schema:

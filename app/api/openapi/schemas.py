@@ -1,16 +1,25 @@
-"""JSON Schemas of the OpenAPI documents: the standard's classes, and this server's own."""
+"""JSON Schemas of the OpenAPI documents: the standard's classes, and this server's own.
+
+Each function returns them as an API profile serves them.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from ...case import model
-from ...case.resources import RESOURCES
+from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RESOURCES, SUBJECTS, Resource
 from ...case.types import IDENTIFIER_SCHEMA
+from ...case.vocabulary import ASSOCIATION_TYPES, ASSOCIATION_TYPES_1_0
+from ...exceptions import CONFORMANT_UUID_PATTERN, ErrorCode, NotFound, UnprocessableContent
+from ..exception_handlers import status_info
+from ..profiles import Profile
+from ..rendering.renderer import PACKAGE_LINKS
+from ..rendering.transforms import NEW_IN_1_1
 from . import examples
 
 Schema: TypeAlias = dict[str, Any]
@@ -35,6 +44,10 @@ class _Schemas(GenerateJsonSchema):
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  see above
+        """Return False, because the title would repeat the name of the field."""
+        return False
+
 
 MODELS: list[type[BaseModel]] = [
     value
@@ -46,14 +59,22 @@ MODELS: list[type[BaseModel]] = [
 """All classes of the model, in the order of the binding."""
 
 
-KEYWORDS: Schema = {
-    **ref("LinkURI"),
-    "description": "Accepts one link or an array of links, all of which are stored; responses "
-    "contain the last.",
-}
+def closed_object(properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object with these properties and no others."""
+    return {
+        "type": "object",
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
-def model_schemas(*, sourced_ids: bool) -> dict[str, Schema]:
+def array_of(schema: Schema, **keywords: Any) -> Schema:
+    """Return the schema of an array."""
+    return {"type": "array", "items": schema, **keywords}
+
+
+def model_schemas(profile: Profile) -> dict[str, Schema]:
     """Return the schemas of all classes as they are in responses."""
     _, document = models_json_schema(
         [(class_, "validation") for class_ in MODELS],
@@ -62,16 +83,103 @@ def model_schemas(*, sourced_ids: bool) -> dict[str, Schema]:
     )
     schemas: dict[str, Schema] = document["$defs"]
     for name in ("CFItem", "CFPckgItem"):
-        schemas[name]["properties"]["conceptKeywordsURI"] = KEYWORDS
+        schemas[name]["properties"]["conceptKeywordsURI"] = ref("LinkURI")
     # Stored documents from packages may lack it.
     schemas["CFDocument"]["required"].remove("caseVersion")
-    if sourced_ids:
-        schemas["CFPackage"]["properties"]["identifier"] = IDENTIFIER_SCHEMA
-        for schema in schemas.values():
-            if "identifier" in schema["properties"]:
-                sourced_id = {**IDENTIFIER_SCHEMA, "description": "The same as identifier."}
-                schema["properties"]["sourcedId"] = sourced_id
+    if not profile.package_links:
+        _remove_package_links(schemas)
+    if profile.version == "1.0":
+        _downgrade_to_1_0(schemas)
+    if profile.sourced_ids:
+        _add_sourced_ids(schemas)
+    else:
+        _describe_identifiers(schemas)
     return schemas
+
+
+def _remove_package_links(schemas: dict[str, Schema]) -> None:
+    """Add CFPckgAssociation, and leave links to the parent out of the classes in a package."""
+    association = schemas["CFAssociation"]
+    schemas["CFPckgAssociation"] = {
+        **association,
+        "title": "CFPckgAssociation",
+        "description": "A typed relation of two nodes, inside a package.",
+        "properties": {**association["properties"]},
+    }
+    schemas["CFPackage"]["properties"]["CFAssociations"] = array_of(ref("CFPckgAssociation"))
+    for resource, link in PACKAGE_LINKS.items():
+        del schemas[_package_class(resource)]["properties"][link]
+
+
+def _package_class(resource: Resource) -> str:
+    return f"CFPckg{resource.name.removeprefix('CF')}"
+
+
+def _downgrade_to_1_0(schemas: dict[str, Schema]) -> None:
+    """Remove what CASE 1.1 added, as ``transforms.downgrade_to_1_0`` does from responses."""
+    types = [name for name in ASSOCIATION_TYPES if name in ASSOCIATION_TYPES_1_0]
+    for schema in schemas.values():
+        schema["properties"].pop("extensions", None)
+    for resource, names in NEW_IN_1_1.items():
+        for class_name in (resource.name, _package_class(resource)):
+            for name in names:
+                del schemas[class_name]["properties"][name]
+    for class_name in (ASSOCIATIONS.name, _package_class(ASSOCIATIONS)):
+        schemas[class_name]["properties"]["associationType"] = {"type": "string", "enum": types}
+    del schemas["LinkGenURI"]["properties"]["targetType"]
+
+
+def _add_sourced_ids(schemas: dict[str, Schema]) -> None:
+    schemas["CFPackage"]["properties"]["identifier"] = IDENTIFIER_SCHEMA
+    for schema in schemas.values():
+        if "identifier" in schema["properties"]:
+            sourced_id = {**IDENTIFIER_SCHEMA, "description": "The same as identifier."}
+            schema["properties"]["sourcedId"] = sourced_id
+
+
+UUID_SCHEMA: Schema = {
+    "type": "string",
+    "anyOf": [
+        {"pattern": f"^{CONFORMANT_UUID_PATTERN}$"},
+        {**IDENTIFIER_SCHEMA, "description": "If stored without being a UUID: as stored."},
+    ],
+}
+"""The identifiers of the standard profiles: UUIDs by the standard, but returned as stored."""
+
+
+def _describe_identifiers(schemas: dict[str, Schema]) -> None:
+    for name, schema in schemas.items():
+        for field, value in schema["properties"].items():
+            # Nodes of associations may be outside of CASE.
+            if value == IDENTIFIER_SCHEMA and name != "LinkGenURI":
+                schema["properties"][field] = UUID_SCHEMA
+
+
+def list_schemas(profile: Profile) -> dict[str, Schema]:
+    """Return the schemas of responses that contain several entities."""
+    association = ASSOCIATIONS.name if profile.package_links else _package_class(ASSOCIATIONS)
+    schemas = {
+        list_name(resource, profile): closed_object(
+            {
+                resource.plural: array_of(ref(resource.name)),
+                **{name: {"type": "integer"} for name in profile.paging_fields},
+            }
+        )
+        for resource in (DOCUMENTS, ITEMS, SUBJECTS)
+    }
+    for resource in RESOURCES:
+        if resource.with_descendants:
+            members = array_of(ref(resource.name), minItems=1)
+            schemas[f"{resource.name}Set"] = closed_object({resource.plural: members})
+    schemas["CFAssociationSet"] = closed_object(
+        {"CFItem": ref("CFItem"), "CFAssociations": array_of(ref(association))}
+    )
+    return schemas
+
+
+def list_name(resource: Resource, profile: Profile) -> str:
+    """Return the name of the class of a page of a list."""
+    return f"{resource.name}{'Page' if profile.paging_fields else 'Set'}"
 
 
 INPUT = "Input"
@@ -89,7 +197,8 @@ def input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
     link = ref(f"LinkURI{INPUT}")
     keywords = {
         "anyOf": [link, {"type": "array", "items": link}, {"type": "null"}],
-        "description": KEYWORDS["description"],
+        "description": "One link or an array of links, all of which are stored; responses contain "
+        "the last.",
     }
     for name in ("CFItem", "CFPckgItem"):
         schemas[name + INPUT]["properties"]["conceptKeywordsURI"] = keywords
@@ -97,7 +206,7 @@ def input_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def _as_input(name: str, schema: Schema) -> Schema:
-    input_schema: Schema = _with_input_references(schema)
+    input_schema: Schema = suffix_references(schema, INPUT)
     input_schema["required"] = [*input_schema.get("required", ()), *ALSO_REQUIRED.get(name, ())]
     for field in input_schema["properties"].keys() - {*input_schema["required"]}:
         value = input_schema["properties"][field]
@@ -105,118 +214,96 @@ def _as_input(name: str, schema: Schema) -> Schema:
     return input_schema
 
 
-def _with_input_references(node: Any) -> Any:
+def suffix_references(node: Any, suffix: str) -> Any:
+    """Return a part of a document with a suffix at the end of all its references."""
     if isinstance(node, list):
-        return [_with_input_references(part) for part in node]
+        return [suffix_references(part, suffix) for part in node]
     if not isinstance(node, dict):
         return node
     return {
-        name: f"{part}{INPUT}" if name == "$ref" else _with_input_references(part)
+        name: f"{part}{suffix}" if name == "$ref" else suffix_references(part, suffix)
         for name, part in node.items()
     }
 
 
-STATUS_INFO: Schema = {
-    "type": "object",
-    "description": "An error (CASE 1.1 binding, imsx_StatusInfo).",
-    "required": ["imsx_codeMajor", "imsx_severity", "imsx_description"],
-    "properties": {
+def status_schemas(profile: Profile) -> dict[str, Schema]:
+    """Return the schemas of errors (CASE 1.1 binding, imsx_StatusInfo)."""
+    codes = sorted({profile.minor_code(code) for code in get_args(ErrorCode)})
+    properties: Schema = {
         "imsx_codeMajor": {"type": "string", "enum": ["failure"]},
         "imsx_severity": {"type": "string", "enum": ["error"]},
         "imsx_description": {"type": "string"},
-        "imsx_CodeMinor": ref("imsx_CodeMinor"),
-        "imsx_codeMinor": ref("imsx_CodeMinor"),
-        "imsx_error_details": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["path", "message"],
-                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
-            },
+        **dict.fromkeys(profile.code_minor_names, ref("imsx_CodeMinor")),
+    }
+    example: NotFound | UnprocessableContent = NotFound("CFItem", examples.ITEM_ID)
+    if profile.error_details:
+        problem = closed_object({"path": {"type": "string"}, "message": {"type": "string"}})
+        properties["imsx_error_details"] = array_of(problem)
+        example = UnprocessableContent(
+            "the CFItem is not valid: item.fullStatement: required",
+            problems=[{"path": "item.fullStatement", "message": "required"}],
+        )
+    field: Schema = {
+        "imsx_codeMinorFieldName": {"type": "string"},
+        "imsx_codeMinorFieldValue": {"type": "string", "enum": codes},
+    }
+    return {
+        "imsx_StatusInfo": {
+            "description": "An error.",
+            **closed_object(properties),
+            "example": status_info(profile, example),
         },
-    },
-    "example": examples.STATUS_INFO,
-}
+        "imsx_CodeMinor": closed_object(
+            {"imsx_codeMinorField": array_of(ref("imsx_CodeMinorField"), minItems=1)}
+        ),
+        "imsx_CodeMinorField": closed_object(field),
+    }
 
-CODE_MINOR: Schema = {
-    "type": "object",
-    "required": ["imsx_codeMinorField"],
-    "properties": {
-        "imsx_codeMinorField": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "imsx_codeMinorFieldName": {"type": "string"},
-                    "imsx_codeMinorFieldValue": {"type": "string"},
-                },
-            },
-        }
-    },
-}
 
-UPLOAD_RESULT: Schema = {
-    "type": "object",
-    "required": ["success", "message", "result"],
-    "properties": {
+def _integers(*names: str) -> Schema:
+    return closed_object({name: {"type": "integer"} for name in names})
+
+
+_VALUE = {"description": "The value of the first example, which may be any JSON value."}
+
+REPAIR = closed_object(
+    {
+        "kind": {"type": "string"},
+        "explanation": {"type": "string"},
+        "count": {"type": "integer"},
+        "path": {"type": "string", "description": "The path of the first example."},
+        "before": _VALUE,
+        "after": _VALUE,
+    }
+)
+
+UPLOAD_RESULT = closed_object(
+    {
         "success": {"type": "boolean"},
         "message": {"type": "string"},
-        "result": {
-            "type": "object",
-            "required": ["documentId", "stats", "changes", "success"],
-            "properties": {
+        "result": closed_object(
+            {
                 "documentId": {"type": "string"},
-                "stats": {
-                    "type": "object",
-                    "properties": {
-                        name: {"type": "integer"} for name in ("documents", "items", "associations")
-                    },
-                },
+                "stats": _integers("documents", "items", "associations"),
                 "changes": {
-                    "type": "object",
+                    **_integers("created", "updated", "unchanged", "deleted"),
                     "description": "How many entities of the package were created, updated or "
                     "unchanged, and how many of the framework were deleted because the package "
                     "does not contain them.",
-                    "required": ["created", "updated", "unchanged", "deleted"],
-                    "properties": {
-                        name: {"type": "integer"}
-                        for name in ("created", "updated", "unchanged", "deleted")
-                    },
                 },
                 "success": {"type": "boolean"},
-                "repairs": {"type": "array", "items": {"type": "object"}},
+                "repairs": array_of(REPAIR),
             },
-        },
-    },
-}
+            optional=("repairs",),
+        ),
+    }
+)
 
-GROUPS: Schema = {
-    "type": "object",
-    "required": ["CFDocument", "structuredContent"],
-    "properties": {
-        "identifier": {"type": "string"},
-        "sourcedId": {"type": "string"},
-        "CFDocument": ref("CFPckgDocument"),
-        "structuredContent": {
-            "type": "object",
-            "description": "Root items by CFItemType, each with childGroups: its children by "
-            "CFItemType, and so on down.",
-            "additionalProperties": {"type": "array", "items": {"type": "object"}},
-        },
-    },
-}
-
-
-CHANGES: Schema = {
-    "type": "object",
-    "required": ["changes", "next", "more"],
-    "properties": {
-        "changes": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["kind", "identifier", "sourcedId", "operation", "changedAt", "uri"],
-                "properties": {
+CHANGES = closed_object(
+    {
+        "changes": array_of(
+            closed_object(
+                {
                     "kind": {"type": "string", "enum": [resource.name for resource in RESOURCES]},
                     "identifier": {"type": "string"},
                     "sourcedId": {"type": "string"},
@@ -225,23 +312,70 @@ CHANGES: Schema = {
                     "uri": {"type": "string", "format": "uri"},
                     "documentIdentifier": {"type": "string"},
                 },
-            },
-        },
+                optional=("documentIdentifier",),
+            )
+        ),
         "next": {"type": "string", "description": "The cursor for the next request, as since."},
         "more": {"type": "boolean", "description": "Whether there are further changes already."},
-    },
-}
-
-
-def all_schemas(*, sourced_ids: bool) -> dict[str, Schema]:
-    """Return all schemas that the operations of a profile refer to."""
-    response_schemas = model_schemas(sourced_ids=sourced_ids)
-    return {
-        **response_schemas,
-        **(input_schemas(response_schemas) if sourced_ids else {}),
-        "imsx_StatusInfo": STATUS_INFO,
-        "imsx_CodeMinor": CODE_MINOR,
-        "CFPackageUploadResult": UPLOAD_RESULT,
-        "CFPackageWithGroups": GROUPS,
-        "Changes": CHANGES,
     }
+)
+
+
+def tree_schemas(response_schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """Return the schemas of a framework as a tree."""
+    item = response_schemas["CFPckgItem"]
+    groups = {"type": "object", "additionalProperties": array_of(ref("CFPckgItemWithGroups"))}
+    return {
+        "CFPackageWithGroups": closed_object(
+            {
+                "identifier": IDENTIFIER_SCHEMA,
+                "sourcedId": IDENTIFIER_SCHEMA,
+                "CFDocument": ref("CFPckgDocument"),
+                "structuredContent": {
+                    **groups,
+                    "description": "Root items by CFItemType, each with childGroups: its children "
+                    "by CFItemType, and so on down.",
+                },
+            }
+        ),
+        "CFPckgItemWithGroups": {
+            **item,
+            "title": "CFPckgItemWithGroups",
+            "properties": {**item["properties"], "childGroups": groups},
+            "required": [*item["required"], "childGroups"],
+        },
+    }
+
+
+EXTENSIONS = {"additionalProperties": True, "type": "object"}
+
+
+BINDING = "DType"
+"""The suffix of all names of schemas in the standard's own OpenAPI document."""
+
+
+def with_binding_names(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """Return schemas under the names of the standard's own OpenAPI document.
+
+    There, the extensions of each class have a class of their own.
+    """
+    named: dict[str, Schema] = {}
+    for name, schema in schemas.items():
+        properties = {**schema.get("properties", {})}
+        if extensions := properties.get("extensions"):
+            extension = f"{name.replace('CFPckg', 'CF')}Extension"
+            named[extension + BINDING] = EXTENSIONS
+            is_list = extensions["type"] == "array"
+            properties["extensions"] = array_of(ref(extension)) if is_list else ref(extension)
+        named[name + BINDING] = {**schema, "title": name + BINDING, "properties": properties}
+    return named
+
+
+def all_schemas(profile: Profile) -> dict[str, Schema]:
+    """Return all schemas that the operations of a profile may refer to."""
+    response_schemas = model_schemas(profile)
+    schemas = {**response_schemas, **list_schemas(profile), **status_schemas(profile)}
+    if profile.writes:
+        schemas |= input_schemas(response_schemas) | tree_schemas(response_schemas)
+        schemas |= {"CFPackageUploadResult": UPLOAD_RESULT, "Changes": CHANGES}
+    return schemas

@@ -64,10 +64,9 @@ async def get_association(
     "/CFItemAssociations/{sourcedId}",
     operation_id="getCFItemAssociations",
     summary="Get an item and all its associations; sourcedId is that of the item",
-    responses=operations.success(
-        200, "The item and its associations.", operations.ITEM_ASSOCIATIONS
-    )
+    responses=operations.success(200, "The item and its associations.", "CFAssociationSet")
     | operations.errors(404),
+    openapi_extra=operations.query_parameters("extensions"),
 )
 async def get_item_associations(
     _caller: ReadAccess, sourced_id: SourcedId, db: DatabaseDep, renderer: RendererDep

@@ -14,7 +14,6 @@ from ...formatting import format_timestamp
 from ...query import params
 from ..dependencies import DatabaseDep, ReadAccess, RendererDep
 from ..openapi import operations
-from ..openapi.schemas import ref
 from ..rendering.transforms import JsonObject
 from ..responses import json_response
 from ..routing import CompiledRoute
@@ -41,7 +40,7 @@ vendor_router = APIRouter(prefix="/changes", route_class=CompiledRoute)
     description="Without since, starts with the first change. Repeat with the value of next as "
     "since: immediately while more is true, then periodically. Concurrent writes are never left "
     "out. GET the uri of a change to read the entity, unless it was deleted.",
-    responses=operations.success(200, "Changes in the order of their transactions.", ref("Changes"))
+    responses=operations.success(200, "Changes in the order of their transactions.", "Changes")
     | operations.errors(400, 410),
     openapi_extra=operations.feed_parameters(LIMITS),
 )

@@ -65,7 +65,7 @@ def _hierarchy_options(resource: Resource) -> dict[str, Any]:
     content = f"The {resource.name}, then those whose hierarchyCode continues its own."
     return {
         "summary": f"Get a {resource.name} and those below it in the hierarchy",
-        "responses": operations.success(200, content, operations.array_of(resource))
+        "responses": operations.success(200, content, f"{resource.name}Set")
         | operations.errors(400, 404),
     }
 

@@ -1,24 +1,31 @@
 """Probes of process supervisors and load balancers: liveness and readiness."""
 
+from typing import Literal
+
 from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
 from ...db.schema import version
 from ...exceptions import ServiceUnavailable
 from ..dependencies import DatabaseDep, StateDep
 from ..openapi import operations
-from ..openapi.schemas import ref
 from ..responses import json_response
 from ..routing import CompiledRoute
 
 router = APIRouter(tags=["Health"], route_class=CompiledRoute)
 
-STATUS = {"type": "object", "properties": {"status": {"type": "string"}}}
+
+class Status(BaseModel):
+    """The state of the server."""
+
+    status: Literal["alive", "ready"]
 
 
 @router.get(
     "/health",
     summary="Check that the process is alive",
-    responses=operations.success(200, "Alive.", STATUS),
+    response_model=Status,
+    response_description="Alive.",
 )
 async def health() -> Response:
     """Return 200 while the process serves requests."""
@@ -28,8 +35,9 @@ async def health() -> Response:
 @router.get(
     "/ready",
     summary="Check that the server can handle requests",
-    responses=operations.success(200, "Ready.", STATUS)
-    | operations.success(503, operations.ERRORS[503], ref("imsx_StatusInfo")),
+    response_model=Status,
+    response_description="Ready.",
+    responses=operations.success(503, operations.ERRORS[503], "imsx_StatusInfo"),
 )
 async def ready(state: StateDep, db: DatabaseDep) -> Response:
     """Return 200 if the database responds and has the schema version of this release."""

@@ -29,7 +29,6 @@ from ..dependencies import (
     WriteAccess,
 )
 from ..openapi import examples, operations
-from ..openapi.schemas import ref
 from ..package_response import Fields, PackageView, package_response
 from ..rendering.package_tree import (
     AssociationFields,
@@ -95,7 +94,7 @@ async def get_package(
     operation_id="getCFPackageWithGroups",
     summary="Get a whole framework as a tree",
     description=TREE_DESCRIPTION,
-    responses=operations.success(200, TREE_DESCRIPTION, ref("CFPackageWithGroups"))
+    responses=operations.success(200, TREE_DESCRIPTION, "CFPackageWithGroups")
     | operations.errors(400, 404),
     openapi_extra=operations.query_parameters(*operations.ENTITY_PARAMETERS),
 )
@@ -152,7 +151,7 @@ async def _iter_tree_content(
     status_code=201,
     operation_id="postCFPackage",
     summary="Upload a new framework",
-    responses=operations.success(201, "Stored.", ref("CFPackageUploadResult"))
+    responses=operations.success(201, "Stored.", "CFPackageUploadResult")
     | operations.errors(400, 409, 413, 422),
     openapi_extra=UPLOAD_EXTRA,
 )
@@ -177,7 +176,7 @@ async def create_package(
     "/{sourcedId}",
     operation_id="putCFPackage",
     summary="Replace a whole framework",
-    responses=operations.success(200, "Replaced.", ref("CFPackageUploadResult"))
+    responses=operations.success(200, "Replaced.", "CFPackageUploadResult")
     | operations.errors(400, 404, 409, 413, 422),
     openapi_extra=UPLOAD_EXTRA,
 )

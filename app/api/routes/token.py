@@ -72,6 +72,37 @@ class OAuthProblem(BaseModel):
     error_description: str
 
 
+class JsonWebKey(BaseModel):
+    """An RSA key that verifies tokens (RFC 7517)."""
+
+    kty: Literal["RSA"]
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["RS256"]
+    n: str
+    e: str
+
+
+class JsonWebKeySet(BaseModel):
+    """The public keys of this server (RFC 7517, section 5)."""
+
+    keys: list[JsonWebKey]
+
+
+class OpenIDConfiguration(BaseModel):
+    """The URLs and abilities of the token issuer (OpenID Connect Discovery, section 3)."""
+
+    issuer: str
+    token_endpoint: str
+    jwks_uri: str
+    grant_types_supported: list[str] = ["client_credentials"]
+    token_endpoint_auth_methods_supported: list[str] = ["client_secret_basic", "client_secret_post"]
+    scopes_supported: list[Scope] = [*Scope]
+    response_types_supported: list[str] = []
+    subject_types_supported: list[str] = ["public"]
+    id_token_signing_alg_values_supported: list[str] = ["RS256"]
+
+
 class OAuthError(Exception):
     """A rejected token request, with an error code of RFC 6749, section 5.2."""
 
@@ -128,28 +159,20 @@ async def token(request: Request, state: StateDep, issuer: IssuerDep) -> Respons
     return JSONResponse(response.model_dump(), headers=NO_STORE_HEADERS)
 
 
-@router.get("/.well-known/jwks.json", response_model=dict[str, list[dict[str, str]]])
+@router.get("/.well-known/jwks.json", response_model=JsonWebKeySet)
 async def jwks(issuer: IssuerDep) -> Response:
     """Return the public keys that verify this server's tokens (RFC 7517)."""
     return JSONResponse(issuer.jwks(), headers=PUBLIC_KEYS_HEADERS)
 
 
-@router.get("/.well-known/openid-configuration", response_model=dict[str, Any])
+@router.get("/.well-known/openid-configuration", response_model=OpenIDConfiguration)
 async def openid_configuration(issuer: IssuerDep) -> Response:
     """Return the URLs of the token endpoint and the public keys (OpenID Connect Discovery)."""
     url = issuer.url
-    configuration = {
-        "issuer": url,
-        "token_endpoint": url + TOKEN_PATH,
-        "jwks_uri": f"{url}/.well-known/jwks.json",
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "scopes_supported": list(Scope),
-        "response_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256"],
-    }
-    return JSONResponse(configuration, headers=PUBLIC_KEYS_HEADERS)
+    configuration = OpenIDConfiguration(
+        issuer=url, token_endpoint=url + TOKEN_PATH, jwks_uri=f"{url}/.well-known/jwks.json"
+    )
+    return JSONResponse(configuration.model_dump(), headers=PUBLIC_KEYS_HEADERS)
 
 
 async def parse_token_request(request: Request) -> TokenRequest:
