@@ -1,8 +1,8 @@
-"""Format timestamps and excerpts, the same way in responses, messages and logs."""
+"""Format timestamps, durations and excerpts, the same way in responses, messages and logs."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def format_timestamp(timestamp: datetime) -> str:
@@ -10,6 +10,15 @@ def format_timestamp(timestamp: datetime) -> str:
     # Most are in UTC already, and the identity test costs less than a conversion.
     in_utc = timestamp if timestamp.tzinfo is UTC else timestamp.astimezone(UTC)
     return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def format_duration(duration: timedelta) -> str:
+    """Return a duration of whole seconds as options of commands take it: 90s, 15m, 24h or 7d."""
+    for unit, size, least in (("d", 86400, 2), ("h", 3600, 1), ("m", 60, 1)):
+        number, rest = divmod(int(duration.total_seconds()), size)
+        if number >= least and not rest:
+            return f"{number}{unit}"
+    return f"{duration.total_seconds():.0f}s"
 
 
 def truncate(text: str, max_chars: int) -> str:

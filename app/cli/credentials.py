@@ -13,6 +13,7 @@ from ..auth.scopes import DESCRIPTIONS, Scope, parse_scopes
 from ..auth.tokens import generate_signing_key
 from ..db import auth_store
 from ..exceptions import StartupError
+from ..formatting import format_duration
 from .shared import Duration, database_option, load_settings, print_table, run_on_database
 
 MAX_OVERLAP = timedelta(days=366)
@@ -137,7 +138,9 @@ def rotate(identifier: str, keep_old_for: timedelta, database_url: str | None) -
             database, identifier, hash_secret(secret), keep_old_for
         ),
     )
-    old = f"stays valid for {keep_old_for}" if keep_old_for else "is no longer valid"
+    old = (
+        f"stays valid for {format_duration(keep_old_for)}" if keep_old_for else "is no longer valid"
+    )
     click.echo(
         f"the old secret of {identifier!r} {old}. Store the new one now; it cannot be shown again:",
         err=True,

@@ -55,7 +55,9 @@ def test_client_is_added_rotated_and_removed(live: LiveServer, data_dir: Path) -
     put = httpx.put(f"{live.base_url}{DOCUMENTS}/x", headers=headers, json={})
     assert put.status_code == 403
 
-    new = command(data_dir, "client", "rotate", "reader", "--keep-old-for", "1h").strip()
+    rotated = run("client", "rotate", "reader", data_dir=data_dir)
+    assert "the old secret of 'reader' stays valid for 24h." in rotated.stderr
+    new = rotated.stdout.strip()
     assert new != secret
     assert live.token("reader", secret)
     assert live.token("reader", new)
