@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import httpx
 
+from .. import DOCUMENTATION_URL
 from .client import CheckFailed, ServerUnderTest, Skip
 
 Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
@@ -23,7 +24,7 @@ STANDARD = ("standard", "standard-1.0")
 VENDOR = (*PLATFORM, *SDK)
 ALL = (*VENDOR, *STANDARD)
 
-SILENT = "docs/behaviour.md"
+SILENT = f"{DOCUMENTATION_URL}/behaviour.html"
 """The source of behaviour that only this project has decided."""
 
 
