@@ -33,33 +33,17 @@ from stress import (
 )
 from stress.clock import Clock, list_shortfalls
 from stress.cluster import private_cluster
+from stress.report import Report
 from stress.server import client, server
 
 END_TIMEOUT_SECONDS = 25
 """Time for a scenario to finish its current step after its share of the time."""
 
-SERVER_KILLS, POSTGRES_KILLS = "kills of the server", "kills of Postgres"
-OUTAGE_REQUESTS, HISTORIES, WRITES, PACKAGES_READ, SLOW_FILTERS = (
-    "requests during outages",
-    "histories",
-    "writes",
-    "packages read",
-    "slow filters",
-)
-
-
-class Result(NamedTuple):
-    """The result of a scenario."""
-
-    report: object
-    wrong: list[str]
-    counts: dict[str, int]
-
 
 class Scenario(NamedTuple):
     """A scenario, its share of the time, and how much it should do."""
 
-    run: Callable[[int, Clock], Awaitable[Result]]
+    run: Callable[[int, Clock], Awaitable[Report]]
     weight: int
     """Its share of the time, relative to the other scenarios."""
     targets: dict[str, int]
@@ -68,67 +52,50 @@ class Scenario(NamedTuple):
     """Counts below which it fails."""
 
 
-async def _durability(seed: int, clock: Clock) -> Result:
-    kills = sum(SCENARIOS["durability"].targets.values())
-    report = await durability.run(kills, seed, clock)
-    counts = {
-        SERVER_KILLS: report.kills["the server"],
-        POSTGRES_KILLS: report.kills["Postgres"],
-    }
-    return Result(report, report.wrong, counts)
+async def _durability(seed: int, clock: Clock) -> Report:
+    return await durability.run(sum(KILLS.values()), seed, clock)
 
 
-async def _model(seed: int, clock: Clock) -> Result:
+async def _model(seed: int, clock: Clock) -> Report:
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         async with private_cluster(Path(name) / "postgres") as cluster:
-            histories = SCENARIOS["model"].targets[HISTORIES]
-            run = partial(random_histories.run, cluster.url, "model", histories, 25, seed, clock)
-            report = await asyncio.to_thread(run)
-    return Result(report, [], {HISTORIES: report.histories})
+            run = partial(random_histories.run, cluster.url, "model", MAX_HISTORIES, 25)
+            return await asyncio.to_thread(run, seed, clock)
 
 
-async def _outage(_: int, clock: Clock) -> Result:
-    report = await outage.run(170, clock=clock)
-    return Result(report, report.wrong, {OUTAGE_REQUESTS: report.faults.total()})
+async def _outage(_: int, clock: Clock) -> Report:
+    return await outage.run(170, clock=clock)
 
 
-async def _disk(_: int, clock: Clock) -> Result:
-    report = await disk.run(clock)
-    return Result(report, report.wrong, {disk.FULL: report.full})
+async def _disk(_: int, clock: Clock) -> Report:
+    return await disk.run(clock)
 
 
-async def _load(seed: int, clock: Clock) -> Result:
+async def _load(seed: int, clock: Clock) -> Report:
     seconds = min(30.0, clock.remaining / 3)
-    report = await load.run(items=11_000, seconds=seconds, slow=25, seed=seed, clock=clock)
-    return Result(report, report.wrong, {PACKAGES_READ: report.responses["package 200"]})
+    return await load.run(items=11_000, seconds=seconds, slow=25, seed=seed, clock=clock)
 
 
-async def _contention(seed: int, clock: Clock) -> Result:
-    rounds = 15
-    report = await _with_server(lambda _, http: contention.run(http, rounds, seed, clock))
-    writes = sum(responses.total() for responses in report.responses.values())
-    return Result(report, report.wrong, {WRITES: writes})
+async def _contention(seed: int, clock: Clock) -> Report:
+    return await _with_server(lambda _, http: contention.run(http, 15, seed, clock))
 
 
-async def _adversarial(_: int, __: Clock) -> Result:
+async def _adversarial(_: int, __: Clock) -> Report:
     megabytes = 5
-    report = await _with_server(
+    return await _with_server(
         lambda live, _: adversarial.run(live, megabytes), max_body_mb=megabytes
     )
-    return Result(report, report.wrong, {})
 
 
-async def _filter_fuzz(seed: int, _: Clock) -> Result:
-    report = await _with_server(lambda _, http: filter_fuzz.run(http, 5000, seed))
-    return Result(report, report.wrong, {})
+async def _filter_fuzz(seed: int, _: Clock) -> Report:
+    return await _with_server(lambda _, http: filter_fuzz.run(http, 5000, seed))
 
 
-async def _openapi_fuzz(seed: int, _: Clock) -> Result:
-    report = await _with_server(lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed))
-    return Result(report, report.wrong, {})
+async def _openapi_fuzz(seed: int, _: Clock) -> Report:
+    return await _with_server(lambda live, _: asyncio.to_thread(openapi_fuzz.run, live, 20, seed))
 
 
-async def _slow_reads(_: int, clock: Clock) -> Result:
+async def _slow_reads(_: int, clock: Clock) -> Report:
     items = 100_000
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
@@ -136,12 +103,10 @@ async def _slow_reads(_: int, clock: Clock) -> Result:
             with server(folder, cluster.url) as live:
                 async with client(live) as http:
                     await slow_reads.fill(dsn(cluster.url), http, items)
-                    seconds = min(30.0, clock.remaining / 2)
-                    report = await slow_reads.run(http, items, seconds, clock)
-    return Result(report, report.wrong, {SLOW_FILTERS: report.filters.total()})
+                    return await slow_reads.run(http, min(30.0, clock.remaining / 2), clock)
 
 
-async def _with_server(run: Callable[[Any, Any], Awaitable[Any]], **settings: object) -> Any:
+async def _with_server(run: Callable[[Any, Any], Awaitable[Report]], **settings: object) -> Report:
     """Run a scenario with a new cluster and server, and return its report."""
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
@@ -151,22 +116,23 @@ async def _with_server(run: Callable[[Any, Any], Awaitable[Any]], **settings: ob
                     return await run(live, http)
 
 
-KILLS = {SERVER_KILLS: 30, POSTGRES_KILLS: 30}
+KILLS = {durability.SERVER_KILLS: 30, durability.POSTGRES_KILLS: 30}
+REQUESTS = {outage.REQUESTS: 1000}
+PACKAGES_READ = {load.PACKAGES_READ: load.READERS}
+MAX_HISTORIES = 1000
 
 SCENARIOS: dict[str, Scenario] = {
     "durability": Scenario(_durability, 36, KILLS, minimums=KILLS),
-    "outage": Scenario(_outage, 8, {OUTAGE_REQUESTS: 1000}, minimums={OUTAGE_REQUESTS: 1000}),
-    "load": Scenario(
-        _load, 8, {PACKAGES_READ: load.READERS}, minimums={PACKAGES_READ: load.READERS}
-    ),
-    "slow-reads": Scenario(_slow_reads, 4, {SLOW_FILTERS: slow_reads.FILTERING_CLIENTS}),
+    "outage": Scenario(_outage, 8, REQUESTS, minimums=REQUESTS),
+    "load": Scenario(_load, 8, PACKAGES_READ, minimums=PACKAGES_READ),
+    "slow-reads": Scenario(_slow_reads, 4, {slow_reads.FILTERS: slow_reads.FILTERING_CLIENTS}),
     "disk": Scenario(_disk, 4, {disk.FULL: 2}),
-    "contention": Scenario(_contention, 2, {WRITES: 1000}),
+    "contention": Scenario(_contention, 2, {contention.WRITES: 1000}),
     "adversarial": Scenario(_adversarial, 7, {}),
     "filter-fuzz": Scenario(_filter_fuzz, 2, {}),
     "openapi-fuzz": Scenario(_openapi_fuzz, 7, {}),
     # Last, because more histories are always useful: it gets all unused time.
-    "model": Scenario(_model, 5, {HISTORIES: 1000}),
+    "model": Scenario(_model, 5, {random_histories.HISTORIES: MAX_HISTORIES}),
 }
 """Scenarios with minimums come first, while there is most time."""
 
@@ -210,22 +176,22 @@ def _run_scenario(name: str, seed: int, seconds: float) -> bool:
     clock = Clock(seconds, lambda progress: click.echo(f"  {progress}"))
     try:
         limit = seconds + END_TIMEOUT_SECONDS
-        result = asyncio.run(asyncio.wait_for(scenario.run(seed, clock), limit))
+        report = asyncio.run(asyncio.wait_for(scenario.run(seed, clock), limit))
     except TimeoutError:
         click.echo(f"{name}: failed: still running after {time.monotonic() - started:.0f} s")
         return False
     except Exception as error:  # noqa: BLE001  whatever it is, run the other scenarios
         click.echo(f"{name}: failed after {time.monotonic() - started:.0f} s: {error!r}")
         return False
-    click.echo(f"{name}: {result.report} ({time.monotonic() - started:.0f} s)")
-    for line in result.wrong[:20]:
+    click.echo(f"{name}: {report} ({time.monotonic() - started:.0f} s)")
+    for line in report.violations[:20]:
         click.echo(f"  {line}")
-    shortfalls = list_shortfalls(result.counts, scenario.minimums)
-    for line in list_shortfalls(result.counts, scenario.targets):
+    shortfalls = list_shortfalls(report.counts, scenario.minimums)
+    for line in list_shortfalls(report.counts, scenario.targets):
         click.echo(f"  below the target: {line}")
     for line in shortfalls:
         click.echo(f"  failed, below the minimum: {line}")
-    return not (result.wrong or shortfalls)
+    return not (report.violations or shortfalls)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import httpx
 from support import factories
 
-PREFIX = "/case/1.1"
+from stress.report import Report
+from stress.server import PREFIX, is_busy
+
 ITEMS_IN_A_PACKAGE = 12
 FOREIGN = {"targetType": "ext:elsewhere"}
 
@@ -35,29 +36,6 @@ class WriteRecord:
     def settle(self, state: State) -> None:
         """Record the stored state, which rules out all others."""
         self.acknowledged, self.possible = state, set()
-
-
-@dataclass
-class Report:
-    """Kills, writes and reads."""
-
-    seed: int
-    kills: Counter[str] = field(default_factory=Counter)
-    acknowledged: Counter[str] = field(default_factory=Counter)
-    responses: Counter[int] = field(default_factory=Counter)
-    unanswered: int = 0
-    read_back: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        kills = ", ".join(f"{count} of {what}" for what, count in sorted(self.kills.items()))
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.acknowledged.items()))
-        return (
-            f"{self.kills.total()} kills ({kills}); acknowledged writes: {kinds}; "
-            f"{self.unanswered:,} unanswered; {self.read_back:,} read back; "
-            f"responses {dict(sorted(self.responses.items()))}; "
-            f"{len(self.wrong)} lost or broken (seed {self.seed})"
-        )
 
 
 class Writer(ABC):
@@ -87,18 +65,16 @@ class Writer(ABC):
         try:
             response = await client.request(method, PREFIX + path, json=body)
         except httpx.HTTPError:
-            self.report.unanswered += 1
+            self.report.counts["unanswered writes"] += 1
             raise
-        self.report.responses[response.status_code] += 1
+        self.report.counts[f"responses {response.status_code}"] += 1
         if response.status_code in {200, 201, 204}:
             known.settle(state)
-            self.report.acknowledged[self.kind] += 1
+            self.report.counts[f"acknowledged {self.kind}"] += 1
         elif response.status_code == 404 and known.allows(None):
             known.settle(None)
-        elif response.status_code != 503 or "Retry-After" not in response.headers:
-            self.report.wrong.append(
-                f"{method} {path}: {response.status_code} {response.text[:200]}"
-            )
+        elif not is_busy(response):
+            self.report.fail(f"{method} {path}: {response.status_code} {response.text[:200]}")
 
     def choose(self, plural: str, limit: int) -> tuple[str, WriteRecord]:
         """Choose an entity to write: a new one, or one written before."""

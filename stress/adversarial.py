@@ -14,6 +14,7 @@ from support.live_server import LiveServer
 
 from stress import large_bodies
 from stress.hostile_bodies import BODIES, OPERATIONS
+from stress.large_bodies import BACKGROUND, HOSTILE, SERVER
 from stress.report import Report
 from stress.server import background_requests, client, monitor_memory
 
@@ -88,8 +89,8 @@ async def run(live: LiveServer, body_mb: int) -> Report:
     report = Report()
     async with (
         client(live) as http,
-        monitor_memory(live) as report.memory,
-        background_requests(live) as report.background,
+        monitor_memory(live) as report.memory[SERVER],
+        background_requests(live) as report.seconds[BACKGROUND],
     ):
         for prefix in PROFILES:
             await _bodies(report, http, prefix)
@@ -103,10 +104,10 @@ async def _bodies(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
     for method, path in OPERATIONS:
         for what, make in BODIES.items():
             response = await http.request(method, prefix + path, content=make())
-            report.check(f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
+            report.check(HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
         for what, headers in HEADERS.items():
             response = await http.request(method, prefix + path, content=b"{", headers=headers)
-            report.check(f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
+            report.check(HOSTILE, f"{what} to {method} {prefix}{path}", response, CLIENT_ERRORS)
 
 
 async def _reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
@@ -128,9 +129,9 @@ async def _reads(report: Report, http: httpx.AsyncClient, prefix: str) -> None:
                 headers=[*((name.encode(), value) for name, value in sent.items())],
             )
         except httpx.HTTPError as error:
-            report.wrong.append(f"{what}: {error!r}")
+            report.fail(f"{what}: {error!r}")
             continue
-        report.check(f"{what} ({prefix})", response, NO_SERVER_ERRORS)
+        report.check(HOSTILE, f"{what} ({prefix})", response, NO_SERVER_ERRORS)
 
 
 async def _tokens(report: Report, http: httpx.AsyncClient) -> None:
@@ -140,4 +141,4 @@ async def _tokens(report: Report, http: httpx.AsyncClient) -> None:
             for kind in kinds:
                 headers = {"Content-Type": kind, "Authorization": ""}
                 response = await http.post(path, content=make(), headers=headers)
-                report.check(f"{what} as {kind} to {path}", response, CLIENT_ERRORS)
+                report.check(HOSTILE, f"{what} as {kind} to {path}", response, CLIENT_ERRORS)

@@ -8,33 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from support import factories
 
 from stress.clock import Clock
-from stress.server import PREFIX
+from stress.report import Report
+from stress.server import PREFIX, is_busy
 
 WRITERS = 16
-
-
-@dataclass
-class Report:
-    """The responses to writers."""
-
-    responses: dict[str, Counter[int]] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        responses = "; ".join(
-            f"{name} {dict(sorted(c.items()))}" for name, c in self.responses.items()
-        )
-        count = sum(counter.total() for counter in self.responses.values())
-        return f"{count:,} writes: {responses}; {len(self.wrong)} wrong"
+WRITES = "writes"
 
 
 class Scenario:
@@ -48,13 +33,11 @@ class Scenario:
         """Send a write; retry it after 503 with Retry-After."""
         while True:
             response = await self.http.request(method, PREFIX + path, json=body)
-            self.report.responses.setdefault(name, Counter())[response.status_code] += 1
-            if response.status_code == 503 and "Retry-After" in response.headers:
-                await asyncio.sleep(0.1)
-                continue
-            if response.status_code not in allowed:
-                self.report.wrong.append(f"{name}: {response.status_code} {response.text[:200]}")
-            return response.status_code
+            self.report.counts[WRITES] += 1
+            self.report.record(name, response, (*allowed, 503) if is_busy(response) else allowed)
+            if not is_busy(response):
+                return response.status_code
+            await asyncio.sleep(0.1)
 
     async def get(self, path: str) -> Any:
         """Return the stored entity, or None."""
@@ -82,7 +65,7 @@ class Scenario:
         stored = await self.get(path)
         subjects = [link["identifier"] for link in stored["subjectURI"]]
         if last.get(stored["notes"]) != subjects:
-            self.report.wrong.append(f"same item: {subjects} are not those of {stored['notes']}")
+            self.report.fail(f"same item: {subjects} are not those of {stored['notes']}")
 
     async def same_triple(self) -> None:
         """Put one triple with many identifiers concurrently; exactly one must succeed."""
@@ -100,7 +83,7 @@ class Scenario:
 
         await asyncio.gather(*(write() for _ in range(WRITERS)))
         if len(acknowledged) != 1:
-            self.report.wrong.append(f"same triple: {len(acknowledged)} writes were acknowledged")
+            self.report.fail(f"same triple: {len(acknowledged)} writes were acknowledged")
         for path in acknowledged:
             await self.send("same triple", "DELETE", path, None, 204)
 
@@ -118,7 +101,7 @@ class Scenario:
         stored = await self.get(path)
         versions = {part["notes"] for part in (stored["CFDocument"], *stored["CFItems"])}
         if len(versions) != 1 or len(stored["CFItems"]) != len(items):
-            self.report.wrong.append(f"same package: it is of {sorted(versions)}")
+            self.report.fail(f"same package: it is of {sorted(versions)}")
 
     async def same_document(self) -> None:
         """Put a document, its package and its items concurrently, with shared definitions."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,11 @@ from support.live_server import LiveServer, serving
 from stress.clock import Clock
 from stress.cluster import Cluster, wait_until
 from stress.integrity import broken_rules
-from stress.server import PREFIX, client
+from stress.report import Report
+from stress.server import PREFIX, client, is_busy
 from stress.small_disks import NotAllowed, filled, small_disk
 
-FULL = "full disks"
+FULL, READ_BACK, NOT_RUN = "full disks", "read back", "not run"
 MEGABYTES = 200
 """Size of the disk: four times that of a new cluster."""
 
@@ -35,30 +34,6 @@ RECOVERY_TIMEOUT_SECONDS = 40
 RESPONSE_TIMEOUT_SECONDS = 3.0
 NOTES = "n" * 20_000
 """Content of an item, large so that few writes fill the disk."""
-
-
-@dataclass
-class Report:
-    """Responses while the disk was full, recovery times and lost writes."""
-
-    full: int = 0
-    responses: dict[str, Counter[str]] = field(default_factory=dict)
-    slowest: float = 0.0
-    recovered: dict[str, float] = field(default_factory=dict)
-    read_back: int = 0
-    note: str = ""
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        responses = "; ".join(
-            f"{name}: {dict(sorted(c.items()))}" for name, c in self.responses.items()
-        )
-        back = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.recovered.items())
-        return self.note or (
-            f"{self.full} full disks: {responses}; slowest response {self.slowest:.2f} s; recovery "
-            f"after the disk was freed: {back}; {self.read_back:,} acknowledged writes read back; "
-            f"{len(self.wrong)} wrong"
-        )
 
 
 class Scenario:
@@ -76,15 +51,12 @@ class Scenario:
         started = time.monotonic()
         response = await self.http.request(method, PREFIX + path, json=body)
         seconds = time.monotonic() - started
-        self.report.slowest = max(self.report.slowest, seconds)
-        responses = self.report.responses.setdefault(name, Counter())
-        responses[f"{method} {response.status_code}"] += 1
-        is_allowed = response.status_code < 300 or (
-            response.status_code == 503 and "Retry-After" in response.headers
-        )
+        self.report.seconds["response"].append(seconds)
+        self.report.counts[f"{name} {method} {response.status_code}"] += 1
+        is_allowed = response.status_code < 300 or is_busy(response)
         if not is_allowed or seconds > RESPONSE_TIMEOUT_SECONDS:
             problem = f"{response.status_code} after {seconds:.1f} s: {response.text[:150]}"
-            self.report.wrong.append(f"{name}: {method} {path}: {problem}")
+            self.report.fail(f"{name}: {method} {path}: {problem}")
         return response.status_code
 
     async def write(self, name: str) -> int:
@@ -98,18 +70,19 @@ class Scenario:
 
     async def fill(self, name: str, free_bytes: int, *, reads: bool) -> None:
         """Fill the disk except for some bytes and write until it is full, then free it."""
-        self.report.full += 1
+        self.report.counts[FULL] += 1
         with filled(self.disk, free_bytes=free_bytes):
             await asyncio.gather(*(self._write_until_refused(name) for _ in range(WRITERS)))
             requests = [self.send(name, "GET", "/CFDocuments") for _ in range(20)]
             responses = set(await asyncio.gather(*requests))
             if reads and responses != {200}:
-                self.report.wrong.append(f"{name}: reads returned {responses}")
+                self.report.fail(f"{name}: reads returned {responses}")
             if (alive := await self.http.get("/health")).status_code != 200:
-                self.report.wrong.append(f"{name}: /health: {alive.status_code}")
-        self.report.recovered[name] = await wait_until(
+                self.report.fail(f"{name}: /health: {alive.status_code}")
+        seconds = await wait_until(
             self._has_recovered, RECOVERY_TIMEOUT_SECONDS, "requests succeed"
         )
+        self.report.seconds["recovery"].append(seconds)
         await self._read_back(name)
 
     async def _write_until_refused(self, name: str, refusals: int = 20) -> None:
@@ -117,7 +90,7 @@ class Scenario:
             refusals -= await self.write(name) == 503
             if not refusals:
                 return
-        self.report.wrong.append(f"{name}: the disk never became full")
+        self.report.fail(f"{name}: the disk never became full")
 
     async def _has_recovered(self) -> bool:
         ready = (await self.http.get("/ready")).status_code == 200
@@ -127,14 +100,14 @@ class Scenario:
         for identifier, notes in self.acknowledged.items():
             response = await self.http.get(f"{PREFIX}/CFItems/{identifier}")
             if response.status_code != 200 or response.json()["notes"] != notes:
-                self.report.wrong.append(f"{name}: {identifier} is lost: {response.status_code}")
-            self.report.read_back += 1
+                self.report.fail(f"{name}: {identifier} is lost: {response.status_code}")
+            self.report.counts[READ_BACK] += 1
         data = self.disk / "data"
         password = (data / "postgres.password").read_text()
         port = (data / "postgres.port").read_text()
         url = f"postgresql://case_server:{password}@127.0.0.1:{port}/case_server"
         async with Cluster(data, url).sql() as sql:
-            self.report.wrong += await broken_rules(sql)
+            self.report.violations += await broken_rules(sql)
 
 
 async def run(clock: Clock | None = None) -> Report:
@@ -150,7 +123,7 @@ async def run(clock: Clock | None = None) -> Report:
                 async with client(live) as http:
                     await _run_both(Scenario(live, http, disk, report), clock)
         except NotAllowed as error:
-            report.note = f"not run: {error}; run it as root"
+            report.remarks[NOT_RUN] = f"{error}; run it as root"
     return report
 
 
@@ -163,4 +136,4 @@ async def _run_both(scenario: Scenario, clock: Clock) -> None:
     ):
         if not clock.is_expired:
             await scenario.fill(name, free_bytes, reads=reads)
-            clock.report_progress(f"{scenario.report.full} full disks")
+            clock.report_progress(f"{scenario.report.counts[FULL]} full disks")

@@ -20,17 +20,20 @@ from support import factories
 from support.live_server import LiveServer, serving
 
 from stress.accounted_writers import (
-    PREFIX,
     AssociationWriter,
     ItemWriter,
     PackageWriter,
-    Report,
     Writer,
     WriteRecord,
 )
 from stress.clock import Clock
 from stress.cluster import Cluster, kill_process, private_cluster, wait_until
 from stress.integrity import broken_rules
+from stress.report import Report
+from stress.server import PREFIX
+
+SERVER_KILLS, POSTGRES_KILLS = "kills of the server", "kills of Postgres"
+READ_BACK = "writes read back"
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Scenario:
             await self._prepare(server)
             for number in range(kills):
                 clock.report_progress(
-                    f"{number} of {kills} kills, {self.report.read_back:,} read back"
+                    f"{number} of {kills} kills, {self.report.counts[READ_BACK]:,} read back"
                 )
                 if clock.is_expired:
                     break
@@ -86,11 +89,11 @@ class Scenario:
             await asyncio.sleep(self.rng.uniform(0, 0.5))
             if postgres:
                 await asyncio.to_thread(self.cluster.stop)
-                self.report.kills["Postgres"] += 1
+                self.report.counts[POSTGRES_KILLS] += 1
             else:
                 kill_process(server.process.pid)
                 server.process.wait()
-                self.report.kills["the server"] += 1
+                self.report.counts[SERVER_KILLS] += 1
             for task in tasks:
                 if postgres:
                     task.cancel()
@@ -103,11 +106,11 @@ class Scenario:
 
     async def _wait_for_writes(self) -> None:
         """Wait until a write of each kind was acknowledged since the last kill."""
-        before = self.report.acknowledged.copy()
-        kinds = {writer.kind for writer in self.writers}
+        before, counts = self.report.counts.copy(), self.report.counts
+        names = {f"acknowledged {writer.kind}" for writer in self.writers}
 
         async def written() -> bool:
-            return all(self.report.acknowledged[kind] > before[kind] for kind in kinds)
+            return all(counts[name] > before[name] for name in names)
 
         await wait_until(written, 20, "a write of each kind is acknowledged")
 
@@ -129,13 +132,13 @@ class Scenario:
                 state = None if response.status_code == 404 else await writer.state(response)
                 if not known.allows(state):
                     expected = f"{known.acknowledged} or one of {known.possible}"
-                    self.report.wrong.append(f"{known.path}: found {state}, expected {expected}")
+                    self.report.fail(f"{known.path}: found {state}, expected {expected}")
                 known.settle(state)
-                self.report.read_back += 1
+                self.report.counts[READ_BACK] += 1
 
             await asyncio.gather(*(look(*pair) for pair in everything))
         async with self.cluster.sql() as sql:
-            self.report.wrong += await broken_rules(sql)
+            self.report.violations += await broken_rules(sql)
 
 
 def _client(server: LiveServer) -> httpx.AsyncClient:
@@ -154,7 +157,7 @@ async def _write_on(writer: Writer, client: httpx.AsyncClient) -> None:
 
 async def run(kills: int, seed: int, clock: Clock | None = None) -> Report:
     """Kill the server and Postgres alternately, ``kills`` times in all, within the time limit."""
-    report = Report(seed)
+    report = Report()
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+
+from stress.report import Report
 
 PATHS = (
     "/case/1.1/CFItems",
@@ -70,19 +70,6 @@ VALUES = (
 JOINS = (" AND ", " OR ", " and ", " or ", "AND", " NOT ", "  ", ",", ") AND (")
 
 
-@dataclass
-class Report:
-    """The responses to filters."""
-
-    requests: int = 0
-    responses: Counter[int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        responses = dict(sorted(self.responses.items()))
-        return f"{self.requests:,} filters, responses {responses}; {len(self.wrong)} wrong"
-
-
 def generate_filter(rng: random.Random, depth: int = 0) -> str:
     """Return a random filter, which may be invalid."""
     if depth < 4 and rng.random() < 0.3:
@@ -114,11 +101,5 @@ async def run(http: httpx.AsyncClient, count: int, seed: int) -> Report:
             )
         path = rng.choice(PATHS)
         response = await http.get(f"{path}?{urlencode(params, errors='surrogatepass')}")
-        report.requests += 1
-        report.responses[response.status_code] += 1
-        description = response.json().get("imsx_description")
-        if response.status_code not in {200, 400} or (
-            response.status_code == 400 and not description
-        ):
-            report.wrong.append(f"{path} {params}: {response.status_code} {response.text[:200]}")
+        report.check("filters", f"{path} {params}", response, (200, 400))
     return report

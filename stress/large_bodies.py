@@ -31,6 +31,7 @@ READERS = (
 )
 """Operations with different parsers."""
 
+SERVER, HOSTILE, BACKGROUND = "server", "hostile requests", "background requests"
 TOO_LARGE = range(413, 414)
 CODINGS = ("gzip", "deflate", "br", "zstd", "gzip, gzip")
 
@@ -92,7 +93,7 @@ async def run(
         for method, path in READERS:
             with _measure_memory(report) as cost:
                 response = await http.request(method, PREFIX + path, content=body)
-            report.check(f"{megabytes} MB of {what} to {path}", response, range(400, 500))
+            report.check(HOSTILE, f"{megabytes} MB of {what} to {path}", response, range(400, 500))
             seconds = response.elapsed.total_seconds()
             show(
                 f"{what:<26}{method + ' ' + path:<32}{response.status_code}{seconds:8.2f} s"
@@ -100,22 +101,21 @@ async def run(
             )
         longer = body.ljust(megabytes * MEGABYTE + 1)
         response = await http.put(f"{PREFIX}/CFItems/x", content=longer)
-        report.check(f"more than {megabytes} MB of {what}", response, TOO_LARGE)
+        report.check(HOSTILE, f"more than {megabytes} MB of {what}", response, TOO_LARGE)
     bomb = gzip.compress(bytes(megabytes * 10 * MEGABYTE), 1)
     for method, path in OPERATIONS:
         response = await http.request(method, PREFIX + path, content=_endless(megabytes))
-        report.check(f"too much without a length to {path}", response, TOO_LARGE)
+        report.check(HOSTILE, f"too much without a length to {path}", response, TOO_LARGE)
         for coding in CODINGS:
             headers = {"Content-Encoding": coding}
             response = await http.request(method, PREFIX + path, content=bomb, headers=headers)
-            report.check(f"a bomb in {coding} to {path}", response, range(413, 416))
+            report.check(HOSTILE, f"a bomb in {coding} to {path}", response, range(413, 416))
 
 
 @contextmanager
 def _measure_memory(report: Report) -> Iterator[Callable[[], float]]:
     """Yield a function that returns the memory growth during the block."""
-    memory = report.memory
-    assert memory is not None
+    memory = report.memory[SERVER]
     before, memory.peak = memory.peak, 0.0
     growth = 0.0
     yield lambda: growth
@@ -144,12 +144,12 @@ async def _run(megabytes: int) -> None:
                 report = Report()
                 async with (
                     client(live) as http,
-                    monitor_memory(live) as report.memory,
-                    background_requests(live) as report.background,
+                    monitor_memory(live) as report.memory[SERVER],
+                    background_requests(live) as report.seconds[BACKGROUND],
                 ):
                     await run(report, http, megabytes, click.echo)
                 click.echo(str(report))
-                click.echo("\n".join(report.wrong))
+                click.echo("\n".join(report.violations))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ import random
 import socket
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -25,41 +23,12 @@ from support.live_server import LiveServer
 
 from stress.clock import Clock
 from stress.cluster import private_cluster
-from stress.server import PREFIX, Memory, client, connect, monitor_memory, server
+from stress.report import Report
+from stress.server import PREFIX, client, connect, monitor_memory, server
 
 ENCODINGS = ("identity", "gzip", "zstd")
 READERS, WRITERS = 32, 16
-
-
-@dataclass
-class Report:
-    """Responses, latency of small reads, and memory."""
-
-    items: int
-    responses: Counter[str] = field(default_factory=Counter)
-    small: list[float] = field(default_factory=list)
-    memory: dict[str, Memory] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{what} {count:,}" for what, count in sorted(self.responses.items()))
-        memory = "; ".join(f"{what}: {cost}" for what, cost in self.memory.items())
-        return (
-            f"{self.items:,} items; {counts}; small reads: median "
-            f"{1000 * self.quantile(0.5):.0f} ms, p99 {1000 * self.quantile(0.99):.0f} ms; "
-            f"{memory}; {len(self.wrong)} wrong"
-        )
-
-    def quantile(self, share: float) -> float:
-        """Return a quantile of the latency of small reads in seconds."""
-        ordered = sorted(self.small)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-    def count(self, what: str, response: httpx.Response, *allowed: int) -> None:
-        """Record a response; it is wrong if its status is not allowed."""
-        self.responses[f"{what} {response.status_code}"] += 1
-        if response.status_code not in allowed:
-            self.wrong.append(f"{what}: {response.status_code} {response.text[:200]}")
+PACKAGES_READ, SMALL_READS = "package 200", "small read"
 
 
 def framework(items: int) -> factories.Body:
@@ -81,11 +50,9 @@ def framework(items: int) -> factories.Body:
 class Scenario:
     """A server with one large framework."""
 
-    def __init__(
-        self, live: LiveServer, http: httpx.AsyncClient, report: Report, rng: random.Random
-    ) -> None:
-        self.live, self.http, self.report, self.rng = live, http, report, rng
-        self.body = framework(report.items)
+    def __init__(self, live: LiveServer, http: httpx.AsyncClient, items: int, seed: int) -> None:
+        self.live, self.http, self.report, self.rng = live, http, Report(), random.Random(seed)
+        self.body = framework(items)
         self.document = self.body["CFDocument"]["identifier"]
         self.package = f"{PREFIX}/CFPackages/{self.document}"
         self.raw = json.dumps(self.body).encode()
@@ -113,25 +80,27 @@ class Scenario:
             size = 0
             async for piece in response.aiter_raw():
                 size += len(piece)
-        self.report.responses[f"package {response.status_code}"] += 1
+        self.report.counts[f"package {response.status_code}"] += 1
         if response.status_code != 200 or not size:
-            self.report.wrong.append(f"package: {response.status_code}")
+            self.report.fail(f"package: {response.status_code}")
 
     async def _write(self, _: int) -> None:
         item = factories.item(self.document)
         path = f"{PREFIX}/CFItems/{item['identifier']}"
-        self.report.count("item put", await self.http.put(path, json=item), 201)
+        self.report.record("item put", await self.http.put(path, json=item), {201})
         await asyncio.sleep(0.05)
 
     async def _replace(self, _: int) -> None:
-        self.report.count("package put", await self.http.put(self.package, content=self.raw), 200)
+        self.report.record(
+            "package put", await self.http.put(self.package, content=self.raw), {200}
+        )
         await asyncio.sleep(0.5)
 
     async def _read_item(self, _: int) -> None:
         path = f"{PREFIX}/CFItems/{self.rng.choice(self.body['CFItems'])['identifier']}"
         started = time.monotonic()
-        self.report.count("small read", await self.http.get(path), 200)
-        self.report.small.append(time.monotonic() - started)
+        self.report.record(SMALL_READS, await self.http.get(path), {200})
+        self.report.seconds[SMALL_READS].append(time.monotonic() - started)
         await asyncio.sleep(0.01)
 
     async def run_slow_clients(self, count: int, seconds: float) -> None:
@@ -153,9 +122,11 @@ class Scenario:
 
     async def _check_responsive(self) -> None:
         """Check that a large read and an upload succeed meanwhile."""
-        self.report.count("package", await self.http.get(self.package), 200)
-        self.report.count("package put", await self.http.put(self.package, content=self.raw), 200)
-        self.report.count("ready", await self.http.get("/ready"), 200)
+        self.report.record("package", await self.http.get(self.package), {200})
+        self.report.record(
+            "package put", await self.http.put(self.package, content=self.raw), {200}
+        )
+        self.report.record("ready", await self.http.get("/ready"), {200})
 
     def _slow_clients(self) -> list[Callable[[], socket.socket]]:
         token = self.http.headers["Authorization"]
@@ -210,16 +181,15 @@ async def run(
 ) -> Report:
     """Run ``seconds`` of load, then as long with ``slow`` clients of each slow kind."""
     clock = clock or Clock()
-    report = Report(items)
     with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
         folder = Path(name)
         async with private_cluster(folder / "postgres") as cluster:
             with server(folder, cluster.url) as live:
                 async with client(live, connections=200) as http:
-                    scenario = Scenario(live, http, report, random.Random(seed))
+                    scenario = Scenario(live, http, items, seed)
                     await scenario.prepare()
                     clock.report_progress(f"{items:,} items stored")
                     await scenario.run_load(seconds)
-                    clock.report_progress(f"{report.responses['package 200']:,} packages read")
+                    clock.report_progress(f"{scenario.report.counts[PACKAGES_READ]:,} were read")
                     await scenario.run_slow_clients(slow, seconds)
-    return report
+    return scenario.report

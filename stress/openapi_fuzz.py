@@ -5,8 +5,6 @@ Every response must conform to the document, and none may be a server error.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import schemathesis
@@ -23,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from support.live_server import LiveServer
 
 from case_server.api.profiles import PROFILES
+from stress.report import Report
 
 DOCUMENTS = (
     "/openapi.json",
@@ -39,26 +38,6 @@ CHECKS = [
 ]
 
 
-@dataclass
-class Report:
-    """The requests and responses by document."""
-
-    requests: Counter[str] = field(default_factory=Counter)
-    operations: Counter[str] = field(default_factory=Counter)
-    responses: Counter[int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        per_document = ", ".join(
-            f"{self.requests[path]:,} to the {count} operations of {path}"
-            for path, count in self.operations.items()
-        )
-        return (
-            f"{self.requests.total():,} requests from OpenAPI documents ({per_document}), "
-            f"responses {dict(sorted(self.responses.items()))}; {len(self.wrong)} wrong"
-        )
-
-
 def run(live: LiveServer, examples: int, seed: int) -> Report:
     """Send requests to every operation of every document of a running server."""
     report, headers = Report(), {"Authorization": f"Bearer {live.token()}"}
@@ -66,10 +45,10 @@ def run(live: LiveServer, examples: int, seed: int) -> Report:
         schema = schemathesis.openapi.from_url(live.base_url + path)
         for result in schema.get_all_operations():
             if isinstance(result, Ok):
-                report.operations[path] += 1
+                report.counts[f"operations of {path}"] += 1
                 _operation(report, path, result.ok(), headers, (examples, seed))
             else:
-                report.wrong.append(f"{path} contains an invalid operation: {result.err()}")
+                report.fail(f"{path} contains an invalid operation: {result.err()}")
     return report
 
 
@@ -85,8 +64,8 @@ def _operation(
 
     def send(case: Any) -> None:
         response = case.call(headers=headers)
-        report.requests[document] += 1
-        report.responses[response.status_code] += 1
+        report.counts[f"requests to {document}"] += 1
+        report.counts[f"responses {response.status_code}"] += 1
         try:
             case.validate_response(response, checks=CHECKS)
         except FailureGroup as group:
@@ -102,4 +81,4 @@ def _operation(
     )
     seeded(seed)(profile(given(case=operation.as_strategy())(send)))()
     for title, text in failures.items():
-        report.wrong.append(f"{document} {operation.label}: {title}: {text[:1500]}")
+        report.fail(f"{document} {operation.label}: {title}: {text[:1500]}")

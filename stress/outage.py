@@ -10,7 +10,6 @@ import re
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +19,16 @@ from support import factories
 from stress.clock import Clock
 from stress.cluster import Cluster, private_cluster, wait_until
 from stress.faults import FAULTS, READ, SORT, WRITE, admin_connection, locked
-from stress.server import PREFIX, client, server
+from stress.report import Report
+from stress.server import PREFIX, client, is_busy, server
 
+REQUESTS = "requests during outages"
 RESPONSE_TIMEOUT_SECONDS = 2.0
 MARGIN_SECONDS = 1.0
 """Tolerated delay, because the stress test shares the processor with the server."""
 
 
 ERROR = re.compile(r"\((\w*(?:Error|Timeout)\w*)\)")
-
-
-@dataclass
-class Report:
-    """The responses during each outage."""
-
-    faults: Counter[str] = field(default_factory=Counter)
-    responses: Counter[int] = field(default_factory=Counter)
-    errors: dict[str, set[str]] = field(default_factory=dict)
-    """The Postgres errors in the responses, by outage."""
-    slowest: dict[str, float] = field(default_factory=dict)
-    recovered: float = 0.0
-    connections: tuple[int, int] = (0, 0)
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        slow = ", ".join(f"{fault} {seconds:.2f} s" for fault, seconds in self.slowest.items())
-        errors = "; ".join(f"{fault} {', '.join(sorted(e))}" for fault, e in self.errors.items())
-        return (
-            f"{self.faults.total():,} requests during outages ({dict(self.faults)}), responses "
-            f"{dict(sorted(self.responses.items()))}; errors: {errors}; slowest: "
-            f"{slow}; recovery at most {self.recovered:.2f} s; "
-            f"connections before and after {self.connections}; {len(self.wrong)} wrong"
-        )
 
 
 class Scenario:
@@ -104,16 +81,16 @@ class Scenario:
         started = time.monotonic()
         response = await self.http.request(method, PREFIX + path, json=body)
         seconds = time.monotonic() - started
-        self.report.faults[name] += 1
-        self.report.responses[response.status_code] += 1
-        self.report.errors.setdefault(name, set()).update(ERROR.findall(response.text))
-        self.report.slowest[name] = max(seconds, self.report.slowest.get(name, 0))
-        if response.status_code != 503 or "Retry-After" not in response.headers:
-            self.report.wrong.append(
-                f"{name}: {method} {path}: {response.status_code} {response.text[:150]}"
-            )
-        elif seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS:
-            self.report.wrong.append(f"{name}: {method} {path}: answered after {seconds:.1f} s")
+        self.report.counts[REQUESTS] += 1
+        self.report.seconds[name].append(seconds)
+        self.report.remarks.setdefault(f"{name}: errors", set()).update(
+            ERROR.findall(response.text)
+        )
+        self.report.record(
+            name, response, {503} if is_busy(response) else (), f"{name}: {method} {path}"
+        )
+        if seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS:
+            self.report.fail(f"{name}: {method} {path}: answered after {seconds:.1f} s")
 
     async def _check_health(self, name: str, *, is_unready: bool) -> None:
         for path, expected in (("/health", 200), ("/ready", 503 if is_unready else 200)):
@@ -124,9 +101,7 @@ class Scenario:
                 response.status_code != expected
                 or seconds > RESPONSE_TIMEOUT_SECONDS + MARGIN_SECONDS
             ):
-                self.report.wrong.append(
-                    f"{name}: {path}: {response.status_code} after {seconds:.1f} s"
-                )
+                self.report.fail(f"{name}: {path}: {response.status_code} after {seconds:.1f} s")
 
     async def check_recovery(self, name: str, kinds: set[str]) -> None:
         """Wait until all requests succeed again."""
@@ -139,7 +114,7 @@ class Scenario:
             return all(response.status_code < 500 for response in responses)
 
         seconds = await wait_until(has_recovered, 10, f"requests succeed after {name}")
-        self.report.recovered = max(seconds, self.report.recovered)
+        self.report.seconds["recovery"].append(seconds)
 
     async def fill_pool(self, pool_size: int) -> None:
         """Fill the pool with requests that wait for a lock; other requests must not wait."""
@@ -155,7 +130,7 @@ class Scenario:
             await unlock()
             responses = Counter(response.status_code for response in await asyncio.gather(*waiting))
         if responses != {200: pool_size}:
-            self.report.wrong.append(f"{name}: requests waiting for the lock returned {responses}")
+            self.report.fail(f"{name}: requests waiting for the lock returned {responses}")
         await self.check_recovery(name, {READ, WRITE})
 
     async def connections(self) -> int:
@@ -183,7 +158,7 @@ async def run(each: int, pool_size: int = 8, clock: Clock | None = None) -> Repo
                         await scenario.run_outage(fault, each, clock)
                     await scenario.fill_pool(pool_size)
                     after = await scenario.connections()
-                    report.connections = (before, after)
+                    report.remarks["connections before and after"] = (before, after)
                     if after > pool_size:
-                        report.wrong.append(f"{after} connections of a pool of {pool_size}")
+                        report.fail(f"{after} connections of a pool of {pool_size}")
     return report

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from stress.clock import Clock
+from stress.report import Report
 from stress.state_machine import ApiStateMachine, InProcessServer
 
+HISTORIES = "histories"
 BATCH_SIZE = 20
 """Number of histories between two checks of the time limit."""
-
-
-@dataclass
-class Report:
-    """The histories and responses that agree with the model."""
-
-    histories: int = 0
-    responses: Counter[str] = field(default_factory=Counter)
-    """Numbers of responses by method and status."""
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{name} {count:,}" for name, count in sorted(self.responses.items()))
-        return (
-            f"{self.histories:,} histories, {self.responses.total():,} requests agree with "
-            f"the model ({counts})"
-        )
 
 
 def run(
@@ -36,13 +19,13 @@ def run(
 ) -> Report:
     """Run ``examples`` random histories of up to ``steps`` steps, within the time limit."""
     server, clock = InProcessServer(server_url, name), clock or Clock()
-    report = Report(responses=server.responses)
+    report = Report(server.responses)
     try:
-        while report.histories < examples and not clock.is_expired:
-            count = min(BATCH_SIZE, examples - report.histories)
-            _histories(server, count, steps, seed + report.histories)
-            report.histories += count
-            clock.report_progress(f"{report.histories} of {examples} histories")
+        while report.counts[HISTORIES] < examples and not clock.is_expired:
+            count = min(BATCH_SIZE, examples - report.counts[HISTORIES])
+            _histories(server, count, steps, seed + report.counts[HISTORIES])
+            report.counts[HISTORIES] += count
+            clock.report_progress(f"{report.counts[HISTORIES]} of {examples} histories")
         return report
     finally:
         server.close()

@@ -1,51 +1,73 @@
-"""The report on hostile requests: responses, slowest response and memory use."""
+"""The report of a scenario: counts, durations, memory and violations."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
-from stress.server import BackgroundRequests, Memory
+from stress.server import Memory
 
 
 @dataclass
 class Report:
-    """The responses to hostile requests, and the time and memory that they took."""
+    """What a scenario did and measured, and what the server did wrong."""
 
-    requests: int = 0
-    responses: Counter[int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    memory: Memory | None = None
-    background: BackgroundRequests | None = None
-    slowest: float = 0.0
-    slowest_request: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Durations of what the keys name."""
+    memory: dict[str, Memory] = field(default_factory=dict)
+    remarks: dict[str, Any] = field(default_factory=dict)
+    """Further observations, printed as they are."""
+    violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return (
-            f"{self.requests:,} hostile requests, "
-            f"responses {dict(sorted(self.responses.items()))}, "
-            f"slowest {self.slowest:.2f} s ({self.slowest_request}), {self.memory}, "
-            f"{self.background}; {len(self.wrong)} wrong"
-        )
+        parts = [f"{count:,} {name}" for name, count in sorted(self.counts.items())]
+        parts += [
+            f"{name}: median {1000 * self.quantile(name, 0.5):.0f} ms, "
+            f"p99 {1000 * self.quantile(name, 0.99):.0f} ms, slowest {max(each):.2f} s"
+            for name, each in self.seconds.items()
+            if each
+        ]
+        parts += [f"{name}: {value}" for name, value in (self.memory | self.remarks).items()]
+        return "; ".join([*parts, f"{len(self.violations)} violations"])
 
-    def check(self, description: str, response: httpx.Response, allowed: range) -> None:
-        """Record a response; it is wrong if its status is not allowed or it has no description."""
-        self.requests += 1
-        self.responses[response.status_code] += 1
+    def quantile(self, name: str, share: float) -> float:
+        """Return a quantile of durations in seconds."""
+        ordered = sorted(self.seconds[name])
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def fail(self, violation: str) -> None:
+        """Record something that the server did wrong."""
+        self.violations.append(violation)
+
+    def record(
+        self, kind: str, response: httpx.Response, allowed: Container[int], request: str = ""
+    ) -> None:
+        """Count a response; it is a violation unless its status is allowed."""
+        status = response.status_code
+        self.counts[f"{kind} {status}"] += 1
+        if status not in allowed:
+            self.fail(f"{request or kind}: {status} {response.text[:200]}")
+
+    def check(
+        self, kind: str, request: str, response: httpx.Response, allowed: Container[int]
+    ) -> None:
+        """Record a response and its duration; an error is a violation without a description."""
+        self.record(kind, response, allowed, request)
         seconds = response.elapsed.total_seconds()
-        if seconds > self.slowest:
-            self.slowest, self.slowest_request = seconds, description
-        if response.status_code not in allowed:
-            self.wrong.append(f"{description}: {response.status_code} {response.text[:200]}")
-        elif response.status_code >= 400:
+        if seconds > max(self.seconds[kind], default=0):
+            self.remarks[f"slowest {kind}"] = request
+        self.seconds[kind].append(seconds)
+        if response.status_code in allowed and response.status_code >= 400:
             try:
                 body = response.json()
             except ValueError:
                 body = {}
             if not (body.get("imsx_description") or body.get("error_description")):
-                self.wrong.append(
-                    f"{description}: {response.status_code} without description: "
-                    f"{response.text[:200]}"
+                self.fail(
+                    f"{request}: {response.status_code} without description: {response.text[:200]}"
                 )

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +35,11 @@ def client(live: LiveServer, connections: int = 64) -> httpx.AsyncClient:
         timeout=60,
         limits=httpx.Limits(max_connections=connections),
     )
+
+
+def is_busy(response: httpx.Response) -> bool:
+    """Return whether a response is 503 with Retry-After."""
+    return response.status_code == 503 and "Retry-After" in response.headers
 
 
 def connect(
@@ -93,32 +98,23 @@ async def monitor_memory(live: LiveServer) -> AsyncIterator[Memory]:
         memory.sample()
 
 
-@dataclass
-class BackgroundRequests:
-    """The latencies of small requests during a scenario, in seconds."""
-
-    seconds: list[float] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return f"{len(self.seconds):,} background requests took up to {max(self.seconds):.2f} s"
-
-
 @asynccontextmanager
-async def background_requests(live: LiveServer) -> AsyncIterator[BackgroundRequests]:
-    """Send ten small requests a second during a block."""
-    background, stop = BackgroundRequests(), asyncio.Event()
+async def background_requests(live: LiveServer) -> AsyncIterator[list[float]]:
+    """Send ten small requests a second during a block; yield their durations in seconds."""
+    seconds: list[float] = []
+    stop = asyncio.Event()
 
     async def send_requests() -> None:
         async with client(live) as http:
             while not stop.is_set():
                 response = await http.get(f"{PREFIX}/CFItems?limit=1")
                 response.raise_for_status()
-                background.seconds.append(response.elapsed.total_seconds())
+                seconds.append(response.elapsed.total_seconds())
                 await asyncio.sleep(0.1)
 
     sending = asyncio.create_task(send_requests())
     try:
-        yield background
+        yield seconds
     finally:
         stop.set()
         await sending

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from dataclasses import dataclass, field
-from statistics import median
 
 import asyncpg
 import httpx
 from support import factories
 
 from stress.clock import Clock
-from stress.server import PREFIX
+from stress.report import Report
+from stress.server import PREFIX, is_busy
 
+FILTERS = "slow filters"
 FILTERING_CLIENTS = 16
 MAX_MEDIAN_SECONDS = 1.0
 
@@ -36,33 +35,6 @@ INSERT = """
     FROM generate_series(1, $2::int) AS number"""
 
 
-@dataclass
-class Report:
-    """The responses to filters, and the seconds that each small read took."""
-
-    items: int
-    filters: Counter[int] = field(default_factory=Counter)
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {"item": [], "ready": []})
-    wrong: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        reads = ", ".join(
-            f"{name}: {len(each):,} reads, median {1000 * median(each):.0f} ms"
-            for name, each in self.seconds.items()
-            if each
-        )
-        responses = dict(sorted(self.filters.items()))
-        return (
-            f"{self.items:,} items; filter responses {responses}; {reads}; {len(self.wrong)} wrong"
-        )
-
-    def check(self) -> None:
-        """Record as wrong each kind of read with a median of 1 s or more, or without reads."""
-        for name, each in self.seconds.items():
-            if not each or median(each) >= MAX_MEDIAN_SECONDS:
-                self.wrong.append(f"{name}: median of {len(each)} reads is 1 s or more")
-
-
 async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
     """Store a document with a number of items."""
     document = factories.document()
@@ -76,17 +48,17 @@ async def fill(url: str, http: httpx.AsyncClient, items: int) -> None:
         await connection.close()
 
 
-async def run(
-    http: httpx.AsyncClient, items: int, seconds: float, clock: Clock | None = None
-) -> Report:
+async def run(http: httpx.AsyncClient, seconds: float, clock: Clock | None = None) -> Report:
     """Filter and read for some seconds, after ``fill``."""
-    report, until = Report(items), time.monotonic() + seconds
+    report, until = Report(), time.monotonic() + seconds
     await asyncio.gather(
         *(_filter(http, report, until) for _ in range(FILTERING_CLIENTS)),
         _read(http, report, "item", f"{PREFIX}/CFItems/slow-7", until),
         _read(http, report, "ready", "/ready", until),
     )
-    report.check()
+    for name in ("item", "ready"):
+        if report.quantile(name, 0.5) >= MAX_MEDIAN_SECONDS:
+            report.fail(f"{name}: the median of reads is {MAX_MEDIAN_SECONDS} s or more")
     if clock:
         clock.report_progress(str(report))
     return report
@@ -95,10 +67,8 @@ async def run(
 async def _filter(http: httpx.AsyncClient, report: Report, until: float) -> None:
     while time.monotonic() < until:
         response = await http.get(f"{SDK_PREFIX}/CFItems", params={"filter": PREDICATES})
-        report.filters[response.status_code] += 1
-        is_busy = response.status_code == 503 and "Retry-After" in response.headers
-        if response.status_code != 200 and not is_busy:
-            report.wrong.append(f"filter: {response.status_code} {response.text[:200]}")
+        report.counts[FILTERS] += 1
+        report.record("filter", response, {200, 503} if is_busy(response) else {200})
 
 
 async def _read(
@@ -108,6 +78,5 @@ async def _read(
         started = time.monotonic()
         response = await http.get(path)
         report.seconds[name].append(time.monotonic() - started)
-        if response.status_code != 200:
-            report.wrong.append(f"{name}: {response.status_code} {response.text[:200]}")
+        report.record(name, response, {200})
         await asyncio.sleep(0.02)

@@ -10,9 +10,12 @@ from stress.faults import FAULTS
 
 def test_outage_returns_503_and_server_recovers() -> None:
     report = asyncio.run(outage.run(each=8))
-    assert report.wrong == []
-    assert report.responses == {503: report.faults.total()}
-    assert report.faults.keys() == {*FAULTS, "pool full"}
+    assert report.violations == []
+    names = (*FAULTS, "pool full")
+    assert report.counts.keys() == {outage.REQUESTS, *(f"{name} 503" for name in names)}
     # Without permission to mount a disk, a limit is used instead.
-    assert report.errors["no space"] <= {"DiskFullError", "ConfigurationLimitExceededError"}
-    assert len(report.errors["no space"]) == 1
+    assert report.remarks["no space: errors"] <= {
+        "DiskFullError",
+        "ConfigurationLimitExceededError",
+    }
+    assert len(report.remarks["no space: errors"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from stress import __main__ as runner
 from stress.clock import Clock, list_shortfalls
+from stress.report import Report
 
 
 def test_clock_expires_after_its_share() -> None:
@@ -37,8 +39,8 @@ def test_too_few_lists_missed_counts() -> None:
 
 
 def scenario_run(done: int, wrong: list[str]) -> Any:
-    async def run(_: int, __: Clock) -> runner.Result:
-        return runner.Result(f"{done} done", wrong, {"kills": done})
+    async def run(_: int, __: Clock) -> Report:
+        return Report(Counter(kills=done), violations=wrong)
 
     return run
 
@@ -46,7 +48,7 @@ def scenario_run(done: int, wrong: list[str]) -> Any:
 @pytest.mark.parametrize(
     ("done", "wrong", "code", "line"),
     [
-        (32, [], 0, "32 done"),
+        (32, [], 0, "32 kills"),
         (31, [], 0, "below the target: 31 of 32 kills\n"),
         (29, [], 1, "failed, below the minimum: 29 of 30 kills\n"),
         (32, ["an item is lost"], 1, "  an item is lost"),
@@ -74,7 +76,7 @@ def test_minimums_of_full_run() -> None:
     minimums = {
         name: scenario.minimums for name, scenario in runner.SCENARIOS.items() if scenario.minimums
     }
-    assert minimums["durability"] == {runner.SERVER_KILLS: 30, runner.POSTGRES_KILLS: 30}
-    assert minimums["outage"] == {runner.OUTAGE_REQUESTS: 1000}
+    assert minimums["durability"] == {"kills of the server": 30, "kills of Postgres": 30}
+    assert minimums["outage"] == {"requests during outages": 1000}
     for scenario in runner.SCENARIOS.values():
         assert all(scenario.targets[name] >= minimum for name, minimum in scenario.minimums.items())
