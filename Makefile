@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 15
 
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "case-server needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench stress lint format screenshots reference docs lock audit sbom clean
+.PHONY: help serve test test-all bench stress lint format screenshots reference docs lock audit sbom clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -17,7 +18,10 @@ serve: $(VENV)/serving ## Start the server (ARGS="--port 9000" passes flags)
 	@exec $(BIN)/case-server serve $(ARGS)
 
 test: $(VENV)/installed ## Run the tests (ARGS="-k filter" passes flags)
-	@$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 15 $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+test-all: $(VENV)/installed ## Run the slow tests, too: all real frameworks, Pythons and examples
+	@$(PYTEST) -m "" --hypothesis-profile thorough --timeout 1800 $(ARGS)
 
 bench: $(VENV)/installed ## Measure the speed (ARGS="--quick" passes flags, AGAINST=url adds a server)
 	@$(BIN)/python -m benchmarks $(ARGS) $(if $(AGAINST),--against $(AGAINST))

@@ -36,6 +36,8 @@ REAL = (
 LARGE = ("large-11k",)
 """Contains parts of the other frameworks, and so needs a server of its own."""
 
+SHORT = ("opencase-v1p1-with-rubrics", "teks-118-economics")
+
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -96,7 +98,15 @@ def write_repaired(source: Path, folder: Path) -> str:
     return str(target)
 
 
-@pytest.mark.parametrize("names", [REAL, LARGE], ids=["real", "large"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        SHORT,
+        pytest.param(REAL, marks=pytest.mark.slow),
+        pytest.param(LARGE, marks=pytest.mark.slow),
+    ],
+    ids=["short", "real", "large"],
+)
 @pytest.mark.parametrize("profile", ["explicit", "learnwith"])
 def test_every_sdk_method_works(
     python: Path, live: LiveServer, tmp_path: Path, profile: str, names: tuple[str, ...]

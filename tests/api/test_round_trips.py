@@ -13,6 +13,7 @@ from hypothesis import Phase, assume, given, settings
 from support import factories
 from support.calls import Api
 from support.package_strategies import packages
+from support.selection import scaled
 
 from case_server.api.profiles import PLATFORM, PROFILES, SDK, Profile
 from case_server.db.schema import tables
@@ -264,7 +265,7 @@ async def test_put_of_generated_packages_changes_nothing(
 ) -> None:
     bodies: list[factories.Body] = []
 
-    @settings(max_examples=15, deadline=None, database=None, phases=[Phase.generate])
+    @settings(max_examples=scaled(15), deadline=None, database=None, phases=[Phase.generate])
     @given(packages())
     def collect(body: factories.Body) -> None:
         names = (".", "..")

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 from support import factories
 from support.calls import Api
+from support.selection import slow_except
 
 from case_server.api.openapi import schemas as own
 from case_server.api.profiles import STANDARD_1_0, STANDARD_1_1, Profile
@@ -113,17 +114,19 @@ def without_empty_list(operation: str, answer: Any) -> Any:
 REPAIRED = ("opensalt-2017-sample", "smarterbalanced-math-content-spec", "teks-118-economics")
 """Frameworks that need repair and have valid identifiers, unlike that of opencase."""
 
+LARGE_CASE = (STANDARD_1_1, "large-11k", "")
+"""Only one, because validating it takes ten seconds."""
+
 CASES = [
     *((version, name, "") for version in PROFILES for name in REPAIRED),
     *((version, name, value) for version in PROFILES for name in SMALL for value in ("", "true")),
-    # Only once, because validating the large framework takes ten seconds.
-    (STANDARD_1_1, "large-11k", ""),
+    LARGE_CASE,
 ]
 
 
 @pytest.mark.parametrize(
     ("version", "name", "extensions"),
-    CASES,
+    slow_except([case for case in CASES if case != LARGE_CASE], CASES),
     ids=[f"{version.version}-{name}-{value or 'false'}" for version, name, value in CASES],
 )
 async def test_every_response_is_valid_by_the_official_schemas(

@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support import factories
 from support.factories import Body
+from support.selection import scaled
 
 from case_server.case.package import Package, parse_package
 from case_server.db.pool import Database
@@ -155,7 +156,7 @@ async def test_deleting_all_associations_is_refused_from_three(database: Databas
 
 
 bounded = hypothesis_settings(
-    max_examples=60, deadline=None, phases=[Phase.explicit, Phase.generate]
+    max_examples=scaled(60), deadline=None, phases=[Phase.explicit, Phase.generate]
 )
 few = st.integers(0, 5)
 

@@ -25,6 +25,18 @@ def test_checks_are_those_of_ci_run() -> None:
     assert commands("check") == ["bash .ci/run"]
 
 
+def test_slow_and_stress_tests_run_each_night_and_before_a_release() -> None:
+    nightly, release = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
+        for name in ("nightly", "release")
+    )
+    assert nightly["permissions"] == {"contents": "read"}
+    commands = [step.get("run") for step in nightly["jobs"]["all"]["steps"]]
+    assert commands[-2:] == ["make test-all", "make stress"]
+    assert release["jobs"]["sbom"]["needs"] == "tests"
+    assert release["jobs"]["tests"]["uses"] == "./.github/workflows/nightly.yml"
+
+
 def test_pre_commit_uses_the_locked_ruff() -> None:
     (hooks,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     lock = (ROOT / "requirements-dev.lock").read_text()

@@ -19,6 +19,7 @@ from support.calls import Api
 from support.databases import Execute, delete_all_rows
 from support.factories import Body
 from support.package_strategies import HOSTILE, packages
+from support.selection import scaled, slow_except
 
 from case_server.api.profiles import PLATFORM
 from case_server.case.package import Package, parse_package
@@ -42,7 +43,7 @@ OTHERS: tuple[FileFormat, ...] = ("csv", "xlsx", "jsonl")
 each_form = pytest.mark.parametrize("form", OTHERS)
 
 bounded = hypothesis_settings(
-    max_examples=40,
+    max_examples=scaled(40),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -129,8 +130,10 @@ REAL = (
 LARGE: dict[str, tuple[FileFormat, ...]] = {"large-11k": ("csv",), "large-11k-broken": ("jsonl",)}
 """Two of one size, so each goes through one of the forms."""
 
+SHORT = ("large-11k", "opencase-v1p1-with-rubrics")
 
-@pytest.mark.parametrize("name", REAL)
+
+@pytest.mark.parametrize("name", slow_except(SHORT, REAL))
 async def test_real_frameworks_survive_a_round_trip(
     shared: Path, store: Database, execute: Execute, name: str
 ) -> None:
@@ -238,7 +241,7 @@ async def test_any_package_survives_a_round_trip_through_the_api(
             written = await write_package(store, read_strictly(raw, form))
             assert (written.created, written.changed) == (False, 0), form
 
-    @hypothesis_settings(bounded, max_examples=25, phases=[Phase.explicit, Phase.generate])
+    @hypothesis_settings(bounded, max_examples=scaled(25), phases=[Phase.explicit, Phase.generate])
     @given(body=packages())
     def each(body: Body) -> None:
         from_thread.run(import_and_export, body)

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.factories import Body, everything
+from support.selection import scaled
 
 from case_server.lint.linter import lint_package
 from case_server.lint.output import SourceResult, format_json, format_text
@@ -72,7 +73,7 @@ COUNT = len(list(places(BASE)))
 
 
 @given(st.lists(st.tuples(st.integers(0, COUNT - 1), ANY), min_size=1, max_size=4))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=scaled(200))
 def test_package_with_arbitrary_values(changes: list[tuple[int, Any]]) -> None:
     body: Body = json.loads(json.dumps(BASE))
     for index, value in changes:

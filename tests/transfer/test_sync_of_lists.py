@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from support import factories
 from support.live_server import invoke as run
 from support.scripted_source import Answer, ScriptedSource, page_of, scripted_source
+from support.selection import scaled
 
 from case_server.db import mirrors
 from case_server.db.pool import Database
@@ -513,7 +514,10 @@ async def test_nothing_offered_is_dropped_after_any_sequence(
             here = now
 
     @hypothesis_settings(
-        max_examples=25, deadline=None, database=None, phases=[Phase.explicit, Phase.generate]
+        max_examples=scaled(25),
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
     )
     @given(steps=STEPS)
     def each(steps: list[dict[str, Any]]) -> None:

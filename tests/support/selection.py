@@ -1,0 +1,29 @@
+"""What ``make test`` runs of many parameters and examples; ``make test-all`` runs all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+DEFAULT_EXAMPLES = 100
+"""``max_examples`` of the default profile of hypothesis."""
+
+
+def slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[Any]:
+    """Return parameters or tuples of them, marked as slow unless they are among the default."""
+    kept = list(default)
+    return [each if each in kept else _slow(each) for each in parameters]
+
+
+def _slow(values: Any) -> Any:
+    return pytest.param(
+        *(values if isinstance(values, tuple) else (values,)), marks=pytest.mark.slow
+    )
+
+
+def scaled(examples: int) -> int:
+    """Return the number of examples to draw: ten times as many in the profile ``thorough``."""
+    return examples * settings().max_examples // DEFAULT_EXAMPLES
