@@ -79,9 +79,9 @@ BINARY_FORMATS = ("xlsx",)
     help="uuid5 replaces identifiers that are URLs by UUIDs made from them, and keeps the URLs as "
     "uris.",
 )
-@click.option("--title", help="Title of a framework whose spreadsheet has none.")
-@click.option("--creator", help="Creator of a framework whose spreadsheet has none.")
-@click.option("--document-id", metavar="ID", help="Identifier of the framework of a spreadsheet.")
+@click.option("--title", help="Title of a framework whose file has none.")
+@click.option("--creator", help="Creator of a framework whose file has none.")
+@click.option("--document-id", metavar="ID", help="Identifier of a framework whose file has none.")
 @database_option
 def import_packages(**flags: Any) -> None:
     """Import CASE packages and spreadsheets.
@@ -163,13 +163,19 @@ def import_packages(**flags: Any) -> None:
 
 
 def _defaults(named: list[Source], flags: dict[str, Any]) -> Defaults:
-    """Return the document fields that options give for a spreadsheet, which must be alone."""
+    """Return the document fields that options give for a framework, which must be alone."""
     fields = {"title": flags["title"], "creator": flags["creator"]}
     fields["identifier"] = flags["document_id"]
-    if any(fields.values()) and [source.form in TABLES for source in named] != [True]:
-        raise click.UsageError(
-            "--title, --creator and --document-id apply to one spreadsheet: name one SOURCE"
-        )
+    if any(fields.values()):
+        if len(named) != 1 or flags["sample"]:
+            raise click.UsageError(
+                "--title, --creator and --document-id apply to one framework: name one SOURCE"
+            )
+        if flags["strict"] and named[0].form not in TABLES:
+            raise click.UsageError(
+                "--strict completes nothing but spreadsheets: remove it, or --title, --creator and "
+                "--document-id"
+            )
     return Defaults(**fields)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ..exceptions import Problem
 from ..formatting import format_timestamp
+from ..repair.defaults import Defaults
 from ..repair.field_spec import field_specs
 from ..repair.fixes import UUID as UUID_PATTERN
 from ..repair.fixes import uuid_urn
@@ -30,16 +29,7 @@ from .columns import (
 from .hierarchy import NODE_FIELDS, PARENT_ASSOCIATION, Hierarchy, assign_identifiers
 from .rows import CODE_COLUMN, JsonObject, Location, Row, RowReader, Sheet
 
-
-@dataclass(frozen=True)
-class Defaults:
-    """Values of command-line options. They take precedence over the file."""
-
-    title: str | None = None
-    creator: str | None = None
-    identifier: str | None = None
-    changed: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """The time of change of entities without one: the modification time of the file, if any."""
+__all__ = ["HELP_SHEET", "Assembly", "Defaults"]
 
 
 class Assembly:

@@ -45,6 +45,8 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     """
     refuse_other_spreadsheets(raw)
     read_json = partial(_read_json, strict=strict, allow_dense=allow_dense, options=options)
+    if form in {"case-json", "jsonl"}:
+        read_json = partial(read_json, options=replace(options, defaults=defaults))
     if form == "case-json":
         return read_json(raw)
     if form == "jsonl":

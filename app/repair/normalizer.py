@@ -12,8 +12,14 @@ from .fixes import REMOVED, fix_string
 from .references import Entities
 from .repair_log import Json, RepairLog, join_path
 
-DRAFT_NAMES = {"educationallevel": "educationLevel"}
-"""Case-folded field names of drafts of the standard."""
+OTHER_NAMES = {
+    "educationallevel": "educationLevel",
+    "licenceuri": "licenseURI",
+    "listenuminsource": "listEnumeration",
+    "originnode": "originNodeURI",
+    "destinationnode": "destinationNodeURI",
+}
+"""Case-folded field names of drafts of the standard, and of older versions of OpenCASE."""
 
 COMMA_SEPARATED_FIELDS = {"educationLevel"}
 """Array fields for which a string is split at commas; in others it becomes the only member."""
@@ -36,7 +42,7 @@ class Normalizer:
 
     def visit(self, model: type[CaseObject], value: Json, path: str) -> None:
         """Fix an object and everything in it."""
-        self.log.set_path(value, path)
+        path = self.log.set_path(value, path)
         self._drop_nulls(value, path)
         self._rename_fields(model, value, path)
         for name, spec in field_specs(model).items():
@@ -166,7 +172,7 @@ def _standard_field(model: type[CaseObject], name: str, value: Any) -> tuple[str
         standard, convert = FIELD_ALIASES[name]
         return standard, convert(value)
     folded = name.casefold()
-    return names_by_casefold(model).get(DRAFT_NAMES.get(folded, folded).casefold()), value
+    return names_by_casefold(model).get(OTHER_NAMES.get(folded, folded).casefold()), value
 
 
 def _split(text: str) -> list[str]:

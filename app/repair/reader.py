@@ -23,17 +23,20 @@ from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS
 from ..case.types import ASSOCIATION_TYPE_PATTERN, IDENTIFIER_PATTERN, PATTERN_MESSAGES
 from ..exceptions import BadRequest, ContentTooLarge, Problem, UnprocessableContent
 from .completion import complete_entities, complete_links
+from .defaults import Defaults
 from .duplicates import deduplicate
 from .encoding import detect_encoding, require_utf8, to_utf8
 from .fixes import MISSING_SLASH, RawNumber
 from .normalizer import Normalizer
 from .references import (
+    Entities,
     References,
     has_odd_references,
     keep_association_types,
     replace_url_identifiers,
 )
 from .repair_log import Json, Repair, RepairLog, format_example, truncate_value, value_at
+from .sparse_packages import SparsePackage
 
 __all__ = ["Repair", "RepairOptions", "read_repaired", "repair"]
 
@@ -58,6 +61,8 @@ class RepairOptions:
     """Whether to replace identifiers that are URLs by UUIDs (version 5) made from them."""
     keep_association_types: bool = False
     """Whether to keep association types of other vocabularies as ``ext:name``."""
+    defaults: Defaults | None = None
+    """Values for a package that lacks them; None to refuse it."""
 
 
 NO_OPTIONS = RepairOptions()
@@ -92,7 +97,8 @@ def read_repaired(
     values per megabyte than the limit, unless ``allow_dense``; ``BadRequest`` if it is not a JSON
     object; ``UnprocessableContent`` with all remaining problems, with paths into the original file.
     """
-    if package := _read_unchanged(raw, schema, allow_dense=allow_dense):
+    has_options = options.defaults is not None and options.defaults.has_options
+    if not has_options and (package := _read_unchanged(raw, schema, allow_dense=allow_dense)):
         return package, []
     repaired = RepairedPackage(raw, allow_dense=allow_dense, options=options)
     repaired.deduplicate()
@@ -108,7 +114,7 @@ def read_repaired(
         ) from None
     if repaired.inexact_numbers:
         raise to_exception("CFPackage", repaired.inexact_numbers)
-    return package, repaired.log.repairs()
+    return repaired.derived.add_to(package), repaired.log.repairs()
 
 
 def _read_unchanged(
@@ -167,8 +173,8 @@ def _link_to(document: str) -> str:
 class RepairedPackage:
     """A package after its repairs, as a tree of JSON objects, with the log of repairs.
 
-    ``entities`` are the entities in the tree, each with its class; ``inexact_numbers`` are the
-    numbers that the tree does not represent exactly.
+    ``derived`` are the values that the file lacks, ``entities`` are the entities in the tree, each
+    with its class; ``inexact_numbers`` are the numbers that the tree does not represent exactly.
     """
 
     def __init__(
@@ -188,16 +194,21 @@ class RepairedPackage:
             Problem(path=format_path(place), message=message)
             for place, message in find_inexact_numbers(body)
         ]
+        sparse = SparsePackage(self.tree, self.root, self.log, options.defaults)
+        sparse.complete()
+        self.derived = sparse.derived
         self._drop_identifiers()
         document = self.tree.get("CFDocument")
         title = document.get("title") if isinstance(document, dict) else None
         normalizer = Normalizer(self.log, title if isinstance(title, str) else None)
         normalizer.visit(CFPackage, self.tree, self.root)
-        aliases: dict[str, str] = {}
+        aliases = self.derived.aliases
         if options.replace_url_identifiers:
-            aliases = replace_url_identifiers(normalizer.entities, self.log)
+            aliases |= replace_url_identifiers(normalizer.entities, self.log)
         if options.keep_association_types:
             keep_association_types(normalizer.entities, self.log)
+        if self.derived.has_time_of_file:
+            self.derived.times |= _find_entities_without_time(normalizer.entities)
         uris = complete_entities(normalizer.entities, self.log)
         references = References(normalizer.entities, aliases)
         complete_links(normalizer, uris, references, replace_urls=options.replace_url_identifiers)
@@ -257,6 +268,15 @@ class RepairedPackage:
             self.log.record("wrapper", self.root, self.root)
             tree = tree[self.root]
         return tree
+
+
+def _find_entities_without_time(entities: Entities) -> set[tuple[str, str]]:
+    """Return (kind, identifier) of the document and of the entities without a time of change."""
+    return {
+        (schema.__name__.replace("CFPckg", "CF"), str(entity.get("identifier")))
+        for schema, entity in entities
+        if schema is CFPckgDocument or "lastChangeDateTime" not in entity
+    }
 
 
 def _parse(raw: bytes) -> Json:

@@ -55,6 +55,11 @@ EXPLANATIONS = {
     "link-without-uri": "A link had no uri; it got the uri of what it links to.",
     "uri-is-identifier": "A uri was just the identifier; it became a uri.",
     "missing-uri": "An entity had no uri; it got one made from its identifier.",
+    "missing-document": "The package had no CFDocument; it got one made of its other fields.",
+    "missing-time-of-document": "The document had no lastChangeDateTime; it got that of the file.",
+    "missing-identifier": "An item had no identifier; it got the UUID in its uri, or one made from "
+    "its code or statement.",
+    "nested-items": "A list of items was nested; they became items with isChildOf associations.",
     "missing-lastChangeDateTime": "An entity had no lastChangeDateTime; it got the document's.",
     "missing-title": "A definition had no title; it got its description or identifier.",
     "missing-description": "A definition had no description; it got its title.",
@@ -128,6 +133,7 @@ class RepairLog:
         self._first: dict[str, Repair] = {}
         self._fields: dict[str, Counter[str]] = defaultdict(Counter)
         self._paths: dict[int, str] = {}
+        self._kept_paths: dict[int, str] = {}
         self._original_names: dict[tuple[int, str], str] = {}
 
     def record(self, kind: str, path: str, before: Any = None, after: Any = None) -> None:
@@ -148,9 +154,21 @@ class RepairLog:
             for kind, first in self._first.items()
         ]
 
-    def set_path(self, value: Json, path: str) -> None:
-        """Record the path of an object in the original file."""
-        self._paths[id(value)] = path
+    def set_path(self, value: Json, path: str) -> str:
+        """Record the path of an object in the original file, and return it.
+
+        An object that was moved has the path that ``keep_path`` recorded.
+        """
+        path = self._paths[id(value)] = self._kept_paths.get(id(value), path)
+        return path
+
+    def keep_path(self, value: Json, path: str) -> None:
+        """Record the original path of an object that moves to another place in the package."""
+        self._kept_paths[id(value)] = path
+
+    def kept_path(self, value: Json) -> str | None:
+        """Return the path that ``keep_path`` recorded, or None."""
+        return self._kept_paths.get(id(value))
 
     def path_of(self, value: Json, field: str = "") -> str:
         """Return the path of an object, or of a field of it, in the original file."""

@@ -39,9 +39,14 @@ URL_IDENTIFIER = re.compile(
 """The message of a problem that --identifiers uuid5 solves."""
 
 URL_HINT = "identifiers that are URLs are imported with --identifiers uuid5"
+DOCUMENT_HINT = "--title and --creator give what the CFDocument lacks"
 TYPE_HINT = (
     "association types of other vocabularies are kept as ext:name with --keep-association-types"
 )
+
+MISSING_IN_DOCUMENT = [
+    Problem(path=f"CFDocument.{name}", message="required") for name in ("title", "creator")
+]
 
 DEFAULT_TYPE = f'"{UNKNOWN_ITEM_TYPE}"'.encode()
 WRAPPED_PACKAGE = re.compile(rb'\s*\{\s*"CFPackage"\s*:')
@@ -127,6 +132,8 @@ class Importer:
             problem["message"].startswith(is_type) for problem in problems
         ):
             hints.append(TYPE_HINT)
+        if any(problem in MISSING_IN_DOCUMENT for problem in problems):
+            hints.append(DOCUMENT_HINT)
         return hints
 
     async def _import_source(

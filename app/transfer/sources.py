@@ -24,6 +24,7 @@ from ..formats.file_format import (
 )
 from ..formats.other_formats import describe_other_json
 from ..net.download import MAX_DOWNLOAD_MB, Fetcher, decompress_file
+from ..repair.sparse_packages import child_lists
 from .remote_server import CaseSource
 
 GIVE_PACKAGE = (
@@ -107,7 +108,7 @@ def refuse_other_json(raw: bytes) -> None:
         raise StartupError(f"{_describe_list(value)}; {GIVE_PACKAGE}")
     if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
         raise StartupError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
-    if (name := _entity_name(value)) and "CFItems" not in value:
+    if (name := _entity_name(value)) and not child_lists(value):
         raise StartupError(f"is one {name} without its package; {GIVE_PACKAGE}")
 
 

@@ -72,7 +72,10 @@ $ case-server import
 $ case-server import --sample --strict --identifiers uuid5
   --strict repairs nothing: remove it, or --identifiers and --keep-association-types
 $ case-server import --sample --title x
-  --title, --creator and --document-id apply to one spreadsheet: name one SOURCE
+  --title, --creator and --document-id apply to one framework: name one SOURCE
+$ case-server import http://x.test/p --strict --title x
+  --strict completes nothing but spreadsheets: remove it, or --title, --creator and
+  --document-id
 $ case-server export
   missing argument 'ID'
 $ case-server template x.txt
@@ -262,10 +265,11 @@ def test_list_of_problems_has_a_line_for_each(command_line: Run) -> None:
     Path("invalid.json").write_bytes(json.dumps(body).encode())
     code, errors = command_line("import invalid.json --dry-run")
     assert code == 1
-    assert [line.split(":")[0].strip() for line in errors[-2:]] == [
+    assert [line.split(":")[0].strip() for line in errors[-3:-1]] == [
         "CFDocument.title",
         "CFItems[0].fullStatement",
     ]
+    assert errors[-1].strip() == "--title and --creator give what the CFDocument lacks"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

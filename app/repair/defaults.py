@@ -1,0 +1,22 @@
+"""Values that complete a framework whose file lacks them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values of command-line options. They take precedence over the file."""
+
+    title: str | None = None
+    creator: str | None = None
+    identifier: str | None = None
+    changed: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """The time of change of entities without one: the modification time of the file, if any."""
+
+    @property
+    def has_options(self) -> bool:
+        """Whether an option was given."""
+        return any(value is not None for value in (self.title, self.creator, self.identifier))

@@ -1,0 +1,31 @@
+"""Values that a file lacks and that reading it derives, so that the stored ones can stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..case.package import Package
+
+
+@dataclass
+class DerivedValues:
+    """Derived values of a package; `case.package.Package` describes them."""
+
+    items: list[str] = field(default_factory=list)
+    times: set[tuple[str, str]] = field(default_factory=set)
+    order: list[tuple[str, ...]] = field(default_factory=list)
+    identifier_source: str | None = None
+    has_time_of_file: bool = False
+    """Whether the time of change of the document is that of the file."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """The identifiers that options replaced, with the new ones."""
+
+    def add_to(self, package: Package) -> Package:
+        """Return a package with these values."""
+        return replace(
+            package,
+            derived_items=tuple(self.items),
+            derived_times=frozenset(self.times),
+            derived_order=tuple(self.order),
+            identifier_source=self.identifier_source,
+        )

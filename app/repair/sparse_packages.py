@@ -1,0 +1,323 @@
+"""Complete packages whose document or items lack identifiers, titles or times, and flatten trees.
+
+Programs write frameworks as trees, whose items are in ``children``, ``items`` or ``CFItems`` of
+other items, of the document, or of an object with a title in place of a package.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from ..case.model import CFPackage
+from ..case.sequence import number_siblings
+from ..formatting import format_timestamp, truncate
+from .completion import find_last_uuid
+from .defaults import Defaults
+from .derived_values import DerivedValues
+from .fixes import uuid_urn
+from .repair_log import Json, RepairLog, join_path
+
+CHILD_LISTS = {"children", "items", "cfitems"}
+"""Case-folded names of lists of children."""
+
+SETS = {"CFItemSet": "CFItems", "CFAssociationSet": "CFAssociations"}
+"""Objects around the lists of packages of CASE 1.0, which OpenCASE reads, too."""
+
+DOCUMENT_NAMES = {"id": "identifier", "name": "title", "author": "creator"}
+ITEM_NAMES = {
+    "id": "identifier",
+    "code": "humanCodingScheme",
+    "type": "CFItemType",
+    "statement": "fullStatement",
+    "text": "fullStatement",
+    "description": "fullStatement",
+    "name": "fullStatement",
+}
+"""Names of fields in trees of other programs, the best one of a field first."""
+
+STATEMENT_NAMES = {
+    *("fullstatement", "abbreviatedstatement", "alternativelabel", "title"),
+    *(name for name, standard in ITEM_NAMES.items() if standard == "fullStatement"),
+}
+"""Case-folded names of fields by which a child is recognized."""
+
+IDENTIFIER_NAMES = ("identifier", "sourcedId")
+IS_CHILD_OF = "isChildOf"
+MAX_TITLE_CHARS = 200
+
+Edge = tuple[Json, Json | None]
+"""An item, and its parent in the tree; None for an item at the top."""
+
+
+class SparsePackage:
+    """A JSON package before its repairs, which is completed in place."""
+
+    def __init__(self, package: Json, root: str, log: RepairLog, defaults: Defaults | None) -> None:
+        self.derived = DerivedValues()
+        self._package, self._root, self._log, self._defaults = package, root, log, defaults
+        self._unwrap_sets()
+        document = _get(package, "CFDocument")
+        self._document: Json | None = document if isinstance(document, dict) else None
+
+    def complete(self) -> None:
+        """Complete the package: a tree, and with defaults any other one, too."""
+        edges = self._flatten()
+        if self._document is None or not (edges or self._defaults):
+            return
+        if self._defaults:
+            self._set_options(self._defaults)
+        identifier = self._complete_document()
+        if identifier is None:
+            return
+        items = [item for item in self._items() if isinstance(item, dict)]
+        self._assign_identifiers(items, identifier)
+        if edges:
+            self._add_associations(edges, identifier)
+
+    def _unwrap_sets(self) -> None:
+        for name, plural in SETS.items():
+            members = self._package.get(name)
+            if isinstance(members, dict) and members.keys() == {plural}:
+                path = join_path(self._root, name)
+                self._log.record("wrapper", path, path)
+                self._package.setdefault(plural, members[plural])
+                del self._package[name]
+
+    def _items(self) -> list[Any]:
+        items = _get(self._package, "CFItems")
+        return items if isinstance(items, list) else []
+
+    def _flatten(self) -> list[Edge]:
+        """Move nested items to the list of items; return the edges of the tree, if it is one."""
+        holders = [(self._package, self._root)]
+        if self._document is not None:
+            key = _find_key(self._package, "CFDocument") or ""
+            holders.append((self._document, join_path(self._root, key)))
+        plain = self._items()
+        lists = [
+            (holder, name, join_path(path, name))
+            for holder, path in holders
+            for name in child_lists(holder)
+            if holder[name] is not plain
+        ]
+        is_tree = bool(lists) or any(map(child_lists, plain))
+        if self._document is None and (is_tree or (plain and self._defaults)):
+            self._add_document({name for _, name, _ in lists})
+        if not is_tree:
+            return []
+        plain_path = join_path(self._root, _find_key(self._package, "CFItems") or "")
+        roots = [(item, f"{plain_path}[{index}]") for index, item in enumerate(plain)]
+        for holder, name, path in lists:
+            roots += [(item, f"{path}[{index}]") for index, item in enumerate(holder.pop(name))]
+            self._log.record("nested-items", path)
+        items: list[Any] = []
+        edges: list[Edge] = []
+        for item, parent, path in self._walk(roots):
+            items.append(item)
+            if isinstance(item, dict):
+                edges.append((item, parent))
+                self._log.keep_path(item, path)
+                self._rename(item, ITEM_NAMES, path)
+        self._package[_find_key(self._package, "CFItems") or "CFItems"] = items
+        return edges
+
+    def _walk(self, roots: list[tuple[Any, str]]) -> Iterator[tuple[Any, Json | None, str]]:
+        """Yield (item, parent, path) in the order of the tree, and take out the children."""
+        stack: list[tuple[Any, Json | None, str]] = [
+            (item, None, path) for item, path in reversed(roots)
+        ]
+        while stack:
+            item, parent, path = stack.pop()
+            below: list[tuple[Any, Json | None, str]] = []
+            for name in child_lists(item):
+                place = join_path(path, name)
+                self._log.record("nested-items", place)
+                below += [
+                    (child, item, f"{place}[{index}]") for index, child in enumerate(item.pop(name))
+                ]
+            for name in [name for name in _keys(item, CHILD_LISTS) if item[name] == []]:
+                del item[name]
+            yield item, parent, path
+            stack.extend(reversed(below))
+
+    def _add_document(self, lists: set[str]) -> None:
+        """Make a document of the fields of the tree itself."""
+        fields = {name.casefold() for name in CFPackage.model_fields}
+        names = [
+            name for name in self._package if name.casefold() not in fields and name not in lists
+        ]
+        self._document = {name: self._package.pop(name) for name in names}
+        self._package["CFDocument"] = self._document
+        self._log.keep_path(self._document, self._root)
+        self._rename(self._document, DOCUMENT_NAMES, self._root)
+        self._log.record("missing-document", self._root)
+
+    def _rename(self, value: Json, names: dict[str, str], path: str) -> None:
+        for name, standard in names.items():
+            if name in value and _find_key(value, standard) is None:
+                value[standard] = value.pop(name)
+                self._log.record_rename(value, name, standard)
+                self._log.record("field-name", join_path(path, name), name, standard)
+
+    def _set_options(self, options: Defaults) -> None:
+        """Set the values that options give, which take precedence over the file."""
+        assert self._document is not None
+        values = {"title": options.title, "creator": options.creator}
+        for name, value in values.items():
+            if value is not None:
+                self._document[_find_key(self._document, name) or name] = value
+        if options.identifier is not None:
+            for name in IDENTIFIER_NAMES:
+                before = self._document.pop(_find_key(self._document, name) or name, None)
+                if isinstance(before, str) and before != options.identifier:
+                    self.derived.aliases[before] = options.identifier
+            self._document["identifier"] = options.identifier
+
+    def _complete_document(self) -> str | None:
+        """Return the document's identifier, derived from its title and creator if it has none."""
+        document = self._document or {}
+        identifier = _identifier_of(document)
+        title, creator = (_get(document, name) for name in ("title", "creator"))
+        if identifier is None and isinstance(title, str) and isinstance(creator, str):
+            identifier = str(uuid5(NAMESPACE_URL, f"{creator}\n{title}"))
+            document["identifier"] = identifier
+            self.derived.identifier_source = f"the title {title!r} and the creator {creator!r}"
+        if self._defaults and identifier and _get(document, "lastChangeDateTime") is None:
+            name = _find_key(document, "lastChangeDateTime") or "lastChangeDateTime"
+            document[name] = format_timestamp(self._defaults.changed)
+            self.derived.has_time_of_file = True
+            path = join_path(join_path(self._root, "CFDocument"), name)
+            self._log.record("missing-time-of-document", path, None, document[name])
+        return identifier
+
+    def _assign_identifiers(self, items: list[Json], document: str) -> None:
+        """Derive the identifiers of items without one, in the way of spreadsheets."""
+        space = uuid5(NAMESPACE_URL, document)
+        counts: Counter[str] = Counter()
+        for index, item in enumerate(items):
+            name = str(_get(item, "humanCodingScheme") or _get(item, "fullStatement") or "")
+            counts[name] += 1
+            if _identifier_of(item) is not None:
+                continue
+            again = f"#{counts[name]}" if counts[name] > 1 else ""
+            item["identifier"] = find_last_uuid(_get(item, "uri")) or str(
+                uuid5(space, f"CFItem\n{name}{again}")
+            )
+            self.derived.items.append(item["identifier"])
+            path = self._log.kept_path(item) or join_path(self._root, f"CFItems[{index}]")
+            self._log.record(
+                "missing-identifier", join_path(path, "identifier"), None, item["identifier"]
+            )
+
+    def _add_associations(self, edges: list[Edge], document: str) -> None:
+        """Add the isChildOf associations of a tree, unless the package has them."""
+        key = _find_key(self._package, "CFAssociations") or "CFAssociations"
+        stated = self._package.setdefault(key, [])
+        if not isinstance(stated, list):
+            return
+        known = set(_iter_child_pairs(stated))
+        origins = {origin for origin, _ in known}
+        space = uuid5(NAMESPACE_URL, document)
+        siblings: dict[str, list[tuple[Json, Any]]] = defaultdict(list)
+        for item, parent in edges:
+            number = item.pop("sequenceNumber", None)
+            origin, destination = (
+                _identifier_of(item),
+                _identifier_of(parent) if parent else document,
+            )
+            if (origin, destination) in known or (parent is None and origin in origins):
+                continue
+            identifier = str(uuid5(space, f"{origin}\n{IS_CHILD_OF}\n{destination}"))
+            association: Json = {
+                "identifier": identifier,
+                "uri": uuid_urn(identifier),
+                "associationType": IS_CHILD_OF,
+                "originNodeURI": _link(item),
+                "destinationNodeURI": _link(parent if parent is not None else self._document or {}),
+            }
+            changed = _get(item, "lastChangeDateTime") or _get(
+                self._document or {}, "lastChangeDateTime"
+            )
+            if changed is not None:
+                association["lastChangeDateTime"] = changed
+            self._log.keep_path(association, self._log.kept_path(item) or "")
+            self.derived.times.add(("CFAssociation", identifier))
+            siblings[str(destination)].append((association, number))
+            stated.append(association)
+        for group in siblings.values():
+            self._number(group)
+
+    def _number(self, siblings: list[tuple[Json, Any]]) -> None:
+        """Number siblings by their order, unless the file has a number of one of them."""
+        if any(number is not None for _, number in siblings):
+            for association, number in siblings:
+                if number is not None:
+                    association["sequenceNumber"] = number
+            return
+        self.derived.order.append(tuple(each["identifier"] for each, _ in siblings))
+        numbers = number_siblings([None] * len(siblings))
+        for (association, _), number in zip(siblings, numbers, strict=True):
+            association["sequenceNumber"] = number
+
+
+def _keys(value: Any, folded: Iterable[str]) -> list[str]:
+    return [name for name in value if name.casefold() in folded] if isinstance(value, dict) else []
+
+
+def _find_key(value: Json, name: str) -> str | None:
+    """Return the key of an object that is a name in any letter case, or None."""
+    if name in value:
+        return name
+    return next(iter(_keys(value, {name.casefold()})), None)
+
+
+def _get(value: Json, name: str) -> Any:
+    key = _find_key(value, name)
+    return None if key is None else value[key]
+
+
+def child_lists(value: Any) -> list[str]:
+    """Return the names of the lists in which a value has children: objects with a statement."""
+    return [
+        name
+        for name in _keys(value, CHILD_LISTS)
+        if isinstance(value[name], list)
+        and value[name]
+        and all(_keys(member, STATEMENT_NAMES) for member in value[name])
+    ]
+
+
+def _identifier_of(value: Json) -> str | None:
+    """Return the identifier of an entity before its repairs, or None if it has none."""
+    found = (_get(value, name) for name in IDENTIFIER_NAMES)
+    given = next((each for each in found if each is not None and str(each).strip()), None)
+    return None if given is None else str(given).strip()
+
+
+def _link(node: Json) -> Json:
+    identifier = _identifier_of(node) or ""
+    names = ("humanCodingScheme", "title", "fullStatement")
+    title = next((str(_get(node, name)) for name in names if _get(node, name)), identifier)
+    uri = _get(node, "uri")
+    return {
+        "title": truncate(title, MAX_TITLE_CHARS),
+        "identifier": identifier,
+        "uri": uri if isinstance(uri, str) and uri.strip() else uuid_urn(identifier),
+    }
+
+
+def _iter_child_pairs(associations: list[Any]) -> Iterator[tuple[str | None, str | None]]:
+    """Yield (origin, destination) of the isChildOf associations of a package."""
+    for association in associations:
+        if not isinstance(association, dict):
+            continue
+        kind = str(_get(association, "associationType")).replace("_", "").replace(" ", "")
+        if kind.casefold().removeprefix("is") == "childof":
+            ends = (_get(association, name) for name in ("originNodeURI", "destinationNodeURI"))
+            origin, destination = (
+                _identifier_of(end) if isinstance(end, dict) else end for end in ends
+            )
+            yield origin, destination

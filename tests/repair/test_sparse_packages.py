@@ -1,0 +1,247 @@
+"""Trees of items, packages that lack identifiers or times, and names of older programs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.live_server import invoke as run
+
+from case_server.case.package import Package
+from case_server.exceptions import UnprocessableContent
+from case_server.repair.defaults import Defaults
+from case_server.repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
+
+CHANGED = datetime(2026, 3, 1, tzinfo=UTC)
+FILE_TIME = "2026-03-01T00:00:00.000Z"
+DOCUMENT_UUID = "0d0c0000-0000-4000-8000-000000000001"
+
+TREE = {
+    "title": "Boats",
+    "creator": "a harbour",
+    "id": "boats",
+    "subject": ["Sailing"],
+    "children": [
+        {
+            "id": "b1",
+            "code": "B.1",
+            "statement": "Hulls",
+            "children": [
+                {"code": "B.1.1", "text": "Wood", "children": []},
+                {"code": "B.1.2", "description": "Steel", "colour": "grey"},
+            ],
+        },
+        {"statement": "Sails", "items": [{"fullStatement": "Main sail"}]},
+    ],
+}
+
+
+def read(
+    body: Any, defaults: Defaults | None = None
+) -> tuple[dict[str, list[dict[str, Any]]], list[Repair], Package]:
+    """Return the entities of a package by class, its repairs and the package."""
+    options = RepairOptions(defaults=defaults) if defaults else NO_OPTIONS
+    package, repairs = read_repaired(json.dumps(body).encode(), options=options)
+    entities: dict[str, list[dict[str, Any]]] = {}
+    for row in package.rows:
+        entities.setdefault(row.kind, []).append(json.loads(row.body))
+    return entities, repairs, package
+
+
+def tree_of(entities: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, int | None]]:
+    """Return each isChildOf as (statement of the child, that of the parent, number)."""
+    names = {one["identifier"]: one["fullStatement"] for one in entities["CFItem"]}
+    return [
+        (
+            names[one["originNodeURI"]["identifier"]],
+            names.get(one["destinationNodeURI"]["identifier"], "the framework"),
+            one.get("sequenceNumber"),
+        )
+        for one in entities.get("CFAssociation", [])
+    ]
+
+
+def kinds(repairs: list[Repair]) -> dict[str, int]:
+    return {one.kind: one.count for one in repairs}
+
+
+def test_tree_becomes_items_with_associations() -> None:
+    entities, repairs, package = read(TREE, Defaults(changed=CHANGED))
+    (document,) = entities["CFDocument"]
+    assert (document["identifier"], document["title"]) == ("boats", "Boats")
+    assert (document["subject"], document["lastChangeDateTime"]) == (["Sailing"], FILE_TIME)
+    assert tree_of(entities) == [
+        ("Hulls", "the framework", 10),
+        ("Wood", "Hulls", 10),
+        ("Steel", "Hulls", 20),
+        ("Sails", "the framework", 20),
+        ("Main sail", "Sails", 10),
+    ]
+    hulls, _, steel, *_ = entities["CFItem"]
+    assert (hulls["identifier"], hulls["humanCodingScheme"]) == ("b1", "B.1")
+    assert steel["extensions"] == {"colour": "grey"}
+    found = kinds(repairs)
+    assert (found["nested-items"], found["missing-document"]) == (3, 1)
+    assert (found["missing-identifier"], found["missing-time-of-document"]) == (4, 1)
+    assert package.derived_items == tuple(one["identifier"] for one in entities["CFItem"][1:])
+    assert len(package.derived_order) == 3
+    assert ("CFDocument", "boats") in package.derived_times
+
+
+def test_tree_has_the_same_identifiers_again() -> None:
+    first, _, _ = read(TREE, Defaults(changed=CHANGED))
+    again, _, _ = read(TREE, Defaults(changed=CHANGED))
+    assert first == again
+
+
+def test_problem_in_a_tree_has_its_path_in_the_file() -> None:
+    tree = json.loads(json.dumps(TREE))
+    tree["children"][0]["children"][1]["statusStartDate"] = "soon"
+    with pytest.raises(UnprocessableContent) as refused:
+        read(tree, Defaults(changed=CHANGED))
+    paths = [problem["path"] for problem in refused.value.problems]
+    assert paths == ["children[0].children[1].statusStartDate"]
+
+
+@pytest.mark.parametrize("name", ["children", "Items", "CFItems"])
+def test_items_nested_in_a_package_are_flattened(name: str) -> None:
+    package = {
+        "CFDocument": {
+            "identifier": "boats",
+            "title": "Boats",
+            "creator": "x",
+            "lastChangeDateTime": FILE_TIME,
+        },
+        "CFItems": [
+            {
+                "identifier": "b1",
+                "fullStatement": "Hulls",
+                name: [{"identifier": "b11", "fullStatement": "Wood", "sequenceNumber": 7}],
+            }
+        ],
+        "CFAssociations": [
+            {
+                "identifier": "stated",
+                "associationType": "isChildOf",
+                "originNodeURI": {"identifier": "b1", "title": "x"},
+                "destinationNodeURI": {"identifier": "boats", "title": "x"},
+                "sequenceNumber": 3,
+            }
+        ],
+    }
+    entities, _, _ = read(package)
+    assert tree_of(entities) == [("Hulls", "the framework", 3), ("Wood", "Hulls", 7)]
+
+
+def test_lists_that_are_no_children_stay_in_extensions() -> None:
+    body = {
+        "CFDocument": {
+            "identifier": "boats",
+            "title": "Boats",
+            "creator": "x",
+            "lastChangeDateTime": FILE_TIME,
+        },
+        "CFItems": [
+            {"identifier": "b1", "fullStatement": "Hulls", "items": [{"question": "?"}]},
+            {"identifier": "b2", "fullStatement": "Sails", "children": ["b1"]},
+        ],
+    }
+    entities, repairs, _ = read(body)
+    assert "CFAssociation" not in entities
+    assert entities["CFItem"][1]["extensions"] == {"children": ["b1"]}
+    assert [one.fields for one in repairs if one.kind == "unknown-field"] == [
+        {"items": 1, "children": 1}
+    ]
+
+
+SPARSE = {
+    "CFDocument": {"title": "Boats"},
+    "CFItems": [
+        {"fullStatement": "Hulls", "humanCodingScheme": "B.1"},
+        {"fullStatement": "Sails", "uri": f"https://boats.example/{DOCUMENT_UUID}"},
+    ],
+}
+
+
+def test_options_complete_a_sparse_package() -> None:
+    entities, repairs, package = read(SPARSE, Defaults(creator="a harbour", changed=CHANGED))
+    (document,) = entities["CFDocument"]
+    assert (document["creator"], document["lastChangeDateTime"]) == ("a harbour", FILE_TIME)
+    assert package.identifier_source == "the title 'Boats' and the creator 'a harbour'"
+    first, second = entities["CFItem"]
+    assert second["identifier"] == DOCUMENT_UUID
+    assert first["identifier"] == package.derived_items[0]
+    assert kinds(repairs)["missing-identifier"] == 2
+
+
+def test_options_take_precedence_over_the_file_and_references_follow() -> None:
+    tree, _, _ = read(TREE, Defaults(changed=CHANGED))
+    body = {
+        "CFDocument": tree["CFDocument"][0],
+        "CFItems": tree["CFItem"],
+        "CFAssociations": tree["CFAssociation"],
+    }
+    defaults = Defaults(title="Ships", identifier="ships", changed=CHANGED)
+    entities, _, package = read(body, defaults)
+    assert package.document_identifier == "ships"
+    assert entities["CFDocument"][0]["title"] == "Ships"
+    assert tree_of(entities) == tree_of(tree)
+    ends = {one["destinationNodeURI"]["identifier"] for one in entities["CFAssociation"]}
+    assert "ships" in ends
+    assert "boats" not in ends
+
+
+def test_sparse_package_is_refused_without_defaults() -> None:
+    with pytest.raises(UnprocessableContent) as refused:
+        read(SPARSE)
+    assert {"path": "CFDocument.creator", "message": "required"} in refused.value.problems
+
+
+def test_import_of_a_sparse_package_names_the_options_and_is_repeatable(tmp_path: Path) -> None:
+    file = tmp_path / "sparse.json"
+    file.write_text(json.dumps(SPARSE))
+    refused = run("import", str(file), data_dir=tmp_path / "data")
+    assert "--title and --creator give what the CFDocument lacks" in refused.stderr
+    first = run("import", str(file), "--creator", "x", data_dir=tmp_path / "data")
+    assert ": created " in first.stdout, first.stderr
+    file.touch()
+    again = run("import", str(file), "--creator", "x", data_dir=tmp_path / "data")
+    assert ": unchanged " in again.stdout, again.stdout
+
+
+def test_names_of_older_programs_are_read() -> None:
+    body = {
+        "CFDocument": {
+            "sourcedId": "boats",
+            "title": "Boats",
+            "creator": "x",
+            "licenceUri": "https://licence.example/by",
+            "lastChangeDateTime": FILE_TIME,
+        },
+        "CFItemSet": {
+            "CFItems": [
+                {"sourcedId": "b1", "fullStatement": "Hulls", "listEnumInSource": "1"},
+                {"sourcedId": "b2", "fullStatement": "Sails"},
+            ]
+        },
+        "CFAssociationSet": {
+            "CFAssociations": [
+                {
+                    "sourcedId": "a1",
+                    "associationType": "precedes",
+                    "originNode": "b1",
+                    "destinationNode": "b2",
+                }
+            ]
+        },
+    }
+    entities, repairs, _ = read(body)
+    assert entities["CFDocument"][0]["licenseURI"]["uri"] == "https://licence.example/by"
+    assert entities["CFItem"][0]["listEnumeration"] == "1"
+    (association,) = entities["CFAssociation"]
+    assert association["originNodeURI"]["identifier"] == "b1"
+    assert association["destinationNodeURI"]["identifier"] == "b2"
+    assert kinds(repairs)["wrapper"] == 2
