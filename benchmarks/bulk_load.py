@@ -40,6 +40,9 @@ async def _load(url: str, seeds: list[str], items: int) -> None:
         await _copy_items(connection, seeds, items)
         for index in indexes:
             await connection.execute(index["indexdef"])
+        await connection.execute("""
+            INSERT INTO item_counts SELECT document_identifier, count(*), true
+            FROM items GROUP BY document_identifier""")
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("CHECKPOINT")
     finally:

@@ -56,6 +56,15 @@ def create_template(server: str, run_dir: Path) -> str:
     return TEMPLATE
 
 
+async def count_items(execute: Execute) -> None:
+    """Store the numbers of items that a test wrote with SQL instead of the server's statements."""
+    await execute("DELETE FROM item_counts")
+    await execute(
+        "INSERT INTO item_counts SELECT document_identifier, count(*), true FROM items"
+        " WHERE deleted_at IS NULL GROUP BY 1"
+    )
+
+
 async def delete_all_rows(execute: Execute) -> list[Any]:
     """Empty every table that tests fill.
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from ..schema import tables
 from ..schema.expressions import json_text
 from ..statement import CompiledStatement
+from . import item_counts
 from .visibility import live
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def count_items(database: Database, document: str) -> int:
 
 @cache
 def _frameworks() -> CompiledStatement:
-    documents, items = tables.documents, tables.items
+    documents = tables.documents
     title = json_text(documents.c.body, "title")
     searched_text = func.concat_ws(
         literal_column("' '"),
@@ -99,12 +100,7 @@ def _frameworks() -> CompiledStatement:
         .offset(bindparam("offset", type_=Integer))
         .subquery("page")
     )
-    item_count = (
-        select(func.count())
-        .select_from(items)
-        .where(items.c.document_identifier == page.c.identifier, live(items))
-        .scalar_subquery()
-    )
+    item_count = item_counts.count_of(page.c.identifier)
     return CompiledStatement(
         select(page.c.identifier, page.c.body, page.c.total, item_count.label("items")).order_by(
             func.lower(page.c.title), page.c.identifier
@@ -122,8 +118,12 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
 
     item_count = (
         select(func.count())
-        .where(items.c.document_identifier == documents.c.identifier, is_listed(items))
+        .where(
+            items.c.document_identifier == documents.c.identifier, items.c.deleted_at.is_not(None)
+        )
         .scalar_subquery()
+        if deleted
+        else item_counts.count_of(documents.c.identifier)
     )
     title = json_text(documents.c.body, "title")
     return CompiledStatement(
@@ -150,6 +150,5 @@ def _summaries(*, deleted: bool) -> CompiledStatement:
 
 @cache
 def _item_count() -> CompiledStatement:
-    items = tables.items
-    in_document = items.c.document_identifier == bindparam("document", type_=Text)
-    return CompiledStatement(select(func.count().label("items")).where(in_document, live(items)))
+    document = bindparam("document", type_=Text)
+    return CompiledStatement(select(item_counts.count_of(document).label("items")))

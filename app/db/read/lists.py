@@ -13,11 +13,15 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     FromClause,
+    Select,
     Text,
     bindparam,
+    case,
     func,
+    literal_column,
     select,
     true,
+    union_all,
 )
 
 from ...case.resources import Resource
@@ -25,7 +29,9 @@ from ...query.fields import Field, FieldType
 from ...query.filter import Node
 from ...query.params import Query
 from ..pool import Database
+from ..schema.tables import items
 from ..statement import CompiledStatement
+from . import item_counts
 from .derived_fields import BASE_URL, Derivation, Entities
 from .filters import Values, build_where_clause, parameterize, sort_key
 from .search import SearchQueries, matches, parse_search, relevance
@@ -35,6 +41,8 @@ STATEMENT_CACHE_SIZE = 256
 """Number of compiled statements in the cache; clients send few shapes of list requests."""
 
 SEARCH_PARAMETERS = [bindparam(name, type_=Text) for name in SearchQueries._fields]
+
+LIMIT, OFFSET = (bindparam(name, type_=BigInteger) for name in ("limit", "offset"))
 
 STORED = Derivation()
 """Values as stored, with only those derived values that every profile adds."""
@@ -74,6 +82,8 @@ async def fetch_page(
     statement, values = prepare(resource, query, derivation, base_url)
     rows = await database.scan(statement, **values)
     bodies = [row["body"] for row in rows if row["body"] is not None]
+    if rows[0]["not_compacted"] > item_counts.COMPACT_AT:
+        await item_counts.compact(database)
     return Page(rows[0]["total"], bodies)
 
 
@@ -96,7 +106,8 @@ def _statement(shape: ListShape) -> CompiledStatement:
 
     1. ``matches`` selects the identifiers and sort keys of all entities in the list.
     2. ``page`` sorts them and cuts out the page.
-    3. ``counted`` counts them, so that a page beyond the end still has the total.
+    3. ``counted`` counts them, so that a page beyond the end still has the total. The number of all
+       items is stored.
     4. The bodies are read for the rows of the page only.
 
     One statement sees one snapshot, so total and page agree.
@@ -114,35 +125,73 @@ def _statement(shape: ListShape) -> CompiledStatement:
         rows = rows.where(matches(*SEARCH_PARAMETERS))
     if shape.where is not None:
         rows = rows.where(build_where_clause(entities, shape.where))
-    # A CTE, because matches of a filter are needed twice, for the count and for the page. Without
-    # a filter a subquery is faster: one index gives the page without reading the bodies before the
-    # offset, another one the count.
     is_filtered = shape.searched or shape.where is not None
-    matching: FromClause = rows.cte("matches") if is_filtered else rows.subquery("matches")
-    page = (
-        select(matching)
-        .order_by(*_order(matching, shape))
-        .limit(bindparam("limit", type_=BigInteger))
-        .offset(bindparam("offset", type_=BigInteger))
-        .subquery("page")
-    )
-    total = select(func.count().label("total")).select_from(matching).subquery("counted")
+    # A CTE, because matches of a filter are needed twice, for the count and for the page. Without a
+    # filter a subquery is faster: one index gives the page without reading the bodies before the
+    # offset, another one the count.
+    matching = rows.cte("matches") if is_filtered else rows.subquery("matches")
+    none: ColumnElement[int] = literal_column("0").label("not_compacted")
+    totals = select(func.count().label("total"), none).select_from(matching)
+    if is_filtered:
+        counted = totals.cte("counted")
+        page = select(matching).order_by(*_order(matching, shape)).limit(LIMIT).offset(OFFSET)
+    else:
+        counted = (item_counts.select_total() if table is items else totals).cte("counted")
+        page = _page_from_nearer_end(rows, counted.c.total, shape)
+    page_rows = page.subquery("page")
     # A scalar subquery instead of a join, because Postgres would read all bodies for a join if it
     # estimates the page to be large.
-    body = select(body_of(shape.resource)).where(table.c.identifier == page.c.identifier)
+    body = select(body_of(shape.resource)).where(table.c.identifier == page_rows.c.identifier)
     return CompiledStatement(
-        select(total.c.total, body.scalar_subquery().label("body"))
-        .select_from(total.outerjoin(page, true()))
-        .order_by(*_order(page, shape))
+        select(counted.c.total, counted.c.not_compacted, body.scalar_subquery().label("body"))
+        .select_from(counted.outerjoin(page_rows, true()))
+        .order_by(*_order(page_rows, shape))
     )
 
 
-def _order(rows: FromClause, shape: ListShape) -> tuple[ColumnElement[Any], ...]:
-    """Return the sort order: entities without the field last in both directions, then ties."""
+def _page_from_nearer_end(
+    rows: Select[Any], total: ColumnElement[int], shape: ListShape
+) -> Select[Any]:
+    """Select a page of rows, counting its offset from the end if that is nearer.
+
+    So the last page of a million items takes as long as the first. Postgres does not run the
+    select whose limit is 0.
+    """
+    no_rows: ColumnElement[int] = literal_column("0")
+    is_near_start = total >= OFFSET * 2
+    count_from_here = func.greatest(total - OFFSET, no_rows)
+    from_end = func.least(LIMIT, count_from_here)
+    skipped_at_end = func.greatest(count_from_here - LIMIT, no_rows)
+    slices = (
+        (False, case((is_near_start, LIMIT), else_=no_rows), OFFSET),
+        (True, case((is_near_start, no_rows), else_=from_end), skipped_at_end),
+    )
+    pages = []
+    for is_backward, limit, offset in slices:
+        listed = rows.subquery("backward" if is_backward else "forward")
+        order = _order(listed, shape, is_backward=is_backward)
+        pages.append(
+            select(listed)
+            .order_by(*order)
+            .limit(select(limit).scalar_subquery())
+            .offset(select(offset).scalar_subquery())
+        )
+    return select(union_all(*pages).subquery("pages"))
+
+
+def _order(
+    rows: FromClause, shape: ListShape, *, is_backward: bool = False
+) -> tuple[ColumnElement[Any], ...]:
+    """Return the sort order: entities without the field last in both directions, then ties.
+
+    ``is_backward`` returns the opposite order, which begins with the last entity.
+    """
     key = rows.c.key if "key" in rows.c else rows.c.identifier
-    first = key.desc() if shape.descending else key.asc()
+    first = key.desc() if shape.descending != is_backward else key.asc()
     if "key" not in rows.c:
         return (first,)
     # Every entity has timestamps. Without NULLS LAST Postgres can read the index backwards.
     is_never_null = shape.sort is None or shape.sort.type is FieldType.DATETIME
-    return first if is_never_null else first.nulls_last(), rows.c.identifier.asc()
+    if not is_never_null:
+        first = first.nulls_first() if is_backward else first.nulls_last()
+    return first, rows.c.identifier.desc() if is_backward else rows.c.identifier.asc()

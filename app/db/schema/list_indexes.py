@@ -32,12 +32,24 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
         ),
         comment="Generated: last_change_date_time in UTC, to the millisecond, as it is answered.",
     ),
-    # GET CFItems and its total; pages far from the start read only this index.
+    # GET CFItems; pages far from the start read only this index.
     Index("ix_items_live", "identifier", postgresql_where=LIVE),
     # GET CFItems?filter=humanCodingScheme='…', with = or @, and ?sort=humanCodingScheme.
     Index("ix_items_code", "folded_code", "identifier", postgresql_where=LIVE),
+    # GET CFItems?sort=humanCodingScheme&orderBy=desc. An own index, because the other one read
+    # backwards begins with the items without a code, and has equal codes in the wrong order.
+    Index(
+        "ix_items_code_descending",
+        text("folded_code DESC NULLS LAST"),
+        "identifier",
+        postgresql_where=LIVE,
+    ),
     # GET CFItems?filter=lastChangeDateTime>'…' and ?sort=lastChangeDateTime.
     Index("ix_items_changed", "changed_at", "identifier", postgresql_where=LIVE),
+    # GET CFItems?sort=lastChangeDateTime&orderBy=desc: all items of an upload may have one time.
+    Index(
+        "ix_items_changed_descending", text("changed_at DESC"), "identifier", postgresql_where=LIVE
+    ),
     # GET CFItems?filter=CFDocumentURI.identifier='…': the items of one framework.
     Index(
         "ix_items_document_link",

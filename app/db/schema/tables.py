@@ -12,6 +12,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Identity,
@@ -108,6 +109,34 @@ items = entity_table(
     Index("ix_items_document", "document_identifier", "ordinal"),
     *search_columns(),
     comment="CFItem: the competency statements of all frameworks.",
+)
+
+item_counts = Table(
+    "item_counts",
+    metadata,
+    Column(
+        "document_identifier",
+        Text,
+        nullable=False,
+        comment="The document that the items belong to.",
+    ),
+    Column(
+        "live_items",
+        BigInteger,
+        nullable=False,
+        comment="Number of live items that a statement added to the document; negative if it"
+        " removed some.",
+    ),
+    Column(
+        "is_sum",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Whether the row replaces all earlier rows of the document.",
+    ),
+    Index("ix_item_counts_document", "document_identifier"),
+    comment="Numbers of live items per document, to be added up. Append-only, so that writers of"
+    " one document do not wait for each other.",
 )
 
 # No foreign keys to nodes, because a node may be stored on another server.

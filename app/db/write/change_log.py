@@ -1,13 +1,15 @@
 """CTEs that log changes and increment revisions in the statement that writes the entities.
 
-Every write consists of three steps of one SQL statement, so that entities, the change feed
-(``changes``) and the revisions (``revision_marks``) are committed together:
+Every write consists of these steps of one SQL statement, so that entities, the change feed
+(``changes``), the revisions (``revision_marks``) and the numbers of items (``item_counts``) are
+committed together:
 
 1. ``classify_writes`` or ``classify_deletes``: which rows were written, by which operation,
 2. ``select_changes`` and ``insert_changes``: a row of ``changes`` for each of them,
-3. ``select_touched_scopes`` and ``bump_revisions``: an increment for each revision scope concerned.
+3. ``select_touched_scopes`` and ``bump_revisions``: an increment for each revision scope concerned,
+4. ``count_items``, for items only: by how many each document grew.
 
-``log_and_bump`` does steps 2 and 3 for entities of one kind.
+``log_and_bump`` does steps 2 to 4 for entities of one kind.
 """
 
 from __future__ import annotations
@@ -29,13 +31,14 @@ from sqlalchemy import (
     literal,
     literal_column,
     null,
+    or_,
     select,
     true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import Insert, array, insert
 
-from ...case.resources import Resource
+from ...case.resources import ITEMS, Resource
 from ..read.visibility import NODE_KINDS
 from ..schema import tables
 from ..statement import CompiledStatement
@@ -138,15 +141,41 @@ def bump_revisions(*touched: Select[Any], distinct: bool = True) -> CTE:
     return increments.from_select(["scope"], rows.distinct() if distinct else rows).cte("marked")
 
 
+def count_items(classified: CTE, document: ColumnElement[Any]) -> CTE:
+    """Insert by how many live items each document grew by classified writes to items."""
+
+    def has_operation(*names: str) -> ColumnElement[bool]:
+        return classified.c.operation.in_([literal_column(f"'{name}'") for name in names])
+
+    # Only the items of a new framework have no previous document.
+    previous = classified.c.get("previous", document)
+    is_moved = and_(has_operation(tables.UPDATE), previous != document)
+    is_added = or_(has_operation(tables.CREATE, tables.REVIVE), is_moved)
+    is_removed = or_(has_operation(tables.DELETE), is_moved)
+    added: ColumnElement[int] = literal_column("1").label("difference")
+    removed: ColumnElement[int] = literal_column("-1").label("difference")
+    rows = union_all(
+        select(document.label("document"), added).select_from(classified).where(is_added),
+        select(previous.label("document"), removed).select_from(classified).where(is_removed),
+    ).subquery("differences")
+    total = func.sum(rows.c.difference)
+    sums = select(rows.c.document, total).group_by(rows.c.document).having(total != 0)
+    table = tables.item_counts
+    return insert(table).from_select(["document_identifier", "live_items"], sums).cte("counted")
+
+
 def log_and_bump(
     classified: CTE, resource: Resource, document: ColumnElement[Any] | None
-) -> tuple[CTE, CTE]:
-    """Return CTEs that log writes to entities of one resource and increment the revisions."""
+) -> list[CTE]:
+    """Return CTEs that log writes to entities of one resource, bump revisions and count items."""
     kind = resource.name
-    return (
+    ctes = [
         insert_changes(select_changes(classified, kind, document)),
         bump_revisions(select_touched_scopes(classified, kind, document)),
-    )
+    ]
+    if resource is ITEMS and document is not None:
+        ctes.append(count_items(classified, document))
+    return ctes
 
 
 def count_by_operation(classified: CTE, kind: str, *ctes: CTE) -> CompiledStatement:

@@ -16,16 +16,19 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    false,
     func,
     literal,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable
 
 from ...case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, RUBRICS, Resource
 from ..pool import Database
+from ..read.visibility import live
 from ..schema import tables
 from ..statement import DIALECT, CompiledStatement
 from . import change_log
@@ -88,6 +91,7 @@ def _statements() -> list[CompiledStatement]:
         *(_delete_entities(resource) for resource in (RUBRICS, ITEMS)),
         CompiledStatement(_delete_of(tables.packages, "document_identifier", DOCUMENTS)),
         _delete_entities(DOCUMENTS),
+        _recount_items(),
         _delete_obsolete_changes(),
     ]
 
@@ -151,6 +155,22 @@ def _delete_entities(resource: Resource) -> CompiledStatement:
         .where(change_log.any_row(deleted))
     )
     return change_log.count_by_operation(deleted, resource.name, bumped)
+
+
+def _recount_items() -> CompiledStatement:
+    """Replace the rows of ``item_counts`` by the numbers of items that this snapshot contains.
+
+    This corrects the numbers after items were written with SQL. Rows that other transactions append
+    meanwhile stay, because neither they nor their items are in the snapshot.
+    """
+    table, items = tables.item_counts, tables.items
+    deleted = delete(table).cte("deleted")
+    numbers = select(items.c.document_identifier, func.count(), true()).where(live(items))
+    rows = numbers.group_by(items.c.document_identifier)
+    columns = ["document_identifier", "live_items", "is_sum"]
+    counted = insert(table).from_select(columns, rows).cte("counted")
+    no_row = select(literal("changes").label("kind"), literal(0).label("changed")).where(false())
+    return CompiledStatement(no_row.add_cte(deleted, counted))
 
 
 def _delete_obsolete_changes() -> CompiledStatement:

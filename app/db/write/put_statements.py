@@ -115,7 +115,7 @@ def _write(
     1. Register the definitions that the row links to, unless the plan assumes that they exist.
     2. Update the row if it exists and differs, insert it if it does not.
     3. Insert and delete links.
-    4. Log the changes of 1 and 2 and increment the revisions that 1 to 3 concern.
+    4. Log the changes of 1 and 2, increment the revisions that 1 to 3 concern, and count items.
 
     All writers take these steps in this order, so that no two of them can deadlock.
     """
@@ -148,6 +148,7 @@ def _write(
     return written, [
         change_log.insert_changes(*(change_log.select_changes(*each) for each in logged)),
         change_log.bump_revisions(*scopes, distinct=False),
+        *([change_log.count_items(written, document)] if resource is ITEMS else ()),
         *unlinked,
     ]
 

@@ -1,0 +1,70 @@
+"""Numbers of live items, without reading the items.
+
+Every statement that creates, deletes, undeletes or moves items appends the difference to
+``item_counts``, so that writers of one document do not wait for each other; a number is the sum of
+its rows. Counting a million items in an index takes 40 ms, adding up the rows of 10,000 documents
+1 ms. ``compact`` replaces the rows of each document by their sum.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    delete,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from ...exceptions import ServiceUnavailable
+from ..pool import Database
+from ..schema import tables
+from ..statement import CompiledStatement
+
+COMPACT_AT = 1000
+"""Number of rows that are no sums from which a reader of the total compacts the table."""
+
+_table = tables.item_counts
+
+
+def _total() -> ColumnElement[int]:
+    return func.coalesce(func.sum(_table.c.live_items), literal_column("0")).cast(BigInteger)
+
+
+def select_total() -> Select[int, int]:
+    """Select the number of all live items and the number of rows to compact, as one row."""
+    not_compacted = func.count().filter(~_table.c.is_sum).label("not_compacted")
+    return select(_total().label("total"), not_compacted)
+
+
+def count_of(document: ColumnElement[str]) -> ColumnElement[int]:
+    """Return the number of live items of a document."""
+    return select(_total()).where(_table.c.document_identifier == document).scalar_subquery()
+
+
+async def compact(database: Database) -> None:
+    """Replace all rows of each document by their sum.
+
+    Gives up silently if the database is unavailable or another reader compacts, because a later
+    reader does it as well.
+    """
+    with suppress(ServiceUnavailable):
+        await database.execute(_compact())
+
+
+@cache
+def _compact() -> CompiledStatement:
+    deleted = (
+        delete(_table).returning(_table.c.document_identifier, _table.c.live_items).cte("deleted")
+    )
+    sums = select(deleted.c.document_identifier, func.sum(deleted.c.live_items), true())
+    rows = sums.group_by(deleted.c.document_identifier).having(func.sum(deleted.c.live_items) != 0)
+    columns = ["document_identifier", "live_items", "is_sum"]
+    return CompiledStatement(insert(_table).from_select(columns, rows))

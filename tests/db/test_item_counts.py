@@ -1,0 +1,118 @@
+"""Numbers of items: equal to count(*) after any sequence of writes, also concurrent ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from support import factories
+
+from case_server.case.model import CFItem
+from case_server.case.package import parse_package
+from case_server.case.resources import DOCUMENTS, ITEMS
+from case_server.db.pool import Database
+from case_server.db.read import frameworks, item_counts, lists
+from case_server.db.write import entities as store
+from case_server.db.write import soft_delete
+from case_server.db.write.package import write_package
+from case_server.db.write.purge import purge
+from case_server.exceptions import CaseServerError
+from case_server.query import filter as filters
+from case_server.query import params
+from case_server.settings import Settings
+
+Execute = Callable[..., Awaitable[Any]]
+
+DOCUMENT_IDENTIFIERS = [f"document-{number}" for number in range(3)]
+ITEM_IDENTIFIERS = [f"item-{number}" for number in range(12)]
+
+WRONG = """
+SELECT coalesce(stored.document_identifier, counted.document_identifier), stored.sum, counted.count
+FROM (SELECT document_identifier, sum(live_items) FROM item_counts GROUP BY 1) AS stored
+FULL JOIN (
+    SELECT document_identifier, count(*) FROM items WHERE deleted_at IS NULL GROUP BY 1
+) AS counted USING (document_identifier)
+WHERE coalesce(stored.sum, 0) <> coalesce(counted.count, 0)"""
+
+
+@pytest.fixture
+async def database(database_url: str, settings: Settings, clean: None) -> AsyncIterator[Database]:
+    async with Database.open(database_url, settings) as opened:
+        yield opened
+
+
+async def random_write(database: Database, rng: random.Random, done: Counter[str]) -> None:
+    """Run one of all kinds of writes, many of which fail or change nothing."""
+    document, item = rng.choice(DOCUMENT_IDENTIFIERS), rng.choice(ITEM_IDENTIFIERS)
+    chosen = rng.sample(ITEM_IDENTIFIERS, rng.randint(0, 6))
+    items = [factories.packed_item(each, notes=str(rng.random())) for each in chosen]
+    body = factories.package(document, CFItems=items, CFAssociations=[])
+    package = parse_package(json.dumps(body).encode())
+    put = CFItem.model_validate(factories.item(document, item, notes=str(rng.random())))
+    later = datetime.now(UTC) + timedelta(days=1)
+    resource, identifier = rng.choice([(DOCUMENTS, document), (ITEMS, item)])
+    writes: dict[str, Callable[[], Awaitable[Any]]] = {
+        "upload": lambda: write_package(database, package),
+        "create": lambda: write_package(database, package, "create"),
+        "dry run": lambda: write_package(database, package, dry_run=True),
+        "put": lambda: store.put_item(database, put),
+        "delete": lambda: soft_delete.delete(database, resource, identifier),
+        "undelete": lambda: soft_delete.undelete(database, resource, identifier),
+        "purge": lambda: purge(database, later, dry_run=rng.random() < 0.2),
+        "compact": lambda: item_counts.compact(database),
+    }
+    weights = [4, 1, 1, 6, 4, 3, 1, 1]
+    (name,) = rng.choices(list(writes), weights)
+    with suppress(CaseServerError):
+        await writes[name]()
+        done[name] += 1
+
+
+@pytest.mark.parametrize("writers", [1, 6])
+async def test_numbers_equal_count_after_random_writes(
+    database: Database, execute: Execute, writers: int
+) -> None:
+    rng, done = random.Random(writers), Counter[str]()
+    for _ in range(300 // writers):
+        await asyncio.gather(*(random_write(database, rng, done) for _ in range(writers)))
+        assert not await execute(WRONG)
+    assert len(done) == 8, f"writes that never succeeded: {done}"
+    count = await execute("SELECT count(*) FROM items WHERE deleted_at IS NULL")
+    limits = params.Limits(10, 100)
+    query = params.parse_list_query([], ITEMS.schema, limits=limits, grammar=filters.STANDARD)
+    assert (await lists.fetch_page(database, ITEMS, query)).total == count[0][0]
+    for document in DOCUMENT_IDENTIFIERS:
+        in_document = "document_identifier = $1 AND deleted_at IS NULL"
+        rows = await execute(f"SELECT count(*) FROM items WHERE {in_document}", document)
+        assert await frameworks.count_items(database, document) == rows[0][0]
+
+
+async def test_lists_compact_the_numbers(database: Database, execute: Execute) -> None:
+    await write_package(database, parse_package(json.dumps(factories.package()).encode()))
+    await execute(
+        "INSERT INTO item_counts SELECT 'document', i % 2 * 2 - 1"
+        " FROM generate_series(1, $1::int) AS i",
+        item_counts.COMPACT_AT * 2,
+    )
+    limits = params.Limits(10, 100)
+    query = params.parse_list_query([], ITEMS.schema, limits=limits, grammar=filters.STANDARD)
+    assert (await lists.fetch_page(database, ITEMS, query)).total == 2
+    assert [row["live_items"] for row in await execute("SELECT * FROM item_counts")] == [2]
+    assert (await lists.fetch_page(database, ITEMS, query)).total == 2
+
+
+async def test_purge_corrects_numbers_of_items_written_with_sql(
+    database: Database, execute: Execute
+) -> None:
+    await write_package(database, parse_package(json.dumps(factories.package()).encode()))
+    await execute("UPDATE items SET deleted_at = now() WHERE body ->> 'humanCodingScheme' = 'A'")
+    assert await execute(WRONG)
+    await purge(database, datetime(2000, 1, 1, tzinfo=UTC))
+    assert not await execute(WRONG)
