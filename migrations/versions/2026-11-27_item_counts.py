@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_27_item_counts"
-down_revision = "2026_11_27_triple_not_null"
+down_revision = "2026_11_27_failover"
 branch_labels = None
 depends_on = None
 
