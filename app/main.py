@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -73,13 +72,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _include_routers(app, settings)
     _add_middleware(app, settings)
     exception_handlers.add_exception_handlers(app)
+    if settings.web:
+        web.add_not_found_page(app)
     return app
 
 
 def _include_routers(app: FastAPI, settings: Settings) -> None:
     # First the routers with few routes: a request that is not in the path table passes them all.
     app.include_router(openapi.openapi_router(app))
-    app.include_router(swagger_routes(urlsplit(settings.base_url).path))
+    app.include_router(swagger_routes(web=settings.web))
     if settings.web:
         web.install(app)
     for router, profile in _iter_routers(settings):

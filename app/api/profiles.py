@@ -189,6 +189,12 @@ def canonical_path(path: str) -> str:
     return path
 
 
+def is_profile_path(path: str) -> bool:
+    """Return whether a path is below the prefix of a profile, or of one of its aliases."""
+    canonical = f"{canonical_path(path)}/"
+    return any(canonical.startswith(prefix) for prefix, _ in _PROFILES_BY_PREFIX)
+
+
 def profile_for_path(path: str) -> Profile:
     """Return the profile that a path belongs to; for other paths, the platform profile."""
     for prefix, profile in _PROFILES_BY_PREFIX:

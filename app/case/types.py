@@ -181,6 +181,7 @@ IDENTIFIER_SCHEMA: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_IDENTIFIER_CHARS,
     "pattern": IDENTIFIER_PATTERN,
+    "examples": ["e5f6a7b8-c9d0-4e1f-aa3b-4c5d6e7f8091"],
 }
 """The JSON Schema of identifiers."""
 

@@ -7,17 +7,21 @@ import io
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, unquote, urlencode
 
-from fastapi import Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from .. import __version__
 from ..api.dependencies import get_state
+from ..api.exception_handlers import handle_http_exception
+from ..api.profiles import is_profile_path
 from ..exceptions import BadRequest, CaseServerError
 from ..formats.csv import write_csv
 from . import auth
@@ -124,14 +128,20 @@ def _template(name: str) -> Template:
 
 
 async def page(
-    request: Request, template: str, *, status: int = 200, title: str, **values: Any
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    title: str,
+    layout: str = "layout.html",
+    **values: Any,
 ) -> Response:
     """Render a template, without the layout if a script requests the fragment that changes."""
     caller = await auth.get_caller(request)
     PATH_PREFIX.set(auth.path_prefix(request))
     html = _template(template).render(
         title=title,
-        base="fragment.html" if is_fragment(request) else "layout.html",
+        base="fragment.html" if is_fragment(request) else layout,
         is_signed_in=caller is not None and not auth.allows_anonymous(request),
         may_write=auth.may_write(caller),
         test_mode=get_state(request).settings.test_mode,
@@ -176,11 +186,31 @@ class Page(APIRoute):
                 response = auth.redirect(request, auth.sign_in_path(request))
             except CaseServerError as error:
                 response = await _error_page(request, error)
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
-            return response
+            return _with_headers(response)
 
         return respond
+
+
+def _with_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def add_not_found_page(app: FastAPI) -> None:
+    """Show a page for an unknown path outside the API to clients that request HTML."""
+
+    async def respond(request: Request, error: Exception) -> Response:
+        is_missing = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
+        wants_html = "text/html" in request.headers.get("accept", "")
+        if not (is_missing and wants_html) or is_profile_path(request.scope["path"]):
+            return await handle_http_exception(request, error)
+        missing = CaseServerError(f"There is no page at {request.url.path}.")
+        return _with_headers(
+            await page(request, "error.html", status=404, title="Page not found", error=missing)
+        )
+
+    app.add_exception_handler(HTTPException, respond)
 
 
 def _reject_nul(request: Request) -> None:

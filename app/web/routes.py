@@ -12,11 +12,11 @@ from starlette.types import Scope
 from .browse import browse_routes
 from .changes import change_routes
 from .compare import compare_routes
-from .pages import STATIC_DIR, prepare
+from .pages import STATIC_DIR, add_not_found_page, prepare
 from .sign_in import sign_in_routes
 from .upload import upload_routes
 
-__all__ = ["install", "prepare"]
+__all__ = ["add_not_found_page", "install", "prepare"]
 
 
 class CachedStaticFiles(StaticFiles):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 import fastapi_offline
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse
 
 from ..exceptions import NotFound
+from .pages import HEADERS, STATIC_DIR, Page, page
 
 SWAGGER_DIR = Path(fastapi_offline.__file__).parent / "static"
-STATIC_DIR = Path(__file__).parent / "static"
 
 ASSETS = {
     "swagger-ui.css": (SWAGGER_DIR, "text/css"),
@@ -21,47 +20,22 @@ ASSETS = {
     "icon.svg": (STATIC_DIR, "image/svg+xml"),
 }
 
-HEADERS = {
-    # Swagger UI has icons with data: URLs.
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; "
-    "script-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
-
-HTML = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>case-server · API</title>
-<link rel="icon" href="{prefix}/docs/assets/icon.svg">
-<link rel="stylesheet" href="{prefix}/docs/assets/swagger-ui.css">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<noscript>This page requires JavaScript. The OpenAPI document is at <a href="{prefix}/openapi.json">
-{prefix}/openapi.json</a>.</noscript>
-<script src="{prefix}/docs/assets/swagger-ui-bundle.js"></script>
-<script src="{prefix}/docs/assets/docs.js"></script>
-</body>
-</html>
-"""
+CSP = "Content-Security-Policy"
+# Swagger UI has icons with data: URLs.
+POLICY = HEADERS[CSP].replace("img-src 'self'", "img-src 'self' data:")
 
 
-def swagger_routes(path_prefix: str) -> APIRouter:
-    """Return the routes of Swagger UI.
-
-    ``path_prefix`` is the path of the server's base URL; that of a namespace is in ``root_path``.
-    """
+def swagger_routes(*, web: bool) -> APIRouter:
+    """Return the routes of Swagger UI, a page of the web UI or, without that, on its own."""
     router = APIRouter(include_in_schema=False)
+    layout = "layout.html" if web else "bare.html"
 
     async def read_docs(request: Request) -> Response:
-        prefix = html.escape(path_prefix + request.scope.get("root_path", ""))
-        return HTMLResponse(HTML.format(prefix=prefix), headers=HEADERS)
+        response = await page(request, "docs.html", title="API", layout=layout)
+        response.headers[CSP] = POLICY
+        return response
 
-    router.add_api_route("/docs", read_docs)
+    router.add_api_route("/docs", read_docs, route_class_override=Page)
     router.add_api_route("/docs/assets/{name}", read_asset)
     return router
 
@@ -71,4 +45,4 @@ async def read_asset(request: Request, name: str) -> Response:  # noqa: ARG001  
     if name not in ASSETS:
         raise NotFound("file of the documentation", name, "open /docs")
     directory, content_type = ASSETS[name]
-    return FileResponse(directory / name, media_type=content_type, headers=HEADERS)
+    return FileResponse(directory / name, media_type=content_type)

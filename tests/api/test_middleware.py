@@ -62,9 +62,8 @@ async def test_headers_of_the_response_win(client: httpx.AsyncClient) -> None:
         assert keys.headers.get_list("Cache-Control") == ["public, max-age=60"]
 
 
-async def test_csp_of_pages_allows_only_own_scripts() -> None:
-    async with client_for() as client:
-        answer = await client.get("/docs")
+async def test_csp_of_pages_allows_only_own_scripts(anonymous: httpx.AsyncClient) -> None:
+    answer = await anonymous.get("/docs")
     (policy,) = answer.headers.get_list("Content-Security-Policy")
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy

@@ -91,7 +91,7 @@ async def test_swagger_ui_uses_api_of_namespace(
 ) -> None:
     page = await browser.get("/ns/other/docs")
     assert addresses(page.text) >= {"/ns/other/openapi.json"}
-    for address in addresses(page.text):
+    for address in addresses(page.text) - {"/ns/other/sign-out"}:
         assert address.startswith("/ns/other/")
         assert (await browser.get(address)).status_code == 200, address
     # The script finds the document from its own address.

@@ -506,9 +506,10 @@ def test_axe_reports_no_violations(visit: Opened, frameworks: Any, options: dict
         assert_accessible(page)
 
 
-def assert_accessible(page: Page) -> None:
+def assert_accessible(page: Page, part: str | None = None) -> None:
     results = Axe().run(
         page,
+        context=part,
         options={
             "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         },
@@ -549,6 +550,36 @@ def test_swagger_ui_sends_no_foreign_requests(visit: Opened) -> None:
         alive.get_by_role("button", name="Try it out").click()
         alive.get_by_role("button", name="Execute").click()
         expect(alive.locator(".live-responses-table")).to_contain_text('"status": "alive"')
+
+
+def test_swagger_ui_is_one_of_the_pages(visit: Opened) -> None:
+    for color_scheme in ("light", "dark"):
+        with visit(color_scheme=color_scheme) as page:
+            page.goto("/")
+            page.get_by_role("link", name="API", exact=True).click()
+            expect(page.get_by_role("link", name="API", exact=True)).to_have_attribute(
+                "aria-current", "page"
+            )
+            shade = page.locator(".swagger-ui .info .title").evaluate(
+                "title => getComputedStyle(title).color.match(/[\\d.]+/g).slice(0, 3).map(Number)"
+            )
+            assert (sum(shade) > 380) == (color_scheme == "dark")
+            assert_accessible(page, "header.top")
+            page.get_by_role("link", name="Frameworks", exact=True).click()
+            expect(page.get_by_role("heading", level=1)).to_have_text("Frameworks")
+
+
+def test_unknown_path_is_shown_as_a_page(chromium: Browser, live: LiveServer) -> None:
+    # Not with visit, because Chromium reports a 404 on the console.
+    page = chromium.new_page(base_url=live.base_url)
+    response = page.goto("/no-such-page")
+    assert response is not None
+    assert response.status == 404
+    expect(page.get_by_role("heading", level=1)).to_have_text("Page not found")
+    assert_accessible(page)
+    page.get_by_role("link", name="All frameworks").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Frameworks")
+    page.close()
 
 
 def test_sign_in(chromium: Browser, databases: list[str], tmp_path: Path) -> None:

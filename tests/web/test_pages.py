@@ -407,11 +407,44 @@ async def test_static_files_and_docs_are_served_locally(anonymous: httpx.AsyncCl
         plainly = await anonymous.get(address.partition("?")[0])
         assert plainly.headers["cache-control"] == "no-cache"
     docs = await anonymous.get("/docs")
-    addresses = re.findall(r'(?:src|href)="([^"]+)"', docs.text)
+    addresses = re.findall(r'(?:src|href)="([^#"]+)"', docs.text)
     assert all(address.startswith("/") for address in addresses)
-    for address in addresses:
+    files = [address for address in addresses if re.match("/(static|docs/assets)/", address)]
+    assert len(files) >= 6
+    for address in files:
         assert (await anonymous.get(address)).status_code == 200, address
     assert (await anonymous.get("/docs/assets/other.js")).status_code == 404
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/documentz/x", "/docs/guides/sync.md"])
+async def test_unknown_path_is_a_page_in_a_browser(anonymous: httpx.AsyncClient, path: str) -> None:
+    page = await anonymous.get(path, headers=BROWSER)
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Page not found" in page.text
+    assert f"There is no page at {path}." in page.text
+    assert "style-src 'self'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/nothing", {}),
+        ("/nothing", {"Accept": "application/json"}),
+        ("/case/1.1/CFNothing", BROWSER),
+        ("/ims/case/v1p0/CFNothing", BROWSER),
+        ("/sign-out", BROWSER),
+    ],
+)
+async def test_unknown_route_is_an_error_body_for_api_clients(
+    anonymous: httpx.AsyncClient, path: str, headers: dict[str, str]
+) -> None:
+    answer = await anonymous.get(path, headers=headers)
+    assert answer.status_code in {404, 405}
+    assert answer.json()["imsx_codeMajor"] == "failure"
 
 
 async def test_no_web_leaves_only_api(settings: Any, clean: None) -> None:
@@ -421,7 +454,7 @@ async def test_no_web_leaves_only_api(settings: Any, clean: None) -> None:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://case.test") as visitor:
             for path in ("/", "/search", "/upload", "/sign-in", "/compare", "/static/style.css"):
-                answer = await visitor.get(path)
+                answer = await visitor.get(path, headers=BROWSER)
                 assert answer.status_code == 404, path
                 assert answer.json()["imsx_codeMajor"] == "failure"
             assert (await visitor.get("/docs")).status_code == 200

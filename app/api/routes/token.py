@@ -141,6 +141,7 @@ IssuerDep = Annotated[LocalIssuer, Depends(_get_issuer)]
 @router.post(TOKEN_PATHS[1], response_model=Token, include_in_schema=False)
 @router.post(
     TOKEN_PATH,
+    summary="Get an access token",
     response_model=Token,
     responses={status: {"model": OAuthProblem} for status in (400, 401, 413, 429)},
     openapi_extra={"requestBody": _REQUEST_BODY},
@@ -159,13 +160,17 @@ async def token(request: Request, state: StateDep, issuer: IssuerDep) -> Respons
     return JSONResponse(response.model_dump(), headers=NO_STORE_HEADERS)
 
 
-@router.get("/.well-known/jwks.json", response_model=JsonWebKeySet)
+@router.get("/.well-known/jwks.json", summary="Get the public keys", response_model=JsonWebKeySet)
 async def jwks(issuer: IssuerDep) -> Response:
     """Return the public keys that verify this server's tokens (RFC 7517)."""
     return JSONResponse(issuer.jwks(), headers=PUBLIC_KEYS_HEADERS)
 
 
-@router.get("/.well-known/openid-configuration", response_model=OpenIDConfiguration)
+@router.get(
+    "/.well-known/openid-configuration",
+    summary="Get the URLs of the token issuer",
+    response_model=OpenIDConfiguration,
+)
 async def openid_configuration(issuer: IssuerDep) -> Response:
     """Return the URLs of the token endpoint and the public keys (OpenID Connect Discovery)."""
     url = issuer.url
