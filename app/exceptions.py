@@ -107,6 +107,13 @@ class NotFound(CaseServerError):
         )
 
 
+class MethodNotAllowed(CaseServerError):
+    """The database is a standby, which answers reads only."""
+
+    status = 405
+    code: ErrorCode = "unsupported"
+
+
 class Conflict(CaseServerError):
     """The write contradicts stored data, which the message names."""
 
@@ -191,6 +198,10 @@ class ServiceUnavailable(CaseServerError):
 
     status = 503
     code: ErrorCode = "busy"
+
+
+class RecoveryConflict(ServiceUnavailable):
+    """A standby cancelled a read, because the primary removed rows that it needed."""
 
 
 class ReadTimeout(ServiceUnavailable):

@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         description="Base URL under which clients reach the server: the issuer of its tokens and "
         "the base of the URIs in its responses. Empty: http://HOST:PORT.",
     )
+    primary_url: str = Field(
+        default="",
+        description="Base URL of a server that accepts writes, which a server on a standby names "
+        "when it refuses one. Empty: none.",
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="Format of log lines: text or json."
     )
@@ -337,7 +342,7 @@ class Settings(BaseSettings):
             )
         return self
 
-    @field_validator("public_url")
+    @field_validator("public_url", "primary_url")
     @classmethod
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")

@@ -14,14 +14,14 @@ from .api.anonymous_reads import AnonymousReadLimiter
 from .api.response_cache import ResponseCache
 from .auth.clients import ClientRegistry
 from .auth.local_issuer import LocalIssuer
-from .auth.refresh import CredentialRefresher, load_signing_keys
+from .auth.refresh import CredentialRefresher, load_or_add_signing_keys, load_signing_keys
 from .auth.scopes import parse_scope_map
-from .auth.tokens import generate_signing_key
 from .auth.verifier import TokenPolicy, Verifier
 from .background import background_task, warm_up
 from .db import auth_store
 from .db.pool import Database
 from .db.read.revisions import Revisions
+from .db.replication import ReplicationMonitor
 from .db.schema import version
 from .settings import Settings
 
@@ -42,6 +42,7 @@ class AppState:
     clients: ClientRegistry
     verifier: Verifier
     database: Database
+    replication: ReplicationMonitor
     schema_version: str
     revisions: Revisions
     response_cache: ResponseCache
@@ -54,6 +55,8 @@ class AppState:
 async def open_app_state(settings: Settings, database: Database) -> AsyncIterator[AppState]:
     """Open the state for a database, and refresh its credentials while the block is active."""
     async with AsyncExitStack() as stack:
+        replication = ReplicationMonitor(database)
+        await replication.refresh()
         issuer = await _create_local_issuer(database, settings) if settings.local_issuer else None
         trusted_issuers = await _create_trusted_issuers(stack, settings)
         response_cache = ResponseCache(settings.cache_mb, producers=max(1, settings.pool_size // 4))
@@ -68,9 +71,11 @@ async def open_app_state(settings: Settings, database: Database) -> AsyncIterato
         if not settings.test_mode:  # no other process writes to the clones of a server in test mode
             refresher = CredentialRefresher(database, issuer, verifier)
             await stack.enter_async_context(background_task(refresher.run()))
+            await stack.enter_async_context(background_task(replication.run()))
         yield AppState(
             settings=settings,
             database=database,
+            replication=replication,
             issuer=issuer,
             clients=clients,
             verifier=verifier,
@@ -99,13 +104,8 @@ def _token_policy(settings: Settings) -> TokenPolicy:
 
 async def _create_local_issuer(database: Database, settings: Settings) -> LocalIssuer:
     """Create the issuer with the stored signing keys; store a first key if there is none."""
-    stored_keys = await load_signing_keys(database)
-    if not stored_keys:
-        key = generate_signing_key()
-        await auth_store.add_first_signing_key(database, key.kid, key.private_pem)
-        stored_keys = await load_signing_keys(database)
     return LocalIssuer(
-        stored_keys,
+        await load_or_add_signing_keys(database),
         settings.base_url,
         settings.token_lifetime,
         audience=settings.audience,

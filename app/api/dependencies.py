@@ -20,7 +20,7 @@ from ..auth.verifier import Caller, Verifier
 from ..case.types import IDENTIFIER_SCHEMA
 from ..db.pool import Database
 from ..db.read import entities
-from ..exceptions import Forbidden, Unauthorized
+from ..exceptions import Forbidden, MethodNotAllowed, Unauthorized
 from ..state import AppState
 from .openapi import examples
 from .profiles import Profile, profile_for_path
@@ -138,7 +138,23 @@ async def get_caller(
     is_anonymous = authorization is None and "authorization" not in request.headers
     if is_anonymous and state.anonymous_reads and not profile.writes:
         return state.anonymous_reads.admit(request.client.host if request.client else "")
-    return await authorize(state.verifier, authorization, Scope(security_scopes.scopes[-1]))
+    scope = Scope(security_scopes.scopes[-1])
+    caller = await authorize(state.verifier, authorization, scope)
+    if scope != Scope.READONLY:
+        require_primary(state, request.scope["path"])
+    return caller
+
+
+def require_primary(state: AppState, path: str) -> None:
+    """Raise ``MethodNotAllowed`` if the database is a standby, which cannot be written to."""
+    if not state.database.is_standby:
+        return
+    primary = state.settings.primary_url
+    location = {"Location": primary + path} if primary else {}
+    raise MethodNotAllowed(
+        f"this server reads from a standby: send writes to {primary or 'the primary server'}",
+        headers={"Allow": "GET, HEAD", **location},
+    )
 
 
 ReadAccess = Annotated[Caller, Security(get_caller, scopes=[Scope.READONLY.value])]

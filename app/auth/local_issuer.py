@@ -12,6 +12,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, ClassVar
 
+from ..exceptions import ServiceUnavailable
 from .scopes import Scope, format_scopes
 from .tokens import Claims, Jwk, SigningKey, TokenError, encode_token, public_jwk
 
@@ -46,7 +47,7 @@ class LocalIssuer:
         self._audience = {"aud": audience} if audience else {}
         self._load_keys = load_keys
         self._last_reload = -math.inf
-        self._newest = keys[-1]
+        self._newest: SigningKey | None = None
         self._keys: dict[str, SigningKey] = {}
         self.set_keys(keys)
 
@@ -68,7 +69,15 @@ class LocalIssuer:
         return self.sign(claims), claims["exp"] - claims["iat"]
 
     def sign(self, claims: Claims) -> str:
-        """Return any claims as a token, signed with the newest key."""
+        """Return any claims as a token, signed with the newest key.
+
+        Raises ``ServiceUnavailable`` on a standby whose primary has no key yet.
+        """
+        if self._newest is None:
+            raise ServiceUnavailable(
+                "there is no signing key yet: start case-server on the primary once",
+                headers={"Retry-After": "2"},
+            )
         return encode_token(self._newest, claims)
 
     def claims(self, client_id: str, scopes: Collection[Scope]) -> Claims:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..db import auth_store
-from .tokens import SigningKey
+from .tokens import SigningKey, generate_signing_key
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -23,6 +23,19 @@ POLL_INTERVAL_SECONDS = 2.0
 async def load_signing_keys(database: Database) -> list[SigningKey]:
     """Return the keys of the local issuer, the newest last."""
     return [SigningKey(kid, pem) for kid, pem in await auth_store.load_signing_keys(database)]
+
+
+async def load_or_add_signing_keys(database: Database) -> list[SigningKey]:
+    """Return the keys of the local issuer; store a first one if there is none.
+
+    On a standby, which cannot store it, the list is empty until the primary has a key.
+    """
+    keys = await load_signing_keys(database)
+    if not keys and not database.is_standby:
+        key = generate_signing_key()
+        await auth_store.add_first_signing_key(database, key.kid, key.private_pem)
+        keys = await load_signing_keys(database)
+    return keys
 
 
 class CredentialRefresher:
@@ -49,7 +62,7 @@ class CredentialRefresher:
         self._verifier.set_revoked_ids(await auth_store.list_revoked_tokens(self._database))
         if self._issuer is None:
             return
-        stored = await load_signing_keys(self._database)
+        stored = await load_or_add_signing_keys(self._database)
         listed = await auth_store.list_clients(self._database)
         state = (
             [key.kid for key in stored],

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from ..exceptions import ServiceUnavailable
+from ..exceptions import RecoveryConflict, ServiceUnavailable
 from .connector import is_out_of_files
 
 log = logging.getLogger("case_server")
@@ -33,9 +33,11 @@ UNAVAILABLE = (
 )
 """Errors that mean that Postgres cannot serve the request now, though it may be valid."""
 
+CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Errors of a statement that another transaction, or the recovery of a standby, has cancelled."""
+
 RETRYABLE = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
+    *CONFLICTS,
     # Another transaction inserted the key after this one had looked for it; a retry finds it.
     asyncpg.UniqueViolationError,
 )
@@ -75,6 +77,12 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
         )
         return ServiceUnavailable(
             "the server is out of file descriptors; retry later", headers={"Retry-After": "1"}
+        )
+    if isinstance(error, CONFLICTS) and "recovery" in str(error):
+        # The code is that of conflicting writes; only the message names the recovery.
+        return RecoveryConflict(
+            "the standby cancelled the read to replay changes of the primary; retry later",
+            headers={"Retry-After": "1"},
         )
     log.warning("database unavailable: %s: %s", type(error).__name__, error)
     return ServiceUnavailable(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
-from ..exceptions import ReadTimeout
+from ..exceptions import ReadTimeout, RecoveryConflict
 from .connector import connect, create_pool, is_out_of_files
 from .driver_errors import (
     CONNECT_ERRORS,
@@ -62,6 +62,9 @@ MAX_IDLE_SECONDS = 60.0
 """Interval at which idle connections return to asyncpg's pool, which closes unused ones."""
 
 MAX_WRITE_ATTEMPTS = 8
+
+RECOVERY_CONFLICT_PAUSES_SECONDS = (0.0, 0.1, 0.5)
+"""Pauses before a read is tried again whose rows a standby had to remove."""
 
 SESSION = {
     # A write bases its decisions on one snapshot; on a conflict it is tried again.
@@ -202,6 +205,8 @@ class Database:
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
+        self.is_standby = False
+        """Whether the server is a standby, as last read by ``ReplicationMonitor``."""
         self._queue = WaitQueue(size)
         self._scan_queue = WaitQueue(max(1, size // 2))
         self._read_timeout = read_timeout
@@ -398,15 +403,12 @@ class Database:
 
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Return the first row of a read, or None. Raises ``ReadTimeout``."""
-        async with self.connection() as connection:
-            with self.read_deadline():
-                return await connection.fetchrow(statement.sql, *statement.bind(values))
+        rows = await self._fetch(None, statement, values)
+        return rows[0] if rows else None
 
     async def fetch_all(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
         """Return the rows of a read that uses an index. Raises ``ReadTimeout``."""
-        async with self.connection() as connection:
-            with self.read_deadline():
-                return await connection.fetch(statement.sql, *statement.bind(values))
+        return await self._fetch(None, statement, values)
 
     async def scan(self, statement: CompiledStatement, **values: Any) -> list[asyncpg.Record]:
         """Return the rows of a read that may take long, such as a list, filter or search.
@@ -414,7 +416,19 @@ class Database:
         At most half of the pool runs such reads, so that the other half can answer requests for
         single entities. Raises ``ReadTimeout``.
         """
-        async with self.scan_connection() as connection:
+        return await self._fetch(self._scan_queue, statement, values)
+
+    async def _fetch(
+        self, limit: WaitQueue | None, statement: CompiledStatement, values: dict[str, Any]
+    ) -> list[asyncpg.Record]:
+        for pause in RECOVERY_CONFLICT_PAUSES_SECONDS:
+            try:
+                async with AcquireContext(self, limit) as connection:
+                    with self.read_deadline():
+                        return await connection.fetch(statement.sql, *statement.bind(values))
+            except RecoveryConflict:
+                await asyncio.sleep(pause)
+        async with AcquireContext(self, limit) as connection:
             with self.read_deadline():
                 return await connection.fetch(statement.sql, *statement.bind(values))
 

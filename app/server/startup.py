@@ -34,6 +34,7 @@ def prepare_database(
     *,
     migrate: bool = False,
     writes: bool = True,
+    accepts_standby: bool = False,
     import_thread: threading.Thread | None = None,
 ) -> Iterator[Settings]:
     """Yield the settings with the URL of a database whose schema is current.
@@ -41,6 +42,7 @@ def prepare_database(
     The embedded Postgres is started, supervised and migrated. Another database is migrated only if
     ``migrate`` is true; otherwise an old schema raises ``StartupError`` with the command to run.
     ``writes=False`` is for commands that only read: they may use a read-only database.
+    ``accepts_standby`` is for the server, which only reads from a standby.
 
     ``import_thread`` is joined before this thread imports anything: if two threads import libraries
     with circular imports, one may see a module that is not fully initialized.
@@ -48,29 +50,29 @@ def prepare_database(
     install_signal_handlers()
     if settings.database_url:
         url = settings.database_url
-        _ensure_schema(url, import_thread, may_migrate=migrate, explicit=migrate, writes=writes)
+        _ensure_schema(
+            url,
+            import_thread,
+            may_migrate=migrate,
+            explicit=migrate,
+            will_write=writes,
+            accepts_standby=accepts_standby,
+        )
         yield settings
         return
     from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  Windows does not have it
 
     with embedded_postgres(settings.data_dir, fsync=settings.embedded_fsync, supervise=True) as url:
-        _ensure_schema(url, import_thread, may_migrate=True, explicit=migrate, writes=writes)
+        _ensure_schema(url, import_thread, may_migrate=True, explicit=migrate, will_write=writes)
         yield settings.model_copy(update={"database_url": follow_port(url, settings.data_dir)})
 
 
-def _ensure_schema(
-    url: str,
-    import_thread: threading.Thread | None,
-    *,
-    may_migrate: bool,
-    explicit: bool,
-    writes: bool,
-) -> None:
+def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: bool) -> None:
     if import_thread:
         import_thread.join()
     from ..db.postgres.ensure_schema import ensure_schema  # noqa: PLC0415  Postgres starts first
 
-    ensure_schema(url, may_migrate=may_migrate, explicit=explicit, will_write=writes)
+    ensure_schema(url, **options)
 
 
 def serve(settings: Settings) -> None:
@@ -85,7 +87,9 @@ def serve(settings: Settings) -> None:
     gc.disable()
     import_thread = _import_in_thread(settings)
     try:
-        with prepare_database(settings, import_thread=import_thread) as database_settings:
+        with prepare_database(
+            settings, accepts_standby=True, import_thread=import_thread
+        ) as database_settings:
             from .run import run  # noqa: PLC0415  the thread imports it
 
             gc.freeze()

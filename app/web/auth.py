@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from ..api.dependencies import get_state
+from ..api.dependencies import get_state, require_primary
 from ..auth.scopes import Scope
 from ..auth.verifier import Caller
 from ..db import auth_store
@@ -85,8 +85,11 @@ async def require_reader(request: Request) -> Caller:
 
 
 async def require_writer(request: Request) -> Caller:
-    """Return the caller of a page that writes (a dependency)."""
-    return await require_scope(request, Scope.CREATEPUT)
+    """Return the caller of a page that writes (a dependency). Raises ``MethodNotAllowed``."""
+    caller = await require_scope(request, Scope.CREATEPUT)
+    if request.method == "POST":
+        require_primary(get_state(request), request.scope["path"])
+    return caller
 
 
 def may_write(caller: Caller | None) -> bool:

@@ -23,6 +23,7 @@ from case_server.auth.scopes import Scope, format_scopes
 from case_server.auth.tokens import decode_unverified, generate_signing_key, public_jwk
 from case_server.auth.verifier import Verifier
 from case_server.db.auth_store import add_client
+from case_server.db.replication import ReplicationMonitor
 from case_server.exceptions import CaseServerError
 from case_server.settings import Settings
 from case_server.state import AppState
@@ -53,6 +54,7 @@ def application(database: Database) -> FastAPI:
         clients=ClientRegistry(settings, database),
         verifier=Verifier(ISSUER, []),
         database=database,
+        replication=ReplicationMonitor(database),
         schema_version="",
         revisions=cast("Revisions", None),
         response_cache=ResponseCache(megabytes=0, producers=1),

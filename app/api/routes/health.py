@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from ...db.schema import version
@@ -18,7 +18,7 @@ router = APIRouter(tags=["Health"], route_class=CompiledRoute)
 class Status(BaseModel):
     """The state of the server."""
 
-    status: Literal["alive", "ready"]
+    status: Literal["alive", "ready", "read-only"]
 
 
 @router.get(
@@ -35,12 +35,16 @@ async def health() -> Response:
 @router.get(
     "/ready",
     summary="Check that the server can handle requests",
+    description="With the parameter write: check that it can handle writes.",
     response_model=Status,
-    response_description="Ready.",
+    response_description="Ready; the status of a standby is read-only.",
     responses=operations.success(503, operations.ERRORS[503], "imsx_StatusInfo"),
 )
-async def ready(state: StateDep, db: DatabaseDep) -> Response:
-    """Return 200 if the database responds and has the schema version of this release."""
+async def ready(request: Request, state: StateDep, db: DatabaseDep) -> Response:
+    """Return 200 if the database responds and has the schema version of this release.
+
+    A standby must also receive the WAL of its primary, and is not ready for writes.
+    """
     async with db.connection() as connection:
         schema_version = await version.get_schema_version(connection)
     if schema_version != state.schema_version:
@@ -49,4 +53,14 @@ async def ready(state: StateDep, db: DatabaseDep) -> Response:
             f"{state.schema_version}: run case-server migrate",
             headers={"Retry-After": "10"},
         )
-    return json_response({"status": "ready"})
+    await state.replication.refresh()
+    if not db.is_standby:
+        return json_response({"status": "ready"})
+    problem = ""
+    if "write" in request.query_params:
+        problem = "the database is a standby, which is read-only: use the primary server"
+    elif state.replication.is_silent:
+        problem = "the standby does not receive the changes of its primary server"
+    if problem:
+        raise ServiceUnavailable(problem, headers={"Retry-After": "2"})
+    return json_response({"status": "read-only"})

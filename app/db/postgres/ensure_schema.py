@@ -40,15 +40,29 @@ SELECT current_user AS role, current_schema() AS schema,
 """The privileges of the role in the current schema, and the existing tables that it cannot use."""
 
 
-def ensure_schema(url: str, *, may_migrate: bool, explicit: bool, will_write: bool = True) -> None:
+def ensure_schema(
+    url: str,
+    *,
+    may_migrate: bool,
+    explicit: bool,
+    will_write: bool = True,
+    accepts_standby: bool = False,
+) -> None:
     """Check that a database can be used, and migrate it if that is necessary and allowed.
 
-    ``explicit`` means that the user requested a migration, ``will_write`` that the command writes.
+    ``explicit`` means that the user requested a migration, ``will_write`` that the command writes
+    to a primary, ``accepts_standby`` that it only reads from a standby.
     Raises ``StartupError``, whose message is one line that says what to do.
     """
     with startup_error(url):
         if asyncio.run(
-            _is_ready(url, may_migrate=may_migrate, explicit=explicit, will_write=will_write)
+            _is_ready(
+                url,
+                may_migrate=may_migrate,
+                explicit=explicit,
+                will_write=will_write,
+                accepts_standby=accepts_standby,
+            )
         ):
             return
         # Importing Alembic takes a fifth of the startup time, and most starts do not need it.
@@ -58,13 +72,17 @@ def ensure_schema(url: str, *, may_migrate: bool, explicit: bool, will_write: bo
         asyncio.run(_reset_history(url))
 
 
-async def _is_ready(url: str, *, may_migrate: bool, explicit: bool, will_write: bool) -> bool:
+async def _is_ready(
+    url: str, *, may_migrate: bool, explicit: bool, will_write: bool, accepts_standby: bool
+) -> bool:
     """Return whether no migration has to run. Raises ``StartupError``."""
     async with connection_to(url) as connection:
         await _require_schema(connection)
         revision = await version.get_schema_version(connection)
         required = version.get_required_schema_version()
         is_outdated = revision != required
+        if accepts_standby and await connection.fetchval("SELECT pg_is_in_recovery()"):
+            may_migrate = will_write = False
         if is_outdated:
             _require_migratable(revision, required, may_migrate=may_migrate)
         if will_write or is_outdated:

@@ -41,7 +41,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
 from ...case.resources import ASSOCIATIONS
-from ...exceptions import BadRequest, Gone
+from ...exceptions import BadRequest, Gone, RecoveryConflict, ServiceUnavailable
 from ..pool import Database
 from ..schema import tables
 from ..statement import CompiledStatement
@@ -128,6 +128,13 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> P
     an invalid cursor, ``Gone`` for one of an earlier history, ``ReadTimeout``.
     """
     position = parse_cursor(cursor) if cursor else None
+    try:
+        return await _fetch_page(database, position, limit)
+    except RecoveryConflict:
+        return await _fetch_page(database, position, limit)
+
+
+async def _fetch_page(database: Database, position: Cursor | None, limit: int) -> Page:
     async with database.snapshot(scans=True) as connection:
         now = await _select_now().fetch_one(connection)
         assert now is not None
@@ -139,6 +146,12 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> P
             )
         position = position or Cursor(now["history"], EMPTY_SNAPSHOT, "", 0)
         until = position.until or now["snapshot"]
+        if now["is_standby"] and _xmin(now["snapshot"]) < _xmax(until):
+            # The rest of the page may not be replayed yet, and its cursor would skip it.
+            raise ServiceUnavailable(
+                "the standby is behind the server that sent the cursor; retry later",
+                headers={"Retry-After": "1"},
+            )
         values = {"since": position.since, "until": until, "after": position.sequence}
         try:
             with database.read_deadline():
@@ -157,6 +170,14 @@ async def fetch_changes(database: Database, cursor: str | None, limit: int) -> P
         last_sequence = rows[limit - 1]["sequence"]
         return Page(changes, position._replace(until=until, sequence=last_sequence), has_more)
     return Page(changes, Cursor(position.history, until, "", 0), has_more)
+
+
+def _xmin(snapshot: str) -> int:
+    return int(snapshot.split(":", maxsplit=1)[0])
+
+
+def _xmax(snapshot: str) -> int:
+    return int(snapshot.split(":")[1])
 
 
 def _affects_associations(change: Change) -> bool:
@@ -179,11 +200,17 @@ def _without_listed(associations: list[Change], changes: list[Change]) -> list[C
 @cache
 def _select_now() -> CompiledStatement:
     history, timeline = tables.feed_history, func.wal_timeline(type_=Text)
+    current = func.pg_current_snapshot()
+    xmin = cast(func.pg_snapshot_xmin(current), Text)
+    ended = func.concat(xmin, ":", xmin, ":")
     return CompiledStatement(
         select(
             (history.c.identifier + "/" + timeline).label("history"),
             (history.c.timeline == timeline).label("is_recorded"),
-            cast(func.pg_current_snapshot(), Text).label("snapshot"),
+            # In recovery a snapshot lists no transaction in progress: only those before its xmin
+            # have surely ended.
+            case((func.pg_is_in_recovery(), ended), else_=cast(current, Text)).label("snapshot"),
+            func.pg_is_in_recovery().label("is_standby"),
         )
     )
 

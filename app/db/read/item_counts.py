@@ -53,8 +53,10 @@ async def compact(database: Database) -> None:
     """Replace all rows of each document by their sum.
 
     Gives up silently if the database is unavailable or another reader compacts, because a later
-    reader does it as well.
+    reader does it as well. Does nothing on a standby.
     """
+    if database.is_standby:
+        return
     with suppress(ServiceUnavailable):
         await database.execute(_compact())
 

@@ -171,7 +171,10 @@ async def compact(database: Database, document: str) -> None:
     """Move the increments of a document, of definitions and of nodes into their versions.
 
     Gives up silently if the database is unavailable, because a later reader does it as well.
+    Does nothing on a standby.
     """
+    if database.is_standby:
+        return
     for scope in (document, tables.DEFINITIONS_SCOPE, tables.NODES_SCOPE):
         try:
             await database.execute(_compact(), scope=scope)

@@ -1,0 +1,71 @@
+"""The role of the Postgres server: a primary, or a standby that replays a primary's WAL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Text, func, literal_column, select
+
+from .read.feed import record_timeline
+from .schema.tables import feed_history
+from .statement import CompiledStatement
+
+if TYPE_CHECKING:
+    from .pool import Database
+
+log = logging.getLogger("case_server")
+
+POLL_INTERVAL_SECONDS = 1.0
+"""The longest time until a promotion or demotion of the server is noticed."""
+
+MAX_SILENCE_SECONDS = 2.0
+"""Time without a WAL receiver after which a standby counts as cut off from its primary."""
+
+STATUS = CompiledStatement(
+    select(
+        func.pg_is_in_recovery().label("is_standby"),
+        # Without a privilege, all columns but the process ID are NULL, so only the row counts.
+        literal_column("EXISTS (SELECT FROM pg_stat_wal_receiver)").label("is_receiving"),
+        (feed_history.c.timeline == func.wal_timeline(type_=Text)).label("is_recorded"),
+    )
+)
+
+
+class ReplicationMonitor:
+    """Polls whether the database is a standby, and whether that receives WAL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last_received = -math.inf
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the database is a standby that has had no WAL receiver for two seconds."""
+        silence = time.monotonic() - self._last_received
+        return self._database.is_standby and silence > MAX_SILENCE_SECONDS
+
+    async def run(self) -> None:
+        """Poll until cancelled; errors are logged and the next poll is tried."""
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+            try:
+                await self.refresh()
+            except Exception as error:  # noqa: BLE001  after any error, the next poll may succeed
+                log.debug("could not read the role of the database: %s", error)
+
+    async def refresh(self) -> None:
+        """Read the role of the server, and record a new timeline of a primary for its standbys."""
+        status = await self._database.fetch_one(STATUS)
+        assert status is not None
+        if status["is_receiving"]:
+            self._last_received = time.monotonic()
+        if status["is_standby"] != self._database.is_standby:
+            self._database.is_standby = status["is_standby"]
+            role = "standby: writes get 405" if status["is_standby"] else "primary: writes succeed"
+            log.warning("the database is a %s", role)
+        if not status["is_recorded"]:
+            await record_timeline(self._database)

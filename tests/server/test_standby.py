@@ -1,0 +1,238 @@
+"""A server on a standby answers reads as the primary's does, and refuses writes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import text
+from support import factories
+from support.live_server import LiveServer, run, serving
+from support.replication import Replication, Server, replicated_postgres
+
+from case_server.db.pool import Database
+from case_server.db.statement import CompiledStatement
+from case_server.settings import Settings
+
+PREFIX = "/case/1.1"
+PRIMARY_URL = "https://primary.example.org"
+
+
+@dataclass
+class Pair:
+    """A primary and a standby, each with a server."""
+
+    postgres: Replication
+    servers: tuple[LiveServer, LiveServer]
+    primary: httpx.AsyncClient
+    standby: httpx.AsyncClient
+
+
+def settings_for(server: Server) -> dict[str, str]:
+    return {
+        "CASE_SERVER_DATABASE_URL": server.url,
+        "CASE_SERVER_PUBLIC_URL": "http://case.test",
+        "CASE_SERVER_PRIMARY_URL": PRIMARY_URL,
+    }
+
+
+def serve(stack: ExitStack, folder: Path, server: Server) -> LiveServer:
+    """Run a server that has another public URL than its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    live = stack.enter_context(serving(folder, "--port", port, settings=settings_for(server)))
+    return replace(live, base_url=f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture(scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+    """The servers. That of the standby is started first, before there is a signing key."""
+    folder = tmp_path_factory.mktemp("standby")
+    async with AsyncExitStack() as stack:
+        postgres = await stack.enter_async_context(replicated_postgres(folder))
+        servers = stack.enter_context(ExitStack())
+        await postgres.catch_up()
+        standby, primary = (
+            serve(servers, folder / f"server-{name}", server)
+            for name, server in (("standby", postgres.standby), ("primary", postgres.primary))
+        )
+        await postgres.catch_up()
+        headers = {"Authorization": f"Bearer {primary.token()}"}
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=live.base_url, headers=headers, timeout=30)
+            )
+            for live in (primary, standby)
+        ]
+        yield Pair(postgres, (primary, standby), *clients)
+
+
+async def put_framework(pair: Pair, items: int = 3) -> tuple[str, list[str]]:
+    """Store a framework and return the identifiers of its document and items."""
+    packed = [factories.packed_item() for _ in range(items)]
+    body = factories.package(CFItems=packed, CFAssociations=[])
+    response = await pair.primary.post(f"{PREFIX}/CFPackages", json=body)
+    assert response.status_code == 201, response.text
+    await pair.postgres.catch_up()
+    return body["CFDocument"]["identifier"], [item["identifier"] for item in packed]
+
+
+async def test_migrate_refuses_a_standby(pair: Pair, tmp_path: Path) -> None:
+    ran = await asyncio.to_thread(
+        run, "migrate", data_dir=tmp_path, **settings_for(pair.postgres.standby)
+    )
+    assert ran.returncode == 1
+    assert "read-only (a standby" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+async def test_reads_are_those_of_the_primary(pair: Pair) -> None:
+    document, (item, *_) = await put_framework(pair)
+    # Enough increments that a reader of the primary would compact them.
+    for _ in range(3):
+        await pair.postgres.primary.execute(
+            "INSERT INTO revision_marks (scope) SELECT $1 FROM generate_series(1, 50)", document
+        )
+    await pair.postgres.catch_up()
+    await asyncio.sleep(2.5)  # until there is a Last-Modified, and the key is known
+    for path in (
+        *(f"{PREFIX}/CFPackages/{document}", f"{PREFIX}/CFPackages/{document}/groups"),
+        *(f"{PREFIX}/CFItems/{item}", f"{PREFIX}/CFItems?search=statement", "/"),
+        *(f"/ims/case/v1p1/CFItems/{item}", "/.well-known/jwks.json", f"/documents/{document}"),
+    ):
+        standby, primary = await pair.standby.get(path), await pair.primary.get(path)
+        assert (standby.status_code, primary.status_code) == (200, 200), standby.text
+        if not path.startswith("/documents"):
+            assert standby.content == primary.content or path == "/"
+        for name in ("ETag", "Last-Modified"):
+            assert standby.headers.get(name) == primary.headers.get(name)
+
+
+async def test_tokens_of_a_standby_are_accepted_everywhere(pair: Pair) -> None:
+    headers = {"Authorization": f"Bearer {pair.servers[1].token()}"}
+    for client in (pair.primary, pair.standby):
+        response = await client.get(f"{PREFIX}/CFDocuments", headers=headers)
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", f"{PREFIX}/CFItems/x"),
+        ("POST", f"{PREFIX}/CFPackages"),
+        ("DELETE", f"{PREFIX}/CFItemAssociations/x"),
+        ("PUT", "/ims/case/v1p1/CFDocuments/x"),
+        ("POST", "/upload/check"),
+    ],
+)
+async def test_writes_get_405_that_names_the_primary(pair: Pair, method: str, path: str) -> None:
+    response = await pair.standby.request(method, path, json={})
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "GET, HEAD"
+    assert response.headers["Location"] == PRIMARY_URL + path
+    assert PRIMARY_URL in response.text
+
+
+async def test_ready_says_read_only(pair: Pair) -> None:
+    for client, status, write_status in (
+        (pair.primary, "ready", 200),
+        (pair.standby, "read-only", 503),
+    ):
+        response = await client.get("/ready")
+        assert (response.status_code, response.json()) == (200, {"status": status})
+        assert (await client.get("/ready?write")).status_code == write_status
+
+
+async def test_feed_of_a_standby_misses_no_concurrent_write(pair: Pair) -> None:
+    async def read(since: str = "") -> tuple[list[str], str]:
+        path = f"{PREFIX}/changes?limit=5000&since={since}"
+        page = (await pair.standby.get(path)).json()
+        return [change["identifier"] for change in page["changes"]], page["next"]
+
+    slow_writer = await asyncpg.connect(pair.postgres.primary.url)
+    transaction = slow_writer.transaction()
+    await transaction.start()
+    await slow_writer.execute(
+        "INSERT INTO changes (kind, identifier, operation) VALUES ('CFItem', 'slow', 'create')"
+    )
+    document, _ = await put_framework(pair)  # a later transaction, committed and replayed first
+    first, cursor = await read()
+    await transaction.commit()
+    await slow_writer.close()
+    await pair.postgres.catch_up()
+    second, _ = await read(cursor)
+    assert "slow" not in first
+    assert "slow" in second
+    assert document in {*first, *second}
+
+
+async def test_page_of_the_primary_is_not_continued_before_it_is_replayed(pair: Pair) -> None:
+    await put_framework(pair, items=5)
+    await pair.postgres.standby.execute("SELECT pg_wal_replay_pause()")
+    try:
+        body = factories.package(CFItems=[factories.packed_item()], CFAssociations=[])
+        await pair.primary.post(f"{PREFIX}/CFPackages", json=body)
+        page = (await pair.primary.get(f"{PREFIX}/changes?limit=1")).json()
+        path = f"{PREFIX}/changes?since={page['next']}"
+        assert (await pair.standby.get(path)).status_code == 503
+    finally:
+        await pair.postgres.standby.execute("SELECT pg_wal_replay_resume()")
+    await pair.postgres.catch_up()
+    assert (await pair.standby.get(path)).status_code == 200
+
+
+async def test_read_cancelled_by_a_recovery_conflict_is_retried(pair: Pair) -> None:
+    postgres = pair.postgres
+    await postgres.primary.execute("CREATE TABLE removed AS SELECT generate_series(1, 1000) AS n")
+    await postgres.catch_up()
+    await postgres.standby.set("max_standby_streaming_delay", "0")
+    settings = Settings(database_url=postgres.standby.url)
+    slow = CompiledStatement(text("SELECT count(*) AS n, pg_sleep(1)::text FROM removed"))
+    conflicts = (
+        "SELECT confl_snapshot FROM pg_stat_database_conflicts WHERE datname = 'case_server'"
+    )
+    try:
+        async with Database.open(postgres.standby.url, settings) as database:
+            reading = asyncio.create_task(database.fetch_one(slow))
+            await asyncio.sleep(0.3)
+            await postgres.primary.execute("DELETE FROM removed WHERE n > 10")
+            await postgres.primary.execute("VACUUM removed")
+            row = await reading
+        assert row is not None
+        assert row["n"] == 10
+        assert (await postgres.standby.execute(conflicts))[0][0] > 0
+    finally:
+        await postgres.standby.set("max_standby_streaming_delay", "30s")
+        await postgres.primary.execute("DROP TABLE removed")
+
+
+async def test_standby_without_its_primary_is_not_ready(pair: Pair) -> None:
+    await pair.postgres.cut_off()
+    await asyncio.sleep(2.2)
+    response = await pair.standby.get("/ready")
+    assert response.status_code == 503
+    assert "does not receive" in response.text
+    assert (await pair.standby.get(f"{PREFIX}/CFDocuments")).status_code == 200
+
+
+async def test_promotion_takes_effect_within_two_seconds(pair: Pair) -> None:
+    """This is the last test, because the standby is none after it."""
+    document: Any = factories.document()
+    path = f"{PREFIX}/CFDocuments/{document['identifier']}"
+    cursor = (await pair.standby.get(f"{PREFIX}/changes")).json()["next"]
+    assert (await pair.standby.put(path, json=document)).status_code == 405
+    await pair.postgres.standby.execute("SELECT pg_promote()")
+    await asyncio.sleep(2)
+    assert (await pair.standby.put(path, json=document)).status_code == 201
+    assert (await pair.standby.get("/ready?write")).json() == {"status": "ready"}
+    recorded = "SELECT timeline FROM feed_history"
+    assert (await pair.postgres.standby.execute(recorded))[0][0] == "00000002"
+    assert (await pair.standby.get(f"{PREFIX}/changes?since={cursor}")).status_code == 410
