@@ -16,7 +16,15 @@ import click
 
 from ..exceptions import StartupError
 from ..formats.assembly import Defaults
-from ..formats.file_format import COMPRESSED, FILE_FORMATS, TABLES, FileFormat, file_format_of
+from ..formats.file_format import (
+    COMPRESSED,
+    FILE_FORMATS,
+    LAYOUTS,
+    TABLES,
+    FileFormat,
+    Layout,
+    file_format_of,
+)
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import sample as sample_framework
 from ..server.startup import has_database
@@ -188,6 +196,12 @@ def _defaults(named: list[Source], flags: dict[str, Any]) -> Defaults:
     type=click.Choice(FILE_FORMATS),
     help="File format. [default: by file name, else case-json]",
 )
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="Write csv or xlsx for other programs: opensalt is read by OpenSALT and compeito. "
+    "[default: all fields, for import]",
+)
 @click.option("--pretty", is_flag=True, help="Indent case-json.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
@@ -196,6 +210,7 @@ def export(
     identifier: str,
     output: Path | None,
     form: FileFormat | None,
+    layout: Layout | None,
     pretty: bool,
     force: bool,
     database_url: str | None,
@@ -208,9 +223,12 @@ def export(
     xlsx        a workbook with a sheet for each of these
     jsonl       JSON Lines: one entity per line under its class name
 
-    Import reads the same framework from each of them. ID is the identifier of the document or of
-    its package, or a unique prefix of one; `case-server list` shows them. A file name that ends
-    in .gz is compressed. The file appears only when it is complete.
+    Import reads the same framework from each of them. `--layout opensalt` writes a table or
+    workbook as OpenSALT does, and reports what it does not hold.
+
+    ID is the identifier of the document or of its package, or a unique prefix of one;
+    `case-server list` shows them. A file name that ends in .gz is compressed. The file appears
+    only when it is complete.
 
     \b
     case-server export 5a7f2c1e-0d7e-4a53-9c67-0b8d2f1e6a34 -o framework.xlsx
@@ -223,6 +241,8 @@ def export(
     form = form or _format_of_output(output)
     if pretty and form != "case-json":
         raise click.UsageError(f"--pretty is for case-json, not for {form}")
+    if layout and form not in TABLES:
+        raise click.UsageError(f"--layout is for csv and xlsx, not for {form}")
     if output and output.is_file() and not force:
         raise StartupError(f"{output} exists already: add --force to replace it")
     if output is None and form in BINARY_FORMATS and sys.stdout.isatty():
@@ -230,13 +250,17 @@ def export(
     settings = load_settings(database_url=database_url)
     with output_errors(output), atomic_output(output) as file, _compressed(file, name) as target:
 
-        async def run(database: Database) -> None:
+        async def run(database: Database) -> list[str]:
             document = await resolve_framework_id(database, identifier)
-            await exporter.export(database, document, form, target, pretty=pretty)
+            return await exporter.export(
+                database, document, form, target, pretty=pretty, layout=layout
+            )
 
-        run_on_database(settings, "read", run)
+        notes = run_on_database(settings, "read", run)
     if output:
         click.echo(f"exported to {output}", err=True)
+    for note in notes:
+        click.echo(f"  {note}", err=True)
 
 
 def _format_of_output(output: Path | None) -> FileFormat:

@@ -26,8 +26,8 @@ from .columns import (
     Layout,
     find_layout,
 )
-from .hierarchy import NODE_FIELDS, PARENT_ASSOCIATION, Hierarchy, assign_identifiers
-from .rows import CODE_COLUMN, JsonObject, Location, Row, RowReader, Sheet
+from .hierarchy import NODE_FIELDS, Hierarchy, assign_identifiers
+from .rows import CODE_COLUMN, PARENT_ASSOCIATION, JsonObject, Location, Row, RowReader, Sheet
 
 __all__ = ["HELP_SHEET", "Assembly", "Defaults"]
 

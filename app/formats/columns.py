@@ -163,6 +163,11 @@ KNOWLEDGE_GRAPH_HEADINGS = {CASE_IDENTIFIER, "caseidentifieruri", "statementcode
 KNOWLEDGE_GRAPH_IDENTIFIER = Column("extensions.identifier", ("extensions", "identifier"), STRING)
 """The graph's own identifier of an item, which has a CASE identifier in another column."""
 
+PARENT_CODE = _metadata_column("parentCode", STRING)
+"""The code of the parent, in a table that has its identifier, too: IsChildOf and Is Child Of."""
+PARENT_CODE_HEADING = "IsChildOf"
+PARENT_HEADING = "Is Child Of"
+
 IDENTIFIER_ALIASES = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
 
 DOCUMENT = Layout(

@@ -14,6 +14,11 @@ FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 TABLES: tuple[FileFormat, ...] = ("csv", "xlsx")
 """The formats that people fill in by hand, where a title may be missing."""
 
+Layout: TypeAlias = Literal["opensalt"]
+"""The layouts of tables that ``export`` writes besides its own."""
+
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
 SUFFIXES: dict[str, FileFormat] = {
     ".json": "case-json",
     ".csv": "csv",

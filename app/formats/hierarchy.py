@@ -24,16 +24,16 @@ from ..repair.fixes import uuid_urn
 from ..repair.references import References
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_path
-from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, IS_CHILD_OF
-from .rows import JsonObject, Row
-
-PARENT_ASSOCIATION = "parentAssociation"
+from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, IS_CHILD_OF, PARENT_CODE
+from .rows import PARENT_ASSOCIATION, JsonObject, Row
 
 NO_PARENT = "none"
 """The ``parentAssociation`` of an item without a parent, not even the document."""
 
 NODE_FIELDS = {"originNodeURI", "destinationNodeURI"}
 MAX_TITLE_CHARS = 200
+TITLE_FIELDS = ("fullStatement", "abbreviatedStatement", "alternativeLabel", "title")
+"""Fields by which people name a node in place of its code."""
 
 
 def make_link(entity: JsonObject) -> JsonObject:
@@ -77,6 +77,12 @@ class Hierarchy:
         for row in self.items:
             if code := row.entity.get("humanCodingScheme"):
                 self.codes[str(code).strip()].append(row.entity)
+        self._titles: dict[str, list[JsonObject]] = defaultdict(list)
+        """The nodes by statement or title, without letter case."""
+        for node in self.nodes.values():
+            titles = {str(node[name]).strip().casefold() for name in TITLE_FIELDS if name in node}
+            for title in titles:
+                self._titles[title].append(node)
         entities = [(CFPckgItem, row.entity) for row in self.items]
         self.references = References([*entities, (CFPckgDocument, self.document)], {})
         self.levels: dict[str, JsonObject] = {}
@@ -89,6 +95,7 @@ class Hierarchy:
     def associations(self) -> list[Row]:
         """Return all associations in the order of their positions, new ones last."""
         for row in self.items:
+            self._compare_parents(row)
             self._split_parents(row)
             self.stated += self._associations_in_columns(row)
         for row in self.stated:
@@ -100,6 +107,17 @@ class Hierarchy:
         derived = [identifier for row in self.items if (identifier := self._to_parent(row))]
         self._number_by_order()
         return sorted([*derived, *self.stated], key=_position)
+
+    def _compare_parents(self, row: Row) -> None:
+        """Use the code of a parent without an identifier, and refuse one of another item."""
+        code = row.metadata.get(PARENT_CODE.name)
+        if code is None:
+            return
+        name = format_cell(row.metadata.setdefault("parent", code))
+        known = self.nodes.get(name, {}).get("humanCodingScheme")
+        if known is not None and name != code != known:
+            message = f"{code!r} is not the code of the parent {name}, which is {known!r}"
+            self._problem(row, PARENT_CODE.name, message)
 
     def _split_parents(self, row: Row) -> None:
         """Make associations of all parents but the first, if a cell lists several."""
@@ -130,6 +148,7 @@ class Hierarchy:
         if len(items := self.codes.get(name, [])) > 1:
             message = f"{len(items)} items have the code {name}; name the identifier of one"
             self._problem(row, kind, message)
+            destination["uri"] = ""  # a problem is reported once
         elif not self._is_node(name):
             destination |= {"title": name, "uri": uuid_urn(name)}
             self.repairs.record("external-name", row.place.describe(kind), name, destination)
@@ -169,15 +188,32 @@ class Hierarchy:
         association.setdefault("identifier", str(identifier))
 
     def _complete_end(self, row: Row, field: str, end: JsonObject) -> None:
-        """Complete the link to a node of this framework, named by identifier or by code."""
+        """Complete the link to a node of this framework, named by identifier, code or statement."""
         name = str(end.get("identifier", end.get("title")))
         coded = self.codes.get(name.strip(), [])
         node = self.nodes.get(name) or (coded[0] if len(coded) == 1 else None)
+        column = f"{field}.identifier"
         if node is None and not coded:
-            node = self._find_respelled(row, f"{field}.identifier", name)
+            node = self._find_respelled(row, column, name) or self._find_titled(row, column, name)
         if node:
             known = make_link(node)
             end |= {**known, "title": end.get("title", known["title"])}
+        elif len(coded) > 1:
+            message = f"{len(coded)} items have the code {name}; name the identifier of one"
+            self._problem(row, column, message)
+        elif "identifier" in end and " " in name.strip():
+            # A text is no identifier of an item elsewhere, but a mistyped statement.
+            message = f"no item has the identifier, code or statement {name!r}"
+            self._problem(row, column, message)
+
+    def _find_titled(self, row: Row, column: str, name: str) -> JsonObject | None:
+        """Return the only node with a statement or title that a cell has in place of a code."""
+        nodes = self._titles.get(name.strip().casefold(), [])
+        if len(nodes) != 1 or self.is_strict:
+            return None
+        identifier = nodes[0]["identifier"]
+        self.repairs.record("reference-by-title", row.place.describe(column), name, identifier)
+        return nodes[0]
 
     def _note_level(self, row: Row) -> None:
         level = row.metadata.get("smartLevel")

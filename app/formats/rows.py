@@ -39,6 +39,9 @@ from .columns import (
     KNOWLEDGE_GRAPH_IDENTIFIER,
     LAYOUTS,
     OVERFLOW,
+    PARENT_CODE,
+    PARENT_CODE_HEADING,
+    PARENT_HEADING,
     Column,
     Layout,
     find_layout,
@@ -70,7 +73,8 @@ COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
 CODE_COLUMN = "humanCodingScheme"
 KEYWORDS_COLUMN = "conceptKeywords"
 
-HIERARCHY_COLUMNS = {"parent", "smartLevel", "parentAssociation"}
+PARENT_ASSOCIATION = "parentAssociation"
+HIERARCHY_COLUMNS = {"parent", "smartLevel", PARENT_ASSOCIATION}
 
 CLASS_COLUMN = "class"
 """The column with the class of each row, in a table of all classes."""
@@ -323,6 +327,8 @@ class RowReader:
             if not heading or fold_heading(heading) == CLASS_COLUMN:
                 continue
             column = self._column(layout, heading)
+            if heading == PARENT_CODE_HEADING and PARENT_HEADING in self.headings:
+                column = PARENT_CODE
             if column.name in columns:
                 first = column_letter(columns[column.name][0])
                 where = f"{self.where}row {self.header_number}, column {column_letter(index)}"
@@ -348,7 +354,7 @@ class RowReader:
                 return KNOWLEDGE_GRAPH_IDENTIFIER
             if fold_heading(heading) == "description" and not self._has_statement():
                 return layout.columns["fullStatement"]
-        if known and known.name == KEYWORDS_COLUMN and self._has_association_columns():
+        if known and known.name == KEYWORDS_COLUMN and self._has_comma_lists():
             return replace(known, codec=LEVEL_LIST)
         return known or Column(heading, (heading,), STRING)
 
@@ -362,10 +368,13 @@ class RowReader:
         columns = (ITEM.find(heading) for heading in self.headings)
         return any(column and column.name == "fullStatement" for column in columns)
 
-    def _has_association_columns(self) -> bool:
-        """Return whether a heading is an association type: OpenSALT separates lists by commas."""
+    def _has_comma_lists(self) -> bool:
+        """Return whether a heading is one of OpenSALT's, which separates lists by commas."""
+        if self.class_index is not None or PARENT_ASSOCIATION in self.headings:
+            return False
         folded = {fold_heading(heading) for heading in self.headings}
-        return not folded.isdisjoint(map(fold_heading, (*ASSOCIATION_COLUMNS, IS_CHILD_OF)))
+        names = (*ASSOCIATION_COLUMNS, IS_CHILD_OF, "smartLevel")
+        return not folded.isdisjoint(map(fold_heading, names))
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
         if column.name == "fullStatement":

@@ -43,6 +43,8 @@ EXPLANATIONS = {
     "link-without-title": "A link had no title; it got its identifier as its title.",
     "reference": "A reference spelled the identifier of an entity differently; it got that "
     "identifier.",
+    "reference-by-title": "A reference named an entity by its statement or title; it got the "
+    "identifier of that entity.",
     "relative-uri": "The uri of a reference was relative; it became the uri of the entity.",
     "external-node": "An external node had no valid identifier; it got one made from its URL.",
     "external-uri": "The uri of an external node was invalid; it got one made from its identifier.",

@@ -14,8 +14,9 @@ from ..api.rendering.transforms import JsonObject
 from ..case.resources import ASSOCIATIONS, DEFINITIONS, DOCUMENTS, ITEMS, RUBRICS
 from ..db.pool import Database
 from ..db.read.package import FrameworkSnapshot, framework_snapshot
-from ..formats.file_format import FileFormat
+from ..formats.file_format import FileFormat, Layout
 from ..formats.jsonl import JsonLinesWriter
+from ..formats.opensalt import OpenSaltWriter
 from ..formats.writer import TableWriter
 
 RENDERER = Renderer(EXPORT, base_url="")
@@ -31,15 +32,23 @@ class Writer(Protocol):
         """Write the parts that depend on all entities."""
 
 
-async def export(
-    database: Database, identifier: str, form: FileFormat, file: BinaryIO, *, pretty: bool = False
-) -> None:
+async def export(  # noqa: PLR0913  each is a choice of its own
+    database: Database,
+    identifier: str,
+    form: FileFormat,
+    file: BinaryIO,
+    *,
+    pretty: bool = False,
+    layout: Layout | None = None,
+) -> list[str]:
     """Write the framework with this document or package identifier to a file.
 
-    ``pretty`` indents case-json, for which it holds the whole package in memory.
+    ``pretty`` indents case-json, for which it holds the whole package in memory. Return messages
+    about what the layout of a table does not hold; without a ``layout``, it holds everything.
 
     Raises ``NotFound``, and ``UnprocessableContent`` if the format cannot hold a value.
     """
+    notes: list[str] = []
     async with framework_snapshot(database, identifier) as framework:
         if form == "case-json":
             if pretty:
@@ -50,14 +59,21 @@ async def export(
                     file.write(chunk)
             file.write(b"\n")
         else:
-            with _writer(form, file) as writer:
+            with _writer(form, file, layout) as writer:
                 async for kind, entity in _entities(framework):
                     writer.add(kind, entity)
                 writer.finish()
+                if isinstance(writer, OpenSaltWriter):
+                    notes = writer.notes
     file.flush()
+    return notes
 
 
-def _writer(form: FileFormat, file: BinaryIO) -> AbstractContextManager[Writer]:
+def _writer(
+    form: FileFormat, file: BinaryIO, layout: Layout | None
+) -> AbstractContextManager[Writer]:
+    if layout == "opensalt":
+        return OpenSaltWriter(file, form)
     return JsonLinesWriter(file) if form == "jsonl" else TableWriter(file, form)
 
 

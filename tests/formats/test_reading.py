@@ -459,3 +459,39 @@ def test_file_that_is_not_json_lines_is_refused() -> None:
 )
 def test_file_format_is_detected_by_name(name: str, form: str | None) -> None:
     assert file_format_of(name) == form
+
+
+def associations_book(*rows: list[Any]) -> bytes:
+    items = [["Code", "Statement"], ["A", "Tie knots"], ["B", "Fly kites"], ["C", "C"], ["C", "D"]]
+    return book(CFItems=items, CFAssociations=[["Origin", "Type", "Destination"], *rows])
+
+
+def test_statement_in_a_column_of_nodes_is_no_identifier() -> None:
+    raw = associations_book(["tie knots ", "precedes", "B"], ["B", "isPartOf", "Mathematics"])
+    package, repairs = read_framework(raw, "xlsx", DEFAULTS)
+    items = bodies(package, "CFItem")
+    stated = [one for one in bodies(package, "CFAssociation") if "isChild" not in str(one)]
+    assert [one["originNodeURI"]["identifier"] for one in stated] == [
+        items[0]["identifier"],
+        items[1]["identifier"],
+    ]
+    assert stated[1]["destinationNodeURI"]["identifier"] == "maths"
+    found = {one.kind: (one.count, one.path) for one in repairs}
+    place = "sheet CFAssociations, row 2, column A (originNodeURI.identifier)"
+    assert found["reference-by-title"] == (2, place)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Tie a knot", "no item has the identifier, code or statement 'Tie a knot'"),
+        ("C", "2 items have the code C; name the identifier of one"),
+    ],
+)
+def test_unknown_name_in_a_column_of_nodes_is_refused(name: str, message: str) -> None:
+    assert problems_of(associations_book(["A", "precedes", name]), "xlsx") == [
+        {
+            "path": "sheet CFAssociations, row 2, column C (destinationNodeURI.identifier)",
+            "message": message,
+        }
+    ]

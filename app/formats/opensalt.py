@@ -1,0 +1,299 @@
+"""Write frameworks in OpenSALT's layout, which OpenSALT and compeito read.
+
+OpenSALT reads the three sheets of its workbooks by position, and the hierarchy from smartLevel; so
+does compeito. OpenSALT's tables have a row for each item and a column for each association type.
+OpenSALT finds a parent by its code below IsChildOf, compeito by its identifier below Is Child Of;
+OpenSALT takes the first of two headings that differ in spaces only, and compeito tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, Self
+
+from . import csv, xlsx
+from .cells import Cell, get_path
+from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DOCUMENT, IS_CHILD_OF, ITEM
+from .file_format import FileFormat
+from .rows import JsonObject
+
+DOCUMENT_COLUMNS = {
+    **{name: name for name in ("identifier", "creator", "title")},
+    "lastChangeDate": "lastChangeDateTime",
+    **{name: name for name in ("officialSourceURL", "publisher", "description", "subject")},
+    **{name: name for name in ("language", "version", "adoptionStatus", "statusStartDate")},
+    "statusEndDate": "statusEndDate",
+    "licenseTitle": "licenseURI.title",
+    "licenseText": "licenseText",
+    "notes": "notes",
+}
+ITEM_COLUMNS = {
+    **{name: name for name in ("identifier", "fullStatement", "humanCodingScheme", "smartLevel")},
+    **{name: name for name in ("listEnumeration", "abbreviatedStatement", "conceptKeywords")},
+    **{name: name for name in ("notes", "language", "educationLevel", "CFItemType")},
+    "license": "licenseURI.title",
+}
+ASSOCIATION_SHEET_COLUMNS = {
+    "identifier": "identifier",
+    "originNodeURI": "originNodeURI.uri",
+    "originNodeIdentifier": "originNodeURI.identifier",
+    "originNodeHumanCodingScheme": "originNodeURI.title",
+    "associationType": "associationType",
+    "destinationNodeURI": "destinationNodeURI.uri",
+    "destinationNodeIdentifier": "destinationNodeURI.identifier",
+    "destinationNodeHumanCodingScheme": "destinationNodeURI.title",
+    "associationGroupIdentifier": "CFAssociationGroupingURI.identifier",
+    "associationGroupName": "CFAssociationGroupingURI.title",
+}
+"""Headings of OpenSALT's workbooks in its order, with the columns of this server."""
+
+TABLE_COLUMNS = {
+    # OpenSALT refuses a table with more than 60 characters in the fourth column.
+    "Identifier": "identifier",
+    "Full Statement": "fullStatement",
+    "Human Coding Scheme": "humanCodingScheme",
+    "Sequence Number": "sequenceNumber",
+    "Abbreviated Statement": "abbreviatedStatement",
+    "Concept Keywords": "conceptKeywords",
+    "Notes": "notes",
+    "Language": "language",
+    "Education Level": "educationLevel",
+    "CF Item Type": "CFItemType",
+    "License": "licenseURI.title",
+    "IsChildOf": "parentCode",
+    "Is Child Of": "parent",
+    # compeito takes Is Part Of as the identifier of the framework.
+    "IsPartOf": "isPartOf",
+    "Replaced By": "replacedBy",
+    "Exemplar": "exemplar",
+    "Precedes": "precedes",
+    "Is Peer Of": "isPeerOf",
+    "Has Skill Level": "hasSkillLevel",
+    "Is Related To": "isRelatedTo",
+    "Exact Match Of": "exactMatchOf",
+    "Is Translation Of": "isTranslationOf",
+    # OpenSALT splits rows at line feeds, so that its last column ends in a carriage return.
+    "List Enumeration": "listEnumeration",
+}
+"""Headings of the CSV table, with the columns of this server."""
+
+COMMA_LISTS = {"conceptKeywords", "educationLevel"}
+DERIVED_FIELDS = {"uri", "lastChangeDateTime", "CFDocumentURI", "CFPackageURI"}
+"""Fields that OpenSALT makes itself."""
+
+SEPARATORS = ",|"
+
+
+class OpenSaltWriter:
+    """Collects a framework, and writes it as a workbook or as a table of items."""
+
+    def __init__(self, file: BinaryIO, form: FileFormat) -> None:
+        self._file, self._form = file, form
+        self._document: JsonObject = {}
+        self._items: dict[str, JsonObject] = {}
+        self._associations: list[JsonObject] = []
+        self._license_texts: dict[str, str] = {}
+        self._left_out: Counter[str] = Counter()
+        self.notes: list[str] = []
+        """Messages about what the file does not hold; complete after ``finish``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: the caller closes the file."""
+
+    def add(self, kind: str, entity: JsonObject) -> None:
+        """Add an entity as it is inside a package."""
+        if kind == DOCUMENT.kind:
+            self._document = entity
+        elif kind == ITEM.kind:
+            self._items[entity["identifier"]] = entity
+        elif kind == ASSOCIATION.kind:
+            self._associations.append(entity)
+        else:
+            if kind == "CFLicense":
+                self._license_texts[entity["identifier"]] = entity["licenseText"]
+            self._left_out[kind] += 1
+
+    def finish(self) -> None:
+        """Write the file. Raises ``UnprocessableContent`` if a string is too long for a cell."""
+        self._place_items()
+        if self._form == "csv":
+            self._write_table()
+        else:
+            self._write_workbook()
+        if left_out := ", ".join(f"{name} ({count:,})" for name, count in self._left_out.items()):
+            self.notes.append(f"not in the layout of OpenSALT: {left_out}")
+
+    def _place_items(self) -> None:
+        """Order the items as a tree, and give each in it a smartLevel such as 1.2.3."""
+        self._parents: dict[str, JsonObject] = {}
+        """The first isChildOf of each item that leads to a node of this framework."""
+        nodes = {*self._items, self._document["identifier"]}
+        children: dict[str, list[JsonObject]] = defaultdict(list)
+        for association in self._associations:
+            origin, parent = _ends(association)
+            if (
+                association["associationType"] == IS_CHILD_OF
+                and origin in self._items
+                and parent in nodes
+                and origin not in self._parents
+            ):
+                self._parents[origin] = association
+                children[parent].append(association)
+        self._levels: dict[str, str] = {}
+        stack = [(self._document["identifier"], "")]
+        while stack:
+            parent, level = stack.pop()
+            if level:
+                self._levels[parent] = level
+            below = [
+                (_ends(association)[0], f"{level}.{number}".removeprefix("."))
+                for association, number in _number(children[parent])
+            ]
+            stack += reversed(below)
+        outside = [name for name in self._items if name not in self._levels]
+        for name in outside:
+            self._parents.pop(name, None)
+        self._order = [*self._levels, *outside]
+        if outside:
+            items, it = (
+                ("1 item is", "it")
+                if len(outside) == 1
+                else (
+                    f"{len(outside):,} items are",
+                    "them",
+                )
+            )
+            self.notes.append(f"{items} not in the tree: OpenSALT puts {it} below the framework")
+
+    def _cells(
+        self, kind: str, entity: JsonObject, columns: Iterable[str], extra: JsonObject
+    ) -> list[Cell]:
+        """Return the cells of an entity, and count its other fields."""
+        names = [*columns]
+        kept = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
+        for name in entity.keys() - kept:
+            self._left_out[f"{kind}.{name}"] += 1
+        return [
+            extra[name] if name in extra else self._cell(kind, name, get_path(entity, path))
+            for name, path in ((name, tuple(name.split("."))) for name in names)
+        ]
+
+    def _cell(self, kind: str, name: str, value: object) -> Cell:
+        if isinstance(value, list):
+            separator = "," if name in COMMA_LISTS else "|"
+            if any(separator in member or member != member.strip() for member in value):
+                self._left_out[f"{kind}.{name} with {separator!r}"] += 1
+            return separator.join(value)
+        return value if isinstance(value, str | int | float) else None
+
+    def _rows(self, extra: dict[str, JsonObject], columns: Iterable[str]) -> Iterator[list[Cell]]:
+        for name in self._order:
+            yield self._cells(ITEM.kind, self._items[name], columns, extra.get(name, {}))
+
+    def _write_workbook(self) -> None:
+        license_link = self._document.get("licenseURI", {})
+        text = self._license_texts.get(license_link.get("identifier"))
+        if text is not None:
+            self._left_out["CFLicense"] -= 1
+            self._left_out += Counter()  # drops a count of zero
+        document = self._cells(
+            DOCUMENT.kind, self._document, DOCUMENT_COLUMNS.values(), {"licenseText": text}
+        )
+        levels: dict[str, JsonObject] = {
+            name: {"smartLevel": level} for name, level in self._levels.items()
+        }
+        stated = [
+            each for each in self._associations if self._parents.get(_ends(each)[0]) is not each
+        ]
+        extra: JsonObject = {
+            "originNodeURI.targetType": None,
+            "destinationNodeURI.targetType": None,
+        }
+        sheets = [
+            ("CF Doc", DOCUMENT_COLUMNS, [document]),
+            ("CF Item", ITEM_COLUMNS, self._rows(levels, ITEM_COLUMNS.values())),
+            (
+                "CF Association",
+                ASSOCIATION_SHEET_COLUMNS,
+                [
+                    self._cells(ASSOCIATION.kind, each, ASSOCIATION_SHEET_COLUMNS.values(), extra)
+                    for each in stated
+                ],
+            ),
+        ]
+        for association in self._parents.values():
+            for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
+                self._left_out[f"CFAssociation.{name}"] += 1
+        xlsx.write_workbook(self._file, [(name, [*head], rows) for name, head, rows in sheets])
+
+    def _write_table(self) -> None:
+        self._left_out["CFDocument"] += 1
+        extra: dict[str, JsonObject] = {name: {} for name in self._items}
+        for association in self._associations:
+            self._add_to_row(extra, association)
+        self._check_codes(extra)
+        rows = self._rows(extra, TABLE_COLUMNS.values())
+        csv.write_csv(self._file, [[*TABLE_COLUMNS], *rows])
+
+    def _add_to_row(self, extra: dict[str, JsonObject], association: JsonObject) -> None:
+        """Add an association to the row of its item, or count it if no cell can hold it."""
+        kind = association["associationType"]
+        origin, destination = _ends(association)
+        if self._parents.get(origin) is association:
+            parent = self._items.get(destination, {})
+            row = extra[origin]
+            if parent:
+                row |= {"parent": destination, "parentCode": parent.get("humanCodingScheme")}
+            row["sequenceNumber"] = association.get("sequenceNumber")
+        elif (
+            origin in extra
+            and kind in ASSOCIATION_COLUMNS
+            and not any(mark in SEPARATORS or mark.isspace() for mark in destination)
+        ):
+            row = extra[origin]
+            row[kind] = f"{row[kind]},{destination}" if kind in row else destination
+        else:
+            self._left_out[f"CFAssociation {kind}"] += 1
+            return
+        for name in association.keys() & {"notes", "extensions", "CFAssociationGroupingURI"}:
+            self._left_out[f"CFAssociation.{name}"] += 1
+
+    def _check_codes(self, extra: dict[str, JsonObject]) -> None:
+        """Note the items whose parent OpenSALT does not find by its code."""
+        codes = {self._items[name].get("humanCodingScheme"): name for name in self._order}
+        codes.pop(None, None)
+        wrong = 0
+        for name in self._order:
+            code = self._items[name].get("humanCodingScheme") or ""
+            found = codes.get(extra[name].get("parentCode") or code.rpartition(".")[0])
+            wrong += found != extra[name].get("parent")
+        if wrong:
+            parents = "parent of 1 item" if wrong == 1 else f"parents of {wrong:,} items"
+            self.notes.append(
+                f"OpenSALT does not find the {parents}, because a code is missing or occurs twice: "
+                "give it a workbook (.xlsx)"
+            )
+
+
+def _ends(association: JsonObject) -> tuple[str, str]:
+    origin, destination = (
+        association[name]["identifier"] for name in ("originNodeURI", "destinationNodeURI")
+    )
+    return origin, destination
+
+
+def _number(siblings: Sequence[JsonObject]) -> list[tuple[JsonObject, int]]:
+    """Return siblings in order with their sequence numbers, or 1, 2, 3 if these are not unique."""
+    numbers = [association.get("sequenceNumber") for association in siblings]
+    given = [number for number in numbers if isinstance(number, int) and number >= 0]
+    ordered = sorted(
+        siblings,
+        key=lambda each: (each.get("sequenceNumber") is None, each.get("sequenceNumber") or 0),
+    )
+    if len(set(given)) == len(siblings):
+        return [(association, association["sequenceNumber"]) for association in ordered]
+    return [(association, index) for index, association in enumerate(ordered, 1)]
