@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deployment.test_compose import compose, image_instructions, settings_variables
+from deployment.test_compose import image_instructions, settings_variables
 from deployment.test_compose import service as compose_service
 from sqlalchemy import make_url
 from support.live_server import environment
 
 from case_server.api.profiles import PROFILES
-from case_server.settings import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, Settings
+from case_server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "guides" / "ci.md").read_text()
@@ -38,8 +38,6 @@ ACTIONS, GITLAB, COMPOSE = YAML
 TYPESCRIPT = next(text for language, text in BLOCKS if language == "typescript")
 
 CLIENT_VARIABLES = {"CASE_BASE_URL", "CASE_TOKEN_URL", "CASE_CLIENT_ID", "CASE_CLIENT_SECRET"}
-IMAGES = {"postgres:17", "python:3.12-slim"}
-"""The images of this project's compose file and Dockerfile."""
 
 USER_TESTS = """
 import os
@@ -205,18 +203,6 @@ def test_documented_variables_exist() -> None:
     assert all(f"`{name}`" in SDK_GUIDE for name in CLIENT_VARIABLES)
 
 
-def test_recipe_images_match_compose_file_and_dockerfile() -> None:
-    own = {service["image"] for service in compose()["services"].values()} - {"case-server"}
-    assert own | {f"python:{image_instructions('FROM')[0].split(':')[1]}"} == IMAGES
-    recipe_images = {
-        ACTIONS["jobs"]["test"]["services"]["postgres"]["image"],
-        GITLAB["test"]["image"],
-        *(service["name"] for service in GITLAB["test"]["services"]),
-        *(each["image"] for each in COMPOSE["services"].values() if "image" in each),
-    }
-    assert recipe_images == IMAGES | {"$CI_REGISTRY_IMAGE/case-server"}
-
-
 @pytest.mark.parametrize(
     ("url", "variables", "host"),
     [
@@ -245,17 +231,6 @@ def test_database_url_matches_the_postgres_service(
     )
 
 
-def test_actions_postgres_health_check_equals_that_of_compose() -> None:
-    postgres = ACTIONS["jobs"]["test"]["services"]["postgres"]
-    health_check = re.search(r'--health-cmd "([^"]+)"', postgres["options"])
-    assert health_check
-    own = compose_service("postgres")["healthcheck"]["test"].replace('"', "")
-    for name, value in postgres["env"].items():
-        own = own.replace(f"${name}", value)
-    assert health_check[1] == own
-    assert postgres["ports"] == ["5432:5432"]
-
-
 def test_client_urls_match_the_server() -> None:
     port = Settings.model_fields["port"].default
     assert image_instructions("EXPOSE") == [str(port)]
@@ -268,33 +243,6 @@ def test_client_urls_match_the_server() -> None:
         assert variables["CASE_TOKEN_URL"] == f"http://{host}:{port}/oauth2/token"
         # Clients append the path of an API profile to the base URL, so it must not contain one.
         assert not any(variables["CASE_BASE_URL"].endswith(each.prefix) for each in PROFILES)
-
-
-def test_default_secret_is_used_only_where_the_server_allows_it() -> None:
-    default = {"CASE_CLIENT_ID": DEFAULT_CLIENT_ID, "CASE_CLIENT_SECRET": DEFAULT_CLIENT_SECRET}
-    assert default.items() <= ACTIONS["jobs"]["test"]["env"].items()
-    assert default.items() <= COMPOSE["services"]["tests"]["environment"].items()
-    assert GITLAB["test"]["variables"]["CASE_CLIENT_SECRET"] != DEFAULT_CLIENT_SECRET
-    assert (
-        compose_service("case-server")["environment"]["CASE_SERVER_ALLOW_DEFAULT_SECRET"] == "true"
-    )
-
-
-def test_action_versions_match_the_workflow_of_this_project() -> None:
-    own = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-    used = [step["uses"] for step in ACTIONS["jobs"]["test"]["steps"] if "uses" in step]
-    assert len(used) == 3
-    assert all(f"uses: {action}" in own for action in used)
-
-
-def test_compose_override_extends_existing_services() -> None:
-    own, added = compose()["services"], COMPOSE["services"]
-    assert added.keys() - own.keys() == {"tests"}
-    assert added["tests"]["depends_on"].keys() <= own.keys()
-    assert "healthcheck" in own["case-server"]
-    files = ["../case-server/docker-compose.yml", "docker-compose.test.yml"]
-    assert re.findall(r"(?<=-f )\S+", DOCS) == files * 2
-    assert added["tests"]["volumes"] == [f"${{PWD}}:{added['tests']['working_dir']}"]
 
 
 def test_typescript_equals_the_snippet_of_the_sdk_guide() -> None:
