@@ -8,8 +8,6 @@ import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from support import factories
 from support.external_issuer import ExternalIssuer
+from support.scripted_source import Answer, ScriptedSource, scripted_source
 
 from case_server.auth.tokens import generate_signing_key, public_jwk
 
@@ -56,39 +55,12 @@ def unsigned(_: bytes) -> bytes:
     return b""
 
 
-class AttackerServer:
-    """Publishes the attacker's key and counts requests for it."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.requests += 1
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(json.dumps({"keys": [public_jwk(ATTACKER)]}).encode())
-
-            def log_message(self, *_: object) -> None:
-                """Log nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/jwks.json"
-        self.thread = Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
 @pytest.fixture
-def attacker_server() -> Iterator[AttackerServer]:
-    server = AttackerServer()
-    yield server
-    server.stop()
+def attacker_server() -> Iterator[ScriptedSource]:
+    """A server that publishes the attacker's key."""
+    with scripted_source() as source:
+        source.answers["/jwks.json"] = Answer({"keys": [public_jwk(ATTACKER)]})
+        yield source
 
 
 async def rejection_message(http: httpx.AsyncClient, token: str) -> str:
@@ -170,24 +142,25 @@ async def test_token_with_another_algorithm_is_rejected(
 
 
 async def test_keys_and_key_urls_in_the_header_are_ignored(
-    anonymous: httpx.AsyncClient, token: Token, attacker_server: AttackerServer
+    anonymous: httpx.AsyncClient, token: Token, attacker_server: ScriptedSource
 ) -> None:
     header, claims = await parts(token)
+    url = f"{attacker_server.url}/jwks.json"
     own = {
         "jwk": public_jwk(ATTACKER),
-        "jku": attacker_server.url,
-        "x5u": attacker_server.url,
+        "jku": url,
+        "x5u": url,
         "x5c": ["MIIB"],
     }
-    for kid in (header["kid"], ATTACKER.kid, attacker_server.url):
+    for kid in (header["kid"], ATTACKER.kid, url):
         for name, value in own.items():
             assert await rejection_message(
                 anonymous, forged({**header, "kid": kid, name: value}, claims)
             )
         assert await rejection_message(anonymous, forged({**header, "kid": kid, **own}, claims))
-    for issuer in (attacker_server.url, attacker_server.url.removesuffix("/jwks.json")):
+    for issuer in (url, attacker_server.url):
         assert await rejection_message(anonymous, forged(header, {**claims, "iss": issuer}))
-    assert attacker_server.requests == 0
+    assert attacker_server.requests == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
+from support.clock import Clock
 
 from case_server.auth import clients as module
 from case_server.auth.clients import Client, ClientRegistry
@@ -32,18 +33,6 @@ HASH, OTHER_HASH = hash_secret(SECRET), hash_secret(OTHER)
 READ = frozenset({Scope.READONLY})
 
 pytestmark = pytest.mark.usefixtures("clean")
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

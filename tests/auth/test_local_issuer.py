@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from support.clock import Clock
 
 from case_server.auth.local_issuer import LocalIssuer
 from case_server.auth.scopes import Scope, format_scopes
@@ -29,22 +30,10 @@ if TYPE_CHECKING:
 OLD, NEW = generate_signing_key(), generate_signing_key()
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(follow_redirects=True) as client:
         yield client
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -227,19 +216,19 @@ async def test_cached_keys_are_used_while_issuer_is_down(
 async def test_changed_keys_call_on_key_change(
     external_issuer: ExternalIssuer, trusted: TrustedIssuer, clock: Clock
 ) -> None:
-    announced: list[float] = []
+    start, announced = clock.now, list[float]()
     trusted.on_key_change = lambda: announced.append(clock.now)
 
     await trusted.key(external_issuer.key.kid)
-    clock.now = 2000
+    clock.now += 1000
     with pytest.raises(TokenError):
         await trusted.key("made-up")
     external_issuer.rotate()
-    clock.now = 3000
+    clock.now += 1000
     await trusted.key(external_issuer.key.kid)
 
     assert external_issuer.fetches == 3
-    assert announced == [1000, 3000]
+    assert announced == [start, start + 2000]
 
 
 @pytest.mark.parametrize("uri", ["file:///etc/passwd", "ftp://localhost/", "http://[", "x"])

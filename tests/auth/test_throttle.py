@@ -1,21 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from support.clock import Clock
 
 from case_server.auth import throttle as module
 from case_server.auth.throttle import Throttle, TooManyAttempts
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from support.clock import Clock
 
 from case_server.auth import verifier as module
 from case_server.auth.local_issuer import LocalIssuer
@@ -29,23 +30,10 @@ LOCAL = LocalIssuer([OLD, NEW], HERE, 3600)
 V1P1 = "https://purl.imsglobal.org/spec/case/v1p1/scope/"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient() as client:
         yield client
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
 from sqlalchemy import make_url
+from support.scripted_source import Answer, ScriptedSource, scripted_source
 
 from case_server.api.allowed_hosts import HostCheck
 from case_server.exceptions import StartupError
@@ -26,12 +25,6 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 Start = Callable[..., Settings]
-
-
-class StatusServer(NamedTuple):
-    status: int
-    port: int
-    paths: list[str]
 
 
 def compose(**environment: str) -> Any:
@@ -189,26 +182,16 @@ def test_build_context_contains_only_copied_files() -> None:
 
 
 @pytest.fixture(params=[200, 503])
-def status_server(request: pytest.FixtureRequest) -> Iterator[StatusServer]:
-    """Serve one status for every request, and record the requested paths."""
-    status: int = request.param
-    paths: list[str] = []
+def status(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            self.send_response(status)
-            self.end_headers()
 
-        def log_message(self, *_: Any) -> None:
-            """Log nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield StatusServer(status, server.server_port, paths)
-        server.shutdown()
-        thread.join()
+@pytest.fixture
+def status_server(status: int) -> Iterator[ScriptedSource]:
+    """Answer every request with a status."""
+    with scripted_source() as source:
+        source.respond = lambda _: Answer(status=status)
+        yield source
 
 
 def is_healthy(command: list[str], port: int) -> bool:
@@ -222,20 +205,20 @@ def is_healthy(command: list[str], port: int) -> bool:
     return result.returncode == 0
 
 
-def test_image_health_check_uses_health(status_server: StatusServer) -> None:
+def test_image_health_check_uses_health(status_server: ScriptedSource, status: int) -> None:
     (health_check,) = image_instructions("HEALTHCHECK")
     command = health_check.partition(" CMD ")[2]
-    assert is_healthy(["sh", "-c", command], status_server.port) == (status_server.status == 200)
-    assert status_server.paths == ["/health"]
+    assert is_healthy(["sh", "-c", command], status_server.port) == (status == 200)
+    assert status_server.requests == ["/health"]
 
 
-def test_service_health_check_uses_ready(status_server: StatusServer) -> None:
+def test_service_health_check_uses_ready(status_server: ScriptedSource, status: int) -> None:
     port = Settings.model_fields["port"].default
     form, *command = service("case-server")["healthcheck"]["test"]
     assert form == "CMD"
     local_command = [part.replace(f":{port}/", f":{status_server.port}/") for part in command]
-    assert is_healthy(local_command, status_server.port) == (status_server.status == 200)
-    assert status_server.paths == ["/ready"]
+    assert is_healthy(local_command, status_server.port) == (status == 200)
+    assert status_server.requests == ["/ready"]
 
 
 def test_grace_period_exceeds_shutdown_timeout() -> None:

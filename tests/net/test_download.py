@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 import tracemalloc
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -114,28 +111,6 @@ def test_incomplete_credential_options_are_rejected(
     assert message in ran.stderr
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
-    """Return a function that serves files with a web server."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-
-    def put(name: str, body: bytes) -> str:
-        (tmp_path / name).write_bytes(body)
-        return f"http://127.0.0.1:{server.server_port}/{name}"
-
-    yield put
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def test_gzip_files_are_decompressed(files: Callable[[str, bytes], str]) -> None:
     raw = json.dumps(clean()).encode()
     assert Fetcher().fetch(files("p.json.gz", gzip.compress(raw))) == raw
@@ -157,7 +132,7 @@ def test_token_endpoint_without_token_is_reported(
     files: Callable[[str, bytes], str], live: LiveServer
 ) -> None:
     for url, message in (
-        (files("t", b"{}"), "answered 501"),
+        (files("t", b"{}"), "has no access_token; check --token-url"),
         (f"{live.base_url}/oauth2/nothing", "answered 404"),
         ("http://127.0.0.1:9/", "cannot be read"),
         ("http://", "cannot be read"),
@@ -171,6 +146,17 @@ def test_token_endpoint_without_token_is_reported(
 def test_unreachable_url_is_reported(url: str) -> None:
     with pytest.raises(StartupError, match="cannot be read"):
         Fetcher().fetch(url)
+
+
+@pytest.fixture
+def files(scripted: ScriptedSource) -> Callable[[str, bytes], str]:
+    """Return a function that serves files with a web server."""
+
+    def put(name: str, body: bytes) -> str:
+        scripted.answers[f"/{name}"] = Answer(body)
+        return f"{scripted.url}/{name}"
+
+    return put
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from support import factories
 from support.live_server import run
+from support.scripted_source import Answer, ScriptedSource
 
 from case_server.exceptions import StartupError
 from case_server.net import download
@@ -20,39 +19,19 @@ from case_server.net.oauth import Credentials
 from case_server.net.ssrf import BlockedAddress, OperatorTransport, is_literal_private_host
 
 
-class PackageServer:
-    """A server that answers with a package or a redirect; it records the requested paths."""
+class PackageServer(ScriptedSource):
+    """Answers every path with a package, and redirects to ``location`` unless it is empty."""
 
     def __init__(self) -> None:
-        self.requests: list[str] = []
-        self.location = ""
-        self.body = json.dumps(factories.package()).encode()
-        outer = self
+        super().__init__()
+        self.location, self.body = "", json.dumps(factories.package()).encode()
+        self.respond = self._package
+        self.url += "/package.json"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.requests.append(self.path)
-                self.send_response(302 if outer.location else 200)
-                if outer.location:
-                    self.send_header("Location", outer.location)
-                self.end_headers()
-                self.wfile.write(outer.body)
-
-            do_POST = do_GET  # noqa: N815  as http.server calls it
-
-            def log_message(self, *_: object) -> None:
-                """Log nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/package.json"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+    def _package(self, _: str) -> Answer:
+        if self.location:
+            return Answer(self.body, 302, {"Location": self.location})
+        return Answer(self.body)
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import httpx
 import pytest
 from support import factories
 from support.live_server import LiveServer, run, serving
+from support.scripted_source import Answer, scripted_source
 
 from case_server.case.resources import DOCUMENTS
 from case_server.db.pool import Database
@@ -205,69 +204,38 @@ async def test_concurrent_syncs_succeed(
     same(await client.get(path), source, path)
 
 
-class Failing(BaseHTTPRequestHandler):
-    """Answers a package in one of the ways in which a source can fail."""
-
-    how = ""
-    package = b""
-
-    def do_GET(self) -> None:
-        package = self.package
-        if self.how == "500":
-            self.send_error(500)
-            return
-        self.send_response(200)
-        if self.how == "cut off":
-            self.send_header("Content-Length", str(len(package)))
-            package = package[: len(package) // 2]
-        if self.how == "half a package":
-            package = package[: len(package) // 2]
-        if self.how == "another language":
-            package = b"<html>maintenance</html>"
-        if self.how == "invalid":
-            package = package.replace(b'"isChildOf"', b'"isAuntOf"')
-        self.end_headers()
-        self.wfile.write(package)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+FAILURES: dict[str, Callable[[bytes], Answer]] = {
+    "500": lambda _: Answer(status=500),
+    "cut off": lambda package: Answer(package, cut_at=len(package) // 2),
+    "half a package": lambda package: Answer(package[: len(package) // 2]),
+    "another language": lambda _: Answer(b"<html>maintenance</html>"),
+    "invalid": lambda package: Answer(package.replace(b'"isChildOf"', b'"isAuntOf"')),
+}
 
 
-@pytest.fixture
-def failing() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/CFPackages/x"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-HOW = ["500", "cut off", "half a package", "another language", "invalid"]
-
-
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 async def test_outage_of_the_source_changes_nothing(
     source: httpx.Client,
     client: httpx.AsyncClient,
     sync: Callable[..., Any],
-    failing: str,
-    how: str,
+    failure: Callable[[bytes], Answer],
 ) -> None:
     body, url = upload(source)
     path = url.removeprefix(str(source.base_url).rstrip("/"))
-    Failing.how, Failing.package = "", sent(source, path)
-    (synced,) = await sync(failing, Fetcher())
-    assert synced.status == "created"
-    before = (await client.get(path)).json()
-    Failing.how = how
-    (synced,) = await sync(failing, Fetcher())
-    assert synced.status == "failed"
-    assert synced.reason
-    assert (await client.get(path)).json() == before
-    Failing.how = ""
-    (synced,) = await sync(failing, Fetcher())
+    package = sent(source, path)
+    with scripted_source() as failing:
+        url = f"{failing.url}/CFPackages/x"
+        failing.respond = lambda _: Answer(package)
+        (synced,) = await sync(url, Fetcher())
+        assert synced.status == "created"
+        before = (await client.get(path)).json()
+        failing.respond = lambda _: failure(package)
+        (synced,) = await sync(url, Fetcher())
+        assert synced.status == "failed"
+        assert synced.reason
+        assert (await client.get(path)).json() == before
+        failing.respond = lambda _: Answer(package)
+        (synced,) = await sync(url, Fetcher())
     assert synced.status == "unchanged"
     assert body["CFDocument"]["identifier"] == synced.document
 
