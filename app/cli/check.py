@@ -5,17 +5,20 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from ..exceptions import ContentTooLarge, StartupError
-from ..lint.linter import lint_package
+from ..exceptions import BadRequest, ContentTooLarge, StartupError
+from ..formats.file_format import FILE_FORMATS
 from ..lint.output import SourceResult, format_json, format_text
 from ..lint.rules.catalog import BY_ID, RULES
 from ..lint.sarif import format_sarif
 from ..lint.violation import SEVERITIES, Severity, meets_threshold
+from ..repair.defaults import Defaults
 from ..transfer.console import show_status
+from ..transfer.file_linter import lint_file
 from ..transfer.sources import Source, describe_error, sources
 from .http_options import dense_option, http_options, make_fetcher
 from .shared import (
@@ -26,6 +29,7 @@ from .shared import (
     print_table,
     write_report,
 )
+from .table_options import table_defaults, table_options
 
 STYLES = {
     r"(?m)^  error [\w-]+": "bold red",
@@ -93,31 +97,45 @@ def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
 )
 @http_options
 @dense_option
+@click.option(
+    "--input-format",
+    type=click.Choice(FILE_FORMATS),
+    help="File format of the sources. [default: by file name, else case-json]",
+)
+@table_options
 def check_packages(**flags: Any) -> None:
     """Lint CASE packages. Needs no server and no database; stores nothing.
 
-    A SOURCE is a JSON file with a CFPackage (.json or .json.gz), a folder of them, the URL of a
+    A SOURCE is whatever import reads: a JSON file with a CFPackage, a spreadsheet (.csv, .xlsx)
+    or a JSON Lines file (.jsonl), any of these compressed (.gz), a folder of them, the URL of a
     CFPackage on a CASE server, or - for standard input.
 
-    Each violation has a rule, a severity, a path, a line and a column. Rules see the package as
-    import would read it, so that one mistake does not hide the next. RULE may be repeated, and
-    may be a list separated by commas.
+    Each violation has a rule, a severity, and a path with line and column, or the row and column
+    of a sheet. Rules see the package as import would read it, so that one mistake does not hide
+    the next. RULE may be repeated, and may be a list separated by commas.
 
     \b
     case-server check framework.json
+    case-server check maths.csv --title Mathematics --creator "Example District"
     case-server check frameworks/ --fail-on warning --ignore duplicate-code
     case-server check framework.json --format sarif -o framework.sarif
 
     Exit codes: 0 no violations at or above --fail-on; 1 violations; 2 a source could not be read,
     the report could not be written, or usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
-    named = sources(flags["names"], make_fetcher(flags), allow_dense=flags["allow_dense"])
-    # A folder may contain spreadsheets as well, which have no rules.
-    packages = [one for one in named if one.form == "case-json" or one.name in flags["names"]]
-    if not packages:
+    named = list(
+        sources(
+            flags["names"],
+            make_fetcher(flags),
+            flags["input_format"],
+            allow_dense=flags["allow_dense"],
+        )
+    )
+    if not named:
         raise click.UsageError("missing SOURCE: name a file, a folder or a URL")
+    defaults = table_defaults(named, flags)
     rules = (flags["select"] or BY_ID.keys()) - flags["ignore"]
-    results = [_lint(source, rules) for source in packages]
+    results = [_lint(source, rules, defaults) for source in named]
     shown = [_filter_severity(result, flags["severity"]) for result in results]
     write_report(flags["output"], _format(shown, flags), STYLES)
     if any(result.reason is not None for result in results):
@@ -126,18 +144,26 @@ def check_packages(**flags: Any) -> None:
     sys.exit(any(meets_threshold(severity, flags["fail_on"]) for severity in severities))
 
 
-def _lint(source: Source, rules: set[str]) -> SourceResult:
+def _lint(source: Source, rules: set[str], defaults: Defaults) -> SourceResult:
     show_status(f"{source.name}: checking")
     try:
-        result = lint_package(source.read(), rules, allow_dense=source.allow_dense)
-    except (StartupError, ContentTooLarge) as error:
+        result = lint_file(
+            source.read(),
+            source.form,
+            rules,
+            replace(defaults, changed=source.changed or datetime.now(UTC)),
+            allow_dense=source.allow_dense,
+        )
+    except (StartupError, ContentTooLarge, BadRequest) as error:
         reason = describe_error(error)
         show_status("")
         echo_error(f"{source.name}: {reason}")
-        return SourceResult(source.name, reason=reason)
+        return SourceResult(source.name, reason=reason, format=source.form)
     finally:
         show_status("")
-    return SourceResult(source.name, result.document, result.title, result.violations)
+    return SourceResult(
+        source.name, result.document, result.title, result.violations, format=source.form
+    )
 
 
 def _filter_severity(result: SourceResult, threshold: Severity) -> SourceResult:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import click
 
 from ..exceptions import StartupError
-from ..formats.assembly import Defaults
 from ..formats.file_format import (
     COMPRESSED,
     FILE_FORMATS,
@@ -40,6 +39,7 @@ from .shared import (
     output_option,
     run_on_database,
 )
+from .table_options import table_defaults, table_options
 
 if TYPE_CHECKING:
     from ..db.pool import Database
@@ -87,9 +87,7 @@ BINARY_FORMATS = ("xlsx",)
     help="uuid5 replaces identifiers that are URLs by UUIDs made from them, and keeps the URLs as "
     "uris.",
 )
-@click.option("--title", help="Title of a framework whose file has none.")
-@click.option("--creator", help="Creator of a framework whose file has none.")
-@click.option("--document-id", metavar="ID", help="Identifier of a framework whose file has none.")
+@table_options
 @database_option
 def import_packages(**flags: Any) -> None:
     """Import CASE packages and spreadsheets.
@@ -144,7 +142,7 @@ def import_packages(**flags: Any) -> None:
         strict=flags["strict"],
         dry_run=flags["dry_run"],
         allow_deletes=flags["allow_deletes"],
-        defaults=_defaults(named, flags),
+        defaults=table_defaults(named, flags),
         options=options,
         base_url=settings.base_url,
         progress_of=partial(progress_bar, quiet=quiet),
@@ -168,23 +166,6 @@ def import_packages(**flags: Any) -> None:
     if report:
         importer.write_report(report, results)
     sys.exit(1 if any(result.status == "refused" for result in results) else 0)
-
-
-def _defaults(named: list[Source], flags: dict[str, Any]) -> Defaults:
-    """Return the document fields that options give for a framework, which must be alone."""
-    fields = {"title": flags["title"], "creator": flags["creator"]}
-    fields["identifier"] = flags["document_id"]
-    if any(fields.values()):
-        if len(named) != 1 or flags["sample"]:
-            raise click.UsageError(
-                "--title, --creator and --document-id apply to one framework: name one SOURCE"
-            )
-        if flags["strict"] and named[0].form not in TABLES:
-            raise click.UsageError(
-                "--strict completes nothing but spreadsheets: remove it, or --title, --creator and "
-                "--document-id"
-            )
-    return Defaults(**fields)
 
 
 @click.command()

@@ -6,10 +6,9 @@ Problems and repairs are reported with their sheet, row and column, or their lin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..case.limits import to_json_bytes
 from ..case.package import Package
@@ -21,11 +20,29 @@ from ..repair.reader import NO_OPTIONS, Repair, RepairOptions, read_repaired
 from . import jsonl
 from .assembly import Assembly, Defaults
 from .csv import read_csv
-from .file_format import FileFormat, refuse_other_spreadsheets
+from .file_format import TABLES, FileFormat, refuse_other_spreadsheets
 from .rows import CODE_COLUMN, JsonObject, Location, Sheet
 from .xlsx import read_workbook
 
-ReadJson: TypeAlias = Callable[[bytes], tuple[Package, list[Repair]]]
+
+@dataclass(frozen=True)
+class AssembledFile:
+    """The package that the rows or lines of a file describe, before it is validated."""
+
+    tree: JsonObject
+    places: Mapping[str, Location]
+    """The location of each entity in the file, by its path in ``tree``."""
+    problems: list[Problem]
+    """Problems of rows and lines, with their locations."""
+    repairs: Sequence[Repair] = ()
+    is_export: bool = False
+    """Whether ``export`` wrote the file."""
+    derived: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ``Package`` about values that the rows do not give."""
+
+    def describe(self, path: str) -> str:
+        """Return a path into ``tree`` as a location in the file."""
+        return _locate(self.places, path)
 
 
 def read_framework(  # noqa: PLR0913  each is a choice of its own
@@ -43,15 +60,49 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     ``BadRequest`` if the file does not have the given format; else ``UnprocessableContent`` with
     all problems of its rows and of the package they describe.
     """
-    refuse_other_spreadsheets(raw)
-    read_json = partial(_read_json, strict=strict, allow_dense=allow_dense, options=options)
-    if form in {"case-json", "jsonl"}:
-        read_json = partial(read_json, options=replace(options, defaults=defaults))
+    if form not in TABLES:
+        options = replace(options, defaults=defaults)
     if form == "case-json":
-        return read_json(raw)
+        refuse_other_spreadsheets(raw)
+        return _read_json(raw, strict=strict, allow_dense=allow_dense, options=options)
+    file = assemble(raw, form, defaults, strict=strict)
+    package: Package | None = None
+    repairs: list[Repair] = []
+    problems = file.problems
+    try:
+        package, repairs = _read_json(
+            to_json_bytes(file.tree),
+            strict=strict,
+            # The limits of spreadsheets are checked by their readers.
+            allow_dense=allow_dense or form in TABLES,
+            options=options,
+            is_export=file.is_export,
+        )
+    except UnprocessableContent as error:
+        problems = [
+            *problems,
+            *(
+                Problem(path=file.describe(one["path"]), message=one["message"])
+                for one in error.problems
+            ),
+        ]
+    if problems or package is None:
+        raise to_exception("framework", problems)
+    places = _places_by_identifier(file.tree, file.places)
+    located = [replace(one, path=file.describe(one.path)) for one in repairs]
+    return replace(package, places=places, **file.derived), _merge([*file.repairs, *located])
+
+
+def assemble(
+    raw: bytes, form: FileFormat, defaults: Defaults, *, strict: bool = False
+) -> AssembledFile:
+    """Read the rows of a spreadsheet, or the lines of a JSON Lines file, as a package.
+
+    Raises ``BadRequest`` if the file does not have the given format.
+    """
+    refuse_other_spreadsheets(raw)
     if form == "jsonl":
-        read_json = partial(read_json, is_export=jsonl.is_export(raw))
-        return _read_package(*jsonl.read_json_lines(raw), read_json)
+        return AssembledFile(*jsonl.read_json_lines(raw), is_export=jsonl.is_export(raw))
     grids = [read_csv(raw)] if form == "csv" else read_workbook(raw)
     assembly = Assembly(grids, defaults, is_strict=strict)
     if not assembly.has_rows:
@@ -60,44 +111,20 @@ def read_framework(  # noqa: PLR0913  each is a choice of its own
     omissions += [_cells_beyond_columns(grid) for grid in grids if grid.beyond]
     if equal_codes := assembly.equal_codes():
         omissions.append(_equal_codes(equal_codes))
-    # The limits of spreadsheets are checked by their readers.
-    read_json = partial(read_json, allow_dense=True, is_export=assembly.is_export)
-    package, repairs = _read_package(
-        assembly.package, assembly.places, assembly.problems, read_json
+    derived = {
+        "derived_items": tuple(assembly.derived_items),
+        "derived_times": frozenset(assembly.derived_times),
+        "derived_order": tuple(assembly.derived_order),
+        "identifier_source": assembly.identifier_source,
+    }
+    return AssembledFile(
+        assembly.package,
+        assembly.places,
+        assembly.problems,
+        [*omissions, *assembly.repairs.repairs()],
+        assembly.is_export,
+        derived,
     )
-    package = replace(
-        package,
-        derived_items=tuple(assembly.derived_items),
-        derived_times=frozenset(assembly.derived_times),
-        derived_order=tuple(assembly.derived_order),
-        identifier_source=assembly.identifier_source,
-    )
-    return package, _merge([*omissions, *assembly.repairs.repairs(), *repairs])
-
-
-def _read_package(
-    tree: JsonObject,
-    places: Mapping[str, Location],
-    problems: list[Problem],
-    read_json: ReadJson,
-) -> tuple[Package, list[Repair]]:
-    raw = to_json_bytes(tree)
-    package: Package | None = None
-    repairs: list[Repair] = []
-    try:
-        package, repairs = read_json(raw)
-    except UnprocessableContent as error:
-        problems = [
-            *problems,
-            *(
-                Problem(path=_locate(places, one["path"]), message=one["message"])
-                for one in error.problems
-            ),
-        ]
-    if problems or package is None:
-        raise to_exception("framework", problems)
-    package = replace(package, places=_places_by_identifier(tree, places))
-    return package, [replace(one, path=_locate(places, one.path)) for one in repairs]
 
 
 def _places_by_identifier(tree: JsonObject, places: Mapping[str, Location]) -> dict[str, str]:

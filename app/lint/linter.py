@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..case.limits import TREE_DENSITY, check_density
@@ -12,7 +12,7 @@ from ..case.package import NamedCFPackage, check_package_identifier
 from ..case.parsing import parse
 from ..case.problems import NULL
 from ..exceptions import BadRequest, Problem, UnprocessableContent
-from ..repair.reader import WRAPPERS, RepairedPackage
+from ..repair.reader import NO_OPTIONS, WRAPPERS, RepairedPackage, RepairOptions
 from ..repair.repair_log import EXPLANATIONS, RepairLog
 from .package_index import Node, PackageIndex, get_string, kind_of
 from .positions import JsonPositions, ancestor_paths
@@ -60,9 +60,16 @@ class DetailedRepairLog(RepairLog):
 
 
 def lint_package(
-    raw: bytes, rules: Collection[str] = tuple(BY_ID), *, allow_dense: bool = True
+    raw: bytes,
+    rules: Collection[str] = tuple(BY_ID),
+    *,
+    allow_dense: bool = True,
+    options: RepairOptions = NO_OPTIONS,
+    describe: Callable[[str], str] = lambda path: path,
 ) -> LintResult:
     """Return the violations of some rules, or of all, in a JSON package.
+
+    ``options`` are those of import. ``describe`` returns a path as messages show it.
 
     Raises ``ContentTooLarge`` for a package with more values per megabyte than the limit, unless
     ``allow_dense``.
@@ -72,12 +79,17 @@ def lint_package(
         check_density(raw, TREE_DENSITY)
     try:
         problems = _schema_problems(body)
-        package = RepairedPackage(raw, log := DetailedRepairLog(), allow_dense=True)
+        package = RepairedPackage(
+            raw, log := DetailedRepairLog(), allow_dense=True, options=options
+        )
     except BadRequest as error:
         return LintResult(None, None, [_json_violation(error)] if JSON.id in rules else [])
     problems = [*problems, *_null_problems(log, problems)]
     index = PackageIndex(
-        [Node(kind_of(schema), log.path_of(entity), entity) for schema, entity in package.entities]
+        [
+            Node(kind_of(schema), describe(log.path_of(entity)), entity)
+            for schema, entity in package.entities
+        ]
     )
     findings = [
         Finding(

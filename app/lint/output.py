@@ -18,7 +18,8 @@ from .violation import SEVERITIES, Violation
 MAX_EXAMPLES_PER_RULE = 5
 MIN_WIDTH = 40
 
-ARRAY_INDEX = re.compile(r"\[\d+\]")
+POSITION = re.compile(r"(?<=\[)\d+(?=\])|(?<=\b(?:line|cell) )\w+|(?<=\brow )\d+")
+"""An array index, or the number of a row or line, in a path."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class SourceResult:
     title: str | None = None
     violations: list[Violation] = field(default_factory=list)
     reason: str | None = None
+    format: str = "case-json"
+    """The file format of the source."""
 
 
 def path_pattern(path: str) -> str:
-    """Return a path without its array indexes, to group similar violations."""
-    return ARRAY_INDEX.sub("[]", path)
+    """Return a path without its indexes, rows and lines, to group similar violations."""
+    return POSITION.sub("", path)
 
 
 def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
@@ -95,7 +98,8 @@ def _result_lines(result: SourceResult, *, everything: bool) -> Iterator[str]:
     for rule in RULES:
         if violations := by_rule[rule.id]:
             yield f"  {rule.severity} {rule.id} ({len(violations):,}): {rule.explanation}"
-            yield from _example_lines(violations, everything=everything)
+            lines = _example_lines(violations, everything=everything)
+            yield from (f"    {line}" for line in lines)
 
 
 def _example_lines(violations: list[Violation], *, everything: bool) -> Iterator[str]:
@@ -110,15 +114,16 @@ def _example_lines(violations: list[Violation], *, everything: bool) -> Iterator
     shown, hidden = groups[:MAX_EXAMPLES_PER_RULE], groups[MAX_EXAMPLES_PER_RULE:]
     yield from (_violation_line(group[0], len(group) - 1) for group in shown)
     if rest := sum(len(group) for group in hidden):
-        yield f"    … and {rest:,} more; --all shows them"
+        yield f"… and {rest:,} more; --all shows them"
 
 
 def _violation_line(violation: Violation, similar: int) -> str:
     others = f" and {similar:,} more like it" if similar else ""
     repair = " [import repairs it]" if violation.repair else ""
     path = violation.path or "the file"
+    position = "" if violation.in_table else f"{violation.line}:{violation.column}  "
     text = escape_controls(f"{path}{others}: {violation.message}")
-    return f"    {violation.line}:{violation.column}  {text}{repair}"
+    return f"{position}{text}{repair}"
 
 
 def escape_controls(text: str) -> str:

@@ -104,11 +104,11 @@ def _fingerprint(source: str, violation: Violation) -> str:
 def _result(source: str, violation: Violation, fingerprint: str) -> Json:
     path = violation.path or "the file"
     repair = f" Import: {violation.repair}" if violation.repair else ""
+    region = {"startLine": violation.line}
+    if not violation.in_table:  # columns of SARIF count characters
+        region["startColumn"] = violation.column
     location: Json = {
-        "physicalLocation": {
-            "artifactLocation": {"uri": _uri(source)},
-            "region": {"startLine": violation.line, "startColumn": violation.column},
-        }
+        "physicalLocation": {"artifactLocation": {"uri": _uri(source)}, "region": region}
     }
     if violation.path:
         location["logicalLocations"] = [{"fullyQualifiedName": violation.path}]

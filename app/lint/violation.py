@@ -44,13 +44,17 @@ class Violation:
     message: str
     path: str
     """The path in the file as sent; "" for the whole file."""
-    line: int
-    column: int
+    line: int = 1
+    column: int = 1
     """From 1, in code points; of the closest enclosing value if there is no such field."""
     identifier: str | None = None
     """The identifier of the entity, if known."""
     repair: str | None = None
     """The repair that `case-server import` makes, if any."""
+    sheet: str | None = None
+    """The sheet of a workbook."""
+    in_table: bool = False
+    """Whether the path names a row or cell of a spreadsheet; line and column are its numbers."""
 
 
 @dataclass(frozen=True)

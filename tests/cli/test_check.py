@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openpyxl import Workbook
 from support.factories import Body, association, packed_item
 from support.lintable_package import clean, flawed
 from support.live_server import COMMAND, environment, run, serving
@@ -22,6 +24,9 @@ from case_server.lint.rules.catalog import RULES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "guides" / "lint.md"
+
+SHEET = "code,parent,statement\nA,B,first\nB,A,second\nC,,third\nC,,fourth\nD,,\n"
+TITLE = ("--title", "Letters", "--creator", "a district")
 
 Check = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -148,14 +153,87 @@ def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: P
     (folder / "one.json").write_bytes(raw)
     (folder / "two.json.gz").write_bytes(gzip.compress(raw))
     (folder / "three.txt").write_text("not one of them")
+    (folder / "sheet.csv").write_text(SHEET)
     ran = checked(str(folder), "-", "--format", "json", stdin=raw.decode())
     report = json.loads(ran.stdout)
     assert [Path(one["source"]).name for one in report["sources"]] == [
         "one.json",
+        "sheet.csv",
         "two.json.gz",
         "-",
     ]
-    assert report["counts"] == {"error": 3, "warning": 3, "note": 3}
+    assert report["counts"] == {"error": 7, "warning": 4, "note": 3}
+
+
+def positions(report: str) -> set[tuple[Any, ...]]:
+    (source,) = json.loads(report)["sources"]
+    return {
+        tuple(one[name] for name in ("rule", "path", "sheet", "line", "column", "in_table"))
+        for one in source["violations"]
+    }
+
+
+def test_violations_of_csv_name_row_and_column(checked: Check, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text(SHEET)
+    source = str(tmp_path / "sheet.csv")
+    ran = checked(source, *TITLE, "--format", "json")
+    assert ran.returncode == 1
+    assert positions(ran.stdout) == {
+        ("cycle", "row 3 (destinationNodeURI)", None, 3, 1, True),
+        ("duplicate-code", "row 5, column A (humanCodingScheme)", None, 5, 1, True),
+        ("schema", "row 6, column C (fullStatement)", None, 6, 3, True),
+    }
+    text = checked(source, *TITLE).stdout
+    assert "\n    row 5, column A (humanCodingScheme): C is also the code of row 4\n" in text
+    untitled = checked(source).stdout
+    assert "the framework has no title: give it with --title" in untitled
+    log = json.loads(checked(source, *TITLE, "--format", "sarif").stdout)
+    assert {
+        one["ruleId"]: one["locations"][0]["physicalLocation"]["region"]
+        for one in log["runs"][0]["results"]
+    } == {"cycle": {"startLine": 3}, "duplicate-code": {"startLine": 5}, "schema": {"startLine": 6}}
+
+
+def test_violations_of_workbook_name_the_sheet(checked: Check, tmp_path: Path) -> None:
+    book = Workbook()
+    for index, row in enumerate(csv.reader(SHEET.splitlines())):
+        book.worksheets[0].append(row if index else [*row, "Colour"])
+    book.worksheets[0]["D2"] = "red"
+    book.worksheets[0]["A4"] = 1.5
+    book.worksheets[0].title = "Items"
+    book.save(tmp_path / "book.xlsx")
+    source = str(tmp_path / "book.xlsx")
+    ran = checked(source, *TITLE, "--format", "json", "--ignore", "schema,cycle")
+    assert positions(ran.stdout) == {
+        ("file-format", "sheet Items, row 2, column D (Colour)", "Items", 2, 4, True),
+        ("file-format", "sheet Items, row 4, column A (humanCodingScheme)", "Items", 4, 1, True),
+    }
+    assert ran.returncode == 0
+
+
+def test_violations_of_json_lines_name_line_and_column(checked: Check, tmp_path: Path) -> None:
+    body = flawed()
+    entities = [{"CFDocument": body["CFDocument"]}]
+    entities += [{kind: one} for kind in ("CFItem", "CFAssociation") for one in body[f"{kind}s"]]
+    lines = [json.dumps(entity) for entity in entities]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, "{"]))
+    ran = checked(str(tmp_path / "a.jsonl"), "--format", "json")
+    column = lines[1].index('"notes"') + 1
+    found = positions(ran.stdout)
+    assert ("schema", "CFItem.notes", None, 2, column, False) in found
+    assert ("schema", "", None, len(lines) + 1, 1, False) in found
+
+
+def test_standard_input_needs_its_format(checked: Check) -> None:
+    ran = checked("-", "--input-format", "csv", *TITLE, "--format", "json", stdin=SHEET)
+    assert json.loads(ran.stdout)["counts"] == {"error": 2, "warning": 1, "note": 0}
+
+
+def test_unreadable_workbook_exits_with_2(checked: Check, tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_text("no workbook")
+    ran = checked(str(tmp_path / "a.xlsx"))
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(f"case-server: error: {tmp_path / 'a.xlsx'}: ")
 
 
 def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]) -> None:

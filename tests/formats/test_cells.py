@@ -13,6 +13,7 @@ from support.factories import Body
 
 from case_server.case.package import parse_package
 from case_server.formats.assembly import Defaults
+from case_server.formats.cells import column_letter, column_number
 from case_server.formats.file_format import FileFormat
 from case_server.formats.number_format import parse_number_format
 from case_server.formats.reader import read_framework
@@ -121,3 +122,9 @@ def test_strict_reading_keeps_whitespace() -> None:
     package, repairs = read_framework(b"code,statement\nA, x \n", "csv", DEFAULTS, strict=True)
     assert json.loads(list(package.rows)[1].body)["fullStatement"] == " x "
     assert repairs == []
+
+
+@pytest.mark.parametrize(("letters", "number"), [("A", 1), ("Z", 26), ("AA", 27), ("IV", 256)])
+def test_column_letters_and_numbers_agree(letters: str, number: int) -> None:
+    assert column_number(letters) == number
+    assert column_letter(number - 1) == letters

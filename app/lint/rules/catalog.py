@@ -18,6 +18,12 @@ NONSTANDARD_NAME = Rule(
     "case-server understands this spelling, but the standard requires another one.",
     "REST/JSON binding, data model",
 )
+FILE_FORMAT = Rule(
+    "file-format",
+    "warning",
+    "Import reads rows or cells otherwise than they are written, or leaves them out.",
+    "none: spreadsheets are a format of case-server",
+)
 
 RULES = (
     JSON,
@@ -58,6 +64,7 @@ RULES = (
         tree.documents_as_children,
     ),
     NONSTANDARD_NAME,
+    FILE_FORMAT,
     Rule(
         "unknown-parent",
         "warning",

@@ -1,0 +1,105 @@
+"""Lint a file of any format: violations name its rows, cells or lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from ..case.limits import to_json_bytes
+from ..formats.cells import column_number
+from ..formats.file_format import TABLES, FileFormat
+from ..formats.reader import assemble
+from ..lint.linter import REPAIRED, lint_package
+from ..lint.positions import JsonPositions
+from ..lint.rules.catalog import FILE_FORMAT, SCHEMA
+from ..lint.violation import LintResult, Violation
+from ..repair.defaults import Defaults
+from ..repair.encoding import detect_encoding, to_utf8
+from ..repair.reader import NO_OPTIONS, Repair, RepairOptions
+
+CELL = re.compile(
+    r"(?:sheet (?P<sheet>.*), )?"
+    r"(?:row (?P<row>\d+)(?:, column (?P<column>[A-Z]+))?|cell (?P<letters>[A-Z]+)(?P<number>\d+))"
+)
+"""The place of a row or cell in a message about a spreadsheet."""
+
+LINE = re.compile(r"line (?P<line>\d+)(?: \((?P<field>.*)\))?")
+"""The place of a field in a message about JSON Lines."""
+
+
+def lint_file(
+    raw: bytes,
+    form: FileFormat,
+    rules: Collection[str],
+    defaults: Defaults,
+    *,
+    allow_dense: bool = True,
+) -> LintResult:
+    """Return the violations of some rules in a file.
+
+    Raises ``ContentTooLarge`` for JSON with too many values for its size, unless ``allow_dense``,
+    and ``BadRequest`` if a spreadsheet or JSON Lines file cannot be read.
+    """
+    options = NO_OPTIONS if form in TABLES else RepairOptions(defaults=defaults)
+    if form == "case-json":
+        return lint_package(raw, rules, allow_dense=allow_dense, options=options)
+    file = assemble(raw, form, defaults)
+    result = lint_package(
+        to_json_bytes(file.tree),
+        {*rules, SCHEMA.id},
+        allow_dense=allow_dense or form in TABLES,
+        options=options,
+        describe=file.describe,
+    )
+    violations = [replace(each, path=file.describe(each.path)) for each in result.violations]
+    violations += [
+        Violation(SCHEMA.id, SCHEMA.severity, problem["message"], problem["path"])
+        for problem in file.problems
+    ]
+    violations += [_repair_violation(each) for each in file.repairs]
+    if form == "jsonl":
+        lines = to_utf8(raw, detect_encoding(raw)).split(b"\n")
+        violations = [_locate_in_lines(each, lines) for each in violations]
+    else:
+        violations = [_locate_in_table(each) for each in violations]
+    selected = [each for each in violations if each.rule in rules]
+    selected.sort(key=lambda each: (each.sheet or "", each.line, each.column))
+    return replace(result, violations=selected)
+
+
+def _repair_violation(repair: Repair) -> Violation:
+    count = f" ({repair.count:,} times)" if repair.count > 1 else ""
+    message = f"{repair.summary.rstrip('.')}{count}"
+    return Violation(FILE_FORMAT.id, FILE_FORMAT.severity, message, repair.path, repair=REPAIRED)
+
+
+def _locate_in_table(violation: Violation) -> Violation:
+    """Return a violation with the sheet, row and column that its path names.
+
+    What import repairs is no violation of the schema, because that describes JSON.
+    """
+    if violation.rule == SCHEMA.id and violation.repair:
+        violation = replace(violation, rule=FILE_FORMAT.id, severity=FILE_FORMAT.severity)
+    cell = CELL.match(violation.path)
+    if not cell:
+        return replace(violation, line=1, column=1, in_table=True)
+    row, letters = int(cell["row"] or cell["number"]), cell["column"] or cell["letters"]
+    column = column_number(letters) if letters else 1
+    return replace(violation, sheet=cell["sheet"], line=row, column=column, in_table=True)
+
+
+def _locate_in_lines(violation: Violation, lines: Sequence[bytes]) -> Violation:
+    """Return a violation with its path, line and column in JSON Lines."""
+    place = LINE.match(violation.path)
+    if not place:
+        return replace(violation, line=1, column=1)
+    number, path, column = int(place["line"]), "", 1
+    with suppress(ValueError):  # the line is no JSON object
+        line = lines[number - 1].decode()
+        (kind,) = json.loads(line)
+        path = f"{kind}.{place['field']}" if place["field"] else kind
+        _, column = JsonPositions(line, {path}).locate(path)
+    return replace(violation, path=path, line=number, column=column)
