@@ -19,9 +19,14 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    text,
     true,
+    tuple_,
+    union,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable
@@ -83,8 +88,12 @@ async def _purge(connection: Connection, before: datetime) -> Counter[str]:
 @cache
 def _statements() -> list[CompiledStatement]:
     """Return the statements that list the old entities, then delete them after their dependents."""
+    # Without statistics, the planner would scan whole tables for the identifiers in ``OLD``.
+    analyze = CompiledStatement(text(f"ANALYZE {OLD.name}"))
+    entities = [CompiledStatement(_list_old(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)]
+    lists = [*entities, _list_old_associations()]
     return [
-        *(CompiledStatement(_list_old(resource)) for resource in (DOCUMENTS, ITEMS, RUBRICS)),
+        *(statement for each in lists for statement in (each, analyze)),
         _delete_associations(),
         *(_delete_links(table) for table in tables.metadata.sorted_tables if _is_link_table(table)),
         CompiledStatement(_delete_of(tables.rubric_criteria, "rubric_identifier", RUBRICS)),
@@ -99,11 +108,32 @@ def _statements() -> list[CompiledStatement]:
 def _list_old(resource: Resource) -> Any:
     """Insert the entities to purge into ``OLD``: deleted ones, and all parts of old documents."""
     table = tables.table_of(resource)
-    is_old: ColumnElement[bool] = table.c.deleted_at < BEFORE
+    conditions: list[ColumnElement[bool]] = [table.c.deleted_at < BEFORE]
     if resource is not DOCUMENTS:
-        is_old = or_(is_old, table.c.document_identifier.in_(_old(DOCUMENTS)))
-    rows = select(literal(resource.name), table.c.identifier).where(is_old)
+        conditions.append(table.c.document_identifier.in_(_old(DOCUMENTS)))
+    row = select(literal(resource.name), table.c.identifier)
+    rows = union(*(row.where(condition) for condition in conditions))
     return insert(OLD).from_select(["kind", "identifier"], rows)
+
+
+def _list_old_associations() -> CompiledStatement:
+    """Insert the associations of old documents, and of old nodes, into ``OLD``."""
+    table = tables.associations
+    ends = {
+        table.c.document_identifier: (DOCUMENTS,),
+        table.c.origin_identifier: (DOCUMENTS, ITEMS),
+        table.c.destination_identifier: (DOCUMENTS, ITEMS),
+    }
+    matches = []
+    for column, resources in ends.items():
+        end = _old(*resources).subquery("end")
+        matching = select(table.c.identifier).where(column == end.c.identifier)
+        # OFFSET 0, because without it the planner scans the table: it expects 400,000 instead of
+        # 45,000 rows, as Postgres estimates the number of different nodes far too low.
+        found = matching.offset(literal_column("0")).lateral("found")
+        row = select(literal(ASSOCIATIONS.name), found.c.identifier)
+        matches.append(row.select_from(end.join(found, true())))
+    return CompiledStatement(insert(OLD).from_select(["kind", "identifier"], union(*matches)))
 
 
 def _old(*resources: Resource) -> Select[Any]:
@@ -129,14 +159,7 @@ def _delete_links(table: Table) -> CompiledStatement:
 
 def _delete_associations() -> CompiledStatement:
     table = tables.associations
-    nodes = _old(DOCUMENTS, ITEMS)
-    deletion = delete(table).where(
-        or_(
-            table.c.document_identifier.in_(_old(DOCUMENTS)),
-            table.c.origin_identifier.in_(nodes),
-            table.c.destination_identifier.in_(nodes),
-        )
-    )
+    deletion = _delete_of(table, "identifier", ASSOCIATIONS)
     deleted = change_log.classify_deletes(deletion, table)
     logged = change_log.log_and_bump(deleted, ASSOCIATIONS, deleted.c.previous)
     return change_log.count_by_operation(deleted, ASSOCIATIONS.name, *logged)
@@ -165,8 +188,14 @@ def _recount_items() -> CompiledStatement:
     """
     table, items = tables.item_counts, tables.items
     deleted = delete(table).cte("deleted")
-    numbers = select(items.c.document_identifier, func.count(), true()).where(live(items))
-    rows = numbers.group_by(items.c.document_identifier)
+    number = func.count().label("number")
+    document = items.c.document_identifier.label("document")
+    # All minus deleted ones, because an index has the former, and another one the few latter.
+    parts = union_all(
+        select(document, number).group_by(document),
+        select(document, -number).where(~live(items)).group_by(document),
+    ).subquery("parts")
+    rows = select(parts.c.document, func.sum(parts.c.number), true()).group_by(parts.c.document)
     columns = ["document_identifier", "live_items", "is_sum"]
     counted = insert(table).from_select(columns, rows).cte("counted")
     no_row = select(literal("changes").label("kind"), literal(0).label("changed")).where(false())
@@ -176,9 +205,17 @@ def _recount_items() -> CompiledStatement:
 def _delete_obsolete_changes() -> CompiledStatement:
     """Delete old changes that a later change of the same entity supersedes."""
     table = tables.changes
-    # One pass over the whole table, because an index for this would slow every write down.
-    last = func.max(table.c.sequence).over(partition_by=(table.c.kind, table.c.identifier))
-    changes = select(table.c.sequence, table.c.changed_at, last.label("last")).subquery("logged")
+    # Scans of the whole table, because an index for this would slow every write down. Only entities
+    # that were not only created are sorted: 2.3 million changes of 45,000 such entities then take
+    # 3 instead of 13 s.
+    entity = (table.c.kind, table.c.identifier)
+    is_creation = table.c.operation == literal_column(f"'{tables.CREATE}'")
+    last = func.max(table.c.sequence).over(partition_by=entity)
+    changes = (
+        select(table.c.sequence, table.c.changed_at, last.label("last"))
+        .where(tuple_(*entity).in_(select(*entity).where(~is_creation)))
+        .subquery("logged")
+    )
     obsolete = select(changes.c.sequence).where(
         changes.c.changed_at < BEFORE, changes.c.sequence < changes.c.last
     )
