@@ -1,4 +1,4 @@
-"""Plans of hot statements: from the sixth execution on, Postgres plans none of them again."""
+"""Plans: hot statements are not planned again and again, and lists parse no bodies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from case_server.case.model import CFAssociation, CFItem, CFItemType, CFPckgDocu
 from case_server.case.package import parse_package
 from case_server.case.resources import RESOURCES
 from case_server.db.pool import Database
-from case_server.db.read import entities
+from case_server.db.read import entities, frameworks
 from case_server.db.read.package import framework_snapshot
 from case_server.db.read.revisions import Revisions
 from case_server.db.read.visibility import select_entity
@@ -103,3 +103,11 @@ async def test_hot_statements_have_generic_plans_whatever_is_analyzed(
     planned_again = [row["statement"] for row in rows if row["custom_plans"] > CUSTOM_PLANS]
     assert not planned_again
     assert len(rows) >= len(RESOURCES) + 10
+
+
+async def test_list_of_frameworks_parses_no_bodies(database: Database) -> None:
+    statement = frameworks._frameworks()
+    values = statement.bind({"contains": "a", "limit": 50, "offset": 0})
+    async with database.connection() as connection:
+        plan = await connection.fetch(f"EXPLAIN (VERBOSE) {statement.sql}", *values)
+    assert "->>" not in "\n".join(line for (line,) in plan)

@@ -77,34 +77,29 @@ async def count_items(database: Database, document: str) -> int:
 @cache
 def _frameworks() -> CompiledStatement:
     documents = tables.documents
-    title = json_text(documents.c.body, "title")
-    searched_text = func.concat_ws(
-        literal_column("' '"),
-        title,
-        *(json_text(documents.c.body, name) for name in ("creator", "publisher")),
-    )
     contained = func.lower(bindparam("contains", type_=Text))
+    is_match = func.strpos(documents.c.searched_text, contained) > literal_column("0")
+    matches = (
+        select(documents.c.identifier, documents.c.folded_title)
+        .where(live(documents), is_match)
+        .cte("matches")
+    )
     page = (
-        select(
-            documents.c.identifier,
-            documents.c.body,
-            title.label("title"),
-            func.count().over().label("total"),
-        )
-        .where(
-            live(documents),
-            func.strpos(func.lower(searched_text), contained) > literal_column("0"),
-        )
-        .order_by(func.lower(title), documents.c.identifier)
+        select(matches)
+        .order_by(matches.c.folded_title, matches.c.identifier)
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("offset", type_=Integer))
         .subquery("page")
     )
-    item_count = item_counts.count_of(page.c.identifier)
+    total = select(func.count()).select_from(matches).scalar_subquery()
+    body = select(documents.c.body).where(documents.c.identifier == page.c.identifier)
     return CompiledStatement(
-        select(page.c.identifier, page.c.body, page.c.total, item_count.label("items")).order_by(
-            func.lower(page.c.title), page.c.identifier
-        )
+        select(
+            page.c.identifier,
+            body.scalar_subquery().label("body"),
+            total.label("total"),
+            item_counts.count_of(page.c.identifier).label("items"),
+        ).order_by(page.c.folded_title, page.c.identifier)
     )
 
 

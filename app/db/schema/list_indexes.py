@@ -58,3 +58,25 @@ ITEM_LIST_COLUMNS: tuple[SchemaItem, ...] = (
     ),
 )
 """Columns and indexes of the table ``items``."""
+
+DOCUMENT_LIST_COLUMNS: tuple[SchemaItem, ...] = (
+    Column(
+        "folded_title",
+        Text,
+        Computed("lower(body ->> 'title')", persisted=True),
+        comment="Generated from the body: title in lower case.",
+    ),
+    Column(
+        "searched_text",
+        Text,
+        Computed(
+            "lower(coalesce(body ->> 'title', '') || ' ' || coalesce(body ->> 'creator', '')"
+            " || ' ' || coalesce(body ->> 'publisher', ''))",
+            persisted=True,
+        ),
+        comment="Generated from the body: title, creator and publisher in lower case.",
+    ),
+)
+"""Columns of the table ``documents`` for the list of frameworks in the web UI.
+
+Reading three fields from the bodies of 10,000 documents takes ten times as long."""

@@ -41,7 +41,7 @@ from .columns import (
     search_columns,
     soft_delete_columns,
 )
-from .list_indexes import ITEM_LIST_COLUMNS
+from .list_indexes import DOCUMENT_LIST_COLUMNS, ITEM_LIST_COLUMNS
 
 __all__ = ["ORDINAL_START", "TimestampTZ", "metadata"]  # re-exported from columns
 
@@ -72,6 +72,7 @@ documents = entity_table(
     "documents",
     generated_column("license_identifier", "licenseURI", "identifier", references="licenses"),
     *soft_delete_columns("documents"),
+    *DOCUMENT_LIST_COLUMNS,
     comment="CFDocument: one row per framework.",
 )
 
