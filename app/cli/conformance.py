@@ -35,7 +35,9 @@ _parse_names = comma_list("check", {*BY_ID, *GROUPS}, "--checks")
 
 def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it
     if value:
-        print_table([(one.id, one.group, f"{one.behaviour} [{one.source}]") for one in CHECKS])
+        print_table(
+            [(check.id, check.group, f"{check.behaviour} [{check.source}]") for check in CHECKS]
+        )
         ctx.exit()
 
 

@@ -203,9 +203,9 @@ def _parse_sort(name: str, *, fields: Fields) -> Field:
     field = resolve_field(fields, name)
     if field and field.type in SCALARS:
         return field
-    found = f"{excerpt(name)}, which is {field.type}" if field else _quote(name)
+    result = f"{excerpt(name)}, which is {field.type}" if field else _quote(name)
     allowed = one_of(each.name for each in fields.values() if each.type in SCALARS)
-    raise BadRequest(f"found {found}, expected {allowed}", code="bad_sort")
+    raise BadRequest(f"found {result}, expected {allowed}", code="bad_sort")
 
 
 def _parse_search(text: str) -> str:
@@ -231,6 +231,6 @@ def _parse_fields(values: list[str], *, fields: Fields, dialect: Dialect) -> tup
 def _parse_names(values: list[str], *, allowed: Sequence[str]) -> tuple[str, ...]:
     names = [name.strip() for value in values for name in value.split(",")]
     if unknown := [name for name in names if name not in allowed]:
-        found = ", ".join(_quote(name) for name in dict.fromkeys(unknown))
-        raise BadRequest(f"found {found}, expected {one_of(allowed)}", code="bad_selection")
+        result = ", ".join(_quote(name) for name in dict.fromkeys(unknown))
+        raise BadRequest(f"found {result}, expected {one_of(allowed)}", code="bad_selection")
     return tuple(dict.fromkeys(names))

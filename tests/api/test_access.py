@@ -197,8 +197,8 @@ async def test_test_mode_adds_only_test_api_and_page(app: FastAPI, settings: Set
     control = {(method, f"/_test{path}") for method, path in TEST_API}
     for web, page in ((True, {("GET", "/test-mode")}), (False, set())):
         target = settings.model_copy(update={"test_mode": True, "web": web})
-        found = set(list_routes(create_app(target).routes))
-        assert found - set(list_routes(app.routes)) == control | page
+        result = set(list_routes(create_app(target).routes))
+        assert result - set(list_routes(app.routes)) == control | page
 
 
 async def test_every_route_requires_its_scope(
@@ -364,9 +364,9 @@ async def test_token_of_trusted_issuer_is_verified(
 
 
 async def test_discovery_document_links_to_the_keys(anonymous: httpx.AsyncClient) -> None:
-    found = (await anonymous.get("/.well-known/openid-configuration")).json()
-    assert found["issuer"] == "http://case.test"
-    assert found["token_endpoint"] == "http://case.test/oauth2/token"
-    keys = (await anonymous.get(found["jwks_uri"])).json()["keys"]
+    body = (await anonymous.get("/.well-known/openid-configuration")).json()
+    assert body["issuer"] == "http://case.test"
+    assert body["token_endpoint"] == "http://case.test/oauth2/token"
+    keys = (await anonymous.get(body["jwks_uri"])).json()["keys"]
     assert keys
     assert all("d" not in key for key in keys)

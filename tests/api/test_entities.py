@@ -145,14 +145,14 @@ async def test_set_is_the_entity_and_its_children_in_code_order(
         kinds = [factories.subject(code) for code in codes]
     await api.upload(CFDefinitions={resource.plural: kinds})
     body = await api.get(f"/{resource.plural}/{kinds[2]['identifier']}")
-    assert [one["hierarchyCode"] for one in body[resource.plural]] == [
+    assert [entity["hierarchyCode"] for entity in body[resource.plural]] == [
         "ELA",
         "ELA.1",
         "ELA.1.V",
         "ELA.2",
     ]
     leaf = await api.get(f"/{resource.plural}/{kinds[0]['identifier']}")
-    assert [one["hierarchyCode"] for one in leaf[resource.plural]] == ["ELA.1.V"]
+    assert [entity["hierarchyCode"] for entity in leaf[resource.plural]] == ["ELA.1.V"]
 
 
 async def test_rubric_includes_criteria_and_levels(api: Api) -> None:
@@ -160,9 +160,9 @@ async def test_rubric_includes_criteria_and_levels(api: Api) -> None:
     await api.upload(CFRubrics=[sent])
     rubric = await api.one("CFRubric", sent["identifier"])
     criteria = rubric["CFRubricCriteria"]
-    assert [one["category"] for one in criteria] == ["one", "two"]
+    assert [criterion["category"] for criterion in criteria] == ["one", "two"]
     levels = criteria[0]["CFRubricCriterionLevels"]
-    assert [(one["quality"], one["score"]) for one in levels] == [("low", 1), ("high", 2.5)]
+    assert [(level["quality"], level["score"]) for level in levels] == [("low", 1), ("high", 2.5)]
     assert "CFRubricCriterionLevels" not in criteria[1]
 
 
@@ -171,5 +171,5 @@ async def test_entity_stored_in_one_profile_is_returned_by_all(
 ) -> None:
     body = await Api(client, profile).framework()
     for other in PROFILES:
-        found = await Api(client, other).one("CFDocument", body["identifier"])
-        assert found["title"] == body["title"]
+        entity = await Api(client, other).one("CFDocument", body["identifier"])
+        assert entity["title"] == body["title"]

@@ -374,9 +374,9 @@ async def test_maximum_token_length_is_configurable(
 def test_malformed_scope_map_is_rejected_at_startup(
     tmp_path: Path, value: str, message: str
 ) -> None:
-    ran = run("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
-    assert ran.returncode == 1
-    assert "CASE_SERVER_SCOPE_MAP" in ran.stderr
-    assert message in ran.stderr
-    assert "Traceback" not in ran.stderr
+    result = run("serve", data_dir=tmp_path / "d", CASE_SERVER_SCOPE_MAP=value)
+    assert result.returncode == 1
+    assert "CASE_SERVER_SCOPE_MAP" in result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
     assert not (tmp_path / "d").exists()

@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[2]
 def test_flow_of_the_guide(tmp_path: Path) -> None:
     make = ("make", "-s", "-C", str(ROOT), "serve", "ARGS=--port 0")
     with serving(tmp_path / "data", command=make) as server:
-        ran = subprocess.run(
+        result = subprocess.run(
             [sys.executable, str(ROOT / "tests" / "support" / "guide.py"), server.base_url],
             env=environment(tmp_path),
             capture_output=True,
             text=True,
             check=False,
         )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "the guide's flow works" in ran.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the guide's flow works" in result.stdout

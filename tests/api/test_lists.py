@@ -20,18 +20,18 @@ each = pytest.mark.parametrize("plural", LISTED)
 async def fill(api: Api, plural: str, *fields: factories.Body) -> list[str]:
     """Store an entity for each set of fields and return their identifiers in that order."""
     if plural == "CFSubjects":
-        subjects = [factories.subject(**{"code": "S", **one}) for one in fields]
+        subjects = [factories.subject(**{"code": "S", **field}) for field in fields]
         await api.upload(CFDefinitions={"CFSubjects": subjects})
-        return [one["identifier"] for one in subjects]
+        return [subject["identifier"] for subject in subjects]
     if plural == "CFDocuments":
-        return [(await api.framework(**one))["identifier"] for one in fields]
+        return [(await api.framework(**field))["identifier"] for field in fields]
     document = await api.framework()
-    return [(await api.new_item(document, **one))["identifier"] for one in fields]
+    return [(await api.new_item(document, **field))["identifier"] for field in fields]
 
 
 async def list_identifiers(api: Api, plural: str, **params: Any) -> list[str]:
     body = await api.get(f"/{plural}", **params)
-    return [one["identifier"] for one in body[plural]]
+    return [entity["identifier"] for entity in body[plural]]
 
 
 @each
@@ -95,7 +95,7 @@ async def test_deleted_entities_are_not_listed(
     await execute(f"UPDATE {table} SET deleted_at = now() WHERE identifier = $1", deleted)
     await count_items(execute)
     body = await api.get(f"/{plural}")
-    assert [one["identifier"] for one in body[plural]] == [remaining]
+    assert [entity["identifier"] for entity in body[plural]] == [remaining]
     assert api.total(body) == 1
 
 
@@ -191,7 +191,7 @@ async def test_only_selected_fields_are_returned(api: Api, plural: str) -> None:
     await fill(api, plural, {}, {})
     for params in ({"fields": "uri,sourcedId"}, {"fields": ["uri", "sourcedId"]}):
         body = await api.get(f"/{plural}", **params)
-        assert [set(one) for one in body[plural]] == [{"uri", "sourcedId"}] * 2
+        assert [set(entity) for entity in body[plural]] == [{"uri", "sourcedId"}] * 2
 
 
 async def test_sourced_id_can_be_selected_only_if_responses_have_it(
@@ -273,7 +273,9 @@ async def test_filter_returns_the_matching_documents(api: Api, text: str, expect
     stored = await fill(api, "CFDocuments", *DOCUMENTS)
     names = dict(zip(stored, "0123", strict=True))
     assert "".join(
-        sorted(names[one] for one in await list_identifiers(api, "CFDocuments", filter=text))
+        sorted(
+            names[document] for document in await list_identifiers(api, "CFDocuments", filter=text)
+        )
     ) == (expected)
 
 
@@ -323,4 +325,4 @@ async def test_sort_ignores_case_and_puts_missing_values_last(
     documents = [{"identifier": one, **fields} for one, fields in zip(ids, DOCUMENTS, strict=True)]
     await fill(api, "CFDocuments", *documents)
     identifiers = await list_identifiers(api, "CFDocuments", sort=field, orderBy=order)
-    assert [ids.index(one) for one in identifiers] == [int(one) for one in expected]
+    assert [ids.index(identifier) for identifier in identifiers] == [int(one) for one in expected]

@@ -44,9 +44,9 @@ def references(node: Any) -> Iterator[str]:
 
 
 async def test_every_reference_leads_somewhere(document: Any) -> None:
-    found = set(references(document))
-    assert len(found) > 15
-    for reference in found:
+    result = set(references(document))
+    assert len(result) > 15
+    for reference in result:
         node = document
         for step in reference.removeprefix("#/").split("/"):
             node = node[step]
@@ -171,11 +171,11 @@ async def test_answer_of_every_get_route_matches_its_schema(
     for method, route, operation in operations(document):
         if method == "get":
             plural = route.removeprefix(PROFILES[0].prefix).split("/")[1]
-            found = await client.get(prefix + route.replace("{sourcedId}", ids.get(plural, "")))
-            assert found.status_code == 200, found.text
+            response = await client.get(prefix + route.replace("{sourcedId}", ids.get(plural, "")))
+            assert response.status_code == 200, response.text
             schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
             whole = {**schema, "components": document["components"]}
-            jsonschema.Draft202012Validator(whole).validate(found.json())
+            jsonschema.Draft202012Validator(whole).validate(response.json())
 
 
 async def test_examples_of_puts_work(client: httpx.AsyncClient) -> None:

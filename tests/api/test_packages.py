@@ -85,7 +85,7 @@ async def test_missing_items_are_listed_with_every_other_problem(api: Api) -> No
     del body["CFItems"]
     body["CFAssociations"][0]["associationType"] = body["CFDocument"]["title"] = 5
     answer = await api.send("POST", "/CFPackages", 422, body)
-    assert {one["path"] for one in answer.json()["imsx_error_details"]} == {
+    assert {detail["path"] for detail in answer.json()["imsx_error_details"]} == {
         "CFItems",
         "CFDocument.title",
         "CFAssociations[0].associationType",
@@ -329,7 +329,7 @@ async def test_put_undeletes_entities_dropped_earlier(api: Api) -> None:
 
 async def test_two_associations_may_swap_their_triples(api: Api) -> None:
     body = await api.upload()
-    parent, child = (one["identifier"] for one in body["CFItems"])
+    parent, child = (item["identifier"] for item in body["CFItems"])
     one = factories.association(parent, child)
     body["CFAssociations"].append(one)
     path = f"/CFPackages/{body['CFDocument']['identifier']}"
@@ -396,7 +396,7 @@ async def test_items_of_another_document_are_rejected(api: Api, execute: Execute
     changes = await execute("SELECT 1 FROM changes")
     answer = await api.send("POST", "/CFPackages", 409, second)
     problems = answer.json()["imsx_error_details"]
-    assert [one["path"] for one in problems] == [
+    assert [problem["path"] for problem in problems] == [
         "CFItems[0]",
         "CFItems[1]",
         "CFAssociations[0]",
@@ -405,7 +405,7 @@ async def test_items_of_another_document_are_rejected(api: Api, execute: Execute
         "CFRubricCriterionLevel[0]",
         "CFRubricCriterionLevel[1]",
     ]
-    assert all(first["CFDocument"]["identifier"] in one["message"] for one in problems)
+    assert all(first["CFDocument"]["identifier"] in problem["message"] for problem in problems)
     await api.get(f"/CFDocuments/{second['CFDocument']['identifier']}", 404)
     assert await execute("SELECT 1 FROM changes") == changes
 
@@ -435,8 +435,8 @@ async def test_deleted_item_may_be_taken_over(api: Api) -> None:
     await api.send("PUT", f"/CFPackages/{first['CFDocument']['identifier']}", 200, first)
     second = factories.package(CFItems=[dropped], CFAssociations=[])
     await api.send("POST", "/CFPackages", 201, second)
-    found = await api.one("CFItem", dropped["identifier"])
-    assert found["CFDocumentURI"]["identifier"] == second["CFDocument"]["identifier"]
+    entity = await api.one("CFItem", dropped["identifier"])
+    assert entity["CFDocumentURI"]["identifier"] == second["CFDocument"]["identifier"]
 
 
 async def test_duplicates_within_an_upload_are_all_listed(api: Api) -> None:

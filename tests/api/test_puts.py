@@ -62,9 +62,9 @@ async def test_put_creates_and_replaces_with_201_and_no_body(api: Api, put: Put)
     for _ in range(2):
         answer = await api.put(f"/{put.plural}", body)
         assert answer.content == b""
-    found = await stored(api, put, body["identifier"])
-    assert api.lost(body, found) == []
-    assert found["uri"] == api.uri(body, f"{put.schema.__name__}s")
+    entity = await stored(api, put, body["identifier"])
+    assert api.lost(body, entity) == []
+    assert entity["uri"] == api.uri(body, f"{put.schema.__name__}s")
 
 
 @each
@@ -81,9 +81,9 @@ async def test_body_may_be_wrapped_and_use_either_identifier_name(
         body["extensions"] = {"sourcedId": "a custom value"}
     for sent in (body, *({wrapper: body} for wrapper in put.wrappers)):
         await api.send("PUT", f"/{put.plural}/{identifier}", 201, sent)
-    found = await stored(api, put, identifier)
-    assert found["identifier"] == identifier
-    assert found.get("extensions") == body.get("extensions")
+    entity = await stored(api, put, identifier)
+    assert entity["identifier"] == identifier
+    assert entity.get("extensions") == body.get("extensions")
 
 
 @each
@@ -217,8 +217,8 @@ async def test_number_is_returned_with_its_value(api: Api, put: Put) -> None:
     raw = json.dumps({**body, "extensions": {"a": "HERE"}}).replace('"HERE"', numbers)
     path = f"/{put.plural}/{body['identifier']}"
     await api.send("PUT", path, 201, content=raw.encode())
-    found = (await stored(api, put, body["identifier"]))["extensions"]["a"]
-    assert repr(found) == repr(json.loads(numbers))
+    result = (await stored(api, put, body["identifier"]))["extensions"]["a"]
+    assert repr(result) == repr(json.loads(numbers))
 
 
 @each
@@ -245,21 +245,21 @@ async def test_text_backslash_u0000_is_stored(api: Api) -> None:
     body = await api.new_item(
         document, fullStatement="\\u0000 \\\\u0000 \u2028 \U0001f600 'q\" \x01"
     )
-    found = await api.one("CFItem", body["identifier"])
-    assert found["fullStatement"] == body["fullStatement"]
+    entity = await api.one("CFItem", body["identifier"])
+    assert entity["fullStatement"] == body["fullStatement"]
 
 
 async def test_case_version_must_be_1_1(api: Api) -> None:
     body = factories.document(caseVersion="1.0")
     answer = await api.send("PUT", f"/CFDocuments/{body['identifier']}", 422, body)
-    assert [one["path"] for one in answer.json()["imsx_error_details"]] == ["caseVersion"]
+    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == ["caseVersion"]
 
 
 async def test_timestamps_are_returned_in_utc_with_milliseconds(api: Api, execute: Execute) -> None:
     body = factories.document(lastChangeDateTime="2026-01-15T12:30:00.123456+03:00")
     await api.put("/CFDocuments", body)
-    found = await api.one("CFDocument", body["identifier"])
-    assert found["lastChangeDateTime"] == "2026-01-15T09:30:00.123Z"
+    entity = await api.one("CFDocument", body["identifier"])
+    assert entity["lastChangeDateTime"] == "2026-01-15T09:30:00.123Z"
     (row,) = await execute("SELECT last_change_date_time FROM documents")
     assert row[0].microsecond == 123456
 
@@ -385,7 +385,7 @@ async def test_subjects_of_an_item_are_synchronised(api: Api) -> None:
     body = await api.new_item(document, subjectURI=[one, one])
     await api.put("/CFItems", {"item": {**body, "subjectURI": [two]}})
     package = await api.package(document["identifier"])
-    named = [one["identifier"] for one in package["CFDefinitions"]["CFSubjects"]]
+    named = [subject["identifier"] for subject in package["CFDefinitions"]["CFSubjects"]]
     assert named == [two["identifier"]]
 
 
@@ -412,10 +412,10 @@ async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> 
     one, two, three = factories.link(), factories.link(), factories.link()
     body = await api.new_item(document, conceptKeywordsURI=one)
     await api.put("/CFItems", {"item": {**body, "conceptKeywordsURI": [two, one, three]}})
-    found = await api.one("CFItem", body["identifier"])
-    assert found["conceptKeywordsURI"]["identifier"] == three["identifier"]
+    entity = await api.one("CFItem", body["identifier"])
+    assert entity["conceptKeywordsURI"]["identifier"] == three["identifier"]
     concepts = (await api.package(document["identifier"]))["CFDefinitions"]["CFConcepts"]
-    assert {one["identifier"] for one in concepts} == {
+    assert {concept["identifier"] for concept in concepts} == {
         one["identifier"] for one in (one, two, three)
     }
 
@@ -489,16 +489,16 @@ async def test_link_never_overwrites_a_definition(api: Api) -> None:
     await api.put("/CFItemTypes", kind)
     named = factories.link(kind["identifier"], title="another name")
     await api.new_item(document, CFItemTypeURI=named)
-    found = (await api.get(f"/CFItemTypes/{kind['identifier']}"))["CFItemTypes"][0]
-    assert (found["title"], found["description"]) == ("the original", "a class of items")
+    result = (await api.get(f"/CFItemTypes/{kind['identifier']}"))["CFItemTypes"][0]
+    assert (result["title"], result["description"]) == ("the original", "a class of items")
 
 
 async def test_grouping_is_registered_from_a_link(api: Api) -> None:
     document, grouping = await api.framework(), factories.link(title="a group")
     one, two = await api.new_item(document), await api.new_item(document)
     await api.new_association(one, two, CFAssociationGroupingURI=grouping)
-    found = await api.one("CFAssociationGrouping", grouping["identifier"])
-    assert found["title"] == "a group"
+    entity = await api.one("CFAssociationGrouping", grouping["identifier"])
+    assert entity["title"] == "a group"
 
 
 # Associations
@@ -517,15 +517,15 @@ async def test_association_may_end_at_a_document(api: Api) -> None:
     document = await api.framework()
     item = await api.new_item(document)
     body = await api.new_association(item, document)
-    found = await api.one("CFAssociation", body["identifier"])
-    assert found["destinationNodeURI"]["identifier"] == document["identifier"]
+    entity = await api.one("CFAssociation", body["identifier"])
+    assert entity["destinationNodeURI"]["identifier"] == document["identifier"]
 
 
 async def test_association_to_unknown_nodes_is_stored(api: Api) -> None:
     body = factories.association("unknown", "nothing")
     path = f"/CFItemAssociations/{body['identifier']}"
     answer = await api.send("PUT", path, 422, {"association": body})
-    assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
+    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == [
         "association.originNodeURI.identifier",
         "association.destinationNodeURI.identifier",
     ]
@@ -546,8 +546,8 @@ async def test_association_to_a_node_outside_case(api: Api) -> None:
     body = factories.association(item["identifier"], "https-thing")
     body["destinationNodeURI"]["targetType"] = "ext:web-page"
     await api.put("/CFItemAssociations", {"association": body})
-    found = await api.one("CFAssociation", body["identifier"])
-    assert found["destinationNodeURI"]["targetType"] == "ext:web-page"
+    entity = await api.one("CFAssociation", body["identifier"])
+    assert entity["destinationNodeURI"]["targetType"] == "ext:web-page"
 
 
 async def test_association_of_unknown_document_is_rejected(api: Api) -> None:
@@ -556,7 +556,7 @@ async def test_association_of_unknown_document_is_rejected(api: Api) -> None:
     body = factories.association(one["identifier"], two["identifier"])
     body["CFDocumentURI"] = factories.link("unknown")
     answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
-    assert [one["path"] for one in answer.json()["imsx_error_details"]] == [
+    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == [
         "CFDocumentURI.identifier"
     ]
 
@@ -602,7 +602,7 @@ async def test_sequence_numbers(api: Api, number: float) -> None:
 async def test_invalid_sequence_number_is_rejected(api: Api, number: object) -> None:
     body = factories.association("a", "b", sequenceNumber=number)
     answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
-    assert [one["path"] for one in answer.json()["imsx_error_details"]] == ["sequenceNumber"]
+    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == ["sequenceNumber"]
 
 
 # Item associations, and the only DELETE there is
@@ -618,8 +618,8 @@ async def test_item_with_all_its_associations(api: Api) -> None:
     body = await api.get(f"/CFItemAssociations/{one['identifier']}")
     assert body["CFItem"]["identifier"] == one["identifier"]
     assert body["CFItem"]["CFDocumentURI"]["identifier"] == document["identifier"]
-    found = [association["identifier"] for association in body["CFAssociations"]]
-    assert found == [association["identifier"] for association in (out, into, loop)]
+    results = [association["identifier"] for association in body["CFAssociations"]]
+    assert results == [association["identifier"] for association in (out, into, loop)]
 
 
 async def test_item_without_associations(api: Api) -> None:

@@ -58,8 +58,8 @@ async def test_hash_is_salted_and_slow() -> None:
 
 
 async def test_wrong_secret_does_not_authenticate(clients: ClientRegistry, robot: str) -> None:
-    found = await clients.authenticate([(robot, "x"), (robot, SECRET)], HERE)
-    assert found == Client(robot, READ)
+    client = await clients.authenticate([(robot, "x"), (robot, SECRET)], HERE)
+    assert client == Client(robot, READ)
     for readings in ([], [(robot, OTHER)], [("unknown", SECRET)], [("un\0known", "")], [("", "")]):
         assert await clients.authenticate(readings, "10.0.0.2") is None
 

@@ -117,9 +117,9 @@ async def test_concurrent_requests_share_one_fetch(
     external_issuer.delay = 0.05
     kid = external_issuer.key.kid
 
-    found = await asyncio.gather(*(trusted.key(kid) for _ in range(20)))
+    results = await asyncio.gather(*(trusted.key(kid) for _ in range(20)))
 
-    assert found == [public_jwk(external_issuer.key)] * 20
+    assert results == [public_jwk(external_issuer.key)] * 20
     assert external_issuer.fetches == 1
 
 

@@ -43,7 +43,7 @@ def with_extensions(extensions: Body) -> Body:
     types = [factories.item_type(extensions=extensions) for _ in range(60)]
     criteria = [factories.entity(extensions=extensions) for _ in range(60)]
     associations = [
-        factories.association(one["identifier"], "x", extensions=extensions) for one in items
+        factories.association(item["identifier"], "x", extensions=extensions) for item in items
     ]
     return factories.package(
         CFItems=items,
@@ -152,10 +152,10 @@ def test_dense_package_with_problems_is_repaired_or_refused_with_their_paths() -
     body["CFItems"][40]["notes"] = 5
     with pytest.raises(UnprocessableContent) as refused:
         parse_large_package(written(body))
-    assert [one["path"] for one in refused.value.problems] == ["CFItems[40].notes"]
+    assert [problem["path"] for problem in refused.value.problems] == ["CFItems[40].notes"]
     package, repairs = read_repaired(written(body))
     assert isinstance(package, Package)
-    assert [one.path for one in repairs] == ["CFItems[40].notes"]
+    assert [repair.path for repair in repairs] == ["CFItems[40].notes"]
 
 
 def test_dense_body_that_is_not_json_is_refused_as_such() -> None:

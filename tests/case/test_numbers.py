@@ -90,11 +90,11 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 
 
 def bodies(found: Any) -> list[str]:
-    return [one.body for one in found.rows]
+    return [row.body for row in found.rows]
 
 
 def problem_paths(error: pytest.ExceptionInfo[UnprocessableContent]) -> list[str]:
-    return [one["path"] for one in error.value.problems]
+    return [problem["path"] for problem in error.value.problems]
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS.keys())
@@ -193,7 +193,7 @@ def test_exact_weight_is_accepted(number: str) -> None:
     rubric = factories.rubric()
     rubric["CFRubricCriteria"][0]["weight"] = "HERE"
     package = parse_large_package(written(factories.package(CFRubrics=[rubric]), number))
-    (weight,) = [json.loads(one.body)["weight"] for one in package.rows if '"weight"' in one.body]
+    (weight,) = [json.loads(row.body)["weight"] for row in package.rows if '"weight"' in row.body]
     assert Decimal(repr(weight)) == Decimal(number)
 
 
@@ -220,7 +220,7 @@ def test_code_written_as_a_number_is_repaired_to_its_text() -> None:
         CFItems=[factories.packed_item(humanCodingScheme="HERE")], CFAssociations=[]
     )
     package, _ = read_repaired(written(body, code))
-    assert any(code in one.body for one in package.rows)
+    assert any(code in row.body for row in package.rows)
 
 
 def test_digits_in_strings_are_ignored() -> None:

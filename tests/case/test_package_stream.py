@@ -47,8 +47,8 @@ def lengthen(whole: Body) -> None:
     """Add criteria for several chunks, with problems in the last one."""
     (rubric,) = whole["CFRubrics"]
     criteria = [factories.rubric()["CFRubricCriteria"][0] for _ in range(CHUNK_MEMBERS * 2 + 5)]
-    for one in criteria:
-        one["CFRubricCriterionLevels"] = []
+    for criterion in criteria:
+        criterion["CFRubricCriterionLevels"] = []
     criteria[-2]["nonsense"] = criteria[-1]["weight"] = "x"
     rubric["CFRubricCriteria"] = criteria
 
@@ -144,7 +144,9 @@ def result_of(raw: bytes, reader: Callable[[bytes], Package]) -> Any:
     except BadRequest as error:
         return error.description
     except UnprocessableContent as error:
-        return error.omitted, sorted((one["path"], one["message"]) for one in error.problems)
+        return error.omitted, sorted(
+            (problem["path"], problem["message"]) for problem in error.problems
+        )
 
 
 @pytest.mark.parametrize("wrapper", [None, "CFPackage"])
@@ -156,9 +158,9 @@ def test_streaming_and_whole_parser_agree(
     for change in changes:
         change(whole)
     raw = json.dumps({wrapper: whole} if wrapper else whole).encode()
-    found = result_of(raw, parse_large_package)
-    assert found == result_of(raw, parse_package)
-    assert isinstance(found, Package) == (changes in {CHANGES[name] for name in VALID})
+    result = result_of(raw, parse_large_package)
+    assert result == result_of(raw, parse_package)
+    assert isinstance(result, Package) == (changes in {CHANGES[name] for name in VALID})
 
 
 VALID = (
@@ -178,13 +180,13 @@ def test_nulls_are_stored_as_absent_fields() -> None:
     whole = body()
     for change in CHANGES["nulls at every level"]:
         change(whole)
-    found = [
+    results = [
         [(row.kind, row.body, row.keywords) for row in read(json.dumps(sent).encode()).rows]
         for sent in (whole, without_nulls(whole))
         for read in (parse_package, parse_large_package)
     ]
-    assert all(rows == found[0] for rows in found)
-    assert not any("null" in row[1] for row in found[0])
+    assert all(rows == results[0] for rows in results)
+    assert not any("null" in row[1] for row in results[0])
 
 
 def without_nulls(value: Any) -> Any:
@@ -234,7 +236,7 @@ def test_null_in_an_array_is_named_with_its_index() -> None:
 def problem_paths(raw: bytes) -> list[str]:
     with pytest.raises(UnprocessableContent) as refused:
         parse_large_package(raw)
-    return [one["path"] for one in refused.value.problems]
+    return [problem["path"] for problem in refused.value.problems]
 
 
 def test_late_errors_have_their_paths() -> None:
@@ -287,4 +289,4 @@ def test_list_in_place_of_object_is_one_error() -> None:
     raw = json.dumps(item).replace("0, ", "0," + " " * 20).encode()
     with pytest.raises(UnprocessableContent) as refused:
         parse(CFItem, raw)
-    assert [one["path"] for one in refused.value.problems] == ["notes"]
+    assert [problem["path"] for problem in refused.value.problems] == ["notes"]

@@ -143,11 +143,11 @@ def test_sample_has_expected_size() -> None:
 
 @pytest.mark.parametrize("name", ASSOCIATION_TYPES)
 def test_every_association_type_is_used(name: str) -> None:
-    assert any(one["associationType"] == name for one in ASSOCIATIONS)
+    assert any(association["associationType"] == name for association in ASSOCIATIONS)
 
 
 def test_custom_association_type_is_used() -> None:
-    own = {one["associationType"] for one in ASSOCIATIONS} - {*ASSOCIATION_TYPES}
+    own = {association["associationType"] for association in ASSOCIATIONS} - {*ASSOCIATION_TYPES}
     assert own
     assert all(re.fullmatch(EXTENSION_NAME, name) for name in own)
 
@@ -160,13 +160,13 @@ def test_target_types_are_standard_and_custom() -> None:
 
 @pytest.mark.parametrize("plural", CODED)
 def test_hierarchy_codes_are_three_deep(plural: str) -> None:
-    codes = {one["hierarchyCode"] for one in PACKAGE["CFDefinitions"][plural]}
+    codes = {entity["hierarchyCode"] for entity in PACKAGE["CFDefinitions"][plural]}
     assert max(code.count(".") for code in codes) == 2
     assert all(code.rpartition(".")[0] in codes for code in codes if "." in code)
 
 
 def test_code_with_equal_prefix_is_not_a_child() -> None:
-    codes = [one["hierarchyCode"] for one in PACKAGE["CFDefinitions"]["CFSubjects"]]
+    codes = [subject["hierarchyCode"] for subject in PACKAGE["CFDefinitions"]["CFSubjects"]]
     assert any(
         long != short and long.startswith(short) and not long.startswith(f"{short}.")
         for short in codes
@@ -181,7 +181,7 @@ def test_tree_is_four_levels_deep() -> None:
 def test_roots_are_children_of_the_document() -> None:
     roots = [child for child, above in parents().items() if above == [SAMPLE_DOCUMENT_ID]]
     assert len(roots) > 1
-    assert all("sequenceNumber" in one for one in filter(is_child, ASSOCIATIONS))
+    assert all("sequenceNumber" in association for association in filter(is_child, ASSOCIATIONS))
 
 
 def test_one_item_has_two_parents() -> None:
@@ -191,9 +191,9 @@ def test_one_item_has_two_parents() -> None:
 def test_codes_decide_a_tie_of_sequence_numbers() -> None:
     """The file lists the later code first, so that sorting is observable."""
     places = defaultdict(list)
-    for one in filter(is_child, ASSOCIATIONS):
-        child = ITEMS[one["originNodeURI"]["identifier"]]
-        place = (one["destinationNodeURI"]["identifier"], one["sequenceNumber"])
+    for association in filter(is_child, ASSOCIATIONS):
+        child = ITEMS[association["originNodeURI"]["identifier"]]
+        place = (association["destinationNodeURI"]["identifier"], association["sequenceNumber"])
         places[place].append(child["humanCodingScheme"])
     ((one, other),) = [codes for codes in places.values() if len(codes) > 1]
     assert one > other
@@ -201,8 +201,10 @@ def test_codes_decide_a_tie_of_sequence_numbers() -> None:
 
 def test_sequence_numbers_disagree_with_the_order_of_the_file() -> None:
     numbers = defaultdict(list)
-    for one in filter(is_child, ASSOCIATIONS):
-        numbers[one["destinationNodeURI"]["identifier"]].append(one["sequenceNumber"])
+    for association in filter(is_child, ASSOCIATIONS):
+        numbers[association["destinationNodeURI"]["identifier"]].append(
+            association["sequenceNumber"]
+        )
     assert any(sorted(some) != some for some in numbers.values())
 
 
@@ -247,17 +249,17 @@ def test_links_refer_to_the_class_of_their_field() -> None:
 
 
 def test_only_marked_destinations_are_external() -> None:
-    found = {}
-    for one in ASSOCIATIONS:
-        assert not is_outside(one["originNodeURI"])
-        destination = one["destinationNodeURI"]
+    result = {}
+    for association in ASSOCIATIONS:
+        assert not is_outside(association["originNodeURI"])
+        destination = association["destinationNodeURI"]
         if is_outside(destination):
-            found[one["associationType"]] = destination["targetType"]
+            result[association["associationType"]] = destination["targetType"]
         else:
             assert destination.get("targetType", "CASE") == "CASE"
-    assert found.pop("exactMatchOf") == "CASE"
-    assert found
-    assert all(re.fullmatch(EXTENSION_NAME, target) for target in found.values())
+    assert result.pop("exactMatchOf") == "CASE"
+    assert result
+    assert all(re.fullmatch(EXTENSION_NAME, target) for target in result.values())
 
 
 def test_rubrics_name_their_parents() -> None:
@@ -285,11 +287,11 @@ def test_times_are_in_utc_with_milliseconds() -> None:
 def test_translations_have_a_language(language: str) -> None:
     ends = [
         [
-            ITEMS[one[end]["identifier"]]["language"]
+            ITEMS[association[end]["identifier"]]["language"]
             for end in ("originNodeURI", "destinationNodeURI")
         ]
-        for one in ASSOCIATIONS
-        if one["associationType"] == "isTranslationOf"
+        for association in ASSOCIATIONS
+        if association["associationType"] == "isTranslationOf"
     ]
     assert ["en", language] in ends
 
@@ -348,7 +350,9 @@ def test_sample_is_valid_in_the_official_schema(shared: Path) -> None:
     package = json.loads(sample())
     stripped = [package["CFDocument"].pop("CFPackageURI")]
     for plural in ("CFItems", "CFAssociations"):
-        stripped += [one.pop("CFDocumentURI") for one in package[plural] if "CFDocumentURI" in one]
+        stripped += [
+            entity.pop("CFDocumentURI") for entity in package[plural] if "CFDocumentURI" in entity
+        ]
     assert len(stripped) == 3
     schema = json.loads((shared / SCHEMA).read_bytes())
     checker = jsonschema.FormatChecker()

@@ -65,10 +65,10 @@ def content(data_dir: Path) -> tuple[set[str], list[str], list[str]]:
 
 
 def refusal(*arguments: str, data_dir: Path) -> str:
-    ran = run(*arguments, data_dir=data_dir)
-    assert ran.returncode == 1, ran.stdout
-    assert "Traceback" not in ran.stderr
-    return ran.stderr
+    result = run(*arguments, data_dir=data_dir)
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stderr
+    return result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +92,12 @@ def saved(folder: Path) -> tuple[Path, str, str]:
         writer = threading.Thread(target=write_on)
         writer.start()
         try:
-            ran = run("backup", str(file), data_dir=folder / "data")
+            result = run("backup", str(file), data_dir=folder / "data")
         finally:
             done.set()
             writer.join()
-        assert ran.returncode == 0, ran.stderr
-        assert f"{file.stat().st_size:,} bytes" in ran.stdout
+        assert result.returncode == 0, result.stderr
+        assert f"{file.stat().st_size:,} bytes" in result.stdout
         assert "in use" in refusal("restore", str(file), "--force", data_dir=folder / "data")
         put(server, late)
     return file, saved_document["identifier"], token
@@ -133,19 +133,19 @@ def test_restore_brings_back_the_backup(saved: tuple[Path, str, str], folder: Pa
     file, identifier, token = saved
     data_dir = folder / "data"
     before, _, _ = content(data_dir)
-    ran = run("restore", str(file), "--force", data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
+    result = run("restore", str(file), "--force", data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
     after, revision, others = content(data_dir)
     assert identifier in after
     assert after < before
     assert (revision, others) == ([version.get_required_schema_version()], [])
     with serving(data_dir) as server:
-        found = httpx.get(
+        response = httpx.get(
             f"{server.base_url}{DOCUMENTS}/{identifier}",
             # Of another port, so not its issuer; its key is back all the same.
             headers={"Authorization": f"Bearer {server.token()}"},
         )
-        assert found.status_code == 200
+        assert response.status_code == 200
         published = httpx.get(f"{server.base_url}/.well-known/jwks.json").json()["keys"]
     assert published[0]["kid"] == jwt_header(token)["kid"]
 
@@ -168,9 +168,9 @@ def test_backup_of_older_release_is_migrated(tmp_path: Path) -> None:
         ask(url, "UPDATE alembic_version SET version_num = '2099_unheard_of'")
         assert run("backup", str(newer), data_dir=old).returncode == 0
 
-    ran = run("restore", str(file), data_dir=new)
-    assert ran.returncode == 0, ran.stderr
-    assert f"migrating from schema {INITIAL}" in ran.stderr
+    result = run("restore", str(file), data_dir=new)
+    assert result.returncode == 0, result.stderr
+    assert f"migrating from schema {INITIAL}" in result.stderr
     assert "newer case-server" in refusal("restore", str(newer), "--force", data_dir=new)
     assert content(new) == ({body["identifier"]}, [version.get_required_schema_version()], [])
 
@@ -194,9 +194,9 @@ def test_backup_of_external_postgres_names_its_tools(
     command: str, tool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASE_SERVER_DATABASE_URL", "postgresql://user@127.0.0.1:9/x")
-    ran = CliRunner().invoke(main, [command, "x"])
-    assert ran.exit_code == 1
-    assert f"{tool} --" in ran.stderr
+    result = CliRunner().invoke(main, [command, "x"])
+    assert result.exit_code == 1
+    assert f"{tool} --" in result.stderr
 
 
 def documented(file: str) -> list[str]:
@@ -219,9 +219,9 @@ def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None
             re.sub(r"postgresql://…/\w+", restored, line).replace("case-server", "$CASE_SERVER")
             for line in documented("guides/backup.md")
         ]
-        found = find_binaries(None)
+        outcome = find_binaries(None)
         environment = os.environ | {
-            "PATH": f"{found}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{outcome}{os.pathsep}{os.environ['PATH']}",
             "CASE_SERVER_DATABASE_URL": url,
             "CASE_SERVER": shlex.join(COMMAND),
             "PGHOST": str(own.hostname),
@@ -229,7 +229,7 @@ def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None
             "PGUSER": str(own.username),
             "PGPASSWORD": str(own.password),
         }
-        ran = subprocess.run(
+        result = subprocess.run(
             ["bash", "-ec", "\n".join(lines)],
             cwd=tmp_path,
             env=environment,
@@ -237,7 +237,7 @@ def test_dump_of_older_release_is_restored_as_documented(tmp_path: Path) -> None
             text=True,
             check=False,
         )
-        assert ran.returncode == 0, ran.stderr
+        assert result.returncode == 0, result.stderr
         assert identifiers(restored) == {body["identifier"]}
         revisions = [ask(one, "SELECT version_num FROM alembic_version") for one in (url, restored)]
     assert revisions == [[INITIAL], [version.get_required_schema_version()]]

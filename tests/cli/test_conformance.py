@@ -35,13 +35,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def frameworks() -> list[Any]:
     """Return the sample and two more packages."""
-    found = [json.loads(sample())]
+    results = [json.loads(sample())]
     for month, title in enumerate(("a framework", "another's framework"), start=1):
         body = package()
         changed = f"2026-0{month}-02T00:00:00Z"
         body["CFDocument"] |= {"title": title, "lastChangeDateTime": changed}
-        found.append(body)
-    return found
+        results.append(body)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def ordinary(
 ) -> Iterator[LiveServer]:
     """A server without test mode."""
     settings = {"CASE_SERVER_DATABASE_URL": migrated_database("ordinary")}
-    with serving(tmp_path_factory.mktemp("ordinary") / "data", settings=settings) as found:
-        with found.client() as client:
+    with serving(tmp_path_factory.mktemp("ordinary") / "data", settings=settings) as running:
+        with running.client() as client:
             for body in frameworks():
                 answer = client.post("/case/1.1/CFPackages", json=body)
                 assert answer.status_code == 201, answer.text
-        yield found
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +89,12 @@ def conformance(tmp_path: Path) -> Run:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         # In this process, because each start takes a second.
         unset: dict[str, str | None] = {name: None for name in os.environ if name not in variables}
-        ran = CliRunner().invoke(
+        result = CliRunner().invoke(
             main, ["conformance", *arguments], prog_name="case-server", env={**unset, **variables}
         )
-        return subprocess.CompletedProcess(arguments, ran.exit_code, ran.stdout, ran.stderr)
+        return subprocess.CompletedProcess(
+            arguments, result.exit_code, result.stdout, result.stderr
+        )
 
     return call
 
@@ -103,7 +105,7 @@ def report(ran: subprocess.CompletedProcess[str]) -> Any:
 
 
 def outcomes(found: Any, result: str) -> set[str]:
-    return {one["id"] for one in found["checks"] if one["result"] == result}
+    return {check["id"] for check in found["checks"] if check["result"] == result}
 
 
 @pytest.mark.parametrize("profile", BASES)
@@ -111,22 +113,24 @@ def test_this_server_passes_every_check(
     ordinary: LiveServer, conformance: Run, profile: str
 ) -> None:
     url = f"{ordinary.base_url}{BASES[profile]}"
-    ran = conformance(url, *CLIENT, "--write", "--format", "json")
-    found = report(ran)
-    assert [one for one in found["checks"] if one["result"] != "passed"] == []
-    assert (ran.returncode, found["profile"], found["url"]) == (0, profile, url)
-    documented = {one.id for one in CHECKS if profile in (*one.documented, *one.extension_of)}
-    assert {one["id"] for one in found["checks"]} == documented
+    result = conformance(url, *CLIENT, "--write", "--format", "json")
+    body = report(result)
+    assert [check for check in body["checks"] if check["result"] != "passed"] == []
+    assert (result.returncode, body["profile"], body["url"]) == (0, profile, url)
+    documented = {
+        check.id for check in CHECKS if profile in (*check.documented, *check.extension_of)
+    }
+    assert {check["id"] for check in body["checks"]} == documented
 
 
 def list_identifiers(server: LiveServer) -> dict[str, set[str]]:
     """Return all identifiers in the lists by plural class name."""
     with server.client() as client:
-        found = {}
+        result = {}
         for plural in ("CFDocuments", "CFItems", "CFSubjects"):
             page = client.get(f"/ims/case/v1p1/{plural}", params={"limit": 3000}).json()
-            found[plural] = {one["identifier"] for one in page[plural]}
-        return found
+            result[plural] = {entity["identifier"] for entity in page[plural]}
+        return result
 
 
 def changes(server: LiveServer, since: str | None = None) -> tuple[list[Any], str]:
@@ -154,11 +158,11 @@ def test_write_leaves_only_reported_leftovers(
     server: LiveServer, conformance: Run, profile: str
 ) -> None:
     before, (_, cursor) = list_identifiers(server), changes(server)
-    found = report(
+    result = report(
         conformance(f"{server.base_url}{BASES[profile]}", *CLIENT, "--write", "--format", "json")
     )
     leftovers: dict[str, set[str]] = {}
-    for line in found["leftovers"]:
+    for line in result["leftovers"]:
         name, identifier = line.split()
         leftovers.setdefault(f"{name}s", set()).add(identifier)
     assert {name: len(those) for name, those in leftovers.items()} == {
@@ -170,7 +174,9 @@ def test_write_leaves_only_reported_leftovers(
     assert after == before
 
     feed, _ = changes(server, cursor)
-    alive = {(one["kind"], one["identifier"]): one["operation"] != "deleted" for one in feed}
+    alive = {
+        (entry["kind"], entry["identifier"]): entry["operation"] != "deleted" for entry in feed
+    }
     assert {key[0] for key in alive} >= {"CFItem", "CFAssociation", "CFDocument", "CFItemType"}
     assert {key[1] for key, is_alive in alive.items() if is_alive} == set().union(
         *leftovers.values()
@@ -284,10 +290,10 @@ def test_defect_fails_the_checks_for_it(
 ) -> None:
     with tampering(server.base_url, answer, request_) as broken:
         url = f"{broken}{BASES[profile]}"
-        ran = conformance(url, *CLIENT, "--write", "--no-extensions", "--format", "json")
-    failed = outcomes(report(ran), "failed")
+        result = conformance(url, *CLIENT, "--write", "--no-extensions", "--format", "json")
+    failed = outcomes(report(result), "failed")
     assert failed == failing
-    assert ran.returncode == 1
+    assert result.returncode == 1
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"CFDocuments": [1]}', b"<html>"])
@@ -297,26 +303,26 @@ def test_unexpected_bodies_fail_without_errors(conformance: Run, body: bytes) ->
 
     for base in BASES.values():
         with tampering("http://127.0.0.1:9", leave_unchanged, answer) as broken:
-            ran = conformance(f"{broken}{base}", "--token", "any", "--write", "--format", "json")
-        found = report(ran)
-        assert (ran.returncode, ran.stderr) == (1, "")
-        assert "list-documents" in outcomes(found, "failed")
-        assert outcomes(found, "passed") <= {"list-largest-limit"}
+            result = conformance(f"{broken}{base}", "--token", "any", "--write", "--format", "json")
+        outcome = report(result)
+        assert (result.returncode, result.stderr) == (1, "")
+        assert "list-documents" in outcomes(outcome, "failed")
+        assert outcomes(outcome, "passed") <= {"list-largest-limit"}
 
 
 def test_text(server: LiveServer, conformance: Run) -> None:
     with tampering(server.base_url, leave_unchanged, unlimited) as broken:
         url = f"{broken}/case/1.1"
-        ran = conformance(url, *CLIENT, "--only", "list-limit,list-subjects")
-    assert ran.returncode == 1
+        outcome = conformance(url, *CLIENT, "--only", "list-limit,list-subjects")
+    assert outcome.returncode == 1
     listed = list_identifiers(server)
     subjects, limited = (
-        f"  {result}  {one.id:13}  {one.behaviour} [{one.source}]"
+        f"  {result}  {check.id:13}  {check.behaviour} [{check.source}]"
         for result, name in (("passed ", "list-subjects"), ("FAILED ", "list-limit"))
-        for one in CHECKS
-        if one.id == name
+        for check in CHECKS
+        if check.id == name
     )
-    assert ran.stdout.splitlines() == [
+    assert outcome.stdout.splitlines() == [
         f"{url} (platform): 1 passed, 1 failed, 0 skipped",
         "",
         "lists",
@@ -333,13 +339,13 @@ def test_junit(server: LiveServer, conformance: Run, tmp_path: Path) -> None:
     file = tmp_path / "report.xml"
     with tampering(server.base_url, html_errors) as broken:
         url = f"{broken}/ims/case/v1p1"
-        ran = conformance(url, *CLIENT, "--no-extensions", "--format", "junit", "-o", str(file))
-    assert (ran.returncode, ran.stdout) == (1, "")
+        result = conformance(url, *CLIENT, "--no-extensions", "--format", "junit", "-o", str(file))
+    assert (result.returncode, result.stdout) == (1, "")
     root = ET.parse(file).getroot()
     cases = root.findall("testsuite/testcase")
     assert [one.get("name") for one in root] == ["tokens", "lists", "reading", "errors", "packages"]
     assert root.get("tests") == str(len(cases))
-    failed = {one.get("name") for one in cases if one.find("failure") is not None}
+    failed = {case.get("name") for case in cases if case.find("failure") is not None}
     assert failed == {"error-body", "minor-unknown", "minor-unauthorised"}
     assert root.get("failures") == "3"
     messages = [one.get("message") for one in root.iter("failure")]
@@ -350,9 +356,9 @@ def test_empty_server_skips_checks_with_the_reason(server: LiveServer, conforman
     empty = f"{server.base_url}/ns/empty"
     httpx.post(f"{empty}/_test/seed", json={}).raise_for_status()
     tokens = ("--token-url", f"{empty}/oauth2/token")
-    found = report(conformance(f"{empty}/case/1.1", *CLIENT, *tokens, "--format", "json"))
-    assert outcomes(found, "failed") == set()
-    (reason,) = {one["observed"] for one in found["checks"] if one["id"] == "document"}
+    body = report(conformance(f"{empty}/case/1.1", *CLIENT, *tokens, "--format", "json"))
+    assert outcomes(body, "failed") == set()
+    (reason,) = {check["observed"] for check in body["checks"] if check["id"] == "document"}
     assert "no documents" in reason
 
 
@@ -370,19 +376,19 @@ def test_filter_that_misses_a_shown_value_fails(server: LiveServer, conformance:
             == set()
         )
         with tampering(server.base_url, leave_unchanged, without_derived_values) as broken:
-            ran = conformance(f"{broken}{base}", *CLIENT, *only)
-        assert outcomes(report(ran), "failed") == {"filter-shown"}, profile
+            result = conformance(f"{broken}{base}", *CLIENT, *only)
+        assert outcomes(report(result), "failed") == {"filter-shown"}, profile
 
 
 def test_extensions_run_on_request_or_on_a_case_server(
     server: LiveServer, conformance: Run
 ) -> None:
     url = f"{server.base_url}/case/1.1"
-    ours = {one.id for one in CHECKS if "platform" in one.extension_of and not one.writes}
+    ours = {check.id for check in CHECKS if "platform" in check.extension_of and not check.writes}
     without = report(conformance(url, *CLIENT, "--no-extensions", "--format", "json"))
-    assert not ours & {one["id"] for one in without["checks"]}
+    assert not ours & {check["id"] for check in without["checks"]}
     only = report(conformance(url, *CLIENT, "--only", "extensions", "--format", "json"))
-    assert {one["id"] for one in only["checks"]} == ours
+    assert {check["id"] for check in only["checks"]} == ours
 
     def hide_change_feed(exchange: Exchange) -> None:
         if exchange.url.path.endswith("/changes"):
@@ -390,14 +396,14 @@ def test_extensions_run_on_request_or_on_a_case_server(
 
     with tampering(server.base_url, leave_unchanged, hide_change_feed) as other:
         elsewhere = report(conformance(f"{other}/case/1.1", *CLIENT, "--format", "json"))
-    assert not ours & {one["id"] for one in elsewhere["checks"]}
+    assert not ours & {check["id"] for check in elsewhere["checks"]}
 
 
 def test_only_and_skip_select_checks_and_groups(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/case/1.1"
     chosen = ("--only", "errors,document", "--only", "item", "--skip", "unknown-set")
-    found = report(conformance(url, *CLIENT, *chosen, "--format", "json"))
-    assert {one["id"] for one in found["checks"]} == {"document", "item", "unknown", "allow"}
+    body = report(conformance(url, *CLIENT, *chosen, "--format", "json"))
+    assert {check["id"] for check in body["checks"]} == {"document", "item", "unknown", "allow"}
 
 
 @pytest.mark.parametrize(
@@ -417,9 +423,9 @@ def test_only_and_skip_select_checks_and_groups(server: LiveServer, conformance:
 def test_invalid_arguments_exit_with_2(
     conformance: Run, arguments: tuple[str, ...], message: str
 ) -> None:
-    ran = conformance(*arguments)
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert message in ran.stderr
+    result = conformance(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -436,10 +442,10 @@ def test_invalid_arguments_exit_with_2(
 def test_refused_client_exits_with_2(
     server: LiveServer, conformance: Run, path: str, arguments: tuple[str, ...], message: str
 ) -> None:
-    ran = conformance(f"{server.base_url}{path}", *arguments)
-    assert ran.returncode == 2
-    assert message in ran.stderr
-    assert "local-secret" not in ran.stderr
+    result = conformance(f"{server.base_url}{path}", *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "local-secret" not in result.stderr
 
 
 def test_server_error_exits_with_2(conformance: Run) -> None:
@@ -447,9 +453,9 @@ def test_server_error_exits_with_2(conformance: Run) -> None:
         exchange.status = 500
 
     with tampering("http://127.0.0.1:9", leave_unchanged, answer) as broken:
-        ran = conformance(f"{broken}/case/1.1", "--token", "any")
-    assert ran.returncode == 2
-    assert "returned 500" in ran.stderr
+        result = conformance(f"{broken}/case/1.1", "--token", "any")
+    assert result.returncode == 2
+    assert "returned 500" in result.stderr
 
 
 def test_end_of_url_implies_the_profile() -> None:
@@ -485,20 +491,20 @@ def test_busy_server_is_retried_and_waits_are_reported(
             exchange.status, exchange.headers = 503, {"Retry-After": "0"}
 
     with tampering(server.base_url, leave_unchanged, busy) as proxy:
-        ran = conformance(f"{proxy}/case/1.1", *CLIENT, "--only", "lists")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+        result = conformance(f"{proxy}/case/1.1", *CLIENT, "--only", "lists")
+    assert result.returncode == 0, result.stdout + result.stderr
     assert len(seen) > 2
     for path in seen:
         assert f"waiting 0 s: {'POST' if 'token' in path else 'GET'} {path} returned 503" in (
-            ran.stderr
+            result.stderr
         )
 
 
 def test_many_runs_do_not_fill_the_login_throttle(server: LiveServer, conformance: Run) -> None:
     url = f"{server.base_url}/1edtech/ims/case/v1p1"
     for _ in range(25):
-        ran = conformance(url, *CLIENT, "--only", "token-wrong-secret")
-        assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
+        result = conformance(url, *CLIENT, "--only", "token-wrong-secret")
+        assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr
 
 
 def test_report_contains_no_access_token(server: LiveServer, conformance: Run) -> None:
@@ -508,16 +514,16 @@ def test_report_contains_no_access_token(server: LiveServer, conformance: Run) -
 
     with tampering(server.base_url, accept_every_secret) as proxy:
         url = f"{proxy}/case/1.1"
-        ran = conformance(url, *CLIENT, "--only", "tokens", "--format", "json")
-    assert outcomes(report(ran), "failed") == {"token-wrong-secret"}
-    assert "expires_in" in ran.stdout
-    assert "secret-token" not in ran.stdout
+        result = conformance(url, *CLIENT, "--only", "tokens", "--format", "json")
+    assert outcomes(report(result), "failed") == {"token-wrong-secret"}
+    assert "expires_in" in result.stdout
+    assert "secret-token" not in result.stdout
 
 
 def test_checks_option_lists_all_checks(conformance: Run) -> None:
     listed = conformance("--checks").stdout.splitlines()
-    assert [line.split()[0] for line in listed] == [one.id for one in CHECKS]
-    assert len({one.id for one in CHECKS}) == len(CHECKS)
+    assert [line.split()[0] for line in listed] == [check.id for check in CHECKS]
+    assert len({check.id for check in CHECKS}) == len(CHECKS)
 
 
 def test_documentation_lists_all_options(conformance: Run) -> None:
@@ -538,9 +544,9 @@ def test_lost_connection_fails_and_still_reports(conformance: Run) -> None:
             raise ConnectionResetError
 
     with tampering("http://127.0.0.1:9", leave_unchanged, disconnect) as broken:
-        ran = conformance(f"{broken}/case/1.1", "--token", "x", "--only", "list-documents")
-    assert ran.returncode == 1
-    assert "no response" in ran.stdout
+        result = conformance(f"{broken}/case/1.1", "--token", "x", "--only", "list-documents")
+    assert result.returncode == 1
+    assert "no response" in result.stdout
 
 
 def public_list(exchange: Exchange) -> None:
@@ -562,8 +568,8 @@ def test_reading_without_token_is_judged_by_document_package_and_item(
     def outcome_of(profile: str, modify: Modify) -> Any:
         only = ("--only", "no-token,strange-token", "--format", "json")
         with tampering(server.base_url, modify) as proxy:
-            found = report(conformance(f"{proxy}{BASES[profile]}", *CLIENT, *only))
-        return {one["id"]: (one["result"], one["observed"]) for one in found["checks"]}
+            body = report(conformance(f"{proxy}{BASES[profile]}", *CLIENT, *only))
+        return {check["id"]: (check["result"], check["observed"]) for check in body["checks"]}
 
     results = outcome_of("standard", public_list)
     assert results["no-token"] == ("passed", "401 on 3 paths; the list of documents is public")
@@ -585,10 +591,10 @@ def test_redirects_are_followed(server: LiveServer, conformance: Run) -> None:
 
     with tampering(server.base_url, leave_unchanged, moved) as proxy:
         url = f"{proxy}/old/case/1.1"
-        ran = conformance(
+        result = conformance(
             url, *CLIENT, "--write", "--only", "document,package,put-document", "--format", "json"
         )
-    assert outcomes(report(ran), "passed") == {"document", "package", "put-document"}
+    assert outcomes(report(result), "passed") == {"document", "package", "put-document"}
 
 
 def test_failed_and_quiet_shorten_the_report(server: LiveServer, conformance: Run) -> None:
@@ -602,5 +608,5 @@ def test_failed_and_quiet_shorten_the_report(server: LiveServer, conformance: Ru
     assert failed.stdout.startswith(f"{summary}\n\nlists\n  FAILED   list-limit  ")
     assert "list-subjects" not in failed.stdout
     assert (quiet.stdout, quiet.stderr, quiet.returncode) == (f"{summary}\n", "", 1)
-    assert [one["id"] for one in as_json["checks"]] == ["list-limit"]
+    assert [check["id"] for check in as_json["checks"]] == ["list-limit"]
     assert as_json["counts"] == {"passed": 1, "failed": 1, "skipped": 0}

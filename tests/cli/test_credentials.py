@@ -30,9 +30,9 @@ def live(data_dir: Path) -> Iterator[LiveServer]:
 
 def command(data_dir: Path, *arguments: str) -> str:
     """Run a command that must succeed and return its output."""
-    ran = run(*arguments, data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    result = run(*arguments, data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def statuses(live: LiveServer, token: str) -> set[int]:
@@ -111,23 +111,23 @@ def test_tokens_stay_valid_when_keys_rotate(live: LiveServer, data_dir: Path) ->
 def test_invalid_arguments_are_refused(
     arguments: tuple[str, ...], status: int, message: str
 ) -> None:
-    ran = CliRunner().invoke(main, arguments)
-    assert ran.exit_code == status
-    assert message in ran.stderr
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == status
+    assert message in result.stderr
 
 
 def test_unknown_client_is_refused(live: LiveServer, data_dir: Path) -> None:
-    ran = run("client", "remove", "unknown", data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "case-server client list" in ran.stderr
-    assert "Traceback" not in ran.stderr
+    result = run("client", "remove", "unknown", data_dir=data_dir)
+    assert result.returncode == 1
+    assert "case-server client list" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_existing_client_is_refused(live: LiveServer, data_dir: Path) -> None:
-    ran = run(
+    result = run(
         "client", "add", "once", "--scope", "createput", "--scope", "delete", data_dir=data_dir
     )
-    assert "create and replace; delete associations" in ran.stderr
+    assert "create and replace; delete associations" in result.stderr
     again = run("client", "add", "once", data_dir=data_dir)
     assert again.returncode == 1
     assert "case-server client rotate once" in again.stderr

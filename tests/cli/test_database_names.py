@@ -25,10 +25,10 @@ def test_every_command_names_its_database_and_never_the_password(
     name = f"postgresql://{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
 
     def case_server(*command: str, code: int = 0) -> tuple[str, str]:
-        ran = run(*command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
-        assert ran.returncode == code, ran.stderr
-        assert str(parts.password) not in ran.stdout + ran.stderr
-        return ran.stdout, ran.stderr
+        result = run(*command, data_dir=tmp_path, CASE_SERVER_DATABASE_URL=url)
+        assert result.returncode == code, result.stderr
+        assert str(parts.password) not in result.stdout + result.stderr
+        return result.stdout, result.stderr
 
     assert f"the schema is current in {name}\n" in case_server("migrate")[0]
     assert case_server("import", "--sample")[1].startswith(f"writing to {name}\n")
@@ -55,19 +55,19 @@ def _document(output: tuple[str, str]) -> str:
 
 def test_embedded_database_is_named_by_its_folder(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    ran = run("client", "add", "reader", data_dir=data_dir)
-    assert ran.stderr.startswith(f"writing to the embedded Postgres in {data_dir}\n")
-    assert len(ran.stdout.splitlines()) == 1
-    ran = run("backup", str(tmp_path / "copy"), data_dir=data_dir)
-    assert f"of the embedded Postgres in {data_dir} to " in ran.stdout
+    result = run("client", "add", "reader", data_dir=data_dir)
+    assert result.stderr.startswith(f"writing to the embedded Postgres in {data_dir}\n")
+    assert len(result.stdout.splitlines()) == 1
+    result = run("backup", str(tmp_path / "copy"), data_dir=data_dir)
+    assert f"of the embedded Postgres in {data_dir} to " in result.stdout
 
 
 def test_unknown_variable_is_warned_about_once_with_the_nearest_name(tmp_path: Path) -> None:
     wrong = {"CASE_SERVER_DATABSE_URL": "x", "CASE_SERVER_CLIENT_SECRET": "Hunter2"}
-    ran = run("template", str(tmp_path / "x.csv"), data_dir=tmp_path, **wrong)
-    assert ran.returncode == 0
+    result = run("template", str(tmp_path / "x.csv"), data_dir=tmp_path, **wrong)
+    assert result.returncode == 0
     start = "case-server: warning: unknown environment variable"
-    assert sorted(ran.stderr.splitlines()) == [
+    assert sorted(result.stderr.splitlines()) == [
         f"{start} CASE_SERVER_CLIENT_SECRET: did you mean CASE_CLIENT_SECRET?",
         f"{start} CASE_SERVER_DATABSE_URL: did you mean CASE_SERVER_DATABASE_URL?",
     ]

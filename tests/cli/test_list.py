@@ -22,21 +22,21 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         body["CFDocument"] |= {"title": identifier.title(), "creator": "Example District"}
         (folder / f"{identifier}.json").write_text(json.dumps(body))
     sources = [str(path) for path in sorted(folder.glob("*.json"))]
-    ran = invoke("import", *sources, data_dir=folder)
-    assert ran.returncode == 0, ran.stderr
+    result = invoke("import", *sources, data_dir=folder)
+    assert result.returncode == 0, result.stderr
     return folder
 
 
 def identifiers(data_dir: Path, *arguments: str) -> list[str]:
     """Return the identifiers that ``list --format json`` prints."""
-    ran = invoke("list", "--format", "json", *arguments, data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    return [framework["identifier"] for framework in json.loads(ran.stdout)]
+    result = invoke("list", "--format", "json", *arguments, data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    return [framework["identifier"] for framework in json.loads(result.stdout)]
 
 
 def test_list_prints_one_line_per_framework_by_title(data_dir: Path) -> None:
-    ran = invoke("list", data_dir=data_dir)
-    lines = ran.stdout.splitlines()
+    result = invoke("list", data_dir=data_dir)
+    lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [ALGEBRA, ALGEBRA_2, BIOLOGY]
     assert all("items  Example District  " in line for line in lines)
 
@@ -56,36 +56,36 @@ def test_list_with_prefix_selects_frameworks(data_dir: Path) -> None:
 
 
 def test_list_as_json_counts_items_and_formats_times(data_dir: Path) -> None:
-    ran = invoke("list", "--format", "json", BIOLOGY, data_dir=data_dir)
-    (framework,) = json.loads(ran.stdout)
+    result = invoke("list", "--format", "json", BIOLOGY, data_dir=data_dir)
+    (framework,) = json.loads(result.stdout)
     assert framework["items"] > 0
     assert framework["lastChangeDateTime"].endswith("Z")
     assert framework["deletedAt"] is None
 
 
 def test_list_without_database_creates_none(tmp_path: Path) -> None:
-    ran = invoke("list", data_dir=tmp_path)
-    assert (ran.returncode, ran.stdout) == (0, "")
-    assert "case-server import --sample" in ran.stderr
+    result = invoke("list", data_dir=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "case-server import --sample" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_export_accepts_unique_prefix(data_dir: Path) -> None:
-    ran = invoke("export", "bio", data_dir=data_dir)
-    assert json.loads(ran.stdout)["CFDocument"]["identifier"] == BIOLOGY
+    result = invoke("export", "bio", data_dir=data_dir)
+    assert json.loads(result.stdout)["CFDocument"]["identifier"] == BIOLOGY
 
 
 def test_export_refuses_ambiguous_prefix_and_lists_matches(data_dir: Path) -> None:
-    ran = invoke("export", "algebra", data_dir=data_dir)
-    assert ran.returncode == 1
-    assert f"'algebra' matches 2 frameworks: {ALGEBRA}, {ALGEBRA_2}" in ran.stderr
+    result = invoke("export", "algebra", data_dir=data_dir)
+    assert result.returncode == 1
+    assert f"'algebra' matches 2 frameworks: {ALGEBRA}, {ALGEBRA_2}" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["export"], ["delete", "document"]])
 def test_unknown_identifier_is_answered_with_near_one(data_dir: Path, command: list[str]) -> None:
-    ran = invoke(*command, "bilogy", data_dir=data_dir)
-    assert ran.returncode == 1
-    assert f"did you mean {BIOLOGY}?" in ran.stderr
+    result = invoke(*command, "bilogy", data_dir=data_dir)
+    assert result.returncode == 1
+    assert f"did you mean {BIOLOGY}?" in result.stderr
 
 
 def test_delete_takes_no_prefix(data_dir: Path) -> None:
@@ -97,10 +97,10 @@ def test_list_deleted_shows_deleted_frameworks_only(data_dir: Path) -> None:
     assert invoke("delete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
     assert identifiers(data_dir, "--deleted") == [ALGEBRA_2]
     assert ALGEBRA_2 not in identifiers(data_dir)
-    ran = invoke("undelete", "document", BIOLOGY, data_dir=data_dir)
-    assert "it is not deleted" in ran.stderr
-    ran = invoke("undelete", "document", "algebra", data_dir=data_dir)
-    assert f"did you mean {ALGEBRA_2}?" in ran.stderr
+    result = invoke("undelete", "document", BIOLOGY, data_dir=data_dir)
+    assert "it is not deleted" in result.stderr
+    result = invoke("undelete", "document", "algebra", data_dir=data_dir)
+    assert f"did you mean {ALGEBRA_2}?" in result.stderr
     assert invoke("undelete", "document", ALGEBRA_2, data_dir=data_dir).returncode == 0
     assert ALGEBRA_2 in identifiers(data_dir)
 
@@ -109,20 +109,20 @@ def test_export_never_overwrites_without_force(data_dir: Path, tmp_path: Path) -
     output = tmp_path / "framework.json"
     assert invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir).returncode == 0
     output.write_text("mine")
-    ran = invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "exists already: add --force" in ran.stderr
+    result = invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
+    assert result.returncode == 1
+    assert "exists already: add --force" in result.stderr
     assert output.read_text() == "mine"
-    ran = invoke("export", BIOLOGY, "-o", str(output), "--force", data_dir=data_dir)
-    assert f"exported to {output}" in ran.stderr
+    result = invoke("export", BIOLOGY, "-o", str(output), "--force", data_dir=data_dir)
+    assert f"exported to {output}" in result.stderr
     assert json.loads(output.read_text())["CFDocument"]["identifier"] == BIOLOGY
 
 
 def test_export_refuses_unknown_file_extension(data_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "framework.docx"
-    ran = invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
-    assert ran.returncode == 2
-    assert "unknown file format of 'framework.docx'" in ran.stderr
+    result = invoke("export", BIOLOGY, "-o", str(output), data_dir=data_dir)
+    assert result.returncode == 2
+    assert "unknown file format of 'framework.docx'" in result.stderr
     assert not output.exists()
 
 

@@ -188,9 +188,9 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(command: str, **settings: str) -> tuple[int, list[str]]:
         unset: dict[str, str | None] = {name: None for name in os.environ if name not in variables}
         env = {**unset, **variables, **settings}
-        ran = CliRunner().invoke(main, command.split(), prog_name="case-server", env=env)
-        assert "Traceback" not in ran.stderr
-        return ran.exit_code, ran.stderr.splitlines()
+        result = CliRunner().invoke(main, command.split(), prog_name="case-server", env=env)
+        assert "Traceback" not in result.stderr
+        return result.exit_code, result.stderr.splitlines()
 
     return run
 
@@ -240,7 +240,7 @@ def test_used_port_is_blamed_on_the_port(command_line: Run) -> None:
 def test_binary_export_to_a_terminal_is_refused(tmp_path: Path) -> None:
     reader, terminal = pty.openpty()
     try:
-        ran = subprocess.run(
+        result = subprocess.run(
             [*COMMAND, "export", UNKNOWN_ID, "--format", "xlsx"],
             stdout=terminal,
             stderr=subprocess.PIPE,
@@ -252,9 +252,9 @@ def test_binary_export_to_a_terminal_is_refused(tmp_path: Path) -> None:
         os.close(terminal)
         os.close(reader)
     error = f"{PREFIX}xlsx is binary: add -o FILE, or redirect the output (see `"
-    assert ran.stderr.startswith(error)
-    assert len(ran.stderr.splitlines()) == 1
-    assert ran.returncode == 2
+    assert result.stderr.startswith(error)
+    assert len(result.stderr.splitlines()) == 1
+    assert result.returncode == 2
     assert not (tmp_path / "data").exists()
 
 

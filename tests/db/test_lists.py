@@ -218,8 +218,8 @@ async def test_list_matches_python_implementation(
     for _ in range(200):
         parameters = random_request(rng)
         page = await lists.fetch_page(database, ITEMS, query(**parameters))
-        found = [json.loads(body)["identifier"] for body in page.bodies]
-        assert (page.total, found) == expected(items[:50], query(**parameters)), parameters
+        results = [json.loads(body)["identifier"] for body in page.bodies]
+        assert (page.total, results) == expected(items[:50], query(**parameters)), parameters
         totals.add(page.total)
     assert len(totals) > 20, "the filters hardly distinguish items"
 

@@ -76,7 +76,7 @@ def framework(count: int = 30) -> Body:
     return factories.package(
         CFItems=items,
         CFAssociations=[
-            factories.association(one["identifier"], items[0]["identifier"]) for one in items[1:]
+            factories.association(item["identifier"], items[0]["identifier"]) for item in items[1:]
         ],
         CFRubrics=[factories.rubric(), factories.rubric()],
     )
@@ -103,9 +103,9 @@ async def test_deleted_item_logs_one_change(store: Store) -> None:
     await store.write(body)
     gone = body["CFItems"].pop(10)
     (relation,) = [
-        one
-        for one in body["CFAssociations"]
-        if one["originNodeURI"]["identifier"] == gone["identifier"]
+        association
+        for association in body["CFAssociations"]
+        if association["originNodeURI"]["identifier"] == gone["identifier"]
     ]
     body["CFAssociations"].remove(relation)
     assert sorted(await store.entries(body)) == [

@@ -87,7 +87,7 @@ async def test_definitions_linked_by_items_are_registered(
         "SELECT concept_identifier FROM item_concepts WHERE item_identifier = $1",
         item["identifier"],
     )
-    assert {row[0] for row in linked} == {one["identifier"] for one in concepts}
+    assert {row[0] for row in linked} == {concept["identifier"] for concept in concepts}
 
 
 async def test_new_framework_undeletes_an_item_type(database: Database, execute: Execute) -> None:

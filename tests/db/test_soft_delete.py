@@ -50,8 +50,8 @@ async def test_document_is_deleted_and_undeleted_with_its_parts(
     before = await api.package(document)
     other = await api.new_item(await api.framework())
     relation = await api.new_association(other, body["CFItems"][0])
-    found = await soft_delete.delete(database, DOCUMENTS, document)
-    assert found == {("CFDocument", "delete"): 1, ("CFItem", "delete"): 3}
+    changes = await soft_delete.delete(database, DOCUMENTS, document)
+    assert changes == {("CFDocument", "delete"): 1, ("CFItem", "delete"): 3}
     for path in (
         f"/CFDocuments/{document}",
         f"/CFPackages/{document}",
@@ -75,9 +75,9 @@ async def test_associations_are_hidden_with_their_document(api: Api, database: D
     await soft_delete.delete(database, DOCUMENTS, crosswalk["identifier"])
     await api.get(path, 404)
     assert (await api.get(f"/CFItemAssociations/{one['identifier']}"))["CFAssociations"] == []
-    found = await soft_delete.undelete(database, DOCUMENTS, crosswalk["identifier"])
-    assert found.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
-    assert found.not_restored == []
+    result = await soft_delete.undelete(database, DOCUMENTS, crosswalk["identifier"])
+    assert result.changes == {("CFDocument", "revive"): 1, ("CFAssociation", "revive"): 1}
+    assert result.not_restored == []
     await api.get(path)
 
 
@@ -86,8 +86,8 @@ async def test_second_deletion_of_a_document_logs_nothing(api: Api, database: Da
     one, two = await api.new_item(document), await api.new_item(document)
     link = factories.link(document["identifier"])
     await api.new_association(one, two, CFDocumentURI=link)
-    found = await soft_delete.delete(database, DOCUMENTS, document["identifier"])
-    assert found["CFAssociation", "delete"] == 1
+    changes = await soft_delete.delete(database, DOCUMENTS, document["identifier"])
+    assert changes["CFAssociation", "delete"] == 1
     before = (await api.get("/changes", limit=1000))["changes"]
     with pytest.raises(NotFound):
         await soft_delete.delete(database, DOCUMENTS, document["identifier"])
@@ -163,9 +163,9 @@ async def test_purge_deletes_permanently(api: Api, database: Database, execute: 
     await soft_delete.delete(database, ITEMS, dropped)
     assert await purge(database, now() - timedelta(hours=1)) == {}
     expected = {"CFDocument": 1, "CFItem": 2, "CFRubric": 1, "CFAssociation": 1}
-    found = await purge(database, now(), dry_run=True)
-    assert {kind: found[kind] for kind in expected} == expected
-    assert await purge(database, now()) == found
+    result = await purge(database, now(), dry_run=True)
+    assert {kind: result[kind] for kind in expected} == expected
+    assert await purge(database, now()) == result
     for resource, identifier in ((DOCUMENTS, document), (ITEMS, dropped)):
         with pytest.raises(NotFound):
             await soft_delete.undelete(database, resource, identifier)

@@ -59,8 +59,10 @@ def test_ecdsa_is_not_imported() -> None:
         "import jose.backends\n"
         "print('ecdsa' in sys.modules, jose.backends.ECKey.__module__)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["False", "jose.backends.cryptography_backend"]
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["False", "jose.backends.cryptography_backend"]
 
 
 def test_ignored_advisories_are_explained() -> None:

@@ -35,7 +35,11 @@ def test_pre_commit_uses_the_locked_ruff() -> None:
 def test_all_supported_python_versions_are_tested() -> None:
     versions = JOBS["check"]["strategy"]["matrix"]["python"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = [one.rpartition(" ")[2] for one in project["classifiers"] if ":: 3." in one]
+    named = [
+        classifier.rpartition(" ")[2]
+        for classifier in project["classifiers"]
+        if ":: 3." in classifier
+    ]
     assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
     assert project["requires-python"] == f">={versions[0]}"
     (setup,) = [

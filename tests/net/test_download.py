@@ -27,8 +27,8 @@ SECRET = "local-secret"
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with serving(tmp_path_factory.mktemp("fetching") / "data") as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("fetching") / "data") as running:
+        yield running
 
 
 @pytest.fixture
@@ -49,17 +49,17 @@ def flags(live: LiveServer) -> tuple[str, ...]:
 def test_client_credentials(
     url: str, flags: tuple[str, ...], tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    ran = run(*command, url, url, *flags, data_dir=tmp_path)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert sum(line.startswith(url) for line in ran.stdout.splitlines()) == 2
+    result = run(*command, url, url, *flags, data_dir=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sum(line.startswith(url) for line in result.stdout.splitlines()) == 2
 
 
 def test_client_credentials_from_environment(
     url: str, flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": SECRET}
-    ran = run("check", url, *flags[:2], data_dir=tmp_path, **client)
-    assert (ran.returncode, ran.stderr) == (0, "")
+    result = run("check", url, *flags[:2], data_dir=tmp_path, **client)
+    assert (result.returncode, result.stderr) == (0, "")
     # Without a token URL, the credentials belong to another server and are not sent.
     assert run("check", url, data_dir=tmp_path, **client).returncode == 2
 
@@ -74,24 +74,24 @@ def test_one_token_is_used_for_all_urls(live: LiveServer, url: str) -> None:
 
 
 def test_missing_token_error_names_options(url: str, tmp_path: Path) -> None:
-    ran = run("check", url, data_dir=tmp_path)
-    assert ran.returncode == 2
-    assert "answered 401" in ran.stderr
+    result = run("check", url, data_dir=tmp_path)
+    assert result.returncode == 2
+    assert "answered 401" in result.stderr
     for flag in ("--token", "--token-url", "--client-id", "--client-secret"):
-        assert flag in ran.stderr
+        assert flag in result.stderr
 
 
 def test_rejected_token_is_reported(url: str, tmp_path: Path) -> None:
-    ran = run("import", "--dry-run", url, "--token", "nonsense", data_dir=tmp_path)
-    assert ran.returncode == 1
-    assert "it rejects this --token" in ran.stderr
+    result = run("import", "--dry-run", url, "--token", "nonsense", data_dir=tmp_path)
+    assert result.returncode == 1
+    assert "it rejects this --token" in result.stderr
 
 
 def test_wrong_secret_is_not_printed(url: str, flags: tuple[str, ...], tmp_path: Path) -> None:
-    ran = run("check", url, *flags[:-1], "wrong-secret-1", data_dir=tmp_path)
-    assert ran.returncode == 2
-    assert "/oauth2/token answered 401" in ran.stderr
-    assert "wrong-secret-1" not in ran.stderr + ran.stdout
+    result = run("check", url, *flags[:-1], "wrong-secret-1", data_dir=tmp_path)
+    assert result.returncode == 2
+    assert "/oauth2/token answered 401" in result.stderr
+    assert "wrong-secret-1" not in result.stderr + result.stdout
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_wrong_secret_is_not_printed(url: str, flags: tuple[str, ...], tmp_path:
 def test_incomplete_credential_options_are_rejected(
     tmp_path: Path, command: str, given: tuple[str, ...], message: str
 ) -> None:
-    ran = run(command, "http://x.test/p", *given, data_dir=tmp_path)
-    assert ran.returncode == 2
-    assert message in ran.stderr
+    result = run(command, "http://x.test/p", *given, data_dir=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
 
 
 def test_gzip_files_are_decompressed(files: Callable[[str, bytes], str]) -> None:
@@ -162,8 +162,8 @@ def files(scripted: ScriptedSource) -> Callable[[str, bytes], str]:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with scripted_source() as found:
-        yield found
+    with scripted_source() as source:
+        yield source
 
 
 def bomb(megabytes: int) -> bytes:

@@ -152,9 +152,9 @@ def test_command_refuses_redirect_to_private_address(
 ) -> None:
     entry, inside = servers
     entry.location = inside.url.replace("127.0.0.1", "localhost")
-    ran = run(*command, entry.url, data_dir=tmp_path / "data")
-    assert ran.returncode
-    assert "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it" in ran.stdout + ran.stderr
+    result = run(*command, entry.url, data_dir=tmp_path / "data")
+    assert result.returncode
+    assert "CASE_SERVER_ALLOW_PRIVATE_URLS=true allows it" in result.stdout + result.stderr
     assert inside.requests == []
     run(*command, entry.url, data_dir=tmp_path / "data", CASE_SERVER_ALLOW_PRIVATE_URLS="true")
     assert inside.requests

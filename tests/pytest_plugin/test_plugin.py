@@ -79,7 +79,7 @@ def pytest_run(
     """Run tests and return their output, with the exit code in the last line."""
     (folder / "test_it.py").write_text(TESTS + code)
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
         env=clean_environment(TMPDIR=temporary(folder), **(variables or {})),
@@ -88,7 +88,7 @@ def pytest_run(
         timeout=300,
         check=False,
     )
-    return f"{ran.stdout}{ran.stderr}\nexit {ran.returncode}"
+    return f"{result.stdout}{result.stderr}\nexit {result.returncode}"
 
 
 def temporary(folder: Path) -> str:
@@ -154,7 +154,7 @@ def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> No
     assert len(lines) == 3
     shell = shell.replace("./case-server", "case-server")  # it is installed
     (tmp_path / "test_it.py").write_text(f"{TESTS}\n{python}    {SEEN}\n")
-    ran = subprocess.run(
+    result = subprocess.run(
         ["bash", "-e", "-c", shell],
         cwd=tmp_path,
         env=clean_environment(
@@ -168,8 +168,8 @@ def test_documented_setup_has_seeded_server(tmp_path: Path, database: str) -> No
         timeout=300,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "1 passed" in ran.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "1 passed" in result.stdout
     assert is_removed(tmp_path)
 
 
@@ -264,8 +264,10 @@ def test_plugin_does_not_import_server() -> None:
         " case_server.pytest_plugin.client\n"
         "print(*sys.modules, sep='\\n')"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = set(ran.stdout.split())
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    modules = set(result.stdout.split())
     ours = {name for name in modules if name.startswith("case_server.")}
     assert all(name.startswith("case_server.pytest_plugin") for name in ours)
     assert not modules & {"fastapi", "sqlalchemy", "pydantic", "httpx", "asyncpg", "uvicorn"}

@@ -22,7 +22,7 @@ MINORS = range(OLDEST[1], NEWEST[1] + 1)
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    ran = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=folder,
         env=clean_environment(),
@@ -31,8 +31,8 @@ def run(*command: str | Path, folder: Path) -> str:
         timeout=600,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def wheel(base: Path) -> Path:
@@ -65,10 +65,12 @@ def installed(interpreter: Path, built: Path, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def usable() -> dict[tuple[int, int], Path]:
     """The interpreters that the SDK supports, by version; test_plugin.py covers 3.11."""
-    found = {version_of(one): one for one in interpreters() if runs(one)}
-    if not found:
+    result = {
+        version_of(interpreter): interpreter for interpreter in interpreters() if runs(interpreter)
+    }
+    if not result:
         unavailable(f"the TimeBack SDK needs {WANTED}, and there is none here")
-    return found
+    return result
 
 
 def test_sample_project_passes_on_the_oldest_python(

@@ -50,5 +50,5 @@ async def publish(count: int) -> None:
 async def documents(timeout: float = 30.0) -> list[str]:
     """Return the titles of all frameworks."""
     async with CaseClient(timeout=timeout) as client:
-        found = await client.documents.list()
-        return [document.title for document in found["CFDocuments"]]
+        result = await client.documents.list()
+        return [document.title for document in result["CFDocuments"]]

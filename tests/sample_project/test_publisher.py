@@ -37,9 +37,9 @@ async def test_async_test_uses_fixture(case_reset):
 
 def test_verify_error_lists_requests(case_reset):
     asyncio.run(publisher.publish(2))
-    with pytest.raises(AssertionError, match="expected exactly 3 PUT") as found:
+    with pytest.raises(AssertionError, match="expected exactly 3 PUT") as raised:
         case_reset.verify(method="PUT", path="*/CFItems/*", count=3)
-    assert "CFItems/item-2: status 201" in str(found.value)
+    assert "CFItems/item-2: status 201" in str(raised.value)
 
 
 @pytest.fixture

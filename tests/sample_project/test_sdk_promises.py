@@ -43,9 +43,9 @@ def test_gives_up_after_three_attempts(case_reset, status, error):
 @pytest.mark.parametrize("status", [500, 502, 504])
 def test_does_not_retry_5xx(case_reset, status):
     case_reset.add_fault(**LIST, status=status, times=1)
-    with pytest.raises(ServerError) as found:
+    with pytest.raises(ServerError) as raised:
         asyncio.run(publisher.documents())
-    assert found.value.status_code == status
+    assert raised.value.status_code == status
     case_reset.verify(**LIST, count=1)
 
 
@@ -62,11 +62,11 @@ def test_does_not_retry_5xx(case_reset, status):
 )
 def test_raises_error_class_of_status(case_reset, status, error):
     case_reset.add_fault(**LIST, status=status, description="injected")
-    with pytest.raises(error) as found:
+    with pytest.raises(error) as raised:
         asyncio.run(publisher.documents())
-    assert type(found.value) is error
-    assert found.value.status_code == status
-    assert "injected" in str(found.value)
+    assert type(raised.value) is error
+    assert raised.value.status_code == status
+    assert "injected" in str(raised.value)
     case_reset.verify(**LIST, count=1)
 
 
@@ -102,10 +102,10 @@ def test_renews_token_a_minute_before_expiry(case_reset):
 def test_timeout_raises_408(case_reset):
     case_reset.add_fault(**LIST, delay=2)
     started = time.monotonic()
-    with pytest.raises(APIError, match="timeout") as found:
+    with pytest.raises(APIError, match="timeout") as raised:
         asyncio.run(publisher.documents(timeout=0.5))
     assert time.monotonic() - started < 2
-    assert found.value.status_code == 408
+    assert raised.value.status_code == 408
 
 
 def test_retry_after_is_limited_by_timeout(case_reset):

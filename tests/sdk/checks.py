@@ -50,8 +50,8 @@ class Checks:
             await call
         except APIError as error:
             codes = [{"field": "TargetEndSystem", "value": minor}] if minor else []
-            found = [type(error).__name__, error.status_code, error.minor_codes]
-            problem = difference(found, [kind.__name__, status, codes])
+            results = [type(error).__name__, error.status_code, error.minor_codes]
+            problem = difference(results, [kind.__name__, status, codes])
             paths_of_details = tuple(detail["path"] for detail in error.details)
             if not problem and paths:
                 problem = difference(paths_of_details, paths, "details")

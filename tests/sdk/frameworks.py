@@ -71,7 +71,12 @@ async def read_entities(checks: Checks, client: CaseClient, expected: Expected) 
     _same(checks, "items.get", items, some)
     some = dict(list(expected.associations.items())[:MAX_SINGLE_READS])
     associations = await each(client.associations.get, list(some))
-    _same(checks, "associations.get", [one["CFAssociation"] for one in associations], some)
+    _same(
+        checks,
+        "associations.get",
+        [association["CFAssociation"] for association in associations],
+        some,
+    )
 
 
 async def each(call: Callable[[str], Awaitable[Any]], identifiers: Sequence[str]) -> list[Any]:
@@ -97,17 +102,17 @@ async def read_lists(checks: Checks, client: CaseClient, expected: Expected) -> 
     """Page through all items of the document, and filter documents by its identifier."""
     where = where_to_filter({"CFDocumentURI.identifier": expected.identifier})
     limit = min(expected.profile.max_limit, len(expected.items) // 3 + 1)
-    found: list[Any] = []
+    results: list[Any] = []
     has_more = True
     while has_more:
-        params = {"limit": limit, "offset": len(found), "filter": where, "sort": "identifier"}
+        params = {"limit": limit, "offset": len(results), "filter": where, "sort": "identifier"}
         page = (await client.items.list(params))["CFItems"]
-        found += page
+        results += page
         has_more = len(page) == limit
-    _same(checks, f"items.list in pages of {limit:,}", found, expected.items)
+    _same(checks, f"items.list in pages of {limit:,}", results, expected.items)
     where = where_to_filter({"identifier": expected.identifier})
     documents = (await client.documents.list({"filter": where}))["CFDocuments"]
-    checks.equal("documents.list", [dump(one) for one in documents], [expected.document])
+    checks.equal("documents.list", [dump(document) for document in documents], [expected.document])
 
 
 async def read_groups(checks: Checks, client: CaseClient, expected: Expected) -> None:

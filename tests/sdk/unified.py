@@ -45,8 +45,8 @@ class Unified:
         self.raises(f"{name}: used after it was closed", lambda: client.case_, "has been closed")
 
     async def read(self, name: str, client: CaseClient, identifier: str) -> None:
-        found = (await client.packages.get_groups(identifier))["CFPackageWithGroups"]
-        count = sum(len(group) for group in (found.structured_content or {}).values())
+        result = (await client.packages.get_groups(identifier))["CFPackageWithGroups"]
+        count = sum(len(group) for group in (result.structured_content or {}).values())
         self.checks.equal(f"{name}: packages.get_groups", count, 1)
         document = (await client.documents.get(identifier))["CFDocument"]
         self.checks.equal(f"{name}: documents.get", document.sourced_id, identifier)
@@ -91,8 +91,10 @@ class Unified:
             second = await provider.get_token_manager("case").get_token()
             self.checks.equal("shared provider: one token", first, second)
             await asyncio.gather(two.packages.create(other), *(one.items.list() for _ in range(5)))
-            found = await one.packages.get(other["CFDocument"]["identifier"])
-            self.checks.equal("shared provider: items", len(found["CFPackage"].cf_items or ()), 2)
+            response = await one.packages.get(other["CFDocument"]["identifier"])
+            self.checks.equal(
+                "shared provider: items", len(response["CFPackage"].cf_items or ()), 2
+            )
             call = two.items.get("unknown")
             code = "unknownobject"
             await self.checks.refused("shared provider: errors", call, NotFoundError, 404, code)
@@ -105,7 +107,9 @@ class Unified:
         manager.register("one", base_url=self.base_url, **self.auth)
         manager.register("two", services={"case": self.base_url}, **self.auth)
         results = await manager.broadcast(lambda client: client.case_.documents.list())
-        lists = [[one.sourced_id for one in value["CFDocuments"]] for value in results.values()]
+        lists = [
+            [document.sourced_id for document in value["CFDocuments"]] for value in results.values()
+        ]
         await manager.close()
         self.checks.true("manager: both answer", results.all_succeeded, str(results.failed))
         self.checks.equal("manager: the same", lists[0], lists[1])

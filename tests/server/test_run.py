@@ -68,14 +68,14 @@ def test_banner_shows_urls(live: LiveServer, data_dir: Path) -> None:
 def test_snippet_works_when_pasted(live: LiveServer) -> None:
     snippet = [line for line in live.banner.splitlines() if "curl" in line]
     assert len(snippet) == 2
-    ran = subprocess.run(["bash", "-c", "\n".join(snippet)], capture_output=True, check=True)
-    assert "CFDocuments" in json.loads(ran.stdout)
+    result = subprocess.run(["bash", "-c", "\n".join(snippet)], capture_output=True, check=True)
+    assert "CFDocuments" in json.loads(result.stdout)
 
 
 def test_token_command(live: LiveServer, data_dir: Path) -> None:
-    ran = run("token", "--url", live.base_url, data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    headers = {"Authorization": f"Bearer {ran.stdout.strip()}"}
+    result = run("token", "--url", live.base_url, data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    headers = {"Authorization": f"Bearer {result.stdout.strip()}"}
     assert httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code == 200
 
 
@@ -90,8 +90,8 @@ def test_token_command_explains_failure(live: LiveServer, data_dir: Path) -> Non
 
 def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
     body = factories.package()
-    ran = run("import", "-", data_dir=data_dir, stdin=json.dumps(body))
-    assert ran.returncode == 0, ran.stderr
+    result = run("import", "-", data_dir=data_dir, stdin=json.dumps(body))
+    assert result.returncode == 0, result.stderr
     with live.client() as client:
         identifier = body["CFDocument"]["identifier"]
         assert len(client.get(f"/case/1.1/CFPackages/{identifier}").json()["CFItems"]) == 2
@@ -100,16 +100,16 @@ def test_import_while_server_runs(live: LiveServer, data_dir: Path) -> None:
 def test_used_port_is_reported(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ran = run("serve", "--port", str(port), data_dir=data_dir)
-    assert ran.returncode == 1
-    assert f"127.0.0.1:{port}" in ran.stderr
-    assert "--port" in ran.stderr
+        result = run("serve", "--port", str(port), data_dir=data_dir)
+    assert result.returncode == 1
+    assert f"127.0.0.1:{port}" in result.stderr
+    assert "--port" in result.stderr
 
 
 def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
-    ran = run("serve", "--host", "0.0.0.0", "--port", "0", data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "CASE_CLIENT_SECRET" in ran.stderr
+    result = run("serve", "--host", "0.0.0.0", "--port", "0", data_dir=data_dir)
+    assert result.returncode == 1
+    assert "CASE_CLIENT_SECRET" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_listens_beyond_loopback_if_allowed(
 
 
 def test_invalid_settings_are_reported(data_dir: Path) -> None:
-    ran = run("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
-    assert ran.returncode != 0
-    assert "Traceback" not in ran.stderr
-    ran = run("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
-    assert ran.returncode == 1
-    assert "CASE_SERVER_POOL_SIZE" in ran.stderr
+    result = run("serve", data_dir=data_dir, CASE_SERVER_PORT="http")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    result = run("serve", data_dir=data_dir, CASE_SERVER_POOL_SIZE="none")
+    assert result.returncode == 1
+    assert "CASE_SERVER_POOL_SIZE" in result.stderr
 
 
 def test_foreign_variables_are_ignored(live: LiveServer, data_dir: Path) -> None:
@@ -158,8 +158,10 @@ def test_imported_objects_are_frozen() -> None:
         "app = create_worker_app(Settings(database_url='postgresql://user@localhost/none')); "
         "print(gc.get_freeze_count(), len(gc.get_objects()))"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    frozen, looked_through = map(int, ran.stdout.split())
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    frozen, looked_through = map(int, result.stdout.split())
     assert frozen > 20 * looked_through
 
 
@@ -219,10 +221,10 @@ def test_sighup_stops_all_processes(tmp_path: Path) -> None:
 def test_conflicting_settings_are_rejected(
     tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
-    ran = run("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
-    assert ran.returncode == 1
-    assert message in ran.stderr
-    assert "Traceback" not in ran.stderr
+    result = run("serve", "--port", "0", data_dir=tmp_path / "data", **settings)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
@@ -341,27 +343,27 @@ async def test_external_database_is_not_migrated_by_serve(
 ) -> None:
     url = await empty_database("by_url")
     for command in (("serve", "--port", "0"), ("import", "-"), ("export", "x")):
-        ran = run(*command, data_dir=tmp_path, stdin="{}", CASE_SERVER_DATABASE_URL=url)
-        assert ran.returncode == 1
-        assert "run: case-server migrate" in ran.stderr
+        result = run(*command, data_dir=tmp_path, stdin="{}", CASE_SERVER_DATABASE_URL=url)
+        assert result.returncode == 1
+        assert "run: case-server migrate" in result.stderr
     connection = await asyncpg.connect(dsn(url))
     assert await version.get_schema_version(connection) is None
-    ran = run("migrate", "--database-url", url, data_dir=tmp_path)
-    assert ran.returncode == 0, ran.stderr
+    result = run("migrate", "--database-url", url, data_dir=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert await version.get_schema_version(connection) == version.get_required_schema_version()
     with serving(tmp_path, settings={"CASE_SERVER_DATABASE_URL": url}) as server:
         assert total(server) == 0
         assert url not in server.banner
     await connection.execute("UPDATE alembic_version SET version_num = '2099_unheard_of'")
     await connection.close()
-    ran = run("serve", "--database-url", url, data_dir=tmp_path)
-    assert ran.returncode == 1
-    assert "newer" in ran.stderr
+    result = run("serve", "--database-url", url, data_dir=tmp_path)
+    assert result.returncode == 1
+    assert "newer" in result.stderr
     assert not (tmp_path / "postgres").exists()
 
 
 def test_unreachable_database_is_reported(tmp_path: Path) -> None:
-    ran = run("serve", "--database-url", "postgresql://a:b@127.0.0.1:9/c", data_dir=tmp_path)
-    assert ran.returncode == 1
-    assert "CASE_SERVER_DATABASE_URL" in ran.stderr
-    assert "Traceback" not in ran.stderr
+    result = run("serve", "--database-url", "postgresql://a:b@127.0.0.1:9/c", data_dir=tmp_path)
+    assert result.returncode == 1
+    assert "CASE_SERVER_DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -86,12 +86,12 @@ async def put_framework(pair: Pair, items: int = 3) -> tuple[str, list[str]]:
 
 
 async def test_migrate_refuses_a_standby(pair: Pair, tmp_path: Path) -> None:
-    ran = await asyncio.to_thread(
+    result = await asyncio.to_thread(
         run, "migrate", data_dir=tmp_path, **settings_for(pair.postgres.standby)
     )
-    assert ran.returncode == 1
-    assert "read-only (a standby" in ran.stderr
-    assert len(ran.stderr.splitlines()) == 1
+    assert result.returncode == 1
+    assert "read-only (a standby" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 async def test_reads_are_those_of_the_primary(pair: Pair) -> None:

@@ -72,7 +72,7 @@ async def test_problems_are_found_anywhere_in_large_body(api: Api) -> None:
     items[250]["nonsense"] = "x"
     body = factories.package(CFItems=items, CFAssociations=[])
     response = await api.send("POST", "/CFPackages", 422, body)
-    assert [one["path"] for one in response.json()["imsx_error_details"]] == [
+    assert [detail["path"] for detail in response.json()["imsx_error_details"]] == [
         "CFItems[7].fullStatement",
         "CFItems[180].notes",
         "CFItems[250].nonsense",

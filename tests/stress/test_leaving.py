@@ -29,14 +29,14 @@ ROUNDS = 60
 @pytest.fixture
 def live(database_url: str, tmp_path: Path, clean: None) -> Iterator[LiveServer]:
     """A server with a small pool, so that leaked connections exhaust it soon."""
-    with server(tmp_path, database_url, pool_size=POOL, cache_mb=0) as found:
-        yield found
+    with server(tmp_path, database_url, pool_size=POOL, cache_mb=0) as running:
+        yield running
 
 
 @pytest.fixture
 async def http(live: LiveServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(live) as found:
-        yield found
+    async with client(live) as result:
+        yield result
 
 
 def request_head(http: httpx.AsyncClient, method: str, path: str, *headers: str) -> bytes:

@@ -83,16 +83,16 @@ class Guide:
         page = self.call("GET", "/CFSubjects?limit=20&offset=0", 200)
         assert page["total"] >= 1
         assert {"CFSubjects", "total", "limit", "offset"} <= page.keys()
-        found = self.call("GET", f"/CFSubjects/{self.ids['subject']}", 200)
-        assert found["CFSubjects"][0]["title"] == "Mathematics"
+        result = self.call("GET", f"/CFSubjects/{self.ids['subject']}", 200)
+        assert result["CFSubjects"][0]["title"] == "Mathematics"
 
     def define_item_type(self) -> None:
         kind = self.ids["kind"]
         fields = {"description": "A standard that can be measured", "hierarchyCode": "LS"}
         body = entity(kind, title="Learning Standard", **fields)
         self.call("PUT", f"/CFItemTypes/{kind}", 201, body)
-        found = self.call("GET", f"/CFItemTypes/{kind}", 200)
-        assert found["CFItemTypes"][0]["hierarchyCode"] == "LS"
+        result = self.call("GET", f"/CFItemTypes/{kind}", 200)
+        assert result["CFItemTypes"][0]["hierarchyCode"] == "LS"
 
     def create_items(self) -> None:
         for name in ("parent", "child"):
@@ -126,13 +126,13 @@ class Guide:
         assert len(package["CFItems"]) == 2
         assert len(package["CFAssociations"]) == 1
         definitions = package["CFDefinitions"]
-        assert [one["title"] for one in definitions["CFSubjects"]] == ["Mathematics"]
+        assert [subject["title"] for subject in definitions["CFSubjects"]] == ["Mathematics"]
         assert [one["title"] for one in definitions["CFItemTypes"]] == ["Learning Standard"]
         for name in ("child", "parent"):
             both = self.call("GET", f"/CFItemAssociations/{self.ids[name]}", 200)
             assert both["CFItem"]["identifier"] == self.ids[name]
-            found = [one["identifier"] for one in both["CFAssociations"]]
-            assert found == [self.ids["association"]]
+            results = [association["identifier"] for association in both["CFAssociations"]]
+            assert results == [self.ids["association"]]
 
     def delete(self) -> None:
         path = f"/CFItemAssociations/{self.ids['association']}"

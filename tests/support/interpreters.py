@@ -28,7 +28,7 @@ def interpreters() -> Iterator[Path]:
     """Yield paths of candidates: this interpreter, those on PATH, of uv and of pyenv."""
     yield Path(sys.executable)
     names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
-    yield from (Path(found) for name in names if (found := shutil.which(name)))
+    yield from (Path(result) for name in names if (result := shutil.which(name)))
     homes = {
         "UV_PYTHON_INSTALL_DIR": (Path("~/.local/share/uv/python"), ""),
         "PYENV_ROOT": (Path("~/.pyenv"), "versions/"),
@@ -42,8 +42,8 @@ def interpreters() -> Iterator[Path]:
 def runs(interpreter: Path) -> bool:
     """Return whether it starts (a shim may not), is new enough and can create environments."""
     code = f"import ensurepip, venv, sys; sys.exit(sys.version_info < {OLDEST})"
-    ran = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
-    return ran.returncode == 0
+    result = subprocess.run([interpreter, "-c", code], capture_output=True, check=False)
+    return result.returncode == 0
 
 
 def version_of(interpreter: Path) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def root(body: Body) -> str:
 
 
 def ids(body: Body) -> list[str]:
-    return [one["identifier"] for one in body["CFItems"]]
+    return [item["identifier"] for item in body["CFItems"]]
 
 
 def clean() -> Body:

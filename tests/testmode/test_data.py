@@ -153,7 +153,7 @@ async def test_invalid_seed_changes_nothing(namespace: NamespaceClient) -> None:
     del bad["CFDocument"]["title"]
     both = {"packages": [factories.package(), bad]}
     refused = await namespace.test_api("POST", "/seed", 422, both)
-    assert [one["path"] for one in refused["imsx_error_details"]] == [
+    assert [detail["path"] for detail in refused["imsx_error_details"]] == [
         "packages[1].CFDocument.title",
         "packages[1].CFItems[0].fullStatement",
     ]

@@ -127,14 +127,14 @@ async def test_change_feed_cursor_is_gone_after_reset(
     document = await namespace.put_document()
     follow = f"{feed}?since={cursor}"
     changes = (await namespace.call("GET", follow)).json()["changes"]
-    assert [one["identifier"] for one in changes] == [document["identifier"]]
+    assert [change["identifier"] for change in changes] == [document["identifier"]]
     await namespace.test_api("POST", "/reset")
     assert (await namespace.call("GET", follow)).status_code == 410
     new_feed = (await namespace.call("GET", feed)).json()
     assert new_feed["changes"] == []
     document = await namespace.put_document()
     changes = (await namespace.call("GET", f"{feed}?since={new_feed['next']}")).json()["changes"]
-    assert [one["identifier"] for one in changes] == [document["identifier"]]
+    assert [change["identifier"] for change in changes] == [document["identifier"]]
 
 
 async def test_reset_without_writes_keeps_etags(namespace: NamespaceClient) -> None:

@@ -74,10 +74,12 @@ def test_unsafe_settings_prevent_start(
     tmp_path: Path, arguments: tuple[str, ...], message: list[str]
 ) -> None:
     allowed = {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}
-    ran = run("serve", "--test-mode", "--port", "0", *arguments, data_dir=tmp_path / "d", **allowed)
-    assert ran.returncode == 1
-    assert all(words in ran.stderr for words in message)
-    assert "Traceback" not in ran.stderr
+    result = run(
+        "serve", "--test-mode", "--port", "0", *arguments, data_dir=tmp_path / "d", **allowed
+    )
+    assert result.returncode == 1
+    assert all(words in result.stderr for words in message)
+    assert "Traceback" not in result.stderr
     assert not (tmp_path / "d").exists()
 
 
@@ -120,4 +122,4 @@ def break_connections(client: httpx.Client) -> None:
         client.get(DOCUMENTS)
     assert client.get(DOCUMENTS).status_code == 200
     entries = client.get("/_test/requests", params={"path": DOCUMENTS}).json()
-    assert [one["status"] for one in entries][-4:] == [None, 200, None, 200]
+    assert [entry["status"] for entry in entries][-4:] == [None, 200, None, 200]

@@ -30,8 +30,8 @@ def rows(page: httpx.Response, label: str) -> list[list[str]]:
     table = re.search(rf'aria-label="{label}"><table.*?<tbody>(.*?)</tbody>', page.text, re.DOTALL)
     if not table:
         return []
-    found = re.findall(r"<tr>(.*?)</tr>", table[1], re.DOTALL)
-    return [[unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in found]
+    matches = re.findall(r"<tr>(.*?)</tr>", table[1], re.DOTALL)
+    return [[unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in matches]
 
 
 async def test_page_lists_requests(browser: httpx.AsyncClient, namespace: NamespaceClient) -> None:

@@ -18,8 +18,8 @@ OWN = ("local-client", "local-secret")
 
 def addresses(page: str) -> set[str]:
     """Return the paths on this host that a page links to."""
-    found = {unescape(address) for address in ADDRESS.findall(page)}
-    return {address for address in found if address and not address.startswith(("#", "http"))}
+    results = {unescape(address) for address in ADDRESS.findall(page)}
+    return {address for address in results if address and not address.startswith(("#", "http"))}
 
 
 async def sign_in(browser: httpx.AsyncClient, prefix: str, wanted: str = "/") -> httpx.Response:
@@ -51,12 +51,12 @@ async def test_pages_link_only_within_namespace(browser: httpx.AsyncClient) -> N
         assert answer.status_code == 200, (address, answer.text)
         if not answer.headers["content-type"].startswith("text/html"):
             continue
-        found = {urljoin(address, one) for one in addresses(answer.text)}
-        assert found, address
-        assert {one for one in found if not one.startswith("/ns/other/")} == set(), address
+        results = {urljoin(address, one) for one in addresses(answer.text)}
+        assert results, address
+        assert {one for one in results if not one.startswith("/ns/other/")} == set(), address
         # The actions of forms accept only POST.
-        found = {one for one in found if not re.search(r"/sign-out|/upload/|/docs/", one)}
-        waiting |= {one.partition("#")[0] for one in found} - seen
+        results = {one for one in results if not re.search(r"/sign-out|/upload/|/docs/", one)}
+        waiting |= {one.partition("#")[0] for one in results} - seen
     shown = {re.sub(r"[?].*|/documents/.*", "", one) for one in seen}
     assert shown >= {f"/ns/other{path}" for path in ("/", "", "/compare", "/upload", "/test-mode")}
     assert any("/items/" in one for one in seen)

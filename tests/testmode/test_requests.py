@@ -60,16 +60,16 @@ async def test_request_log_filters(
     await namespace.call("GET", "/ims/case/v1p1/CFDocuments")
     await namespace.call("GET", DOCUMENTS, headers={"Authorization": ""})
     everything = await namespace.test_api("GET", "/requests")
-    found = await namespace.test_api("GET", f"/requests?{query}")
-    assert found == [everything[number] for number in numbers]
+    response = await namespace.test_api("GET", f"/requests?{query}")
+    assert response == [everything[number] for number in numbers]
 
 
 async def test_since_excludes_older_requests(namespace: NamespaceClient) -> None:
     await namespace.total()
     (first,) = await namespace.test_api("GET", "/requests")
     await namespace.total()
-    found = await namespace.test_api("GET", f"/requests?since={first['time']}")
-    assert len(found) == 2
+    response = await namespace.test_api("GET", f"/requests?since={first['time']}")
+    assert len(response) == 2
     await namespace.test_api("DELETE", "/requests", 204)
     assert await namespace.test_api("GET", "/requests") == []
 

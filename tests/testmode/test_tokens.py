@@ -46,7 +46,7 @@ async def test_token_client_is_logged(namespace: NamespaceClient) -> None:
     await namespace.call("GET", DOCUMENTS, headers=await made(namespace, client_id="other-client"))
     await namespace.call("GET", DOCUMENTS, headers=await made(namespace, defect="expired"))
     entries = await namespace.test_api("GET", "/requests")
-    assert [one["client"] for one in entries] == ["other-client", "local-client"]
+    assert [entry["client"] for entry in entries] == ["other-client", "local-client"]
 
 
 @pytest.mark.parametrize(

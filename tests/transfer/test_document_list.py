@@ -19,8 +19,8 @@ LIST = "/ims/case/v1p0/CFDocuments"
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with scripted_source() as found:
-        yield found
+    with scripted_source() as result:
+        yield result
 
 
 def read(source: ScriptedSource, query: str = "") -> DocumentList:

@@ -53,8 +53,10 @@ def counts(created: int, updated: int, unchanged: int, deleted: int) -> dict[str
 def test_import_reports_added_changed_unchanged_and_deleted(data_dir: Path, tmp_path: Path) -> None:
     body, report = factories.package(CFAssociations=[]), tmp_path / "report.json"
     source = tmp_path / "one.json"
-    ran = run("import", write(source, body), data_dir=data_dir)
-    assert "2 items, 0 associations; 3 added, 0 changed, 0 unchanged, 0 deleted, in" in ran.stdout
+    result = run("import", write(source, body), data_dir=data_dir)
+    assert (
+        "2 items, 0 associations; 3 added, 0 changed, 0 unchanged, 0 deleted, in" in result.stdout
+    )
     body["CFItems"][0]["fullStatement"] = "another"
     body["CFItems"][1] = factories.packed_item()
     flags = ("--report", str(report))
@@ -82,35 +84,35 @@ def test_second_sheet_of_the_same_title_is_rejected(data_dir: Path, tmp_path: Pa
     first = sheet(tmp_path / "first.csv", ("A", "x"))
     second = sheet(tmp_path / "second.csv", ("B", "y"))
     report = tmp_path / "report.json"
-    ran = run("import", first, *TITLE, data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
+    result = run("import", first, *TITLE, data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
     made = "was made from the title 'Mathematics' and the creator 'Example District'"
-    assert made in ran.stdout
-    assert "--document-id gives another" in ran.stdout
+    assert made in result.stdout
+    assert "--document-id gives another" in result.stdout
     for flags in (("--dry-run",), ()):
-        ran = run("import", second, *TITLE, *flags, "--report", str(report), data_dir=data_dir)
-        assert ran.returncode == 1
-        assert "second.csv: refused: it would delete 1 of the 1 item stored" in ran.stderr
-        assert "--allow-deletes" in ran.stderr
-        assert "would be: 2 added, 0 changed, 1 unchanged, 2 deleted" in ran.stderr
-        assert made in ran.stdout
+        result = run("import", second, *TITLE, *flags, "--report", str(report), data_dir=data_dir)
+        assert result.returncode == 1
+        assert "second.csv: refused: it would delete 1 of the 1 item stored" in result.stderr
+        assert "--allow-deletes" in result.stderr
+        assert "would be: 2 added, 0 changed, 1 unchanged, 2 deleted" in result.stderr
+        assert made in result.stdout
         outcome = reported(report)
         assert (outcome["status"], outcome["counts"]) == ("refused", counts(2, 0, 1, 2))
     got = json.loads(run("export", outcome["document"], data_dir=data_dir).stdout)
     assert [item["humanCodingScheme"] for item in got["CFItems"]] == ["A"]
     other = run("import", second, *TITLE, "--document-id", "another", data_dir=data_dir)
     assert "created another: 1 item, 1 association; 3 added" in other.stdout
-    ran = run("import", second, *TITLE, "--allow-deletes", data_dir=data_dir)
-    assert "2 added, 0 changed, 1 unchanged, 2 deleted" in ran.stdout
+    result = run("import", second, *TITLE, "--allow-deletes", data_dir=data_dir)
+    assert "2 added, 0 changed, 1 unchanged, 2 deleted" in result.stdout
 
 
 @pytest.mark.parametrize("content", ["", "Code,Statement\n", "Code,Statement\n,\n\n", "\ufeff"])
 def test_spreadsheet_without_rows_is_rejected(data_dir: Path, tmp_path: Path, content: str) -> None:
     source = write(tmp_path / "empty.csv", content)
     for flags in ((), ("--dry-run",), ("--allow-deletes",)):
-        ran = run("import", source, *TITLE, *flags, data_dir=data_dir)
-        assert ran.returncode == 1
-        assert "empty.csv: refused: the spreadsheet has no rows" in ran.stderr
+        result = run("import", source, *TITLE, *flags, data_dir=data_dir)
+        assert result.returncode == 1
+        assert "empty.csv: refused: the spreadsheet has no rows" in result.stderr
 
 
 def test_sheet_without_identifiers_that_changes_most_statements_is_rejected(
@@ -122,11 +124,11 @@ def test_sheet_without_identifiers_that_changes_most_statements_is_rejected(
     other = sheet(tmp_path / "other.csv", ("1", "Chords"), ("2", "Scales"), ("3", "Rocks"))
     assert run("import", before, *flags, data_dir=data_dir).returncode == 0
     assert run("import", half, *flags, data_dir=data_dir).returncode == 0
-    ran = run("import", other, *flags, data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "would change the statements of 2 of the 3 items" in ran.stderr
-    assert "another framework of the same title" in ran.stderr
-    assert "--allow-deletes" in ran.stderr
+    result = run("import", other, *flags, data_dir=data_dir)
+    assert result.returncode == 1
+    assert "would change the statements of 2 of the 3 items" in result.stderr
+    assert "another framework of the same title" in result.stderr
+    assert "--allow-deletes" in result.stderr
     assert run("import", other, *flags, "--allow-deletes", data_dir=data_dir).returncode == 0
 
 
@@ -136,10 +138,10 @@ def test_sheet_with_identifiers_may_change_every_statement(data_dir: Path, tmp_p
     for statement in ("old", "new"):
         rows = [f"{name},{statement} {number}" for number, name in enumerate(names)]
         source = write(tmp_path / "art.csv", "\n".join(["Identifier,Statement", *rows]))
-        ran = run("import", source, *flags, data_dir=data_dir)
-        assert ran.returncode == 0, ran.stderr
+        result = run("import", source, *flags, data_dir=data_dir)
+        assert result.returncode == 0, result.stderr
     # The document keeps its time; the titles of links to the items change with their statements.
-    assert "0 added, 8 changed, 1 unchanged, 0 deleted" in ran.stdout
+    assert "0 added, 8 changed, 1 unchanged, 0 deleted" in result.stdout
 
 
 def test_json_without_lists_is_read_and_bounded_by_the_same_rule(
@@ -148,13 +150,13 @@ def test_json_without_lists_is_read_and_bounded_by_the_same_rule(
     body = factories.package(CFAssociations=[])
     document = {"CFDocument": body["CFDocument"]}
     source = tmp_path / "framework.json"
-    ran = run("import", write(source, document), data_dir=data_dir)
-    assert "0 items, 0 associations; 1 added" in ran.stdout
+    result = run("import", write(source, document), data_dir=data_dir)
+    assert "0 items, 0 associations; 1 added" in result.stdout
     del body["CFAssociations"]
     assert run("import", write(source, body), data_dir=data_dir).returncode == 0
-    ran = run("import", write(source, document), data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "delete 2 of the 2 items stored, and leave the framework without items" in ran.stderr
+    result = run("import", write(source, document), data_dir=data_dir)
+    assert result.returncode == 1
+    assert "delete 2 of the 2 items stored, and leave the framework without items" in result.stderr
     got = json.loads(run("export", body["CFDocument"]["identifier"], data_dir=data_dir).stdout)
     assert len(got["CFItems"]) == 2
 
@@ -163,7 +165,7 @@ def test_dry_run_without_database_creates_none(tmp_path: Path) -> None:
     good, bad = factories.package(), factories.package()
     del bad["CFItems"][0]["fullStatement"]
     data_dir, report = tmp_path / "untouched", tmp_path / "report.json"
-    ran = run(
+    result = run(
         "import",
         "--dry-run",
         write(tmp_path / "good.json", good),
@@ -172,10 +174,10 @@ def test_dry_run_without_database_creates_none(tmp_path: Path) -> None:
         str(report),
         data_dir=data_dir,
     )
-    assert ran.returncode == 1
-    assert "good.json: valid" in ran.stdout
-    assert "all of it would be added, because there is no database yet" in ran.stdout
-    assert "CFItems[0].fullStatement: required" in ran.stderr
+    assert result.returncode == 1
+    assert "good.json: valid" in result.stdout
+    assert "all of it would be added, because there is no database yet" in result.stdout
+    assert "CFItems[0].fullStatement: required" in result.stderr
     assert [one["counts"] for one in json.loads(report.read_text())] == [None, None]
     assert not data_dir.exists()
 
@@ -186,19 +188,19 @@ def test_rejection_names_the_option_that_allows_it(tmp_path: Path) -> None:
     body["CFAssociations"][0]["associationType"] = "isFriendOf"
     source = write(tmp_path / "other.json", body)
     data_dir = tmp_path / "untouched"
-    ran = run("import", "--dry-run", source, "--report", str(report), data_dir=data_dir)
-    assert ran.returncode == 1
-    assert "--keep-association-types" in ran.stderr
-    assert "--identifiers uuid5" in ran.stderr
+    result = run("import", "--dry-run", source, "--report", str(report), data_dir=data_dir)
+    assert result.returncode == 1
+    assert "--keep-association-types" in result.stderr
+    assert "--identifiers uuid5" in result.stderr
     assert len(reported(report)["hints"]) == 2
-    assert '; got "https://maths.example/1"' in ran.stderr
+    assert '; got "https://maths.example/1"' in result.stderr
     flags = ("--keep-association-types", "--identifiers", "uuid5")
-    ran = run("import", "--dry-run", source, *flags, data_dir=data_dir)
-    assert ran.returncode == 0, ran.stderr
-    assert "url-identifier (1): An identifier was a URL" in ran.stdout
-    assert '"isFriendOf" became "ext:isFriendOf"' in ran.stdout
-    ran = run("import", "--strict", source, *flags, data_dir=data_dir)
-    assert (ran.returncode, "--strict repairs nothing" in ran.stderr) == (2, True)
+    result = run("import", "--dry-run", source, *flags, data_dir=data_dir)
+    assert result.returncode == 0, result.stderr
+    assert "url-identifier (1): An identifier was a URL" in result.stdout
+    assert '"isFriendOf" became "ext:isFriendOf"' in result.stdout
+    result = run("import", "--strict", source, *flags, data_dir=data_dir)
+    assert (result.returncode, "--strict repairs nothing" in result.stderr) == (2, True)
 
 
 def test_identifiers_that_are_urls_are_one_line_with_an_example(tmp_path: Path) -> None:
@@ -207,14 +209,14 @@ def test_identifiers_that_are_urls_are_one_line_with_an_example(tmp_path: Path) 
         item["identifier"] = f"https://maths.example/{number}"
     body["CFItems"].append(factories.packed_item("a/b"))
     source, data_dir = write(tmp_path / "urls.json", body), tmp_path / "untouched"
-    ran = run("import", "--dry-run", source, data_dir=data_dir)
-    heading, first, second, hint = ran.stderr.splitlines()
+    result = run("import", "--dry-run", source, data_dir=data_dir)
+    heading, first, second, hint = result.stderr.splitlines()
     assert heading.endswith("urls.json: refused, 3 problems:")
     assert '; got "https://maths.example/0"; 1 other identifier like it' in first
     assert '; got "a/b"' in second
     assert "--identifiers uuid5" in hint
-    ran = run("import", "--dry-run", source, "--identifiers", "uuid5", data_dir=data_dir)
-    assert "--identifiers" not in ran.stderr
+    result = run("import", "--dry-run", source, "--identifiers", "uuid5", data_dir=data_dir)
+    assert "--identifiers" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -234,23 +236,23 @@ def test_identifiers_that_are_urls_are_one_line_with_an_example(tmp_path: Path) 
 )
 def test_json_other_than_package_is_reported(tmp_path: Path, body: Any, reason: str) -> None:
     source = write(tmp_path / "other.json", body)
-    ran = run("import", "--dry-run", source, data_dir=tmp_path / "untouched")
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert f"other.json: refused: {reason}; give a CFPackage: an object with" in ran.stderr
+    result = run("import", "--dry-run", source, data_dir=tmp_path / "untouched")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"other.json: refused: {reason}; give a CFPackage: an object with" in result.stderr
 
 
 def test_byte_order_mark_is_reported_at_the_start_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "marked.json"
     path.write_text(json.dumps(factories.package()), encoding="utf-8-sig")
-    ran = run("import", "--dry-run", str(path), data_dir=tmp_path / "untouched")
-    assert "    first at the start of the file\n" in ran.stdout
+    result = run("import", "--dry-run", str(path), data_dir=tmp_path / "untouched")
+    assert "    first at the start of the file\n" in result.stdout
 
 
 def test_unwritable_report_is_refused_before_anything_starts(tmp_path: Path) -> None:
     source = write(tmp_path / "source.json", factories.package())
     data_dir = tmp_path / "untouched"
-    ran = run("import", source, "--report", str(tmp_path), data_dir=data_dir)
-    assert (ran.returncode, ran.stdout) == (1, "")
+    result = run("import", source, "--report", str(tmp_path), data_dir=data_dir)
+    assert (result.returncode, result.stdout) == (1, "")
     with pytest.raises(StartupError, match="cannot write the report to /dev/full: No space left"):
         write_report(Path("/dev/full"), [ImportResult("one")])
     if os.geteuid():
@@ -263,10 +265,11 @@ def test_unwritable_report_is_refused_before_anything_starts(tmp_path: Path) -> 
 def test_folder_without_files_to_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("notes")
-    ran = run("import", str(tmp_path / "folder"), data_dir=tmp_path / "untouched")
-    assert (ran.returncode, ran.stdout) == (1, "")
+    result = run("import", str(tmp_path / "folder"), data_dir=tmp_path / "untouched")
+    assert (result.returncode, result.stdout) == (1, "")
     assert (
-        "folder: the folder has no files to read (.json, .csv, .tsv, .xlsx, .jsonl)" in ran.stderr
+        "folder: the folder has no files to read (.json, .csv, .tsv, .xlsx, .jsonl)"
+        in result.stderr
     )
 
 
@@ -275,21 +278,21 @@ def test_dry_run_notes_that_two_sources_have_one_document(data_dir: Path, tmp_pa
     assert run("import", write(tmp_path / "a.json", body), data_dir=data_dir).returncode == 0
     body["CFItems"][0]["fullStatement"] = "another"
     sources = (write(tmp_path / "b.json", body), write(tmp_path / "c.json", body))
-    ran = run("import", "--dry-run", *sources, data_dir=data_dir)
-    assert ran.stdout.count("0 added, 1 changed, 2 unchanged") == 2
+    result = run("import", "--dry-run", *sources, data_dir=data_dir)
+    assert result.stdout.count("0 added, 1 changed, 2 unchanged") == 2
     note = f"the dry run compares it with the database, not with {sources[0]}, which has the same"
-    assert ran.stdout.count(note) == 1
-    ran = run("import", *sources, data_dir=data_dir)
-    assert note not in ran.stdout
-    assert "0 added, 0 changed, 3 unchanged" in ran.stdout
+    assert result.stdout.count(note) == 1
+    result = run("import", *sources, data_dir=data_dir)
+    assert note not in result.stdout
+    assert "0 added, 0 changed, 3 unchanged" in result.stdout
 
 
 def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Path) -> None:
     data_dir, report = tmp_path / "untouched", tmp_path / "no" / "report.json"
     source = write(tmp_path / "source.json", factories.package())
-    ran = run("import", source, "--report", str(report), data_dir=data_dir)
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == (
+    result = run("import", source, "--report", str(report), data_dir=data_dir)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
         f"case-server: error: cannot write the report to {report}: name a file in an existing "
         "folder\n"
     )
@@ -299,11 +302,12 @@ def test_report_without_a_folder_is_refused_before_anything_starts(tmp_path: Pat
 def test_missing_files_are_all_named_before_anything_starts(tmp_path: Path) -> None:
     data_dir = tmp_path / "untouched"
     there = write(tmp_path / "there.json", factories.package())
-    ran = run("import", there, "nowhere.json", str(tmp_path / "no"), data_dir=data_dir)
-    assert (ran.returncode, ran.stdout) == (1, "")
+    result = run("import", there, "nowhere.json", str(tmp_path / "no"), data_dir=data_dir)
+    assert (result.returncode, result.stdout) == (1, "")
     missing = f"nowhere.json, {tmp_path / 'no'}"
     assert (
-        ran.stderr == f"case-server: error: no such files or folders: {missing}; check the paths\n"
+        result.stderr
+        == f"case-server: error: no such files or folders: {missing}; check the paths\n"
     )
     assert not data_dir.exists()
 
@@ -314,8 +318,8 @@ def test_terminal_shows_the_first_fifty_problems(data_dir: Path, tmp_path: Path)
         del item["fullStatement"]
     source, report = write(tmp_path / "bad.json", body), tmp_path / "report.json"
     arguments = ("import", "--dry-run", source, "--report", str(report))
-    ran = run(*arguments, data_dir=tmp_path / "untouched")
-    assert ran.stderr.count("required") == 80
+    result = run(*arguments, data_dir=tmp_path / "untouched")
+    assert result.stderr.count("required") == 80
     shown = on_a_terminal(*arguments, data_dir=tmp_path / "untouched")
     assert "refused, 80 problems" in shown
     assert shown.count("required") == 50

@@ -20,8 +20,8 @@ DISCOVERY = f"{BASE}/discovery/imscasev1p1_openapi3_v1p0.json"
 
 @pytest.fixture
 def source() -> Iterator[ScriptedSource]:
-    with scripted_source() as found:
-        yield found
+    with scripted_source() as result:
+        yield result
 
 
 def read(url: str) -> bytes:
@@ -173,12 +173,12 @@ def test_import_follows_a_document_and_refuses_a_list(
         f"{BASE}/CFPackages/{identifier}": Answer(body),
     }
     documents = f"{source.url}{BASE}/CFDocuments"
-    ran = run("import", f"{documents}/{identifier}", data_dir=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert "2 items" in ran.stdout
-    ran = run("import", documents, data_dir=tmp_path)
-    assert ran.returncode == 1
-    assert f"case-server sync {documents}" in ran.stderr
+    result = run("import", f"{documents}/{identifier}", data_dir=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "2 items" in result.stdout
+    result = run("import", documents, data_dir=tmp_path)
+    assert result.returncode == 1
+    assert f"case-server sync {documents}" in result.stderr
 
 
 CAPTURE = Path(__file__).parents[2].parent / "shared" / "reference" / "captures"
@@ -206,15 +206,15 @@ def test_dense_package_from_a_url_needs_the_flag(
     source: ScriptedSource, tmp_path: Path, command: tuple[str, ...], values: int
 ) -> None:
     source.answers["/p"] = dense_package(values)
-    ran = run(*command, f"{source.url}/p", data_dir=tmp_path)
-    assert ran.returncode
-    assert "if you trust the source, give --allow-dense" in ran.stderr
-    ran = run(*command, f"{source.url}/p", "--allow-dense", data_dir=tmp_path)
-    assert ran.returncode == 0, ran.stderr
+    result = run(*command, f"{source.url}/p", data_dir=tmp_path)
+    assert result.returncode
+    assert "if you trust the source, give --allow-dense" in result.stderr
+    result = run(*command, f"{source.url}/p", "--allow-dense", data_dir=tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 def test_dense_package_from_a_file_needs_no_flag(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     file.write_bytes(dense_package(50_000).content)
-    ran = run("import", "--dry-run", str(file), data_dir=tmp_path / "data")
-    assert ran.returncode == 0, ran.stderr
+    result = run("import", "--dry-run", str(file), data_dir=tmp_path / "data")
+    assert result.returncode == 0, result.stderr

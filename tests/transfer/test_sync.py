@@ -32,8 +32,8 @@ def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def live(source_dir: Path) -> Iterator[LiveServer]:
-    with serving(source_dir) as found:
-        yield found
+    with serving(source_dir) as running:
+        yield running
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def source(live: LiveServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 async def database(database_url: str, settings: Settings, clean: None) -> AsyncIterator[Database]:
-    async with Database.open(database_url, settings) as found:
-        yield found
+    async with Database.open(database_url, settings) as result:
+        yield result
 
 
 @pytest.fixture
@@ -181,8 +181,8 @@ async def test_list_sync_adds_and_removes_documents(
     ids = {body["CFDocument"]["identifier"] for body, _ in frameworks}
     assert ids <= {each.document for each in synced}
     gone = frameworks[0][0]["CFDocument"]["identifier"]
-    ran = run("delete", "document", gone, data_dir=source_dir)
-    assert ran.stdout == "CFDocument: 1 deleted\nCFItem: 4 deleted\nCFAssociation: 3 deleted\n"
+    result = run("delete", "document", gone, data_dir=source_dir)
+    assert result.stdout == "CFDocument: 1 deleted\nCFItem: 4 deleted\nCFAssociation: 3 deleted\n"
     dropped = [each for each in await sync(list_url) if each.status == "dropped"]
     assert [each.document for each in dropped] == [gone]
     assert dropped[0].changes["CFItem", "delete"] == 4
@@ -198,9 +198,9 @@ async def test_concurrent_syncs_succeed(
     for number in range(3):
         body["CFItems"][0] = {**body["CFItems"][0], "fullStatement": f"statement {number}"}
         replace(source, body)
-        found = await asyncio.gather(*(sync(url) for _ in range(4)))
-        assert sum(bool(synced.changes) for (synced,) in found) == 1
-        assert "failed" not in {synced.status for (synced,) in found}
+        results = await asyncio.gather(*(sync(url) for _ in range(4)))
+        assert sum(bool(synced.changes) for (synced,) in results) == 1
+        assert "failed" not in {synced.status for (synced,) in results}
     same(await client.get(path), source, path)
 
 
@@ -252,13 +252,13 @@ def test_command_syncs_and_reports(source: httpx.Client, live: LiveServer, tmp_p
     listed.write_text(f"# frameworks\n{url}  # ours\n\nhttp://127.0.0.1:1/CFPackages/x\n")
     client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": "local-secret"}
     token_url = ("--token-url", f"{live.base_url}/oauth2/token")
-    ran = run("sync", "--from", str(listed), *token_url, data_dir=tmp_path / "data", **client)
-    assert ran.returncode == 1
-    assert f"{url}: created" in ran.stdout
-    assert "CFItem: 4 created" in ran.stdout
-    assert "http://127.0.0.1:1/CFPackages/x: failed, the copy is unchanged" in ran.stderr
-    ran = run("sync", url, "-q", *token_url, data_dir=tmp_path / "data", **client)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    result = run("sync", "--from", str(listed), *token_url, data_dir=tmp_path / "data", **client)
+    assert result.returncode == 1
+    assert f"{url}: created" in result.stdout
+    assert "CFItem: 4 created" in result.stdout
+    assert "http://127.0.0.1:1/CFPackages/x: failed, the copy is unchanged" in result.stderr
+    result = run("sync", url, "-q", *token_url, data_dir=tmp_path / "data", **client)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     for arguments in ((), ("framework.json",)):
         assert run("sync", *arguments, data_dir=tmp_path / "data").returncode == 2
 

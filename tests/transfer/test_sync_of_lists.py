@@ -34,8 +34,8 @@ Sync = Callable[..., Awaitable[list[SyncResult]]]
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedSource]:
     monkeypatch.setattr(download, "FIRST_RETRY_SECONDS", 0.001)
-    with scripted_source() as found:
-        yield found
+    with scripted_source() as result:
+        yield result
 
 
 @pytest.fixture
@@ -547,28 +547,28 @@ async def test_cancelled_sync_ends_its_wait_for_a_retry(
 def test_command_reports_counts_totals_and_waits(source: ScriptedSource, tmp_path: Path) -> None:
     hub = Hub(source, 3)
     hub.listing = busy_once
-    ran = run("sync", hub.url, "--dry-run", data_dir=tmp_path)
-    assert ran.returncode == 0
-    assert ran.stdout.splitlines()[-1] == (
+    result = run("sync", hub.url, "--dry-run", data_dir=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-1] == (
         "dry run, nothing was written: frameworks: 3 created, 0 changed, 0 unchanged, 0 dropped, "
         "0 failed; entities: 12 added, 0 changed, 0 unchanged, 0 deleted"
     )
-    assert ran.stdout.count(": would be created ") == 3
-    assert "compared with an empty database, because there is none yet\n" in ran.stderr
-    assert "/tmp/case-server-" not in ran.stderr
-    assert "answered 429" in ran.stderr
-    assert "retrying in 0.0 s (attempt 2 of 4)" in ran.stderr
+    assert result.stdout.count(": would be created ") == 3
+    assert "compared with an empty database, because there is none yet\n" in result.stderr
+    assert "/tmp/case-server-" not in result.stderr
+    assert "answered 429" in result.stderr
+    assert "retrying in 0.0 s (attempt 2 of 4)" in result.stderr
     assert not any(tmp_path.iterdir()), "a dry run left a database behind"
     run("sync", hub.url, data_dir=tmp_path)
     hub.withdraw(*hub.ids[:2])
     hub.packages[hub.ids[2]]["CFItems"].append(factories.packed_item())
-    ran = run("sync", hub.url, data_dir=tmp_path)
-    assert ran.returncode == 1
-    assert "2 of the 3 frameworks" in ran.stderr
-    assert f"changed {hub.ids[2]}: 1 added, " in ran.stdout
-    ran = run("sync", hub.url, "--allow-deletes", data_dir=tmp_path)
-    assert ran.returncode == 0
-    assert ran.stdout.splitlines()[-1] == (
+    result = run("sync", hub.url, data_dir=tmp_path)
+    assert result.returncode == 1
+    assert "2 of the 3 frameworks" in result.stderr
+    assert f"changed {hub.ids[2]}: 1 added, " in result.stdout
+    result = run("sync", hub.url, "--allow-deletes", data_dir=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-1] == (
         "frameworks: 0 created, 0 changed, 1 unchanged, 2 dropped, 0 failed; "
         "entities: 0 added, 0 changed, 5 unchanged, 8 deleted"
     )

@@ -60,8 +60,8 @@ def find_most_associated_item(client: httpx.Client) -> Any:
     def weight(item: Any) -> int:
         ends = ("originNodeURI", "destinationNodeURI")
         return sum(
-            item["identifier"] in {one[end]["identifier"] for end in ends}
-            for one in package["CFAssociations"]
+            item["identifier"] in {association[end]["identifier"] for end in ends}
+            for association in package["CFAssociations"]
         )
 
     return max(package["CFItems"], key=weight)

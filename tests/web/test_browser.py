@@ -138,9 +138,9 @@ def test_search_shows_results_while_typing(visit: Opened) -> None:
     with visit() as page:
         page.goto("/")
         page.get_by_role("searchbox", name="Search all frameworks").type("D7.2")
-        found = page.locator("#suggestions li")
-        expect(found).to_have_count(1)
-        expect(found).to_contain_text(re.compile(r"Deep waters . D1\.1 . D2\.1"))
+        suggestions = page.locator("#suggestions li")
+        expect(suggestions).to_have_count(1)
+        expect(suggestions).to_contain_text(re.compile(r"Deep waters . D1\.1 . D2\.1"))
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text("D7.2")
@@ -275,9 +275,9 @@ def test_changes_between_two_states(visit: Opened, live: LiveServer) -> None:
         assert client.post("/case/1.1/CFPackages", json=body).status_code == 201
         gone = body["CFItems"].pop()
         body["CFAssociations"] = [
-            one
-            for one in body["CFAssociations"]
-            if one["originNodeURI"]["identifier"] != gone["identifier"]
+            association
+            for association in body["CFAssociations"]
+            if association["originNodeURI"]["identifier"] != gone["identifier"]
         ]
         body["CFItems"][0]["fullStatement"] = "Another statement"
         answer = client.put(f"/case/1.1/CFPackages/{document}", json=body)

@@ -47,8 +47,8 @@ async def states(browser: httpx.AsyncClient, written: factories.Body) -> list[st
 
 
 def counts(page: str) -> dict[str, int]:
-    found = re.findall(r'(\w+) <span class="count">([\d,]+)</span>', page)
-    return {name: int(count) for name, count in found}
+    matches = re.findall(r'(\w+) <span class="count">([\d,]+)</span>', page)
+    return {name: int(count) for name, count in matches}
 
 
 async def test_latest_write_is_default_period(
@@ -154,14 +154,14 @@ async def test_long_lists_are_paginated(
     body = factories.package(CFItems=items, CFAssociations=[])
     await client.post("/case/1.1/CFPackages", json=body)
     path: str = f"/documents/{body['CFDocument']['identifier']}/changes"
-    found: list[str] = []
+    results: list[str] = []
     while path:
         page = (await browser.get(path)).text
         assert counts(page) == {"Added": 231, "Changed": 0, "Deleted": 0}
-        found += re.findall(r'<span class="code">(C\d+)</span>', page)
+        results += re.findall(r'<span class="code">(C\d+)</span>', page)
         following = re.search(r'rel="next" href="([^"]+)"', page)
         path = following[1].replace("&amp;", "&") if following else ""
-    assert found == [f"C{number:03}" for number in range(230)]
+    assert results == [f"C{number:03}" for number in range(230)]
 
 
 @pytest.mark.parametrize(

@@ -192,17 +192,17 @@ async def test_children_are_paginated(
 ) -> None:
     parent = factories.packed_item(humanCodingScheme="P")
     children = [factories.packed_item(humanCodingScheme=f"C{one:03}") for one in range(450)]
-    links = [factories.association(one["identifier"], parent["identifier"]) for one in children]
+    links = [factories.association(child["identifier"], parent["identifier"]) for child in children]
     body = factories.package(CFItems=[parent, *children], CFAssociations=links)
     await client.post("/case/1.1/CFPackages", json=body)
     document = body["CFDocument"]["identifier"]
-    path, found = f"/documents/{document}/children/{parent['identifier']}", []
+    path, result = f"/documents/{document}/children/{parent['identifier']}", []
     while path:
         page = (await browser.get(path, headers={"X-Fragment": "1"})).text
-        found += codes(page)
+        result += codes(page)
         more = re.search(r'data-more href="([^"]+)"', page)
         path = more[1].replace("&amp;", "&") if more else ""
-    assert found == [f"C{one:03}" for one in range(450)]
+    assert result == [f"C{one:03}" for one in range(450)]
     last = (await browser.get(f"/documents/{document}/items/{children[-1]['identifier']}")).text
     assert codes(last)[-1] == "C449"
     assert "250 more" in last
@@ -349,9 +349,10 @@ async def test_comparison_and_its_csv(
     assert all(f"/items/{one}" in page for one in pair)
     for side, body, gone in (("left", left, pair[0]), ("right", right, pair[1])):
         alone = (await browser.get("/compare", params={**both, "part": side})).text
-        assert [gone not in alone, *(one["identifier"] in alone for one in body["CFItems"])].count(
-            True
-        ) == 2
+        assert [
+            gone not in alone,
+            *(item["identifier"] in alone for item in body["CFItems"]),
+        ].count(True) == 2
     table = await browser.get("/compare.csv", params=both)
     assert table.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
@@ -471,6 +472,6 @@ async def test_search_by_code_returns_item_first(
     assert "3.OA.A.1" in known
     for code in {"3.OA.A.1", *known[::7]}:
         page = (await browser.get("/search", params={"q": code})).text
-        found = re.findall(r'<span class="code">(.*?)</span>', page)
-        assert found[0] == code
+        matches = re.findall(r'<span class="code">(.*?)</span>', page)
+        assert matches[0] == code
         assert "Standards for Math" in page.split('<p class="way">')[1]

@@ -66,8 +66,8 @@ async def sign_in(browser: httpx.AsyncClient, wanted: str = "/") -> httpx.Respon
 
 def addresses(page: str, base: str) -> set[str]:
     """Return the absolute URLs that a page links to."""
-    found = {urljoin(base, unescape(address)) for address in ADDRESS.findall(page) if address}
-    return {address.partition("#")[0] for address in found}
+    results = {urljoin(base, unescape(address)) for address in ADDRESS.findall(page) if address}
+    return {address.partition("#")[0] for address in results}
 
 
 async def test_links_and_forms_contain_prefix(
@@ -82,12 +82,12 @@ async def test_links_and_forms_contain_prefix(
         assert answer.status_code in {200, 400}, (address, answer.text)
         if not answer.headers["content-type"].startswith("text/html"):
             continue
-        found = addresses(answer.text, address)
-        outside = {one for one in found if not one.startswith(f"{BASE}/")}
+        links = addresses(answer.text, address)
+        outside = {one for one in links if not one.startswith(f"{BASE}/")}
         assert not outside, f"{address} leads to {outside}"
         # The actions of forms accept only POST.
         forms = {f"{BASE}/sign-out", f"{BASE}/upload/check", f"{BASE}/upload/store"}
-        waiting |= found - forms - seen
+        waiting |= links - forms - seen
     shown = {one.removeprefix(BASE).partition("?")[0] for one in seen}
     assert shown >= {"/", "/search", "/compare", "/upload", "/docs", "/static/style.css"}
     assert any("/items/" in path for path in shown)
@@ -125,11 +125,11 @@ async def test_openapi_documents_contain_prefix(
 
 
 async def test_issuer_and_link_headers_contain_prefix(browser: httpx.AsyncClient) -> None:
-    found = (await browser.get("/.well-known/openid-configuration")).json()
-    assert found["issuer"] == BASE
-    assert found["token_endpoint"] == f"{BASE}/oauth2/token"
-    assert found["jwks_uri"] == f"{BASE}/.well-known/jwks.json"
-    assert (await browser.get(found["jwks_uri"])).json()["keys"]
+    body = (await browser.get("/.well-known/openid-configuration")).json()
+    assert body["issuer"] == BASE
+    assert body["token_endpoint"] == f"{BASE}/oauth2/token"
+    assert body["jwks_uri"] == f"{BASE}/.well-known/jwks.json"
+    assert (await browser.get(body["jwks_uri"])).json()["keys"]
     for profile in PROFILES:
         plural = "CFItems" if "CFItems" in profile.lists else "CFDocuments"
         answer = await browser.get(f"{profile.prefix}/{plural}", params={"limit": 1})

@@ -85,8 +85,8 @@ def test_axe_reports_no_violations(
     size = {"width": 390, "height": 844}
     with open_page(chromium, server.base_url, color_scheme=scheme, viewport=size) as page:
         page.goto("/test-mode")
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+        result = Axe().run(page)
+        assert result.violations_count == 0, result.generate_report()
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 

@@ -18,9 +18,9 @@ async def send(browser: httpx.AsyncClient, step: str, raw: bytes, **fields: str)
 
 
 def digest(page: str) -> str:
-    found = re.search(r'name="checked" value="(\w+)"', page)
-    assert found, page
-    return found[1]
+    match = re.search(r'name="checked" value="(\w+)"', page)
+    assert match, page
+    return match[1]
 
 
 async def number_of_frameworks(client: httpx.AsyncClient) -> int:
@@ -193,9 +193,9 @@ async def test_small_loss_needs_no_confirmation(
 
 
 def confirmation(page: str) -> str:
-    found = re.search(r'name="confirmed_loss" value="([^"]+)"', page)
-    assert found, page
-    return unescape(found[1])
+    match = re.search(r'name="confirmed_loss" value="([^"]+)"', page)
+    assert match, page
+    return unescape(match[1])
 
 
 async def test_oversized_and_malformed_forms_fail(local: httpx.AsyncClient) -> None:

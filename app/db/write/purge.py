@@ -130,9 +130,9 @@ def _list_old_associations() -> CompiledStatement:
         matching = select(table.c.identifier).where(column == end.c.identifier)
         # OFFSET 0, because without it the planner scans the table: it expects 400,000 instead of
         # 45,000 rows, as Postgres estimates the number of different nodes far too low.
-        found = matching.offset(literal_column("0")).lateral("found")
-        row = select(literal(ASSOCIATIONS.name), found.c.identifier)
-        matches.append(row.select_from(end.join(found, true())))
+        result = matching.offset(literal_column("0")).lateral("found")
+        row = select(literal(ASSOCIATIONS.name), result.c.identifier)
+        matches.append(row.select_from(end.join(result, true())))
     return CompiledStatement(insert(OLD).from_select(["kind", "identifier"], union(*matches)))
 
 
