@@ -22,7 +22,7 @@ from ..formats.file_format import (
     TABLES,
     FileFormat,
     Layout,
-    file_format_of,
+    detect_file_format,
 )
 from ..repair.reader import NO_OPTIONS, RepairOptions
 from ..sample import sample as sample_framework
@@ -152,7 +152,7 @@ def import_packages(**flags: Any) -> None:
         # Imported modules are permanent: without this, full collections scan them repeatedly.
         gc.freeze()
         results = []
-        async for result in loader.load(database, named):
+        async for result in loader.import_sources(database, named):
             print_result(result, quiet=quiet)
             results.append(result)
         return results
@@ -247,7 +247,7 @@ def export(
 def _format_of_output(output: Path | None) -> FileFormat:
     """Return the file format that the extension of an output file names, by default case-json."""
     name = output.name if output else ""
-    form = file_format_of(name)
+    form = detect_file_format(name)
     if output and output.suffix and form is None:
         raise click.UsageError(
             f"unknown file format of {name!r}: use a name that ends in .json, .csv, .xlsx or "
@@ -282,7 +282,7 @@ def template(file: Path) -> None:
     from ..formats import template as templates  # noqa: PLC0415  import and export do without it
 
     writers = {"csv": templates.write_csv, "xlsx": templates.write_workbook}
-    form = file_format_of(file.name) or ""
+    form = detect_file_format(file.name) or ""
     if form not in writers:
         raise click.UsageError(f"invalid FILE {file.name!r}: it must end in .xlsx or .csv")
     if file.exists():

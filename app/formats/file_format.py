@@ -45,7 +45,7 @@ OPENDOCUMENT_MARK = b"mimetypeapplication/vnd.oasis.opendocument."
 ZIP_HEADER_BYTES = 30
 
 
-def file_format_of(name: str) -> FileFormat | None:
+def detect_file_format(name: str) -> FileFormat | None:
     """Return the file format of a file name, compressed or not, or None if it is unknown."""
     bare = name.lower().removesuffix(COMPRESSED)
     return next((form for suffix, form in SUFFIXES.items() if bare.endswith(suffix)), None)

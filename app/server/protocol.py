@@ -67,11 +67,11 @@ class ConnectionLimit:
         self._waiting[connection] = None
         if len(self._open) > 2 * self.max_connections:
             self._evict_oldest()
-        elif self._has_excess() and not self._is_evicting:
+        elif self._exceeds_limits() and not self._is_evicting:
             self._is_evicting = True
             self._evict_after(EVICTION_ITERATIONS, connection.loop)
 
-    def _has_excess(self) -> bool:
+    def _exceeds_limits(self) -> bool:
         """Return whether a waiting connection must be closed.
 
         The newest one stays open, so that its client can read the error response.
@@ -88,7 +88,7 @@ class ConnectionLimit:
             loop.call_soon(self._evict_after, iterations - 1, loop)
             return
         self._is_evicting = False
-        while self._has_excess():
+        while self._exceeds_limits():
             self._evict_oldest()
 
     def _evict_oldest(self) -> None:

@@ -97,7 +97,7 @@ class Importer:
     progress_of: Callable[[str], Progress] = lambda _: lambda _: None
     """Returns the progress of a source by its name."""
 
-    async def load(
+    async def import_sources(
         self, database: Database | None, sources: Sequence[Source]
     ) -> AsyncIterator[ImportResult]:
         """Import each source and yield its result; without a database, only validate it."""
@@ -168,12 +168,12 @@ class Importer:
         result.status = "created" if written.created else replaced
 
     def _parse(self, source: Source, raw: bytes) -> tuple[Package, list[Repair]]:
-        if source.form == "case-json":
+        if source.file_format == "case-json":
             refuse_other_json(raw)
         defaults = replace(self.defaults, changed=source.changed or datetime.now(UTC))
         return read_framework(
             raw,
-            source.form,
+            source.file_format,
             defaults,
             strict=self.strict,
             allow_dense=source.allow_dense,

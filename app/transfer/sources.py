@@ -19,7 +19,7 @@ from ..formats.file_format import (
     REFUSED_SUFFIXES,
     SUFFIXES,
     FileFormat,
-    file_format_of,
+    detect_file_format,
     refuse_other_spreadsheets,
 )
 from ..formats.other_formats import describe_other_json
@@ -47,7 +47,7 @@ class Source(NamedTuple):
 
     name: str
     read: Callable[[], bytes]
-    form: FileFormat = "case-json"
+    file_format: FileFormat = "case-json"
     changed: datetime | None = None
     allow_dense: bool = False
     """Whether only its size is limited, not the number of its values. True for local files."""
@@ -56,28 +56,28 @@ class Source(NamedTuple):
 def sources(
     names: Sequence[str],
     fetcher: Fetcher,
-    form: FileFormat | None = None,
+    file_format: FileFormat | None = None,
     *,
     allow_dense: bool = False,
 ) -> Iterator[Source]:
     """Yield the sources that names stand for: files, files of folders, URLs, or - for stdin.
 
-    ``form`` is the file format of all of them; by default, their names tell it. ``allow_dense``
+    ``file_format`` is the format of all of them; by default, their names tell it. ``allow_dense``
     lifts the limit on the number of values in packages from URLs. Raises ``StartupError`` for a
     folder without files to read.
     """
     case_source = CaseSource(fetcher)
     for name in names:
         if name == "-":
-            yield Source(name, sys.stdin.buffer.read, form or "case-json", allow_dense=True)
+            yield Source(name, sys.stdin.buffer.read, file_format or "case-json", allow_dense=True)
         elif name.startswith(URL_PREFIXES):
-            url_form = form or file_format_of(urlsplit(name).path) or "case-json"
+            url_form = file_format or detect_file_format(urlsplit(name).path) or "case-json"
             read = case_source.read_package if url_form == "case-json" else fetcher.fetch
             yield Source(name, partial(read, name), url_form, allow_dense=allow_dense)
         else:
             for path in _files(Path(name)):
-                path_format = form or file_format_of(path.name) or "case-json"
-                is_known = form or file_format_of(path.name) or not path.suffix
+                path_format = file_format or detect_file_format(path.name) or "case-json"
+                is_known = file_format or detect_file_format(path.name) or not path.suffix
                 read = partial(_read if is_known else _read_unknown, path)
                 yield Source(str(path), read, path_format, _changed(path), allow_dense=True)
 
@@ -157,7 +157,7 @@ def _files(path: Path) -> list[Path]:
     files = sorted(
         file
         for file in visible
-        if file_format_of(file.name) or file.suffix.lower() in REFUSED_SUFFIXES
+        if detect_file_format(file.name) or file.suffix.lower() in REFUSED_SUFFIXES
     )
     if not files:
         extensions = ", ".join(SUFFIXES)

@@ -19,7 +19,7 @@ from case_server.exceptions import BadRequest, Problem, UnprocessableContent
 from case_server.formats import csv as comma
 from case_server.formats import xlsx
 from case_server.formats.assembly import Defaults
-from case_server.formats.file_format import file_format_of
+from case_server.formats.file_format import detect_file_format
 from case_server.formats.reader import read_framework
 from case_server.formats.writer import TableWriter
 
@@ -458,7 +458,7 @@ def test_file_that_is_not_json_lines_is_refused() -> None:
     ],
 )
 def test_file_format_is_detected_by_name(name: str, form: str | None) -> None:
-    assert file_format_of(name) == form
+    assert detect_file_format(name) == form
 
 
 def associations_book(*rows: list[Any]) -> bytes:

@@ -25,7 +25,9 @@ PROFILES_1_1 = [profile for profile in PROFILES if profile.version == "1.1"]
 
 async def run_import(database: Database, raw: bytes, base_url: str = BASE_URL) -> ImportResult:
     importer = Importer(base_url=base_url)
-    (result,) = [each async for each in importer.load(database, [Source("a.json", lambda: raw)])]
+    (result,) = [
+        each async for each in importer.import_sources(database, [Source("a.json", lambda: raw)])
+    ]
     assert result.status != "refused", (result.reason, result.problems)
     return result
 
@@ -102,7 +104,7 @@ async def run_sheet_import(database: Database, raw: bytes, day: int) -> ImportRe
     defaults = Defaults(title="Mathematics", creator="Example District", identifier="maths")
     importer = Importer(defaults=defaults)
     source = Source("a.csv", lambda: raw, "csv", changed)
-    (result,) = [each async for each in importer.load(database, [source])]
+    (result,) = [each async for each in importer.import_sources(database, [source])]
     assert result.status != "refused", (result.reason, result.problems)
     return result
 

@@ -56,7 +56,7 @@ def ensure_schema(
     """
     with startup_error(url):
         if asyncio.run(
-            _is_ready(
+            _is_current(
                 url,
                 may_migrate=may_migrate,
                 explicit=explicit,
@@ -72,7 +72,7 @@ def ensure_schema(
         asyncio.run(_reset_history(url))
 
 
-async def _is_ready(
+async def _is_current(
     url: str, *, may_migrate: bool, explicit: bool, will_write: bool, accepts_standby: bool
 ) -> bool:
     """Return whether no migration has to run. Raises ``StartupError``."""
