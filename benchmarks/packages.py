@@ -38,10 +38,7 @@ def cold(lab: Lab) -> Iterator[Row]:
                 lambda: limit.get(stored), lambda: _cold(client, package_path(SEED)), times=6
             )
             yield times(
-                title,
-                [each.seconds for each in limits],
-                [each.seconds for each in responses],
-                1.6,
+                title, [each.seconds for each in limits], [each.seconds for each in responses], 1.6
             )
             first = median(each.first_byte for each in responses)
             yield below(f"{title}: first byte", first, MAX_FIRST_BYTE_SECONDS, duration)
@@ -149,10 +146,7 @@ def unchanged(lab: Lab) -> Iterator[Row]:
 def groups(lab: Lab) -> Iterator[Row]:
     """GET package as a tree, compared with GET package, both cold."""
     path = package_path(SEED)
-    with (
-        lab.serve(lab.framework()) as server,
-        Client(server.base_url, server.headers) as client,
-    ):
+    with lab.serve(lab.framework()) as server, Client(server.base_url, server.headers) as client:
         package_times, tree_times = lab.interleaved(
             lambda: _cold(client, path).seconds,
             lambda: _cold(client, f"{path}/groups").seconds,

@@ -30,10 +30,7 @@ HEADERS: dict[str, dict[str, str]] = {
 }
 
 READS: dict[str, tuple[str, dict[str, str]]] = {
-    "a tag of 9,000 digits": (
-        "/CFPackages/{id}",
-        {"If-None-Match": "{tag}"},
-    ),
+    "a tag of 9,000 digits": ("/CFPackages/{id}", {"If-None-Match": "{tag}"}),
     "five hundred tags": (
         "/CFPackages/{id}",
         {"If-None-Match": '"00000000-1-1-1-000000000000",' * 500},

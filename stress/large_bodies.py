@@ -24,11 +24,7 @@ from stress.server import MEGABYTE, PREFIX, background_requests, client, monitor
 
 Show = Callable[[str], None]
 
-READERS = (
-    ("PUT", "/CFItems/x"),
-    ("POST", "/CFPackages"),
-    ("POST", "/CFPackages?repair=true"),
-)
+READERS = (("PUT", "/CFItems/x"), ("POST", "/CFPackages"), ("POST", "/CFPackages?repair=true"))
 """Operations with different parsers."""
 
 SERVER, HOSTILE, BACKGROUND = "server", "hostile requests", "background requests"

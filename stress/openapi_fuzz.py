@@ -53,11 +53,7 @@ def run(live: LiveServer, examples: int, seed: int) -> Report:
 
 
 def _operation(
-    report: Report,
-    document: str,
-    operation: Any,
-    headers: dict[str, str],
-    chance: tuple[int, int],
+    report: Report, document: str, operation: Any, headers: dict[str, str], chance: tuple[int, int]
 ) -> None:
     examples, seed = chance
     failures: dict[str, str] = {}

@@ -13,12 +13,7 @@ from typing import Any
 import asyncpg
 import httpx
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import make_url
 from support import factories
 from support.databases import dsn

@@ -211,11 +211,7 @@ def test_error_without_wrk_says_what_to_install(tmp_path: Path) -> None:
 
 
 RESPONSES = {
-    "with length": [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n",
-        b"ETag: x\r\n\r\nab",
-        b"cd",
-    ],
+    "with length": [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n", b"ETag: x\r\n\r\nab", b"cd"],
     "in chunks": [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n",
         b"0\r",

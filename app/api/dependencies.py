@@ -93,8 +93,7 @@ SourcedId = Annotated[
 _oauth2_scheme = OAuth2(
     flows=OAuthFlows(
         clientCredentials=OAuthFlowClientCredentials(
-            tokenUrl=TOKEN_PATH,
-            scopes={scope.value: text for scope, text in DESCRIPTIONS.items()},
+            tokenUrl=TOKEN_PATH, scopes={scope.value: text for scope, text in DESCRIPTIONS.items()}
         )
     ),
     scheme_name="CaseOAuth2",
@@ -119,9 +118,7 @@ async def authorize(verifier: Verifier, authorization: str | None, scope: Scope)
     if scope not in caller.scopes:
         raise Forbidden(
             f"This operation needs a token with the scope {scope}: request one with that scope.",
-            headers={
-                "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"',
-            },
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
         )
     return caller
 

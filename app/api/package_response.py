@@ -34,11 +34,7 @@ class PackageView:
 
 
 async def package_response(
-    request: Request,
-    state: AppState,
-    renderer: Renderer,
-    identifier: str,
-    view: PackageView,
+    request: Request, state: AppState, renderer: Renderer, identifier: str, view: PackageView
 ) -> Response:
     """Return a framework: 304 if the client has it, else from the cache, else rendered.
 

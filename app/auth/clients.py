@@ -50,11 +50,7 @@ class ClientRegistry:
     """Authenticates clients: the one that the settings configure, and those of the database."""
 
     def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: Settings, database: Database, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._configured_id = settings.client_id
         self._configured_secret = settings.client_secret

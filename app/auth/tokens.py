@@ -74,9 +74,7 @@ def generate_signing_key() -> SigningKey:
     """Return a new RSA key of 2048 bits with a random ID."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return SigningKey(secrets.token_urlsafe(12), pem.decode())
 

@@ -38,11 +38,7 @@ class TrustedIssuer:
     """Shorter, because the issuer may be starting at the same time as this server."""
 
     def __init__(
-        self,
-        url: str,
-        http: httpx.AsyncClient,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, url: str, http: httpx.AsyncClient, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         require_secure_issuers([url])
         self.url = url.removesuffix("/")

@@ -57,11 +57,7 @@ def _last(links: list[LinkURI]) -> dict[str, Any] | None:
 
 
 # Requests contain one link or several, which are all stored; responses contain the last one.
-KeywordLinks = Annotated[
-    list[LinkURI],
-    BeforeValidator(_as_list),
-    PlainSerializer(_last),
-]
+KeywordLinks = Annotated[list[LinkURI], BeforeValidator(_as_list), PlainSerializer(_last)]
 
 
 class Entity(CaseObject):

@@ -16,15 +16,7 @@ from typing import NamedTuple, TypeAlias
 from pydantic_core import to_json
 
 from ..exceptions import Problem
-from .model import (
-    CFAssociation,
-    CFPackage,
-    CFPckgDocument,
-    CFPckgItem,
-    CFRubric,
-    Entity,
-    LinkURI,
-)
+from .model import CFAssociation, CFPackage, CFPckgDocument, CFPckgItem, CFRubric, Entity, LinkURI
 from .parsing import parse
 from .problems import Problems
 from .resources import DEFINITIONS

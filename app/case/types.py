@@ -193,9 +193,7 @@ Identifier = Annotated[
 """The identifier of an entity: usually a UUID, but not all real identifiers are."""
 
 Uri = Annotated[
-    str,
-    StringConstraints(pattern=URI_PATTERN),
-    WithJsonSchema({"type": "string", "format": "uri"}),
+    str, StringConstraints(pattern=URI_PATTERN), WithJsonSchema({"type": "string", "format": "uri"})
 ]
 """An absolute URI in the characters of RFC 3986."""
 

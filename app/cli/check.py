@@ -149,7 +149,7 @@ def _lint(source: Source, rules: set[str], defaults: Defaults) -> SourceResult:
     try:
         result = lint_file(
             source.read(),
-            source.form,
+            source.file_format,
             rules,
             replace(defaults, changed=source.changed or datetime.now(UTC)),
             allow_dense=source.allow_dense,
@@ -158,11 +158,11 @@ def _lint(source: Source, rules: set[str], defaults: Defaults) -> SourceResult:
         reason = describe_error(error)
         show_status("")
         echo_error(f"{source.name}: {reason}")
-        return SourceResult(source.name, reason=reason, format=source.form)
+        return SourceResult(source.name, reason=reason, format=source.file_format)
     finally:
         show_status("")
     return SourceResult(
-        source.name, result.document, result.title, result.violations, format=source.form
+        source.name, result.document, result.title, result.violations, format=source.file_format
     )
 
 

@@ -32,11 +32,7 @@ ListFormat = Literal["text", "json"]
 )
 @database_option
 def list_command(
-    *,
-    prefix: str,
-    deleted: bool,
-    list_format: ListFormat,
-    database_url: str | None,
+    *, prefix: str, deleted: bool, list_format: ListFormat, database_url: str | None
 ) -> None:
     """List the stored frameworks.
 

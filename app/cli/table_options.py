@@ -36,7 +36,7 @@ def table_defaults(named: Sequence[Source], flags: dict[str, Any]) -> Defaults:
             raise click.UsageError(
                 "--title, --creator and --document-id apply to one framework: name one SOURCE"
             )
-        if flags.get("strict") and named[0].form not in TABLES:
+        if flags.get("strict") and named[0].file_format not in TABLES:
             raise click.UsageError(
                 "--strict completes nothing but spreadsheets: remove it, or --title, --creator and "
                 "--document-id"

@@ -155,12 +155,7 @@ class ServerUnderTest:
         return _unwrap(read_json(self.get(path)), "CFPackage")
 
     def _request(
-        self,
-        method: str,
-        url: str,
-        body: Any,
-        token: str | None,
-        headers: Mapping[str, str] | None,
+        self, method: str, url: str, body: Any, token: str | None, headers: Mapping[str, str] | None
     ) -> httpx.Response:
         sent = {"Accept": "application/json", **(headers or {})}
         bearer = self.token if token == DEFAULT_TOKEN else token

@@ -86,6 +86,5 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
         )
     log.warning("database unavailable: %s: %s", type(error).__name__, error)
     return ServiceUnavailable(
-        f"database unavailable ({type(error).__name__}); retry later",
-        headers={"Retry-After": "1"},
+        f"database unavailable ({type(error).__name__}); retry later", headers={"Retry-After": "1"}
     )

@@ -104,11 +104,7 @@ class Fetcher:
         return result.body
 
     def fetch_if_modified(
-        self,
-        url: str,
-        etag: str | None,
-        last_modified: str | None,
-        operator_url: str | None = None,
+        self, url: str, etag: str | None, last_modified: str | None, operator_url: str | None = None
     ) -> FetchResult | None:
         """Fetch a URL, or return None if it still matches these validators (304).
 

@@ -191,11 +191,7 @@ class CaseTestApi:
             raise AssertionError("\n".join(result["differences"]))
 
     def create_token(
-        self,
-        *,
-        defect: str | None = None,
-        scopes: Sequence[str] | None = None,
-        client_id: str = "",
+        self, *, defect: str | None = None, scopes: Sequence[str] | None = None, client_id: str = ""
     ) -> str:
         """Return an access token, valid unless ``defect`` is given.
 

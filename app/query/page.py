@@ -44,10 +44,7 @@ def describe_query(plural: str, params: Iterable[tuple[str, str]]) -> str:
 
 
 def pagination_headers(
-    url: str,
-    params: Iterable[tuple[str, str]],
-    query: Query,
-    total: int,
+    url: str, params: Iterable[tuple[str, str]], query: Query, total: int
 ) -> dict[str, str]:
     """Return the headers ``X-Total-Count`` and ``Link`` (RFC 8288) of a page.
 

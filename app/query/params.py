@@ -99,9 +99,7 @@ def parse_list_query(
 
 
 def parse_fields(
-    params: Iterable[tuple[str, str]],
-    model: type[BaseModel],
-    dialect: Dialect = STRICT,
+    params: Iterable[tuple[str, str]], model: type[BaseModel], dialect: Dialect = STRICT
 ) -> tuple[str, ...] | None:
     """Parse ``fields`` of a request for one entity; return None if it selects all.
 
@@ -128,9 +126,7 @@ def parse_feed_query(params: Iterable[tuple[str, str]], limits: Limits) -> tuple
 
 
 def parse_field_names(
-    params: Iterable[tuple[str, str]],
-    allowed: Sequence[str],
-    dialect: Dialect = STRICT,
+    params: Iterable[tuple[str, str]], allowed: Sequence[str], dialect: Dialect = STRICT
 ) -> tuple[str, ...] | None:
     """Parse ``fields`` of a response with the ``allowed`` fields; return None if it selects all.
 

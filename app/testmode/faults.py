@@ -51,16 +51,7 @@ OAUTH_ERRORS = {
 }
 """Error codes of RFC 6749; other 4xx are ``invalid_request``, other 5xx ``server_error``."""
 
-SELECTION_FIELDS = {
-    "method",
-    "path",
-    "path_regex",
-    "client",
-    "nth",
-    "probability",
-    "seed",
-    "times",
-}
+SELECTION_FIELDS = {"method", "path", "path_regex", "client", "nth", "probability", "seed", "times"}
 """The fields of a fault that select requests; the others describe the response."""
 
 

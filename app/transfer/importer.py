@@ -137,11 +137,7 @@ class Importer:
         return hints
 
     async def _import_source(
-        self,
-        database: Database | None,
-        source: Source,
-        result: ImportResult,
-        progress: Progress,
+        self, database: Database | None, source: Source, result: ImportResult, progress: Progress
     ) -> None:
         progress("reading")
         raw = source.read()

@@ -213,11 +213,7 @@ class Syncer:
             await mirrors.save_mirror(self.database, mirror._replace(list_url=list_url))
 
     async def _write(
-        self,
-        result: SyncResult,
-        mirror: Mirror | None,
-        fetched: FetchResult,
-        list_url: str | None,
+        self, result: SyncResult, mirror: Mirror | None, fetched: FetchResult, list_url: str | None
     ) -> None:
         self.progress("reading")
         package, _ = await asyncio.to_thread(
@@ -322,12 +318,7 @@ def _too_many_gone(gone: list[Mirror], before: list[Mirror]) -> str:
 
 def format_changes(changes: Changes) -> Iterator[str]:
     """Format changes as a phrase for each kind of entity: "CFItem: 3 created, 1 deleted"."""
-    verbs = {
-        "create": "created",
-        "revive": "restored",
-        "update": "updated",
-        "delete": "deleted",
-    }
+    verbs = {"create": "created", "revive": "restored", "update": "updated", "delete": "deleted"}
     for kind in dict.fromkeys(kind for kind, _ in changes):
         counts = [
             f"{changes[kind, operation]:,} {verb}"

@@ -271,11 +271,7 @@ async def test_claims_of_trusted_issuer_decide_access(
     assert answer.status_code == status
 
 
-ORIGINS = [
-    ("http://case.test", 200),
-    ("https://elsewhere.test", 200),
-    ("null", 200),
-]
+ORIGINS = [("http://case.test", 200), ("https://elsewhere.test", 200), ("null", 200)]
 """Origins of reads with a token: the API looks at the token alone, and marks no response for other
 origins. The test API refuses foreign ones (tests/testmode/test_cross_site.py), and so do forms
 (tests/web/test_access.py)."""

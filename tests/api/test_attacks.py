@@ -146,12 +146,7 @@ async def test_keys_and_key_urls_in_the_header_are_ignored(
 ) -> None:
     header, claims = await parts(token)
     url = f"{attacker_server.url}/jwks.json"
-    own = {
-        "jwk": public_jwk(ATTACKER),
-        "jku": url,
-        "x5u": url,
-        "x5c": ["MIIB"],
-    }
+    own = {"jwk": public_jwk(ATTACKER), "jku": url, "x5u": url, "x5c": ["MIIB"]}
     for kid in (header["kid"], ATTACKER.kid, url):
         for name, value in own.items():
             assert await rejection_message(

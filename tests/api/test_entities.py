@@ -123,10 +123,7 @@ async def test_second_trailing_slash_is_part_of_the_identifier(
 
 @pytest.mark.parametrize("resource", DELETABLE, ids=lambda resource: resource.name)
 async def test_deleted_entity_returns_404(
-    api: Api,
-    stored: factories.Body,
-    resource: Resource,
-    execute: Callable[..., Awaitable[Any]],
+    api: Api, stored: factories.Body, resource: Resource, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     identifier = factories.first_of(stored, resource.name)["identifier"]
     await execute(

@@ -185,10 +185,7 @@ async def test_examples_of_puts_work(client: httpx.AsyncClient) -> None:
         (f"CFItemTypes/{examples.ITEM_TYPE_ID}", examples.ITEM_TYPE),
         (f"CFItems/{examples.PARENT_ID}", {"item": examples.PARENT}),
         (f"CFItems/{examples.ITEM_ID}", {"item": examples.ITEM}),
-        (
-            f"CFItemAssociations/{examples.ASSOCIATION_ID}",
-            {"association": examples.ASSOCIATION},
-        ),
+        (f"CFItemAssociations/{examples.ASSOCIATION_ID}", {"association": examples.ASSOCIATION}),
     ):
         answer = await client.put(f"{prefix}/{path}", json=body)
         assert answer.status_code == 201, answer.text

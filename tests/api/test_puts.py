@@ -421,8 +421,7 @@ async def test_keyword_links_are_additive_and_the_last_is_returned(api: Api) -> 
 
 
 @pytest.mark.parametrize(
-    ("field", "plural"),
-    [("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")],
+    ("field", "plural"), [("CFItemTypeURI", "CFItemTypes"), ("licenseURI", "CFLicenses")]
 )
 async def test_definition_is_registered_from_a_link(api: Api, field: str, plural: str) -> None:
     document, named = await api.framework(), factories.link(title="its name")

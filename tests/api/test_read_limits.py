@@ -16,11 +16,7 @@ from support.databases import dsn
 from case_server.main import create_app
 from case_server.settings import Settings
 
-LISTS = {
-    "filter": "language='en'",
-    "search": "fractions",
-    "sort": "notes",
-}
+LISTS = {"filter": "language='en'", "search": "fractions", "sort": "notes"}
 
 
 @asynccontextmanager

@@ -130,11 +130,7 @@ CASES = [
     ids=[f"{version.version}-{name}-{value or 'false'}" for version, name, value in CASES],
 )
 async def test_every_response_is_valid_by_the_official_schemas(
-    client: httpx.AsyncClient,
-    shared: Path,
-    version: Profile,
-    name: str,
-    extensions: str,
+    client: httpx.AsyncClient, shared: Path, version: Profile, name: str, extensions: str
 ) -> None:
     raw = framework(name, shared)
     await client.post("/case/1.1/CFPackages", content=raw)

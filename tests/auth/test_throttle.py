@@ -89,9 +89,7 @@ def test_memory_is_bounded(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) 
     assert all(len(part) <= 255 for key in throttle._counts for part in key)
 
 
-def test_success_subtracts_failures_from_address_counter(
-    throttle: Throttle,
-) -> None:
+def test_success_subtracts_failures_from_address_counter(throttle: Throttle) -> None:
     for _ in range(50):
         throttle.record_failure("robot", "10.0.0.1")
         throttle.record_success("robot", "10.0.0.1")

@@ -122,9 +122,7 @@ def test_commas_and_brackets_in_strings_do_not_count(text: str) -> None:
     assert read_repaired(written(body))
 
 
-def test_values_are_counted_across_slices(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_values_are_counted_across_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     body = {'"[': ["\\", '\\"', ",", {"{": [1, 2, [], '\\\\"']}, "é,\\u00e9", ""], "a\\": '"'}
     raw = written(body)
     # Two outer members, six of the list, one of the object, four of the inner list.
@@ -167,9 +165,7 @@ def test_dense_body_that_is_not_json_is_refused_as_such() -> None:
         parse_large_package(raw.replace(b'"CFRubrics"', b'"Rubrics"'))
 
 
-def test_ordinary_package_skips_density_check_of_entities(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_ordinary_package_skips_density_check_of_entities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package_stream, "has_many_members", pytest.fail)
     body = factories.everything()
     body["CFItems"] += [factories.packed_item(notes="a, b") for _ in range(MIN_ALLOWED_VALUES // 4)]

@@ -263,9 +263,7 @@ def sparse(count: int) -> bytes:
 
 
 @pytest.mark.parametrize("reader", [parse_large_package, parse_package])
-def test_first_errors_are_listed_and_others_counted(
-    reader: Callable[[bytes], Package],
-) -> None:
+def test_first_errors_are_listed_and_others_counted(reader: Callable[[bytes], Package]) -> None:
     with pytest.raises(UnprocessableContent) as refused:
         reader(sparse(20_000))
     error = refused.value

@@ -161,9 +161,7 @@ bounded = hypothesis_settings(
 few = st.integers(0, 5)
 
 
-async def test_write_deleting_more_than_half_of_the_items_is_refused(
-    database: Database,
-) -> None:
+async def test_write_deleting_more_than_half_of_the_items_is_refused(database: Database) -> None:
     """The refusal does not depend on how many items are added or get other statements."""
 
     async def check(remaining: int, deleted: int, added: int, reworded: int) -> None:

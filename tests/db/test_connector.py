@@ -136,9 +136,7 @@ async def test_every_command_accepts_every_parameter(
     assert "reader" in await case_server("client", "list")
 
 
-async def test_schema_parameter_of_prisma_is_the_search_path(
-    empty_database: EmptyDatabase,
-) -> None:
+async def test_schema_parameter_of_prisma_is_the_search_path(empty_database: EmptyDatabase) -> None:
     plain = await empty_database("prisma")
     url = f"{plain}?schema=Frameworks"
     assert 'CREATE SCHEMA "Frameworks" AUTHORIZATION' in await refusal(url, may_migrate=True)
@@ -293,9 +291,7 @@ async def test_tls_error_says_what_to_change(tls: TlsServer, parameters: str, me
     assert "cannot be verified" in await refusal(name)
 
 
-async def test_error_for_a_server_without_tls_names_sslmode(
-    postgres: str,
-) -> None:
+async def test_error_for_a_server_without_tls_names_sslmode(postgres: str) -> None:
     if await value(postgres, "SHOW ssl") == "on":
         pytest.skip("this Postgres supports TLS")
     message = await refusal(f"{postgres}?sslmode=require")
@@ -338,9 +334,7 @@ async def test_error_of_postgres_has_a_remedy(
     assert message in await refusal(change_url(postgres, **changes))
 
 
-async def test_error_for_a_wrong_password_shows_escapes_of_its_characters(
-    postgres: str,
-) -> None:
+async def test_error_for_a_wrong_password_shows_escapes_of_its_characters(postgres: str) -> None:
     url = make_url(postgres)
     message = await refusal(
         f"postgresql://{url.username}:wr:ng#@{url.host}:{url.port}/{url.database}"

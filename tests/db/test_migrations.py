@@ -72,9 +72,7 @@ async def test_alembic_detects_no_differences(empty_database: Database) -> None:
     await asyncio.to_thread(alembic_runner.check, url)
 
 
-async def test_downgrade_removes_the_schema_and_migrate_rebuilds(
-    empty_database: Database,
-) -> None:
+async def test_downgrade_removes_the_schema_and_migrate_rebuilds(empty_database: Database) -> None:
     url = await empty_database("undone")
     await asyncio.to_thread(alembic_runner.migrate, url)
     before = await catalogue(url, views=VIEWS, comments=COMMENTS)
@@ -148,9 +146,7 @@ INSERT INTO associations (body, last_change_date_time) VALUES ('{"identifier": "
     "associationType": "isChildOf", "originNodeURI": {"identifier": "a"}%s}', now())"""
 
 
-async def test_migration_to_not_null_triples_with_existing_rows(
-    empty_database: Database,
-) -> None:
+async def test_migration_to_not_null_triples_with_existing_rows(empty_database: Database) -> None:
     url = await empty_database("filled")
     await asyncio.to_thread(alembic_runner.migrate, url)
     await asyncio.to_thread(alembic_runner.downgrade, url, "2026_11_27_comments_and_views")

@@ -94,9 +94,7 @@ async def test_new_framework_undeletes_an_item_type(database: Database, execute:
     kind = factories.link()
     first, second = (
         factories.package(
-            CFItems=[factories.packed_item(CFItemTypeURI=kind)],
-            CFAssociations=[],
-            CFDefinitions={},
+            CFItems=[factories.packed_item(CFItemTypeURI=kind)], CFAssociations=[], CFDefinitions={}
         )
         for _ in range(2)
     )

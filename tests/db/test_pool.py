@@ -96,9 +96,7 @@ async def test_statements_of_a_snapshot_see_the_same_state(settings: Settings, c
     assert row["total"] == before + 1
 
 
-async def test_idle_connection_that_was_terminated_is_replaced(
-    settings: Settings,
-) -> None:
+async def test_idle_connection_that_was_terminated_is_replaced(settings: Settings) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with (
         Database.open(settings.database_url, changed) as database,
@@ -116,9 +114,7 @@ async def test_idle_connection_that_was_terminated_is_replaced(
         assert after["pid"] != before["pid"]
 
 
-async def test_connection_of_a_cancelled_statement_can_be_used_again(
-    settings: Settings,
-) -> None:
+async def test_connection_of_a_cancelled_statement_can_be_used_again(settings: Settings) -> None:
     changed = settings.model_copy(update={"pool_size": 1})
     async with Database.open(settings.database_url, changed) as database:
         slow = asyncio.create_task(

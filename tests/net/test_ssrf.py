@@ -227,9 +227,7 @@ def certificate_for(name: str, folder: Path) -> Path:
     )
     file = folder / "certificate.pem"
     private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
     return file

@@ -21,10 +21,7 @@ def page(limit: int, offset: int) -> Query:
 
 
 def links(
-    limit: int,
-    offset: int,
-    total: int,
-    params: tuple[tuple[str, str], ...] = (),
+    limit: int, offset: int, total: int, params: tuple[tuple[str, str], ...] = ()
 ) -> dict[str, list[tuple[str, str]]]:
     """Return the query parameters of each link of the Link header, by relation."""
     value = pagination_headers(URL, params, page(limit, offset), total)["Link"]

@@ -35,12 +35,7 @@ def parse_error(*params: tuple[str, str]) -> BadRequest:
 
 def test_no_parameters_give_the_defaults() -> None:
     assert parse_params() == Query(
-        limit=10,
-        offset=0,
-        sort=None,
-        descending=False,
-        where=None,
-        fields=None,
+        limit=10, offset=0, sort=None, descending=False, where=None, fields=None
     )
 
 

@@ -77,11 +77,7 @@ class Expected:
 
     @property
     def stats(self) -> Body:
-        return {
-            "documents": 1,
-            "items": len(self.items),
-            "associations": len(self.associations),
-        }
+        return {"documents": 1, "items": len(self.items), "associations": len(self.associations)}
 
     def _uri(self, plural: str, identifier: str, sent: str) -> str:
         minted = f"{self.address}/{plural}/{quote(identifier, safe='')}"

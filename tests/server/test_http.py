@@ -376,9 +376,7 @@ def test_expect_100_continue_with_its_body_is_answered(server: Server) -> None:
     assert re.findall(rb"HTTP/1.1 (\d+)", server.exchange(head + body))[-1] == b"201"
 
 
-def test_rejected_expect_100_continue_returns_final_status_and_closes(
-    server: Server,
-) -> None:
+def test_rejected_expect_100_continue_returns_final_status_and_closes(server: Server) -> None:
     for line, path, status in (
         ("Content-Length: 99000000", "/case/1.1/CFItems/x", 413),
         ("Content-Length: 10", "/nothing", 404),

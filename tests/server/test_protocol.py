@@ -238,9 +238,7 @@ def test_stalled_readers_do_not_block_complete_requests(limited: LiveServer) -> 
         assert process.num_fds() <= files + MAX_CONNECTIONS + MAX_WAITING + 10
 
 
-def test_complete_requests_are_answered_beyond_connection_limit(
-    limited: LiveServer,
-) -> None:
+def test_complete_requests_are_answered_beyond_connection_limit(limited: LiveServer) -> None:
     fault = [{"method": "GET", "path": "/.well-known/jwks.json", "delay": 10}]
     httpx.put(f"{limited.base_url}/_test/faults", json=fault).raise_for_status()
     head = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

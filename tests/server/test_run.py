@@ -113,8 +113,7 @@ def test_default_secret_is_refused_beyond_loopback(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"CASE_CLIENT_SECRET": "s3cret"}, {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}],
+    "settings", [{"CASE_CLIENT_SECRET": "s3cret"}, {"CASE_SERVER_ALLOW_DEFAULT_SECRET": "true"}]
 )
 def test_listens_beyond_loopback_if_allowed(
     live: LiveServer, data_dir: Path, settings: dict[str, str]

@@ -248,9 +248,7 @@ def test_token_is_not_sent_to_pages_of_another_origin(source: ScriptedSource) ->
         assert not [headers for headers in other.headers if "Authorization" in headers]
 
 
-def test_package_uri_is_used_on_the_same_origin_else_its_identifier(
-    source: ScriptedSource,
-) -> None:
+def test_package_uri_is_used_on_the_same_origin_else_its_identifier(source: ScriptedSource) -> None:
     base = f"{source.url}/ims/case/v1p0/CFPackages"
     source.answers[LIST] = Answer(
         [

@@ -331,10 +331,7 @@ def on_a_terminal(*arguments: str, data_dir: Path) -> str:
     """Run a command whose stderr is a terminal; return what that shows."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=environment(data_dir),
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
+        [*COMMAND, *arguments], env=environment(data_dir), stdout=subprocess.DEVNULL, stderr=theirs
     ) as process:
         os.close(theirs)
         shown = b""

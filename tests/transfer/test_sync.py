@@ -146,10 +146,7 @@ async def test_unmodified_package_is_not_transferred(
 
 
 async def test_local_changes_are_overwritten(
-    source: httpx.Client,
-    client: httpx.AsyncClient,
-    database: Database,
-    sync: Callable[..., Any],
+    source: httpx.Client, client: httpx.AsyncClient, database: Database, sync: Callable[..., Any]
 ) -> None:
     body, url = upload(source)
     document = body["CFDocument"]["identifier"]

@@ -70,9 +70,7 @@ def addresses(page: str, base: str) -> set[str]:
     return {address.partition("#")[0] for address in results}
 
 
-async def test_links_and_forms_contain_prefix(
-    browser: httpx.AsyncClient,
-) -> None:
+async def test_links_and_forms_contain_prefix(browser: httpx.AsyncClient) -> None:
     assert (await sign_in(browser)).status_code == 303
     waiting, seen = {f"{BASE}/"}, set[str]()
     while waiting:
@@ -111,9 +109,7 @@ async def test_cookies_are_limited_to_prefix(browser: httpx.AsyncClient) -> None
     assert all(cookie.secure for cookie in cookies.values())
 
 
-async def test_openapi_documents_contain_prefix(
-    browser: httpx.AsyncClient,
-) -> None:
+async def test_openapi_documents_contain_prefix(browser: httpx.AsyncClient) -> None:
     documents = {
         profile.prefix + profile.document: f"{BASE}{profile.prefix}" for profile in PROFILES
     }

@@ -93,9 +93,7 @@ async def test_sign_out_with_invalid_token_stores_nothing(
 
 
 async def test_expired_revocations_are_deleted(
-    browser: httpx.AsyncClient,
-    database: Database,
-    execute: Callable[..., Awaitable[Any]],
+    browser: httpx.AsyncClient, database: Database, execute: Callable[..., Awaitable[Any]]
 ) -> None:
     await execute("INSERT INTO revoked_tokens VALUES ('old', now() - interval '1 hour')")
     assert await auth_store.list_revoked_tokens(database) == frozenset()

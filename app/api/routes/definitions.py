@@ -12,13 +12,7 @@ from ...case.model import CFItemType
 from ...case.resources import DEFINITIONS, SUBJECTS, Resource
 from ...db.write import entities as store
 from ..body_origin import BodyOriginDep
-from ..dependencies import (
-    DatabaseDep,
-    ReadAccess,
-    RendererDep,
-    SourcedId,
-    WriteAccess,
-)
+from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
 from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute

@@ -9,13 +9,7 @@ from ...case.resources import DOCUMENTS
 from ...db.write import entities as store
 from ...exceptions import UnprocessableContent
 from ..body_origin import BodyOriginDep
-from ..dependencies import (
-    DatabaseDep,
-    ReadAccess,
-    RendererDep,
-    SourcedId,
-    WriteAccess,
-)
+from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
 from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute

@@ -6,13 +6,7 @@ from ...case.model import CFItem
 from ...case.resources import ITEMS
 from ...db.write import entities as store
 from ..body_origin import BodyOriginDep
-from ..dependencies import (
-    DatabaseDep,
-    ReadAccess,
-    RendererDep,
-    SourcedId,
-    WriteAccess,
-)
+from ..dependencies import DatabaseDep, ReadAccess, RendererDep, SourcedId, WriteAccess
 from ..openapi import examples, operations
 from ..request_body import RawBody
 from ..routing import CompiledRoute

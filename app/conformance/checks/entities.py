@@ -6,16 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..check import PLATFORM, SDK, SILENT, STANDARD, VENDOR, check
-from ..client import (
-    Body,
-    ServerUnderTest,
-    Skip,
-    describe,
-    entity_path,
-    excerpt,
-    expect,
-    read_json,
-)
+from ..client import Body, ServerUnderTest, Skip, describe, entity_path, excerpt, expect, read_json
 from ..profiles import identifier_of
 from ..validation import expect_valid, walk
 

@@ -37,11 +37,7 @@ def check_unknown(server: ServerUnderTest) -> str:
 
 
 @check(
-    "unknown-set",
-    group="errors",
-    source="binding, section 6",
-    on=(*PLATFORM, *STANDARD),
-    also=SDK,
+    "unknown-set", group="errors", source="binding, section 6", on=(*PLATFORM, *STANDARD), also=SDK
 )
 def check_unknown_set(server: ServerUnderTest) -> str:
     """An unknown identifier of a subject, concept, item type or rubric returns 404."""

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from ..check import PLATFORM, SDK, STANDARD, VENDOR, check
-from ..client import (
-    Body,
-    ServerUnderTest,
-    Skip,
-    expect,
-    expect_status,
-    identifiers_of,
-    total_of,
-)
+from ..client import Body, ServerUnderTest, Skip, expect, expect_status, identifiers_of, total_of
 from ..profiles import identifier_of
 from ..validation import expect_valid
 

@@ -11,16 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cache
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Select,
-    delete,
-    func,
-    literal_column,
-    select,
-    true,
-)
+from sqlalchemy import BigInteger, ColumnElement, Select, delete, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from ...exceptions import ServiceUnavailable

@@ -221,10 +221,7 @@ def _counters_of(document: ColumnElement[str]) -> FromClause:
     one: ColumnElement[int] = literal_column("1")
     writes = union_all(
         select(
-            compacted.c.scope,
-            compacted.c.version,
-            compacted.c.changed_at,
-            zero.label("increments"),
+            compacted.c.scope, compacted.c.version, compacted.c.changed_at, zero.label("increments")
         ),
         select(increments.c.scope, increments.c.step, increments.c.changed_at, one),
     ).subquery("writes")

@@ -108,9 +108,7 @@ def _part_owned_elsewhere(kind: str, table: Table) -> Select[Any]:
     if table is not criteria:
         rows = rows.join(criteria, table.c.criterion_identifier == criteria.c.identifier)
     return rows.join(rubrics, criteria.c.rubric_identifier == rubrics.c.identifier).where(
-        STAGED.c.kind == literal(kind),
-        rubrics.c.document_identifier != DOCUMENT,
-        live(rubrics),
+        STAGED.c.kind == literal(kind), rubrics.c.document_identifier != DOCUMENT, live(rubrics)
     )
 
 

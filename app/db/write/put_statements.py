@@ -134,9 +134,7 @@ def _write(
         )
     names = ("last_change_date_time", *columns)
     written = change_log.classify_writes(
-        table,
-        dml.update_changed(source, table, *names),
-        dml.insert_missing(source, table, *names),
+        table, dml.update_changed(source, table, *names), dml.insert_missing(source, table, *names)
     )
     linked, unlinked = _write_links(references, registered, source, written)
 
@@ -226,8 +224,7 @@ def _write_package(source: CTE, written: CTE) -> CTE:
     released = package_identifiers.release_identifiers(*wanted, new_owner=IDENTIFIER)
     row = select(json_text(source.c.body, "identifier"), source.c.package)
     statement = insert(table).from_select(
-        ["document_identifier", "identifier"],
-        row.where(change_log.run_after(written, released)),
+        ["document_identifier", "identifier"], row.where(change_log.run_after(written, released))
     )
     return statement.on_conflict_do_update(
         index_elements=[table.c.document_identifier],
