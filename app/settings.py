@@ -357,8 +357,11 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """The base URL of this server: ``public_url``, or one made of the host and the port."""
-        if self.public_url:
-            return self.public_url
+        return self.public_url or self.local_url
+
+    @property
+    def local_url(self) -> str:
+        """The base URL of this server on its own machine, or in its own container."""
         host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104  compared
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 

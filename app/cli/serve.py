@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from pydantic import SecretStr
@@ -14,7 +15,7 @@ from ..exceptions import StartupError
 from ..net.oauth import Credentials, parse_access_token, request_token
 from ..server.startup import prepare_database
 from ..server.startup import serve as serve_until_stopped
-from ..settings import Settings, variable_name
+from ..settings import Settings, is_loopback, variable_name
 from .shared import Command, database_option, load_settings
 
 
@@ -115,7 +116,11 @@ def token(url: str | None, scope: str) -> None:
     import httpx  # noqa: PLC0415  no other command of this module needs it, least of all to start
 
     settings = load_settings()
-    token_url = f"{(url or settings.base_url).rstrip('/')}/oauth2/token"
+    if not url:
+        # The port of a container is another one outside, where the public URL is valid.
+        is_local = is_loopback(urlsplit(settings.base_url).hostname or "")
+        url = settings.local_url if is_local else settings.base_url
+    token_url = f"{url.rstrip('/')}/oauth2/token"
     secret = settings.client_secret.get_secret_value()
     credentials = Credentials(token_url, settings.client_id, secret)
     try:

@@ -60,11 +60,19 @@ def prepare_database(
         )
         yield settings
         return
+    _require_postgres()
     from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  Windows does not have it
 
     with embedded_postgres(settings.data_dir, fsync=settings.embedded_fsync, supervise=True) as url:
         _ensure_schema(url, import_thread, may_migrate=True, explicit=migrate, will_write=writes)
         yield settings.model_copy(update={"database_url": follow_port(url, settings.data_dir)})
+
+
+def _require_postgres() -> None:
+    """Raise ``StartupError`` if no Postgres can be started, before a data directory is created."""
+    from ..db.postgres.embedded import require_postgres  # noqa: PLC0415  Windows does not have it
+
+    require_postgres()
 
 
 def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: bool) -> None:
@@ -77,6 +85,8 @@ def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: 
 
 def serve(settings: Settings) -> None:
     """Run the server until it is stopped."""
+    if not settings.database_url:
+        _require_postgres()
     settings.require_safe_secret()
     settings.require_safe_test_mode()
     require_secure_issuers(settings.trusted_issuers)

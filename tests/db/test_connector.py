@@ -22,7 +22,7 @@ from support.postgres_with_tls import TlsServer, binaries_with_tls, tls_server
 from case_server.database_url import parse
 from case_server.db.connector import connect, connection_to
 from case_server.db.pool import Database
-from case_server.db.postgres import alembic_runner
+from case_server.db.postgres import alembic_runner, diagnosis
 from case_server.db.postgres.ensure_schema import ensure_schema
 from case_server.db.schema import version
 from case_server.exceptions import StartupError
@@ -332,6 +332,14 @@ async def test_error_of_postgres_has_a_remedy(
     postgres: str, changes: dict[str, Any], message: str
 ) -> None:
     assert message in await refusal(change_url(postgres, **changes))
+
+
+async def test_error_for_a_wrong_password_in_a_container_explains_the_volume(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis, "CONTAINER_MARK", tmp_path)
+    message = await refusal(change_url(postgres, password=f"{PASSWORD}2"))
+    assert "Postgres keeps the password that its volume was created with" in message
 
 
 async def test_error_for_a_wrong_password_shows_escapes_of_its_characters(postgres: str) -> None:

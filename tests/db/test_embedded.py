@@ -26,6 +26,8 @@ import pytest
 from case_server.db.postgres import embedded
 from case_server.db.postgres.embedded import embedded_postgres, find_binaries
 from case_server.exceptions import StartupError
+from case_server.server.startup import prepare_database
+from case_server.settings import Settings
 
 USER = """
 import encodings.idna, os, sys  # a Python in root's home can load no codec later
@@ -474,6 +476,18 @@ def test_error_without_binaries_says_what_to_install(
         embedded_postgres(empty_dir),
     ):
         pass
+
+
+def test_missing_postgres_is_reported_before_a_data_directory_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_candidates", lambda: iter([]))
+    with (
+        pytest.raises(StartupError, match=r"^set CASE_SERVER_DATABASE_URL=postgresql://"),
+        prepare_database(Settings(data_dir=tmp_path / "data")),
+    ):
+        pass
+    assert not (tmp_path / "data").exists()
 
 
 def test_error_for_a_read_only_directory_names_it(tmp_path: Path) -> None:

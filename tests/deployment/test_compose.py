@@ -47,11 +47,20 @@ def instructions() -> list[tuple[str, str]]:
     return [(word, re.sub(r"\s+", " ", rest).strip()) for word, _, rest in pairs]
 
 
-def image_instructions(word: str) -> list[str]:
-    """Return the arguments of each instruction with this keyword in the final stage."""
-    stages = instructions()
-    last = max(index for index, (name, _) in enumerate(stages) if name == "FROM")
-    return [rest for name, rest in stages[last:] if name == word]
+def image_instructions(word: str, stage: str = "") -> list[str]:
+    """Return the arguments of each instruction with this keyword that a stage consists of.
+
+    By default that of the image: the last stage, with those that it is based on.
+    """
+    stages: dict[str, list[tuple[str, str]]] = {}
+    name = ""
+    for keyword, rest in instructions():
+        if keyword == "FROM":
+            base, _, name = rest.partition(" AS ")
+            stages[name] = [*stages.get(base, [])]
+        else:
+            stages[name].append((keyword, rest))
+    return [rest for keyword, rest in stages[stage] if keyword == word]
 
 
 def image_environment() -> dict[str, str]:
@@ -157,9 +166,18 @@ def test_port(start: Start, environment: dict[str, str], outside: int) -> None:
 
 
 def test_image_does_not_run_as_root() -> None:
-    (user,) = image_instructions("USER")
-    assert int(user) > 0
-    assert any(f"useradd --uid {user} " in command for command in image_instructions("RUN"))
+    for stage in ("", "standalone"):
+        (user,) = image_instructions("USER", stage)
+        assert int(user) > 0
+        run = image_instructions("RUN", stage)
+        assert any(f"useradd --uid {user} " in command for command in run)
+
+
+def test_standalone_image_keeps_its_data_in_a_volume() -> None:
+    (volume,) = image_instructions("VOLUME", "standalone")
+    assert f"CASE_SERVER_DATA_DIR={volume}" in image_instructions("ENV", "standalone")[-1]
+    assert not image_instructions("VOLUME")
+    assert any("-r requirements-embedded.lock" in rest for _, rest in instructions())
 
 
 def test_build_context_contains_only_copied_files() -> None:

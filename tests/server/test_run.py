@@ -79,6 +79,13 @@ def test_token_command(live: LiveServer, data_dir: Path) -> None:
     assert httpx.get(live.base_url + DOCUMENTS, headers=headers).status_code == 200
 
 
+def test_token_command_uses_the_port_inside_a_container(live: LiveServer, data_dir: Path) -> None:
+    port = live.base_url.rpartition(":")[2]
+    outside = {"CASE_SERVER_PUBLIC_URL": "http://localhost:9", "CASE_SERVER_PORT": port}
+    ran = run("token", data_dir=data_dir, **outside)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_token_command_explains_failure(live: LiveServer, data_dir: Path) -> None:
     refused = run("token", "--url", live.base_url, data_dir=data_dir, CASE_CLIENT_SECRET="wrong")
     assert refused.returncode == 1

