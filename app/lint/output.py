@@ -49,10 +49,12 @@ def count_severities(violations: Sequence[Violation]) -> dict[str, int]:
 def format_json(results: Sequence[SourceResult]) -> bytes:
     """Format results as JSON, as docs/guides/lint.md describes it."""
     violations = [violation for result in results for violation in result.violations]
+    violated = {violation.rule for violation in violations}
     body: dict[str, Any] = {
         "tool": "case-server check",
         "version": __version__,
         "counts": count_severities(violations),
+        "rules": {rule.id: rule.url for rule in RULES if rule.id in violated},
         "sources": [
             {**asdict(result), "counts": count_severities(result.violations)} for result in results
         ],

@@ -77,6 +77,7 @@ def _rule(rule: Rule) -> Json:
         "shortDescription": {"text": rule.explanation},
         "fullDescription": {"text": description},
         "help": {"text": description},
+        "helpUri": rule.url,
         "defaultConfiguration": {"level": rule.severity},
         "properties": {
             "tags": ["case"],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from .. import DOCUMENTATION_URL
 from .package_index import Node, PackageIndex
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
@@ -33,6 +34,16 @@ class Rule(NamedTuple):
     """The class, field or chapter of the CASE standard that the rule is about."""
     find: Callable[[PackageIndex], Iterator[Match]] | None = None
     """None for rules that the reader applies, before the package is indexed."""
+
+    @property
+    def anchor(self) -> str:
+        """The ID of the rule in docs/guides/lint.md."""
+        return f"rule-{self.id}"
+
+    @property
+    def url(self) -> str:
+        """The address of the rule in the documentation."""
+        return f"{DOCUMENTATION_URL}/guides/lint.html#{self.anchor}"
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,9 @@ def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]
     report = json.loads(ran.stdout)
     example = json.loads(DOCS.read_text().split("```json")[1].split("```")[0])
     assert report.keys() == example.keys()
+    assert report["rules"] == {
+        rule.id: rule.url for rule in RULES if rule.id in {"schema", "language", "education-level"}
+    }
     (source,) = report["sources"]
     assert source.keys() == example["sources"][0].keys()
     assert source["counts"] == {"error": 1, "warning": 1, "note": 1}

@@ -12,11 +12,14 @@ from support.factories import Body, new_id, packed_item
 from support.lintable_package import flawed
 from support.live_server import invoke as run
 
+from case_server import DOCUMENTATION_URL
 from case_server.lint.linter import lint_package
 from case_server.lint.output import SourceResult
 from case_server.lint.rules.catalog import RULES
 from case_server.lint.sarif import MAX_RESULTS, format_sarif
 from case_server.lint.violation import SEVERITIES
+
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "lint.md"
 
 
 def test_sarif(tmp_path: Path) -> None:
@@ -29,6 +32,11 @@ def test_sarif(tmp_path: Path) -> None:
     (one,) = log["runs"]
     rules = one["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == [rule.id for rule in RULES]
+    page = DOCS.read_text()
+    for rule in rules:
+        address, _, anchor = rule["helpUri"].partition("#")
+        assert address == f"{DOCUMENTATION_URL}/guides/lint.html"
+        assert f'<a id="{anchor}"></a>`{rule["id"]}`' in page
     assert one["invocations"][0]["executionSuccessful"]
     for result in one["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]

@@ -92,8 +92,11 @@ def _format_default(field: FieldInfo) -> str:
 
 
 def rules() -> None:
-    """Print the lint rules with their severities."""
-    rows = ((f"`{rule.id}`", rule.severity, rule.explanation, rule.standard) for rule in RULES)
+    """Print the lint rules with their severities, each with an anchor for links to it."""
+    rows = (
+        (f'<a id="{rule.anchor}"></a>`{rule.id}`', rule.severity, rule.explanation, rule.standard)
+        for rule in RULES
+    )
     print_table(("rule", "severity", "meaning", "in the standard"), rows)
     print()
 
