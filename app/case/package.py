@@ -77,7 +77,7 @@ class Package:
     in that order."""
     identifier_source: str | None = None
     """Source of the document's derived identifier, if the spreadsheet has none."""
-    places: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The row or line of each item and association by identifier, unless the file is one value."""
 
     def count(self, kind: str) -> int:

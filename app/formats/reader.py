@@ -6,7 +6,7 @@ Problems and repairs are reported with their sheet, row and column, or their lin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -108,7 +108,8 @@ def assemble(
     if not assembly.has_rows:
         raise BadRequest("the spreadsheet has no rows: add rows below a row of headings")
     omissions = [_unknown_sheets(assembly.left_out)] if assembly.left_out else []
-    omissions += [_cells_beyond_columns(grid) for grid in grids if grid.beyond]
+    for grid in grids:
+        omissions += _unread_cells(grid)
     if equal_codes := assembly.equal_codes():
         omissions.append(_equal_codes(equal_codes))
     derived = {
@@ -146,7 +147,8 @@ def _read_json(
     is_export: bool = False,
 ) -> tuple[Package, list[Repair]]:
     """Read a package. A valid file that ``export`` wrote is read without repairs."""
-    if strict or is_export:
+    has_options = options.defaults is not None and options.defaults.has_options
+    if strict or (is_export and not has_options):
         try:
             return parse_large_package(raw, allow_dense=allow_dense), []
         except UnprocessableContent:
@@ -204,7 +206,20 @@ def _equal_codes(places_by_code: dict[str, list[Location]]) -> Repair:
     return Repair("equal-codes", explanation, len(codes), path, None, None)
 
 
-def _cells_beyond_columns(grid: Sheet) -> Repair:
-    explanation = "A cell beyond the 256 columns that are read of a sheet was left out."
-    path = f"sheet {grid.name}, cell {grid.beyond[0]}"
-    return Repair("cell-beyond-columns", explanation, len(grid.beyond), path, None, None)
+UNREAD_CELLS = {
+    "cell-beyond-columns": "A cell beyond the 256 columns that are read of a sheet was left out.",
+    "merged-cells": "Cells were merged over several rows; their value was read for the first row.",
+    "formula-without-result": "A formula has no stored result, so that its cell was read as empty; "
+    "open the workbook in a spreadsheet program and save it.",
+}
+
+
+def _unread_cells(grid: Sheet) -> Iterator[Repair]:
+    """Yield a report of each kind of cells that were not read."""
+    if grid.unread is None:
+        return
+    names = (grid.unread.beyond, grid.unread.merged, grid.unread.formulas)
+    for (kind, explanation), cells in zip(UNREAD_CELLS.items(), names, strict=True):
+        if cells:
+            path = f"sheet {grid.name}, cell {cells[0]}"
+            yield Repair(kind, explanation, len(cells), path, None, None)

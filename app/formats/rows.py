@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, time
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -70,6 +71,7 @@ RowCells: TypeAlias = dict[str, Cell]
 
 COLUMN_NAMES = {name for layout in LAYOUTS for name in layout.columns}
 
+STATEMENT = ITEM.columns["fullStatement"]
 CODE_COLUMN = "humanCodingScheme"
 KEYWORDS_COLUMN = "conceptKeywords"
 
@@ -80,14 +82,26 @@ CLASS_COLUMN = "class"
 """The column with the class of each row, in a table of all classes."""
 
 
+@dataclass
+class UnreadCells:
+    """The names of cells of a workbook whose content is not read, such as A2."""
+
+    beyond: list[str] = field(default_factory=list)
+    """Cells with a value beyond the columns that are read."""
+    merged: list[str] = field(default_factory=list)
+    """Ranges of cells that are merged over several rows, of which the first is read."""
+    formulas: list[str] = field(default_factory=list)
+    """Formulas without a stored result."""
+
+
 class Sheet(NamedTuple):
     """The cells of a sheet of a workbook, or of a CSV file, which has no name."""
 
     name: str | None
     rows: Iterable[tuple[int, Sequence[Cell]]]
     """(row number, cells); rows without cells may be missing."""
-    beyond: Sequence[str] = ()
-    """Cells with a value beyond the columns that are read; filled while the rows are read."""
+    unread: UnreadCells | None = None
+    """Cells that are not read; filled while the rows are read."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +283,9 @@ class RowReader:
         if not has_headings:
             rows.insert(0, self.headings_as_read)
         first = [next((cell for cell in row if not is_empty(cell)), None) for row in rows]
-        return is_indented_by_columns(rows) or (
+        statements = [index for index, column in self._columns_of(ITEM) if column is STATEMENT]
+        has_gaps = not statements or any(_is_blank(row, statements[0]) for row in rows)
+        return (has_gaps and is_indented_by_columns(rows)) or (
             not has_headings
             and all(len(row) == 1 for row in rows)
             and is_indented_by_spaces([indentation(cell) for cell in first])
@@ -353,7 +369,7 @@ class RowReader:
             if fold_heading(heading) == "identifier" and self._has_case_identifiers:
                 return KNOWLEDGE_GRAPH_IDENTIFIER
             if fold_heading(heading) == "description" and not self._has_statement():
-                return layout.columns["fullStatement"]
+                return STATEMENT
         if known and known.name == KEYWORDS_COLUMN and self._has_comma_lists():
             return replace(known, codec=LEVEL_LIST)
         return known or Column(heading, (heading,), STRING)
@@ -366,7 +382,7 @@ class RowReader:
 
     def _has_statement(self) -> bool:
         columns = (ITEM.find(heading) for heading in self.headings)
-        return any(column and column.name == "fullStatement" for column in columns)
+        return any(column is STATEMENT for column in columns)
 
     def _has_comma_lists(self) -> bool:
         """Return whether a heading is one of OpenSALT's, which separates lists by commas."""
@@ -377,14 +393,14 @@ class RowReader:
         return not folded.isdisjoint(map(fold_heading, names))
 
     def _read(self, row: Row, column: Column, cell: Cell) -> None:
-        if column.name == "fullStatement":
+        if column is STATEMENT:
             self._indents.append(indentation(cell))
         if self.can_repair and isinstance(cell, str) and (stripped := strip(cell)) != cell:
             self.repairs.record(
                 "surrounding-space", row.place.describe(column.name), cell, stripped
             )
             cell = stripped
-        if column.name == CODE_COLUMN and is_number(cell):
+        if column.name == CODE_COLUMN and (is_number(cell) or isinstance(cell, date | time)):
             self._note_numeric_code(row, cell)
         try:
             if self.can_repair and isinstance(cell, str) and column.codec in {DATE, DATE_TIME}:
@@ -398,17 +414,19 @@ class RowReader:
             self._problem(row.place.describe(column.name), str(error))
 
     def _normalize_date(self, row: Row, column: Column, text: str) -> str:
-        date = normalize_date(text)
-        if date is None or date == text:
+        normalized = normalize_date(text)
+        if normalized is None or normalized == text:
             return text
-        self.repairs.record("date-form", row.place.describe(column.name), text, date)
-        return date
+        self.repairs.record("date-form", row.place.describe(column.name), text, normalized)
+        return normalized
 
     def _note_numeric_code(self, row: Row, cell: Cell) -> None:
-        """Warn about a code whose trailing zeros are lost, unless its number format shows them."""
+        """Warn about a code that its cell holds as a date, or as a number without its zeros."""
         code = format_cell(cell)
         self.numeric_codes.add(code)
-        if not isinstance(cell, FormattedNumber):
+        if isinstance(cell, date | time):
+            self.repairs.record("code-from-date", row.place.describe(CODE_COLUMN), None, code)
+        elif not isinstance(cell, FormattedNumber):
             self.repairs.record("code-from-number", row.place.describe(CODE_COLUMN), cell, code)
 
     def _read_more(self, row: Row) -> None:
@@ -420,6 +438,10 @@ class RowReader:
 
     def _problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
+
+
+def _is_blank(row: Sequence[Cell], index: int) -> bool:
+    return index >= len(row) or is_empty(row[index])
 
 
 def _iter_unnamed_cells(cells: Sequence[Cell], headings: list[str]) -> Iterator[tuple[int, Cell]]:

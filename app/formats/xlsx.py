@@ -20,13 +20,13 @@ from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles.numbers import BUILTIN_FORMATS, BUILTIN_FORMATS_MAX_SIZE
 from openpyxl.utils.exceptions import InvalidFileException
-from openpyxl.worksheet._reader import WorkSheetParser
+from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
 from ..case.problems import to_exception
 from ..exceptions import BadRequest, Problem
 from .cells import Cell, FormattedNumber, column_letter, format_cell
 from .number_format import parse_number_format
-from .rows import Sheet
+from .rows import Sheet, UnreadCells
 
 MAX_UNPACKED_BYTES = 512 * 2**20
 """Limit of the unpacked size of all parts of a workbook."""
@@ -82,8 +82,8 @@ def read_workbook(raw: bytes) -> list[Sheet]:
     budget = _CellBudget(MAX_CELLS)
     grids = []
     for sheet in book.worksheets:
-        beyond: list[str] = []
-        grids.append(Sheet(sheet.title, _rows(sheet, budget, beyond), beyond))
+        unread = UnreadCells()
+        grids.append(Sheet(sheet.title, _rows(sheet, budget, unread), unread))
     return grids
 
 
@@ -154,12 +154,11 @@ def _too_many_strings() -> BadRequest:
 
 
 def _rows(
-    sheet: Any, budget: _CellBudget, beyond: list[str]
+    sheet: Any, budget: _CellBudget, unread: UnreadCells
 ) -> Iterator[tuple[int, Sequence[Cell]]]:
     """Return the rows that have cells, each with its number in the sheet.
 
-    The names of cells with a value to the right of the columns that are read are added to
-    ``beyond``.
+    The names of cells whose content is not read are added to ``unread``.
 
     openpyxl's own iteration yields every row before a cell, which is a million rows if the cell is
     in Excel's last one.
@@ -167,7 +166,7 @@ def _rows(
     book = sheet.parent
     try:
         with sheet._get_source() as source:  # noqa: SLF001  as the library's own iteration
-            parser = WorkSheetParser(
+            parser = _SheetParser(
                 source,
                 sheet._shared_strings,  # noqa: SLF001  as above
                 data_only=True,
@@ -177,9 +176,29 @@ def _rows(
             )
             for number, cells in parser.parse():
                 budget.spend(len(cells))
-                yield number, _values(number, cells, beyond, book)
+                yield number, _values(number, cells, unread.beyond, book)
+            unread.formulas += parser.formulas
+            merged = parser.merged_cells.mergeCell if parser.merged_cells else ()
+            unread.merged += [each.ref for each in merged if each.size["rows"] > 1]
     except READ_ERRORS as error:
         raise BadRequest(f"the workbook cannot be read: {error}") from None
+
+
+class _SheetParser(WorkSheetParser):
+    """Also collects the formulas without a stored result."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.formulas: list[str] = []
+
+    def parse_cell(self, element: Any) -> dict[str, Any]:
+        """Return a cell; a formula without a result has no value."""
+        cell: dict[str, Any] = super().parse_cell(element)
+        # Programs write an empty string as the result with the type str.
+        has_result = element.findtext(VALUE_TAG) or element.get("t") == "str"
+        if not has_result and element.find(FORMULA_TAG) is not None:
+            self.formulas.append(f"{column_letter(cell['column'] - 1)}{cell['row']}")
+        return cell
 
 
 def _values(

@@ -77,6 +77,8 @@ EXPLANATIONS = {
     "surrounding-space": "White space around the text of a cell was removed.",
     "code-from-number": "A code was a number in its cell, where 1.10 is 1.1; format the column as "
     "text and type codes that lost a zero again.",
+    "code-from-date": "A code was a date in its cell, as spreadsheet programs make one of 1-2; "
+    "format the column as text and type the code again.",
     "duplicate-entity": "An entity occurred twice with equal fields; the first was kept.",
     "duplicate-association-id": "Two associations had one identifier; the first was kept.",
     "duplicate-triple": "Two associations had the same type and nodes; the first was kept.",
