@@ -53,7 +53,7 @@ ALLOWED_VALUES = {
     "gssencmode": ("disable", "prefer"),
     "keepalives": ("0", "1"),
     "load_balance_hosts": ("disable",),
-    "pgbouncer": ("false",),
+    "pgbouncer": ("true", "false"),
     "sslcompression": ("0",),
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "sslnegotiation": ("postgres", "direct"),
@@ -94,8 +94,6 @@ REMEDIES = {
     "connection_limit": "set CASE_SERVER_POOL_SIZE instead",
     "currentSchema": "write schema=NAME",
     "hostaddr": "use the address as the host",
-    "pgbouncer": "it means a pooler in transaction mode, behind which case-server does not "
-    "work; use the database's direct URL or a pooler in session mode, and remove it",
     "pool_size": "set CASE_SERVER_POOL_SIZE instead",
     "pool_timeout": "remove it: requests wait for a connection for a fixed time",
     "prepared_statement_cache_size": "set CASE_SERVER_PREPARED_STATEMENTS instead",
@@ -138,6 +136,16 @@ class DatabaseUrl:
         """The time in seconds one host has to accept a connection, or None for the default."""
         seconds = int(self.parameters.get("connect_timeout", "0"))
         return float(seconds) if seconds > 0 else None
+
+    @property
+    def is_pooled(self) -> bool | None:
+        """Whether a pooler in transaction mode is in between; None if the URL does not say."""
+        value = self.parameters.get("pgbouncer")
+        return None if value is None else value == "true"
+
+    def behind_pooler(self) -> str:
+        """Return the URL with the parameter for a pooler in transaction mode."""
+        return self._render(self.database, self.password, {**self.parameters, "pgbouncer": "true"})
 
     @property
     def session_attributes(self) -> str:

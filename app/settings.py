@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         "of libpq (sslmode, connect_timeout, target_session_attrs, several hosts). Empty: an "
         "embedded Postgres in the data directory.",
     )
+    migration_url: str = Field(
+        default="",
+        description="Postgres URL that case-server migrate uses, if the other one leads to a "
+        "connection pooler. Empty: the other one.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("case-server", appauthor=False),
         description="Directory of the embedded Postgres.",
@@ -186,9 +191,8 @@ class Settings(BaseSettings):
     )
     prepared_statements: bool = Field(
         default=True,
-        description="Use prepared statements. Set to false for connection poolers that do not "
-        "support them. PgBouncer works with session pooling only; with transaction pooling, "
-        "requests deadlock.",
+        description="Use prepared statements. Set to false for poolers of sessions that do not "
+        "support them; behind a pooler of transactions they are not used.",
     )
     max_connections: int = Field(
         default=1000,
@@ -326,7 +330,7 @@ class Settings(BaseSettings):
             scope_map[alias] = scopes
         return scope_map
 
-    @field_validator("database_url")
+    @field_validator("database_url", "migration_url")
     @classmethod
     def _postgres(cls, value: str) -> str:
         if value := value.strip():

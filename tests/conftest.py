@@ -13,12 +13,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
+from sqlalchemy import make_url
 from support.calls import Api
 from support.databases import Execute, create_database, create_template, delete_all_rows, dsn
 from support.external_issuer import ExternalIssuer
+from support.pgbouncer import pgbouncer
 from support.selection import DEFAULT_EXAMPLES
 
 from case_server.api.profiles import PROFILES, Profile
+from case_server.database_url import parse
 from case_server.db.pool import Database
 from case_server.db.postgres.embedded import embedded_postgres
 from case_server.main import create_app
@@ -157,9 +160,23 @@ def external_issuer(_external_issuer: ExternalIssuer) -> ExternalIssuer:
 
 
 @pytest.fixture(scope="session")
-def settings(database_url: str, _external_issuer: ExternalIssuer) -> Settings:
+def pooled_url(
+    postgres: str, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of the application's database through the pooler of TEST_POOL_MODE, if it is set."""
+    mode = os.environ.get("TEST_POOL_MODE")
+    if not mode:
+        yield database_url
+        return
+    with pgbouncer(postgres, tmp_path_factory.mktemp("pgbouncer"), mode) as port:
+        pooled = make_url(database_url).set(host="127.0.0.1", port=port)
+        yield parse(pooled.render_as_string(hide_password=False)).behind_pooler()
+
+
+@pytest.fixture(scope="session")
+def settings(pooled_url: str, _external_issuer: ExternalIssuer) -> Settings:
     return Settings(
-        database_url=database_url,
+        database_url=pooled_url,
         public_url="http://case.test",
         client_id=CLIENT[0],
         client_secret=CLIENT[1],

@@ -93,12 +93,12 @@ def test_error_for_an_unescaped_password_names_the_escapes(password: str, escape
         ("postgresql://h/db?target_session_attrs=rw", "use any or read-write"),
         ("postgresql://h/db?client_encoding=latin1", "use UTF8"),
         ("postgresql://h/db?sslmode=disable&channel_binding=require", "needs TLS"),
-        ("postgresql://h/db?pgbouncer=true", "pooler in session mode"),
+        ("postgresql://h/db?pgbouncer=yes", "invalid pgbouncer 'yes': use true or false"),
         ("postgresql://h/db?connection_limit=5", "set CASE_SERVER_POOL_SIZE"),
         ("postgresql://h/db?ssl=true", "write sslmode=require"),
         ("postgresql://h/db?currentSchema=x", "write schema=NAME"),
         ("postgresql://h/db?require_auth=md5", "not supported"),
-        ("postgresql://h/db?pgbouncer=true&sslmode=on", "; invalid sslmode"),
+        ("postgresql://h/db?pgbouncer=yes&sslmode=on", "; invalid sslmode"),
     ],
 )
 def test_error_for_an_invalid_url_says_what_to_write(url: str, message: str) -> None:
@@ -114,3 +114,18 @@ def test_settings_report_an_invalid_url_in_one_line(tmp_path: Path) -> None:
     assert process.stderr.count("\n") == 1
     assert "CASE_SERVER_DATABASE_URL: its password or user name" in process.stderr
     assert SECRET not in process.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@h1:1,h2:2/db?target_session_attrs=read-write",
+        "postgresql://u@/db?host=h1:1&host=h2:2&target_session_attrs=read-write",
+        "postgresql://u@/db?host=h1,h2&port=1,2&target_session_attrs=read-write",
+    ],
+)
+def test_all_hosts_of_a_url_are_tried(url: str) -> None:
+    parsed = parse(url)
+    assert parsed.hosts == (("h1", 1), ("h2", 2))
+    assert parse(parsed.behind_pooler()).hosts == parsed.hosts
+    assert parse(parsed.with_database("other")).session_attributes == "read-write"

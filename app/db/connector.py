@@ -59,10 +59,13 @@ async def connect(
 
     ``timeout`` is in seconds for each host; the URL's ``connect_timeout`` replaces it, up to
     ``max_timeout``. ``session`` contains Postgres settings for this session. They are set by a
-    statement, because poolers reject them in the startup message. Other options are asyncpg's.
+    statement, because poolers reject them in the startup message. Other options are asyncpg's;
+    behind a pooler in transaction mode, statements are not prepared.
     Raises ``OSError``, ``asyncpg.PostgresError`` or another asyncpg error if no host accepts.
     """
     target = parse(url)
+    if target.is_pooled:
+        options["statement_cache_size"] = 0
     seconds = target.connect_timeout or timeout
     options["timeout"] = seconds if max_timeout is None else min(seconds, max_timeout)
     connection = await _connect_to_any(target, options)

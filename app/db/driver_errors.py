@@ -43,6 +43,9 @@ RETRYABLE = (
 )
 """Errors of a transaction that conflicted with another one and can be retried."""
 
+POOLED_RETRYABLE = (*RETRYABLE, asyncpg.LockNotAvailableError)
+"""Errors of a transaction behind a pooler that can be retried: it does not wait for locks."""
+
 CONNECTION_LOST = (*UNAVAILABLE, *RETRYABLE, asyncpg.InterfaceError)
 """Errors during the use of a connection to which the server responds with 503."""
 
@@ -84,7 +87,8 @@ def to_service_unavailable(error: BaseException) -> ServiceUnavailable:
             "the standby cancelled the read to replay changes of the primary; retry later",
             headers={"Retry-After": "1"},
         )
-    log.warning("database unavailable: %s: %s", type(error).__name__, error)
+    level = logging.INFO if isinstance(error, RETRYABLE) else logging.WARNING
+    log.log(level, "database unavailable: %s: %s", type(error).__name__, error)
     return ServiceUnavailable(
         f"database unavailable ({type(error).__name__}); retry later", headers={"Retry-After": "1"}
     )

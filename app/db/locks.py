@@ -1,4 +1,4 @@
-"""Advisory locks of Postgres, held by a session rather than a transaction."""
+"""Advisory locks of Postgres, held by a session, or by a transaction behind a pooler."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import asyncpg
 from sqlalchemy import Text, bindparam, func, literal_column, select
 
 from .statement import CompiledStatement
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _KEY = func.hashtextextended(bindparam("name", type_=Text), literal_column("0"))
 LOCK = CompiledStatement(select(func.pg_advisory_lock(_KEY)))
+TRY_LOCK = CompiledStatement(select(func.pg_try_advisory_xact_lock(_KEY)))
 UNLOCK = CompiledStatement(select(func.pg_advisory_unlock(_KEY)))
 
 
@@ -25,7 +27,17 @@ async def advisory_lock(connection: Connection, name: str) -> AsyncIterator[None
 
     Acquire it before a transaction starts, because the snapshot of a transaction is as old as its
     first statement. Raises ``asyncpg.LockNotAvailableError`` after the session's lock timeout.
+
+    Behind a pooler in transaction mode the connection is in a transaction already, because a
+    session would lock on one server process and unlock on another. The lock is then held until
+    the end of this transaction. If it is not free, ``LockNotAvailableError`` is raised at once, so
+    that a retry has a newer snapshot, and waiting takes no server process from the pooler.
     """
+    if connection.is_in_transaction():
+        if not await TRY_LOCK.fetch_value(connection, name=name):
+            raise asyncpg.LockNotAvailableError(f"another transaction has locked {name!r}")
+        yield
+        return
     await LOCK.execute(connection, name=name)
     try:
         yield

@@ -1,13 +1,17 @@
 """The connection pool of one process: acquire, release, read with a timeout, write with retries.
 
 Statements run on asyncpg directly and are prepared once per connection. Connections have no session
-state, so a release resets nothing. If Postgres is unavailable, overloaded or shutting down, every
-method raises ``ServiceUnavailable`` (503) after at most a few seconds.
+state but ``SESSION``, so a release resets nothing. Behind a pooler in transaction mode there is no
+session: a connection is acquired together with a transaction, which has the same settings.
+
+If Postgres is unavailable, overloaded or shutting down, every method raises ``ServiceUnavailable``
+(503) after at most a few seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import time
@@ -15,20 +19,23 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractContextManager,
+    ExitStack,
     asynccontextmanager,
     contextmanager,
     nullcontext,
     suppress,
 )
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import asyncpg
 
-from ..exceptions import ReadTimeout, RecoveryConflict
+from ..database_url import parse
+from ..exceptions import ReadTimeout, RecoveryConflict, ServiceUnavailable
 from .connector import connect, create_pool, is_out_of_files
 from .driver_errors import (
     CONNECT_ERRORS,
     CONNECTION_LOST,
+    POOLED_RETRYABLE,
     RETRYABLE,
     to_service_unavailable,
     unavailable_on,
@@ -36,6 +43,8 @@ from .driver_errors import (
 from .locks import advisory_lock
 
 if TYPE_CHECKING:
+    from asyncpg.transaction import Transaction
+
     from ..settings import Settings
     from .connector import Connection, Pool
     from .statement import CompiledStatement
@@ -73,6 +82,11 @@ SESSION = {
     "lock_timeout": "10s",
 }
 """Settings of Postgres for every connection of the pool."""
+
+SET_LOCK_TIMEOUT = f"SET LOCAL lock_timeout = '{SESSION['lock_timeout']}'"
+LOCK_TIMEOUT_SECONDS = 10.0
+
+Isolation: TypeAlias = Literal["repeatable_read", "read_committed"]
 
 
 async def _no_reset(_: Any) -> None:
@@ -135,20 +149,62 @@ class WaitQueue:
 
 
 class AcquireContext:
-    """Hold a connection for the duration of a block; a generator would cost three times as much."""
+    """Hold a connection for the duration of a block; a generator would cost three times as much.
 
-    __slots__ = ("_connection", "_database", "_limit")
+    Behind a pooler, the block is a transaction. ``isolation`` is for a block that writes, whose
+    transaction then also has a lock timeout.
+    """
 
-    def __init__(self, database: Database, limit: WaitQueue | None = None) -> None:
-        self._database, self._limit = database, limit
+    __slots__ = ("_connection", "_database", "_isolation", "_limit", "_transaction")
+
+    def __init__(
+        self,
+        database: Database,
+        limit: WaitQueue | None = None,
+        isolation: Isolation | None = None,
+    ) -> None:
+        self._database, self._limit, self._isolation = database, limit, isolation
+        self._transaction: Transaction | None = None
 
     async def __aenter__(self) -> Connection:
         """Acquire the connection. Raises ``ServiceUnavailable``."""
         self._connection = await self._database.acquire(self._limit)
+        if self._database.is_pooled:
+            try:
+                await self._begin()
+            except BaseException as error:
+                await self.__aexit__(None, error, None)
+                raise
         return self._connection
+
+    async def _begin(self) -> None:
+        isolation = self._isolation or "repeatable_read"
+        transaction = self._connection.transaction(isolation=isolation)
+        await transaction.start()
+        self._transaction = transaction
+        if self._isolation:
+            await self._connection.execute(SET_LOCK_TIMEOUT)
+
+    async def _end(self, error: BaseException | None) -> BaseException | None:
+        """End the transaction and return its error, which may be that of the commit."""
+        assert self._transaction
+        if isinstance(error, ReadTimeout | asyncio.CancelledError):
+            self._connection.terminate()  # because a rollback would wait for the statement
+            return error
+        try:
+            await (self._transaction.rollback() if error else self._transaction.commit())
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+            return error or failure
+        return error
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Release the connection. Raises ``ServiceUnavailable`` if another try may succeed."""
+        if self._transaction:
+            block_error, error = error, await self._end(error)
+            if error is not block_error and not isinstance(error, CONNECTION_LOST):
+                await self._database.release_to_pool(self._connection, self._limit)
+                assert error
+                raise error
         if error is None:
             self._database.release(self._connection, self._limit)
             return
@@ -205,6 +261,7 @@ class Database:
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
+        self.is_pooled = parse(url).is_pooled is True
         self.is_standby = False
         """Whether the server is a standby, as last read by ``ReplicationMonitor``."""
         self._queue = WaitQueue(size)
@@ -229,6 +286,7 @@ class Database:
         ``read_timeout`` is in seconds; without it, reads may take any time, which suits commands.
         Raises ``ServiceUnavailable``.
         """
+        is_pooled = parse(url).is_pooled
         with unavailable_on(*CONNECT_ERRORS):
             pool = await create_pool(
                 url,
@@ -238,7 +296,7 @@ class Database:
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
                 reset=_no_reset,
-                session=SESSION,
+                session={} if is_pooled else SESSION,
             )
         database = cls(pool, settings.pool_size, url, read_timeout)
         monitors = [
@@ -398,7 +456,10 @@ class Database:
         With ``scans``, the connection counts as one of ``scan_connection``.
         """
         acquire = self.scan_connection() if scans else self.connection()
-        async with acquire as connection, connection.transaction(readonly=True):
+        async with (
+            acquire as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             yield connection
 
     async def fetch_one(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
@@ -440,18 +501,25 @@ class Database:
 
     async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a statement that writes, without a timeout, and return its first row."""
-        async with self.connection() as connection:
+        async with AcquireContext(self, isolation="repeatable_read") as connection:
             rows = await statement.fetch_all(connection, **values)
         return rows[0] if rows else None
 
     async def run_write(
-        self, write: Callable[[Connection], Awaitable[Result]], lock_name: str
+        self,
+        write: Callable[[Connection], Awaitable[Result]],
+        lock_name: str,
+        *,
+        isolation: Isolation = "repeatable_read",
     ) -> Result:
         """Return the result of ``write``, which is retried after a conflict with another write.
 
         After a conflict, all writes with the same ``lock_name`` run one at a time, because they
-        would only conflict again. Raises ``ServiceUnavailable`` after ``MAX_WRITE_ATTEMPTS``.
+        would only conflict again. ``isolation`` is that of the transactions that ``write`` starts.
+        Raises ``ServiceUnavailable`` after ``MAX_WRITE_ATTEMPTS``.
         """
+        if self.is_pooled:
+            return await self._run_pooled_write(write, lock_name, isolation)
         async with self.connection() as connection:
             failed_attempts = 0
             if lock_name not in self._contended:
@@ -466,6 +534,31 @@ class Database:
                         pause = random.uniform(0, 0.01) * 2**attempt  # noqa: S311  no secret
                         await asyncio.sleep(pause)
                     return await write(connection)
+
+    async def _run_pooled_write(
+        self,
+        write: Callable[[Connection], Awaitable[Result]],
+        lock_name: str,
+        isolation: Isolation,
+    ) -> Result:
+        """Run a write behind a pooler: each attempt is a transaction that also holds the lock."""
+        give_up_at = time.monotonic() + LOCK_TIMEOUT_SECONDS
+        with ExitStack() as stack:
+            for attempt in itertools.count(int(lock_name in self._contended)):
+                try:
+                    async with AcquireContext(self, isolation=isolation) as connection:
+                        if not attempt:
+                            return await write(connection)
+                        async with advisory_lock(connection, lock_name):
+                            return await write(connection)
+                except ServiceUnavailable as error:
+                    is_conflict = isinstance(error.__cause__, POOLED_RETRYABLE)
+                    if not is_conflict or time.monotonic() > give_up_at:
+                        raise
+                if not attempt:
+                    stack.enter_context(self._mark_contended(lock_name))
+                await asyncio.sleep(random.uniform(0, 0.01) * 2 ** min(attempt, 4))  # noqa: S311  no secret
+        raise AssertionError("unreachable")
 
     @contextmanager
     def _mark_contended(self, lock_name: str) -> Iterator[None]:

@@ -49,16 +49,16 @@ def prepare_database(
     """
     install_signal_handlers()
     if settings.database_url:
-        url = settings.database_url
-        _ensure_schema(
-            url,
+        url = settings.migration_url if migrate else ""
+        url = _ensure_schema(
+            url or settings.database_url,
             import_thread,
             may_migrate=migrate,
             explicit=migrate,
             will_write=writes,
             accepts_standby=accepts_standby,
         )
-        yield settings
+        yield settings.model_copy(update={"database_url": url})
         return
     _require_postgres()
     from ..db.postgres.embedded import embedded_postgres, follow_port  # noqa: PLC0415  Windows does not have it
@@ -75,12 +75,12 @@ def _require_postgres() -> None:
     require_postgres()
 
 
-def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: bool) -> None:
+def _ensure_schema(url: str, import_thread: threading.Thread | None, **options: bool) -> str:
     if import_thread:
         import_thread.join()
     from ..db.postgres.ensure_schema import ensure_schema  # noqa: PLC0415  Postgres starts first
 
-    ensure_schema(url, **options)
+    return ensure_schema(url, **options)
 
 
 def serve(settings: Settings) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from support.databases import dsn
 
 from case_server.api.profiles import PROFILES, Profile
+from case_server.db.connector import connect
 from case_server.db.pool import Database
 from case_server.db.schema import version
 from case_server.main import create_app
@@ -141,7 +140,7 @@ async def test_unavailable_database_returns_503(
         client.headers["Authorization"] = f"Bearer {token['access_token']}"
         path = f"{profile.prefix}/CFItems/x"
         assert (await client.get(path)).status_code == 404
-        server = await asyncpg.connect(dsn(settings.database_url))
+        server = await connect(settings.database_url)
         name = url.rsplit("/", 1)[1]
         try:
             await server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')

@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from support import factories
-from support.databases import dsn
 
+from case_server.db.connector import connect
 from case_server.main import create_app
 from case_server.settings import Settings
 
@@ -22,7 +21,7 @@ LISTS = {"filter": "language='en'", "search": "fractions", "sort": "notes"}
 @asynccontextmanager
 async def locked(url: str, table: str) -> AsyncIterator[None]:
     """Lock a table, so that every statement that reads it waits."""
-    connection = await asyncpg.connect(dsn(url))
+    connection = await connect(url)
     try:
         async with connection.transaction():
             await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")

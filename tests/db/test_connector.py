@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 from support.live_server import run
+from support.pgbouncer import pgbouncer
 from support.postgres_with_tls import TlsServer, binaries_with_tls, tls_server
 
 from case_server.database_url import parse
@@ -470,47 +467,16 @@ async def test_error_distinguishes_newer_and_older_schemas(empty_database: Empty
     assert "it is newer; upgrade case-server" in await refusal(url, may_migrate=True)
 
 
-@pytest.fixture
-def pgbouncer(postgres: str, tmp_path: Path) -> Iterator[int]:
-    """Yield the port of a PgBouncer in session mode in front of the test Postgres."""
-    program = shutil.which("pgbouncer")
-    if not program:
-        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
-    parts = make_url(postgres)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    (tmp_path / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
-    configuration = tmp_path / "pgbouncer.ini"
-    configuration.write_text(
-        f"[databases]\n* = host={parts.host} port={parts.port}\n[pgbouncer]\n"
-        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = scram-sha-256\nauth_file = {tmp_path}/users.txt\npool_mode = session\n"
-    )
-    if os.geteuid() == 0:  # it refuses to run as root
-        with configuration.open("a") as file:
-            file.write("user = nobody\n")
-        for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    with ExitStack() as stack:
-        log = stack.enter_context((tmp_path / "log").open("w"))
-        process = stack.enter_context(subprocess.Popen([program, configuration], stderr=log))
-        stack.callback(process.terminate)
-        for _ in range(200):
-            with socket.socket() as tried:
-                if not tried.connect_ex(("127.0.0.1", port)):
-                    break
-            asyncio.run(asyncio.sleep(0.05))
-        yield port
-
-
 async def test_pgbouncer_in_session_mode_works(
-    pgbouncer: int, empty_database: EmptyDatabase, settings: Settings
+    postgres: str, tmp_path: Path, empty_database: EmptyDatabase, settings: Settings
 ) -> None:
-    url = change_url(await empty_database("pooled"), host="127.0.0.1", port=pgbouncer)
-    await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=True))
-    async with Database.open(url, settings) as database, database.connection() as connection:
-        assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
-        assert await connection.fetchval("SHOW application_name") == "case-server"
+    with pgbouncer(postgres, tmp_path, "session") as port:
+        database_url = await empty_database("pooled")
+        url = change_url(database_url, host="127.0.0.1", port=port) + "?pgbouncer=false"
+        await asyncio.to_thread(lambda: ensure_schema(url, may_migrate=True, explicit=True))
+        async with Database.open(url, settings) as database, database.connection() as connection:
+            assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
+            assert await connection.fetchval("SHOW application_name") == "case-server"
 
 
 async def test_connect_raises_the_errors_of_the_driver(closed_port: int) -> None:

@@ -94,6 +94,18 @@ async def test_migrate_refuses_a_standby(pair: Pair, tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+async def test_migrate_finds_the_primary_among_several_hosts(pair: Pair, tmp_path: Path) -> None:
+    # The standby is named first.
+    url = pair.postgres.url.replace(
+        f"{pair.postgres.primary.address},{pair.postgres.standby.address}",
+        f"{pair.postgres.standby.address},{pair.postgres.primary.address}",
+    )
+    variables = {"CASE_SERVER_DATABASE_URL": url}
+    ran = await asyncio.to_thread(run, "migrate", data_dir=tmp_path, **variables)
+    assert ran.returncode == 0, ran.stderr
+    assert "the schema is current" in ran.stdout
+
+
 async def test_reads_are_those_of_the_primary(pair: Pair) -> None:
     document, (item, *_) = await put_framework(pair)
     # Enough increments that a reader of the primary would compact them.

@@ -102,6 +102,12 @@ def _postgres_error(error: asyncpg.PostgresError, target: DatabaseUrl) -> str:
         near = nearest_parameter(name)
         remedy = f"; did you mean {near!r}?" if near else ": remove it"
         return f"the parameter {name!r} in CASE_SERVER_DATABASE_URL is unknown{remedy}"
+    if match := re.search(r"unsupported startup parameter: (\S+)", message):
+        return (
+            f"the connection pooler at {target.without_password()} refuses the parameter "
+            f"{match[1]!r}: remove it from CASE_SERVER_DATABASE_URL, or add it to "
+            "ignore_startup_parameters of PgBouncer and set it with ALTER ROLE"
+        )
     template = next(template for kind, template in MESSAGES if isinstance(error, kind))
     return template.format(
         message=message,

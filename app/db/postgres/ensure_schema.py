@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ... import __version__
+from ...database_url import parse
 from ...exceptions import StartupError
 from ..connector import connection_to
 from ..read.feed import reset_history_if_restored
@@ -47,36 +48,55 @@ def ensure_schema(
     explicit: bool,
     will_write: bool = True,
     accepts_standby: bool = False,
-) -> None:
+) -> str:
     """Check that a database can be used, and migrate it if that is necessary and allowed.
 
     ``explicit`` means that the user requested a migration, ``will_write`` that the command writes
     to a primary, ``accepts_standby`` that it only reads from a standby.
-    Raises ``StartupError``, whose message is one line that says what to do.
+    Return the URL to use: if a connection pooler is in front of Postgres, with the parameter for
+    it. Raises ``StartupError``, whose message is one line that says what to do.
     """
     with startup_error(url):
-        if asyncio.run(
-            _is_current(
+        is_ready, is_pooled = asyncio.run(
+            _check(
                 url,
                 may_migrate=may_migrate,
                 explicit=explicit,
                 will_write=will_write,
                 accepts_standby=accepts_standby,
             )
-        ):
-            return
+        )
+        if is_pooled:
+            url = parse(url).behind_pooler()
+        if is_ready:
+            return url
+        if is_pooled:
+            raise StartupError(
+                "a migration needs a connection without a pooler: set CASE_SERVER_MIGRATION_URL "
+                "to the direct URL of the primary server"
+            )
         # Importing Alembic takes a fifth of the startup time, and most starts do not need it.
         from . import alembic_runner  # noqa: PLC0415
 
         alembic_runner.migrate(url)
         asyncio.run(_reset_history(url))
+        return url
 
 
-async def _is_current(
+async def _check(
     url: str, *, may_migrate: bool, explicit: bool, will_write: bool, accepts_standby: bool
-) -> bool:
-    """Return whether no migration has to run. Raises ``StartupError``."""
-    async with connection_to(url) as connection:
+) -> tuple[bool, bool]:
+    """Return whether no migration has to run, and whether a pooler is in front of Postgres.
+
+    Raises ``StartupError``.
+    """
+    # One transaction without prepared statements, because a pooler may be in between.
+    async with connection_to(url, statement_cache_size=0) as connection, connection.transaction():
+        is_pooled = parse(url).is_pooled
+        if is_pooled is None:
+            # A pooler tells each client another process ID than that of the server process.
+            pid = await connection.fetchval("SELECT pg_backend_pid()")
+            is_pooled = pid != connection.get_server_pid()
         await _require_schema(connection)
         revision = await version.get_schema_version(connection)
         required = version.get_required_schema_version()
@@ -89,10 +109,10 @@ async def _is_current(
             await _require_privileges(connection, will_create=is_outdated)
         # An explicit migration also creates the trigram index that was not possible before.
         if explicit or is_outdated:
-            return False
+            return False, is_pooled
         if will_write:
             await reset_history_if_restored(connection)
-        return True
+        return True, is_pooled
 
 
 async def _reset_history(url: str) -> None:

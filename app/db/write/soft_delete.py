@@ -140,7 +140,7 @@ async def _run(
                     raise _DryRunRollback
         return changes
 
-    return await database.run_write(transaction, lock_name="removal")
+    return await database.run_write(transaction, lock_name="removal", isolation="read_committed")
 
 
 @cache

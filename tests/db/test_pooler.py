@@ -1,0 +1,137 @@
+"""A connection pooler in transaction mode changes nothing but the number of round trips."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import make_url, text
+from support import factories
+from support.live_server import run, serving
+from support.pgbouncer import pgbouncer
+
+from case_server.database_url import parse
+from case_server.db.connector import connect
+from case_server.db.pool import Database
+from case_server.db.postgres.ensure_schema import ensure_schema
+from case_server.db.statement import CompiledStatement
+from case_server.settings import Settings
+
+if TYPE_CHECKING:
+    from case_server.db.connector import Connection
+
+PREFIX = "/case/1.1"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def url(postgres: str, migrated_database: Callable[[str], str], tmp_path: Path) -> Iterator[str]:
+    """The URL of a migrated database through PgBouncer, without a hint that it pools."""
+    direct = make_url(migrated_database("pooler"))
+    with pgbouncer(postgres, tmp_path, "transaction") as port:
+        yield direct.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+
+
+def test_pooler_is_detected(url: str, postgres: str) -> None:
+    detected = ensure_schema(url, may_migrate=False, explicit=False)
+    assert parse(detected).is_pooled
+    assert parse(f"{url}?pgbouncer=false").is_pooled is False
+
+
+async def test_transactions_have_the_settings_of_sessions(url: str, settings: Settings) -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def write(connection: Connection) -> None:
+        names = ("transaction_isolation", "lock_timeout")
+        values = [await connection.fetchval(f"SHOW {name}") for name in names]
+        seen.append((values[0], values[1]))
+
+    async with Database.open(parse(url).behind_pooler(), settings) as database:
+        await database.run_write(write, "a name")
+        await database.run_write(write, "a name", isolation="read_committed")
+        async with database.snapshot() as connection:
+            assert await connection.fetchval("SHOW transaction_isolation") == "repeatable read"
+    assert seen == [("repeatable read", "10s"), ("read committed", "10s")]
+    # Nothing stays behind in the sessions that other clients of the pooler use.
+    other = await connect(parse(url).behind_pooler())
+    async with other.transaction():
+        assert await other.fetchval("SHOW default_transaction_isolation") == "read committed"
+        assert await other.fetchval("SHOW lock_timeout") == "0"
+    await other.close()
+
+
+async def test_conflicting_writes_take_turns(url: str, settings: Settings) -> None:
+    insert = CompiledStatement(text("INSERT INTO revisions VALUES ('pooler', 0, now())"))
+    count = "UPDATE revisions SET version = version + 1 WHERE scope = 'pooler'"
+
+    async def write(connection: Connection) -> None:
+        await connection.execute(count)
+        await asyncio.sleep(0.01)
+
+    async with Database.open(parse(url).behind_pooler(), settings) as database:
+        await database.run_write(insert.execute, "pooler")
+        await asyncio.gather(*(database.run_write(write, "pooler") for _ in range(40)))
+        async with database.connection() as connection:
+            version = await connection.fetchval(
+                "SELECT version FROM revisions WHERE scope = 'pooler'"
+            )
+            held = await connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            )
+    assert version == 40
+    assert held == 0
+
+
+def test_server_behind_a_pooler(url: str, tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "server", settings={"CASE_SERVER_DATABASE_URL": url}) as live,
+        live.client() as http,
+    ):
+        body = factories.package()
+        assert http.post(f"{PREFIX}/CFPackages", json=body).status_code == 201
+        path = f"{PREFIX}/CFPackages/{body['CFDocument']['identifier']}"
+        assert http.get(path).json()["CFItems"]
+        assert http.put(path, json=body).status_code == 200
+
+
+async def test_migration_needs_a_direct_url(
+    url: str, postgres: str, tmp_path: Path, empty_database: Callable[[str], Awaitable[str]]
+) -> None:
+    direct = await empty_database("unmigrated")
+    parts = make_url(url)
+    pooled = make_url(direct).set(host=parts.host, port=parts.port)
+    variables = {"CASE_SERVER_DATABASE_URL": pooled.render_as_string(hide_password=False)}
+    refused = await asyncio.to_thread(run, "migrate", data_dir=tmp_path / "data", **variables)
+    assert refused.returncode == 1
+    assert "CASE_SERVER_MIGRATION_URL" in refused.stderr
+    variables["CASE_SERVER_MIGRATION_URL"] = direct
+    migrated = await asyncio.to_thread(run, "migrate", data_dir=tmp_path / "data", **variables)
+    assert migrated.returncode == 0
+
+
+def test_refused_startup_parameter_is_named(url: str, tmp_path: Path) -> None:
+    variables = {"CASE_SERVER_DATABASE_URL": f"{url}?options=-cwork_mem%3D9MB"}
+    ran = run("migrate", data_dir=tmp_path / "data", **variables)
+    assert ran.returncode == 1
+    assert "refuses the parameter 'options'" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_api_tests_pass_through_a_pooler() -> None:
+    command = (sys.executable, "-m", "pytest", "-q", "-x", "tests/api")
+    ran = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"TEST_POOL_MODE": "transaction"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-5000:]

@@ -1,0 +1,54 @@
+"""PgBouncer in its default configuration, in front of a Postgres server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+START_SECONDS = 10
+
+
+@contextmanager
+def pgbouncer(postgres: str, folder: Path, pool_mode: str) -> Iterator[int]:
+    """Run PgBouncer and yield its port; skip the test if it is not installed."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not program:
+        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    parts = make_url(postgres)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    (folder / "users.txt").write_text(f'"{parts.username}" "{parts.password}"\n')
+    configuration = folder / "pgbouncer.ini"
+    configuration.write_text(
+        f"[databases]\n* = host={parts.host} port={parts.port}\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = scram-sha-256\nauth_file = {folder}/users.txt\npool_mode = {pool_mode}\n"
+        # It refuses to run as root.
+        + ("user = nobody\n" if os.geteuid() == 0 else "")
+    )
+    for directory in (folder, *list(folder.parents)[:2]) if os.geteuid() == 0 else ():
+        directory.chmod(directory.stat().st_mode | 0o055)
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([program, configuration], stderr=log)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not _accepts(port) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
