@@ -1,0 +1,121 @@
+"""The table of layouts in docs/guides/import.md: a small file of each is read or refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from openpyxl import Workbook
+
+from case_server.exceptions import BadRequest, StartupError, UnprocessableContent
+from case_server.formats.assembly import Defaults
+from case_server.formats.file_format import FileFormat
+from case_server.formats.reader import read_framework
+from case_server.formats.writer import TableWriter
+from case_server.transfer.sources import refuse_other_json
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "import.md"
+DEFAULTS = Defaults(title="Bread", creator="a bakery", identifier="bread")
+CHANGED = "2026-05-05T05:05:05Z"
+DOCUMENT = {"identifier": "bread", "title": "Bread", "creator": "x", "lastChangeDateTime": CHANGED}
+KNEAD = {"identifier": "b1", "fullStatement": "Knead", "lastChangeDateTime": CHANGED}
+
+
+class File(NamedTuple):
+    """A file in one of the layouts, and the number of its items, or None if it is refused."""
+
+    form: FileFormat
+    raw: bytes
+    items: int | None
+
+
+def to_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def workbook(**sheets: list[list[Any]]) -> bytes:
+    book = Workbook(write_only=True)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name.replace("_", " "))
+        for row in rows:
+            sheet.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def exported() -> bytes:
+    file = io.BytesIO()
+    with TableWriter(file, "csv") as writer:
+        writer.add("CFDocument", DOCUMENT)
+        writer.add("CFItem", KNEAD)
+        writer.finish()
+    return file.getvalue()
+
+
+OPENSALT = {
+    "CF_Doc": [["identifier", "title", "creator"], ["bread", "Bread", "x"]],
+    "CF_Item": [["identifier", "fullStatement", "smartLevel"], ["b1", "Knead", "1"]],
+    "CF_Association": [["identifier", "originNodeURI", "originNodeIdentifier", "associationType"]],
+}
+COMPEITO = "#title,Bread\n#creator,x\nIdentifier,Full Statement\nb1,Knead\n"
+
+FILES = {
+    "CASE package": File("case-json", to_json({"CFDocument": DOCUMENT, "CFItems": [KNEAD]}), 1),
+    "JSON tree": File(
+        "case-json",
+        to_json(
+            {
+                "title": "Bread",
+                "creator": "x",
+                "children": [{**KNEAD, "children": [{"code": "b2", "text": "By hand"}]}],
+            }
+        ),
+        2,
+    ),
+    "CASE 1.0 sets, older OpenCASE": File(
+        "case-json", to_json({"CFDocument": DOCUMENT, "CFItemSet": {"CFItems": [KNEAD]}}), 1
+    ),
+    "JSON Lines": File(
+        "jsonl", to_json({"CFDocument": DOCUMENT}) + b"\n" + to_json({"CFItem": KNEAD}), 1
+    ),
+    "exported table": File("csv", exported(), 1),
+    "table of items": File("csv", b"Code,Parent,Statement\nB,,Bread\nB.1,B,Knead\n", 2),
+    "OpenSALT workbook": File("xlsx", workbook(**OPENSALT), 1),
+    "OpenSALT table": File("csv", b"Identifier,Statement,Is Related To\nb1,Knead,b2\n", 1),
+    "compeito table": File("csv", COMPEITO.encode(), 1),
+    "Learning Commons": File("csv", b"statementCode,description\nB.1,Knead\n", 1),
+    "Canvas outcomes": File("csv", b"vendor_guid,object_type,title\nb,outcome,Knead\n", None),
+    "Common Standards Project": File(
+        "case-json", to_json({"data": {"standards": {"S": {"statementNotation": "B.1"}}}}), None
+    ),
+    "indented list": File("csv", b"Bread,\n,Knead\n,Bake\n", None),
+    "`.xls`, `.ods`": File("csv", bytes.fromhex("d0cf11e0a1b11ae1"), None),
+}
+
+
+def rows_of_guide() -> dict[str, str]:
+    section = GUIDE.read_text().split("## Layouts\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([^|]+) \|", section, re.MULTILINE)
+    return {name: result for name, result in rows if name != "layout"}
+
+
+@pytest.mark.parametrize("name", rows_of_guide())
+def test_file_of_each_layout_is_read_or_refused_as_documented(name: str) -> None:
+    form, raw, items = FILES[name]
+    is_refused = rows_of_guide()[name].startswith("refused")
+    assert is_refused == (items is None)
+    if is_refused:
+        with pytest.raises((BadRequest, StartupError, UnprocessableContent)):
+            refuse_other_json(raw) if form == "case-json" else read_framework(raw, form, DEFAULTS)
+    else:
+        package, _ = read_framework(raw, form, DEFAULTS)
+        assert package.count("CFItem") == items
+
+
+def test_guide_describes_every_layout_that_is_tested() -> None:
+    assert rows_of_guide().keys() == FILES.keys()
