@@ -31,7 +31,15 @@ START = datetime(2026, 1, 15, tzinfo=UTC)
 LETTERS = "aAbBcC12"
 LIMITS = params.Limits(10, 3000)
 WORDS = ["Whole", "whole number", "100%", "a_b", "back\\slash", "it's", "fraction", "x", ""]
-LISTS: list[list[str] | None] = [None, [], ["01"], ["02", "01"], ["K", "k"], ["one, two"]]
+LISTS: list[list[str] | None] = [
+    None,
+    [],
+    ["01"],
+    ["02", "01"],
+    ["K", "k"],
+    ["one, two"],
+    ['say "1\\\t2"'],
+]
 
 
 def code(rng: random.Random) -> str:
@@ -54,7 +62,9 @@ FIELDS: dict[str, Callable[[random.Random], str]] = {
     "CFDocumentURI.title": lambda rng: rng.choice(["a title", "title"]),
     "statusStartDate": lambda rng: f"2020-01-0{rng.randint(1, 4)}",
     "lastChangeDateTime": lambda rng: timestamp(rng).isoformat(),
-    "educationLevel": lambda rng: rng.choice(["", "01", "01,02", "k,K", "one, two", "two"]),
+    "educationLevel": lambda rng: rng.choice(
+        ["", "01", "01,02", "k,K", "one, two", "two", 'SAY "1\\\t2"', 'y "1\\']
+    ),
     "extensions.level": lambda rng: rng.choice(["High", "low", "3"]),
 }
 ORDERING = {">": gt, ">=": ge, "<": lt, "<=": le}

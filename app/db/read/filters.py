@@ -6,6 +6,7 @@ values. Filters with the same template share one compiled statement.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from operator import ge, gt, le, lt
@@ -31,7 +32,7 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.types import TypeEngine
 
 from ...query.fields import ARRAYS, Field, FieldType
@@ -92,6 +93,8 @@ def parameterize(entities: Entities, node: Node, values: Values) -> Node:
         values[_joined_name(name)] = str(value)
     else:
         values[name] = _to_parameter(field, value)
+    if field.type in ARRAYS and operator != "@":
+        values[_fragment_name(name)] = _json_fragment(str(value), is_part=operator == "~")
     if field.type is FieldType.EXTENSION:
         path_name = f"path{len(values)}"
         values[path_name] = list(field.path)
@@ -110,6 +113,16 @@ def _split_array(value: str) -> tuple[list[str], list[str]]:
     """Return the two arrays that a value may mean: split at its commas, or as a single member."""
     members = [member.strip() for member in value.split(",")] if value else []
     return members, [value] if len(members) > 1 else members
+
+
+def _json_fragment(value: str, *, is_part: bool) -> str:
+    """Return text that the JSON of an array contains if the array has or equals a value."""
+    first = value if is_part else value.split(",", maxsplit=1)[0].strip()
+    return json.dumps(first, ensure_ascii=False)[1:-1]
+
+
+def _fragment_name(name: str) -> str:
+    return f"{name}fragment"
 
 
 def _single_member_name(name: str) -> str:
@@ -268,14 +281,29 @@ def _compare_array(entities: Entities, comparison: Comparison) -> ColumnElement[
             if operator == "@"
             else _contains(member, func.lower(bindparam(name, type_=Text())))
         )
-        return exists(select(literal_column("1")).select_from(rows).where(is_match))
+        has_match = exists(select(literal_column("1")).select_from(rows).where(is_match))
+        return has_match if operator == "@" else and_(_may_match(entities, field, name), has_match)
     stored = _sorted_array(member, rows)
-    is_equal = or_(
+    is_equal = _may_match(entities, field, name) & or_(
         # The members joined as a client sees them, even if they contain commas or blanks.
         _join(member, rows) == func.lower(bindparam(_joined_name(name), type_=Text())),
         *(stored == _sorted_parameter(array) for array in (name, _single_member_name(name))),
     )
     return is_equal if operator == "=" else not_(is_equal)
+
+
+def _may_match(entities: Entities, field: Field, name: str) -> ColumnElement[bool]:
+    """Return a condition that most arrays without the value fail; it costs a fraction of the rest.
+
+    Postgres evaluates it first, because it has no subquery. educationLevel='05' in a million items
+    takes a third of the time with it.
+    """
+    if rewritten_plural(entities, field.path) is not None:
+        return true()
+    # Through jsonb, because the stored JSON may escape characters in several ways.
+    array = cast(cast(json_get(entities.table.c.body, field.path[0]), JSONB), Text)
+    fragment = func.lower(bindparam(_fragment_name(name), type_=Text()))
+    return _contains(func.coalesce(func.lower(array), literal_column("''")), fragment)
 
 
 def _member_text(entities: Entities, field: Field, member: Expression) -> Expression:
