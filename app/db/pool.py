@@ -62,6 +62,11 @@ ACQUIRE_TIMEOUT_SECONDS = 15.0
 TIMEOUT_CHECK_SECONDS = 0.1
 """Interval of the check for waiters and reads that exceeded their timeout."""
 
+SLOW_SCAN_SECONDS = 1.0
+"""Duration from which a scan counts as slow. While a quarter of the pool runs slow scans, further
+ones are cancelled when they become slow: with a million items and four slow filters at once, none
+of them ended within the read timeout, and all other lists got 503."""
+
 SILENCE_SECONDS = 0.5
 """If no statement has returned for this time, check whether Postgres responds at all."""
 
@@ -227,7 +232,15 @@ class ReadDeadline:
     took 5 of the 35 us of CPU that asyncpg needs for a small read.
     """
 
-    __slots__ = ("_cancel_requests", "_deadlines", "_is_expired", "_seconds", "_task", "expires_at")
+    __slots__ = (
+        "_cancel_requests",
+        "_deadlines",
+        "_is_expired",
+        "_seconds",
+        "_task",
+        "expires_at",
+        "started_at",
+    )
 
     def __init__(self, deadlines: set[ReadDeadline], seconds: float) -> None:
         self._deadlines, self._seconds = deadlines, seconds
@@ -237,7 +250,8 @@ class ReadDeadline:
         assert task
         self._task, self._cancel_requests = task, task.cancelling()
         self._is_expired = False
-        self.expires_at = time.monotonic() + self._seconds
+        self.started_at = time.monotonic()
+        self.expires_at = self.started_at + self._seconds
         self._deadlines.add(self)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -249,9 +263,13 @@ class ReadDeadline:
             log.warning("a read exceeded the timeout of %g s and is cancelled", self._seconds)
             raise ReadTimeout(self._seconds) from error
 
-    def expire(self) -> None:
-        """Cancel the task, whereupon asyncpg asks Postgres to cancel the statement."""
+    def expire(self, seconds: float | None = None) -> None:
+        """Cancel the task, whereupon asyncpg asks Postgres to cancel the statement.
+
+        ``seconds`` replaces the timeout that the error names.
+        """
         self._is_expired = True
+        self._seconds = seconds or self._seconds
         self._deadlines.discard(self)
         self._task.cancel()
 
@@ -268,6 +286,8 @@ class Database:
         self._scan_queue = WaitQueue(max(1, size // 2))
         self._read_timeout = read_timeout
         self._read_deadlines: set[ReadDeadline] = set()
+        self._scan_deadlines: set[ReadDeadline] = set()
+        self._max_slow_scans = max(1, size // 4)
         self._background_releases: set[asyncio.Task[None]] = set()
         self._idle: list[Connection] = []
         self._borrowed: dict[Connection, float] = {}
@@ -411,9 +431,15 @@ class Database:
             now = time.monotonic()
             self._queue.expire(now)
             self._scan_queue.expire(now)
-            for deadline in list(self._read_deadlines):
+            for deadline in [*self._read_deadlines, *self._scan_deadlines]:
                 if deadline.expires_at < now:
                     deadline.expire()
+            slow_since = now - SLOW_SCAN_SECONDS
+            slow = [scan for scan in self._scan_deadlines if scan.started_at < slow_since]
+            # The oldest may go on, because they are the nearest to their end.
+            slow.sort(key=lambda scan: scan.started_at)
+            for scan in slow[self._max_slow_scans :]:
+                scan.expire(SLOW_SCAN_SECONDS)
 
     async def _monitor_server(self) -> None:
         """Terminate connections in use while Postgres accepts connections but answers no query.
@@ -475,29 +501,34 @@ class Database:
         """Return the rows of a read that may take long, such as a list, filter or search.
 
         At most half of the pool runs such reads, so that the other half can answer requests for
-        single entities. Raises ``ReadTimeout``.
+        single entities; at most a quarter of the pool runs slow ones, so that quick lists do not
+        wait for them. Raises ``ReadTimeout``.
         """
         return await self._fetch(self._scan_queue, statement, values)
 
     async def _fetch(
         self, limit: WaitQueue | None, statement: CompiledStatement, values: dict[str, Any]
     ) -> list[asyncpg.Record]:
+        deadlines = self._scan_deadlines if limit else self._read_deadlines
         for pause in RECOVERY_CONFLICT_PAUSES_SECONDS:
             try:
                 async with AcquireContext(self, limit) as connection:
-                    with self.read_deadline():
+                    with self._deadline(deadlines):
                         return await connection.fetch(statement.sql, *statement.bind(values))
             except RecoveryConflict:
                 await asyncio.sleep(pause)
         async with AcquireContext(self, limit) as connection:
-            with self.read_deadline():
+            with self._deadline(deadlines):
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
     def read_deadline(self) -> AbstractContextManager[None]:
         """Limit the time of reads in a block, which then raises ``ReadTimeout``."""
+        return self._deadline(self._read_deadlines)
+
+    def _deadline(self, deadlines: set[ReadDeadline]) -> AbstractContextManager[None]:
         if self._read_timeout is None:
             return nullcontext()
-        return ReadDeadline(self._read_deadlines, self._read_timeout)
+        return ReadDeadline(deadlines, self._read_timeout)
 
     async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
         """Run a statement that writes, without a timeout, and return its first row."""

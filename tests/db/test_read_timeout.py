@@ -61,6 +61,26 @@ async def test_slow_statement_is_cancelled_and_its_connection_reused(
     assert int(raised.value.headers["Retry-After"]) >= 1
 
 
+async def test_slow_scans_leave_connections_to_quick_ones(
+    settings: Settings, execute: Execute
+) -> None:
+    """Of a pool of eight, four connections run scans, and two of them slow ones."""
+    async with opened(settings, pool_size=8, read_timeout=20) as database:
+        scans = [asyncio.create_task(database.scan(SLEEP)) for _ in range(6)]
+        for _ in range(20):
+            assert await database.scan(BACKEND)
+            await asyncio.sleep(0.1)
+        done, running = await asyncio.wait(scans, timeout=1)
+        assert len(running) == database._max_slow_scans == 2
+        for scan in done:
+            with pytest.raises(ReadTimeout, match=r"took longer than 1 s and was cancelled"):
+                scan.result()
+        for scan in running:
+            scan.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    await asyncio.wait_for(no_statement_sleeps(execute), 30)
+
+
 async def test_statement_of_a_write_has_no_timeout(settings: Settings) -> None:
     async with opened(settings, read_timeout=0.05) as database:
         assert await database.execute(CompiledStatement(text("SELECT pg_sleep(0.5)"))) is not None
