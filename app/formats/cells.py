@@ -167,6 +167,9 @@ STRING_LIST = Codec(_list_reader(SEPARATOR), SEPARATOR.join, f"strings separated
 LEVEL_LIST = Codec(
     _list_reader(SEPARATOR + ","), SEPARATOR.join, f"strings separated by {SEPARATOR} or commas"
 )
+SEMICOLON_LIST = Codec(
+    _list_reader(SEPARATOR + ",;"), SEPARATOR.join, "strings separated by semicolons"
+)
 LINKS = Codec(_read_links, to_json, f"titles separated by {SEPARATOR}, or links as JSON")
 JSON_VALUE = Codec(_read_json, to_json, "JSON")
 

@@ -168,6 +168,11 @@ PARENT_CODE = _metadata_column("parentCode", STRING)
 PARENT_CODE_HEADING = "IsChildOf"
 PARENT_HEADING = "Is Child Of"
 
+DEPTH = _metadata_column("depth", NUMERIC)
+"""The depth of an item below the framework, from 1: OpenCASE's Level beside Education Level."""
+DEPTH_HEADINGS = {"depth", "indent"}
+DEPTH_OR_GRADE_HEADING = "level"
+
 IDENTIFIER_ALIASES = dict.fromkeys(("id", "guid", "uuid", "sourcedid"), "identifier")
 
 DOCUMENT = Layout(

@@ -30,7 +30,9 @@ def read_csv(raw: bytes) -> Sheet:
     """Return the rows of a CSV file as lists of cells. Raises ``BadRequest`` if it is not text."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
-    delimiter = max(DELIMITERS, key=_remove_quoted(first).count)
+    # Rows above the headings may be sentences with other delimiters.
+    headings = next((line for line in io.StringIO(text) if not line.startswith("#")), first)
+    delimiter = max(DELIMITERS, key=_remove_quoted(headings).count)
     if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
         text, delimiter = rest, first.strip()[-1]
     return Sheet(None, enumerate(_rows(text, delimiter), 1))

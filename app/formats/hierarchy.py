@@ -24,7 +24,7 @@ from ..repair.fixes import uuid_urn
 from ..repair.references import References
 from ..repair.repair_log import RepairLog
 from .cells import format_cell, get_path
-from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, IS_CHILD_OF, PARENT_CODE
+from .columns import ASSOCIATION, ASSOCIATION_COLUMNS, DEPTH, IS_CHILD_OF, PARENT_CODE
 from .rows import PARENT_ASSOCIATION, JsonObject, Row
 
 NO_PARENT = "none"
@@ -68,6 +68,8 @@ class Hierarchy:
     """The associations of siblings that are numbered by the order of their rows."""
     derived_times: set[str] = field(default_factory=set)
     """The associations whose time of change is that of their items."""
+    _path: list[JsonObject] = field(default_factory=list)
+    """The items from the top of the tree to the last row, in a table with levels."""
     _last: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class Hierarchy:
         entities = [(CFPckgItem, row.entity) for row in self.items]
         self.references = References([*entities, (CFPckgDocument, self.document)], {})
         self.levels: dict[str, JsonObject] = {}
+        self._has_depths = any(DEPTH.name in row.metadata for row in self.items)
         self._unnumbered: dict[str, list[JsonObject]] = defaultdict(list)
         """For each parent the associations of children whose rows give no number."""
         self._numbered: set[str] = set()
@@ -277,6 +280,8 @@ class Hierarchy:
             return self._find_parent(row, format_cell(row.metadata["parent"]), exported)
         if "smartLevel" in row.metadata:
             return self._by_level(row)
+        if self._has_depths:
+            return self._by_depth(row)
         is_unset = "parentAssociation" not in row.metadata or exported
         if not is_unset or row.entity["identifier"] in self.parented:
             return None
@@ -319,6 +324,19 @@ class Hierarchy:
         if above and above not in self.levels:
             self._problem(row, "smartLevel", f"no item has the level {above}, above {level}")
         return self.levels.get(above) if above else self.document
+
+    def _by_depth(self, row: Row) -> JsonObject | None:
+        """Return the last item above that is one level higher, or the framework."""
+        depth = row.metadata.get(DEPTH.name)
+        if not isinstance(depth, int) or not 1 <= depth <= len(self._path) + 1:
+            last = len(self._path) + 1
+            message = (
+                f"invalid level {depth!r}: use a number from 1 to {last}, one below the row above"
+            )
+            self._problem(row, DEPTH.name, message)
+            return None
+        self._path[depth - 1 :] = [row.entity]
+        return self._path[depth - 2] if depth > 1 else self.document
 
     def _sequence(self, row: Row, parent: JsonObject, exported: JsonObject | None) -> Any:
         """Return the row's number, by default the sibling's above plus 1, or None in an export."""

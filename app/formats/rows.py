@@ -14,6 +14,7 @@ from .cells import (
     DATE,
     DATE_TIME,
     LEVEL_LIST,
+    SEMICOLON_LIST,
     SEPARATOR,
     STRING,
     STRING_LIST,
@@ -33,6 +34,9 @@ from .columns import (
     ASSOCIATION,
     ASSOCIATION_COLUMNS,
     CASE_IDENTIFIER,
+    DEPTH,
+    DEPTH_HEADINGS,
+    DEPTH_OR_GRADE_HEADING,
     DOCUMENT,
     IS_CHILD_OF,
     ITEM,
@@ -76,7 +80,7 @@ CODE_COLUMN = "humanCodingScheme"
 KEYWORDS_COLUMN = "conceptKeywords"
 
 PARENT_ASSOCIATION = "parentAssociation"
-HIERARCHY_COLUMNS = {"parent", "smartLevel", PARENT_ASSOCIATION}
+HIERARCHY_COLUMNS = {"parent", "smartLevel", PARENT_ASSOCIATION, DEPTH.name}
 
 CLASS_COLUMN = "class"
 """The column with the class of each row, in a table of all classes."""
@@ -209,6 +213,7 @@ class RowReader:
         if is_canvas_table(self.headings):
             raise BadRequest(CANVAS_CSV)
         self._is_knowledge_graph = not folded.isdisjoint(KNOWLEDGE_GRAPH_HEADINGS)
+        self._has_depths = any(map(self._is_depth, self.headings))
         self._has_case_identifiers = CASE_IDENTIFIER in folded
         kinds = [
             index for index, name in enumerate(self.headings) if fold_heading(name) == CLASS_COLUMN
@@ -343,7 +348,11 @@ class RowReader:
             if not heading or fold_heading(heading) == CLASS_COLUMN:
                 continue
             column = self._column(layout, heading)
-            if heading == PARENT_CODE_HEADING and PARENT_HEADING in self.headings:
+            if layout is ITEM and self._is_depth(heading):
+                column = DEPTH
+            elif self._has_depths and column.codec in {LEVEL_LIST, STRING_LIST}:
+                column = replace(column, codec=SEMICOLON_LIST)
+            elif heading == PARENT_CODE_HEADING and PARENT_HEADING in self.headings:
                 column = PARENT_CODE
             if column.name in columns:
                 first = column_letter(columns[column.name][0])
@@ -379,6 +388,13 @@ class RowReader:
         if named & HIERARCHY_COLUMNS or not self.can_repair:
             return False
         return bool(self._indents) and is_indented_by_spaces(self._indents)
+
+    def _is_depth(self, heading: str) -> bool:
+        """Return whether a heading stands for the depth of items, as in OpenCASE's template."""
+        folded = fold_heading(heading)
+        grades = [fold_heading(one) for one in self.headings if _is_grade(ITEM.find(one))]
+        is_level = folded == DEPTH_OR_GRADE_HEADING and len(grades) > 1
+        return folded in DEPTH_HEADINGS or is_level
 
     def _has_statement(self) -> bool:
         columns = (ITEM.find(heading) for heading in self.headings)
@@ -438,6 +454,10 @@ class RowReader:
 
     def _problem(self, path: str, message: str) -> None:
         self.problems.append(Problem(path=path, message=message))
+
+
+def _is_grade(column: Column | None) -> bool:
+    return column is not None and column.name == "educationLevel"
 
 
 def _is_blank(row: Sequence[Cell], index: int) -> bool:

@@ -88,6 +88,9 @@ FILES = {
     "OpenSALT workbook": File("xlsx", workbook(**OPENSALT), 1),
     "OpenSALT table": File("csv", b"Identifier,Statement,Is Related To\nb1,Knead,b2\n", 1),
     "compeito table": File("csv", COMPEITO.encode(), 1),
+    "OpenCASE spreadsheet": File(
+        "csv", b"Level,Full Statement,Education Level\n1,Bread,Grade 3; Grade 4\n2,Knead,\n", 2
+    ),
     "Learning Commons": File("csv", b"statementCode,description\nB.1,Knead\n", 1),
     "Canvas outcomes": File("csv", b"vendor_guid,object_type,title\nb,outcome,Knead\n", None),
     "Common Standards Project": File(

@@ -1,0 +1,68 @@
+"""OpenCASE's spreadsheets: the level of a row gives its parent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from case_server.exceptions import UnprocessableContent
+from case_server.formats.assembly import Defaults
+from case_server.formats.reader import read_framework
+
+DEFAULTS = Defaults(title="Paper", creator="a studio", identifier="paper")
+HEADINGS = "Level,Human Coding Scheme,Full Statement,Education Level,Subject\n"
+ROWS = (
+    '1,P,Fold,Grade 3; Grade 4,"Art; Craft"\n2,P.1,Valley fold,,\n3,P.1.1,Crease,,\n'
+    "2,P.2,Mountain fold,,\n1,Q,Cut,,\n"
+)
+
+
+def read(text: str) -> tuple[list[dict[str, Any]], list[tuple[str, str, int]], list[str]]:
+    """Return the items, each (code, code of the parent, number), and the kinds of repairs."""
+    package, repairs = read_framework(text.encode(), "csv", DEFAULTS)
+    bodies = [(row.kind, json.loads(row.body)) for row in package.rows]
+    items = [body for kind, body in bodies if kind == "CFItem"]
+    codes = {one["identifier"]: one.get("humanCodingScheme", "") for one in items}
+    tree = [
+        (
+            codes[one["originNodeURI"]["identifier"]],
+            codes.get(one["destinationNodeURI"]["identifier"], "the framework"),
+            one["sequenceNumber"],
+        )
+        for kind, one in bodies
+        if kind == "CFAssociation"
+    ]
+    return items, tree, [one.kind for one in repairs]
+
+
+@pytest.mark.parametrize("instructions", ["", "# Level: 1 = top; 2 = child; 3 = grandchild\n"])
+def test_level_beside_education_level_gives_the_parent(instructions: str) -> None:
+    items, tree, repairs = read(instructions + HEADINGS + ROWS)
+    assert tree == [
+        ("P", "the framework", 10),
+        ("P.1", "P", 10),
+        ("P.1.1", "P.1", 10),
+        ("P.2", "P", 20),
+        ("Q", "the framework", 20),
+    ]
+    assert items[0]["educationLevel"] == ["Grade 3", "Grade 4"]
+    assert items[0]["subject"] == ["Art", "Craft"]
+    assert repairs == (["row-above-headings"] if instructions else [])
+
+
+def test_level_alone_is_a_grade() -> None:
+    items, tree, _ = read("Code,Statement,Level\nP,Fold,3\n")
+    assert items[0]["educationLevel"] == ["3"]
+    assert tree == [("P", "the framework", 10)]
+
+
+@pytest.mark.parametrize("level", ["3", "0", "x", "1.5", ""])
+def test_level_without_one_above_is_refused(level: str) -> None:
+    with pytest.raises(UnprocessableContent) as refused:
+        read(f"Depth,Code,Statement\n1,P,Fold\n{level},P.1,Crease\n")
+    (problem,) = refused.value.problems
+    assert problem["path"] == "row 3, column A (depth)"
+    assert "level" in problem["message"]
+    assert "use a number from 1 to 2" in problem["message"]
