@@ -9,12 +9,13 @@ import click
 from ..exceptions import StartupError
 from ..server.startup import install_signal_handlers
 from ..settings import Settings
-from .shared import load_settings
+from .shared import load_settings, refuse_overwriting
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def backup(file: Path) -> None:
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def backup(file: Path, *, force: bool) -> None:
     """Back up the embedded database to a file.
 
     FILE contains the frameworks, clients and signing keys as of one moment; a running server is
@@ -24,6 +25,7 @@ def backup(file: Path) -> None:
     case-server backup case-server.dump
     """  # noqa: D301  click keeps the lines after its \b as they are
     settings = _embedded_settings("pg_dump --format=custom --no-owner -f FILE URL")
+    refuse_overwriting(file, force=force)
     from ..db.postgres.backup import back_up  # noqa: PLC0415  it is for Unix alone
 
     size = back_up(settings.data_dir.resolve(), file)

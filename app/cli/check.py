@@ -25,8 +25,9 @@ from .shared import (
     NOT_RUN,
     comma_list,
     echo_error,
-    output_option,
+    output_options,
     print_table,
+    refuse_overwriting,
     write_report,
 )
 from .table_options import table_defaults, table_options
@@ -59,7 +60,7 @@ def _list_rules(ctx: click.Context, _: click.Parameter, value: bool) -> None:  #
     show_default=True,
     help="Format of the report.",
 )
-@output_option
+@output_options
 @click.option(
     "--all", "everything", is_flag=True, help="Show all violations, not five examples of a rule."
 )
@@ -123,6 +124,7 @@ def check_packages(**flags: Any) -> None:
     Exit codes: 0 no violations at or above --fail-on; 1 violations; 2 a source could not be read,
     the report could not be written, or usage error.
     """  # noqa: D301  click keeps the lines after its \b as they are
+    refuse_overwriting(flags["output"], force=flags["force"])
     named = list(
         sources(
             flags["names"],

@@ -18,7 +18,7 @@ from ..conformance.runner import Progress, Report, Selection, run
 from ..net.oauth import Credentials
 from ..transfer.console import print_note, show_status
 from .http_options import CLIENT_VARIABLES, http_options
-from .shared import comma_list, output_option, print_table, write_report
+from .shared import comma_list, output_options, print_table, refuse_overwriting, write_report
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105  a path
 
@@ -76,7 +76,7 @@ def _list_checks(ctx: click.Context, _: click.Parameter, value: bool) -> None:  
     show_default=True,
     help="Format of the report.",
 )
-@output_option
+@output_options
 @click.option("--failed", is_flag=True, help="Report only failed checks (text and json).")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the summary (text), and no progress.")
 @click.option("--scope", help="Scope to request tokens for. [default: all of the client's]")
@@ -111,6 +111,7 @@ def conformance(**flags: Any) -> None:
 
     Exit codes: 0 no check failed; 1 a check failed; 2 the tests could not run.
     """  # noqa: D301  click keeps the lines after its \b as they are
+    refuse_overwriting(flags["output"], force=flags["force"])
     base_url, profile = resolve_profile(flags["url"], flags["profile"])
     selection = Selection(flags["only"], flags["skip"], flags["write"], flags["extensions"])
     _refuse_unasked_writes(selection)

@@ -12,7 +12,7 @@ from ..db.pool import Database
 from ..db.write import soft_delete
 from ..db.write.purge import purge as purge_database
 from ..exceptions import NotFound
-from ..transfer.framework_ids import unknown_deleted_framework, unknown_framework
+from ..transfer.framework_ids import advise_item_id, unknown_deleted_framework, unknown_framework
 from .shared import Duration, database_option, load_settings, run_on_database
 
 RESOURCES = {"document": DOCUMENTS, "item": ITEMS}
@@ -42,9 +42,11 @@ def delete(kind: str, identifier: str, database_url: str | None) -> None:
         try:
             return await soft_delete.delete(database, resource, identifier)
         except NotFound as error:
-            if resource is not DOCUMENTS:
-                raise
-            raise await unknown_framework(database, identifier) from error
+            if resource is DOCUMENTS:
+                raise await unknown_framework(database, identifier) from error
+            if advice := await advise_item_id(database, identifier):
+                raise NotFound(resource.name, identifier, advice) from error
+            raise
 
     changes = run_on_database(load_settings(database_url=database_url), "write", run)
     _print_changes(changes)
@@ -70,9 +72,11 @@ def undelete(kind: str, identifier: str, database_url: str | None) -> None:
         try:
             return await soft_delete.undelete(database, resource, identifier)
         except NotFound as error:
-            if resource is not DOCUMENTS:
-                raise
-            raise await unknown_deleted_framework(database, identifier) from error
+            if resource is DOCUMENTS:
+                raise await unknown_deleted_framework(database, identifier) from error
+            if advice := await advise_item_id(database, identifier, deleted=True):
+                raise NotFound(f"deleted {resource.name}", identifier, advice) from error
+            raise
 
     result = run_on_database(load_settings(database_url=database_url), "write", run)
     _print_changes(result.changes)
@@ -81,8 +85,12 @@ def undelete(kind: str, identifier: str, database_url: str | None) -> None:
 
 
 def _print_changes(changes: Counter[tuple[str, str]]) -> None:
-    for (kind, operation), count in changes.items():
-        click.echo(f"{kind}: {count:,} {OPERATION_LABELS[operation]}")
+    for operation, label in OPERATION_LABELS.items():
+        counts = [
+            f"{kind} ({count:,})" for (kind, each), count in changes.items() if each == operation
+        ]
+        if counts:
+            click.echo(f"{label}: {', '.join(counts)}")
 
 
 @click.command()

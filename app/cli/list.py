@@ -45,33 +45,43 @@ def list_command(
     """  # noqa: D301  click keeps the lines after its \b as they are
     settings = load_settings(database_url=database_url)
     rows: Sequence[FrameworkSummary] = []
+    advice = ""
     if has_database(settings):
 
-        async def fetch(database: Database) -> list[FrameworkSummary]:
+        async def fetch(database: Database) -> tuple[list[FrameworkSummary], str]:
             # Imported late: --help does without the database code.
             from ..db.read.frameworks import summarize_frameworks  # noqa: PLC0415  see above
+            from ..transfer.framework_ids import advise_framework_id  # noqa: PLC0415  see above
 
-            return await summarize_frameworks(database, prefix, deleted=deleted)
+            rows = await summarize_frameworks(database, prefix, deleted=deleted)
+            if rows or not prefix:
+                return rows, ""
+            return rows, await advise_framework_id(database, prefix, deleted=deleted)
 
-        rows = run_on_database(settings, "read", fetch)
+        rows, advice = run_on_database(settings, "read", fetch)
     if list_format == "json":
         _print_json(rows)
     elif rows:
         width = max(len(f"{row.items:,}") for row in rows)
         print_table(
             [
-                (row.identifier, f"{row.items:{width},} items", row.creator or "", row.title)
+                (
+                    row.identifier,
+                    f"{row.items:{width},} {'item' if row.items == 1 else 'items'}",
+                    row.creator or "",
+                    row.title,
+                )
                 for row in rows
             ]
         )
     else:
-        click.echo(_describe_empty_list(prefix, deleted=deleted), err=True)
+        click.echo(_describe_empty_list(prefix, advice, deleted=deleted), err=True)
 
 
-def _describe_empty_list(prefix: str, *, deleted: bool) -> str:
+def _describe_empty_list(prefix: str, advice: str, *, deleted: bool) -> str:
     kind = "deleted frameworks" if deleted else "frameworks"
     if prefix:
-        return f"no {kind} with an identifier that starts with {prefix!r}"
+        return f"no {kind} with an identifier that starts with {prefix!r}: {advice}".rstrip(": ")
     return f"no {kind}" if deleted else f"no {kind}: load one, e.g. case-server import --sample"
 
 

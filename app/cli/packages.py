@@ -36,7 +36,8 @@ from .shared import (
     database_option,
     load_settings,
     output_errors,
-    output_option,
+    output_options,
+    refuse_overwriting,
     run_on_database,
 )
 from .table_options import table_defaults, table_options
@@ -164,13 +165,16 @@ def import_packages(**flags: Any) -> None:
         use: DatabaseUse = "compare" if flags["dry_run"] else "write"
         results = run_on_database(settings, use, load, quiet=quiet)
     if report:
+        message = "replaced the report in" if report.exists() else "wrote the report to"
         importer.write_report(report, results)
+        if not quiet:
+            click.echo(f"{message} {report}", err=True)
     sys.exit(1 if any(result.status == "refused" for result in results) else 0)
 
 
 @click.command()
 @click.argument("identifier", metavar="ID")
-@output_option
+@output_options
 @click.option(
     "--format",
     "form",
@@ -184,7 +188,6 @@ def import_packages(**flags: Any) -> None:
     "[default: all fields, for import]",
 )
 @click.option("--pretty", is_flag=True, help="Indent case-json.")
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
 def export(
     *,
@@ -224,11 +227,11 @@ def export(
         raise click.UsageError(f"--pretty is for case-json, not for {form}")
     if layout and form not in TABLES:
         raise click.UsageError(f"--layout is for csv and xlsx, not for {form}")
-    if output and output.is_file() and not force:
-        raise StartupError(f"{output} exists already: add --force to replace it")
+    refuse_overwriting(output, force=force)
     if output is None and form in BINARY_FORMATS and sys.stdout.isatty():
         raise click.UsageError(f"{form} is binary: add -o FILE, or redirect the output")
     settings = load_settings(database_url=database_url)
+    notes: list[str] = []  # none if the reader of a pipe has enough
     with output_errors(output), atomic_output(output) as file, _compressed(file, name) as target:
 
         async def run(database: Database) -> list[str]:
@@ -289,3 +292,4 @@ def template(file: Path) -> None:
         raise StartupError(f"{file} exists already; name another file")
     with output_errors(file), atomic_output(file) as opened:
         writers[form](opened)
+    click.echo(f"wrote the template to {file}", err=True)

@@ -274,14 +274,24 @@ def _require_folder(_ctx: click.Context, param: click.Parameter, path: Path | No
     return path
 
 
-output_option = click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=_require_folder,
-    help="File to write. [default: standard output]",
-)
+def output_options(command: Command) -> Command:
+    """Add -o, which names the file to write, and --force, without which it must be a new one."""
+    force = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+    output = click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        callback=_require_folder,
+        help="File to write. [default: standard output]",
+    )
+    return output(force(command))
+
+
+def refuse_overwriting(path: Path | None, *, force: bool) -> None:
+    """Raise ``StartupError`` if a file exists already, unless ``force``."""
+    if path and path.is_file() and not force:
+        raise StartupError(f"{path} exists already: add --force to replace it")
 
 
 @contextmanager
@@ -340,6 +350,8 @@ def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) 
             return
         file.write(report)
         file.flush()
+    if output:
+        click.echo(f"wrote the report to {output}", err=True)
 
 
 @contextmanager

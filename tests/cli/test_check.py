@@ -146,6 +146,16 @@ def test_unwritable_output_exits_with_2(checked: Check, write: Callable[..., str
     assert "cannot write /nowhere/at/all" in ran.stderr
 
 
+def test_report_replaces_a_file_only_with_force(checked: Check, write: Callable[..., str]) -> None:
+    source, output = write("ok.json", clean()), write("mine.json", "mine")
+    ran = checked(source, "-o", output)
+    assert (ran.returncode, Path(output).read_text()) == (2, '"mine"')
+    assert f"{output} exists already: add --force to replace it" in ran.stderr
+    ran = checked(source, "-o", output, "--force")
+    assert (ran.returncode, ran.stderr) == (0, f"wrote the report to {output}\n")
+    assert "no violations" in Path(output).read_text()
+
+
 def test_folders_compressed_files_and_standard_input(checked: Check, tmp_path: Path) -> None:
     folder = tmp_path / "frameworks"
     folder.mkdir()

@@ -88,8 +88,31 @@ def test_unknown_identifier_is_answered_with_near_one(data_dir: Path, command: l
     assert f"did you mean {BIOLOGY}?" in result.stderr
 
 
+def test_list_answers_unknown_prefix_with_near_identifier(data_dir: Path) -> None:
+    result = invoke("list", "bilogy", data_dir=data_dir)
+    assert f"starts with 'bilogy': did you mean {BIOLOGY}?" in result.stderr
+
+
+def test_items_are_deleted_by_whole_identifier_only(data_dir: Path) -> None:
+    package = json.loads(invoke("export", BIOLOGY, data_dir=data_dir).stdout)
+    item = package["CFItems"][0]["identifier"]
+    for near in (item[:8], f"{item[:-1]}!"):
+        result = invoke("delete", "item", near, data_dir=data_dir)
+        assert result.returncode == 1
+        assert f"did you mean {item}?" in result.stderr
+    result = invoke("delete", "item", item, data_dir=data_dir)
+    assert result.stdout.startswith("deleted: CFItem (1)")
+    assert len(result.stdout.splitlines()) == 1
+    result = invoke("undelete", "item", item[:8], data_dir=data_dir)
+    assert f"did you mean {item}?" in result.stderr
+    result = invoke("undelete", "item", item, data_dir=data_dir)
+    assert result.stdout.startswith("restored: CFItem (1)")
+
+
 def test_delete_takes_no_prefix(data_dir: Path) -> None:
-    assert invoke("delete", "document", "bio", data_dir=data_dir).returncode == 1
+    result = invoke("delete", "document", "bio", data_dir=data_dir)
+    assert result.returncode == 1
+    assert f"did you mean {BIOLOGY}?" in result.stderr
     assert BIOLOGY in identifiers(data_dir)
 
 

@@ -111,6 +111,8 @@ $ case-server import nowhere.json
   no such file or folder: nowhere.json; check the path
 $ case-server import --sample --report /nowhere/x
   cannot write the report to /nowhere/x: name a file in an existing folder
+$ case-server backup full.csv
+  full.csv exists already: add --force to replace it
 $ case-server template full.csv
   full.csv exists already; name another file
 $ case-server token --url http://127.0.0.1:9

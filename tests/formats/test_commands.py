@@ -96,7 +96,7 @@ def test_sheet_imported_twice_is_one_framework(data_dir: Path, tmp_path: Path) -
 def test_title_options_with_two_sources_are_refused(data_dir: Path, tmp_path: Path) -> None:
     ran = run("import", "--sample", "--title", "Another", data_dir=data_dir)
     assert ran.returncode == 2
-    assert "apply to one spreadsheet" in ran.stderr
+    assert "apply to one framework" in ran.stderr
 
 
 def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> None:
@@ -180,6 +180,7 @@ def test_import_warns_about_the_structure(data_dir: Path, tmp_path: Path) -> Non
         f"{sheet}: warning: duplicate-code (7): {BY_ID['duplicate-code'].explanation}",
         *(f"  row {number}: C1 is also the code of row 4" for number in range(5, 10)),
         "  and 2 more; case-server check --all shows them",
+        f"wrote the report to {report}",
     ]
     (result,) = json.loads(report.read_text())
     assert [(one["rule"], one["count"]) for one in result["warnings"]] == [

@@ -1,0 +1,37 @@
+"""Find the identifiers of items by their beginning."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Integer, Text, bindparam, func, select
+
+from ..schema import tables
+from ..statement import CompiledStatement
+from .visibility import live
+
+if TYPE_CHECKING:
+    from ..pool import Database
+
+
+async def find_item_ids(
+    database: Database, start: str, limit: int, *, deleted: bool = False
+) -> list[str]:
+    """Return the identifiers of live or deleted items that start with a string, by identifier."""
+    rows = await database.fetch_all(_statement(deleted=deleted), start=start, limit=limit)
+    return [row["identifier"] for row in rows]
+
+
+@cache
+def _statement(*, deleted: bool) -> CompiledStatement:
+    items = tables.items
+    return CompiledStatement(
+        select(items.c.identifier)
+        .where(
+            items.c.deleted_at.is_not(None) if deleted else live(items),
+            func.starts_with(items.c.identifier, bindparam("start", type_=Text)),
+        )
+        .order_by(items.c.identifier)
+        .limit(bindparam("limit", type_=Integer))
+    )
