@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, AsyncExitStack, suppress
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any
 
 from ..api.response_cache import ResponseCache
 from ..auth.refresh import load_signing_keys
 from ..auth.tokens import SigningKey
-from ..db.pool import AcquireContext, Database
+from ..db.pool import Database
 from ..db.postgres import baseline
 from ..db.read.revisions import Revisions
 from ..exceptions import Conflict
@@ -34,17 +34,10 @@ class DatabaseProxy(Database):
     def __init__(self, current: Database) -> None:
         self.current = current
 
-    def connection(self) -> AcquireContext:
-        """Acquire a connection to the current database."""
-        return self.current.connection()
-
-    def scan_connection(self) -> AcquireContext:
-        """Acquire a connection to the current database for a read that may take long."""
-        return self.current.scan_connection()
-
-    def read_deadline(self) -> AbstractContextManager[None]:
-        """Limit the time of reads in a block by the current database's timeout."""
-        return self.current.read_deadline()
+    def __getattribute__(self, name: str) -> Any:
+        """Return the attribute of the current database, whichever ``Database`` has."""
+        current = super().__getattribute__("current")
+        return current if name == "current" else getattr(current, name)
 
 
 class Clone:
