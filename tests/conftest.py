@@ -15,7 +15,15 @@ from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import make_url
 from support.calls import Api
-from support.databases import Execute, create_database, create_template, delete_all_rows, dsn
+from support.databases import (
+    Execute,
+    copy_data_dir,
+    create_database,
+    create_template,
+    delete_all_rows,
+    dsn,
+)
+from support.environments import find_sdk_python
 from support.external_issuer import ExternalIssuer
 from support.pgbouncer import pgbouncer
 from support.selection import DEFAULT_EXAMPLES
@@ -111,6 +119,12 @@ def postgres(run_dir: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def sdk_python(run_dir: Path) -> Path:
+    """A Python with the TimeBack SDK, which all processes share."""
+    return find_sdk_python(run_dir)
+
+
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
@@ -137,6 +151,18 @@ def migrated_database(postgres: str, run_dir: Path) -> Callable[[str], str]:
         return asyncio.run(create_database(postgres, name, template=template))
 
     return create
+
+
+@pytest.fixture(scope="session")
+def new_data_dir(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Return a function that creates a data directory with a migrated, empty cluster."""
+    return lambda: copy_data_dir(tmp_path_factory.mktemp("cluster") / "data", run_dir)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, run_dir: Path) -> Path:
+    """A data directory with a migrated, empty cluster."""
+    return copy_data_dir(tmp_path / "data", run_dir)
 
 
 @pytest.fixture(scope="session")

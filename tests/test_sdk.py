@@ -5,15 +5,12 @@ The SDK runs in a process of its own, because it needs a newer Python than the s
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.interpreters import WANTED, interpreters, runs, unavailable
 from support.live_server import LiveServer, environment, serving
 
 from case_server.repair.reader import repair
@@ -21,7 +18,6 @@ from case_server.repair.reader import repair
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "tests" / "sdk"
 SAMPLE = ROOT / "app" / "sample" / "framework.json"
-SDK = ("timeback-case==0.4.0", "timeback-core==0.4.0")
 CREDENTIALS = {"CASE_CLIENT_ID": "local-client", "CASE_CLIENT_SECRET": "local-secret"}
 REAL = (
     "ccss-math-2010",
@@ -39,40 +35,11 @@ LARGE = ("large-11k",)
 SHORT = ("opencase-v1p1-with-rubrics", "teks-118-economics")
 
 
-@pytest.fixture(scope="session")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the SDK, installed once for all test processes."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, done, failed = (shared / f"sdk{end}" for end in ("", ".done", ".failed"))
-    with (shared / "sdk.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists() and not failed.exists():
-            problem = install(folder)
-            (failed if problem else done).write_text(problem)
-    if failed.exists():
-        unavailable(failed.read_text())
-    return folder / "bin" / "python"
-
-
-def install(folder: Path) -> str:
-    """Install the SDK into a virtual environment; return an error message, or ''."""
-    interpreter = next(filter(runs, interpreters()), None)
-    if interpreter is None:
-        return f"the TimeBack SDK needs {WANTED}: there is none on PATH, of uv or of pyenv"
-    pip = (folder / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
-    for command in ((interpreter, "-m", "venv", folder), (*pip, *SDK)):
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            return f"could not install the TimeBack SDK with {interpreter}: {result.stderr[-2000:]}"
-    return ""
-
-
 @pytest.fixture
-def live(tmp_path: Path, python: Path) -> Iterator[LiveServer]:
+def live(data_dir: Path, sdk_python: Path) -> Iterator[LiveServer]:
     """Start a server without data, after the SDK has been installed."""
     # Without an access log, because this test does not read the pipe and a full one would block.
-    with serving(tmp_path / "data", "--no-access-log") as server:
+    with serving(data_dir, "--no-access-log") as server:
         yield server
 
 
@@ -109,7 +76,7 @@ def write_repaired(source: Path, folder: Path) -> str:
 )
 @pytest.mark.parametrize("profile", ["explicit", "learnwith"])
 def test_every_sdk_method_works(
-    python: Path, live: LiveServer, tmp_path: Path, profile: str, names: tuple[str, ...]
+    sdk_python: Path, live: LiveServer, tmp_path: Path, profile: str, names: tuple[str, ...]
 ) -> None:
     real = ROOT.parent / "shared" / "frameworks"
     files = [
@@ -117,13 +84,13 @@ def test_every_sdk_method_works(
     ]
     urls = (live.base_url, f"{live.base_url}/oauth2/token")
     script = str(SCRIPTS / "walk.py")
-    output = drive(python, tmp_path, script, *urls, profile, str(SAMPLE), *files, **CREDENTIALS)
+    output = drive(sdk_python, tmp_path, script, *urls, profile, str(SAMPLE), *files, **CREDENTIALS)
     assert re.search(r"^all \d{3,4} checks passed$", output, re.MULTILINE)
 
 
-def test_unified_client_works(python: Path, live: LiveServer, tmp_path: Path) -> None:
+def test_unified_client_works(sdk_python: Path, live: LiveServer, tmp_path: Path) -> None:
     urls = (live.base_url, f"{live.base_url}/oauth2/token")
-    output = drive(python, tmp_path, str(SCRIPTS / "unified.py"), *urls, **CREDENTIALS)
+    output = drive(sdk_python, tmp_path, str(SCRIPTS / "unified.py"), *urls, **CREDENTIALS)
     assert re.search(r"^all \d\d checks passed$", output, re.MULTILINE)
 
 
@@ -140,16 +107,16 @@ def run_snippet(python: Path, live: LiveServer, tmp_path: Path, page: str) -> li
 
 
 def test_sdk_guide_snippet_prints_what_it_uploaded(
-    python: Path, live: LiveServer, tmp_path: Path
+    sdk_python: Path, live: LiveServer, tmp_path: Path
 ) -> None:
     advice = "the CFPackage of its framework contains those that exist"
     for _ in ("created", "replaced"):
-        assert run_snippet(python, live, tmp_path, "docs/guides/sdk.md") == [
+        assert run_snippet(sdk_python, live, tmp_path, "docs/guides/sdk.md") == [
             "documents=1 items=1 associations=0",
             "Standard 3.OA.1: Interpret products of whole numbers",
             f"no CFItem has the identifier '3-oa-2': {advice}",
         ]
 
 
-def test_readme_snippet_lists_documents(python: Path, live: LiveServer, tmp_path: Path) -> None:
-    assert "CFDocument" in "".join(run_snippet(python, live, tmp_path, "README.md"))
+def test_readme_snippet_lists_documents(sdk_python: Path, live: LiveServer, tmp_path: Path) -> None:
+    assert "CFDocument" in "".join(run_snippet(sdk_python, live, tmp_path, "README.md"))

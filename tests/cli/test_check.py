@@ -16,7 +16,8 @@ import pytest
 from openpyxl import Workbook
 from support.factories import Body, association, packed_item
 from support.lintable_package import clean, flawed
-from support.live_server import COMMAND, environment, run, serving
+from support.live_server import COMMAND, environment, serving
+from support.live_server import invoke as run
 from support.terminal import BOLD_RED, GREEN, run_in_terminal
 
 from case_server.lint.output import MAX_EXAMPLES_PER_RULE
@@ -263,9 +264,9 @@ def test_json_has_the_documented_shape(checked: Check, write: Callable[..., str]
         assert violation["identifier"] in {None, body["CFItems"][0]["identifier"]}
 
 
-def test_url_is_read_with_token(checked: Check, write: Callable[..., str], tmp_path: Path) -> None:
+def test_url_is_read_with_token(checked: Check, data_dir: Path) -> None:
     body = clean()
-    with serving(tmp_path / "data") as live:
+    with serving(data_dir) as live:
         with live.client() as client:
             posted = client.post("/case/1.1/CFPackages", json=body)
         assert posted.status_code == 201, posted.text

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner
-from support.live_server import LiveServer, run, serving
+from support.live_server import LiveServer, serving
+from support.live_server import invoke as run
 from support.terminal import BOLD, run_in_terminal
 
 from case_server.cli import main
@@ -18,8 +19,8 @@ DOCUMENTS = "/case/1.1/CFDocuments"
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("clients") / "data"
+def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+    return new_data_dir()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_client_is_added_rotated_and_removed(live: LiveServer, data_dir: Path) -
     assert refused(live, "reader", new)
 
     command(data_dir, "client", "remove", "reader")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (seen := statuses(live, token)) != {401} and time.monotonic() < deadline:
         time.sleep(0.2)
     assert seen == {401}
@@ -85,7 +86,7 @@ def test_tokens_stay_valid_when_keys_rotate(live: LiveServer, data_dir: Path) ->
     listed = command(data_dir, "keys", "list").splitlines()
     assert listed[-1].split()[0] == kid
     assert listed[-1].endswith("signs")
-    deadline, published = time.monotonic() + 10, set[str]()
+    deadline, published = time.monotonic() + 30, set[str]()
     while kid not in published and time.monotonic() < deadline:
         keys = httpx.get(f"{live.base_url}/.well-known/jwks.json").json()["keys"]
         published = {key["kid"] for key in keys}

@@ -6,6 +6,7 @@ import gzip
 import json
 import shlex
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from case_server.sample import SAMPLE_DOCUMENT_ID, sample
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("import") / "data"
+def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+    return new_data_dir()
 
 
 def write(folder: Path, name: str, body: Any) -> str:
@@ -48,9 +49,9 @@ def with_utc_timestamps(node: Any) -> Any:
     [("ccss-math-2010", 746, 746), ("large-11k", 11_033, 11_041)],
 )
 def test_real_framework_survives_import_and_export(
-    shared: Path, tmp_path: Path, name: str, items: int, associations: int
+    shared: Path, new_data_dir: Callable[[], Path], name: str, items: int, associations: int
 ) -> None:
-    source, data_dir = shared / "frameworks" / f"{name}.json", tmp_path / "data"
+    source, data_dir = shared / "frameworks" / f"{name}.json", new_data_dir()
     ran = run("import", str(source), data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
     assert f"{items:,} items" in ran.stdout
@@ -157,7 +158,10 @@ def test_repeated_import_changes_nothing(data_dir: Path, tmp_path: Path) -> None
     assert "replaced" in run("import", write(tmp_path, "one.json", body), data_dir=data_dir).stdout
 
 
-def test_repeated_import_replaces_the_tree(data_dir: Path, tmp_path: Path) -> None:
+def test_repeated_import_replaces_the_tree(
+    data_dir: Path, new_data_dir: Callable[[], Path], tmp_path: Path
+) -> None:
+    empty = new_data_dir()
     items = [factories.packed_item() for _ in range(6)]
     root, first, second, moved, removed, left = (item["identifier"] for item in items)
     new = factories.packed_item()
@@ -177,11 +181,11 @@ def test_repeated_import_replaces_the_tree(data_dir: Path, tmp_path: Path) -> No
     )
     source = write(tmp_path, "new.json", body)
     assert run("import", source, data_dir=data_dir).returncode == 0
-    assert run("import", source, data_dir=tmp_path / "fresh").returncode == 0
+    assert run("import", source, data_dir=empty).returncode == 0
     identifier = body["CFDocument"]["identifier"]
     again, fresh = (
         json.loads(run("export", identifier, data_dir=folder).stdout)
-        for folder in (data_dir, tmp_path / "fresh")
+        for folder in (data_dir, empty)
     )
     assert again == fresh
     assert len(again["CFItems"]) == 6
@@ -223,9 +227,9 @@ def in_order(part: Any) -> Any:
     return part
 
 
-def test_second_server_reads_from_the_first(tmp_path: Path) -> None:
+def test_second_server_reads_from_the_first(new_data_dir: Callable[[], Path]) -> None:
     """Both servers have the same framework after an import by URL."""
-    first, second = tmp_path / "first", tmp_path / "second"
+    first, second = new_data_dir(), new_data_dir()
     assert run("import", "--sample", data_dir=first).returncode == 0
     with serving(first) as server:
         prefix = f"{server.base_url}/1edtech/ims/case/v1p1"
@@ -346,10 +350,10 @@ REAL = (
 
 @pytest.mark.parametrize("name", slow_except(["opensalt-2017-sample"], REAL))
 def test_export_of_real_file_is_valid_and_unchanged(
-    shared: Path, tmp_path: Path, name: str
+    shared: Path, new_data_dir: Callable[[], Path], tmp_path: Path, name: str
 ) -> None:
     """Import each real framework, most of which need repair, and import its export strictly."""
-    data_dir, output = tmp_path / "data", str(tmp_path / "exported.json")
+    data_dir, output = new_data_dir(), str(tmp_path / "exported.json")
     ran = run("import", str(shared / "frameworks" / f"{name}.json"), data_dir=data_dir)
     assert ": created " in ran.stdout, ran.stderr
     identifier = ran.stdout.split("created ")[1].split(":")[0]

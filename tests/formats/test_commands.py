@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ FLAGS = ("--title", "Mathematics", "--creator", "a district", "--document-id", "
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data_dir = tmp_path_factory.mktemp("sheets") / "data"
+def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+    data_dir = new_data_dir()
     ran = run("import", "--sample", data_dir=data_dir)
     assert ran.returncode == 0, ran.stderr
     return data_dir

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from support.lintable_package import clean
-from support.live_server import LiveServer, run, serving
+from support.live_server import LiveServer, serving
+from support.live_server import invoke as run
 from support.scripted_source import Answer, ScriptedSource, scripted_source
 
 from case_server.exceptions import StartupError
@@ -26,8 +27,8 @@ SECRET = "local-secret"
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with serving(tmp_path_factory.mktemp("fetching") / "data") as running:
+def live(new_data_dir: Callable[[], Path]) -> Iterator[LiveServer]:
+    with serving(new_data_dir()) as running:
         yield running
 
 

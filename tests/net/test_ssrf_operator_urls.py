@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support import factories
-from support.live_server import run
+from support.live_server import invoke as run
 from support.scripted_source import Answer, ScriptedSource
 
 from case_server.exceptions import StartupError

@@ -15,6 +15,7 @@ import httpx
 import orjson
 import pytest
 from support import factories
+from support.environments import clean_environment
 from support.live_server import LiveServer, serving
 
 TESTS = """
@@ -64,13 +65,6 @@ async def test_async(case_test_api, case_client_settings):
     assert answer.status_code == 401
     case_test_api.verify(method="GET", status=401, count=1)
 """
-
-
-def clean_environment(**variables: str) -> dict[str, str]:
-    """Return the environment without the variables of this test run."""
-    ours = ("CASE_", "PYTEST_", "TIMEBACK_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return inherited | variables
 
 
 def pytest_run(

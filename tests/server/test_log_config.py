@@ -74,9 +74,9 @@ def test_other_record_is_one_json_line() -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_server_logs_json(tmp_path: Path, workers: str) -> None:
+def test_server_logs_json(data_dir: Path, tmp_path: Path, workers: str) -> None:
     arguments = ("--log-format", "json", "--workers", workers)
-    with serving(tmp_path / "data", *arguments) as server:
+    with serving(data_dir, *arguments) as server:
         answer = httpx.get(f"{server.base_url}/case/1.1/CFItems?token=hidden")
         with server.client() as client:
             client.get("/case/1.1/CFItems", headers={"X-Request-ID": "mine"})

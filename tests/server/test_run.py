@@ -147,11 +147,12 @@ def test_foreign_variables_are_ignored(live: LiveServer, data_dir: Path) -> None
         assert server.token("mine", "local-secret")
 
 
-def test_requests_are_logged_but_probes_are_not(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as server:
+def test_requests_are_logged_but_probes_are_not(new_data_dir: Callable[[], Path]) -> None:
+    data_dir = new_data_dir()
+    with serving(data_dir) as server:
         for path in ("/health", "/ready", "/case/1.1/CFItems"):
             httpx.get(server.base_url + path)
-    log = (tmp_path / "data.log").read_text()
+    log = (data_dir.parent / "data.log").read_text()
     assert "GET /case/1.1/CFItems" in log
     assert "/health" not in log
     assert "/ready" not in log
@@ -187,8 +188,8 @@ def test_second_server_with_two_workers_serves_requests(live: LiveServer, data_d
             assert client.get(DOCUMENTS).status_code == 200
 
 
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
+def test_workers_end_with_their_parent(new_data_dir: Callable[[], Path]) -> None:
+    data_dir = new_data_dir()
     with serving(data_dir, "--workers", "2") as server:
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
         assert stops_answering(server)
@@ -208,10 +209,11 @@ def stops_answering(server: LiveServer) -> bool:
     return False
 
 
-def test_sighup_stops_all_processes(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as server:
+def test_sighup_stops_all_processes(new_data_dir: Callable[[], Path]) -> None:
+    data_dir = new_data_dir()
+    with serving(data_dir) as server:
         server.stop(signal.SIGHUP)
-    assert not postmaster_lives(tmp_path / "data")
+    assert not postmaster_lives(data_dir)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +258,10 @@ def test_data_and_keys_survive_a_restart_and_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_killed_embedded_postgres_is_restarted(tmp_path: Path, workers: str) -> None:
-    data_dir = tmp_path / "data"
+def test_killed_embedded_postgres_is_restarted(
+    new_data_dir: Callable[[], Path], workers: str
+) -> None:
+    data_dir = new_data_dir()
     with serving(data_dir, "--workers", workers) as server:
         put_document(server, factories.document())
         killed = postmaster(data_dir)
@@ -292,9 +296,9 @@ def test_workers_get_the_settings_of_their_parent(
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_server_reconnects_when_its_embedded_postgres_is_back_at_another_port(
-    tmp_path: Path, workers: str
+    new_data_dir: Callable[[], Path], workers: str
 ) -> None:
-    data_dir = tmp_path / "data"
+    data_dir = new_data_dir()
     with serving(data_dir, "--workers", workers) as server:
         put_document(server, factories.document())
         before = int((data_dir / "postgres.port").read_text())

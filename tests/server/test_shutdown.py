@@ -49,9 +49,9 @@ def rejects_connections(live: LiveServer) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_shutdown_completes_running_and_rejects_new_requests(tmp_path: Path, workers: str) -> None:
+def test_shutdown_completes_running_and_rejects_new_requests(data_dir: Path, workers: str) -> None:
     with (
-        serving(tmp_path / "data", "--workers", workers) as server,
+        serving(data_dir, "--workers", workers) as server,
         incomplete_put(server) as (connection, rest),
     ):
         server.process.send_signal(signal.SIGTERM)
@@ -62,9 +62,9 @@ def test_shutdown_completes_running_and_rejects_new_requests(tmp_path: Path, wor
         assert server.process.wait(timeout=20) == 0
 
 
-def test_shutdown_timeout_cuts_off_requests(tmp_path: Path) -> None:
+def test_shutdown_timeout_cuts_off_requests(data_dir: Path) -> None:
     with (
-        serving(tmp_path / "data", "--shutdown-timeout", "1") as server,
+        serving(data_dir, "--shutdown-timeout", "1") as server,
         incomplete_put(server) as (connection, _),
     ):
         start = time.monotonic()
@@ -111,9 +111,9 @@ def rest_of(connection: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def test_shutdown_completes_package_response(tmp_path: Path) -> None:
+def test_shutdown_completes_package_response(data_dir: Path) -> None:
     with (
-        serving(tmp_path / "data", "--shutdown-timeout", "25") as server,
+        serving(data_dir, "--shutdown-timeout", "25") as server,
         slow_reader(server) as connection,
     ):
         server.process.send_signal(signal.SIGTERM)
@@ -126,9 +126,9 @@ def test_shutdown_completes_package_response(tmp_path: Path) -> None:
         assert server.process.wait(timeout=25) == 0
 
 
-def test_slow_reader_sees_incomplete_response_after_shutdown_timeout(tmp_path: Path) -> None:
+def test_slow_reader_sees_incomplete_response_after_shutdown_timeout(data_dir: Path) -> None:
     with (
-        serving(tmp_path / "data", "--shutdown-timeout", "2") as server,
+        serving(data_dir, "--shutdown-timeout", "2") as server,
         slow_reader(server) as connection,
     ):
         start = time.monotonic()

@@ -104,10 +104,10 @@ async def test_compressed_body_returns_415(api: Api, coding: str) -> None:
 async def test_header_of_spaces_is_parsed_fast(client: httpx.AsyncClient, api: Api) -> None:
     body = await api.upload()
     path = f"{api.profile.prefix}/CFPackages/{body['CFDocument']['identifier']}"
-    started = time.monotonic()
+    started = time.process_time()
     response = await client.get(path, headers={"Accept-Encoding": "a" + " " * 30_000 + "!"})
     assert response.status_code == 200
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 async def test_etag_with_many_digits_does_not_match(client: httpx.AsyncClient, api: Api) -> None:

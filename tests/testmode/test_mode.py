@@ -88,9 +88,8 @@ def totals(server: LiveServer) -> int:
         return int(client.get(DOCUMENTS).json()["total"])
 
 
-def test_embedded_database_is_unchanged_after_test_mode(tmp_path: Path) -> None:
+def test_embedded_database_is_unchanged_after_test_mode(data_dir: Path, tmp_path: Path) -> None:
     """Test mode starts with its data, resets TCP connections, and changes nothing in it."""
-    data_dir = tmp_path / "data"
     assert run("import", "--sample", "-q", data_dir=data_dir).returncode == 0
     settings = {"CASE_SERVER_TEST_MODE": "true", "CASE_SERVER_EMBEDDED_FSYNC": "false"}
     with serving(data_dir, settings=settings) as server:

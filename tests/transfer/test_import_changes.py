@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ TITLE = ("--title", "Mathematics", "--creator", "Example District")
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("changes") / "data"
+def data_dir(new_data_dir: Callable[[], Path]) -> Path:
+    return new_data_dir()
 
 
 def write(path: Path, body: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from support import factories
-from support.live_server import LiveServer, run, serving
+from support.live_server import LiveServer, invoke, run, serving
 from support.scripted_source import Answer, scripted_source
 
 from case_server.case.resources import DOCUMENTS
@@ -26,8 +26,8 @@ STANDARD = "/1edtech/ims/case/v1p1"
 
 
 @pytest.fixture(scope="module")
-def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("source") / "data"
+def source_dir(new_data_dir: Callable[[], Path]) -> Path:
+    return new_data_dir()
 
 
 @pytest.fixture(scope="module")
@@ -243,21 +243,23 @@ async def test_unreachable_source_is_reported(sync: Callable[..., Any]) -> None:
         assert synced.status == "failed"
 
 
-def test_command_syncs_and_reports(source: httpx.Client, live: LiveServer, tmp_path: Path) -> None:
+def test_command_syncs_and_reports(
+    source: httpx.Client, live: LiveServer, tmp_path: Path, data_dir: Path
+) -> None:
     _, url = upload(source)
     listed = tmp_path / "sources"
     listed.write_text(f"# frameworks\n{url}  # ours\n\nhttp://127.0.0.1:1/CFPackages/x\n")
     client = {"CASE_SOURCE_CLIENT_ID": "local-client", "CASE_SOURCE_CLIENT_SECRET": "local-secret"}
     token_url = ("--token-url", f"{live.base_url}/oauth2/token")
-    result = run("sync", "--from", str(listed), *token_url, data_dir=tmp_path / "data", **client)
+    result = invoke("sync", "--from", str(listed), *token_url, data_dir=data_dir, **client)
     assert result.returncode == 1
     assert f"{url}: created" in result.stdout
     assert "CFItem: 4 created" in result.stdout
     assert "http://127.0.0.1:1/CFPackages/x: failed, the copy is unchanged" in result.stderr
-    result = run("sync", url, "-q", *token_url, data_dir=tmp_path / "data", **client)
+    result = invoke("sync", url, "-q", *token_url, data_dir=data_dir, **client)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     for arguments in ((), ("framework.json",)):
-        assert run("sync", *arguments, data_dir=tmp_path / "data").returncode == 2
+        assert invoke("sync", *arguments, data_dir=data_dir).returncode == 2
 
 
 def test_file_of_urls_is_synced() -> None:

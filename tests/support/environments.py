@@ -1,0 +1,86 @@
+"""Virtual environments with what users install: the TimeBack SDK and the built wheel."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from support.interpreters import WANTED, interpreters, runs, unavailable
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "tests" / "sample_project"
+IGNORED = (".*", "*.egg-info", "build", "__pycache__")
+PIP = ("-m", "pip", "--disable-pip-version-check", "-q")
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Return the environment without the variables of this test run."""
+    ours = ("CASE_", "PYTEST_", "TIMEBACK_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return inherited | variables
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """Run a command that must succeed, and return its output."""
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def find_sdk_python(run_dir: Path) -> Path:
+    """Return the first Python that the SDK supports, with what the sample project depends on.
+
+    It is installed once per test run, whose processes share ``run_dir``.
+    """
+    folder, is_installed = run_dir / "sdk", run_dir / "sdk.installed"
+    with (run_dir / "sdk.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_installed.exists():
+            interpreter = next(filter(runs, interpreters()), None)
+            if interpreter is None:
+                unavailable(
+                    f"the TimeBack SDK needs {WANTED}: there is none on PATH, of uv or of pyenv"
+                )
+            install_project(interpreter, folder, run_dir)
+            is_installed.touch()
+    return folder / "bin" / "python"
+
+
+def install_project(interpreter: Path, folder: Path, run_dir: Path) -> Path:
+    """Create an environment with the dependencies of the sample project; return its Python."""
+    run(interpreter, "-m", "venv", "--without-pip", folder, folder=run_dir)
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    requirements = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
+    assert requirements[2] == "case-server[embedded]"
+    requirements[2] = f"{build_wheel(run_dir)}[embedded]"
+    python = folder / "bin" / "python"
+    pip = (sys.executable, *PIP, "--python", python)
+    run(*pip, "install", "--no-compile", *requirements, folder=run_dir)
+    return python
+
+
+def build_wheel(run_dir: Path) -> Path:
+    """Build the wheel of case-server once per test run and return its path."""
+    folder = run_dir / "wheel"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (built := [*folder.glob("*.whl")]):
+            source = folder / "source"
+            shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*IGNORED, "tests"))
+            run(sys.executable, *PIP, "wheel", "--no-deps", "-w", folder, source, folder=folder)
+            built = [*folder.glob("*.whl")]
+    return built[0]
