@@ -189,6 +189,11 @@ class Settings(BaseSettings):
         description="Seconds that a read statement may take; for packages, each batch. After that "
         "it is cancelled and the response is 503.",
     )
+    synchronous_commit: Literal["", "off", "local", "remote_write", "on", "remote_apply"] = Field(
+        default="",
+        description="Postgres' synchronous_commit of all writes. remote_apply: a write is "
+        "acknowledged once the synchronous standbys show it. Empty: as Postgres is configured.",
+    )
     prepared_statements: bool = Field(
         default=True,
         description="Use prepared statements. Set to false for poolers of sessions that do not "

@@ -16,7 +16,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import (
     AbstractContextManager,
     ExitStack,
@@ -31,7 +31,7 @@ import asyncpg
 
 from ..database_url import parse
 from ..exceptions import ReadTimeout, RecoveryConflict, ServiceUnavailable
-from .connector import connect, create_pool, is_out_of_files
+from .connector import connect, connection_to, create_pool, is_out_of_files
 from .driver_errors import (
     CONNECT_ERRORS,
     CONNECTION_LOST,
@@ -88,10 +88,34 @@ SESSION = {
 }
 """Settings of Postgres for every connection of the pool."""
 
-SET_LOCK_TIMEOUT = f"SET LOCAL lock_timeout = '{SESSION['lock_timeout']}'"
 LOCK_TIMEOUT_SECONDS = 10.0
 
+COMMIT_TIMEOUT_SECONDS = 3.0
+"""Maximum wait for the standbys that must confirm a commit, once it was noticed."""
+
+COMMIT_CHECK_SECONDS = 0.5
+
+WAITING_COMMITS = """
+SELECT pid FROM pg_stat_activity
+WHERE pid = ANY ($1::int[]) AND wait_event = 'SyncRep' AND usename = current_user"""
+
 Isolation: TypeAlias = Literal["repeatable_read", "read_committed"]
+
+
+def _local_settings(session: Mapping[str, str]) -> str:
+    """Return SET LOCAL statements; the isolation level is that of BEGIN."""
+    names = [name for name in session if name != "default_transaction_isolation"]
+    return "; ".join(f"SET LOCAL {name} = '{session[name]}'" for name in names)
+
+
+def unconfirmed_commit() -> ServiceUnavailable:
+    """Return the error for a write that is stored on the primary only."""
+    log.warning("a commit was not confirmed by a standby")
+    return ServiceUnavailable(
+        "the write is stored on this node, but not confirmed by a standby, so that a failover may "
+        "lose it; retry later",
+        headers={"Retry-After": "5"},
+    )
 
 
 async def _no_reset(_: Any) -> None:
@@ -188,7 +212,7 @@ class AcquireContext:
         await transaction.start()
         self._transaction = transaction
         if self._isolation:
-            await self._connection.execute(SET_LOCK_TIMEOUT)
+            await self._connection.execute(self._database.local_settings)
 
     async def _end(self, error: BaseException | None) -> BaseException | None:
         """End the transaction and return its error, which may be that of the commit."""
@@ -197,7 +221,10 @@ class AcquireContext:
             self._connection.terminate()  # because a rollback would wait for the statement
             return error
         try:
-            await (self._transaction.rollback() if error else self._transaction.commit())
+            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
+                await (self._transaction.rollback() if error else self._transaction.commit())
+        except TimeoutError:
+            return error or unconfirmed_commit()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
             return error or failure
         return error
@@ -207,11 +234,14 @@ class AcquireContext:
         if self._transaction:
             block_error, error = error, await self._end(error)
             if error is not block_error and not isinstance(error, CONNECTION_LOST):
-                await self._database.release_to_pool(self._connection, self._limit)
+                # If the commit was cancelled, Postgres still has to end its wait.
+                self._database.release_after_cancel(self._connection, self._limit)
                 assert error
                 raise error
         if error is None:
             self._database.release(self._connection, self._limit)
+            if self._database.unconfirmed:
+                self._database.require_confirmed(self._connection)
             return
         if isinstance(error, ReadTimeout):
             # The client does not wait for Postgres to cancel the statement, which may take long.
@@ -279,6 +309,10 @@ class Database:
 
     def __init__(self, pool: Pool, size: int, url: str, read_timeout: float | None = None) -> None:
         self._pool, self._url = pool, url
+        self.local_settings = _local_settings(SESSION)
+        """The statement that gives the settings of a session to a transaction."""
+        self.unconfirmed: set[Connection] = set()
+        """Connections whose commit no longer waits for a standby."""
         self.is_pooled = parse(url).is_pooled is True
         self.is_standby = False
         """Whether the server is a standby, as last read by ``ReplicationMonitor``."""
@@ -307,6 +341,9 @@ class Database:
         Raises ``ServiceUnavailable``.
         """
         is_pooled = parse(url).is_pooled
+        session = SESSION
+        if settings.synchronous_commit:
+            session = SESSION | {"synchronous_commit": settings.synchronous_commit}
         with unavailable_on(*CONNECT_ERRORS):
             pool = await create_pool(
                 url,
@@ -316,12 +353,17 @@ class Database:
                 statement_cache_size=1024 if settings.prepared_statements else 0,
                 max_cached_statement_lifetime=0,
                 reset=_no_reset,
-                session={} if is_pooled else SESSION,
+                session={} if is_pooled else session,
             )
         database = cls(pool, settings.pool_size, url, read_timeout)
+        database.local_settings = _local_settings(session)
         monitors = [
             asyncio.create_task(monitor)
-            for monitor in (database._monitor_timeouts(), database._monitor_server())
+            for monitor in (
+                database._monitor_timeouts(),
+                database._monitor_server(),
+                database._monitor_commits(),
+            )
         ]
         try:
             yield database
@@ -403,6 +445,7 @@ class Database:
     async def release_to_pool(self, connection: Connection, limit: WaitQueue | None = None) -> None:
         """Release a connection after an error to asyncpg's pool, which checks its state."""
         del self._borrowed[connection]
+        self.unconfirmed.discard(connection)
         try:
             await self._pool.release(connection)
         finally:
@@ -460,6 +503,45 @@ class Database:
             for connection in waiting if self._is_unreachable else ():
                 if connection in self._borrowed:
                     connection.terminate()
+
+    async def _monitor_commits(self) -> None:
+        """Cancel the wait of commits for a standby that does not answer.
+
+        Postgres waits without limit, and has stored the write already. Behind a pooler, the commit
+        itself has a timeout.
+        """
+        noticed: dict[int, float] = {}
+        while True:
+            await asyncio.sleep(COMMIT_CHECK_SECONDS)
+            limit = time.monotonic() - COMMIT_CHECK_SECONDS
+            slow = [connection for connection, since in self._borrowed.items() if since < limit]
+            if not slow or self.is_pooled or self.is_standby:
+                noticed.clear()
+                continue
+            with suppress(*CONNECT_ERRORS):
+                noticed = await self._cancel_waiting_commits(slow, noticed)
+
+    async def _cancel_waiting_commits(
+        self, slow: list[Connection], noticed: dict[int, float]
+    ) -> dict[int, float]:
+        """Cancel waits noticed long ago; return the process IDs and times of the others."""
+        by_pid = {each.get_server_pid(): each for each in slow if _is_open(each)}
+        now, timeout = time.monotonic(), PING_TIMEOUT_SECONDS
+        async with connection_to(self._url, timeout=timeout, max_timeout=timeout) as observer:
+            rows = await observer.fetch(WAITING_COMMITS, [*by_pid])
+            waiting = {row["pid"]: noticed.get(row["pid"], now) for row in rows}
+            for pid, since in list(waiting.items()):
+                if now - since >= COMMIT_TIMEOUT_SECONDS and by_pid[pid] in self._borrowed:
+                    self.unconfirmed.add(by_pid[pid])
+                    await observer.execute("SELECT pg_cancel_backend($1)", pid)
+                    del waiting[pid]
+        return waiting
+
+    def require_confirmed(self, connection: Connection) -> None:
+        """Raise ``ServiceUnavailable`` if the last commit of a connection was not confirmed."""
+        if connection in self.unconfirmed:
+            self.unconfirmed.discard(connection)
+            raise unconfirmed_commit()
 
     async def _ping(self) -> bool:
         """Return whether Postgres responds to a new connection, even if with an error."""

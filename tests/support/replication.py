@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,10 @@ class Server:
 
 
 class Replication:
-    """A primary and its standby."""
+    """A primary and its standbys, of which tests of one use the first."""
 
-    def __init__(self, primary: Server, standby: Server) -> None:
-        self.primary, self.standby = primary, standby
+    def __init__(self, primary: Server, standbys: list[Server]) -> None:
+        self.primary, self.standbys, self.standby = primary, standbys, standbys[0]
 
     @property
     def url(self) -> str:
@@ -98,23 +98,29 @@ class Replication:
 
 
 @asynccontextmanager
-async def replicated_postgres(folder: Path, *, migrate: bool = True) -> AsyncIterator[Replication]:
-    """Run a primary with the current schema and a standby, in two directories of ``folder``."""
-    with exclusive_postgres(folder / "primary") as url:
-        if migrate:
-            await asyncio.to_thread(alembic_runner.migrate, url)
+async def replicated_postgres(folder: Path, *, standbys: int = 1) -> AsyncIterator[Replication]:
+    """Run a primary with the current schema and standbys, in directories of ``folder``."""
+    with ExitStack() as stack:
+        url = stack.enter_context(exclusive_postgres(folder / "primary"))
+        await asyncio.to_thread(alembic_runner.migrate, url)
         primary = Server(_Cluster((folder / "primary").resolve()), url)
-        copy = folder / "standby"
-        copy.mkdir(mode=0o700)
-        password = primary.cluster.data_dir / "postgres.password"
-        (copy / password.name).write_text(password.read_text())
-        if primary.cluster.account:
-            os.chown(copy, *primary.cluster.account)
-        command = (primary.cluster.binaries / "pg_basebackup", "-D", copy / "postgres", "-d", url)
-        assert await asyncio.to_thread(
-            primary.cluster._run, *command, "--write-recovery-conf", "--checkpoint=fast"
-        )
-        with exclusive_postgres(copy) as standby_url:
-            standby = Server(_Cluster(copy.resolve()), standby_url)
-            await primary.wait_for("SELECT count(*) = 1 FROM pg_stat_replication")
-            yield Replication(primary, standby)
+        copies = []
+        for number in range(1, standbys + 1):
+            copy = folder / f"standby-{number}"
+            await asyncio.to_thread(_copy, primary, copy)
+            standby_url = stack.enter_context(exclusive_postgres(copy))
+            copies.append(Server(_Cluster(copy.resolve()), standby_url))
+        await primary.wait_for(f"SELECT count(*) = {standbys} FROM pg_stat_replication")
+        yield Replication(primary, copies)
+
+
+def _copy(primary: Server, folder: Path) -> None:
+    """Copy a running server to a folder, as a standby of it."""
+    folder.mkdir(mode=0o700)
+    password = primary.cluster.data_dir / "postgres.password"
+    (folder / password.name).write_text(password.read_text())
+    if primary.cluster.account:
+        os.chown(folder, *primary.cluster.account)
+    program = primary.cluster.binaries / "pg_basebackup"
+    options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+    assert primary.cluster._run(program, "-D", folder / "postgres", "-d", primary.url, *options)
