@@ -1,4 +1,4 @@
-"""Format timestamps, durations and excerpts, the same way in responses, messages and logs."""
+"""Format timestamps, counts and excerpts, the same way in responses, messages and logs."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ def format_duration(duration: timedelta) -> str:
 def truncate(text: str, max_chars: int) -> str:
     """Return a string of at most ``max_chars`` characters, which ends in … if it was longer."""
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+
+
+def escape_controls(text: str) -> str:
+    """Escape characters that could move the cursor of a terminal."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: "1 item", "2 items"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..exceptions import Problem
-from ..lint.output import escape_controls
+from ..formatting import counted, escape_controls
 from ..repair.repair_log import format_example
-from ..transfer.console import counted, format_counts, problem_lines
+from ..transfer.console import format_counts, problem_lines
 from ..transfer.importer import URL_IDENTIFIER
 
 if TYPE_CHECKING:

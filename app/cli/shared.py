@@ -18,6 +18,7 @@ import click
 from pydantic import ValidationError
 
 from ..exceptions import CaseServerError, StartupError
+from ..formatting import escape_controls
 from ..server.startup import prepare_database
 from ..settings import Settings, is_known_variable, variable_name, variable_names
 from ..transfer.console import problem_lines
@@ -319,18 +320,13 @@ def print_table(rows: Sequence[Sequence[str]], *, has_heading: bool = False) -> 
         for index, cell in enumerate(rows[0]):
             table.add_column(Text(cell), no_wrap=index == 0)
         for row in rows[has_heading:]:
-            table.add_row(*(Text(_printable(cell)) for cell in row))
+            table.add_row(*(Text(escape_controls(cell)) for cell in row))
         Console().print(table)
         return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
-
-
-def _printable(text: str) -> str:
-    """Replace characters that could move the cursor of a terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def write_report(output: Path | None, report: bytes, styles: Mapping[str, str]) -> None:

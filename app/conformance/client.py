@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from ..formatting import truncate
+from ..formatting import escape_controls, truncate
 from ..net.oauth import Credentials, request_token
 from .profiles import ProfileSpec, identifier_of
 
@@ -250,10 +250,9 @@ def describe(response: httpx.Response) -> str:
 
 
 def excerpt(value: object) -> str:
-    """Return the first 160 characters of a value, without control characters."""
+    """Return the first 160 characters of a value, with control characters escaped."""
     text = value if isinstance(value, str) else repr(value)
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return truncate(printable, MAX_EXCERPT_CHARS)
+    return truncate(escape_controls(text), MAX_EXCERPT_CHARS)
 
 
 def identifiers_of(entities: list[Body]) -> list[str]:

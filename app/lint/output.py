@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from .. import __version__
+from ..formatting import counted, escape_controls
 from .rules.catalog import RULES
 from .violation import SEVERITIES, Violation
 
@@ -90,7 +91,7 @@ def _result_lines(result: SourceResult, *, everything: bool) -> Iterator[str]:
     if result.reason is not None:
         return
     counts = count_severities(result.violations).items()
-    summary = ", ".join(_counted(count, severity) for severity, count in counts if count)
+    summary = ", ".join(counted(count, severity) for severity, count in counts if count)
     title = escape_controls(f"{result.title} ({result.document})" if result.title else "")
     heading = f"{result.source}: {title}: " if title else f"{result.source}: "
     yield f"{heading}{summary or 'no violations'}"
@@ -126,12 +127,3 @@ def _violation_line(violation: Violation, similar: int) -> str:
     position = "" if violation.in_table else f"{violation.line}:{violation.column}  "
     text = escape_controls(f"{path}{others}: {violation.message}")
     return f"{position}{text}{repair}"
-
-
-def escape_controls(text: str) -> str:
-    """Escape characters that could move the cursor of a terminal."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

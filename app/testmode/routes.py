@@ -30,6 +30,7 @@ from ..auth.local_issuer import LocalIssuer
 from ..auth.scopes import Scope
 from ..case.package import Package, parse_package
 from ..case.package_stream import parse_large_package
+from ..case.problems import format_path
 from ..case.resources import ASSOCIATIONS, DOCUMENTS, ITEMS, Resource
 from ..db.write import soft_delete
 from ..exceptions import BadRequest, Conflict, Problem, UnprocessableContent
@@ -395,7 +396,7 @@ def _read_query(request: Request, schema: TypeAdapter[Model]) -> Model:
 def _problems(error: ValidationError) -> list[Problem]:
     return [
         Problem(
-            path=_format_path(detail["loc"]),
+            path=format_path(detail["loc"]),
             message=str(detail["msg"]).removeprefix("Value error, "),
         )
         for detail in error.errors()
@@ -407,12 +408,6 @@ def _join(problems: list[Problem]) -> str:
         f"{problem['path']}: {problem['message']}" if problem["path"] else problem["message"]
         for problem in problems
     )
-
-
-def _format_path(location: tuple[int | str, ...]) -> str:
-    """Return a location as a path, such as ``packages[0].CFDocument``."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.removeprefix(".")
 
 
 def _read_flag(query: Mapping[str, str], name: str) -> bool:

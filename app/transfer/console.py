@@ -83,11 +83,6 @@ def problem_lines(problems: Sequence[Problem], stream: TextIO, more: int = 0) ->
         yield f"and {left:,} more"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun: "1 item", "2 items"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def format_counts(counts: ChangeCounts) -> str:
     """Return counts as "2 added, 1 changed, 30 unchanged, 0 deleted"."""
     return (

@@ -39,8 +39,7 @@ def summarize(changes: list[Any]) -> list[tuple[str, str, str]]:
 
 
 async def test_writes_are_listed_in_order(api: Api) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    document, one, two = await api.two_items()
     relation = await api.new_association(one, two)
     changes, since = await read_all(api)
     assert summarize(changes) == [

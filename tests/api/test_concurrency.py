@@ -21,8 +21,7 @@ async def send_concurrently(api: Api, *requests: tuple[str, str, Any]) -> Counte
 
 
 async def test_same_association_put_with_several_identifiers(api: Api, execute: Execute) -> None:
-    document = await api.framework()
-    child, parent = await api.new_item(document), await api.new_item(document)
+    _, child, parent = await api.two_items()
     for association_type in ("isChildOf", "precedes", "exemplar"):
         bodies = [
             factories.association(

@@ -84,8 +84,7 @@ async def test_missing_items_are_listed_with_every_other_problem(api: Api) -> No
     body = factories.package()
     del body["CFItems"]
     body["CFAssociations"][0]["associationType"] = body["CFDocument"]["title"] = 5
-    answer = await api.send("POST", "/CFPackages", 422, body)
-    assert {detail["path"] for detail in answer.json()["imsx_error_details"]} == {
+    assert set(await api.problem_paths("POST", "/CFPackages", body)) == {
         "CFItems",
         "CFDocument.title",
         "CFAssociations[0].associationType",
@@ -171,8 +170,7 @@ async def test_returned_package_can_be_uploaded_again(api: Api) -> None:
     assert await api.get(f"/CFPackages/{identifier}") == answered
     package = answered.get("CFPackage", answered)
     package["identifier"] = package["sourcedId"] = "another"
-    refused = await api.send("PUT", f"/CFPackages/{identifier}", 422, answered)
-    paths = [problem["path"] for problem in refused.json()["imsx_error_details"]]
+    paths = await api.problem_paths("PUT", f"/CFPackages/{identifier}", answered)
     assert paths == ["identifier"]
 
 
@@ -448,8 +446,7 @@ async def test_duplicates_within_an_upload_are_all_listed(api: Api) -> None:
     body["CFDefinitions"] = {"CFItemTypes": [kind, kind]}
     criteria = body["CFRubrics"][0]["CFRubricCriteria"]
     criteria[1]["CFRubricCriterionLevels"] = criteria[0]["CFRubricCriterionLevels"]
-    answer = await api.send("POST", "/CFPackages", 422, body)
-    paths = [problem["path"] for problem in answer.json()["imsx_error_details"]]
+    paths = await api.problem_paths("POST", "/CFPackages", body)
     assert paths == [
         "CFDefinitions.CFItemTypes[1].identifier",
         "CFItems[2].identifier",
@@ -465,8 +462,7 @@ async def test_invalid_upload_lists_every_problem(api: Api, execute: Execute) ->
     body["CFItems"][1]["educationLevel"] = "06, 07"
     body["CFAssociations"][0]["associationType"] = "RelatedTo"
     body["CFDefinitions"] = {"CFSubjects": [{"identifier": "s"}]}
-    answer = await api.send("POST", "/CFPackages", 422, body)
-    paths = {problem["path"] for problem in answer.json()["imsx_error_details"]}
+    paths = set(await api.problem_paths("POST", "/CFPackages", body))
     assert paths == {
         "CFDocument.creator",
         "CFItems[1].educationLevel",
@@ -491,8 +487,7 @@ async def test_upload_with_repair_is_repaired(api: Api) -> None:
     answer = await api.send("PUT", path, 200, body, params={"repair": "true"})
     assert len(answer.json()["result"]["repairs"]) == 1
     body["CFItems"][0]["statusEndDate"] = "soon"
-    answer = await api.send("POST", "/CFPackages", 422, body, params={"repair": "true"})
-    paths = [problem["path"] for problem in answer.json()["imsx_error_details"]]
+    paths = await api.problem_paths("POST", "/CFPackages", body, params={"repair": "true"})
     assert paths == ["CFItems[0].statusEndDate"]
 
 

@@ -119,8 +119,7 @@ async def test_invalid_body_lists_every_problem(api: Api, put: Put) -> None:
     identifier = body["identifier"]
     body |= {"lastChangeDateTime": "yesterday", "colour": "red", "notes": None, "uri": "not a uri"}
     wrapper = put.wrappers[0]
-    answer = await api.send("PUT", f"/{put.plural}/{identifier}", 422, {wrapper: body})
-    paths = {problem["path"] for problem in answer.json()["imsx_error_details"]}
+    paths = set(await api.problem_paths("PUT", f"/{put.plural}/{identifier}", {wrapper: body}))
     assert paths >= {f"{wrapper}.{name}" for name in ("lastChangeDateTime", "colour", "uri")}
 
 
@@ -183,8 +182,9 @@ async def test_body_other_than_json_object_returns_400(api: Api, put: Put, raw: 
 @pytest.mark.parametrize("odd", ["", "a/b", "a\nb", "x" * 256, "\x85", ".", ".."])
 async def test_invalid_identifier_is_rejected(api: Api, put: Put, odd: str) -> None:
     body = await body_for(api, put)
-    answer = await api.send("PUT", f"/{put.plural}/x", 422, {**body, "identifier": odd})
-    assert [problem["path"] for problem in answer.json()["imsx_error_details"]] == ["identifier"]
+    assert await api.problem_paths("PUT", f"/{put.plural}/x", {**body, "identifier": odd}) == [
+        "identifier"
+    ]
 
 
 @each
@@ -251,8 +251,9 @@ async def test_text_backslash_u0000_is_stored(api: Api) -> None:
 
 async def test_case_version_must_be_1_1(api: Api) -> None:
     body = factories.document(caseVersion="1.0")
-    answer = await api.send("PUT", f"/CFDocuments/{body['identifier']}", 422, body)
-    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == ["caseVersion"]
+    assert await api.problem_paths("PUT", f"/CFDocuments/{body['identifier']}", body) == [
+        "caseVersion"
+    ]
 
 
 async def test_timestamps_are_returned_in_utc_with_milliseconds(api: Api, execute: Execute) -> None:
@@ -475,8 +476,7 @@ async def test_missing_keyword_link_omits_the_field(api: Api) -> None:
 
 
 async def test_node_of_another_kind_is_not_deleted(api: Api, execute: Execute) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", one["identifier"])
     await api.put("/CFDocuments", factories.document(one["identifier"]))
     body = await api.new_association(two, one)
@@ -523,8 +523,7 @@ async def test_association_may_end_at_a_document(api: Api) -> None:
 async def test_association_to_unknown_nodes_is_stored(api: Api) -> None:
     body = factories.association("unknown", "nothing")
     path = f"/CFItemAssociations/{body['identifier']}"
-    answer = await api.send("PUT", path, 422, {"association": body})
-    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == [
+    assert await api.problem_paths("PUT", path, {"association": body}) == [
         "association.originNodeURI.identifier",
         "association.destinationNodeURI.identifier",
     ]
@@ -532,8 +531,7 @@ async def test_association_to_unknown_nodes_is_stored(api: Api) -> None:
 
 
 async def test_association_to_deleted_item_is_rejected(api: Api, execute: Execute) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
     body = factories.association(one["identifier"], two["identifier"])
     await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
@@ -550,20 +548,17 @@ async def test_association_to_a_node_outside_case(api: Api) -> None:
 
 
 async def test_association_of_unknown_document_is_rejected(api: Api) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     body = factories.association(one["identifier"], two["identifier"])
     body["CFDocumentURI"] = factories.link("unknown")
-    answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
-    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == [
+    assert await api.problem_paths("PUT", f"/CFItemAssociations/{body['identifier']}", body) == [
         "CFDocumentURI.identifier"
     ]
 
 
 @pytest.mark.parametrize("kind", ["isChildOf", "isTranslationOf", "ext:see-also_1.2"])
 async def test_association_types(api: Api, kind: str) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     body = await api.new_association(one, two, associationType=kind)
     assert (await api.one("CFAssociation", body["identifier"]))["associationType"] == kind
 
@@ -578,8 +573,7 @@ async def test_unknown_association_type(api: Api, kind: str) -> None:
 
 
 async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     first = await api.new_association(one, two)
     second = factories.association(one["identifier"], two["identifier"])
     path = f"/CFItemAssociations/{second['identifier']}"
@@ -591,8 +585,7 @@ async def test_second_association_of_a_triple_is_rejected(api: Api) -> None:
 
 @pytest.mark.parametrize("number", [1, 1.0, -(2**31), 2**31 - 1])
 async def test_sequence_numbers(api: Api, number: float) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     body = await api.new_association(one, two, sequenceNumber=number)
     assert (await api.one("CFAssociation", body["identifier"]))["sequenceNumber"] == number
 
@@ -600,8 +593,9 @@ async def test_sequence_numbers(api: Api, number: float) -> None:
 @pytest.mark.parametrize("number", ["1", 1.5, 2**31, True])
 async def test_invalid_sequence_number_is_rejected(api: Api, number: object) -> None:
     body = factories.association("a", "b", sequenceNumber=number)
-    answer = await api.send("PUT", f"/CFItemAssociations/{body['identifier']}", 422, body)
-    assert [detail["path"] for detail in answer.json()["imsx_error_details"]] == ["sequenceNumber"]
+    assert await api.problem_paths("PUT", f"/CFItemAssociations/{body['identifier']}", body) == [
+        "sequenceNumber"
+    ]
 
 
 # Item associations, and the only DELETE there is
@@ -631,8 +625,7 @@ async def test_item_without_associations(api: Api) -> None:
 async def test_associations_of_deleted_item_are_hidden_until_it_is_undeleted(
     api: Api, execute: Execute
 ) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    document, one, two = await api.two_items()
     body = await api.new_association(one, two)
     await execute("UPDATE items SET deleted_at = now() WHERE identifier = $1", two["identifier"])
     await api.get(f"/CFAssociations/{body['identifier']}", 404)
@@ -646,8 +639,7 @@ async def test_associations_of_deleted_item_are_hidden_until_it_is_undeleted(
 
 
 async def test_delete_of_association_is_permanent(api: Api, execute: Execute) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     body = await api.new_association(one, two)
     path = f"/CFItemAssociations/{body['identifier']}"
     answer = await api.send("DELETE", path, 204)
@@ -668,8 +660,7 @@ async def test_delete_of_item_returns_404(api: Api) -> None:
 
 
 async def test_repeated_write_records_no_second_change(api: Api, execute: Execute) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    document, one, two = await api.two_items()
     body = await api.new_association(one, two)
     await api.put("/CFItems", {"item": one})
     await api.put("/CFItems", {"item": {**one, "fullStatement": "changed"}})

@@ -82,8 +82,7 @@ async def test_associations_are_hidden_with_their_document(api: Api, database: D
 
 
 async def test_second_deletion_of_a_document_logs_nothing(api: Api, database: Database) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    document, one, two = await api.two_items()
     link = factories.link(document["identifier"])
     await api.new_association(one, two, CFDocumentURI=link)
     changes = await soft_delete.delete(database, DOCUMENTS, document["identifier"])
@@ -295,8 +294,7 @@ async def test_undelete_reports_what_stays_hidden_or_deleted(api: Api, database:
 
 
 async def test_key_of_an_association_cannot_be_null(api: Api, execute: Execute) -> None:
-    document = await api.framework()
-    one, two = await api.new_item(document), await api.new_item(document)
+    _, one, two = await api.two_items()
     await api.new_association(one, two)
     for field in ("originNodeURI", "destinationNodeURI", "associationType"):
         with pytest.raises(asyncpg.NotNullViolationError):

@@ -71,8 +71,7 @@ async def test_problems_are_found_anywhere_in_large_body(api: Api) -> None:
     items[7]["fullStatement"] = items[180]["notes"] = items[299]["language"] = 5
     items[250]["nonsense"] = "x"
     body = factories.package(CFItems=items, CFAssociations=[])
-    response = await api.send("POST", "/CFPackages", 422, body)
-    assert [detail["path"] for detail in response.json()["imsx_error_details"]] == [
+    assert await api.problem_paths("POST", "/CFPackages", body) == [
         "CFItems[7].fullStatement",
         "CFItems[180].notes",
         "CFItems[250].nonsense",

@@ -26,6 +26,11 @@ class Api:
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
 
+    async def problem_paths(self, method: str, path: str, body: Any, **options: Any) -> list[str]:
+        """Send a request that returns 422; return the paths of the problems."""
+        answer = await self.send(method, path, 422, body, **options)
+        return [problem["path"] for problem in answer.json()["imsx_error_details"]]
+
     async def get(self, path: str, status: int = 200, **params: Any) -> Any:
         return (await self.send("GET", path, status, params=params)).json()
 
@@ -67,6 +72,11 @@ class Api:
         body = factories.item(document["identifier"], **fields)
         await self.put("/CFItems", {"item": body})
         return body
+
+    async def two_items(self) -> tuple[factories.Body, factories.Body, factories.Body]:
+        """Create a document with two items; return the three."""
+        document = await self.framework()
+        return document, await self.new_item(document), await self.new_item(document)
 
     async def new_association(
         self, origin: factories.Body, destination: factories.Body, **fields: Any

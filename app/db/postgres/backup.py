@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL, make_url
 
 from ...exceptions import StartupError
+from ...formatting import counted
 from ..connector import connection_to
 from ..read.feed import reset_history
 from ..schema import version
@@ -153,8 +154,7 @@ async def _describe_contents(url: str) -> str:
         for table in ("documents", "clients"):
             if await connection.fetchval("SELECT to_regclass($1)", table):
                 count = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608  one of two names
-                noun = table.removesuffix("s") if count == 1 else table
-                counts += [f"{count:,} {noun}"] if count else []
+                counts += [counted(count, table.removesuffix("s"))] if count else []
         return ", ".join(counts)
 
 

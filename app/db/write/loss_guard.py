@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...case.resources import ASSOCIATIONS, ITEMS
 from ...exceptions import Conflict
+from ...formatting import counted
 from ..schema import tables
 from .change_counts import ChangeCounts
 
@@ -54,8 +55,7 @@ def describe_data_loss(result: UploadResult) -> str | None:
     deleted, before = result.changes[ITEMS.name, tables.DELETE], result.items_before
     if 2 * deleted > before:
         emptied = "" if result.sent[ITEMS.name] else ", and leave the framework without items"
-        noun = "item" if before == 1 else "items"
-        return f"delete {deleted:,} of the {before:,} {noun} stored{emptied}"
+        return f"delete {deleted:,} of the {counted(before, 'item')} stored{emptied}"
     associations = result.changes[ASSOCIATIONS.name, tables.DELETE]
     if associations >= MIN_ASSOCIATIONS and not result.sent[ASSOCIATIONS.name]:
         return f"delete all {associations:,} associations of the framework"
