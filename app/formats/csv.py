@@ -28,14 +28,30 @@ FORMULA = re.compile("'|[ \n'\u00a0\ufeff\u200b]*[=+@＝＋－＠\t\r-]")  # noq
 
 def read_csv(raw: bytes) -> Sheet:
     """Return the rows of a CSV file as lists of cells. Raises ``BadRequest`` if it is not text."""
+    text, delimiter = _split_dialect(raw)
+    return Sheet(None, enumerate(_rows(text, delimiter), 1))
+
+
+def find_row_lines(raw: bytes) -> list[int]:
+    """Return the line, counted from 1, in which each row of a readable CSV file begins.
+
+    Rows and lines differ from a cell with a line break on.
+    """
+    text, delimiter = _split_dialect(raw)
+    offset = 1 + _decode(raw).count("\n") - text.count("\n")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [offset, *(offset + reader.line_num for _ in reader)]
+
+
+def _split_dialect(raw: bytes) -> tuple[str, str]:
+    """Return the text of a CSV file without a row ``sep=``, and its delimiter."""
     text = _decode(raw)
     first, _, rest = text.partition("\n")
+    if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
+        return rest, first.strip()[-1]
     # Rows above the headings may be sentences with other delimiters.
     headings = next((line for line in io.StringIO(text) if not line.startswith("#")), first)
-    delimiter = max(DELIMITERS, key=_remove_quoted(headings).count)
-    if first.strip().lower().startswith("sep=") and len(first.strip()) == len("sep=;"):
-        text, delimiter = rest, first.strip()[-1]
-    return Sheet(None, enumerate(_rows(text, delimiter), 1))
+    return text, max(DELIMITERS, key=_remove_quoted(headings).count)
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[Cell]]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ..case.limits import to_json_bytes
 from ..formats.cells import column_number
+from ..formats.csv import find_row_lines
 from ..formats.file_format import TABLES, FileFormat
 from ..formats.reader import assemble
 from ..lint.linter import REPAIRED, lint_package
@@ -64,7 +65,8 @@ def lint_file(
         lines = to_utf8(raw, detect_encoding(raw)).split(b"\n")
         violations = [_locate_in_lines(each, lines) for each in violations]
     else:
-        violations = [_locate_in_table(each) for each in violations]
+        row_lines = find_row_lines(raw) if form == "csv" else ()
+        violations = [_locate_in_table(each, row_lines) for each in violations]
     selected = [each for each in violations if each.rule in rules]
     selected.sort(key=lambda each: (each.sheet or "", each.line, each.column))
     return replace(result, violations=selected)
@@ -76,10 +78,11 @@ def _repair_violation(repair: Repair) -> Violation:
     return Violation(FILE_FORMAT.id, FILE_FORMAT.severity, message, repair.path, repair=REPAIRED)
 
 
-def _locate_in_table(violation: Violation) -> Violation:
+def _locate_in_table(violation: Violation, row_lines: Sequence[int]) -> Violation:
     """Return a violation with the sheet, row and column that its path names.
 
-    What import repairs is no violation of the schema, because that describes JSON.
+    ``row_lines`` are the lines of the rows of a CSV file. What import repairs is no violation of
+    the schema, because that describes JSON.
     """
     if violation.rule == SCHEMA.id and violation.repair:
         violation = replace(violation, rule=FILE_FORMAT.id, severity=FILE_FORMAT.severity)
@@ -88,7 +91,8 @@ def _locate_in_table(violation: Violation) -> Violation:
         return replace(violation, line=1, column=1, in_table=True)
     row, letters = int(cell["row"] or cell["number"]), cell["column"] or cell["letters"]
     column = column_number(letters) if letters else 1
-    return replace(violation, sheet=cell["sheet"], line=row, column=column, in_table=True)
+    line = row_lines[row - 1] if row_lines else row
+    return replace(violation, sheet=cell["sheet"], line=line, column=column, in_table=True)
 
 
 def _locate_in_lines(violation: Violation, lines: Sequence[bytes]) -> Violation:

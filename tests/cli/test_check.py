@@ -205,6 +205,14 @@ def test_violations_of_csv_name_row_and_column(checked: Check, tmp_path: Path) -
     } == {"cycle": {"startLine": 3}, "duplicate-code": {"startLine": 5}, "schema": {"startLine": 6}}
 
 
+def test_line_of_a_csv_row_counts_line_breaks_in_cells(checked: Check, tmp_path: Path) -> None:
+    rows = 'sep=;\ncode;statement\nA;"two\nlines"\n\nA;second\n'
+    (tmp_path / "sheet.csv").write_text(rows)
+    ran = checked(str(tmp_path / "sheet.csv"), *TITLE, "--format", "json")
+    (place,) = positions(ran.stdout)
+    assert place == ("duplicate-code", "row 4, column A (humanCodingScheme)", None, 6, 1, True)
+
+
 def test_violations_of_workbook_name_the_sheet(checked: Check, tmp_path: Path) -> None:
     book = Workbook()
     for index, row in enumerate(csv.reader(SHEET.splitlines())):
