@@ -182,11 +182,17 @@ def _locate(places: Mapping[str, Location], path: str) -> str:
 
 
 def _unknown_sheets(sheets: list[str]) -> Repair:
-    explanation = "A sheet with an unknown name was left out."
+    explanation = f"A sheet with an unknown name was left out: {_join(sheets)}."
     return Repair("unknown-sheet", explanation, len(sheets), sheets[0], None, None)
 
 
-MAX_LISTED_CODES = 10
+MAX_LISTED = 10
+"""Number of codes, sheets or cells that a report lists."""
+
+
+def _join(names: Sequence[str], separator: str = ", ") -> str:
+    more = len(names) - MAX_LISTED
+    return separator.join(names[:MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _equal_codes(places_by_code: dict[str, list[Location]]) -> Repair:
@@ -195,11 +201,9 @@ def _equal_codes(places_by_code: dict[str, list[Location]]) -> Repair:
         f"{code} ({', '.join(place.where.rpartition(', ')[2] for place in places)})"
         for code, places in places_by_code.items()
     ]
-    more = len(codes) - MAX_LISTED_CODES
-    rest = f" and {more:,} more" if more > 0 else ""
     explanation = (
         "Items have equal codes, and one of them was a number: "
-        f"{'; '.join(codes[:MAX_LISTED_CODES])}{rest}. Check whether a final zero was lost."
+        f"{_join(codes, '; ')}. Check whether a final zero was lost."
     )
     second = next(iter(places_by_code.values()))[1]
     path = second.describe(CODE_COLUMN)
@@ -222,4 +226,5 @@ def _unread_cells(grid: Sheet) -> Iterator[Repair]:
     for (kind, explanation), cells in zip(UNREAD_CELLS.items(), names, strict=True):
         if cells:
             path = f"sheet {grid.name}, cell {cells[0]}"
-            yield Repair(kind, explanation, len(cells), path, None, None)
+            listed = f"{explanation} Cells: {_join(cells)}."
+            yield Repair(kind, listed, len(cells), path, None, None)

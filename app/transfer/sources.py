@@ -97,7 +97,8 @@ def refuse_other_json(raw: bytes) -> None:
     """
     if not raw.strip():
         raise StartupError(f"is empty; {GIVE_PACKAGE}")
-    if b'"CFDocument"' in raw and not raw.lstrip(BOM_UTF8 + WHITESPACE).startswith(b"["):
+    is_package = b'"CFDocument"' in raw and b'"CFPackageWithGroups"' not in raw
+    if is_package and not raw.lstrip(BOM_UTF8 + WHITESPACE).startswith(b"["):
         return
     try:
         value = json.loads(raw)
@@ -107,6 +108,8 @@ def refuse_other_json(raw: bytes) -> None:
         raise StartupError(other)
     if isinstance(value, list):
         raise StartupError(f"{_describe_list(value)}; {GIVE_PACKAGE}")
+    if isinstance(value, dict) and "CFPackageWithGroups" in value:
+        raise StartupError(f"is a package with groups, which is for display only; {GIVE_PACKAGE}")
     if isinstance(value, dict) and isinstance(value.get("CFDocuments"), list):
         raise StartupError(f"{_describe_list(value['CFDocuments'])}; {GIVE_PACKAGE}")
     if (name := _entity_name(value)) and not child_lists(value):

@@ -98,6 +98,8 @@ def test_title_options_with_two_sources_are_refused(data_dir: Path, tmp_path: Pa
     ran = run("import", "--sample", "--title", "Another", data_dir=data_dir)
     assert ran.returncode == 2
     assert "apply to one framework" in ran.stderr
+    ran = run("import", "-", "-", "--title", "Another", data_dir=data_dir)
+    assert "apply to one framework" in ran.stderr
 
 
 def test_folder_with_all_formats_is_imported(data_dir: Path, tmp_path: Path) -> None:

@@ -264,6 +264,7 @@ def test_merged_cells_and_formulas_without_result_are_reported() -> None:
         "merged-cells": "sheet Sheet, cell A2:A3",
         "formula-without-result": "sheet Sheet, cell C3",
     }
+    assert all(" Cells: " in one.explanation for one in repairs)
 
 
 def test_code_that_became_a_date_is_reported() -> None:

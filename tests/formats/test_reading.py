@@ -219,9 +219,11 @@ def test_unknown_columns_go_to_extensions_and_are_reported() -> None:
 
 def test_first_sheet_of_a_workbook_holds_the_items() -> None:
     rows = [row.split(",") for row in SHEET.replace('"6, 7"', "6").splitlines()]
-    package, repairs = read_framework(book(Tabelle1=rows, Notes=[["x"]]), "xlsx", DEFAULTS)
+    raw = book(Tabelle1=rows, Notes=[["x"]], Draft=[["y"]])
+    package, (repair,) = read_framework(raw, "xlsx", DEFAULTS)
     assert tree(package) == TREE
-    assert [(one.kind, one.path) for one in repairs] == [("unknown-sheet", "Notes")]
+    assert (repair.kind, repair.path, repair.count) == ("unknown-sheet", "Notes", 2)
+    assert repair.explanation.endswith("left out: Notes, Draft.")
 
 
 def test_number_and_date_cells_are_converted() -> None:

@@ -232,6 +232,10 @@ def test_identifiers_that_are_urls_are_one_line_with_an_example(tmp_path: Path) 
         ),
         (factories.document(), "is one CFDocument without its package"),
         ({"CFItem": factories.packed_item()}, "is one CFItem without its package"),
+        (
+            {"CFPackageWithGroups": {"CFDocument": factories.document()}},
+            "is a package with groups, which is for display only",
+        ),
         ("", "is empty"),
     ],
 )
