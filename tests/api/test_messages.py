@@ -8,7 +8,9 @@ import httpx
 import pytest
 from support import factories
 
-DOCUMENT, ITEM = factories.new_id(), factories.new_id()
+# Constant, because test processes must collect tests of the same names.
+DOCUMENT = "0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b0d"
+ITEM = "0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b0c"
 NODE_ADVICE = "the CFPackage of its framework contains those that exist"
 LIST_ADVICE = "CFDocuments lists all frameworks"
 
