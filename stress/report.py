@@ -14,7 +14,7 @@ from stress.server import Memory
 
 @dataclass
 class Report:
-    """What a scenario did and measured, and what the server did wrong."""
+    """Counts and measurements of a scenario, and violations by the server."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))

@@ -169,7 +169,7 @@ PARENT_CODE_HEADING = "IsChildOf"
 PARENT_HEADING = "Is Child Of"
 
 DEPTH = _metadata_column("depth", NUMERIC)
-"""The depth of an item below the framework, from 1: OpenCASE's Level beside Education Level."""
+"""The depth of an item below the framework, from 1: OpenCASE's Level next to Education Level."""
 DEPTH_HEADINGS = {"depth", "indent"}
 DEPTH_OR_GRADE_HEADING = "level"
 

@@ -97,7 +97,7 @@ def explain_headings(
     if not missing or "more" in fields:
         return None
     known = {index: column.name for index, column in columns if layout.find(headings[index])}
-    understood = [f"{headings[index]!r} ({name})" for index, name in known.items()]
+    recognized = [f"{headings[index]!r} ({name})" for index, name in known.items()]
     unknown = [
         f"{heading!r} (column {column_letter(index)})"
         for index, heading in enumerate(headings)
@@ -105,13 +105,13 @@ def explain_headings(
     ]
     names = " and ".join(one.names for one in missing)
     parts = [f"no heading stands for {' and '.join(one.fields[0] for one in missing)}"]
-    if understood:
-        parts.append(f"understood: {_join(understood)}")
+    if recognized:
+        parts.append(f"recognized: {_join(recognized)}")
     if unknown:
-        parts.append(f"not understood: {_join(unknown)}")
+        parts.append(f"not recognized: {_join(unknown)}")
     if layout is ITEM:
         parts += _guess_columns(headings, known, sample)
-    if understood:
+    if recognized:
         parts.append(f"rename a heading to {names}")
     else:
         parts.append("name the columns in a row of headings, for example Code, Parent, Statement")

@@ -174,8 +174,8 @@ class OpenSaltWriter:
     ) -> list[Cell]:
         """Return the cells of an entity, and count its other fields."""
         names = [*columns]
-        kept = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
-        for name in entity.keys() - kept:
+        used = {name.partition(".")[0] for name in names} | DERIVED_FIELDS | extra.keys()
+        for name in entity.keys() - used:
             self._left_out[f"{kind}.{name}"] += 1
         return [
             extra[name] if name in extra else self._cell(kind, name, get_path(entity, path))

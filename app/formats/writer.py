@@ -111,10 +111,10 @@ class TableWriter:
         child = self._children.get(str(line.get("identifier")))
         if child is None:
             return {**line, "parentAssociation": NO_PARENT}
-        kept = {name: child[name] for name in child if name not in ROW_FIELDS}
+        fields = {name: child[name] for name in child if name not in ROW_FIELDS}
         placed = {
             "parent": child["destinationNodeURI"]["identifier"],
-            "parentAssociation": to_json(kept),
+            "parentAssociation": to_json(fields),
         }
         if "sequenceNumber" in child:
             placed["sequenceNumber"] = child["sequenceNumber"]

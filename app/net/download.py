@@ -320,7 +320,7 @@ def _decoded(response: httpx.Response, max_bytes: int, max_seconds: float) -> It
         return _limit(decompress(chunks), max_bytes)
     if coding not in {"identity", ""}:
         raise SourceError(
-            f"sent the Content-Encoding {coding}, which was not asked for; save it as a file"
+            f"sent the Content-Encoding {coding}, which was not requested; save it as a file"
         )
     return chunks
 

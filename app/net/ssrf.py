@@ -59,7 +59,7 @@ class BlockedAddress(httpx.RequestError):
 
 
 class ResponseTooLarge(httpx.RequestError):
-    """A response is longer than its reader allows, or compressed without being asked for."""
+    """A response is longer than its reader allows, or compressed unrequested."""
 
 
 class UnknownHost(httpx.ConnectError):
@@ -184,7 +184,7 @@ async def fetch_limited(
             ) as response,
         ):
             if response.headers.get("content-encoding", "identity") != "identity":
-                reason = f"{url} sent a compressed response, which was not asked for"
+                reason = f"{url} sent a compressed response, which was not requested"
                 raise ResponseTooLarge(reason, request=response.request)
             body = bytearray()
             async for chunk in response.aiter_raw():

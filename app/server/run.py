@@ -32,7 +32,7 @@ RESERVED_FILES = 64
 
 
 def run(settings: Settings, requested_settings: Settings, listener: socket.socket) -> None:
-    """Serve on a listening socket until the process is told to stop.
+    """Serve on a listening socket until a signal stops the process.
 
     ``settings`` contain the URL of the database, even if it is the embedded Postgres. The banner
     shows ``requested_settings``, which do not.

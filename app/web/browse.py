@@ -100,7 +100,7 @@ async def read_document(request: Request, document: str, offset: Offset = 0) -> 
 
 
 async def read_item(request: Request, document: str, item: str, listed: str = "") -> Response:
-    """Show an item beside the tree, which is expanded down to it.
+    """Show an item next to the tree, which is expanded down to it.
 
     ``listed=all`` lists all associations, however many there are.
     """

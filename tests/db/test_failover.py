@@ -46,8 +46,8 @@ def statements_of(document: str, item: str) -> dict[str, Any]:
 
 async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) -> None:
     document = factories.document()
-    kept = factories.item(document["identifier"], fullStatement="KEPT")
-    identifier = kept["identifier"]
+    stored = factories.item(document["identifier"], fullStatement="KEPT")
+    identifier = stored["identifier"]
     paths = statements_of(document["identifier"], identifier)
     package = f"/CFPackages/{document['identifier']}"
     async with replicated_postgres(tmp_path) as postgres:
@@ -58,11 +58,11 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                 base_url=live.base_url, headers=authorization, timeout=30
             ) as http:
                 await put(http, f"/CFDocuments/{document['identifier']}", document)
-                await put(http, f"/CFItems/{identifier}", kept)
+                await put(http, f"/CFItems/{identifier}", stored)
                 await postgres.catch_up()
                 early = (await http.get(f"{PREFIX}/changes")).json()["next"]
                 await postgres.cut_off()
-                lost = {**kept, "fullStatement": "LOST"}
+                lost = {**stored, "fullStatement": "LOST"}
                 await put(http, f"/CFItems/{identifier}", lost)
                 for path in paths:
                     await get(live.base_url, path, **authorization)
@@ -72,7 +72,7 @@ async def test_failover_that_lost_a_write_leaves_no_trace_of_it(tmp_path: Path) 
                 late = (await http.get(f"{PREFIX}/changes", params={"since": early})).json()["next"]
 
                 await postgres.fail_over()
-                new = {**kept, "fullStatement": "NEW"}
+                new = {**stored, "fullStatement": "NEW"}
                 await put(http, f"/CFItems/{identifier}", new)
                 await expect(live.base_url, paths, "NEW", old, authorization)
                 for since in (early, late):

@@ -62,8 +62,8 @@ def test_missing_heading_gives_one_message() -> None:
     ((path, message),) = messages_of(f"Standard Code,Description,Grade\n{rows}")
     assert path == "row 1"
     assert message == (
-        "no heading stands for fullStatement; understood: 'Grade' (educationLevel); not "
-        "understood: 'Standard Code' (column A), 'Description' (column B); column B "
+        "no heading stands for fullStatement; recognized: 'Grade' (educationLevel); not "
+        "recognized: 'Standard Code' (column A), 'Description' (column B); column B "
         "('Description') seems to hold the text; column A ('Standard Code') seems to hold the "
         "codes; rename a heading to Statement, Full Statement, Text or Standard"
     )
@@ -82,7 +82,7 @@ def test_table_of_associations_needs_both_nodes_and_a_type() -> None:
     text = "class,code,statement,origin,type\nCFItem,A,Algebra,,\nCFAssociation,,,A,precedes\n"
     ((path, message),) = messages_of(text)
     assert path == "row 1"
-    assert message.startswith("no heading stands for destinationNodeURI; understood: 'origin'")
+    assert message.startswith("no heading stands for destinationNodeURI; recognized: 'origin'")
     assert message.endswith("rename a heading to Destination")
 
 

@@ -155,7 +155,7 @@ def check_report(table: Table, raw: bytes, form: Any) -> None:
         pytest.fail(f"refused: {refused.problems}")
     items = [json.loads(row.body) for row in package.rows if row.kind == "CFItem"]
     assert len(items) == len(table.rows)
-    kept: Counter[str] = Counter()
+    expected: Counter[str] = Counter()
     for row, item in zip(table.rows, items, strict=True):
         for heading, value in zip(table.headings, row, strict=True):
             name = fields(heading)
@@ -164,12 +164,12 @@ def check_report(table: Table, raw: bytes, form: Any) -> None:
             if is_blank(value):
                 assert stored is None
                 continue
-            kept[heading] += not name
+            expected[heading] += not name
             found = stored if isinstance(stored, list) else [stored]
             assert any(shows(value, text) for text in found if text is not None), (heading, value)
     reports = {one.kind: one for one in repairs}
     unknown = reports.get("unknown-field")
-    assert (unknown.fields if unknown else {}) == dict(+kept)
+    assert (unknown.fields if unknown else {}) == dict(+expected)
     padded = [one for one in cells(table) if isinstance(one, str) and strip(one) != one]
     spaces = reports.get("surrounding-space")
     assert (spaces.count if spaces else 0) == len([one for one in padded if not is_blank(one)])
@@ -216,8 +216,8 @@ def check_refusal(table: Table, raw: bytes, form: Any) -> None:
     else:
         assert not rows
         assert not columns
-        kept = [row for row in table.rows if not all(map(is_blank, row))]
-        assert package.count("CFItem") == len(kept)
+        statements = [row for row in table.rows if not all(map(is_blank, row))]
+        assert package.count("CFItem") == len(statements)
 
 
 bounded = settings(

@@ -14,8 +14,8 @@ DEFAULT_EXAMPLES = 100
 
 def slow_except(default: Iterable[Any], parameters: Iterable[Any]) -> list[Any]:
     """Return parameters or tuples of them, marked as slow unless they are among the default."""
-    kept = list(default)
-    return [each if each in kept else _slow(each) for each in parameters]
+    chosen = list(default)
+    return [each if each in chosen else _slow(each) for each in parameters]
 
 
 def _slow(values: Any) -> Any:

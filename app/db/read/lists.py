@@ -1,4 +1,4 @@
-"""Read one page of a list: filtered, sorted and searched as the client asked.
+"""Read one page of a list: filtered, sorted and searched as the client requests.
 
 Values from the client are always bound as parameters. Lists that differ only in values share one
 compiled statement.

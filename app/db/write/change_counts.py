@@ -22,7 +22,7 @@ class ChangeCounts(NamedTuple):
     """
 
     created: int
-    """New entities and revived ones."""
+    """New entities and undeleted ones."""
     updated: int
     """Entities whose content changed."""
     unchanged: int

@@ -108,7 +108,7 @@ def select_touched_scopes(
     """Select the revision scopes that classified writes to entities of a kind concern.
 
     Those are the document, the previous document if the entity was moved, and the scope of nodes
-    if an item or document was created, deleted or revived. A row may have NULL for no scope.
+    if an item or document was created, deleted or undeleted. A row may have NULL for no scope.
     """
     operation = classified.c.operation
     if document is None:

@@ -96,7 +96,7 @@ def upsert_rows(
     """Insert rows or replace existing ones, but write no row that is unchanged.
 
     ``columns`` are written in addition to the body, ``insert_only`` only to new rows. Rows that
-    were soft-deleted are revived.
+    were soft-deleted are undeleted.
     """
     inserted = ("body", *columns, *insert_only)
     # All writers lock rows in the order of identifiers, because other orders could deadlock.
@@ -183,7 +183,7 @@ def select_links(source: FromClause, reference: Reference) -> Select[Any]:
 
 
 def register_definitions(source: FromClause, reference: Reference) -> Insert:
-    """Create definitions that links refer to and that do not exist; revive deleted ones.
+    """Create definitions that links refer to and that do not exist; undelete deleted ones.
 
     Existing definitions are neither changed nor locked, because all items of a framework may have
     the same item type.

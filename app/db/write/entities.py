@@ -1,6 +1,6 @@
 """Put single entities, and delete associations.
 
-A PUT replaces the whole entity and revives it if it was soft-deleted.
+A PUT replaces the whole entity and undeletes it if it was soft-deleted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Refuse a package write that would delete or overwrite most of a stored framework.
 
 Imports and mirrors use this guard, because a wrong or empty source would otherwise destroy a
-framework silently. PUT of the API has no guard, because its client asked for a full replacement.
+framework silently. PUT of the API has no guard, because its client requests a full replacement.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 "use strict";
-// Expands nodes of the tree in place, shows items beside it, and moves through it with the keyboard
+// Expands nodes of the tree in place, shows items next to it, and moves through it with the keyboard
 // as the tree view pattern of ARIA describes. Without this script, every node is a link.
 
 (() => {
