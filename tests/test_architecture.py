@@ -42,6 +42,7 @@ def test_import_contracts_hold(tmp_path: Path) -> None:
             (f"cli.{name}", ("rich",))
             for name in ("list", "credentials", "conformance", "packages")
         ),
+        ("cli.check", ("rich", "openpyxl")),
         (
             "server.run",
             ("case_server.testmode", "jinja2", "markdown_it", "alembic", "httpx", "openpyxl"),

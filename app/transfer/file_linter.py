@@ -12,7 +12,6 @@ from ..case.limits import to_json_bytes
 from ..formats.cells import column_number
 from ..formats.csv import find_row_lines
 from ..formats.file_format import TABLES, FileFormat
-from ..formats.reader import assemble
 from ..lint.linter import REPAIRED, lint_package
 from ..lint.positions import JsonPositions
 from ..lint.rules.catalog import FILE_FORMAT, SCHEMA
@@ -47,6 +46,9 @@ def lint_file(
     options = NO_OPTIONS if form in TABLES else RepairOptions(defaults=defaults)
     if form == "case-json":
         return lint_package(raw, rules, allow_dense=allow_dense, options=options)
+    # Imported late: openpyxl takes longer than the rest of the command.
+    from ..formats.reader import assemble  # noqa: PLC0415  see above
+
     file = assemble(raw, form, defaults)
     result = lint_package(
         to_json_bytes(file.tree),
