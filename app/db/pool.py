@@ -591,25 +591,23 @@ class Database:
     async def _fetch(
         self, limit: WaitQueue | None, statement: CompiledStatement, values: dict[str, Any]
     ) -> list[asyncpg.Record]:
-        deadlines = self._scan_deadlines if limit else self._read_deadlines
+        is_scan = limit is not None
         for pause in RECOVERY_CONFLICT_PAUSES_SECONDS:
             try:
                 async with AcquireContext(self, limit) as connection:
-                    with self._deadline(deadlines):
+                    with self.read_deadline(is_scan=is_scan):
                         return await connection.fetch(statement.sql, *statement.bind(values))
             except RecoveryConflict:
                 await asyncio.sleep(pause)
         async with AcquireContext(self, limit) as connection:
-            with self._deadline(deadlines):
+            with self.read_deadline(is_scan=is_scan):
                 return await connection.fetch(statement.sql, *statement.bind(values))
 
-    def read_deadline(self) -> AbstractContextManager[None]:
+    def read_deadline(self, *, is_scan: bool = False) -> AbstractContextManager[None]:
         """Limit the time of reads in a block, which then raises ``ReadTimeout``."""
-        return self._deadline(self._read_deadlines)
-
-    def _deadline(self, deadlines: set[ReadDeadline]) -> AbstractContextManager[None]:
         if self._read_timeout is None:
             return nullcontext()
+        deadlines = self._scan_deadlines if is_scan else self._read_deadlines
         return ReadDeadline(deadlines, self._read_timeout)
 
     async def execute(self, statement: CompiledStatement, **values: Any) -> asyncpg.Record | None:
