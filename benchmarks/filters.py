@@ -37,7 +37,7 @@ class Search:
 
 
 def searches(items: int) -> list[Search]:
-    """Return searches by exact code and by words, and a list sorted by an indexed field."""
+    """Return searches by exact code and by words, sorted lists, and the last page of all items."""
     share = -(-items // DOCUMENTS)
     code = data.node_of("million7", 7 * share + share // 2).title
     exact, words = quote(f"humanCodingScheme='{code}'"), quote(f"fullStatement~'{data.RARE_WORDS}'")
@@ -58,11 +58,18 @@ def searches(items: int) -> list[Search]:
             "true",
             "lower(body ->> 'humanCodingScheme')",
         ),
+        Search(
+            "sort=humanCodingScheme, descending",
+            "sort=humanCodingScheme&orderBy=desc",
+            "true",
+            "lower(body ->> 'humanCodingScheme') DESC NULLS LAST",
+        ),
+        Search("last page", f"offset={items - 10}", "true", "identifier DESC"),
     ]
 
 
 def filters(lab: Lab) -> Iterator[Row]:
-    """GET CFItems by code, by words and sorted, compared with Postgres' best plan."""
+    """GET CFItems by code, by words, sorted and far away, compared with Postgres' best plan."""
     report_progress(f"loading {lab.sizes.million:,} items")
     url = lab.postgres.database(NAME)
     bulk_load.load(url, DOCUMENTS, lab.sizes.million, "million")
