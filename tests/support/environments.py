@@ -25,12 +25,12 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return inherited | variables
 
 
-def run(*command: str | Path, folder: Path) -> str:
+def run(*command: str | Path, folder: Path, **variables: str) -> str:
     """Run a command that must succeed, and return its output."""
     result = subprocess.run(
         command,
         cwd=folder,
-        env=clean_environment(),
+        env=clean_environment(**variables),
         capture_output=True,
         text=True,
         timeout=600,
@@ -61,14 +61,19 @@ def find_sdk_python(run_dir: Path) -> Path:
 
 def install_project(interpreter: Path, folder: Path, run_dir: Path) -> Path:
     """Create an environment with the dependencies of the sample project; return its Python."""
-    run(interpreter, "-m", "venv", "--without-pip", folder, folder=run_dir)
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     requirements = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
     assert requirements[2] == "case-server[embedded]"
     requirements[2] = f"{build_wheel(run_dir)}[embedded]"
+    return install(interpreter, folder, *requirements)
+
+
+def install(interpreter: str | Path, folder: Path, *requirements: str) -> Path:
+    """Create an environment with only the requirements and return its Python."""
+    run(interpreter, "-m", "venv", "--without-pip", folder, folder=folder.parent)
     python = folder / "bin" / "python"
     pip = (sys.executable, *PIP, "--python", python)
-    run(*pip, "install", "--no-compile", *requirements, folder=run_dir)
+    run(*pip, "install", "--no-compile", *requirements, folder=folder.parent)
     return python
 
 
