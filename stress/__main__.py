@@ -24,6 +24,7 @@ from stress import (
     contention,
     disk,
     durability,
+    failover,
     filter_fuzz,
     load,
     openapi_fuzz,
@@ -65,6 +66,10 @@ async def _model(seed: int, clock: Clock) -> Report:
 
 async def _outage(_: int, clock: Clock) -> Report:
     return await outage.run(170, clock=clock)
+
+
+async def _failover(_: int, clock: Clock) -> Report:
+    return await failover.run(clock)
 
 
 async def _disk(_: int, clock: Clock) -> Report:
@@ -124,6 +129,7 @@ MAX_HISTORIES = 1000
 SCENARIOS: dict[str, Scenario] = {
     "durability": Scenario(_durability, 36, KILLS, minimums=KILLS),
     "outage": Scenario(_outage, 8, REQUESTS, minimums=REQUESTS),
+    "failover": Scenario(_failover, 12, {failover.EVENTS: len(failover.ACTIONS)}),
     "load": Scenario(_load, 8, PACKAGES_READ, minimums=PACKAGES_READ),
     "slow-reads": Scenario(_slow_reads, 4, {slow_reads.FILTERS: slow_reads.FILTERING_CLIENTS}),
     "disk": Scenario(_disk, 4, {disk.FULL: 2}),

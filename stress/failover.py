@@ -1,0 +1,242 @@
+"""Failover: eight clients write while servers of a Postgres cluster are killed and cut off.
+
+Prints for each event how long no write was acknowledged, and what clients saw. An asynchronous
+failover may lose acknowledged writes; responses that contradict each other are always violations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from support import factories
+
+from case_server.db.postgres import alembic_runner
+from stress.clock import Clock
+from stress.patroni import NODES, PatroniCluster, patroni_cluster
+from stress.report import Report
+from stress.server import PREFIX, client, server
+
+EVENTS = "events"
+CLIENTS = 8
+CUT_OFF_SECONDS = 8.0
+SLOW_SECONDS = 5.0
+RECOVERY_TIMEOUT_SECONDS = 40
+PROGRAMS = ("patroni", "etcd")
+
+HEADINGS = ("event", "outage s", "acked", "lost", "wrong", "5xx not 503", "over 5 s")
+
+
+@dataclass
+class Event:
+    """What the clients saw during an event."""
+
+    name: str
+    may_lose: bool = False
+    """Whether replication allows it to lose acknowledged writes."""
+    acknowledged: int = 0
+    lost: int = 0
+    wrong: int = 0
+    errors: int = 0
+    """Responses with a status of 500 or more, other than 503."""
+    slow: int = 0
+    last: float = field(default_factory=time.monotonic)
+    outage: float = 0.0
+    """The longest time between two acknowledged writes of any clients."""
+
+    def acknowledge(self) -> None:
+        """Count an acknowledged write."""
+        now = time.monotonic()
+        self.acknowledged += 1
+        self.outage, self.last = max(self.outage, now - self.last), now
+
+    def row(self) -> tuple[str, ...]:
+        """Return the cells of the table."""
+        numbers = (self.acknowledged, self.lost, self.wrong, self.errors, self.slow)
+        return self.name, f"{self.outage:.1f}", *map(str, numbers)
+
+
+class Writers:
+    """Clients that each write the versions of an item, and read it after each write."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http, self.event = http, Event("before")
+        self.document = factories.document()
+        self.items = [factories.item(self.document["identifier"]) for _ in range(CLIENTS)]
+        self.acknowledged = dict.fromkeys((item["identifier"] for item in self.items), 0)
+        self._is_stopped = False
+
+    async def request(self, method: str, path: str, body: object = None) -> httpx.Response | None:
+        """Send a request and count what it says about the event; None if it was broken off."""
+        started, event = time.monotonic(), self.event
+        try:
+            response = await self.http.request(method, PREFIX + path, json=body)
+        except httpx.TransportError:
+            event.errors += 1
+            return None
+        event.slow += time.monotonic() - started > SLOW_SECONDS
+        event.errors += response.status_code >= 500 and response.status_code != 503
+        return response
+
+    async def run(self) -> None:
+        """Write until ``stop``."""
+        path = f"/CFDocuments/{self.document['identifier']}"
+        response = await self.request("PUT", path, self.document)
+        assert response is not None
+        assert response.status_code == 201, response.text
+        await asyncio.gather(*(self._write(item) for item in self.items))
+
+    def stop(self) -> None:
+        """Let the clients end after their requests."""
+        self._is_stopped = True
+
+    async def _write(self, item: dict[str, object]) -> None:
+        identifier, version = str(item["identifier"]), 0
+        while not self._is_stopped:
+            version += 1
+            body = {**item, "fullStatement": str(version)}
+            event = self.event
+            response = await self.request("PUT", f"/CFItems/{identifier}", body)
+            if response is None or response.status_code != 201:
+                await asyncio.sleep(0.05)
+                continue
+            self.acknowledged[identifier] = version
+            self.event.acknowledge()
+            read = await self.request("GET", f"/CFItems/{identifier}")
+            if read and read.status_code == 200 and not self.event.may_lose:
+                event.wrong += read.json()["fullStatement"] != str(version)
+
+    async def check(self) -> None:
+        """Count the lost writes, and whether item, package and feed agree. No client writes."""
+        package = await self._read(f"/CFPackages/{self.document['identifier']}")
+        in_package = {item["identifier"]: int(item["fullStatement"]) for item in package["CFItems"]}
+        for identifier, version in self.acknowledged.items():
+            item = await self._read(f"/CFItems/{identifier}")
+            stored = int(item["fullStatement"])
+            self.event.wrong += in_package.get(identifier) != stored
+            self.event.lost += max(0, version - stored)
+        feed = await self._read("/changes?limit=5000")
+        changed = {change["identifier"] for change in feed["changes"]}
+        self.event.wrong += not feed["more"] and not in_package.keys() <= changed
+
+    async def _read(self, path: str) -> Any:
+        async with asyncio.timeout(RECOVERY_TIMEOUT_SECONDS):
+            while True:
+                response = await self.request("GET", path)
+                if response is not None and response.status_code == 200:
+                    return response.json()
+                await asyncio.sleep(0.2)
+
+
+async def run(clock: Clock) -> Report:
+    """Cause each event once; a missing program is a remark of the report."""
+    report = Report()
+    if missing := [name for name in PROGRAMS if not shutil.which(name)]:
+        report.remarks["skipped"] = f"install {' and '.join(missing)}"
+        report.counts[EVENTS] = len(ACTIONS)
+        return report
+    rows: list[tuple[str, ...]] = [HEADINGS]
+    with tempfile.TemporaryDirectory(prefix="case-stress-") as name:
+        folder = Path(name)
+        with patroni_cluster(folder) as cluster:
+            await cluster.wait_until_complete()
+            await asyncio.to_thread(alembic_runner.migrate, cluster.url)
+            settings = {"workers": 2, "synchronous_commit": "remote_apply"}
+            with server(folder, cluster.url, **settings) as live:
+                async with client(live) as http:
+                    for title, (action, may_lose) in ACTIONS.items():
+                        if clock.is_expired:
+                            break
+                        clock.report_progress(title)
+                        event = await _cause(Event(title, may_lose), action, cluster, http)
+                        rows.append(event.row())
+                        report.counts[EVENTS] += 1
+                        if event.wrong or event.errors or (event.lost and not may_lose):
+                            report.fail(f"{title}: {event}")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    report.remarks["table"] = "\n  " + "\n  ".join(lines) + "\n"
+    return report
+
+
+async def _cause(
+    event: Event,
+    action: Callable[[PatroniCluster], Awaitable[None]],
+    cluster: PatroniCluster,
+    http: httpx.AsyncClient,
+) -> Event:
+    """Cause an event while clients write, and let them write for a second after it."""
+    writers = Writers(http)
+    running = asyncio.create_task(writers.run())
+    await asyncio.sleep(2)
+    event.wrong, event.last = writers.event.wrong, time.monotonic()
+    writers.event = event
+    await action(cluster)
+    before = event.acknowledged
+    async with asyncio.timeout(RECOVERY_TIMEOUT_SECONDS):
+        while event.acknowledged < before + CLIENTS:  # noqa: ASYNC110  no event to wait for
+            await asyncio.sleep(0.1)
+    writers.stop()
+    await running
+    await writers.check()
+    await cluster.wait_until_complete()
+    return event
+
+
+async def _kill_primary(cluster: PatroniCluster) -> None:
+    killed = await cluster.primary()
+    await asyncio.to_thread(cluster.kill, killed)
+    await asyncio.sleep(1)
+    await cluster.primary()
+    await asyncio.to_thread(cluster.start, killed)
+
+
+async def _switch_over(cluster: PatroniCluster) -> None:
+    await cluster.switch_over()
+
+
+async def _cut_off(cluster: PatroniCluster) -> None:
+    primary = await cluster.primary()
+    standby = next(name for name in NODES if name != primary)
+    with cluster.frozen(standby):
+        await asyncio.sleep(CUT_OFF_SECONDS)
+
+
+async def _stop_standbys(cluster: PatroniCluster) -> None:
+    """Stop all standbys of a primary that must not commit without one."""
+    async with _strict(cluster):
+        primary = await cluster.primary()
+        standbys = [name for name in NODES if name != primary]
+        for name in standbys:
+            await asyncio.to_thread(cluster.kill, name)
+        await asyncio.sleep(CUT_OFF_SECONDS)
+        for name in standbys:
+            await asyncio.to_thread(cluster.start, name)
+        await cluster.wait_until_complete()
+
+
+@asynccontextmanager
+async def _strict(cluster: PatroniCluster) -> AsyncIterator[None]:
+    await cluster.configure(synchronous_mode=True, synchronous_mode_strict=True)
+    await asyncio.sleep(6)  # two rounds of Patroni's loop
+    try:
+        yield
+    finally:
+        await cluster.configure(synchronous_mode=False, synchronous_mode_strict=False)
+
+
+ACTIONS: dict[str, tuple[Callable[[PatroniCluster], Awaitable[None]], bool]] = {
+    "primary killed": (_kill_primary, True),
+    "switchover": (_switch_over, False),
+    "standby cut off": (_cut_off, False),
+    "all standbys stopped, strict": (_stop_standbys, False),
+}
+"""The events, and whether replication allows each to lose acknowledged writes."""

@@ -1,0 +1,233 @@
+"""Three Postgres servers under Patroni on loopback, with etcd, to kill, freeze and switch over.
+
+Needs Debian's postgresql, patroni and etcd-server. As root, everything runs as ``postgres``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+NODES = ("n1", "n2", "n3")
+TTL_SECONDS = 10
+"""Time without a heartbeat after which a primary is replaced; nearly all of an outage."""
+
+START_TIMEOUT_SECONDS = 90
+
+
+def free_port() -> int:
+    """Return a TCP port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class PatroniCluster:
+    """Three nodes, each a Patroni with its Postgres, and one etcd."""
+
+    def __init__(self, folder: Path, *, synchronous: bool) -> None:
+        self.folder, self._synchronous = folder, synchronous
+        self.ports = {name: free_port() for name in NODES}
+        self._api_ports = {name: free_port() for name in NODES}
+        self._etcd = free_port(), free_port()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._account = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
+        self._binaries = max(Path("/usr/lib/postgresql").glob("*/bin"))
+
+    @property
+    def url(self) -> str:
+        """The URL of whichever node is the primary."""
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
+        return f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write"
+
+    def _configuration(self, name: str) -> dict[str, Any]:
+        parameters = {"max_connections": 60, "shared_buffers": "64MB", "wal_keep_size": "256MB"}
+        return {
+            "scope": "case",
+            "name": name,
+            "etcd3": {"hosts": f"127.0.0.1:{self._etcd[0]}"},
+            "restapi": {
+                "listen": f"127.0.0.1:{self._api_ports[name]}",
+                "connect_address": f"127.0.0.1:{self._api_ports[name]}",
+            },
+            "bootstrap": {
+                "dcs": {
+                    "ttl": TTL_SECONDS,
+                    "loop_wait": 2,
+                    "retry_timeout": 3,
+                    "synchronous_mode": self._synchronous,
+                    "postgresql": {"use_pg_rewind": True, "parameters": parameters},
+                },
+                "initdb": [
+                    "no-sync",
+                    {"auth-local": "trust"},
+                    {"auth-host": "trust"},
+                    {"encoding": "UTF8"},
+                    {"locale": "C.UTF-8"},
+                ],
+                "pg_hba": [
+                    "host all all 127.0.0.1/32 trust",
+                    "host replication all 127.0.0.1/32 trust",
+                ],
+            },
+            "postgresql": {
+                "listen": f"127.0.0.1:{self.ports[name]}",
+                "connect_address": f"127.0.0.1:{self.ports[name]}",
+                "bin_dir": str(self._binaries),
+                "data_dir": str(self.folder / name / "data"),
+                "pgpass": str(self.folder / name / "pgpass"),
+                "authentication": {
+                    "superuser": {"username": "postgres"},
+                    "replication": {"username": "replicator"},
+                    "rewind": {"username": "rewinder"},
+                },
+                "parameters": {"unix_socket_directories": str(self.folder / name)},
+            },
+        }
+
+    def _run(self, name: str, *command: str | Path) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                (*self._account, *command),
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+            )
+
+    def start_etcd(self) -> None:
+        """Start etcd, which does not flush to disk."""
+        client, peer = (f"http://127.0.0.1:{port}" for port in self._etcd)
+        urls = {
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+        }
+        options = (part for name, url in urls.items() for part in (f"--{name}", url))
+        self._run("etcd", "etcd", "--data-dir", self.folder / "etcd", "--unsafe-no-fsync", *options)
+
+    def start(self, name: str) -> None:
+        """Start a node, for the first time or after ``kill``."""
+        folder = self.folder / name
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            # JSON is a subset of YAML.
+            (folder / "patroni.yml").write_text(json.dumps(self._configuration(name)))
+            if self._account:
+                shutil.chown(folder, "postgres", "postgres")
+        self._run(name, "patroni", folder / "patroni.yml")
+
+    async def roles(self) -> dict[str, str]:
+        """Return the roles of the nodes whose Postgres runs: primary or replica."""
+        roles = {}
+        async with httpx.AsyncClient(timeout=1) as http:
+            for name, port in self._api_ports.items():
+                with suppress(httpx.HTTPError, ValueError):
+                    state = (await http.get(f"http://127.0.0.1:{port}/patroni")).json()
+                    if state.get("state") == "running":
+                        roles[name] = {"master": "primary"}.get(state["role"], state["role"])
+        return roles
+
+    async def primary(self) -> str:
+        """Return the name of the primary, waiting for one."""
+        return await self._wait_for("primary", 1)
+
+    async def wait_until_complete(self) -> None:
+        """Wait until one node is the primary and all others are standbys."""
+        await self._wait_for("primary", len(NODES))
+
+    async def _wait_for(self, role: str, nodes: int) -> str:
+        async with asyncio.timeout(START_TIMEOUT_SECONDS):
+            while True:
+                roles = await self.roles()
+                names = [name for name, each in roles.items() if each == role]
+                if names and len(roles) >= nodes:
+                    return names[0]
+                await asyncio.sleep(0.2)
+
+    async def switch_over(self) -> None:
+        """Let the primary hand over to a standby."""
+        leader = await self.primary()
+        async with httpx.AsyncClient(timeout=30) as http:
+            url = f"http://127.0.0.1:{self._api_ports[leader]}/switchover"
+            response = await http.post(url, json={"leader": leader})
+        assert response.status_code == 200, response.text
+
+    async def configure(self, **settings: Any) -> None:
+        """Change settings of the cluster."""
+        leader = await self.primary()
+        async with httpx.AsyncClient(timeout=30) as http:
+            url = f"http://127.0.0.1:{self._api_ports[leader]}/config"
+            response = await http.patch(url, json=settings)
+        assert response.status_code == 200, response.text
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return the processes of a node: first those of Patroni, which would restart Postgres."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or []
+            if str(self.folder / name / "patroni.yml") in command:
+                found.append(process)
+        with suppress(OSError, psutil.NoSuchProcess):
+            pid = (self.folder / name / "data" / "postmaster.pid").read_text().split("\n", 1)[0]
+            postmaster = psutil.Process(int(pid))
+            found += [postmaster, *postmaster.children(recursive=True)]
+        return found
+
+    def kill(self, name: str) -> None:
+        """Kill all processes of a node, like the loss of its machine."""
+        self._signal(name, signal.SIGKILL)
+        self._processes[name].wait(timeout=10)
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Suspend all processes of a node, whose connections then stay open but silent."""
+        self._signal(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        for process in self.processes(name):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def stop(self) -> None:
+        """Kill everything; the data is not used again."""
+        for name in NODES:
+            self.kill(name)
+        etcd = self._processes["etcd"]
+        with suppress(ProcessLookupError):
+            os.killpg(etcd.pid, signal.SIGKILL)
+        etcd.wait()
+
+
+@contextmanager
+def patroni_cluster(folder: Path, *, synchronous: bool = False) -> Iterator[PatroniCluster]:
+    """Run a cluster in a new folder and wait until it is complete."""
+    folder.chmod(0o755)
+    home = folder / "patroni"
+    home.mkdir()
+    with ExitStack() as stack:
+        cluster = PatroniCluster(home, synchronous=synchronous)
+        if os.geteuid() == 0:
+            shutil.chown(home, "postgres", "postgres")
+        stack.callback(cluster.stop)
+        cluster.start_etcd()
+        for name in NODES:
+            cluster.start(name)
+        yield cluster

@@ -1,0 +1,19 @@
+"""The failover scenario runs, and finds nothing wrong."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from stress import failover
+from stress.clock import Clock
+
+
+@pytest.mark.slow
+async def test_failover_scenario_finds_no_violation() -> None:
+    if missing := [name for name in failover.PROGRAMS if not shutil.which(name)]:
+        pytest.skip(f"{' and '.join(missing)} not installed (Debian: patroni, etcd-server)")
+    report = await failover.run(Clock(150))
+    assert report.counts[failover.EVENTS] == len(failover.ACTIONS)
+    assert report.violations == []
