@@ -31,6 +31,11 @@ RULES = {
     "an item without an entry in the change feed": """
         SELECT identifier FROM items i WHERE NOT EXISTS (
             SELECT 1 FROM changes c WHERE c.kind = 'CFItem' AND c.identifier = i.identifier)""",
+    "a number of items that differs from the items": """
+        SELECT document_identifier FROM (
+            SELECT document_identifier, live_items FROM item_counts
+            UNION ALL SELECT document_identifier, -1 FROM items WHERE deleted_at IS NULL) n
+        GROUP BY document_identifier HAVING sum(live_items) <> 0""",
     "a constraint that is not valid": """
         SELECT conname FROM pg_constraint WHERE NOT convalidated""",
     "a duplicate row": """
