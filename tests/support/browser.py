@@ -10,9 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 EXECUTABLES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TIMEOUT_MS = 30_000
+"""Maximum wait for an element, long enough for two busy cores."""
+
 ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage")  # for root in a container
 
 
@@ -63,7 +66,8 @@ def open_page(browser: Browser, base_url: str, **options: Any) -> Iterator[Page]
     """Open a new page; at the end of the block, fail if ``PageMonitor`` recorded problems."""
     context = browser.new_context(base_url=base_url, **options)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(TIMEOUT_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
     monitor = PageMonitor(page, base_url)
     yield page
     context.close()
