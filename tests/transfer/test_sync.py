@@ -179,7 +179,7 @@ async def test_list_sync_adds_and_removes_documents(
     assert ids <= {each.document for each in synced}
     gone = frameworks[0][0]["CFDocument"]["identifier"]
     result = run("delete", "document", gone, data_dir=source_dir)
-    assert result.stdout == "CFDocument: 1 deleted\nCFItem: 4 deleted\nCFAssociation: 3 deleted\n"
+    assert result.stdout == "deleted: CFDocument (1), CFItem (4), CFAssociation (3)\n"
     dropped = [each for each in await sync(list_url) if each.status == "dropped"]
     assert [each.document for each in dropped] == [gone]
     assert dropped[0].changes["CFItem", "delete"] == 4
